@@ -1,0 +1,62 @@
+# `make help` lists what there is to do.
+
+PYTHON ?= python3
+VENV   := .venv
+STAMP  := $(VENV)/.installed
+# For the environment's own dvc, ruff, mypy, pytest, and for the stages that dvc starts.
+export PATH := $(abspath $(VENV)/bin):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help env repro metrics test test-fast lint format lock clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(STAMP)  ## create .venv with the pinned packages
+
+repro: $(STAMP)  ## run the pipeline: all that changed since the last run
+	@dvc repro
+	@$(MAKE) --no-print-directory metrics
+
+metrics: $(STAMP)  ## show the metrics and where the reports are
+	@echo
+	@dvc metrics show $(wildcard reports/*/metrics.json)
+	@echo
+	@echo "Reports: reports/<project>/ (metrics.json, plots/*.png, evaluation/). Models: models/<project>/export/model.tar.gz."
+	@echo "Next:    dvc exp run -S mnist.optimizer=sgd   (after: . $(VENV)/bin/activate), then dvc exp show or dvc metrics diff"
+
+test: $(STAMP)  ## run the whole test suite
+	@pytest
+
+test-fast: $(STAMP)  ## run the tests that take seconds
+	@pytest -m "not slow"
+
+lint: $(STAMP)  ## check format, style and types
+	@ruff format --check .
+	@ruff check .
+	@mypy
+
+format: $(STAMP)  ## format the code and mend what can be mended
+	@ruff format .
+	@ruff check --fix .
+
+lock: $(STAMP)  ## compile requirements.in into requirements.txt
+	@uv pip compile --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
+		--quiet requirements.in -o requirements.txt
+
+clean:  ## remove the environment and the tools' caches (data, models and reports stay)
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+
+# uv installs the set in a fraction of pip's time; pip alone does it, too:
+#   python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
+$(STAMP): requirements.txt
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found: install Python 3.11 or later, or name one: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "error: $$($(PYTHON) --version) found, Python 3.11 to 3.13 needed: name one with make PYTHON=python3.12" >&2; exit 1; }
+	@command -v git >/dev/null || { echo "error: git not found: install it, DVC works on a git repository" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "error: $(PYTHON) can't create an environment: install its venv module (Debian: apt install python3-venv)" >&2; exit 1; }
+	@echo "Installing the packages of requirements.txt into $(VENV) (several GB, once)"
+	@$(VENV)/bin/python -m pip install --quiet "$$(grep -o '^uv==[^ ]*' requirements.txt)" >$(VENV)/install.log 2>&1 \
+		&& $(VENV)/bin/uv pip install --python $(VENV)/bin/python --require-hashes -r requirements.txt \
+		|| { echo "error: the packages could not be installed ($$(grep -m 1 ^ERROR $(VENV)/install.log || echo 'see above')): check the network or the package index, then run make env again" >&2; exit 1; }
+	@touch $@

@@ -1,0 +1,53 @@
+"""The guard before every other stage: the whole of params.yaml is valid, or nothing starts.
+
+DVC deletes a stage's outputs before it runs the stage, so a stage that refuses its own parameters has lost its
+last good result already. This one refuses first. Its output is always the same bytes: a change of parameters that
+passes reruns only the stages that read what changed.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from stages.bikes import config as bikes
+from stages.common import config, files
+from stages.common.program import run
+from stages.mnist import config as mnist
+
+OUTPUT = Path("reports/parameters.txt")
+
+
+class Data(config.Section):
+    """Where the data comes from and how it is split: read by prepare and featurize."""
+
+    source: str = Field(min_length=1, description="sample, official, a path or a URL; for every project")
+    bikes: bikes.Data
+    mnist: mnist.Data
+
+
+class Deploy(config.Section):
+    """How exported models are served: read by deploy."""
+
+    target: Literal["local"]
+    bikes: bikes.Deploy
+    mnist: mnist.Deploy
+
+
+class Parameters(config.Section):
+    """params.yaml. A project's own group is read by its train."""
+
+    data: Data
+    bikes: bikes.Train
+    mnist: mnist.Train
+    deploy: Deploy
+
+
+def main() -> None:
+    config.check("", Parameters, config.read())
+    with files.new_file(OUTPUT) as partial:
+        partial.write_text("params.yaml is valid\n")
+
+
+if __name__ == "__main__":
+    run(main)

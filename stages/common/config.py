@@ -1,0 +1,96 @@
+"""params.yaml, typed: each part is checked against a model before anything else happens."""
+
+import difflib
+import re
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from stages.common.program import InputError
+
+PARAMETERS = Path("params.yaml")
+
+
+class Section(BaseModel):
+    """A group of parameters: unknown keys are refused, values are not converted, nothing is changed later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+S = TypeVar("S", bound=Section)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 as DVC reads it: `1e-3` is a number (PyYAML's YAML 1.1 makes it a string)."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"), list("-+0123456789.")
+)
+
+
+def read(path: Path = PARAMETERS) -> dict[str, Any]:
+    """The whole of params.yaml. Raises InputError if it is missing or not a YAML mapping."""
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: run this from the project's root") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a mapping of parameter groups")
+    return content
+
+
+def load(key: str, model: type[S], parameters: dict[str, Any] | None = None) -> S:
+    """The parameters under the dotted ``key`` (``mnist``, ``data.mnist``) as a ``model``.
+
+    Raises InputError naming key, value and what is allowed: one line for all that is wrong.
+    """
+    value: Any = read() if parameters is None else parameters
+    for part in key.split("."):
+        if not isinstance(value, dict) or part not in value:
+            raise InputError(f"{PARAMETERS}: {key} is missing")
+        value = value[part]
+    return check(key, model, value)
+
+
+def check(key: str, model: type[S], value: Any) -> S:
+    """``value`` as a ``model``; ``key`` is where it stands in params.yaml, for the error message."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        problems = [_describe(key, model, problem) for problem in error.errors(include_url=False)]
+    raise InputError(f"{PARAMETERS}: {'; '.join(problems)}")
+
+
+def _describe(key: str, model: type[BaseModel], problem: ErrorDetails) -> str:
+    location = [str(part) for part in problem["loc"]]
+    name = ".".join([key, *location] if key else location)
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(model, location[:-1])
+        close = difflib.get_close_matches(location[-1], known, 1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        return f"{name} is not a parameter ({hint}allowed here: {', '.join(known)})"
+    if problem["type"] == "missing":
+        return f"{name} is missing"
+    allowed = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return f"{name} = {problem['input']!r} is not allowed: expected {allowed}"
+
+
+def _known_keys(model: type[BaseModel], location: list[str]) -> list[str]:
+    for part in location:
+        field = model.model_fields.get(part)
+        inner = [field.annotation] if field else []
+        while inner and isinstance(inner[0], types.UnionType | types.GenericAlias | typing._GenericAlias):  # type: ignore[attr-defined]
+            inner = list(typing.get_args(inner[0])) + inner[1:]
+        nested = [kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not nested:
+            return []
+        model = nested[0]
+    return list(model.model_fields)

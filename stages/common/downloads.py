@@ -1,0 +1,111 @@
+"""Downloads that show progress, resume, retry, and are believed only when size and checksum agree."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+import tenacity
+from tqdm import tqdm
+
+from stages.common import files
+from stages.common.program import InputError
+
+ATTEMPTS = 5
+"""For each address."""
+
+STALLED = 30.0
+"""Seconds without a byte after which a connection is given up."""
+
+
+class _PassingError(Exception):
+    """A failure that another attempt may mend."""
+
+
+def download(
+    urls: Sequence[str],
+    path: Path,
+    size: int | None = None,
+    checksum: str | None = None,
+    *,
+    attempts: int = ATTEMPTS,
+    stalled: float = STALLED,
+    wait: float = 1.0,
+) -> Path:
+    """The file at the first of ``urls`` that gives it whole, stored as ``path``; nothing is done if it is there already.
+
+    ``size`` is in bytes, ``checksum`` an algorithm and its hexadecimal digest (``md5:0123...``). What arrived before
+    a failure is kept and resumed. Each address is tried ``attempts`` times, ``wait`` seconds apart at first and twice
+    as long each time. Raises InputError naming each address, what went wrong there, and the remedy.
+    """
+    if path.exists() and _fault(path, size, checksum) is None:
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    failures = []
+    for url in urls:
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type((_PassingError, httpx.TransportError)),
+            stop=tenacity.stop_after_attempt(attempts),
+            wait=tenacity.wait_exponential_jitter(multiplier=wait, max=30, jitter=wait / 2),
+            before_sleep=lambda state: print(f"{_last(state)}; attempt {state.attempt_number + 1} of {attempts}"),
+            reraise=True,
+        )
+        try:
+            retrying(_attempt, url, part, size, checksum, stalled)
+        except (_PassingError, httpx.HTTPError, httpx.InvalidURL) as error:
+            failures.append(f"{url}: {error or type(error).__name__}")
+            part.unlink(missing_ok=True)  # another address may hold another file
+        else:
+            part.replace(path)
+            return path
+    raise InputError(
+        f"{path.name} could not be downloaded ({'; '.join(failures)}): check the network and run it again, "
+        f"or put the file at {path} yourself"
+    )
+
+
+def _attempt(url: str, part: Path, size: int | None, checksum: str | None, stalled: float) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    if size is not None and have >= size:
+        have = 0
+    headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"} if have else {"Accept-Encoding": "identity"}
+    with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=stalled) as response:
+        if response.status_code == 416:  # what is there is not a beginning of that file
+            part.unlink()
+            raise _PassingError("the server could not resume")
+        if response.status_code >= 500 or response.status_code == 429:
+            raise _PassingError(f"HTTP {response.status_code}")
+        response.raise_for_status()
+        resumed = response.status_code == 206
+        length = int(response.headers.get("Content-Length", 0)) + (have if resumed else 0)
+        with (
+            part.open("ab" if resumed else "wb") as file,
+            tqdm(
+                total=length or size, initial=have if resumed else 0, desc=part.stem, unit="B", unit_scale=True
+            ) as bar,
+        ):
+            for chunk in response.iter_bytes():
+                file.write(chunk)
+                bar.update(len(chunk))
+    fault = _fault(part, size or length or None, checksum)
+    if fault:
+        if size is None or part.stat().st_size >= size:
+            part.unlink()  # corrupt, not merely cut short: start over
+        raise _PassingError(fault)
+
+
+def _fault(path: Path, size: int | None, checksum: str | None) -> str | None:
+    """What is wrong with the file at ``path``, or None."""
+    if size is not None and path.stat().st_size != size:
+        return f"{path.stat().st_size} bytes instead of {size}"
+    if checksum is not None:
+        algorithm, expected = checksum.split(":")
+        actual = files.digest(path, algorithm)
+        if actual != expected:
+            return f"{algorithm} {actual} instead of {expected}"
+    return None
+
+
+def _last(state: tenacity.RetryCallState) -> str:
+    error = state.outcome.exception() if state.outcome else None
+    return f"{state.args[0]}: {error or type(error).__name__}"

@@ -1,0 +1,131 @@
+"""Where a project's data comes from: its own sample, its official home, or a path or URL.
+
+A project's prepare asks `open_source` for a folder that holds the data set in its published layout, wherever it
+comes from:
+
+    with open_source("mnist", settings, sample=sample.write, official=official.fetch) as source:
+        images = read(source.folder / "train-images-idx3-ubyte.gz")
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from stages.common import config, files
+from stages.common.program import InputError
+
+
+class SourceSettings(config.Section):
+    """The part of a project's `data` parameters that says where its data comes from."""
+
+    source: str | None = Field(None, min_length=1, description="this project's own source; null: data.source")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set at hand: ``folder`` holds its files, ``name`` is what the metrics call it."""
+
+    folder: Path
+    name: str
+
+
+Writer = Callable[[Path], None]
+"""Fills an empty folder with the data set's files in their published layout."""
+
+
+@contextmanager
+def open_source(project: str, settings: SourceSettings, sample: Writer, official: Writer) -> Iterator[Source]:
+    """The data that params.yaml asks for. Raises InputError if it can't be had.
+
+    `sample` and `official` are made by the given functions. A path or URL is read as it is: with `data.source`
+    the folder of the project's name in it, with the project's own source that folder or, if there is none, the
+    place itself. Relative paths start at the project's root, in DVC's temporary copies too.
+    """
+    common = config.read().get("data", {}).get("source")
+    if not isinstance(common, str) or not common:
+        raise InputError(
+            f"{config.PARAMETERS}: data.source = {common!r} is not allowed: expected sample, official, a path or a URL"
+        )
+    place = settings.source or common
+    if place in ("sample", "official"):
+        with tempfile.TemporaryDirectory(prefix=f"{project}-") as folder:
+            (sample if place == "sample" else official)(Path(folder))
+            yield Source(Path(folder), place)
+    elif "://" in place:
+        yield Source(_fetch(project, place, own=settings.source is not None), place)
+    else:
+        yield Source(_find(project, place, own=settings.source is not None), place)
+
+
+def _find(project: str, place: str, own: bool) -> Path:
+    folder = files.home() / Path(place).expanduser()
+    if (folder / project).is_dir():
+        return folder / project
+    if own and folder.is_dir():
+        return folder
+    missing = folder if own or not folder.is_dir() else folder / project
+    setting = f"data.{project}.source" if own else "data.source"
+    raise InputError(f"{setting} = {place!r}: there is no folder {missing}")
+
+
+def _fetch(project: str, url: str, own: bool) -> Path:
+    """A local copy of the folder at ``url`` (anything fsspec opens), kept among the downloads.
+
+    A file is fetched anew when its size, or what its server says of its version, has changed.
+    """
+    import fsspec
+    from tqdm import tqdm
+
+    try:
+        system, root = fsspec.url_to_fs(url.rstrip("/"))
+        inner = f"{root}/{project}"
+        if system.isdir(inner):
+            root = inner
+        elif not (own and system.isdir(root)):
+            raise InputError(f"{url}: there is no folder {project} in it")
+        listing = system.find(root, detail=True)
+    except InputError:
+        raise
+    except Exception as error:  # each file system behind fsspec has errors of its own
+        raise InputError(
+            f"{url} can't be read ({_reason(error)}): check the address, the network and the credentials"
+        ) from error
+    copy = files.home() / "data" / "downloads" / project / hashlib.sha256(url.encode()).hexdigest()[:16]
+    ledger_path = copy.with_suffix(".json")
+    ledger = files.read_json(ledger_path) if ledger_path.exists() else {}
+    kept: dict[str, str | None] = {}
+    for name, about in tqdm(sorted(listing.items()), desc=f"{project}: fetching {url}", unit="file"):
+        relative = name.removeprefix(root).lstrip("/")
+        target = copy / relative
+        if not target.resolve().is_relative_to(copy.resolve()):
+            raise InputError(f"{url}: {name!r} would be written outside its folder")
+        try:
+            version = _version(about if about.get("size") is not None else system.info(name))
+            if version is None or ledger.get(relative) != version or not target.exists():
+                with files.new_file(target) as partial:
+                    system.get_file(name, str(partial))
+        except Exception as error:
+            raise InputError(f"{name} could not be fetched ({_reason(error)}): run it again to go on") from error
+        kept[relative] = version
+        files.write_json(ledger_path, ledger | kept)
+    for path in sorted(copy.rglob("*"), reverse=True):
+        if path.is_file() and path.relative_to(copy).as_posix() not in kept:
+            path.unlink()
+    files.write_json(ledger_path, kept)
+    return copy
+
+
+def _version(about: Mapping[str, object]) -> str | None:
+    """What tells one version of a file from the next, or None where its server says nothing of the kind."""
+    marks = [about.get(key) for key in ("ETag", "LastModified", "mtime", "partial_md5", "md5Hash")]
+    known = [str(mark) for mark in marks if mark]
+    return f"{about.get('size')} {' '.join(known)}" if known else None
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

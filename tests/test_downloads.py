@@ -1,0 +1,90 @@
+"""Downloads: resumed, retried, verified; a failure names the address and the remedy."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers import Fault, FileServer, corrupt, cut_short, file_server, stall, status
+
+from stages.common.downloads import download
+from stages.common.program import InputError
+
+BODY = bytes(range(256)) * 400
+MD5 = f"md5:{hashlib.md5(BODY).hexdigest()}"
+
+
+@pytest.fixture
+def server() -> Iterator[FileServer]:
+    with file_server({"/data.gz": BODY}) as running:
+        yield running
+
+
+def fetch(server: FileServer, folder: Path, name: str = "data.gz", attempts: int = 3) -> Path:
+    urls = [f"{server.url}/{name}"]
+    return download(urls, folder / "data.gz", len(BODY), MD5, attempts=attempts, stalled=0.5, wait=0.01)
+
+
+def test_a_file_is_fetched_once(server: FileServer, tmp_path: Path) -> None:
+    assert fetch(server, tmp_path).read_bytes() == BODY
+    assert fetch(server, tmp_path).read_bytes() == BODY
+    assert len(server.ranges) == 1
+
+
+def test_progress_is_shown(server: FileServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    fetch(server, tmp_path)
+    assert "data.gz: 100%" in capfd.readouterr().err
+
+
+def test_what_was_cut_short_is_resumed(server: FileServer, tmp_path: Path) -> None:
+    server.faults = [cut_short]
+    assert fetch(server, tmp_path).read_bytes() == BODY
+    assert server.ranges == [None, f"bytes={len(BODY) // 2}-"]
+
+
+@pytest.mark.parametrize("fault", [status(500), status(503), status(429), corrupt, stall, cut_short])
+def test_a_passing_fault_is_mended_by_another_attempt(server: FileServer, tmp_path: Path, fault: Fault) -> None:
+    server.faults = [fault, fault]
+    assert fetch(server, tmp_path).read_bytes() == BODY
+    assert [path.name for path in tmp_path.iterdir()] == ["data.gz"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (status(500), "HTTP 500"),
+        (corrupt, "md5 .* instead of"),
+        (stall, "timed out|bytes instead of|closed|ReadTimeout"),
+        (cut_short, "bytes instead of|closed"),
+    ],
+)
+def test_a_lasting_fault_names_the_address_and_the_remedy(
+    server: FileServer, tmp_path: Path, fault: Fault, words: str
+) -> None:
+    server.faults = [fault] * 9
+    with pytest.raises(InputError, match=words) as caught:
+        fetch(server, tmp_path)
+    assert f"{server.url}/data.gz" in str(caught.value)
+    assert "put the file at" in str(caught.value)
+    assert not (tmp_path / "data.gz").exists()
+
+
+def test_a_missing_file_is_not_asked_for_again(server: FileServer, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="404"):
+        fetch(server, tmp_path, "other.gz")
+    assert len(server.ranges) == 1
+
+
+def test_the_next_mirror_is_asked(server: FileServer, tmp_path: Path) -> None:
+    urls = ["http://127.0.0.1:9/data.gz", f"{server.url}/missing.gz", f"{server.url}/data.gz"]
+    assert download(urls, tmp_path / "data.gz", len(BODY), MD5, attempts=2, wait=0.01).read_bytes() == BODY
+
+
+def test_a_file_that_is_there_but_wrong_is_fetched_anew(server: FileServer, tmp_path: Path) -> None:
+    (tmp_path / "data.gz").write_bytes(b"something else")
+    assert fetch(server, tmp_path).read_bytes() == BODY
+
+
+def test_a_rest_that_does_not_fit_is_dropped(server: FileServer, tmp_path: Path) -> None:
+    (tmp_path / "data.gz.part").write_bytes(b"of another file")
+    assert fetch(server, tmp_path).read_bytes() == BODY

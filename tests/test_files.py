@@ -1,0 +1,58 @@
+"""Files: nothing half-written is ever visible."""
+
+from pathlib import Path
+
+import pytest
+
+from stages.common import files
+from stages.common.program import InputError
+
+
+def test_a_new_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "result.txt"
+    with files.new_file(path) as partial:
+        partial.write_text("first")
+        assert not path.exists()
+    with pytest.raises(RuntimeError), files.new_file(path) as partial:
+        partial.write_text("second")
+        raise RuntimeError
+    assert path.read_text() == "first"
+    assert [entry.name for entry in path.parent.iterdir()] == ["result.txt"]
+
+
+def test_a_new_folder_replaces_the_old_one_or_leaves_it(tmp_path: Path) -> None:
+    path = tmp_path / "features"
+    for content in ("first", "second"):
+        with files.new_folder(path) as partial:
+            (partial / content).write_text(content)
+    assert [entry.name for entry in path.iterdir()] == ["second"]
+    with pytest.raises(RuntimeError), files.new_folder(path):
+        raise RuntimeError
+    assert [entry.name for entry in tmp_path.rglob("*")] == ["features", "second"]
+
+
+def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
+    (tmp_path / ".features.partial").mkdir()
+    (tmp_path / ".features.partial" / "half").write_text("x")
+    with files.new_folder(tmp_path / "features") as partial:
+        assert list(partial.iterdir()) == []
+
+
+def test_json_has_no_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.write_json(tmp_path / "metrics.json", {"loss": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_input_names_the_stage_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="dvc repro prepare@mnist"):
+        files.require(tmp_path / "raw", "prepare@mnist")
+
+
+def test_home_is_the_checkout_also_from_dvc_s_temporary_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = tmp_path / ".dvc" / "tmp" / "exps" / "tmp1234"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert files.home() == tmp_path
+    monkeypatch.chdir(copy)
+    assert files.home() == tmp_path

@@ -1,0 +1,123 @@
+"""Data sources: the sample, the official home, a path or a URL; one setting for all projects, or one for each."""
+
+import functools
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import boto3
+import pytest
+import yaml
+from moto.server import ThreadedMotoServer
+
+from stages.common.program import InputError
+from stages.common.sources import Source, SourceSettings, open_source
+
+
+def sample(folder: Path) -> None:
+    (folder / "a.txt").write_text("sample")
+
+
+def official(folder: Path) -> None:
+    (folder / "a.txt").write_text("official")
+
+
+def read(place: str, own: str | None = None) -> tuple[str, str]:
+    """What a project's prepare sees: the content of its file, and the name of the source."""
+    Path("params.yaml").write_text(yaml.safe_dump({"data": {"source": place}}))
+    with open_source("mnist", SourceSettings(source=own), sample, official) as source:
+        assert isinstance(source, Source)
+        return (source.folder / "a.txt").read_text(), source.name
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout, and beside it a folder with data for mnist."""
+    for folder in ("checkout", "sets/mnist", "sets/bikes"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "sets/mnist/a.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path / "checkout")
+    return tmp_path
+
+
+def test_sample_and_official_are_made_by_the_project() -> None:
+    assert read("sample") == ("sample", "sample")
+    assert read("official") == ("official", "official")
+
+
+def test_a_path_holds_a_folder_for_each_project(place: Path) -> None:
+    assert read("../sets") == ("mine", "../sets")
+    assert read(str(place / "sets")) == ("mine", str(place / "sets"))
+
+
+def test_a_project_s_own_source_goes_first(place: Path) -> None:
+    assert read("../sets", own="sample") == ("sample", "sample")
+    assert read("sample", own="../sets") == ("mine", "../sets")
+    assert read("sample", own="../sets/mnist") == ("mine", "../sets/mnist")
+
+
+def test_a_relative_path_means_the_same_in_dvc_s_temporary_copies(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = place / "checkout/.dvc/tmp/exps/tmp1"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    assert read("../sets") == ("mine", "../sets")
+
+
+@pytest.mark.parametrize(
+    ("common", "own", "setting"), [("../no", None, "data.source"), ("sample", "../no", "data.mnist.source")]
+)
+def test_a_missing_folder_is_named_with_its_setting(common: str, own: str | None, setting: str) -> None:
+    with pytest.raises(InputError, match=f"{setting} = '../no': there is no folder .*no"):
+        read(common, own)
+
+
+def test_a_folder_without_the_project_is_named(place: Path) -> None:
+    (place / "sets/mnist/a.txt").unlink()
+    (place / "sets/mnist").rmdir()
+    with pytest.raises(InputError, match="there is no folder .*sets/mnist"):
+        read("../sets")
+
+
+def test_a_url_is_copied_once_and_again_when_it_changes(place: Path) -> None:
+    url = (place / "sets").as_uri()
+    assert read(url) == ("mine", url)
+    (place / "sets/mnist/a.txt").write_text("changed")
+    (place / "sets/mnist/b.txt").write_text("new")
+    assert read(url) == ("changed", url)
+    (place / "sets/mnist/b.txt").unlink()
+    read(url)
+    assert {path.name for path in place.glob("checkout/data/downloads/mnist/*/*")} == {"a.txt"}
+
+
+def test_an_http_folder_is_read_from_its_listing(place: Path) -> None:
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(place))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/sets"
+        assert read(url) == ("mine", url)
+        (place / "sets/mnist/a.txt").write_text("next")  # as long as before: no server of listings tells them apart
+        assert read(url) == ("next", url)
+        server.shutdown()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/sets", "nonsense://x/y"])
+def test_a_url_that_can_t_be_read_is_named_with_the_remedy(url: str) -> None:
+    with pytest.raises(InputError, match=f"{url}.*") as caught:
+        read(url)
+    assert "check the address" in str(caught.value) or "there is no folder" in str(caught.value)
+
+
+def test_an_s3_prefix_is_read_with_the_usual_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        address = "http://{}:{}".format(*server.get_host_and_port())
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "testing")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        s3 = boto3.client("s3", endpoint_url=address, region_name="us-east-1")
+        s3.create_bucket(Bucket="sets")
+        s3.put_object(Bucket="sets", Key="v1/mnist/a.txt", Body=b"from s3")
+        assert read("s3://sets/v1") == ("from s3", "s3://sets/v1")
+    finally:
+        server.stop()
