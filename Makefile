@@ -7,10 +7,10 @@ STAMP  := $(VENV)/.installed
 export PATH := $(abspath $(VENV)/bin):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro metrics test test-fast lint format lock clean
+.PHONY: help env repro metrics test test-fast lint format lock recipes recipe readme-table clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(STAMP)  ## create .venv with the pinned packages
 
@@ -43,6 +43,15 @@ format: $(STAMP)  ## format the code and mend what can be mended
 lock: $(STAMP)  ## compile requirements.in into requirements.txt
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
 		--quiet requirements.in -o requirements.txt
+
+recipes: $(STAMP)  ## list the named experiments
+	@python -m stages.recipes
+
+recipe: $(STAMP)  ## run a named experiment: make recipe NAME=mnist-sgd-dropout
+	@python -m stages.recipes $(NAME)
+
+readme-table: $(STAMP)  ## renew the README's results from reports/published/
+	@python -m benchmarks.publish --table
 
 clean:  ## remove the environment and the tools' caches (data, models and reports stay)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

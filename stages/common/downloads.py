@@ -27,6 +27,7 @@ def download(
     size: int | None = None,
     checksum: str | None = None,
     *,
+    auth: tuple[str, str] | None = None,
     attempts: int = ATTEMPTS,
     stalled: float = STALLED,
     wait: float = 1.0,
@@ -34,7 +35,7 @@ def download(
     """The file at the first of ``urls`` that gives it whole, stored as ``path``; nothing is done if it is there already.
 
     ``size`` is in bytes, ``checksum`` an algorithm and its hexadecimal digest (``md5:0123...``). What arrived before
-    a failure is kept and resumed. Each address is tried ``attempts`` times, ``wait`` seconds apart at first and twice
+    a failure is kept and resumed. ``auth`` is a user name and password. Each address is tried ``attempts`` times, ``wait`` seconds apart at first and twice
     as long each time. Raises InputError naming each address, what went wrong there, and the remedy.
     """
     if path.exists() and _fault(path, size, checksum) is None:
@@ -51,7 +52,7 @@ def download(
             reraise=True,
         )
         try:
-            retrying(_attempt, url, part, size, checksum, stalled)
+            retrying(_attempt, url, part, size, checksum, auth, stalled)
         except (_PassingError, httpx.HTTPError, httpx.InvalidURL) as error:
             failures.append(f"{url}: {error or type(error).__name__}")
             part.unlink(missing_ok=True)  # another address may hold another file
@@ -64,12 +65,14 @@ def download(
     )
 
 
-def _attempt(url: str, part: Path, size: int | None, checksum: str | None, stalled: float) -> None:
+def _attempt(
+    url: str, part: Path, size: int | None, checksum: str | None, auth: tuple[str, str] | None, stalled: float
+) -> None:
     have = part.stat().st_size if part.exists() else 0
     if size is not None and have >= size:
         have = 0
     headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"} if have else {"Accept-Encoding": "identity"}
-    with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=stalled) as response:
+    with httpx.stream("GET", url, headers=headers, auth=auth, follow_redirects=True, timeout=stalled) as response:
         if response.status_code == 416:  # what is there is not a beginning of that file
             part.unlink()
             raise _PassingError("the server could not resume")

@@ -1,0 +1,120 @@
+"""How fast mnist trains from memory, against the same network through a DataLoader with dataset transforms.
+
+    python -m benchmarks.mnist_training [--images 19200] [--rounds 5] [--threads 1] [--output FILE.json]
+
+Both train the default network with the default batch size and optimizer on the same images, in turns, and the medians
+over the rounds are compared. Ours is all of `training.fit` but the scoring; the other is torchvision's own `MNIST` with
+`ToTensor` and `Normalize`, and the plain loop of its tutorials. Times are those of one epoch over the images.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import MNIST
+
+from stages.common import config, files, training
+from stages.mnist import sample
+from stages.mnist.config import Train
+from stages.mnist.model import MEAN, STD, build, normalise
+
+FEATURES = Path("data/mnist/features/train.npz")
+
+
+def new_network(settings: Train) -> nn.Module:
+    torch.manual_seed(settings.seed)
+    return build(settings.network, getattr(settings, settings.network).model_dump())
+
+
+def from_memory(images: torch.Tensor, labels: torch.Tensor, settings: Train, folder: Path) -> float:
+    """Seconds of an epoch in this project's loop, its checkpoint included."""
+    network = new_network(settings)
+    steps = training.steps_per_epoch(len(images), settings.batch_size)
+    checkpoint = folder / "checkpoint.pt"
+    checkpoint.unlink(missing_ok=True)
+
+    def batches(generator: torch.Generator) -> training.Epoch:
+        return training.shuffled(images, labels, settings.batch_size, lambda chosen, _: normalise(chosen), generator)
+
+    def unscored(network: nn.Module) -> training.Scores:
+        return training.Scores(0.0, 0.0)
+
+    begin = time.perf_counter()
+    training.fit(network, batches, steps, unscored, settings, checkpoint, "from memory")
+    return time.perf_counter() - begin
+
+
+def through_loader(folder: Path, settings: Train, workers: int) -> float:
+    """Seconds of an epoch through torchvision's dataset and a DataLoader with that many worker processes."""
+    network = new_network(settings).train()
+    optimizer = training.build_optimizer(network, settings)
+    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((MEAN,), (STD,))])
+    loader = DataLoader(
+        MNIST(str(folder), transform=transform), settings.batch_size, shuffle=True, num_workers=workers, drop_last=True
+    )
+    begin = time.perf_counter()
+    total = 0.0
+    for images, labels in loader:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(network(images), labels)
+        loss.backward()
+        optimizer.step()
+        total += loss.item()
+    return time.perf_counter() - begin
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=19_200)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1, help="of torch, for all contestants")
+    parser.add_argument("--output", type=Path, help="where to write the figures as JSON")
+    arguments = parser.parse_args()
+    settings = config.load("mnist", Train).model_copy(update={"epochs": 1, "device": "cpu"})
+    training.deterministic(settings.seed, arguments.threads)
+    with np.load(files.require(FEATURES, "featurize@mnist")) as features:
+        images, labels = features["images"][: arguments.images], features["labels"][: arguments.images]
+    count = len(images) // settings.batch_size * settings.batch_size
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        raw = folder / "MNIST" / "raw"
+        raw.mkdir(parents=True)
+        for part in ("train", "t10k"):  # torchvision looks for both
+            sample.write_idx(raw / f"{part}-images-idx3-ubyte", images)
+            sample.write_idx(raw / f"{part}-labels-idx1-ubyte", labels)
+        memory = torch.from_numpy(images), torch.from_numpy(labels).long()
+        contestants: dict[str, Callable[[], float]] = {
+            "from memory": lambda: from_memory(*memory, settings, folder),
+            "DataLoader": lambda: through_loader(folder, settings, workers=0),
+            "DataLoader, 2 workers": lambda: through_loader(folder, settings, workers=2),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in contestants}
+        for turn in range(arguments.rounds + 1):
+            for name, contestant in contestants.items():
+                taken = contestant()
+                if turn:  # the first turn warms up
+                    seconds[name].append(taken)
+
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    ratios = {name: median / medians["from memory"] for name, median in medians.items()}
+    print(f"\n{'':24}{'images/s':>10}{'us a step':>11}{'time':>8}")
+    for name, median in medians.items():
+        step = 1e6 * median / (count / settings.batch_size)
+        print(f"{name:24}{count / median:>10.0f}{step:>11.0f}{ratios[name]:>7.1f}x")
+    if arguments.output:
+        figures = {"images": count, "threads": arguments.threads, "seconds": seconds, "ratios": ratios}
+        files.write_json(arguments.output, figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""bikes' parameters: names, ranges, choices, units. Their values are in params.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from stages.common.config import Section
+from stages.common.sources import SourceSettings
+
+Share = Annotated[float, Field(gt=0, le=1)]
+Rounds = Annotated[int, Field(ge=1, le=20_000)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Model = Literal["linear", "lightgbm", "xgboost", "catboost", "sequence", "portfolio"]
+
+
+class Data(SourceSettings):
+    """The group `data.bikes`: read by prepare and featurize."""
+
+    valid_days: int = Field(ge=1, le=15, description="the last training days of each month are the validation days")
+    features: Literal["raw", "calendar", "full"] = Field(
+        description="raw: Kaggle's columns; calendar: the date taken apart, categories; full: kind of day, weather around"
+    )
+
+
+class Linear(Section):
+    """Ridge regression."""
+
+    alpha: float = Field(gt=0, le=1e6, description="penalty")
+
+
+class LightGBM(Section):
+    """Trees grown leaf by leaf."""
+
+    rounds: Rounds
+    learning_rate: Rate
+    leaves: int = Field(ge=2, le=4096)
+    rows: Share = Field(description="share of the rows for each tree")
+    columns: Share = Field(description="share of the columns for each tree")
+
+
+class XGBoost(Section):
+    """Trees grown level by level."""
+
+    rounds: Rounds
+    learning_rate: Rate
+    depth: int = Field(ge=1, le=16)
+    rows: Share = Field(description="share of the rows for each tree")
+    columns: Share = Field(description="share of the columns for each tree")
+
+
+class CatBoost(Section):
+    """Symmetric trees."""
+
+    rounds: Rounds
+    learning_rate: Rate
+    depth: int = Field(ge=1, le=12)
+
+
+class Sequence(Section):
+    """A bidirectional GRU over the hours of a day."""
+
+    copies: int = Field(ge=1, le=20, description="networks that differ by their seed")
+    epochs: int = Field(ge=1, le=1000)
+    hidden: int = Field(ge=1, le=1024, description="units")
+    dropout: float = Field(ge=0, lt=1)
+    days_per_batch: int = Field(ge=1, le=1024)
+    learning_rate: Rate = Field(description="peak of one cycle")
+    weight_decay: float = Field(ge=0, le=1)
+
+
+class Search(Section):
+    """Hyperparameter search: each model of the list is tried with `trials` settings."""
+
+    trials: int = Field(ge=0, le=10_000, description="0: no search")
+    searcher: Literal["random"]
+    scheduler: Literal["local"]
+
+
+class Train(Section):
+    """The group `bikes`: read by train."""
+
+    seed: int = Field(ge=0, lt=2**31)
+    threads: int = Field(ge=1, le=256, description="of each model's training; the same number gives the same bytes")
+    riders: Literal["apart", "together"] = Field(
+        description="apart: casual and registered have models of their own; together: the count has"
+    )
+    target: Literal["log1p", "counts"] = Field(description="what is learnt: log(1 + riders), or riders")
+    models: list[Model] = Field(
+        min_length=1, description="what is weighed against each other; portfolio: AutoGluon's own choice"
+    )
+    linear: Linear
+    lightgbm: LightGBM
+    xgboost: XGBoost
+    catboost: CatBoost
+    sequence: Sequence
+    presets: Literal["best_quality", "good_quality", "medium_quality"] | None
+    bag_folds: int = Field(ge=0, le=15, description="blocks of days that each model is bagged over; 0: no bagging")
+    stack_levels: int = Field(ge=0, le=3, description="layers of models that learn from models; needs bagging")
+    search: Search
+    time_limit: int | None = Field(ge=1, description="seconds for all training; null: none, and results that reproduce")
+
+    @field_validator("models")
+    @classmethod
+    def once_each(cls, models: list[str]) -> list[str]:
+        if len(set(models)) < len(models):
+            raise ValueError("each model once")
+        return models
+
+    @field_validator("bag_folds")
+    @classmethod
+    def more_than_one(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("0 or at least 2")
+        return folds
+
+
+class Deploy(Section):
+    """The group `deploy.bikes`: read by deploy."""
+
+    batch: int = Field(ge=1, le=10_000, description="rows a request, when the whole test set is sent")
+    single: int = Field(ge=1, le=10_000, description="requests of one row, for the latency")

@@ -1,0 +1,91 @@
+"""Serves the exported forecaster in a process of its own, puts all test hours to it, and compares with evaluate.
+
+They go over in large requests as CSV; some go one by one, as JSON, for the time that a caller waits.
+"""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from stages.bikes.config import Deploy
+from stages.common import bundle, config, files
+from stages.common.program import InputError, run
+
+FEATURES = Path("data/bikes/features")
+EVALUATION = Path("reports/bikes/evaluation")
+ARCHIVE = Path("models/bikes/export/model.tar.gz")
+REPORT = Path("reports/bikes/deploy.json")
+LATENCY = Path("reports/bikes/latency.json")
+
+KAGGLE = ["datetime", "season", "holiday", "workingday", "weather", "temp", "atemp", "humidity", "windspeed"]
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+TOLERANCE = 1e-4
+"""By how much a served answer may differ from evaluate's, relative to it (or to one rider, where it is less)."""
+
+
+def ask_in_batches(endpoint: bundle.Endpoint, hours: pd.DataFrame, size: int) -> tuple[np.ndarray, list[float]]:
+    """The riders (N) of all ``hours``, asked for as CSV, ``size`` rows a request, and each request's seconds."""
+    riders, seconds = [], []
+    for start in tqdm(range(0, len(hours), size), desc="bikes text/csv", unit=" requests"):
+        body = hours[start : start + size].to_csv(index=False, date_format=TIME_FORMAT).encode()
+        answer = endpoint.invoke(body, "text/csv", "text/csv")
+        riders.append(pd.read_csv(io.BytesIO(answer.body))["count"].to_numpy())
+        seconds.append(answer.seconds)
+    return np.concatenate(riders), seconds
+
+
+def ask_one_by_one(endpoint: bundle.Endpoint, hours: pd.DataFrame) -> tuple[np.ndarray, list[float]]:
+    """The same, asked for as JSON, one row a request."""
+    rows = hours.assign(datetime=hours["datetime"].dt.strftime(TIME_FORMAT)).to_dict("records")
+    answers = [
+        endpoint.invoke(json.dumps([row]).encode(), "application/json")
+        for row in tqdm(rows, desc="bikes application/json", unit=" requests")
+    ]
+    riders = np.array([json.loads(answer.body)[0]["count"] for answer in answers])
+    return riders, [answer.seconds for answer in answers]
+
+
+def compare(served: np.ndarray, expected: np.ndarray) -> float:
+    """The largest relative difference. Raises InputError if it is above the tolerance or the answers don't match in number."""
+    if served.shape != expected.shape:
+        raise InputError(f"{ARCHIVE}: {len(served)} answers, expected {len(expected)}")
+    difference = np.abs(served - expected) / np.maximum(expected, 1.0)
+    if not difference.max() <= TOLERANCE:
+        row = int(np.nanargmax(difference))
+        raise InputError(
+            f"{ARCHIVE}: test hour {row}: found {served[row]:.6g} riders, expected {expected[row]:.6g} as evaluate has it, "
+            f"within {TOLERANCE:g} of it"
+        )
+    return float(difference.max())
+
+
+def main() -> None:
+    settings = config.load("deploy.bikes", Deploy)
+    files.require(ARCHIVE, "export@bikes")
+    results = pd.read_csv(files.require(EVALUATION, "evaluate@bikes") / "test.csv")
+    expected = results["predicted"].to_numpy()
+    hours = pd.read_parquet(FEATURES / "hours.parquet")
+    test = hours.loc[hours["part"] == "test", KAGGLE].reset_index(drop=True)
+    # Spread over the test hours: neighbouring ones share a day.
+    single = np.unique(np.linspace(0, len(test) - 1, settings.single).astype(int))
+    with bundle.serve(ARCHIVE) as endpoint:
+        served, batch_seconds = ask_in_batches(endpoint, test, settings.batch)
+        alone, seconds = ask_one_by_one(endpoint, test.iloc[single])
+    compare(served, expected)
+    compare(alone, expected[single])
+    report: dict[str, object] = {"data": files.read_json(FEATURES / "about.json")["source"], "rows": len(test)}
+    if "actual" in results:
+        error = np.log1p(served) - np.log1p(results["actual"].to_numpy())
+        report["rmsle_test"] = round(float(np.sqrt(np.mean(error**2))), 6)
+    files.write_json(REPORT, report)
+    one, batch = bundle.latency(seconds, len(single)), bundle.latency(batch_seconds, len(test))
+    files.write_json(LATENCY, {"one": one, "batch": batch})
+    print(f"{len(test)} test hours served, all as evaluate had them")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,117 @@
+"""Measures the forecaster: on the validation days with the models that never saw them, on the test hours with the final ones.
+
+Writes `metrics.json`, Kaggle's `submission.csv`, and in `evaluation/`: `leaderboard.csv` (every model on the validation
+days), `importance.csv` (how much worse they get when a feature's values change places), `validation.csv` and `test.csv`
+(predicted against actual). RMSLE is the root mean squared error of log(1 + riders), Kaggle's score; RMSE is in riders.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from stages.bikes.model import TRAINED, Forecaster, load, to_riders
+from stages.common import files
+from stages.common.program import run
+
+FEATURES = Path("data/bikes/features")
+METRICS = Path("reports/bikes/metrics.json")
+EVALUATION = Path("reports/bikes/evaluation")
+SUBMISSION = Path("reports/bikes/submission.csv")
+COUNTS = ["casual", "registered", "count"]
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+
+def rmsle(actual: np.ndarray, predicted: np.ndarray) -> float:
+    return rmse(np.log1p(actual), np.log1p(predicted))
+
+
+def rmse(actual: np.ndarray, predicted: np.ndarray) -> float:
+    return round(float(np.sqrt(np.mean((actual - predicted) ** 2))), 6)
+
+
+def leaderboard(forecaster: Forecaster, valid: pd.DataFrame, actual: np.ndarray) -> pd.DataFrame:
+    """Each model's scores on the validation rows, best first; a model counts as one if all predictors have it."""
+    finals = {name for predictor in forecaster.predictors.values() for name in predictor.model_refit_map().values()}
+    predicted = {
+        part: predictor.predict_multi(valid, models=[name for name in predictor.model_names() if name not in finals])
+        for part, predictor in forecaster.predictors.items()
+    }
+    rows: list[dict[str, Any]] = []
+    for name in dict.fromkeys(name for models in predicted.values() for name in models):
+        row: dict[str, Any] = {"model": name}
+        having = [part for part in predicted if name in predicted[part]]
+        riders = {part: to_riders(predicted[part][name].to_numpy(), forecaster.target) for part in having}
+        if len(having) == len(predicted):
+            total = np.sum(list(riders.values()), axis=0)
+            row |= {"rmsle_valid": rmsle(actual, total), "rmse_valid": rmse(actual, total)}
+        if len(predicted) > 1:
+            row |= {f"rmsle_{part}": rmsle(valid[part].to_numpy(), riders[part]) for part in having}
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    # A search names its trials anew for each kind of rider: what has no score of its own comes last.
+    return table.sort_values(["rmsle_valid", "model"], ignore_index=True)
+
+
+def importance(forecaster: Forecaster, valid: pd.DataFrame, actual: np.ndarray) -> pd.DataFrame:
+    """By how much the RMSLE grows when one feature's values are dealt out anew among the validation rows, largest first."""
+    features = valid.drop(columns=COUNTS)
+    base = rmsle(actual, forecaster.predict(features, forecaster.validated))
+    random = np.random.default_rng(0)
+    order = random.permutation(len(features))
+    rows = []
+    for column in tqdm(features.columns, desc="bikes permutation importance", unit=" features"):
+        mixed = features.assign(**{column: features[column].to_numpy()[order]})
+        rows.append((column, rmsle(actual, forecaster.predict(mixed, forecaster.validated)) - base))
+    table = pd.DataFrame(rows, columns=["feature", "rmsle_growth"]).round(6)
+    return table.sort_values(["rmsle_growth", "feature"], ascending=[False, True], ignore_index=True)
+
+
+def best_model(forecaster: Forecaster) -> str:
+    """Its name; where casual and registered riders have different ones, all of them."""
+    return " + ".join(dict.fromkeys(forecaster.validated.values()))
+
+
+def main() -> None:
+    forecaster = load(files.require(TRAINED, "train@bikes"))
+    hours = pd.read_parquet(files.require(FEATURES, "featurize@bikes") / "hours.parquet", columns=["datetime", "part"])
+    valid, test = (pd.read_parquet(FEATURES / f"{part}.parquet") for part in ("valid", "test"))
+    when = {part: rows["datetime"].reset_index(drop=True) for part, rows in hours.groupby("part")}
+    actual = valid["count"].to_numpy()
+    validated = forecaster.predict(valid, forecaster.validated)
+    predicted = forecaster.predict(test)
+
+    settings = files.read_json(TRAINED / "forecaster.json")
+    metrics: dict[str, object] = {
+        "data": files.read_json(FEATURES / "about.json")["source"],
+        "best_model": best_model(forecaster),
+        "rmsle_valid": rmsle(actual, validated),
+        "rmse_valid": rmse(actual, validated),
+    }
+    results = pd.DataFrame({"datetime": when["test"], "predicted": predicted})
+    if (FEATURES / "answers.parquet").exists():
+        results["actual"] = pd.read_parquet(FEATURES / "answers.parquet")["count"]
+        metrics["rmsle_test"] = rmsle(results["actual"].to_numpy(), predicted)
+    if settings["time_limit"] is not None:
+        metrics["time_limit"] = settings["time_limit"]  # s: a clock had its say, so this may not reproduce
+
+    with files.new_folder(EVALUATION) as folder:
+        write_table(folder / "leaderboard.csv", leaderboard(forecaster, valid, actual))
+        write_table(folder / "importance.csv", importance(forecaster, valid, actual))
+        validation = pd.DataFrame({"datetime": when["valid"], "actual": actual, "predicted": validated})
+        write_table(folder / "validation.csv", validation)
+        write_table(folder / "test.csv", results)
+    with files.new_file(SUBMISSION) as partial:
+        write_table(partial, pd.DataFrame({"datetime": when["test"], "count": predicted.round(4)}))
+    files.write_json(METRICS, metrics)
+    print(", ".join(f"{name} {value}" for name, value in metrics.items()))
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    table.to_csv(path, index=False, date_format=TIME_FORMAT, lineterminator="\n")
+
+
+if __name__ == "__main__":
+    run(main)

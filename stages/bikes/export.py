@@ -1,0 +1,80 @@
+"""Packs the final forecaster with all that it needs to answer without this repository, and proves that it answers the same.
+
+`model.tar.gz` holds AutoGluon's predictors cut down to what predicts, the table of known weather, and under `code/`
+the inference functions with the modules that they (and the predictors' pickles) import.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stages.bikes import features, inference, learners, model, sequence
+from stages.common import bundle, files
+from stages.common.program import InputError, run
+
+FEATURES = Path("data/bikes/features")
+EVALUATION = Path("reports/bikes/evaluation")
+EXPORT = Path("models/bikes/export")
+
+TOLERANCE = 1e-6
+"""By how much an answer may differ from the one that evaluate wrote, relative to it."""
+
+
+def cut_down(forecaster: model.Forecaster, about: dict[str, object], folder: Path) -> None:
+    """Store in ``folder`` what `model.load` needs to predict with the final models."""
+    for part, predictor in forecaster.predictors.items():
+        predictor.clone_for_deployment(str(folder / part), model=forecaster.final[part])
+    files.write_json(folder / "forecaster.json", about | {"validated": forecaster.final})
+
+
+def prove(folder: Path, expected: pd.DataFrame, test: pd.DataFrame) -> float:
+    """The largest relative difference of the answers in ``folder`` from the ``expected``. Raises InputError if one is too large."""
+    answers = inference.predict_fn(test, inference.model_fn(str(folder)))
+    difference = relative_difference(answers["count"].to_numpy(), expected["predicted"].to_numpy())
+    if not difference <= TOLERANCE:
+        raise InputError(
+            f"{EXPORT}: answers differ by up to {difference:.2g} of their value, expected evaluate's within {TOLERANCE:g}: "
+            "run `dvc repro export@bikes` so that all are of one model"
+        )
+    return difference
+
+
+def relative_difference(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest, relative to the expected value or to one rider where it is less."""
+    return float((np.abs(found - expected) / np.maximum(expected, 1.0)).max())
+
+
+def main() -> None:
+    forecaster = model.load(files.require(model.TRAINED, "train@bikes"))
+    expected = pd.read_csv(files.require(EVALUATION, "evaluate@bikes") / "test.csv")
+    hours = pd.read_parquet(FEATURES / "hours.parquet")
+    about = files.read_json(FEATURES / "about.json")
+    with files.new_folder(EXPORT) as folder, tempfile.TemporaryDirectory(prefix="export-") as temporary:
+        packed = Path(temporary)
+        cut_down(forecaster, files.read_json(model.TRAINED / "forecaster.json"), packed / "forecaster")
+        hours[features.KAGGLE].to_parquet(packed / "known.parquet")
+        (packed / "features.json").write_text(json.dumps({"features": about["features"]}))
+        test = hours.loc[hours["part"] == "test", features.KAGGLE].reset_index(drop=True)
+        difference = prove(packed, expected, test)
+        modules = {name: Path(str(module.__file__)) for name, module in MODULES.items()}
+        members = {name: packed / name for name in ("forecaster", "known.parquet", "features.json")}
+        bundle.pack(folder / "model.tar.gz", members | modules)
+    size = (EXPORT / "model.tar.gz").stat().st_size / 1e6
+    print(f"model.tar.gz, {size:.1f} MB: all {len(expected)} test hours as evaluate had them, within {difference:.2g}")
+
+
+MODULES = {
+    "code/inference.py": inference,
+    # By their full names: that is what the predictors' pickles ask for.
+    "code/stages/bikes/features.py": features,
+    "code/stages/bikes/learners.py": learners,
+    "code/stages/bikes/model.py": model,
+    "code/stages/bikes/sequence.py": sequence,
+}
+
+
+if __name__ == "__main__":
+    run(main)

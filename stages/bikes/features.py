@@ -1,0 +1,212 @@
+"""What a model may know of an hour: Kaggle's own columns, the calendar, and the weather of the hours and days around.
+
+Everything here comes from the date and from the weather table, nothing from the counts, so a row's features are the
+same in training, evaluation and serving, and don't depend on which rows are asked for together. The one thing beyond
+the row itself is `known`: all hours whose weather is known (Kaggle publishes that of the test hours, too).
+"""
+
+import numpy as np
+import pandas as pd
+from pandas.tseries.holiday import (
+    Holiday,
+    USColumbusDay,
+    USLaborDay,
+    USMartinLutherKingJr,
+    USMemorialDay,
+    USPresidentsDay,
+    USThanksgivingDay,
+    nearest_workday,
+)
+
+WEATHER = ["weather", "temp", "atemp", "humidity", "windspeed"]
+KAGGLE = ["datetime", "season", "holiday", "workingday", *WEATHER]
+"""The columns of Kaggle's test.csv: all that a request has to bring."""
+
+FIRST_DAY = pd.Timestamp("2011-01-01")
+"""Of the data; the growth of demand is counted in days from here."""
+
+SATURDAY, SUNDAY, SHORT_STAFFED = 5, 6, 7
+WET = 2.5  # weather: 1 clear, 2 mist or cloud, 3 light rain or snow, 4 heavy rain, snow or fog
+
+# Holidays on which hardly anybody works, on the day itself and on the working day that stands in for it.
+_FIXED = {"New Year": (1, 1), "Independence Day": (7, 4), "Christmas": (12, 25)}
+_MAJOR = [
+    *(Holiday(name, month=month, day=day) for name, (month, day) in _FIXED.items()),
+    *(Holiday(name, month=month, day=day, observance=nearest_workday) for name, (month, day) in _FIXED.items()),
+    USMemorialDay,
+    USLaborDay,
+    USThanksgivingDay,
+]
+# Federal holidays on which many offices and schools are open all the same.
+_MINOR = [
+    USMartinLutherKingJr,
+    USPresidentsDay,
+    USColumbusDay,
+    Holiday("Veterans Day", month=11, day=11, observance=nearest_workday),
+]
+
+
+def build(kind: str, hours: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """The features called ``kind`` (raw, calendar or full) of ``hours``, a row each, in their order.
+
+    ``hours`` and ``known`` have Kaggle's columns (temp and atemp in degrees Celsius, humidity in %, windspeed as
+    Kaggle has it); where both have an hour, the one in ``hours`` counts.
+    """
+    hours = hours[KAGGLE].reset_index(drop=True)
+    if kind == "raw":
+        return hours
+    if kind == "calendar":
+        return _calendar(hours)
+    known = pd.concat([known[KAGGLE], hours]).drop_duplicates("datetime", keep="last").sort_values("datetime")
+    return pd.concat([_time(hours), _kind_of_day(hours["datetime"]), hours[WEATHER], _weather(hours, known)], axis=1)
+
+
+def _calendar(hours: pd.DataFrame) -> pd.DataFrame:
+    """Kaggle's columns with the datetime taken apart, season and weather as categories."""
+    when = hours["datetime"].dt
+    parts = {"hour": when.hour, "weekday": when.weekday, "month": when.month, "year": when.year}
+    categories = {name: pd.Categorical(hours[name], [1, 2, 3, 4]) for name in ("season", "weather")}
+    return hours.drop(columns="datetime").assign(**parts, **categories)
+
+
+def _time(hours: pd.DataFrame) -> pd.DataFrame:
+    """Date and hour as numbers.
+
+    Kaggle's season is not used: it turns on about the 21st, after the last training day of a month, so that in
+    training it is the quarter, and in the test it isn't.
+    """
+    when = hours["datetime"].dt
+    days = (when.normalize() - FIRST_DAY).dt.days
+    return pd.DataFrame(
+        {
+            "hour": when.hour,
+            "day": days,
+            "day_of_year": when.dayofyear,
+            "month": when.month,
+            "year": when.year,
+            "quarter": when.quarter,
+        }
+    )
+
+
+def days(first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
+    """What kind of day each one is, from the calendar alone, indexed by date.
+
+    Kaggle's `holiday` and `workingday` are not used: to them the day after Thanksgiving and 27 to 31 December are
+    plain working days (and no training day shows otherwise), Emancipation Day is a holiday (commuters ride as ever),
+    and Columbus Day is like Christmas.
+
+    off: 1 for a day without work, 0.5 for one on which part of the town works, 0 for a working day.
+    quiet: Thanksgiving and 24 December to 2 January, when people stay at home or are away.
+    pattern: the weekday as which it behaves (0 Monday to 6 Sunday; a free day before a free day is a Saturday, else
+    a Sunday), 7 for a short-staffed one. acts_as: the same, but a short-staffed day keeps its own weekday.
+    """
+    dates = pd.date_range(first - pd.Timedelta(days=2), last + pd.Timedelta(days=2))
+    span = dates[0] - pd.Timedelta(days=7), dates[-1] + pd.Timedelta(days=7)  # an observed day may lie across the edge
+
+    def on(rules: list[Holiday]) -> np.ndarray:
+        return np.asarray(np.logical_or.reduce([dates.isin(rule.dates(*span)) for rule in rules]))
+
+    weekday = dates.weekday.to_numpy()
+    month, number = dates.month.to_numpy(), dates.day.to_numpy()
+    thanksgiving = on([USThanksgivingDay])
+    weekend = weekday >= SATURDAY
+    major = on(_MAJOR)
+    year_end = (month == 12) & (number >= 24) | (month == 1) & (number <= 2)
+    eve = (month == 12) & np.isin(number, (24, 31))
+    free = weekend | major | eve | np.roll(thanksgiving, 1) | (month == 1) & (number <= 2)
+    short_staffed = (on(_MINOR) | year_end) & ~free
+    off = np.where(free, 1.0, np.where(short_staffed, 0.5, 0.0))
+    before, after = np.roll(off, 1), np.roll(off, -1)
+    acts_as = np.where(free & ~weekend, np.where(after == 1, SATURDAY, SUNDAY), weekday)
+    return pd.DataFrame(
+        {
+            "off": off,
+            "off_yesterday": before,
+            "off_tomorrow": after,
+            "works": (off == 0).astype(int),
+            "major_holiday": major.astype(int),
+            "short_staffed": short_staffed.astype(int),
+            "quiet": (year_end | thanksgiving).astype(int),
+            "acts_as": acts_as,
+            "pattern": np.where(short_staffed, SHORT_STAFFED, acts_as),
+        },
+        index=dates,
+    )[2:-2]
+
+
+def _kind_of_day(when: pd.Series) -> pd.DataFrame:
+    date, hour = when.dt.normalize(), when.dt.hour
+    table = days(date.min(), date.max()).loc[date].reset_index(drop=True)
+    # Trees would need many splits for "8 o'clock on a working day"; here it is one number.
+    table["hour_of_pattern"] = hour + 24 * table["pattern"]
+    table["hour_by_off"] = hour + 48 * table["off"].astype(float)
+    # A night belongs to the free day that it leads to or ends.
+    table["night_off"] = np.select([hour < 6, hour >= 18], [table["off"], table["off_tomorrow"]], -1.0)
+    table["nearest_off"] = np.where(hour < 12, table["off_yesterday"], table["off_tomorrow"])
+    return table
+
+
+def _weather(hours: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """The weather around each hour and of its day; hours without a row are interpolated, and counted.
+
+    Kaggle has no row for an hour in which nobody rode: a gap by day tells of a snowstorm or a hurricane.
+    """
+    by_hour = known.set_index("datetime")[WEATHER]
+    first, last = by_hour.index[0].normalize(), by_hour.index[-1].normalize() + pd.Timedelta(hours=23)
+    grid = pd.date_range(first, last, freq="h")
+    missing = pd.Series(~grid.isin(by_hour.index), grid).astype(float)
+    w = by_hour.reindex(grid).interpolate(limit_direction="both")
+    rain = (w["weather"] > WET).astype(float)
+    daylight = (grid.hour >= 7) & (grid.hour <= 20)
+
+    def around(values: pd.Series, width: int) -> pd.Series:
+        return values.rolling(width, center=True, min_periods=1).mean()
+
+    near = pd.DataFrame(
+        {
+            **{f"weather_{k}h_ago": w["weather"].shift(k, fill_value=1) for k in (1, 2, 3)},
+            "weather_in_1h": w["weather"].shift(-1, fill_value=1),
+            "weather_3h": around(w["weather"], 3),
+            "rain_last_6h": rain.rolling(6, min_periods=1).mean(),
+            "rain_next_3h": rain[::-1].rolling(3, min_periods=1).mean()[::-1],
+            "temp_change_3h": (w["temp"] - w["temp"].shift(3)).fillna(0),
+            "temp_24h": around(w["temp"], 24),
+            "temp_last_72h": w["temp"].rolling(72, min_periods=1).mean(),
+            "temp_15d": around(w["temp"], 24 * 15),
+            "humidity_3h": around(w["humidity"], 3),
+            "humidity_24h": around(w["humidity"], 24),
+            "wind_3h": around(w["windspeed"], 3),
+            "wind_24h": around(w["windspeed"], 24),
+            "missing_5h": missing.rolling(5, center=True, min_periods=1).sum(),
+        }
+    )
+    day = grid.normalize()
+    of_day = pd.DataFrame(
+        {
+            "day_temp": w["temp"].groupby(day).mean(),
+            "day_temp_max": w["temp"].groupby(day).max(),
+            "day_temp_min": w["temp"].groupby(day).min(),
+            "day_humidity": w["humidity"].groupby(day).mean(),
+            "day_wind": w["windspeed"].groupby(day).mean(),
+            "day_weather": w["weather"].groupby(day).mean(),
+            "day_rain_hours": rain.groupby(day).sum(),
+            "daylight_rain_hours": rain[daylight].groupby(day[daylight]).sum(),
+            "daylight_weather": w["weather"][daylight].groupby(day[daylight]).mean(),
+            "daylight_temp": w["temp"][daylight].groupby(day[daylight]).mean(),
+            "day_missing_hours": missing.groupby(day).sum(),
+        }
+    )
+    of_day["yesterday_temp"] = of_day["day_temp"].shift(1).bfill()
+    of_day["yesterday_rain_hours"] = of_day["day_rain_hours"].shift(1, fill_value=0)
+    of_day["tomorrow_rain_hours"] = of_day["day_rain_hours"].shift(-1, fill_value=0)
+    of_day["day_temp_anomaly"] = of_day["day_temp"] - around(of_day["day_temp"], 21)
+    when = hours["datetime"]
+    table = pd.concat(
+        [near.loc[when].reset_index(drop=True), of_day.loc[when.dt.normalize()].reset_index(drop=True)], axis=1
+    )
+    table["feels_warmer"] = hours["atemp"] - hours["temp"]
+    # Magnus: saturation vapour pressure over water in hPa, times the relative humidity.
+    saturation = 6.112 * np.exp(17.67 * hours["temp"] / (hours["temp"] + 243.5))
+    table["vapour_pressure"] = saturation * hours["humidity"] / 100
+    return table

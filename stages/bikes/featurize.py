@@ -1,0 +1,65 @@
+"""Turns checked hours into tables for the models, and sets whole days aside for validation. 1 s for Kaggle's 17,379 hours.
+
+Validation imitates the test: it is the last training days of each month, as the test is the days after them. Shuffled
+hours would be predicted from their neighbours, which the test hours don't have.
+
+Writes `train.parquet`, `valid.parquet` (features, casual, registered, count), `test.parquet` (features), a row an hour in
+the order of time; `hours.parquet`, Kaggle's columns of all hours with their `part`, and `answers.parquet` if there are any.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stages.bikes.config import Data
+from stages.bikes.features import KAGGLE, build
+from stages.common import config, files
+from stages.common.program import InputError, run
+
+RAW = Path("data/bikes/raw")
+FEATURES = Path("data/bikes/features")
+COUNTS = ["casual", "registered", "count"]
+
+
+def split(hours: pd.DataFrame, valid_days: int) -> pd.Series:
+    """ "valid" for the hours of the last ``valid_days`` days that each month has in ``hours``, "train" for the others."""
+    date = hours["datetime"].dt.normalize()
+    dates = date.drop_duplicates()
+    from_end = dates.groupby(dates.dt.to_period("M")).rank(ascending=False)
+    held_out = dates[from_end <= valid_days]
+    return pd.Series(np.where(date.isin(held_out), "valid", "train"), hours.index)
+
+
+def main() -> None:
+    settings = config.load("data.bikes", Data)
+    files.require(RAW, "prepare@bikes")
+    labelled, test = pd.read_parquet(RAW / "train.parquet"), pd.read_parquet(RAW / "test.parquet")
+    part = split(labelled, settings.valid_days)
+    if part.nunique() < 2:
+        raise InputError(
+            f"{RAW / 'train.parquet'}: no month has more than {settings.valid_days} days, expected more than "
+            f"data.bikes.valid_days = {settings.valid_days}: give more days or a smaller number"
+        )
+    hours = pd.concat([labelled.assign(part=part), test.assign(part="test")]).sort_values("datetime", ignore_index=True)
+    features = build(settings.features, hours, hours[KAGGLE])
+    with files.new_folder(FEATURES) as folder:
+        for name, rows in hours.groupby("part"):
+            table = features.loc[rows.index]
+            if name != "test":
+                table = pd.concat([table, rows[COUNTS].astype("int64")], axis=1)
+            table.reset_index(drop=True).to_parquet(folder / f"{name}.parquet")
+        hours.to_parquet(folder / "hours.parquet")
+        if (RAW / "answers.parquet").exists():
+            pd.read_parquet(RAW / "answers.parquet").to_parquet(folder / "answers.parquet")
+        about = files.read_json(RAW / "about.json") | {"features": settings.features}
+        files.write_json(folder / "about.json", about)
+    sizes = hours["part"].value_counts()
+    print(
+        f"{features.shape[1]} features of {sizes['train']} training, {sizes['valid']} validation and {sizes['test']} "
+        f"test hours in {FEATURES}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,99 @@
+"""The data itself: UCI's Bike Sharing Dataset (open), from which Kaggle's files and the answers to its test are rebuilt.
+
+With Kaggle's credentials at hand (KAGGLE_USERNAME and KAGGLE_KEY, or ~/.kaggle/kaggle.json) the files come from Kaggle,
+whose competition one has to have joined; the answers are UCI's all the same.
+"""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+
+from stages.common import files
+from stages.common.downloads import download
+from stages.common.program import InputError
+
+# https://archive.ics.uci.edu/dataset/275/bike+sharing+dataset (Fanaee-T and Gama, 2013; CC BY 4.0)
+MIRRORS = [
+    "https://archive.ics.uci.edu/static/public/275/bike+sharing+dataset.zip",
+    "https://archive.ics.uci.edu/ml/machine-learning-databases/00275/Bike-Sharing-Dataset.zip",
+]
+SIZE = 279_992  # bytes
+CHECKSUM = "sha256:b70182d0d0508e9abbb79306ce5c0cec34869000f8220175ac83d11dbe845401"
+
+KAGGLE = "https://www.kaggle.com/api/v1/competitions/data/download/bike-sharing-demand/"
+KAGGLE_FILES = ["train.csv", "test.csv", "sampleSubmission.csv"]
+
+LAST_TRAINING_DAY = 19
+"""Of each month: the days after it are the test."""
+
+
+def fetch(folder: Path) -> None:
+    """Fill ``folder`` with train.csv, test.csv, sampleSubmission.csv and test_answers.csv."""
+    downloads = files.home() / "data" / "downloads" / "bikes"
+    archive = download(MIRRORS, downloads / "Bike-Sharing-Dataset.zip", SIZE, CHECKSUM)
+    with zipfile.ZipFile(archive) as unzipped, unzipped.open("hour.csv") as file:
+        hours = to_kaggle(pd.read_csv(file))
+    write(hours, folder)
+    credentials = kaggle_credentials(os.environ, Path.home())
+    if credentials:
+        for name in KAGGLE_FILES:
+            kept = download([KAGGLE + name], downloads / name, auth=credentials)
+            (folder / name).unlink()
+            (folder / name).symlink_to(kept.resolve())
+
+
+def to_kaggle(uci: pd.DataFrame) -> pd.DataFrame:
+    """UCI's hour.csv in Kaggle's columns and units, sorted by time, with casual, registered and count.
+
+    UCI divided temperature by 41, apparent temperature by 50, humidity by 100 and windspeed by 67.
+    """
+    when = pd.to_datetime(uci["dteday"]) + pd.to_timedelta(uci["hr"], unit="h")
+    return pd.DataFrame(
+        {
+            "datetime": when,
+            "season": uci["season"],
+            "holiday": uci["holiday"],
+            "workingday": uci["workingday"],
+            "weather": uci["weathersit"],
+            "temp": (uci["temp"] * 41).round(2),
+            "atemp": (uci["atemp"] * 50).round(3),
+            "humidity": (uci["hum"] * 100).round().astype(int),
+            "windspeed": (uci["windspeed"] * 67).round(4),
+            "casual": uci["casual"],
+            "registered": uci["registered"],
+            "count": uci["cnt"],
+        }
+    ).sort_values("datetime", ignore_index=True)
+
+
+def write(hours: pd.DataFrame, folder: Path) -> None:
+    """Split ``hours`` by the day of the month into Kaggle's files and the answers, written to ``folder``."""
+    for column in ("temp", "atemp", "windspeed"):  # 0 and 9.84, not 0.0, as Kaggle has it
+        hours[column] = hours[column].map("{:g}".format)
+    test = hours["datetime"].dt.day > LAST_TRAINING_DAY
+    answers = hours.loc[test, ["datetime", "count"]]
+    tables = {
+        "train.csv": hours[~test],
+        "test.csv": hours[test].drop(columns=["casual", "registered", "count"]),
+        "sampleSubmission.csv": answers.assign(count=0),
+        "test_answers.csv": answers,
+    }
+    for name, table in tables.items():
+        table.to_csv(folder / name, index=False, date_format="%Y-%m-%d %H:%M:%S", lineterminator="\n")
+
+
+def kaggle_credentials(environment: "os._Environ[str] | dict[str, str]", home: Path) -> tuple[str, str] | None:
+    """User name and key, where Kaggle's own tools look for them. Raises InputError if their file is damaged."""
+    if environment.get("KAGGLE_USERNAME") and environment.get("KAGGLE_KEY"):
+        return environment["KAGGLE_USERNAME"], environment["KAGGLE_KEY"]
+    path = home / ".kaggle" / "kaggle.json"
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return str(content["username"]), str(content["key"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: found {type(error).__name__}, expected JSON with username and key") from None

@@ -1,0 +1,170 @@
+"""Draws the data, the models and their forecasts of bikes for people. 3 s."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure
+
+from stages.common import files, reporting
+from stages.common.program import run
+
+FEATURES = Path("data/bikes/features")
+EVALUATION = Path("reports/bikes/evaluation")
+PLOTS = Path("reports/bikes/plots")
+
+UNITS = {
+    "datetime": "date",
+    "season": "season (1 winter to 4 autumn)",
+    "holiday": "holiday (1 yes)",
+    "workingday": "working day (1 yes)",
+    "weather": "weather (1 clear to 4 heavy rain or snow)",
+    "temp": "temperature [°C]",
+    "atemp": "felt temperature [°C]",
+    "humidity": "relative humidity [%]",
+    "windspeed": "wind speed [km/h]",
+    "casual": "casual riders [1/h]",
+    "registered": "registered riders [1/h]",
+    "count": "all riders [1/h]",
+}
+SHOWN_FEATURES = 20
+
+
+def demand_by_hour(hours: pd.DataFrame) -> Figure:
+    """Mean riders by hour of the day on working days and others, for each kind of rider. ``hours`` have counts."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharex=True)
+    for axis, kind in zip(axes, ("registered", "casual"), strict=True):
+        means = hours.groupby(["workingday", hours["datetime"].dt.hour])[kind].mean()
+        for workingday, label in ((1, "working days"), (0, "weekends and holidays")):
+            if workingday in means:
+                axis.plot(means[workingday].index, means[workingday], marker=".", label=label)
+        axis.set(title=f"{kind} riders", xlabel="hour of the day", ylabel="mean riders an hour", xticks=range(0, 24, 3))
+        axis.margins(y=0.25)  # room for the legend
+        axis.set_ylim(bottom=0)
+        axis.legend(loc="upper left")
+    figure.suptitle("Demand by hour and kind of day, training days")
+    return figure
+
+
+def demand_over_time(hours: pd.DataFrame) -> Figure:
+    """Riders of each day that is known, by kind of rider: season and growth."""
+    figure, axis = plt.subplots(figsize=(9, 3.2))
+    by_day = hours.groupby(hours["datetime"].dt.normalize())[["registered", "casual"]].sum()
+    for kind in by_day:
+        axis.plot(by_day.index, by_day[kind], ".", markersize=3, label=kind)
+    _dates(axis)
+    axis.set(title="Riders a day, training days", xlabel="date", ylabel="riders a day")
+    axis.legend()
+    return figure
+
+
+def histograms(hours: pd.DataFrame) -> Figure:
+    """How often each value occurs, for all of Kaggle's columns."""
+    figure, axes = plt.subplots(4, 3, figsize=(9, 9))
+    for axis, (column, label) in zip(axes.flat, UNITS.items(), strict=True):
+        values = hours[column]
+        codes = column in ("season", "holiday", "workingday", "weather")
+        bins = np.arange(values.min() - 0.5, values.max() + 1) if codes else 30
+        axis.hist(values, bins=bins, rwidth=0.8 if codes else None)
+        axis.set(xlabel=label, ylabel="hours")
+        if codes:
+            axis.set_xticks(sorted(values.unique()))
+        if column == "datetime":
+            _dates(axis, 4)
+    figure.suptitle("How often each value occurs, training days")
+    return figure
+
+
+def predicted_against_actual(validation: pd.DataFrame) -> Figure:
+    """A point an hour on logarithmic axes, and the course of the last month's validation days."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), width_ratios=[2, 3])
+    actual, predicted = validation["actual"] + 1, validation["predicted"] + 1
+    limit = max(actual.max(), predicted.max()) * 1.2
+    left.scatter(actual, predicted, s=4, alpha=0.4)
+    left.plot([1, limit], [1, limit], color="black", linewidth=1, label="predicted = actual")
+    left.set(xscale="log", yscale="log", xlim=(1, limit), ylim=(1, limit))
+    left.set(title="Every validation hour", xlabel="actual riders an hour + 1", ylabel="predicted riders an hour + 1")
+    left.legend()
+    month = validation["datetime"].dt.to_period("M")
+    last = validation[month == month.iloc[-1]]
+    right.plot(last["datetime"], last["actual"], label="actual")
+    right.plot(last["datetime"], last["predicted"], label="predicted")
+    _dates(right)
+    right.set(title=f"Validation days of {month.iloc[-1]}", xlabel="date and hour", ylabel="riders an hour")
+    right.legend()
+    return figure
+
+
+def residuals(validation: pd.DataFrame) -> Figure:
+    """The errors that make up the RMSLE: how large, at what hour, on what day."""
+    error = np.log1p(validation["predicted"]) - np.log1p(validation["actual"])
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.8))
+    label = "log(1 + predicted) - log(1 + actual)"
+    left.hist(error, bins=60)
+    left.set(title="Errors", xlabel=label, ylabel="validation hours")
+    hour = validation["datetime"].dt.hour
+    middle.boxplot([error[hour == h] for h in range(24)], positions=range(24), showfliers=False)
+    middle.set(title="By hour (box: middle half)", xlabel="hour of the day", ylabel=label)
+    middle.set_xticks(range(0, 24, 3), [str(h) for h in range(0, 24, 3)])
+    daily = error.groupby(validation["datetime"].dt.normalize()).mean()
+    right.axhline(0, color="black", linewidth=1)
+    right.plot(daily.index, daily, ".", markersize=4)
+    _dates(right)
+    right.set(title="Mean of each validation day", xlabel="date", ylabel=label)
+    return figure
+
+
+def feature_importance(importance: pd.DataFrame) -> Figure:
+    """The features that matter most."""
+    top = importance.head(SHOWN_FEATURES)[::-1]
+    figure, axis = plt.subplots(figsize=(7, 0.25 * len(top) + 1.2))
+    axis.barh(top["feature"], top["rmsle_growth"])
+    axis.set(
+        title=f"Permutation importance, the first {len(top)} of {len(importance)} features",
+        xlabel="growth of the validation RMSLE when the feature is shuffled",
+        ylabel="feature",
+    )
+    return figure
+
+
+def models(leaderboard: pd.DataFrame) -> Figure:
+    """The validation score of each model."""
+    scored = leaderboard.dropna(subset="rmsle_valid")[::-1]
+    figure, axis = plt.subplots(figsize=(7, 0.3 * len(scored) + 1.2))
+    bars = axis.barh(scored["model"], scored["rmsle_valid"])
+    axis.bar_label(bars, fmt="%.4f", padding=3)
+    axis.margins(x=0.15)
+    axis.set(title="Models on the validation days, less is better", xlabel="RMSLE", ylabel="model")
+    return figure
+
+
+def _dates(axis: Axes, most: int = 8) -> None:
+    locator = AutoDateLocator(maxticks=most)  # type: ignore[no-untyped-call]
+    axis.xaxis.set_major_locator(locator)
+    axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+
+
+def main() -> None:
+    hours = pd.read_parquet(files.require(FEATURES, "featurize@bikes") / "hours.parquet")
+    known = hours[hours["part"] != "test"]
+    files.require(EVALUATION, "evaluate@bikes")
+    validation = pd.read_csv(EVALUATION / "validation.csv", parse_dates=["datetime"])
+    with files.new_folder(PLOTS) as folder:
+        for name, figure in {
+            "demand_by_hour": demand_by_hour(known),
+            "demand_over_time": demand_over_time(known),
+            "histograms": histograms(known),
+            "models": models(pd.read_csv(EVALUATION / "leaderboard.csv")),
+            "feature_importance": feature_importance(pd.read_csv(EVALUATION / "importance.csv")),
+            "predicted_against_actual": predicted_against_actual(validation),
+            "residuals": residuals(validation),
+        }.items():
+            reporting.save(figure, folder / f"{name}.png")
+    print(f"plots in {PLOTS}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,135 @@
+"""A recurrent network that reads a whole day, as one more model for AutoGluon to weigh.
+
+Trees see an hour and a few numbers about its surroundings. This reads the 24 hours of its day, forth and back, and so
+knows that rain in the morning has already moved a trip to the afternoon.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from autogluon.core.models import AbstractModel
+from torch import Tensor, nn
+
+HOURS, PATTERNS = 24, 8
+
+COLUMNS = [
+    *("temp", "atemp", "humidity", "windspeed", "vapour_pressure", "rain_last_6h", "rain_next_3h", "missing_5h"),
+    *("day_temp", "day_temp_anomaly", "temp_15d", "day_rain_hours", "daylight_rain_hours", "day_missing_hours"),
+    *("off", "off_yesterday", "off_tomorrow", "major_holiday", "short_staffed", "quiet", "day", "year"),
+]
+"""Those of the `full` features that it reads as they are."""
+
+
+class Sequence(AbstractModel):
+    """A bidirectional GRU over the hours of a day. It takes the `full` features, rows of whole days in any order.
+
+    Parameters: ``hidden`` units, ``dropout``, ``epochs``, ``days_per_batch``, ``learning_rate`` (peak of one cycle),
+    ``weight_decay``, ``seed``.
+    """
+
+    ag_key = "BIKES_SEQUENCE"
+    ag_name = "Sequence"
+    seed_name = "seed"
+
+    def _fit(self, X: pd.DataFrame, y: pd.Series, num_cpus: int = 1, **kwargs: Any) -> None:
+        settings = self._get_model_params()
+        inputs = _inputs(self.preprocess(X))
+        self._mean, scale = inputs.mean(0), inputs.std(0)
+        self._scale = np.where(scale > 1e-6, scale, 1.0)
+        days = self._days(X)
+        target = np.zeros((*days.present.shape,), np.float32)
+        target[days.row, days.hour] = y.to_numpy(np.float32)
+        torch.set_num_threads(num_cpus)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings["seed"])
+            self.model = Network(inputs.shape[1], settings["hidden"], settings["dropout"], float(y.mean()))
+            _train(self.model, days, torch.from_numpy(target), settings)
+
+    def _predict_proba(self, X: pd.DataFrame, **kwargs: Any) -> np.ndarray:
+        days = self._days(X)
+        with torch.inference_mode():
+            outputs = [self.model(*batch) for batch in zip(*(part.split(64) for part in days.inputs), strict=True)]
+        return np.asarray(torch.cat(outputs).double().numpy()[days.row, days.hour])
+
+    def _more_tags(self) -> dict[str, bool]:
+        return {"can_refit_full": True}
+
+    def _days(self, X: pd.DataFrame) -> "_Days":
+        X = self.preprocess(X)
+        return _Days(X, ((_inputs(X) - self._mean) / self._scale).clip(-5, 5).astype(np.float32))
+
+
+class _Days:
+    """Rows laid out as days of 24 hours; an hour without a row has the values of the one before (or after)."""
+
+    def __init__(self, X: pd.DataFrame, values: np.ndarray) -> None:
+        dates, self.row = np.unique(X["day"].to_numpy(), return_inverse=True)
+        self.hour = X["hour"].to_numpy().astype(int)
+        self.present = np.zeros((len(dates), HOURS), bool)
+        self.present[self.row, self.hour] = True
+        source = np.zeros((len(dates), HOURS), int)
+        source[self.row, self.hour] = np.arange(len(X))
+        # For each hour the last one with a row up to it; before the first one with a row, that one.
+        last = np.maximum.accumulate(np.where(self.present, np.arange(HOURS), -1), axis=1)
+        filled = np.where(last >= 0, last, self.present.argmax(1)[:, None])
+        rows = np.take_along_axis(source, filled, axis=1)
+        hour = np.broadcast_to(np.arange(HOURS), rows.shape).copy()
+        pattern = X["pattern"].to_numpy().astype(int)[rows]
+        self.inputs = torch.from_numpy(values[rows]), torch.from_numpy(hour), torch.from_numpy(pattern)
+
+
+def _inputs(X: pd.DataFrame) -> np.ndarray:
+    """Float64 (rows, inputs): the columns, wet and misty weather as flags, the year as three waves."""
+    angle = 2 * np.pi * X["day_of_year"].to_numpy() / 365.25
+    waves = [wave(k * angle) for k in (1, 2, 3) for wave in (np.sin, np.cos)]
+    weather = X["weather"].to_numpy()
+    return np.column_stack([X[COLUMNS].to_numpy(float), weather > 2, weather == 2, *waves])
+
+
+class Network(nn.Module):
+    """Days (N, 24, inputs) with their hours and patterns, both int64 (N, 24), to one number an hour: (N, 24)."""
+
+    def __init__(self, inputs: int, hidden: int, dropout: float, mean: float) -> None:
+        super().__init__()
+        self.hour = nn.Embedding(HOURS, 8)
+        self.pattern = nn.Embedding(PATTERNS, 6)
+        self.hour_of_pattern = nn.Embedding(HOURS * PATTERNS, 12)
+        self.profile = nn.Embedding(HOURS * PATTERNS, 1)
+        width = inputs + 8 + 6 + 12
+        self.enter = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout))
+        self.recurrent = nn.GRU(hidden, hidden, batch_first=True, bidirectional=True)
+        last = nn.Linear(48, 1)
+        nn.init.constant_(last.bias, mean)
+        self.leave = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * hidden + width, 48), nn.ReLU(), last)
+        nn.init.normal_(self.hour_of_pattern.weight, std=0.1)
+        nn.init.zeros_(self.profile.weight)
+
+    def forward(self, values: Tensor, hour: Tensor, pattern: Tensor) -> Tensor:
+        code = hour + HOURS * pattern
+        known = torch.cat([values, self.hour(hour), self.pattern(pattern), self.hour_of_pattern(code)], -1)
+        read, _ = self.recurrent(self.enter(known))
+        riders: Tensor = self.leave(torch.cat([read, known], -1)) + self.profile(code)
+        return riders.squeeze(-1)
+
+
+def _train(network: Network, days: _Days, target: Tensor, settings: dict[str, Any]) -> None:
+    """Minimise the mean squared error over the hours that have a row."""
+    present = torch.from_numpy(days.present).float()
+    size = settings["days_per_batch"]
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=settings["weight_decay"])
+    steps = settings["epochs"] * -(-len(target) // size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings["learning_rate"], steps, pct_start=0.2)
+    network.train()
+    for _ in range(settings["epochs"]):
+        for chosen in torch.randperm(len(target)).split(size):
+            predicted = network(*(part[chosen] for part in days.inputs))
+            weight = present[chosen]
+            loss = ((predicted - target[chosen]) ** 2 * weight).sum() / weight.sum()
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+    network.eval()

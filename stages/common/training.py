@@ -1,0 +1,288 @@
+"""What training has in common: seeds, device, optimizer, schedule, the loop, checkpoints, the weights that are kept.
+
+A project gives `fit` a network, a function that yields an epoch's batches, and one that scores the network on the
+validation split. All that is random in an epoch comes from the seed and the epoch's number, so that a run which is
+killed and goes on from its checkpoint ends in the same bytes as one that never stopped.
+"""
+
+import csv
+import hashlib
+import io
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
+from tqdm import tqdm
+
+from stages.common import files
+from stages.common.program import InputError
+from stages.common.training_settings import TrainingSettings
+
+Row = dict[str, float]
+Weights = dict[str, Tensor]
+Schedule = OneCycleLR | ReduceLROnPlateau | None
+Epoch = Iterator[tuple[Tensor, Tensor]]
+"""The batches of one epoch: network inputs and labels int64, on the network's device."""
+Batches = Callable[[torch.Generator], Epoch]
+"""Begins an epoch, its order and all else that is random in it decided by the generator."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Mean cross-entropy in nats, and the share of right answers in [0, 1]."""
+
+    loss: float
+    accuracy: float
+
+
+@dataclass
+class Trained:
+    """A run so far; `fit` returns it when all epochs are done."""
+
+    weights: Weights = field(default_factory=dict)
+    """The state_dict that is kept, on the CPU."""
+    kept_epoch: int = 0
+    kept_loss: float = float("inf")
+    steps: list[Row] = field(default_factory=list)
+    """Every `log_every` steps: step, epoch, mean training loss since the row before, learning_rate of the last step."""
+    epochs: list[Row] = field(default_factory=list)
+    """epoch, train_loss, train_accuracy (as trained: with dropout and augmentation), valid_*, learning_rate."""
+    seconds: float = 0.0
+
+
+def deterministic(seed: int, threads: int | None) -> None:
+    """Seed torch and let it use only kernels that give the same bytes each time (for the same number of threads)."""
+    if threads:
+        torch.set_num_threads(threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a slow debugging aid
+    torch.backends.cudnn.benchmark = False
+    torch.manual_seed(seed)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called ``auto``, ``cpu`` or ``cuda``. Raises InputError for a GPU that isn't there."""
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise InputError("device = 'cuda' but there is no GPU that torch can use here: set it to auto or cpu")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+def build_optimizer(network: nn.Module, settings: TrainingSettings) -> Optimizer:
+    """The chosen optimizer over the trainable parameters. Biases and batch norm are not decayed."""
+    chosen = settings.adam if settings.optimizer == "adam" else settings.sgd
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": chosen.weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if settings.optimizer == "adam":
+        return AdamW(groups, lr=chosen.learning_rate, fused=True)
+    momentum, nesterov = settings.sgd.momentum, settings.sgd.nesterov
+    return SGD(groups, lr=chosen.learning_rate, momentum=momentum, nesterov=nesterov, fused=True)
+
+
+def build_schedule(optimizer: Optimizer, settings: TrainingSettings, steps: int) -> Schedule:
+    """The chosen schedule: one cycle moves after each of ``steps`` batches, plateau after each epoch, constant is None."""
+    if settings.schedule == "one_cycle":
+        peak = [group["lr"] for group in optimizer.param_groups]
+        return OneCycleLR(optimizer, peak, total_steps=steps, pct_start=settings.one_cycle.warmup, cycle_momentum=False)
+    if settings.schedule == "plateau":
+        return ReduceLROnPlateau(optimizer, factor=settings.plateau.factor, patience=settings.plateau.patience)
+    return None
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    return max(1, images // batch_size)
+
+
+def shuffled(
+    inputs: Tensor,
+    labels: Tensor,
+    batch_size: int,
+    transform: Callable[[Tensor, torch.Generator], Tensor],
+    generator: torch.Generator,
+    batches_at_once: int = 8,
+) -> Epoch:
+    """One epoch over tensors in memory, in a new order and in full batches (what is left over waits for another order).
+
+    ``transform`` turns the inputs of ``batches_at_once`` batches together into what the network takes: a small
+    network's step takes less than a millisecond, in which preparing each batch by itself would be felt; what is made
+    together should fit into the processor's cache.
+    """
+    order = torch.randperm(len(inputs), generator=generator)
+    order = order[: steps_per_epoch(len(inputs), batch_size) * batch_size].to(inputs.device)
+    for chosen in order.split(batch_size * batches_at_once):
+        # index_select copies rows where indexing goes element by element.
+        ready = transform(inputs.index_select(0, chosen), generator)
+        yield from zip(ready.split(batch_size), labels.index_select(0, chosen).split(batch_size), strict=True)
+
+
+@dataclass
+class _Run:
+    """What changes while training goes on, and what a checkpoint has to keep."""
+
+    network: nn.Module
+    optimizer: Optimizer
+    schedule: Schedule
+    trained: Trained
+
+
+def fit(
+    network: nn.Module,
+    batches: Batches,
+    steps: int,
+    score: Callable[[nn.Module], Scores],
+    settings: TrainingSettings,
+    checkpoint: Path,
+    title: str,
+) -> Trained:
+    """Train ``network`` on its device for `settings.epochs` epochs of ``steps`` batches; the kept weights and the history.
+
+    Goes on from ``checkpoint`` if there is one and writes it after each epoch; who has stored the result deletes it.
+    ``score`` gets the network in eval mode. Raises InputError when the loss stops being a number.
+    """
+    optimizer = build_optimizer(network, settings)
+    run = _Run(network, optimizer, build_schedule(optimizer, settings, settings.epochs * steps), Trained())
+    if checkpoint.exists():
+        _load(checkpoint, run)
+    trained, done = run.trained, len(run.trained.epochs)
+    images = steps * settings.batch_size
+    with tqdm(
+        desc=title, total=settings.epochs * images, initial=done * images, unit=" images", unit_scale=True
+    ) as bar:
+        for epoch in range(done + 1, settings.epochs + 1):
+            began = time.perf_counter()
+            seed = settings.seed + 1_000_003 * epoch
+            torch.manual_seed(seed)  # for dropout
+            training = _train_epoch(run, settings, batches(torch.Generator().manual_seed(seed)), steps, bar)
+            with torch.no_grad():
+                validation = score(network.eval())
+            trained.epochs.append(
+                {
+                    "epoch": epoch,
+                    "train_loss": training.loss,
+                    "train_accuracy": training.accuracy,
+                    "valid_loss": validation.loss,
+                    "valid_accuracy": validation.accuracy,
+                    "learning_rate": trained.steps[-1]["learning_rate"],
+                }
+            )
+            if isinstance(run.schedule, ReduceLROnPlateau):
+                run.schedule.step(validation.loss)
+            improved = validation.loss < trained.kept_loss * (1 - settings.min_improvement)
+            if settings.keep == "last" or improved or epoch == 1:
+                trained.weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+                trained.kept_epoch, trained.kept_loss = epoch, validation.loss
+            trained.seconds += time.perf_counter() - began
+            _save(checkpoint, run)
+    return trained
+
+
+def _train_epoch(run: _Run, settings: TrainingSettings, batches: Epoch, steps: int, bar: tqdm) -> Scores:
+    """One pass over ``batches``; adds its rows to the loss curve and returns the epoch's means."""
+    network, optimizer = run.network.train(), run.optimizer
+    cycle = run.schedule if isinstance(run.schedule, OneCycleLR) else None
+    kind = next(network.parameters()).device.type
+    autocast = torch.autocast(kind, torch.bfloat16, enabled=settings.precision == "bfloat16")
+    epoch = len(run.trained.epochs) + 1
+    # Kept as tensors until the next row is due: reading a number would wait for the device at each step.
+    losses: list[Tensor] = []
+    answers: list[Tensor] = []
+    truths: list[Tensor] = []
+    loss_sum, right, seen = 0.0, 0, 0
+    for step, (inputs, labels) in enumerate(batches, 1):
+        with autocast:
+            logits = network(inputs)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=settings.label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()
+        rate = optimizer.param_groups[0]["lr"]
+        optimizer.step()
+        if cycle:
+            cycle.step()
+        losses.append(loss.detach())
+        answers.append(logits.detach())
+        truths.append(labels)
+        bar.update(len(labels))
+        if step % settings.log_every and step != steps:
+            continue
+        mean = torch.stack(losses).double().mean().item()
+        if not math.isfinite(mean):
+            raise InputError(
+                f"training left the numbers at epoch {epoch}, step {step}: found a loss of {mean} with {settings.optimizer} "
+                f"at learning rate {rate:.2g}, expected a finite one: lower {settings.optimizer}.learning_rate"
+            )
+        truth = torch.cat(truths)
+        loss_sum += mean * len(losses)
+        right += int((torch.cat(answers).argmax(1) == truth).sum())
+        seen += len(truth)
+        run.trained.steps.append(
+            {"step": (epoch - 1) * steps + step, "epoch": epoch, "loss": mean, "learning_rate": rate}
+        )
+        bar.set_postfix(loss=f"{mean:.4f}", accuracy=f"{right / seen:.4f}", lr=f"{rate:.2g}", refresh=False)
+        losses, answers, truths = [], [], []
+    return Scores(loss_sum / steps, right / seen)
+
+
+def checkpoint_path(project: str, settings: TrainingSettings, inputs: Sequence[Path]) -> Path:
+    """Where a run keeps its checkpoint: outside what DVC deletes or caches, by its settings and ``inputs`` (data, code)."""
+    parts = [torch.__version__, settings.model_dump_json(), *(files.digest(path) for path in inputs)]
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return files.home() / "models" / "checkpoints" / project / f"{key}.pt"
+
+
+def _save(path: Path, run: _Run) -> None:
+    state = {
+        "network": run.network.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "schedule": run.schedule.state_dict() if run.schedule else {},
+        "trained": vars(run.trained),
+    }
+    with files.new_file(path) as partial:
+        torch.save(state, partial)
+
+
+def _load(path: Path, run: _Run) -> None:
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    run.network.load_state_dict(state["network"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    if run.schedule:
+        run.schedule.load_state_dict(state["schedule"])
+    run.trained = Trained(**state["trained"])
+
+
+def save_weights(path: Path, weights: Weights) -> None:
+    """A state_dict as a file that `torch.load(path, weights_only=True)` reads: the same weights, the same bytes."""
+    buffer = io.BytesIO()  # torch.save writes a file's own name into it
+    torch.save({name: value.contiguous() for name, value in weights.items()}, buffer)
+    path.write_bytes(buffer.getvalue())
+
+
+def clock(trained: Trained, images: int, device: torch.device) -> dict[str, float | str]:
+    """How long training on ``images`` images took, and on what. Scoring after each epoch is counted."""
+    return {
+        "seconds": round(trained.seconds, 3),
+        "images_per_second": round(images * len(trained.epochs) / trained.seconds, 1),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def write_history(path: Path, rows: Sequence[Row]) -> None:
+    """A history as CSV, its numbers rounded to what one reads (6 significant digits)."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(
+            {name: value if isinstance(value, int) else f"{value:.6g}" for name, value in row.items()} for row in rows
+        )

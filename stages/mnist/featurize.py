@@ -1,0 +1,51 @@
+"""Sets a part of the training images aside for validation, the same share of each digit. 1 s for 70,000 images.
+
+Writes `train.npz`, `valid.npz` and `test.npz`: `images` uint8 (N, 28, 28), 0 background to 255 ink, and `labels` uint8 (N).
+Scaling and normalisation belong to the model.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.common import config, files
+from stages.common.program import InputError, run
+from stages.mnist.config import Data
+
+RAW = Path("data/mnist/raw")
+FEATURES = Path("data/mnist/features")
+
+
+def chosen_for_validation(labels: NDArray[np.uint8], fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Which images (N) are set aside: ``fraction`` of each digit, rounded, drawn by ``seed``."""
+    random = np.random.default_rng(seed)
+    chosen = np.zeros(len(labels), bool)
+    for digit in np.unique(labels):
+        own = np.flatnonzero(labels == digit)
+        chosen[random.permutation(own)[: round(fraction * len(own))]] = True
+    return chosen
+
+
+def main() -> None:
+    settings = config.load("data.mnist", Data)
+    with np.load(files.require(RAW, "prepare@mnist") / "train.npz") as raw:
+        images, labels = raw["images"], raw["labels"]
+    with np.load(RAW / "test.npz") as raw:
+        test = dict(raw)
+    chosen = chosen_for_validation(labels, settings.valid_fraction, settings.seed)
+    if not 0 < chosen.sum() < len(chosen):
+        raise InputError(
+            f"{RAW / 'train.npz'}: {chosen.sum()} of {len(chosen)} training images fall to validation with data.mnist.valid_fraction "
+            f"= {settings.valid_fraction}, expected at least 1 on each side: give more images or another share"
+        )
+    with files.new_folder(FEATURES) as folder:
+        np.savez(folder / "train.npz", images=images[~chosen], labels=labels[~chosen])
+        np.savez(folder / "valid.npz", images=images[chosen], labels=labels[chosen])
+        np.savez(folder / "test.npz", **test)
+        files.write_json(folder / "about.json", files.read_json(RAW / "about.json"))
+    print(f"{(~chosen).sum()} training, {chosen.sum()} validation and {len(test['labels'])} test images in {FEATURES}")
+
+
+if __name__ == "__main__":
+    run(main)

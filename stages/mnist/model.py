@@ -1,0 +1,87 @@
+"""The networks, and the classifier that carries its preprocessing with it.
+
+Train, evaluate and export build their network here, and evaluate and export wrap it in a `Classifier`: what is served
+does to an image what was done to it when it was measured.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stages.common import files
+
+TRAINED = Path("models/mnist/trained")
+CLASSES = [str(digit) for digit in range(10)]
+SIDE = 28  # pixels
+MEAN, STD = 0.1307, 0.3081  # of MNIST's training images, their pixels scaled to [0, 1]
+
+
+def normalise(images: Tensor, mean: float = 255 * MEAN, std: float = 255 * STD) -> Tensor:
+    """uint8 images (N, 28, 28), 0 background to 255 ink, as network inputs: float32 (N, 1, 28, 28), mean 0, std 1."""
+    return images.unsqueeze(1).float().sub_(mean).mul_(1 / std)
+
+
+def fully_connected(hidden: list[int], dropout: float, batch_norm: bool) -> nn.Sequential:
+    """784 pixels through layers of ``hidden`` units with ReLU to 10 logits."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    size = SIDE * SIDE
+    for units in hidden:
+        layers.append(nn.Linear(size, units))
+        if batch_norm:
+            layers.append(nn.BatchNorm1d(units))
+        layers.append(nn.ReLU())
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+        size = units
+    return nn.Sequential(*layers, nn.Linear(size, len(CLASSES)))
+
+
+def convolutional(width: int, depth: int, dropout: float) -> nn.Sequential:
+    """Stages of ``depth`` 3x3 convolutions at 28x28, 14x14 and 7x7 pixels, each twice as wide; the strongest answer of each
+    channel; 10 logits.
+    """
+    layers: list[nn.Module] = []
+    channels = 1
+    for stage in range(3):
+        if stage:
+            layers.append(nn.MaxPool2d(2))
+        wide = width * 2**stage
+        for _ in range(depth):
+            layers += [nn.Conv2d(channels, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()]
+            channels = wide
+    return nn.Sequential(
+        *layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(channels, len(CLASSES))
+    )
+
+
+def build(network: str, settings: Mapping[str, Any]) -> nn.Sequential:
+    """The network called ``mlp`` or ``cnn``; ``settings`` are the parameters of that name."""
+    return fully_connected(**settings) if network == "mlp" else convolutional(**settings)
+
+
+class Classifier(nn.Module):
+    """Raw images in, probabilities out: uint8 (N, 28, 28) to float32 (N, 10)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(normalise(images))
+        return logits.softmax(1)
+
+
+def load(folder: Path = TRAINED) -> Classifier:
+    """The classifier that train stored in ``folder``, on the CPU, ready to predict."""
+    network = build(**files.read_json(folder / "network.json"))
+    network.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
+    return Classifier(network).eval()
+
+
+def predict(classifier: Callable[[Tensor], Tensor], images: Tensor, batch_size: int = 1000) -> Tensor:
+    """Probabilities float32 (N, 10) for uint8 ``images`` (N, 28, 28)."""
+    with torch.no_grad():
+        return torch.cat([classifier(batch) for batch in images.split(batch_size)])

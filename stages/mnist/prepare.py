@@ -1,0 +1,99 @@
+"""The four idx files of MNIST, gzipped or not, to one checked form: `train.npz` and `test.npz`. 2 s for 70,000 images."""
+
+import gzip
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.common import config, files
+from stages.common.program import InputError, run
+from stages.common.sources import open_source
+from stages.mnist import official, sample
+from stages.mnist.config import Data
+
+RAW = Path("data/mnist/raw")
+Bytes = NDArray[np.uint8]
+
+CLASSES, SIDE = 10, 28
+UNSIGNED_BYTES = 0x08
+
+
+def read_part(folder: Path, part: str) -> tuple[Bytes, Bytes]:
+    """The images (N, 28, 28) and labels (N) of ``part`` (train or t10k). Raises InputError where they are not MNIST's form."""
+    images_path, labels_path = find(folder, f"{part}-images-idx3-ubyte"), find(folder, f"{part}-labels-idx1-ubyte")
+    images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
+    if images.shape[1:] != (SIDE, SIDE):
+        raise InputError(
+            f"{images_path}: header: found images of {images.shape[1]}x{images.shape[2]}, expected {SIDE}x{SIDE}"
+        )
+    if len(images) == 0:
+        raise InputError(f"{images_path}: header: found 0 images, expected at least 1")
+    if len(images) != len(labels):
+        raise InputError(
+            f"{labels_path}: header: found {len(labels)} labels, expected {len(images)}, one for each image of {images_path.name}"
+        )
+    if labels.max() >= CLASSES:
+        first = int((labels >= CLASSES).argmax())
+        raise InputError(f"{labels_path}: label {first}: found {labels[first]}, expected a digit from 0 to 9")
+    return images, labels
+
+
+def find(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise InputError(f"{folder}: found neither {name} nor {name}.gz, expected MNIST's four files")
+
+
+def read_idx(path: Path, dimensions: int) -> Bytes:
+    """An idx file of unsigned bytes with that many ``dimensions``; the format is described at yann.lecun.com/exdb/mnist.
+
+    Raises InputError for any other file, one that is cut short among them.
+    """
+    content = unpacked(path)
+    magic = bytes([0, 0, UNSIGNED_BYTES, dimensions])
+    header = 4 + 4 * dimensions
+    if len(content) < header:
+        raise InputError(f"{path}: found {len(content)} bytes, expected an idx header of {header}")
+    if content[:4] != magic:
+        raise InputError(f"{path}: bytes 0 to 3: found magic number 0x{content[:4].hex()}, expected 0x{magic.hex()}")
+    shape = [int(size) for size in np.frombuffer(content, ">u4", dimensions, offset=4)]
+    expected = header + int(np.prod(shape, dtype=object))
+    if len(content) != expected:
+        sizes = "x".join(map(str, shape))
+        raise InputError(
+            f"{path}: found {len(content)} bytes, expected {expected} for the {sizes} values that its header tells of"
+        )
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def unpacked(path: Path) -> bytes:
+    """The file's bytes, unzipped if its name ends in .gz. Raises InputError if it is empty or its gzip is damaged."""
+    packed = path.read_bytes()
+    if not packed:
+        raise InputError(f"{path}: found an empty file, expected idx data")
+    if path.suffix != ".gz":
+        return packed
+    try:
+        return gzip.decompress(packed)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(
+            f"{path}: found {len(packed)} bytes that are not a whole gzip file ({error}), expected one"
+        ) from None
+
+
+def main() -> None:
+    with open_source("mnist", config.load("data.mnist", Data), sample.write, official.fetch) as source:
+        parts = {"train": read_part(source.folder, "train"), "test": read_part(source.folder, "t10k")}
+        name = source.name
+    with files.new_folder(RAW) as folder:
+        for part, (images, labels) in parts.items():
+            np.savez(folder / f"{part}.npz", images=images, labels=labels)
+        files.write_json(folder / "about.json", {"source": name})
+    print(f"mnist from {name}: {len(parts['train'][1])} training and {len(parts['test'][1])} test images in {RAW}")
+
+
+if __name__ == "__main__":
+    run(main)

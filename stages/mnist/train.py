@@ -1,0 +1,106 @@
+"""Trains a network on the training images and scores it on the validation images after each epoch.
+
+The images lie on the device as bytes; a batch is an index into them, moved about (if asked) and normalised there.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stages.common import config, files, training
+from stages.common.program import InputError, run
+from stages.mnist import model
+from stages.mnist.config import Augmentation, Train
+from stages.mnist.model import TRAINED, build, normalise
+
+FEATURES = Path("data/mnist/features")
+CLOCK = Path("reports/mnist/training.json")
+
+
+def read(path: Path, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Images uint8 (N, 28, 28) and labels int64 (N) on ``device``."""
+    with np.load(path) as features:
+        return torch.from_numpy(features["images"]).to(device), torch.from_numpy(features["labels"]).long().to(device)
+
+
+def moved(images: Tensor, limits: Augmentation, generator: torch.Generator) -> Tensor:
+    """Network inputs (N, 1, 28, 28), each turned, scaled, sheared and shifted by an amount of its own, background around."""
+    count = len(images)
+    # Drawn on the CPU: the same amounts on any device.
+    turn, height, width, shear, right, down = (torch.rand(6, count, generator=generator) * 2 - 1).to(images.device)
+    turn = turn * math.radians(limits.rotation)
+    shear = shear * math.tan(math.radians(limits.shear))
+    height, width = torch.exp(height * limits.scale), torch.exp(width * limits.scale)
+    shift = torch.stack([right, down], 1) * (2 * limits.shift / images.shape[-1])  # grid_sample's image is 2 wide
+    cosine, sine = torch.cos(turn), torch.sin(turn)
+    rows = [cosine * width, (cosine * shear - sine) * height, sine * width, (sine * shear + cosine) * height]
+    matrices = torch.cat([torch.stack(rows, 1).reshape(count, 2, 2), shift.unsqueeze(2)], 2)
+    inputs = normalise(images)
+    background = normalise(images.new_zeros(1, *images.shape[1:]))
+    grid = F.affine_grid(matrices, list(inputs.shape), align_corners=False)
+    return F.grid_sample(inputs - background, grid, align_corners=False) + background
+
+
+def scorer(images: Tensor, labels: Tensor) -> Callable[[nn.Module], training.Scores]:
+    """A function that scores a network on these images, in float32."""
+
+    def score(network: nn.Module) -> training.Scores:
+        logits = torch.cat([network(normalise(batch)) for batch in images.split(1000)])
+        return training.Scores(
+            F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item()
+        )
+
+    return score
+
+
+def learn(
+    train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: Train, checkpoint: Path
+) -> training.Trained:
+    """The weights and history of a network trained on ``train``.
+
+    Both parts are images uint8 (N, 28, 28) and labels int64 (N) on one device.
+    """
+    images, labels = train
+    if len(images) < settings.batch_size:
+        raise InputError(
+            f"mnist.batch_size = {settings.batch_size} is not allowed: expected at most the {len(images)} training images there are"
+        )
+    training.deterministic(settings.seed, settings.threads)
+    network = build(settings.network, getattr(settings, settings.network).model_dump())
+    network.to(images.device).to(memory_format=torch.channels_last)  # a faster layout for convolutions
+
+    def prepared(chosen: Tensor, generator: torch.Generator) -> Tensor:
+        return moved(chosen, settings.augmentation, generator) if settings.augment else normalise(chosen)
+
+    def batches(generator: torch.Generator) -> training.Epoch:
+        return training.shuffled(images, labels, settings.batch_size, prepared, generator)
+
+    steps = training.steps_per_epoch(len(images), settings.batch_size)
+    return training.fit(network, batches, steps, scorer(*valid), settings, checkpoint, f"mnist {settings.network}")
+
+
+def main() -> None:
+    settings = config.load("mnist", Train)
+    device = training.pick_device(settings.device)
+    paths = [files.require(FEATURES, "featurize@mnist") / f"{part}.npz" for part in ("train", "valid")]
+    train, valid = (read(path, device) for path in paths)
+    code = [Path(str(file)) for file in (training.__file__, model.__file__, __file__)]
+    checkpoint = training.checkpoint_path("mnist", settings, paths + code)
+    trained = learn(train, valid, settings, checkpoint)
+    network = {"network": settings.network, "settings": getattr(settings, settings.network).model_dump()}
+    with files.new_folder(TRAINED) as folder:
+        training.save_weights(folder / "weights.pt", trained.weights)
+        training.write_history(folder / "steps.csv", trained.steps)
+        training.write_history(folder / "epochs.csv", trained.epochs)
+        files.write_json(folder / "network.json", network)
+    files.write_json(CLOCK, training.clock(trained, len(train[0]), device))
+    checkpoint.unlink()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,82 @@
+"""dvc.yaml: the whole grid is there, and every stage depends on just the modules that it imports."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+from dvc.repo import Repo
+from dvc.stage import PipelineStage
+
+VERBS = ["prepare", "featurize", "train", "evaluate", "plot", "export", "deploy"]
+PROJECTS = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["vars"][0]["row"])
+
+
+def stages() -> dict[str, PipelineStage]:
+    return {stage.addressing: stage for stage in Repo(str(ROOT)).index.stages if isinstance(stage, PipelineStage)}
+
+
+STAGES = stages()
+
+
+def module_file(name: str) -> Path | None:
+    """The file of a module of this project; packages count only where their __init__ holds something."""
+    path = ROOT / Path(*name.split("."))
+    for file in (path.with_suffix(".py"), path / "__init__.py"):
+        if name.startswith("stages") and file.is_file() and file.stat().st_size:
+            return file
+    return None
+
+
+def imports(file: Path) -> set[Path]:
+    """The project's modules that a file imports, at its top or inside a function, or names as a file beside it."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Constant) and re.fullmatch(r"\w+\.py", str(node.value)):
+            names |= {".".join([*file.relative_to(ROOT).parent.parts, str(node.value).removesuffix(".py")])}
+    # `import features` in an inference.py means the file beside it.
+    names |= {".".join([*file.relative_to(ROOT).parent.parts, name]) for name in names if "." not in name}
+    return {found for name in names if (found := module_file(name))}
+
+
+def closure(file: Path) -> set[str]:
+    seen: set[Path] = set()
+    todo = {file}
+    while todo:
+        seen |= todo
+        todo = {found for known in todo for found in imports(known)} - seen
+    return {path.relative_to(ROOT).as_posix() for path in seen}
+
+
+def test_every_cell_of_the_grid_is_a_stage() -> None:
+    assert set(STAGES) == {"check"} | {f"{verb}@{project}" for verb in VERBS for project in PROJECTS}
+
+
+@pytest.mark.parametrize("name", sorted(STAGES))
+def test_deps_are_the_closure_of_the_imports(name: str) -> None:
+    verb, _, project = name.partition("@")
+    module = ROOT / "stages" / project / f"{verb}.py"
+    code = {dep.def_path for dep in STAGES[name].deps if dep.def_path.endswith(".py")}
+    assert code == closure(module)
+
+
+@pytest.mark.parametrize("name", sorted(set(STAGES) - {"check"}))
+def test_the_guard_comes_first(name: str) -> None:
+    assert "reports/parameters.txt" in {dep.def_path for dep in STAGES[name].deps}
+
+
+@pytest.mark.parametrize("name", sorted(STAGES))
+def test_a_stage_reads_parameters_of_its_own_row_alone(name: str) -> None:
+    _, _, project = name.partition("@")
+    keys = {key for dep in STAGES[name].deps for key in getattr(dep, "params", [])}
+    assert keys <= {"data.source", f"data.{project}", project, "deploy.target", f"deploy.{project}"}
+
+
+def test_nothing_persists_between_runs() -> None:
+    assert "persist" not in (ROOT / "dvc.yaml").read_text()

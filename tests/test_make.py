@@ -1,0 +1,84 @@
+"""make env on machines that lack something: one line says what, and nothing is done twice."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+TOOLS = ("sh", "make", "awk", "grep", "touch", "python3", "cat")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    for name in ("Makefile", "requirements.txt"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def make(checkout: Path, *arguments: str, tools: Path | None = None, **variables: str) -> tuple[int, list[str]]:
+    """The exit code and the lines of standard error that are not make's own."""
+    environment = {**os.environ, **variables}
+    if tools:
+        environment["PATH"] = str(tools)
+    done = subprocess.run(["make", *arguments], cwd=checkout, env=environment, capture_output=True, text=True)
+    return done.returncode, [line for line in done.stderr.splitlines() if not line.startswith("make")]
+
+
+def bare_machine(folder: Path) -> Path:
+    """A PATH with little on it; git is not."""
+    folder.mkdir()
+    for tool in TOOLS:
+        (folder / tool).symlink_to(str(shutil.which(tool)))
+    return folder
+
+
+def test_too_old_a_python_is_named(checkout: Path) -> None:
+    old = checkout / "python3.9"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.2 && exit 0\nexit 1\n')
+    old.chmod(0o755)
+    code, lines = make(checkout, "env", f"PYTHON={old}")
+    assert code == 2
+    assert lines == ["error: Python 3.9.2 found, Python 3.11 to 3.13 needed: name one with make PYTHON=python3.12"]
+
+
+def test_a_missing_python_is_named(checkout: Path) -> None:
+    _, lines = make(checkout, "env", "PYTHON=python9.9")
+    assert lines == ["error: python9.9 not found: install Python 3.11 or later, or name one: make PYTHON=..."]
+
+
+def test_a_missing_git_is_named(checkout: Path) -> None:
+    _, lines = make(checkout, "env", tools=bare_machine(checkout / "tools"))
+    assert lines == ["error: git not found: install it, DVC works on a git repository"]
+
+
+def test_no_network_to_install_from_is_told_in_a_line(checkout: Path) -> None:
+    nowhere = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
+    cleared = {name: "" for name in os.environ if name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL")}
+    code, lines = make(checkout, "env", **nowhere, **cleared)
+    assert code == 2
+    assert len(lines) == 1
+    assert lines[0].startswith("error: the packages could not be installed (ERROR: ")
+    assert "check the network" in lines[0]
+    assert not (checkout / ".venv/.installed").exists()
+
+
+def test_a_second_make_does_not_install_again(checkout: Path) -> None:
+    (checkout / ".venv").mkdir()
+    (checkout / ".venv/.installed").touch()
+    done = subprocess.run(["make", "-n", "env"], cwd=checkout, capture_output=True, text=True, check=True)
+    assert "Nothing to be done" in done.stdout
+
+
+def test_help_lists_every_target(checkout: Path) -> None:
+    shown = subprocess.run(["make"], cwd=checkout, capture_output=True, text=True, check=True).stdout
+    for target in ("env", "repro", "test", "lint", "lock"):
+        assert f"make {target} " in shown
+
+
+def test_every_package_is_pinned_with_hashes() -> None:
+    blocks = [block for block in (ROOT / "requirements.txt").read_text().split("\n") if block and block[0] not in " #"]
+    assert blocks
+    assert all("==" in block and block.endswith("\\") for block in blocks)

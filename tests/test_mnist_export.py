@@ -1,0 +1,166 @@
+"""mnist's export: any number of images, the names of the classes, refusals in words, nothing of this repository needed."""
+
+import ast
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from stages.common.program import InputError
+from stages.mnist import deploy, export, inference
+from stages.mnist.model import CLASSES, Classifier, build
+
+FORMS = [(export.write_torchscript, export.read_torchscript), (export.write_exported, export.read_exported)]
+
+
+@pytest.fixture(scope="module", params=["mlp", "cnn"])
+def classifier(request: pytest.FixtureRequest) -> Classifier:
+    torch.manual_seed(0)
+    settings: dict[str, dict[str, Any]] = {
+        "mlp": {"hidden": [8], "dropout": 0.2, "batch_norm": True},
+        "cnn": {"width": 2, "depth": 1, "dropout": 0.2},
+    }
+    return Classifier(build(request.param, settings[request.param])).eval()
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return torch.randint(0, 256, (7, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path, classifier: Classifier) -> Path:
+    export.write_torchscript(classifier, tmp_path / "model.pt")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("write", "read"), FORMS)
+def test_both_forms_answer_as_the_classifier_for_any_number_of_images(
+    classifier: Classifier, images: Tensor, tmp_path: Path, write: Callable, read: Callable
+) -> None:
+    write(classifier, tmp_path / "model")
+    model, classes = read(tmp_path / "model")
+    assert classes == CLASSES
+    with torch.no_grad():
+        for count in (1, 2, 7):
+            assert torch.allclose(model(images[:count]), classifier(images[:count]), atol=1e-6)
+
+
+@pytest.mark.parametrize(("write", "read"), FORMS)
+def test_the_same_weights_give_the_same_bytes(
+    classifier: Classifier, tmp_path: Path, write: Callable, read: Callable
+) -> None:
+    contents = []
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        write(classifier, tmp_path / folder / "model")
+        contents.append((tmp_path / folder / "model").read_bytes())
+    assert contents[0] == contents[1]
+
+
+def test_an_export_that_answers_otherwise_is_refused(classifier: Classifier, images: Tensor) -> None:
+    with torch.no_grad():
+        expected = classifier(images)
+    assert export.prove(Path("model.pt"), classifier, CLASSES, images, expected) <= 1e-6
+    with pytest.raises(InputError, match="7 of 7 test images get another class"):
+        export.prove(Path("model.pt"), classifier, CLASSES, images, expected.roll(1, 1))
+    with pytest.raises(InputError, match="differ by up to"):
+        export.prove(Path("model.pt"), classifier, CLASSES, images, expected + 1e-3)
+    with pytest.raises(InputError, match="model.pt"):
+        export.prove(Path("model.pt"), classifier, CLASSES[::-1], images, expected)
+    with pytest.raises(InputError, match="nan"):
+        export.prove(Path("model.pt"), classifier, CLASSES, images, expected * torch.nan)
+
+
+def test_inference_imports_nothing_of_this_repository() -> None:
+    tree = ast.parse(Path(inference.__file__).read_text())
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    packages = {name.split(".")[0] for name in names}
+    assert packages - set(sys.stdlib_module_names) == {"numpy", "PIL", "torch"}
+
+
+def as_json(images: object) -> bytes:
+    return json.dumps({"images": images}).encode()
+
+
+def test_three_kinds_of_request_get_the_same_answer(model_folder: Path, classifier: Classifier, images: Tensor) -> None:
+    model = inference.model_fn(str(model_folder))
+    array = images.numpy()[:1]
+    requests = [
+        (deploy.png(array[0]), "image/png"),
+        (deploy.npy(array), "application/x-npy"),
+        (as_json(array.tolist()), "application/json; charset=utf-8"),
+    ]
+    with torch.no_grad():
+        expected = classifier(images[:1]).numpy()
+    for body, kind in requests:
+        answer = inference.output_fn(inference.predict_fn(inference.input_fn(body, kind), model), "application/json")
+        content = json.loads(answer)
+        assert content["classes"] == CLASSES
+        assert np.allclose(content["probabilities"], expected, atol=1e-6)
+
+
+def a_png(mode: str, size: tuple[int, int]) -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, size).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def an_npy(array: object) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=True)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "words"),
+    [
+        (b"", "text/csv", "content type 'text/csv' is not known"),
+        (b"", "image/png", "not a PNG"),
+        (a_png("L", (28, 28))[:50], "image/png", "not a PNG"),
+        (a_png("L", (32, 28)), "image/png", "32x28 pixels: expected 28x28"),
+        (a_png("1", (20_000, 20_000)), "image/png", "400000000 pixels"),
+        (a_png("RGB", (28, 28)), "image/png", "mode RGB"),
+        (b"", "application/x-npy", "not a .npy file"),
+        (an_npy(np.zeros((2, 28, 28))), "application/x-npy", "float64: expected one array of uint8"),
+        (an_npy(np.zeros((28, 28), np.uint8)), "application/x-npy", r"shape \(28, 28\)"),
+        (an_npy(np.zeros((0, 28, 28), np.uint8)), "application/x-npy", "at least 1"),
+        (an_npy(np.array([{}])), "application/x-npy", "allow_pickle=False"),
+        (b"{", "application/json", "not JSON of the form"),
+        (b"[1]", "application/json", "not JSON of the form"),
+        (as_json([[1], [1, 2]]), "application/json", "not JSON of the form"),
+        (as_json([[[256] * 28] * 28]), "application/json", "whole numbers from 0 to 255"),
+        (as_json([[[0.5] * 28] * 28]), "application/json", "whole numbers from 0 to 255"),
+        (as_json([]), "application/json", "whole numbers|at least 1"),
+    ],
+)
+def test_a_request_that_cannot_be_read_is_refused_in_words(body: bytes, kind: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        inference.input_fn(body, kind)
+
+
+def test_an_answer_of_another_type_is_refused() -> None:
+    with pytest.raises(ValueError, match="text/csv"):
+        inference.output_fn((CLASSES, torch.zeros(1, 10)), "text/csv")
+
+
+def test_a_served_answer_that_differs_fails_the_stage() -> None:
+    expected = np.full((2, 10), 0.05, np.float32)
+    expected[:, 4] = 0.55
+    labels = np.array([4, 5], np.uint8)
+    assert deploy.compare(expected.astype(float), expected, labels)["accuracy"] == 0.5
+    with pytest.raises(InputError, match="2 of 2 test images get another class, the first one image 0"):
+        deploy.compare(expected.astype(float)[:, ::-1], expected, labels)
+    with pytest.raises(InputError, match="differ by up to 0.0002"):
+        deploy.compare(expected.astype(float) + 2e-4, expected, labels)
+    with pytest.raises(InputError, match="shape"):
+        deploy.compare(expected.astype(float)[:1], expected, labels)

@@ -1,0 +1,105 @@
+"""mnist's networks, their preprocessing and their augmentation."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from stages.common import config
+from stages.mnist.config import Augmentation, Train
+from stages.mnist.evaluate import confusion_matrix, scores
+from stages.mnist.model import Classifier, build, normalise
+from stages.mnist.train import moved
+
+STILL = Augmentation(rotation=0, scale=0, shear=0, shift=0)
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def images() -> Tensor:
+    """A blot in the middle of each of 64 images."""
+    images = torch.zeros(64, 28, 28, dtype=torch.uint8)
+    images[:, 12:16, 13:15] = 255
+    return images
+
+
+def test_the_published_networks_have_their_parameters() -> None:
+    small = build("mlp", {"hidden": [128, 64], "dropout": 0.0, "batch_norm": False})
+    large = build("mlp", {"hidden": [256, 128], "dropout": 0.2, "batch_norm": False})
+    assert [layer.out_features for layer in small if isinstance(layer, torch.nn.Linear)] == [128, 64, 10]
+    assert sum(parameter.numel() for parameter in small.parameters()) == 109_386
+    assert sum(parameter.numel() for parameter in large.parameters()) == 235_146
+    assert [layer.p for layer in large if isinstance(layer, torch.nn.Dropout)] == [0.2, 0.2]
+
+
+@pytest.mark.parametrize(
+    ("network", "settings"),
+    [
+        ("mlp", {"hidden": [], "dropout": 0.0, "batch_norm": False}),
+        ("mlp", {"hidden": [16, 8], "dropout": 0.5, "batch_norm": True}),
+        ("cnn", {"width": 4, "depth": 2, "dropout": 0.1}),
+    ],
+)
+def test_a_classifier_turns_bytes_into_probabilities(network: str, settings: dict[str, object]) -> None:
+    classifier = Classifier(build(network, settings)).eval()
+    images = torch.randint(0, 256, (3, 28, 28), dtype=torch.uint8)
+    probabilities = classifier(images)
+    assert probabilities.shape == (3, 10)
+    assert probabilities.dtype == torch.float32
+    assert torch.allclose(probabilities.sum(1), torch.ones(3))
+    assert torch.allclose(classifier(images[1:2]), probabilities[1:2], atol=1e-6)
+
+
+def test_normalise_leaves_the_images_as_they_were() -> None:
+    images = torch.tensor([[[0, 255]]], dtype=torch.uint8)
+    expected = torch.tensor([[[[(0 - 0.1307) / 0.3081, (1 - 0.1307) / 0.3081]]]])
+    assert torch.allclose(normalise(images), expected)
+    assert images.tolist() == [[[0, 255]]]
+
+
+def test_without_limits_nothing_moves(images: Tensor) -> None:
+    assert torch.allclose(moved(images, STILL, generator()), normalise(images), atol=1e-4)
+
+
+def test_a_shift_moves_the_ink_by_whole_images_and_keeps_it(images: Tensor) -> None:
+    result = moved(images, STILL.model_copy(update={"shift": 3.0}), generator()) - normalise(images * 0)
+    ink = result.sum((2, 3)).squeeze(1)
+    assert torch.allclose(ink, ink[0].expand(64), rtol=1e-3)
+    columns = (result.sum(2).squeeze(1) * torch.arange(28)).sum(1) / ink
+    assert (columns - 13.5).abs().max() <= 3.01
+    assert (columns - 13.5).abs().max() > 2
+    assert len(columns.unique()) > 60
+
+
+def test_rotation_shear_and_scale_keep_the_middle_in_place(images: Tensor) -> None:
+    limits = Augmentation(rotation=30, scale=0.2, shear=20, shift=0)
+    result = moved(images, limits, generator()) - normalise(images * 0)
+    columns = (result.sum(2).squeeze(1) * torch.arange(28)).sum(1) / result.sum((1, 2, 3))
+    assert (columns - 13.5).abs().max() < 0.05
+    assert not torch.allclose(result[0], result[1], atol=0.1)
+
+
+def test_what_comes_in_from_outside_is_background(images: Tensor) -> None:
+    result = moved(images, STILL.model_copy(update={"shift": 14.0}), generator())
+    assert result.min().item() == pytest.approx(-0.1307 / 0.3081, abs=1e-4)
+
+
+def test_params_yaml_is_valid(workspace: object) -> None:
+    assert config.load("mnist", Train).mlp.hidden == [128, 64]
+
+
+def test_scores_and_confusion_matrix() -> None:
+    probabilities = np.zeros((3, 10), np.float32)
+    probabilities[0, 3] = 1.0
+    probabilities[1, [2, 5]] = 0.25, 0.75
+    probabilities[2, 7] = 1.0
+    labels = np.array([3, 2, 8], np.uint8)
+    result = scores(probabilities, labels)
+    assert result["accuracy"] == pytest.approx(1 / 3, abs=1e-6)
+    assert result["loss"] == pytest.approx((0 + np.log(4) - np.log(np.finfo(np.float32).tiny)) / 3, abs=1e-5)
+    counts = confusion_matrix(labels, probabilities.argmax(1))
+    assert counts.sum() == 3
+    assert counts[3, 3] == counts[2, 5] == counts[8, 7] == 1

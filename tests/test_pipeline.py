@@ -1,0 +1,199 @@
+"""The three commands that this repository is for, as its users type them, in a clone of their own."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+PROJECTS = ("bikes", "mnist")
+RESULTS = [
+    *(f"models/{project}/export/model.tar.gz" for project in PROJECTS),
+    *(
+        f"reports/{project}/{name}.json"
+        for project in PROJECTS
+        for name in ("metrics", "deploy", "latency", "training")
+    ),
+    "reports/bikes/submission.csv",
+    "reports/mnist/confusion.csv",
+]
+
+
+class Clone:
+    """A working copy with a git history of one commit."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def run(self, command: str, check: bool = True) -> str:
+        """A shell command's output, both streams together."""
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "COLUMNS": "200",
+        }
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=self.root,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if check and done.returncode:
+            pytest.fail(f"{command}: exit code {done.returncode}\n{done.stdout}")
+        self.returncode = done.returncode
+        return done.stdout
+
+    def json(self, path: str) -> dict[str, float]:
+        content: dict[str, float] = json.loads((self.root / path).read_text())
+        return content
+
+    def hashes(self) -> dict[str, str]:
+        """Every output's hash in dvc.lock."""
+        lock = yaml.safe_load((self.root / "dvc.lock").read_text())
+        return {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
+
+    def restore(self) -> None:
+        self.run("git checkout --quiet . && git clean -fdq stages && dvc checkout --quiet")
+
+
+def clone(folder: Path) -> Clone:
+    """This working tree, committed in a new repository."""
+    listed = subprocess.check_output(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, text=True)
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    copy = Clone(folder)
+    copy.run("git init -q -b main && git config user.email t@example.org && git config user.name t")
+    copy.run("git add -A && git commit -qm start")
+    return copy
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone in which `dvc repro` ran on the sample, its results committed."""
+    copy = clone(tmp_path_factory.mktemp("built"))
+    copy.run("dvc repro")
+    copy.run("git add -A && git commit -qm results --allow-empty")
+    return copy
+
+
+@pytest.fixture
+def project(built: Clone) -> Iterator[Clone]:
+    yield built
+    built.restore()
+
+
+def stages_run(output: str) -> set[str]:
+    return set(re.findall(r"^Running stage '(.+)':", output, re.MULTILINE))
+
+
+def test_repro_takes_every_project_from_its_sample_to_a_served_export(project: Clone) -> None:
+    for path in RESULTS:
+        assert (project.root / path).is_file(), path
+    for name in PROJECTS:
+        metrics = project.json(f"reports/{name}/metrics.json")
+        assert metrics["data"] == "sample"
+        assert list((project.root / f"reports/{name}/plots").glob("*.png"))
+    assert project.json("reports/mnist/metrics.json")["accuracy"] > 0.9
+    assert project.json("reports/bikes/metrics.json")["rmsle_test"] < 0.6
+
+
+def test_a_second_repro_runs_nothing(project: Clone) -> None:
+    assert stages_run(project.run("dvc repro")) == set()
+    assert "up to date" in project.run("dvc status")
+    assert project.run("git status --porcelain") == ""
+
+
+def test_exp_run_tries_a_variant_and_metrics_diff_shows_it(project: Clone) -> None:
+    ran = stages_run(project.run("dvc exp run -S mnist.optimizer=sgd"))
+    assert ran == {"check", *(f"{verb}@mnist" for verb in ("train", "evaluate", "plot", "export", "deploy"))}
+    assert project.json("reports/mnist/metrics.json")["accuracy"] > 0.9  # its learning rate followed
+    shown = project.run("dvc metrics diff")
+    assert re.search(r"reports/mnist/metrics.json\s+accuracy", shown)
+    assert "bikes" not in shown
+    assert "mnist.optimizer" in project.run("dvc params diff")
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("mnist.optimizer=sdg", "mnist.optimizer = 'sdg' is not allowed: expected 'adam' or 'sgd'"),
+        ("mnist.epochs=-1", "mnist.epochs = -1 is not allowed: expected greater than or equal to 1"),
+        ("bikes.models=[]", "bikes.models = [] is not allowed: "),
+        ("+mnist.optimiser=sgd", "mnist.optimiser is not a parameter (did you mean optimizer?"),
+        ("mnist.optimiser=sgd", "optimiser"),
+        ("data.source=", "data.source"),
+    ],
+)
+def test_a_bad_value_stops_at_once_and_loses_nothing(project: Clone, setting: str, words: str) -> None:
+    output = project.run(f"dvc exp run -S '{setting}'", check=False)
+    assert project.returncode != 0
+    assert words in output
+    assert stages_run(output) <= {"check"}
+    assert "Traceback" not in output
+    for path in RESULTS:
+        assert (project.root / path).is_file(), path
+    project.restore()
+    assert stages_run(project.run("dvc repro")) <= {"check"}
+
+
+def test_editing_one_project_reruns_nothing_of_another(project: Clone) -> None:
+    for module in (project.root / "stages/mnist").glob("*.py"):
+        module.write_text(module.read_text() + "\n# edited\n")
+    changed = json.loads(project.run("dvc status --json"))
+    assert {stage.partition("@")[2] for stage in changed} == {"mnist", ""}  # check reads mnist's config
+
+
+def test_deploy_settings_do_not_retrain(project: Clone) -> None:
+    ran = stages_run(project.run("dvc exp run -S deploy.mnist.single=5 -S deploy.bikes.single=5"))
+    assert ran == {"check", "deploy@bikes", "deploy@mnist"}
+
+
+def test_a_stage_runs_without_dvc(project: Clone) -> None:
+    before = project.hashes()
+    project.run("python -m stages.mnist.prepare && python -m stages.mnist.featurize && python -m stages.mnist.train")
+    project.run("dvc commit --force train@mnist")
+    assert project.hashes()["models/mnist/trained"] == before["models/mnist/trained"]
+
+
+@pytest.mark.parametrize("way", ["--temp", "--queue"])
+def test_a_path_is_a_source_in_dvc_s_temporary_copies_too(project: Clone, way: str) -> None:
+    project.run(
+        "mkdir -p ../sets/mnist && python -c 'from pathlib import Path; from stages.mnist import sample; "
+        'sample.write(Path("../sets/mnist"))\''
+    )
+    project.run(f"dvc exp run {way} --force --name other -S data.source=../sets -S mnist.epochs=1 evaluate@mnist")
+    if way == "--queue":
+        project.run("dvc exp run --run-all")
+    shown = json.loads(project.run("dvc metrics show --json other"))
+    assert shown["other"]["data"]["reports/mnist/metrics.json"]["data"]["data"] == "../sets"
+    project.run("dvc exp remove other")
+
+
+def test_the_same_inputs_give_the_same_results(built: Clone, tmp_path: Path) -> None:
+    other = clone(tmp_path)
+    other.run("dvc repro")
+    first, second = built.hashes(), other.hashes()
+    clocked = {path for path in first if path.endswith(("training.json", "latency.json"))}
+    # AutoGluon's own files hold timings; what its models say is compared below.
+    clocked |= {"models/bikes/trained", "models/bikes/export"}
+    assert {path: first[path] for path in first.keys() - clocked} == {
+        path: second[path] for path in second.keys() - clocked
+    }
+    assert "reports/bikes/submission.csv" not in clocked
+    assert (built.root / "reports/bikes/metrics.json").read_text() == (
+        other.root / "reports/bikes/metrics.json"
+    ).read_text()

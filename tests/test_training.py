@@ -1,0 +1,228 @@
+"""Training: the optimizer and schedule that were asked for, the weights that are kept, golden losses, the same bytes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stages.common import config, training
+from stages.common.program import InputError
+from stages.common.training_settings import TrainingSettings
+
+SETTINGS = {
+    "seed": 0,
+    "epochs": 3,
+    "batch_size": 16,
+    "optimizer": "adam",
+    "adam": {"learning_rate": 0.01, "weight_decay": 0.0},
+    "sgd": {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+    "schedule": "constant",
+    "plateau": {"factor": 0.5, "patience": 0},
+    "one_cycle": {"warmup": 0.3},
+    "label_smoothing": 0.0,
+    "keep": "last",
+    "min_improvement": 0.0,
+    "log_every": 4,
+    "precision": "float32",
+    "device": "cpu",
+    "threads": 1,
+}
+
+Score = Callable[[nn.Module], training.Scores]
+
+
+def settings(**changes: object) -> TrainingSettings:
+    return config.check("mnist", TrainingSettings, SETTINGS | changes)
+
+
+def problem() -> tuple[Tensor, Tensor]:
+    """Points in the plane, in two classes that a line nearly separates."""
+    points = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+    return points, (points.sum(1) > 0.1).long()
+
+
+def train(folder: Path, score: Score | None = None, **changes: object) -> training.Trained:
+    """A run of a small network with dropout, from the checkpoint in ``folder`` if there is one."""
+    points, labels = problem()
+    chosen = settings(**changes)
+    training.deterministic(chosen.seed, chosen.threads)
+    network = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 2))
+
+    def batches(generator: torch.Generator) -> training.Epoch:
+        return training.shuffled(points, labels, chosen.batch_size, lambda inputs, _: inputs, generator)
+
+    def own_score(network: nn.Module) -> training.Scores:
+        assert not network.training
+        logits = network(points)
+        return training.Scores(
+            F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item()
+        )
+
+    steps = training.steps_per_epoch(len(points), chosen.batch_size)
+    return training.fit(network, batches, steps, score or own_score, chosen, folder / "checkpoint.pt", "test")
+
+
+def scripted(*losses: float) -> Score:
+    """Validation losses as told, one an epoch."""
+    remaining = list(losses)
+    return lambda network: training.Scores(remaining.pop(0), 0.5)
+
+
+GOLDEN_STEPS = [0.82912, 0.72818, 0.6676, 0.59398, 0.59229, 0.62016]
+GOLDEN_VALID = [0.6825, 0.5989, 0.57884]
+
+
+def test_golden_losses(tmp_path: Path) -> None:
+    trained = train(tmp_path, schedule="one_cycle")
+    assert [row["loss"] for row in trained.steps] == pytest.approx(GOLDEN_STEPS, abs=2e-5)
+    assert [row["valid_loss"] for row in trained.epochs] == pytest.approx(GOLDEN_VALID, abs=2e-5)
+
+
+def test_the_loss_curve_has_a_row_every_few_steps_and_at_each_epoch_s_end(tmp_path: Path) -> None:
+    trained = train(tmp_path)
+    assert [(row["step"], row["epoch"]) for row in trained.steps] == [
+        (4, 1),
+        (6, 1),
+        (10, 2),
+        (12, 2),
+        (16, 3),
+        (18, 3),
+    ]
+    first, second = trained.steps[:2]
+    assert trained.epochs[0]["train_loss"] == pytest.approx((4 * first["loss"] + 2 * second["loss"]) / 6)
+    assert 0 <= trained.epochs[0]["train_accuracy"] <= 1
+
+
+@pytest.mark.parametrize(("name", "kind", "rate"), [("adam", torch.optim.AdamW, 0.01), ("sgd", torch.optim.SGD, 0.1)])
+def test_learning_rate_and_momentum_follow_the_optimizer(name: str, kind: type, rate: float) -> None:
+    network = nn.Linear(2, 2)
+    optimizer = training.build_optimizer(network, settings(optimizer=name))
+    assert type(optimizer) is kind
+    assert {group["lr"] for group in optimizer.param_groups} == {rate}
+    if name == "sgd":
+        decays = {group["weight_decay"]: group["params"] for group in optimizer.param_groups}
+        assert [len(decays[0.01]), len(decays[0.0])] == [1, 1]
+        assert decays[0.0][0] is network.bias
+        assert {group["momentum"] for group in optimizer.param_groups} == {0.9}
+
+
+def test_frozen_parameters_are_left_alone() -> None:
+    network = nn.Sequential(nn.Linear(2, 2).requires_grad_(False), nn.Linear(2, 2))
+    optimizer = training.build_optimizer(network, settings())
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == 2
+
+
+def test_one_cycle_rises_and_ends_near_nothing(tmp_path: Path) -> None:
+    rates = [row["learning_rate"] for row in train(tmp_path, schedule="one_cycle", log_every=1).steps]
+    assert rates[0] == pytest.approx(0.01 / 25)
+    assert max(rates) > 0.0099
+    assert rates.index(max(rates)) in (4, 5)
+    assert rates[-1] < 1e-6
+
+
+def test_plateau_lowers_the_rate_when_validation_stalls(tmp_path: Path) -> None:
+    trained = train(tmp_path, scripted(1.0, 1.0, 1.0, 0.1), schedule="plateau", epochs=4)
+    assert [row["learning_rate"] for row in trained.epochs] == pytest.approx([0.01, 0.01, 0.005, 0.0025])
+
+
+def test_the_best_weights_are_those_that_improve_by_enough(tmp_path: Path) -> None:
+    losses = (1.0, 0.5, 0.4975, 0.6)
+    assert train(tmp_path / "a", scripted(*losses), keep="best", epochs=4).kept_epoch == 3
+    assert train(tmp_path / "b", scripted(*losses), keep="best", epochs=4, min_improvement=0.01).kept_epoch == 2
+    assert train(tmp_path / "c", scripted(*losses), keep="last", epochs=4).kept_epoch == 4
+
+
+def test_kept_weights_are_not_moved_by_later_epochs(tmp_path: Path) -> None:
+    best = train(tmp_path / "a", scripted(0.1, 1.0, 1.0), keep="best").weights
+    one = train(tmp_path / "b", scripted(0.1), epochs=1).weights
+    assert all(torch.equal(best[name], one[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"optimizer": "sgd"}, {"schedule": "one_cycle"}, {"schedule": "plateau", "keep": "best"}]
+)
+def test_a_run_that_goes_on_from_its_checkpoint_ends_as_one_that_never_stopped(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    whole = train(tmp_path / "whole", epochs=5, **changes)
+
+    calls = 0
+
+    def dies_in_the_third_epoch(network: nn.Module) -> training.Scores:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise RuntimeError("killed")
+        points, labels = problem()
+        logits = network(points)
+        return training.Scores(
+            F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item()
+        )
+
+    with pytest.raises(RuntimeError, match="killed"):
+        train(tmp_path / "stopped", dies_in_the_third_epoch, epochs=5, **changes)
+    resumed = train(tmp_path / "stopped", epochs=5, **changes)
+    assert resumed.steps == whole.steps
+    assert resumed.epochs == whole.epochs
+    assert all(torch.equal(resumed.weights[name], whole.weights[name]) for name in whole.weights)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
+    contents = []
+    for index, seed in enumerate((0, 0, 1)):
+        path = tmp_path / f"{index}.pt"
+        training.save_weights(path, train(tmp_path / str(index), seed=seed).weights)
+        contents.append(path.read_bytes())
+    assert contents[0] == contents[1] != contents[2]
+
+
+def test_a_loss_that_is_no_number_stops_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points, labels = problem()
+    monkeypatch.setattr("test_training.problem", lambda: (points * torch.nan, labels))
+    with pytest.raises(InputError, match=r"epoch 1, step 4: found a loss of nan .* lower sgd.learning_rate"):
+        train(tmp_path, optimizer="sgd")
+
+
+def test_bfloat16_trains_too(tmp_path: Path) -> None:
+    trained = train(tmp_path, precision="bfloat16")
+    assert trained.epochs[-1]["train_loss"] < trained.epochs[0]["train_loss"]
+    assert {value.dtype for value in trained.weights.values()} == {torch.float32, torch.int64}
+
+
+def test_an_epoch_takes_each_image_at_most_once_in_full_batches() -> None:
+    inputs, labels = torch.arange(103), torch.arange(103)
+    seen = []
+    for batch, truth in training.shuffled(inputs, labels, 10, lambda chosen, _: chosen * 2, torch.Generator(), 3):
+        assert len(batch) == 10
+        assert torch.equal(batch, truth * 2)
+        seen += truth.tolist()
+    assert len(seen) == len(set(seen)) == 100
+
+
+def test_a_gpu_that_is_not_there_is_an_error() -> None:
+    if torch.cuda.is_available():
+        assert training.pick_device("auto").type == "cuda"
+    else:
+        assert training.pick_device("auto").type == "cpu"
+        with pytest.raises(InputError, match="no GPU"):
+            training.pick_device("cuda")
+
+
+def test_a_checkpoint_belongs_to_its_settings_and_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.npz").write_bytes(b"one")
+    inputs = [tmp_path / "train.npz"]
+    first = training.checkpoint_path("mnist", settings(), inputs)
+    assert first == training.checkpoint_path("mnist", settings(), inputs)
+    assert first != training.checkpoint_path("mnist", settings(epochs=9), inputs)
+    (tmp_path / "train.npz").write_bytes(b"two")
+    assert first != training.checkpoint_path("mnist", settings(), inputs)
+
+
+def test_a_history_is_a_table_of_what_one_reads(tmp_path: Path) -> None:
+    training.write_history(tmp_path / "steps.csv", [{"step": 250, "loss": 0.123456789, "learning_rate": 1.2e-8}])
+    assert (tmp_path / "steps.csv").read_text() == "step,loss,learning_rate\n250,0.123457,1.2e-08\n"
