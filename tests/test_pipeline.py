@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import dvc.api
 import pytest
 import yaml
 from conftest import ROOT
@@ -178,8 +179,8 @@ def test_a_path_is_a_source_in_dvc_s_temporary_copies_too(project: Clone, way: s
     project.run(f"dvc exp run {way} --force --name other -S data.source=../sets -S mnist.epochs=1 evaluate@mnist")
     if way == "--queue":
         project.run("dvc exp run --run-all")
-    shown = json.loads(project.run("dvc metrics show --json other"))
-    assert shown["other"]["data"]["reports/mnist/metrics.json"]["data"]["data"] == "../sets"
+    metrics = json.loads(dvc.api.read("reports/mnist/metrics.json", repo=str(project.root), rev="other"))
+    assert metrics["data"] == "../sets"
     project.run("dvc exp remove other")
 
 
