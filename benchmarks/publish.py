@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ PUBLISHED = Path("reports/published")
 README = Path("README.md")
 BEGIN, END = "<!-- results: made by `make readme-table` -->", "<!-- end of results -->"
 
-FIGURES = {  # metric: (title, how it is written)
+FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {  # metric: (title, how it is written)
     "accuracy": ("test accuracy", lambda value: f"{100 * value:.2f} %"),
     "loss": ("test loss", lambda value: f"{value:.4f}"),
     "rmsle_valid": ("validation RMSLE", lambda value: f"{value:.4f}"),
@@ -35,9 +36,10 @@ FIGURES = {  # metric: (title, how it is written)
 }
 
 
-def measure(name: str, source: str) -> dict[str, Any]:
-    """The metrics of each seed of a recipe on ``source``, and the circumstances."""
+def measure(name: str, source: str) -> Iterator[dict[str, Any]]:
+    """The metrics of a recipe's seeds on ``source`` with the circumstances; again after each seed, with one run more."""
     recipe = recipes.named(name)
+    commit = subprocess.check_output(["git", "rev-parse", "--short=10", "HEAD"], text=True).strip()
     runs = []
     for seed in recipe.seeds:
         settings = {f"data.{recipe.project}.source": source, **recipe.set, f"{recipe.project}.seed": seed}
@@ -49,17 +51,17 @@ def measure(name: str, source: str) -> dict[str, Any]:
             for file in ("metrics", "training", "latency")
         }
         runs.append({"seed": seed, **read})
-    return {
-        "recipe": name,
-        "description": recipe.description,
-        "settings": recipe.set,
-        "published": recipe.published,
-        "command": f"python -m benchmarks.publish {name} --source {source}",
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "hardware": f"{processor()}, {os.cpu_count()} cores",
-        "commit": subprocess.check_output(["git", "rev-parse", "--short=10", "HEAD"], text=True).strip(),  # noqa: S607
-        "runs": runs,
-    }
+        yield {
+            "recipe": name,
+            "description": recipe.description,
+            "settings": recipe.set,
+            "published": recipe.published,
+            "command": f"python -m benchmarks.publish {name} --source {source}",
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "hardware": f"{processor()}, {os.cpu_count()} cores",
+            "commit": commit,
+            "runs": runs,
+        }
 
 
 def processor() -> str:
@@ -105,7 +107,8 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="renew the README's table")
     arguments = parser.parse_args()
     for name in arguments.recipes:
-        files.write_json(PUBLISHED / f"{name}.json", measure(name, arguments.source))
+        for result in measure(name, arguments.source):
+            files.write_json(PUBLISHED / f"{name}.json", result)
     if arguments.table or arguments.recipes:
         README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
 

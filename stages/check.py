@@ -44,7 +44,8 @@ class Parameters(config.Section):
 
 
 def main() -> None:
-    config.check("", Parameters, config.read())
+    parameters = config.check("", Parameters, config.read())
+    bikes.check_together(parameters.data.bikes.features, parameters.bikes)
     with files.new_file(OUTPUT) as partial:
         partial.write_text("params.yaml is valid\n")
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.common import config, training
+from stages.common import config, torch_setup, training
 from stages.common.program import InputError
 from stages.common.training_settings import TrainingSettings
 
@@ -49,7 +49,7 @@ def train(folder: Path, score: Score | None = None, **changes: object) -> traini
     """A run of a small network with dropout, from the checkpoint in ``folder`` if there is one."""
     points, labels = problem()
     chosen = settings(**changes)
-    training.deterministic(chosen.seed, chosen.threads)
+    torch_setup.deterministic(chosen.seed, chosen.threads)
     network = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 2))
 
     def batches(generator: torch.Generator) -> training.Epoch:
@@ -100,7 +100,7 @@ def test_the_loss_curve_has_a_row_every_few_steps_and_at_each_epoch_s_end(tmp_pa
 @pytest.mark.parametrize(("name", "kind", "rate"), [("adam", torch.optim.AdamW, 0.01), ("sgd", torch.optim.SGD, 0.1)])
 def test_learning_rate_and_momentum_follow_the_optimizer(name: str, kind: type, rate: float) -> None:
     network = nn.Linear(2, 2)
-    optimizer = training.build_optimizer(network, settings(optimizer=name))
+    optimizer = torch_setup.build_optimizer(network, settings(optimizer=name))
     assert type(optimizer) is kind
     assert {group["lr"] for group in optimizer.param_groups} == {rate}
     if name == "sgd":
@@ -112,7 +112,7 @@ def test_learning_rate_and_momentum_follow_the_optimizer(name: str, kind: type, 
 
 def test_frozen_parameters_are_left_alone() -> None:
     network = nn.Sequential(nn.Linear(2, 2).requires_grad_(False), nn.Linear(2, 2))
-    optimizer = training.build_optimizer(network, settings())
+    optimizer = torch_setup.build_optimizer(network, settings())
     assert sum(len(group["params"]) for group in optimizer.param_groups) == 2
 
 
@@ -205,11 +205,11 @@ def test_an_epoch_takes_each_image_at_most_once_in_full_batches() -> None:
 
 def test_a_gpu_that_is_not_there_is_an_error() -> None:
     if torch.cuda.is_available():
-        assert training.pick_device("auto").type == "cuda"
+        assert torch_setup.pick_device("auto").type == "cuda"
     else:
-        assert training.pick_device("auto").type == "cpu"
+        assert torch_setup.pick_device("auto").type == "cpu"
         with pytest.raises(InputError, match="no GPU"):
-            training.pick_device("cuda")
+            torch_setup.pick_device("cuda")
 
 
 def test_a_checkpoint_belongs_to_its_settings_and_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

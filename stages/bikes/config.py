@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from stages.common.config import Section
+from stages.common.program import InputError
 from stages.common.sources import SourceSettings
 
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -112,6 +113,20 @@ class Train(Section):
         if folds == 1:
             raise ValueError("0 or at least 2")
         return folds
+
+
+def check_together(features: str, settings: Train) -> None:
+    """Raises InputError unless each model gets the features that it needs: the two stand in groups of their own."""
+    needing = [name for name in ("linear", "sequence") if name in settings.models]
+    if needing and features != "full":
+        raise InputError(
+            f"params.yaml: bikes.models = {settings.models} is not allowed with data.bikes.features = {features}: "
+            f"{' and '.join(needing)} need full"
+        )
+    if settings.stack_levels and not settings.bag_folds:
+        raise InputError(
+            f"params.yaml: bikes.stack_levels = {settings.stack_levels} is not allowed with bikes.bag_folds = 0"
+        )
 
 
 class Deploy(Section):

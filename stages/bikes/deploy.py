@@ -24,7 +24,7 @@ LATENCY = Path("reports/bikes/latency.json")
 KAGGLE = ["datetime", "season", "holiday", "workingday", "weather", "temp", "atemp", "humidity", "windspeed"]
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 TOLERANCE = 1e-4
-"""By how much a served answer may differ from evaluate's, relative to it (or to one rider, where it is less)."""
+"""By how much a served answer may differ from evaluate's, relative to it."""
 
 
 def ask_in_batches(endpoint: bundle.Endpoint, hours: pd.DataFrame, size: int) -> tuple[np.ndarray, list[float]]:
@@ -53,7 +53,7 @@ def compare(served: np.ndarray, expected: np.ndarray) -> float:
     """The largest relative difference. Raises InputError if it is above the tolerance or the answers don't match in number."""
     if served.shape != expected.shape:
         raise InputError(f"{ARCHIVE}: {len(served)} answers, expected {len(expected)}")
-    difference = np.abs(served - expected) / np.maximum(expected, 1.0)
+    difference = bundle.relative_difference(served, expected)
     if not difference.max() <= TOLERANCE:
         row = int(np.nanargmax(difference))
         raise InputError(

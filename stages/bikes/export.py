@@ -8,7 +8,6 @@ import json
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from stages.bikes import features, inference, learners, model, sequence
@@ -33,18 +32,13 @@ def cut_down(forecaster: model.Forecaster, about: dict[str, object], folder: Pat
 def prove(folder: Path, expected: pd.DataFrame, test: pd.DataFrame) -> float:
     """The largest relative difference of the answers in ``folder`` from the ``expected``. Raises InputError if one is too large."""
     answers = inference.predict_fn(test, inference.model_fn(str(folder)))
-    difference = relative_difference(answers["count"].to_numpy(), expected["predicted"].to_numpy())
+    difference = float(bundle.relative_difference(answers["count"].to_numpy(), expected["predicted"].to_numpy()).max())
     if not difference <= TOLERANCE:
         raise InputError(
             f"{EXPORT}: answers differ by up to {difference:.2g} of their value, expected evaluate's within {TOLERANCE:g}: "
             "run `dvc repro export@bikes` so that all are of one model"
         )
     return difference
-
-
-def relative_difference(found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest, relative to the expected value or to one rider where it is less."""
-    return float((np.abs(found - expected) / np.maximum(expected, 1.0)).max())
 
 
 def main() -> None:

@@ -82,6 +82,8 @@ def _time(hours: pd.DataFrame) -> pd.DataFrame:
             "hour": when.hour,
             "day": days,
             "day_of_year": when.dayofyear,
+            "fortnight": days // 15,
+            "fortnight_of_year": when.dayofyear // 15,
             "month": when.month,
             "year": when.year,
             "quarter": when.quarter,
@@ -119,7 +121,7 @@ def days(first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
     off = np.where(free, 1.0, np.where(short_staffed, 0.5, 0.0))
     before, after = np.roll(off, 1), np.roll(off, -1)
     acts_as = np.where(free & ~weekend, np.where(after == 1, SATURDAY, SUNDAY), weekday)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "off": off,
             "off_yesterday": before,
@@ -132,12 +134,14 @@ def days(first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
             "pattern": np.where(short_staffed, SHORT_STAFFED, acts_as),
         },
         index=dates,
-    )[2:-2]
+    )
+    asked: pd.DataFrame = table.iloc[2:-2]
+    return asked
 
 
 def _kind_of_day(when: pd.Series) -> pd.DataFrame:
     date, hour = when.dt.normalize(), when.dt.hour
-    table = days(date.min(), date.max()).loc[date].reset_index(drop=True)
+    table: pd.DataFrame = days(date.min(), date.max()).loc[date].reset_index(drop=True)
     # Trees would need many splits for "8 o'clock on a working day"; here it is one number.
     table["hour_of_pattern"] = hour + 24 * table["pattern"]
     table["hour_by_off"] = hour + 48 * table["off"].astype(float)

@@ -4,7 +4,7 @@ AutoGluon's own boosters stop when the validation score does, and so report the 
 days. These don't see them, train as many rounds as they are told, and give the same model each time.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,20 @@ from autogluon.core.models import AbstractModel
 from autogluon.tabular.models import CatBoostModel, LGBModel, XGBoostModel
 from scipy import sparse
 
+SINGLE_DAYS = ("day", "day_of_year")
+"""Columns by which a tree can learn single training days by heart. No day to predict is among them, and what New Year's
+tells of Christmas would go to its date; trees get the fortnights instead."""
+
 
 class _FixedRounds:
-    """Keeps the validation rows from a booster."""
+    """Keeps the validation rows from a booster, and the columns that single out a day."""
 
     def _fit(self, X: pd.DataFrame, y: pd.Series, X_val: object = None, y_val: object = None, **kwargs: Any) -> None:
         super()._fit(X=X, y=y, **kwargs)  # type: ignore[misc]
+
+    def _get_valid_features(self, *args: Any, **kwargs: Any) -> list[str]:
+        features = super()._get_valid_features(*args, **kwargs)  # type: ignore[misc]
+        return [feature for feature in features if feature not in SINGLE_DAYS]
 
 
 class LightGBM(_FixedRounds, LGBModel):
@@ -45,6 +53,7 @@ class Linear(AbstractModel):
 
     ag_key = "BIKES_LINEAR"
     ag_name = "Linear"
+    _default_auxiliary_params_extra: ClassVar = {"drop_unique": False}  # in a small data set one may be constant
 
     def _fit(self, X: pd.DataFrame, y: pd.Series, **kwargs: Any) -> None:
         from sklearn.linear_model import Ridge

@@ -12,7 +12,6 @@ from pathlib import Path
 import pandas as pd
 
 from stages.common import files
-from stages.common.downloads import download
 from stages.common.program import InputError
 
 # https://archive.ics.uci.edu/dataset/275/bike+sharing+dataset (Fanaee-T and Gama, 2013; CC BY 4.0)
@@ -32,6 +31,8 @@ LAST_TRAINING_DAY = 19
 
 def fetch(folder: Path) -> None:
     """Fill ``folder`` with train.csv, test.csv, sampleSubmission.csv and test_answers.csv."""
+    from stages.common.downloads import download  # an HTTP client, for this source alone
+
     downloads = files.home() / "data" / "downloads" / "bikes"
     archive = download(MIRRORS, downloads / "Bike-Sharing-Dataset.zip", SIZE, CHECKSUM)
     with zipfile.ZipFile(archive) as unzipped, unzipped.open("hour.csv") as file:

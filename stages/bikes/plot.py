@@ -142,9 +142,9 @@ def models(leaderboard: pd.DataFrame) -> Figure:
 
 
 def _dates(axis: Axes, most: int = 8) -> None:
-    locator = AutoDateLocator(maxticks=most)  # type: ignore[no-untyped-call]
+    locator = AutoDateLocator(maxticks=most)
     axis.xaxis.set_major_locator(locator)
-    axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
 def main() -> None:

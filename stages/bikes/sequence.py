@@ -4,7 +4,7 @@ Trees see an hour and a few numbers about its surroundings. This reads the 24 ho
 knows that rain in the morning has already moved a trip to the afternoon.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -23,15 +23,16 @@ COLUMNS = [
 
 
 class Sequence(AbstractModel):
-    """A bidirectional GRU over the hours of a day. It takes the `full` features, rows of whole days in any order.
+    """The mean of a few bidirectional GRUs over the hours of a day. It takes the `full` features, rows of whole days in any order.
 
-    Parameters: ``hidden`` units, ``dropout``, ``epochs``, ``days_per_batch``, ``learning_rate`` (peak of one cycle),
+    Parameters: ``copies``, networks that differ by their seed, ``hidden`` units, ``dropout``, ``epochs``, ``days_per_batch``, ``learning_rate`` (peak of one cycle),
     ``weight_decay``, ``seed``.
     """
 
     ag_key = "BIKES_SEQUENCE"
     ag_name = "Sequence"
     seed_name = "seed"
+    _default_auxiliary_params_extra: ClassVar = {"drop_unique": False}  # in a small data set one may be constant
 
     def _fit(self, X: pd.DataFrame, y: pd.Series, num_cpus: int = 1, **kwargs: Any) -> None:
         settings = self._get_model_params()
@@ -44,14 +45,20 @@ class Sequence(AbstractModel):
         torch.set_num_threads(num_cpus)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings["seed"])
-            self.model = Network(inputs.shape[1], settings["hidden"], settings["dropout"], float(y.mean()))
-            _train(self.model, days, torch.from_numpy(target), settings)
+            self.model = []
+            for _ in range(settings["copies"]):
+                network = Network(inputs.shape[1], settings["hidden"], settings["dropout"], float(y.mean()))
+                _train(network, days, torch.from_numpy(target), settings)
+                self.model.append(network)
 
     def _predict_proba(self, X: pd.DataFrame, **kwargs: Any) -> np.ndarray:
         days = self._days(X)
         with torch.inference_mode():
-            outputs = [self.model(*batch) for batch in zip(*(part.split(64) for part in days.inputs), strict=True)]
-        return np.asarray(torch.cat(outputs).double().numpy()[days.row, days.hour])
+            outputs = [
+                sum(network(*batch).double() for network in self.model) / len(self.model)
+                for batch in zip(*(part.split(64) for part in days.inputs), strict=True)
+            ]
+        return np.asarray(torch.cat(outputs).numpy()[days.row, days.hour])
 
     def _more_tags(self) -> dict[str, bool]:
         return {"can_refit_full": True}

@@ -11,22 +11,21 @@ from typing import Any
 import pandas as pd
 from autogluon.common import space
 from autogluon.core.callbacks import AbstractCallback
-from autogluon.features.generators import AutoMLPipelineFeatureGenerator
+from autogluon.features.generators import AutoMLPipelineFeatureGenerator, IdentityFeatureGenerator
 from autogluon.tabular import TabularPredictor
 from autogluon.tabular.configs.hyperparameter_configs import get_hyperparameter_config
 from autogluon.tabular.configs.presets_configs import tabular_presets_dict
 
 from stages.bikes import learners
-from stages.bikes.config import Train
+from stages.bikes.config import Train, check_together
 from stages.bikes.model import PARTS, TARGET, TRAINED, to_target
 from stages.common import config, files
-from stages.common.program import InputError, run
+from stages.common.program import run
 
 FEATURES = Path("data/bikes/features")
 CLOCK = Path("reports/bikes/training.json")
 COUNTS = ["casual", "registered", "count"]
 BLOCK = "block"
-NEEDS_FULL = {"linear", "sequence"}
 
 RANGES = {
     "linear": {"alpha": space.Real(0.05, 20.0, log=True)},
@@ -77,20 +76,16 @@ def hyperparameters(settings: Train) -> dict[Any, list[dict[str, Any]]]:
             "depth": catboost.depth,
             "random_seed": settings.seed,
         },
-        "sequence": sequence.model_dump(exclude={"copies"}) | {"seed": settings.seed},
+        "sequence": sequence.model_dump() | {"seed": settings.seed},
     }
     chosen: dict[Any, list[dict[str, Any]]] = {}
     for name in settings.models:
         if name == "portfolio":
             preset = tabular_presets_dict[settings.presets] if settings.presets else {}
             chosen |= get_hyperparameter_config(preset.get("hyperparameters", "default"))
-        elif settings.search.trials:
-            chosen[learners.by_name(name)] = [own[name] | RANGES[name]]
         else:
-            copies = sequence.copies if name == "sequence" else 1
-            chosen[learners.by_name(name)] = [
-                own[name] if copies == 1 else own[name] | {"seed": settings.seed + copy} for copy in range(copies)
-            ]
+            searched = RANGES[name] if settings.search.trials else {}
+            chosen[learners.by_name(name)] = [own[name] | searched]
     return chosen
 
 
@@ -119,8 +114,8 @@ def fit(train: pd.DataFrame, valid: pd.DataFrame, settings: Train, part: str, fo
         train,
         tuning_data=valid,
         hyperparameters=hyperparameters(settings),
-        # Columns that are the same throughout a small data set stay: the models name them.
-        feature_generator=AutoMLPipelineFeatureGenerator(pre_drop_useless=False, post_drop_duplicates=False),
+        # AutoGluon's own generator leaves out columns that are the same throughout, which our models name.
+        feature_generator=IdentityFeatureGenerator() if _numbers_alone(train) else AutoMLPipelineFeatureGenerator(),
         presets=settings.presets,
         time_limit=None if settings.time_limit is None else settings.time_limit / len(PARTS[settings.riders]),
         hyperparameter_tune_kwargs={
@@ -152,6 +147,10 @@ def fit(train: pd.DataFrame, valid: pd.DataFrame, settings: Train, part: str, fo
     return best, final
 
 
+def _numbers_alone(table: pd.DataFrame) -> bool:
+    return len(table.select_dtypes("number").columns) == len(table.columns)
+
+
 class _Progress(AbstractCallback):
     """Says when a model is trained."""
 
@@ -170,12 +169,7 @@ def main() -> None:
     files.require(FEATURES, "featurize@bikes")
     train, valid = (pd.read_parquet(FEATURES / f"{part}.parquet") for part in ("train", "valid"))
     about = files.read_json(FEATURES / "about.json")
-    wanting = NEEDS_FULL & set(settings.models)
-    if wanting and about["features"] != "full":
-        raise InputError(
-            f"params.yaml: bikes.models = {settings.models} with data.bikes.features = {about['features']}: "
-            f"{' and '.join(sorted(wanting))} need full"
-        )
+    check_together(about["features"], settings)
     if settings.bag_folds:
         train[BLOCK] = day_blocks(pd.read_parquet(FEATURES / "hours.parquet")["datetime"].dt.day, settings.bag_folds)
     begin = time.perf_counter()

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+from numpy.typing import NDArray
 
 from stages.common import files
 from stages.common.program import InputError
@@ -124,6 +125,11 @@ def _wait(server: subprocess.Popen[bytes], client: httpx.Client, log: Path, seco
         except httpx.TransportError:
             time.sleep(0.05)
     raise InputError(f"the exported model's server did not answer within {seconds:.0f} s")
+
+
+def relative_difference(found: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far each found value is from the expected one, relative to that; both have the same shape, values of at least 0."""
+    return np.abs(found - expected) / np.maximum(expected, 1e-9)
 
 
 def latency(seconds: Sequence[float], rows: int) -> dict[str, float]:

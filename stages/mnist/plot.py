@@ -38,9 +38,17 @@ def loss(steps: Columns, epochs: Columns) -> Figure:
     """Training loss over steps, validation loss after each epoch, and the learning rate below."""
     figure, (upper, lower) = plt.subplots(2, 1, figsize=(8, 5), sharex=True, height_ratios=[3, 1])
     ends = steps["step"].max() * epochs["epoch"] / epochs["epoch"].max()
-    upper.plot(steps["step"], steps["loss"], label="training, mean since the point before")
+    upper.plot(
+        steps["step"],
+        steps["loss"],
+        label="training, mean since the point before",
+    )
     upper.plot(ends, epochs["valid_loss"], "o-", label="validation, after each epoch")
-    upper.set(title="mnist: loss over training steps", ylabel="cross-entropy [nats]", yscale="log")
+    upper.set(
+        title="mnist: loss over training steps (training: with dropout, augmentation, label smoothing where set)",
+        ylabel="cross-entropy [nats]",
+        yscale="log",
+    )
     upper.legend()
     lower.plot(steps["step"], steps["learning_rate"], color="tab:gray")
     lower.set(title="learning rate", xlabel="training step [batches]", ylabel="learning rate [1]")

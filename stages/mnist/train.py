@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.common import config, files, training
+from stages.common import config, files, torch_setup, training
 from stages.common.program import InputError, run
 from stages.mnist import model
 from stages.mnist.config import Augmentation, Train
@@ -70,7 +70,7 @@ def learn(
         raise InputError(
             f"mnist.batch_size = {settings.batch_size} is not allowed: expected at most the {len(images)} training images there are"
         )
-    training.deterministic(settings.seed, settings.threads)
+    torch_setup.deterministic(settings.seed, settings.threads)
     network = build(settings.network, getattr(settings, settings.network).model_dump())
     network.to(images.device).to(memory_format=torch.channels_last)  # a faster layout for convolutions
 
@@ -86,7 +86,7 @@ def learn(
 
 def main() -> None:
     settings = config.load("mnist", Train)
-    device = training.pick_device(settings.device)
+    device = torch_setup.pick_device(settings.device)
     paths = [files.require(FEATURES, "featurize@mnist") / f"{part}.npz" for part in ("train", "valid")]
     train, valid = (read(path, device) for path in paths)
     code = [Path(str(file)) for file in (training.__file__, model.__file__, __file__)]

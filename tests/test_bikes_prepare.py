@@ -1,0 +1,185 @@
+"""bikes: Kaggle's files in, checked tables out; what is wrong is named in one line and leaves nothing behind."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Run
+
+from stages.bikes import official, prepare, sample
+from stages.common.program import InputError
+
+HEADER = "datetime,season,holiday,workingday,weather,temp,atemp,humidity,windspeed"
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sample")
+    sample.write(folder)
+    return folder
+
+
+@pytest.fixture
+def kaggle(simulated: Path, tmp_path: Path) -> Path:
+    """The sample's files with the first 30 rows of train and test."""
+    folder = tmp_path / "bikes"
+    folder.mkdir()
+    for path in simulated.iterdir():
+        lines = path.read_text().splitlines(keepends=True)
+        (folder / path.name).write_text("".join(lines[:31]))
+    return folder
+
+
+def test_the_sample_is_the_same_each_time_and_has_kaggles_form(simulated: Path, tmp_path: Path) -> None:
+    sample.write(tmp_path)
+    for path in simulated.iterdir():
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes()
+    assert (simulated / "train.csv").read_text().splitlines()[0] == f"{HEADER},casual,registered,count"
+    assert (simulated / "test.csv").read_text().splitlines()[0] == HEADER
+    assert (simulated / "sampleSubmission.csv").read_text().splitlines()[0] == "datetime,count"
+
+
+def test_the_samples_riders_have_habits(simulated: Path) -> None:
+    train = prepare.read(simulated)["train"]
+    assert set(train["datetime"].dt.day) == set(range(1, 20))
+    hour = train["datetime"].dt.hour
+    commute = train[hour.isin([8, 17])].groupby("workingday")["registered"].mean()
+    assert commute[1] > 1.5 * commute[0]
+    afternoon = train[hour.between(12, 16)]
+    assert (
+        afternoon.groupby("workingday")["casual"].mean()[0] > 1.5 * afternoon.groupby("workingday")["casual"].mean()[1]
+    )
+    assert train[train["weather"] >= 3]["count"].mean() < 0.7 * train[train["weather"] == 1]["count"].mean()
+    assert train[train["temp"] > 15]["casual"].mean() > 2 * train[train["temp"] < 5]["casual"].mean()
+
+
+def test_good_files_are_read_as_they_are(kaggle: Path) -> None:
+    tables = prepare.read(kaggle)
+    assert set(tables) == {"train", "test", "answers"}
+    assert len(tables["train"]) == len(tables["test"]) == len(tables["answers"]) == 30
+    assert tables["train"]["count"].dtype == np.int64
+    assert tables["train"]["temp"].dtype == np.float64
+
+
+def put(row: int, column: str, value: str) -> Callable[[Path], None]:
+    """Replaces one value in a file's data row (0 is the first)."""
+
+    def edit(path: Path) -> None:
+        lines = [line.split(",") for line in path.read_text().splitlines()]
+        lines[row + 1][lines[0].index(column)] = value
+        path.write_text("\n".join(map(",".join, lines)) + "\n")
+
+    return edit
+
+
+def rows(change: Callable[[list[str]], list[str]]) -> Callable[[Path], None]:
+    """Changes a file's lines (0 is the header)."""
+
+    def edit(path: Path) -> None:
+        path.write_text("\n".join(change(path.read_text().splitlines())) + "\n")
+
+    return edit
+
+
+def header(old: str, new: str) -> Callable[[Path], None]:
+    return rows(lambda lines: [lines[0].replace(old, new), *lines[1:]])
+
+
+def emptied(path: Path) -> None:
+    path.write_text("")
+
+
+def train_as_test(path: Path) -> None:
+    path.write_text((path.parent / "train.csv").read_text())
+
+
+BAD = {
+    "empty file": ("train.csv", emptied, "empty file"),
+    "no rows": ("train.csv", rows(lambda lines: lines[:1]), "no rows"),
+    "missing file": ("test.csv", Path.unlink, "no such file"),
+    "missing column": ("train.csv", header(",temp,", ","), "no column temp"),
+    "renamed column": ("train.csv", header("humidity", "hum"), "no column humidity, an unknown column 'hum'"),
+    "text in a number column": ("train.csv", put(3, "temp", "warm"), "line 5, column temp: found warm, expected a number"),
+    "NaN": ("test.csv", put(0, "humidity", "NaN"), "line 2, column humidity: found NaN"),
+    "nothing": ("test.csv", put(0, "humidity", ""), "line 2, column humidity: found nothing"),
+    "negative count": ("train.csv", put(1, "casual", "-1"), "line 3, column casual: found -1, expected a whole number of at least 0"),
+    "fractional count": ("train.csv", put(1, "registered", "2.5"), "line 3, column registered: found 2.5, expected a whole number"),
+    "sum": ("train.csv", put(2, "count", "100000"), "line 4, column count: found 100000, expected casual \\+ registered"),
+    "duplicated hour": ("train.csv", rows(lambda lines: [*lines[:4], *lines[3:]]), "line 5, column datetime: .* expected each hour once"),
+    "unsorted hours": ("test.csv", rows(lambda lines: [lines[0], lines[2], lines[1], *lines[3:]]), "line 3, .* ascending order"),
+    "impossible date": ("train.csv", put(0, "datetime", "2011-02-30 00:00:00"), "line 2, column datetime: found 2011-02-30"),
+    "not a full hour": ("train.csv", put(0, "datetime", "2011-07-01 00:30:00"), "line 2, column datetime: .* full hour"),
+    "unknown weather": ("train.csv", put(0, "weather", "5"), "line 2, column weather: found 5, expected a whole number from 1 to 4"),
+    "a train file as test": ("test.csv", train_as_test, "a train file"),
+    "an hour of train in test": ("test.csv", put(0, "datetime", "2011-07-01 00:00:00"), "line 2, column datetime: .* train.csv doesn't have"),
+    "answers to other hours": ("test_answers.csv", rows(lambda lines: lines[:-1]), "expected the 30 hours of test.csv"),
+    "another submission": ("sampleSubmission.csv", put(0, "datetime", "2010-01-01 00:00:00"), "line 2, column datetime"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_refused_in_one_line(kaggle: Path, name: str) -> None:
+    file, spoil, expected = BAD[name]
+    spoil(kaggle / file)
+    with pytest.raises(InputError, match=expected) as error:
+        prepare.read(kaggle)
+    assert file in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_refused_file_ends_the_stage_and_leaves_what_was_there(workspace: Path, kaggle: Path, python: Run) -> None:
+    parameters = workspace / "params.yaml"
+    parameters.write_text(parameters.read_text().replace("source: sample ", f"source: {kaggle.parent} "))
+    assert python("-m", "stages.bikes.prepare").returncode == 0
+    before = {path: path.read_bytes() for path in Path("data/bikes").rglob("*") if path.is_file()}
+    put(0, "temp", "warm")(kaggle / "train.csv")
+    refused = python("-m", "stages.bikes.prepare")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: ")
+    assert refused.stderr.count("\n") == 1
+    assert {path: path.read_bytes() for path in Path("data/bikes").rglob("*") if path.is_file()} == before
+
+
+def to_uci(hours: pd.DataFrame) -> pd.DataFrame:
+    """The way from Kaggle's units to UCI's."""
+    return pd.DataFrame(
+        {
+            "dteday": hours["datetime"].dt.strftime("%Y-%m-%d"),
+            "season": hours["season"],
+            "hr": hours["datetime"].dt.hour,
+            "holiday": hours["holiday"],
+            "workingday": hours["workingday"],
+            "weathersit": hours["weather"],
+            "temp": (hours["temp"] / 41).round(2),
+            "atemp": (hours["atemp"] / 50).round(4),
+            "hum": (hours["humidity"] / 100).round(2),
+            "windspeed": (hours["windspeed"] / 67).round(4),
+            "casual": hours["casual"],
+            "registered": hours["registered"],
+            "cnt": hours["count"],
+        }
+    )
+
+
+def test_kaggles_files_are_rebuilt_from_ucis_byte_by_byte(real_data: Path, tmp_path: Path) -> None:
+    """From Kaggle's files to UCI's units and back; the test's counts are not in them, and stay 0."""
+    kaggle = real_data / "bikes"
+    tables = [pd.read_csv(kaggle / f"{part}.csv", parse_dates=["datetime"]) for part in ("train", "test")]
+    hours = pd.concat(tables).fillna(0).astype({"casual": int, "registered": int, "count": int})
+    official.write(official.to_kaggle(to_uci(hours.sort_values("datetime"))), tmp_path)
+    for name in ("train.csv", "test.csv", "sampleSubmission.csv"):
+        assert (tmp_path / name).read_bytes() == (kaggle / name).read_bytes()
+
+
+def test_kaggles_credentials_are_found_where_its_tools_look(tmp_path: Path) -> None:
+    assert official.kaggle_credentials({}, tmp_path) is None
+    assert official.kaggle_credentials({"KAGGLE_USERNAME": "me", "KAGGLE_KEY": "k"}, tmp_path) == ("me", "k")
+    (tmp_path / ".kaggle").mkdir()
+    (tmp_path / ".kaggle" / "kaggle.json").write_text('{"username": "you", "key": "secret"}')
+    assert official.kaggle_credentials({}, tmp_path) == ("you", "secret")
+    (tmp_path / ".kaggle" / "kaggle.json").write_text("secret")
+    with pytest.raises(InputError, match=r"kaggle\.json: found .* expected JSON") as error:
+        official.kaggle_credentials({}, tmp_path)
+    assert "secret" not in str(error.value)

@@ -1,0 +1,238 @@
+"""bikes: the stages from training to the served export, run for real on two months with a few rounds."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT, Run
+
+from stages.bikes import deploy, evaluate, export, featurize, inference, model, plot, prepare, train
+from stages.bikes.config import Train
+from stages.common import config
+from stages.common.program import InputError
+
+SMALL: dict[str, Any] = {
+    "models": ["linear", "lightgbm", "xgboost", "catboost", "sequence"],
+    "lightgbm": {"rounds": 20, "learning_rate": 0.2, "leaves": 8, "rows": 0.8, "columns": 0.8},
+    "xgboost": {"rounds": 20, "learning_rate": 0.2, "depth": 4, "rows": 0.8, "columns": 0.8},
+    "catboost": {"rounds": 20, "learning_rate": 0.3, "depth": 4},
+    "sequence": {
+        "copies": 2, "epochs": 2, "hidden": 8, "dropout": 0.1, "days_per_batch": 8, "learning_rate": 0.01, "weight_decay": 0.1,
+    },
+}  # fmt: skip
+
+
+def set_parameters(root: Path, features: str = "full", **bikes: Any) -> None:
+    parameters = yaml.safe_load((ROOT / "params.yaml").read_text())
+    parameters["data"]["bikes"]["features"] = features
+    parameters["bikes"] |= SMALL | bikes
+    parameters["deploy"]["bikes"] = {"batch": 300, "single": 3}
+    (root / "params.yaml").write_text(yaml.safe_dump(parameters))
+
+
+def use_two_months() -> None:
+    """Keep January and February of the sample, so that training takes a moment."""
+    for path in prepare.RAW.glob("*.parquet"):
+        table = pd.read_parquet(path)
+        table[table["datetime"].dt.month.isin([1, 2])].reset_index(drop=True).to_parquet(path)
+
+
+def run_row(root: Path, features: str = "full", **bikes: Any) -> dict[str, Any]:
+    """Featurize, train and evaluate; the metrics."""
+    set_parameters(root, features, **bikes)
+    for stage in (featurize, train, evaluate):
+        stage.main()
+    metrics: dict[str, Any] = json.loads(evaluate.METRICS.read_text())
+    return metrics
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with raw data of two months."""
+    root = tmp_path_factory.mktemp("prepared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        set_parameters(root)
+        prepare.main()
+        use_two_months()
+    return root
+
+
+@pytest.fixture(scope="module")
+def done(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, trained, evaluated and exported."""
+    root = tmp_path_factory.mktemp("done") / "project"
+    shutil.copytree(prepared, root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        run_row(root)
+        export.main()
+    return root
+
+
+@pytest.fixture
+def project(done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = tmp_path / "project"
+    shutil.copytree(done, root)
+    monkeypatch.chdir(root)
+    return root
+
+
+@pytest.fixture
+def untrained(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = tmp_path / "project"
+    shutil.copytree(prepared, root)
+    monkeypatch.chdir(root)
+    return root
+
+
+def test_metrics_are_flat_and_free_of_clocks(project: Path) -> None:
+    metrics = json.loads(evaluate.METRICS.read_text())
+    assert list(metrics) == ["data", "best_model", "rmsle_valid", "rmse_valid", "rmsle_test"]
+    assert metrics["data"] == "sample"
+    assert metrics["rmsle_valid"] < 0.6
+    assert "seconds" in json.loads(train.CLOCK.read_text())
+
+
+def test_the_submission_has_kaggles_form(project: Path) -> None:
+    lines = evaluate.SUBMISSION.read_text().splitlines()
+    test = pd.read_parquet(prepare.RAW / "test.parquet")
+    assert lines[0] == "datetime,count"
+    assert [line.split(",")[0] for line in lines[1:]] == list(test["datetime"].dt.strftime("%Y-%m-%d %H:%M:%S"))
+    assert all(float(line.split(",")[1]) >= 0 for line in lines[1:])
+
+
+def test_the_leaderboard_has_every_model_and_no_clock(project: Path) -> None:
+    table = pd.read_csv(evaluate.EVALUATION / "leaderboard.csv")
+    assert {"Linear", "LightGBM", "XGBoost", "CatBoost", "Sequence", "WeightedEnsemble_L2"} == set(table["model"])
+    assert not [column for column in table if "time" in column]
+    assert table["rmsle_valid"].is_monotonic_increasing
+    assert json.loads(evaluate.METRICS.read_text())["rmsle_valid"] in set(table["rmsle_valid"])
+
+
+def test_the_hour_matters_most(project: Path) -> None:
+    table = pd.read_csv(evaluate.EVALUATION / "importance.csv")
+    assert "hour" in table["feature"].iloc[0]
+    assert len(table) == pd.read_parquet(featurize.FEATURES / "test.parquet").shape[1]
+
+
+def test_validated_models_did_not_see_the_validation_days_and_final_ones_did(project: Path) -> None:
+    forecaster = model.load()
+    valid = pd.read_parquet(featurize.FEATURES / "valid.parquet")
+    actual = valid["count"].to_numpy()
+    validated = evaluate.rmsle(actual, forecaster.predict(valid, forecaster.validated))
+    assert evaluate.rmsle(actual, forecaster.predict(valid)) < validated
+
+
+def test_an_answer_does_not_depend_on_what_else_is_asked(project: Path, tmp_path: Path) -> None:
+    export.bundle.unpack(export.EXPORT / "model.tar.gz", tmp_path / "model")
+    served = inference.model_fn(str(tmp_path / "model"))
+    test = pd.read_parquet(prepare.RAW / "test.parquet")
+    together = inference.predict_fn(test, served)["count"].to_numpy()
+    for rows in ([5], [300, 7, 7]):
+        body = test.iloc[rows].to_csv(index=False)
+        answer = inference.predict_fn(inference.input_fn(body, "text/csv"), served)
+        np.testing.assert_allclose(answer["count"], together[rows], rtol=1e-9)
+    warmer = inference.predict_fn(test.iloc[[5]].assign(temp=30.0, atemp=33.0), served)
+    assert warmer["count"].iloc[0] != together[5]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "message"),
+    [
+        (b"datetime,count\n2012-01-20 00:00:00,1\n", "text/csv", "without season"),
+        (b"[]", "application/json", "0 rows"),
+        (b"{}", "text/plain", "content type 'text/plain'"),
+    ],
+)
+def test_a_request_that_cannot_be_read_is_refused(body: bytes, content_type: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        inference.input_fn(body, content_type)
+
+
+def test_the_export_is_served_and_answers_as_evaluate_did(project: Path) -> None:
+    deploy.main()
+    report = json.loads(deploy.REPORT.read_text())
+    assert report["rmsle_test"] == json.loads(evaluate.METRICS.read_text())["rmsle_test"]
+    assert {"p50_ms", "p95_ms", "p99_ms", "rows_per_second"} <= set(json.loads(deploy.LATENCY.read_text())["one"])
+
+
+def test_other_answers_than_evaluates_are_refused() -> None:
+    expected = np.array([100.0, 0.2])
+    assert deploy.compare(expected * (1 + 1e-6), expected) < 1e-4
+    with pytest.raises(InputError, match=r"test hour 1: found 0\.3 riders, expected 0\.2"):
+        deploy.compare(np.array([100.0, 0.3]), expected)
+    with pytest.raises(InputError, match="1 answers, expected 2"):
+        deploy.compare(expected[:1], expected)
+    with pytest.raises(InputError):
+        deploy.compare(np.array([100.0, np.nan]), expected)
+
+
+def test_every_plot_is_drawn(project: Path) -> None:
+    plot.main()
+    assert len(list(plot.PLOTS.glob("*.png"))) == 7
+
+
+@pytest.mark.parametrize(
+    ("features", "bikes"),
+    [
+        ("full", {}),
+        ("raw", {"models": ["lightgbm"], "riders": "together", "target": "counts"}),
+        ("calendar", {"models": ["xgboost", "catboost"], "bag_folds": 2, "riders": "together"}),
+        ("full", {"models": ["linear"], "search": {"trials": 2, "searcher": "random", "scheduler": "local"}}),
+    ],
+    ids=["default", "raw", "bagged", "search"],
+)
+def test_the_same_inputs_give_the_same_predictions(untrained: Path, features: str, bikes: dict[str, Any]) -> None:
+    results = []
+    for _ in range(2):
+        metrics = run_row(untrained, features, **bikes)
+        results.append((metrics, *(path.read_bytes() for path in sorted(evaluate.EVALUATION.iterdir()))))
+    assert results[0] == results[1]
+
+
+def test_a_time_limit_is_said(untrained: Path) -> None:
+    assert run_row(untrained, models=["linear"], time_limit=600)["time_limit"] == 600
+
+
+def test_models_that_need_more_than_the_features_there_are_refused(untrained: Path, python: Run) -> None:
+    set_parameters(untrained, "raw")
+    featurize.main()
+    refused = python("-m", "stages.bikes.train")
+    assert refused.returncode == 1
+    assert "linear and sequence need full" in refused.stderr
+    assert not model.TRAINED.exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"models": []}, r"bikes\.models = \[\] is not allowed: expected .*at least 1"),
+        ({"models": ["linear", "linear"]}, "each model once"),
+        ({"models": ["lstm"]}, r"bikes\.models\.0 = 'lstm' is not allowed: expected 'linear'"),
+        ({"bag_folds": 1}, r"bikes\.bag_folds = 1 is not allowed: expected 0 or at least 2"),
+        ({"time_limit": 0}, r"bikes\.time_limit = 0"),
+        ({"sead": 1}, "bikes.sead is not a parameter .did you mean seed"),
+    ],
+)
+def test_bad_parameters_are_named(values: dict[str, Any], message: str) -> None:
+    parameters = yaml.safe_load((ROOT / "params.yaml").read_text())
+    parameters["bikes"] |= values
+    with pytest.raises(InputError, match=message):
+        config.load("bikes", Train, parameters)
+
+
+@pytest.mark.slow
+def test_the_real_data_is_forecast_well(real_data: Path, workspace: Path) -> None:
+    """The default configuration. Its validation days are ordinary ones: the test hours, with Christmas among them, are harder."""
+    parameters = workspace / "params.yaml"
+    parameters.write_text(parameters.read_text().replace("source: sample ", f"source: {real_data} "))
+    for stage in (prepare, featurize, train, evaluate):
+        stage.main()
+    assert json.loads(evaluate.METRICS.read_text())["rmsle_valid"] < 0.275
+    assert len(pd.read_csv(evaluate.SUBMISSION)) == 6493

@@ -1,0 +1,157 @@
+"""The row mnist, its programs run for real on small data."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from conftest import ROOT, Run
+
+from stages.common import files
+from stages.mnist import evaluate, export, featurize, plot, prepare, train
+
+TRAINED = Path("models/mnist/trained")
+
+
+@pytest.fixture
+def change(workspace: Path) -> Callable[..., None]:
+    """Changes parameters by their dotted names."""
+
+    def write(settings: dict[str, Any]) -> None:
+        parameters = yaml.safe_load(Path("params.yaml").read_text())
+        for name, value in settings.items():
+            *groups, key = name.split(".")
+            group = parameters
+            for part in groups:
+                group = group[part]
+            group[key] = value
+        Path("params.yaml").write_text(yaml.safe_dump(parameters))
+
+    return write
+
+
+@pytest.fixture
+def features(workspace: Path) -> Path:
+    prepare.main()
+    featurize.main()
+    return workspace / "data/mnist/features"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_the_whole_row_on_the_sample(workspace: Path, python: Run) -> None:
+    for verb in ("prepare", "featurize", "train", "evaluate", "plot", "export", "deploy"):
+        done = python("-m", f"stages.mnist.{verb}", cwd=workspace)
+        assert done.returncode == 0, f"{verb}: {done.stderr}"
+        if verb == "train":
+            for words in ("mnist mlp", "100%", "images/s", "loss=", "accuracy=", "lr="):
+                assert words in done.stderr
+    metrics = files.read_json(Path("reports/mnist/metrics.json"))
+    assert set(metrics) == {"data", "accuracy", "loss"}
+    assert metrics["data"] == "sample"
+    assert metrics["accuracy"] > 0.9
+    served = files.read_json(Path("reports/mnist/deploy.json"))
+    assert served == {"data": "sample", "rows": 360, "accuracy": metrics["accuracy"]}
+    assert set(files.read_json(Path("reports/mnist/latency.json"))) == {"one", "batch"}
+    assert sorted(contents(TRAINED)) == ["epochs.csv", "network.json", "steps.csv", "weights.pt"]
+    assert set(torch.load(TRAINED / "weights.pt", weights_only=True)) >= {"1.weight", "1.bias"}
+    assert sorted(contents(Path("models/mnist/export"))) == ["model.pt", "model.pt2", "model.tar.gz"]
+    names = ["accuracy.png", "confusion_matrix.png", "digits.png", "loss.png", "mistakes.png"]
+    assert sorted(contents(Path("reports/mnist/plots"))) == names
+    rows = Path("reports/mnist/confusion.csv").read_text().splitlines()
+    assert rows[0] == "actual,predicted"
+    assert len(rows) == 361
+    assert not list(Path("models/checkpoints").rglob("*.pt"))
+
+
+def test_train_never_looks_at_the_test_set(features: Path) -> None:
+    (features / "test.npz").unlink()
+    train.main()
+    assert (TRAINED / "weights.pt").exists()
+
+
+@pytest.mark.parametrize("network", ["mlp", "cnn"])
+def test_sgd_alone_learns_as_well(features: Path, change: Callable[..., None], network: str) -> None:
+    change({"mnist.optimizer": "sgd", "mnist.network": network, "mnist.cnn.width": 8, "mnist.epochs": 5})
+    train.main()
+    evaluate.main()
+    assert json.loads(Path("reports/mnist/metrics.json").read_text())["accuracy"] > 0.85
+
+
+def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(
+    features: Path, workspace: Path, change: Callable[..., None], python: Run
+) -> None:
+    change(
+        {"mnist.epochs": 40, "mnist.augment": True, "mnist.mlp": {"hidden": [64], "dropout": 0.2, "batch_norm": True}}
+    )
+    assert python("-m", "stages.mnist.train", cwd=workspace).returncode == 0
+    whole = contents(TRAINED)
+    assert python("-m", "stages.mnist.train", cwd=workspace).returncode == 0
+    assert contents(TRAINED) == whole
+
+    (TRAINED / "weights.pt").unlink()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    victim = subprocess.Popen([sys.executable, "-m", "stages.mnist.train"], env=environment, stderr=subprocess.DEVNULL)
+    checkpoints = workspace / "models" / "checkpoints"
+    deadline = time.monotonic() + 120
+    while not list(checkpoints.rglob("[!.]*.pt")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    assert not (TRAINED / "weights.pt").exists(), "killed too late"
+    assert 0 < len(torch.load(next(checkpoints.rglob("[!.]*.pt")), weights_only=True)["trained"]["epochs"]) < 40
+
+    done = python("-m", "stages.mnist.train", cwd=workspace)
+    assert done.returncode == 0
+    assert contents(TRAINED) == whole
+    assert not list(checkpoints.rglob("*.pt"))
+
+
+def test_export_refuses_an_evaluation_of_another_model(features: Path, change: Callable[..., None]) -> None:
+    change({"mnist.epochs": 1})
+    train.main()
+    evaluate.main()
+    change({"mnist.epochs": 1, "mnist.seed": 1})
+    train.main()
+    with pytest.raises(Exception, match="expected evaluate's answers"):
+        export.main()
+    assert not Path("models/mnist/export").exists()
+
+
+@pytest.mark.parametrize("images", [1, 5])
+def test_a_handful_of_test_images_is_enough(features: Path, change: Callable[..., None], images: int) -> None:
+    with np.load(features / "test.npz") as test:
+        few = {name: array[:images] for name, array in test.items()}
+    np.savez(features / "test.npz", **few)
+    change({"mnist.epochs": 1})
+    train.main()
+    evaluate.main()
+    plot.main()
+    export.main()
+
+
+def test_more_images_a_batch_than_there_are_is_an_error(features: Path, change: Callable[..., None]) -> None:
+    change({"mnist.batch_size": 5000})
+    with pytest.raises(Exception, match="mnist.batch_size = 5000 is not allowed: expected at most the 1295"):
+        train.main()
+
+
+@pytest.mark.slow
+def test_one_epoch_on_the_real_data(workspace: Path, real_data: Path, change: Callable[..., None]) -> None:
+    change({"data.source": str(real_data), "mnist.epochs": 1})
+    for stage in (prepare, featurize, train, evaluate, plot, export):
+        stage.main()
+    metrics = files.read_json(Path("reports/mnist/metrics.json"))
+    assert metrics["data"] == str(real_data)
+    assert metrics["accuracy"] > 0.95
