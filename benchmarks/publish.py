@@ -25,7 +25,6 @@ from stages.common import files
 
 PUBLISHED = Path("reports/published")
 README = Path("README.md")
-BEGIN, END = "<!-- results: made by `make readme-table` -->", "<!-- end of results -->"
 
 FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {  # metric: (title, how it is written)
     "accuracy": ("test accuracy", lambda value: f"{100 * value:.2f} %"),
@@ -94,10 +93,22 @@ def table(folder: Path = PUBLISHED) -> str:
     return "\n".join(lines)
 
 
-def with_table(readme: str) -> str:
-    """``readme`` with the table between its two marks renewed."""
-    before, rest = readme.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{rest.split(END)[1]}"
+def sample_table() -> str:
+    """The metrics of the last `dvc repro`, as Markdown."""
+    lines = ["| file | metrics |", "|---|---|"]
+    for path in sorted(Path("reports").glob("*/metrics.json")):
+        metrics = ", ".join(f"{name} {value}" for name, value in files.read_json(path).items())
+        lines.append(f"| `{path}` | {metrics} |")
+    return "\n".join(lines)
+
+
+def with_tables(readme: str) -> str:
+    """``readme`` with the tables between their marks renewed."""
+    for name, content in (("results", table()), ("sample", sample_table())):
+        begin, end = f"<!-- {name}: made by `make readme-table` -->", f"<!-- end of {name} -->"
+        before, rest = readme.split(begin)
+        readme = f"{before}{begin}\n\n{content}\n\n{end}{rest.split(end)[1]}"
+    return readme
 
 
 def main() -> None:
@@ -110,7 +121,7 @@ def main() -> None:
         for result in measure(name, arguments.source):
             files.write_json(PUBLISHED / f"{name}.json", result)
     if arguments.table or arguments.recipes:
-        README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+        README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def test_good_values_become_a_model() -> None:
         ({"epochs": -1}, ["mnist.epochs", "-1", "greater than or equal to 1"]),
         ({"epochs": "5"}, ["mnist.epochs", "'5'", "valid integer"]),
         ({"epochs": True}, ["mnist.epochs", "True", "valid integer"]),
-        ({"models": []}, ["mnist.models", "[]", "at least 1 item"]),
+        ({"models": []}, ["mnist.models = [] is not allowed: expected at least 1 item"]),
         ({"adam": {"learning_rate": float("nan")}}, ["mnist.adam.learning_rate", "nan", "finite number"]),
         ({"optimiser": "adam"}, ["mnist.optimiser", "did you mean optimizer?", "epochs"]),
         ({"adam": {"learning_rat": 0.1, "learning_rate": 0.1}}, ["mnist.adam.learning_rat", "learning_rate"]),

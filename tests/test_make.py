@@ -18,11 +18,9 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make(checkout: Path, *arguments: str, tools: Path | None = None, **variables: str) -> tuple[int, list[str]]:
+def make(checkout: Path, *arguments: str, variables: dict[str, str] | None = None) -> tuple[int, list[str]]:
     """The exit code and the lines of standard error that are not make's own."""
-    environment = {**os.environ, **variables}
-    if tools:
-        environment["PATH"] = str(tools)
+    environment = {**os.environ, **(variables or {})}
     done = subprocess.run(["make", *arguments], cwd=checkout, env=environment, capture_output=True, text=True)
     return done.returncode, [line for line in done.stderr.splitlines() if not line.startswith("make")]
 
@@ -50,14 +48,14 @@ def test_a_missing_python_is_named(checkout: Path) -> None:
 
 
 def test_a_missing_git_is_named(checkout: Path) -> None:
-    _, lines = make(checkout, "env", tools=bare_machine(checkout / "tools"))
+    _, lines = make(checkout, "env", variables={"PATH": str(bare_machine(checkout / "tools"))})
     assert lines == ["error: git not found: install it, DVC works on a git repository"]
 
 
 def test_no_network_to_install_from_is_told_in_a_line(checkout: Path) -> None:
     nowhere = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
     cleared = {name: "" for name in os.environ if name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL")}
-    code, lines = make(checkout, "env", **nowhere, **cleared)
+    code, lines = make(checkout, "env", variables=nowhere | cleared)
     assert code == 2
     assert len(lines) == 1
     assert lines[0].startswith("error: the packages could not be installed (ERROR: ")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dvc.api
 import pytest
@@ -56,8 +57,8 @@ class Clone:
         self.returncode = done.returncode
         return done.stdout
 
-    def json(self, path: str) -> dict[str, float]:
-        content: dict[str, float] = json.loads((self.root / path).read_text())
+    def json(self, path: str) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.root / path).read_text())
         return content
 
     def hashes(self) -> dict[str, str]:
@@ -133,7 +134,7 @@ def test_exp_run_tries_a_variant_and_metrics_diff_shows_it(project: Clone) -> No
     [
         ("mnist.optimizer=sdg", "mnist.optimizer = 'sdg' is not allowed: expected 'adam' or 'sgd'"),
         ("mnist.epochs=-1", "mnist.epochs = -1 is not allowed: expected greater than or equal to 1"),
-        ("bikes.models=[]", "bikes.models = [] is not allowed: "),
+        ("bikes.models=[]", "bikes.models = [] is not allowed: expected at least 1 item"),
         ("+mnist.optimiser=sgd", "mnist.optimiser is not a parameter (did you mean optimizer?"),
         ("mnist.optimiser=sgd", "optimiser"),
         ("data.source=", "data.source"),

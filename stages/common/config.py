@@ -79,7 +79,8 @@ def _describe(key: str, model: type[BaseModel], problem: ErrorDetails) -> str:
         return f"{name} is not a parameter ({hint}allowed here: {', '.join(known)})"
     if problem["type"] == "missing":
         return f"{name} is missing"
-    allowed = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    # "Input should be less than 1", "List should have at least 1 item after validation, not 0", "Value error, each once"
+    allowed = re.sub(r"^(Input should be |\w+ should have |Value error, )| after validation.*", "", problem["msg"])
     return f"{name} = {problem['input']!r} is not allowed: expected {allowed}"
 
 

@@ -34,9 +34,10 @@ def download(
 ) -> Path:
     """The file at the first of ``urls`` that gives it whole, stored as ``path``; nothing is done if it is there already.
 
-    ``size`` is in bytes, ``checksum`` an algorithm and its hexadecimal digest (``md5:0123...``). What arrived before
-    a failure is kept and resumed. ``auth`` is a user name and password. Each address is tried ``attempts`` times, ``wait`` seconds apart at first and twice
-    as long each time. Raises InputError naming each address, what went wrong there, and the remedy.
+    ``size`` is in bytes, ``checksum`` an algorithm and its hexadecimal digest (``md5:0123...``), ``auth`` a user name and
+    password. What arrived before a failure is kept and resumed. Each address is tried ``attempts`` times, ``wait``
+    seconds apart at first and twice as long each time, and given up when it is silent for ``stalled`` seconds.
+    Raises InputError naming each address, what went wrong there, and the remedy.
     """
     if path.exists() and _fault(path, size, checksum) is None:
         return path

@@ -1,0 +1,88 @@
+"""`data.source: official`, through prepare itself, from a server on loopback that fails first."""
+
+import functools
+import gzip
+import hashlib
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from servers import corrupt, cut_short, file_server, status
+from test_bikes_prepare import to_uci
+
+from stages.bikes import official as bikes_official
+from stages.bikes import prepare as bikes_prepare
+from stages.bikes import sample as bikes_sample
+from stages.common import downloads
+from stages.common.program import InputError
+from stages.mnist import official as mnist_official
+from stages.mnist import prepare as mnist_prepare
+from stages.mnist import sample as mnist_sample
+
+
+@pytest.fixture(autouse=True)
+def official_source(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = workspace / "params.yaml"
+    parameters.write_text(parameters.read_text().replace("source: sample ", "source: official "))
+    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(workspace))
+    impatient = functools.partial(downloads.download, attempts=3, wait=0.01)
+    for module in (downloads, mnist_official):
+        monkeypatch.setattr(module, "download", impatient)
+
+
+def mnist_files(folder: Path) -> dict[str, bytes]:
+    folder.mkdir()
+    mnist_sample.write(folder)
+    return {f"/{path.name}.gz": gzip.compress(path.read_bytes(), mtime=0) for path in folder.iterdir()}
+
+
+def uci_zip(folder: Path) -> bytes:
+    """The sample's hours as UCI would have published them."""
+    folder.mkdir()
+    bikes_sample.write(folder)
+    train = pd.read_csv(folder / "train.csv")
+    test = pd.read_csv(folder / "test.csv").merge(pd.read_csv(folder / "test_answers.csv"), on="datetime")
+    hours = pd.concat([train, test.assign(casual=0, registered=test["count"])])
+    hours["datetime"] = pd.to_datetime(hours["datetime"])
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.writestr("hour.csv", to_uci(hours).to_csv(index=False))
+    return archive.getvalue()
+
+
+def test_mnist_comes_from_the_mirrors(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = mnist_files(workspace / "source")
+    published = {name[1:]: (len(body), hashlib.md5(body).hexdigest()) for name, body in content.items()}
+    with file_server(content) as server:
+        server.faults = [status(404), cut_short, corrupt]
+        monkeypatch.setattr(mnist_official, "MIRRORS", [f"{server.url}/gone/", f"{server.url}/"])
+        monkeypatch.setattr(mnist_official, "FILES", published)
+        mnist_prepare.main()
+        asked = len(server.ranges)
+        mnist_prepare.main()  # the downloads are kept
+    assert len(server.ranges) == asked
+    assert json.loads((workspace / "data/mnist/raw/about.json").read_text()) == {"source": "official"}
+
+
+def test_bikes_come_from_uci_with_the_answers(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = uci_zip(workspace / "source")
+    with file_server({"/bikes.zip": body}) as server:
+        server.faults = [status(503), cut_short]
+        monkeypatch.setattr(bikes_official, "MIRRORS", [f"{server.url}/bikes.zip"])
+        monkeypatch.setattr(bikes_official, "SIZE", len(body))
+        monkeypatch.setattr(bikes_official, "CHECKSUM", f"sha256:{hashlib.sha256(body).hexdigest()}")
+        bikes_prepare.main()
+    expected = pd.read_csv(workspace / "source/test_answers.csv", parse_dates=["datetime"])
+    pd.testing.assert_frame_equal(pd.read_parquet("data/bikes/raw/answers.parquet"), expected, check_dtype=False)
+
+
+def test_without_a_network_the_error_names_address_and_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mnist_official, "MIRRORS", ["http://127.0.0.1:9/"])
+    with pytest.raises(InputError, match="http://127.0.0.1:9/train-images-idx3-ubyte.gz.*put the file at"):
+        mnist_prepare.main()
+    assert not Path("data/mnist/raw").exists()
