@@ -1,6 +1,6 @@
 """How fast mnist trains from memory, against the same network through a DataLoader with dataset transforms.
 
-    python -m benchmarks.mnist_training [--images 19200] [--rounds 5] [--threads 1] [--output FILE.json]
+    python -m benchmarks.mnist_training [--images 54000] [--rounds 5] [--threads 1] [--output FILE.json]
 
 Both train the network and batch size of params.yaml with Adam on the same images, in turns, and the medians
 over the rounds are compared. Ours is all of `training.fit` but the scoring; the other is torchvision's own `MNIST` with
@@ -75,7 +75,7 @@ def through_loader(folder: Path, settings: Train, workers: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=19_200)
+    parser.add_argument("--images", type=int, default=54_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="of torch, for all contestants")
     parser.add_argument("--output", type=Path, help="where to write the figures as JSON")
