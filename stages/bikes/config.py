@@ -29,24 +29,25 @@ class Linear(Section):
     alpha: float = Field(gt=0, le=1e6, description="penalty")
 
 
-class LightGBM(Section):
+class Sampled(Section):
+    """Boosted trees that each see a part of the rows and columns."""
+
+    rounds: Rounds
+    learning_rate: Rate
+    rows: Share = Field(description="share of the rows for each tree")
+    columns: Share = Field(description="share of the columns for each tree")
+
+
+class LightGBM(Sampled):
     """Trees grown leaf by leaf."""
 
-    rounds: Rounds
-    learning_rate: Rate
     leaves: int = Field(ge=2, le=4096)
-    rows: Share = Field(description="share of the rows for each tree")
-    columns: Share = Field(description="share of the columns for each tree")
 
 
-class XGBoost(Section):
+class XGBoost(Sampled):
     """Trees grown level by level."""
 
-    rounds: Rounds
-    learning_rate: Rate
     depth: int = Field(ge=1, le=16)
-    rows: Share = Field(description="share of the rows for each tree")
-    columns: Share = Field(description="share of the columns for each tree")
 
 
 class CatBoost(Section):

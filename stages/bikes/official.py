@@ -72,8 +72,8 @@ def to_kaggle(uci: pd.DataFrame) -> pd.DataFrame:
 
 def write(hours: pd.DataFrame, folder: Path) -> None:
     """Split ``hours`` by the day of the month into Kaggle's files and the answers, written to ``folder``."""
-    for column in ("temp", "atemp", "windspeed"):  # 0 and 9.84, not 0.0, as Kaggle has it
-        hours[column] = hours[column].map("{:g}".format)
+    weather = ["temp", "atemp", "windspeed"]
+    hours = hours.assign(**hours[weather].map("{:g}".format))  # 0 and 9.84, not 0.0, as Kaggle has it
     test = hours["datetime"].dt.day > LAST_TRAINING_DAY
     answers = hours.loc[test, ["datetime", "count"]]
     tables = {

@@ -14,11 +14,12 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from pandas.tseries.holiday import USFederalHolidayCalendar
 
+from stages.bikes import official
+
 Floats = NDArray[np.float64]
 
 FIRST, LAST = "2011-07-01 00:00", "2012-03-31 23:00"
 SEED = 2011
-LAST_TRAINING_DAY = 19  # of each month; the days after it are the test
 GROWTH = 0.5  # of registered riders in a year, on the logarithm
 
 WIND = np.array([0, 6.0032, 7.0015, 8.9981, 11.0014, 12.998, 15.0013, 16.9979, 19.0012, 22.0028, 26.0027, 30.0026])
@@ -37,17 +38,7 @@ CASUAL = np.array([7, 5, 4, 2, 1, 1, 2, 5, 12, 22, 38, 52, 62, 68, 70, 70, 66, 5
 def write(folder: Path) -> None:
     """Fill ``folder`` with train.csv, test.csv, sampleSubmission.csv and test_answers.csv."""
     hours = simulate(np.random.default_rng(SEED))
-    hours = hours[hours["count"] > 0]
-    test = hours["datetime"].dt.day > LAST_TRAINING_DAY
-    answers = hours.loc[test, ["datetime", "count"]]
-    tables = {
-        "train.csv": hours[~test],
-        "test.csv": hours[test].drop(columns=["casual", "registered", "count"]),
-        "sampleSubmission.csv": answers.assign(count=0),
-        "test_answers.csv": answers,
-    }
-    for name, table in tables.items():
-        table.to_csv(folder / name, index=False, date_format="%Y-%m-%d %H:%M:%S", lineterminator="\n")
+    official.write(hours[hours["count"] > 0], folder)
 
 
 def simulate(random: Generator) -> pd.DataFrame:

@@ -2,10 +2,8 @@
 
 import difflib
 import re
-import types
-import typing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -85,13 +83,18 @@ def _describe(key: str, model: type[BaseModel], problem: ErrorDetails) -> str:
 
 
 def _known_keys(model: type[BaseModel], location: list[str]) -> list[str]:
+    """The parameters of the group at ``location`` below ``model``."""
     for part in location:
         field = model.model_fields.get(part)
-        inner = [field.annotation] if field else []
-        while inner and isinstance(inner[0], types.UnionType | types.GenericAlias | typing._GenericAlias):  # type: ignore[attr-defined]
-            inner = list(typing.get_args(inner[0])) + inner[1:]
-        nested = [kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if not nested:
+        inner = _models_in(field.annotation) if field else []
+        if not inner:
             return []
-        model = nested[0]
+        model = inner[0]
     return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a type annotation names, as `Adam | None` names Adam."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]

@@ -8,6 +8,7 @@ comes from:
 """
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -53,11 +54,12 @@ def open_source(project: str, settings: SourceSettings, sample: Writer, official
         )
     place = settings.source or common
     if place in ("sample", "official"):
-        with tempfile.TemporaryDirectory(prefix=f"{project}-") as folder:
-            (sample if place == "sample" else official)(Path(folder))
-            yield Source(Path(folder), place)
+        with tempfile.TemporaryDirectory(prefix=f"{project}-") as made:
+            (sample if place == "sample" else official)(Path(made))
+            yield Source(Path(made), place)
     elif "://" in place:
-        yield Source(_fetch(project, place, own=settings.source is not None), place)
+        folder = _fetch(project, place, own=settings.source is not None)
+        yield Source(folder, re.sub(r"(?<=://)[^/@]*@", "", place))  # metrics are no place for a password
     else:
         yield Source(_find(project, place, own=settings.source is not None), place)
 
