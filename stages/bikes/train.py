@@ -171,7 +171,9 @@ def main() -> None:
     about = files.read_json(FEATURES / "about.json")
     check_together(about["features"], settings)
     if settings.bag_folds:
-        train[BLOCK] = day_blocks(pd.read_parquet(FEATURES / "hours.parquet")["datetime"].dt.day, settings.bag_folds)
+        hours = pd.read_parquet(FEATURES / "hours.parquet", columns=["datetime", "part"])
+        days = hours.loc[hours["part"] == "train", "datetime"].dt.day.reset_index(drop=True)
+        train[BLOCK] = day_blocks(days, settings.bag_folds)
     begin = time.perf_counter()
     clock: dict[str, float] = {"threads": settings.threads}
     names = {}
