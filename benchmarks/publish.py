@@ -18,17 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import dvc.api
+import matplotlib.pyplot as plt
 import numpy as np
 
 from stages import recipes
-from stages.common import files
+from stages.common import files, reporting
 
 PUBLISHED = Path("reports/published")
 README = Path("README.md")
 
+BIKES = ["bikes-initial", "bikes-features", "bikes-hpo", "bikes-default", "bikes-best"]
+"""The variants, in the order of the story."""
+
 FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {  # metric: (title, how it is written)
     "accuracy": ("test accuracy", lambda value: f"{100 * value:.2f} %"),
-    "loss": ("test loss", lambda value: f"{value:.4f}"),
     "rmsle_valid": ("validation RMSLE", lambda value: f"{value:.4f}"),
     "rmse_valid": ("validation RMSE", lambda value: f"{value:.2f}"),
     "rmsle_test": ("test RMSLE", lambda value: f"{value:.4f}"),
@@ -73,7 +76,7 @@ def processor() -> str:
 def table(folder: Path = PUBLISHED) -> str:
     """The published results as a Markdown table: mean over the seeds, and the lowest and highest."""
     lines = [
-        "| recipe | what | data | figure | published elsewhere | training | seeds | measured |",
+        "| recipe | what | data | figure | published elsewhere | training | seeds | date, hardware |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for path in sorted(folder.glob("*.json")):
@@ -81,16 +84,39 @@ def table(folder: Path = PUBLISHED) -> str:
         seconds = [run["training"]["seconds"] for run in result["runs"]]
         for metric, (title, write) in FIGURES.items():
             values = [run["metrics"][metric] for run in result["runs"] if metric in run["metrics"]]
-            if not values or metric == "loss":
+            if not values:
                 continue
             spread = f" ({write(min(values))} to {write(max(values))})" if len(values) > 1 else ""
             lines.append(
-                f"| `{result['recipe']}` | {result['description']} | {result['runs'][0]['metrics']['data']} "
+                f"| `{result['recipe']}` | {result['description']} | `{result['runs'][0]['metrics']['data']}` "
                 f"| {title} **{write(float(np.mean(values)))}**{spread} "
                 f"| {write(result['published'][metric]) if metric in result['published'] else ''} "
                 f"| {np.mean(seconds):.0f} s | {len(values)} | {result['date']}, {result['hardware']} |"
             )
     return "\n".join(lines)
+
+
+def draw(folder: Path = PUBLISHED) -> None:
+    """bikes.png: the validation score and, where known, Kaggle's score across the variants, beside the published ones."""
+    results = [files.read_json(folder / f"{name}.json") for name in BIKES if (folder / f"{name}.json").exists()]
+    names = [result["recipe"].removeprefix("bikes-") for result in results]
+    ours = [result["runs"][0]["metrics"] for result in results]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+    left.plot(names, [metrics["rmse_valid"] for metrics in ours], "o-", label="ours, whole days held out")
+    left.plot(
+        names, [result["published"].get("rmse_valid") for result in results], "s--", label="published, shuffled hours"
+    )
+    left.set(title="bikes: best validation score", xlabel="variant", ylabel="RMSE [riders an hour]", ylim=(0, None))
+    right.plot(names, [metrics["rmsle_valid"] for metrics in ours], "o-", label="ours, validation days")
+    if any("rmsle_test" in metrics for metrics in ours):
+        right.plot(names, [metrics.get("rmsle_test") for metrics in ours], "o-", label="ours, test hours")
+    right.plot(
+        names, [result["published"].get("rmsle_test") for result in results], "s--", label="published, test hours"
+    )
+    right.set(title="bikes: Kaggle's score", xlabel="variant", ylabel="RMSLE [1]", ylim=(0, None))
+    for axis in (left, right):
+        axis.legend()
+    reporting.save(figure, folder / "bikes.png")
 
 
 def sample_table() -> str:
@@ -121,6 +147,7 @@ def main() -> None:
         for result in measure(name, arguments.source):
             files.write_json(PUBLISHED / f"{name}.json", result)
     if arguments.table or arguments.recipes:
+        draw()
         README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
 
 

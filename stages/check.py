@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from stages.bikes import config as bikes
-from stages.common import config, files
+from stages.common import config, files, sources
 from stages.common.program import run
 from stages.mnist import config as mnist
 
@@ -46,6 +46,8 @@ class Parameters(config.Section):
 def main() -> None:
     parameters = config.check("", Parameters, config.read())
     bikes.check_together(parameters.data.bikes.features, parameters.bikes)
+    for project, settings in (("bikes", parameters.data.bikes), ("mnist", parameters.data.mnist)):
+        sources.check(project, settings, parameters.data.source)
     with files.new_file(OUTPUT) as partial:
         partial.write_text("params.yaml is valid\n")
 

@@ -5,6 +5,7 @@ python -m stages.recipes bikes-best      dvc exp run with that recipe's settings
 """
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -32,7 +33,7 @@ class Recipe(config.Section):
 def read(path: Path = RECIPES) -> dict[str, Recipe]:
     """All recipes by name. Raises InputError for a key or value that is not one."""
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return {name: config.check(name, Recipe, recipe) for name, recipe in content.items()}
+    return {name: config.check(name, Recipe, recipe, path) for name, recipe in content.items()}
 
 
 def named(name: str) -> Recipe:
@@ -65,7 +66,7 @@ def main() -> None:
         return
     recipe = named(sys.argv[1])
     command = ["dvc", "exp", "run", *overrides(recipe.set), f"deploy@{recipe.project}", f"plot@{recipe.project}"]
-    print(" ".join(command))
+    print(shlex.join(command))
     sys.exit(subprocess.run(command, check=False).returncode)
 
 

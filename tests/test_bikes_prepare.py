@@ -104,7 +104,7 @@ BAD = {
     "text in a number column": ("train.csv", put(3, "temp", "warm"), "line 5, column temp: found warm, expected a number"),
     "NaN": ("test.csv", put(0, "humidity", "NaN"), "line 2, column humidity: found NaN"),
     "nothing": ("test.csv", put(0, "humidity", ""), "line 2, column humidity: found nothing"),
-    "negative count": ("train.csv", put(1, "casual", "-1"), "line 3, column casual: found -1, expected a whole number of at least 0"),
+    "negative count": ("train.csv", put(1, "casual", "-1"), "line 3, column casual: found -1, expected a whole number from 0 to 1000000"),
     "fractional count": ("train.csv", put(1, "registered", "2.5"), "line 3, column registered: found 2.5, expected a whole number"),
     "sum": ("train.csv", put(2, "count", "100000"), "line 4, column count: found 100000, expected casual \\+ registered"),
     "duplicated hour": ("train.csv", rows(lambda lines: [*lines[:4], *lines[3:]]), "line 5, column datetime: .* expected each hour once"),

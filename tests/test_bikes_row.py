@@ -200,6 +200,42 @@ def test_a_time_limit_is_said(untrained: Path) -> None:
     assert run_row(untrained, models=["linear"], time_limit=600)["time_limit"] == 600
 
 
+def test_a_bag_fold_is_a_block_of_days(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, pd.DataFrame] = {}
+
+    def fit(rows: pd.DataFrame, *_: object) -> tuple[str, str]:
+        seen["train"] = rows
+        return "best", "final"
+
+    monkeypatch.setattr(train, "fit", fit)
+    set_parameters(untrained, bag_folds=3, riders="together")
+    train.main()
+    hours = pd.read_parquet(featurize.FEATURES / "hours.parquet")
+    days = hours.loc[hours["part"] == "train", "datetime"].dt.day.to_numpy()
+    assert (seen["train"][train.BLOCK].to_numpy() == (days - 1) * 3 // days.max()).all()
+
+
+@pytest.mark.slow
+def test_autogluons_own_models_bagged_stacked_and_searched(untrained: Path) -> None:
+    """The way of the published variants; how far they come is the clock's to say."""
+    together = {"riders": "together", "target": "counts", "bag_folds": 2, "time_limit": 40}
+    metrics = run_row(untrained, "raw", models=["portfolio"], presets="medium_quality", stack_levels=1, **together)
+    assert metrics["rmsle_valid"] > 0
+    search = {"trials": 2, "searcher": "random", "scheduler": "local"}
+    metrics = run_row(untrained, "calendar", models=["lightgbm", "xgboost"], search=search, **together)
+    assert metrics["time_limit"] == 40
+    assert "num_leaves" in (evaluate.EVALUATION / "settings.json").read_text()
+
+
+def test_too_short_a_time_limit_is_said(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing_in_time(*_: object, **__: object) -> None:
+        raise RuntimeError("No models were trained successfully during fit().")
+
+    monkeypatch.setattr("autogluon.tabular.TabularPredictor.fit", nothing_in_time)
+    with pytest.raises(InputError, match=r"bikes\.time_limit = 1 s is too short"):
+        run_row(untrained, models=["linear"], time_limit=1)
+
+
 def test_models_that_need_more_than_the_features_there_are_refused(untrained: Path, python: Run) -> None:
     set_parameters(untrained, "raw")
     featurize.main()
@@ -232,7 +268,7 @@ def test_the_real_data_is_forecast_well(real_data: Path, workspace: Path) -> Non
     """The default configuration. Its validation days are ordinary ones: the test hours, with Christmas among them, are harder."""
     parameters = workspace / "params.yaml"
     parameters.write_text(parameters.read_text().replace("source: sample ", f"source: {real_data} "))
-    for stage in (prepare, featurize, train, evaluate):
+    for stage in (prepare, featurize, train, evaluate, plot, export, deploy):
         stage.main()
     assert json.loads(evaluate.METRICS.read_text())["rmsle_valid"] < 0.275
     assert len(pd.read_csv(evaluate.SUBMISSION)) == 6493

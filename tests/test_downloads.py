@@ -69,6 +69,14 @@ def test_a_lasting_fault_names_the_address_and_the_remedy(
     assert not (tmp_path / "data.gz").exists()
 
 
+def test_a_later_run_goes_on_where_one_gave_up(server: FileServer, tmp_path: Path) -> None:
+    server.faults = [cut_short, status(500), status(500)]
+    with pytest.raises(InputError, match="HTTP 500"):
+        fetch(server, tmp_path)
+    assert fetch(server, tmp_path).read_bytes() == BODY
+    assert server.ranges[-1] == f"bytes={len(BODY) // 2}-"
+
+
 def test_a_missing_file_is_not_asked_for_again(server: FileServer, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="404"):
         fetch(server, tmp_path, "other.gz")

@@ -38,6 +38,14 @@ def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
         assert list(partial.iterdir()) == []
 
 
+def test_a_run_killed_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".features.old").mkdir()
+    (tmp_path / ".features.old" / "good").write_text("x")
+    with pytest.raises(RuntimeError), files.new_folder(tmp_path / "features"):
+        raise RuntimeError
+    assert [entry.name for entry in tmp_path.rglob("*")] == ["features", "good"]
+
+
 def test_json_has_no_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         files.write_json(tmp_path / "metrics.json", {"loss": float("nan")})

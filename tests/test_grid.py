@@ -40,8 +40,6 @@ def imports(file: Path) -> set[Path]:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Constant) and re.fullmatch(r"\w+\.py", str(node.value)):
             names |= {".".join([*file.relative_to(ROOT).parent.parts, str(node.value).removesuffix(".py")])}
-    # `import features` in an inference.py means the file beside it.
-    names |= {".".join([*file.relative_to(ROOT).parent.parts, name]) for name in names if "." not in name}
     return {found for name in names if (found := module_file(name))}
 
 
@@ -75,7 +73,14 @@ def test_the_guard_comes_first(name: str) -> None:
 def test_a_stage_reads_parameters_of_its_own_row_alone(name: str) -> None:
     _, _, project = name.partition("@")
     keys = {key for dep in STAGES[name].deps for key in getattr(dep, "params", [])}
-    assert keys <= {"data.source", f"data.{project}", project, "deploy.target", f"deploy.{project}"}
+    assert keys <= {
+        "data.source",
+        f"data.{project}.source",
+        f"data.{project}",
+        project,
+        "deploy.target",
+        f"deploy.{project}",
+    }
 
 
 def test_nothing_persists_between_runs() -> None:

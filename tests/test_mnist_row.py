@@ -17,7 +17,7 @@ import yaml
 from conftest import ROOT, Run
 
 from stages.common import files
-from stages.mnist import evaluate, export, featurize, plot, prepare, train
+from stages.mnist import deploy, evaluate, export, featurize, plot, prepare, train
 
 TRAINED = Path("models/mnist/trained")
 
@@ -150,7 +150,7 @@ def test_more_images_a_batch_than_there_are_is_an_error(features: Path, change: 
 @pytest.mark.slow
 def test_one_epoch_on_the_real_data(workspace: Path, real_data: Path, change: Callable[..., None]) -> None:
     change({"data.source": str(real_data), "mnist.epochs": 1})
-    for stage in (prepare, featurize, train, evaluate, plot, export):
+    for stage in (prepare, featurize, train, evaluate, plot, export, deploy):
         stage.main()
     metrics = files.read_json(Path("reports/mnist/metrics.json"))
     assert metrics["data"] == str(real_data)

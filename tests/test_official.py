@@ -81,6 +81,30 @@ def test_bikes_come_from_uci_with_the_answers(workspace: Path, monkeypatch: pyte
     pd.testing.assert_frame_equal(pd.read_parquet("data/bikes/raw/answers.parquet"), expected, check_dtype=False)
 
 
+def test_kaggles_own_files_are_taken_with_credentials_and_only_if_they_are_the_known_ones(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uci, kaggle = uci_zip(workspace / "source"), b"datetime,season\n"
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("train.csv", kaggle)
+    with file_server({"/bikes.zip": uci, "/train.csv": zipped.getvalue(), "/test.csv": b"sign in first"}) as server:
+        monkeypatch.setenv("KAGGLE_USERNAME", "me")
+        monkeypatch.setenv("KAGGLE_KEY", "secret")
+        monkeypatch.setattr(bikes_official, "MIRRORS", [f"{server.url}/bikes.zip"])
+        monkeypatch.setattr(bikes_official, "SIZE", len(uci))
+        monkeypatch.setattr(bikes_official, "CHECKSUM", f"sha256:{hashlib.sha256(uci).hexdigest()}")
+        monkeypatch.setattr(bikes_official, "KAGGLE", f"{server.url}/")
+        known = dict.fromkeys(["train.csv", "test.csv"], hashlib.sha256(kaggle).hexdigest())
+        monkeypatch.setattr(bikes_official, "KAGGLE_FILES", known)
+        folder = workspace / "out"
+        folder.mkdir()
+        with pytest.raises(InputError, match="test.csv: found sha256 .*join the competition"):
+            bikes_official.fetch(folder)
+    assert (folder / "train.csv").read_bytes() == kaggle
+    assert not (workspace / "data/downloads/bikes/test.csv").exists()
+
+
 def test_without_a_network_the_error_names_address_and_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mnist_official, "MIRRORS", ["http://127.0.0.1:9/"])
     with pytest.raises(InputError, match="http://127.0.0.1:9/train-images-idx3-ubyte.gz.*put the file at"):

@@ -85,9 +85,12 @@ def clone(folder: Path) -> Clone:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone in which `dvc repro` ran on the sample, its results committed."""
+    """A clone in which `make repro` ran on the sample, its results committed."""
     copy = clone(tmp_path_factory.mktemp("built"))
-    copy.run("dvc repro")
+    # The environment is the one that these tests run in: make is told not to look after it.
+    shown = copy.run("make -o .venv/.installed repro")
+    assert re.search(r"reports/mnist/metrics.json +0\.9", shown)
+    assert "Reports: reports/<project>/" in shown
     copy.run("git add -A && git commit -qm results --allow-empty")
     return copy
 
@@ -138,6 +141,8 @@ def test_exp_run_tries_a_variant_and_metrics_diff_shows_it(project: Clone) -> No
         ("+mnist.optimiser=sgd", "mnist.optimiser is not a parameter (did you mean optimizer?"),
         ("mnist.optimiser=sgd", "optimiser"),
         ("data.source=", "data.source"),
+        ("data.source=oficial", "data.source = 'oficial' is not allowed: there is no folder "),
+        ("bikes.sequence.dropout=1.0", "bikes.sequence.dropout = 1.0 is not allowed: expected less than 1"),
     ],
 )
 def test_a_bad_value_stops_at_once_and_loses_nothing(project: Clone, setting: str, words: str) -> None:

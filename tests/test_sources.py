@@ -67,7 +67,9 @@ def test_a_relative_path_means_the_same_in_dvc_s_temporary_copies(place: Path, m
     ("common", "own", "setting"), [("../no", None, "data.source"), ("sample", "../no", "data.mnist.source")]
 )
 def test_a_missing_folder_is_named_with_its_setting(common: str, own: str | None, setting: str) -> None:
-    with pytest.raises(InputError, match=f"{setting} = '../no': there is no folder .*no"):
+    with pytest.raises(
+        InputError, match=f"{setting} = '../no' is not allowed: there is no folder .*no, expected sample, official"
+    ):
         read(common, own)
 
 

@@ -99,7 +99,9 @@ class Train(Section):
     bag_folds: int = Field(ge=0, le=15, description="blocks of days that each model is bagged over; 0: no bagging")
     stack_levels: int = Field(ge=0, le=3, description="layers of models that learn from models; needs bagging")
     search: Search
-    time_limit: int | None = Field(ge=1, description="seconds for all training; null: none, and results that reproduce")
+    time_limit: int | None = Field(
+        ge=1, description="seconds for the training before all days are used; null: none, and results that reproduce"
+    )
 
     @field_validator("models")
     @classmethod

@@ -1,8 +1,8 @@
-"""Measures the forecaster: on the validation days with the models that never saw them, on the test hours with the final ones.
+"""Measures the forecaster: on the validation days with the models that weren't fitted to them, on the test hours with the final ones.
 
 Writes `metrics.json`, Kaggle's `submission.csv`, and in `evaluation/`: `leaderboard.csv` (every model on the validation
 days), `importance.csv` (how much worse they get when a feature's values change places), `validation.csv` and `test.csv`
-(predicted against actual). RMSLE is the root mean squared error of log(1 + riders), Kaggle's score; RMSE is in riders.
+(predicted against actual), `settings.json` (of each model). RMSLE is the root mean squared error of log(1 + riders), Kaggle's score; RMSE is in riders.
 """
 
 from pathlib import Path
@@ -55,6 +55,18 @@ def leaderboard(forecaster: Forecaster, valid: pd.DataFrame, actual: np.ndarray)
     return table.sort_values(["rmsle_valid", "model"], ignore_index=True)
 
 
+def settings_of_models(forecaster: Forecaster) -> dict[str, dict[str, Any]]:
+    """The settings that each model was trained with, by predictor and model: what a search chose is among them."""
+    tables = {part: predictor.leaderboard(extra_info=True) for part, predictor in forecaster.predictors.items()}
+    return {
+        part: {
+            row["model"]: row["child_hyperparameters"] or row["hyperparameters"]
+            for row in table.sort_values("model").to_dict("records")
+        }
+        for part, table in tables.items()
+    }
+
+
 def importance(forecaster: Forecaster, valid: pd.DataFrame, actual: np.ndarray) -> pd.DataFrame:
     """By how much the RMSLE grows when one feature's values are dealt out anew among the validation rows, largest first."""
     features = valid.drop(columns=COUNTS)
@@ -98,6 +110,7 @@ def main() -> None:
         metrics["time_limit"] = settings["time_limit"]  # s: a clock had its say, so this may not reproduce
 
     with files.new_folder(EVALUATION) as folder:
+        files.write_json(folder / "settings.json", settings_of_models(forecaster))
         write_table(folder / "leaderboard.csv", leaderboard(forecaster, valid, actual))
         write_table(folder / "importance.csv", importance(forecaster, valid, actual))
         validation = pd.DataFrame({"datetime": when["valid"], "actual": actual, "predicted": validated})

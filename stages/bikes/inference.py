@@ -3,7 +3,8 @@
 A request brings hours in Kaggle's columns (datetime, season, holiday, workingday, weather, temp, atemp, humidity,
 windspeed), as CSV with a header or as JSON (a list of objects); the answer has a row for each: `datetime,count`, or a
 list of objects. The weather of the hours and days around comes from the table in the archive, so that an answer doesn't
-depend on what else is asked. The archive carries the modules that it imports. What can't be read raises ValueError.
+depend on what else is asked; an hour that the request gives other weather than the table does changes its surroundings,
+too. The archive carries the modules that it imports. What can't be read raises ValueError.
 """
 
 import io
@@ -62,7 +63,10 @@ def input_fn(body: bytes | str, content_type: str) -> pd.DataFrame:
         raise ValueError("found a value that is not a number")
     if (rows["datetime"] != rows["datetime"].dt.floor("h")).any():
         raise ValueError("found a time within an hour, expected full hours")
-    return pd.concat([rows[["datetime"]], numbers], axis=1)
+    table = pd.concat([rows[["datetime"]], numbers], axis=1)
+    if table.drop_duplicates()["datetime"].duplicated().any():
+        raise ValueError("found an hour twice with different values, expected one weather for each hour")
+    return table
 
 
 def predict_fn(rows: pd.DataFrame, model: Model) -> pd.DataFrame:

@@ -4,6 +4,7 @@ With Kaggle's credentials at hand (KAGGLE_USERNAME and KAGGLE_KEY, or ~/.kaggle/
 whose competition one has to have joined; the answers are UCI's all the same.
 """
 
+import hashlib
 import json
 import os
 import zipfile
@@ -23,7 +24,11 @@ SIZE = 279_992  # bytes
 CHECKSUM = "sha256:b70182d0d0508e9abbb79306ce5c0cec34869000f8220175ac83d11dbe845401"
 
 KAGGLE = "https://www.kaggle.com/api/v1/competitions/data/download/bike-sharing-demand/"
-KAGGLE_FILES = ["train.csv", "test.csv", "sampleSubmission.csv"]
+KAGGLE_FILES = {  # sha256
+    "train.csv": "0cf70c35eeb6405a40cc9e124854e2da901fa88fe7374a75d141e7401bf4c857",
+    "test.csv": "3f1d0ebb197ba9b9a79280b30912093ce18959fac6e1931691092cda449eb63e",
+    "sampleSubmission.csv": "58c27951183b10437d6752cf5bac708ae9f80490d991c24ff76de296f71cb2f2",
+}
 
 LAST_TRAINING_DAY = 19
 """Of each month: the days after it are the test."""
@@ -40,10 +45,25 @@ def fetch(folder: Path) -> None:
     write(hours, folder)
     credentials = kaggle_credentials(os.environ, Path.home())
     if credentials:
-        for name in KAGGLE_FILES:
+        for name, sha256 in KAGGLE_FILES.items():
             kept = download([KAGGLE + name], downloads / name, auth=credentials)
-            (folder / name).unlink()
-            (folder / name).symlink_to(kept.resolve())
+            (folder / name).write_bytes(verified(kept, name, sha256))
+
+
+def verified(kept: Path, name: str, sha256: str) -> bytes:
+    """The file ``name`` that Kaggle sent, zipped (as it does at times) or not. Raises InputError if it is another one."""
+    content = kept.read_bytes()
+    if zipfile.is_zipfile(kept):
+        with zipfile.ZipFile(kept) as archive:
+            content = archive.read(name) if name in archive.namelist() else b""
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        kept.unlink()
+        raise InputError(
+            f"{KAGGLE}{name}: found sha256 {found}, expected {sha256}: join the competition on Kaggle, or unset the "
+            "credentials to have the same files from UCI alone"
+        )
+    return content
 
 
 def to_kaggle(uci: pd.DataFrame) -> pd.DataFrame:

@@ -124,7 +124,7 @@ def feature_importance(importance: pd.DataFrame) -> Figure:
     axis.barh(top["feature"], top["rmsle_growth"])
     axis.set(
         title=f"Permutation importance, the first {len(top)} of {len(importance)} features",
-        xlabel="growth of the validation RMSLE when the feature is shuffled",
+        xlabel="growth of the validation RMSLE when the feature is shuffled [1]",
         ylabel="feature",
     )
     return figure
@@ -137,7 +137,7 @@ def models(leaderboard: pd.DataFrame) -> Figure:
     bars = axis.barh(scored["model"], scored["rmsle_valid"])
     axis.bar_label(bars, fmt="%.4f", padding=3)
     axis.margins(x=0.15)
-    axis.set(title="Models on the validation days, less is better", xlabel="RMSLE", ylabel="model")
+    axis.set(title="Models on the validation days, less is better", xlabel="RMSLE [1]", ylabel="model")
     return figure
 
 

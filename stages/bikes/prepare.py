@@ -33,9 +33,7 @@ RANGES = {  # smallest, largest; temperatures in degrees Celsius, humidity in %,
     "atemp": (-80, 80),
     "humidity": (0, 100),
     "windspeed": (0, 400),
-    "casual": (0, np.inf),
-    "registered": (0, np.inf),
-    "count": (0, np.inf),
+    **dict.fromkeys(COUNTS, (0, 1_000_000)),  # in an hour
 }
 WHOLE = {"season", "holiday", "workingday", "weather", "humidity", *COUNTS}
 
@@ -110,8 +108,7 @@ def _times(path: Path, text: pd.Series) -> pd.Series:
 
 def _numbers(path: Path, text: pd.Series, whole: bool) -> pd.Series:
     low, high = RANGES[str(text.name)]
-    allowed = f"from {low} to {high}" if high < np.inf else f"of at least {low}"
-    expected = f"a {'whole ' if whole else ''}number {allowed}"
+    expected = f"a {'whole ' if whole else ''}number from {low} to {high}"
     values = pd.to_numeric(text, errors="coerce")
     wrong = ~np.isfinite(values) | (values < low) | (values > high)
     if whole:

@@ -127,7 +127,8 @@ def _train(network: Network, days: _Days, target: Tensor, settings: dict[str, An
     size = settings["days_per_batch"]
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=settings["weight_decay"])
     steps = settings["epochs"] * -(-len(target) // size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings["learning_rate"], steps, pct_start=0.2)
+    # Not 0.2: in a run of 5 steps the rise would be of just one, and torch divides by its length less one.
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings["learning_rate"], steps, pct_start=0.2001)
     network.train()
     for _ in range(settings["epochs"]):
         for chosen in torch.randperm(len(target)).split(size):

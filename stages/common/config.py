@@ -58,13 +58,13 @@ def load(key: str, model: type[S], parameters: dict[str, Any] | None = None) -> 
     return check(key, model, value)
 
 
-def check(key: str, model: type[S], value: Any) -> S:
-    """``value`` as a ``model``; ``key`` is where it stands in params.yaml, for the error message."""
+def check(key: str, model: type[S], value: Any, file: Path = PARAMETERS) -> S:
+    """``value`` as a ``model``; ``key`` is where it stands in ``file``, for the error message."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
         problems = [_describe(key, model, problem) for problem in error.errors(include_url=False)]
-    raise InputError(f"{PARAMETERS}: {'; '.join(problems)}")
+    raise InputError(f"{file}: {'; '.join(problems)}")
 
 
 def _describe(key: str, model: type[BaseModel], problem: ErrorDetails) -> str:

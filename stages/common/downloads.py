@@ -44,7 +44,9 @@ def download(
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     failures = []
-    for url in urls:
+    for index, url in enumerate(urls):
+        if index and checksum is None:
+            part.unlink(missing_ok=True)  # another address may hold another file
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type((_PassingError, httpx.TransportError)),
             stop=tenacity.stop_after_attempt(attempts),
@@ -55,8 +57,7 @@ def download(
         try:
             retrying(_attempt, url, part, size, checksum, auth, stalled)
         except (_PassingError, httpx.HTTPError, httpx.InvalidURL) as error:
-            failures.append(f"{url}: {error or type(error).__name__}")
-            part.unlink(missing_ok=True)  # another address may hold another file
+            failures.append(f"{url}: {str(error) or type(error).__name__}")
         else:
             part.replace(path)
             return path

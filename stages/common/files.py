@@ -28,9 +28,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     """An empty folder beside ``path`` to fill; it takes ``path``'s place when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")
-    # What a killed run left.
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
+    _clear(path, partial, old)  # what a killed run left
     partial.mkdir()
     try:
         yield partial
@@ -38,8 +36,14 @@ def new_folder(path: Path) -> Iterator[Path]:
             path.rename(old)
         partial.rename(path)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        _clear(path, partial, old)
+
+
+def _clear(path: Path, partial: Path, old: Path) -> None:
+    if old.exists() and not path.exists():  # stopped between the two renames
+        old.rename(path)
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -24,7 +24,7 @@ from stages.common.program import InputError
 class SourceSettings(config.Section):
     """The part of a project's `data` parameters that says where its data comes from."""
 
-    source: str | None = Field(None, min_length=1, description="this project's own source; null: data.source")
+    source: str | None = Field(min_length=1, description="this project's own source; null: data.source")
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Source:
     folder: Path
     name: str
 
+
+PLACES = "sample, official, a folder or a URL"
 
 Writer = Callable[[Path], None]
 """Fills an empty folder with the data set's files in their published layout."""
@@ -49,19 +51,23 @@ def open_source(project: str, settings: SourceSettings, sample: Writer, official
     """
     common = config.read().get("data", {}).get("source")
     if not isinstance(common, str) or not common:
-        raise InputError(
-            f"{config.PARAMETERS}: data.source = {common!r} is not allowed: expected sample, official, a path or a URL"
-        )
+        raise InputError(f"{config.PARAMETERS}: data.source = {common!r} is not allowed: expected {PLACES}")
     place = settings.source or common
     if place in ("sample", "official"):
         with tempfile.TemporaryDirectory(prefix=f"{project}-") as made:
             (sample if place == "sample" else official)(Path(made))
             yield Source(Path(made), place)
     elif "://" in place:
-        folder = _fetch(project, place, own=settings.source is not None)
-        yield Source(folder, re.sub(r"(?<=://)[^/@]*@", "", place))  # metrics are no place for a password
+        yield Source(_fetch(project, place, own=settings.source is not None), _shown(place))
     else:
         yield Source(_find(project, place, own=settings.source is not None), place)
+
+
+def check(project: str, settings: SourceSettings, common: str) -> None:
+    """Raises InputError if a folder that ``project``'s data is to come from isn't there. URLs are not tried."""
+    place = settings.source or common
+    if place not in ("sample", "official") and "://" not in place:
+        _find(project, place, own=settings.source is not None)
 
 
 def _find(project: str, place: str, own: bool) -> Path:
@@ -72,7 +78,9 @@ def _find(project: str, place: str, own: bool) -> Path:
         return folder
     missing = folder if own or not folder.is_dir() else folder / project
     setting = f"data.{project}.source" if own else "data.source"
-    raise InputError(f"{setting} = {place!r}: there is no folder {missing}")
+    raise InputError(
+        f"{config.PARAMETERS}: {setting} = {place!r} is not allowed: there is no folder {missing}, expected {PLACES}"
+    )
 
 
 def _fetch(project: str, url: str, own: bool) -> Path:
@@ -89,30 +97,32 @@ def _fetch(project: str, url: str, own: bool) -> Path:
         if system.isdir(inner):
             root = inner
         elif not (own and system.isdir(root)):
-            raise InputError(f"{url}: there is no folder {project} in it")
+            raise InputError(f"{_shown(url)}: there is no folder {project} in it")
         listing = system.find(root, detail=True)
     except InputError:
         raise
     except Exception as error:  # each file system behind fsspec has errors of its own
         raise InputError(
-            f"{url} can't be read ({_reason(error)}): check the address, the network and the credentials"
+            f"{_shown(url)} can't be read ({_reason(error)}): check the address, the network and the credentials"
         ) from error
     copy = files.home() / "data" / "downloads" / project / hashlib.sha256(url.encode()).hexdigest()[:16]
     ledger_path = copy.with_suffix(".json")
     ledger = files.read_json(ledger_path) if ledger_path.exists() else {}
     kept: dict[str, str | None] = {}
-    for name, about in tqdm(sorted(listing.items()), desc=f"{project}: fetching {url}", unit="file"):
+    for name, about in tqdm(sorted(listing.items()), desc=f"{project}: fetching {_shown(url)}", unit="file"):
         relative = name.removeprefix(root).lstrip("/")
         target = copy / relative
         if not target.resolve().is_relative_to(copy.resolve()):
-            raise InputError(f"{url}: {name!r} would be written outside its folder")
+            raise InputError(f"{_shown(url)}: {_shown(name)!r} would be written outside its folder")
         try:
             version = _version(about if about.get("size") is not None else system.info(name))
             if version is None or ledger.get(relative) != version or not target.exists():
                 with files.new_file(target) as partial:
                     system.get_file(name, str(partial))
         except Exception as error:
-            raise InputError(f"{name} could not be fetched ({_reason(error)}): run it again to go on") from error
+            raise InputError(
+                f"{_shown(name)} could not be fetched ({_reason(error)}): run it again to go on"
+            ) from error
         kept[relative] = version
         files.write_json(ledger_path, ledger | kept)
     for path in sorted(copy.rglob("*"), reverse=True):
@@ -120,6 +130,11 @@ def _fetch(project: str, url: str, own: bool) -> Path:
             path.unlink()
     files.write_json(ledger_path, kept)
     return copy
+
+
+def _shown(url: str) -> str:
+    """``url`` without a user name and password: neither messages nor metrics are a place for them."""
+    return re.sub(r"(?<=://)[^/@]*@", "", url)
 
 
 def _version(about: Mapping[str, object]) -> str | None:

@@ -52,7 +52,10 @@ def build_schedule(optimizer: Optimizer, settings: TrainingSettings, steps: int)
     """The chosen schedule: one cycle moves after each of ``steps`` batches, plateau after each epoch, constant is None."""
     if settings.schedule == "one_cycle":
         peak = [group["lr"] for group in optimizer.param_groups]
-        return OneCycleLR(optimizer, peak, total_steps=steps, pct_start=settings.one_cycle.warmup, cycle_momentum=False)
+        warmup = settings.one_cycle.warmup
+        if abs(warmup * steps - 1) < 1e-6:  # a rise of just one step: torch divides by its length less one
+            warmup *= 1.01
+        return OneCycleLR(optimizer, peak, total_steps=steps, pct_start=warmup, cycle_momentum=False)
     if settings.schedule == "plateau":
         return ReduceLROnPlateau(optimizer, factor=settings.plateau.factor, patience=settings.plateau.patience)
     return None

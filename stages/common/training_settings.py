@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from stages.common.config import Section
 
@@ -20,6 +20,14 @@ class SGD(Section):
     learning_rate: float = Field(gt=0, le=10)
     momentum: float = Field(ge=0, lt=1)
     nesterov: bool = Field(description="look ahead along the momentum; needs momentum > 0")
+
+    @field_validator("nesterov")
+    @classmethod
+    def with_momentum(cls, nesterov: bool, others: ValidationInfo) -> bool:
+        if nesterov and others.data.get("momentum") == 0:
+            raise ValueError("false with momentum 0")
+        return nesterov
+
     weight_decay: float = Field(ge=0, le=1)
 
 
@@ -41,7 +49,7 @@ class TrainingSettings(Section):
 
     seed: int = Field(ge=0, lt=2**31)
     epochs: int = Field(ge=1, le=10_000)
-    batch_size: int = Field(ge=1, le=100_000, description="pictures a step")
+    batch_size: int = Field(ge=2, le=100_000, description="pictures a step; batch norm needs two")
     optimizer: Literal["adam", "sgd"]
     adam: Adam
     sgd: SGD

@@ -52,9 +52,8 @@ def convolutional(width: int, depth: int, dropout: float) -> nn.Sequential:
         for _ in range(depth):
             layers += [nn.Conv2d(channels, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()]
             channels = wide
-    return nn.Sequential(
-        *layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(channels, len(CLASSES))
-    )
+    pool = nn.MaxPool2d(SIDE // 4)  # the whole map; AdaptiveMaxPool2d has no deterministic gradient on CUDA
+    return nn.Sequential(*layers, pool, nn.Flatten(), nn.Dropout(dropout), nn.Linear(channels, len(CLASSES)))
 
 
 def build(network: str, settings: Mapping[str, Any]) -> nn.Sequential:

@@ -108,7 +108,7 @@ def mistakes(images: NDArray[np.uint8], probabilities: NDArray[np.float32], labe
         axis.set_axis_on()
         _show(axis, images[index])
         axis.set(title=f"{labels[index]} taken for {predicted[index]}, {confidence[index]:.1%}", xticks=[], yticks=[])
-        axis.set_xlabel(f"test image {index}")
+        axis.set(xlabel=f"column [pixel], image {index}", ylabel="row [pixel]")
         axis.title.set_fontsize("small")
     figure.suptitle(
         f"mnist: the {len(surest)} most confident of {len(wrong)} mistakes in {len(labels)} test images (28x28 pixels)"

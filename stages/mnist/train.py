@@ -89,7 +89,7 @@ def main() -> None:
     device = torch_setup.pick_device(settings.device)
     paths = [files.require(FEATURES, "featurize@mnist") / f"{part}.npz" for part in ("train", "valid")]
     train, valid = (read(path, device) for path in paths)
-    code = [Path(str(file)) for file in (training.__file__, model.__file__, __file__)]
+    code = [Path(str(file)) for file in (training.__file__, torch_setup.__file__, model.__file__, __file__)]
     checkpoint = training.checkpoint_path("mnist", settings, paths + code)
     trained = learn(train, valid, settings, checkpoint)
     network = {"network": settings.network, "settings": getattr(settings, settings.network).model_dump()}
