@@ -196,6 +196,12 @@ def test_the_same_inputs_give_the_same_predictions(untrained: Path, features: st
     assert results[0] == results[1]
 
 
+def test_categories_are_the_same_in_training_and_in_the_export(untrained: Path) -> None:
+    run_row(untrained, "calendar", models=["catboost", "lightgbm"], bag_folds=2, riders="together")
+    assert pd.read_parquet(featurize.FEATURES / "train.parquet")["season"].dtype == "category"
+    export.main()  # which compares its answers with evaluate's
+
+
 def test_a_time_limit_is_said(untrained: Path) -> None:
     assert run_row(untrained, models=["linear"], time_limit=600)["time_limit"] == 600
 
@@ -209,6 +215,7 @@ def test_a_bag_fold_is_a_block_of_days(untrained: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(train, "fit", fit)
     set_parameters(untrained, bag_folds=3, riders="together")
+    featurize.main()
     train.main()
     hours = pd.read_parquet(featurize.FEATURES / "hours.parquet")
     days = hours.loc[hours["part"] == "train", "datetime"].dt.day.to_numpy()

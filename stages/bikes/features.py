@@ -65,7 +65,8 @@ def _calendar(hours: pd.DataFrame) -> pd.DataFrame:
     """Kaggle's columns with the datetime taken apart, season and weather as categories."""
     when = hours["datetime"].dt
     parts = {"hour": when.hour, "weekday": when.weekday, "month": when.month, "year": when.year}
-    categories = {name: pd.Categorical(hours[name], [1, 2, 3, 4]) for name in ("season", "weather")}
+    # As text: Parquet gives categories of numbers back as plain numbers.
+    categories = {name: pd.Categorical(hours[name].astype(str), list("1234")) for name in ("season", "weather")}
     return hours.drop(columns="datetime").assign(**parts, **categories)
 
 
