@@ -46,8 +46,9 @@ class Parameters(config.Section):
 def main() -> None:
     parameters = config.check("", Parameters, config.read())
     bikes.check_together(parameters.data.bikes.features, parameters.bikes)
-    for project, settings in (("bikes", parameters.data.bikes), ("mnist", parameters.data.mnist)):
-        sources.check(project, settings, parameters.data.source)
+    sources.check("data.source", parameters.data.source)
+    sources.check("data.bikes.source", parameters.data.bikes.source)
+    sources.check("data.mnist.source", parameters.data.mnist.source)
     with files.new_file(OUTPUT) as partial:
         partial.write_text("params.yaml is valid\n")
 

@@ -63,22 +63,31 @@ def open_source(project: str, settings: SourceSettings, sample: Writer, official
         yield Source(_find(project, place, own=settings.source is not None), place)
 
 
-def check(project: str, settings: SourceSettings, common: str) -> None:
-    """Raises InputError if a folder that ``project``'s data is to come from isn't there. URLs are not tried."""
-    place = settings.source or common
-    if place not in ("sample", "official") and "://" not in place:
-        _find(project, place, own=settings.source is not None)
+def check(setting: str, place: str | None) -> None:
+    """Raises InputError if the parameter ``setting`` names a folder that isn't there. URLs are not tried.
+
+    Which projects the folder has data for is for their prepare to see: one may want to run some of them only.
+    """
+    if place is None or place in ("sample", "official") or "://" in place:
+        return
+    folder = files.home() / Path(place).expanduser()
+    if not folder.is_dir():
+        raise _no_folder(setting, place, folder)
 
 
 def _find(project: str, place: str, own: bool) -> Path:
+    setting = f"data.{project}.source" if own else "data.source"
+    check(setting, place)
     folder = files.home() / Path(place).expanduser()
     if (folder / project).is_dir():
         return folder / project
-    if own and folder.is_dir():
+    if own:
         return folder
-    missing = folder if own or not folder.is_dir() else folder / project
-    setting = f"data.{project}.source" if own else "data.source"
-    raise InputError(
+    raise _no_folder(setting, place, folder / project)
+
+
+def _no_folder(setting: str, place: str, missing: Path) -> InputError:
+    return InputError(
         f"{config.PARAMETERS}: {setting} = {place!r} is not allowed: there is no folder {missing}, expected {PLACES}"
     )
 
