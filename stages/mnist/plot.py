@@ -107,9 +107,11 @@ def mistakes(images: NDArray[np.uint8], probabilities: NDArray[np.float32], labe
     for axis, index in zip(axes.flat, surest, strict=False):
         axis.set_axis_on()
         _show(axis, images[index])
-        axis.set(title=f"{labels[index]} taken for {predicted[index]}, {confidence[index]:.1%}", xticks=[], yticks=[])
-        axis.set(xlabel=f"column [pixel], image {index}", ylabel="row [pixel]")
-        axis.title.set_fontsize("small")
+        title = f"image {index}\n{labels[index]} taken for {predicted[index]}, {confidence[index]:.1%}"
+        axis.set(title=title, xticks=[], yticks=[])
+        axis.set(xlabel="column [pixel]", ylabel="row [pixel]")
+        for text in (axis.title, axis.xaxis.label, axis.yaxis.label):
+            text.set_fontsize("x-small")
     figure.suptitle(
         f"mnist: the {len(surest)} most confident of {len(wrong)} mistakes in {len(labels)} test images (28x28 pixels)"
     )
