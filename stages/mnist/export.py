@@ -5,8 +5,10 @@ probabilities, float32 (N, 10). The names of the classes are in both files. `mod
 inference code, as SageMaker's PyTorch image wants it.
 """
 
+import io
 import json
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,12 +34,22 @@ EXTRA = "classes.json"
 def write_torchscript(classifier: nn.Module, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit")  # model.pt2 is the form with a future
-        torch.jit.save(torch.jit.script(classifier), path, _extra_files={EXTRA: json.dumps(CLASSES)})
+        buffer = io.BytesIO()
+        # Frozen, since the order of a script module's constants changes from process to process.
+        model = torch.jit.freeze(torch.jit.script(classifier), optimize_numerics=False)
+        torch.jit.save(model, buffer, _extra_files={EXTRA: json.dumps(CLASSES)})
+    # Left out: debugging records, which hold the path of this very checkout, and the hash over them.
+    with zipfile.ZipFile(buffer) as whole, zipfile.ZipFile(path, "w") as kept:
+        for name in whole.namelist():
+            if not name.endswith((".debug_pkl", "serialization_id")):
+                kept.writestr(zipfile.ZipInfo(name), whole.read(name))
 
 
 def write_exported(classifier: nn.Module, path: Path) -> None:
     example = torch.zeros(2, SIDE, SIDE, dtype=torch.uint8)  # of two images: one would be taken as a fixed size
     program = torch.export.export(classifier, (example,), dynamic_shapes=({0: torch.export.Dim("images")},))
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # it holds the path of this very checkout
     torch.export.save(program, path, extra_files={EXTRA: json.dumps(CLASSES)})
 
 
