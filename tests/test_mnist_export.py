@@ -3,6 +3,9 @@
 import ast
 import io
 import json
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from PIL import Image
 from torch import Tensor
 
@@ -54,15 +58,26 @@ def test_both_forms_answer_as_the_classifier_for_any_number_of_images(
             assert torch.allclose(model(images[:count]), classifier(images[:count]), atol=1e-6)
 
 
-@pytest.mark.parametrize(("write", "read"), FORMS)
-def test_the_same_weights_give_the_same_bytes(
-    classifier: Classifier, tmp_path: Path, write: Callable, read: Callable
-) -> None:
+WRITE = """
+import sys, torch
+from pathlib import Path
+from stages.mnist import export
+from stages.mnist.model import Classifier, build
+torch.manual_seed(0)
+classifier = Classifier(build(sys.argv[1], {"width": 4, "depth": 1, "dropout": 0.0})).eval()
+export.write_torchscript(classifier, Path("model.pt"))
+export.write_exported(classifier, Path("model.pt2"))
+"""
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.pt2"])
+def test_the_same_weights_give_the_same_bytes_in_every_process_and_folder(tmp_path: Path, name: str) -> None:
     contents = []
-    for folder in ("first", "second"):
-        (tmp_path / folder).mkdir()
-        write(classifier, tmp_path / folder / "model")
-        contents.append((tmp_path / folder / "model").read_bytes())
+    for seed in ("1", "2"):
+        shutil.copytree(ROOT / "stages", tmp_path / seed / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path / seed), "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", WRITE, "cnn"], cwd=tmp_path / seed, env=environment, check=True)
+        contents.append((tmp_path / seed / name).read_bytes())
     assert contents[0] == contents[1]
 
 
