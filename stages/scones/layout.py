@@ -1,0 +1,91 @@
+"""The published layout of the data set: `train/*.png`, `test/*.png`, and for each of the two a list of its pictures.
+
+A line of `train.lst` or `test.lst` is a row number, a label and a file name with tabs between them, as SageMaker's
+built-in image classification reads it. Labels are in the lists alone: a name may be that of another class.
+"""
+
+import io
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from stages.common.program import InputError
+
+Bytes = NDArray[np.uint8]
+
+PARTS = ("train", "test")
+SIDE = 32
+
+NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*\.png")
+"""A file in the folder itself, not hidden."""
+
+
+class Entry(NamedTuple):
+    """A line of a list."""
+
+    row: int
+    label: int
+    name: str
+
+
+def read_list(folder: Path, part: str, classes: Sequence[str]) -> list[Entry]:
+    """The list of ``part``; labels are places in ``classes``.
+
+    Raises InputError that names the file and the line of the first fault, a picture that isn't there among them. The
+    pictures are not looked at.
+    """
+    path = folder / f"{part}.lst"
+    try:
+        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
+    except FileNotFoundError:
+        raise InputError(f"{path}: found no such file, expected {part}.lst beside the folder {part}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: byte {error.start}: found what is not UTF-8, expected text") from None
+    entries: dict[str, Entry] = {}
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = _entry(line, classes)
+            if entry.name in entries:
+                raise ValueError(f"found {entry.name} for the second time, expected each file once")
+            if not (folder / part / entry.name).is_file():
+                raise ValueError(f"found no file {entry.name} in the folder {part}, expected it there")
+        except ValueError as error:
+            raise InputError(f"{path}: line {number}: {error}") from None
+        entries[entry.name] = entry
+    return list(entries.values())
+
+
+def _entry(line: str, classes: Sequence[str]) -> Entry:
+    fields = line.split("\t")
+    if len(fields) != 3:
+        raise ValueError(f"found {line[:80]!r}, expected row number, label and file name with tabs between them")
+    row, label, name = fields
+    if not re.fullmatch("[0-9]{1,9}", row):
+        raise ValueError(f"found the row number {row!r}, expected a whole number")
+    if not re.fullmatch("[0-9]{1,9}", label) or int(label) >= len(classes):
+        meaning = ", ".join(f"{index} {name}" for index, name in enumerate(classes))
+        raise ValueError(f"found the label {label!r}, expected one of data.scones.classes: {meaning}")
+    if not NAME.fullmatch(name):
+        raise ValueError(f"found the file name {name!r}, expected one that ends in .png, without a folder")
+    return Entry(int(row), int(label), name)
+
+
+def png(image: Bytes) -> bytes:
+    """``image``, uint8 (H, W, 3), as a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write(folder: Path, part: str, pictures: Iterable[tuple[Entry, Bytes]]) -> None:
+    """Add ``part`` to ``folder``: its list and its PNG files, of images uint8 (32, 32, 3)."""
+    (folder / part).mkdir()
+    with (folder / f"{part}.lst").open("w", encoding="utf-8", newline="\n") as file:
+        for entry, image in pictures:
+            file.write("\t".join(map(str, entry)) + "\n")
+            (folder / part / entry.name).write_bytes(png(image))
