@@ -1,0 +1,114 @@
+"""Reads CIFAR-100's "python version": a tar of pickles, taken as data and not unpickled (`pickle_reader`).
+
+https://www.cs.toronto.edu/~kriz/cifar.html. The pickle `meta` is a dict with the names of the fine labels; `train` and
+`test` are dicts with `filenames`, `fine_labels` and `data`, uint8 (N, 3072): a row holds a picture's red, green and blue
+planes one after the other.
+"""
+
+import itertools
+import tarfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.common.program import InputError
+from stages.scones import pickle_reader
+from stages.scones.config import FINE_LABELS
+from stages.scones.layout import NAME, PARTS, SIDE, Bytes
+from stages.scones.pickle_reader import Call, Global
+
+FOLDER = "cifar-100-python"
+LARGEST = 200_000_000
+"""Bytes of an unpacked member: `train` has 155,249,918."""
+MOST_MEMBERS = 100
+"""That are looked through for the three."""
+
+
+class Split(NamedTuple):
+    """``train`` or ``test``."""
+
+    images: Bytes
+    """(N, 32, 32, 3), red, green, blue."""
+    labels: NDArray[np.int64]
+    """(N), places in FINE_LABELS."""
+    names: list[str]
+    """The N files' names."""
+
+
+def read(archive: Path) -> dict[str, Split]:
+    """The splits ``train`` and ``test``. Raises InputError that names the member of the archive and what is wrong with it."""
+    contents = _members(archive)
+    splits = {}
+    for name, content in contents.items():
+        try:
+            value = pickle_reader.read(content)
+            if not isinstance(value, dict):
+                raise ValueError(f"found a {type(value).__name__}, expected a dict")
+            if name in PARTS:
+                splits[name] = _split(value)
+            elif value.get("fine_label_names") != FINE_LABELS:
+                raise ValueError("found other fine_label_names, expected CIFAR-100's")
+        except ValueError as error:
+            raise InputError(f"{archive}: {FOLDER}/{name}: {error}") from None
+    return splits
+
+
+def _members(archive: Path) -> dict[str, bytes]:
+    """The bytes of `train`, `test` and `meta`. Nothing is unpacked to the disk, and no other member is read."""
+    wanted = {f"{FOLDER}/{name}": name for name in (*PARTS, "meta")}
+    contents: dict[str, bytes] = {}
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            for member in itertools.islice(tar, MOST_MEMBERS):
+                if member.name in wanted and member.isreg():
+                    if member.size > LARGEST:
+                        raise InputError(
+                            f"{archive}: {member.name}: found {member.size} bytes, expected at most {LARGEST}"
+                        )
+                    file = tar.extractfile(member)
+                    assert file is not None  # a regular file has contents
+                    contents[wanted[member.name]] = file.read()
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{archive}: found what is not a whole .tar.gz ({error}), expected CIFAR-100's") from None
+    missing = [path for path, name in wanted.items() if name not in contents]
+    if missing:
+        raise InputError(f"{archive}: found no {' and no '.join(missing)} in it, expected CIFAR-100's python version")
+    return contents
+
+
+def _split(value: dict[str, object]) -> Split:
+    """Raises ValueError."""
+    names, labels = value.get("filenames"), value.get("fine_labels")
+    if not isinstance(names, list) or not all(isinstance(name, str) and NAME.fullmatch(name) for name in names):
+        raise ValueError("found other filenames, expected a list of names that end in .png")
+    if not isinstance(labels, list) or not all(
+        type(label) is int and 0 <= label < len(FINE_LABELS) for label in labels
+    ):
+        raise ValueError(f"found other fine_labels, expected a list of numbers below {len(FINE_LABELS)}")
+    data = _array(value.get("data"))
+    if not len(names) == len(labels) == len(data):
+        raise ValueError(
+            f"found {len(names)} filenames, {len(labels)} fine_labels and {len(data)} rows of data, expected as many of each"
+        )
+    images = data.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
+    return Split(images, np.array(labels, np.int64), names)
+
+
+def _array(value: object) -> Bytes:
+    """The rows that numpy has pickled as ``value``: (N, 3072). Raises ValueError."""
+    match value:
+        # The state of a pickled array: version, shape, type, 1 if in Fortran's order, the bytes.
+        case Call(
+            Global("numpy.core.multiarray _reconstruct"),
+            _,
+            (1, (int(rows), int(columns)), Call(Global("numpy dtype"), ("u1", *_)), 0, str(content)),
+        ):
+            found = f"data of {rows}x{columns} in {len(content)} bytes"
+            if columns == 3 * SIDE * SIDE and rows * columns == len(content):
+                return np.frombuffer(content.encode("latin-1"), np.uint8).reshape(rows, columns)
+        case _:
+            found = "other data"
+    raise ValueError(f"found {found}, expected a numpy array of bytes with {3 * SIDE * SIDE} columns")

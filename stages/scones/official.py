@@ -1,0 +1,31 @@
+"""CIFAR-100 itself, 600 pictures a class, in the published layout. 6 s for two classes once it is there."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from stages.common import files
+from stages.common.downloads import download
+from stages.scones import cifar, layout
+from stages.scones.config import FINE_LABELS
+from stages.scones.layout import Bytes, Entry
+
+# https://www.cs.toronto.edu/~kriz/cifar.html; the checksum is the one in Keras (keras/datasets/cifar100.py)
+MIRRORS = ["https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"]
+SIZE = 169_001_437  # bytes
+CHECKSUM = "sha256:85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"
+
+
+def fetch(folder: Path, classes: Sequence[str]) -> None:
+    """Fill ``folder`` with the pictures of ``classes``, fine labels of CIFAR-100."""
+    kept = files.home() / "data" / "downloads" / "scones" / "cifar-100-python.tar.gz"
+    splits = cifar.read(download(MIRRORS, kept, SIZE, CHECKSUM))
+    for part, split in splits.items():
+        layout.write(folder, part, _of_classes(split, classes))
+
+
+def _of_classes(split: cifar.Split, classes: Sequence[str]) -> Iterator[tuple[Entry, Bytes]]:
+    """The pictures of ``classes``. As published, their numbers are those of the rows in CIFAR's file."""
+    labels = {FINE_LABELS.index(name): label for label, name in enumerate(classes)}
+    for row, (fine_label, name) in enumerate(zip(split.labels.tolist(), split.names, strict=True)):
+        if fine_label in labels:
+            yield Entry(row, labels[fine_label], name), split.images[row]

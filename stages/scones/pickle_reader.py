@@ -1,0 +1,122 @@
+"""Reads a pickle as data, without unpickling it: nothing that it names is imported, nothing is called.
+
+`pickletools.genops` takes the bytes apart into opcodes (https://docs.python.org/3/library/pickletools.html). Those that make
+plain values are carried out here. Those by which a pickle runs code only leave a record of what they ask for (`Global`,
+`Call`), and all others are refused. That is enough for what Python 2 wrote, CIFAR's files among it. Time and memory are
+bounded by the size of the pickle.
+"""
+
+import pickletools
+from dataclasses import dataclass
+from typing import Any
+
+MOST_OPCODES = 1_000_000
+"""CIFAR-100's training images, the longest pickle there is a need for, take about 200,000."""
+
+
+@dataclass(frozen=True)
+class Global:
+    """What unpickling would import: module and name, with a space between them."""
+
+    name: str
+
+
+@dataclass
+class Call:
+    """What unpickling would call, and the state that it would give to the result."""
+
+    function: object
+    arguments: object
+    state: object = None
+
+
+def read(content: bytes) -> object:
+    """The value in ``content``: dict, list, tuple, str (Latin-1 for a Python 2 string), int, bool, None, Global or Call.
+
+    Raises ValueError, and no other exception, for anything else.
+    """
+    machine = _Machine()
+    try:
+        for number, (opcode, argument, position) in enumerate(pickletools.genops(content)):
+            if number == MOST_OPCODES:
+                raise ValueError(f"more than {MOST_OPCODES} opcodes")
+            if not machine.carry_out(opcode.name, argument):
+                raise ValueError(f"the opcode {opcode.name} at byte {position}")
+        (value,) = machine.stack
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise ValueError(f"found what is no pickle of plain values ({cause})") from None
+    return value
+
+
+class _Machine:
+    """The stack on which a pickle builds its value."""
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self._marks: list[int] = []
+        self._memo: dict[int, Any] = {}
+
+    def carry_out(self, opcode: str, argument: Any) -> bool:
+        """Whether the opcode is a known one. Raises one of several errors where the stack does not hold what it needs."""
+        stack = self.stack
+        match opcode:
+            case "PROTO" | "STOP":
+                pass
+            case "INT" | "BININT" | "BININT1" | "BININT2" | "STRING" | "BINSTRING" | "SHORT_BINSTRING":
+                stack.append(argument)
+            case "NONE" | "NEWTRUE" | "NEWFALSE":
+                stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[opcode])
+            case "EMPTY_TUPLE" | "EMPTY_LIST" | "EMPTY_DICT":
+                stack.append({"EMPTY_TUPLE": (), "EMPTY_LIST": [], "EMPTY_DICT": {}}[opcode])
+            case "MARK":
+                self._marks.append(len(stack))
+            case "TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3":
+                count = len(stack) - self._marks.pop() if opcode == "TUPLE" else int(opcode[-1])
+                stack.append(tuple(self._pop(count)))
+            case "LIST":
+                stack.append(self._since_mark())
+            case "APPEND":
+                (value,) = self._pop(1)
+                stack[-1].append(value)
+            case "APPENDS":
+                values = self._since_mark()
+                stack[-1].extend(values)
+            case "DICT":
+                stack.append(_pairs(self._since_mark()))
+            case "SETITEM" | "SETITEMS":
+                pairs = _pairs(self._pop(2) if opcode == "SETITEM" else self._since_mark())
+                stack[-1].update(pairs)
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                self._memo[argument] = stack[-1]
+            case "GET" | "BINGET" | "LONG_BINGET":
+                stack.append(self._memo[argument])
+            case "GLOBAL":
+                stack.append(Global(argument))
+            case "REDUCE":
+                stack.append(Call(*self._pop(2)))
+            case "BUILD":
+                (state,) = self._pop(1)
+                stack[-1].state = state
+            case _:
+                return False
+        return True
+
+    def _pop(self, count: int) -> list[Any]:
+        begin = len(self.stack) - count
+        if begin < 0:
+            raise IndexError("pop from an empty stack")
+        values = self.stack[begin:]
+        del self.stack[begin:]
+        return values
+
+    def _since_mark(self) -> list[Any]:
+        return self._pop(len(self.stack) - self._marks.pop())
+
+
+def _pairs(values: list[Any]) -> dict[str, Any]:
+    """Keys and values in turn as a dict. Keys are strings: hashing a deep tuple would end the process."""
+    keys = values[::2]
+    if not all(isinstance(key, str) for key in keys):
+        raise TypeError("a key that is no string")
+    return dict(zip(keys, values[1::2], strict=True))
