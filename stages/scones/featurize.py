@@ -1,0 +1,77 @@
+"""Packs the pictures and sets a part of the training ones aside for validation, the same share of each class. 1 s.
+
+Writes `train.npz`, `valid.npz` and `test.npz`, each with the arrays of `Pictures`. Scaling and normalisation belong to the model.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.common import config, files
+from stages.common.images import decode
+from stages.common.program import InputError, run
+from stages.common.splits import stratified
+from stages.scones import layout
+from stages.scones.config import Data
+from stages.scones.layout import PARTS, SIDE, Bytes
+
+RAW = Path("data/scones/raw")
+FEATURES = Path("data/scones/features")
+
+
+class Pictures(NamedTuple):
+    """A part of the data set."""
+
+    images: Bytes
+    """(N, 32, 32, 3): red, green, blue."""
+    labels: NDArray[np.int64]
+    """(N), places in the classes of about.json."""
+    names: NDArray[np.str_]
+    """(N), of the files."""
+
+    def of(self, chosen: NDArray[np.bool_]) -> "Pictures":
+        """Those that are ``chosen`` (N)."""
+        return Pictures(self.images[chosen], self.labels[chosen], self.names[chosen])
+
+
+def pack(folder: Path, part: str, classes: Sequence[str]) -> Pictures:
+    """The pictures of ``part``, in the order of its list."""
+    entries = layout.read_list(folder, part, classes)
+    images = [decode((folder / part / entry.name).read_bytes(), SIDE * SIDE) for entry in entries]
+    labels, names = [entry.label for entry in entries], [entry.name for entry in entries]
+    return Pictures(np.stack(images), np.array(labels, np.int64), np.array(names))
+
+
+def set_aside(pictures: Pictures, fraction: float, seed: int) -> tuple[Pictures, Pictures]:
+    """What is left to train on, and ``fraction`` of each class to validate on.
+
+    Raises InputError for a class too small to give any.
+    """
+    chosen = stratified(pictures.labels, fraction, seed)
+    for label, count in zip(*np.unique(pictures.labels, return_counts=True), strict=True):
+        if not chosen[pictures.labels == label].any():
+            raise InputError(
+                f"{RAW / 'train.lst'}: found {count} pictures with label {label}, of which data.scones.valid_fraction = {fraction} sets "
+                "none aside for validation, expected one at least: give more pictures or a larger share"
+            )
+    return pictures.of(~chosen), pictures.of(chosen)
+
+
+def main() -> None:
+    settings = config.load("data.scones", Data)
+    about = files.read_json(files.require(RAW, "prepare@scones") / "about.json")
+    known, test = (pack(RAW, part, about["classes"]) for part in PARTS)
+    train, valid = set_aside(known, settings.valid_fraction, settings.seed)
+    with files.new_folder(FEATURES) as folder:
+        for name, pictures in {"train": train, "valid": valid, "test": test}.items():
+            np.savez(folder / f"{name}.npz", **pictures._asdict())
+        files.write_json(folder / "about.json", about)
+    counts = f"{len(train.labels)} training, {len(valid.labels)} validation and {len(test.labels)} test pictures"
+    print(f"{counts} in {FEATURES}")
+
+
+if __name__ == "__main__":
+    run(main)
