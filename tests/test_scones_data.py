@@ -1,0 +1,459 @@
+"""scones' data: one checked form from each source, and a reason for each picture that is left out."""
+
+import csv
+import io
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from conftest import Run
+from PIL import Image
+
+from stages.common import config, files
+from stages.common.program import InputError
+from stages.scones import featurize, layout, prepare, sample
+from stages.scones.config import FINE_LABELS, Data
+from stages.scones.featurize import Pictures, set_aside
+
+CLASSES = ["bicycle", "motorcycle"]
+SETTINGS = {"source": None, "classes": CLASSES, "max_refused": 0.02, "valid_fraction": 0.1, "seed": 0}
+RAW, FEATURES, LABELLED = (Path("data/scones", name) for name in ("raw", "features", "labelled"))
+
+Change = Callable[..., None]
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sample")
+    sample.write(folder, CLASSES)
+    return folder
+
+
+@pytest.fixture
+def change(workspace: Path) -> Change:
+    """Sets data.source and values of data.scones."""
+
+    def write(place: str, **settings: Any) -> None:
+        parameters = yaml.safe_load(Path("params.yaml").read_text())
+        parameters["data"] |= {"source": place, "scones": SETTINGS | settings}
+        Path("params.yaml").write_text(yaml.safe_dump(parameters))
+
+    return write
+
+
+@pytest.fixture
+def source(workspace: Path, written: Path, change: Change) -> Path:
+    """A part of the sample's pictures, 60 to train on and 20 to test with, in the place that params.yaml names."""
+    folder = workspace / "given" / "scones"
+    for part, count in {"train": 60, "test": 20}.items():
+        (folder / part).mkdir(parents=True)
+        lines = (written / f"{part}.lst").read_text().splitlines()[:count]
+        (folder / f"{part}.lst").write_text("\n".join(lines) + "\n")
+        for line in lines:
+            name = line.split("\t")[2]
+            shutil.copy(written / part / name, folder / part)
+    change("given")
+    return folder
+
+
+def lines(path: Path) -> list[list[str]]:
+    return [line.split("\t") for line in path.read_text().splitlines()]
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        assert (image.format, image.mode, image.size) == ("PNG", "RGB", (32, 32))
+        return np.asarray(image)
+
+
+def refused() -> dict[str, str]:
+    """The table of what was left out: reasons by file."""
+    with (RAW / "refused.csv").open(newline="") as file:
+        return {line["file"]: line["reason"] for line in csv.DictReader(file)}
+
+
+def arrays(part: str) -> dict[str, np.ndarray]:
+    with np.load(FEATURES / f"{part}.npz") as content:
+        return dict(content)
+
+
+def test_the_sample_is_in_the_published_layout(written: Path) -> None:
+    for part, count in {"train": 400, "test": 100}.items():
+        table = lines(written / f"{part}.lst")
+        assert [int(row) for row, _, _ in table] == list(range(count))
+        assert sorted(label for _, label, _ in table) == ["0"] * (count // 2) + ["1"] * (count // 2)
+        assert sorted(name for _, _, name in table) == sorted(path.name for path in (written / part).iterdir())
+        images = [pixels(written / part / name) for _, _, name in table]
+        assert len({image.tobytes() for image in images}) == count
+
+
+def test_the_sample_is_the_same_bytes_each_time(written: Path, tmp_path: Path) -> None:
+    sample.write(tmp_path, CLASSES)
+    for path in written.rglob("*.*"):
+        assert (tmp_path / path.relative_to(written)).read_bytes() == path.read_bytes()
+
+
+def test_the_sample_draws_two_classes_alone(change: Change) -> None:
+    change("sample", classes=["bicycle", "pickup_truck"])
+    with pytest.raises(InputError, match="bicycle, pickup_truck is not allowed with the source sample.*official"):
+        prepare.main()
+    assert not RAW.exists()
+
+
+def test_labels_follow_the_order_of_the_classes(change: Change) -> None:
+    change("sample", classes=CLASSES[::-1])
+    prepare.main()
+    assert [label for _, label, _ in lines(RAW / "test.lst")[:4]] == ["0", "1", "0", "1"]
+    assert files.read_json(RAW / "about.json") == {"source": "sample", "classes": ["motorcycle", "bicycle"]}
+    motorcycle = sample.picture("motorcycle", np.random.default_rng([sample.SEED, 1, 0]))
+    assert np.array_equal(pixels(RAW / "test" / lines(RAW / "test.lst")[0][2]), motorcycle)
+
+
+def test_raw_is_the_published_layout_with_the_same_pixels(source: Path) -> None:
+    prepare.main()
+    assert sorted(path.name for path in RAW.iterdir()) == [
+        "about.json", "refused.csv", "test", "test.lst", "train", "train.lst"
+    ]  # fmt: skip
+    for part in ("train", "test"):
+        assert (RAW / f"{part}.lst").read_bytes() == (source / f"{part}.lst").read_bytes()
+        for _, _, name in lines(RAW / f"{part}.lst"):
+            assert np.array_equal(pixels(RAW / part / name), pixels(source / part / name))
+    assert refused() == {}
+    assert files.read_json(RAW / "about.json") == {"source": "given", "classes": CLASSES}
+
+
+def test_pictures_of_other_modes_become_rgb(source: Path) -> None:
+    names = [name for _, _, name in lines(source / "train.lst")]
+    colour = pixels(source / "train" / names[0])
+    Image.fromarray(colour).convert("RGBA").save(source / "train" / names[0])
+    grey = Image.fromarray(pixels(source / "train" / names[1])).convert("L")
+    grey.save(source / "train" / names[1])
+    prepare.main()
+    assert np.array_equal(pixels(RAW / "train" / names[0]), colour)
+    assert np.array_equal(pixels(RAW / "train" / names[1]), np.asarray(grey.convert("RGB")))
+
+
+def test_labels_come_from_the_lists_whatever_the_names_say(source: Path) -> None:
+    (row, label, name), *others = lines(source / "train.lst")
+    assert label == "0"
+    (source / "train" / name).rename(source / "train" / "motorcycle_s_000001.png")
+    table = [[row, label, "motorcycle_s_000001.png"], *others]
+    (source / "train.lst").write_text("".join("\t".join(line) + "\r\n" for line in table))
+    prepare.main()
+    assert lines(RAW / "train.lst") == table
+
+
+def no_picture(path: Path) -> None:
+    path.write_bytes(b"<html>not found</html>")
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def too_large(path: Path) -> None:
+    Image.new("RGB", (64, 48)).save(path)
+
+
+def too_small(path: Path) -> None:
+    Image.new("RGB", (32, 31)).save(path)
+
+
+def a_bomb(path: Path) -> None:
+    Image.new("1", (2000, 2000)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (no_picture, "it is not a"),
+        (empty, "the file is empty"),
+        (cut_short, "damaged"),
+        (too_large, "the picture has 64 x 48 pixels, not 32 x 32"),
+        (too_small, "the picture has 32 x 31 pixels, not 32 x 32"),
+        (a_bomb, "more than 1,000,000 pixels"),
+    ],
+)
+def test_a_picture_that_cannot_be_used_is_left_out_with_the_reason(
+    source: Path, damage: Callable[[Path], None], reason: str
+) -> None:
+    table = lines(source / "train.lst")
+    damage(source / "train" / table[7][2])
+    prepare.main()
+    ((file, found),) = refused().items()
+    assert file == f"train/{table[7][2]}"
+    assert reason in found
+    assert lines(RAW / "train.lst") == table[:7] + table[8:]
+    assert not (RAW / "train" / table[7][2]).exists()
+
+
+def test_a_picture_that_no_list_names_is_left_out(source: Path) -> None:
+    Image.new("RGB", (32, 32)).save(source / "test" / "stray.png")
+    (source / "test" / ".DS_Store").write_bytes(b"")
+    prepare.main()
+    assert refused() == {"test/stray.png": "test.lst does not name it"}
+
+
+def test_too_many_such_pictures_are_an_error(source: Path) -> None:
+    for _, _, name in lines(source / "train.lst")[:2]:
+        empty(source / "train" / name)
+    with pytest.raises(
+        InputError, match="2 of 80 pictures can't be used, the first train/.*empty; .*max_refused = 0.02"
+    ):
+        prepare.main()
+    assert not RAW.exists()
+
+
+def replace(name: str, line: int, text: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        table = (folder / name).read_text().splitlines()
+        table[line - 1] = text
+        (folder / name).write_text("\n".join(table) + "\n")
+
+    return damage
+
+
+def no_list(folder: Path) -> None:
+    (folder / "test.lst").unlink()
+
+
+def empty_list(folder: Path) -> None:
+    (folder / "train.lst").write_text("")
+
+
+def binary_list(folder: Path) -> None:
+    (folder / "train.lst").write_bytes(b"1\t0\t\xff\xd8.png\n")
+
+
+def missing_picture(folder: Path) -> None:
+    (folder / "train" / lines(folder / "train.lst")[8][2]).unlink()
+
+
+def no_folder(folder: Path) -> None:
+    shutil.rmtree(folder / "test")
+
+
+def one_class(folder: Path) -> None:
+    table = lines(folder / "test.lst")
+    (folder / "test.lst").write_text("".join(f"{row}\t1\t{name}\n" for row, _, name in table))
+
+
+FIRST, SECOND = (f"drawn_s_{row:06d}.png" for row in range(2))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (no_list, ["test.lst: found no such file"]),
+        (empty_list, ["train.lst: line 1: found ''"]),
+        (binary_list, ["train.lst: byte 4: found what is not UTF-8"]),
+        (missing_picture, ["train.lst: line 9: found no file drawn_s_000008.png in the folder train"]),
+        (no_folder, ["test.lst: line 1: found no file drawn_s_000000.png in the folder test"]),
+        (one_class, ["test.lst: found no picture of bicycle"]),
+        (replace("train.lst", 3, ""), ["train.lst: line 3: found ''", "row number, label and file name"]),
+        (replace("train.lst", 3, f"0 0 {FIRST}"), ["train.lst: line 3: found '0 0 drawn", "tabs"]),
+        (replace("train.lst", 3, f"0\t0\t{FIRST}\t1"), ["train.lst: line 3", "tabs"]),
+        (replace("test.lst", 1, f"x\t0\t{FIRST}"), ["test.lst: line 1: found the row number 'x'", "whole number"]),
+        (replace("test.lst", 1, f"0\t2\t{FIRST}"), ["test.lst: line 1: found the label '2'", "0 bicycle, 1 motorcycle"]),
+        (replace("test.lst", 1, f"0\t-1\t{FIRST}"), ["test.lst: line 1: found the label '-1'"]),
+        (replace("test.lst", 1, f"0\tbicycle\t{FIRST}"), ["test.lst: line 1: found the label 'bicycle'"]),
+        (replace("test.lst", 1, f"0\t0\t{SECOND}"), ["test.lst: line 2: found drawn_s_000001.png for the second time"]),
+        (replace("test.lst", 1, f"0\t0\t../train/{FIRST}"), ["test.lst: line 1: found the file name '../train/"]),
+        (replace("test.lst", 1, "0\t0\t/etc/a.png"), ["test.lst: line 1: found the file name '/etc/a.png'"]),
+        (replace("test.lst", 1, "0\t0\t.png"), ["test.lst: line 1: found the file name '.png'"]),
+        (replace("test.lst", 1, "0\t0\ta.jpg"), ["test.lst: line 1: found the file name 'a.jpg'", "ends in .png"]),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_leaves_nothing(
+    source: Path, damage: Callable[[Path], None], words: list[str]
+) -> None:
+    damage(source)
+    with pytest.raises(InputError) as caught:
+        prepare.main()
+    for word in words:
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not Path("data").exists()
+
+
+def test_bad_input_ends_the_program_with_code_1(source: Path, workspace: Path, python: Run) -> None:
+    missing_picture(source)
+    done = python("-m", "stages.scones.prepare", cwd=workspace)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_training_pictures_that_are_known_already_are_left_out(source: Path) -> None:
+    train, test = (lines(source / f"{part}.lst") for part in ("train", "test"))
+    shutil.copy(source / "test" / test[3][2], source / "train" / train[4][2])
+    shutil.copy(source / "train" / train[10][2], source / "train" / train[20][2])
+    # Other bytes, the same pixels.
+    Image.fromarray(pixels(source / "train" / train[11][2])).save(source / "train" / train[21][2], compress_level=0)
+    shutil.copy(source / "test" / test[0][2], source / "test" / test[1][2])
+    prepare.main()
+    assert refused() == {
+        f"train/{train[4][2]}": f"the same picture as test/{test[3][2]}",
+        f"train/{train[20][2]}": f"the same picture as train/{train[10][2]}",
+        f"train/{train[21][2]}": f"the same picture as train/{train[11][2]}",
+    }
+    assert lines(RAW / "train.lst") == [line for row, line in enumerate(train) if row not in (4, 20, 21)]
+    assert lines(RAW / "test.lst") == test
+
+
+@pytest.fixture
+def captured(source: Path) -> Path:
+    """Three captured pictures, two of them labelled."""
+    LABELLED.mkdir(parents=True)
+    for number in range(3):
+        image = sample.picture("motorcycle", np.random.default_rng([7, number]))
+        (LABELLED / f"capture-{number}.png").write_bytes(layout.png(image))
+    (LABELLED / "labels.csv").write_text(
+        "file,predicted,confidence,label\n"
+        "capture-0.png,bicycle,0.61,motorcycle\n"
+        "capture-1.png,bicycle,0.55,\n"
+        "capture-2.png,motorcycle,0.72,bicycle\n"
+    )
+    return LABELLED
+
+
+def test_captured_pictures_with_a_label_join_the_training_pictures(source: Path, captured: Path) -> None:
+    prepare.main()
+    table = lines(RAW / "train.lst")
+    assert table[:60] == lines(source / "train.lst")
+    assert table[60:] == [["60", "1", "labelled_capture-0.png"], ["61", "0", "labelled_capture-2.png"]]
+    assert np.array_equal(pixels(RAW / "train" / "labelled_capture-0.png"), pixels(captured / "capture-0.png"))
+    assert lines(RAW / "test.lst") == lines(source / "test.lst")
+    assert refused() == {}
+
+
+def test_a_captured_test_picture_is_not_trained_on(source: Path, captured: Path) -> None:
+    name = lines(source / "test.lst")[0][2]
+    shutil.copy(source / "test" / name, captured / "capture-0.png")
+    prepare.main()
+    assert refused() == {"labelled/capture-0.png": f"the same picture as test/{name}"}
+    assert len(lines(RAW / "train.lst")) == 61
+
+
+def test_a_captured_picture_that_cannot_be_used_is_left_out(source: Path, captured: Path) -> None:
+    too_large(captured / "capture-0.png")
+    prepare.main()
+    assert refused() == {"labelled/capture-0.png": "the picture has 64 x 48 pixels, not 32 x 32"}
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("", "labels.csv: header: found '', expected the columns file and label"),
+        ("file;label\ncapture-0.png;bicycle\n", "labels.csv: header: found 'file;label'"),
+        ("file,label\ncapture-0.png,bike\n", "labels.csv: line 2, column label: found 'bike', expected bicycle, motorcycle"),
+        ("file,label\ncapture-0.png,1\n", "labels.csv: line 2, column label: found '1'"),
+        ("file,label\n\ncapture-9.png,bicycle\n", "labels.csv: line 3, column file: found 'capture-9.png'"),
+        ("file,label\n../raw/a.png,bicycle\n", "labels.csv: line 2, column file: found '../raw/a.png'"),
+        ("file,label\ncapture-0.png,bicycle\ncapture-0.png,motorcycle\n", "line 3, column file: found capture-0.png for the second"),
+        ("file,label\n\xff,bicycle\n", "labels.csv: found what is not csv"),
+    ],
+)  # fmt: skip
+def test_a_table_of_labels_with_a_fault_is_one_line(captured: Path, table: str, words: str) -> None:
+    (captured / "labels.csv").write_bytes(table.encode("latin-1"))
+    with pytest.raises(InputError, match=words):
+        prepare.main()
+    assert not RAW.exists()
+
+
+def test_lines_without_a_label_are_of_no_account(source: Path, captured: Path) -> None:
+    (captured / "labels.csv").write_text("file,label\ncapture-0.png,\ncapture-9.png, \nshort-line.png\n")
+    prepare.main()
+    assert lines(RAW / "train.lst") == lines(source / "train.lst")
+
+
+def test_features_are_the_pictures_with_labels_and_names(source: Path) -> None:
+    prepare.main()
+    featurize.main()
+    for part, raw, count in (("train", "train", 54), ("valid", "train", 6), ("test", "test", 20)):
+        packed = arrays(part)
+        assert {name: (array.shape, array.dtype.kind) for name, array in packed.items()} == {
+            "images": ((count, 32, 32, 3), "u"), "labels": ((count,), "i"), "names": ((count,), "U")
+        }  # fmt: skip
+        labels = {name: label for _, label, name in lines(RAW / f"{raw}.lst")}
+        for image, label, name in zip(*packed.values(), strict=True):
+            assert labels[str(name)] == str(label)
+            assert np.array_equal(image, pixels(RAW / raw / str(name)))
+    names = [str(name) for part in ("train", "valid") for name in arrays(part)["names"]]
+    assert sorted(names) == sorted(name for _, _, name in lines(RAW / "train.lst"))
+    assert files.read_json(FEATURES / "about.json") == files.read_json(RAW / "about.json")
+
+
+def pictures(*counts: int) -> Pictures:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    return Pictures(np.zeros((len(labels), 32, 32, 3), np.uint8), labels, labels.astype(str))
+
+
+def test_the_share_for_validation_is_of_each_class() -> None:
+    train, valid = set_aside(pictures(500, 40, 10), 0.1, seed=0)
+    assert np.bincount(valid.labels).tolist() == [50, 4, 1]
+    assert np.bincount(train.labels).tolist() == [450, 36, 9]
+
+
+def test_a_class_with_too_few_pictures_to_set_any_aside_is_an_error() -> None:
+    with pytest.raises(InputError, match="found 4 pictures with label 1, .*valid_fraction = 0.1 sets none aside"):
+        set_aside(pictures(500, 4), 0.1, seed=0)
+
+
+def test_another_seed_sets_others_aside() -> None:
+    parts = [set_aside(Pictures(*pictures(50, 50)[:2], np.arange(100).astype(str)), 0.1, seed)[1] for seed in (0, 0, 1)]
+    first, same, other = (part.names.tolist() for part in parts)
+    assert first == same != other
+
+
+def test_the_same_input_gives_the_same_bytes(source: Path, captured: Path) -> None:
+    contents = []
+    for _ in range(2):
+        prepare.main()
+        featurize.main()
+        produced = [path for folder in (RAW, FEATURES) for path in sorted(folder.rglob("*.*"))]
+        contents.append({path: path.read_bytes() for path in produced})
+    assert contents[0] == contents[1]
+    assert len(contents[0]) == 62 + 20 + 4 + 4
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        (["bycicle", "bus"], "data.scones.classes.0 = 'bycicle' is not allowed: expected .* fine labels, as bicycle, "),
+        (["bus", "truck"], "data.scones.classes.1 = 'truck' is not allowed: .*pickup_truck"),
+        (["bus", "bus"], "expected each class once"),
+        (["bus"], "expected at least 2 items"),
+    ],
+)
+def test_an_unknown_class_is_answered_with_the_closest(classes: list[str], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        config.check("data.scones", Data, SETTINGS | {"classes": classes})
+
+
+def test_any_fine_labels_are_classes() -> None:
+    assert config.check("data.scones", Data, SETTINGS | {"classes": FINE_LABELS}).classes == FINE_LABELS
+
+
+def test_the_real_pictures(workspace: Path, change: Change, real_data: Path) -> None:
+    change(str(real_data))
+    prepare.main()
+    featurize.main()
+    assert refused() == {}
+    for part, counts in {"train": [500, 500], "test": [100, 100]}.items():
+        assert (RAW / f"{part}.lst").read_bytes() == (real_data / "scones" / f"{part}.lst").read_bytes()
+        labels = [int(label) for _, label, _ in lines(RAW / f"{part}.lst")]
+        assert np.bincount(labels).tolist() == counts
+    name = lines(RAW / "test.lst")[0][2]
+    with Image.open(io.BytesIO((real_data / "scones" / "test" / name).read_bytes())) as original:
+        assert original.mode == "RGBA"
+        assert np.array_equal(pixels(RAW / "test" / name), np.asarray(original)[..., :3])
+    assert [len(arrays(part)["labels"]) for part in ("train", "valid", "test")] == [900, 100, 200]
