@@ -1,0 +1,47 @@
+"""What the stack is made from, as objects named by their content: the same content, the same name, nothing to upload again."""
+
+import hashlib
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+TEMPLATE = HERE / "template.yaml"
+ARTIFACTS_TEMPLATE = HERE / "artifacts.yaml"
+FUNCTIONS = HERE / "functions"
+WORKFLOW = HERE / "workflow.asl.json"
+FAN_OUT = HERE / "fan_out.asl.json"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An object to be: its key and its bytes."""
+
+    key: str
+    content: bytes
+
+
+def named(name: str, content: bytes) -> Artifact:
+    """``content`` under ``name``, preceded by its digest."""
+    return Artifact(f"{hashlib.sha256(content).hexdigest()[:16]}/{name}", content)
+
+
+def zipped(folder: Path) -> bytes:
+    """The modules of ``folder`` as a zip: the same contents, the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.glob("*.py")):
+            entry = zipfile.ZipInfo(path.name)  # of 1980, as the format begins
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def of_the_workflow() -> dict[str, Artifact]:
+    """The template's parameters that name what this folder holds, each with its object."""
+    return {
+        "FunctionsKey": named("functions.zip", zipped(FUNCTIONS)),
+        "WorkflowKey": named(WORKFLOW.name, WORKFLOW.read_bytes()),
+        "FanOutKey": named(FAN_OUT.name, FAN_OUT.read_bytes()),
+    }

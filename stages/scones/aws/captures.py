@@ -1,0 +1,99 @@
+"""Captured requests and answers, as SageMaker writes them: JSON Lines, several records a file.
+
+https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture.html
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from stages.common.program import InputError
+
+
+@dataclass(frozen=True)
+class Captured:
+    """One request and its answer."""
+
+    event: str
+    """Its id."""
+    time: datetime
+    """When the answer was given, in UTC."""
+    image: bytes
+    """The PNG file that was asked about."""
+    probabilities: tuple[float, ...]
+    """Of the classes."""
+
+    @property
+    def confidence(self) -> float:
+        return max(self.probabilities)
+
+
+@dataclass(frozen=True)
+class Read:
+    """What is in some files; ``problems`` names the lines that could not be read and why."""
+
+    records: list[Captured]
+    problems: list[str]
+
+
+def read(files: Iterable[tuple[str, str]]) -> Read:
+    """The records of ``files`` (name and text), in the order of time, each once.
+
+    A last line that was cut off is left out and reported, since files are read while they are written. Raises InputError
+    for any other line that is not a record.
+    """
+    records: dict[str, Captured] = {}
+    problems = []
+    for name, text in files:
+        lines = text.split("\n")
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                record = parse(line)
+            except ValueError as error:
+                if number < len(lines):
+                    raise InputError(f"{name}: line {number}: {error}") from None
+                problems.append(f"{name}: line {number}: cut off, left out")
+            else:
+                records[record.event] = record
+    return Read(sorted(records.values(), key=lambda record: (record.time, record.event)), problems)
+
+
+def parse(line: str) -> Captured:
+    """One line. Raises ValueError that says what was found and what was expected."""
+    try:
+        record = json.loads(line)
+        request, answer = record["captureData"]["endpointInput"], record["captureData"]["endpointOutput"]
+        about = record["eventMetadata"]
+        event, time = str(about["eventId"]), datetime.fromisoformat(about["inferenceTime"])
+        image, probabilities = _data(request), json.loads(_data(answer))
+    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"found no captured record ({type(error).__name__}: {error})") from None
+    kind = _kind(request)
+    if kind != "image/png":
+        raise ValueError(f"found a request of type {kind}, expected image/png")
+    if (
+        not isinstance(probabilities, list)
+        or not probabilities
+        or not all(type(p) in (int, float) for p in probabilities)
+    ):
+        raise ValueError(f"found the answer {str(probabilities)[:80]}, expected a list of probabilities")
+    return Captured(event, time, image, tuple(float(p) for p in probabilities))
+
+
+def _kind(part: dict[str, str]) -> str:
+    """The content type without its parameters."""
+    return part["observedContentType"].split(";")[0].strip().lower()
+
+
+def _data(part: dict[str, str]) -> bytes:
+    if part["encoding"] != "BASE64":
+        return part["data"].encode()
+    try:
+        return base64.b64decode(part["data"], validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"found data that is not base64 ({error})") from None

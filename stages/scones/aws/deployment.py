@@ -1,0 +1,121 @@
+"""The whole on AWS, or where AWS_ENDPOINT_URL says: the files it is made from, the stack, the test pictures."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+
+from stages.scones.aws import artifacts
+from stages.scones.aws.artifacts import Artifact
+from stages.scones.aws.clients import client
+from stages.scones.aws.stack import Stack, keys
+from stages.scones.config import Deploy
+
+TEST = "test/"
+"""Where the test pictures are in the bucket."""
+
+CAPTURED = "data_capture/"
+"""Where the template lets the endpoint put what it captures."""
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """Names and ARNs of what there is now, and what was done to get there, a line each."""
+
+    bucket: str
+    workflow: str
+    fan_out: str
+    endpoint: str
+    topic: str
+    done: list[str]
+
+
+def inference_image(region: str, settings: Deploy) -> str:
+    """The URI of SageMaker's PyTorch inference image in ``region``."""
+    from sagemaker.core import image_uris  # 1.5 s
+
+    uri: str = image_uris.retrieve(
+        "pytorch",
+        region=region,
+        version=settings.pytorch,
+        instance_type=settings.instance_type,
+        image_scope="inference",
+    )
+    return uri
+
+
+def parts(archive: Path, settings: Deploy) -> dict[str, Artifact]:
+    """All objects that the template names, by its parameters."""
+    found = {**artifacts.of_the_workflow(), "ModelKey": artifacts.named("model.tar.gz", archive.read_bytes())}
+    if settings.challenger:
+        challenger = Path(settings.challenger.archive).read_bytes()
+        found["ChallengerKey"] = artifacts.named("challenger.tar.gz", challenger)
+    return found
+
+
+def parameters(bucket: str, objects: Mapping[str, Artifact], image: str, settings: Deploy) -> dict[str, str]:
+    """The template's parameters."""
+    return {
+        "ArtifactBucket": bucket,
+        "ChallengerKey": "",
+        **{name: artifact.key for name, artifact in objects.items()},
+        "ModelWeight": f"{settings.weight:g}",
+        "ChallengerWeight": f"{settings.challenger.weight if settings.challenger else 0:g}",
+        "InferenceImage": image,
+        "InstanceType": settings.instance_type,
+        "InstanceCount": str(settings.instance_count),
+        "Threshold": f"{settings.threshold:g}",
+        "EndpointTimeout": str(settings.endpoint_timeout),
+        "LowConfidenceShare": f"{settings.low_confidence_share:g}",
+        "CaptureDays": str(settings.capture_days),
+        "Email": settings.email or "",
+    }
+
+
+def deploy(session: boto3.Session, archive: Path, pictures: Mapping[str, bytes], settings: Deploy) -> Deployed:
+    """Everything as it should be; what is so already stays untouched. ``pictures`` are PNG files by name."""
+    base = Stack(session, f"{settings.stack}-artifacts")
+    done = [f"stack {base.name}: {base.put(artifacts.ARTIFACTS_TEMPLATE.read_text(), {})}"]
+    home = base.outputs()["Bucket"]
+    objects = parts(archive, settings)
+    done.append(_upload(session, home, {artifact.key: artifact.content for artifact in objects.values()}))
+    stack = Stack(session, settings.stack)
+    wanted = parameters(home, objects, inference_image(session.region_name, settings), settings)
+    done.append(f"stack {stack.name}: {stack.put(artifacts.TEMPLATE.read_text(), wanted)}")
+    found = stack.outputs()
+    done.append(_upload(session, found["Bucket"], {f"{TEST}{name}": image for name, image in pictures.items()}))
+    return Deployed(found["Bucket"], found["Workflow"], found["FanOut"], found["Endpoint"], found["Topic"], done)
+
+
+def _upload(session: boto3.Session, bucket: str, objects: Mapping[str, bytes]) -> str:
+    """Put those of ``objects`` that are not there yet, or with another content."""
+    there = {entry["Key"]: entry["ETag"].strip('"') for entry in keys(session, bucket)}
+    missing = {
+        key: content
+        for key, content in objects.items()
+        if there.get(key) != hashlib.md5(content, usedforsecurity=False).hexdigest()
+    }
+    s3 = client(session, "s3")
+    for key, content in missing.items():
+        s3.put_object(Bucket=bucket, Key=key, Body=content)
+    return f"s3://{bucket}: {len(missing)} of {len(objects)} objects uploaded"
+
+
+def destroy(session: boto3.Session, settings: Deploy) -> list[str]:
+    """Remove every trace; says what was removed, a line each."""
+    stack = Stack(session, settings.stack)
+    endpoint = stack.outputs().get("Endpoint")
+    removed = stack.remove()
+    if endpoint:
+        removed += _remove_log(session, f"/aws/sagemaker/Endpoints/{endpoint}")  # SageMaker made it, not the stack
+    return removed + Stack(session, f"{settings.stack}-artifacts").remove()
+
+
+def _remove_log(session: boto3.Session, name: str) -> list[str]:
+    logs = client(session, "logs")
+    if not logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]:
+        return []
+    logs.delete_log_group(logGroupName=name)
+    return [f"log group {name}"]

@@ -1,0 +1,51 @@
+"""confidenceFilter: lets pass what the classifier is confident of, and fails loudly on the rest.
+
+Its confidence is the largest probability. Whether it was too low is logged in CloudWatch's embedded metric format, so that
+an alarm can watch the share of such pictures; that needs no permission beyond writing the log.
+"""
+
+import json
+import os
+import time
+from typing import Any
+
+Event = dict[str, Any]
+"""`image_data` (base64 text), `s3_bucket`, `s3_key`, `inferences` (a probability for each class)."""
+
+
+class InvalidEventError(Exception):
+    """The event holds no probabilities."""
+
+
+class ThresholdConfidenceNotMet(Exception):  # noqa: N818 (the failure's published name)
+    """The confidence is below the threshold."""
+
+
+def confidence(event: Event) -> float:
+    """The largest of the probabilities in `inferences`. Raises InvalidEventError if there are none."""
+    inferences = event.get("inferences")
+    if not isinstance(inferences, list) or not inferences or not all(type(p) in (int, float) for p in inferences):
+        raise InvalidEventError(f"inferences = {str(inferences)[:100]}: expected a list of probabilities")
+    return float(max(inferences))
+
+
+def metric(low: bool) -> str:
+    """A log line of which CloudWatch makes the metric `LowConfidence`, 1 or 0; its mean is the share."""
+    name = {"Name": "LowConfidence", "Unit": "None"}
+    metrics = [{"Namespace": "Scones", "Dimensions": [["Workflow"]], "Metrics": [name]}]
+    return json.dumps(
+        {
+            "_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": metrics},
+            "Workflow": os.environ["WORKFLOW"],
+            "LowConfidence": int(low),
+        }
+    )
+
+
+def handler(event: Event, context: object) -> Event:
+    """The event as it is. Raises ThresholdConfidenceNotMet if the confidence is below the environment's THRESHOLD."""
+    found, threshold = confidence(event), float(os.environ["THRESHOLD"])
+    print(metric(low=found < threshold))
+    if found < threshold:
+        raise ThresholdConfidenceNotMet(f"confidence {found:.6f} is below the threshold {threshold:g}")
+    return event

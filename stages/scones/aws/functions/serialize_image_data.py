@@ -1,0 +1,89 @@
+"""serializeImageData: the picture at `s3_bucket`/`s3_key` becomes base64 text in `image_data`."""
+
+import base64
+import functools
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+LARGEST = 190_000
+"""Bytes. Step Functions pass at most 256 KiB from state to state; base64 makes 4 characters of 3 bytes, and the rest needs room."""
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+Event = dict[str, Any]
+"""`image_data` (base64 text, "" at first), `s3_bucket`, `s3_key`; once classified also `inferences`, a probability for each class."""
+
+
+class InvalidEventError(Exception):
+    """The event does not name an object."""
+
+
+class ImageMissingError(Exception):
+    """There is no such object."""
+
+
+class ImageTooLargeError(Exception):
+    """The picture does not fit between two states."""
+
+
+class NotAnImageError(Exception):
+    """The object is not a PNG file."""
+
+
+class AccessDeniedError(Exception):
+    """The function's role may not read the object."""
+
+
+class StorageUnavailableError(Exception):
+    """S3 did not answer, or asked to come back later: worth another try."""
+
+
+@functools.cache
+def storage() -> Any:
+    """S3; what it fails to answer is for the state machine to retry."""
+    return boto3.client("s3", config=Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}))
+
+
+def read(bucket: str, key: str) -> bytes:
+    """The picture's bytes. Raises the errors above, each naming the object."""
+    place = f"s3://{bucket}/{key}"
+    try:
+        answer = storage().get_object(Bucket=bucket, Key=key)
+        size = answer["ContentLength"]
+        if size > LARGEST:
+            raise ImageTooLargeError(
+                f"{place} has {size} bytes: expected at most {LARGEST}, as Step Functions pass no more than 256 KiB between states"
+            )
+        image: bytes = answer["Body"].read()
+    except ClientError as error:
+        code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+        if code in ("NoSuchKey", "NoSuchBucket"):
+            raise ImageMissingError(f"{place} does not exist ({code})") from error
+        if status == 403:
+            raise AccessDeniedError(f"{place} may not be read: {error}") from error
+        if status < 500:
+            raise
+        raise StorageUnavailableError(f"{place}: {error}") from error
+    except BotoCoreError as error:  # no connection, no answer in time
+        raise StorageUnavailableError(f"{place}: {error}") from error
+    if not image.startswith(PNG):
+        raise NotAnImageError(f"{place} begins with {image[:8]!r}: expected a PNG image")
+    return image
+
+
+def text(event: Event, name: str) -> str:
+    """The event's text ``name``. Raises InvalidEventError if there is none."""
+    value = event.get(name)
+    if not isinstance(value, str) or not value:
+        raise InvalidEventError(f"{name} = {str(value)[:100]!r}: expected a text that is not empty")
+    return value
+
+
+def handler(event: Event, context: object) -> Event:
+    """The event with the picture in `image_data` and no `inferences` yet."""
+    bucket, key = text(event, "s3_bucket"), text(event, "s3_key")
+    image = base64.b64encode(read(bucket, key)).decode("ascii")  # text: bytes have no place in JSON
+    return {"image_data": image, "s3_bucket": bucket, "s3_key": key, "inferences": []}

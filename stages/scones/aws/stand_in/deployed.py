@@ -1,0 +1,71 @@
+"""What moto has on record, as what the functions and the endpoints are started from."""
+
+import json
+from typing import Any
+
+from moto.awslambda.models import lambda_backends
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.s3.models import s3_backends
+from moto.sagemaker.models import sagemaker_backends
+
+from stages.scones.aws.stand_in.endpoints import Deployed, Variant
+from stages.scones.aws.stand_in.functions import Code
+
+
+def function(region: str, name: str) -> Code | None:
+    """The function of that name or ARN, if there is one."""
+    known = {found.function_name: found for found in lambda_backends[DEFAULT_ACCOUNT_ID][region].list_functions()}
+    found = known.get(name.rsplit(":", 1)[-1])
+    if found is None:
+        return None
+    environment = tuple(sorted((key, str(value)) for key, value in found.environment_vars.items()))
+    arn = found.function_arn.removesuffix(":$LATEST")
+    return Code(arn, found.code_sha_256, found.handler, int(found.timeout), environment, found.code_bytes)
+
+
+def endpoint(region: str, name: str) -> Deployed | None:
+    """The endpoint of that name, if there is one."""
+    known = sagemaker_backends[DEFAULT_ACCOUNT_ID][region]
+    found = known.endpoints.get(name)
+    if found is None:
+        return None
+    config = known.endpoint_configs[found.endpoint_config_name]
+    models = {model.model_name: model for model in known._models.values()}
+    variants = []
+    for variant in config.production_variants:
+        address = models[variant["ModelName"]].primary_container["ModelDataUrl"]
+        weight = float(variant.get("InitialVariantWeight", 1))
+        variants.append(Variant(variant["VariantName"], weight, address, _object(address).etag))
+    return Deployed(name, tuple(variants), json.dumps(config.data_capture_config))
+
+
+def functions_and_endpoints() -> tuple[set[str], set[str]]:
+    """The ARNs of all functions and the names of all endpoints."""
+    functions = [
+        found for backend in lambda_backends[DEFAULT_ACCOUNT_ID].values() for found in backend.list_functions()
+    ]
+    endpoints = [name for backend in sagemaker_backends[DEFAULT_ACCOUNT_ID].values() for name in backend.endpoints]
+    return {found.function_arn.removesuffix(":$LATEST") for found in functions}, set(endpoints)
+
+
+def _bucket_and_key(address: str) -> tuple[str, str]:
+    bucket, _, key = address.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def _object(address: str) -> Any:
+    found = s3_backends[DEFAULT_ACCOUNT_ID]["aws"].get_object(*_bucket_and_key(address))
+    if found is None:
+        raise KeyError(address)
+    return found
+
+
+def read(address: str) -> bytes:
+    """The object at an s3:// address."""
+    content: bytes = _object(address).value
+    return content
+
+
+def write(address: str, content: bytes) -> None:
+    bucket, key = _bucket_and_key(address)
+    s3_backends[DEFAULT_ACCOUNT_ID]["aws"].put_object(bucket, key, content)

@@ -1,0 +1,51 @@
+"""Failures on demand, for tests: the next requests that match are answered as a service in trouble would."""
+
+import json
+import re
+import threading
+import time
+from dataclasses import dataclass
+from xml.sax.saxutils import escape
+
+from werkzeug import Response
+
+
+@dataclass
+class Fault:
+    """Answers ``times`` requests to ``service`` (as it signs: s3, sagemaker, lambda) whose path matches, after ``delay`` seconds."""
+
+    service: str
+    path: str
+    status: int
+    code: str
+    message: str
+    times: int = 1
+    delay: float = 0.0
+
+
+class Faults:
+    """Those that are still to come."""
+
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+
+    def add(self, fault: Fault) -> None:
+        with self._lock:
+            self._faults.append(fault)
+
+    def answer(self, service: str, path: str) -> Response | None:
+        """The wrong answer to this request, if it is to get one."""
+        with self._lock:
+            found = next((f for f in self._faults if f.service == service and re.search(f.path, path)), None)
+            if found is None:
+                return None
+            found.times -= 1
+            if not found.times:
+                self._faults.remove(found)
+        time.sleep(found.delay)
+        if service == "s3":
+            text = f"<Error><Code>{found.code}</Code><Message>{escape(found.message)}</Message></Error>"
+            return Response(text, found.status, content_type="application/xml")
+        body = json.dumps({"message": found.message, "Message": found.message})
+        return Response(body, found.status, {"x-amzn-ErrorType": found.code}, content_type="application/json")
