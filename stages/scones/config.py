@@ -34,9 +34,7 @@ class Data(SourceSettings):
         min_length=2,
         description="fine labels of CIFAR-100; a picture's label is its class's place in this list, from 0",
     )
-    max_refused: float = Field(
-        ge=0, lt=1, description="share of the pictures that may be unreadable before prepare fails"
-    )
+    max_refused: float = Field(ge=0, le=1, description="share of pictures that may be refused before prepare gives up")
     valid_fraction: float = Field(
         gt=0, lt=0.5, description="share of each class's training pictures set aside for validation"
     )
