@@ -1,9 +1,14 @@
-"""boto3 clients with a time limit and a rule for retries."""
+"""boto3 clients with a time limit and a rule for retries, and what AWS says of a failure in a line."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from stages.common.program import InputError
 
 LIMITS = Config(
     connect_timeout=5,  # seconds
@@ -16,3 +21,16 @@ LIMITS = Config(
 def client(session: boto3.Session, service: str) -> Any:
     """A client of ``service`` in the session's region."""
     return session.client(service, config=LIMITS)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """AWS's refusals, missing credentials and a missing network are for their user to mend: InputError."""
+    try:
+        yield
+    except ClientError as error:
+        about = error.response["Error"]
+        message = f"AWS refuses {error.operation_name}: {about.get('Code')}: {about.get('Message')}"
+        raise InputError(message) from error
+    except BotoCoreError as error:
+        raise InputError(f"AWS can't be reached: {error}") from error

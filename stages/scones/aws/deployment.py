@@ -19,6 +19,9 @@ TEST = "test/"
 CAPTURED = "data_capture/"
 """Where the template lets the endpoint put what it captures."""
 
+MODEL = "model"
+"""The template's name for the variant that is the exported model; the other is the challenger."""
+
 
 @dataclass(frozen=True)
 class Deployed:

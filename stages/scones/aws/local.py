@@ -8,25 +8,48 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import boto3
+
 from stages.common.program import InputError
 from stages.scones.aws.stand_in import server as program
+from stages.scones.aws.stand_in.functions import CREDENTIALS
 
 ROOT = Path(__file__).parents[3]
 
 
 @contextmanager
-def stand_in() -> Iterator[str]:
-    """The address of an AWS, empty at first, that is a process on this machine.
+def stand_in(region: str) -> Iterator[boto3.Session]:
+    """A session with an AWS, empty at first, that is a process on this machine.
 
     The process, those that it has started and all their ports are gone when the block ends, also when this process is
-    killed. It reads nothing of the user's own credentials and settings.
+    killed. Inside the block this process knows nothing of its user's own AWS settings, so that nothing can go there.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    environment |= {"PYTHONPATH": str(ROOT), "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    own = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    nothing = {
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    try:
+        for name in own:
+            del os.environ[name]
+        os.environ |= {**nothing, **CREDENTIALS, "AWS_DEFAULT_REGION": region}
+        with _server() as address:
+            os.environ["AWS_ENDPOINT_URL"] = address
+            yield boto3.Session()
+    finally:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            del os.environ[name]
+        os.environ |= own
+
+
+@contextmanager
+def _server() -> Iterator[str]:
+    """Its address."""
     with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
             [sys.executable, "-m", program.__name__],
-            env=environment,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -39,8 +62,8 @@ def stand_in() -> Iterator[str]:
                 raise InputError(f"AWS's stand-in ended at its start: {log.read().decode(errors='replace')[-500:]}")
             yield address
         finally:
-            with server:  # closes its standard input, at which it ends
+            with server:
                 try:
-                    server.communicate(timeout=30)
+                    server.communicate(timeout=30)  # closes its standard input, at which it ends
                 except subprocess.TimeoutExpired:
                     server.kill()

@@ -17,6 +17,9 @@ KEPT = 50
 def apply() -> None:
     """All of them, once, before the first request."""
     grammar.read_format_4()
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_sfn import (
+        StateTaskServiceSfn,
+    )
     from moto.stepfunctions.parser.models import StepFunctionsParserBackend, stepfunctions_parser_backends
 
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
@@ -26,6 +29,8 @@ def apply() -> None:
     parsing.clean_json = _without_no_values(parsing.clean_json)
     creating = state_machines.StateMachine.create_from_cloudformation_json.__func__
     state_machines.StateMachine.create_from_cloudformation_json = classmethod(_with_definition(creating))
+    StateTaskServiceSfn._normalise_parameters = _as_boto3_names(StateTaskServiceSfn._normalise_parameters)
+    StateTaskServiceSfn._normalise_response = _as_states_names
     starting = StepFunctionsParserBackend.start_execution
     StepFunctionsParserBackend.start_execution = _forgetful(starting)
 
@@ -86,3 +91,20 @@ def _forgetful(starting: Any) -> Any:
         return execution
 
     return start
+
+
+def _as_boto3_names(normalising: Any) -> Any:
+    """States are written with StateMachineArn, boto3 wants stateMachineArn; moto hands it on as it is."""
+
+    def normalise(task: Any, parameters: dict[str, Any], *arguments: Any, **named: Any) -> None:
+        normalising(task, parameters, *arguments, **named)
+        for name in list(parameters):
+            parameters[name[0].lower() + name[1:]] = parameters.pop(name)
+
+    return normalise
+
+
+def _as_states_names(task: Any, response: dict[str, Any], *arguments: Any, **named: Any) -> None:
+    """And the other way round: states read Output, boto3 answers output."""
+    for name in list(response):
+        response[name[0].upper() + name[1:]] = response.pop(name)

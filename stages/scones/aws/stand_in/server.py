@@ -47,7 +47,7 @@ class Front:
         if response is not None:
             request.get_data()  # read to its end, or the connection's next request would begin in the middle of it
             return response(environ, start_response)
-        answer = self._moto(environ, start_response)
+        answer: Iterable[bytes] = self._moto(environ, start_response)
         if service in ("cloudformation", "lambda", "sagemaker"):
             self._stop_what_is_gone()
         return answer
@@ -102,8 +102,8 @@ class Front:
 def main() -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     logging.getLogger("moto").setLevel(logging.CRITICAL)  # it would print every execution that fails
-    # SAM's translator asks boto3 for a region, and no request of this process may leave the machine.
-    os.environ |= {"AWS_DEFAULT_REGION": "us-east-1", **CREDENTIALS}
+    # moto is a client of itself, SAM's translator asks for a region, and no request of this process may leave the machine.
+    os.environ |= {"AWS_DEFAULT_REGION": os.environ.get("AWS_DEFAULT_REGION", "us-east-1"), **CREDENTIALS}
     server = make_server("127.0.0.1", 0, _starting, threaded=True, request_handler=MotoRequestHandler)
     address = f"http://127.0.0.1:{server.server_port}"
     os.environ |= {"MOTO_PORT": str(server.server_port), "AWS_ENDPOINT_URL": address}

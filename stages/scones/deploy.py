@@ -1,0 +1,181 @@
+"""Deploys the workflow with the exported model, executes test cases, and checks each execution and each captured request.
+
+With `deploy.target: local` AWS is a process on this machine that is gone afterwards; 40 s for 100 executions. With `aws` it is
+the account of the usual chain of credentials, after a question, and stays until `destroy`. Files, template and checks are the
+same. A second run changes nothing that is as it should be.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import boto3
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.common import bundle, config, files
+from stages.common.program import InputError, run
+from stages.scones import layout
+from stages.scones.aws import costs, deployment, local, trial
+from stages.scones.aws.clients import client, plain_errors
+from stages.scones.aws.executions import cases
+from stages.scones.config import Deploy
+
+FEATURES = Path("data/scones/features")
+EVALUATION = Path("reports/scones/evaluation")
+ARCHIVE = Path("models/scones/export/model.tar.gz")
+REPORT = Path("reports/scones/deploy.json")
+LATENCY = Path("reports/scones/latency.json")
+CAPTURED = Path("reports/scones/captured")
+
+TOLERANCE = 1e-4
+"""By how much a served probability may differ from the one that evaluate wrote."""
+
+
+class Test(NamedTuple):
+    """The test set: PNG files by name, and by name the label and evaluate's probabilities (classes)."""
+
+    pictures: dict[str, bytes]
+    labels: dict[str, int]
+    probabilities: dict[str, NDArray[np.float32]]
+
+
+def read_test() -> Test:
+    expected = np.load(files.require(EVALUATION, "evaluate@scones") / "probabilities.npy")
+    with np.load(files.require(FEATURES, "featurize@scones") / "test.npz") as test:
+        names = [str(name) for name in test["names"]]
+        pictures = {name: layout.png(image) for name, image in zip(names, test["images"], strict=True)}
+        labels = dict(zip(names, map(int, test["labels"]), strict=True))
+    return Test(pictures, labels, dict(zip(names, expected, strict=True)))
+
+
+def compare(answers: dict[str, tuple[float, ...]], test: Test) -> None:
+    """Raises InputError unless the served answers are evaluate's."""
+    for name, probabilities in answers.items():
+        expected = test.probabilities[name]
+        if len(expected) != len(probabilities) or not np.abs(expected - probabilities).max() <= TOLERANCE:
+            raise InputError(
+                f"{ARCHIVE}: {name} gets the probabilities {probabilities}, expected evaluate's {expected.tolist()} "
+                f"within {TOLERANCE:g}"
+            )
+
+
+def measure(done: trial.Trial, test: Test) -> dict[str, float]:
+    """Counts of executions, and the share of right classes among the answers that were passed on."""
+    passed = [outcome for outcome in done.outcomes if outcome.status == "SUCCEEDED"]
+    right = [int(np.argmax(one.probabilities)) == test.labels[one.key.removeprefix(deployment.TEST)] for one in passed]
+    return {
+        "executions": len(done.outcomes),
+        "succeeded": len(passed),
+        "below_threshold": len(done.outcomes) - len(passed),
+        "accuracy_succeeded": round(float(np.mean(right)), 6) if right else 0.0,
+    }
+
+
+def put_to_the_test(session: boto3.Session, settings: Deploy, test: Test) -> None:
+    """Deploy, execute, compare, and write the reports."""
+    begin = time.perf_counter()
+    deployed = deployment.deploy(session, ARCHIVE, test.pictures, settings)
+    deploying = time.perf_counter() - begin
+    print("\n".join(deployed.done))
+    chosen = cases(sorted(test.pictures), settings.executions, settings.seed)
+    done = trial.run(session, deployed, chosen, settings.concurrency)
+    trial.check(done, test.pictures, settings.threshold)
+    compare(trial.answers(done, test.pictures, deployment.MODEL), test)
+    report = {"data": files.read_json(FEATURES / "about.json")["source"], **measure(done, test)}
+    with files.new_folder(CAPTURED) as folder:
+        for key, text in done.captured.items():
+            (folder / key.rsplit("/", 1)[1]).write_text(text, encoding="utf-8")
+    files.write_json(REPORT, report)
+    times = [outcome.seconds for outcome in done.outcomes[1:] or done.outcomes]
+    speed = {
+        "deploy_s": round(deploying, 3),
+        "first_execution_s": round(done.outcomes[0].seconds, 3),
+        "executions_per_second": round((len(done.outcomes) - 1) / done.seconds, 3) if len(done.outcomes) > 1 else 0.0,
+        "execution": bundle.latency(times, len(times)),
+    }
+    files.write_json(LATENCY, speed)
+    counts = (
+        f"{report['succeeded']} succeeded, {report['below_threshold']} were below the threshold {settings.threshold:g}"
+    )
+    print(f"{report['executions']} executions: {counts}, each as its confidence says; one captured record for each")
+
+
+def target() -> str:
+    """deploy.target: local or aws."""
+    found = config.read().get("deploy", {}).get("target")
+    if found not in ("local", "aws"):
+        raise InputError(f"{config.PARAMETERS}: deploy.target = {found!r} is not allowed: expected local or aws")
+    return str(found)
+
+
+def on_this_machine(settings: Deploy, test: Test) -> None:
+    with local.stand_in(settings.region or "us-east-1") as session:
+        put_to_the_test(session, settings, test)
+        deployment.destroy(session, settings)
+
+
+def account(settings: Deploy) -> boto3.Session:
+    """The AWS account of the usual chain of credentials. Raises InputError if there is none."""
+    session = boto3.Session(region_name=settings.region)
+    if session.region_name is None:
+        raise InputError("no AWS region is set: set deploy.scones.region or AWS_REGION")
+    client(session, "sts").get_caller_identity()  # before any question
+    return session
+
+
+def ask(plan: str, yes: bool) -> None:
+    """Raises InputError unless its user agrees to ``plan``."""
+    print(plan)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InputError("nothing was changed: run `python -m stages.scones.deploy --yes`, or in a terminal, to agree")
+    if input("Go on? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise InputError("nothing was changed")
+
+
+def plan(settings: Deploy, region: str) -> str:
+    variants = 2 if settings.challenger else 1
+    return (
+        f"In your AWS account, region {region}, the stacks {settings.stack} and {settings.stack}-artifacts: two buckets, three "
+        f"functions, two state machines, an endpoint with {variants} model(s), a topic, two alarms, their roles and logs.\n"
+        f"{costs.estimate(settings.instance_type, variants * settings.instance_count, region)}\n"
+        "`python -m stages.scones.deploy destroy` removes all of it."
+    )
+
+
+def on_aws(settings: Deploy, action: str, yes: bool) -> None:
+    session = account(settings)
+    if action == "destroy":
+        names = f"{settings.stack} and {settings.stack}-artifacts"
+        ask(f"The stacks {names} in region {session.region_name} with all they hold will be removed.", yes)
+        removed = deployment.destroy(session, settings)
+        print("\n".join(f"removed: {line}" for line in removed) or "there was nothing to remove")
+        return
+    ask(plan(settings, session.region_name), yes)
+    put_to_the_test(session, settings, read_test())
+
+
+@plain_errors()
+def main(action: str = "deploy", yes: bool = False) -> None:
+    settings = config.load("deploy.scones", Deploy)
+    if action == "deploy":
+        files.require(ARCHIVE, "export@scones")
+    if target() == "aws":
+        on_aws(settings, action, yes)
+    elif action == "deploy":
+        on_this_machine(settings, read_test())
+    else:
+        print("there is nothing to remove: with deploy.target = local nothing stays")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", nargs="?", default="deploy", choices=["deploy", "destroy"])
+    parser.add_argument("--yes", action="store_true", help="do so without asking")
+
+
+if __name__ == "__main__":
+    run(main, arguments)

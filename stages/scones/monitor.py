@@ -1,0 +1,211 @@
+"""What the endpoint was asked and how sure it was, from its captured data: pictures, drift of the input, an estimate of accuracy.
+
+    python -m stages.scones.monitor reports/scones/captured
+    python -m stages.scones.monitor s3://BUCKET/data_capture
+
+Pictures that it was not sure of go to data/scones/labelled/ for somebody to label; `dvc repro` then trains with them.
+"""
+
+import argparse
+import csv
+import hashlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import matplotlib.dates as mdates
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.stats import ks_2samp
+
+from stages.common import config, files, images, reporting
+from stages.common.program import InputError, run
+from stages.scones import labelled
+from stages.scones.aws import captures
+from stages.scones.aws.captures import Captured
+from stages.scones.config import Data, Deploy
+
+FEATURES = Path("data/scones/features")
+MONITOR = Path("reports/scones/monitor")
+
+SIGNIFICANT = 0.01
+"""Chance of calling it drift where there is none, over all properties together (Bonferroni)."""
+
+COLUMNS = ["file", "label", "predicted", "confidence", "time"]
+
+Pixels = NDArray[np.uint8]
+
+
+def fetch(place: str) -> list[tuple[str, str]]:
+    """Name and text of all .jsonl files under a folder or a URL that fsspec opens. Raises InputError if there are none."""
+    try:
+        system, root = fsspec.url_to_fs(place)
+        names = sorted(name for name in system.find(root) if name.endswith(".jsonl"))
+        found = [(name, system.cat_file(name).decode("utf-8")) for name in names]
+    except Exception as error:  # each file system behind fsspec has errors of its own
+        raise InputError(f"{place} can't be read ({type(error).__name__}: {error})") from error
+    if not found:
+        raise InputError(f"{place}: found no .jsonl files, expected what an endpoint has captured")
+    return found
+
+
+def over_time(records: Sequence[Captured], threshold: float) -> Figure:
+    """Each answer's confidence, red below the threshold, blue at or above it."""
+    figure, axis = plt.subplots(figsize=(9, 4))
+    confidences = np.array([record.confidence for record in records])
+    times = mdates.date2num([record.time for record in records])
+    for low, colour, name in ((False, "tab:blue", "at or above the threshold"), (True, "tab:red", "below it")):
+        chosen = (confidences < threshold) == low
+        axis.plot(times[chosen], confidences[chosen], "o", color=colour, alpha=0.7, label=f"{name}: {chosen.sum()}")
+    axis.axhline(threshold, color="black", linestyle="--", label=f"threshold {threshold:g}")
+    locator = mdates.AutoDateLocator()
+    axis.xaxis.set_major_locator(locator)
+    axis.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
+    axis.set(title=f"scones: confidence of {len(records)} answers", xlabel="time [UTC]", ylabel="confidence [1]")
+    axis.legend(loc="lower left")
+    return figure
+
+
+def histogram(records: Sequence[Captured], threshold: float) -> Figure:
+    """How often each confidence occurs, in 25 steps from the least that is possible to 1."""
+    figure, axis = plt.subplots(figsize=(9, 4))
+    confidences = np.array([record.confidence for record in records])
+    edges = np.linspace(1 / len(records[0].probabilities), 1, 26)
+    groups = [confidences[confidences < threshold], confidences[confidences >= threshold]]
+    names = [f"below the threshold: {len(groups[0])}", f"at or above it: {len(groups[1])}"]
+    axis.hist(groups, edges.tolist(), stacked=True, color=["tab:red", "tab:blue"], label=names)
+    axis.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:g}")
+    axis.set(title=f"scones: confidence of {len(records)} answers", xlabel="confidence [1]", ylabel="answers")
+    axis.legend(loc="upper left")
+    return figure
+
+
+def properties(pictures: Pixels) -> dict[str, NDArray[np.float64]]:
+    """Of each picture (N, H, W, 3): its mean red, green and blue, and its contrast, the deviation of its grey values."""
+    means = pictures.mean((1, 2))
+    contrast = pictures.mean(3).std((1, 2))
+    return {"red": means[:, 0], "green": means[:, 1], "blue": means[:, 2], "contrast": contrast}
+
+
+def drift(captured: Pixels, training: Pixels) -> dict[str, Any]:
+    """How far each property's distribution is from the training pictures'.
+
+    The statistic is Kolmogorov and Smirnov's of two samples: the largest difference between their cumulative
+    distributions, from 0 to 1, with the probability of one at least as large if both came from the same distribution.
+    """
+    ours, theirs = properties(captured), properties(training)
+    tests = {name: ks_2samp(ours[name], theirs[name]) for name in ours}
+    return {
+        name: {
+            "statistic": round(float(test.statistic), 4),
+            "p": round(float(test.pvalue), 6),
+            "drifted": bool(test.pvalue < SIGNIFICANT / len(tests)),
+        }
+        for name, test in tests.items()
+    }
+
+
+def summary(records: Sequence[Captured], threshold: float) -> dict[str, Any]:
+    """Counts, and the accuracy to be expected if the confidences are calibrated: their mean (Guo et al. 2017, arXiv:1706.04599)."""
+    confidences = np.array([record.confidence for record in records])
+    sure = confidences >= threshold
+    return {
+        "records": len(records),
+        "from": records[0].time.isoformat(),
+        "to": records[-1].time.isoformat(),
+        "threshold": threshold,
+        "below_threshold": int((~sure).sum()),
+        "below_threshold_share": round(float((~sure).mean()), 6),
+        "estimated_accuracy": round(float(confidences.mean()), 6),
+        "estimated_accuracy_above": round(float(confidences[sure].mean()), 6) if sure.any() else None,
+    }
+
+
+def collect(records: Sequence[Captured], threshold: float, classes: Sequence[str], folder: Path) -> int:
+    """Put the pictures with a confidence below the threshold into ``folder``, with a row each in its labels.csv.
+
+    Those that are there already stay as they are, with their labels. Returns how many are new.
+    """
+    table = folder / labelled.TABLE
+    rows = list(csv.DictReader(table.open(encoding="utf-8-sig", newline=""))) if table.exists() else []
+    known = {row["file"] for row in rows}
+    header = list(dict.fromkeys([*(rows[0] if rows else []), *COLUMNS]))
+    new = 0
+    for record in records:
+        name = f"captured-{hashlib.sha256(record.image).hexdigest()[:12]}.png"
+        if record.confidence >= threshold or name in known:
+            continue
+        known.add(name)
+        new += 1
+        with files.new_file(folder / name) as partial:
+            partial.write_bytes(record.image)
+        predicted = int(np.argmax(record.probabilities))
+        rows.append(
+            {
+                "file": name,
+                "label": "",
+                "predicted": classes[predicted] if predicted < len(classes) else str(predicted),
+                "confidence": f"{record.confidence:.6f}",
+                "time": record.time.isoformat(),
+            }
+        )
+    if new:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, header, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        with files.new_file(table) as partial:
+            partial.write_text(text.getvalue(), encoding="utf-8")
+    return new
+
+
+def pixels(records: Sequence[Captured]) -> Pixels:
+    """The captured pictures (N, H, W, 3). Raises InputError for one that is none."""
+    try:
+        return np.stack([images.decode(record.image, 1_000_000) for record in records])
+    except (images.ImageError, ValueError) as error:
+        raise InputError(f"a captured picture can't be used: {error}") from None
+
+
+def main(place: str, threshold: float | None = None, collect_into: Path = labelled.FOLDER) -> None:
+    read = captures.read(fetch(place))
+    if not read.records:
+        raise InputError(f"{place}: found no captured record, expected at least 1")
+    if threshold is None:
+        threshold = config.load("deploy.scones", Deploy).threshold
+    report = {"source": place, **summary(read.records, threshold), "problems": read.problems}
+    if (FEATURES / "train.npz").exists():
+        with np.load(FEATURES / "train.npz") as train:
+            report["drift"] = drift(pixels(read.records), train["images"])
+    new = collect(read.records, threshold, config.load("data.scones", Data).classes, collect_into)
+    with files.new_folder(MONITOR) as folder:
+        reporting.save(over_time(read.records, threshold), folder / "confidence_over_time.png")
+        reporting.save(histogram(read.records, threshold), folder / "confidence_histogram.png")
+        files.write_json(folder / "monitor.json", report)
+    for problem in read.problems:
+        print(f"warning: {problem}")
+    counts = f"{report['below_threshold']} of {report['records']} answers are below the threshold {threshold:g}"
+    print(f"{counts}; estimated accuracy {report['estimated_accuracy']:.1%}")
+    moved = [name for name, test in report.get("drift", {}).items() if test["drifted"]]
+    print(f"the input has drifted in {', '.join(moved)}" if moved else _no_drift(report))
+    print(f"{new} pictures to label are new in {collect_into}; reports in {MONITOR}")
+
+
+def _no_drift(report: dict[str, Any]) -> str:
+    return "no drift of the input" if "drift" in report else f"drift is not known without {FEATURES / 'train.npz'}"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("place", help="a folder or a URL with captured .jsonl files")
+    parser.add_argument("--threshold", type=float, help="default: deploy.scones.threshold")
+    parser.add_argument(
+        "--collect-into", type=Path, default=labelled.FOLDER, help="pictures to label (default: %(default)s)"
+    )
+
+
+if __name__ == "__main__":
+    run(main, arguments)
