@@ -70,12 +70,12 @@ def _error(error: ClientError) -> type[Exception]:
     if code == "ModelError":  # the container answered, with a status of its own
         refused = 400 <= error.response.get("OriginalStatusCode", 500) < 500
         return ImageRefusedError if refused else EndpointUnavailableError
+    if code == "ModelNotReadyException" or status >= 500:
+        return EndpointUnavailableError
     if code in ("ThrottlingException", "TooManyRequestsException") or status == 429:
         return EndpointThrottledError
     if code == "AccessDeniedException" or status == 403:
         return AccessDeniedError
-    if code == "ModelNotReadyException" or status >= 500:
-        return EndpointUnavailableError
     return EndpointRefusedError
 
 

@@ -1,0 +1,206 @@
+"""The workflow's three functions, each called as Lambda calls it; what they return goes through plain json."""
+
+import base64
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
+from botocore.response import StreamingBody
+from botocore.stub import Stubber
+
+from stages.scones.aws.functions import confidence_filter, invoke_classifier, serialize_image_data
+
+PNG = b"\x89PNG\r\n\x1a\n the rest of a picture"
+EVENT = {"image_data": "", "s3_bucket": "vehicles", "s3_key": "test/bike.png"}
+
+
+def through_json(event: dict[str, Any]) -> dict[str, Any]:
+    passed: dict[str, Any] = json.loads(json.dumps(event))
+    return passed
+
+
+def stubbed(service: str, monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> Iterator[Stubber]:
+    client = boto3.client(service, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    monkeypatch.setattr(module, name, lambda: client)
+    with Stubber(client) as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
+    yield from stubbed("s3", monkeypatch, serialize_image_data, "storage")
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
+    monkeypatch.setenv("ENDPOINT_NAME", "vehicles")
+    yield from stubbed("sagemaker-runtime", monkeypatch, invoke_classifier, "runtime")
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THRESHOLD", "0.94")
+    monkeypatch.setenv("WORKFLOW", "scones-workflow")
+
+
+def stored(s3: Stubber, content: bytes) -> None:
+    answer = {"Body": StreamingBody(io.BytesIO(content), len(content)), "ContentLength": len(content)}
+    s3.add_response("get_object", answer, {"Bucket": "vehicles", "Key": "test/bike.png"})
+
+
+def answered(endpoint: Stubber, body: bytes) -> None:
+    expected = {
+        "EndpointName": "vehicles",
+        "ContentType": "image/png",
+        "Accept": "application/json",
+        "Body": PNG,
+    }
+    endpoint.add_response("invoke_endpoint", {"Body": StreamingBody(io.BytesIO(body), len(body))}, expected)
+
+
+def test_a_picture_goes_from_function_to_function_as_json(s3: Stubber, endpoint: Stubber) -> None:
+    stored(s3, PNG)
+    answered(endpoint, b"[0.97, 0.03]")
+    serialized = through_json(serialize_image_data.handler(EVENT, None))
+    assert base64.b64decode(serialized["image_data"]) == PNG
+    assert {**serialized, "image_data": ""} == {**EVENT, "inferences": []}
+    classified = through_json(invoke_classifier.handler(serialized, None))
+    assert classified == {**serialized, "inferences": [0.97, 0.03]}
+    assert through_json(confidence_filter.handler(classified, None)) == classified
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "error", "words"),
+    [
+        ("NoSuchKey", 404, "ImageMissingError", "s3://vehicles/test/bike.png does not exist"),
+        ("NoSuchBucket", 404, "ImageMissingError", "s3://vehicles/test/bike.png does not exist"),
+        ("AccessDenied", 403, "AccessDeniedError", "s3://vehicles/test/bike.png may not be read"),
+        ("SlowDown", 503, "StorageUnavailableError", "SlowDown"),
+        ("InternalError", 500, "StorageUnavailableError", "InternalError"),
+    ],
+)
+def test_what_s3_refuses_has_a_name_and_names_the_object(
+    s3: Stubber, code: str, status: int, error: str, words: str
+) -> None:
+    s3.add_client_error("get_object", code, http_status_code=status)
+    with pytest.raises(getattr(serialize_image_data, error), match=words):
+        serialize_image_data.handler(EVENT, None)
+
+
+def test_a_picture_that_does_not_fit_between_two_states_is_refused_in_words(s3: Stubber) -> None:
+    stored(s3, PNG + bytes(300_000))
+    with pytest.raises(
+        serialize_image_data.ImageTooLargeError, match="has 300030 bytes: expected at most 190000.*256 KiB"
+    ):
+        serialize_image_data.handler(EVENT, None)
+
+
+def test_the_largest_picture_that_is_accepted_fits_between_two_states(s3: Stubber) -> None:
+    stored(s3, (PNG + bytes(300_000))[: serialize_image_data.LARGEST])
+    serialized = serialize_image_data.handler(EVENT, None)
+    assert len(json.dumps({**serialized, "inferences": [1 / 3] * 100})) < 256 * 1024
+
+
+def test_what_is_no_png_is_refused(s3: Stubber) -> None:
+    stored(s3, b"GIF89a")
+    with pytest.raises(serialize_image_data.NotAnImageError, match="begins with b'GIF89a': expected a PNG image"):
+        serialize_image_data.handler(EVENT, None)
+
+
+@pytest.mark.parametrize(
+    "event", [{}, {"s3_bucket": "b"}, {"s3_bucket": "b", "s3_key": ""}, {"s3_bucket": 1, "s3_key": "k"}]
+)
+def test_an_event_without_an_object_is_refused(event: dict[str, Any]) -> None:
+    with pytest.raises(serialize_image_data.InvalidEventError, match="s3_(bucket|key) = .* expected a text"):
+        serialize_image_data.handler(event, None)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "original", "error"),
+    [
+        ("ModelError", 424, 400, "ImageRefusedError"),
+        ("ModelError", 424, 500, "EndpointUnavailableError"),
+        ("ModelError", 424, 0, "EndpointUnavailableError"),
+        ("ModelNotReadyException", 429, None, "EndpointUnavailableError"),
+        ("ThrottlingException", 400, None, "EndpointThrottledError"),
+        ("InternalFailure", 500, None, "EndpointUnavailableError"),
+        ("ServiceUnavailable", 503, None, "EndpointUnavailableError"),
+        ("AccessDeniedException", 403, None, "AccessDeniedError"),
+        ("ValidationError", 400, None, "EndpointRefusedError"),
+    ],
+)
+def test_what_the_endpoint_refuses_has_a_name_and_names_the_endpoint(
+    endpoint: Stubber, code: str, status: int, original: int | None, error: str
+) -> None:
+    fields = {} if original is None else {"OriginalStatusCode": original}
+    endpoint.add_client_error("invoke_endpoint", code, "why", http_status_code=status, modeled_fields=fields)
+    with pytest.raises(getattr(invoke_classifier, error), match=f"endpoint vehicles: .*{code}.*why"):
+        invoke_classifier.handler({"image_data": base64.b64encode(PNG).decode()}, None)
+
+
+@pytest.mark.parametrize("timeout", [ReadTimeoutError, ConnectTimeoutError])
+def test_an_endpoint_that_does_not_answer_in_time_is_unavailable(
+    endpoint: Stubber, monkeypatch: pytest.MonkeyPatch, timeout: Any
+) -> None:
+    def invoke(**arguments: Any) -> None:
+        raise timeout(endpoint_url="https://vehicles")
+
+    monkeypatch.setattr(endpoint.client, "invoke_endpoint", invoke)
+    with pytest.raises(invoke_classifier.EndpointUnavailableError, match="endpoint vehicles: .*timeout"):
+        invoke_classifier.handler({"image_data": base64.b64encode(PNG).decode()}, None)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"oops", b"{}", b"[]", b'["0.9"]', b"[true, false]", b"[1.5, -0.5]", b"[NaN, 1]", b"null"]
+)
+def test_an_answer_that_is_no_list_of_probabilities_is_refused(endpoint: Stubber, body: bytes) -> None:
+    answered(endpoint, body)
+    with pytest.raises(invoke_classifier.InvalidAnswerError, match="the endpoint answered"):
+        invoke_classifier.handler({"image_data": base64.b64encode(PNG).decode()}, None)
+
+
+@pytest.mark.parametrize("image", [None, "", "not base64!", 17, "ä"])
+def test_an_event_without_a_picture_is_refused(image: object) -> None:
+    with pytest.raises(invoke_classifier.InvalidEventError, match="image_data"):
+        invoke_classifier.handler({"image_data": image}, None)
+
+
+@pytest.mark.parametrize("inferences", [[0.94, 0.06], [0.0, 1], [0.02, 0.03, 0.95]])
+def test_confidence_at_or_above_the_threshold_passes(inferences: list[float]) -> None:
+    event = {**EVENT, "inferences": inferences}
+    assert confidence_filter.handler(event, None) == event
+
+
+def test_confidence_below_the_threshold_fails_loudly() -> None:
+    with pytest.raises(
+        confidence_filter.ThresholdConfidenceNotMet, match="confidence 0.939900 is below the threshold 0.94"
+    ):
+        confidence_filter.handler({**EVENT, "inferences": [0.0601, 0.9399]}, None)
+
+
+@pytest.mark.parametrize("inferences", [None, [], "[0.97, 0.03]", ["0.97"], [True]])
+def test_an_event_without_probabilities_is_refused(inferences: object) -> None:
+    with pytest.raises(confidence_filter.InvalidEventError, match="expected a list of probabilities"):
+        confidence_filter.handler({**EVENT, "inferences": inferences}, None)
+
+
+@pytest.mark.parametrize(("inferences", "low"), [([0.97, 0.03], 0), ([0.6, 0.4], 1)])
+def test_whether_confidence_was_low_is_logged_as_a_metric(
+    inferences: list[float], low: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with contextlib.suppress(confidence_filter.ThresholdConfidenceNotMet):
+        confidence_filter.handler({**EVENT, "inferences": inferences}, None)
+    line = json.loads(capsys.readouterr().out)
+    (metrics,) = line["_aws"]["CloudWatchMetrics"]
+    assert metrics == {
+        "Namespace": "Scones",
+        "Dimensions": [["Workflow"]],
+        "Metrics": [{"Name": "LowConfidence", "Unit": "None"}],
+    }
+    assert (line["Workflow"], line["LowConfidence"]) == ("scones-workflow", low)
