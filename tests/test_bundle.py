@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from conftest import ROOT
 
@@ -74,6 +75,15 @@ def test_a_model_that_does_not_load_is_told_in_a_line(archive: Path, tmp_path: P
     bundle.pack(archive, {"code": tmp_path / "code"})
     with pytest.raises(InputError, match="ended at its start.*No such file.*weights"), bundle.serve(archive):
         pass
+
+
+def test_a_server_that_has_died_refuses_connections(archive: Path) -> None:
+    with bundle.serve(archive) as endpoint:
+        (server,) = psutil.Process().children()
+        server.kill()
+        server.wait()
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{endpoint.address}/ping")
 
 
 def test_no_server_outlives_a_killed_parent(archive: Path) -> None:

@@ -93,13 +93,14 @@ def serve(archive: Path, start: float = 120.0, answer: float = 60.0) -> Iterator
     with tempfile.TemporaryDirectory(prefix="deployed-") as empty, socket.create_server(("127.0.0.1", 0)) as listener:
         model, log = Path(empty, "model"), Path(empty, "log")
         unpack(archive, model)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         command = [sys.executable, "-I", str(SERVER), str(model), "--fd", str(listener.fileno())]
         with log.open("wb") as output:
             server = subprocess.Popen(
                 command, cwd=empty, stdin=subprocess.PIPE, stdout=output, stderr=output, pass_fds=[listener.fileno()]
             )
+        listener.close()  # the server's alone: once that is dead, connections are refused and wait for nobody
         try:
-            address = f"http://127.0.0.1:{listener.getsockname()[1]}"
             with httpx.Client(base_url=address, timeout=answer, trust_env=False) as client:
                 _wait(server, client, log, start)
                 yield Endpoint(client)

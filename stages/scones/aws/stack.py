@@ -74,7 +74,8 @@ class Stack:
             if "does not exist" in str(error):
                 return []
             raise
-        return sorted((one["ResourceType"], one.get("PhysicalResourceId", "")) for one in found)
+        made = [one for one in found if one.get("PhysicalResourceId")]
+        return sorted((one["ResourceType"], one["PhysicalResourceId"]) for one in made)
 
     def remove(self) -> list[str]:
         """Remove the stack and what is in its buckets; says what it removed, a line each."""

@@ -1,10 +1,12 @@
 """What moto has on record, as what the functions and the endpoints are started from."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from moto.awslambda.models import lambda_backends
 from moto.core import DEFAULT_ACCOUNT_ID
+from moto.s3.exceptions import MissingBucket
 from moto.s3.models import s3_backends
 from moto.sagemaker.models import sagemaker_backends
 
@@ -67,5 +69,7 @@ def read(address: str) -> bytes:
 
 
 def write(address: str, content: bytes) -> None:
+    """The object at an s3:// address, unless its bucket is gone."""
     bucket, key = _bucket_and_key(address)
-    s3_backends[DEFAULT_ACCOUNT_ID]["aws"].put_object(bucket, key, content)
+    with suppress(MissingBucket):
+        s3_backends[DEFAULT_ACCOUNT_ID]["aws"].put_object(bucket, key, content)

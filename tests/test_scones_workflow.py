@@ -1,0 +1,299 @@
+"""The deployed workflow on the stand-in: what is deployed, how executions end, what is captured, and who is told."""
+
+import base64
+import hashlib
+import io
+import json
+import os
+import re
+import time
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import boto3
+import httpx
+import psutil
+import pytest
+from conftest import ROOT
+from vehicles import BROKEN, SLOW, archive, picture
+
+from stages.common import config
+from stages.scones.aws import artifacts, captures, deployment, local
+from stages.scones.aws.clients import client
+from stages.scones.aws.executions import Outcome, Workflow, message
+from stages.scones.aws.stack import Stack, keys
+from stages.scones.config import Challenger, Deploy
+
+PICTURES = {
+    "sure.png": picture(255),
+    "unsure.png": picture(200),
+    "broken.png": picture(255, BROKEN),
+    "slow.png": picture(255, SLOW),
+    "cut.png": picture(255)[:60],
+    "page.png": b"<html>",
+    "huge.png": picture(255) + bytes(300_000),
+    **{f"red-{red}.png": picture(red) for red in range(230, 250)},
+}
+
+
+class World(NamedTuple):
+    """A stand-in with the workflow deployed."""
+
+    session: boto3.Session
+    settings: Deploy
+    archive: Path
+    deployed: deployment.Deployed
+    queue: str
+    """Gets what the topic publishes."""
+
+    def execute(self, name: str) -> Outcome:
+        return Workflow(self.session, self.deployed.workflow).execute(self.deployed.bucket, f"test/{name}")
+
+    def fail(self, service: str, path: str, status: int, code: str, times: int = 1) -> None:
+        """The next ``times`` requests to ``service`` whose path matches get that error."""
+        fault = {
+            "service": service,
+            "path": path,
+            "status": status,
+            "code": code,
+            "message": "injected",
+            "times": times,
+        }
+        httpx.post(f"{os.environ['AWS_ENDPOINT_URL']}/stand-in/faults", json=fault).raise_for_status()
+
+    def told(self) -> list[dict[str, Any]]:
+        """What the topic has published since the last call."""
+        sqs, found = client(self.session, "sqs"), []
+        while messages := sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages"):
+            for one in messages:
+                body = json.loads(one["Body"])
+                found.append({"Subject": body["Subject"], **json.loads(body["Message"])})
+                sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=one["ReceiptHandle"])
+        return found
+
+    def processes(self, of: str) -> list[psutil.Process]:
+        """Those that the stand-in has started from the file ``of``."""
+        return [one for one in psutil.Process().children(recursive=True) if any(of in word for word in one.cmdline())]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    parameters = config.read(ROOT / "params.yaml")
+    settings = config.load("deploy.scones", Deploy, parameters)
+    model = archive(tmp_path_factory.mktemp("model"))
+    with local.stand_in("eu-central-1") as session:
+        deployed = deployment.deploy(session, model, PICTURES, settings)
+        sqs = client(session, "sqs")
+        queue = sqs.create_queue(QueueName="notifications")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        client(session, "sns").subscribe(TopicArn=deployed.topic, Protocol="sqs", Endpoint=arn)
+        yield World(session, settings, model, deployed, queue)
+
+
+def test_what_is_deployed_is_what_stands_in_the_files(world: World) -> None:
+    cloudformation = client(world.session, "cloudformation")
+    body = cloudformation.get_template(StackName=world.settings.stack, TemplateStage="Original")["TemplateBody"]
+    assert body == artifacts.TEMPLATE.read_text()
+    functions = client(world.session, "lambda")
+    zipped = artifacts.zipped(artifacts.FUNCTIONS)
+    digest = base64.b64encode(hashlib.sha256(zipped).digest()).decode()
+    for name in ("serializeImageData", "invokeClassifier", "confidenceFilter"):
+        found = functions.get_function(FunctionName=f"scones-{name}")["Configuration"]
+        assert found["CodeSha256"] == digest
+    with zipfile.ZipFile(io.BytesIO(zipped)) as unzipped:
+        assert {name: unzipped.read(name) for name in unzipped.namelist()} == {
+            path.name: path.read_bytes() for path in artifacts.FUNCTIONS.glob("*.py")
+        }
+    states = client(world.session, "stepfunctions")
+    for arn, path in ((world.deployed.workflow, artifacts.WORKFLOW), (world.deployed.fan_out, artifacts.FAN_OUT)):
+        definition = states.describe_state_machine(stateMachineArn=arn)["definition"]
+        pattern = re.sub(r"\\\$\\\{\w+\\\}", '[^"$]+', re.escape(path.read_text()))
+        assert re.fullmatch(pattern, definition)
+
+
+def test_a_second_deployment_of_the_same_changes_nothing(world: World) -> None:
+    again = deployment.deploy(world.session, world.archive, PICTURES, world.settings)
+    assert [line.split(": ", 1)[1] for line in again.done] == [
+        "unchanged",
+        "0 of 4 objects uploaded",
+        "unchanged",
+        f"0 of {len(PICTURES)} objects uploaded",
+    ]
+    assert replace(again, done=[]) == replace(world.deployed, done=[])
+
+
+def test_an_execution_that_is_sure_ends_with_the_probabilities(world: World) -> None:
+    outcome = world.execute("sure.png")
+    assert (outcome.status, outcome.probabilities) == ("SUCCEEDED", (1.0, 0.0))
+
+
+def test_an_execution_that_is_not_sure_fails_and_somebody_is_told(world: World) -> None:
+    world.told()
+    outcome = world.execute("unsure.png")
+    assert (outcome.status, outcome.error) == ("FAILED", "ThresholdConfidenceNotMet")
+    assert message(outcome) == "confidence 0.784314 is below the threshold 0.94"
+    (note,) = world.told()
+    assert note["Subject"] == "Confidence below the threshold"
+    assert note["error"] == "ThresholdConfidenceNotMet"
+    assert note["input"]["s3_key"] == "test/unsure.png"
+
+
+FAILURES = {
+    "broken.png": ("EndpointUnavailableError", r"Received server error \(500\)"),
+    "cut.png": ("ImageRefusedError", r"Received client error \(400\).*not a PNG image"),
+    "page.png": ("NotAnImageError", "page.png begins with b'<html>': expected a PNG image"),
+    "huge.png": ("ImageTooLargeError", r"huge.png has \d+ bytes: expected at most 190000"),
+    "missing.png": ("ImageMissingError", "missing.png does not exist"),
+    "denied.png": ("AccessDeniedError", "denied.png may not be read.*injected"),
+    "": ("InvalidEventError", "s3_key = '': expected a text that is not empty"),
+}
+
+
+@pytest.fixture(scope="module")
+def failed(world: World) -> tuple[dict[str, Outcome], list[dict[str, Any]]]:
+    """What became of pictures that can't be classified, and what was told of it."""
+    world.told()
+    world.fail("s3", "/test/denied.png", 403, "AccessDenied", times=-1)
+    workflow = Workflow(world.session, world.deployed.workflow)
+
+    def execute(name: str) -> Outcome:
+        return workflow.execute(world.deployed.bucket, f"test/{name}" if name else "")
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = dict(zip(FAILURES, pool.map(execute, FAILURES), strict=True))
+    return outcomes, world.told()
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failure_ends_failed_with_its_cause_and_somebody_is_told(
+    failed: tuple[dict[str, Outcome], list[dict[str, Any]]], name: str
+) -> None:
+    outcomes, notes = failed
+    error, words = FAILURES[name]
+    assert (outcomes[name].status, outcomes[name].error) == ("FAILED", error)
+    assert re.search(words, message(outcomes[name]))
+    told = [note for note in notes if note["input"]["s3_key"] == (f"test/{name}" if name else "")]
+    assert [(note["Subject"], note["error"]) for note in told] == [("Execution failed", error)]
+
+
+def test_an_endpoint_that_does_not_answer_in_time_is_a_failure(world: World) -> None:
+    settings = world.settings.model_copy(update={"stack": "impatient", "endpoint_timeout": 1})
+    made = deployment.deploy(world.session, world.archive, {"slow.png": PICTURES["slow.png"]}, settings)
+    outcome = Workflow(world.session, made.workflow).execute(made.bucket, "test/slow.png")
+    assert (outcome.status, outcome.error) == ("FAILED", "EndpointUnavailableError")
+    assert re.search("endpoint impatient-.*Read timeout", message(outcome))
+    deployment.destroy(world.session, settings)
+
+
+def test_a_throttled_endpoint_is_asked_again(world: World) -> None:
+    world.fail("sagemaker", "/invocations", 400, "ThrottlingException")
+    assert world.execute("sure.png").status == "SUCCEEDED"
+
+
+@pytest.mark.slow
+def test_an_endpoint_that_stays_throttled_is_a_failure(world: World) -> None:
+    world.fail("sagemaker", "/invocations", 400, "ThrottlingException", times=5)
+    outcome = world.execute("sure.png")
+    assert (outcome.status, outcome.error) == ("FAILED", "EndpointThrottledError")
+    assert "ThrottlingException" in message(outcome)
+    assert world.execute("sure.png").status == "SUCCEEDED"
+
+
+def test_a_role_that_may_not_ask_the_endpoint_is_a_failure_without_another_try(world: World) -> None:
+    world.fail("sagemaker", "/invocations", 403, "AccessDeniedException")
+    outcome = world.execute("sure.png")
+    assert (outcome.status, outcome.error) == ("FAILED", "AccessDeniedError")
+    assert re.search("endpoint .*AccessDeniedException.*injected", message(outcome))
+
+
+def test_storage_in_trouble_is_asked_again(world: World) -> None:
+    world.fail("s3", "/test/sure.png", 503, "SlowDown")
+    assert world.execute("sure.png").status == "SUCCEEDED"
+
+
+def test_a_topic_that_is_out_of_order_does_not_hide_the_failure(world: World) -> None:
+    world.fail("sns", "/", 500, "InternalFailure")
+    assert world.execute("unsure.png").error == "ThresholdConfidenceNotMet"
+
+
+@pytest.mark.parametrize("of", ["bootstrap.py", "container.py"])
+def test_a_killed_function_or_model_is_started_again(world: World, of: str) -> None:
+    assert world.execute("sure.png").status == "SUCCEEDED"
+    killed = world.processes(of)
+    assert killed
+    for process in killed:
+        process.kill()
+    assert world.execute("sure.png").status == "SUCCEEDED"
+    assert not any(process.is_running() for process in killed)
+
+
+def test_many_pictures_in_one_execution_have_one_result_each(world: World) -> None:
+    names = ["sure.png", "unsure.png", "missing.png", *(f"red-{red}.png" for red in range(230, 250))]
+    described = Workflow(world.session, world.deployed.fan_out).run(
+        {"s3_bucket": world.deployed.bucket, "s3_keys": [f"test/{name}" for name in names]}
+    )
+    assert described["status"] == "SUCCEEDED"
+    results = json.loads(described["output"])
+    assert [result["s3_key"] for result in results] == [f"test/{name}" for name in names]
+    assert results[0] == {"s3_key": "test/sure.png", "status": "SUCCEEDED", "inferences": [1.0, 0.0]}
+    assert [results[index]["error"] for index in (1, 2)] == ["ThresholdConfidenceNotMet", "ImageMissingError"]
+    ends = {result["s3_key"]: result["status"] for result in results[3:]}
+    assert ends == {f"test/red-{red}.png": "SUCCEEDED" if red / 255 >= 0.94 else "FAILED" for red in range(230, 250)}
+
+
+def test_captured_records_have_the_form_and_the_place_that_sagemaker_gives_them(world: World, real_data: Path) -> None:
+    world.execute("sure.png")
+    deadline, found = time.monotonic() + 10, list[str]()
+    while not found and time.monotonic() < deadline:
+        found = [entry["Key"] for entry in keys(world.session, world.deployed.bucket, "data_capture/")]
+    assert found
+    place = r"data_capture/{}/model/\d{{4}}/\d\d/\d\d/\d\d/\d\d-\d\d-\d{{3}}-[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}\.jsonl"
+    assert all(re.fullmatch(place.format(re.escape(world.deployed.endpoint)), key) for key in found)
+    body = client(world.session, "s3").get_object(Bucket=world.deployed.bucket, Key=found[0])["Body"].read().decode()
+    real = min((real_data / "scones" / "captured_data").glob("*.jsonl")).read_text()
+    assert shape(body.splitlines()[0]) == shape(real.splitlines()[0])
+    assert body.endswith("}\n")
+    assert captures.read([("captured", body)]).problems == []
+
+
+def shape(line: str) -> str:
+    """A record with its values replaced by their form."""
+    line = re.sub(r'"data":"[A-Za-z0-9+/=]+","encoding":"BASE64"', '"data":BASE64,"encoding":"BASE64"', line)
+    line = re.sub(r'"data":"\[[^"]*\]"', '"data":JSON', line)
+    line = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID", line)
+    return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", line)
+
+
+def test_two_variants_share_the_requests_by_weight(world: World, tmp_path: Path) -> None:
+    other = archive(
+        tmp_path,
+        "def model_fn(d): pass\ndef input_fn(b, c): pass\ndef predict_fn(d, m): pass\ndef output_fn(p, a): return '[0.96, 0.04]'",
+    )
+    settings = world.settings.model_copy(
+        update={"stack": "two", "weight": 3.0, "challenger": Challenger(archive=str(other), weight=1.0)}
+    )
+    two = deployment.deploy(world.session, world.archive, {"sure.png": PICTURES["sure.png"]}, settings)
+    outcomes = list(Workflow(world.session, two.workflow).execute_all(two.bucket, ["test/sure.png"] * 8, 2))
+    assert sorted(outcome.probabilities[0] for outcome in outcomes) == [0.96] * 2 + [1.0] * 6
+    deployment.destroy(world.session, settings)
+
+
+def test_destroy_removes_all_of_it_and_says_what(world: World, tmp_path: Path) -> None:
+    settings = world.settings.model_copy(update={"stack": "gone"})
+    made = deployment.deploy(world.session, world.archive, {"sure.png": PICTURES["sure.png"]}, settings)
+    Workflow(world.session, made.workflow).execute(made.bucket, "test/sure.png")
+    kinds = {kind for kind, _ in Stack(world.session, "gone").resources()}
+    before = set(psutil.Process().children(recursive=True))
+    removed = deployment.destroy(world.session, settings)
+    assert kinds <= {line.split()[0] for line in removed}
+    assert any(re.fullmatch(r"\d+ objects in s3://gone-bucket-\w+", line) for line in removed)
+    assert Stack(world.session, "gone").status() is None
+    assert Stack(world.session, "gone-artifacts").status() is None
+    buckets = client(world.session, "s3").list_buckets()["Buckets"]
+    assert not [bucket["Name"] for bucket in buckets if bucket["Name"].startswith("gone")]
+    assert len(before - set(psutil.Process().children(recursive=True))) >= 4  # three functions and a model
+    assert deployment.destroy(world.session, settings) == []

@@ -1,0 +1,53 @@
+"""A tiny model.tar.gz and pictures of one colour, of which it says what the test wants."""
+
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from stages.common import bundle
+
+INFERENCE = """
+import io, json, time
+from PIL import Image
+
+def model_fn(model_dir):
+    return None
+
+def input_fn(body, content_type):
+    if content_type != "image/png":
+        raise ValueError(f"content type {content_type}: expected image/png")
+    try:
+        return Image.open(io.BytesIO(body)).convert("RGB").getpixel((0, 0))
+    except OSError as error:
+        raise ValueError(f"the body is not a PNG image: {error}")
+
+def predict_fn(colour, model):
+    red, green, blue = colour
+    if green == 1:
+        raise RuntimeError("the network is broken")
+    if green == 2:
+        time.sleep(3)
+    return [red / 255, 1 - red / 255]
+
+def output_fn(prediction, accept):
+    return json.dumps(prediction)
+"""
+
+BROKEN, SLOW = 1, 2
+"""Values of green at which the model fails, or takes 3 s."""
+
+
+def archive(folder: Path, inference: str = INFERENCE) -> Path:
+    """A model that is as sure of class 0 as the picture is red."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "inference.py").write_text(inference)
+    bundle.pack(folder / "model.tar.gz", {"code/inference.py": folder / "inference.py"})
+    return folder / "model.tar.gz"
+
+
+def picture(red: int, green: int = 0, blue: int = 0) -> bytes:
+    """A PNG file of 32x32 pixels of one colour."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 32), (red, green, blue)).save(buffer, "PNG")
+    return buffer.getvalue()
