@@ -22,10 +22,11 @@ from conftest import ROOT
 from vehicles import BROKEN, SLOW, archive, picture
 
 from stages.common import config
-from stages.scones.aws import artifacts, captures, deployment, local
+from stages.scones.aws import artifacts, captures, deployment
 from stages.scones.aws.clients import client
 from stages.scones.aws.executions import Outcome, Workflow, message
 from stages.scones.aws.stack import Stack, keys
+from stages.scones.aws.stand_in import local
 from stages.scones.config import Challenger, Deploy
 
 PICTURES = {

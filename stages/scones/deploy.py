@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from stages.common import bundle, config, files
 from stages.common.program import InputError, run
 from stages.scones import layout
-from stages.scones.aws import costs, deployment, local, trial
+from stages.scones.aws import costs, deployment, trial
 from stages.scones.aws.clients import client, plain_errors
 from stages.scones.aws.executions import cases
+from stages.scones.aws.stand_in import local
 from stages.scones.config import Deploy
 
 FEATURES = Path("data/scones/features")
@@ -121,7 +122,7 @@ def account(settings: Deploy) -> boto3.Session:
     """The AWS account of the usual chain of credentials. Raises InputError if there is none."""
     session = boto3.Session(region_name=settings.region)
     if session.region_name is None:
-        raise InputError("no AWS region is set: set deploy.scones.region or AWS_REGION")
+        raise InputError("no AWS region is set: set deploy.scones.region or AWS_DEFAULT_REGION")
     client(session, "sts").get_caller_identity()  # before any question
     return session
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import boto3
 
 from stages.common.program import InputError
-from stages.scones.aws.stand_in import server as program
 from stages.scones.aws.stand_in.functions import CREDENTIALS
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
+SERVER = Path(__file__).with_name("server.py")
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def _server() -> Iterator[str]:
     """Its address."""
     with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", program.__name__],
+            [sys.executable, "-m", f"{__package__}.{SERVER.stem}"],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

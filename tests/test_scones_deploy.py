@@ -1,0 +1,314 @@
+"""The stage deploy: on this machine from beginning to end, the same on AWS, and nothing left behind when it is killed."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import psutil
+import pytest
+import yaml
+from conftest import ROOT, Run
+from vehicles import archive
+
+from stages.common import files
+from stages.common.program import InputError
+from stages.scones import deploy, load
+from stages.scones.aws import captures, costs, deployment, trial
+from stages.scones.aws.clients import client
+from stages.scones.aws.deployment import TEST
+from stages.scones.aws.executions import Outcome, cases
+from stages.scones.aws.stack import Stack, keys
+from stages.scones.aws.stand_in import local
+
+REDS = [*range(225, 256, 5), 0, 10, 120]
+"""How red the test pictures are: of so many 255ths is the tiny model sure that they are of class 0."""
+
+
+def set_parameters(**settings: Any) -> None:
+    parameters = yaml.safe_load(Path("params.yaml").read_text())
+    parameters["deploy"]["target"] = settings.pop("target", parameters["deploy"]["target"])
+    parameters["deploy"]["scones"] |= settings
+    Path("params.yaml").write_text(yaml.safe_dump(parameters))
+
+
+@pytest.fixture
+def exported(workspace: Path) -> Path:
+    """A project with an exported model, its test set and what evaluate said of it."""
+    for folder in (deploy.FEATURES, deploy.EVALUATION):
+        folder.mkdir(parents=True)
+    images = np.zeros((len(REDS), 32, 32, 3), np.uint8)
+    images[..., 0] = np.array(REDS)[:, None, None]
+    names = np.array([f"vehicle_{red}.png" for red in REDS])
+    labels = np.array([int(red < 128) for red in REDS])
+    np.savez(deploy.FEATURES / "test.npz", images=images, labels=labels, names=names)
+    files.write_json(deploy.FEATURES / "about.json", {"source": "a test", "classes": ["bicycle", "motorcycle"]})
+    red = np.array(REDS) / 255
+    np.save(deploy.EVALUATION / "probabilities.npy", np.stack([red, 1 - red], 1).astype(np.float32))
+    archive(deploy.ARCHIVE.parent)
+    set_parameters(executions=15, concurrency=3)
+    return workspace
+
+
+def test_the_stage_executes_the_workflow_on_this_machine_and_leaves_nothing(exported: Path, python: Run) -> None:
+    done = python("-m", "stages.scones.deploy", cwd=exported)
+    assert done.returncode == 0, done.stderr
+    assert "each as its confidence says; one captured record for each" in done.stdout
+    chosen = cases([f"vehicle_{red}.png" for red in sorted(REDS, key=lambda red: f"vehicle_{red}.png")], 15, 0)
+    sure = sum(max(red, 255 - red) / 255 >= 0.94 for red in (int(name[8:-4]) for name in chosen))
+    assert files.read_json(deploy.REPORT) == {
+        "data": "a test",
+        "executions": 15,
+        "succeeded": sure,
+        "below_threshold": 15 - sure,
+        "accuracy_succeeded": 1.0,
+    }
+    assert 0 < sure < 15
+    texts = [(path.name, path.read_text()) for path in sorted(deploy.CAPTURED.iterdir())]
+    assert len(captures.read(texts).records) == 15
+    assert set(files.read_json(deploy.LATENCY)) == {
+        "deploy_s",
+        "first_execution_s",
+        "executions_per_second",
+        "execution",
+    }
+    assert not psutil.Process().children(recursive=True)
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
+    """What the usual chain of credentials leads to, as far as the stage can tell."""
+    with local.stand_in("eu-west-1") as session:
+        yield session
+
+
+def contents(session: boto3.Session, stack: str) -> tuple[Mapping[str, bytes], str, Mapping[str, str]]:
+    """All that AWS was given: the artifacts by their keys, the template and its parameters."""
+    home = Stack(session, f"{stack}-artifacts").outputs()["Bucket"]
+    s3, cloudformation = client(session, "s3"), client(session, "cloudformation")
+    names = [entry["Key"] for entry in keys(session, home)]
+    objects = {name: s3.get_object(Bucket=home, Key=name)["Body"].read() for name in names}
+    body = cloudformation.get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
+    found = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["Parameters"]
+    return objects, body, {one["ParameterKey"]: one["ParameterValue"].replace(home, "HOME") for one in found}
+
+
+@pytest.mark.slow
+def test_both_targets_deploy_the_same_byte_for_byte(
+    exported: Path, account: boto3.Session, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_parameters(target="aws", executions=2, region="eu-west-1")
+    deploy.main(yes=True)
+    on_aws = contents(account, "scones")
+    said = capsys.readouterr().out
+    assert "1 x ml.m5.large: about 0.12 USD an hour" in said
+    assert "region eu-west-1" in said
+    assert account.region_name == "eu-west-1"
+
+    deploy.main(yes=True)  # again: nothing changes
+    said = capsys.readouterr().out
+    assert said.count("unchanged") == 2
+    assert said.count(": 0 of ") == 2
+
+    deploy.main("destroy", yes=True)
+    assert "removed: AWS::SageMaker::Endpoint" in capsys.readouterr().out
+    assert Stack(account, "scones").status() is None
+
+    seen = []
+
+    def look(session: boto3.Session, settings: Any) -> list[str]:
+        seen.append(contents(session, settings.stack))
+        return []
+
+    monkeypatch.setattr(deployment, "destroy", look)
+    set_parameters(target="local")
+    deploy.main()
+    assert seen == [on_aws]
+
+
+def test_nothing_is_made_on_aws_without_a_yes(exported: Path, account: boto3.Session, python: Run) -> None:
+    set_parameters(target="aws", region="eu-west-1")
+    asked = python("-m", "stages.scones.deploy", cwd=exported, stdin=subprocess.DEVNULL)
+    assert (asked.returncode, asked.stderr) == (
+        1,
+        "error: nothing was changed: run `python -m stages.scones.deploy --yes`, or in a terminal, to agree\n",
+    )
+    assert "USD an hour" in asked.stdout
+    assert Stack(account, "scones-artifacts").status() is None
+    gone = python("-m", "stages.scones.deploy", "destroy", "--yes", cwd=exported)
+    assert "there was nothing to remove" in gone.stdout
+    loaded = python("-m", "stages.scones.load", cwd=exported)
+    assert "error: there is no stack scones" in loaded.stderr
+
+
+def test_missing_credentials_and_a_missing_region_are_told_in_a_line(exported: Path, python: Run) -> None:
+    set_parameters(target="aws")
+    without = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    without |= {
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, "-m", "stages.scones.deploy", "--yes"]
+    for region, words in (
+        ({}, "no AWS region is set"),
+        ({"AWS_DEFAULT_REGION": "eu-west-1"}, "Unable to locate credentials"),
+    ):
+        done = subprocess.run(command, env={**without, **region}, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["stand-in starts", "executions run"])
+def test_a_killed_stage_leaves_no_process_and_the_next_run_succeeds(exported: Path, python: Run, when: str) -> None:
+    set_parameters(executions=200)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    stage = subprocess.Popen(
+        [sys.executable, "-m", "stages.scones.deploy"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wanted = {"stand-in starts": 1, "executions run": 5}[when]  # then also functions and a model
+    wait_until(lambda: len(psutil.Process(stage.pid).children(recursive=True)) >= wanted)
+    started = psutil.Process(stage.pid).children(recursive=True)
+    ports = {one.laddr.port for process in started for one in process.net_connections() if one.status == "LISTEN"}
+    stage.send_signal(signal.SIGKILL)
+    stage.wait()
+    wait_until(lambda: not any(alive(process) for process in started))
+    assert not {one.laddr.port for one in psutil.net_connections() if one.status == "LISTEN"} & ports
+    assert not deploy.REPORT.exists()
+
+    set_parameters(executions=3)
+    assert python("-m", "stages.scones.deploy", cwd=exported).returncode == 0
+
+
+def alive(process: psutil.Process) -> bool:
+    return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_answers_that_are_not_evaluates_are_an_error(exported: Path) -> None:
+    expected = np.load(deploy.EVALUATION / "probabilities.npy")
+    test = deploy.read_test()
+    deploy.compare({f"vehicle_{red}.png": (red / 255, 1 - red / 255) for red in REDS}, test)
+    np.save(deploy.EVALUATION / "probabilities.npy", expected[::-1])
+    with pytest.raises(InputError, match="vehicle_.*expected evaluate's"):
+        deploy.compare({f"vehicle_{red}.png": (red / 255, 1 - red / 255) for red in REDS}, deploy.read_test())
+
+
+def line(image: bytes, probabilities: tuple[float, ...], event: str) -> str:
+    request = {
+        "observedContentType": "image/png",
+        "mode": "INPUT",
+        "data": base64.b64encode(image).decode(),
+        "encoding": "BASE64",
+    }
+    answer = {
+        "observedContentType": "application/json; charset=utf-8",
+        "mode": "OUTPUT",
+        "data": json.dumps(probabilities),
+        "encoding": "JSON",
+    }
+    about = {"eventId": event, "inferenceTime": "2024-10-16T09:16:33Z"}
+    return json.dumps(
+        {
+            "captureData": {"endpointInput": request, "endpointOutput": answer},
+            "eventMetadata": about,
+            "eventVersion": "0",
+        }
+    )
+
+
+SURE, UNSURE = (0.97, 0.03), (0.6, 0.4)
+GOOD = [
+    Outcome(f"{TEST}a.png", "SUCCEEDED", SURE, "", "", 1.0),
+    Outcome(f"{TEST}b.png", "FAILED", (), trial.BELOW, "", 1.0),
+]
+PICTURES = {"a.png": b"a", "b.png": b"b"}
+RECORDS = [line(b"a", SURE, "1"), line(b"b", UNSURE, "2")]
+
+
+def tried(outcomes: list[Outcome], records: list[str]) -> trial.Trial:
+    return trial.Trial(outcomes, {"data_capture/endpoint/model/1.jsonl": "\n".join(records) + "\n"}, 1.0)
+
+
+def test_executions_that_agree_with_what_was_captured_pass() -> None:
+    trial.check(tried(GOOD, RECORDS), PICTURES, 0.94)
+    assert trial.answers(tried(GOOD, RECORDS), PICTURES, "model") == {"a.png": SURE, "b.png": UNSURE}
+    assert trial.answers(tried(GOOD, RECORDS), PICTURES, "challenger") == {}
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "records"),
+    [
+        (GOOD, RECORDS[:1]),  # a record lost
+        (GOOD, [*RECORDS, line(b"b", UNSURE, "3")]),  # one double
+        (GOOD, [RECORDS[0], line(b"c", UNSURE, "2")]),  # one of another picture
+        (GOOD, [RECORDS[0], line(b"b", SURE, "2")]),  # failed although it was sure
+        ([GOOD[0], Outcome(f"{TEST}b.png", "SUCCEEDED", UNSURE, "", "", 1.0)], RECORDS),  # succeeded although it wasn't
+        ([GOOD[0], Outcome(f"{TEST}b.png", "FAILED", (), "AccessDeniedError", "no", 1.0)], RECORDS),  # of another cause
+        ([Outcome(f"{TEST}a.png", "SUCCEEDED", (0.96, 0.04), "", "", 1.0), GOOD[1]], RECORDS),  # another answer
+    ],
+)
+def test_executions_that_disagree_with_what_was_captured_are_an_error(
+    outcomes: list[Outcome], records: list[str]
+) -> None:
+    with pytest.raises(InputError, match="executions and captured records disagree"):
+        trial.check(tried(outcomes, records), PICTURES, 0.94)
+
+
+def test_test_cases_use_each_picture_before_any_twice_and_follow_the_seed() -> None:
+    names = ["a", "b", "c", "d"]
+    chosen = cases(names, 6, seed=1)
+    assert sorted(chosen[:4]) == names
+    assert len(chosen) == 6
+    assert chosen == cases(names, 6, seed=1)
+    assert cases([str(number) for number in range(50)], 50, 1) != cases([str(number) for number in range(50)], 50, 2)
+
+
+def test_costs_are_told_where_a_price_is_known() -> None:
+    assert "2 x ml.m5.xlarge: about 0.46 USD an hour, 331 USD in 30 days" in costs.estimate(
+        "ml.m5.xlarge", 2, "us-east-1"
+    )
+    assert "eu-west-1 may differ" in costs.estimate("ml.m5.xlarge", 1, "eu-west-1")
+    assert "no price is known" in costs.estimate("ml.z9.large", 1, "us-east-1")
+
+
+@pytest.mark.slow
+def test_a_stream_and_a_burst_report_rate_latency_and_causes(exported: Path, python: Run) -> None:
+    done = python("-m", "stages.scones.load", "--executions", "8", "--per-second", "4", cwd=exported)
+    assert done.returncode == 0, done.stderr
+    report = files.read_json(load.REPORT)
+    assert report["executions"] == 8
+    assert report["executions_per_second"] <= 8 / (7 / 4)
+    assert report["succeeded"] + report["failures"]["ThresholdConfidenceNotMet"] == 8
+    assert set(report["latency_s"]) == {"p50", "p95", "p99", "max"}
+
+
+def test_failures_are_counted_by_cause() -> None:
+    outcomes = [
+        *GOOD,
+        Outcome("c", "FAILED", (), "AccessDeniedError", "", 3.0),
+        Outcome("d", "TIMED_OUT", (), "", "", 9.0),
+    ]
+    report = load.summary(outcomes, seconds=2.0)
+    assert report["failures"] == {"AccessDeniedError": 1, "TIMED_OUT": 1, "ThresholdConfidenceNotMet": 1}
+    assert (report["succeeded"], report["executions_per_second"], report["latency_s"]["max"]) == (1, 2.0, 9.0)

@@ -1,0 +1,216 @@
+"""Captured data read, drawn, compared with the training set, and collected for labelling."""
+
+import base64
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pytest
+from conftest import Run
+from matplotlib.colors import same_color
+from matplotlib.patches import Rectangle
+from moto.server import ThreadedMotoServer
+from vehicles import picture
+
+from stages.common import files
+from stages.common.program import InputError
+from stages.scones import labelled, monitor
+from stages.scones.aws import captures
+
+THRESHOLD = 0.94
+
+
+def line(event: int, red: int = 100, confidence: float = 0.97, **changes: Any) -> str:
+    """A captured record of a picture of one colour."""
+    request = {"observedContentType": "image/png", "mode": "INPUT", "encoding": "BASE64"}
+    request["data"] = base64.b64encode(picture(red)).decode()
+    answer = {"observedContentType": "application/json", "mode": "OUTPUT", "encoding": "JSON"}
+    answer["data"] = json.dumps([confidence, 1 - confidence])
+    about = {"eventId": str(event), "inferenceTime": f"2024-10-16T09:{event:02d}:00Z"}
+    for name, value in changes.items():
+        part, key = name.split("_", 1)
+        {"request": request, "answer": answer, "about": about}[part][key] = value
+    captured = {"endpointInput": request, "endpointOutput": answer}
+    return json.dumps({"captureData": captured, "eventMetadata": about, "eventVersion": "0"})
+
+
+@pytest.fixture
+def place(workspace: Path) -> Path:
+    """A folder with two files of captured records, 3 and 1."""
+    folder = workspace / "captured" / "endpoint" / "model"
+    folder.mkdir(parents=True)
+    (folder / "1.jsonl").write_text(
+        "".join(f"{line(event, red=event, confidence=0.9 + event / 50)}\n" for event in (1, 2, 3))
+    )
+    (folder / "2.jsonl").write_text(line(4, red=4, confidence=0.55) + "\n")
+    return workspace / "captured"
+
+
+def test_all_records_of_a_file_are_read_in_the_order_of_time_each_once() -> None:
+    first, second = "\n".join([line(3), line(1)]) + "\n", line(2) + "\n" + line(1) + "\n"
+    read = captures.read([("a", first), ("b", second)])
+    assert [record.event for record in read.records] == ["1", "2", "3"]
+    assert read.records[0].image == picture(100)
+    assert read.records[0].probabilities == (0.97, 1 - 0.97)
+    assert read.problems == []
+
+
+@pytest.mark.parametrize("encoding", ["JSON", "BASE64"])
+def test_content_types_may_have_parameters_and_answers_may_be_encoded(encoding: str) -> None:
+    data = "[0.6, 0.4]" if encoding == "JSON" else base64.b64encode(b"[0.6, 0.4]").decode()
+    record = captures.parse(
+        line(
+            1,
+            request_observedContentType="Image/PNG; q=1",
+            answer_observedContentType="application/json; charset=utf-8",
+            answer_data=data,
+            answer_encoding=encoding,
+        )
+    )
+    assert record.confidence == 0.6
+
+
+@pytest.mark.parametrize("length", [1, 40, -1])
+def test_a_last_line_that_is_cut_off_is_left_out_and_reported(length: int) -> None:
+    read = captures.read([("a.jsonl", line(1) + "\n" + line(2)[:length])])
+    assert [record.event for record in read.records] == ["1"]
+    assert read.problems == ["a.jsonl: line 2: cut off, left out"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ("{}", "found no captured record"),
+        ("[1, 2]", "found no captured record"),
+        (line(2)[:-5], "found no captured record"),
+        (line(2, request_observedContentType="text/csv"), "a request of type text/csv, expected image/png"),
+        (line(2, request_data="*"), "found data that is not base64"),
+        (line(2, answer_data='{"error": 1}'), "expected a list of probabilities"),
+        (line(2, answer_data="[]"), "expected a list of probabilities"),
+        (line(2, about_inferenceTime="yesterday"), "yesterday"),
+    ],
+)
+def test_any_other_line_that_is_no_record_is_an_error_that_names_it(bad: str, words: str) -> None:
+    with pytest.raises(InputError, match=rf"a.jsonl: line 1: .*{words}"):
+        captures.read([("a.jsonl", bad + "\n" + line(1) + "\n")])
+
+
+def test_answers_below_the_threshold_are_red_and_the_others_blue() -> None:
+    records = captures.read([("a", "\n".join([line(1, confidence=0.94), line(2, confidence=0.93), line(3)]))]).records
+    axis = monitor.over_time(records, THRESHOLD).axes[0]
+    drawn = {
+        str(one.get_color()): np.asarray(one.get_ydata()).tolist() for one in axis.lines if one.get_marker() == "o"
+    }
+    assert drawn == {"tab:blue": [0.94, 0.97], "tab:red": [0.93]}
+    assert [np.asarray(one.get_ydata()).tolist() for one in axis.lines if one.get_linestyle() == "--"] == [
+        [THRESHOLD, THRESHOLD]
+    ]
+
+
+def test_the_histogram_counts_every_answer_and_marks_the_threshold() -> None:
+    confidences = [0.5, 0.7, 0.93, 0.94, 0.97, 1.0]
+    text = "\n".join(line(event, confidence=confidence) for event, confidence in enumerate(confidences))
+    axis = monitor.histogram(captures.read([("a", text)]).records, THRESHOLD).axes[0]
+    heights = {"tab:red": 0.0, "tab:blue": 0.0}
+    for bar in axis.patches:
+        assert isinstance(bar, Rectangle)
+        for colour in heights:
+            heights[colour] += bar.get_height() * same_color(bar.get_facecolor(), colour)
+    assert heights == {"tab:red": 3, "tab:blue": 3}
+    assert [np.asarray(one.get_xdata()).tolist() for one in axis.lines] == [[THRESHOLD, THRESHOLD]]
+
+
+def test_pictures_like_the_training_set_are_no_drift_and_darker_ones_are() -> None:
+    generator = np.random.default_rng(0)
+    training = generator.integers(0, 256, (300, 8, 8, 3), np.uint8)
+    same, darker = training[:60], training[:60] // 2
+    assert not any(test["drifted"] for test in monitor.drift(same, training).values())
+    found = monitor.drift(darker, training)
+    assert set(found) == {"red", "green", "blue", "contrast"}
+    assert all(test["drifted"] and test["statistic"] == 1.0 for test in found.values())
+
+
+def test_the_program_reports_and_collects_what_it_was_not_sure_of(place: Path, python: Run) -> None:
+    done = python("-m", "stages.scones.monitor", str(place))
+    assert done.returncode == 0, done.stderr
+    assert "2 of 4 answers are below the threshold 0.94; estimated accuracy 84.2%" in done.stdout
+    assert "drift is not known without" in done.stdout
+    report = files.read_json(monitor.MONITOR / "monitor.json")
+    assert report["records"] == 4
+    assert report["estimated_accuracy"] == round((0.92 + 0.94 + 0.96 + 0.55) / 4, 6)
+    assert report["estimated_accuracy_above"] == 0.95
+    names = sorted(path.name for path in monitor.MONITOR.iterdir())
+    assert names == ["confidence_histogram.png", "confidence_over_time.png", "monitor.json"]
+    rows = list(csv.DictReader((labelled.FOLDER / labelled.TABLE).open()))
+    assert [(row["label"], row["predicted"], row["confidence"]) for row in rows] == [
+        ("", "bicycle", "0.920000"),
+        ("", "bicycle", "0.550000"),
+    ]
+    assert [(labelled.FOLDER / row["file"]).read_bytes() for row in rows] == [picture(1), picture(4)]
+
+
+def test_labels_that_somebody_has_given_stay_and_pictures_come_once(place: Path) -> None:
+    monitor.main(str(place))
+    table = labelled.FOLDER / labelled.TABLE
+    table.write_text(table.read_text().replace(".png,,", ".png,motorcycle,"))
+    before = table.read_bytes()
+    monitor.main(str(place))
+    assert table.read_bytes() == before
+    (place / "3.jsonl").write_text(line(5, red=50, confidence=0.6) + "\n" + line(6, red=50, confidence=0.6) + "\n")
+    monitor.main(str(place))
+    rows = list(csv.DictReader(table.open()))
+    assert [row["label"] for row in rows] == ["motorcycle", "motorcycle", ""]
+    assert len(labelled.read_list(labelled.FOLDER, ["bicycle", "motorcycle"], 0)) == 2
+
+
+def test_drift_is_reported_where_there_is_a_training_set(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    monitor.FEATURES.mkdir(parents=True)
+    np.savez(monitor.FEATURES / "train.npz", images=np.full((200, 32, 32, 3), 200, np.uint8))
+    monitor.main(str(place))
+    assert "the input has drifted in red, green, blue" in capsys.readouterr().out
+    assert files.read_json(monitor.MONITOR / "monitor.json")["drift"]["red"]["statistic"] == 1.0
+
+
+def test_captured_data_is_read_from_s3(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        for name, value in {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ACCESS_KEY_ID": "x",
+            "AWS_SECRET_ACCESS_KEY": "x",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        s3 = boto3.client("s3")
+        s3.create_bucket(Bucket="vehicles")
+        for path in place.rglob("*.jsonl"):
+            s3.put_object(Bucket="vehicles", Key=f"data_capture/{path.name}", Body=path.read_bytes())
+        monitor.main("s3://vehicles/data_capture")
+    finally:
+        server.stop()
+    assert files.read_json(monitor.MONITOR / "monitor.json")["records"] == 4
+
+
+@pytest.mark.parametrize(("where", "words"), [("nowhere", "nowhere"), ("empty", "found no .jsonl files")])
+def test_a_place_without_captured_data_is_an_error_in_a_line(
+    workspace: Path, python: Run, where: str, words: str
+) -> None:
+    (workspace / "empty").mkdir()
+    done = python("-m", "stages.scones.monitor", where)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_real_files_have_22_records(workspace: Path, real_data: Path) -> None:
+    monitor.main(str(real_data / "scones" / "captured_data"))
+    report = files.read_json(monitor.MONITOR / "monitor.json")
+    assert (report["records"], report["below_threshold"], report["problems"]) == (22, 10, [])
+    assert (report["from"], report["to"]) == ("2024-10-15T14:05:12+00:00", "2024-10-16T09:37:02+00:00")
+    rows = list(csv.DictReader((labelled.FOLDER / labelled.TABLE).open()))
+    assert len(rows) == 9  # one picture was asked about twice
