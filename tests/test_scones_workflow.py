@@ -298,3 +298,16 @@ def test_destroy_removes_all_of_it_and_says_what(world: World, tmp_path: Path) -
     assert not [bucket["Name"] for bucket in buckets if bucket["Name"].startswith("gone")]
     assert len(before - set(psutil.Process().children(recursive=True))) >= 4  # three functions and a model
     assert deployment.destroy(world.session, settings) == []
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_executions(world: World) -> None:
+    (server,) = [one for one in psutil.Process().children() if "server" in " ".join(one.cmdline())]
+    workflow = Workflow(world.session, world.deployed.workflow)
+    sizes = []
+    for count in (200, 500):  # moto's own caches fill during the first
+        names = [f"test/red-{230 + index % 20}.png" for index in range(count)]
+        outcomes = list(workflow.execute_all(world.deployed.bucket, names, world.settings.concurrency))
+        assert {outcome.error for outcome in outcomes} == {"", "ThresholdConfidenceNotMet"}
+        sizes.append(server.memory_info().rss)
+    assert sizes[1] - sizes[0] < 15 * 2**20  # what S3 keeps of them has 5 MiB

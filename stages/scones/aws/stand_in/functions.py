@@ -131,7 +131,6 @@ class Instance:
         """`invocation/ID/response`, `invocation/ID/error` or `init/error`."""
         *_, request, what = path.split("/")
         if what == "response":
-            # What AWS would refuse must not pass here.
             self._answers.put((request, Answer(body)))
         else:
             self._answers.put(("" if request == "init" else request, Answer(body, failed=True)))

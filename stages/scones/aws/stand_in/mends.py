@@ -1,7 +1,11 @@
 """Where moto 5.2.5 is not yet what the template and the SDK expect: mended in this process, each place with its reason."""
 
+import functools
+import sys
+import threading
 from typing import Any
 
+from moto import backends
 from moto.cloudformation import parsing
 from moto.cloudformation.models import Stack
 from moto.core.config import default_user_config
@@ -33,6 +37,7 @@ def apply() -> None:
     StateTaskServiceSfn._normalise_response = _as_states_names
     starting = StepFunctionsParserBackend.start_execution
     StepFunctionsParserBackend.start_execution = _forgetful(starting)
+    _hasten()
 
 
 def _parse_template(stack: Any) -> None:
@@ -85,9 +90,10 @@ def _forgetful(starting: Any) -> Any:
     def start(backend: Any, state_machine_arn: str, *arguments: Any, **named: Any) -> Any:
         execution = starting(backend, state_machine_arn, *arguments, **named)
         utils.TMP_THREADS.clear()
-        ended = [one for one in backend.describe_state_machine(state_machine_arn).executions if one.stop_date]
+        machine = backend.describe_state_machine(state_machine_arn)
+        ended = [one for one in machine.executions if one.stop_date]
         for old in ended[:-KEPT]:
-            old.exec_worker.env = None
+            old.exec_worker.env, old.state_machine = None, machine  # of which each has a copy
         return execution
 
     return start
@@ -108,3 +114,20 @@ def _as_states_names(task: Any, response: dict[str, Any], *arguments: Any, **nam
     """And the other way round: states read Output, boto3 answers output."""
     for name in list(response):
         response[name[0].upper() + name[1:]] = response.pop(name)
+
+
+def _hasten() -> None:
+    """moto makes a client for each call of a state, and lists its own folders for each request: a third of its time."""
+    from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
+
+    lock = threading.Lock()
+    client = functools.cache(lambda region, service: boto_client_for(region, service))
+
+    def kept_client(region: str, service: str, state_credentials: Any = None) -> Any:
+        with lock:
+            return client(region, service)
+
+    for module in list(sys.modules.values()):
+        if getattr(module, "boto_client_for", None) is boto_client_for:
+            module.boto_client_for = kept_client  # type: ignore[attr-defined]
+    backends.list_of_moto_modules = functools.cache(lambda modules=backends.list_of_moto_modules: list(modules()))
