@@ -269,6 +269,19 @@ def shape(line: str) -> str:
     return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", line)
 
 
+def test_sagemakers_own_sdk_finds_and_invokes_the_endpoint(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sagemaker.core.resources import Endpoint, EndpointConfig, Model
+
+    endpoint = Endpoint.get(world.deployed.endpoint, session=world.session, region=world.session.region_name)
+    assert endpoint.endpoint_status == "InService"
+    assert endpoint.data_capture_config.current_sampling_percentage == 100
+    config = EndpointConfig.get(endpoint.endpoint_config_name, session=world.session)
+    (variant,) = config.production_variants
+    assert Model.get(variant.model_name, session=world.session).primary_container.image.count("pytorch-inference") == 1
+    answer = endpoint.invoke(body=PICTURES["sure.png"], content_type="image/png", accept="application/json")
+    assert json.loads(answer.body.read()) == [1.0, 0.0]
+
+
 def test_two_variants_share_the_requests_by_weight(world: World, tmp_path: Path) -> None:
     other = archive(
         tmp_path,

@@ -1,8 +1,8 @@
-"""What it costs to keep an endpoint: an estimate, since prices differ between regions and change."""
+"""What it costs to keep an endpoint: rough figures, since prices differ between regions and change. AWS's list is what counts."""
 
-DATE = "2025-06"
+DATE = "2025"
 REGION = "us-east-1"
-HOURLY = {  # US dollars for real-time inference on demand, as SageMaker's price list had them then
+HOURLY = {  # US dollars for an instance of real-time inference on demand, about
     "ml.t2.medium": 0.056,
     "ml.t2.large": 0.111,
     "ml.m5.large": 0.115,
@@ -21,4 +21,4 @@ def estimate(instance_type: str, instances: int, region: str) -> str:
         return f"{count} are charged by the hour, see https://aws.amazon.com/sagemaker/pricing (no price is known here)"
     hour = instances * HOURLY[instance_type]
     where = "" if region == REGION else f"; {region} may differ"
-    return f"{count}: about {hour:.2f} USD an hour, {24 * 30 * hour:.0f} USD in 30 days (prices of {REGION}, {DATE}{where})"
+    return f"{count}: about {hour:.2f} USD an hour, {24 * 30 * hour:.0f} USD in 30 days (an estimate: {REGION}, {DATE}{where})"

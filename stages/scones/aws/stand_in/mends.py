@@ -10,6 +10,7 @@ from moto.cloudformation import parsing
 from moto.cloudformation.models import Stack
 from moto.core.config import default_user_config
 from moto.s3.models import s3_backends
+from moto.sagemaker.models import FakeEndpoint, FakeEndpointConfig, Model
 from moto.stepfunctions import models as state_machines
 
 from stages.scones.aws.stand_in import grammar
@@ -35,6 +36,9 @@ def apply() -> None:
     state_machines.StateMachine.create_from_cloudformation_json = classmethod(_with_definition(creating))
     StateTaskServiceSfn._normalise_parameters = _as_boto3_names(StateTaskServiceSfn._normalise_parameters)
     StateTaskServiceSfn._normalise_response = _as_states_names
+    FakeEndpoint.response_object = property(_with_capture(FakeEndpoint.response_object.fget))
+    for described in (Model, FakeEndpointConfig):
+        described.response_object = property(_without_empty_groups(described.response_object.fget))
     starting = StepFunctionsParserBackend.start_execution
     StepFunctionsParserBackend.start_execution = _forgetful(starting)
     _hasten()
@@ -114,6 +118,34 @@ def _as_states_names(task: Any, response: dict[str, Any], *arguments: Any, **nam
     """And the other way round: states read Output, boto3 answers output."""
     for name in list(response):
         response[name[0].upper() + name[1:]] = response.pop(name)
+
+
+def _with_capture(describing: Any) -> Any:
+    """moto describes an endpoint's data capture as it was configured; SageMaker's SDK wants to know how it goes, too."""
+
+    def describe(endpoint: Any) -> dict[str, Any]:
+        response: dict[str, Any] = describing(endpoint)
+        config = response.pop("DataCaptureConfig", None)
+        if config:
+            response["DataCaptureConfig"] = {
+                "EnableCapture": config["EnableCapture"],
+                "CaptureStatus": "Started" if config["EnableCapture"] else "Stopped",
+                "CurrentSamplingPercentage": config["InitialSamplingPercentage"],
+                "DestinationS3Uri": config["DestinationS3Uri"],
+                "KmsKeyId": config.get("KmsKeyId", ""),
+            }
+        return response
+
+    return describe
+
+
+def _without_empty_groups(describing: Any) -> Any:
+    """moto describes what was not configured (a model's network, asynchronous inference) as empty, which the SDK refuses."""
+
+    def describe(described: Any) -> dict[str, Any]:
+        return {name: value for name, value in describing(described).items() if value != {}}
+
+    return describe
 
 
 def _hasten() -> None:
