@@ -78,7 +78,7 @@ def test_the_stage_executes_the_workflow_on_this_machine_and_leaves_nothing(expo
         "deploy_s",
         "first_execution_s",
         "executions_per_second",
-        "execution",
+        "execution_s",
     }
     assert not psutil.Process().children(recursive=True)
 

@@ -15,12 +15,12 @@ import boto3
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.common import bundle, config, files
+from stages.common import config, files
 from stages.common.program import InputError, run
 from stages.scones import layout
 from stages.scones.aws import costs, deployment, trial
 from stages.scones.aws.clients import client, plain_errors
-from stages.scones.aws.executions import cases
+from stages.scones.aws.executions import cases, latency
 from stages.scones.aws.stand_in import local
 from stages.scones.config import Deploy
 
@@ -90,12 +90,11 @@ def put_to_the_test(session: boto3.Session, settings: Deploy, test: Test) -> Non
         for key, text in done.captured.items():
             (folder / key.rsplit("/", 1)[1]).write_text(text, encoding="utf-8")
     files.write_json(REPORT, report)
-    times = [outcome.seconds for outcome in done.outcomes[1:] or done.outcomes]
     speed = {
         "deploy_s": round(deploying, 3),
         "first_execution_s": round(done.outcomes[0].seconds, 3),
         "executions_per_second": round((len(done.outcomes) - 1) / done.seconds, 3) if len(done.outcomes) > 1 else 0.0,
-        "execution": bundle.latency(times, len(times)),
+        "execution_s": latency(done.outcomes[1:] or done.outcomes),
     }
     files.write_json(LATENCY, speed)
     counts = (

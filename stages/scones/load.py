@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import numpy as np
 from tqdm import tqdm
 
 from stages.common import config, files
@@ -23,7 +22,7 @@ from stages.common.program import InputError, run
 from stages.scones import deploy
 from stages.scones.aws import deployment
 from stages.scones.aws.clients import plain_errors
-from stages.scones.aws.executions import Outcome, Workflow, cases
+from stages.scones.aws.executions import Outcome, Workflow, cases, latency
 from stages.scones.aws.stack import Stack, keys
 from stages.scones.aws.stand_in import local
 from stages.scones.config import Deploy
@@ -33,8 +32,6 @@ REPORT = Path("reports/scones/load.json")
 
 def summary(outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:
     """Executions a second over all ``seconds``, how they ended, and percentiles of the time that one took."""
-    times = np.array([outcome.seconds for outcome in outcomes])
-    p50, p95, p99 = np.percentile(times, [50, 95, 99])
     failures = Counter(outcome.error or outcome.status for outcome in outcomes if outcome.status != "SUCCEEDED")
     return {
         "executions": len(outcomes),
@@ -42,7 +39,7 @@ def summary(outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:
         "executions_per_second": round(len(outcomes) / seconds, 3),
         "succeeded": len(outcomes) - failures.total(),
         "failures": dict(sorted(failures.items())),
-        "latency_s": {"p50": round(p50, 3), "p95": round(p95, 3), "p99": round(p99, 3), "max": round(times.max(), 3)},
+        "latency_s": latency(outcomes),
     }
 
 

@@ -102,3 +102,11 @@ def message(outcome: Outcome) -> str:
         return str(json.loads(outcome.cause)["errorMessage"])
     except (ValueError, KeyError, TypeError):
         return outcome.cause
+
+
+def latency(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Percentiles of the seconds that an execution took, to the millisecond."""
+    p50, p95, p99, longest = np.percentile([outcome.seconds for outcome in outcomes], [50, 95, 99, 100])
+    return {
+        name: round(float(value), 3) for name, value in (("p50", p50), ("p95", p95), ("p99", p99), ("max", longest))
+    }

@@ -30,6 +30,10 @@ INVOKE_ENDPOINT = re.compile(r"/endpoints/([^/]+)/invocations")
 SCOPE = re.compile(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/aws4_request")
 
 
+class Handler(MotoRequestHandler):
+    disable_nagle_algorithm = True  # or each answer's second half waits 40 ms
+
+
 class Front:
     """The application: what is to be executed is executed here, everything else is moto's."""
 
@@ -104,7 +108,7 @@ def main() -> None:
     logging.getLogger("moto").setLevel(logging.CRITICAL)  # it would print every execution that fails
     # moto is a client of itself, SAM's translator asks for a region, and no request of this process may leave the machine.
     os.environ |= {"AWS_DEFAULT_REGION": os.environ.get("AWS_DEFAULT_REGION", "us-east-1"), **CREDENTIALS}
-    server = make_server("127.0.0.1", 0, _starting, threaded=True, request_handler=MotoRequestHandler)
+    server = make_server("127.0.0.1", 0, _starting, threaded=True, request_handler=Handler)
     address = f"http://127.0.0.1:{server.server_port}"
     os.environ |= {"MOTO_PORT": str(server.server_port), "AWS_ENDPOINT_URL": address}
     mends.apply()
