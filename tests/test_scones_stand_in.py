@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from stages.scones.aws.stand_in.endpoints import Deployed, Endpoint, Variant
-from stages.scones.aws.stand_in.functions import Answer, Code, Functions
+from stages.scones.aws.stand_in.functions import Functions
+from stages.scones.aws.stand_in.runtime import Answer, Code
 
 SOURCE = """
 import importlib.util, os, time

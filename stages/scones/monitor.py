@@ -7,9 +7,6 @@ Pictures that it was not sure of go to data/scones/labelled/ for somebody to lab
 """
 
 import argparse
-import csv
-import hashlib
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +24,7 @@ from stages.common.program import InputError, run
 from stages.scones import labelled
 from stages.scones.aws import captures
 from stages.scones.aws.captures import Captured
+from stages.scones.collect import collect
 from stages.scones.config import Data, Deploy
 
 FEATURES = Path("data/scones/features")
@@ -34,8 +32,6 @@ MONITOR = Path("reports/scones/monitor")
 
 SIGNIFICANT = 0.01
 """Chance of calling it drift where there is none, over all properties together (Bonferroni)."""
-
-COLUMNS = ["file", "label", "predicted", "confidence", "time"]
 
 Pixels = NDArray[np.uint8]
 
@@ -123,44 +119,6 @@ def summary(records: Sequence[Captured], threshold: float) -> dict[str, Any]:
         "estimated_accuracy": round(float(confidences.mean()), 6),
         "estimated_accuracy_above": round(float(confidences[sure].mean()), 6) if sure.any() else None,
     }
-
-
-def collect(records: Sequence[Captured], threshold: float, classes: Sequence[str], folder: Path) -> int:
-    """Put the pictures with a confidence below the threshold into ``folder``, with a row each in its labels.csv.
-
-    Those that are there already stay as they are, with their labels. Returns how many are new.
-    """
-    table = folder / labelled.TABLE
-    rows = list(csv.DictReader(table.open(encoding="utf-8-sig", newline=""))) if table.exists() else []
-    known = {row["file"] for row in rows}
-    header = list(dict.fromkeys([*(rows[0] if rows else []), *COLUMNS]))
-    new = 0
-    for record in records:
-        name = f"captured-{hashlib.sha256(record.image).hexdigest()[:12]}.png"
-        if record.confidence >= threshold or name in known:
-            continue
-        known.add(name)
-        new += 1
-        with files.new_file(folder / name) as partial:
-            partial.write_bytes(record.image)
-        predicted = int(np.argmax(record.probabilities))
-        rows.append(
-            {
-                "file": name,
-                "label": "",
-                "predicted": classes[predicted] if predicted < len(classes) else str(predicted),
-                "confidence": f"{record.confidence:.6f}",
-                "time": record.time.isoformat(),
-            }
-        )
-    if new:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, header, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        with files.new_file(table) as partial:
-            partial.write_text(text.getvalue(), encoding="utf-8")
-    return new
 
 
 def pixels(records: Sequence[Captured]) -> Pixels:

@@ -11,7 +11,7 @@ from moto.s3.models import s3_backends
 from moto.sagemaker.models import sagemaker_backends
 
 from stages.scones.aws.stand_in.endpoints import Deployed, Variant
-from stages.scones.aws.stand_in.functions import Code
+from stages.scones.aws.stand_in.runtime import Code
 
 
 def function(region: str, name: str) -> Code | None:

@@ -1,174 +1,21 @@
-"""Lambda's Invoke: the zip that was deployed, run by AWS's own runtime client (awslambdaric) in processes of its own.
-
-https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
-"""
+"""Lambda's Invoke: the zip that was deployed, run in processes that are started as they are needed."""
 
 import io
-import json
 import os
-import queue
-import subprocess
-import sys
 import tempfile
 import threading
-import time
-import uuid
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
+from stages.scones.aws.stand_in.runtime import Answer, Code, Instance
+
 MOST = 4
 """Processes of one function; further requests wait for one to be free."""
 
+
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "stand-in", "AWS_SECRET_ACCESS_KEY": "stand-in"}
 """Nothing checks them, but boto3 signs with some."""
-
-
-@dataclass(frozen=True)
-class Code:
-    """What a function is started from: another one of these is another process."""
-
-    arn: str
-    sha256: str
-    handler: str
-    timeout: int
-    environment: tuple[tuple[str, str], ...]
-    zipped: bytes = field(repr=False, compare=False)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What Invoke says: the function's JSON, or the error's with ``failed``."""
-
-    payload: bytes
-    failed: bool = False
-
-
-def _error(kind: str, message: str) -> Answer:
-    return Answer(json.dumps({"errorType": kind, "errorMessage": message}).encode(), failed=True)
-
-
-class Instance:
-    """One process of a function, and the part of the Lambda Runtime API that it talks to. Takes one event at a time."""
-
-    def __init__(self, code: Code, folder: Path, environment: dict[str, str]) -> None:
-        self._code = code
-        self._events: queue.Queue[tuple[str, bytes] | None] = queue.Queue()
-        self._answers: queue.Queue[tuple[str, Answer]] = queue.Queue()
-        self._api = _runtime_api(self)
-        threading.Thread(target=self._api.serve_forever, daemon=True).start()
-        with (folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", str(BOOTSTRAP), code.handler],
-                cwd=folder / "code",
-                env={
-                    **environment,
-                    **dict(code.environment),
-                    "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.server_address[1]}",
-                    "AWS_LAMBDA_FUNCTION_NAME": code.arn.rsplit(":", 1)[1],
-                    "LAMBDA_TASK_ROOT": str(folder / "code"),
-                    "PYTHONDONTWRITEBYTECODE": "1",
-                },
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-            )
-        threading.Thread(target=self._tell_of_its_end, daemon=True).start()
-
-    @property
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    def invoke(self, event: bytes) -> Answer:
-        """The function's answer to ``event``. Past its time limit the process is killed, as Lambda does."""
-        request = str(uuid.uuid4())
-        deadline = time.monotonic() + self._code.timeout
-        self._events.put((request, event))
-        while True:
-            try:
-                about, answer = self._answers.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                self._process.kill()
-                limit = f"{self._code.timeout:.2f} seconds"
-                return _error("Sandbox.Timedout", f"RequestId: {request} Error: Task timed out after {limit}")
-            if about in (request, ""):
-                return answer
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        with suppress(OSError):
-            self._process.stdin.close() if self._process.stdin else None
-        self._events.put(None)
-        self._api.shutdown()
-        self._api.server_close()
-
-    def _tell_of_its_end(self) -> None:
-        status = self._process.wait()
-        how = f"signal: {-status}" if status < 0 else f"exit status {status}"
-        self._answers.put(("", _error("Runtime.ExitError", f"Error: Runtime exited with error: {how}")))
-
-    # What the process asks for and reports, called by the Runtime API's threads.
-
-    def next(self) -> tuple[dict[str, str], bytes] | None:
-        """The next event with its headers; waits for one. None when the instance is stopped."""
-        item = self._events.get()
-        if item is None:
-            return None
-        request, event = item
-        headers = {
-            "Lambda-Runtime-Aws-Request-Id": request,
-            "Lambda-Runtime-Deadline-Ms": str(int((time.time() + self._code.timeout) * 1000)),
-            "Lambda-Runtime-Invoked-Function-Arn": self._code.arn,
-            "Content-Type": "application/json",
-        }
-        return headers, event
-
-    def report(self, path: str, body: bytes) -> None:
-        """`invocation/ID/response`, `invocation/ID/error` or `init/error`."""
-        *_, request, what = path.split("/")
-        if what == "response":
-            self._answers.put((request, Answer(body)))
-        else:
-            self._answers.put(("" if request == "init" else request, Answer(body, failed=True)))
-
-
-def _runtime_api(instance: Instance) -> ThreadingHTTPServer:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # or each answer's second half waits 40 ms
-
-        def do_GET(self) -> None:
-            found = instance.next()
-            if found is None:
-                self.close_connection = True
-                return
-            headers, event = found
-            self._send(200, headers, event)
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            instance.report(self.path, body)
-            self._send(202, {"Content-Type": "application/json"}, b'{"status":"OK"}')
-
-        def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    return server
 
 
 class Function:
