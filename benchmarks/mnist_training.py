@@ -38,7 +38,7 @@ def new_network(settings: Train) -> nn.Module:
 def from_memory(images: torch.Tensor, labels: torch.Tensor, settings: Train, folder: Path) -> float:
     """Seconds of an epoch in this project's loop, its checkpoint included."""
     network = new_network(settings)
-    steps = training.steps_per_epoch(len(images), settings.batch_size)
+    steps = training.steps_per_epoch(len(images), settings.batch_size, "mnist")
     checkpoint = folder / "checkpoint.pt"
     checkpoint.unlink(missing_ok=True)
 

@@ -7,11 +7,7 @@ Each seed is a DVC experiment in a temporary copy: the workspace stays as it is.
 """
 
 import argparse
-import datetime
 import json
-import os
-import platform
-import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +17,7 @@ import dvc.api
 import matplotlib.pyplot as plt
 import numpy as np
 
+from benchmarks import circumstances
 from stages import recipes
 from stages.common import files, reporting
 
@@ -59,18 +56,11 @@ def measure(name: str, source: str) -> Iterator[dict[str, Any]]:
             "settings": recipe.set,
             "published": recipe.published,
             "command": f"python -m benchmarks.publish {name} --source {source}",
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "hardware": f"{processor()}, {os.cpu_count()} cores",
+            "date": circumstances.today(),
+            "hardware": circumstances.hardware(),
             "commit": commit,
             "runs": runs,
         }
-
-
-def processor() -> str:
-    """The processor's name as Linux tells it, else its architecture."""
-    about = Path("/proc/cpuinfo")
-    named = re.search(r"model name\s*:\s*(.+)", about.read_text()) if about.exists() else None
-    return named[1] if named else platform.machine()
 
 
 def table(folder: Path = PUBLISHED) -> str:

@@ -13,6 +13,7 @@ from pydantic import Field
 from stages.bikes import config as bikes
 from stages.common import config, files, sources
 from stages.common.program import run
+from stages.landmarks import config as landmarks
 from stages.mnist import config as mnist
 
 OUTPUT = Path("reports/parameters.txt")
@@ -24,6 +25,7 @@ class Data(config.Section):
     source: str = Field(min_length=1, description="sample, official, a path or a URL; for every project")
     bikes: bikes.Data
     mnist: mnist.Data
+    landmarks: landmarks.Data
 
 
 class Deploy(config.Section):
@@ -32,6 +34,7 @@ class Deploy(config.Section):
     target: Literal["local"]
     bikes: bikes.Deploy
     mnist: mnist.Deploy
+    landmarks: landmarks.Deploy
 
 
 class Parameters(config.Section):
@@ -40,6 +43,7 @@ class Parameters(config.Section):
     data: Data
     bikes: bikes.Train
     mnist: mnist.Train
+    landmarks: landmarks.Train
     deploy: Deploy
 
 
@@ -49,6 +53,14 @@ def main() -> None:
     sources.check("data.source", parameters.data.source)
     sources.check("data.bikes.source", parameters.data.bikes.source)
     sources.check("data.mnist.source", parameters.data.mnist.source)
+    sources.check("data.landmarks.source", parameters.data.landmarks.source)
+    for member in landmarks.members(parameters.landmarks):
+        if member.network == "transfer":
+            from stages.landmarks import model  # and with it torchvision, for those who use it
+
+            table = member.transfer.model_dump()
+            weights = table.pop("weights")
+            model.build("transfer", table, 2, "none" if weights == "torchvision" else weights)
     with files.new_file(OUTPUT) as partial:
         partial.write_text("params.yaml is valid\n")
 

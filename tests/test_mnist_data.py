@@ -13,8 +13,8 @@ from conftest import Run
 from numpy.typing import NDArray
 from torchvision.datasets import MNIST
 
+from stages.common.splits import stratified
 from stages.mnist import featurize, official, prepare, sample
-from stages.mnist.featurize import chosen_for_validation
 
 Bytes = NDArray[np.uint8]
 
@@ -198,7 +198,7 @@ def test_the_split_is_stratified_seeded_and_complete(source: Path, workspace: Pa
 
 def test_another_seed_chooses_other_images() -> None:
     labels = np.repeat(np.arange(10), 50).astype(np.uint8)
-    first, same, other = (chosen_for_validation(labels, 0.1, seed) for seed in (0, 0, 1))
+    first, same, other = (stratified(labels, 0.1, seed) for seed in (0, 0, 1))
     assert np.array_equal(first, same)
     assert not np.array_equal(first, other)
     assert first.sum() == other.sum() == 50

@@ -18,11 +18,12 @@ from conftest import ROOT
 from PIL import Image
 from torch import Tensor
 
+from stages.common import served, torch_files
 from stages.common.program import InputError
 from stages.mnist import deploy, export, inference
 from stages.mnist.model import CLASSES, Classifier, build
 
-FORMS = [(export.write_torchscript, export.read_torchscript), (export.write_exported, export.read_exported)]
+FORMS = [(export.write_torchscript, torch_files.load_torchscript), (export.write_exported, torch_files.load_exported)]
 
 
 @pytest.fixture(scope="module", params=["mlp", "cnn"])
@@ -112,7 +113,7 @@ def test_three_kinds_of_request_get_the_same_answer(model_folder: Path, classifi
     array = images.numpy()[:1]
     requests = [
         (deploy.png(array[0]), "image/png"),
-        (deploy.npy(array), "application/x-npy"),
+        (served.npy(array), "application/x-npy"),
         (as_json(array.tolist()), "application/json; charset=utf-8"),
     ]
     with torch.no_grad():
@@ -172,10 +173,10 @@ def test_a_served_answer_that_differs_fails_the_stage() -> None:
     expected = np.full((2, 10), 0.05, np.float32)
     expected[:, 4] = 0.55
     labels = np.array([4, 5], np.uint8)
-    assert deploy.compare(expected.astype(float), expected, labels)["accuracy"] == 0.5
+    assert served.compare(Path("model.tar.gz"), expected.astype(float), expected, labels)["accuracy"] == 0.5
     with pytest.raises(InputError, match="2 of 2 test images get another class, the first one image 0"):
-        deploy.compare(expected.astype(float)[:, ::-1], expected, labels)
+        served.compare(Path("model.tar.gz"), expected.astype(float)[:, ::-1], expected, labels)
     with pytest.raises(InputError, match="differ by up to 0.0002"):
-        deploy.compare(expected.astype(float) + 2e-4, expected, labels)
+        served.compare(Path("model.tar.gz"), expected.astype(float) + 2e-4, expected, labels)
     with pytest.raises(InputError, match="shape"):
-        deploy.compare(expected.astype(float)[:1], expected, labels)
+        served.compare(Path("model.tar.gz"), expected.astype(float)[:1], expected, labels)

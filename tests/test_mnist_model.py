@@ -1,13 +1,11 @@
 """mnist's networks, their preprocessing and their augmentation."""
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from stages.common import config
 from stages.mnist.config import Augmentation, Train
-from stages.mnist.evaluate import confusion_matrix, scores
 from stages.mnist.model import Classifier, build, normalise
 from stages.mnist.train import moved
 
@@ -89,17 +87,3 @@ def test_what_comes_in_from_outside_is_background(images: Tensor) -> None:
 
 def test_params_yaml_is_valid(workspace: object) -> None:
     assert config.load("mnist", Train).mlp.hidden == [128, 64]
-
-
-def test_scores_and_confusion_matrix() -> None:
-    probabilities = np.zeros((3, 10), np.float32)
-    probabilities[0, 3] = 1.0
-    probabilities[1, [2, 5]] = 0.25, 0.75
-    probabilities[2, 7] = 1.0
-    labels = np.array([3, 2, 8], np.uint8)
-    result = scores(probabilities, labels)
-    assert result["accuracy"] == pytest.approx(1 / 3, abs=1e-6)
-    assert result["loss"] == pytest.approx((0 + np.log(4) - np.log(np.finfo(np.float32).tiny)) / 3, abs=1e-5)
-    counts = confusion_matrix(labels, probabilities.argmax(1))
-    assert counts.sum() == 3
-    assert counts[3, 3] == counts[2, 5] == counts[8, 7] == 1

@@ -17,7 +17,7 @@ from conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
-PROJECTS = ("bikes", "mnist")
+PROJECTS = ("bikes", "mnist", "landmarks")
 RESULTS = [
     *(f"models/{project}/export/model.tar.gz" for project in PROJECTS),
     *(
@@ -27,6 +27,7 @@ RESULTS = [
     ),
     "reports/bikes/submission.csv",
     "reports/mnist/confusion.csv",
+    "reports/landmarks/confusion.csv",
 ]
 
 

@@ -19,6 +19,7 @@ SETTINGS = {
     "batch_size": 16,
     "optimizer": "adam",
     "adam": {"learning_rate": 0.01, "weight_decay": 0.0},
+    "adamw": {"learning_rate": 0.02, "weight_decay": 0.1},
     "sgd": {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
     "schedule": "constant",
     "plateau": {"factor": 0.5, "patience": 0},
@@ -26,6 +27,7 @@ SETTINGS = {
     "label_smoothing": 0.0,
     "keep": "last",
     "min_improvement": 0.0,
+    "patience": None,
     "log_every": 4,
     "precision": "float32",
     "device": "cpu",
@@ -62,7 +64,7 @@ def train(folder: Path, score: Score | None = None, **changes: object) -> traini
             F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item()
         )
 
-    steps = training.steps_per_epoch(len(points), chosen.batch_size)
+    steps = training.steps_per_epoch(len(points), chosen.batch_size, "mnist")
     return training.fit(network, batches, steps, score or own_score, chosen, folder / "checkpoint.pt", "test")
 
 
@@ -74,6 +76,14 @@ def scripted(*losses: float) -> Score:
 
 GOLDEN_STEPS = [0.82912, 0.72818, 0.6676, 0.59398, 0.59229, 0.62016]
 GOLDEN_VALID = [0.6825, 0.5989, 0.57884]
+
+
+def test_layers_can_have_learning_rates_of_their_own() -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    groups = torch_setup.build_optimizer(network, settings(optimizer="sgd"), {"0.": 0.1}).param_groups
+    rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    assert [rates[id(parameter)] for parameter in network.parameters()] == pytest.approx([0.01, 0.01, 0.1, 0.1])
+    assert groups[0]["lr"] == 0.1  # the one that the history tells of
 
 
 def test_golden_losses(tmp_path: Path) -> None:
@@ -97,7 +107,10 @@ def test_the_loss_curve_has_a_row_every_few_steps_and_at_each_epoch_s_end(tmp_pa
     assert 0 <= trained.epochs[0]["train_accuracy"] <= 1
 
 
-@pytest.mark.parametrize(("name", "kind", "rate"), [("adam", torch.optim.AdamW, 0.01), ("sgd", torch.optim.SGD, 0.1)])
+@pytest.mark.parametrize(
+    ("name", "kind", "rate"),
+    [("adam", torch.optim.Adam, 0.01), ("adamw", torch.optim.AdamW, 0.02), ("sgd", torch.optim.SGD, 0.1)],
+)
 def test_learning_rate_and_momentum_follow_the_optimizer(name: str, kind: type, rate: float) -> None:
     network = nn.Linear(2, 2)
     optimizer = torch_setup.build_optimizer(network, settings(optimizer=name))
@@ -131,9 +144,17 @@ def test_plateau_lowers_the_rate_when_validation_stalls(tmp_path: Path) -> None:
 
 def test_the_best_weights_are_those_that_improve_by_enough(tmp_path: Path) -> None:
     losses = (1.0, 0.5, 0.4975, 0.6)
-    assert train(tmp_path / "a", scripted(*losses), keep="best", epochs=4).kept_epoch == 3
-    assert train(tmp_path / "b", scripted(*losses), keep="best", epochs=4, min_improvement=0.01).kept_epoch == 2
-    assert train(tmp_path / "c", scripted(*losses), keep="last", epochs=4).kept_epoch == 4
+    assert train(tmp_path / "a", scripted(*losses), keep="best", epochs=4).best_epoch == 3
+    assert train(tmp_path / "b", scripted(*losses), keep="best", epochs=4, min_improvement=0.01).best_epoch == 2
+
+
+def test_training_ends_when_validation_has_not_improved_for_long_enough(tmp_path: Path) -> None:
+    losses = (1.0, 0.5, 0.6, 0.55, 0.4)
+    trained = train(tmp_path / "a", scripted(*losses), epochs=5, patience=2)
+    assert len(trained.epochs) == 4
+    assert len(train(tmp_path / "b", scripted(*losses), epochs=5, patience=3).epochs) == 5
+    again = train(tmp_path / "a", scripted(), epochs=5, patience=2)  # from its checkpoint: it has ended already
+    assert again.epochs == trained.epochs
 
 
 def test_kept_weights_are_not_moved_by_later_epochs(tmp_path: Path) -> None:
@@ -216,11 +237,11 @@ def test_a_checkpoint_belongs_to_its_settings_and_inputs(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.npz").write_bytes(b"one")
     inputs = [tmp_path / "train.npz"]
-    first = training.checkpoint_path("mnist", settings(), inputs)
-    assert first == training.checkpoint_path("mnist", settings(), inputs)
-    assert first != training.checkpoint_path("mnist", settings(epochs=9), inputs)
+    first = training.kept_path("mnist", settings().model_dump_json(), inputs, ".pt")
+    assert first == training.kept_path("mnist", settings().model_dump_json(), inputs, ".pt")
+    assert first != training.kept_path("mnist", settings(epochs=9).model_dump_json(), inputs, ".pt")
     (tmp_path / "train.npz").write_bytes(b"two")
-    assert first != training.checkpoint_path("mnist", settings(), inputs)
+    assert first != training.kept_path("mnist", settings().model_dump_json(), inputs, ".pt")
 
 
 def test_a_history_is_a_table_of_what_one_reads(tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
 """What training settings name, made ready in torch: seeds and threads, device, optimizer, schedule."""
 
+import ctypes
 import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
+from stages.common import training_settings
 from stages.common.program import InputError
 from stages.common.training_settings import TrainingSettings
 
@@ -17,11 +21,25 @@ def deterministic(seed: int, threads: int | None) -> None:
     """Seed torch and let it use only kernels that give the same bytes each time (for the same number of threads)."""
     if threads:
         torch.set_num_threads(threads)
+    _keep_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a slow debugging aid
     torch.backends.cudnn.benchmark = False
     torch.manual_seed(seed)
+
+
+def _keep_memory() -> None:
+    """Let glibc keep the memory of a batch for the next one.
+
+    By itself it gives large blocks back at once, and each batch pays for fresh pages: a third of a training step and more.
+    """
+    try:
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
+        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+    except (OSError, TypeError, AttributeError):  # another C library
+        return
 
 
 def pick_device(name: str) -> torch.device:
@@ -32,20 +50,41 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
-def build_optimizer(network: nn.Module, settings: TrainingSettings) -> Optimizer:
-    """The chosen optimizer over the trainable parameters. Biases and batch norm are not decayed."""
-    chosen = settings.adam if settings.optimizer == "adam" else settings.sgd
-    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+def autocast(network: nn.Module, precision: str) -> AbstractContextManager[object]:
+    """Products on the network's device in ``precision`` (float32 or bfloat16), where that is safe."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(next(network.parameters()).device.type, torch.bfloat16)
+
+
+def build_optimizer(
+    network: nn.Module, settings: TrainingSettings, rates: Mapping[str, float] | None = None
+) -> Optimizer:
+    """The chosen optimizer over the trainable parameters. Biases and norms are not decayed.
+
+    ``rates`` are factors on the learning rate of the parameters whose names begin so.
+    """
+    tables: dict[str, training_settings.Adam | training_settings.SGD] = {
+        "adam": settings.adam,
+        "adamw": settings.adamw,
+        "sgd": settings.sgd,
+    }
+    chosen = tables[settings.optimizer]
+    found: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            factor = next((factor for prefix, factor in (rates or {}).items() if name.startswith(prefix)), 1.0)
+            # As few groups as can be: each costs a small network's step some 20 us.
+            decay = chosen.weight_decay if parameter.ndim > 1 else 0.0
+            found.setdefault((factor, decay), []).append(parameter)
+    # The full learning rate first: it is the one that the history tells of.
     groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": chosen.weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": parameters, "lr": chosen.learning_rate * factor, "weight_decay": decay}
+        for (factor, decay), parameters in sorted(found.items(), key=lambda item: (-item[0][0], -item[0][1]))
     ]
-    if not chosen.weight_decay:  # each group costs a small network's step some 20 us
-        groups = [{"params": trainable, "weight_decay": 0.0}]
-    if settings.optimizer == "adam":
-        return AdamW(groups, lr=chosen.learning_rate, fused=True)
-    momentum, nesterov = settings.sgd.momentum, settings.sgd.nesterov
-    return SGD(groups, lr=chosen.learning_rate, momentum=momentum, nesterov=nesterov, fused=True)
+    if settings.optimizer == "sgd":
+        return SGD(groups, momentum=settings.sgd.momentum, nesterov=settings.sgd.nesterov, fused=True)
+    return (AdamW if settings.optimizer == "adamw" else Adam)(groups, fused=True)
 
 
 def build_schedule(optimizer: Optimizer, settings: TrainingSettings, steps: int) -> Schedule:

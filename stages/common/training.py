@@ -5,13 +5,11 @@ validation split. All that is random in an epoch comes from the seed and the epo
 killed and goes on from its checkpoint ends in the same bytes as one that never stopped.
 """
 
-import csv
 import hashlib
 import io
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +22,7 @@ from tqdm import tqdm
 
 from stages.common import files
 from stages.common.program import InputError
-from stages.common.torch_setup import Schedule, build_optimizer, build_schedule
+from stages.common.torch_setup import Schedule, autocast, build_optimizer, build_schedule
 from stages.common.training_settings import TrainingSettings
 
 Row = dict[str, float]
@@ -49,8 +47,9 @@ class Trained:
 
     weights: Weights = field(default_factory=dict)
     """The state_dict that is kept, on the CPU."""
-    kept_epoch: int = 0
-    kept_loss: float = float("inf")
+    best_epoch: int = 0
+    """The last that had a better validation loss than all before; that of the kept weights where `keep` is `best`."""
+    best_loss: float = float("inf")
     steps: list[Row] = field(default_factory=list)
     """Every `log_every` steps: step, epoch, mean training loss since the row before, learning_rate of the last step."""
     epochs: list[Row] = field(default_factory=list)
@@ -58,8 +57,13 @@ class Trained:
     seconds: float = 0.0
 
 
-def steps_per_epoch(images: int, batch_size: int) -> int:
-    return max(1, images // batch_size)
+def steps_per_epoch(images: int, batch_size: int, project: str) -> int:
+    """Full batches in an epoch. Raises InputError if there is not even one."""
+    if images < batch_size:
+        raise InputError(
+            f"{project}.batch_size = {batch_size} is not allowed: expected at most the {images} training images there are"
+        )
+    return images // batch_size
 
 
 def shuffled(
@@ -70,18 +74,19 @@ def shuffled(
     generator: torch.Generator,
     batches_at_once: int = 8,
 ) -> Epoch:
-    """One epoch over tensors in memory, in a new order and in full batches (what is left over waits for another order).
+    """One epoch over tensors, in a new order and in full batches (what is left over waits for another order).
 
-    ``transform`` turns the inputs of ``batches_at_once`` batches together into what the network takes: a small
-    network's step takes less than a millisecond, in which preparing each batch by itself would be felt; what is made
+    ``transform`` turns the inputs of ``batches_at_once`` batches together into what the network takes, on its device: a
+    small network's step takes less than a millisecond, in which preparing each batch by itself would be felt; what is made
     together should fit into the processor's cache.
     """
     order = torch.randperm(len(inputs), generator=generator)
-    order = order[: steps_per_epoch(len(inputs), batch_size) * batch_size].to(inputs.device)
+    order = order[: len(inputs) // batch_size * batch_size].to(inputs.device)
     for chosen in order.split(batch_size * batches_at_once):
         # index_select copies rows where indexing goes element by element.
         ready = transform(inputs.index_select(0, chosen), generator)
-        yield from zip(ready.split(batch_size), labels.index_select(0, chosen).split(batch_size), strict=True)
+        truths = labels.index_select(0, chosen).to(ready.device)
+        yield from zip(ready.split(batch_size), truths.split(batch_size), strict=True)
 
 
 @dataclass
@@ -102,13 +107,15 @@ def fit(
     settings: TrainingSettings,
     checkpoint: Path,
     title: str,
+    rates: Mapping[str, float] | None = None,
 ) -> Trained:
     """Train ``network`` on its device for `settings.epochs` epochs of ``steps`` batches; the kept weights and the history.
 
-    Goes on from ``checkpoint`` if there is one and writes it after each epoch; who has stored the result deletes it.
+    ``rates`` are factors on the learning rate of the parameters whose names begin so. Ends earlier after
+    `settings.patience` epochs without a better validation loss. Goes on from ``checkpoint`` if there is one and writes it after each epoch; who has stored the result deletes it.
     ``score`` gets the network in eval mode. Raises InputError when the loss stops being a number.
     """
-    optimizer = build_optimizer(network, settings)
+    optimizer = build_optimizer(network, settings, rates)
     run = _Run(network, optimizer, build_schedule(optimizer, settings, settings.epochs * steps), Trained())
     if checkpoint.exists():
         _load(checkpoint, run)
@@ -118,6 +125,8 @@ def fit(
         desc=title, total=settings.epochs * images, initial=done * images, unit=" images", unit_scale=True
     ) as bar:
         for epoch in range(done + 1, settings.epochs + 1):
+            if settings.patience and epoch - 1 - trained.best_epoch >= settings.patience:
+                break
             began = time.perf_counter()
             seed = settings.seed + 1_000_003 * epoch
             torch.manual_seed(seed)  # for dropout
@@ -136,10 +145,11 @@ def fit(
             )
             if isinstance(run.schedule, ReduceLROnPlateau):
                 run.schedule.step(validation.loss)
-            improved = validation.loss < trained.kept_loss * (1 - settings.min_improvement)
-            if settings.keep == "last" or improved or epoch == 1:
+            improved = epoch == 1 or validation.loss < trained.best_loss * (1 - settings.min_improvement)
+            if improved:
+                trained.best_epoch, trained.best_loss = epoch, validation.loss
+            if settings.keep == "last" or improved:
                 trained.weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-                trained.kept_epoch, trained.kept_loss = epoch, validation.loss
             trained.seconds += time.perf_counter() - began
             _save(checkpoint, run)
     return trained
@@ -150,8 +160,6 @@ def _train_epoch(run: _Run, settings: TrainingSettings, batches: Epoch, steps: i
     network, optimizer = run.network.train(), run.optimizer
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     cycle = run.schedule if isinstance(run.schedule, OneCycleLR) else None
-    kind = next(network.parameters()).device.type
-    autocast = torch.autocast(kind, torch.bfloat16) if settings.precision == "bfloat16" else nullcontext()
     epoch = len(run.trained.epochs) + 1
     # Kept as tensors until the next row is due: reading a number would wait for the device at each step.
     losses: list[Tensor] = []
@@ -159,7 +167,7 @@ def _train_epoch(run: _Run, settings: TrainingSettings, batches: Epoch, steps: i
     truths: list[Tensor] = []
     loss_sum, right, seen = 0.0, 0, 0
     for step, (inputs, labels) in enumerate(batches, 1):
-        with autocast:
+        with autocast(network, settings.precision):
             logits = network(inputs)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=settings.label_smoothing)
         for parameter in parameters:  # zero_grad, in a tenth of its time
@@ -193,11 +201,14 @@ def _train_epoch(run: _Run, settings: TrainingSettings, batches: Epoch, steps: i
     return Scores(loss_sum / steps, right / seen)
 
 
-def checkpoint_path(project: str, settings: TrainingSettings, inputs: Sequence[Path]) -> Path:
-    """Where a run keeps its checkpoint: outside what DVC deletes or caches, by its settings and ``inputs`` (data, code)."""
-    parts = [torch.__version__, settings.model_dump_json(), *(files.digest(path) for path in inputs)]
+def kept_path(project: str, settings: str, inputs: Sequence[Path], suffix: str) -> Path:
+    """Where a run keeps what a later one may go on from: outside what DVC deletes or caches.
+
+    Its name comes from ``settings`` and from the contents of the ``inputs`` (data, code).
+    """
+    parts = [torch.__version__, settings, *(files.digest(path) for path in inputs)]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-    return files.home() / "models" / "checkpoints" / project / f"{key}.pt"
+    return files.home() / "models" / "checkpoints" / project / f"{key}{suffix}"
 
 
 def _save(path: Path, run: _Run) -> None:
@@ -227,11 +238,11 @@ def save_weights(path: Path, weights: Weights) -> None:
     path.write_bytes(buffer.getvalue())
 
 
-def clock(trained: Trained, images: int, device: torch.device) -> dict[str, float | str]:
-    """How long training on ``images`` images took, and on what. Scoring after each epoch is counted."""
+def clock(seconds: float, images: int, device: torch.device) -> dict[str, float | str]:
+    """How long training took, with the scoring after each epoch, in which so many ``images`` were seen, and on what."""
     return {
-        "seconds": round(trained.seconds, 3),
-        "images_per_second": round(images * len(trained.epochs) / trained.seconds, 1),
+        "seconds": round(seconds, 3),
+        "images_per_second": round(images / seconds, 1),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
     }
@@ -239,9 +250,7 @@ def clock(trained: Trained, images: int, device: torch.device) -> dict[str, floa
 
 def write_history(path: Path, rows: Sequence[Row]) -> None:
     """A history as CSV, its numbers rounded to what one reads (6 significant digits)."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(
-            {name: value if isinstance(value, int) else f"{value:.6g}" for name, value in row.items()} for row in rows
-        )
+    files.write_table(
+        path,
+        [{name: value if isinstance(value, int) else f"{value:.6g}" for name, value in row.items()} for row in rows],
+    )

@@ -8,7 +8,7 @@ from stages.common.config import Section
 
 
 class Adam(Section):
-    """Adam with decoupled weight decay (AdamW, https://arxiv.org/abs/1711.05101)."""
+    """Adam (https://arxiv.org/abs/1412.6980), and AdamW, which keeps the decay apart (https://arxiv.org/abs/1711.05101)."""
 
     learning_rate: float = Field(gt=0, le=1)
     weight_decay: float = Field(ge=0, le=1)
@@ -50,8 +50,9 @@ class TrainingSettings(Section):
     seed: int = Field(ge=0, lt=2**31)
     epochs: int = Field(ge=1, le=10_000)
     batch_size: int = Field(ge=2, le=100_000, description="pictures a step; batch norm needs two")
-    optimizer: Literal["adam", "sgd"]
+    optimizer: Literal["adam", "adamw", "sgd"]
     adam: Adam
+    adamw: Adam
     sgd: SGD
     schedule: Literal["constant", "plateau", "one_cycle"]
     plateau: Plateau
@@ -60,6 +61,9 @@ class TrainingSettings(Section):
     keep: Literal["last", "best"] = Field(description="the weights of the last epoch, or of the best validation loss")
     min_improvement: float = Field(
         ge=0, lt=1, description="share by which a validation loss must improve to be the best"
+    )
+    patience: int | None = Field(
+        ge=1, description="epochs without a better validation loss after which it ends; null: all"
     )
     log_every: int = Field(ge=1, description="steps between two rows of the loss curve")
     precision: Literal["float32", "bfloat16"] = Field(description="of the products; weights stay float32")

@@ -5,10 +5,7 @@ probabilities, float32 (N, 10). The names of the classes are in both files. `mod
 inference code, as SageMaker's PyTorch image wants it.
 """
 
-import io
-import json
 import warnings
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stages.common import bundle, files
+from stages.common import bundle, files, torch_files
 from stages.common.program import InputError, run
 from stages.mnist import inference
 from stages.mnist.model import CLASSES, SIDE, TRAINED, load, predict
@@ -28,49 +25,26 @@ EXPORT = Path("models/mnist/export")
 TOLERANCE = 1e-5
 """By how much a probability may differ from the one that evaluate wrote."""
 
-EXTRA = "classes.json"
-
 
 def write_torchscript(classifier: nn.Module, path: Path) -> None:
+    # Traced (the classifier has no branches): a script module's constants come in another order in each process.
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit")  # model.pt2 is the form with a future
-        buffer = io.BytesIO()
-        # Traced (the classifier has no branches): a script module's constants come in another order in each process.
-        model = torch.jit.trace(classifier, torch.zeros(2, SIDE, SIDE, dtype=torch.uint8), check_trace=False)
-        torch.jit.save(model, buffer, _extra_files={EXTRA: json.dumps(CLASSES)})
-    # Left out: debugging records, which hold the path of this very checkout, and the hash over them.
-    with zipfile.ZipFile(buffer) as whole, zipfile.ZipFile(path, "w") as kept:
-        for name in whole.namelist():
-            if not name.endswith((".debug_pkl", "serialization_id")):
-                kept.writestr(zipfile.ZipInfo(name), whole.read(name))
+        warnings.filterwarnings("ignore", "`torch.jit")
+        example = torch.zeros(2, SIDE, SIDE, dtype=torch.uint8)
+        model = torch.jit.trace(classifier, example, check_trace=False)
+    torch_files.save_torchscript(model, path, CLASSES)
 
 
 def write_exported(classifier: nn.Module, path: Path) -> None:
     example = torch.zeros(2, SIDE, SIDE, dtype=torch.uint8)  # of two images: one would be taken as a fixed size
     program = torch.export.export(classifier, (example,), dynamic_shapes=({0: torch.export.Dim("images")},))
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # it holds the path of this very checkout
-    torch.export.save(program, path, extra_files={EXTRA: json.dumps(CLASSES)})
-
-
-def read_torchscript(path: Path) -> tuple[Callable[[Tensor], Tensor], list[str]]:
-    extra = {EXTRA: ""}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit")
-        model = torch.jit.load(path, _extra_files=extra)
-    return model, json.loads(extra[EXTRA])
-
-
-def read_exported(path: Path) -> tuple[Callable[[Tensor], Tensor], list[str]]:
-    extra = {EXTRA: ""}
-    return torch.export.load(path, extra_files=extra).module(), json.loads(extra[EXTRA])
+    torch_files.save_exported(program, path, CLASSES)
 
 
 def prove(path: Path, model: Callable[[Tensor], Tensor], classes: list[str], images: Tensor, expected: Tensor) -> float:
     """The largest difference of ``model``'s probabilities from the ``expected``. Raises InputError if they are not the same."""
     answers = predict(model, images)
-    difference = (answers - expected).abs().max().item()
-    changed = int((answers.argmax(1) != expected.argmax(1)).sum())
+    changed, difference = torch_files.differences(answers, expected)
     if changed or not difference <= TOLERANCE or classes != CLASSES:
         raise InputError(
             f"{path.name}: {changed} of {len(images)} test images get another class and probabilities differ by up to {difference:.2g}, "
@@ -86,11 +60,12 @@ def main() -> None:
         images = torch.from_numpy(test["images"])
     with files.new_folder(EXPORT) as folder:
         for name, write, read in (
-            ("model.pt", write_torchscript, read_torchscript),
-            ("model.pt2", write_exported, read_exported),
+            ("model.pt", write_torchscript, torch_files.load_torchscript),
+            ("model.pt2", write_exported, torch_files.load_exported),
         ):
             write(classifier, folder / name)
-            difference = prove(folder / name, *read(folder / name), images, expected)
+            model, classes = read(folder / name)
+            difference = prove(folder / name, model, classes, images, expected)
             print(
                 f"{name}: the classes of all {len(images)} test images are evaluate's, probabilities within {difference:.2g}"
             )

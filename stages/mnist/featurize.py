@@ -7,24 +7,14 @@ Scaling and normalisation belong to the model.
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stages.common import config, files
 from stages.common.program import InputError, run
+from stages.common.splits import stratified
 from stages.mnist.config import Data
 
 RAW = Path("data/mnist/raw")
 FEATURES = Path("data/mnist/features")
-
-
-def chosen_for_validation(labels: NDArray[np.uint8], fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Which images (N) are set aside: ``fraction`` of each digit, rounded, drawn by ``seed``."""
-    random = np.random.default_rng(seed)
-    chosen = np.zeros(len(labels), bool)
-    for digit in np.unique(labels):
-        own = np.flatnonzero(labels == digit)
-        chosen[random.permutation(own)[: round(fraction * len(own))]] = True
-    return chosen
 
 
 def main() -> None:
@@ -33,7 +23,7 @@ def main() -> None:
         images, labels = raw["images"], raw["labels"]
     with np.load(RAW / "test.npz") as raw:
         test = dict(raw)
-    chosen = chosen_for_validation(labels, settings.valid_fraction, settings.seed)
+    chosen = stratified(labels, settings.valid_fraction, settings.seed)
     if not 0 < chosen.sum() < len(chosen):
         raise InputError(
             f"{RAW / 'train.npz'}: {chosen.sum()} of {len(chosen)} training images fall to validation with data.mnist.valid_fraction "

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages.common import config, files, torch_setup, training
-from stages.common.program import InputError, run
+from stages.common.program import run
 from stages.mnist import model
 from stages.mnist.config import Augmentation, Train
 from stages.mnist.model import TRAINED, build, normalise
@@ -66,10 +66,7 @@ def learn(
     Both parts are images uint8 (N, 28, 28) and labels int64 (N) on one device.
     """
     images, labels = train
-    if len(images) < settings.batch_size:
-        raise InputError(
-            f"mnist.batch_size = {settings.batch_size} is not allowed: expected at most the {len(images)} training images there are"
-        )
+    steps = training.steps_per_epoch(len(images), settings.batch_size, "mnist")
     torch_setup.deterministic(settings.seed, settings.threads)
     network = build(settings.network, getattr(settings, settings.network).model_dump())
     network.to(images.device).to(memory_format=torch.channels_last)  # a faster layout for convolutions
@@ -80,7 +77,6 @@ def learn(
     def batches(generator: torch.Generator) -> training.Epoch:
         return training.shuffled(images, labels, settings.batch_size, prepared, generator)
 
-    steps = training.steps_per_epoch(len(images), settings.batch_size)
     return training.fit(network, batches, steps, scorer(*valid), settings, checkpoint, f"mnist {settings.network}")
 
 
@@ -90,7 +86,7 @@ def main() -> None:
     paths = [files.require(FEATURES, "featurize@mnist") / f"{part}.npz" for part in ("train", "valid")]
     train, valid = (read(path, device) for path in paths)
     code = [Path(str(file)) for file in (training.__file__, torch_setup.__file__, model.__file__, __file__)]
-    checkpoint = training.checkpoint_path("mnist", settings, paths + code)
+    checkpoint = training.kept_path("mnist", settings.model_dump_json(), paths + code, ".pt")
     trained = learn(train, valid, settings, checkpoint)
     network = {"network": settings.network, "settings": getattr(settings, settings.network).model_dump()}
     with files.new_folder(TRAINED) as folder:
@@ -98,7 +94,7 @@ def main() -> None:
         training.write_history(folder / "steps.csv", trained.steps)
         training.write_history(folder / "epochs.csv", trained.epochs)
         files.write_json(folder / "network.json", network)
-    files.write_json(CLOCK, training.clock(trained, len(train[0]), device))
+    files.write_json(CLOCK, training.clock(trained.seconds, len(train[0]) * len(trained.epochs), device))
     checkpoint.unlink()
 
 

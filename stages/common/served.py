@@ -1,0 +1,49 @@
+"""A test set put to a served classifier, and its answers compared with what evaluate measured."""
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from stages.common import bundle
+from stages.common.program import InputError
+
+TOLERANCE = 1e-4
+"""By how much a served probability may differ from the one that evaluate wrote."""
+
+
+def npy(images: NDArray[np.uint8]) -> bytes:
+    """``images`` as numpy.save writes them: the body of a request of type application/x-npy."""
+    buffer = io.BytesIO()
+    np.save(buffer, images)
+    return buffer.getvalue()
+
+
+def ask(
+    endpoint: bundle.Endpoint, bodies: Sequence[bytes], content_type: str, title: str
+) -> tuple[NDArray[np.float64], list[float]]:
+    """The probabilities (N, classes) that all ``bodies`` get together, and the seconds that each request took."""
+    answers = [endpoint.invoke(body, content_type) for body in tqdm(bodies, desc=f"{title} served", unit=" requests")]
+    probabilities = np.concatenate([json.loads(answer.body)["probabilities"] for answer in answers])
+    return probabilities, [answer.seconds for answer in answers]
+
+
+def compare(
+    archive: Path, served: NDArray[np.float64], expected: NDArray[np.float32], labels: NDArray[np.integer]
+) -> dict[str, float]:
+    """How the answers of ``archive`` stand to evaluate's: rows, accuracy. Raises InputError unless they are the same."""
+    if served.shape != expected.shape:
+        raise InputError(f"{archive}: answers of shape {served.shape}, expected {expected.shape}")
+    changed = np.flatnonzero(served.argmax(1) != expected.argmax(1))
+    difference = float(np.abs(served - expected).max())
+    if len(changed) or not difference <= TOLERANCE:
+        where = f", the first one image {changed[0]}" if len(changed) else ""
+        raise InputError(
+            f"{archive}: {len(changed)} of {len(labels)} test images get another class{where}, and probabilities differ by up to "
+            f"{difference:.2g}, expected evaluate's answers within {TOLERANCE:g}"
+        )
+    return {"rows": len(labels), "accuracy": round(float((served.argmax(1) == labels).mean()), 6)}

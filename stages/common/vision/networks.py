@@ -1,0 +1,78 @@
+"""Convolutional networks that are trained from scratch: pixels in, logits out."""
+
+from torch import Tensor, nn
+
+
+def vgg(classes: int, width: float, dropout: float) -> nn.Sequential:
+    """Five blocks of 3x3 convolutions with batch norm, of 64 to 512 channels, and three fully connected layers.
+
+    Configuration D of https://arxiv.org/abs/1409.1556 with batch norm. All layers but the last are ``width`` times as wide.
+    """
+    layers: list[nn.Module] = []
+    channels = 3
+    for block, depth in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        wide = max(1, round(block * width))
+        for _ in range(depth):
+            layers += [nn.Conv2d(channels, wide, 3, padding=1), nn.BatchNorm2d(wide), nn.ReLU()]
+            channels = wide
+        layers.append(nn.MaxPool2d(2))
+    hidden = max(1, round(4096 * width))
+    return nn.Sequential(
+        *layers,
+        nn.AdaptiveAvgPool2d(7),
+        nn.Flatten(),
+        nn.Linear(49 * channels, hidden),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, classes),
+    )
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions beside a shortcut (https://arxiv.org/abs/1512.03385); ``stride`` is 1 or 2."""
+
+    def __init__(self, channels: int, wide: int, stride: int) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(channels, wide, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(wide),
+            nn.ReLU(),
+            nn.Conv2d(wide, wide, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(wide),
+        )
+        self.shortcut = nn.Sequential()
+        if stride != 1:  # not a strided convolution, which would look at one pixel in four
+            self.shortcut.append(nn.AvgPool2d(stride, ceil_mode=True))
+        if channels != wide:
+            self.shortcut.extend([nn.Conv2d(channels, wide, 1, bias=False), nn.BatchNorm2d(wide)])
+
+    def forward(self, maps: Tensor) -> Tensor:
+        result: Tensor = self.convolutions(maps) + self.shortcut(maps)
+        return result.relu()
+
+
+def residual(classes: int, width: int, depth: int, dropout: float) -> nn.Sequential:
+    """Four stages of ``depth`` blocks; the first has ``width`` channels on half the image's side, each next one twice as many
+    on half of that.
+    """
+    channels = max(1, width // 2)
+    layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, 2, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]
+    for stage in range(4):
+        wide = width * 2**stage
+        for block in range(depth):
+            layers.append(Block(channels, wide, 2 if stage and block == 0 else 1))
+            channels = wide
+    return nn.Sequential(
+        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(channels, classes)
+    )
+
+
+def head(features: int, classes: int, hidden: int | None, dropout: float) -> nn.Sequential:
+    """Features (N, ``features``), brought to one scale, to logits, by one layer or by two with ``hidden`` units between them."""
+    layers: list[nn.Module] = [nn.BatchNorm1d(features, affine=False), nn.Dropout(dropout)]
+    if hidden is not None:
+        layers += [nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(dropout)]
+    return nn.Sequential(*layers, nn.Linear(hidden or features, classes))

@@ -1,0 +1,52 @@
+"""Serves the exported predictor in a process of its own, puts the test photographs to it, and compares with evaluate.
+
+They go one by one as the files they came as, decoding included, and once more in requests of many.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stages.common import bundle, config, files, served
+from stages.common.program import run
+from stages.landmarks import photographs
+from stages.landmarks.config import Deploy
+from stages.landmarks.store import Store
+
+RAW = Path("data/landmarks/raw")
+FEATURES = Path("data/landmarks/features")
+EVALUATION = Path("reports/landmarks/evaluation")
+ARCHIVE = Path("models/landmarks/export/model.tar.gz")
+REPORT = Path("reports/landmarks/deploy.json")
+LATENCY = Path("reports/landmarks/latency.json")
+
+
+def main() -> None:
+    settings = config.load("deploy.landmarks", Deploy)
+    files.require(ARCHIVE, "export@landmarks")
+    expected = np.load(files.require(EVALUATION, "evaluate@landmarks") / "probabilities.npy")
+    about, test = files.read_json(FEATURES / "about.json"), Store(FEATURES, "test")
+    with photographs.open_archive(RAW, "test") as archive:
+        originals = [archive.read(photograph.path) for photograph in photographs.read_index(RAW, "test")]
+    batches = [
+        served.npy(test.crops(chosen.numpy(), about["size"]).permute(0, 2, 3, 1).numpy())
+        for chosen in torch.arange(len(test)).split(settings.batch)
+    ]
+    with bundle.serve(ARCHIVE) as endpoint:
+        served.ask(endpoint, originals[:5], "image/*", "landmarks")  # TorchScript compiles in its first calls
+        served.ask(endpoint, batches[:2], "application/x-npy", "landmarks")
+        one_by_one, seconds = served.ask(endpoint, originals, "image/*", "landmarks")
+        together, batch_seconds = served.ask(endpoint, batches, "application/x-npy", "landmarks")
+    labels = test.labels.numpy()
+    report = {"data": about["source"], **served.compare(ARCHIVE, one_by_one, expected, labels)}
+    served.compare(ARCHIVE, together, expected, labels)
+    files.write_json(REPORT, report)
+    files.write_json(
+        LATENCY, {"one": bundle.latency(seconds, len(test)), "batch": bundle.latency(batch_seconds, len(test))}
+    )
+    print(f"{len(test)} test photographs served, all as evaluate had them")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,146 @@
+"""Writes the predictor in forms that run without this repository, and proves that they answer as it was measured.
+
+`model.pt` (TorchScript) and `model.pt2` (torch.export) take photographs, uint8 (N, 3, H, W) of any size, and give probabilities,
+float32 (N, classes); resizing and all else is inside. The classes with their places are in both files. With torch alone:
+
+    model = torch.jit.load("model.pt")
+    model.top5(torchvision.io.read_image("photograph.jpg")[None])    # [[("hagia_sophia", 0.98), ...]]
+
+`model.tar.gz` is `model.pt` with its inference code, as SageMaker's PyTorch image wants it.
+"""
+
+import itertools
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from stages.common import bundle, files, images, torch_files
+from stages.common.program import InputError, run
+from stages.landmarks import inference, photographs
+from stages.landmarks.model import TRAINED, Predictor, load
+
+RAW = Path("data/landmarks/raw")
+EVALUATION = Path("reports/landmarks/evaluation")
+EXPORT = Path("models/landmarks/export")
+
+TOLERANCE = 1e-4
+"""By how much a probability may differ from the one that evaluate wrote."""
+
+BATCH = 64
+
+
+class Named(nn.Module):
+    """A traced predictor with the names of its classes, to be scripted."""
+
+    def __init__(self, predictor: nn.Module, classes: list[str]) -> None:
+        super().__init__()
+        self.predictor = predictor
+        self.classes = classes
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Photographs, uint8 (N, 3, H, W), to probabilities, float32 (N, classes)."""
+        probabilities: Tensor = self.predictor(images)
+        return probabilities
+
+    @torch.jit.export
+    def squares(self, images: Tensor) -> Tensor:
+        """What of photographs is looked at, uint8 (N, 3, S, S): of one size, so that those of any sizes make a batch."""
+        squares: Tensor = self.predictor.squares(images)  # type: ignore[operator]
+        return squares
+
+    @torch.jit.export
+    def classify(self, squares: Tensor) -> Tensor:
+        """Squares to probabilities, float32 (N, classes)."""
+        probabilities: Tensor = self.predictor.classify(squares)  # type: ignore[operator]
+        return probabilities
+
+    @torch.jit.export
+    def top5(self, images: Tensor) -> list[list[tuple[str, float]]]:
+        """The five most probable classes of each photograph with their probabilities, the most probable first."""
+        values, labels = self.predictor(images).topk(min(5, len(self.classes)))
+        answers: list[list[tuple[str, float]]] = []
+        for row in range(len(values)):
+            answers.append([(self.classes[int(labels[row, i])], float(values[row, i])) for i in range(values.shape[1])])
+        return answers
+
+
+def write_torchscript(predictor: Predictor, path: Path, classes: list[dict[str, object]]) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit")
+        warnings.filterwarnings("ignore", ".*Python")  # the tracer, of sizes: those behind `squares` are fixed
+        photograph = torch.zeros(2, 3, predictor.size, 2 * predictor.size, dtype=torch.uint8)
+        square = predictor.squares(photograph)
+        methods = {"forward": photograph, "squares": photograph, "classify": square}
+        traced = torch.jit.trace_module(predictor, methods, check_trace=False)
+        named = torch.jit.script(Named(traced, [str(place["name"]) for place in classes]).eval())
+    torch_files.save_torchscript(named, path, classes)
+
+
+def write_exported(predictor: Predictor, path: Path, classes: list[dict[str, object]]) -> None:
+    # Of two photographs, neither square: a dimension of 1, or two that are equal, would be taken as fixed.
+    photograph = torch.zeros(2, 3, predictor.size + 6, 2 * predictor.size, dtype=torch.uint8)
+    dynamic = torch.export.Dim.DYNAMIC
+    program = torch.export.export(predictor, (photograph,), dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},))
+    torch_files.save_exported(program, path, classes)
+
+
+def originals() -> Iterator[Tensor]:
+    """The test photographs as they came, decoded: each uint8 (3, H, W)."""
+    with photographs.open_archive(RAW, "test") as archive:
+        for photograph in tqdm(photographs.read_index(RAW, "test"), desc="landmarks export", unit=" images"):
+            content = archive.read(photograph.path)
+            image = images.decode(content, photograph.width * photograph.height)
+            yield torch.from_numpy(image).permute(2, 0, 1)
+
+
+def answers_of_any_size(model: torch.jit.ScriptModule) -> Tensor:
+    """Probabilities (N, classes) of the originals, in batches of photographs of any sizes."""
+    squares = (model.squares(image[None]) for image in originals())
+    return torch.cat([model.classify(torch.cat(batch)) for batch in batched(squares)])
+
+
+def answers_by_size(model: Callable[[Tensor], Tensor]) -> Tensor:
+    """Probabilities (N, classes) of the originals, in batches of photographs of one size that follow each other."""
+    groups = itertools.groupby(originals(), lambda image: image.shape)
+    return torch.cat([model(torch.stack(batch)) for _, same in groups for batch in batched(same)])
+
+
+def batched(images: Iterator[Tensor]) -> Iterator[list[Tensor]]:
+    while batch := list(itertools.islice(images, BATCH)):
+        yield batch
+
+
+def prove(name: str, answers: Tensor, expected: Tensor) -> None:
+    """Raises InputError unless ``answers`` (N, classes) are the ``expected`` ones, evaluate's."""
+    changed, difference = torch_files.differences(answers, expected)
+    if changed or not difference <= TOLERANCE:
+        raise InputError(
+            f"{name}: {changed} of {len(answers)} test photographs get another class and probabilities differ by up to {difference:.2g}, "
+            f"expected evaluate's answers within {TOLERANCE:g}: run `dvc repro export@landmarks` so that all are of one model"
+        )
+    print(
+        f"{name}: the classes of all {len(answers)} test photographs are evaluate's, probabilities within {difference:.2g}"
+    )
+
+
+def main() -> None:
+    classes = files.read_json(files.require(TRAINED, "train@landmarks") / "network.json")["classes"]
+    expected = torch.from_numpy(np.load(files.require(EVALUATION, "evaluate@landmarks") / "probabilities.npy"))
+    files.require(RAW, "prepare@landmarks")
+    predictor = load()
+    with files.new_folder(EXPORT) as folder, torch.inference_mode():
+        write_torchscript(predictor, folder / "model.pt", classes)
+        prove("model.pt", answers_of_any_size(torch_files.load_torchscript(folder / "model.pt")[0]), expected)
+        write_exported(predictor, folder / "model.pt2", classes)
+        prove("model.pt2", answers_by_size(torch_files.load_exported(folder / "model.pt2")[0]), expected)
+        code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in (inference, images)}
+        bundle.pack(folder / "model.tar.gz", {"model.pt": folder / "model.pt", **code})
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,68 @@
+"""A frozen backbone answers the same each time: its features are computed once a view, and a head learns from those."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from stages.common import files, torch_setup
+from stages.landmarks.views import Views
+
+BATCH = 64
+"""Photographs that go through a network together where none is trained."""
+
+
+class FrozenViews:
+    """The photographs as a head sees them: a backbone's features of the middle, of its mirror image, and of augmented views.
+
+    They lie in files, mapped into memory (there may be more than fit), and are taken from there if they are there already.
+    """
+
+    def __init__(
+        self, eyes: Views, backbone: nn.Module, views: int, seed: int, precision: str, kept: Sequence[Path]
+    ) -> None:
+        """``kept`` are the files for the features of the training and of the validation photographs."""
+        self.eyes, self.backbone, self.seed, self.precision = eyes, backbone, seed, precision
+        self.size = answer(backbone, eyes.validation(torch.arange(1)), precision).shape[1]
+        self._train = self._features(kept[0], views, len(eyes.train), self._training_inputs)
+        self._valid = self._features(kept[1], 1, len(eyes.valid), lambda view, chosen: eyes.validation(chosen))
+
+    def training(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
+        """The features of one view, drawn at random, of each of the training photographs ``chosen`` (N): (N, size)."""
+        views = torch.randint(len(self._train), chosen.shape, generator=generator)
+        return self._train[views, chosen].to(self.eyes.device)
+
+    def validation(self, chosen: Tensor) -> Tensor:
+        """The features of the validation photographs ``chosen`` (N): float32 (N, size)."""
+        return self._valid[0, chosen].to(self.eyes.device)
+
+    def _training_inputs(self, view: int, chosen: Tensor) -> Tensor:
+        if view < 2:
+            inputs = self.eyes.centred(self.eyes.train, chosen)
+            return inputs.flip(3) if view else inputs
+        seed = self.seed + 1_000_003 * view + int(chosen[0])
+        return self.eyes.training(chosen, torch.Generator().manual_seed(seed))
+
+    def _features(self, kept: Path, views: int, count: int, inputs: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """float32 (views, count, size)."""
+        if not kept.exists():
+            with files.new_file(kept) as partial:
+                answers = np.lib.format.open_memmap(partial, "w+", np.float32, (views, count, self.size))
+                with tqdm(desc="landmarks features", total=views * count, unit=" images", unit_scale=True) as bar:
+                    for view in range(views):
+                        for chosen in torch.arange(count).split(BATCH):
+                            features = answer(self.backbone, inputs(view, chosen), self.precision)
+                            answers[view, chosen.numpy()] = features.numpy()
+                            bar.update(len(chosen))
+                answers.flush()
+        return torch.from_numpy(np.load(kept, mmap_mode="c"))  # "c": torch wants what it could write to
+
+
+def answer(network: nn.Module, inputs: Tensor, precision: str) -> Tensor:
+    """What ``network`` says to ``inputs`` when it isn't trained: float32 on the CPU."""
+    with torch.no_grad(), torch_setup.autocast(network, precision):
+        result: Tensor = network.eval()(inputs).float().cpu()
+    return result

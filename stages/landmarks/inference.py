@@ -1,0 +1,89 @@
+"""What runs beside the exported model in SageMaker's PyTorch inference image: its four functions.
+
+It imports nothing of the project that made it but `images.py`, which lies beside it: torch, numpy and Pillow are there. A
+request carries one photograph as it is, or several of one size; the answer has a row a photograph:
+`{"classes": ["hagia_sophia", ...], "probabilities": [[0.98, ...]], "top5": [[{"class": "hagia_sophia", "probability": 0.98,
+"latitude": 41.0085, "longitude": 28.98}, ...]]}`. What can't be read raises ValueError.
+"""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+try:
+    import images
+except ImportError:  # in the project itself, where the export takes this file from
+    from stages.common import images
+
+MAX_PIXELS = 100_000_000
+"""Of a photograph, before it is decoded."""
+
+Model = tuple[torch.jit.ScriptModule, list[dict[str, object]]]
+
+
+def model_fn(model_dir: str) -> Model:
+    """The TorchScript model in ``model_dir``, and its classes: name, latitude, longitude (None where they aren't known)."""
+    extra = {"classes.json": ""}
+    model = torch.jit.load(str(Path(model_dir, "model.pt")), map_location="cpu", _extra_files=extra)
+    return model.eval(), json.loads(extra["classes.json"])
+
+
+def input_fn(body: bytes, content_type: str) -> torch.Tensor:
+    """A request's photographs as uint8 (N, 3, H, W).
+
+    image/*: one photograph, JPEG, PNG, WEBP, GIF or BMP. application/x-npy: an uint8 array (N, H, W, 3) as numpy.save writes it.
+    """
+    kind = content_type.split(";")[0].strip().lower()
+    if kind.startswith("image/") or kind == "application/octet-stream":
+        pixels = images.decode(body, MAX_PIXELS)[None]
+    elif kind == "application/x-npy":
+        pixels = _from_npy(body)
+    else:
+        raise ValueError(
+            f"content type {content_type!r} is not known: expected image/jpeg (or another image) or application/x-npy"
+        )
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+
+
+def _from_npy(body: bytes) -> np.ndarray:
+    try:
+        pixels = np.load(io.BytesIO(body), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"the body is not a .npy file: {error}") from None
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
+        raise ValueError(f"values of type {getattr(pixels, 'dtype', 'npz')}: expected one array of uint8")
+    if pixels.ndim != 4 or pixels.shape[3] != 3 or 0 in pixels.shape:
+        raise ValueError(f"photographs of shape {pixels.shape}: expected (N, H, W, 3), each at least 1")
+    return pixels
+
+
+def predict_fn(data: torch.Tensor, model: Model) -> tuple[list[dict[str, object]], torch.Tensor]:
+    """The classes, and probabilities float32 (N, classes)."""
+    network, classes = model
+    with torch.inference_mode():
+        return classes, network(data)
+
+
+def output_fn(prediction: tuple[list[dict[str, object]], torch.Tensor], accept: str) -> str:
+    """The answer as JSON text."""
+    if accept.split(";")[0].strip().lower() not in ("application/json", "*/*"):
+        raise ValueError(f"an answer of type {accept!r} can't be given: expected application/json")
+    classes, probabilities = prediction
+    values, labels = probabilities.topk(min(5, len(classes)))
+    top5 = [
+        [
+            {
+                "class": classes[label]["name"],
+                "probability": value,
+                "latitude": classes[label]["latitude"],
+                "longitude": classes[label]["longitude"],
+            }
+            for value, label in zip(*row, strict=True)
+        ]
+        for row in zip(values.tolist(), labels.tolist(), strict=True)
+    ]
+    names = [place["name"] for place in classes]
+    return json.dumps({"classes": names, "probabilities": probabilities.tolist(), "top5": top5})

@@ -1,0 +1,108 @@
+"""Zip files from elsewhere, unpacked only if they can do no harm.
+
+An archive can name places outside its folder, hold links, or unpack to far more than it is large. Its directory is
+checked as a whole before anything is written. While a member is read, zipfile compares its header with the directory,
+never gives more bytes than the directory announced, and checks their CRC-32.
+"""
+
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from tqdm import tqdm
+
+from stages.common import files
+from stages.common.program import InputError
+
+MAX_RATIO = 100
+"""Bytes that a member may have for each byte that it takes in the archive; photographs have about one."""
+
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Those that zipfile unpacks piece by piece: a few bytes of the others can fill the memory."""
+
+ENCRYPTED = 0x1 | 0x40 | 0x2000  # traditional, strong, and of the directory itself
+HEADER = 30  # bytes before the name in the header of a member, at least
+
+
+def unpack_zip(archive: Path, folder: Path, *, max_bytes: int, max_files: int) -> None:
+    """Unpack all of ``archive`` to ``folder``, which appears when all of it is there (and replaces what was there).
+
+    Only plain files and folders are unpacked, ``max_files`` of them at most with ``max_bytes`` altogether.
+    Raises InputError naming the member and what is wrong with it.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = opened.infolist()
+            fault = next(_faults(members, opened.start_dir, max_bytes, max_files), None)
+            if fault:
+                raise InputError(f"{archive}: {fault}")
+            with files.new_folder(folder) as partial:
+                for member in tqdm(members, desc=f"unpacking {archive.name}", unit="file"):
+                    _unpack(opened, member, partial)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError) as error:
+        raise InputError(f"{archive}: found {str(error) or 'an early end'}, expected a sound zip file") from error
+
+
+def _faults(members: Sequence[zipfile.ZipInfo], end: int, max_bytes: int, max_files: int) -> Iterator[str]:
+    """What the directory of an archive shows to be wrong; its members lie before the byte ``end``."""
+    if len(members) > max_files:
+        yield f"found {len(members)} members, expected at most {max_files}"
+    size = sum(member.file_size for member in members)
+    if size > max_bytes:
+        yield f"found {size} bytes in all, expected at most {max_bytes}"
+    for member in members:
+        for found, expected in _member_faults(member):
+            yield f"{member.orig_filename!r}: found {found}, expected {expected}"
+    placed = sorted(members, key=lambda member: member.header_offset)
+    starts = [*(member.header_offset for member in placed), end]
+    for member, (start, following) in zip(placed, pairwise(starts), strict=True):
+        if start < 0 or start + HEADER + len(member.orig_filename) + member.compress_size > following:
+            yield f"{member.orig_filename!r}: found an overlap with what follows it, expected a place of its own"
+    # Some file systems don't tell upper from lower case.
+    names = [PurePosixPath(member.orig_filename.casefold()) for member in members]
+    folders = {folder for name in names for folder in name.parents}
+    seen = set()
+    for member, name in zip(members, names, strict=True):
+        if name in seen or (name in folders and not member.is_dir()):
+            yield f"{member.orig_filename!r}: found the same name again, expected it once"
+        seen.add(name)
+
+
+def _member_faults(member: zipfile.ZipInfo) -> Iterator[tuple[str, str]]:
+    """What is wrong with one member, and what was expected."""
+    name = member.orig_filename
+    parts = name.removesuffix("/").split("/")
+    plain = name == member.filename  # zipfile cuts at a NUL, and from Python 3.13 on prefers a second name beside it
+    if (
+        not plain
+        or not name.isprintable()
+        or "\\" in name
+        or PureWindowsPath(name).anchor
+        or {"", ".", ".."} & set(parts)
+    ):
+        yield "that name", "a plain path inside the archive"
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if kind not in (0, stat.S_IFDIR if member.is_dir() else stat.S_IFREG):
+        yield "a link or device", "files and folders"
+    if member.flag_bits & ENCRYPTED:
+        yield "it encrypted", "it readable"
+    if member.compress_type not in METHODS:
+        yield f"compression method {member.compress_type}", "stored or deflated"
+    if member.file_size > MAX_RATIO * member.compress_size:
+        yield f"{member.file_size} bytes in {member.compress_size}", f"{MAX_RATIO} times as many at most"
+
+
+def _unpack(opened: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
+    target = folder / member.filename
+    if member.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with opened.open(member) as packed, target.open("xb") as file:
+        shutil.copyfileobj(packed, file)
+        if file.tell() != member.file_size:
+            raise zipfile.BadZipFile(f"{file.tell()} bytes of {member.file_size} in {member.filename!r}")

@@ -1,0 +1,70 @@
+"""Where the landmarks stand: from the source's own places.csv, else from the table of known places, else not known."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages.common.program import InputError
+from stages.landmarks.intake import places
+from stages.landmarks.photographs import Place
+
+COLUMNS = ["class", "latitude", "longitude"]
+
+
+def read_places(path: Path, classes: Sequence[str]) -> list[Place]:
+    """The place of each class. ``path`` may not exist, and need not name all of them.
+
+    Raises InputError that names its file and line where it is not right.
+    """
+    own = _read(path, classes) if path.exists() else {}
+    return [own.get(name) or _known(name) for name in classes]
+
+
+def _known(name: str) -> Place:
+    found = places.lookup(name)
+    return Place(name, *found) if found else Place(name, None, None, "")
+
+
+def _read(path: Path, classes: Sequence[str]) -> dict[str, Place]:
+    result: dict[str, Place] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            header = next(reader, [])
+            if header != COLUMNS:
+                raise InputError(f"{path}: line 1: found {','.join(header) or 'nothing'}, expected {','.join(COLUMNS)}")
+            for row in reader:
+                place = _place(f"{path}: line {reader.line_num}", row)
+                if place.name not in classes:
+                    raise InputError(
+                        f"{path}: line {reader.line_num}: found {place.name!r}, expected the folder of a class"
+                    )
+                if place.name in result:
+                    raise InputError(
+                        f"{path}: line {reader.line_num}: found {place.name} again, expected each class once"
+                    )
+                result[place.name] = place
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: found what is not csv ({error}), expected csv in UTF-8") from None
+    return result
+
+
+def _place(where: str, row: list[str]) -> Place:
+    if len(row) != len(COLUMNS):
+        raise InputError(f"{where}: found {len(row)} values, expected {','.join(COLUMNS)}")
+    name, *degrees = row
+    latitude, longitude = (
+        _degrees(f"{where}, column {column}", text, limit)
+        for column, text, limit in zip(COLUMNS[1:], degrees, (90, 180), strict=True)
+    )
+    return Place(name, latitude, longitude, "places.csv")
+
+
+def _degrees(where: str, text: str, limit: int) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not -limit <= value <= limit:  # NaN is not, either
+        raise InputError(f"{where}: found {text or 'nothing'}, expected degrees from -{limit} to {limit}")
+    return value

@@ -1,0 +1,116 @@
+"""The networks by their settings, and the predictor that carries their preprocessing with it.
+
+Train, evaluate, plot and export build their networks here. Evaluate and export share the `Predictor`: what is served does to a
+photograph what was done to it when it was measured.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from stages.common import files
+from stages.common.vision import backbones, networks, pixels
+from stages.landmarks.store import Store
+
+TRAINED = Path("models/landmarks/trained")
+
+
+class Built(NamedTuple):
+    """A network from normalised images to logits, and the normalisation that it wants (None: that of the training part)."""
+
+    network: nn.Module
+    mean: list[float] | None
+    std: list[float] | None
+
+
+def build(name: str, settings: Mapping[str, Any], classes: int, weights: str = "none") -> Built:
+    """The network called ``name`` for so many ``classes``; ``settings`` are the parameters of that name.
+
+    ``weights`` are what a backbone begins with. Raises InputError for those of `transfer` that can't be had.
+    """
+    if name == "scratch":
+        return Built(networks.vgg(classes, settings["width"], settings["dropout"]), None, None)
+    if name == "residual":
+        return Built(networks.residual(classes, settings["width"], settings["depth"], settings["dropout"]), None, None)
+    backbone = backbones.build(settings["backbone"], weights, settings["layers"], settings["image_size"])
+    head = networks.head(backbone.size, classes, settings["hidden"], settings["dropout"])
+    network = backbones.Transfer(backbone.network, head, settings["fine_tune"], weights != "none")
+    return Built(network, backbone.mean, backbone.std)
+
+
+class Member(nn.Module):
+    """One network with what comes before and after it: uint8 squares (N, 3, S, S) to probabilities float32 (N, classes)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, network: nn.Module, mean: list[float], std: list[float], side: int, image_size: int, flip: bool
+    ) -> None:
+        """The ``side`` x ``side`` pixels in the middle are resized to ``image_size``; ``flip``: seen in the mirror, too."""
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean), persistent=False)
+        self.register_buffer("std", torch.tensor(std), persistent=False)
+        self.side, self.image_size, self.flip = side, image_size, flip
+
+    def inputs(self, squares: Tensor) -> Tensor:
+        """What the network takes: float32 (N, 3, image_size, image_size)."""
+        seen = pixels.resize_square(pixels.centre_square(squares, self.side), self.side, self.image_size)
+        return pixels.normalise(seen, self.mean, self.std)
+
+    def forward(self, squares: Tensor) -> Tensor:
+        inputs = self.inputs(squares)
+        probabilities: Tensor = self.network(inputs).softmax(1)
+        if self.flip:
+            probabilities = (probabilities + self.network(inputs.flip(3)).softmax(1)) / 2
+        return probabilities
+
+
+class Predictor(nn.Module):
+    """Photographs to the probabilities of their classes: the mean of the members'."""
+
+    def __init__(self, members: list[Member], size: int) -> None:
+        """``size`` is the shorter side, in pixels, to which photographs are resized first."""
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.size = size
+
+    def squares(self, images: Tensor) -> Tensor:
+        """The middle of photographs, uint8 (N, 3, H, W) of any size, as uint8 (N, 3, size, size)."""
+        squares: Tensor = pixels.centre_square(pixels.resize_shorter(images, self.size), self.size)
+        return squares
+
+    def classify(self, squares: Tensor) -> Tensor:
+        """Squares, uint8 (N, 3, size, size), to probabilities, float32 (N, classes)."""
+        answers: Tensor = torch.stack([member(squares) for member in self.members]).mean(0)
+        return answers
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Photographs, uint8 (N, 3, H, W) of any size, to probabilities, float32 (N, classes)."""
+        return self.classify(self.squares(images))
+
+
+def load(folder: Path = TRAINED) -> Predictor:
+    """The predictor that train stored in ``folder``, on the CPU, ready to predict."""
+    about = files.read_json(folder / "network.json")
+    members = []
+    for index, member in enumerate(about["members"]):
+        network = build(member["network"], member["settings"], len(about["classes"])).network
+        network.load_state_dict(torch.load(folder / str(index) / "weights.pt", weights_only=True))
+        members.append(Member(network, **member["input"]))
+    return Predictor(members, about["size"]).eval().to(memory_format=torch.channels_last)
+
+
+def classify(predictor: Predictor, photographs: Store, batch_size: int = 64) -> Tensor:
+    """Probabilities float32 (N, classes) of stored photographs, as `predictor` would give them for the originals."""
+    with torch.no_grad():
+        return torch.cat(
+            [
+                predictor.classify(photographs.crops(chosen.numpy(), predictor.size))
+                for chosen in torch.arange(len(photographs)).split(batch_size)
+            ]
+        )

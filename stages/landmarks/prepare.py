@@ -1,0 +1,138 @@
+"""Folders of photographs, one a class, to one checked form (stages/landmarks/photographs.py). 4 s for 8,767 small ones.
+
+train/<class>/*, test/<class>/*  or one tree <class>/*, of which a share becomes the test set; in the source's folder, or in its
+                                 only sub-folder, as archives unpack
+places.csv                       class,latitude,longitude, beside those folders, for classes whose place is known
+
+Every file is decoded once. What is no picture is left out and listed in refused.csv; so is a training photograph that is, pixel
+by pixel, one of the test set, or one of another class: nobody knows which of the two classes is right, so both copies go.
+The test set stays as it came.
+"""
+
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from stages.common import config, files
+from stages.common.program import InputError, run
+from stages.common.sources import open_source
+from stages.common.splits import stratified
+from stages.landmarks import official, photographs, sample
+from stages.landmarks.config import Data, Photographs
+from stages.landmarks.intake import folders
+from stages.landmarks.intake.coordinates import read_places
+from stages.landmarks.intake.folders import Candidate, Tree
+from stages.landmarks.intake.inspection import Picture, inspect_all
+from stages.landmarks.photographs import SPLITS, Packed, Photograph, Refused
+
+RAW = Path("data/landmarks/raw")
+
+LISTED = 10
+"""Refused files that are printed when there are too many."""
+
+
+def select(tree: Tree, pictures: Sequence[Picture | str], settings: Photographs) -> tuple[list[Packed], list[Refused]]:
+    """What goes into the raw form, train before test, and what is refused, by path.
+
+    ``pictures`` says of each of the tree's candidates what it shows, or why it is refused. Raises InputError if too many
+    are, or if a class is left without a photograph in train or in test.
+    """
+    inspected = list(zip(tree.candidates, pictures, strict=True))
+    bad = sorted(
+        tree.refused + [Refused(tree.name(one.file), reason) for one, reason in inspected if isinstance(reason, str)]
+    )
+    check_share(tree, bad, settings.max_refused)
+    readable = [(one, picture) for one, picture in inspected if isinstance(picture, Picture)]
+    kept, copies = without_copies(split(readable, tree.classes, settings))
+    refused = sorted(bad + [Refused(tree.name(packed.file), reason) for packed, reason in copies])
+    check_classes(tree, kept, refused)
+    return kept, refused
+
+
+def split(readable: Sequence[tuple[Candidate, Picture]], classes: Sequence[str], settings: Photographs) -> list[Packed]:
+    """The photographs, train before test; where the source leaves it open, a share of each class is the test set."""
+    labels = np.array([candidate.label for candidate, _ in readable], np.int64)
+    chosen = stratified(labels, settings.test_fraction, settings.seed)
+    packed = []
+    for (candidate, picture), is_test in zip(readable, chosen, strict=True):
+        part = candidate.split or SPLITS[int(is_test)]
+        path = f"{classes[candidate.label]}/{candidate.file.name}"
+        photograph = Photograph(part, path, candidate.label, picture.width, picture.height)
+        packed.append(Packed(photograph, candidate.file, picture.bytes, picture.sha256))
+    return sorted(packed, key=lambda one: SPLITS.index(one.photograph.split))
+
+
+def without_copies(packed: Sequence[Packed]) -> tuple[list[Packed], list[tuple[Packed, str]]]:
+    """What stays, and the training photographs that go, with the reason."""
+    same: dict[str, list[Photograph]] = defaultdict(list)
+    for one in packed:
+        same[one.sha256].append(one.photograph)
+    kept, copies = [], []
+    for one in packed:
+        reason = _contradiction(one.photograph, same[one.sha256])
+        if reason is None:
+            kept.append(one)
+        else:
+            copies.append((one, reason))
+    return kept, copies
+
+
+def _contradiction(photograph: Photograph, same: Sequence[Photograph]) -> str | None:
+    if photograph.split == "train":
+        for other in same:
+            if other.split == "test":
+                return f"same picture as test/{other.path}"
+        for other in same:
+            if other.label != photograph.label:
+                return f"same picture as train/{other.path}, which is another class"
+    return None
+
+
+def check_share(tree: Tree, bad: Sequence[Refused], allowed: float) -> None:
+    """Raises InputError, after printing the first of them, if more than the share ``allowed`` of all files is ``bad``."""
+    total = len(tree.candidates) + len(tree.refused)
+    if len(bad) > allowed * total:
+        for path, reason in bad[:LISTED]:
+            print(f"{path}: {reason}", file=sys.stderr)
+        raise InputError(
+            f"{tree.root}: found {len(bad)} of {total} files that are not photographs, {bad[0].path} the first ({bad[0].reason}), expected "
+            f"at most the share data.landmarks.photographs.max_refused = {allowed} (the first {min(len(bad), LISTED)} are listed above; "
+            f"with a greater share, {RAW / 'refused.csv'} lists all of them)"
+        )
+
+
+def check_classes(tree: Tree, kept: Sequence[Packed], refused: Sequence[Refused]) -> None:
+    """Raises InputError if a class has no photograph in train or in test."""
+    there = {(packed.photograph.split, packed.photograph.label) for packed in kept}
+    for part in SPLITS:
+        for label, name in enumerate(tree.classes):
+            if (part, label) not in there:
+                own = [one for one in refused if Path(one.path).parent.name == name]
+                why = f" ({len(own)} of its files are refused, {own[0].path} the first: {own[0].reason})" if own else ""
+                raise InputError(
+                    f"{tree.root}: found no photograph of {name} for {part}{why}, expected at least 1 in every class"
+                )
+
+
+def main() -> None:
+    settings = config.load("data.landmarks", Data)
+    with open_source("landmarks", settings, sample.write, official.fetch) as source:
+        tree = folders.read(source.folder)
+        places = read_places(tree.root / "places.csv", tree.classes)
+        max_pixels = settings.photographs.max_megapixels * 1_000_000
+        pictures = inspect_all([candidate.file for candidate in tree.candidates], max_pixels)
+        kept, refused = select(tree, pictures, settings.photographs)
+        with files.new_folder(RAW) as folder:
+            photographs.write(folder, kept, places, refused, source.name)
+    counts = [sum(packed.photograph.split == part for packed in kept) for part in SPLITS]
+    print(
+        f"landmarks from {source.name}: {counts[0]} training and {counts[1]} test photographs of {len(tree.classes)} classes in {RAW}, "
+        f"{len(refused)} files refused (refused.csv there says why); next: dvc repro featurize@landmarks"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,111 @@
+"""The embedded sample: 1,200 drawn pictures of twelve kinds of landmark, in the published layout.
+
+Invented landmarks stand in invented places, in changing light, size, pose and company, so that a classifier has to look
+at their shape: pylons resemble lattice towers, chimneys and steeples obelisks and lighthouses, office blocks the twin
+towers. As in photographs people collected, some pictures are upright, grey, turned (which only their EXIF data
+says), or not JPEG. It is made to be learnt from: its scores say nothing about photographs.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+from PIL import ExifTags, Image, ImageDraw
+
+from stages.landmarks.drawings import monuments, scenery, towers
+from stages.landmarks.drawings.pen import Pen
+
+LANDMARKS = {
+    "arch_bridge": monuments.arch_bridge,
+    "castle": monuments.castle,
+    "domed_cathedral": monuments.domed_cathedral,
+    "lattice_tower": towers.lattice_tower,
+    "lighthouse": towers.lighthouse,
+    "obelisk": towers.obelisk,
+    "pagoda": towers.pagoda,
+    "pyramid": monuments.pyramid,
+    "stone_circle": monuments.stone_circle,
+    "suspension_bridge": monuments.suspension_bridge,
+    "twin_towers": towers.twin_towers,
+    "windmill": towers.windmill,
+}
+BRIDGES = ("arch_bridge", "suspension_bridge")
+WIDE = (*BRIDGES, "stone_circle")
+
+TRAIN, TEST = 80, 20
+"""Pictures of each class."""
+
+SEED = 50
+SIZES = [(128, 96), (128, 96), (160, 120), (144, 108), (160, 128), (128, 128), (96, 128), (112, 144), (120, 160)]
+FINER = 2
+"""Times finer than the result that is drawn, in each direction: it is then averaged to smooth the edges."""
+
+
+def write(folder: Path) -> None:
+    """Fill ``folder`` with ``train/<class>/<nn>.jpg`` and ``test/<class>/<nn>.jpg`` (some are .png or .webp)."""
+    for label, name in enumerate(LANDMARKS):
+        for part, indices in (("train", range(TRAIN)), ("test", range(TRAIN, TRAIN + TEST))):
+            (folder / part / name).mkdir(parents=True)
+            for index in indices:
+                random = np.random.default_rng([SEED, label, index])
+                save(picture(name, random), folder / part / name / f"{index:02}", index, random)
+
+
+def picture(name: str, random: Generator) -> Image.Image:
+    """A picture of the landmark ``name``: RGB, one of SIZES (width, height)."""
+    width, height = (FINER * side for side in SIZES[random.integers(len(SIZES))])
+    horizon = height * random.uniform(0.62, 0.86)
+    now = scenery.weather(random)
+    image = scenery.sky(width, height, horizon, now, random)
+    shore = scenery.land(image, horizon, now.light, random)
+    pen = landmark_pen(image, name, horizon, now, random)
+    if shore and name not in BRIDGES:
+        pen.disc(0, -0.02, 1.2 if name in WIDE else 0.7, shore, flat=0.12)
+    LANDMARKS[name](pen, random)
+    scenery.foreground(image, horizon, now.light, random)
+    return scenery.photograph(image.reduce(FINER), now, random)
+
+
+def landmark_pen(image: Image.Image, name: str, horizon: float, now: scenery.Weather, random: Generator) -> Pen:
+    """A pen with the landmark's place, size, pose (a mild homography) and light."""
+    width, height = image.size
+    foot = horizon + (height - horizon) * random.uniform(0.0, 0.65)
+    if name in WIDE:
+        x, scale = width * random.uniform(0.4, 0.6), width * random.uniform(0.38, 0.58)
+    else:
+        x, scale = width * random.uniform(0.25, 0.75), min(height * random.uniform(0.4, 0.95), foot * 1.02)
+    turn, mirror = np.radians(random.normal(0, 3)), random.choice([-1, 1]) * random.uniform(0.8, 1.2)
+    lean, sideways, upwards = random.normal(0, 0.02), random.uniform(-0.08, 0.08), random.uniform(-0.05, 0.25)
+    pose = np.array([[mirror, lean, 0], [0, 1, 0], [sideways, upwards, 1]])
+    upright = np.array(
+        [
+            [scale * np.cos(turn), scale * np.sin(turn), x],
+            [scale * np.sin(turn), -scale * np.cos(turn), foot],
+            [0, 0, 1],
+        ]
+    )
+    light = replace(now.light, side=now.light.side * np.sign(mirror))
+    if light.night and random.random() < 0.75:
+        light = replace(light, tint=scenery.FLOODLIT)
+    return Pen(ImageDraw.Draw(image), upright @ pose, light)
+
+
+def save(image: Image.Image, path: Path, index: int, random: Generator) -> None:
+    """Write ``image`` to ``path`` with the suffix of its format; one in four is something else than a plain JPEG."""
+    quality = int(random.integers(45, 95))
+    match index % 20:
+        case 3:
+            image.save(path.with_suffix(".png"))
+        case 7:
+            image.save(path.with_suffix(".webp"), quality=quality)
+        case 11:
+            image.convert("L").save(path.with_suffix(".jpg"), quality=quality)
+        case 13:  # stored lying on its side
+            turned = Image.Exif()
+            turned[ExifTags.Base.Orientation] = 6
+            image.transpose(Image.Transpose.ROTATE_90).save(path.with_suffix(".jpg"), quality=quality, exif=turned)
+        case 17:
+            image.quantize(64).save(path.with_suffix(".png"))
+        case _:
+            image.save(path.with_suffix(".jpg"), quality=quality)

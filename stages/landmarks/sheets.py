@@ -1,0 +1,135 @@
+"""Contact sheets: photographs in training, those that were taken for others, and where the evidence lies."""
+
+import math
+import textwrap
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from numpy.typing import NDArray
+
+from stages.common.classification import Probabilities
+from stages.common.vision import pixels
+from stages.landmarks.saliency import saliency
+from stages.landmarks.store import Store
+from stages.landmarks.views import Views
+
+PHOTOGRAPHS = 20
+PAIRS, EXAMPLES = 6, 5
+COLUMNS, CLASSES = 4, 60
+LONGEST = 40
+"""Characters of a class's name."""
+GAP = 0.03
+"""Between a photograph and its evidence, as a share of its side."""
+
+
+def readable(name: str) -> str:
+    """A class's name as it is written in pictures."""
+    text = name.replace("_", " ")
+    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return text.replace("$", r"\$")  # two dollars would make it a formula
+
+
+def training(title: str, eyes: Views, settings: dict[str, Any], names: list[str]) -> Figure:
+    """Training photographs as the network called ``title`` has seen them; ``settings`` are its own."""
+    member, generator = eyes.member, torch.Generator().manual_seed(0)
+    chosen = torch.randperm(len(eyes.train), generator=generator)[:PHOTOGRAPHS]
+    inputs = eyes.training(chosen, generator)
+    if settings.get("fine_tune") == "none":  # frozen: seen in few views, the first two without augmentation
+        middle = eyes.centred(eyes.train, chosen)
+        view = torch.randint(settings["views"], (len(chosen), 1, 1, 1), generator=generator)
+        inputs = torch.where(view == 0, middle, torch.where(view == 1, middle.flip(3), inputs))
+    shown = (inputs * member.std.view(3, 1, 1) + member.mean.view(3, 1, 1)).clip(0, 1).permute(0, 2, 3, 1).numpy()
+    figure, axes = _sheet(len(chosen), 5, 1.8, 2.15)
+    for axis, image, label in zip(axes, shown, eyes.train.labels[chosen].tolist(), strict=False):
+        _title(axis, readable(names[label]), 22)
+        axis.imshow(image)
+    side = f"{member.image_size} x {member.image_size} pixels"
+    figure.suptitle(f"landmarks: {len(chosen)} training photographs as {title} saw them, {side}")
+    return figure
+
+
+def confusions(probabilities: Probabilities, names: list[str], test: Store) -> Figure:
+    """The pairs of classes with the most mistakes, and of each the photographs with the surest ones."""
+    predicted, labels = probabilities.argmax(1), test.labels.numpy()
+    wrong = np.flatnonzero(predicted != labels)
+    pairs, counts = np.unique(np.stack([labels, predicted], 1)[wrong], axis=0, return_counts=True)
+    worst = np.argsort(-counts, kind="stable")[:PAIRS]
+    spaced = ConstrainedLayoutEngine(h_pad=0.06)  # inches
+    figure = plt.figure(figsize=(9, 0.7 + 2.3 * max(1, len(worst))), layout=spaced)
+    figure.suptitle(
+        f"landmarks: the most frequent confusions, {counts[worst].sum()} of {len(wrong)} mistakes "
+        f"in {len(labels)} test photographs"
+    )
+    if not len(worst):
+        figure.text(0.5, 0.5, "There is none: every answer is right.", ha="center")
+    rows = figure.subfigures(max(1, len(worst)), 1, squeeze=False)[:, 0]
+    for row, (actual, other), count in zip(rows, pairs[worst], counts[worst], strict=False):
+        row.suptitle(
+            f"{readable(names[actual])} taken for {readable(names[other])}: "
+            f"{count} of {(labels == actual).sum()} photographs",
+            fontsize="medium",
+            fontweight="bold",
+        )
+        own = wrong[(labels[wrong] == actual) & (predicted[wrong] == other)]
+        surest = own[np.argsort(-probabilities[own, other], kind="stable")]
+        for axis, index in zip(_bare(row.subplots(1, EXAMPLES)), surest, strict=False):
+            axis.imshow(test.image(index))
+            axis.set_anchor("N")  # all on one line
+            chances = probabilities[index, [other, actual]]
+            axis.set_title("predicted {:.1%}\nactual {:.1%}".format(*chances), fontsize="small")
+    return figure
+
+
+def evidence(title: str, eyes: Views, probabilities: Probabilities, names: list[str], test: Store) -> Figure:
+    """A test photograph of each class, the right answer that is surest, and where the network sees the class in it."""
+    member, labels = eyes.member, test.labels.numpy()
+    right = probabilities.argmax(1) == labels
+    own = probabilities[np.arange(len(labels)), labels] + right  # right ones first
+    chosen = np.array(
+        [max(np.flatnonzero(labels == label), key=own.__getitem__) for label in np.unique(labels)[:CLASSES]]
+    )
+    squares = test.crops(chosen, eyes.size)
+    method, strength = saliency(member.network, member.inputs(squares), test.labels[chosen])
+    shown = pixels.centre_square(squares, member.side).permute(0, 2, 3, 1).numpy()
+    figure, axes = _sheet(len(chosen), COLUMNS, 2.6, 1.85)
+    for axis, index, image, heat in zip(axes, chosen, shown, strength.numpy(), strict=False):
+        taken = probabilities[index].argmax()
+        answer = "" if right[index] else f", taken for {readable(names[taken])}"
+        _title(axis, f"{readable(names[labels[index]])} {probabilities[index, labels[index]]:.1%}{answer}", 38)
+        _beside(axis, image, heat)
+    figure.suptitle(
+        f"landmarks: the surest right test photograph of each of {len(chosen)} classes, with its probability,\n"
+        f"and the evidence for the class in it, yellow where it is strongest: {method} of {title}"
+    )
+    return figure
+
+
+def _beside(axis: Axes, image: NDArray[np.uint8], heat: NDArray[np.float32]) -> None:
+    left, right = (0.0, 1.0, 0.0, 1.0), (1 + GAP, 2 + GAP, 0.0, 1.0)
+    axis.imshow(image, extent=left)
+    axis.imshow(image, extent=right)
+    axis.imshow(heat, extent=right, cmap="inferno", vmin=0, vmax=1, alpha=0.2 + 0.5 * heat, interpolation="bilinear")
+    axis.set(xlim=(0, 2 + GAP), ylim=(0, 1))
+
+
+def _sheet(count: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Places for ``count`` photographs, ``width`` x ``height`` inches each with their titles."""
+    rows = math.ceil(count / columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(columns * width, 0.5 + rows * height), squeeze=False)
+    return figure, _bare(axes)
+
+
+def _bare(axes: NDArray[Any]) -> list[Axes]:
+    for axis in axes.flat:
+        axis.set_axis_off()
+    return list(axes.flat)
+
+
+def _title(axis: Axes, text: str, width: int) -> None:
+    axis.set_title(textwrap.fill(text, width), fontsize="small")
+    axis.set_anchor("S")  # what is left of the height belongs to the title

@@ -1,0 +1,144 @@
+"""Trains the network that params.yaml names, or each member of an ensemble, and scores it on the validation photographs.
+
+Batches are cut out of the packed photographs as training asks for them. Where a backbone is frozen, its features are
+computed once for each view of a photograph, and only the head is trained, on those.
+"""
+
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from stages.common import config, files, torch_setup, training
+from stages.common.program import run
+from stages.common.vision import backbones, networks, pixels
+from stages.landmarks import frozen, model, store, views
+from stages.landmarks.config import Train, members
+from stages.landmarks.frozen import BATCH, FrozenViews, answer
+from stages.landmarks.model import TRAINED, Member
+from stages.landmarks.store import Store
+from stages.landmarks.views import Views
+
+FEATURES = Path("data/landmarks/features")
+CLOCK = Path("reports/landmarks/training.json")
+
+MODULES = (backbones, frozen, model, networks, pixels, store, torch_setup, training, views)
+INPUTS = [
+    *(FEATURES / name for name in ("train.npz", "train.pixels", "valid.npz", "valid.pixels", "about.json")),
+    *(Path(str(module.__file__)) for module in MODULES),
+    Path(__file__),
+]
+"""What training depends on besides its settings: what a killed run has kept is for the same of these alone."""
+
+
+class Learnt(NamedTuple):
+    """A trained network."""
+
+    history: training.Trained
+    weights: training.Weights
+    about: dict[str, Any]
+    """What `model.load` has to know of it; how its training photographs were changed; numbers of parameters; the epoch kept."""
+    features_seconds: float
+    """For the features of a frozen backbone, before the training itself; near 0 if they were there."""
+    checkpoint: Path
+    features: list[Path]
+
+
+def learn(settings: Train, about: dict[str, Any], title: str) -> Learnt:
+    """Train one network. ``about`` is what featurize says of the photographs."""
+    device = torch_setup.pick_device(settings.device)
+    torch_setup.deterministic(settings.seed, settings.threads)
+    train, valid = Store(FEATURES, "train"), Store(FEATURES, "valid")
+    steps = training.steps_per_epoch(len(train), settings.batch_size, "landmarks")
+    table = getattr(settings, settings.network).model_dump()
+    built = model.build(settings.network, table, len(about["classes"]), table.pop("weights", "none"))
+    seen = {
+        "mean": built.mean or about["mean"],
+        "std": built.std or about["std"],
+        "side": round(settings.crop * about["size"]),
+        "image_size": settings.image_size,
+        "flip": settings.views == "flip",
+    }
+    whole = built.network.to(device).to(memory_format=torch.channels_last)  # the faster layout
+    member = Member(whole, **seen).to(device)
+    limits = settings.augmentation.model_dump()
+    photographs = Views(member, about["size"], settings.crop, limits, train, valid)
+    eyes: Views | FrozenViews = photographs
+    network, began, kept = whole, time.perf_counter(), []
+    if isinstance(whole, backbones.Transfer) and settings.transfer.fine_tune == "none":
+        known = settings.model_dump_json(include={"seed", "transfer", "crop", "augmentation", "precision"})
+        kept = [training.kept_path("landmarks", f"{part} {known}", INPUTS, ".npy") for part in ("train", "valid")]
+        eyes = FrozenViews(
+            photographs, whole.backbone, settings.transfer.views, settings.seed, settings.precision, kept
+        )
+        network = whole.head
+    features_seconds = time.perf_counter() - began
+
+    def batches(generator: torch.Generator) -> training.Epoch:
+        everyone = torch.arange(len(train))
+        return training.shuffled(everyone, train.labels, settings.batch_size, eyes.training, generator, 1)
+
+    def score(network: nn.Module) -> training.Scores:
+        everyone = torch.arange(len(valid)).split(BATCH)
+        logits = torch.cat([answer(network, eyes.validation(chosen), settings.precision) for chosen in everyone])
+        right = (logits.argmax(1) == valid.labels).double().mean().item()
+        return training.Scores(F.cross_entropy(logits, valid.labels).item(), right)
+
+    if settings.compile:
+        network.compile()
+    checkpoint = training.kept_path("landmarks", settings.model_dump_json(), INPUTS, ".pt")
+    rates = {"backbone.": settings.transfer.rate}
+    history = training.fit(network, batches, steps, score, settings, checkpoint, title, rates)
+    network.load_state_dict(history.weights)
+    found = {
+        "network": settings.network,
+        "settings": table,
+        "input": seen,
+        "views": {"crop": settings.crop, "limits": limits},
+        "parameters": sum(parameter.numel() for parameter in whole.parameters()),
+        "parameters_trained": sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
+        "kept_epoch": history.best_epoch if settings.keep == "best" else len(history.epochs),
+    }
+    return Learnt(
+        history,
+        {name: value.cpu() for name, value in whole.state_dict().items()},
+        found,
+        features_seconds,
+        checkpoint,
+        kept,
+    )
+
+
+def main() -> None:
+    settings = config.load("landmarks", Train)
+    about = files.read_json(files.require(FEATURES, "featurize@landmarks") / "about.json")
+    chosen = members(settings)
+    learnt = []
+    for number, member in enumerate(chosen, 1):
+        count = f" {number}/{len(chosen)}" if len(chosen) > 1 else ""
+        learnt.append(learn(member, about, f"landmarks {member.network}{count}"))
+    with files.new_folder(TRAINED) as folder:
+        for index, one in enumerate(learnt):
+            (folder / str(index)).mkdir()
+            training.save_weights(folder / str(index) / "weights.pt", one.weights)
+            training.write_history(folder / str(index) / "steps.csv", one.history.steps)
+            training.write_history(folder / str(index) / "epochs.csv", one.history.epochs)
+        network = {"classes": about["classes"], "size": about["size"], "members": [one.about for one in learnt]}
+        files.write_json(folder / "network.json", network)
+    features_seconds = sum(one.features_seconds for one in learnt)
+    seconds = sum(one.history.seconds for one in learnt) + features_seconds
+    images = len(Store(FEATURES, "train")) * sum(len(one.history.epochs) for one in learnt)
+    clock = training.clock(seconds, images, torch_setup.pick_device(settings.device))
+    files.write_json(CLOCK, clock | {"features_seconds": round(features_seconds, 3)})
+    for one in learnt:
+        one.checkpoint.unlink(missing_ok=True)
+    # The features of a frozen backbone are kept for the next head, those of other backbones and views are not.
+    for old in set(learnt[0].checkpoint.parent.glob("*.npy")) - {path for one in learnt for path in one.features}:
+        old.unlink()
+
+
+if __name__ == "__main__":
+    run(main)

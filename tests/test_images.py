@@ -1,0 +1,106 @@
+"""Photographs as people have them are read as they were meant; for all else there is one sentence, and nothing breaks."""
+
+import ast
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pictures
+import pytest
+from conftest import ROOT, Run
+from pictures import LIMIT
+from PIL import Image, ImageFile
+
+from stages.common.images import ImageError, decode
+
+READABLE = pictures.readable()
+REFUSED = pictures.refused()
+
+
+@pytest.fixture(autouse=True)
+def no_traces(recwarn: pytest.WarningsRecorder) -> Iterator[None]:
+    """No warning comes out of a decoding, and what belongs to the whole process is as it was."""
+    before = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters))
+    yield
+    assert (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters)) == before
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_a_picture_is_read_as_it_was_meant(name: str) -> None:
+    case = READABLE[name]
+    pixels = decode(case.content, LIMIT)
+    assert pixels.dtype == np.uint8
+    assert pixels.flags.writeable
+    assert pixels.flags.c_contiguous
+    assert pixels.shape == case.pixels.shape
+    assert np.abs(pixels.astype(int) - case.pixels).max() <= case.tolerance
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_picture_is_refused_with_the_cause(name: str) -> None:
+    content, words = REFUSED[name]
+    with pytest.raises(ImageError) as refused:
+        decode(content, LIMIT)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", pictures.samples())
+def test_random_damage_gives_a_picture_or_an_image_error(name: str) -> None:
+    reasons = []
+    for seed in range(40):
+        try:
+            assert decode(pictures.damaged(READABLE[name].content, seed), LIMIT).shape[2:] == (3,)
+        except ImageError as error:
+            reasons.append(str(error))
+    assert reasons
+    assert not any(re.search("0x[0-9a-f]{6}", reason) for reason in reasons), "addresses differ in each process"
+
+
+def test_bombs_are_refused_before_memory_is_filled(python: Run) -> None:
+    code = """if True:
+        import resource
+        import pictures
+        from stages.common.images import ImageError, decode
+        decode(pictures.readable()["webp"].content, pictures.LIMIT)
+        bombs = pictures.bombs()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for content in bombs.values():
+            try:
+                decode(content, pictures.LIMIT)
+            except ImageError:
+                pass
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    """
+    done = python("-c", f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); exec({code!r})")
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 20_000  # KiB; the smallest bomb of those that are no real pictures has 144 million pixels
+
+
+def test_the_limit_may_be_greater_than_pillows_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert decode(READABLE["png"].content, LIMIT).shape == (24, 32, 3)
+
+
+def test_threads_don_t_disturb_each_other() -> None:
+    def shape_or_reason(limit: int) -> tuple[int, ...] | str:
+        try:
+            return decode(READABLE["mpo, index damaged"].content, limit).shape
+        except ImageError as error:
+            return str(error)
+
+    limits = [100, LIMIT] * 50
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(shape_or_reason, limits))
+    assert found == ["the picture has more than 100 pixels", (24, 32, 3)] * 50
+
+
+def test_it_needs_numpy_and_pillow_alone() -> None:
+    tree = ast.parse((ROOT / "stages/common/images.py").read_text())
+    imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name.split(".")[0] for name in imported} - sys.stdlib_module_names == {"numpy", "PIL"}

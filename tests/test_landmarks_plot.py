@@ -1,0 +1,368 @@
+"""The pictures of landmarks: what they show, and where the evidence for a class is found."""
+
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from conftest import Run
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from stages.common import classification, files, reporting, training
+from stages.common.program import InputError
+from stages.landmarks import evaluate, model, plot, sheets, store
+from stages.landmarks.model import Member
+from stages.landmarks.saliency import saliency
+from stages.landmarks.store import Store
+from stages.landmarks.views import Views
+
+FEATURES, TRAINED = Path("data/landmarks/features"), Path("models/landmarks/trained")
+NAMES = ["a_tower", "two$signs$in_one", "the_palace_with_the_longest_name_that_anyone_has_ever_heard_of"]
+SIZE = 32
+UNCHANGED = {"least": 1.0, "flip": False, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "erase": 0.0}
+CHANGED = {"least": 0.5, "flip": True, "brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "erase": 0.3}
+TRANSFER = {"backbone": "mobilenet_v2", "layers": [], "fine_tune": "none", "views": 3, "hidden": None}
+NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "residual": ("residual", {"width": 4, "depth": 1}),
+    "scratch": ("scratch", {"width": 0.02}),
+    "transfer": ("transfer", TRANSFER),
+    "transfer, more layers": ("transfer", TRANSFER | {"layers": ["features.3", "features.7"]}),
+    "transfer, trained": ("transfer", TRANSFER | {"backbone": "resnet18", "fine_tune": "all"}),
+}
+PICTURES = ["classes", "confusion_matrix", "confusions", "evidence", "photographs", "reliability", "training_1"]
+
+
+def write_photographs(folder: Path) -> None:
+    """Eight of each class in each part, of several sizes, in the colour of the class."""
+    random = np.random.default_rng(0)
+    labels = list(range(len(NAMES))) * 8
+    for part in ("train", "valid", "test"):
+        images = []
+        for label in labels:
+            height, width = random.permutation([SIZE, int(random.integers(SIZE, 2 * SIZE))])
+            image = random.integers(0, 100, (height, width, 3))
+            image[:, :, label] += 100
+            images.append(image.astype(np.uint8))
+        store.write(folder, part, images, labels)
+
+
+def write_trained(*networks: str) -> None:
+    """Networks as train stores them, which have learnt nothing."""
+    members = []
+    for index, (name, settings) in enumerate(NETWORKS[network] for network in networks):
+        torch.manual_seed(index)
+        settings = settings | {"image_size": SIZE, "dropout": 0.0}
+        network = model.build(name, settings, len(NAMES)).network
+        seen = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4], "side": SIZE, "image_size": SIZE, "flip": False}
+        members.append(
+            {
+                "network": name,
+                "settings": settings,
+                "input": seen,
+                "views": {"crop": 1.0, "limits": CHANGED},
+                "parameters": 1000,
+                "parameters_trained": 10,
+                "kept_epoch": 1,
+            }
+        )
+        folder = TRAINED / str(index)
+        folder.mkdir(parents=True)
+        training.save_weights(folder / "weights.pt", network.state_dict())
+        training.write_history(folder / "steps.csv", [step(1), step(2)])
+        training.write_history(folder / "epochs.csv", [epoch(1), epoch(2)])
+    classes = [{"name": name, "latitude": None, "longitude": None} for name in NAMES]
+    files.write_json(TRAINED / "network.json", {"classes": classes, "size": SIZE, "members": members})
+
+
+def step(number: int) -> training.Row:
+    return {"step": number * 5, "epoch": number, "loss": 2 / number, "learning_rate": 0.01}
+
+
+def epoch(number: int) -> training.Row:
+    scores = {"train_loss": 2.0, "train_accuracy": 0.5, "valid_loss": 1 + number / 10, "valid_accuracy": 0.6}
+    return {"epoch": number, **scores, "learning_rate": 0.01}
+
+
+@pytest.fixture
+def photographs(workspace: Path) -> Path:
+    FEATURES.mkdir(parents=True)
+    write_photographs(FEATURES)
+    files.write_json(FEATURES / "about.json", {"source": "sample"})
+    return FEATURES
+
+
+def panels(figure: Figure | SubFigure) -> list[tuple[str, NDArray[Any]]]:
+    """What stands above each photograph of a sheet, and its pixels."""
+    axes = [axis for axis in figure.axes if axis.images]
+    return [(axis.get_title().replace("\n", " "), np.asarray(axis.images[0].get_array())) for axis in axes]
+
+
+def pictures() -> dict[str, bytes]:
+    return {path.stem: path.read_bytes() for path in sorted(plot.PLOTS.iterdir())}
+
+
+def answers(*predicted: int, confidence: float = 0.8) -> NDArray[np.float32]:
+    """Probabilities of three classes with those answers, each as sure."""
+    others = (1 - confidence) / 2
+    return np.where(np.eye(3)[list(predicted)] == 1, confidence, others).astype(np.float32)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_kind_of_network_has_its_pictures(photographs: Path, network: str) -> None:
+    write_trained(network)
+    evaluate.main()
+    plot.main()
+    assert list(pictures()) == PICTURES
+    for name in PICTURES:
+        image = np.asarray(Image.open(plot.PLOTS / f"{name}.png").convert("L"))
+        assert min(image.shape) > 200
+        assert image.std() > 5
+
+
+def test_the_histories_of_all_members_of_an_ensemble_are_drawn(photographs: Path) -> None:
+    write_trained("residual", "scratch")
+    evaluate.main()
+    plot.main()
+    assert list(pictures()) == [*PICTURES, "training_2"]
+
+
+def test_the_pictures_are_the_same_bytes_in_another_process(photographs: Path, workspace: Path, python: Run) -> None:
+    write_trained("residual")
+    evaluate.main()
+    plot.main()
+    first = pictures()
+    done = python("-m", "stages.landmarks.plot", cwd=workspace)
+    assert done.returncode == 0, done.stderr
+    assert pictures() == first
+
+
+def test_what_is_not_trained_yet_is_said(workspace: Path) -> None:
+    with pytest.raises(InputError, match="dvc repro train@landmarks"):
+        plot.main()
+
+
+def test_nothing_is_cut_off_and_no_title_covers_another(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    margins, covered = {}, []
+
+    def measure(figure: Figure, path: Path) -> None:
+        figure.draw_without_rendering()
+        box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+        margins[path.stem] = min(box.x0, box.y0, width - box.x1, height - box.y1)  # inches
+        texts = [axis.title for axis in figure.axes] + [
+            text for part in (figure, *figure.subfigs) for text in part.texts
+        ]
+        boxes = [(text.get_text(), text.get_window_extent()) for text in texts if text.get_text()]
+        covered.extend([(path.stem, one, two) for (one, a), (two, b) in combinations(boxes, 2) if a.overlaps(b)])
+        plt.close(figure)
+
+    monkeypatch.setattr(reporting, "save", measure)
+    write_trained("residual", "transfer")
+    evaluate.main()
+    plot.main()
+    assert sorted(margins) == [*PICTURES, "training_2"]
+    assert min(margins.values()) > -0.01, margins
+    assert covered == []
+
+
+def test_photographs_are_shown_as_they_were_before_normalisation(photographs: Path) -> None:
+    train = Store(FEATURES, "train")
+    member = Member(nn.Identity(), [0.4, 0.5, 0.6], [0.2, 0.3, 0.4], SIZE, SIZE, False)
+    eyes = Views(member, SIZE, 1.0, UNCHANGED, train, train)
+    figure = sheets.training("residual", eyes, {"fine_tune": "none", "views": 1}, NAMES)
+    middles = train.crops(np.arange(len(train)), SIZE).permute(0, 2, 3, 1).numpy() / 255
+    assert len(panels(figure)) == sheets.PHOTOGRAPHS
+    for title, image in panels(figure):
+        difference = np.abs(middles - image).max((1, 2, 3))
+        assert difference.min() < 1e-5
+        assert title == sheets.readable(NAMES[train.labels[int(difference.argmin())]])
+
+
+def test_a_frozen_network_saw_the_middle_as_its_first_view_and_augmented_ones_later(photographs: Path) -> None:
+    train = Store(FEATURES, "train")
+    member = Member(nn.Identity(), [0.5] * 3, [0.2] * 3, SIZE, SIZE, False)
+    eyes = Views(member, SIZE, 1.0, CHANGED, train, train)
+    middles = train.crops(np.arange(len(train)), SIZE).permute(0, 2, 3, 1).numpy() / 255
+    whole = []
+    for views in (1, 2, 100):
+        figure = sheets.training("transfer", eyes, {"fine_tune": "none", "views": views}, NAMES)
+        either = [np.stack([image, image[:, ::-1]]) for _, image in panels(figure)]
+        nearest = [np.abs(middles[:, None] - pair).max((2, 3, 4)).min() for pair in either]
+        whole.append(sum(distance < 1e-5 for distance in nearest))
+    assert whole[:2] == [sheets.PHOTOGRAPHS] * 2
+    assert whole[2] < 5
+
+
+def test_the_epoch_whose_weights_were_kept_is_marked(photographs: Path) -> None:
+    write_trained("residual")
+    steps, epochs = (plot.table(TRAINED / "0" / f"{name}.csv") for name in ("steps", "epochs"))
+    about = {"kept_epoch": 2, "parameters": 1000, "parameters_trained": 10}
+    figure = plot.history("residual", about, steps, epochs)
+    marks = [line for axis in figure.axes for line in axis.lines if line.get_label() == "weights kept"]
+    assert [np.asarray(line.get_xydata()).tolist() for line in marks] == [[[2, 1.2]], [[2, 60]]]
+    assert "1,000 parameters, 10 of them trained" in figure.get_suptitle()
+
+
+def test_a_training_of_one_epoch_and_one_step_is_drawn(tmp_path: Path) -> None:
+    training.write_history(tmp_path / "steps.csv", [step(1)])
+    training.write_history(tmp_path / "epochs.csv", [epoch(1)])
+    about = {"kept_epoch": 1, "parameters": 10, "parameters_trained": 10}
+    figure = plot.history("residual", about, plot.table(tmp_path / "steps.csv"), plot.table(tmp_path / "epochs.csv"))
+    assert "10 parameters, all of them trained" in figure.get_suptitle()
+
+
+def test_the_most_frequent_confusions_come_first_and_in_them_the_surest(photographs: Path) -> None:
+    test = Store(FEATURES, "test")
+    predicted = test.labels.numpy().copy()
+    once, twice = np.flatnonzero(predicted == 0)[:1], np.flatnonzero(predicted == 1)[:2]
+    predicted[once], predicted[twice] = 1, 0
+    probabilities = answers(*predicted)
+    probabilities[twice[1]] = [0.9, 0.04, 0.06]
+    figure = sheets.confusions(probabilities, NAMES, test)
+    assert "3 of 3 mistakes in 24 test photographs" in figure.get_suptitle()
+    tower, signs = sheets.readable(NAMES[0]), sheets.readable(NAMES[1])
+    assert [row.get_suptitle() for row in figure.subfigs] == [
+        f"{signs} taken for {tower}: 2 of 8 photographs",
+        f"{tower} taken for {signs}: 1 of 8 photographs",
+    ]
+    (first, image), (second, other) = panels(figure.subfigs[0])
+    assert (first, second) == ("predicted 90.0% actual 4.0%", "predicted 80.0% actual 10.0%")
+    assert np.array_equal(image, test.image(int(twice[1])))
+    assert np.array_equal(other, test.image(int(twice[0])))
+
+
+def test_a_predictor_without_mistakes_has_a_sheet_that_says_so(photographs: Path) -> None:
+    write_trained("residual")
+    plot.EVALUATION.mkdir(parents=True)
+    np.save(plot.EVALUATION / "probabilities.npy", answers(*Store(FEATURES, "test").labels.tolist(), confidence=1.0))
+    plot.main()
+    figure = sheets.confusions(np.load(plot.EVALUATION / "probabilities.npy"), NAMES, Store(FEATURES, "test"))
+    assert [text.get_text() for text in figure.texts][-1] == "There is none: every answer is right."
+    assert list(pictures()) == PICTURES
+
+
+def test_a_class_that_nothing_was_taken_for_has_no_precision() -> None:
+    counts = classification.confusion_matrix(np.array([0, 1, 2, 2]), np.array([0, 0, 2, 2]), 3)
+    figure = plot.classes(counts, ["first", "second", "third"])
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts == ["0%", "100%", "100%", "none taken for it", "50%", "100%"]
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == ["second (1)", "first (1)", "third (2)"]
+
+
+@pytest.mark.parametrize("classes", [2, 10, 50])
+def test_the_confusion_matrix_names_all_classes_and_no_name_covers_another(classes: int) -> None:
+    counts = np.full((classes, classes), 7) + 100 * np.eye(classes, dtype=int)
+    figure = plot.confusion(counts, [f"some_landmark_or_other_{number}" for number in range(classes)])
+    figure.draw_without_rendering()
+    labels = figure.axes[0].get_yticklabels()
+    assert [label.get_text() for label in labels] == [f"some landmark or other {number}" for number in range(classes)]
+    boxes = [label.get_window_extent() for label in labels]
+    assert all(lower.y1 <= upper.y0 + 0.5 for upper, lower in pairwise(boxes))
+    assert [text.get_text() for text in figure.axes[0].texts].count("107") == classes
+    assert max(figure.get_size_inches()) < 20
+
+
+def test_numbers_that_do_not_fit_are_left_out_of_the_confusion_matrix() -> None:
+    figure = plot.confusion(np.diag([1_000_000] * 49 + [5]), [str(number) for number in range(50)])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["5"]
+
+
+def test_the_reliability_picture_tells_the_calibration_error() -> None:
+    probabilities = answers(0, 0, 0, 0)
+    figure = plot.reliability(probabilities, np.array([0, 0, 1, 2]))
+    assert "4 test photographs, expected calibration error 30.0%" in figure.axes[0].get_title()
+    bars = [bar.get_height() for axis in figure.axes for bar in axis.patches if isinstance(bar, Rectangle)]
+    assert bars == [50, 4]  # per cent, photographs
+
+
+def test_the_evidence_is_shown_in_the_surest_right_photograph_of_each_class(photographs: Path) -> None:
+    write_trained("residual")
+    member = model.load().members[0]
+    assert isinstance(member, Member)
+    test = Store(FEATURES, "test")
+    labels = test.labels.numpy()
+    probabilities = answers(*labels, confidence=0.6)
+    surest = np.flatnonzero(labels == 0)[3]
+    probabilities[surest] = [0.7, 0.1, 0.2]
+    probabilities[labels == 1] = [0.5, 0.4, 0.1]  # none of them is right
+    figure = sheets.evidence("residual", Views(member, SIZE, 1.0, UNCHANGED, test, test), probabilities, NAMES, test)
+    assert [title for title, _ in panels(figure)] == [
+        "a tower 70.0%",
+        rf"{sheets.readable(NAMES[1])} 40.0%, taken for a tower",
+        f"{sheets.readable(NAMES[2])} 60.0%",
+    ]
+    middle = test.crops(np.array([surest]), SIZE)[0].permute(1, 2, 0).numpy()
+    assert np.array_equal(panels(figure)[0][1], middle)
+    assert "Grad-CAM of residual" in figure.get_suptitle()
+
+
+def colours() -> nn.Sequential:
+    """A network whose first class is red and whose second is green; nothing speaks for the third."""
+    layer, last = nn.Conv2d(3, 2, 1, bias=False), nn.Linear(2, 3, bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1.0, -1, 0], [-1, 1, 0]]).view(2, 3, 1, 1))
+        last.weight.copy_(torch.tensor([[1.0, 0], [0, 1], [-1, -1]]))
+    return nn.Sequential(layer, nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten(), last).eval()
+
+
+def test_grad_cam_is_highest_where_the_evidence_is() -> None:
+    photograph = torch.zeros(1, 3, 16, 16)
+    photograph[0, 0, :4, :4] = 1  # red above on the left
+    photograph[0, 1, 10:, 12:] = 1  # green below on the right
+    method, (red, green, none) = saliency(colours(), photograph.repeat(3, 1, 1, 1), torch.arange(3))
+    assert method == "Grad-CAM"
+    assert red.argwhere().amax(0).tolist() == [3, 3]
+    assert green.argwhere().amin(0).tolist() == [10, 12]
+    assert (red.max(), green.max(), none.max()) == (1, 1, 0)
+
+
+def test_grad_cam_is_the_same_in_batches_and_alone_and_with_frozen_layers() -> None:
+    torch.manual_seed(0)
+    photographs, classes = torch.rand(11, 3, 16, 16), torch.arange(11) % 3
+    _, together = saliency(colours(), photographs, classes)
+    frozen = colours().requires_grad_(False)
+    for photograph, number, strength in zip(photographs, classes, together, strict=True):
+        _, alone = saliency(frozen, photograph[None], number[None])
+        assert torch.allclose(alone[0], strength, atol=1e-5)
+
+
+@pytest.mark.parametrize("place", [(32, 32), (96, 32), (32, 96), (64, 64)])
+def test_evidence_stays_in_its_place_through_strides(place: tuple[int, int]) -> None:
+    layers = [nn.Conv2d(channels, 1, 3, 2, 1, bias=False) for channels in (3, 1, 1, 1, 1)]
+    for layer in layers:
+        nn.init.constant_(layer.weight, 1.0)
+    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    photograph = torch.zeros(1, 3, 128, 128)
+    down, right = place
+    photograph[:, :, down - 4 : down + 4, right - 4 : right + 4] = 1
+    _, (strength,) = saliency(network, photograph, torch.zeros(1, dtype=torch.int64))
+    line = torch.arange(128) + 0.5
+    centre = [float((strength.sum(1 - axis) * line).sum() / strength.sum()) for axis in (0, 1)]
+    assert centre == pytest.approx(place, abs=5)  # a cell of the last map is 32 pixels wide
+
+
+def test_a_network_without_maps_is_explained_by_the_gradient_of_its_pixels() -> None:
+    torch.manual_seed(0)
+    settings = {"image_size": 32, "patch_size": 8, "num_layers": 1, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 16}
+    network = torchvision.models.VisionTransformer(**settings, num_classes=3).eval().requires_grad_(False)
+    nn.init.normal_(network.heads.head.weight)
+    method, strength = saliency(network, torch.rand(2, 3, 32, 32), torch.tensor([0, 2]))
+    assert method == "gradient of the pixels"
+    assert strength.shape == (2, 32, 32)
+    assert strength.amax((1, 2)).tolist() == [1, 1]
+
+    class Corner(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            corner = images[:, :, :4, :4].sum((1, 2, 3))
+            return torch.stack([corner, -corner], 1)
+
+    _, (strength,) = saliency(Corner(), torch.rand(1, 3, 16, 16), torch.tensor([1]))
+    assert strength.argwhere().amax(0).tolist() == [3, 3]

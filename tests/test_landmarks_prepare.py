@@ -1,0 +1,393 @@
+"""Folders of photographs in, one checked form out; what is left out is listed, what can't be mended is one line."""
+
+import csv
+import os
+import shutil
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pictures
+import pytest
+import yaml
+from conftest import Run
+from pictures import gradient, saved
+from PIL import Image
+
+from stages.common.images import decode
+from stages.common.program import InputError
+from stages.landmarks import photographs, prepare
+from stages.landmarks.intake import places
+from stages.landmarks.intake.inspection import MAX_BYTES, in_processes
+
+RAW = Path("data/landmarks/raw")
+CLASSES = ["arch, old", "bridge", "tower"]
+
+
+def picture(number: int) -> bytes:
+    """A small picture, another one for each number."""
+    return saved(np.random.default_rng(number).integers(0, 256, (8, 9, 3), np.uint8), "PNG")
+
+
+def fill(folder: Path, counts: dict[str, int], first: int = 0) -> None:
+    """As many pictures in each sub-folder, all different."""
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            (folder / name / f"{number:02}.png").write_bytes(picture(first))
+            first += 1
+
+
+def set_parameters(**values: object) -> None:
+    """Puts ``values`` into `data.landmarks.photographs`."""
+    parameters = yaml.safe_load(Path("params.yaml").read_text())
+    parameters["data"]["source"] = "given"
+    parameters["data"]["landmarks"]["photographs"] |= values
+    Path("params.yaml").write_text(yaml.safe_dump(parameters))
+
+
+@pytest.fixture
+def given(workspace: Path) -> Path:
+    """The folder that params.yaml names as the source; it is empty."""
+    set_parameters()
+    folder = workspace / "given" / "landmarks"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def source(given: Path) -> Path:
+    """Two parts, three classes: 4 training and 2 test pictures each."""
+    fill(given, {f"train/{name}": 4 for name in CLASSES} | {f"test/{name}": 2 for name in CLASSES})
+    return given
+
+
+def rows(name: str) -> list[dict[str, str]]:
+    with (RAW / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def refused() -> dict[str, str]:
+    return {row["path"]: row["reason"] for row in rows("refused.csv")}
+
+
+def contents(folder: Path = RAW) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_train_and_test_are_packed_as_they_are(source: Path) -> None:
+    prepare.main()
+    assert sorted(contents()) == ["about.json", "classes.csv", "images.csv", "refused.csv", "test.zip", "train.zip"]
+    assert [place.name for place in photographs.read_classes(RAW)] == CLASSES
+    for split, count in (("train", 12), ("test", 6)):
+        index = photographs.read_index(RAW, split)
+        assert len(index) == count
+        with photographs.open_archive(RAW, split) as archive:
+            assert archive.namelist() == [photograph.path for photograph in index] == sorted(archive.namelist())
+            for photograph in index:
+                content = archive.read(photograph.path)
+                assert content == (source / split / photograph.path).read_bytes()
+                assert decode(content, 100).shape == (photograph.height, photograph.width, 3) == (8, 9, 3)
+                assert CLASSES[photograph.label] == photograph.path.split("/")[0]
+    assert refused() == {}
+    assert (RAW / "about.json").read_text() == '{\n  "source": "given"\n}\n'
+
+
+def test_the_zips_hold_nothing_of_the_files_but_name_and_content(source: Path) -> None:
+    prepare.main()
+    with zipfile.ZipFile(RAW / "train.zip") as archive:
+        for member in archive.infolist():
+            assert member.compress_type == zipfile.ZIP_STORED
+            assert member.date_time == (1980, 1, 1, 0, 0, 0)
+            assert (member.create_system, member.external_attr, member.extra) == (3, 0o644 << 16, b"")
+
+
+def test_width_and_height_are_the_upright_picture_s_and_the_name_says_nothing(source: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = saved(gradient(24, 32), "JPEG", exif=exif)
+    (source / "train/tower/a.png").write_bytes(content)
+    prepare.main()
+    found = next(row for row in rows("images.csv") if row["path"] == "tower/a.png")
+    assert (found["width"], found["height"], found["bytes"]) == ("24", "32", str(len(content)))
+
+
+def test_a_folder_around_it_is_seen_through(source: Path) -> None:
+    prepare.main()
+    expected = contents()
+    inner = source / "landmark_images"
+    inner.mkdir()
+    for part in ("train", "test"):
+        (source / part).rename(inner / part)
+    prepare.main()
+    assert contents() == expected
+
+
+def test_one_tree_is_split_by_class(given: Path) -> None:
+    fill(given, {"bridge": 10, "tower": 20})
+    set_parameters(test_fraction=0.3)
+    prepare.main()
+    counts = Counter((row["split"], row["label"]) for row in rows("images.csv"))
+    assert counts == {("train", "0"): 7, ("test", "0"): 3, ("train", "1"): 14, ("test", "1"): 6}
+    assert len({row["sha256"] for row in rows("images.csv")}) == 30
+    assert [row["split"] for row in rows("images.csv")] == ["train"] * 21 + ["test"] * 9
+
+
+def test_the_split_follows_the_seed_and_not_the_disk(given: Path) -> None:
+    fill(given, {"bridge": 10, "tower": 10})
+    prepare.main()
+    first = contents()
+    files = sorted(given.rglob("*.png"))
+    saved_files = {file: file.read_bytes() for file in files}
+    shutil.rmtree(given)
+    for file in reversed(files):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(saved_files[file])
+    prepare.main()
+    assert contents() == first
+    set_parameters(seed=1)
+    prepare.main()
+    assert contents()["images.csv"] != first["images.csv"]
+
+
+def test_what_systems_leave_behind_is_passed_over(source: Path) -> None:
+    prepare.main()
+    expected = contents()
+    for name in (".DS_Store", "train/.DS_Store", "train/tower/.hidden.png", "train/tower/Thumbs.db", "README.txt"):
+        (source / name).write_bytes(b"x")
+    fill(source, {"__MACOSX/train/tower": 1, "train/__MACOSX": 1, "train/tower/.cache": 1})
+    prepare.main()
+    assert contents() == expected
+
+
+def test_what_is_no_picture_is_left_out_and_listed(source: Path, workspace: Path) -> None:
+    set_parameters(max_refused=0.6, max_megapixels=1)
+    tower = source / "train/tower"
+    (tower / "text.jpg").write_text("hello")
+    (tower / "empty.jpg").touch()
+    (tower / "big.png").write_bytes(saved(gradient(1001, 1000), "PNG", compress_level=1))
+    (tower / "inner").mkdir()
+    (tower / "dead.jpg").symlink_to("nowhere.jpg")
+    (workspace / "secret.png").write_bytes(picture(1000))
+    (tower / "out.png").symlink_to(workspace / "secret.png")
+    (tower / "within.png").symlink_to("../bridge/00.png")
+    os.mkfifo(tower / "pipe.jpg")
+    with (tower / "film.jpg").open("wb") as film:
+        film.truncate(MAX_BYTES + 1)
+    Path(os.fsdecode(os.fsencode(tower) + b"/caf\xe9.png")).write_bytes(picture(1001))
+    prepare.main()
+    found = refused()
+    assert list(found) == sorted(found)
+    assert found == {
+        "train/bridge/00.png": "same picture as train/tower/within.png, which is another class",
+        "train/tower/big.png": "the picture has more than 1,000,000 pixels",
+        "train/tower/caf\\udce9.png": "its name is not UTF-8",
+        "train/tower/dead.jpg": "it is not a file",
+        "train/tower/empty.jpg": "the file is empty",
+        "train/tower/film.jpg": "the file has more than 512 MiB",
+        "train/tower/inner": "it is a folder, expected pictures alone in the folder of a class",
+        "train/tower/out.png": "it is a link that leads out of the source",
+        "train/tower/pipe.jpg": "it is not a file",
+        "train/tower/text.jpg": "it is not a JPEG, PNG, WEBP, GIF or BMP file: it begins with b'hello'",
+        "train/tower/within.png": "same picture as train/bridge/00.png, which is another class",
+    }
+    assert len(photographs.read_index(RAW, "train")) == 11
+
+
+def test_too_many_of_them_end_the_program(source: Path, workspace: Path, python: Run) -> None:
+    for number in range(12):
+        (source / f"train/tower/{number}.jpg").write_text("hello")
+    done = python("-m", "stages.landmarks.prepare")
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert "found 12 of 30 files that are not photographs, train/tower/0.jpg the first (it is not a JPEG" in lines[-1]
+    assert "data.landmarks.photographs.max_refused = 0.05" in lines[-1]
+    assert sum("train/tower/" in line for line in lines[:-1]) == 10
+    assert not (workspace / "data").exists()
+    set_parameters(max_refused=0.4)
+    prepare.main()
+    assert len(refused()) == 12
+
+
+def test_copies_of_test_pictures_leave_the_training_set(source: Path) -> None:
+    shutil.copy(source / "test/tower/00.png", source / "train/tower/copy.png")
+    shutil.copy(source / "test/tower/01.png", source / "train/bridge/other class.png")
+    pixels = decode((source / "test/bridge/00.png").read_bytes(), 100)
+    (source / "train/bridge/other file.bmp").write_bytes(saved(pixels, "BMP"))
+    shutil.copy(source / "test/tower/00.png", source / "test/tower/twice.png")
+    prepare.main()
+    assert refused() == {
+        "train/bridge/other class.png": "same picture as test/tower/01.png",
+        "train/bridge/other file.bmp": "same picture as test/bridge/00.png",
+        "train/tower/copy.png": "same picture as test/tower/00.png",
+    }
+    assert len(photographs.read_index(RAW, "train")) == 12
+    assert len(photographs.read_index(RAW, "test")) == 7
+
+
+def test_copies_within_a_class_stay(source: Path) -> None:
+    shutil.copy(source / "train/tower/00.png", source / "train/tower/again.png")
+    prepare.main()
+    assert refused() == {}
+    assert len(photographs.read_index(RAW, "train")) == 13
+
+
+def test_the_same_picture_in_two_classes_is_in_neither(source: Path) -> None:
+    shutil.copy(source / "train/tower/00.png", source / "train/bridge/again.png")
+    prepare.main()
+    assert refused() == {
+        "train/bridge/again.png": "same picture as train/tower/00.png, which is another class",
+        "train/tower/00.png": "same picture as train/bridge/again.png, which is another class",
+    }
+
+
+def test_pixels_are_the_same_only_with_the_same_shape(given: Path) -> None:
+    fill(given, {"train/bridge": 1, "train/tower": 1, "test/bridge": 1, "test/tower": 1})
+    (given / "train/bridge/wide.png").write_bytes(saved(np.zeros((2, 6, 3), np.uint8), "PNG"))
+    (given / "test/bridge/high.png").write_bytes(saved(np.zeros((6, 2, 3), np.uint8), "PNG"))
+    prepare.main()
+    assert refused() == {}
+
+
+def no_test(folder: Path) -> None:
+    shutil.rmtree(folder / "test")
+    fill(folder, {"valid/tower": 1})
+
+
+def nothing(folder: Path) -> None:
+    shutil.rmtree(folder / "test")
+    shutil.rmtree(folder / "train")
+
+
+def other_classes(folder: Path) -> None:
+    (folder / "test/tower").rename(folder / "test/towers")
+
+
+def one_class(folder: Path) -> None:
+    nothing(folder)
+    fill(folder, {"tower": 3})
+
+
+def empty_class(folder: Path) -> None:
+    shutil.rmtree(folder / "test/bridge")
+    (folder / "test/bridge").mkdir()
+
+
+def bad_class(folder: Path) -> None:
+    set_parameters(max_refused=0.5)
+    for path in (folder / "test/bridge").iterdir():
+        path.write_bytes(b"")
+
+
+def copied_class(folder: Path) -> None:
+    shutil.rmtree(folder / "train/bridge")
+    shutil.copytree(folder / "test/bridge", folder / "train/bridge")
+
+
+def few(folder: Path) -> None:
+    nothing(folder)
+    fill(folder, {"bridge": 10, "tower": 2})
+
+
+def link(folder: Path) -> None:
+    (folder / "train/tower").rename(folder.parent / "elsewhere")
+    (folder / "train/tower").symlink_to(folder.parent / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (no_test, "landmarks: found a folder train and none called test, expected both or neither"),
+        (nothing, "landmarks: found 0 folders of classes, expected at least 2: train/<class>/ and test/<class>/, or <class>/"),
+        (other_classes, "landmarks: found tower in train alone; towers in test alone; expected the same classes in train and test"),
+        (one_class, "landmarks/tower: found 0 folders of classes, expected at least 2"),
+        (empty_class, "landmarks: found no photograph of bridge for test, expected at least 1 in every class"),
+        (bad_class, "found no photograph of bridge for test (2 of its files are refused, test/bridge/00.png the first: the file is empty)"),
+        (copied_class, "of bridge for train (2 of its files are refused, train/bridge/00.png the first: same picture as test/bridge/00.png)"),
+        (few, "landmarks: found no photograph of tower for test, expected at least 1 in every class"),
+        (link, "landmarks/train/tower: found a link that leads out of the source, expected a folder"),
+    ],
+)  # fmt: skip
+def test_a_source_that_can_t_be_used_is_one_line_and_leaves_nothing(
+    source: Path, workspace: Path, damage: Callable[[Path], None], words: str
+) -> None:
+    damage(source)
+    with pytest.raises(InputError) as caught:
+        prepare.main()
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (workspace / "data").exists()
+
+
+def test_a_class_s_place_is_the_source_s_else_the_known_one_else_empty(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"bridge": (1.5, 2.5, "an atlas"), "tower": (3.5, 4.5, "an atlas")}
+    monkeypatch.setattr(places, "lookup", known.get)
+    (source / "places.csv").write_text("class,latitude,longitude\ntower,48.8584,-2.2945\n")
+    prepare.main()
+    assert photographs.read_classes(RAW) == [
+        ("arch, old", None, None, ""),
+        ("bridge", 1.5, 2.5, "an atlas"),
+        ("tower", 48.8584, -2.2945, "places.csv"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "line 1: found nothing, expected class,latitude,longitude"),
+        ("class,lat,lon\n", "line 1: found class,lat,lon, expected class,latitude,longitude"),
+        ("class,latitude,longitude\ntower,48.8\n", "line 2: found 2 values, expected class,latitude,longitude"),
+        ("class,latitude,longitude\ntower,91,2\n", "line 2, column latitude: found 91, expected degrees from -90 to 90"),
+        ("class,latitude,longitude\ntower,1,nan\n", "line 2, column longitude: found nan, expected degrees from -180 to 180"),
+        ("class,latitude,longitude\ntower,,2\n", "line 2, column latitude: found nothing, expected degrees"),
+        ("class,latitude,longitude\ntowr,1,2\n", "line 2: found 'towr', expected the folder of a class"),
+        ("class,latitude,longitude\ntower,1,2\ntower,1,3\n", "line 3: found tower again, expected each class once"),
+        ("\udcff", "found what is not csv"),
+    ],
+)  # fmt: skip
+def test_a_wrong_places_csv_is_one_line(source: Path, text: str, words: str) -> None:
+    (source / "places.csv").write_text(text, errors="surrogateescape")
+    with pytest.raises(InputError, match=r"places\.csv: ") as caught:
+        prepare.main()
+    assert words in str(caught.value)
+
+
+def test_the_same_source_gives_the_same_bytes_in_every_process(
+    source: Path, workspace: Path, python: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source / "train/tower/text.jpg").write_text("hello")
+    shutil.copy(source / "train/tower/00.png", source / "train/bridge/again.png")
+    set_parameters(max_refused=0.1)
+    prepare.main()
+    first = contents()
+    for seed in ("1", "2"):
+        monkeypatch.setenv("PYTHONHASHSEED", seed)
+        done = python("-m", "stages.landmarks.prepare")
+        assert done.returncode == 0, done.stderr
+        assert contents() == first
+    assert done.stdout == (
+        "landmarks from given: 11 training and 6 test photographs of 3 classes in data/landmarks/raw, "
+        "3 files refused (refused.csv there says why); next: dvc repro featurize@landmarks\n"
+    )
+
+
+def test_a_file_that_kills_its_process_is_found_and_the_others_are_read() -> None:
+    names = [f"{number}.jpg" for number in range(100)]
+    names[70] = "deadly.jpg"
+    expected = [None if name == "deadly.jpg" else name for name in names]
+    assert in_processes(pictures.deadly, [Path(name) for name in names]) == expected
+
+
+def test_the_real_photographs_are_all_read(real_data: Path, workspace: Path) -> None:
+    set_parameters()
+    (workspace / "given").symlink_to(real_data)
+    prepare.main()
+    train, test = (photographs.read_index(RAW, split) for split in ("train", "test"))
+    assert Counter(photograph.label for photograph in train) == dict.fromkeys(range(10), 750)
+    assert len(test) == 1267
+    assert {(photograph.width, photograph.height) for photograph in train + test} == {(128, 128)}
+    assert refused() == {}, "no two of them are the same picture"

@@ -1,0 +1,356 @@
+"""The row landmarks, its programs run for real on small data."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+import yaml
+from conftest import ROOT, Run
+from PIL import Image
+
+from stages.common import files
+from stages.common.program import InputError
+from stages.common.vision import backbones
+from stages.landmarks import deploy, evaluate, export, featurize, frozen, model, prepare, train
+from stages.landmarks.store import Store
+
+TRAINED = Path("models/landmarks/trained")
+COLOURS = {"blue_tower": (40, 60, 200), "green_hill": (40, 180, 60), "red_bridge": (210, 50, 40)}
+
+Change = Callable[[dict[str, Any]], None]
+
+
+def write_photographs(folder: Path) -> None:
+    """Three classes that their colours tell, of several sizes and formats: 12 and 4 pictures a class."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", 12), ("test", 4)):
+        for name, colour in COLOURS.items():
+            (folder / split / name).mkdir(parents=True)
+            for number in range(count):
+                height, width = random.integers(40, 70, 2)
+                pixels = np.clip(np.array(colour) + random.normal(0, 40, (height, width, 3)), 0, 255).astype(np.uint8)
+                kind = ("jpg", "png", "webp")[number % 3]
+                Image.fromarray(pixels).save(folder / split / name / f"{number:02}.{kind}")
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photographs")
+    write_photographs(folder)
+    return folder
+
+
+@pytest.fixture
+def change(workspace: Path, photographs: Path) -> Change:
+    """Changes parameters by their dotted names; at first to small networks on the small photographs."""
+
+    def write(settings: dict[str, Any]) -> None:
+        parameters = yaml.safe_load(Path("params.yaml").read_text())
+        for name, value in settings.items():
+            *groups, key = name.split(".")
+            group = parameters
+            for part in groups:
+                group = group[part]
+            group[key] = value
+        Path("params.yaml").write_text(yaml.safe_dump(parameters))
+
+    write(
+        {
+            "data.landmarks.source": str(photographs),
+            "data.landmarks.size": 40,
+            "data.landmarks.valid_fraction": 0.25,
+            "landmarks.residual": {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0},
+            "landmarks.scratch": {"image_size": 32, "width": 0.02, "dropout": 0.0},
+            "landmarks.transfer.backbone": "mobilenet_v3_small",
+            "landmarks.transfer.image_size": 32,
+            "landmarks.transfer.weights": "none",
+            "landmarks.transfer.layers": [],
+            "landmarks.transfer.views": 3,
+            "landmarks.epochs": 3,
+            "landmarks.batch_size": 8,
+            "landmarks.precision": "float32",
+            "landmarks.threads": 1,
+            "deploy.landmarks.batch": 5,
+        }
+    )
+    return write
+
+
+@pytest.fixture
+def features(change: Change) -> Path:
+    prepare.main()
+    featurize.main()
+    return Path("data/landmarks/features")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_the_whole_row(change: Change, workspace: Path, python: Run) -> None:
+    change({"landmarks.epochs": 12})
+    for verb in ("prepare", "featurize", "train", "evaluate", "plot", "export", "deploy"):
+        done = python("-m", f"stages.landmarks.{verb}", cwd=workspace)
+        assert done.returncode == 0, f"{verb}: {done.stderr}"
+        if verb == "train":
+            for words in ("landmarks residual", "100%", "images/s", "loss=", "accuracy=", "lr="):
+                assert words in done.stderr
+    metrics = files.read_json(Path("reports/landmarks/metrics.json"))
+    assert metrics["accuracy"] > 0.8
+    assert metrics["parameters"] == metrics["parameters_trained"]
+    assert {"top5_accuracy", "loss", "calibration_error"} <= set(metrics)
+    served = files.read_json(Path("reports/landmarks/deploy.json"))
+    assert served == {"data": metrics["data"], "rows": 12, "accuracy": metrics["accuracy"]}
+    assert sorted(contents(TRAINED)) == ["0/epochs.csv", "0/steps.csv", "0/weights.pt", "network.json"]
+    assert sorted(contents(Path("models/landmarks/export"))) == ["model.pt", "model.pt2", "model.tar.gz"]
+    assert len(Path("reports/landmarks/confusion.csv").read_text().splitlines()) == 13
+    rows = Path("reports/landmarks/evaluation/classes.csv").read_text().splitlines()
+    assert rows[0] == "class,images,precision,recall"
+    assert [row.split(",")[0] for row in rows[1:]] == sorted(COLOURS)
+    assert not list(Path("models/checkpoints").rglob("*.pt"))
+
+
+def test_featurize_packs_each_part_and_measures_the_training_part(features: Path) -> None:
+    stores = {part: Store(features, part) for part in ("train", "valid", "test")}
+    assert {part: len(store) for part, store in stores.items()} == {"train": 27, "valid": 9, "test": 12}
+    assert all(np.bincount(store.labels.numpy()).tolist() == [len(store) // 3] * 3 for store in stores.values())
+    assert all(store.sizes.min(1).tolist() == [40] * len(store) for store in stores.values())
+    pixels = np.concatenate([stores["train"].image(index).reshape(-1, 3) for index in range(27)]) / 255
+    about = files.read_json(features / "about.json")
+    assert about["mean"] == pytest.approx(pixels.mean(0), abs=2e-6)
+    assert about["std"] == pytest.approx(pixels.std(0), abs=2e-6)
+    assert [place["name"] for place in about["classes"]] == sorted(COLOURS)
+
+
+def test_the_same_photographs_give_the_same_features(features: Path) -> None:
+    first = contents(features)
+    featurize.main()
+    assert contents(features) == first
+
+
+def test_train_never_looks_at_the_test_photographs(features: Path) -> None:
+    for path in features.glob("test.*"):
+        path.unlink()
+    train.main()
+    assert (TRAINED / "0" / "weights.pt").exists()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"network": "scratch"},
+        {"network": "transfer"},
+        {"network": "transfer", "transfer.layers": ["features.3", "features.8"], "transfer.hidden": 16},
+        {"network": "transfer", "transfer.fine_tune": "features.9"},
+        {"network": "transfer", "transfer.fine_tune": "all", "views": "flip", "crop": 0.8},
+        {"network": "residual", "optimizer": "sgd", "schedule": "plateau", "keep": "best", "patience": 2},
+        {"network": "residual", "precision": "bfloat16", "augmentation.erase": 0.3},
+        {
+            "network": "ensemble",
+            "ensemble.members": [
+                {"network": "residual"},
+                {"network": "residual", "seed": 1, "residual": {"image_size": 48}},
+                {"network": "transfer", "epochs": 1},
+            ],
+        },
+    ],
+    ids=lambda settings: " ".join(f"{value}" for value in settings.values())[:60],
+)
+def test_every_kind_of_network_is_served_as_it_was_measured(
+    features: Path, change: Change, settings: dict[str, Any]
+) -> None:
+    change({f"landmarks.{name}": value for name, value in settings.items()})
+    train.main()
+    evaluate.main()
+    export.main()
+    deploy.main()
+    network = files.read_json(TRAINED / "network.json")
+    assert len(network["members"]) == (3 if settings["network"] == "ensemble" else 1)
+    metrics = files.read_json(Path("reports/landmarks/metrics.json"))
+    assert files.read_json(Path("reports/landmarks/deploy.json"))["accuracy"] == metrics["accuracy"]
+
+
+def test_a_frozen_backbone_is_asked_once_and_stays_as_it_was(
+    features: Path, change: Change, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    torch.manual_seed(3)
+    weights = torchvision.models.mobilenet_v3_small().state_dict()
+    torch.save(weights, tmp_path / "weights.pth")
+    change({"landmarks.network": "transfer", "landmarks.transfer.weights": str(tmp_path / "weights.pth")})
+    train.main()
+    trained = torch.load(TRAINED / "0" / "weights.pt", weights_only=True)
+    assert all(
+        torch.equal(weights[name], trained[f"backbone.{name}"]) for name in weights if "classifier.3" not in name
+    )
+    first = files.read_json(TRAINED / "network.json")["members"][0]
+    assert first["parameters_trained"] < first["parameters"]
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the backbone was asked again")
+
+    kept = contents(TRAINED)
+    monkeypatch.setattr(backbones.Transfer, "forward", refuse)
+    monkeypatch.setattr(frozen.FrozenViews, "_training_inputs", refuse)
+    change({"landmarks.adamw": {"learning_rate": 0.1, "weight_decay": 0.0}})
+    train.main()
+    assert contents(TRAINED) != kept
+    assert len(list(Path("models/checkpoints/landmarks").glob("*.npy"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"backbone": "mobilnet_v2"}, ["'mobilnet_v2'", "expected one of mobilenet_v2,", "vit_b_16"]),
+        ({"weights": "nowhere.pth"}, ["nowhere.pth", "FileNotFoundError"]),
+        ({"layers": ["features.99"]}, ["'features.99'", "features.9"]),
+        ({"fine_tune": "feature.9"}, ["'feature.9'", "features.9"]),
+        ({"backbone": "vit_b_32"}, ["vit_b_32", "32 pixels"]),
+    ],
+)
+def test_what_torchvision_does_not_have_is_refused_by_the_guard(
+    change: Change, python: Run, workspace: Path, settings: dict[str, Any], words: list[str]
+) -> None:
+    change(
+        {"landmarks.network": "transfer", **{f"landmarks.transfer.{name}": value for name, value in settings.items()}}
+    )
+    done = python("-m", "stages.check", cwd=workspace)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    for word in words:
+        assert word in done.stderr
+
+
+def test_weights_that_would_run_code_are_refused(features: Path, change: Change, tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    torch.save({"weight": Payload()}, tmp_path / "evil.pth")
+    change({"landmarks.network": "transfer", "landmarks.transfer.weights": str(tmp_path / "evil.pth")})
+    with pytest.raises(InputError, match=r"evil\.pth"):
+        train.main()
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ([], "at least one"),
+        ([{"network": "ensemble"}], "'ensemble' is not allowed"),
+        ([{"netwrok": "residual"}], "did you mean network"),
+        ([{"network": "residual", "residual": {"width": 0}}], r"members\[0\].residual.width = 0"),
+    ],
+)
+def test_a_member_that_cannot_be_is_refused(features: Path, change: Change, members: list[Any], words: str) -> None:
+    change({"landmarks.network": "ensemble", "landmarks.ensemble.members": members})
+    with pytest.raises(InputError, match=words):
+        train.main()
+
+
+def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(
+    features: Path, workspace: Path, change: Change, python: Run
+) -> None:
+    change({"landmarks.epochs": 60, "landmarks.augmentation.erase": 0.2})
+    assert python("-m", "stages.landmarks.train", cwd=workspace).returncode == 0
+    whole = contents(TRAINED)
+    shutil.rmtree(TRAINED)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    victim = subprocess.Popen(
+        [sys.executable, "-m", "stages.landmarks.train"], env=environment, stderr=subprocess.DEVNULL
+    )
+    checkpoints = workspace / "models" / "checkpoints"
+    deadline = time.monotonic() + 120
+    while not list(checkpoints.rglob("[!.]*.pt")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    assert not TRAINED.exists(), "killed too late"
+    assert 0 < len(torch.load(next(checkpoints.rglob("[!.]*.pt")), weights_only=True)["trained"]["epochs"]) < 60
+    assert python("-m", "stages.landmarks.train", cwd=workspace).returncode == 0
+    assert contents(TRAINED) == whole
+    assert not list(checkpoints.rglob("*.pt"))
+
+
+ALONE = """
+import json, sys
+import torch
+sys.modules["stages"] = None
+model = torch.jit.load("model.pt")
+photographs = torch.load("photographs.pt", weights_only=True)
+answers = [model(image[None])[0].tolist() for image in photographs]
+program = torch.export.load("model.pt2").module()
+print(json.dumps([answers, [program(image[None])[0].tolist() for image in photographs], model.top5(photographs[0][None])]))
+"""
+
+
+def test_both_forms_answer_with_torch_alone_for_photographs_of_any_size(
+    features: Path, change: Change, tmp_path: Path
+) -> None:
+    change(
+        {
+            "landmarks.network": "ensemble",
+            "landmarks.views": "flip",
+            "landmarks.ensemble.members": [{"network": "residual"}, {"network": "transfer"}],
+        }
+    )
+    train.main()
+    evaluate.main()
+    export.main()
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for name in ("model.pt", "model.pt2"):
+        shutil.copy(f"models/landmarks/export/{name}", alone)
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(40, 40), (40, 97), (200, 131), (33, 60), (1, 1), (600, 41)]
+    photographs = [torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator) for size in sizes]
+    torch.save(photographs, alone / "photographs.pt")
+    done = subprocess.run(
+        [sys.executable, "-I", "-W", "ignore", "-c", ALONE], cwd=alone, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    script, program, top5 = json.loads(done.stdout)
+    predictor = model.load()
+    with torch.no_grad():
+        expected = torch.stack([predictor(image[None])[0] for image in photographs])
+    assert torch.allclose(torch.tensor(script), expected, atol=1e-6)
+    assert torch.allclose(torch.tensor(program), expected, atol=1e-6)
+    best = expected[0].topk(3)
+    assert [name for name, _ in top5[0]] == [sorted(COLOURS)[label] for label in best.indices.tolist()]
+    assert [value for _, value in top5[0]] == pytest.approx(best.values.tolist(), abs=1e-6)
+
+
+def test_export_refuses_an_evaluation_of_another_model(features: Path, change: Change) -> None:
+    train.main()
+    evaluate.main()
+    change({"landmarks.seed": 1})
+    train.main()
+    with pytest.raises(InputError, match="expected evaluate's answers"):
+        export.main()
+    assert not Path("models/landmarks/export").exists()
+
+
+def test_the_export_is_the_same_bytes_in_every_process_and_folder(
+    features: Path, workspace: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    train.main()
+    evaluate.main()
+    found = []
+    for seed in ("1", "2"):
+        folder = tmp_path_factory.mktemp(f"clone{seed}") / ("deep" * int(seed))
+        shutil.copytree(workspace, folder)
+        shutil.copytree(ROOT / "stages", folder / "stages")
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(folder)}
+        subprocess.run([sys.executable, "-m", "stages.landmarks.export"], cwd=folder, env=environment, check=True)
+        found.append(contents(folder / "models/landmarks/export"))
+    assert found[0] == found[1]

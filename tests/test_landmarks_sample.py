@@ -1,0 +1,174 @@
+"""The embedded sample of landmarks and the table of places."""
+
+import csv
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run
+from PIL import Image, ImageOps
+
+from stages.landmarks import sample
+from stages.landmarks.intake import places
+from stages.landmarks.sample import LANDMARKS, TEST, TRAIN
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sample")
+    sample.write(folder)
+    return folder
+
+
+def pictures(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures(folder)
+    }
+
+
+def test_every_class_has_its_pictures_in_train_and_test(drawn: Path) -> None:
+    counts = Counter(path.relative_to(drawn).parts[:2] for path in pictures(drawn))
+    expected = {(part, name): count for part, count in (("train", TRAIN), ("test", TEST)) for name in LANDMARKS}
+    assert counts == expected
+    assert len(LANDMARKS) == 12
+
+
+def test_no_picture_is_there_twice(drawn: Path) -> None:
+    found = digests(drawn)
+    assert len(set(found.values())) == len(found)
+
+
+def test_another_process_draws_the_same_bytes(drawn: Path, workspace: Path, python: Run) -> None:
+    program = """if True:
+        from pathlib import Path
+        from stages.landmarks import sample
+        sample.TRAIN, sample.TEST = 20, 0
+        sample.write(Path("again"))
+    """
+    (workspace / "again").mkdir()
+    assert python("-c", program).returncode == 0
+    again = digests(workspace / "again")
+    assert len(again) == 12 * 20
+    assert again.items() <= digests(drawn).items()
+
+
+def test_the_forms_that_collected_photographs_come_in_are_among_them(drawn: Path) -> None:
+    forms: Counter[str] = Counter()
+    for path in pictures(drawn):
+        with Image.open(path) as image:
+            turned = " turned" if image.getexif().get(0x0112, 1) != 1 else ""
+            forms[f"{path.suffix} {image.format} {image.mode}{turned}"] += 1
+    each = 12 * (TRAIN + TEST) // 20
+    assert forms == {
+        ".jpg JPEG RGB": 15 * each,
+        ".jpg JPEG RGB turned": each,
+        ".jpg JPEG L": each,
+        ".png PNG RGB": each,
+        ".png PNG P": each,
+        ".webp WEBP RGB": each,
+    }
+
+
+def test_turned_pictures_are_upright_once_their_exif_is_heeded(drawn: Path) -> None:
+    for label, name in enumerate(LANDMARKS):
+        upright = sample.picture(name, np.random.default_rng([sample.SEED, label, 13]))
+        with Image.open(drawn / "train" / name / "13.jpg") as image:
+            stored = ImageOps.exif_transpose(image)
+        assert stored.size == upright.size != image.size or upright.width == upright.height
+        assert np.abs(np.asarray(stored, float) - np.asarray(upright, float)).mean() < 10
+
+
+def test_sizes_vary_and_pictures_show_something(drawn: Path) -> None:
+    sizes = set()
+    for path in pictures(drawn / "test"):
+        with Image.open(path) as image:
+            sizes.add(ImageOps.exif_transpose(image).size)
+            assert np.asarray(image.convert("L"), float).std() > 3
+    assert sizes == set(sample.SIZES)
+
+
+def test_classes_are_not_told_apart_by_colour(drawn: Path) -> None:
+    """The nearest class by mean colour is right hardly more often than chance (1 in 12): it takes the shape."""
+
+    def colours(part: str) -> tuple[np.ndarray, np.ndarray]:
+        found = []
+        for label, name in enumerate(LANDMARKS):
+            for path in pictures(drawn / part / name):
+                with Image.open(path) as image:
+                    found.append((label, *np.asarray(image.convert("RGB"), float).mean((0, 1))))
+        table = np.array(found)
+        return table[:, 0], table[:, 1:]
+
+    train_labels, train = colours("train")
+    labels, test = colours("test")
+    means = np.array([train[train_labels == label].mean(0) for label in range(len(LANDMARKS))])
+    nearest = ((test[:, None] - means) ** 2).sum(2).argmin(1)
+    assert (nearest == labels).mean() < 0.25
+
+
+def rows() -> list[dict[str, str]]:
+    with places.PLACES.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_places_are_on_earth_each_once_with_its_source() -> None:
+    names = [row["class"] for row in rows()]
+    assert len(names) == len({name.casefold() for name in names}) == 59  # 50 and 10 classes, one of them in both
+    for row in rows():
+        assert -90 <= float(row["latitude"]) <= 90
+        assert -180 <= float(row["longitude"]) <= 180
+        assert [len(row[axis].partition(".")[2]) for axis in ("latitude", "longitude")] == [4, 4]
+        assert row["source"] == "general knowledge"
+
+
+# South, north, west and east of a box around each country, and the places in it.
+COUNTRIES = {
+    (24, 50, -125, -66): ["Grand_Canyon", "Golden_Gate_Bridge", "Brooklyn_Bridge", "Delicate_Arch", "Terminal_Tower"],
+    (18, 23, -161, -154): ["Haleakala_National_Park"],
+    (42, 84, -141, -52): ["Banff_National_Park", "Niagara_Falls"],
+    (-44, -10, 112, 154): ["Sydney_Opera_House", "Sydney_Harbour_Bridge", "Great_Barrier_Reef"],
+    (18, 54, 73, 135): ["Great_Wall_of_China", "Temple_of_Heaven", "Hanging_Temple"],
+    (41, 52, -6, 10): ["Eiffel_Tower", "Pont_du_Gard"],
+    (49, 61, -9, 2): ["Stonehenge", "Whitby_Abbey", "Forth_Bridge", "London_Olympic_Stadium"],
+    (46, 49, 9, 18): ["Vienna_City_Hall", "hofburg_imperial_palace", "st_stephen_cathedral_vienna"],
+    (36, 48, 6, 19): ["Trevi_Fountain", "colosseum", "pantheon", "rialto_bridge", "Matterhorn"],
+    (36, 44, -10, 5): ["gaudi_casa_batllo_barcelona", "museu_nacional_dart_de_catalunya"],
+    (-19, 0, -82, -68): ["Machu_Picchu"],
+    (8, 36, 68, 98): ["Taj_Mahal", "Gateway_of_India"],
+    (63, 67, -25, -13): ["Gullfoss_Falls"],
+    (0, 8, 99, 120): ["Petronas_Towers"],
+}
+
+
+@pytest.mark.parametrize(("box", "names"), COUNTRIES.items())
+def test_places_are_in_their_countries(box: tuple[float, float, float, float], names: list[str]) -> None:
+    south, north, west, east = box
+    for name in names:
+        place = places.lookup(name)
+        assert place is not None, name
+        assert south < place[0] < north, name
+        assert west < place[1] < east, name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Golden_Gate_Bridge", "09.Golden_Gate_Bridge", "golden gate bridge", "09_golden-gate-bridge", "GoldenGateBridge"],
+)
+def test_a_place_is_found_whatever_the_folder_makes_of_its_name(name: str) -> None:
+    assert places.lookup(name) == (37.8199, -122.4783, "general knowledge")
+
+
+@pytest.mark.parametrize("name", ["lattice_tower", "09", "", "Golden"])
+def test_an_unknown_place_is_none(name: str) -> None:
+    assert places.lookup(name) is None
+
+
+def test_every_class_of_the_photographs_at_hand_has_a_place(real_data: Path) -> None:
+    names = sorted(path.name for path in (real_data / "landmarks" / "train").iterdir())
+    assert [name for name in names if places.lookup(name) is None] == []
