@@ -15,6 +15,7 @@ from stages.common import config, files, sources
 from stages.common.program import run
 from stages.landmarks import config as landmarks
 from stages.mnist import config as mnist
+from stages.scones import config as scones
 
 OUTPUT = Path("reports/parameters.txt")
 
@@ -26,15 +27,17 @@ class Data(config.Section):
     bikes: bikes.Data
     mnist: mnist.Data
     landmarks: landmarks.Data
+    scones: scones.Data
 
 
 class Deploy(config.Section):
     """How exported models are served: read by deploy."""
 
-    target: Literal["local"]
+    target: Literal["local", "aws"]
     bikes: bikes.Deploy
     mnist: mnist.Deploy
     landmarks: landmarks.Deploy
+    scones: scones.Deploy
 
 
 class Parameters(config.Section):
@@ -44,6 +47,7 @@ class Parameters(config.Section):
     bikes: bikes.Train
     mnist: mnist.Train
     landmarks: landmarks.Train
+    scones: scones.Train
     deploy: Deploy
 
 
@@ -54,6 +58,7 @@ def main() -> None:
     sources.check("data.bikes.source", parameters.data.bikes.source)
     sources.check("data.mnist.source", parameters.data.mnist.source)
     sources.check("data.landmarks.source", parameters.data.landmarks.source)
+    sources.check("data.scones.source", parameters.data.scones.source)
     for member in landmarks.members(parameters.landmarks):
         if member.network == "transfer":
             from stages.landmarks import model  # and with it torchvision, for those who use it
@@ -61,6 +66,12 @@ def main() -> None:
             table = member.transfer.model_dump()
             weights = table.pop("weights")
             model.build("transfer", table, 2, "none" if weights == "torchvision" else weights)
+    if parameters.scones.network == "transfer":
+        from stages.scones import model as vehicles
+
+        table = parameters.scones.transfer.model_dump()
+        weights = table.pop("weights")
+        vehicles.build("transfer", table, 2, "none" if weights == "torchvision" else weights)
     with files.new_file(OUTPUT) as partial:
         partial.write_text("params.yaml is valid\n")
 

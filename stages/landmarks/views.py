@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from stages.common.vision import pixels
+from stages.common.vision.augmentation import augment
 from stages.landmarks.model import Member
 from stages.landmarks.store import Store
 
@@ -54,32 +55,3 @@ class Views:
 
     def centred(self, photographs: Store, chosen: Tensor) -> Tensor:
         return self.member.inputs(photographs.crops(chosen.numpy(), self.size).to(self.device))
-
-
-def augment(
-    images: Tensor, mean: Tensor, std: Tensor, limits: Mapping[str, float], generator: torch.Generator
-) -> Tensor:
-    """uint8 (N, 3, S, S) as float32 of mean 0 and deviation 1: mirrored, in other light, a part greyed.
-
-    ``limits`` are the parameters `landmarks.augmentation`.
-    """
-    # Drawn on the CPU: the same amounts on any device.
-    drawn = torch.rand(6, len(images), 1, 1, 1, generator=generator).to(images.device)
-    inputs = pixels.normalise(images, mean, std)
-    if limits["flip"]:
-        inputs = torch.where(drawn[0] < 0.5, inputs, inputs.flip(3))
-    if limits["saturation"]:
-        factor = 1 + limits["saturation"] * (2 * drawn[1] - 1)
-        inputs = torch.lerp(inputs.mean(1, keepdim=True), inputs, factor)
-    if limits["contrast"]:
-        factor = 1 + limits["contrast"] * (2 * drawn[2] - 1)
-        inputs = torch.lerp(inputs.mean((1, 2, 3), keepdim=True), inputs, factor)
-    if limits["brightness"]:
-        inputs = inputs + limits["brightness"] * (2 * drawn[3] - 1) / std.mean()
-    if limits["erase"]:
-        side = round(limits["erase"] * images.shape[3])
-        top, left = (((images.shape[3] - side + 1) * place).long() for place in drawn[4:])
-        line = torch.arange(images.shape[3], device=images.device)
-        rows, columns = (line >= top) & (line < top + side), (line >= left) & (line < left + side)
-        inputs = inputs.masked_fill(rows.transpose(2, 3) & columns, 0.0)
-    return inputs

@@ -1,12 +1,13 @@
 """scones' parameters: names, ranges, choices, units. Their values are in params.yaml."""
 
 import difflib
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
 from stages.common.config import Section
 from stages.common.sources import SourceSettings
+from stages.common.training_settings import TrainingSettings
 
 # CIFAR-100's hundred, in the order of their numbers: https://www.cs.toronto.edu/~kriz/cifar.html
 FINE_LABELS = """
@@ -46,6 +47,54 @@ class Data(SourceSettings):
         if len(set(classes)) != len(classes):
             raise ValueError("each class once")
         return classes
+
+
+class Residual(Section):
+    """A small residual network, for training from scratch."""
+
+    image_size: int = Field(ge=32, le=256, description="pixels of a side, into the network")
+    width: int = Field(ge=1, le=512, description="channels of the first stage; each stage has twice as many")
+    depth: int = Field(ge=1, le=16, description="blocks in each of the four stages")
+    dropout: float = Field(ge=0, lt=1, description="before the last layer")
+
+
+class Transfer(Section):
+    """A network of torchvision's, trained elsewhere, with a last layer of one's own."""
+
+    image_size: int = Field(ge=32, le=512, description="pixels of a side, into the network")
+    backbone: str = Field(min_length=1, description="a classification network of torchvision")
+    weights: str = Field(min_length=1, description="torchvision (downloaded), none, or the path of a state_dict")
+    fine_tune: str = Field(min_length=1, description="none: frozen; all; or the layer from which on it is trained")
+    rate: float = Field(gt=0, le=1, description="the backbone's learning rate, as a factor on the last layer's")
+    dropout: float = Field(ge=0, lt=1, description="before the last layer")
+
+
+class Augmentation(Section):
+    """What a training picture goes through, by amounts that are drawn for each."""
+
+    rotation: float = Field(ge=0, le=180, description="degrees, within plus and minus it")
+    scale: float = Field(ge=0, le=1, description="log of the factor on its size, within plus and minus it")
+    shift: float = Field(ge=0, le=16, description="pixels of 32, within plus and minus it, along each side")
+    flip: bool = Field(description="left to right, every second one")
+    brightness: float = Field(ge=0, lt=1, description="added to all pixels, of which 1 is white")
+    contrast: float = Field(ge=0, lt=1, description="factor on the distance from the mean: 1 plus or minus it")
+    saturation: float = Field(ge=0, lt=1, description="factor on the distance from grey: 1 plus or minus it")
+    erase: float = Field(ge=0, lt=1, description="side of a square that is greyed, as a share of the image's side")
+
+
+class Train(TrainingSettings):
+    """The group `scones`: read by train. Only the table of the chosen network counts."""
+
+    network: Literal["residual", "transfer"]
+    residual: Residual
+    transfer: Transfer
+    views: Literal["one", "flip"] = Field(description="predict from the picture alone, or from its mirror image, too")
+    augmentation: Augmentation
+
+    @property
+    def chosen(self) -> Residual | Transfer:
+        """The table of the network that is named."""
+        return self.residual if self.network == "residual" else self.transfer
 
 
 class Challenger(Section):

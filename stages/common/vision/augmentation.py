@@ -1,0 +1,37 @@
+"""Images changed at random, each by amounts of its own, a whole batch at once."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from stages.common.vision import pixels
+
+
+def augment(
+    images: Tensor, mean: Tensor, std: Tensor, limits: Mapping[str, float], generator: torch.Generator
+) -> Tensor:
+    """Images (N, 3, S, S), 255 for white, as float32 of mean 0 and deviation 1: mirrored, in other light, a part greyed.
+
+    ``limits`` are `flip` and `brightness`, `contrast`, `saturation`, `erase` of a row's parameters for augmentation.
+    """
+    # Drawn on the CPU: the same amounts on any device.
+    drawn = torch.rand(6, len(images), 1, 1, 1, generator=generator).to(images.device)
+    inputs = pixels.normalise(images, mean, std)
+    if limits["flip"]:
+        inputs = torch.where(drawn[0] < 0.5, inputs, inputs.flip(3))
+    if limits["saturation"]:
+        factor = 1 + limits["saturation"] * (2 * drawn[1] - 1)
+        inputs = torch.lerp(inputs.mean(1, keepdim=True), inputs, factor)
+    if limits["contrast"]:
+        factor = 1 + limits["contrast"] * (2 * drawn[2] - 1)
+        inputs = torch.lerp(inputs.mean((1, 2, 3), keepdim=True), inputs, factor)
+    if limits["brightness"]:
+        inputs = inputs + limits["brightness"] * (2 * drawn[3] - 1) / std.mean()
+    if limits["erase"]:
+        side = round(limits["erase"] * images.shape[3])
+        top, left = (((images.shape[3] - side + 1) * place).long() for place in drawn[4:])
+        line = torch.arange(images.shape[3], device=images.device)
+        rows, columns = (line >= top) & (line < top + side), (line >= left) & (line < left + side)
+        inputs = inputs.masked_fill(rows.transpose(2, 3) & columns, 0.0)
+    return inputs

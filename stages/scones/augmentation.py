@@ -1,0 +1,35 @@
+"""What training makes of the pictures: each turned, resized and shifted by amounts of its own, in other light. All of a batch at once."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from stages.common.vision.augmentation import augment
+from stages.scones.model import Classifier
+
+
+def moved(images: Tensor, size: int, limits: Mapping[str, float], generator: torch.Generator) -> Tensor:
+    """uint8 (N, H, W, 3) as float32 (N, 3, ``size``, ``size``), 255 for white, turned, scaled and shifted; edges are mirrored.
+
+    ``limits`` are the parameters `scones.augmentation`.
+    """
+    # Drawn on the CPU: the same amounts on any device.
+    turn, scale, right, down = (torch.rand(4, len(images), generator=generator) * 2 - 1).to(images.device)
+    turn, scale = turn * math.radians(limits["rotation"]), torch.exp(scale * limits["scale"])
+    shift = torch.stack([right, down], 1) * (2 * limits["shift"] / images.shape[1])  # grid_sample's image is 2 wide
+    cosine, sine = torch.cos(turn) / scale, torch.sin(turn) / scale
+    matrices = torch.cat([torch.stack([cosine, -sine, sine, cosine], 1).view(-1, 2, 2), shift.unsqueeze(2)], 2)
+    grid = F.affine_grid(matrices, [len(images), 3, size, size], align_corners=False)
+    pictures = images.permute(0, 3, 1, 2).float()
+    return F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
+
+
+def augmented(
+    images: Tensor, classifier: Classifier, limits: Mapping[str, float], generator: torch.Generator
+) -> Tensor:
+    """Pictures, uint8 (N, 32, 32, 3), as the network of ``classifier`` gets them in training: float32 (N, 3, S, S)."""
+    seen = moved(images, classifier.image_size, limits, generator)
+    return augment(seen, classifier.mean, classifier.std, limits, generator)

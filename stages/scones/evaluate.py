@@ -1,0 +1,90 @@
+"""Scores the trained classifier on the test pictures: the first time that anything of the row looks at them.
+
+Writes `metrics.json`; a row a picture in `confusion.csv`; in `evaluation/` the probabilities (float32 (N, classes)) and, as
+CSV, the confusion matrix, how often the classifier is right where it is how sure, and what each threshold would let through.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stages.common import classification, config, files
+from stages.common.classification import Labels, Probabilities
+from stages.common.program import run
+from stages.scones.config import Deploy
+from stages.scones.model import TRAINED, load, predict
+
+FEATURES = Path("data/scones/features")
+METRICS = Path("reports/scones/metrics.json")
+EVALUATION = Path("reports/scones/evaluation")
+CONFUSION = Path("reports/scones/confusion.csv")
+
+
+def coverage(probabilities: Probabilities, labels: Labels, threshold: float) -> tuple[float, float | None]:
+    """Share of pictures with a confidence at or above ``threshold``, and the accuracy among them (None: there are none)."""
+    covered = probabilities.max(1).astype(np.float64) >= threshold  # as the workflow compares what it reads in JSON
+    right = probabilities.argmax(1) == labels
+    return float(covered.mean()), float(right[covered].mean()) if covered.any() else None
+
+
+def curve(probabilities: Probabilities, labels: Labels) -> list[dict[str, float | str]]:
+    """`coverage` at each percent from the least confidence that is possible: threshold, coverage, accuracy (empty: None)."""
+    rows: list[dict[str, float | str]] = []
+    for percent in range(100 // probabilities.shape[1], 101):
+        covered, accuracy = coverage(probabilities, labels, percent / 100)
+        right = "" if accuracy is None else round(accuracy, 6)
+        rows.append({"threshold": percent / 100, "coverage": round(covered, 6), "accuracy": right})
+    return rows
+
+
+def measure(probabilities: Probabilities, labels: Labels, threshold: float) -> dict[str, float | None]:
+    """The figures of metrics.json."""
+    covered, right = coverage(probabilities, labels, threshold)
+    return {
+        "accuracy": round(classification.accuracy(probabilities, labels), 6),
+        "threshold": threshold,
+        "share_at_threshold": round(covered, 6),
+        "accuracy_at_threshold": None if right is None else round(right, 6),
+        "loss": round(classification.cross_entropy(probabilities, labels), 6),
+        "calibration_error": round(classification.calibration_error(probabilities, labels), 6),
+    }
+
+
+def main() -> None:
+    threshold = config.load("deploy.scones", Deploy).threshold
+    about = files.read_json(files.require(TRAINED, "train@scones") / "network.json")
+    names = about["classes"]
+    with np.load(files.require(FEATURES, "featurize@scones") / "test.npz") as test:
+        images, labels = test["images"], test["labels"]
+    probabilities = predict(load(), torch.from_numpy(images)).numpy()
+    predicted = probabilities.argmax(1)
+    metrics = {
+        "data": files.read_json(FEATURES / "about.json")["source"],
+        **measure(probabilities, labels, threshold),
+        **{name: about[name] for name in ("temperature", "parameters", "parameters_trained")},
+    }
+    counts = classification.confusion_matrix(labels, predicted, len(names))
+    with files.new_folder(EVALUATION) as folder:
+        np.save(folder / "probabilities.npy", probabilities)
+        files.write_table(folder / "reliability.csv", classification.reliability(probabilities, labels))
+        files.write_table(folder / "coverage.csv", curve(probabilities, labels))
+        files.write_json(folder / "threshold.json", threshold)
+        files.write_table(folder / "classes.csv", classification.by_class(counts, names))
+        matrix = [
+            {"actual": name, **dict(zip(names, row, strict=True))} for name, row in zip(names, counts, strict=True)
+        ]
+        files.write_table(folder / "confusion_matrix.csv", matrix)
+    with files.new_file(CONFUSION) as partial:
+        rows = [{"actual": names[a], "predicted": names[p]} for a, p in zip(labels, predicted, strict=True)]
+        files.write_table(partial, rows)
+    files.write_json(METRICS, metrics)
+    passed = f"{metrics['share_at_threshold']:.1%} of them at or above the threshold {threshold:g}"
+    among = (
+        "" if metrics["accuracy_at_threshold"] is None else f", {metrics['accuracy_at_threshold']:.1%} of those right"
+    )
+    print(f"accuracy {metrics['accuracy']:.4f} on {len(labels)} test pictures ({metrics['data']}), {passed}{among}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,87 @@
+"""Writes the classifier in forms that run without this repository, and proves that they answer as it was measured.
+
+`model.pt` is TorchScript, `model.pt2` torch.export's form; both take pictures, uint8 (N, 32, 32, 3) with any N, and give
+probabilities, float32 (N, classes), calibrated. The names of the classes are in both files. `model.tar.gz` is `model.pt`
+with its inference code, as SageMaker's PyTorch image wants it.
+"""
+
+import json
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.common import bundle, files, images, torch_files
+from stages.common.program import InputError, run
+from stages.scones import inference, layout
+from stages.scones.layout import SIDE
+from stages.scones.model import TRAINED, Classifier, load, predict
+
+FEATURES = Path("data/scones/features")
+EVALUATION = Path("reports/scones/evaluation")
+EXPORT = Path("models/scones/export")
+
+TOLERANCE = 1e-5
+"""By how much a probability may differ from the one that evaluate wrote."""
+
+EXAMPLE = torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8)
+"""Of two pictures: a dimension of 1 would be taken as fixed."""
+
+
+def write_torchscript(classifier: Classifier, path: Path, classes: list[str]) -> None:
+    # Traced (the classifier has no branches): a script module's constants come in another order in each process.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit")
+        model = torch.jit.trace(classifier, EXAMPLE, check_trace=False)
+    torch_files.save_torchscript(model, path, classes)
+
+
+def write_exported(classifier: Classifier, path: Path, classes: list[str]) -> None:
+    program = torch.export.export(classifier, (EXAMPLE,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+    torch_files.save_exported(program, path, classes)
+
+
+def served(archive: Path, pictures: Tensor) -> Tensor:
+    """The probabilities (N, classes) that the archive's functions give for ``pictures``, each a PNG file of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        bundle.unpack(archive, Path(folder))
+        model = inference.model_fn(folder)
+        requests = [inference.input_fn(layout.png(picture), "image/png") for picture in pictures.numpy()]
+        answers = [inference.output_fn(inference.predict_fn(one, model), "application/json") for one in requests]
+    return torch.tensor([json.loads(answer) for answer in answers])
+
+
+def prove(name: str, answers: Tensor, expected: Tensor) -> None:
+    """Raises InputError unless ``answers`` (N, classes) are the ``expected`` ones, evaluate's."""
+    changed, difference = torch_files.differences(answers, expected)
+    if changed or not difference <= TOLERANCE:
+        raise InputError(
+            f"{name}: {changed} of {len(answers)} test pictures get another class and probabilities differ by up to {difference:.2g}, "
+            f"expected evaluate's answers within {TOLERANCE:g}: run `dvc repro export@scones` so that all are of one model"
+        )
+    print(
+        f"{name}: the classes of all {len(answers)} test pictures are evaluate's, probabilities within {difference:.2g}"
+    )
+
+
+def main() -> None:
+    classes = files.read_json(files.require(TRAINED, "train@scones") / "network.json")["classes"]
+    expected = torch.from_numpy(np.load(files.require(EVALUATION, "evaluate@scones") / "probabilities.npy"))
+    with np.load(FEATURES / "test.npz") as test:
+        pictures = torch.from_numpy(test["images"])
+    classifier = load()
+    with files.new_folder(EXPORT) as folder:
+        write_torchscript(classifier, folder / "model.pt", classes)
+        prove("model.pt", predict(torch_files.load_torchscript(folder / "model.pt")[0], pictures), expected)
+        write_exported(classifier, folder / "model.pt2", classes)
+        prove("model.pt2", predict(torch_files.load_exported(folder / "model.pt2")[0], pictures), expected)
+        code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in (inference, images)}
+        bundle.pack(folder / "model.tar.gz", {"model.pt": folder / "model.pt", **code})
+        prove("model.tar.gz", served(folder / "model.tar.gz", pictures), expected)
+
+
+if __name__ == "__main__":
+    run(main)
