@@ -19,7 +19,7 @@ from stages.common import config, files
 from stages.common.program import InputError, run
 from stages.scones import layout
 from stages.scones.aws import costs, deployment, trial
-from stages.scones.aws.clients import client, plain_errors
+from stages.scones.aws.clients import account, plain_errors
 from stages.scones.aws.executions import cases, latency
 from stages.scones.aws.stand_in import local
 from stages.scones.config import Deploy
@@ -117,15 +117,6 @@ def on_this_machine(settings: Deploy, test: Test) -> None:
         deployment.destroy(session, settings)
 
 
-def account(settings: Deploy) -> boto3.Session:
-    """The AWS account of the usual chain of credentials. Raises InputError if there is none."""
-    session = boto3.Session(region_name=settings.region)
-    if session.region_name is None:
-        raise InputError("no AWS region is set: set deploy.scones.region or AWS_DEFAULT_REGION")
-    client(session, "sts").get_caller_identity()  # before any question
-    return session
-
-
 def ask(plan: str, yes: bool) -> None:
     """Raises InputError unless its user agrees to ``plan``."""
     print(plan)
@@ -148,7 +139,7 @@ def plan(settings: Deploy, region: str) -> str:
 
 
 def on_aws(settings: Deploy, action: str, yes: bool) -> None:
-    session = account(settings)
+    session = account(settings.region, "deploy.scones.region")
     if action == "destroy":
         names = f"{settings.stack} and {settings.stack}-artifacts"
         ask(f"The stacks {names} in region {session.region_name} with all they hold will be removed.", yes)

@@ -22,7 +22,8 @@ MAX_PIXELS = 1_000_000
 
 def model_fn(model_dir: str) -> torch.jit.ScriptModule:
     """The TorchScript model in ``model_dir``."""
-    return torch.jit.load(str(Path(model_dir, "model.pt")), map_location="cpu").eval()
+    model: torch.jit.ScriptModule = torch.jit.load(str(Path(model_dir, "model.pt")), map_location="cpu").eval()
+    return model
 
 
 def input_fn(body: bytes, content_type: str) -> torch.Tensor:
@@ -39,7 +40,8 @@ def input_fn(body: bytes, content_type: str) -> torch.Tensor:
 def predict_fn(data: torch.Tensor, model: torch.jit.ScriptModule) -> torch.Tensor:
     """Probabilities float32 (1, classes)."""
     with torch.inference_mode():
-        return model(data)
+        probabilities: torch.Tensor = model(data)
+    return probabilities
 
 
 def output_fn(prediction: torch.Tensor, accept: str) -> str:

@@ -21,7 +21,7 @@ from stages.common import config, files
 from stages.common.program import InputError, run
 from stages.scones import deploy
 from stages.scones.aws import deployment
-from stages.scones.aws.clients import plain_errors
+from stages.scones.aws.clients import account, plain_errors
 from stages.scones.aws.executions import Outcome, Workflow, cases, latency
 from stages.scones.aws.stack import Stack, keys
 from stages.scones.aws.stand_in import local
@@ -60,7 +60,7 @@ def send(
 def main(executions: int, per_second: float | None = None) -> None:
     settings = config.load("deploy.scones", Deploy)
     if deploy.target() == "aws":
-        session = deploy.account(settings)
+        session = account(settings.region, "deploy.scones.region")
         found = Stack(session, settings.stack).outputs()
         if not found:
             raise InputError(f"there is no stack {settings.stack}: run `python -m stages.scones.deploy` first")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stages.common import classification, files, reporting
 from stages.common.classification import Labels, Probabilities
 from stages.common.program import run
-from stages.scones.augmentation import augmented
+from stages.scones.learning.augmentation import augmented
 from stages.scones.model import TRAINED, Classifier, load
 
 FEATURES = Path("data/scones/features")

@@ -1,6 +1,7 @@
 """Trains a network on the training pictures, then fits the temperature of its confidences on the validation pictures.
 
-The pictures lie on the device as bytes; a batch is an index into them, moved about and normalised there.
+The pictures lie on the device as bytes; a batch is an index into them, moved about and normalised there. Started by torchrun,
+several processes share each batch (`distributed`).
 """
 
 from pathlib import Path
@@ -15,21 +16,18 @@ from stages.common import config, files, torch_setup, training
 from stages.common.program import run
 from stages.common.vision import augmentation as light
 from stages.common.vision import backbones, networks, pixels
-from stages.scones import augmentation, calibration, model
-from stages.scones.augmentation import augmented
+from stages.scones import model
 from stages.scones.config import Train
+from stages.scones.learning import augmentation, calibration, distributed
+from stages.scones.learning.augmentation import augmented
 from stages.scones.model import TRAINED, Classifier, predict
 
 FEATURES = Path("data/scones/features")
 CLOCK = Path("reports/scones/training.json")
 
-MODULES = (augmentation, backbones, light, model, networks, pixels, torch_setup, training)
-INPUTS = [
-    *(FEATURES / name for name in ("train.npz", "valid.npz", "about.json")),
-    *(Path(str(module.__file__)) for module in MODULES),
-    Path(__file__),
-]
-"""What training depends on besides its settings: what a killed run has kept is for the same of these alone."""
+MODULES = (augmentation, backbones, distributed, light, model, networks, pixels, torch_setup, training)
+CODE = [*(Path(str(module.__file__)) for module in MODULES), Path(__file__)]
+"""What training depends on besides data and settings: what a killed run has kept is for the same of these alone."""
 
 
 class Part(NamedTuple):
@@ -58,7 +56,7 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
     table = settings.chosen.model_dump()
     built = model.build(settings.network, table, len(classes), table.pop("weights", "none"))
     shares = train.images.double() / 255
-    seen = {
+    seen: dict[str, Any] = {
         "mean": built.mean or shares.mean((0, 1, 2)).tolist(),
         "std": built.std or shares.std((0, 1, 2)).tolist(),
         "image_size": settings.chosen.image_size,
@@ -73,17 +71,18 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
         return augmented(images, classifier, limits, generator)
 
     def batches(generator: torch.Generator) -> training.Epoch:
-        return training.shuffled(*train, settings.batch_size, transform, generator, 1)
+        return distributed.shared(training.shuffled(*train, settings.batch_size, transform, generator, 1))
 
     def score(_: nn.Module) -> training.Scores:
         logits = predict(classifier.logits, valid.images)
         right = (logits.argmax(1) == valid.labels).double().mean().item()
         return training.Scores(F.cross_entropy(logits, valid.labels).item(), right)
 
-    rates = {"backbone.": settings.transfer.rate}
+    own = settings.model_copy(update={"batch_size": distributed.share_of(settings.batch_size)})
+    rates = {f"{prefix}backbone.": settings.transfer.rate for prefix in ("", distributed.PREFIX)}
     title = f"scones {settings.network}"
-    history = training.fit(network, batches, steps, score, settings, checkpoint, title, rates)
-    network.load_state_dict(history.weights)
+    history = training.fit(distributed.wrapped(network), batches, steps, score, own, checkpoint, title, rates)
+    network.load_state_dict(distributed.unwrapped(history.weights))
     logits = predict(classifier.eval().logits, valid.images).cpu().numpy()
     about = {
         "classes": classes,
@@ -99,21 +98,42 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
     return Learnt(history, about)
 
 
+def write(folder: Path, learnt: Learnt) -> None:
+    """Fill ``folder`` with what `model.load` and plot read."""
+    training.save_weights(folder / "weights.pt", learnt.history.weights)
+    training.write_history(folder / "steps.csv", learnt.history.steps)
+    training.write_history(folder / "epochs.csv", learnt.history.epochs)
+    files.write_json(folder / "network.json", learnt.about)
+
+
+def on_this_machine(settings: Train, features: Path, trained: Path, clock: Path) -> None:
+    """Train on what is in ``features``; the model goes to the folder ``trained``, the time it took to ``clock``."""
+    device = torch_setup.pick_device(settings.device)
+    classes = files.read_json(features / "about.json")["classes"]
+    inputs = [features / "train.npz", features / "valid.npz", *CODE]
+    with distributed.group():
+        train, valid = (read(path, device) for path in inputs[:2])
+        process = f"{distributed.rank()} of {distributed.size()}"
+        known = settings.model_dump_json(exclude={"engine", "sagemaker"})
+        checkpoint = training.kept_path("scones", f"{known} {classes} {process}", inputs, ".pt")
+        learnt = learn(train, valid, classes, settings, checkpoint)
+        if distributed.rank() == 0:
+            with files.new_folder(trained) as folder:
+                write(folder, learnt)
+            images = len(train.images) * len(learnt.history.epochs)
+            files.write_json(clock, training.clock(learnt.history.seconds, images, device))
+        checkpoint.unlink()
+
+
 def main() -> None:
     settings = config.load("scones", Train)
-    device = torch_setup.pick_device(settings.device)
-    classes = files.read_json(files.require(FEATURES, "featurize@scones") / "about.json")["classes"]
-    train, valid = (read(FEATURES / f"{part}.npz", device) for part in ("train", "valid"))
-    checkpoint = training.kept_path("scones", settings.model_dump_json(), INPUTS, ".pt")
-    learnt = learn(train, valid, classes, settings, checkpoint)
-    with files.new_folder(TRAINED) as folder:
-        training.save_weights(folder / "weights.pt", learnt.history.weights)
-        training.write_history(folder / "steps.csv", learnt.history.steps)
-        training.write_history(folder / "epochs.csv", learnt.history.epochs)
-        files.write_json(folder / "network.json", learnt.about)
-    images = len(train.images) * len(learnt.history.epochs)
-    files.write_json(CLOCK, training.clock(learnt.history.seconds, images, device))
-    checkpoint.unlink()
+    features = files.require(FEATURES, "featurize@scones")
+    if settings.engine == "local":
+        on_this_machine(settings, features, TRAINED, CLOCK)
+    else:
+        from stages.scones.jobs import training as job  # what it imports is of no use elsewhere
+
+        job.train_there(settings, features, TRAINED, CLOCK)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,18 @@ def client(session: boto3.Session, service: str) -> Any:
     return session.client(service, config=LIMITS)
 
 
+def account(region: str | None, key: str) -> boto3.Session:
+    """The AWS account of the usual chain of credentials; ``key`` is the parameter that ``region`` is the value of.
+
+    Raises InputError if there is no region, botocore's errors if there are no credentials.
+    """
+    session = boto3.Session(region_name=region)
+    if session.region_name is None:
+        raise InputError(f"no AWS region is set: set {key} or AWS_DEFAULT_REGION")
+    client(session, "sts").get_caller_identity()  # before anything else
+    return session
+
+
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """AWS's refusals, missing credentials and a missing network are for their user to mend: InputError."""

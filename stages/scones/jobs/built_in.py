@@ -1,0 +1,88 @@
+"""Trains SageMaker's own image-classification algorithm on the pictures, as the workflow's authors did, for comparison.
+
+    python -m stages.scones.jobs.built_in
+
+A job on AWS; the model (of MXNet, for SageMaker's image of that algorithm) comes back as models/scones/built_in/model.tar.gz. Its
+instance and its region are those of `scones.sagemaker`, and the algorithm wants a GPU: `ml.p3.2xlarge` was used.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from stages.common import config, files
+from stages.common.program import run
+from stages.scones import layout
+from stages.scones.aws.clients import account, client, plain_errors
+from stages.scones.config import SageMaker, Train
+from stages.scones.jobs.training import Place, place, start
+from stages.scones.layout import PARTS, SIDE
+
+RAW = Path("data/scones/raw")
+MODEL = Path("models/scones/built_in/model.tar.gz")
+
+CHANNELS = {"train": "train/", "validation": "test/", "train_lst": "train.lst", "validation_lst": "test.lst"}
+"""The algorithm's four inputs, each with what it is of the published layout."""
+
+
+def hyperparameters(classes: int, pictures: int) -> dict[str, str]:
+    """https://docs.aws.amazon.com/sagemaker/latest/dg/IC-Hyperparameter.html; all but these have defaults."""
+    return {"image_shape": f"3,{SIDE},{SIDE}", "num_classes": str(classes), "num_training_samples": str(pictures)}
+
+
+def upload(where: Place, raw: Path) -> None:
+    """Put the pictures and their lists into the bucket, under `data/`."""
+    s3 = client(where.session, "s3")
+    for part in PARTS:
+        for path in [raw / f"{part}.lst", *sorted((raw / part).glob("*.png"))]:
+            s3.upload_file(str(path), where.bucket, f"data/{path.relative_to(raw).as_posix()}")
+
+
+def inputs(bucket: str) -> list[Any]:
+    """The four channels over what `upload` has put there."""
+    from sagemaker.train.configs import InputData
+
+    return [
+        InputData(channel_name=name, data_source=f"s3://{bucket}/data/{path}", content_type="application/x-image")
+        for name, path in CHANNELS.items()
+    ]
+
+
+def trainer(where: Place, settings: SageMaker, classes: int, pictures: int) -> Any:
+    """The job, ready to start."""
+    from sagemaker.core import image_uris  # 1.5 s
+    from sagemaker.core.helper.session_helper import Session
+    from sagemaker.core.shapes import OutputDataConfig, StoppingCondition
+    from sagemaker.train.configs import Compute
+    from sagemaker.train.model_trainer import ModelTrainer
+
+    os.environ["SAGEMAKER_VALIDATE_ROLE"] = "false"  # the role is the stack's own
+    return ModelTrainer(
+        sagemaker_session=Session(where.session, default_bucket=where.bucket),
+        role=where.role,
+        base_job_name="scones-built-in",
+        training_image=image_uris.retrieve("image-classification", region=where.session.region_name),
+        compute=Compute(instance_type=settings.instance_type, instance_count=settings.instance_count),
+        hyperparameters=hyperparameters(classes, pictures),
+        output_data_config=OutputDataConfig(s3_output_path=f"s3://{where.bucket}/models"),
+        stopping_condition=StoppingCondition(max_runtime_in_seconds=3600 * settings.max_hours),
+    )
+
+
+@plain_errors()
+def main() -> None:
+    settings = config.load("scones", Train).sagemaker
+    classes = files.read_json(files.require(RAW, "prepare@scones") / "about.json")["classes"]
+    pictures = len(layout.read_list(RAW, "train", classes))
+    session = account(settings.region, "scones.sagemaker.region")
+    with place(session, settings.stack) as where:
+        upload(where, RAW)
+        model = start(trainer(where, settings, len(classes), pictures), inputs(where.bucket))
+        bucket, key = model.removeprefix("s3://").split("/", 1)
+        with files.new_file(MODEL) as partial:
+            client(session, "s3").download_file(bucket, key, str(partial))
+    print(f"the model is {MODEL}")
+
+
+if __name__ == "__main__":
+    run(main)
