@@ -11,8 +11,9 @@ from cfnlint.decode import cfn_yaml
 from statelint.linter import Linter
 
 from stages.scones.aws import artifacts
+from stages.scones.jobs import training
 
-TEMPLATES = [artifacts.TEMPLATE, artifacts.ARTIFACTS_TEMPLATE]
+TEMPLATES = [artifacts.TEMPLATE, artifacts.ARTIFACTS_TEMPLATE, training.TEMPLATE]
 DEFINITIONS = [artifacts.WORKFLOW, artifacts.FAN_OUT]
 
 LOG_DELIVERY = {
@@ -32,6 +33,20 @@ NO_RESOURCE_KNOWN = {"cloudwatch:PutMetricData", "ecr:GetAuthorizationToken", *L
 ALLOWED = {
     # Role: what it may do, and nothing else.
     "ModelRole": {
+        "s3:GetObject",
+        "s3:PutObject",
+        "ecr:BatchCheckLayerAvailability",
+        "ecr:BatchGetImage",
+        "ecr:GetDownloadUrlForLayer",
+        "ecr:GetAuthorizationToken",
+        "logs:CreateLogGroup",
+        "logs:CreateLogStream",
+        "logs:DescribeLogStreams",
+        "logs:PutLogEvents",
+        "cloudwatch:PutMetricData",
+    },
+    "TrainingRole": {
+        "s3:ListBucket",
         "s3:GetObject",
         "s3:PutObject",
         "ecr:BatchCheckLayerAvailability",
@@ -73,6 +88,10 @@ def listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list) else [value]
 
 
+def roles() -> dict[str, Any]:
+    return {name: role for template in TEMPLATES for name, role in of_type("AWS::IAM::Role", template).items()}
+
+
 def statements(role: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for policy in role["Policies"]:
         yield from policy["PolicyDocument"]["Statement"]
@@ -106,16 +125,15 @@ def test_no_account_and_no_bucket_is_named() -> None:
 
 
 def test_every_role_may_do_what_it_does_and_nothing_else() -> None:
-    roles = of_type("AWS::IAM::Role")
     assert {
-        name: {action for one in statements(role) for action in listed(one["Action"])} for name, role in roles.items()
+        name: {action for one in statements(role) for action in listed(one["Action"])} for name, role in roles().items()
     } == ALLOWED
-    for role in roles.values():
+    for role in roles().values():
         assert "ManagedPolicyArns" not in role
 
 
 def test_all_resources_stands_only_where_aws_knows_no_other() -> None:
-    for name, role in of_type("AWS::IAM::Role").items():
+    for name, role in roles().items():
         for statement in statements(role):
             assert statement["Effect"] == "Allow"
             assert not [action for action in listed(statement["Action"]) if "*" in action]

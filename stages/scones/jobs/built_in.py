@@ -6,7 +6,6 @@ A job on AWS; the model (of MXNet, for SageMaker's image of that algorithm) come
 instance and its region are those of `scones.sagemaker`, and the algorithm wants a GPU: `ml.p3.2xlarge` was used.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from stages.common.program import run
 from stages.scones import layout
 from stages.scones.aws.clients import account, client, plain_errors
 from stages.scones.config import SageMaker, Train
-from stages.scones.jobs.training import Place, place, start
+from stages.scones.jobs.training import Place, job, place, start
 from stages.scones.layout import PARTS, SIDE
 
 RAW = Path("data/scones/raw")
@@ -49,24 +48,12 @@ def inputs(bucket: str) -> list[Any]:
 
 
 def trainer(where: Place, settings: SageMaker, classes: int, pictures: int) -> Any:
-    """The job, ready to start."""
-    from sagemaker.core import image_uris  # 1.5 s
-    from sagemaker.core.helper.session_helper import Session
-    from sagemaker.core.shapes import OutputDataConfig, StoppingCondition
-    from sagemaker.train.configs import Compute
-    from sagemaker.train.model_trainer import ModelTrainer
+    """The algorithm as a job, ready to start."""
+    from sagemaker.core import image_uris
 
-    os.environ["SAGEMAKER_VALIDATE_ROLE"] = "false"  # the role is the stack's own
-    return ModelTrainer(
-        sagemaker_session=Session(where.session, default_bucket=where.bucket),
-        role=where.role,
-        base_job_name="scones-built-in",
-        training_image=image_uris.retrieve("image-classification", region=where.session.region_name),
-        compute=Compute(instance_type=settings.instance_type, instance_count=settings.instance_count),
-        hyperparameters=hyperparameters(classes, pictures),
-        output_data_config=OutputDataConfig(s3_output_path=f"s3://{where.bucket}/models"),
-        stopping_condition=StoppingCondition(max_runtime_in_seconds=3600 * settings.max_hours),
-    )
+    image = image_uris.retrieve("image-classification", region=where.session.region_name)
+    own = hyperparameters(classes, pictures)
+    return job(where, settings, "scones-built-in", image, hyperparameters=own)
 
 
 @plain_errors()

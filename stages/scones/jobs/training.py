@@ -69,16 +69,32 @@ def stage_code(folder: Path, settings: Train) -> None:
     shutil.copy(REQUIREMENTS, folder / "requirements.txt")
 
 
-def trainer(where: Place, settings: SageMaker, code: Path) -> Any:
-    """The job, ready to start: SCRIPT of the staged ``code``, under torchrun on each instance."""
-    from sagemaker.core import image_uris  # 1.5 s
-    from sagemaker.core.helper.session_helper import Session
+def job(where: Place, settings: SageMaker, name: str, image: str, **own: Any) -> Any:
+    """A ModelTrainer, ready to start, on the instances of ``settings``; ``own`` are further arguments of its."""
+    from sagemaker.core.helper.session_helper import Session  # 1.5 s, as what else is of SageMaker's SDK
     from sagemaker.core.shapes import OutputDataConfig, StoppingCondition
-    from sagemaker.train.configs import Compute, SourceCode
-    from sagemaker.train.distributed import Torchrun
+    from sagemaker.train.configs import Compute
     from sagemaker.train.model_trainer import ModelTrainer
 
     os.environ["SAGEMAKER_VALIDATE_ROLE"] = "false"  # the role is the stack's own
+    return ModelTrainer(
+        sagemaker_session=Session(where.session, default_bucket=where.bucket),
+        role=where.role,
+        base_job_name=name,
+        training_image=image,
+        compute=Compute(instance_type=settings.instance_type, instance_count=settings.instance_count),
+        output_data_config=OutputDataConfig(s3_output_path=f"s3://{where.bucket}/models"),
+        stopping_condition=StoppingCondition(max_runtime_in_seconds=3600 * settings.max_hours),
+        **own,
+    )
+
+
+def trainer(where: Place, settings: SageMaker, code: Path) -> Any:
+    """SCRIPT of the staged ``code`` as a job, under torchrun on each instance."""
+    from sagemaker.core import image_uris
+    from sagemaker.train.configs import SourceCode
+    from sagemaker.train.distributed import Torchrun
+
     image = image_uris.retrieve(
         "pytorch",
         region=where.session.region_name,
@@ -86,21 +102,9 @@ def trainer(where: Place, settings: SageMaker, code: Path) -> Any:
         instance_type=settings.instance_type,
         image_scope="training",
     )
-    return ModelTrainer(
-        sagemaker_session=Session(where.session, default_bucket=where.bucket),
-        role=where.role,
-        base_job_name="scones",
-        training_image=image,
-        source_code=SourceCode(
-            source_dir=str(code),
-            entry_script=SCRIPT.relative_to(STAGES.parent).as_posix(),
-            requirements=REQUIREMENTS.name,
-        ),
-        distributed=Torchrun(),
-        compute=Compute(instance_type=settings.instance_type, instance_count=settings.instance_count),
-        output_data_config=OutputDataConfig(s3_output_path=f"s3://{where.bucket}/models"),
-        stopping_condition=StoppingCondition(max_runtime_in_seconds=3600 * settings.max_hours),
-    )
+    script = SCRIPT.relative_to(STAGES.parent).as_posix()
+    source = SourceCode(source_dir=str(code), entry_script=script, requirements=REQUIREMENTS.name)
+    return job(where, settings, "scones", image, source_code=source, distributed=Torchrun())
 
 
 def inputs(features: Path) -> list[Any]:
@@ -115,15 +119,15 @@ def _young(error: BaseException) -> bool:
 
 
 @retry(retry=retry_if_exception(_young), stop=stop_after_delay(60), wait=wait_fixed(5), reraise=True)
-def start(job: Any, inputs: list[Any]) -> str:
+def start(trainer: Any, inputs: list[Any]) -> str:
     """Run the job with its ``inputs`` to its end; the place of its model in S3. Raises InputError if it fails."""
     from sagemaker.core.utils.exceptions import FailedStatusError
 
     try:
-        job.train(inputs)
+        trainer.train(inputs)
     except FailedStatusError as error:
         raise InputError(f"the training job on SageMaker failed: {error}") from error
-    done = job._latest_training_job
+    done = trainer._latest_training_job
     done.refresh()
     return str(done.model_artifacts.s3_model_artifacts)
 

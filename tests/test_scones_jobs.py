@@ -1,0 +1,157 @@
+"""Training as a job on SageMaker: what is sent is checked on the stand-in, and what is staged is run, without a container."""
+
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pytest
+import yaml
+from conftest import ROOT
+
+from stages.common import config, files
+from stages.scones import layout, model, train
+from stages.scones.aws.clients import client
+from stages.scones.aws.stack import keys
+from stages.scones.aws.stand_in import local
+from stages.scones.config import Train
+from stages.scones.jobs import built_in, training
+from stages.scones.jobs.training import Place, place
+from stages.scones.layout import Entry
+
+CLASSES = ["bicycle", "motorcycle"]
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[boto3.Session]:
+    with local.stand_in("eu-west-1") as session:
+        yield session
+
+
+@pytest.fixture
+def where(session: boto3.Session) -> Iterator[Place]:
+    with place(session, "scones-training") as where:
+        yield where
+
+
+@pytest.fixture
+def settings(workspace: Path) -> Train:
+    """A tiny training, and its features."""
+    parameters = yaml.safe_load(Path("params.yaml").read_text())
+    parameters["scones"] |= {"epochs": 1, "batch_size": 8, "precision": "float32", "engine": "sagemaker"}
+    parameters["scones"]["residual"] = {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0}
+    parameters["scones"]["sagemaker"] |= {"instance_type": "ml.c5.xlarge", "instance_count": 2}
+    Path("params.yaml").write_text(yaml.safe_dump(parameters))
+    train.FEATURES.mkdir(parents=True)
+    for part, count in (("train", 16), ("valid", 8)):
+        images = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
+        np.savez(train.FEATURES / f"{part}.npz", images=images, labels=np.arange(count) % 2)
+    files.write_json(train.FEATURES / "about.json", {"source": "a test", "classes": CLASSES})
+    return config.load("scones", Train)
+
+
+def described(where: Place) -> dict[str, Any]:
+    """The newest training job, as SageMaker describes it."""
+    sagemaker = client(where.session, "sagemaker")
+    jobs = sagemaker.list_training_jobs()["TrainingJobSummaries"]
+    newest = max(jobs, key=lambda job: job["CreationTime"])["TrainingJobName"]
+    found: dict[str, Any] = sagemaker.describe_training_job(TrainingJobName=newest)
+    return found
+
+
+def channels(job: dict[str, Any]) -> dict[str, str]:
+    return {one["ChannelName"]: one["DataSource"]["S3DataSource"]["S3Uri"] for one in job["InputDataConfig"]}
+
+
+def download(where: Place, place: str, folder: Path) -> None:
+    """What an instance of the job would find under /opt/ml/input/data."""
+    prefix = place.removeprefix(f"s3://{where.bucket}/").rstrip("/") + "/"
+    for entry in keys(where.session, where.bucket, prefix):
+        path = folder / entry["Key"].removeprefix(prefix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        client(where.session, "s3").download_file(where.bucket, entry["Key"], str(path))
+
+
+def test_a_job_trains_from_what_it_staged_and_its_model_comes_back(
+    settings: Train, where: Place, workspace: Path, tmp_path: Path
+) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    training.stage_code(code, settings)
+    place = training.start(training.trainer(where, settings.sagemaker, code), training.inputs(train.FEATURES))
+    job = described(where)
+    assert job["ResourceConfig"]["InstanceCount"] == 2
+    assert job["ResourceConfig"]["InstanceType"] == "ml.c5.xlarge"
+    assert job["RoleArn"] == where.role
+    assert "pytorch-training:2.6.0-cpu" in job["AlgorithmSpecification"]["TrainingImage"]
+    assert {"features", "code", "sm_drivers"} == set(channels(job))
+
+    instance = tmp_path / "instance"
+    for name, source in channels(job).items():
+        download(where, source, instance / name)
+    assert "torchrun_driver.py" in (instance / "sm_drivers" / "sm_train.sh").read_text()
+    script = files.read_json(instance / "sm_drivers" / "sourcecode.json")["entry_script"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {
+        "SM_CHANNEL_FEATURES": str(instance / "features"),
+        "SM_MODEL_DIR": str(instance / "model"),
+    }
+    done = subprocess.run(torchrun, cwd=instance / "code", env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as tar:
+        tar.add(instance / "model", ".")
+    bucket, key = place.removeprefix("s3://").split("/", 1)
+    client(where.session, "s3").upload_file(str(tmp_path / "model.tar.gz"), bucket, key)
+    training.fetch(where.session, place, model.TRAINED, train.CLOCK)
+    assert model.load().image_size == 32
+    assert files.read_json(train.CLOCK)["seconds"] > 0
+
+
+def test_weights_that_are_a_file_travel_with_the_code(settings: Train, workspace: Path, tmp_path: Path) -> None:
+    (workspace / "mobile.pth").write_bytes(b"weights")
+    transfer = settings.transfer.model_copy(update={"weights": "mobile.pth"})
+    training.stage_code(tmp_path, settings.model_copy(update={"network": "transfer", "transfer": transfer}))
+    parameters = yaml.safe_load((tmp_path / "params.yaml").read_text())
+    assert (tmp_path / parameters["scones"]["transfer"]["weights"]).read_bytes() == b"weights"
+
+
+def test_the_built_in_algorithm_s_job_is_the_published_one(settings: Train, where: Place, tmp_path: Path) -> None:
+    entries = [Entry(row, row % 2, f"vehicle_{row}.png") for row in range(4)]
+    for part in layout.PARTS:
+        layout.write(tmp_path, part, [(entry, np.zeros((32, 32, 3), np.uint8)) for entry in entries])
+    built_in.upload(where, tmp_path)
+    instance = settings.sagemaker.model_copy(update={"instance_type": "ml.p3.2xlarge", "instance_count": 1})
+    training.start(built_in.trainer(where, instance, 2, 1000), built_in.inputs(where.bucket))
+    job = described(where)
+    assert job["HyperParameters"] == {"image_shape": "3,32,32", "num_classes": "2", "num_training_samples": "1000"}
+    assert job["ResourceConfig"]["InstanceType"] == "ml.p3.2xlarge"
+    assert "/image-classification:1" in job["AlgorithmSpecification"]["TrainingImage"]
+    assert {one["ContentType"] for one in job["InputDataConfig"]} == {"application/x-image"}
+    data = f"s3://{where.bucket}/data"
+    assert channels(job) == {
+        "train": f"{data}/train/",
+        "validation": f"{data}/test/",
+        "train_lst": f"{data}/train.lst",
+        "validation_lst": f"{data}/test.lst",
+    }
+    there = {entry["Key"] for entry in keys(where.session, where.bucket, "data/")}
+    assert {"data/train.lst", "data/test.lst", "data/train/vehicle_0.png"} <= there
+
+
+def test_the_bucket_and_the_role_are_gone_after_the_job(session: boto3.Session) -> None:
+    with place(session, "scones-training") as where:
+        client(session, "s3").put_object(Bucket=where.bucket, Key="left", Body=b"behind")
+    assert where.bucket not in [bucket["Name"] for bucket in client(session, "s3").list_buckets()["Buckets"]]
+    assert not client(session, "iam").list_roles()["Roles"]
+
+
+def test_the_code_that_a_job_gets_is_this_repository_s(settings: Train, tmp_path: Path) -> None:
+    training.stage_code(tmp_path, settings)
+    for path in (tmp_path / "stages").rglob("*.py"):
+        assert path.read_bytes() == (ROOT / path.relative_to(tmp_path)).read_bytes()

@@ -1,0 +1,264 @@
+"""The row scones from its sample to an export: its programs run for real, with tiny networks."""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from conftest import ROOT, Run
+from PIL import Image
+
+from stages.common import bundle, files
+from stages.common.program import InputError
+from stages.scones import evaluate, export, featurize, inference, layout, model, plot, prepare, train
+from stages.scones.learning import augmentation, calibration
+
+Change = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Features of pictures that their colours tell: 48 to train on, 12 for validation, 20 for the test."""
+    folder = tmp_path_factory.mktemp("drawn")
+    random = np.random.default_rng(0)
+    for part, count in (("train", 48), ("valid", 12), ("test", 20)):
+        labels = np.arange(count) % 2
+        colours = np.array([(180, 70, 60), (60, 80, 180)])[labels][:, None, None]
+        images = (colours + random.normal(0, 60, (count, 32, 32, 3))).clip(0, 255).astype(np.uint8)
+        np.savez(
+            folder / f"{part}.npz", images=images, labels=labels, names=[f"{part}_{row}.png" for row in range(count)]
+        )
+    files.write_json(folder / "about.json", {"source": "a test", "classes": ["bicycle", "motorcycle"]})
+    return folder
+
+
+@pytest.fixture
+def change(workspace: Path, drawn: Path) -> Change:
+    """Changes parameters of the group `scones` by their dotted names; at first to a tiny network."""
+    shutil.copytree(drawn, train.FEATURES)
+
+    def write(settings: dict[str, Any]) -> None:
+        parameters = yaml.safe_load(Path("params.yaml").read_text())
+        for name, value in settings.items():
+            *groups, key = name.split(".")
+            group = parameters["scones"]
+            for part in groups:
+                group = group[part]
+            group[key] = value
+        Path("params.yaml").write_text(yaml.safe_dump(parameters))
+
+    write(
+        {
+            "residual": {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0},
+            "transfer.backbone": "mobilenet_v3_small",
+            "transfer.image_size": 32,
+            "transfer.weights": "none",
+            "transfer.fine_tune": "all",
+            "epochs": 4,
+            "batch_size": 8,
+            "precision": "float32",
+            "threads": 1,
+        }
+    )
+    return write
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_the_row_from_features_to_export(change: Change, workspace: Path, python: Run) -> None:
+    for verb in ("train", "evaluate", "plot", "export"):
+        done = python("-m", f"stages.scones.{verb}", cwd=workspace)
+        assert done.returncode == 0, f"{verb}: {done.stderr}"
+    metrics = files.read_json(evaluate.METRICS)
+    assert metrics["data"] == "a test"
+    assert metrics["accuracy"] > 0.8
+    assert metrics["threshold"] == 0.94
+    assert {"share_at_threshold", "accuracy_at_threshold", "calibration_error", "temperature"} <= set(metrics)
+    assert sorted(contents(model.TRAINED)) == ["epochs.csv", "network.json", "steps.csv", "weights.pt"]
+    assert sorted(contents(export.EXPORT)) == ["model.pt", "model.pt2", "model.tar.gz"]
+    assert {path.stem for path in plot.PLOTS.iterdir()} == {
+        "pictures",
+        "augmentation",
+        "history",
+        "confusion_matrix",
+        "reliability",
+        "coverage",
+        "mistakes",
+    }
+    assert len(evaluate.CONFUSION.read_text().splitlines()) == 21
+
+
+def test_the_sample_becomes_features_that_training_takes(workspace: Path) -> None:
+    prepare.main()
+    featurize.main()
+    with np.load(train.FEATURES / "valid.npz") as valid:
+        assert valid["images"].shape == (40, 32, 32, 3)
+
+
+@pytest.mark.parametrize("network", ["residual", "transfer"])
+def test_training_twice_gives_the_same_bytes(change: Change, network: str) -> None:
+    change({"network": network, "epochs": 2})
+    train.main()
+    first = contents(model.TRAINED)
+    train.main()
+    assert contents(model.TRAINED) == first
+
+
+def test_a_run_that_is_stopped_goes_on_and_ends_in_the_same_bytes(
+    change: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train.main()
+    whole = contents(model.TRAINED)
+    shutil.rmtree(model.TRAINED)
+    calls: list[int] = []
+
+    def stop(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    def seen(*arguments: Any) -> torch.Tensor:
+        calls.append(1)
+        return augmentation.augmented(*arguments)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(calibration, "fit", stop)
+        train.main()
+    monkeypatch.setattr(train, "augmented", seen)
+    train.main()  # from the checkpoint: nothing is left to be trained
+    assert contents(model.TRAINED) == whole
+    assert not calls
+
+
+def test_the_export_answers_a_png_with_an_array_of_probabilities(change: Change) -> None:
+    train.main()
+    evaluate.main()
+    export.main()
+    expected = np.load(evaluate.EVALUATION / "probabilities.npy")
+    with np.load(train.FEATURES / "test.npz") as test:
+        pictures = [layout.png(image) for image in test["images"]]
+    with bundle.serve(export.EXPORT / "model.tar.gz") as endpoint:
+        for picture, probabilities in list(zip(pictures, expected, strict=True))[:5]:
+            answer = json.loads(endpoint.invoke(picture, "image/png").body)
+            assert isinstance(answer, list)
+            assert np.abs(np.array(answer) - probabilities).max() < 1e-5
+        with pytest.raises(InputError, match="it is not a JPEG, PNG"):
+            endpoint.invoke(b"not a picture", "image/png")
+
+
+def test_an_export_of_another_model_is_refused(change: Change) -> None:
+    train.main()
+    evaluate.main()
+    probabilities = np.load(evaluate.EVALUATION / "probabilities.npy")
+    np.save(evaluate.EVALUATION / "probabilities.npy", probabilities[:, ::-1])
+    with pytest.raises(InputError, match="20 of 20 test pictures get another class"):
+        export.main()
+    assert not export.EXPORT.exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "words"),
+    [
+        (b"", "image/png", "the file is empty"),
+        (b"{}", "application/json", "content type 'application/json' is not known"),
+    ],
+)
+def test_a_request_that_is_no_picture_is_refused_in_words(body: bytes, content_type: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        inference.input_fn(body, content_type)
+
+
+def test_a_picture_of_another_size_is_refused_in_words() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(buffer, "PNG")
+    with pytest.raises(ValueError, match="a picture of 40x30 pixels: expected 32x32"):
+        inference.input_fn(buffer.getvalue(), "image/png")
+
+
+def test_temperature_makes_confidences_hold() -> None:
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 1.5, (4000, 2)).astype(np.float32)
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = (random.random(4000) > shares[:, 0]).astype(np.int64)  # as likely as the logits say
+    assert calibration.fit(logits, labels) == pytest.approx(1, abs=0.05)
+    assert calibration.fit(3 * logits, labels) == pytest.approx(3, abs=0.15)
+    assert calibration.fit(0.25 * logits, labels) == pytest.approx(0.25, abs=0.02)
+
+
+def test_a_network_without_a_mistake_is_not_called_certain() -> None:
+    labels = np.arange(40) % 2
+    logits = np.where(np.eye(2)[labels] == 1, np.float32(1), np.float32(-1))
+    confidence = 1 / (1 + np.exp(-2 / calibration.fit(logits, labels)))
+    assert confidence == pytest.approx(41 / 42, abs=0.002)  # Laplace's rule
+
+
+def test_a_temperature_that_does_not_help_elsewhere_is_left_out() -> None:
+    logits = np.array([[3, 0], [3, 0], [3, 0], [0, 3], [3, 0]], np.float32)
+    assert calibration.fit(logits, np.array([0, 0, 0, 0, 1])) != 1
+    assert calibration.fit(np.zeros((10, 2), np.float32), np.arange(10) % 2) == 1  # no temperature changes anything
+
+
+def test_coverage_counts_the_threshold_itself() -> None:
+    probabilities = np.array([[0.94, 0.06], [0.5, 0.5], [0.02, 0.98]], np.float32)
+    labels = np.array([0, 0, 0])
+    # 0.94 is a little less as float32, and so it is in the JSON that the workflow reads.
+    assert evaluate.coverage(probabilities, labels, 0.94) == (1 / 3, 0.0)
+    assert evaluate.coverage(probabilities, labels, 0.5) == (1.0, 2 / 3)
+    assert evaluate.coverage(probabilities, labels, 1.0) == (0.0, None)
+    rows = evaluate.curve(probabilities, labels)
+    assert (rows[0]["threshold"], rows[-1]["threshold"], rows[-1]["accuracy"]) == (0.5, 1.0, "")
+
+
+def test_pictures_that_training_does_not_move_are_those_that_are_predicted(change: Change) -> None:
+    still = dict.fromkeys(("rotation", "scale", "shift", "brightness", "contrast", "saturation", "erase"), 0)
+    change({"augmentation": {**still, "flip": False}, "residual.image_size": 64, "views": "one", "epochs": 1})
+    train.main()
+    classifier = model.load()
+    seen: list[torch.Tensor] = []
+    classifier.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with np.load(train.FEATURES / "test.npz") as test:
+        images = torch.from_numpy(test["images"])
+    model.predict(classifier, images)
+    trained = augmentation.augmented(images, classifier, {**still, "flip": False}, torch.Generator())
+    # Predicting rounds the enlarged picture to bytes.
+    assert (trained - seen[0]).abs().max() <= 0.51 / 255 / classifier.std.min()
+
+
+def test_two_processes_train_what_one_does(change: Change, workspace: Path) -> None:
+    change({"epochs": 2, "label_smoothing": 0.1, "adamw.learning_rate": 0.001})
+    train.main()
+    alone = torch.load(model.TRAINED / "weights.pt", weights_only=True)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*command, "-m", "stages.scones.train"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    together = torch.load(model.TRAINED / "weights.pt", weights_only=True)
+    assert together.keys() == alone.keys()
+    for name, weights in alone.items():
+        torch.testing.assert_close(together[name], weights, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_a_batch_that_processes_can_t_share_is_refused(change: Change, workspace: Path) -> None:
+    change({"batch_size": 9})
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*command, "-m", "stages.scones.train"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert "scones.batch_size = 9 is not allowed with 2 processes" in done.stderr
