@@ -229,8 +229,8 @@ def test_pictures_that_training_does_not_move_are_those_that_are_predicted(chang
         images = torch.from_numpy(test["images"])
     model.predict(classifier, images)
     trained = augmentation.augmented(images, classifier, {**still, "flip": False}, torch.Generator())
-    # Predicting rounds the enlarged picture to bytes.
-    assert (trained - seen[0]).abs().max() <= 0.51 / 255 / classifier.std.min()
+    # Predicting enlarges bytes to bytes, which rounds twice.
+    assert (trained - seen[0]).abs().max() <= 1.1 / 255 / classifier.std.min()
 
 
 def test_two_processes_train_what_one_does(change: Change, workspace: Path) -> None:
