@@ -39,7 +39,7 @@ def upload(where: Place, raw: Path) -> None:
 
 def inputs(bucket: str) -> list[Any]:
     """The four channels over what `upload` has put there."""
-    from sagemaker.train.configs import InputData
+    from sagemaker.core.training.configs import InputData
 
     return [
         InputData(channel_name=name, data_source=f"s3://{bucket}/data/{path}", content_type="application/x-image")

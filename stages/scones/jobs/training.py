@@ -60,7 +60,7 @@ def stage_code(folder: Path, settings: Train) -> None:
     wanted = shutil.ignore_patterns("__pycache__", "stand_in", "functions")
     for package in ("common", "scones"):
         shutil.copytree(STAGES / package, folder / "stages" / package, ignore=wanted)
-    (folder / "stages" / "__init__.py").touch()
+    shutil.copy(STAGES / "__init__.py", folder / "stages")
     parameters = settings.model_dump()
     if settings.network == "transfer" and settings.transfer.weights not in ("torchvision", "none"):
         shutil.copy(files.home() / Path(settings.transfer.weights).expanduser(), folder / WEIGHTS)
@@ -73,7 +73,7 @@ def job(where: Place, settings: SageMaker, name: str, image: str, **own: Any) ->
     """A ModelTrainer, ready to start, on the instances of ``settings``; ``own`` are further arguments of its."""
     from sagemaker.core.helper.session_helper import Session  # 1.5 s, as what else is of SageMaker's SDK
     from sagemaker.core.shapes import OutputDataConfig, StoppingCondition
-    from sagemaker.train.configs import Compute
+    from sagemaker.core.training.configs import Compute
     from sagemaker.train.model_trainer import ModelTrainer
 
     os.environ["SAGEMAKER_VALIDATE_ROLE"] = "false"  # the role is the stack's own
@@ -92,7 +92,7 @@ def job(where: Place, settings: SageMaker, name: str, image: str, **own: Any) ->
 def trainer(where: Place, settings: SageMaker, code: Path) -> Any:
     """SCRIPT of the staged ``code`` as a job, under torchrun on each instance."""
     from sagemaker.core import image_uris
-    from sagemaker.train.configs import SourceCode
+    from sagemaker.core.training.configs import SourceCode
     from sagemaker.train.distributed import Torchrun
 
     image = image_uris.retrieve(
@@ -109,7 +109,7 @@ def trainer(where: Place, settings: SageMaker, code: Path) -> Any:
 
 def inputs(features: Path) -> list[Any]:
     """The folder ``features`` as the job's channel of that name; it is uploaded when the job starts."""
-    from sagemaker.train.configs import InputData
+    from sagemaker.core.training.configs import InputData
 
     return [InputData(channel_name="features", data_source=str(features))]
 
