@@ -29,6 +29,8 @@ BIKES = ["bikes-initial", "bikes-features", "bikes-hpo", "bikes-default", "bikes
 
 FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {  # metric: (title, how it is written)
     "accuracy": ("test accuracy", lambda value: f"{100 * value:.2f} %"),
+    "share_at_threshold": ("share of pictures at or above the threshold", lambda value: f"{100 * value:.2f} %"),
+    "accuracy_at_threshold": ("accuracy among those", lambda value: f"{100 * value:.2f} %"),
     "rmsle_valid": ("validation RMSLE", lambda value: f"{value:.4f}"),
     "rmse_valid": ("validation RMSE", lambda value: f"{value:.2f}"),
     "rmsle_test": ("test RMSLE", lambda value: f"{value:.4f}"),

@@ -17,7 +17,7 @@ from conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
-PROJECTS = ("bikes", "mnist", "landmarks")
+PROJECTS = ("bikes", "mnist", "landmarks", "scones")
 RESULTS = [
     *(f"models/{project}/export/model.tar.gz" for project in PROJECTS),
     *(
@@ -28,6 +28,7 @@ RESULTS = [
     "reports/bikes/submission.csv",
     "reports/mnist/confusion.csv",
     "reports/landmarks/confusion.csv",
+    "reports/scones/confusion.csv",
 ]
 
 
