@@ -57,7 +57,7 @@ def test_a_photograph_is_turned_as_its_exif_says() -> None:
         (b"no array", "application/x-npy", "not a .npy file"),
         (served.npy(PIXELS), "application/x-npy", r"shape \(20, 30, 3\)"),
         (served.npy(PIXELS[None, :0]), "application/x-npy", "each at least 1"),
-        (served.npy(PIXELS[None].astype(np.float32)), "application/x-npy", "float32"),  # type: ignore[arg-type]
+        (served.npy(PIXELS[None].astype(np.float32)), "application/x-npy", "float32"),
     ],
 )
 def test_what_is_no_photograph_is_refused_in_words(body: bytes, kind: str, words: str) -> None:
