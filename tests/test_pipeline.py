@@ -137,7 +137,7 @@ def test_exp_run_tries_a_variant_and_metrics_diff_shows_it(project: Clone) -> No
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("mnist.optimizer=sdg", "mnist.optimizer = 'sdg' is not allowed: expected 'adam' or 'sgd'"),
+        ("mnist.optimizer=sdg", "mnist.optimizer = 'sdg' is not allowed: expected 'adam', 'adamw' or 'sgd'"),
         ("mnist.epochs=-1", "mnist.epochs = -1 is not allowed: expected greater than or equal to 1"),
         ("bikes.models=[]", "bikes.models = [] is not allowed: expected at least 1 item"),
         ("+mnist.optimiser=sgd", "mnist.optimiser is not a parameter (did you mean optimizer?"),

@@ -78,6 +78,12 @@ GOLDEN_STEPS = [0.82912, 0.72818, 0.6676, 0.59398, 0.59229, 0.62016]
 GOLDEN_VALID = [0.6825, 0.5989, 0.57884]
 
 
+def test_compiling_without_a_compiler_is_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(InputError, match="no-such-compiler"):
+        torch_setup.compile_in_place(nn.Linear(2, 2))
+
+
 def test_layers_can_have_learning_rates_of_their_own() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     groups = torch_setup.build_optimizer(network, settings(optimizer="sgd"), {"0.": 0.1}).param_groups

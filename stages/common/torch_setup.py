@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
@@ -48,6 +49,16 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" and not available:
         raise InputError("device = 'cuda' but there is no GPU that torch can use here: set it to auto or cpu")
     return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+def compile_in_place(network: nn.Module) -> None:
+    """Let torch.compile turn ``network`` into machine code when it is first used. Raises InputError without a C++ compiler."""
+    compiler = os.environ.get("CXX", "g++")
+    if not shutil.which(compiler):
+        raise InputError(
+            f"compile = true needs a C++ compiler, and there is no {compiler}: install one, or set it to false"
+        )
+    network.compile()
 
 
 def autocast(network: nn.Module, precision: str) -> AbstractContextManager[object]:

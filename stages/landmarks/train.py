@@ -88,7 +88,7 @@ def learn(settings: Train, about: dict[str, Any], title: str) -> Learnt:
         return training.Scores(F.cross_entropy(logits, valid.labels).item(), right)
 
     if settings.compile:
-        network.compile()
+        torch_setup.compile_in_place(network)
     checkpoint = training.kept_path("landmarks", settings.model_dump_json(), INPUTS, ".pt")
     rates = {"backbone.": settings.transfer.rate}
     history = training.fit(network, batches, steps, score, settings, checkpoint, title, rates)

@@ -17,9 +17,10 @@ def augment(
     """
     # Drawn on the CPU: the same amounts on any device.
     drawn = torch.rand(6, len(images), 1, 1, 1, generator=generator).to(images.device)
-    inputs = pixels.normalise(images, mean, std)
     if limits["flip"]:
-        inputs = torch.where(drawn[0] < 0.5, inputs, inputs.flip(3))
+        mirrored = (drawn[0].flatten() < 0.5).nonzero().flatten()
+        images = images.index_copy(0, mirrored, images[mirrored].flip(3))
+    inputs = pixels.normalise(images, mean, std)
     if limits["saturation"]:
         factor = 1 + limits["saturation"] * (2 * drawn[1] - 1)
         inputs = torch.lerp(inputs.mean(1, keepdim=True), inputs, factor)

@@ -36,6 +36,9 @@ def resize_square(images: Tensor, side: int, size: int) -> Tensor:
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """uint8 (N, 3, H, W) as float32 with mean 0 and deviation 1; ``mean``, ``std`` (3) are of pixels in [0, 1]."""
-    shift, scale = (-mean / std).view(3, 1, 1), (1 / (255 * std)).view(3, 1, 1)
-    return torch.addcmul(shift, images.float(), scale)
+    """uint8 (N, 3, H, W) as float32, channels last, with mean 0 and deviation 1; ``mean``, ``std`` (3) are of pixels in [0, 1]."""
+    count, channels, height, width = images.shape
+    # A row of pixels at once: in threes, by channel, it takes several times as long.
+    shift, scale = (-mean / std).repeat(width), (1 / (255 * std)).repeat(width)
+    rows = images.permute(0, 2, 3, 1).reshape(count, height, width * channels)
+    return torch.addcmul(shift, rows.float(), scale).view(count, height, width, channels).permute(0, 3, 1, 2)

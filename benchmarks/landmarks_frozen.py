@@ -1,0 +1,117 @@
+"""What a head on a frozen backbone costs to train from features kept once a view, against a pass for every photograph and epoch.
+
+    python -m benchmarks.landmarks_frozen --source ../shared/data --weights ../shared/data/weights/mobilenet_v2-imagenet.pth
+
+Recipe landmarks-frozen with the published 50 epochs. Ours is all of `train.learn`: the features of one view or of two, and the
+training on them. The other trains the same head with every photograph going through the backbone in each epoch; it is computed
+from some of an epoch's batches, of as many photographs as go through the backbone together in ours, in the same precision.
+Both score the validation photographs after each epoch.
+"""
+
+import argparse
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from benchmarks import circumstances, workspace
+from stages.common import files, torch_setup, training
+from stages.landmarks import model, train
+from stages.landmarks.config import Train
+from stages.landmarks.frozen import BATCH, answer
+from stages.landmarks.model import Member
+from stages.landmarks.store import Store
+from stages.landmarks.views import Views
+
+RESULT = Path("benchmarks/results/landmarks_frozen.json")
+EPOCHS = 50
+DEMAND = 1 / 20
+
+
+def kept_features(settings: Train, views: int, about: dict[str, Any]) -> dict[str, float]:
+    """Seconds for the features of so many views, for the head's training on them, and for both."""
+    transfer = settings.transfer.model_copy(update={"views": views})
+    learnt = train.learn(settings.model_copy(update={"transfer": transfer}), about, f"head, views {views}")
+    seconds = {"features": learnt.features_seconds, "training": learnt.history.seconds}
+    return seconds | {"total": sum(seconds.values())}
+
+
+def every_photograph(settings: Train, about: dict[str, Any], batches: int) -> dict[str, float]:
+    """Seconds of an epoch in which every photograph goes through the backbone, computed from so many ``batches``."""
+    photographs, valid = Store(train.FEATURES, "train"), Store(train.FEATURES, "valid")
+    table = settings.transfer.model_dump()
+    built = model.build("transfer", table, len(about["classes"]), table.pop("weights"))
+    network = built.network.to(memory_format=torch.channels_last)
+    assert built.mean is not None
+    assert built.std is not None
+    side = round(settings.crop * about["size"])
+    member = Member(network, built.mean, built.std, side, settings.image_size, flip=False)
+    eyes = Views(member, about["size"], settings.crop, settings.augmentation.model_dump(), photographs, valid)
+    part = min(batches * BATCH / len(photographs), 1.0)
+    some = torch.randperm(len(photographs))[: round(part * len(photographs))]
+    scored = torch.arange(max(1, round(part * len(valid))))
+
+    def begin(generator: torch.Generator) -> training.Epoch:
+        return training.shuffled(some, photographs.labels[some], BATCH, eyes.training, generator, 1)
+
+    def score(network: torch.nn.Module) -> training.Scores:
+        logits = torch.cat(
+            [answer(network, eyes.validation(chosen), settings.precision) for chosen in scored.split(BATCH)]
+        )
+        return training.Scores(F.cross_entropy(logits, valid.labels[scored]).item(), 0.0)
+
+    timed = settings.model_copy(update={"epochs": 1, "batch_size": BATCH, "schedule": "constant"})
+    for turn in ("warming up", "every photograph"):
+        checkpoint = Path(f"{turn}.pt")
+        seconds = training.fit(network, begin, len(some) // BATCH, score, timed, checkpoint, turn).seconds
+    seen = len(some) // BATCH * BATCH + len(scored)
+    epoch = seconds * (len(photographs) + len(valid)) / seen
+    return {"timed_photographs": seen, "timed_seconds": seconds, "epoch": epoch, "total": EPOCHS * epoch}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", required=True, help="a folder with landmarks/, or sample")
+    parser.add_argument("--weights", type=Path, required=True, help="MobileNetV2's state_dict")
+    parser.add_argument("--batches", type=int, default=12, help=f"of {BATCH} photographs, timed of an epoch")
+    parser.add_argument("--threads", type=int, default=2, help="of torch")
+    parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")
+    arguments = parser.parse_args()
+    recipe = circumstances.landmarks_settings("landmarks-frozen")
+    transfer = recipe.transfer.model_copy(update={"weights": str(arguments.weights.resolve())})
+    settings = recipe.model_copy(update={"transfer": transfer, "epochs": EPOCHS, "threads": arguments.threads})
+    output = arguments.output.resolve()
+    changes = {"data": {"source": workspace.place(arguments.source)}}
+    with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):  # stages work in the working folder
+        workspace.create(Path(name), changes)
+        for verb in ("prepare", "featurize"):
+            workspace.run(verb, Path(name))
+        about = files.read_json(train.FEATURES / "about.json")
+        counts = {part: len(Store(train.FEATURES, part)) for part in ("train", "valid")}
+        torch_setup.deterministic(settings.seed, settings.threads)
+        naive = every_photograph(settings, about, arguments.batches)
+        ours = {f"views {views}": kept_features(settings, views, about) for views in (1, 2)}
+
+    shares = {views: seconds["total"] / naive["total"] for views, seconds in ours.items()}
+    print(f"every photograph in each of {EPOCHS} epochs: {naive['total']:.0f} s (computed)")
+    for views, share in shares.items():
+        print(f"{views}: {ours[views]['total']:.1f} s, 1/{1 / share:.1f} of it (expected at most 1/{1 / DEMAND:.0f})")
+    figures = {
+        "circumstances": circumstances.now(torch.get_num_threads()),
+        "photographs": counts,
+        "epochs": EPOCHS,
+        "image_size": settings.image_size,
+        "precision": settings.precision,
+        "batch_size": {"backbone": BATCH, "head": settings.batch_size},
+        "every_photograph_seconds": naive,
+        "kept_features_seconds": ours,
+        "shares": shares,
+    }
+    files.write_json(output, figures)
+
+
+if __name__ == "__main__":
+    main()

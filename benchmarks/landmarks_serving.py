@@ -1,0 +1,90 @@
+"""How fast an exported model answers: one photograph at a time with decoding, and in batches against one by one.
+
+    python -m benchmarks.landmarks_serving --source ../shared/data [--export models/landmarks/export] [--photographs 320]
+
+`model.pt` answers in this process as it does in a server: `inference.input_fn` decodes a photograph's bytes and
+`inference.predict_fn` gives its probabilities. For batches of 32 the photographs, of any sizes, are decoded and cut to squares
+one by one and then classified together. Both go over the same photographs in turns.
+"""
+
+import argparse
+import itertools
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks import circumstances
+from benchmarks.landmarks_input import link_some
+from stages.common import files
+from stages.landmarks import inference
+
+RESULT = Path("benchmarks/results/landmarks_serving.json")
+BATCH = 32
+
+
+def one_by_one(model: inference.Model, contents: list[bytes]) -> list[float]:
+    """Seconds of each photograph."""
+    seconds = []
+    for content in contents:
+        begin = time.perf_counter()
+        inference.predict_fn(inference.input_fn(content, "image/jpeg"), model)
+        seconds.append(time.perf_counter() - begin)
+    return seconds
+
+
+def in_batches(model: inference.Model, contents: list[bytes]) -> float:
+    """Seconds of all photographs."""
+    network, _ = model
+    begin = time.perf_counter()
+    waiting = iter(contents)
+    with torch.inference_mode():
+        while batch := list(itertools.islice(waiting, BATCH)):
+            squares = [network.squares(inference.input_fn(content, "image/jpeg")) for content in batch]
+            network.classify(torch.cat(squares))
+    return time.perf_counter() - begin
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", type=Path, required=True, help="a folder with landmarks/test/<class>/*")
+    parser.add_argument("--export", type=Path, default=Path("models/landmarks/export"), help="%(default)s")
+    parser.add_argument("--photographs", type=int, default=320)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2, help="of torch")
+    parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    files.require(arguments.export, "export@landmarks")
+    with tempfile.TemporaryDirectory() as name:
+        link_some(arguments.source / "landmarks" / "test", arguments.photographs, Path(name))
+        contents = [path.read_bytes() for path in sorted(Path(name).glob("*/*"))]
+    model = inference.model_fn(str(arguments.export))
+    single: list[float] = []
+    batched: list[float] = []
+    for turn in range(arguments.rounds + 1):
+        one, many = one_by_one(model, contents), in_batches(model, contents)
+        if turn:  # the first turn warms up
+            single += one
+            batched.append(many / len(contents))
+
+    p50, p95 = (1e3 * float(np.percentile(single, share)) for share in (50, 95))
+    alone, together = 1e3 * statistics.mean(single), 1e3 * statistics.median(batched)
+    print(f"one photograph, decoded and classified: p50 {p50:.1f} ms, p95 {p95:.1f} ms")
+    print(f"each of many: one by one {alone:.1f} ms, in batches of {BATCH} {together:.1f} ms ({alone / together:.1f}x)")
+    figures = {
+        "circumstances": circumstances.now(torch.get_num_threads()),
+        "photographs": len(contents),
+        "rounds": arguments.rounds,
+        "one_photograph_ms": {"p50": p50, "p95": p95},
+        "each_of_many_ms": {"one by one": alone, f"batches of {BATCH}": together},
+        "ratio": alone / together,
+    }
+    files.write_json(arguments.output, figures)
+
+
+if __name__ == "__main__":
+    main()

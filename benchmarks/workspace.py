@@ -1,0 +1,38 @@
+"""A folder to run landmarks' stages in, apart from this checkout."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stages.common import config
+from stages.landmarks.config import merged
+
+ROOT = Path(__file__).parents[1]
+
+
+def create(folder: Path, changes: dict[str, Any]) -> None:
+    """Give ``folder`` the params.yaml of this checkout with the ``changes``, group by group."""
+    parameters = merged(config.read(ROOT / config.PARAMETERS), changes)
+    (folder / config.PARAMETERS).write_text(yaml.safe_dump(parameters), encoding="utf-8")
+
+
+def place(source: str) -> str:
+    """``source`` as another folder has to call it."""
+    return str(Path(source).resolve()) if Path(source).is_dir() else source
+
+
+def run(verb: str, folder: Path) -> None:
+    """Run the stage ``verb`` of landmarks in ``folder``. Raises CalledProcessError if it fails."""
+    with start(["-m", f"stages.landmarks.{verb}"], folder) as stage:
+        code = stage.wait()
+    if code:
+        raise subprocess.CalledProcessError(code, stage.args)
+
+
+def start(arguments: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    """`python ARGUMENTS` in ``folder``, with the stages importable."""
+    return subprocess.Popen([sys.executable, *arguments], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)})

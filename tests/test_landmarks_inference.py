@@ -1,0 +1,86 @@
+"""What the exported predictor's server takes and refuses."""
+
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stages.common import served
+from stages.landmarks import inference
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+CLASSES: list[dict[str, Any]] = [
+    {"name": "eiffel_tower", "latitude": 48.8584, "longitude": 2.2945},
+    {"name": "own_garden", "latitude": None, "longitude": None},
+]
+
+
+def encoded(kind: str, pixels: np.ndarray = PIXELS, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (encoded("PNG"), "image/png"),
+        (encoded("WEBP", lossless=True), "image/webp"),
+        (encoded("BMP"), "image/jpeg"),  # what it is tells the file, not its sender
+        (encoded("PNG"), "application/octet-stream"),
+        (served.npy(PIXELS[None]), "application/x-npy; charset=binary"),
+    ],
+)
+def test_a_photograph_arrives_pixel_by_pixel(body: bytes, kind: str) -> None:
+    images = inference.input_fn(body, kind)
+    assert images.dtype == torch.uint8
+    assert torch.equal(images, torch.from_numpy(PIXELS).permute(2, 0, 1)[None])
+
+
+def test_a_photograph_is_turned_as_its_exif_says() -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    assert inference.input_fn(encoded("PNG", exif=turned), "image/png").shape == (1, 3, 30, 20)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "words"),
+    [
+        (b"", "image/jpeg", "empty|bytes|not"),
+        (b"<html>no picture</html>", "image/jpeg", "not"),
+        (encoded("JPEG")[:200], "image/jpeg", "."),
+        (encoded("PNG"), "text/csv", "'text/csv' is not known"),
+        (b"no array", "application/x-npy", "not a .npy file"),
+        (served.npy(PIXELS), "application/x-npy", r"shape \(20, 30, 3\)"),
+        (served.npy(PIXELS[None, :0]), "application/x-npy", "each at least 1"),
+        (served.npy(PIXELS[None].astype(np.float32)), "application/x-npy", "float32"),
+    ],
+)
+def test_what_is_no_photograph_is_refused_in_words(body: bytes, kind: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        inference.input_fn(body, kind)
+
+
+def test_an_array_of_objects_is_not_unpickled() -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="not a .npy file"):
+        inference.input_fn(buffer.getvalue(), "application/x-npy")
+
+
+def test_the_answer_has_the_best_classes_with_their_places() -> None:
+    answer = json.loads(inference.output_fn((CLASSES, torch.tensor([[0.25, 0.75]])), "application/json"))
+    assert answer["classes"] == ["eiffel_tower", "own_garden"]
+    assert answer["probabilities"] == [[0.25, 0.75]]
+    assert answer["top5"] == [
+        [
+            {"class": "own_garden", "probability": 0.75, "latitude": None, "longitude": None},
+            {"class": "eiffel_tower", "probability": 0.25, "latitude": 48.8584, "longitude": 2.2945},
+        ]
+    ]
+    with pytest.raises(ValueError, match="text/html"):
+        inference.output_fn((CLASSES, torch.tensor([[0.25, 0.75]])), "text/html")
