@@ -6,13 +6,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 REAL_DATA = Path(os.environ.get("REAL_DATA", ROOT.parent / "shared" / "data"))
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+Change = Callable[[dict[str, Any]], None]
 
 
 @pytest.fixture
@@ -21,6 +24,23 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def change(workspace: Path) -> Change:
+    """Changes parameters of the workspace by their dotted names."""
+
+    def write(settings: dict[str, Any]) -> None:
+        parameters = yaml.safe_load(Path("params.yaml").read_text())
+        for name, value in settings.items():
+            *groups, key = name.split(".")
+            group = parameters
+            for part in groups:
+                group = group[part]
+            group[key] = value
+        Path("params.yaml").write_text(yaml.safe_dump(parameters))
+
+    return write
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-import yaml
-from conftest import ROOT, Run
+from conftest import ROOT, Change, Run
 from PIL import Image
 
 from stages.common import files
@@ -27,8 +26,6 @@ from stages.landmarks.store import Store
 
 TRAINED = Path("models/landmarks/trained")
 COLOURS = {"blue_tower": (40, 60, 200), "green_hill": (40, 180, 60), "red_bridge": (210, 50, 40)}
-
-Change = Callable[[dict[str, Any]], None]
 
 
 def write_photographs(folder: Path) -> None:
@@ -52,20 +49,9 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def change(workspace: Path, photographs: Path) -> Change:
-    """Changes parameters by their dotted names; at first to small networks on the small photographs."""
-
-    def write(settings: dict[str, Any]) -> None:
-        parameters = yaml.safe_load(Path("params.yaml").read_text())
-        for name, value in settings.items():
-            *groups, key = name.split(".")
-            group = parameters
-            for part in groups:
-                group = group[part]
-            group[key] = value
-        Path("params.yaml").write_text(yaml.safe_dump(parameters))
-
-    write(
+def change(change: Change, photographs: Path) -> Change:
+    """Changes parameters, which are at first those of small networks on the small photographs."""
+    change(
         {
             "data.landmarks.source": str(photographs),
             "data.landmarks.size": 40,
@@ -84,7 +70,7 @@ def change(workspace: Path, photographs: Path) -> Change:
             "deploy.landmarks.batch": 5,
         }
     )
-    return write
+    return change
 
 
 @pytest.fixture

@@ -6,37 +6,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import yaml
-from conftest import ROOT, Run
+from conftest import ROOT, Change, Run
 
 from stages.common import files
 from stages.mnist import deploy, evaluate, export, featurize, plot, prepare, train
 
 TRAINED = Path("models/mnist/trained")
-
-
-@pytest.fixture
-def change(workspace: Path) -> Callable[..., None]:
-    """Changes parameters by their dotted names."""
-
-    def write(settings: dict[str, Any]) -> None:
-        parameters = yaml.safe_load(Path("params.yaml").read_text())
-        for name, value in settings.items():
-            *groups, key = name.split(".")
-            group = parameters
-            for part in groups:
-                group = group[part]
-            group[key] = value
-        Path("params.yaml").write_text(yaml.safe_dump(parameters))
-
-    return write
 
 
 @pytest.fixture
@@ -82,7 +62,7 @@ def test_train_never_looks_at_the_test_set(features: Path) -> None:
 
 
 @pytest.mark.parametrize("network", ["mlp", "cnn"])
-def test_sgd_alone_learns_as_well(features: Path, change: Callable[..., None], network: str) -> None:
+def test_sgd_alone_learns_as_well(features: Path, change: Change, network: str) -> None:
     change({"mnist.optimizer": "sgd", "mnist.network": network, "mnist.cnn.width": 8, "mnist.epochs": 5})
     train.main()
     evaluate.main()
@@ -90,7 +70,7 @@ def test_sgd_alone_learns_as_well(features: Path, change: Callable[..., None], n
 
 
 def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(
-    features: Path, workspace: Path, change: Callable[..., None], python: Run
+    features: Path, workspace: Path, change: Change, python: Run
 ) -> None:
     change(
         {"mnist.epochs": 40, "mnist.augment": True, "mnist.mlp": {"hidden": [64], "dropout": 0.2, "batch_norm": True}}
@@ -118,7 +98,7 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(
     assert not list(checkpoints.rglob("*.pt"))
 
 
-def test_export_refuses_an_evaluation_of_another_model(features: Path, change: Callable[..., None]) -> None:
+def test_export_refuses_an_evaluation_of_another_model(features: Path, change: Change) -> None:
     change({"mnist.epochs": 1})
     train.main()
     evaluate.main()
@@ -130,7 +110,7 @@ def test_export_refuses_an_evaluation_of_another_model(features: Path, change: C
 
 
 @pytest.mark.parametrize("images", [1, 5])
-def test_a_handful_of_test_images_is_enough(features: Path, change: Callable[..., None], images: int) -> None:
+def test_a_handful_of_test_images_is_enough(features: Path, change: Change, images: int) -> None:
     with np.load(features / "test.npz") as test:
         few = {name: array[:images] for name, array in test.items()}
     np.savez(features / "test.npz", **few)
@@ -141,14 +121,14 @@ def test_a_handful_of_test_images_is_enough(features: Path, change: Callable[...
     export.main()
 
 
-def test_more_images_a_batch_than_there_are_is_an_error(features: Path, change: Callable[..., None]) -> None:
+def test_more_images_a_batch_than_there_are_is_an_error(features: Path, change: Change) -> None:
     change({"mnist.batch_size": 5000})
     with pytest.raises(Exception, match="mnist.batch_size = 5000 is not allowed: expected at most the 1295"):
         train.main()
 
 
 @pytest.mark.slow
-def test_one_epoch_on_the_real_data(workspace: Path, real_data: Path, change: Callable[..., None]) -> None:
+def test_one_epoch_on_the_real_data(workspace: Path, real_data: Path, change: Change) -> None:
     change({"data.source": str(real_data), "mnist.epochs": 1})
     for stage in (prepare, featurize, train, evaluate, plot, export, deploy):
         stage.main()

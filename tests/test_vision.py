@@ -115,14 +115,16 @@ def test_the_published_head_on_resnet18_has_its_published_number_of_weights() ->
 
 
 def test_further_layers_give_the_averages_of_their_maps() -> None:
-    plain, more = (
-        backbones.build("mobilenet_v2", "none", layers, 32) for layers in ([], ["features.13", "features.17"])
-    )
+    built = []
+    for layers in ([], ["features.13", "features.17"]):
+        torch.manual_seed(0)
+        built.append(backbones.build("mobilenet_v2", "none", layers, 32))
+    plain, more = built
     assert more.size == plain.size + 96 + 320
     images = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         features = more.network(images)
-        maps = more.network.body.features[:14](images)  # type: ignore[union-attr, operator, index]
+        maps = plain.network.get_submodule("features")[:14](images)  # type: ignore[index]
     assert torch.allclose(features[:, 1280:1376], maps.mean((2, 3)), atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""What training settings name, made ready in torch: seeds and threads, device, optimizer, schedule."""
+"""What training settings name, made ready in torch: seeds and threads, device, optimizer, schedule; and the clock."""
 
 import ctypes
 import os
@@ -109,3 +109,13 @@ def build_schedule(optimizer: Optimizer, settings: TrainingSettings, steps: int)
     if settings.schedule == "plateau":
         return ReduceLROnPlateau(optimizer, factor=settings.plateau.factor, patience=settings.plateau.patience)
     return None
+
+
+def clock(seconds: float, images: int, device: torch.device) -> dict[str, float | str]:
+    """How long training took, with the scoring after each epoch, in which so many ``images`` were seen, and on what."""
+    return {
+        "seconds": round(seconds, 3),
+        "images_per_second": round(images / seconds, 1),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+    }

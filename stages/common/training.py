@@ -238,16 +238,6 @@ def save_weights(path: Path, weights: Weights) -> None:
     path.write_bytes(buffer.getvalue())
 
 
-def clock(seconds: float, images: int, device: torch.device) -> dict[str, float | str]:
-    """How long training took, with the scoring after each epoch, in which so many ``images`` were seen, and on what."""
-    return {
-        "seconds": round(seconds, 3),
-        "images_per_second": round(images / seconds, 1),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "threads": torch.get_num_threads(),
-    }
-
-
 def write_history(path: Path, rows: Sequence[Row]) -> None:
     """A history as CSV, its numbers rounded to what one reads (6 significant digits)."""
     files.write_table(

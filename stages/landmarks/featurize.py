@@ -1,4 +1,4 @@
-"""Decodes each photograph once, resizes it, and packs the pixels: training, validation and test part. 10 s for 8,700 small ones.
+"""Decodes each photograph once, resizes it, and packs the pixels: training, validation and test part.
 
 `store.py` says what the parts look like. `about.json` holds the source, the shorter side in pixels, the classes with their
 places, and the mean and standard deviation of the training part's pixels by channel, in [0, 1].

@@ -28,7 +28,7 @@ def model_fn(model_dir: str) -> Model:
     """The TorchScript model in ``model_dir``, and its classes: name, latitude, longitude (None where they aren't known)."""
     extra = {"classes.json": ""}
     model = torch.jit.load(str(Path(model_dir, "model.pt")), map_location="cpu", _extra_files=extra)
-    # Batch norm folded into the convolutions: nearly twice as fast, as fast as ONNX Runtime.
+    # Folds batch norm into the convolutions: fewer passes over the maps.
     return torch.jit.freeze(model.eval()), json.loads(extra["classes.json"])
 
 

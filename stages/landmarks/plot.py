@@ -1,4 +1,4 @@
-"""Draws the data, the training and the results of landmarks for people. 10 s for 10 classes.
+"""Draws the data, the training and the results of landmarks for people.
 
 What shows photographs is in `sheets.py`.
 """

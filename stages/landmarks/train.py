@@ -131,7 +131,7 @@ def main() -> None:
     features_seconds = sum(one.features_seconds for one in learnt)
     seconds = sum(one.history.seconds for one in learnt) + features_seconds
     images = len(Store(FEATURES, "train")) * sum(len(one.history.epochs) for one in learnt)
-    clock = training.clock(seconds, images, torch_setup.pick_device(settings.device))
+    clock = torch_setup.clock(seconds, images, torch_setup.pick_device(settings.device))
     files.write_json(CLOCK, clock | {"features_seconds": round(features_seconds, 3)})
     for one in learnt:
         one.checkpoint.unlink(missing_ok=True)

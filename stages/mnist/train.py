@@ -94,7 +94,7 @@ def main() -> None:
         training.write_history(folder / "steps.csv", trained.steps)
         training.write_history(folder / "epochs.csv", trained.epochs)
         files.write_json(folder / "network.json", network)
-    files.write_json(CLOCK, training.clock(trained.seconds, len(train[0]) * len(trained.epochs), device))
+    files.write_json(CLOCK, torch_setup.clock(trained.seconds, len(train[0]) * len(trained.epochs), device))
     checkpoint.unlink()
 
 
