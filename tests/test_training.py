@@ -25,6 +25,7 @@ SETTINGS = {
     "plateau": {"factor": 0.5, "patience": 0},
     "one_cycle": {"warmup": 0.3},
     "label_smoothing": 0.0,
+    "ema_decay": 0.0,
     "keep": "last",
     "min_improvement": 0.0,
     "patience": None,
@@ -169,8 +170,36 @@ def test_kept_weights_are_not_moved_by_later_epochs(tmp_path: Path) -> None:
     assert all(torch.equal(best[name], one[name]) for name in one)
 
 
+def test_the_moving_average_of_the_weights_is_what_is_scored_and_kept(tmp_path: Path) -> None:
+    scored: list[training.Weights] = []
+
+    def score(network: nn.Module) -> training.Scores:
+        scored.append({name: value.clone() for name, value in network.state_dict().items()})
+        return training.Scores(1.0, 0.5)
+
+    plain = train(tmp_path / "plain", score, epochs=2, batch_size=100)
+    averaged = train(tmp_path / "averaged", score, epochs=2, batch_size=100, ema_decay=0.15)
+    assert averaged.steps == plain.steps  # what is learnt from is the same
+    first, second, once, end = (
+        scored  # one step an epoch: after step 1 the average moves by 10/11, after step 2 by 0.85
+    )
+    for name, value in plain.weights.items():
+        if value.is_floating_point():
+            assert torch.allclose(averaged.weights[name], 0.15 * once[name] + 0.85 * value, atol=1e-6), name
+    assert torch.equal(averaged.weights["0.weight"], end["0.weight"])
+    assert not torch.equal(end["0.weight"], second["0.weight"])
+    assert not torch.equal(once["0.weight"], first["0.weight"])
+
+
 @pytest.mark.parametrize(
-    "changes", [{}, {"optimizer": "sgd"}, {"schedule": "one_cycle"}, {"schedule": "plateau", "keep": "best"}]
+    "changes",
+    [
+        {},
+        {"optimizer": "sgd"},
+        {"schedule": "one_cycle"},
+        {"schedule": "plateau", "keep": "best"},
+        {"ema_decay": 0.9},
+    ],
 )
 def test_a_run_that_goes_on_from_its_checkpoint_ends_as_one_that_never_stopped(
     tmp_path: Path, changes: dict[str, Any]

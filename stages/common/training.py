@@ -10,6 +10,7 @@ import io
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from stages.common import files
@@ -96,6 +98,8 @@ class _Run:
     network: nn.Module
     optimizer: Optimizer
     schedule: Schedule
+    average: Weights
+    """The moving average of all of the network's state_dict that is not counters; empty without `ema_decay`."""
     trained: Trained
 
 
@@ -116,7 +120,10 @@ def fit(
     ``score`` gets the network in eval mode. Raises InputError when the loss stops being a number.
     """
     optimizer = build_optimizer(network, settings, rates)
-    run = _Run(network, optimizer, build_schedule(optimizer, settings, settings.epochs * steps), Trained())
+    average = {
+        name: value for name, value in _copied(network).items() if settings.ema_decay and value.is_floating_point()
+    }
+    run = _Run(network, optimizer, build_schedule(optimizer, settings, settings.epochs * steps), average, Trained())
     if checkpoint.exists():
         _load(checkpoint, run)
     trained, done = run.trained, len(run.trained.epochs)
@@ -131,8 +138,9 @@ def fit(
             seed = settings.seed + 1_000_003 * epoch
             torch.manual_seed(seed)  # for dropout
             training = _train_epoch(run, settings, batches(torch.Generator().manual_seed(seed)), steps, bar)
-            with torch.no_grad():
+            with _averaged(run), torch.no_grad():
                 validation = score(network.eval())
+                weights = {name: value.cpu() for name, value in _copied(network).items()}
             trained.epochs.append(
                 {
                     "epoch": epoch,
@@ -149,7 +157,7 @@ def fit(
             if improved:
                 trained.best_epoch, trained.best_loss = epoch, validation.loss
             if settings.keep == "last" or improved:
-                trained.weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+                trained.weights = weights
             trained.seconds += time.perf_counter() - began
             _save(checkpoint, run)
     return trained
@@ -177,6 +185,8 @@ def _train_epoch(run: _Run, settings: TrainingSettings, batches: Epoch, steps: i
         optimizer.step()
         if cycle:
             cycle.step()
+        if run.average:
+            _follow(run, settings.ema_decay, (epoch - 1) * steps + step)
         losses.append(loss.detach())
         answers.append(logits.detach())
         truths.append(labels)
@@ -201,6 +211,26 @@ def _train_epoch(run: _Run, settings: TrainingSettings, batches: Epoch, steps: i
     return Scores(loss_sum / steps, right / seen)
 
 
+def _copied(network: nn.Module) -> Weights:
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def _follow(run: _Run, decay: float, step: int) -> None:
+    """Move the average towards the weights after ``step`` steps; further in the first ones, to forget where it began."""
+    weights = run.network.state_dict()
+    move = get_ema_multi_avg_fn(min(decay, step / (step + 10)))
+    move(list(run.average.values()), [weights[name] for name in run.average], None)
+
+
+@contextmanager
+def _averaged(run: _Run) -> Iterator[None]:
+    """Meanwhile the network's weights are their average, where there is one."""
+    own = _copied(run.network) if run.average else {}
+    run.network.load_state_dict(run.average, strict=False)
+    yield
+    run.network.load_state_dict(own, strict=False)
+
+
 def kept_path(project: str, settings: str, inputs: Sequence[Path], suffix: str) -> Path:
     """Where a run keeps what a later one may go on from: outside what DVC deletes or caches.
 
@@ -216,6 +246,7 @@ def _save(path: Path, run: _Run) -> None:
         "network": run.network.state_dict(),
         "optimizer": run.optimizer.state_dict(),
         "schedule": run.schedule.state_dict() if run.schedule else {},
+        "average": run.average,
         "trained": vars(run.trained),
     }
     with files.new_file(path) as partial:
@@ -228,6 +259,8 @@ def _load(path: Path, run: _Run) -> None:
     run.optimizer.load_state_dict(state["optimizer"])
     if run.schedule:
         run.schedule.load_state_dict(state["schedule"])
+    for name, value in run.average.items():
+        value.copy_(state["average"][name])
     run.trained = Trained(**state["trained"])
 
 

@@ -58,6 +58,9 @@ class TrainingSettings(Section):
     plateau: Plateau
     one_cycle: OneCycle
     label_smoothing: float = Field(ge=0, lt=1)
+    ema_decay: float = Field(
+        ge=0, lt=1, description="of a moving average of the weights, which is what is scored and kept; 0: none"
+    )
     keep: Literal["last", "best"] = Field(description="the weights of the last epoch, or of the best validation loss")
     min_improvement: float = Field(
         ge=0, lt=1, description="share by which a validation loss must improve to be the best"
