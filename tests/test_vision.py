@@ -128,6 +128,11 @@ def test_further_layers_give_the_averages_of_their_maps() -> None:
     assert torch.allclose(features[:, 1280:1376], maps.mean((2, 3)), atol=1e-5)
 
 
+def test_a_layer_whose_maps_have_their_channels_last_is_refused() -> None:
+    with pytest.raises(InputError, match=r"layer 'features.3' gives \(1, 4, 4, 192\): expected"):
+        backbones.build("swin_t", "none", ["features.3"], 32)
+
+
 @pytest.mark.parametrize(
     ("fine_tune", "pretrained", "trained"),
     [("none", True, 0), ("all", True, 158), ("features.17", True, 12), ("features.18.0", True, 3)],

@@ -1,4 +1,4 @@
-"""Folders of photographs, one a class, to one checked form (stages/landmarks/photographs.py). 4 s for 8,767 small ones.
+"""Folders of photographs, one a class, to one checked form (stages/landmarks/photographs.py).
 
 train/<class>/*, test/<class>/*  or one tree <class>/*, of which a share becomes the test set; in the source's folder, or in its
                                  only sub-folder, as archives unpack

@@ -1,4 +1,4 @@
-"""CIFAR-100 itself, 600 pictures a class, in the published layout. Two classes: 4 s and 0.6 GB of memory once it is there."""
+"""CIFAR-100 itself, 600 pictures a class, in the published layout."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

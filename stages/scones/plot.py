@@ -1,4 +1,4 @@
-"""Draws the data, the training and the results of scones for people. 4 s."""
+"""Draws the data, the training and the results of scones for people."""
 
 from pathlib import Path
 from typing import Any

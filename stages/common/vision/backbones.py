@@ -39,6 +39,14 @@ class Layers(nn.Module):
         answers = self.body(images)
         return torch.cat([answers[self.last], *(answers[path].mean((2, 3)) for path in self.others)], 1)
 
+    def check(self, images: Tensor) -> None:
+        """Raises InputError for a layer that doesn't make maps (N, C, H, W) of square ``images``: Swin's have the channels last."""
+        for path, found in self.body(images).items():
+            if path in self.others and (found.ndim != 4 or found.shape[2] != found.shape[3]):
+                raise InputError(
+                    f"layer {path!r} gives {tuple(found.shape)}: expected one that gives maps (N, C, H, W), or no layers"
+                )
+
 
 def build(name: str, weights: str, others: list[str], image_size: int) -> Backbone:
     """torchvision's network ``name`` with its last layer, whatever it is called, taken off; ready to predict.
@@ -72,9 +80,12 @@ def build(name: str, weights: str, others: list[str], image_size: int) -> Backbo
     for other in others:
         _layer(network, other)
     backbone = (Layers(network, last, others) if others else network).eval()
+    images = torch.zeros(1, 3, image_size, image_size)
     try:
         with torch.no_grad():
-            size = backbone(torch.zeros(1, 3, image_size, image_size)).shape[1]
+            if isinstance(backbone, Layers):
+                backbone.check(images)
+            size = backbone(images).shape[1]
     except (AssertionError, RuntimeError, ValueError) as error:
         raise InputError(
             f"{name} does not take images of {image_size} pixels a side ({str(error).splitlines()[0]}): expected its own size, often 224"
