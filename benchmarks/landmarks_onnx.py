@@ -1,0 +1,88 @@
+"""Whether onnxruntime answers faster on the CPU than the exported TorchScript does, frozen as `inference.model_fn` freezes it.
+
+    python -m benchmarks.landmarks_onnx [--rounds 100] [--threads 2]
+
+MobileNetV2 at 224 pixels, from normalised pixels to logits, for one photograph and for 32. All take turns; the medians count.
+Weights don't matter here and are random. onnxruntime's threads wait without spinning, or they would take from torch's turns. Needs onnx,
+onnxscript and onnxruntime, which the project itself does without: pip install them beside requirements.txt.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import onnxruntime
+import torch
+import torchvision
+from torch import Tensor
+
+from benchmarks import circumstances
+from stages.common import files
+
+RESULT = Path("benchmarks/results/landmarks_onnx.json")
+SIZES = (1, 32)
+WARM_UP = 3  # turns
+
+Answer = Callable[[Tensor], Tensor]
+
+
+def candidates(threads: int) -> dict[str, Answer]:
+    """The same network, as the formats run it: images (N, 3, 224, 224) to logits (N, 1000)."""
+    torch.manual_seed(0)
+    network = torchvision.models.mobilenet_v2().eval().to(memory_format=torch.channels_last)
+    images = torch.rand(2, 3, 224, 224)
+    traced = torch.jit.trace(network, images, check_trace=False)
+    frozen = torch.jit.freeze(torch.jit.trace(network, images, check_trace=False))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    with TemporaryDirectory() as folder:
+        path = str(Path(folder, "model.onnx"))
+        shapes = ({0: torch.export.Dim.DYNAMIC},)
+        torch.onnx.export(network, (images,), path, dynamo=True, dynamic_shapes=shapes, verbose=False)
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return {
+        "TorchScript": traced,
+        "TorchScript, frozen": frozen,
+        "onnxruntime": lambda images: torch.from_numpy(session.run(None, {name: images.numpy()})[0]),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=100, help="for one photograph; a tenth of them for 32")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    ways = candidates(arguments.threads)
+    milliseconds: dict[str, dict[str, float]] = {name: {} for name in ways}
+    for size in SIZES:
+        images = torch.rand(size, 3, 224, 224)
+        seen: dict[str, list[float]] = {name: [] for name in ways}
+        with torch.inference_mode():
+            expected = ways["TorchScript"](images)
+            for turn in range(WARM_UP + max(5, arguments.rounds // (1 if size == 1 else 10))):
+                for name, answer in ways.items():
+                    begin = time.perf_counter()
+                    found = answer(images)
+                    if turn >= WARM_UP:
+                        seen[name].append(1e3 * (time.perf_counter() - begin))
+                    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+        for name, times in seen.items():
+            milliseconds[name][f"photographs_{size}"] = statistics.median(times)
+            print(f"{size} at once, {name}: median {statistics.median(times):.1f} ms")
+    figures = {
+        "circumstances": circumstances.now(arguments.threads),
+        "onnxruntime": onnxruntime.__version__,
+        "median_ms": milliseconds,
+    }
+    files.write_json(arguments.output, figures)
+
+
+if __name__ == "__main__":
+    main()
