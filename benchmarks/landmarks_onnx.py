@@ -20,7 +20,7 @@ import torchvision
 from torch import Tensor
 
 from benchmarks import circumstances
-from stages.common import files
+from stages.common import files, torch_setup
 
 RESULT = Path("benchmarks/results/landmarks_onnx.json")
 SIZES = (1, 32)
@@ -31,7 +31,6 @@ Answer = Callable[[Tensor], Tensor]
 
 def candidates(threads: int) -> dict[str, Answer]:
     """The same network, as the formats run it: images (N, 3, 224, 224) to logits (N, 1000)."""
-    torch.manual_seed(0)
     network = torchvision.models.mobilenet_v2().eval().to(memory_format=torch.channels_last)
     images = torch.rand(2, 3, 224, 224)
     traced = torch.jit.trace(network, images, check_trace=False)
@@ -58,7 +57,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    torch_setup.deterministic(0, arguments.threads)
     ways = candidates(arguments.threads)
     milliseconds: dict[str, dict[str, float]] = {name: {} for name in ways}
     for size in SIZES:

@@ -19,7 +19,7 @@ import torch
 
 from benchmarks import circumstances
 from benchmarks.landmarks_input import link_some
-from stages.common import files
+from stages.common import files, torch_setup
 from stages.landmarks import inference
 
 RESULT = Path("benchmarks/results/landmarks_serving.json")
@@ -36,9 +36,8 @@ def one_by_one(model: inference.Model, contents: list[bytes]) -> list[float]:
     return seconds
 
 
-def in_batches(model: inference.Model, contents: list[bytes]) -> float:
+def in_batches(network: torch.jit.ScriptModule, contents: list[bytes]) -> float:
     """Seconds of all photographs."""
-    network, _ = model
     begin = time.perf_counter()
     waiting = iter(contents)
     with torch.inference_mode():
@@ -57,16 +56,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="of torch")
     parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    torch_setup.deterministic(0, arguments.threads)  # which keeps the memory of a batch, as the server does
     files.require(arguments.export, "export@landmarks")
     with tempfile.TemporaryDirectory() as name:
         link_some(arguments.source / "landmarks" / "test", arguments.photographs, Path(name))
         contents = [path.read_bytes() for path in sorted(Path(name).glob("*/*"))]
     model = inference.model_fn(str(arguments.export))
+    whole = torch.jit.load(str(arguments.export / "model.pt")).eval()
+    network = torch.jit.freeze(whole, preserved_attrs=["squares", "classify"])
     single: list[float] = []
     batched: list[float] = []
     for turn in range(arguments.rounds + 1):
-        one, many = one_by_one(model, contents), in_batches(model, contents)
+        one, many = one_by_one(model, contents), in_batches(network, contents)
         if turn:  # the first turn warms up
             single += one
             batched.append(many / len(contents))

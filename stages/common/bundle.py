@@ -25,6 +25,8 @@ from stages.common import files
 from stages.common.program import InputError
 
 SERVER = Path(__file__).with_name("container.py")
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
+"""glibc keeps a batch's memory for the next one, as in training (`torch_setup`): fresh pages cost as much as a small network."""
 
 
 def pack(archive: Path, members: Mapping[str, Path]) -> None:
@@ -97,7 +99,13 @@ def serve(archive: Path, start: float = 120.0, answer: float = 60.0) -> Iterator
         command = [sys.executable, "-I", str(SERVER), str(model), "--fd", str(listener.fileno())]
         with log.open("wb") as output:
             server = subprocess.Popen(
-                command, cwd=empty, stdin=subprocess.PIPE, stdout=output, stderr=output, pass_fds=[listener.fileno()]
+                command,
+                cwd=empty,
+                env=os.environ | KEEP_MEMORY,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                pass_fds=[listener.fileno()],
             )
         listener.close()  # the server's alone: once that is dead, connections are refused and wait for nobody
         try:

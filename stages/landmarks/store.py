@@ -38,7 +38,8 @@ class Store:
     def __init__(self, folder: Path, part: str) -> None:
         with np.load(folder / f"{part}.npz") as index:
             self.offsets, self.sizes, self.labels = index["offsets"], index["sizes"], torch.from_numpy(index["labels"])
-        self._pixels = np.memmap(folder / f"{part}.pixels", np.uint8, mode="r")
+        # As a plain array: each slice of a memmap would be a memmap, which takes longer to make than to read.
+        self._pixels = np.asarray(np.memmap(folder / f"{part}.pixels", np.uint8, mode="r"))
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -18,8 +18,9 @@ def augment(
     # Drawn on the CPU: the same amounts on any device.
     drawn = torch.rand(6, len(images), 1, 1, 1, generator=generator).to(images.device)
     if limits["flip"]:
-        mirrored = (drawn[0].flatten() < 0.5).nonzero().flatten()
-        images = images.index_copy(0, mirrored, images[mirrored].flip(3))
+        images = images.clone()
+        for mirrored in (drawn[0].flatten() < 0.5).nonzero().flatten().tolist():
+            images[mirrored] = images[mirrored].flip(2)  # torch's index_copy would lose the layout, channels last
     inputs = pixels.normalise(images, mean, std)
     if limits["saturation"]:
         factor = 1 + limits["saturation"] * (2 * drawn[1] - 1)
