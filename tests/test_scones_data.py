@@ -354,6 +354,7 @@ def test_a_captured_picture_that_cannot_be_used_is_left_out(source: Path, captur
     [
         ("", "labels.csv: header: found '', expected the columns file and label"),
         ("file;label\ncapture-0.png;bicycle\n", "labels.csv: header: found 'file;label'"),
+        ("file,label\ncapture-0.png,motorcycle,bicycle\n", "labels.csv: line 2: found more fields than the header's 2"),
         ("file,label\ncapture-0.png,bike\n", "labels.csv: line 2, column label: found 'bike', expected bicycle, motorcycle"),
         ("file,label\ncapture-0.png,1\n", "labels.csv: line 2, column label: found '1'"),
         ("file,label\n\ncapture-9.png,bicycle\n", "labels.csv: line 3, column file: found 'capture-9.png'"),

@@ -2,22 +2,25 @@
 
 import base64
 import csv
+import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import boto3
 import numpy as np
 import pytest
-from conftest import Run
+from conftest import Change, Run
 from matplotlib.colors import same_color
 from matplotlib.patches import Rectangle
 from moto.server import ThreadedMotoServer
+from PIL import Image
 from vehicles import picture
 
 from stages.common import files
 from stages.common.program import InputError
-from stages.scones import labelled, monitor
+from stages.scones import labelled, layout, monitor, prepare, sample
 from stages.scones.aws import captures
 
 THRESHOLD = 0.94
@@ -86,16 +89,104 @@ def test_a_last_line_that_is_cut_off_is_left_out_and_reported(length: int) -> No
         ("{}", "found no captured record"),
         ("[1, 2]", "found no captured record"),
         (line(2)[:-5], "found no captured record"),
-        (line(2, request_observedContentType="text/csv"), "a request of type text/csv, expected image/png"),
+        (line(2).replace("endpointOutput", "nothing"), "found no captured record .*endpointOutput"),
+        (line(2, request_observedContentType="text/csv"), "a request of type text/csv, expected a picture"),
         (line(2, request_data="*"), "found data that is not base64"),
         (line(2, answer_data='{"error": 1}'), "expected a list of probabilities"),
         (line(2, answer_data="[]"), "expected a list of probabilities"),
+        (line(2, answer_data="[NaN]"), "expected a list of probabilities"),
         (line(2, about_inferenceTime="yesterday"), "yesterday"),
     ],
 )
-def test_any_other_line_that_is_no_record_is_an_error_that_names_it(bad: str, words: str) -> None:
-    with pytest.raises(InputError, match=rf"a.jsonl: line 1: .*{words}"):
-        captures.read([("a.jsonl", bad + "\n" + line(1) + "\n")])
+@pytest.mark.parametrize("end", ["\n", ""])
+def test_any_other_line_that_is_no_record_is_left_out_and_reported_with_its_reason(
+    bad: str, words: str, end: str
+) -> None:
+    read = captures.read([("a.jsonl", f"{line(1)}\n{line(3)}\n{bad}{end}")])
+    assert [record.event for record in read.records] == ["1", "3"]
+    (problem,) = read.problems
+    if end or bad != line(2)[:-5]:
+        assert re.search(rf"a.jsonl: line 3: .*{words}.*, left out", problem)
+
+
+def test_a_record_whose_time_has_no_zone_is_of_utc() -> None:
+    read = captures.read([("a", "\n".join([line(2), line(1, about_inferenceTime="2024-10-16T09:01:00")]))])
+    assert [record.event for record in read.records] == ["1", "2"]
+
+
+def other(kind: str, size: tuple[int, int] = (32, 32)) -> str:
+    """A picture of one colour in another format, as base64 text."""
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (200, 0, 0)).save(buffer, kind)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def test_pictures_that_others_sent_are_taken_or_reported(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    jpeg = line(5, confidence=0.6, request_observedContentType="image/jpeg", request_data=other("JPEG"))
+    large = line(6, confidence=0.6, request_data=other("PNG", (40, 30)))
+    damaged = line(7, confidence=0.6, request_data=base64.b64encode(picture(1)[:60]).decode())
+    csv_record = line(8, request_observedContentType="text/csv", request_data="1,2", request_encoding="CSV")
+    (place / "3.jsonl").write_text("".join(f"{one}\n" for one in (jpeg, large, damaged, csv_record)))
+    monitor.FEATURES.mkdir(parents=True)
+    np.savez(monitor.FEATURES / "train.npz", images=np.full((200, 32, 32, 3), 200, np.uint8))
+    monitor.main(str(place))
+    report = files.read_json(monitor.MONITOR / "monitor.json")
+    assert report["records"] == 7
+    no_picture, too_large, truncated = report["problems"]
+    assert "3.jsonl: line 4: found a request of type text/csv, expected a picture, left out" in no_picture
+    assert too_large == "the picture of event 6 is not used: it has 40x30 pixels, not 32x32"
+    assert "event 7 is not used: the PNG file is damaged" in truncated
+    assert "warning: the picture of event 6" in capsys.readouterr().out
+    names = [row["file"] for row in csv.DictReader((labelled.FOLDER / labelled.TABLE).open())]
+    assert len(names) == 3
+    with Image.open(labelled.FOLDER / names[2]) as image:
+        assert (image.format, image.size) == ("PNG", (32, 32))
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("file;label\na.png;bicycle\n", "labels.csv: header: found 'file;label', expected the columns file and label"),
+        ("label\nbicycle\n", "labels.csv: header: found 'label'"),
+        ("file,label\na.png,bicycle,0.9\n", "labels.csv: line 2: found more fields than the header's 2"),
+        ("file,label\n\xff,bicycle\n", "labels.csv: found what is not csv"),
+    ],
+)
+def test_a_table_with_a_fault_is_told_in_a_line_and_nothing_is_written(place: Path, table: str, words: str) -> None:
+    labelled.FOLDER.mkdir(parents=True)
+    (labelled.FOLDER / labelled.TABLE).write_bytes(table.encode("latin-1"))
+    with pytest.raises(InputError, match=words):
+        monitor.main(str(place))
+    assert [path.name for path in labelled.FOLDER.iterdir()] == [labelled.TABLE]
+    assert (labelled.FOLDER / labelled.TABLE).read_bytes() == table.encode("latin-1")
+
+
+def test_what_was_captured_and_labelled_is_trained_on(workspace: Path, change: Change) -> None:
+    def motorcycle(number: int) -> layout.Bytes:
+        return sample.picture("motorcycle", np.random.default_rng([7, number]))
+
+    for number, part in enumerate(layout.PARTS):
+        entries = [layout.Entry(row, row % 2, f"vehicle_{row}.png") for row in range(4)]
+        (workspace / "given" / "scones").mkdir(parents=True, exist_ok=True)
+        layout.write(
+            workspace / "given" / "scones", part, [(one, motorcycle(10 * number + one.row)) for one in entries]
+        )
+    change({"data.source": "given"})
+    drawn = [layout.png(motorcycle(number)) for number in (90, 91)]
+    unsure = [
+        line(number, confidence=0.6, request_data=base64.b64encode(image).decode())
+        for number, image in enumerate(drawn)
+    ]
+    (workspace / "captured.jsonl").write_text("".join(f"{one}\n" for one in unsure))
+
+    monitor.main(str(workspace))
+    table = labelled.FOLDER / labelled.TABLE
+    table.write_text(table.read_text().replace(".png,,", ".png,motorcycle,", 1))  # one of them
+    prepare.main()
+
+    rows = [row.split("\t") for row in (prepare.RAW / "train.lst").read_text().splitlines()]
+    assert rows[4:] == [["4", "1", f"labelled_{next(csv.DictReader(table.open()))['file']}"]]
+    assert (prepare.RAW / "train" / rows[4][2]).read_bytes() == drawn[0]
 
 
 def test_answers_below_the_threshold_are_red_and_the_others_blue() -> None:

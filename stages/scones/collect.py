@@ -3,49 +3,51 @@
 import csv
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from stages.common import files
-from stages.scones import labelled
+from stages.scones import labelled, layout
 from stages.scones.aws.captures import Captured
+from stages.scones.layout import Bytes
 
 COLUMNS = ["file", "label", "predicted", "confidence", "time"]
 
 
-def collect(records: Sequence[Captured], threshold: float, classes: Sequence[str], folder: Path) -> int:
-    """Put the pictures with a confidence below the threshold into ``folder``, with a row each in its labels.csv.
+def collect(pictures: Iterable[tuple[Captured, Bytes]], threshold: float, classes: Sequence[str], folder: Path) -> int:
+    """Put what has a confidence below the threshold into ``folder``, as PNG files with a row each in its labels.csv.
 
-    Those that are there already stay as they are, with their labels. Returns how many are new.
+    ``pictures`` are records and their pixels, ``classes`` those of the model that answered. Those that are there already stay
+    as they are, with their labels. Returns how many are new. Raises InputError, and writes nothing, for a table with a fault.
     """
     table = folder / labelled.TABLE
-    rows = list(csv.DictReader(table.open(encoding="utf-8-sig", newline=""))) if table.exists() else []
+    header, numbered = labelled.read_table(table)
+    rows = [row for _, row in numbered]
     known = {row["file"] for row in rows}
-    header = list(dict.fromkeys([*(rows[0] if rows else []), *COLUMNS]))
     new = 0
-    for record in records:
+    for record, pixels in pictures:
         name = f"captured-{hashlib.sha256(record.image).hexdigest()[:12]}.png"
         if record.confidence >= threshold or name in known:
             continue
         known.add(name)
         new += 1
         with files.new_file(folder / name) as partial:
-            partial.write_bytes(record.image)
+            partial.write_bytes(layout.png(pixels))
         predicted = int(np.argmax(record.probabilities))
         rows.append(
             {
                 "file": name,
                 "label": "",
-                "predicted": classes[predicted] if predicted < len(classes) else str(predicted),
+                "predicted": classes[predicted] if len(record.probabilities) == len(classes) else str(predicted),
                 "confidence": f"{record.confidence:.6f}",
                 "time": record.time.isoformat(),
             }
         )
     if new:
         text = io.StringIO()
-        writer = csv.DictWriter(text, header, restval="", lineterminator="\n")
+        writer = csv.DictWriter(text, list(dict.fromkeys([*header, *COLUMNS])), restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         with files.new_file(table) as partial:

@@ -7,6 +7,8 @@ Pictures that it was not sure of go to data/scones/labelled/ for somebody to lab
 """
 
 import argparse
+import json
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,8 +28,10 @@ from stages.scones.aws import captures
 from stages.scones.aws.captures import Captured
 from stages.scones.collect import collect
 from stages.scones.config import Data, Deploy
+from stages.scones.layout import SIDE
 
 FEATURES = Path("data/scones/features")
+MODEL = Path("models/scones/export/model.pt")
 MONITOR = Path("reports/scones/monitor")
 
 SIGNIFICANT = 0.01
@@ -41,7 +45,7 @@ def fetch(place: str) -> list[tuple[str, str]]:
     try:
         system, root = fsspec.url_to_fs(place)
         names = sorted(name for name in system.find(root) if name.endswith(".jsonl"))
-        found = [(name, system.cat_file(name).decode("utf-8")) for name in names]
+        found = [(name, system.cat_file(name).decode("utf-8", "replace")) for name in names]
     except Exception as error:  # each file system behind fsspec has errors of its own
         raise InputError(f"{place} can't be read ({type(error).__name__}: {error})") from error
     if not found:
@@ -121,30 +125,47 @@ def summary(records: Sequence[Captured], threshold: float) -> dict[str, Any]:
     }
 
 
-def pixels(records: Sequence[Captured]) -> Pixels:
-    """The captured pictures (N, H, W, 3). Raises InputError for one that is none."""
-    try:
-        return np.stack([images.decode(record.image, 1_000_000) for record in records])
-    except (images.ImageError, ValueError) as error:
-        raise InputError(f"a captured picture can't be used: {error}") from None
+def decoded(records: Sequence[Captured]) -> tuple[list[tuple[Captured, Pixels]], list[str]]:
+    """The records with their pictures' pixels (32, 32, 3), and a line for each picture that can't be used."""
+    pictures, problems = [], []
+    for record in records:
+        try:
+            picture = images.decode(record.image, 1_000_000)
+            if picture.shape != (SIDE, SIDE, 3):
+                raise images.ImageError(f"it has {picture.shape[1]}x{picture.shape[0]} pixels, not {SIDE}x{SIDE}")
+            pictures.append((record, picture))
+        except images.ImageError as error:
+            problems.append(f"the picture of event {record.event} is not used: {error}")
+    return pictures, problems
+
+
+def class_names() -> list[str]:
+    """Those of the exported model, which is the one that is deployed; without an export those that params.yaml names."""
+    if not MODEL.exists():
+        return config.load("data.scones", Data).classes
+    with zipfile.ZipFile(MODEL) as archive:  # as TorchScript's files are: torch is not needed for a list of names
+        (name,) = (one for one in archive.namelist() if one.endswith("/extra/classes.json"))
+        names: list[str] = json.loads(archive.read(name))
+    return names
 
 
 def main(place: str, threshold: float | None = None, collect_into: Path = labelled.FOLDER) -> None:
     read = captures.read(fetch(place))
     if not read.records:
-        raise InputError(f"{place}: found no captured record, expected at least 1")
+        raise InputError(f"{place}: found no captured record ({'; '.join(read.problems[:1])}), expected at least 1")
     if threshold is None:
         threshold = config.load("deploy.scones", Deploy).threshold
-    report = {"source": place, **summary(read.records, threshold), "problems": read.problems}
-    if (FEATURES / "train.npz").exists():
+    pictures, unusable = decoded(read.records)
+    report = {"source": place, **summary(read.records, threshold), "problems": read.problems + unusable}
+    if (FEATURES / "train.npz").exists() and pictures:
         with np.load(FEATURES / "train.npz") as train:
-            report["drift"] = drift(pixels(read.records), train["images"])
-    new = collect(read.records, threshold, config.load("data.scones", Data).classes, collect_into)
+            report["drift"] = drift(np.stack([picture for _, picture in pictures]), train["images"])
+    new = collect(pictures, threshold, class_names(), collect_into)
     with files.new_folder(MONITOR) as folder:
         reporting.save(over_time(read.records, threshold), folder / "confidence_over_time.png")
         reporting.save(histogram(read.records, threshold), folder / "confidence_histogram.png")
         files.write_json(folder / "monitor.json", report)
-    for problem in read.problems:
+    for problem in report["problems"]:
         print(f"warning: {problem}")
     counts = f"{report['below_threshold']} of {report['records']} answers are below the threshold {threshold:g}"
     print(f"{counts}; estimated accuracy {report['estimated_accuracy']:.1%}")

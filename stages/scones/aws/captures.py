@@ -8,9 +8,7 @@ import binascii
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
-
-from stages.common.program import InputError
+from datetime import UTC, datetime
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class Captured:
     time: datetime
     """When the answer was given, in UTC."""
     image: bytes
-    """The PNG file that was asked about."""
+    """The file of the picture that was asked about: PNG from the workflow, from others any that the endpoint takes."""
     probabilities: tuple[float, ...]
     """Of the classes."""
 
@@ -42,8 +40,8 @@ class Read:
 def read(files: Iterable[tuple[str, str]]) -> Read:
     """The records of ``files`` (name and text), in the order of time, each once.
 
-    A last line that was cut off is left out and reported, since files are read while they are written. Raises InputError
-    for any other line that is not a record.
+    A line that is not a record is left out and reported: a request without an answer, one of another type, or a last line that
+    was cut off, since files are read while they are written.
     """
     records: dict[str, Captured] = {}
     problems = []
@@ -55,9 +53,8 @@ def read(files: Iterable[tuple[str, str]]) -> Read:
             try:
                 record = parse(line)
             except ValueError as error:
-                if number < len(lines):
-                    raise InputError(f"{name}: line {number}: {error}") from None
-                problems.append(f"{name}: line {number}: cut off, left out")
+                cut = number == len(lines) and not _is_json(line)
+                problems.append(f"{name}: line {number}: {'cut off' if cut else error}, left out")
             else:
                 records[record.event] = record
     return Read(sorted(records.values(), key=lambda record: (record.time, record.event)), problems)
@@ -70,19 +67,27 @@ def parse(line: str) -> Captured:
         request, answer = record["captureData"]["endpointInput"], record["captureData"]["endpointOutput"]
         about = record["eventMetadata"]
         event, time = str(about["eventId"]), datetime.fromisoformat(about["inferenceTime"])
-        image, probabilities = _data(request), json.loads(_data(answer))
-    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        kind, image, probabilities = _kind(request), _data(request), json.loads(_data(answer))
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"found no captured record ({type(error).__name__}: {error})") from None
-    kind = _kind(request)
-    if kind != "image/png":
-        raise ValueError(f"found a request of type {kind}, expected image/png")
+    if not kind.startswith("image/"):
+        raise ValueError(f"found a request of type {kind}, expected a picture")
     if (
         not isinstance(probabilities, list)
         or not probabilities
-        or not all(type(p) in (int, float) for p in probabilities)
+        or not all(type(p) in (int, float) and 0 <= p <= 1 for p in probabilities)
     ):
         raise ValueError(f"found the answer {str(probabilities)[:80]}, expected a list of probabilities")
+    time = time if time.tzinfo else time.replace(tzinfo=UTC)
     return Captured(event, time, image, tuple(float(p) for p in probabilities))
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _kind(part: dict[str, str]) -> str:
