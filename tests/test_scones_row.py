@@ -13,14 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 import yaml
 from conftest import ROOT, Run
 from PIL import Image
+from torch import nn
+from torchvision.ops import StochasticDepth
 
 from stages.common import bundle, files
 from stages.common.program import InputError
-from stages.scones import evaluate, export, featurize, inference, layout, model, plot, prepare, train
-from stages.scones.learning import augmentation, calibration
+from stages.scones import evaluate, export, featurize, inference, layout, model, monitor, plot, prepare, train
+from stages.scones.learning import augmentation, calibration, distributed
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -97,6 +100,10 @@ def test_the_row_from_features_to_export(change: Change, workspace: Path, python
         "mistakes",
     }
     assert len(evaluate.CONFUSION.read_text().splitlines()) == 21
+    parameters = yaml.safe_load(Path("params.yaml").read_text())
+    parameters["data"]["scones"]["classes"] = ["bus", "train"]  # the next model's
+    Path("params.yaml").write_text(yaml.safe_dump(parameters))
+    assert monitor.class_names() == ["bicycle", "motorcycle"]
 
 
 def test_the_sample_becomes_features_that_training_takes(workspace: Path) -> None:
@@ -234,7 +241,7 @@ def test_pictures_that_training_does_not_move_are_those_that_are_predicted(chang
 
 
 def test_two_processes_train_what_one_does(change: Change, workspace: Path) -> None:
-    change({"epochs": 2, "label_smoothing": 0.1, "adamw.learning_rate": 0.001})
+    change({"epochs": 2, "label_smoothing": 0.1, "adamw.learning_rate": 0.001, "residual.dropout": 0.3})
     train.main()
     alone = torch.load(model.TRAINED / "weights.pt", weights_only=True)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -249,6 +256,28 @@ def test_two_processes_train_what_one_does(change: Change, workspace: Path) -> N
     assert together.keys() == alone.keys()
     for name, weights in alone.items():
         torch.testing.assert_close(together[name], weights, rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout(0.5), StochasticDepth(0.5, "row"), StochasticDepth(0.5, "batch")])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_processes_leave_out_what_one_would(
+    monkeypatch: pytest.MonkeyPatch, layer: nn.Module, layout: torch.memory_format
+) -> None:
+    images = torch.rand(6, 3, 4, 4).to(memory_format=layout)
+    torch.manual_seed(3)
+    whole = layer(images)
+    monkeypatch.setattr(distributed, "size", lambda: 2)
+    for rank in range(2):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        torch.manual_seed(3)
+        assert torch.equal(distributed._thinned(layer, images[rank::2]), whole[rank::2])
+
+
+def test_statistics_of_channels_of_one_value_are_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "size", lambda: 1)
+    monkeypatch.setattr(dist, "all_reduce", lambda values: None)
+    inputs = torch.linspace(1000, 5000, 64)[None, :, None, None].expand(8, -1, 3, 3)
+    assert distributed._normalised(nn.BatchNorm2d(64), inputs).isfinite().all()
 
 
 def test_a_batch_that_processes_can_t_share_is_refused(change: Change, workspace: Path) -> None:

@@ -1,6 +1,7 @@
 """Training by several processes that end as one would: `torchrun --nproc_per_node 2 -m stages.scones.train`.
 
-Each process computes its share of every batch; gradients and the statistics of batch norm are those of the whole batch.
+Each process computes its share of every batch; gradients, the statistics of batch norm and what dropout leaves out are
+those of the whole batch.
 """
 
 import functools
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 from torch.nn.parallel import DistributedDataParallel
+from torchvision.ops import StochasticDepth
 
 from stages.common import training
 from stages.common.program import InputError
@@ -70,6 +72,8 @@ def wrapped(network: nn.Module) -> nn.Module:
         if isinstance(layer, _BatchNorm):
             # Not torch's SyncBatchNorm: it needs GPUs.
             layer.forward = functools.partial(_normalised, layer)  # type: ignore[method-assign]
+        elif isinstance(layer, nn.Dropout | StochasticDepth):
+            layer.forward = functools.partial(_thinned, layer)  # type: ignore[method-assign]
     return DistributedDataParallel(network)
 
 
@@ -88,7 +92,7 @@ def _normalised(layer: _BatchNorm, inputs: Tensor) -> Tensor:
     values = inputs.float()
     sums = _Sum.apply(torch.stack([values.sum(over), values.square().sum(over)]))
     mean = sums[0] / count
-    variance = sums[1] / count - mean.square()
+    variance = (sums[1] / count - mean.square()).clamp(min=0)  # a channel that is all one value may come out below
     with torch.no_grad():
         assert layer.running_mean is not None
         assert layer.running_var is not None
@@ -100,6 +104,15 @@ def _normalised(layer: _BatchNorm, inputs: Tensor) -> Tensor:
     shape = [1, -1, *(1 for _ in over[1:])]
     result = (values - mean.view(shape)) * (variance + layer.eps).rsqrt().view(shape)
     return torch.addcmul(layer.bias.view(shape), result, layer.weight.view(shape)) if layer.affine else result
+
+
+def _thinned(layer: nn.Dropout | StochasticDepth, inputs: Tensor) -> Tensor:
+    """Dropout's forward: all processes have the same seed, draw for the whole batch, and take their share."""
+    if not layer.training:
+        return inputs
+    # What the layer makes of ones is what it multiplies by. `cat` keeps the layout in memory, in whose order is drawn.
+    factors: Tensor = type(layer).forward(layer, torch.ones_like(torch.cat([inputs.detach()] * size())))
+    return inputs * factors[rank() :: size()]
 
 
 class _Sum(torch.autograd.Function):
