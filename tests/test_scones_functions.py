@@ -1,18 +1,28 @@
 """The workflow's three functions, each called as Lambda calls it; what they return goes through plain json."""
 
+import ast
 import base64
 import contextlib
 import io
 import json
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
+from botocore.exceptions import (
+    EndpointConnectionError,
+    IncompleteReadError,
+    NoCredentialsError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
+from stages.scones.aws import artifacts
 from stages.scones.aws.functions import confidence_filter, invoke_classifier, serialize_image_data
 
 PNG = b"\x89PNG\r\n\x1a\n the rest of a picture"
@@ -83,6 +93,9 @@ def test_a_picture_goes_from_function_to_function_as_json(s3: Stubber, endpoint:
         ("AccessDenied", 403, "AccessDeniedError", "s3://vehicles/test/bike.png may not be read"),
         ("SlowDown", 503, "StorageUnavailableError", "SlowDown"),
         ("InternalError", 500, "StorageUnavailableError", "InternalError"),
+        ("RequestTimeout", 400, "StorageUnavailableError", "RequestTimeout"),
+        ("InvalidRequest", 400, "StorageRefusedError", "s3://vehicles/test/bike.png can't be read: .*InvalidRequest"),
+        ("PermanentRedirect", 301, "StorageRefusedError", "PermanentRedirect"),
     ],
 )
 def test_what_s3_refuses_has_a_name_and_names_the_object(
@@ -144,16 +157,63 @@ def test_what_the_endpoint_refuses_has_a_name_and_names_the_endpoint(
         invoke_classifier.handler({"image_data": base64.b64encode(PNG).decode()}, None)
 
 
-@pytest.mark.parametrize("timeout", [ReadTimeoutError, ConnectTimeoutError])
-def test_an_endpoint_that_does_not_answer_in_time_is_unavailable(
-    endpoint: Stubber, monkeypatch: pytest.MonkeyPatch, timeout: Any
-) -> None:
-    def invoke(**arguments: Any) -> None:
-        raise timeout(endpoint_url="https://vehicles")
+NO_ANSWER = [
+    EndpointConnectionError(endpoint_url="https://aws"),
+    ReadTimeoutError(endpoint_url="https://aws"),
+    ResponseStreamingError(error="cut off"),
+    IncompleteReadError(actual_bytes=1, expected_bytes=2),
+]
 
-    monkeypatch.setattr(endpoint.client, "invoke_endpoint", invoke)
-    with pytest.raises(invoke_classifier.EndpointUnavailableError, match="endpoint vehicles: .*timeout"):
+
+@pytest.mark.parametrize("error", NO_ANSWER, ids=lambda error: type(error).__name__)
+def test_no_answer_is_worth_another_try(
+    s3: Stubber, endpoint: Stubber, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(**arguments: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(s3.client, "get_object", fail)
+    with pytest.raises(serialize_image_data.StorageUnavailableError, match=f"s3://vehicles/test/bike.png: {error}"):
+        serialize_image_data.handler(EVENT, None)
+    monkeypatch.setattr(endpoint.client, "invoke_endpoint", fail)
+    with pytest.raises(invoke_classifier.EndpointUnavailableError, match=f"endpoint vehicles: {error}"):
         invoke_classifier.handler({"image_data": base64.b64encode(PNG).decode()}, None)
+
+
+def test_a_request_without_credentials_is_refused_at_once(
+    s3: Stubber, endpoint: Stubber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**arguments: Any) -> None:
+        raise NoCredentialsError
+
+    monkeypatch.setattr(s3.client, "get_object", fail)
+    with pytest.raises(serialize_image_data.StorageRefusedError, match="Unable to locate credentials"):
+        serialize_image_data.handler(EVENT, None)
+    monkeypatch.setattr(endpoint.client, "invoke_endpoint", fail)
+    with pytest.raises(invoke_classifier.EndpointRefusedError, match="Unable to locate credentials"):
+        invoke_classifier.handler({"image_data": base64.b64encode(PNG).decode()}, None)
+
+
+@pytest.mark.parametrize("bucket", ["my bucket", "s3://vehicles", "a/b"])
+def test_a_bucket_of_no_valid_name_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, bucket: str) -> None:
+    client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    monkeypatch.setattr(serialize_image_data, "storage", lambda: client)
+    with pytest.raises(
+        serialize_image_data.StorageRefusedError, match=rf"s3://{bucket}/k can't be read: (.|\n)*Invalid"
+    ):
+        serialize_image_data.handler({"s3_bucket": bucket, "s3_key": "k"}, None)
+
+
+@pytest.mark.parametrize("path", sorted(artifacts.FUNCTIONS.glob("*.py")), ids=lambda path: path.name)
+def test_a_function_imports_what_lambda_has(path: Path) -> None:
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            imported.add(str(node.module).split(".")[0])
+    assert imported <= sys.stdlib_module_names | {"boto3", "botocore"}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,11 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import ConnectionError as NoConnectionError
+
+NO_ANSWER = (NoConnectionError, HTTPClientError, IncompleteReadError)
+"""What another try may mend; botocore's other errors are of requests that were never made."""
 
 Event = dict[str, Any]
 """`image_data` (base64 text), `s3_bucket`, `s3_key`, `inferences` (a probability for each class)."""
@@ -36,7 +40,7 @@ class AccessDeniedError(Exception):
 
 
 class EndpointRefusedError(Exception):
-    """SageMaker refuses the request, for instance as there is no such endpoint."""
+    """SageMaker refuses the request, for instance as there is no such endpoint, or none can be made: no credentials."""
 
 
 class InvalidAnswerError(Exception):
@@ -60,8 +64,10 @@ def invoke(endpoint: str, image: bytes) -> bytes:
         body: bytes = answer["Body"].read()
     except ClientError as error:
         raise _error(error)(f"endpoint {endpoint}: {error}") from error
-    except BotoCoreError as error:  # no connection, no answer in time
+    except NO_ANSWER as error:
         raise EndpointUnavailableError(f"endpoint {endpoint}: {error}") from error
+    except BotoCoreError as error:  # no request was made
+        raise EndpointRefusedError(f"endpoint {endpoint}: {error}") from error
     return body
 
 

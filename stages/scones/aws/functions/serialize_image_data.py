@@ -6,12 +6,16 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import ConnectionError as NoConnectionError
 
 LARGEST = 190_000
 """Bytes. Step Functions pass at most 256 KiB from state to state; base64 makes 4 characters of 3 bytes, and the rest needs room."""
 
 PNG = b"\x89PNG\r\n\x1a\n"
+
+NO_ANSWER = (NoConnectionError, HTTPClientError, IncompleteReadError)
+"""What another try may mend; botocore's other errors are of requests that were never made."""
 
 Event = dict[str, Any]
 """`image_data` (base64 text, "" at first), `s3_bucket`, `s3_key`; once classified also `inferences`, a probability for each class."""
@@ -35,6 +39,10 @@ class NotAnImageError(Exception):
 
 class AccessDeniedError(Exception):
     """The function's role may not read the object."""
+
+
+class StorageRefusedError(Exception):
+    """S3 refuses the request, or none can be made: no credentials, no valid name of a bucket."""
 
 
 class StorageUnavailableError(Exception):
@@ -64,11 +72,13 @@ def read(bucket: str, key: str) -> bytes:
             raise ImageMissingError(f"{place} does not exist ({code})") from error
         if status == 403:
             raise AccessDeniedError(f"{place} may not be read: {error}") from error
-        if status < 500:
-            raise
+        if status >= 500 or status == 429 or code in ("RequestTimeout", "Throttling", "ThrottlingException"):
+            raise StorageUnavailableError(f"{place}: {error}") from error
+        raise StorageRefusedError(f"{place} can't be read: {error}") from error
+    except NO_ANSWER as error:
         raise StorageUnavailableError(f"{place}: {error}") from error
-    except BotoCoreError as error:  # no connection, no answer in time
-        raise StorageUnavailableError(f"{place}: {error}") from error
+    except BotoCoreError as error:  # no request was made
+        raise StorageRefusedError(f"{place} can't be read: {error}") from error
     if not image.startswith(PNG):
         raise NotAnImageError(f"{place} begins with {image[:8]!r}: expected a PNG image")
     return image
