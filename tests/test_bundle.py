@@ -1,5 +1,6 @@
 """model.tar.gz: the same bytes for the same model, and a server that knows nothing of this repository."""
 
+import inspect
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import sys
 import tarfile
 import time
 from pathlib import Path
+from types import ModuleType
 
 import httpx
 import psutil
@@ -17,20 +19,38 @@ from conftest import ROOT
 
 from stages.common import bundle
 from stages.common.program import InputError
+from stages.scones import inference
 
-INFERENCE = """
+
+class ToolkitError(Exception):
+    """As sagemaker_inference.errors.BaseInferenceToolkitError."""
+
+    def __init__(self, status_code: int, message: str, phrase: str) -> None:
+        self.status_code = status_code
+        self.message = message
+        self.phrase = phrase
+        super().__init__(status_code, message, phrase)
+
+
+INFERENCE = (
+    inspect.getsource(ToolkitError)
+    + """
 import importlib.util, json, sys
 def model_fn(model_dir):
     return open(model_dir + "/weights").read()
 def input_fn(body, content_type):
     if content_type != "text/plain":
         raise ValueError(f"content type {content_type}: expected text/plain")
+    if body.isdigit():
+        raise ToolkitError(int(body), f"status {body.decode()}", "phrase")
     return body.decode()
 def predict_fn(data, model):
+    data.split()[0]
     return {"said": model + data, "stages": importlib.util.find_spec("stages") is not None}
 def output_fn(prediction, accept):
     return json.dumps(prediction)
 """
+)
 
 
 @pytest.fixture
@@ -69,6 +89,37 @@ def test_the_server_answers_and_cannot_import_this_repository(archive: Path, mon
         assert json.loads(answer.body) == {"said": "hello world", "stages": False}
         with pytest.raises(InputError, match="HTTP 400.*expected text/plain"):
             endpoint.invoke(b"world", "image/png")
+
+
+def test_an_error_with_a_status_of_its_own_is_answered_by_it(archive: Path) -> None:
+    with bundle.serve(archive) as endpoint:
+        for status in (400, 413, 503):
+            with pytest.raises(InputError, match=rf'HTTP {status}: {{"error":"status {status}"}}'):
+                endpoint.invoke(str(status).encode(), "text/plain")
+
+
+def test_a_model_that_fails_says_why_and_goes_on(archive: Path) -> None:
+    with bundle.serve(archive) as endpoint:
+        for _ in range(3):
+            with pytest.raises(InputError, match='HTTP 500: {"error":"list index out of range"}'):
+                endpoint.invoke(b"", "text/plain")
+        assert json.loads(endpoint.invoke(b"world", "text/plain").body)["said"] == "hello world"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "words"),
+    [(b"\x89PNG\r\n\x1a\n...", "image/png", "PNG file is damaged"), (b"", "text/html", "content type 'text/html'")],
+)
+def test_in_sagemakers_image_the_classifier_refuses_by_an_error_of_its_toolkit(
+    monkeypatch: pytest.MonkeyPatch, body: bytes, content_type: str, words: str
+) -> None:
+    toolkit = ModuleType("sagemaker_inference.errors")
+    toolkit.BaseInferenceToolkitError = ToolkitError  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "sagemaker_inference", ModuleType("sagemaker_inference"))
+    monkeypatch.setitem(sys.modules, toolkit.__name__, toolkit)
+    with pytest.raises(ToolkitError, match=words) as refused:
+        inference.input_fn(body, content_type)
+    assert refused.value.status_code == 400
 
 
 def test_a_model_that_does_not_load_is_told_in_a_line(archive: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 import threading
+import traceback
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -46,8 +47,12 @@ def application(model_folder: Path) -> FastAPI:
         accept = "application/json" if accept == "*/*" else accept
         try:
             body = await run_in_threadpool(answer, await request.body(), content_type, accept)
-        except ValueError as error:  # what the four functions raise for a request that they can't read
-            return JSONResponse({"error": str(error)}, status_code=400)
+        except Exception as error:
+            # ValueError says that the request is at fault; errors of SageMaker's toolkit bring a status of their own.
+            status = getattr(error, "status_code", 400 if isinstance(error, ValueError) else 500)
+            if status >= 500:
+                traceback.print_exc()  # not raised: the server would close the connection behind its answer
+            return JSONResponse({"error": getattr(error, "message", str(error))}, status_code=status)
         return Response(body, media_type=accept)
 
     return app
