@@ -74,6 +74,35 @@ ALLOWED = {
     },
 }
 
+ENCRYPTED = {"BucketPolicy.EncryptedConnectionsOnly": {"*", "s3:*", "${Bucket.Arn}/*"}}  # denies
+LOGS = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:"
+STATES = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:"
+REGISTRIES = "arn:${AWS::Partition}:ecr:${AWS::Region}:*:repository/"
+
+WILDCARDS = {
+    # Template, resource and statement: all wildcards in it.
+    artifacts.ARTIFACTS_TEMPLATE: ENCRYPTED,
+    artifacts.TEMPLATE: {
+        **ENCRYPTED,
+        "ModelRole.Capture": {"${Bucket.Arn}/data_capture/*"},
+        "ModelRole.LogInToRegistry": {"*"},
+        "ModelRole.Log": {f"{LOGS}/aws/sagemaker/Endpoints/*"},
+        "ModelRole.Measure": {"*", "/aws/sagemaker/*"},
+        "SerializeImageDataRole.ReadPictures": {"${Bucket.Arn}/test/*", "${Bucket.Arn}/pictures/*"},
+        "WorkflowRole.DeliverLogs": {"*"},
+        "FanOutRole.Wait": {f"{STATES}execution:${{Workflow.Name}}:*"},
+        "FanOutRole.DeliverLogs": {"*"},
+    },
+    training.TEMPLATE: {
+        **ENCRYPTED,
+        "TrainingRole.ReadInputWriteModel": {"${Bucket.Arn}/*"},
+        "TrainingRole.PullImage": {f"{REGISTRIES}pytorch-training", f"{REGISTRIES}image-classification"},
+        "TrainingRole.LogInToRegistry": {"*"},
+        "TrainingRole.Log": {f"{LOGS}/aws/sagemaker/TrainingJobs*"},
+        "TrainingRole.Measure": {"*", "/aws/sagemaker/*"},
+    },
+}
+
 
 def resources(template: Any = artifacts.TEMPLATE) -> dict[str, Any]:
     found: dict[str, Any] = cfn_yaml.load(str(template))["Resources"]
@@ -132,6 +161,62 @@ def test_every_role_may_do_what_it_does_and_nothing_else() -> None:
         assert "ManagedPolicyArns" not in role
 
 
+def strings(node: Any) -> Iterator[str]:
+    if isinstance(node, str):
+        yield str(node)
+    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else []:
+        yield from strings(inner)
+
+
+def policies(node: Any) -> Iterator[dict[str, Any]]:
+    """The statements of all policy documents within ``node``, whatever resource they belong to."""
+    if isinstance(node, dict) and "Statement" in node:
+        yield from listed(node["Statement"])
+    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else []:
+        yield from policies(inner)
+
+
+def wildcards(found: dict[str, Any]) -> dict[str, set[str]]:
+    starred = {
+        f"{name}.{statement.get('Sid')}": {text for text in strings(statement) if "*" in text or "?" in text}
+        for name, resource in found.items()
+        for statement in policies(resource)
+    }
+    return {place: texts for place, texts in starred.items() if texts}
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_no_policy_has_another_wildcard_than_those_that_are_permitted(template: Any) -> None:
+    assert wildcards(resources(template)) == WILDCARDS[template]
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"PolicyDocument": {"Statement": {"Resource": "arn:aws:s3:::*"}}},
+        {
+            "Policies": [
+                {"PolicyDocument": {"Statement": [{"Resource": [{"Fn::Sub": "arn:aws:ecr:r:*:repository/x"}]}]}}
+            ]
+        },
+        {"Policies": [{"Statement": [{"Action": ["s3:Get?bject"]}]}]},
+        {"AssumeRolePolicyDocument": {"Statement": [{"Principal": {"AWS": "*"}}]}},
+    ],
+)
+def test_a_wildcard_is_found_in_any_policy(properties: dict[str, Any]) -> None:
+    assert wildcards({"New": {"Properties": properties}})
+
+
+def test_policies_stand_where_these_tests_look() -> None:
+    for template in TEMPLATES:
+        for resource in resources(template).values():
+            kind, properties = resource["Type"], resource.get("Properties", {})
+            assert not kind.startswith("AWS::IAM::") or kind == "AWS::IAM::Role"
+            assert not kind.startswith("AWS::Serverless::") or "Policies" not in properties  # SAM's, also by name
+            for statement in policies(properties):
+                assert not {"NotAction", "NotResource", "NotPrincipal"} & set(statement)
+
+
 def test_all_resources_stands_only_where_aws_knows_no_other() -> None:
     for name, role in roles().items():
         for statement in statements(role):
@@ -139,11 +224,15 @@ def test_all_resources_stands_only_where_aws_knows_no_other() -> None:
             assert not [action for action in listed(statement["Action"]) if "*" in action]
             if statement["Resource"] == "*":
                 assert set(listed(statement["Action"])) <= NO_RESOURCE_KNOWN, name
-            else:
-                for resource in listed(statement["Resource"]):
-                    text = resource if isinstance(resource, str) else json.dumps(resource)
-                    assert text != "*"
-                    assert '"*"' not in text
+
+
+def test_a_role_is_for_one_service_of_the_same_account() -> None:
+    account = {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    for name, role in roles().items():
+        (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert list(statement["Principal"]) == ["Service"]
+        if statement["Principal"]["Service"] != "lambda.amazonaws.com":  # which does not say whom it serves
+            assert statement["Condition"] == account, name
 
 
 def test_functions_and_state_machines_have_roles_of_their_own() -> None:
@@ -181,12 +270,49 @@ def test_state_machines_log_without_the_pictures() -> None:
         assert machine["Logging"]["IncludeExecutionData"] is False
 
 
-def test_alarms_watch_failed_executions_and_the_share_of_low_confidence() -> None:
-    alarms = of_type("AWS::CloudWatch::Alarm")
-    watched = {alarm["MetricName"]: alarm["Statistic"] for alarm in alarms.values()}
-    assert watched == {"ExecutionsFailed": "Sum", "LowConfidence": "Average"}
-    for alarm in alarms.values():
-        assert alarm["AlarmActions"] == [{"Ref": "Topic"}]
+def test_an_alarm_watches_the_share_of_low_confidence() -> None:
+    alarm = of_type("AWS::CloudWatch::Alarm")["LowConfidence"]
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("Scones", "LowConfidence", "Average")
+    assert alarm["AlarmActions"] == [{"Ref": "Topic"}]
+
+
+def test_an_alarm_watches_what_should_not_happen_and_leaves_low_confidence_out() -> None:
+    alarm = of_type("AWS::CloudWatch::Alarm")["FailedExecutions"]
+    assert alarm["AlarmActions"] == [{"Ref": "Topic"}]
+    count, *metrics = alarm["Metrics"]
+    terms = {name: sign or "+" for sign, name in re.findall(r"([+-]?) ?FILL\((\w+), 0\)", count["Expression"])}
+    assert set(terms) == {one["Id"] for one in metrics}
+    assert not [one["Id"] for one in metrics if one["ReturnData"] or one["MetricStat"]["Stat"] != "Sum"]
+    watched = {
+        (
+            terms[one["Id"]],
+            metric["MetricName"],
+            *(dimension["Value"]["Ref"] for dimension in metric.get("Dimensions", [])),
+        )
+        for one in metrics
+        for metric in [one["MetricStat"]["Metric"]]
+    }
+    assert watched == {
+        ("+", "Failed"),
+        ("-", "FailedByDesign"),
+        ("+", "ExecutionsTimedOut", "Workflow"),
+        ("+", "ExecutionsAborted", "Workflow"),
+        ("+", "ExecutionsFailed", "FanOut"),
+        ("+", "ExecutionsTimedOut", "FanOut"),
+        ("+", "ExecutionsAborted", "FanOut"),
+    }
+
+
+def test_executions_of_low_confidence_are_counted_by_the_state_in_which_they_end() -> None:
+    filters = {
+        one["MetricTransformations"][0]["MetricName"]: one for one in of_type("AWS::Logs::MetricFilter").values()
+    }
+    assert set(filters) == {"Failed", "FailedByDesign"}
+    assert {one["LogGroupName"]["Ref"] for one in filters.values()} == {"WorkflowLogs"}
+    (state,) = re.findall(r'\$\.details\.name = "(\w+)"', filters["FailedByDesign"]["FilterPattern"])
+    states = json.loads(artifacts.WORKFLOW.read_text())["States"]
+    assert states[state]["Type"] == "Fail"
+    assert states["notifyLowConfidence"]["Next"] == state
 
 
 def test_every_task_of_the_workflow_is_retried_and_caught() -> None:
@@ -201,7 +327,17 @@ def test_every_task_of_the_workflow_is_retried_and_caught() -> None:
         error for rule in states["invokeClassifier"]["Retry"] for error in rule["ErrorEquals"]
     }
     for name in ("notifyError", "notifyLowConfidence"):
+        assert states[name]["Retry"][0]["MaxAttempts"] >= 2
         assert states[states[name]["Next"]]["Type"] == "Fail"
+
+
+def test_a_throttled_start_is_retried_and_no_error_of_a_picture_is_left_uncaught() -> None:
+    machine = json.loads(artifacts.FAN_OUT.read_text())["States"]["eachPicture"]
+    task = machine["ItemProcessor"]["States"]["workflow"]
+    retried = {error for rule in task["Retry"] for error in rule["ErrorEquals"]}
+    assert "StepFunctions.ThrottlingException" in retried
+    assert not {"States.TaskFailed", "States.ALL"} & retried  # a workflow that has failed is not executed again
+    assert [rule["ErrorEquals"] for rule in task["Catch"]] == [["States.ALL"]]
 
 
 def test_the_errors_that_are_retried_are_those_of_the_functions() -> None:
