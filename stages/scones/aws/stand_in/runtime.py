@@ -82,15 +82,21 @@ class Instance:
             try:
                 about, answer = self._answers.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                self._process.kill()
+                self._kill()
                 limit = f"{self._code.timeout:.2f} seconds"
                 return _error("Sandbox.Timedout", f"RequestId: {request} Error: Task timed out after {limit}")
+            if about == "":
+                self._kill()  # it may be about to end, and must not be given another event before it has
             if about in (request, ""):
                 return answer
 
-    def stop(self) -> None:
+    def _kill(self) -> None:
+        """Nobody finds it alive afterwards."""
         self._process.kill()
         self._process.wait()
+
+    def stop(self) -> None:
+        self._kill()
         with suppress(OSError):
             self._process.stdin.close() if self._process.stdin else None
         self._events.put(None)
