@@ -1,16 +1,27 @@
-"""The stand-in's Lambda: real processes that run a zip, their answers, errors, time limits and ends."""
+"""The stand-in's parts, with real processes: Lambda's functions, the models behind an endpoint, what is captured and what is left."""
 
 import io
 import json
+import subprocess
+import sys
+import tempfile
+import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psutil
 import pytest
+from conftest import ROOT
+from vehicles import archive
 
+from stages.scones.aws.stand_in import capture
+from stages.scones.aws.stand_in.capture import Capture
+from stages.scones.aws.stand_in.endpoints import Answer as Served
 from stages.scones.aws.stand_in.endpoints import Deployed, Endpoint, Variant
 from stages.scones.aws.stand_in.functions import Functions
+from stages.scones.aws.stand_in.own_folder import NAME, own_folder
 from stages.scones.aws.stand_in.runtime import Answer, Code
 
 SOURCE = """
@@ -31,7 +42,7 @@ def fail(event, context):
     raise OutOfScones("none left")
 
 def sleep(event, context):
-    time.sleep(30)
+    time.sleep(event["seconds"])
 
 def leave(event, context):
     os._exit(3)
@@ -48,7 +59,7 @@ def code(handler: str, source: str = SOURCE, timeout: int = 10) -> Code:
 
 @pytest.fixture
 def functions() -> Iterator[Functions]:
-    running = Functions("http://127.0.0.1:9")
+    running = Functions({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
     yield running
     running.keep_only(set())
     assert not psutil.Process().children()
@@ -90,10 +101,12 @@ def test_an_error_has_its_type_its_words_and_where_it_was_raised(functions: Func
 
 
 def test_a_function_that_takes_too_long_is_killed(functions: Functions) -> None:
-    answer, said = invoke(functions, code("sleep", timeout=1))
-    assert answer.failed
-    assert said["errorType"] == "Sandbox.Timedout"
-    assert "Task timed out after 1.00 seconds" in str(said["errorMessage"])
+    for _ in range(2):
+        answer, said = invoke(functions, code("sleep", timeout=1), {"seconds": 30})
+        assert answer.failed
+        assert said["errorType"] == "Sandbox.Timedout"
+        assert "Task timed out after 1.00 seconds" in str(said["errorMessage"])
+    assert not invoke(functions, code("sleep", timeout=1), {"seconds": 0})[0].failed
 
 
 def test_a_process_that_ends_is_an_error_and_the_next_call_gets_another(functions: Functions) -> None:
@@ -107,10 +120,11 @@ def test_a_process_that_ends_is_an_error_and_the_next_call_gets_another(function
 
 
 def test_code_that_does_not_load_is_an_error_of_its_own(functions: Functions) -> None:
-    answer, said = invoke(functions, code("answer", "import nothing_of_that_name"))
-    assert answer.failed
-    assert said["errorType"] == "Runtime.ImportModuleError"
-    assert "nothing_of_that_name" in str(said["errorMessage"])
+    for _ in range(3):
+        answer, said = invoke(functions, code("answer", "import nothing_of_that_name"))
+        assert answer.failed
+        assert said["errorType"] == "Runtime.ImportModuleError"
+        assert "nothing_of_that_name" in str(said["errorMessage"])
 
 
 def test_variants_get_their_shares_of_any_stretch_of_requests() -> None:
@@ -120,3 +134,107 @@ def test_variants_get_their_shares_of_any_stretch_of_requests() -> None:
     for start in range(0, 400, 40):
         assert 9 <= chosen[start : start + 40].count("challenger") <= 11
     assert chosen.count("challenger") == 100
+
+
+HOLDING = """
+import time
+from pathlib import Path
+
+def model_fn(model_dir):
+    with Path("{folder}", "loaded").open("a") as loaded:
+        loaded.write(".")
+
+def input_fn(body, content_type):
+    return body
+
+def predict_fn(body, model):
+    Path("{folder}", body.decode()).touch()
+    while Path("{folder}", "held").exists():
+        time.sleep(0.01)
+
+def output_fn(prediction, accept):
+    return "[1.0]"
+"""
+
+
+def test_a_model_that_dies_under_several_requests_is_started_again_once(tmp_path: Path) -> None:
+    model = archive(tmp_path, HOLDING.format(folder=tmp_path)).read_bytes()
+    variants = (Variant("model", 1.0, "s3://a/model", ""),)
+    endpoint = Endpoint(Deployed("vehicles", variants, "{}"), lambda address: model, lambda address, content: None)
+    endpoint.load()
+    endpoint.wait()
+    (tmp_path / "held").touch()
+
+    def ask_twice(number: int) -> tuple[Served, Served]:
+        return tuple(endpoint.invoke(f"{number}".encode(), "text/plain", "*/*") for _ in range(2))  # type: ignore[return-value]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(ask_twice, range(8))
+        deadline = time.monotonic() + 30
+        while not all((tmp_path / f"{number}").exists() for number in range(8)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        (process,) = psutil.Process().children()
+        process.kill()
+        (tmp_path / "held").unlink()
+        for first, second in answers:
+            assert (first.status, first.error) == (424, "ModelError")
+            assert (second.status, second.body) == (200, b"[1.0]")
+    assert (tmp_path / "loaded").read_text() == ".."
+    endpoint.stop()
+    assert not psutil.Process().children()
+
+
+def test_a_request_that_was_given_up_meanwhile_is_neither_answered_nor_captured(tmp_path: Path) -> None:
+    model, written = archive(tmp_path).read_bytes(), list[bytes]()
+    settings = {"EnableCapture": True, "DestinationS3Uri": "s3://a/data", "CaptureOptions": [{"CaptureMode": "Input"}]}
+    deployed = Deployed("vehicles", (Variant("model", 1.0, "s3://a/model", ""),), json.dumps(settings))
+    endpoint = Endpoint(deployed, lambda address: model, lambda address, content: written.append(content))
+    assert endpoint.invoke(b"", "image/png", "*/*", waiting=lambda: False).status == 503
+    endpoint.stop()
+    assert written == []
+
+
+def test_what_could_not_be_written_is_written_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "SECONDS", 60)
+    written = list[bytes]()
+
+    def put(address: str, content: bytes) -> None:
+        if not written:
+            written.append(b"")
+            raise OSError("no space left")
+        written.append(content)
+
+    settings = {"DestinationS3Uri": "s3://a/data", "CaptureOptions": [{"CaptureMode": "Output"}]}
+    captured = Capture("vehicles", "model", settings, put)
+    captured.add(("image/png", b"1"), ("text/plain", b"1"), "execution.0")
+    with pytest.raises(OSError, match="no space left"):
+        captured.write()
+    captured.add(("image/png", b"2"), ("text/plain", b"2"))
+    captured.write()
+    captured.write()
+    events = [json.loads(line)["eventMetadata"] for line in b"".join(written).splitlines()]
+    assert [event.get("inferenceId") for event in events] == ["execution.0", None]
+
+
+def test_the_folder_of_a_killed_run_is_removed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    script = f"from {own_folder.__module__} import own_folder\nwith own_folder(): print(flush=True); input()"
+    owners = [
+        subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    for owner in owners:
+        assert owner.stdout
+        owner.stdout.readline()
+    left = sorted(tmp_path.glob(f"{NAME}*"))
+    assert len(left) == 2
+    owners[0].kill()
+    owners[0].wait()
+    with own_folder() as folder:
+        there = set(tmp_path.iterdir())
+        assert len(there) == 2  # its own, and that of the one who lives
+        assert len(there & set(left)) == 1
+        assert Path(tempfile.mkdtemp()).parent == folder
+    owners[1].communicate(b"\n")
+    assert list(tmp_path.iterdir()) == []

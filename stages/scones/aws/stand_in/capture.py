@@ -31,16 +31,20 @@ def _part(mode: str, content_type: str, body: bytes, settings: dict[str, Any]) -
 
 
 def record(
-    request: tuple[str, bytes], answer: tuple[str, bytes], settings: dict[str, Any], now: datetime
+    request: tuple[str, bytes], answer: tuple[str, bytes], inference_id: str, settings: dict[str, Any], now: datetime
 ) -> dict[str, Any]:
-    """One record; ``request`` and ``answer`` are content type and body, ``settings`` the endpoint's DataCaptureConfig."""
+    """One record; ``request`` and ``answer`` are content type and body, ``settings`` the endpoint's DataCaptureConfig.
+
+    ``inference_id`` is what the request named itself, "" if it did not.
+    """
     modes = {option["CaptureMode"] for option in settings["CaptureOptions"]}
     captured = {}
     if modes & {"Input", "InputAndOutput"}:
         captured["endpointInput"] = _part("INPUT", *request, settings)
     if modes & {"Output", "InputAndOutput"}:
         captured["endpointOutput"] = _part("OUTPUT", *answer, settings)
-    about = {"eventId": str(uuid.uuid4()), "inferenceTime": f"{now:%Y-%m-%dT%H:%M:%SZ}"}
+    named = {"inferenceId": inference_id} if inference_id else {}
+    about = {"eventId": str(uuid.uuid4()), **named, "inferenceTime": f"{now:%Y-%m-%dT%H:%M:%SZ}"}
     return {"captureData": captured, "eventMetadata": about, "eventVersion": "0"}
 
 
@@ -60,22 +64,30 @@ class Capture:
         self._first = datetime.now(UTC)
         self._lock = threading.Lock()
 
-    def add(self, request: tuple[str, bytes], answer: tuple[str, bytes]) -> None:
+    def add(self, request: tuple[str, bytes], answer: tuple[str, bytes], inference_id: str = "") -> None:
         """Record a request and its answer, each as content type and body."""
         now = datetime.now(UTC)
-        line = json.dumps(record(request, answer, self._settings, now), separators=(",", ":"))
+        line = json.dumps(record(request, answer, inference_id, self._settings, now), separators=(",", ":"))
         with self._lock:
             if not self._lines:
                 self._first = now
-                timer = threading.Timer(SECONDS, self.write)
-                timer.daemon = True
-                timer.start()
+                self._write_later()
             self._lines.append(line)
 
     def write(self) -> None:
-        """Write what has been collected."""
+        """Write what has been collected. What can't be written is kept, and tried again later."""
         with self._lock:
-            lines, self._lines = self._lines, []
-            if lines:
-                where = address(self._settings["DestinationS3Uri"], self._endpoint, self._variant, self._first)
-                self._put(where, "".join(f"{line}\n" for line in lines).encode())
+            if not self._lines:
+                return
+            where = address(self._settings["DestinationS3Uri"], self._endpoint, self._variant, self._first)
+            try:
+                self._put(where, "".join(f"{line}\n" for line in self._lines).encode())
+                self._lines = []
+            finally:
+                if self._lines:
+                    self._write_later()
+
+    def _write_later(self) -> None:
+        timer = threading.Timer(SECONDS, self.write)
+        timer.daemon = True
+        timer.start()

@@ -29,8 +29,10 @@ def endpoint(region: str, name: str) -> Deployed | None:
     """The endpoint of that name, if there is one."""
     known = sagemaker_backends[DEFAULT_ACCOUNT_ID][region]
     found = known.endpoints.get(name)
-    if found is None:
-        return None
+    return _endpoint(known, found) if found else None
+
+
+def _endpoint(known: Any, found: Any) -> Deployed:
     config = known.endpoint_configs[found.endpoint_config_name]
     models = {model.model_name: model for model in known._models.values()}
     variants = []
@@ -38,16 +40,23 @@ def endpoint(region: str, name: str) -> Deployed | None:
         address = models[variant["ModelName"]].primary_container["ModelDataUrl"]
         weight = float(variant.get("InitialVariantWeight", 1))
         variants.append(Variant(variant["VariantName"], weight, address, _object(address).etag))
-    return Deployed(name, tuple(variants), json.dumps(config.data_capture_config))
+    return Deployed(found.endpoint_name, tuple(variants), json.dumps(config.data_capture_config))
 
 
-def functions_and_endpoints() -> tuple[set[str], set[str]]:
-    """The ARNs of all functions and the names of all endpoints."""
-    functions = [
-        found for backend in lambda_backends[DEFAULT_ACCOUNT_ID].values() for found in backend.list_functions()
-    ]
-    endpoints = [name for backend in sagemaker_backends[DEFAULT_ACCOUNT_ID].values() for name in backend.endpoints]
-    return {found.function_arn.removesuffix(":$LATEST") for found in functions}, set(endpoints)
+def functions() -> set[str]:
+    """The ARNs of all functions."""
+    found = [one for backend in lambda_backends[DEFAULT_ACCOUNT_ID].values() for one in backend.list_functions()]
+    return {one.function_arn.removesuffix(":$LATEST") for one in found}
+
+
+def endpoints() -> list[Deployed]:
+    """All endpoints whose models are there."""
+    complete = []
+    for known in sagemaker_backends[DEFAULT_ACCOUNT_ID].values():
+        for found in list(known.endpoints.values()):
+            with suppress(KeyError, MissingBucket):
+                complete.append(_endpoint(known, found))
+    return complete
 
 
 def _bucket_and_key(address: str) -> tuple[str, str]:

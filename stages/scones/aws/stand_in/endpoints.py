@@ -4,7 +4,7 @@ import json
 import tempfile
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,40 +59,56 @@ def refusal(status: int, error: str, message: str, **more: Any) -> Answer:
 
 
 class Container:
-    """One model's process: started at its first request, and again when it has died."""
+    """One model's process: started once, and again when it has died."""
 
     def __init__(self, archive: bytes) -> None:
         self._archive = archive
         self._running = ExitStack()
         self._client: httpx.Client | None = None
+        self._stopped = False
         self._lock = threading.Lock()
+
+    def start(self) -> httpx.Client:
+        """Returns when the model is loaded, which it may be already. Raises InputError if that fails."""
+        with self._lock:
+            if self._stopped:
+                raise InputError("the endpoint was deleted")
+            if self._client is None:
+                with ExitStack() as starting:
+                    folder = starting.enter_context(tempfile.TemporaryDirectory(prefix="model-"))
+                    archive = Path(folder, "model.tar.gz")
+                    archive.write_bytes(self._archive)
+                    endpoint = starting.enter_context(bundle.serve(archive))
+                    client = httpx.Client(base_url=endpoint.address, timeout=ANSWER, trust_env=False)
+                    self._client = starting.enter_context(client)
+                    self._running = starting.pop_all()
+            return self._client
 
     def ask(self, body: bytes, content_type: str, accept: str) -> httpx.Response:
         """The container's answer, whatever its status.
 
         Raises httpx.TransportError if there is none, InputError if the container does not start.
         """
-        client = self._started()
+        client = self.start()
         try:
             return client.post("/invocations", content=body, headers={"Content-Type": content_type, "Accept": accept})
         except (httpx.NetworkError, httpx.RemoteProtocolError):  # it has died
-            self.stop()
+            self._clear_away(client)
             raise
+        except RuntimeError as error:  # another request has found it dead and closed the client
+            raise httpx.ConnectError(str(error)) from error
 
-    def _started(self) -> httpx.Client:
+    def _clear_away(self, dead: httpx.Client) -> None:
+        """What is left of the process behind ``dead``, unless that was done and another one runs already."""
         with self._lock:
-            if self._client is None:
-                folder = self._running.enter_context(tempfile.TemporaryDirectory(prefix="model-"))
-                archive = Path(folder, "model.tar.gz")
-                archive.write_bytes(self._archive)
-                endpoint = self._running.enter_context(bundle.serve(archive))
-                client = httpx.Client(base_url=endpoint.address, timeout=ANSWER, trust_env=False)
-                self._client = self._running.enter_context(client)
-            return self._client
+            if self._client is dead:
+                self._client = None
+                self._running.close()
 
     def stop(self) -> None:
+        """For good."""
         with self._lock:
-            self._client = None
+            self._stopped, self._client = True, None
             self._running.close()
 
 
@@ -107,6 +123,24 @@ class Endpoint:
         self._containers = {variant.name: Container(get(variant.model)) for variant in deployed.variants}
         self._due = {variant.name: 0.0 for variant in deployed.variants}
         self._lock = threading.Lock()
+        self._loading: list[threading.Thread] = []
+
+    def load(self) -> None:
+        """Begin to load the models, so that no request has to wait for it."""
+
+        def start(container: Container) -> None:
+            with suppress(InputError):  # the requests will say it
+                container.start()
+
+        containers = self._containers.values()
+        self._loading = [threading.Thread(target=start, args=(one,), daemon=True) for one in containers]
+        for thread in self._loading:
+            thread.start()
+
+    def wait(self) -> None:
+        """Until that has been done, or has failed."""
+        for thread in self._loading:
+            thread.join()
 
     def choose(self) -> str:
         """The variant whose turn it is: over any stretch of requests each gets its share, to within one."""
@@ -118,12 +152,28 @@ class Endpoint:
             self._due[name] -= 1
             return name
 
-    def invoke(self, body: bytes, content_type: str, accept: str, target: str | None) -> Answer:
-        """The answer of the variant ``target``, or of the one whose turn it is."""
+    def invoke(
+        self,
+        body: bytes,
+        content_type: str,
+        accept: str,
+        *,
+        target: str | None = None,
+        inference_id: str = "",
+        waiting: Callable[[], bool] = lambda: True,
+    ) -> Answer:
+        """The answer of the variant ``target``, or of the one whose turn it is.
+
+        ``waiting`` says whether whoever asks is still there. A request that was given up while its model was loaded once
+        more is not answered: its record would be a second one beside that of the next try.
+        """
         if target is not None and target not in self._containers:
             return refusal(400, "ValidationError", f"Variant {target} not found")
         variant = target or self.choose()
         try:
+            self._containers[variant].start()
+            if not waiting():
+                return refusal(503, "ServiceUnavailable", "nobody waits for the answer any more")
             response = self._containers[variant].ask(body, content_type, accept)
         except (httpx.TransportError, InputError) as error:
             message = f'Received server error (0) from {variant} with message "{type(error).__name__}: {error}"'
@@ -135,18 +185,18 @@ class Endpoint:
             return refusal(424, "ModelError", message, **original)
         answered = response.headers["Content-Type"]
         if variant in self._captures:
-            self._captures[variant].add((content_type, body), (answered, response.content))
+            self._captures[variant].add((content_type, body), (answered, response.content), inference_id)
         return Answer(200, answered, response.content, variant)
 
     def stop(self) -> None:
-        for capture in self._captures.values():
-            capture.write()
         for container in self._containers.values():
             container.stop()
+        for capture in self._captures.values():
+            capture.write()
 
 
 class Endpoints:
-    """All endpoints that have been invoked."""
+    """All endpoints that there are."""
 
     def __init__(self, get: Get, put: Put) -> None:
         self._get, self._put = get, put
@@ -154,13 +204,22 @@ class Endpoints:
         self._lock = threading.Lock()
 
     def of(self, deployed: Deployed) -> Endpoint:
+        """The one that is made so; it begins to load its models at the first call."""
         with self._lock:
             endpoint = self._running.get(deployed.name)
             if endpoint is None or endpoint.deployed != deployed:
                 if endpoint:
                     endpoint.stop()
                 endpoint = self._running[deployed.name] = Endpoint(deployed, self._get, self._put)
+                endpoint.load()
             return endpoint
+
+    def wait(self) -> None:
+        """Until the models of all endpoints have been loaded, or failed to."""
+        with self._lock:
+            endpoints = list(self._running.values())
+        for endpoint in endpoints:
+            endpoint.wait()
 
     def keep_only(self, names: set[str]) -> None:
         """Stop the endpoints that are no longer deployed."""

@@ -4,7 +4,8 @@ import json
 import re
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 from xml.sax.saxutils import escape
 
 from werkzeug import Response
@@ -12,7 +13,7 @@ from werkzeug import Response
 
 @dataclass
 class Fault:
-    """Answers ``times`` requests to ``service`` (as it signs: s3, sagemaker, lambda) whose path matches, after ``delay`` seconds."""
+    """Answers ``times`` requests to ``service`` (as it signs: s3, sns, sagemaker, lambda) whose path matches, after ``delay`` seconds."""
 
     service: str
     path: str
@@ -34,6 +35,11 @@ class Faults:
         with self._lock:
             self._faults.append(fault)
 
+    def pending(self) -> list[dict[str, Any]]:
+        """Those that no request has met yet, or not as often as they are to be met."""
+        with self._lock:
+            return [asdict(fault) for fault in self._faults]
+
     def answer(self, service: str, path: str) -> Response | None:
         """The wrong answer to this request, if it is to get one."""
         with self._lock:
@@ -44,8 +50,9 @@ class Faults:
             if not found.times:
                 self._faults.remove(found)
         time.sleep(found.delay)
-        if service == "s3":
+        if service in ("s3", "sns"):
             text = f"<Error><Code>{found.code}</Code><Message>{escape(found.message)}</Message></Error>"
+            text = text if service == "s3" else f"<ErrorResponse>{text}<RequestId>0</RequestId></ErrorResponse>"
             return Response(text, found.status, content_type="application/xml")
         body = json.dumps({"message": found.message, "Message": found.message})
         return Response(body, found.status, {"x-amzn-ErrorType": found.code}, content_type="application/json")

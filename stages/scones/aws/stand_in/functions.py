@@ -14,10 +14,6 @@ MOST = 4
 """Processes of one function; further requests wait for one to be free."""
 
 
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "stand-in", "AWS_SECRET_ACCESS_KEY": "stand-in"}
-"""Nothing checks them, but boto3 signs with some."""
-
-
 class Function:
     """One version of a function: its unpacked code and its processes, started as they are needed."""
 
@@ -62,15 +58,11 @@ class Function:
 
 
 class Functions:
-    """All deployed functions."""
+    """All deployed functions; ``environment`` says where their AWS is and who they are to it."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, environment: dict[str, str]) -> None:
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
-        self._environment = {
-            **kept,
-            "AWS_ENDPOINT_URL": address,
-            **CREDENTIALS,
-        }
+        self._environment = {**kept, **environment}
         self._running: dict[str, Function] = {}
         self._lock = threading.Lock()
 

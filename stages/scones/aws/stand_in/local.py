@@ -11,7 +11,9 @@ from pathlib import Path
 import boto3
 
 from stages.common.program import InputError
-from stages.scones.aws.stand_in.functions import CREDENTIALS
+
+LOOPBACK = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+"""Settings with which no request to this machine goes by way of a proxy."""
 
 ROOT = Path(__file__).parents[4]
 SERVER = Path(__file__).with_name("server.py")
@@ -24,7 +26,7 @@ def stand_in(region: str) -> Iterator[boto3.Session]:
     The process, those that it has started and all their ports are gone when the block ends, also when this process is
     killed. Inside the block this process knows nothing of its user's own AWS settings, so that nothing can go there.
     """
-    own = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    own = _settings()
     nothing = {
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -33,19 +35,29 @@ def stand_in(region: str) -> Iterator[boto3.Session]:
     try:
         for name in own:
             del os.environ[name]
-        os.environ |= {**nothing, **CREDENTIALS, "AWS_DEFAULT_REGION": region}
-        with _server() as address:
-            os.environ["AWS_ENDPOINT_URL"] = address
+        os.environ |= {**nothing, **LOOPBACK, "AWS_DEFAULT_REGION": region}
+        with _server() as (address, key):
+            os.environ |= {"AWS_ENDPOINT_URL": address, **credentials(key)}
             yield boto3.Session()
     finally:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
+        for name in _settings():
             del os.environ[name]
         os.environ |= own
 
 
+def credentials(key: str) -> dict[str, str]:
+    """With which boto3 signs: the stand-in looks at the access key alone."""
+    return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": "stand-in"}
+
+
+def _settings() -> dict[str, str]:
+    """Those of this process that say where requests go, and as whose."""
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_") or name in LOOPBACK}
+
+
 @contextmanager
-def _server() -> Iterator[str]:
-    """Its address."""
+def _server() -> Iterator[tuple[str, str]]:
+    """Its address and the access key that it wants."""
     with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.{SERVER.stem}"],
@@ -56,11 +68,11 @@ def _server() -> Iterator[str]:
         )
         try:
             assert server.stdout
-            address = server.stdout.readline().decode().strip()
+            address, _, key = server.stdout.readline().decode().strip().partition(" ")
             if not address:
                 log.seek(0)
                 raise InputError(f"AWS's stand-in ended at its start: {log.read().decode(errors='replace')[-500:]}")
-            yield address
+            yield address, key
         finally:
             with server:
                 try:

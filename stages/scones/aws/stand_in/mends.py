@@ -5,10 +5,13 @@ import sys
 import threading
 from typing import Any
 
+import boto3
+from botocore.config import Config
 from moto import backends
 from moto.cloudformation import parsing
 from moto.cloudformation.models import Stack
 from moto.core.config import default_user_config
+from moto.moto_server import werkzeug_app
 from moto.s3.models import s3_backends
 from moto.sagemaker.models import FakeEndpoint, FakeEndpointConfig, Model
 from moto.stepfunctions import models as state_machines
@@ -27,6 +30,7 @@ def apply() -> None:
     )
     from moto.stepfunctions.parser.models import StepFunctionsParserBackend, stepfunctions_parser_backends
 
+    werkzeug_app.DISABLE_GLOBAL_CORS = True  # it lets the pages of any website read its answers
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
     # CloudFormation makes state machines in the backend that does not execute any.
     state_machines.stepfunctions_backends = stepfunctions_parser_backends
@@ -41,7 +45,9 @@ def apply() -> None:
         described.response_object = property(_without_empty_groups(described.response_object.fget))
     starting = StepFunctionsParserBackend.start_execution
     StepFunctionsParserBackend.start_execution = _forgetful(starting)
-    _hasten()
+    _give_states_clients()
+    # It lists its own folders for each request.
+    backends.list_of_moto_modules = functools.cache(lambda modules=backends.list_of_moto_modules: list(modules()))
 
 
 def _parse_template(stack: Any) -> None:
@@ -148,12 +154,18 @@ def _without_empty_groups(describing: Any) -> Any:
     return describe
 
 
-def _hasten() -> None:
-    """moto makes a client for each call of a state, and lists its own folders for each request: a third of its time."""
+def _give_states_clients() -> None:
+    """moto makes a client for each call of a state, which takes long, with an access key that is anybody's."""
+    from moto.stepfunctions.parser.asl.component.common.timeouts.timeout import TimeoutSeconds
     from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 
     lock = threading.Lock()
-    client = functools.cache(lambda region, service: boto_client_for(region, service))
+    limits = Config(
+        parameter_validation=False,
+        retries={"total_max_attempts": 1},
+        read_timeout=TimeoutSeconds.DEFAULT_TIMEOUT_SECONDS,
+    )
+    client = functools.cache(lambda region, service: boto3.client(service, region, config=limits))
 
     def kept_client(region: str, service: str, state_credentials: Any = None) -> Any:
         with lock:
@@ -162,4 +174,3 @@ def _hasten() -> None:
     for module in list(sys.modules.values()):
         if getattr(module, "boto_client_for", None) is boto_client_for:
             module.boto_client_for = kept_client  # type: ignore[attr-defined]
-    backends.list_of_moto_modules = functools.cache(lambda modules=backends.list_of_moto_modules: list(modules()))

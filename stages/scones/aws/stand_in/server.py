@@ -2,18 +2,22 @@
 
     python -m stages.scones.aws.stand_in.server
 
-It listens on loopback alone, on a port that the system picks, prints its address as its first line, and ends when its
-standard input closes. Clients are told of it by AWS_ENDPOINT_URL and notice no other difference.
+It listens on loopback alone, on a port that the system picks, prints its address and an access key as its first line, and
+ends when its standard input closes. Clients are told of it by AWS_ENDPOINT_URL and notice no other difference. Whoever does
+not sign with that key is refused: to create a function is to run code as this process's user.
 """
 
 import json
 import logging
 import os
 import re
+import secrets
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
@@ -23,11 +27,13 @@ from werkzeug.serving import make_server
 from stages.scones.aws.stand_in import deployed, mends
 from stages.scones.aws.stand_in.endpoints import Endpoints, refusal
 from stages.scones.aws.stand_in.faults import Fault, Faults
-from stages.scones.aws.stand_in.functions import CREDENTIALS, Functions
+from stages.scones.aws.stand_in.functions import Functions
+from stages.scones.aws.stand_in.local import LOOPBACK, credentials
+from stages.scones.aws.stand_in.own_folder import own_folder
 
 INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 INVOKE_ENDPOINT = re.compile(r"/endpoints/([^/]+)/invocations")
-SCOPE = re.compile(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/aws4_request")
+SCOPE = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request")
 
 
 class Handler(MotoRequestHandler):
@@ -37,29 +43,38 @@ class Handler(MotoRequestHandler):
 class Front:
     """The application: what is to be executed is executed here, everything else is moto's."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, key: str) -> None:
+        self._key = key
         self._moto = DomainDispatcherApplication(create_backend_app)
-        self._functions = Functions(address)
+        self._functions = Functions({"AWS_ENDPOINT_URL": address, **credentials(key)})
         self._endpoints = Endpoints(deployed.read, deployed.write)
         self._faults = Faults()
+        self._following = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         request = Request(environ)
         scope = SCOPE.search(request.headers.get("Authorization", ""))
-        region, service = scope.groups() if scope else ("", "")
-        response = self._answer(request, region, service)
+        key, region, service = scope.groups() if scope else ("", "", "")
+        if secrets.compare_digest(key.encode(), self._key.encode()):
+            response = self._answer(request, region, service)
+        else:
+            response = Response("this is another user's", 403)
         if response is not None:
             request.get_data()  # read to its end, or the connection's next request would begin in the middle of it
             return response(environ, start_response)
+        if service in ("cloudformation", "sagemaker"):
+            self._endpoints.wait()  # in moto's answer an endpoint is in service
         answer: Iterable[bytes] = self._moto(environ, start_response)
         if service in ("cloudformation", "lambda", "sagemaker"):
-            self._stop_what_is_gone()
+            self._follow()
         return answer
 
     def _answer(self, request: Request, region: str, service: str) -> Response | None:
         if request.path == "/stand-in/faults" and request.method == "POST":
             self._faults.add(Fault(**json.loads(request.get_data())))
             return Response(status=204)
+        if request.path == "/stand-in/faults":
+            return Response(json.dumps(self._faults.pending()), content_type="application/json")
         if fault := self._faults.answer(service, request.path):
             return fault
         if service == "lambda" and (match := INVOKE.fullmatch(request.path)):
@@ -86,38 +101,65 @@ class Front:
         else:
             content_type = request.headers.get("Content-Type", "application/octet-stream")
             accept = request.headers.get("Accept", "*/*")
-            target = request.headers.get("X-Amzn-SageMaker-Target-Variant")
-            answer = self._endpoints.of(found).invoke(request.get_data(), content_type, accept, target)
+            answer = self._endpoints.of(found).invoke(
+                request.get_data(),
+                content_type,
+                accept,
+                target=request.headers.get("X-Amzn-SageMaker-Target-Variant"),
+                inference_id=request.headers.get("X-Amzn-SageMaker-Inference-Id", ""),
+                waiting=partial(_is_open, request.environ["werkzeug.socket"]),
+            )
         headers = {"x-amzn-ErrorType": answer.error} if answer.error else {}
         if answer.variant:
             headers["x-Amzn-Invoked-Production-Variant"] = answer.variant
         return Response(answer.body, answer.status, headers, content_type=answer.content_type)
 
-    def _stop_what_is_gone(self) -> None:
-        functions, endpoints = deployed.functions_and_endpoints()
-        self._functions.keep_only(functions)
-        self._endpoints.keep_only(endpoints)
+    def _follow(self) -> None:
+        """Stop what is no longer deployed, and load what is."""
+        with self._following:
+            endpoints = deployed.endpoints()
+            self._functions.keep_only(deployed.functions())
+            self._endpoints.keep_only({endpoint.name for endpoint in endpoints})
+            for endpoint in endpoints:
+                self._endpoints.of(endpoint)
 
     def stop(self) -> None:
         self._functions.keep_only(set())
         self._endpoints.keep_only(set())
 
 
+def _is_open(connection: socket.socket) -> bool:
+    """Whether the client, whose request has been read, still waits for the answer."""
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
 def main() -> None:
+    with own_folder():
+        serve()
+
+
+def serve() -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     logging.getLogger("moto").setLevel(logging.CRITICAL)  # it would print every execution that fails
+    key = secrets.token_hex(16)
     # moto is a client of itself, SAM's translator asks for a region, and no request of this process may leave the machine.
-    os.environ |= {"AWS_DEFAULT_REGION": os.environ.get("AWS_DEFAULT_REGION", "us-east-1"), **CREDENTIALS}
+    region = os.environ.get("AWS_DEFAULT_REGION", "us-east-1")
+    os.environ |= {"AWS_DEFAULT_REGION": region, **LOOPBACK, **credentials(key)}
     server = make_server("127.0.0.1", 0, _starting, threaded=True, request_handler=Handler)
     address = f"http://127.0.0.1:{server.server_port}"
-    os.environ |= {"MOTO_PORT": str(server.server_port), "AWS_ENDPOINT_URL": address}
+    os.environ["AWS_ENDPOINT_URL"] = address
     mends.apply()
-    front = server.app = Front(address)
+    front = server.app = Front(address, key)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle; it closes the standard input
     try:
-        print(address, flush=True)
+        print(address, key, flush=True)
         while os.read(0, 1024):
             pass
     finally:
