@@ -1,8 +1,9 @@
 """Puts a deployed workflow to the test: executions, what was captured of them, and whether the two agree."""
 
+import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import boto3
@@ -20,6 +21,9 @@ BELOW = "ThresholdConfidenceNotMet"
 
 PATIENCE = 900.0
 """Seconds until everything that was captured has to be there; SageMaker writes after a minute or so."""
+
+QUIET = 1.5
+"""Seconds without another record after which no more are expected: more than the stand-in's capture collects them for."""
 
 
 @dataclass(frozen=True)
@@ -42,25 +46,64 @@ def run(session: boto3.Session, deployed: Deployed, cases: Sequence[str], concur
     others = workflow.execute_all(deployed.bucket, places[1:], concurrency)
     outcomes = [first, *tqdm(others, "scones executions", len(places) - 1, unit="")]
     seconds = time.perf_counter() - begin
-    return Trial(outcomes, _captured(session, deployed, before, len(cases)), seconds)
+    return Trial(outcomes, _captured(session, deployed, before, outcomes), seconds)
 
 
-def _captured(session: boto3.Session, deployed: Deployed, before: set[str], count: int) -> dict[str, str]:
-    """The files with at least ``count`` records that were not there ``before``."""
-    s3, found = client(session, "s3"), dict[str, str]()
-    deadline = time.monotonic() + PATIENCE
-    while sum(text.count("\n") for text in found.values()) < count:
-        if time.monotonic() > deadline:
-            raise InputError(
-                f"s3://{deployed.bucket}/{CAPTURED}: found {sum(text.count(chr(10)) for text in found.values())} captured records "
-                f"{PATIENCE:.0f} s after {count} requests, expected one a request"
-            )
-        time.sleep(0.2 if not found else 1.0)
-        for entry in keys(session, deployed.bucket, CAPTURED):
-            if entry["Key"] not in before | set(found):
-                body = s3.get_object(Bucket=deployed.bucket, Key=entry["Key"])["Body"].read()
-                found[entry["Key"]] = body.decode("utf-8")
-    return found
+def _captured(
+    session: boto3.Session, deployed: Deployed, before: Set[str], outcomes: Sequence[Outcome]
+) -> dict[str, str]:
+    """What was captured of some executions, in files that were not there ``before``.
+
+    Waits for a record of each that got an answer, and then as long again, so that one too many is seen.
+    """
+    executions = {one.execution for one in outcomes}
+    expected = sum(one.status == "SUCCEEDED" or one.error == BELOW for one in outcomes)
+    s3, found, own = client(session, "s3"), dict[str, str](), dict[str, str]()
+    begin, count, last = time.monotonic(), 0, 0.0
+    while (waited := time.monotonic() - begin) < PATIENCE:
+        listed = [entry["Key"] for entry in keys(session, deployed.bucket, CAPTURED)]
+        new = [key for key in listed if key not in before and key not in found]
+        for key in new:
+            found[key] = s3.get_object(Bucket=deployed.bucket, Key=key)["Body"].read().decode("utf-8")
+        if new:
+            own = records_of(executions, found)
+            known, count = count, sum(text.count("\n") for text in own.values())
+            last = waited if count > known else last
+        if count >= expected and waited - last >= max(QUIET, last):
+            break
+        time.sleep(0.2)
+    if count < expected:
+        raise InputError(
+            f"s3://{deployed.bucket}/{CAPTURED}: found {count} captured records {PATIENCE:.0f} s after {expected} answers, "
+            "expected one an answer"
+        )
+    return own
+
+
+def records_of(executions: Set[str], captured: Mapping[str, str]) -> dict[str, str]:
+    """The lines of ``captured`` (texts by name) that are of ``executions``: one each, if none is lost and none double.
+
+    The workflow gives each request the id EXECUTION.TRY. Left out are other users' requests, and of an execution that had
+    to ask again all but its last try. Where no request has such an id all are taken for the executions'.
+    """
+    asked = [(name, line, *_execution_and_try(line)) for name, text in captured.items() for line in text.splitlines()]
+    last: dict[str, int] = {}
+    for _, _, execution, number in asked:
+        if execution in executions:
+            last[execution] = max(number, last.get(execution, 0))
+    if not last:
+        return dict(captured)
+    own: dict[str, str] = {}
+    for name, line, execution, number in asked:
+        if last.get(execution) == number:
+            own[name] = f"{own.get(name, '')}{line}\n"
+    return own
+
+
+def _execution_and_try(line: str) -> tuple[str, int]:
+    """From the id of a captured request; nobody's is the first try of ""."""
+    execution, _, number = str(json.loads(line)["eventMetadata"].get("inferenceId", "")).rpartition(".")
+    return (execution, int(number)) if number.isdecimal() else ("", 0)
 
 
 def check(trial: Trial, pictures: Mapping[str, bytes], threshold: float) -> None:
@@ -69,7 +112,12 @@ def check(trial: Trial, pictures: Mapping[str, bytes], threshold: float) -> None
     An execution passes the answer on, or fails with the threshold's error; the records say what the answers were.
     """
     ended = Counter((pictures[one.key.removeprefix(TEST)], _end(one)) for one in trial.outcomes)
-    records = captures.read(trial.captured.items()).records
+    lines = [(name, line) for name, text in trial.captured.items() for line in text.splitlines()]
+    read = [captures.read([line]) for line in lines]  # one by one: of all together a record that is there twice is one
+    problems = [problem for one in read for problem in one.problems]
+    if problems:
+        raise InputError(f"what was captured can't be read: {problems[0]} ({len(problems)} such records)")
+    records = [record for one in read for record in one.records]
     told = Counter((one.image, one.probabilities if one.confidence >= threshold else BELOW) for one in records)
     if ended != told:
         name = {image: name for name, image in pictures.items()}
