@@ -1,6 +1,7 @@
 """The stage deploy: on this machine from beginning to end, the same on AWS, and nothing left behind when it is killed."""
 
 import base64
+import itertools
 import json
 import os
 import signal
@@ -16,18 +17,20 @@ import numpy as np
 import psutil
 import pytest
 import yaml
+from botocore.exceptions import ClientError
 from conftest import ROOT, Run
 from vehicles import archive
 
-from stages.common import files
+from stages.common import config, files
 from stages.common.program import InputError
 from stages.scones import deploy, load
-from stages.scones.aws import captures, costs, deployment, trial
-from stages.scones.aws.clients import client
+from stages.scones.aws import captures, deployment, trial
+from stages.scones.aws.clients import agree, client, estimate, plain_errors
 from stages.scones.aws.deployment import TEST
-from stages.scones.aws.executions import Outcome, cases
+from stages.scones.aws.executions import Outcome, Workflow, cases
 from stages.scones.aws.stack import Stack, keys
 from stages.scones.aws.stand_in import local
+from stages.scones.config import Deploy
 
 REDS = [*range(225, 256, 5), 0, 10, 120]
 """How red the test pictures are: of so many 255ths is the tiny model sure that they are of class 0."""
@@ -118,6 +121,7 @@ def test_both_targets_deploy_the_same_byte_for_byte(
     assert said.count("unchanged") == 2
     assert said.count(": 0 of ") == 2
 
+    set_parameters(target="local")  # what is there on AWS is there nevertheless
     deploy.main("destroy", yes=True)
     assert "removed: AWS::SageMaker::Endpoint" in capsys.readouterr().out
     assert Stack(account, "scones").status() is None
@@ -129,7 +133,6 @@ def test_both_targets_deploy_the_same_byte_for_byte(
         return []
 
     monkeypatch.setattr(deployment, "destroy", look)
-    set_parameters(target="local")
     deploy.main()
     assert seen == [on_aws]
 
@@ -147,6 +150,19 @@ def test_nothing_is_made_on_aws_without_a_yes(exported: Path, account: boto3.Ses
     assert "there was nothing to remove" in gone.stdout
     loaded = python("-m", "stages.scones.load", cwd=exported)
     assert "error: there is no stack scones" in loaded.stderr
+
+
+@pytest.mark.parametrize("answer", ["n", "", EOFError()])
+def test_a_question_that_is_not_answered_with_yes_stops_it(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
+    def say(_: str) -> object:
+        if isinstance(answer, EOFError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", say)
+    with pytest.raises(InputError, match="nothing was changed"):
+        agree("This costs money.", yes=False, command="deploy")
 
 
 def test_missing_credentials_and_a_missing_region_are_told_in_a_line(exported: Path, python: Run) -> None:
@@ -182,8 +198,9 @@ def test_a_killed_stage_leaves_no_process_and_the_next_run_succeeds(exported: Pa
     )
     wanted = {"stand-in starts": 1, "executions run": 5}[when]  # then also functions and a model
     wait_until(lambda: len(psutil.Process(stage.pid).children(recursive=True)) >= wanted)
+    wait_until(lambda: bool(listening(stage.pid)))
     started = psutil.Process(stage.pid).children(recursive=True)
-    ports = {one.laddr.port for process in started for one in process.net_connections() if one.status == "LISTEN"}
+    ports = listening(stage.pid)
     stage.send_signal(signal.SIGKILL)
     stage.wait()
     wait_until(lambda: not any(alive(process) for process in started))
@@ -192,6 +209,12 @@ def test_a_killed_stage_leaves_no_process_and_the_next_run_succeeds(exported: Pa
 
     set_parameters(executions=3)
     assert python("-m", "stages.scones.deploy", cwd=exported).returncode == 0
+
+
+def listening(pid: int) -> set[int]:
+    """The ports of a process's children."""
+    children = psutil.Process(pid).children(recursive=True)
+    return {one.laddr.port for child in children for one in child.net_connections() if one.status == "LISTEN"}
 
 
 def alive(process: psutil.Process) -> bool:
@@ -208,10 +231,21 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
 def test_answers_that_are_not_evaluates_are_an_error(exported: Path) -> None:
     expected = np.load(deploy.EVALUATION / "probabilities.npy")
     test = deploy.read_test()
-    deploy.compare({f"vehicle_{red}.png": (red / 255, 1 - red / 255) for red in REDS}, test)
+    answers = {f"vehicle_{red}.png": (red / 255, 1 - red / 255) for red in REDS}
+    deploy.compare(answers, answers.keys(), test)
     np.save(deploy.EVALUATION / "probabilities.npy", expected[::-1])
     with pytest.raises(InputError, match="vehicle_.*expected evaluate's"):
-        deploy.compare({f"vehicle_{red}.png": (red / 255, 1 - red / 255) for red in REDS}, deploy.read_test())
+        deploy.compare(answers, answers.keys(), deploy.read_test())
+
+
+def test_test_cases_without_an_answer_are_an_error(exported: Path) -> None:
+    test = deploy.read_test()
+    answer = {"vehicle_0.png": (0.0, 1.0)}
+    deploy.compare(answer, {"vehicle_0.png"}, test)
+    with pytest.raises(InputError, match=r"1 have none \['vehicle_10.png'\]"):
+        deploy.compare(answer, {"vehicle_0.png", "vehicle_10.png"}, test)
+    with pytest.raises(InputError, match="0 pictures have an answer"):
+        deploy.compare({}, set(), test)
 
 
 def line(image: bytes, probabilities: tuple[float, ...], event: str) -> str:
@@ -285,22 +319,54 @@ def test_test_cases_use_each_picture_before_any_twice_and_follow_the_seed() -> N
 
 
 def test_costs_are_told_where_a_price_is_known() -> None:
-    assert "2 x ml.m5.xlarge: about 0.46 USD an hour, 331 USD in 30 days" in costs.estimate(
-        "ml.m5.xlarge", 2, "us-east-1"
+    month = (24 * 30, "30 days")
+    assert "2 x ml.m5.xlarge: about 0.46 USD an hour, 331 USD in 30 days" in estimate(
+        "ml.m5.xlarge", 2, "us-east-1", *month
     )
-    assert "eu-west-1 may differ" in costs.estimate("ml.m5.xlarge", 1, "eu-west-1")
-    assert "no price is known" in costs.estimate("ml.z9.large", 1, "us-east-1")
+    assert "eu-west-1 may differ" in estimate("ml.m5.xlarge", 1, "eu-west-1", *month)
+    assert "0.46 USD in 2 h" in estimate("ml.m5.xlarge", 1, "us-east-1", 2, "2 h")
+    assert "no price is known" in estimate("ml.z9.large", 1, "us-east-1", *month)
 
 
 @pytest.mark.slow
-def test_a_stream_and_a_burst_report_rate_latency_and_causes(exported: Path, python: Run) -> None:
+def test_a_stream_reports_rates_latency_and_causes(exported: Path, python: Run) -> None:
     done = python("-m", "stages.scones.load", "--executions", "8", "--per-second", "4", cwd=exported)
     assert done.returncode == 0, done.stderr
     report = files.read_json(load.REPORT)
     assert report["executions"] == 8
+    assert report["asked_per_second"] == 4
+    assert report["started_per_second"] == pytest.approx(4, abs=0.5)
     assert report["executions_per_second"] <= 8 / (7 / 4)
+    assert report["start_to_end_s"] >= 7 / 4
     assert report["succeeded"] + report["failures"]["ThresholdConfidenceNotMet"] == 8
     assert set(report["latency_s"]) == {"p50", "p95", "p99", "max"}
+
+
+class Slow(Workflow):
+    """Executions that take half a second, of which AWS refuses to start every fifth."""
+
+    def __init__(self) -> None:
+        self.numbers = itertools.count(1)
+
+    def execute(self, bucket: str, key: str) -> Outcome:
+        if next(self.numbers) % 5 == 0:
+            raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "StartExecution")
+        time.sleep(0.5)
+        return Outcome(key, "SUCCEEDED", SURE, "", "", 0.5)
+
+
+def test_a_stream_keeps_its_rate_however_long_executions_take() -> None:
+    report = load.summary(list(load.stream(Slow(), "bucket", ["a"] * 40, 40)), 40)
+    assert report["started_per_second"] == pytest.approx(40, rel=0.1)  # for which 20 go on at a time
+    assert report["start_to_end_s"] < 2
+
+
+def test_a_start_that_aws_refuses_is_a_failure_by_its_cause() -> None:
+    report = load.summary(list(load.stream(Slow(), "bucket", ["a"] * 10, None)), None)
+    assert report["failures"] == {"ThrottlingException": 2}
+    assert (report["executions"], report["succeeded"], report["latency_s"]["max"]) == (10, 8, 0.5)
+    refused = load.Sent(Outcome("a", load.REFUSED, (), "ThrottlingException", "", 0.0), 0.0, 0.1)
+    assert load.summary([refused], None)["latency_s"] is None
 
 
 def test_failures_are_counted_by_cause() -> None:
@@ -309,6 +375,46 @@ def test_failures_are_counted_by_cause() -> None:
         Outcome("c", "FAILED", (), "AccessDeniedError", "", 3.0),
         Outcome("d", "TIMED_OUT", (), "", "", 9.0),
     ]
-    report = load.summary(outcomes, seconds=2.0)
+    report = load.summary([load.Sent(outcome, 0.0, 2.0) for outcome in outcomes], None)
     assert report["failures"] == {"AccessDeniedError": 1, "TIMED_OUT": 1, "ThresholdConfidenceNotMet": 1}
     assert (report["succeeded"], report["executions_per_second"], report["latency_s"]["max"]) == (1, 2.0, 9.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"executions": 0}, "--executions 0 is not allowed: expected 1 or more"),
+        ({"executions": 1, "per_second": 0.0}, "--per-second 0 is not allowed: expected more than 0"),
+        ({"executions": 1}, "model.tar.gz is missing: `dvc repro export@scones` makes it"),
+    ],
+)
+def test_load_tells_in_a_line_what_it_can_t_do(workspace: Path, arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        load.main(**arguments)
+
+
+def test_a_model_or_an_image_that_is_not_there_is_told_in_a_line(exported: Path) -> None:
+    set_parameters(challenger={"archive": "nowhere.tar.gz", "weight": 1.0}, pytorch="0.0.1")
+    settings = config.load("deploy.scones", Deploy)
+    with pytest.raises(InputError, match=r"deploy.scones.challenger.archive: found no file .*nowhere.tar.gz"):
+        deployment.parts(deploy.ARCHIVE, settings)
+    with pytest.raises(InputError, match=r"deploy.scones.pytorch = '0.0.1' is not to be had in region eu-west-1"):
+        deployment.inference_image("eu-west-1", settings)
+
+
+def test_uploads_that_aws_refuses_are_told_in_a_line() -> None:
+    with pytest.raises(InputError, match="AWS refuses: Failed to upload a to b/c: Access Denied"), plain_errors():
+        raise boto3.exceptions.S3UploadFailedError("Failed to upload a to b/c: Access Denied")
+
+
+def test_pictures_of_an_earlier_test_set_are_removed(exported: Path, account: boto3.Session) -> None:
+    settings = config.load("deploy.scones", Deploy)
+    deployment.deploy(account, deploy.ARCHIVE, {"old.png": b"old", "kept.png": b"kept"}, settings)
+    made = deployment.deploy(account, deploy.ARCHIVE, {"kept.png": b"kept", "new.png": b"new"}, settings)
+    assert [entry["Key"] for entry in keys(account, made.bucket, TEST)] == [f"{TEST}kept.png", f"{TEST}new.png"]
+    assert [line.split("/: ")[1] for line in made.done[-2:]] == ["1 of 2 objects uploaded", "1 other objects removed"]
+    client(account, "s3").delete_objects(
+        Bucket=made.bucket, Delete={"Objects": [{"Key": f"{TEST}{name}"} for name in ("kept.png", "new.png")]}
+    )
+    with pytest.raises(InputError, match="test/: found no test pictures"):
+        load.load(account, made.bucket, made.workflow, 1, None, settings)

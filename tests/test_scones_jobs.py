@@ -1,11 +1,13 @@
 """Training as a job on SageMaker: what is sent is checked on the stand-in, and what is staged is run, without a container."""
 
+import json
 import os
 import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -13,11 +15,14 @@ import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
+from sagemaker.core.telemetry import telemetry_logging
 
 from stages.common import config, files
+from stages.common.program import InputError
 from stages.scones import layout, model, train
+from stages.scones.aws import clients
 from stages.scones.aws.clients import client
-from stages.scones.aws.stack import keys
+from stages.scones.aws.stack import Stack, keys
 from stages.scones.aws.stand_in import local
 from stages.scones.config import Train
 from stages.scones.jobs import built_in, training
@@ -78,13 +83,17 @@ def download(where: Place, place: str, folder: Path) -> None:
 
 
 def test_a_job_trains_from_what_it_staged_and_its_model_comes_back(
-    settings: Train, where: Place, workspace: Path, tmp_path: Path
+    settings: Train, where: Place, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(telemetry_logging, "_send_telemetry_request", lambda *event: told.append(event))
     code = tmp_path / "code"
     code.mkdir()
     training.stage_code(code, settings)
     place = training.start(training.trainer(where, settings.sagemaker, code), training.inputs(train.FEATURES))
+    assert not told
     job = described(where)
+    assert job["TrainingJobName"].startswith(f"{where.name}-")
     assert job["ResourceConfig"]["InstanceCount"] == 2
     assert job["ResourceConfig"]["InstanceType"] == "ml.c5.xlarge"
     assert job["RoleArn"] == where.role
@@ -144,11 +153,89 @@ def test_the_built_in_algorithm_s_job_is_the_published_one(settings: Train, wher
     assert {"data/train.lst", "data/test.lst", "data/train/vehicle_0.png"} <= there
 
 
-def test_the_bucket_and_the_role_are_gone_after_the_job(session: boto3.Session) -> None:
-    with place(session, "scones-training") as where:
-        client(session, "s3").put_object(Bucket=where.bucket, Key="left", Body=b"behind")
-    assert where.bucket not in [bucket["Name"] for bucket in client(session, "s3").list_buckets()["Buckets"]]
+def test_the_bucket_and_the_role_are_gone_after_the_job_and_another_job_s_are_not(session: boto3.Session) -> None:
+    with place(session, "scones-training") as other:
+        with place(session, "scones-training") as where:
+            client(session, "s3").put_object(Bucket=where.bucket, Key="left", Body=b"behind")
+        assert [bucket["Name"] for bucket in client(session, "s3").list_buckets()["Buckets"]] == [other.bucket]
+    assert not client(session, "s3").list_buckets()["Buckets"]
     assert not client(session, "iam").list_roles()["Roles"]
+
+
+class Running:
+    """SageMaker, as far as it is asked about training jobs: they are in progress until they are stopped."""
+
+    def __init__(self, end: tuple[str, str] | None = None) -> None:
+        self.status, self.looks, self.stopped, self.end = "InProgress", 0, list[str](), end
+        self.buckets: list[str] = []
+        self.session = boto3.Session()
+        for name, change in (("DescribeTrainingJob", self.described), ("ListTrainingJobs", self.listed)):
+            self.session.events.register(f"after-call.sagemaker.{name}", change)
+        self.session.events.register("before-call.sagemaker.StopTrainingJob", self.stop)
+
+    def described(self, parsed: dict[str, Any], **_: Any) -> None:
+        self.looks += 1
+        if self.end:
+            self.status, parsed["SecondaryStatus"] = self.end
+        elif self.looks == 2:  # while it is waited for
+            raise KeyboardInterrupt
+        parsed["TrainingJobStatus"] = self.status
+
+    def listed(self, parsed: dict[str, Any], **_: Any) -> None:
+        for job in parsed["TrainingJobSummaries"]:
+            job["TrainingJobStatus"] = self.status
+
+    def stop(self, params: dict[str, Any], **_: Any) -> tuple[Any, dict[str, Any]]:
+        self.status = "Stopped"
+        self.stopped.append(json.loads(params["body"])["TrainingJobName"])
+        self.buckets = [bucket["Name"] for bucket in client(self.session, "s3").list_buckets()["Buckets"]]
+        return SimpleNamespace(status_code=200), {"ResponseMetadata": {"HTTPStatusCode": 200}}
+
+
+def test_ctrl_c_stops_the_job_before_its_bucket_is_removed(settings: Train, session: boto3.Session) -> None:
+    running = Running()
+    with pytest.raises(KeyboardInterrupt), place(running.session, "scones-training") as where:
+        training.start(built_in.trainer(where, settings.sagemaker, 2, 16), built_in.inputs(where.bucket))
+    assert [name.startswith(f"{where.name}-") for name in running.stopped] == [True]
+    assert running.buckets == [where.bucket]
+    assert Stack(session, where.name).status() is None
+
+
+def test_a_job_that_runs_out_of_time_is_an_error_that_says_so(settings: Train, session: boto3.Session) -> None:
+    running = Running(end=("Stopped", "MaxRuntimeExceeded"))
+    with (
+        place(running.session, "scones-training") as where,
+        pytest.raises(InputError, match=r"ended: Stopped, MaxRuntimeExceeded.*scones.sagemaker.max_hours"),
+    ):
+        training.start(built_in.trainer(where, settings.sagemaker, 2, 16), built_in.inputs(where.bucket))
+
+
+def test_a_price_is_told_and_agreed_to_before_a_job(
+    settings: Train,
+    session: boto3.Session,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda _: "no")
+    with pytest.raises(InputError, match="nothing was changed"):
+        training.train_there(settings, train.FEATURES, tmp_path / "trained", tmp_path / "training.json")
+    assert (
+        "2 x ml.c5.xlarge: about 0.41 USD an hour, 0.41 USD in 1 h, after which it is stopped"
+        in capsys.readouterr().out
+    )
+    assert not client(session, "s3").list_buckets()["Buckets"]
+
+
+def test_the_sdk_s_own_clients_have_time_limits(session: boto3.Session) -> None:
+    limits = clients.account("eu-west-1", "a.region").client("sagemaker").meta.config
+    assert (limits.connect_timeout, limits.read_timeout, limits.retries["mode"]) == (5, 65, "standard")
+
+
+def test_a_version_that_there_is_no_image_of_is_told_in_a_line(settings: Train, where: Place, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"scones.sagemaker.pytorch = '0.0.1' is not to be had"):
+        training.trainer(where, settings.sagemaker.model_copy(update={"pytorch": "0.0.1"}), tmp_path)
 
 
 def test_the_code_that_a_job_gets_is_this_repository_s(settings: Train, tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ same. A second run changes nothing that is as it should be.
 """
 
 import argparse
-import sys
 import time
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from stages.common import config, files
 from stages.common.program import InputError, run
 from stages.scones import layout
-from stages.scones.aws import costs, deployment, trial
-from stages.scones.aws.clients import account, plain_errors
+from stages.scones.aws import deployment, trial
+from stages.scones.aws.clients import account, agree, estimate, plain_errors
 from stages.scones.aws.executions import cases, latency
 from stages.scones.aws.stand_in import local
 from stages.scones.config import Deploy
@@ -30,6 +30,8 @@ ARCHIVE = Path("models/scones/export/model.tar.gz")
 REPORT = Path("reports/scones/deploy.json")
 LATENCY = Path("reports/scones/latency.json")
 CAPTURED = Path("reports/scones/captured")
+
+COMMAND = "python -m stages.scones.deploy"
 
 TOLERANCE = 1e-4
 """By how much a served probability may differ from the one that evaluate wrote."""
@@ -52,8 +54,14 @@ def read_test() -> Test:
     return Test(pictures, labels, dict(zip(names, expected, strict=True)))
 
 
-def compare(answers: dict[str, tuple[float, ...]], test: Test) -> None:
-    """Raises InputError unless the served answers are evaluate's."""
+def compare(answers: Mapping[str, tuple[float, ...]], asked: Set[str], test: Test) -> None:
+    """Raises InputError unless the served answers are evaluate's, and there is one for each picture that was ``asked`` about."""
+    without = sorted(asked - answers.keys())
+    if without or not answers:
+        raise InputError(
+            f"{ARCHIVE}: {len(answers)} pictures have an answer of the deployed model, {len(without)} have none {without[:3]}: "
+            "expected one for each test case"
+        )
     for name, probabilities in answers.items():
         expected = test.probabilities[name]
         if len(expected) != len(probabilities) or not np.abs(expected - probabilities).max() <= TOLERANCE:
@@ -84,7 +92,8 @@ def put_to_the_test(session: boto3.Session, settings: Deploy, test: Test) -> Non
     chosen = cases(sorted(test.pictures), settings.executions, settings.seed)
     done = trial.run(session, deployed, chosen, settings.concurrency)
     trial.check(done, test.pictures, settings.threshold)
-    compare(trial.answers(done, test.pictures, deployment.MODEL), test)
+    elsewhere = trial.answers(done, test.pictures, deployment.CHALLENGER)
+    compare(trial.answers(done, test.pictures, deployment.MODEL), set(chosen) - elsewhere.keys(), test)
     report = {"data": files.read_json(FEATURES / "about.json")["source"], **measure(done, test)}
     with files.new_folder(CAPTURED) as folder:
         for key, text in done.captured.items():
@@ -117,24 +126,13 @@ def on_this_machine(settings: Deploy, test: Test) -> None:
         deployment.destroy(session, settings)
 
 
-def ask(plan: str, yes: bool) -> None:
-    """Raises InputError unless its user agrees to ``plan``."""
-    print(plan)
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise InputError("nothing was changed: run `python -m stages.scones.deploy --yes`, or in a terminal, to agree")
-    if input("Go on? [y/N] ").strip().lower() not in ("y", "yes"):
-        raise InputError("nothing was changed")
-
-
 def plan(settings: Deploy, region: str) -> str:
     variants = 2 if settings.challenger else 1
     return (
         f"In your AWS account, region {region}, the stacks {settings.stack} and {settings.stack}-artifacts: two buckets, three "
         f"functions, two state machines, an endpoint with {variants} model(s), a topic, two alarms, their roles and logs.\n"
-        f"{costs.estimate(settings.instance_type, variants * settings.instance_count, region)}\n"
-        "`python -m stages.scones.deploy destroy` removes all of it."
+        f"{estimate(settings.instance_type, variants * settings.instance_count, region, 24 * 30, '30 days')}\n"
+        f"`{COMMAND} destroy` removes all of it."
     )
 
 
@@ -142,11 +140,12 @@ def on_aws(settings: Deploy, action: str, yes: bool) -> None:
     session = account(settings.region, "deploy.scones.region")
     if action == "destroy":
         names = f"{settings.stack} and {settings.stack}-artifacts"
-        ask(f"The stacks {names} in region {session.region_name} with all they hold will be removed.", yes)
+        what = f"The stacks {names} in region {session.region_name} with all they hold will be removed."
+        agree(what, yes, f"{COMMAND} destroy")
         removed = deployment.destroy(session, settings)
         print("\n".join(f"removed: {line}" for line in removed) or "there was nothing to remove")
         return
-    ask(plan(settings, session.region_name), yes)
+    agree(plan(settings, session.region_name), yes, COMMAND)
     put_to_the_test(session, settings, read_test())
 
 
@@ -155,12 +154,11 @@ def main(action: str = "deploy", yes: bool = False) -> None:
     settings = config.load("deploy.scones", Deploy)
     if action == "deploy":
         files.require(ARCHIVE, "export@scones")
-    if target() == "aws":
+    # Nothing stays of what is deployed on this machine, so there is something to destroy on AWS alone, whatever is the target now.
+    if action == "destroy" or target() == "aws":
         on_aws(settings, action, yes)
-    elif action == "deploy":
-        on_this_machine(settings, read_test())
     else:
-        print("there is nothing to remove: with deploy.target = local nothing stays")
+        on_this_machine(settings, read_test())
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

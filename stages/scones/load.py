@@ -4,17 +4,20 @@
     python -m stages.scones.load --executions 100                    a burst
 
 With `deploy.target: local` the workflow is deployed on this machine for it; with `aws` it has to be deployed. A failure's
-cause is its error: ThresholdConfidenceNotMet is one by design.
+cause is its error: ThresholdConfidenceNotMet is one by design. A test case that AWS refuses to start counts as one, too.
 """
 
 import argparse
+import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 from tqdm import tqdm
 
 from stages.common import config, files
@@ -29,53 +32,102 @@ from stages.scones.config import Deploy
 
 REPORT = Path("reports/scones/load.json")
 
+CONCURRENCY = 50
+"""Executions at a time, at most: as many as there are connections to AWS."""
 
-def summary(outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:
-    """Executions a second over all ``seconds``, how they ended, and percentiles of the time that one took."""
+REFUSED = "REFUSED"
+"""The status of a test case that AWS refused to start, or to tell of."""
+
+
+class Sent(NamedTuple):
+    """What became of a test case, and its times in seconds after the first was due."""
+
+    outcome: Outcome
+    start: float
+    end: float
+
+
+def summary(sent: Sequence[Sent], per_second: float | None) -> dict[str, Any]:
+    """Executions a second, how they ended, and percentiles of the time that one took."""
+    outcomes = [one.outcome for one in sent]
     failures = Counter(outcome.error or outcome.status for outcome in outcomes if outcome.status != "SUCCEEDED")
+    done = [outcome for outcome in outcomes if outcome.status != REFUSED]
+    starts, end = [one.start for one in sent], max(one.end for one in sent)
+    starting = max(starts) - min(starts)
     return {
         "executions": len(outcomes),
-        "seconds": round(seconds, 3),
-        "executions_per_second": round(len(outcomes) / seconds, 3),
+        "asked_per_second": per_second,
+        "started_per_second": round((len(starts) - 1) / starting, 3) if starting else None,
+        "executions_per_second": round(len(done) / (end - min(starts)), 3),
+        "start_to_end_s": round(end - min(starts), 3),
         "succeeded": len(outcomes) - failures.total(),
         "failures": dict(sorted(failures.items())),
-        "latency_s": latency(outcomes),
+        "latency_s": latency(done) if done else None,
     }
 
 
-def send(
+def stream(workflow: Workflow, bucket: str, chosen: Sequence[str], per_second: float | None) -> Iterator[Sent]:
+    """Execute the pictures ``chosen``, CONCURRENCY at a time: started as they are due, or without a rate as soon as may be."""
+    begin = time.monotonic()
+
+    def send(index: int, key: str) -> Sent:
+        if per_second is not None:
+            time.sleep(max(0.0, begin + index / per_second - time.monotonic()))
+        start = time.monotonic() - begin
+        try:
+            outcome = workflow.execute(bucket, key)
+        except ClientError as error:
+            outcome = Outcome(key, REFUSED, (), error.response["Error"]["Code"], str(error), 0.0)
+        except BotoCoreError as error:
+            outcome = Outcome(key, REFUSED, (), type(error).__name__, str(error), 0.0)
+        return Sent(outcome, start, time.monotonic() - begin)
+
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
+        yield from pool.map(send, range(len(chosen)), chosen)
+
+
+def load(
     session: boto3.Session, bucket: str, workflow: str, count: int, per_second: float | None, settings: Deploy
 ) -> dict[str, Any]:
-    """Execute ``count`` test cases; the summary of it."""
+    """Execute ``count`` test cases; the summary of it. Raises InputError if there are no test pictures."""
     there = sorted(entry["Key"] for entry in keys(session, bucket, deployment.TEST))
-    chosen = cases(there, count, settings.seed)
-    concurrency = 50 if per_second is None else settings.concurrency
-    begin = time.perf_counter()
-    going = Workflow(session, workflow).execute_all(bucket, chosen, concurrency, per_second)
-    outcomes = list(tqdm(going, "scones executions", count, unit=""))
-    return summary(outcomes, time.perf_counter() - begin)
+    if not there:
+        raise InputError(f"s3://{bucket}/{deployment.TEST}: found no test pictures: run `{deploy.COMMAND}`")
+    going = stream(Workflow(session, workflow), bucket, cases(there, count, settings.seed), per_second)
+    return summary(list(tqdm(going, "scones executions", count, unit="")), per_second)
 
 
 @plain_errors()
 def main(executions: int, per_second: float | None = None) -> None:
+    if executions < 1:
+        raise InputError(f"--executions {executions} is not allowed: expected 1 or more")
+    if per_second is not None and not 0 < per_second < math.inf:
+        raise InputError(f"--per-second {per_second:g} is not allowed: expected more than 0")
     settings = config.load("deploy.scones", Deploy)
     if deploy.target() == "aws":
         session = account(settings.region, "deploy.scones.region")
         found = Stack(session, settings.stack).outputs()
         if not found:
-            raise InputError(f"there is no stack {settings.stack}: run `python -m stages.scones.deploy` first")
-        report = send(session, found["Bucket"], found["Workflow"], executions, per_second, settings)
+            raise InputError(f"there is no stack {settings.stack}: run `{deploy.COMMAND}` first")
+        report = load(session, found["Bucket"], found["Workflow"], executions, per_second, settings)
     else:
+        files.require(deploy.ARCHIVE, "export@scones")
         test = deploy.read_test()
         with local.stand_in(settings.region or "us-east-1") as session:
             deployed = deployment.deploy(session, deploy.ARCHIVE, test.pictures, settings)
-            report = send(session, deployed.bucket, deployed.workflow, executions, per_second, settings)
+            report = load(session, deployed.bucket, deployed.workflow, executions, per_second, settings)
     files.write_json(REPORT, report)
+    print(_told(report))
+
+
+def _told(report: dict[str, Any]) -> str:
     failures = ", ".join(f"{count} {cause}" for cause, count in report["failures"].items()) or "none failed"
-    print(
-        f"{report['executions']} executions, {report['executions_per_second']:.1f} a second, half of them within "
-        f"{report['latency_s']['p50']:.2f} s, 95 % within {report['latency_s']['p95']:.2f} s; {failures}"
-    )
+    counts = f"{report['executions']} executions in {report['start_to_end_s']:.1f} s"
+    if report["asked_per_second"] and report["started_per_second"]:
+        counts += f", {report['started_per_second']:.2f} started a second of {report['asked_per_second']:g} asked for"
+    took = report["latency_s"]
+    times = f", half of them within {took['p50']:.2f} s, 95 % within {took['p95']:.2f} s" if took else ""
+    return f"{counts}, {report['executions_per_second']:.1f} a second{times}; {failures}"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import boto3
 
+from stages.common import files
+from stages.common.program import InputError
 from stages.scones.aws import artifacts
 from stages.scones.aws.artifacts import Artifact
 from stages.scones.aws.clients import client
-from stages.scones.aws.stack import Stack, keys
+from stages.scones.aws.stack import Stack, delete, keys
 from stages.scones.config import Deploy
 
 TEST = "test/"
@@ -20,7 +22,10 @@ CAPTURED = "data_capture/"
 """Where the template lets the endpoint put what it captures."""
 
 MODEL = "model"
-"""The template's name for the variant that is the exported model; the other is the challenger."""
+"""The template's name for the variant that is the exported model."""
+
+CHALLENGER = "challenger"
+"""And for the other one, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -36,25 +41,33 @@ class Deployed:
 
 
 def inference_image(region: str, settings: Deploy) -> str:
-    """The URI of SageMaker's PyTorch inference image in ``region``."""
+    """The URI of SageMaker's PyTorch inference image in ``region``. Raises InputError if there is none."""
     from sagemaker.core import image_uris  # 1.5 s
 
-    uri: str = image_uris.retrieve(
-        "pytorch",
-        region=region,
-        version=settings.pytorch,
-        instance_type=settings.instance_type,
-        image_scope="inference",
-    )
+    try:
+        uri: str = image_uris.retrieve(
+            "pytorch",
+            region=region,
+            version=settings.pytorch,
+            instance_type=settings.instance_type,
+            image_scope="inference",
+        )
+    except ValueError as error:
+        raise InputError(
+            f"deploy.scones.pytorch = {settings.pytorch!r} is not to be had in region {region} for {settings.instance_type}: {error}"
+        ) from None
     return uri
 
 
 def parts(archive: Path, settings: Deploy) -> dict[str, Artifact]:
-    """All objects that the template names, by its parameters."""
+    """All objects that the template names, by its parameters. Raises InputError for a model that is not there."""
+    files.require(archive, "export@scones")
     found = {**artifacts.of_the_workflow(), "ModelKey": artifacts.named("model.tar.gz", archive.read_bytes())}
     if settings.challenger:
-        challenger = Path(settings.challenger.archive).read_bytes()
-        found["ChallengerKey"] = artifacts.named("challenger.tar.gz", challenger)
+        challenger = files.home() / Path(settings.challenger.archive).expanduser()
+        if not challenger.is_file():
+            raise InputError(f"deploy.scones.challenger.archive: found no file {challenger}, expected a model.tar.gz")
+        found["ChallengerKey"] = artifacts.named("challenger.tar.gz", challenger.read_bytes())
     return found
 
 
@@ -79,22 +92,28 @@ def parameters(bucket: str, objects: Mapping[str, Artifact], image: str, setting
 
 def deploy(session: boto3.Session, archive: Path, pictures: Mapping[str, bytes], settings: Deploy) -> Deployed:
     """Everything as it should be; what is so already stays untouched. ``pictures`` are PNG files by name."""
+    objects = parts(archive, settings)
+    image = inference_image(session.region_name, settings)
     base = Stack(session, f"{settings.stack}-artifacts")
     done = [f"stack {base.name}: {base.put(artifacts.ARTIFACTS_TEMPLATE.read_text(), {})}"]
     home = base.outputs()["Bucket"]
-    objects = parts(archive, settings)
     done.append(_upload(session, home, {artifact.key: artifact.content for artifact in objects.values()}))
     stack = Stack(session, settings.stack)
-    wanted = parameters(home, objects, inference_image(session.region_name, settings), settings)
+    wanted = parameters(home, objects, image, settings)
     done.append(f"stack {stack.name}: {stack.put(artifacts.TEMPLATE.read_text(), wanted)}")
     found = stack.outputs()
-    done.append(_upload(session, found["Bucket"], {f"{TEST}{name}": image for name, image in pictures.items()}))
+    tests = {f"{TEST}{name}": content for name, content in pictures.items()}
+    done.append(_upload(session, found["Bucket"], tests, TEST))
+    others = [entry["Key"] for entry in keys(session, found["Bucket"], TEST) if entry["Key"] not in tests]
+    if others:  # of an earlier test set
+        delete(session, found["Bucket"], others)
+        done.append(f"s3://{found['Bucket']}/{TEST}: {len(others)} other objects removed")
     return Deployed(found["Bucket"], found["Workflow"], found["FanOut"], found["Endpoint"], found["Topic"], done)
 
 
-def _upload(session: boto3.Session, bucket: str, objects: Mapping[str, bytes]) -> str:
-    """Put those of ``objects`` that are not there yet, or with another content."""
-    there = {entry["Key"]: entry["ETag"].strip('"') for entry in keys(session, bucket)}
+def _upload(session: boto3.Session, bucket: str, objects: Mapping[str, bytes], prefix: str = "") -> str:
+    """Put those of ``objects``, all under ``prefix``, that are not there yet, or with another content."""
+    there = {entry["Key"]: entry["ETag"].strip('"') for entry in keys(session, bucket, prefix)}
     missing = {
         key: content
         for key, content in objects.items()
@@ -103,22 +122,9 @@ def _upload(session: boto3.Session, bucket: str, objects: Mapping[str, bytes]) -
     s3 = client(session, "s3")
     for key, content in missing.items():
         s3.put_object(Bucket=bucket, Key=key, Body=content)
-    return f"s3://{bucket}: {len(missing)} of {len(objects)} objects uploaded"
+    return f"s3://{bucket}/{prefix}: {len(missing)} of {len(objects)} objects uploaded"
 
 
 def destroy(session: boto3.Session, settings: Deploy) -> list[str]:
     """Remove every trace; says what was removed, a line each."""
-    stack = Stack(session, settings.stack)
-    endpoint = stack.outputs().get("Endpoint")
-    removed = stack.remove()
-    if endpoint:
-        removed += _remove_log(session, f"/aws/sagemaker/Endpoints/{endpoint}")  # SageMaker made it, not the stack
-    return removed + Stack(session, f"{settings.stack}-artifacts").remove()
-
-
-def _remove_log(session: boto3.Session, name: str) -> list[str]:
-    logs = client(session, "logs")
-    if not logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]:
-        return []
-    logs.delete_log_group(logGroupName=name)
-    return [f"log group {name}"]
+    return Stack(session, settings.stack).remove() + Stack(session, f"{settings.stack}-artifacts").remove()

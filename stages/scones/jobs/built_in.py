@@ -1,20 +1,22 @@
 """Trains SageMaker's own image-classification algorithm on the pictures, as the workflow's authors did, for comparison.
 
-    python -m stages.scones.jobs.built_in
+    python -m stages.scones.jobs.built_in [--yes]
 
 A job on AWS; the model (of MXNet, for SageMaker's image of that algorithm) comes back as models/scones/built_in/model.tar.gz. Its
 instance and its region are those of `scones.sagemaker`, and the algorithm wants a GPU: `ml.p3.2xlarge` was used.
 """
 
+import argparse
+import logging
 from pathlib import Path
 from typing import Any
 
 from stages.common import config, files
 from stages.common.program import run
 from stages.scones import layout
-from stages.scones.aws.clients import account, client, plain_errors
+from stages.scones.aws.clients import account, agree, client, plain_errors
 from stages.scones.config import SageMaker, Train
-from stages.scones.jobs.training import Place, job, place, start
+from stages.scones.jobs.training import Place, job, place, plan, start
 from stages.scones.layout import PARTS, SIDE
 
 RAW = Path("data/scones/raw")
@@ -53,15 +55,17 @@ def trainer(where: Place, settings: SageMaker, classes: int, pictures: int) -> A
 
     image = image_uris.retrieve("image-classification", region=where.session.region_name)
     own = hyperparameters(classes, pictures)
-    return job(where, settings, "scones-built-in", image, hyperparameters=own)
+    return job(where, settings, image, hyperparameters=own)
 
 
 @plain_errors()
-def main() -> None:
+def main(yes: bool = False) -> None:
+    logging.getLogger("sagemaker").setLevel(logging.WARNING)
     settings = config.load("scones", Train).sagemaker
     classes = files.read_json(files.require(RAW, "prepare@scones") / "about.json")["classes"]
     pictures = len(layout.read_list(RAW, "train", classes))
     session = account(settings.region, "scones.sagemaker.region")
+    agree(plan(settings, session.region_name), yes, "python -m stages.scones.jobs.built_in")
     with place(session, settings.stack) as where:
         upload(where, RAW)
         model = start(trainer(where, settings, len(classes), pictures), inputs(where.bucket))
@@ -71,5 +75,9 @@ def main() -> None:
     print(f"the model is {MODEL}")
 
 
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="do so without asking")
+
+
 if __name__ == "__main__":
-    run(main)
+    run(main, arguments)

@@ -1,26 +1,29 @@
 """Training as a job on SageMaker: this repository's own module in the PyTorch image, on any number of instances.
 
-A job brings its bucket and its role along, as a stack that is removed when the model is back.
+A job brings its bucket and its role along, as a stack of its own that is removed when the model is back. Stopped by Ctrl-C it
+stops what it has started on AWS before that.
 """
 
 import logging
 import os
 import shutil
+import sys
 import tarfile
 import tempfile
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import boto3
 import yaml
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from stages.common import files
 from stages.common.program import InputError
-from stages.scones.aws.clients import account, client, plain_errors
+from stages.scones.aws.clients import account, agree, client, estimate, plain_errors
 from stages.scones.aws.stack import Stack
 from stages.scones.config import SageMaker, Train
 
@@ -34,25 +37,55 @@ WEIGHTS = "weights.pth"
 MISSING_ROLE = "assume"
 """In what SageMaker says of a role that was made a moment ago."""
 
+WAIT = {"Delay": 10, "MaxAttempts": 60}
+"""Seconds between two looks at a job that is being stopped, and how many."""
+
+CONFIG = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
+"""Of SageMaker's SDK, which would otherwise tell AWS of each call."""
+
 
 class Place(NamedTuple):
-    """What jobs of an account work with."""
+    """What a job works with; ``name`` is its stack's, and the beginning of its own."""
 
     session: boto3.Session
+    name: str
     bucket: str
     role: str
 
 
 @contextmanager
-def place(session: boto3.Session, name: str) -> Iterator[Place]:
-    """The stack ``name`` with a bucket and a role, for as long as the block lasts."""
-    stack = Stack(session, name)
-    print(f"stack {name}: {stack.put(TEMPLATE.read_text(), {})}")
+def place(session: boto3.Session, prefix: str) -> Iterator[Place]:
+    """A stack with a bucket and a role for as long as the block lasts; its name is ``prefix`` and what no other job has.
+
+    However the block ends, no job of that name runs on afterwards.
+    """
+    stack = Stack(session, f"{prefix}-{uuid.uuid4().hex[:8]}")
     try:
+        print(f"stack {stack.name}: {stack.put(TEMPLATE.read_text(), {})}", flush=True)
         found = stack.outputs()
-        yield Place(session, found["Bucket"], found["Role"])
+        yield Place(session, stack.name, found["Bucket"], found["Role"])
     finally:
-        print("\n".join(f"removed: {line}" for line in stack.remove()))
+        removed = [*stop_jobs(session, stack.name), *stack.remove()]
+        print("\n".join(f"removed: {line}" for line in removed), flush=True)
+
+
+def stop_jobs(session: boto3.Session, name: str) -> list[str]:
+    """Stop the training jobs whose names begin with ``name``, which are charged for otherwise, and wait until they have ended."""
+    sagemaker, stopped = client(session, "sagemaker"), []
+    for page in sagemaker.get_paginator("list_training_jobs").paginate(NameContains=name):
+        for job in page["TrainingJobSummaries"]:
+            if job["TrainingJobStatus"] in ("InProgress", "Stopping"):
+                stopped.append(job["TrainingJobName"])
+    for job in stopped:
+        print(f"stopping the training job {job}, which takes a minute or two", flush=True)
+        try:
+            sagemaker.stop_training_job(TrainingJobName=job)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ValidationException":  # it has ended in the meantime
+                raise
+        with suppress(WaiterError):  # which a job that has failed is to it
+            sagemaker.get_waiter("training_job_completed_or_stopped").wait(TrainingJobName=job, WaiterConfig=WAIT)
+    return [f"training job {job}, stopped" for job in stopped]
 
 
 def stage_code(folder: Path, settings: Train) -> None:
@@ -69,7 +102,7 @@ def stage_code(folder: Path, settings: Train) -> None:
     shutil.copy(REQUIREMENTS, folder / "requirements.txt")
 
 
-def job(where: Place, settings: SageMaker, name: str, image: str, **own: Any) -> Any:
+def job(where: Place, settings: SageMaker, image: str, **own: Any) -> Any:
     """A ModelTrainer, ready to start, on the instances of ``settings``; ``own`` are further arguments of its."""
     from sagemaker.core.helper.session_helper import Session  # 1.5 s, as what else is of SageMaker's SDK
     from sagemaker.core.shapes import OutputDataConfig, StoppingCondition
@@ -78,9 +111,9 @@ def job(where: Place, settings: SageMaker, name: str, image: str, **own: Any) ->
 
     os.environ["SAGEMAKER_VALIDATE_ROLE"] = "false"  # the role is the stack's own
     return ModelTrainer(
-        sagemaker_session=Session(where.session, default_bucket=where.bucket),
+        sagemaker_session=Session(where.session, default_bucket=where.bucket, sagemaker_config=CONFIG),
         role=where.role,
-        base_job_name=name,
+        base_job_name=where.name,
         training_image=image,
         compute=Compute(instance_type=settings.instance_type, instance_count=settings.instance_count),
         output_data_config=OutputDataConfig(s3_output_path=f"s3://{where.bucket}/models"),
@@ -90,21 +123,24 @@ def job(where: Place, settings: SageMaker, name: str, image: str, **own: Any) ->
 
 
 def trainer(where: Place, settings: SageMaker, code: Path) -> Any:
-    """SCRIPT of the staged ``code`` as a job, under torchrun on each instance."""
+    """SCRIPT of the staged ``code`` as a job, under torchrun on each instance. Raises InputError if there is no image for it."""
     from sagemaker.core import image_uris
     from sagemaker.core.training.configs import SourceCode
     from sagemaker.train.distributed import Torchrun
 
-    image = image_uris.retrieve(
-        "pytorch",
-        region=where.session.region_name,
-        version=settings.pytorch,
-        instance_type=settings.instance_type,
-        image_scope="training",
-    )
+    try:
+        image = image_uris.retrieve(
+            "pytorch",
+            region=where.session.region_name,
+            version=settings.pytorch,
+            instance_type=settings.instance_type,
+            image_scope="training",
+        )
+    except ValueError as error:
+        raise InputError(f"scones.sagemaker.pytorch = {settings.pytorch!r} is not to be had: {error}") from None
     script = SCRIPT.relative_to(STAGES.parent).as_posix()
     source = SourceCode(source_dir=str(code), entry_script=script, requirements=REQUIREMENTS.name)
-    return job(where, settings, "scones", image, source_code=source, distributed=Torchrun())
+    return job(where, settings, image, source_code=source, distributed=Torchrun())
 
 
 def inputs(features: Path) -> list[Any]:
@@ -120,15 +156,21 @@ def _young(error: BaseException) -> bool:
 
 @retry(retry=retry_if_exception(_young), stop=stop_after_delay(60), wait=wait_fixed(5), reraise=True)
 def start(trainer: Any, inputs: list[Any]) -> str:
-    """Run the job with its ``inputs`` to its end; the place of its model in S3. Raises InputError if it fails."""
+    """Run the job with its ``inputs`` to its end; the place of its model in S3. Raises InputError unless it is completed."""
     from sagemaker.core.utils.exceptions import FailedStatusError
 
-    try:
-        trainer.train(inputs)
-    except FailedStatusError as error:
-        raise InputError(f"the training job on SageMaker failed: {error}") from error
+    trainer.train(inputs, wait=False, logs=False)
     done = trainer._latest_training_job
-    done.refresh()
+    if done is None:  # the SDK swallows Ctrl-C
+        raise KeyboardInterrupt
+    with suppress(FailedStatusError):
+        done.wait()  # without logs: the SDK's client for them would take neither this session nor its region
+    if done.training_job_status != "Completed":
+        words = [done.training_job_status, done.secondary_status, done.failure_reason]
+        raise InputError(
+            f"the training job {done.training_job_name} ended: {', '.join(word for word in words if word and isinstance(word, str))}; "
+            "what it printed is in CloudWatch's log group /aws/sagemaker/TrainingJobs, its time is limited by scones.sagemaker.max_hours"
+        )
     return str(done.model_artifacts.s3_model_artifacts)
 
 
@@ -145,13 +187,24 @@ def fetch(session: boto3.Session, model: str, trained: Path, clock: Path) -> Non
         files.write_json(clock, files.read_json(Path(folder, "model", "training.json")))
 
 
+def plan(settings: SageMaker, region: str) -> str:
+    """What a job does in an account, and what it costs at most."""
+    hours = settings.max_hours
+    return (
+        f"Training on SageMaker in your AWS account, region {region}: a stack with a bucket and a role, removed afterwards, and\n"
+        f"{estimate(settings.instance_type, settings.instance_count, region, hours, f'{hours} h, after which it is stopped')}"
+    )
+
+
 @plain_errors()
 def train_there(settings: Train, features: Path, trained: Path, clock: Path) -> None:
-    """The training that ``settings`` describe, on SageMaker; its results are where this machine's would be."""
+    """The training that ``settings`` describe, on SageMaker; its results are where this machine's would be.
+
+    In a terminal it asks first. Elsewhere `scones.engine` has said it: DVC has no place for a `--yes`.
+    """
     logging.getLogger("sagemaker").setLevel(logging.WARNING)
     session = account(settings.sagemaker.region, "scones.sagemaker.region")
-    count = f"{settings.sagemaker.instance_count} x {settings.sagemaker.instance_type}"
-    print(f"training on SageMaker in region {session.region_name}, on {count}, charged by the second")
+    agree(plan(settings.sagemaker, session.region_name), not sys.stdin.isatty(), "")
     with place(session, settings.sagemaker.stack) as where, tempfile.TemporaryDirectory() as code:
         stage_code(Path(code), settings)
         model = start(trainer(where, settings.sagemaker, Path(code)), inputs(features))
