@@ -6,10 +6,12 @@ import io
 import json
 import os
 import re
+import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,15 +20,18 @@ import boto3
 import httpx
 import psutil
 import pytest
+from botocore.exceptions import ClientError
 from conftest import ROOT
 from vehicles import BROKEN, SLOW, archive, picture
 
 from stages.common import config
-from stages.scones.aws import artifacts, captures, deployment
+from stages.scones.aws import artifacts, captures, deployment, trial
 from stages.scones.aws.clients import client
 from stages.scones.aws.executions import Outcome, Workflow, message
 from stages.scones.aws.stack import Stack, keys
 from stages.scones.aws.stand_in import local
+from stages.scones.aws.stand_in.functions import MOST
+from stages.scones.aws.stand_in.own_folder import NAME
 from stages.scones.config import Challenger, Deploy
 
 PICTURES = {
@@ -54,6 +59,12 @@ class World(NamedTuple):
     def execute(self, name: str) -> Outcome:
         return Workflow(self.session, self.deployed.workflow).execute(self.deployed.bucket, f"test/{name}")
 
+    def faults(self, method: str, **content: Any) -> httpx.Response:
+        """Tells the stand-in of faults, or asks it which are still to come."""
+        signed = {"Authorization": f"Credential={os.environ['AWS_ACCESS_KEY_ID']}/0/-/stand-in/aws4_request"}
+        url = f"{os.environ['AWS_ENDPOINT_URL']}/stand-in/faults"
+        return httpx.request(method, url, headers=signed, **content).raise_for_status()
+
     def fail(self, service: str, path: str, status: int, code: str, times: int = 1) -> None:
         """The next ``times`` requests to ``service`` whose path matches get that error."""
         fault = {
@@ -64,7 +75,7 @@ class World(NamedTuple):
             "message": "injected",
             "times": times,
         }
-        httpx.post(f"{os.environ['AWS_ENDPOINT_URL']}/stand-in/faults", json=fault).raise_for_status()
+        self.faults("POST", json=fault)
 
     def told(self) -> list[dict[str, Any]]:
         """What the topic has published since the last call."""
@@ -82,7 +93,16 @@ class World(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def dead_proxy() -> Iterator[None]:
+    """Settings of a proxy that does not answer: what stays on this machine must not ask it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
+            patch.setenv(name, "http://127.0.0.1:9")
+        yield
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, dead_proxy: None) -> Iterator[World]:
     parameters = config.read(ROOT / "params.yaml")
     settings = config.load("deploy.scones", Deploy, parameters)
     model = archive(tmp_path_factory.mktemp("model"))
@@ -93,6 +113,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         client(session, "sns").subscribe(TopicArn=deployed.topic, Protocol="sqs", Endpoint=arn)
         yield World(session, settings, model, deployed, queue)
+
+
+@pytest.fixture(autouse=True)
+def every_fault_is_met(world: World) -> Iterator[None]:
+    """What a test injects it has to run into, and none is left to the next test."""
+    yield
+    assert world.faults("GET").json() == []
 
 
 def test_what_is_deployed_is_what_stands_in_the_files(world: World) -> None:
@@ -158,7 +185,7 @@ FAILURES = {
 def failed(world: World) -> tuple[dict[str, Outcome], list[dict[str, Any]]]:
     """What became of pictures that can't be classified, and what was told of it."""
     world.told()
-    world.fail("s3", "/test/denied.png", 403, "AccessDenied", times=-1)
+    world.fail("s3", "/test/denied.png", 403, "AccessDenied")
     workflow = Workflow(world.session, world.deployed.workflow)
 
     def execute(name: str) -> Outcome:
@@ -216,9 +243,18 @@ def test_storage_in_trouble_is_asked_again(world: World) -> None:
     assert world.execute("sure.png").status == "SUCCEEDED"
 
 
-def test_a_topic_that_is_out_of_order_does_not_hide_the_failure(world: World) -> None:
+def test_a_notification_that_fails_is_sent_again(world: World) -> None:
+    world.told()
     world.fail("sns", "/", 500, "InternalFailure")
     assert world.execute("unsure.png").error == "ThresholdConfidenceNotMet"
+    assert len(world.told()) == 1
+
+
+def test_a_topic_that_stays_out_of_order_does_not_hide_the_failure(world: World) -> None:
+    world.told()
+    world.fail("sns", "/", 500, "InternalFailure", times=3)
+    assert world.execute("unsure.png").error == "ThresholdConfidenceNotMet"
+    assert world.told() == []
 
 
 @pytest.mark.parametrize("of", ["bootstrap.py", "container.py"])
@@ -230,6 +266,86 @@ def test_a_killed_function_or_model_is_started_again(world: World, of: str) -> N
         process.kill()
     assert world.execute("sure.png").status == "SUCCEEDED"
     assert not any(process.is_running() for process in killed)
+
+
+class Held(NamedTuple):
+    """A stack whose model takes longer to load than the workflow waits for an answer, and answers when it is let go."""
+
+    settings: Deploy
+    deployed: deployment.Deployed
+    folder: Path
+    models: list[psutil.Process]
+
+    @contextmanager
+    def asked(self, session: boto3.Session) -> Iterator[Future[trial.Trial]]:
+        """A trial of one execution, which waits for the model's answer until the block ends."""
+        asked, held = self.folder / "asked", self.folder / "held"
+        asked.unlink(missing_ok=True)
+        held.touch()
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(trial.run, session, self.deployed, ["sure.png"], 1)
+            try:
+                deadline = time.monotonic() + 30
+                while not asked.exists():
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+                yield done
+            finally:
+                held.unlink()
+
+
+HELD = """
+import time
+from pathlib import Path
+
+def model_fn(model_dir):
+    time.sleep(2.2)
+
+def input_fn(body, content_type):
+    return body
+
+def predict_fn(body, model):
+    Path("{folder}", "asked").touch()
+    while Path("{folder}", "held").exists():
+        time.sleep(0.01)
+
+def output_fn(prediction, accept):
+    return "[1.0, 0.0]"
+"""
+
+
+@pytest.fixture(scope="module")
+def held(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
+    folder, before = tmp_path_factory.mktemp("held"), world.processes("container.py")
+    settings = world.settings.model_copy(update={"stack": "held", "endpoint_timeout": 2})
+    model = archive(folder, HELD.format(folder=folder))
+    deployed = deployment.deploy(world.session, model, {"sure.png": PICTURES["sure.png"]}, settings)
+    yield Held(settings, deployed, folder, [one for one in world.processes("container.py") if one not in before])
+    deployment.destroy(world.session, settings)
+
+
+def test_a_model_that_loads_slowly_has_one_record_for_one_request(held: Held, world: World) -> None:
+    done = trial.run(world.session, held.deployed, ["sure.png"] * 6, 3)
+    trial.check(done, PICTURES, held.settings.threshold)
+
+
+def test_a_model_that_is_killed_while_it_is_asked_is_asked_again_and_captured_once(held: Held, world: World) -> None:
+    with held.asked(world.session) as done:
+        (model,) = held.models
+        model.kill()
+    # The first try met a model that died, the second gave up while it was loaded again: only the third has an answer.
+    trial.check(done.result(), PICTURES, held.settings.threshold)
+    assert not model.is_running()
+
+
+def test_a_function_that_is_killed_while_it_runs_is_run_again(held: Held, world: World) -> None:
+    with held.asked(world.session) as done:
+        for process in world.processes("invoke_classifier.handler"):
+            process.kill()
+    (outcome,) = done.result().outcomes
+    assert (outcome.status, outcome.probabilities) == ("SUCCEEDED", (1.0, 0.0))
+    after = Workflow(world.session, held.deployed.workflow).execute(held.deployed.bucket, "test/sure.png")
+    assert after.status == "SUCCEEDED"
 
 
 def test_many_pictures_in_one_execution_have_one_result_each(world: World) -> None:
@@ -244,6 +360,53 @@ def test_many_pictures_in_one_execution_have_one_result_each(world: World) -> No
     assert [results[index]["error"] for index in (1, 2)] == ["ThresholdConfidenceNotMet", "ImageMissingError"]
     ends = {result["s3_key"]: result["status"] for result in results[3:]}
     assert ends == {f"test/red-{red}.png": "SUCCEEDED" if red / 255 >= 0.94 else "FAILED" for red in range(230, 250)}
+
+
+def test_a_picture_whose_execution_is_stopped_has_a_result_like_the_others(world: World) -> None:
+    states = client(world.session, "stepfunctions")
+    event = {"s3_bucket": world.deployed.bucket, "s3_keys": ["test/slow.png", "test/sure.png"]}
+    with ThreadPoolExecutor(1) as pool:
+        going = pool.submit(Workflow(world.session, world.deployed.fan_out).run, event)
+        deadline, first = time.monotonic() + 10, list[str]()
+        while not first and time.monotonic() < deadline:
+            listed = states.list_executions(stateMachineArn=world.deployed.workflow, statusFilter="RUNNING")
+            first = [one["executionArn"] for one in listed["executions"] if one["name"].endswith("-0")]
+        states.stop_execution(executionArn=first[0])
+        described = going.result()
+    assert described["status"] == "SUCCEEDED"
+    stopped, sure = json.loads(described["output"])
+    assert (stopped["s3_key"], stopped["status"], stopped["error"]) == ("test/slow.png", "FAILED", "States.TaskFailed")
+    assert "ABORTED" in stopped["cause"]
+    assert sure["status"] == "SUCCEEDED"
+
+
+def test_a_failure_is_reported_whatever_aws_says_of_it(world: World) -> None:
+    description = json.dumps({"Status": "FAILED", "Error": "ImageMissingError", "Cause": '{"errorMessage": "gone"}'})
+    failures = [
+        ("States.TaskFailed", description),
+        ("States.TaskFailed", description[:-20]),
+        ("States.TaskFailed", json.dumps({"Status": "TIMED_OUT", "Input": {"s3_key": "k"}})),
+        ("States.Timeout", ""),
+        ("StepFunctions.ExecutionAlreadyExistsException", "Execution Already Exists: 'arn:aws:states:...'"),
+        ("StepFunctions.AWSStepFunctionsException", "Rate exceeded (Error Code: ThrottlingException)"),
+    ]
+    # What comes after the task. On AWS its first Catch has them all: moto matches States.TaskFailed by its name alone.
+    states = json.loads(artifacts.FAN_OUT.read_text())["States"]["eachPicture"]["ItemProcessor"]["States"]
+    processor = {"StartAt": states.pop("workflow")["Catch"][0]["Next"], "States": states}
+    each = {"Type": "Map", "ItemProcessor": processor, "End": True}
+    machine = client(world.session, "stepfunctions").create_state_machine(
+        name="failures",
+        definition=json.dumps({"StartAt": "each", "States": {"each": each}}),
+        roleArn="arn:aws:iam::123456789012:role/any",
+    )
+    described = Workflow(world.session, machine["stateMachineArn"]).run(
+        [{"s3_key": "k", "failure": {"Error": error, "Cause": cause}} for error, cause in failures]
+    )
+    assert described["status"] == "SUCCEEDED"
+    results = json.loads(described["output"])
+    assert {(result["s3_key"], result["status"]) for result in results} == {("k", "FAILED")}
+    ends = [(result["error"], result["cause"]) for result in results]
+    assert ends == [("ImageMissingError", '{"errorMessage": "gone"}'), *failures[1:]]
 
 
 def test_captured_records_have_the_form_and_the_place_that_sagemaker_gives_them(world: World, real_data: Path) -> None:
@@ -267,6 +430,29 @@ def shape(line: str) -> str:
     line = re.sub(r'"data":"\[[^"]*\]"', '"data":JSON', line)
     line = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID", line)
     return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", line)
+
+
+def test_nobody_else_may_use_the_stand_in(world: World) -> None:
+    other = boto3.Session("another", "user", region_name=world.session.region_name)
+    with pytest.raises(ClientError, match="403"):
+        client(other, "s3").list_buckets()
+    with pytest.raises(ClientError, match="403"):
+        client(other, "lambda").invoke(FunctionName=f"{world.settings.stack}-confidenceFilter", Payload=b"{}")
+    address = os.environ["AWS_ENDPOINT_URL"]
+    for path in ("/", "/moto-api/data.json", "/stand-in/faults"):
+        assert httpx.get(f"{address}{path}").status_code == 403
+    signed = client(world.session, "s3").generate_presigned_url("list_buckets")
+    assert httpx.get(signed).status_code == 403
+    page = httpx.options(address, headers={"Origin": "http://example.org", "Access-Control-Request-Method": "POST"})
+    assert "Access-Control-Allow-Origin" not in page.headers
+
+
+def test_what_runs_lies_in_the_stand_ins_own_folder(world: World) -> None:
+    running = world.processes("bootstrap.py") + world.processes("container.py")
+    assert running
+    assert {Path(process.cwd()).relative_to(tempfile.gettempdir()).parts[0][: len(NAME)] for process in running} == {
+        NAME
+    }
 
 
 def test_sagemakers_own_sdk_finds_and_invokes_the_endpoint(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,10 +482,39 @@ def test_two_variants_share_the_requests_by_weight(world: World, tmp_path: Path)
     deployment.destroy(world.session, settings)
 
 
+LISTED = {  # service: operation, the list in its answer, a name in it; alarms are left out, as moto makes none for a stack
+    "s3": [("list_buckets", "Buckets", "Name")],
+    "logs": [("describe_log_groups", "logGroups", "logGroupName")],
+    "iam": [("list_roles", "Roles", "RoleName")],
+    "stepfunctions": [("list_state_machines", "stateMachines", "name")],
+    "lambda": [("list_functions", "Functions", "FunctionName")],
+    "sns": [("list_topics", "Topics", "TopicArn")],
+    "sagemaker": [
+        ("list_endpoints", "Endpoints", "EndpointName"),
+        ("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"),
+        ("list_models", "Models", "ModelName"),
+    ],
+}
+
+
+def there(session: boto3.Session) -> dict[str, set[str]]:
+    """The names of all that there is, by the operation that lists them."""
+    return {
+        operation: {one[name] for one in getattr(client(session, service), operation)()[key]}
+        for service, operations in LISTED.items()
+        for operation, key, name in operations
+    }
+
+
 def test_destroy_removes_all_of_it_and_says_what(world: World, tmp_path: Path) -> None:
     settings = world.settings.model_copy(update={"stack": "gone"})
+    others = there(world.session)
     made = deployment.deploy(world.session, world.archive, {"sure.png": PICTURES["sure.png"]}, settings)
+    # SageMaker makes it at an endpoint's start.
+    client(world.session, "logs").create_log_group(logGroupName=f"/aws/sagemaker/Endpoints/{made.endpoint}")
     Workflow(world.session, made.workflow).execute(made.bucket, "test/sure.png")
+    new = {kind: names - others[kind] for kind, names in there(world.session).items()}
+    assert all(new.values())
     kinds = {kind for kind, _ in Stack(world.session, "gone").resources()}
     before = set(psutil.Process().children(recursive=True))
     removed = deployment.destroy(world.session, settings)
@@ -307,8 +522,9 @@ def test_destroy_removes_all_of_it_and_says_what(world: World, tmp_path: Path) -
     assert any(re.fullmatch(r"\d+ objects in s3://gone-bucket-\w+", line) for line in removed)
     assert Stack(world.session, "gone").status() is None
     assert Stack(world.session, "gone-artifacts").status() is None
-    buckets = client(world.session, "s3").list_buckets()["Buckets"]
-    assert not [bucket["Name"] for bucket in buckets if bucket["Name"].startswith("gone")]
+    assert there(world.session) == others
+    said = "\n".join(removed)
+    assert not [name for names in new.values() for name in names if name not in said]
     assert len(before - set(psutil.Process().children(recursive=True))) >= 4  # three functions and a model
     assert deployment.destroy(world.session, settings) == []
 
@@ -317,10 +533,14 @@ def test_destroy_removes_all_of_it_and_says_what(world: World, tmp_path: Path) -
 def test_memory_does_not_grow_with_executions(world: World) -> None:
     (server,) = [one for one in psutil.Process().children() if "server" in " ".join(one.cmdline())]
     workflow = Workflow(world.session, world.deployed.workflow)
-    sizes = []
+    sizes: list[dict[psutil.Process, int]] = []
     for count in (200, 500):  # moto's own caches fill during the first
         names = [f"test/red-{230 + index % 20}.png" for index in range(count)]
         outcomes = list(workflow.execute_all(world.deployed.bucket, names, world.settings.concurrency))
         assert {outcome.error for outcome in outcomes} == {"", "ThresholdConfidenceNotMet"}
-        sizes.append(server.memory_info().rss)
-    assert sizes[1] - sizes[0] < 15 * 2**20  # what S3 keeps of them has 5 MiB
+        sizes.append({one: one.memory_info().rss for one in [server, *server.children()]})
+    first, last = sizes
+    assert len(last) <= 1 + 2 * (3 * MOST + 1)  # the server, and two stacks' functions and models
+    grown = {" ".join(one.cmdline()[-2:]): last[one] - first[one] for one in first.keys() & last.keys()}
+    assert len(grown) >= 5
+    assert max(grown.values()) < 15 * 2**20, grown  # what S3 keeps of them has 5 MiB
