@@ -121,7 +121,7 @@ def on_this_machine(settings: Train, features: Path, trained: Path, clock: Path)
             with files.new_folder(trained) as folder:
                 write(folder, learnt)
             images = len(train.images) * len(learnt.history.epochs)
-            files.write_json(clock, training.clock(learnt.history.seconds, images, device))
+            files.write_json(clock, torch_setup.clock(learnt.history.seconds, images, device))
         checkpoint.unlink()
 
 
