@@ -325,7 +325,7 @@ def held(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hel
 
 
 def test_a_model_that_loads_slowly_has_one_record_for_one_request(held: Held, world: World) -> None:
-    done = trial.run(world.session, held.deployed, ["sure.png"] * 6, 3)
+    done = trial.run(world.session, held.deployed, ["sure.png"] * 4, 2)
     trial.check(done, PICTURES, held.settings.threshold)
 
 
