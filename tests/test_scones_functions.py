@@ -85,6 +85,15 @@ def test_a_picture_goes_from_function_to_function_as_json(s3: Stubber, endpoint:
     assert through_json(confidence_filter.handler(classified, None)) == classified
 
 
+def test_what_is_captured_of_a_request_is_marked_with_execution_and_try(endpoint: Stubber) -> None:
+    name = f"{'x' * 50}-{'y' * 29}.0"  # an execution's name may have 80 characters, an InferenceId 64
+    asked = {"EndpointName": "vehicles", "ContentType": "image/png", "Accept": "application/json", "Body": PNG}
+    answer = {"Body": StreamingBody(io.BytesIO(b"[1.0]"), 5)}
+    endpoint.add_response("invoke_endpoint", answer, {**asked, "InferenceId": name[-64:]})
+    event = {"image_data": base64.b64encode(PNG).decode(), "inference_id": name}
+    assert invoke_classifier.handler(event, None)["inferences"] == [1.0]
+
+
 @pytest.mark.parametrize(
     ("code", "status", "error", "words"),
     [

@@ -342,8 +342,8 @@ def test_a_function_that_is_killed_while_it_runs_is_run_again(held: Held, world:
     with held.asked(world.session) as done:
         for process in world.processes("invoke_classifier.handler"):
             process.kill()
-    (outcome,) = done.result().outcomes
-    assert (outcome.status, outcome.probabilities) == ("SUCCEEDED", (1.0, 0.0))
+    trial.check(done.result(), PICTURES, held.settings.threshold)  # both tries are captured, and the last one counts
+    assert [one.status for one in done.result().outcomes] == ["SUCCEEDED"]
     after = Workflow(world.session, held.deployed.workflow).execute(held.deployed.bucket, "test/sure.png")
     assert after.status == "SUCCEEDED"
 
@@ -428,6 +428,7 @@ def shape(line: str) -> str:
     """A record with its values replaced by their form."""
     line = re.sub(r'"data":"[A-Za-z0-9+/=]+","encoding":"BASE64"', '"data":BASE64,"encoding":"BASE64"', line)
     line = re.sub(r'"data":"\[[^"]*\]"', '"data":JSON', line)
+    line = re.sub(r'"inferenceId":"[0-9a-f]{32}\.0",', "", line)  # where the requests were not given any
     line = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID", line)
     return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", line)
 

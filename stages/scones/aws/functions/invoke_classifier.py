@@ -16,7 +16,7 @@ NO_ANSWER = (NoConnectionError, HTTPClientError, IncompleteReadError)
 """What another try may mend; botocore's other errors are of requests that were never made."""
 
 Event = dict[str, Any]
-"""`image_data` (base64 text), `s3_bucket`, `s3_key`, `inferences` (a probability for each class)."""
+"""`image_data` (base64 text), `s3_bucket`, `s3_key`, `inference_id` (EXECUTION.TRY), `inferences` (a probability for each class)."""
 
 
 class InvalidEventError(Exception):
@@ -55,11 +55,15 @@ def runtime() -> Any:
     return boto3.client("sagemaker-runtime", config=config)
 
 
-def invoke(endpoint: str, image: bytes) -> bytes:
-    """The endpoint's answer to a PNG image. Raises the errors above, each naming the endpoint."""
+def invoke(endpoint: str, image: bytes, inference_id: str = "") -> bytes:
+    """The endpoint's answer to a PNG image. Raises the errors above, each naming the endpoint.
+
+    What is captured of the request is marked with the end of ``inference_id``, of which SageMaker takes 64 characters.
+    """
+    named = {"InferenceId": inference_id[-64:]} if inference_id else {}
     try:
         answer = runtime().invoke_endpoint(
-            EndpointName=endpoint, ContentType="image/png", Accept="application/json", Body=image
+            EndpointName=endpoint, ContentType="image/png", Accept="application/json", Body=image, **named
         )
         body: bytes = answer["Body"].read()
     except ClientError as error:
@@ -106,4 +110,5 @@ def handler(event: Event, context: object) -> Event:
         raise InvalidEventError(f"image_data is not base64 text: {error}") from error
     if not image:
         raise InvalidEventError("image_data is missing or empty: expected a PNG image as base64 text")
-    return {**event, "inferences": probabilities(invoke(os.environ["ENDPOINT_NAME"], image))}
+    body = invoke(os.environ["ENDPOINT_NAME"], image, str(event.get("inference_id", "")))
+    return {**event, "inferences": probabilities(body)}
