@@ -25,11 +25,14 @@ metrics: $(STAMP)  ## show the metrics and where the reports are
 	@echo "Reports: reports/<project>/ (metrics.json, plots/*.png, evaluation/). Models: models/<project>/export/model.tar.gz."
 	@echo "Next:    dvc exp run -S mnist.optimizer=sgd   (after: . $(VENV)/bin/activate), then dvc exp show or dvc metrics diff"
 
+# Two files of tests at a time, each test's torch on one core: two that share cores wait for each other at every operation.
+PYTEST := OMP_NUM_THREADS=1 pytest --numprocesses 2 --dist loadfile
+
 test: $(STAMP)  ## run the whole test suite
-	@pytest
+	@$(PYTEST)
 
 test-fast: $(STAMP)  ## run the tests that take seconds
-	@pytest -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 lint: $(STAMP)  ## check format, style and types
 	@ruff format --check .
