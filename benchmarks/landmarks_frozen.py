@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from benchmarks import circumstances, workspace
 from stages.common import files, torch_setup, training
-from stages.landmarks import model, train
+from stages.common.vision import classifiers
+from stages.landmarks import train
 from stages.landmarks.config import Train
 from stages.landmarks.frozen import BATCH, answer
 from stages.landmarks.model import Member
@@ -43,7 +44,7 @@ def every_photograph(settings: Train, about: dict[str, Any], batches: int) -> di
     """Seconds of an epoch in which every photograph goes through the backbone, computed from so many ``batches``."""
     photographs, valid = Store(train.FEATURES, "train"), Store(train.FEATURES, "valid")
     table = settings.transfer.model_dump()
-    built = model.build("transfer", table, len(about["classes"]), table.pop("weights"))
+    built = classifiers.build("transfer", table, len(about["classes"]), table.pop("weights"))
     network = built.network.to(memory_format=torch.channels_last)
     assert built.mean is not None
     assert built.std is not None

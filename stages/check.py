@@ -59,19 +59,13 @@ def main() -> None:
     sources.check("data.mnist.source", parameters.data.mnist.source)
     sources.check("data.landmarks.source", parameters.data.landmarks.source)
     sources.check("data.scones.source", parameters.data.scones.source)
-    for member in landmarks.members(parameters.landmarks):
-        if member.network == "transfer":
-            from stages.landmarks import model  # and with it torchvision, for those who use it
+    for settings in (*landmarks.members(parameters.landmarks), parameters.scones):
+        if settings.network == "transfer":
+            from stages.common.vision import classifiers  # and with it torchvision, for those who use it
 
-            table = member.transfer.model_dump()
+            table = settings.transfer.model_dump()
             weights = table.pop("weights")
-            model.build("transfer", table, 2, "none" if weights == "torchvision" else weights)
-    if parameters.scones.network == "transfer":
-        from stages.scones import model as vehicles
-
-        table = parameters.scones.transfer.model_dump()
-        weights = table.pop("weights")
-        vehicles.build("transfer", table, 2, "none" if weights == "torchvision" else weights)
+            classifiers.build("transfer", table, 2, "none" if weights == "torchvision" else weights)
     with files.new_file(OUTPUT) as partial:
         partial.write_text("params.yaml is valid\n")
 

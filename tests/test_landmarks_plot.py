@@ -18,6 +18,7 @@ from torch import nn
 
 from stages.common import classification, files, reporting, training
 from stages.common.program import InputError
+from stages.common.vision import classifiers
 from stages.landmarks import evaluate, model, plot, sheets, store
 from stages.landmarks.model import Member
 from stages.landmarks.saliency import saliency
@@ -60,7 +61,7 @@ def write_trained(*networks: str) -> None:
     for index, (name, settings) in enumerate(NETWORKS[network] for network in networks):
         torch.manual_seed(index)
         settings = settings | {"image_size": SIZE, "dropout": 0.0}
-        network = model.build(name, settings, len(NAMES)).network
+        network = classifiers.build(name, settings, len(NAMES)).network
         seen = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4], "side": SIZE, "image_size": SIZE, "flip": False}
         members.append(
             {

@@ -240,17 +240,19 @@ def test_pictures_that_training_does_not_move_are_those_that_are_predicted(chang
     assert (trained - seen[0]).abs().max() <= 1.1 / 255 / classifier.std.min()
 
 
+def train_in_two_processes() -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [*command, "-m", "stages.scones.train"], env=environment, capture_output=True, text=True, check=False
+    )
+
+
 def test_two_processes_train_what_one_does(change: Change, workspace: Path) -> None:
     change({"epochs": 2, "label_smoothing": 0.1, "adamw.learning_rate": 0.001, "residual.dropout": 0.3})
     train.main()
     alone = torch.load(model.TRAINED / "weights.pt", weights_only=True)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run(
-        [*command, "-m", "stages.scones.train"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+    done = train_in_two_processes()
     assert done.returncode == 0, done.stderr
     together = torch.load(model.TRAINED / "weights.pt", weights_only=True)
     assert together.keys() == alone.keys()
@@ -282,12 +284,6 @@ def test_statistics_of_channels_of_one_value_are_numbers(monkeypatch: pytest.Mon
 
 def test_a_batch_that_processes_can_t_share_is_refused(change: Change, workspace: Path) -> None:
     change({"batch_size": 9})
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run(
-        [*command, "-m", "stages.scones.train"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+    done = train_in_two_processes()
     assert done.returncode != 0
     assert "scones.batch_size = 9 is not allowed with 2 processes" in done.stderr

@@ -30,34 +30,30 @@ LOG_DELIVERY = {
 # AWS's service authorization reference gives these actions no type of resource.
 NO_RESOURCE_KNOWN = {"cloudwatch:PutMetricData", "ecr:GetAuthorizationToken", *LOG_DELIVERY}
 
+CONTAINER = {  # what SageMaker's containers need: their image, their log, their metrics
+    "ecr:BatchCheckLayerAvailability",
+    "ecr:BatchGetImage",
+    "ecr:GetDownloadUrlForLayer",
+    "ecr:GetAuthorizationToken",
+    "logs:CreateLogGroup",
+    "logs:CreateLogStream",
+    "logs:DescribeLogStreams",
+    "logs:PutLogEvents",
+    "cloudwatch:PutMetricData",
+}
+
 ALLOWED = {
     # Role: what it may do, and nothing else.
     "ModelRole": {
         "s3:GetObject",
         "s3:PutObject",
-        "ecr:BatchCheckLayerAvailability",
-        "ecr:BatchGetImage",
-        "ecr:GetDownloadUrlForLayer",
-        "ecr:GetAuthorizationToken",
-        "logs:CreateLogGroup",
-        "logs:CreateLogStream",
-        "logs:DescribeLogStreams",
-        "logs:PutLogEvents",
-        "cloudwatch:PutMetricData",
+        *CONTAINER,
     },
     "TrainingRole": {
         "s3:ListBucket",
         "s3:GetObject",
         "s3:PutObject",
-        "ecr:BatchCheckLayerAvailability",
-        "ecr:BatchGetImage",
-        "ecr:GetDownloadUrlForLayer",
-        "ecr:GetAuthorizationToken",
-        "logs:CreateLogGroup",
-        "logs:CreateLogStream",
-        "logs:DescribeLogStreams",
-        "logs:PutLogEvents",
-        "cloudwatch:PutMetricData",
+        *CONTAINER,
     },
     "SerializeImageDataRole": {"s3:GetObject", "s3:ListBucket", "logs:CreateLogStream", "logs:PutLogEvents"},
     "InvokeClassifierRole": {"sagemaker:InvokeEndpoint", "logs:CreateLogStream", "logs:PutLogEvents"},

@@ -1,44 +1,19 @@
-"""The networks by their settings, and the predictor that carries their preprocessing with it.
+"""The predictor: one or several networks that carry their preprocessing with them.
 
-Train, evaluate, plot and export build their networks here. Evaluate and export share the `Predictor`: what is served does to a
-photograph what was done to it when it was measured.
+Train, evaluate, plot and export share it: what is served does to a photograph what was done to it when it was measured.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from stages.common import files
-from stages.common.vision import backbones, networks, pixels
+from stages.common.vision import pixels
+from stages.common.vision.classifiers import build
 from stages.landmarks.store import Store
 
 TRAINED = Path("models/landmarks/trained")
-
-
-class Built(NamedTuple):
-    """A network from normalised images to logits, and the normalisation that it wants (None: that of the training part)."""
-
-    network: nn.Module
-    mean: list[float] | None
-    std: list[float] | None
-
-
-def build(name: str, settings: Mapping[str, Any], classes: int, weights: str = "none") -> Built:
-    """The network called ``name`` for so many ``classes``; ``settings`` are the parameters of that name.
-
-    ``weights`` are what a backbone begins with. Raises InputError for those of `transfer` that can't be had.
-    """
-    if name == "scratch":
-        return Built(networks.vgg(classes, settings["width"], settings["dropout"]), None, None)
-    if name == "residual":
-        return Built(networks.residual(classes, settings["width"], settings["depth"], settings["dropout"]), None, None)
-    backbone = backbones.build(settings["backbone"], weights, settings["layers"], settings["image_size"])
-    head = networks.head(backbone.size, classes, settings["hidden"], settings["dropout"])
-    network = backbones.Transfer(backbone.network, head, settings["fine_tune"], weights != "none")
-    return Built(network, backbone.mean, backbone.std)
 
 
 class Member(nn.Module):

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from stages.common import config, files, torch_setup, training
 from stages.common.program import run
-from stages.common.vision import backbones, networks, pixels
+from stages.common.vision import backbones, classifiers, networks, pixels
 from stages.landmarks import frozen, model, store, views
 from stages.landmarks.config import Train, members
 from stages.landmarks.frozen import BATCH, FrozenViews, answer
@@ -25,7 +25,7 @@ from stages.landmarks.views import Views
 FEATURES = Path("data/landmarks/features")
 CLOCK = Path("reports/landmarks/training.json")
 
-MODULES = (backbones, frozen, model, networks, pixels, store, torch_setup, training, views)
+MODULES = (backbones, classifiers, frozen, model, networks, pixels, store, torch_setup, training, views)
 INPUTS = [
     *(FEATURES / name for name in ("train.npz", "train.pixels", "valid.npz", "valid.pixels", "about.json")),
     *(Path(str(module.__file__)) for module in MODULES),
@@ -54,7 +54,7 @@ def learn(settings: Train, about: dict[str, Any], title: str) -> Learnt:
     train, valid = Store(FEATURES, "train"), Store(FEATURES, "valid")
     steps = training.steps_per_epoch(len(train), settings.batch_size, "landmarks")
     table = getattr(settings, settings.network).model_dump()
-    built = model.build(settings.network, table, len(about["classes"]), table.pop("weights", "none"))
+    built = classifiers.build(settings.network, table, len(about["classes"]), table.pop("weights", "none"))
     seen = {
         "mean": built.mean or about["mean"],
         "std": built.std or about["std"],

@@ -1,42 +1,20 @@
-"""The networks, and the classifier that carries its preprocessing and its calibration with it.
+"""The classifier: a network that carries its preprocessing and its calibration with it.
 
-Train, evaluate, plot and export build their network here, and all of them wrap it in a `Classifier`: what is served does
-to a picture what was done to it when it was measured.
+Train, evaluate, plot and export share it: what is served does to a picture what was done to it when it was measured.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from stages.common import files
-from stages.common.vision import backbones, networks, pixels
+from stages.common.vision import pixels
+from stages.common.vision.classifiers import build
 from stages.scones.layout import SIDE
 
 TRAINED = Path("models/scones/trained")
-
-
-class Built(NamedTuple):
-    """A network from normalised images to logits, and the normalisation that it wants (None: that of the training part)."""
-
-    network: nn.Module
-    mean: list[float] | None
-    std: list[float] | None
-
-
-def build(name: str, settings: Mapping[str, Any], classes: int, weights: str = "none") -> Built:
-    """The network called ``name`` for so many ``classes``; ``settings`` are the parameters of that name.
-
-    ``weights`` are what a backbone begins with. Raises InputError for those of `transfer` that can't be had.
-    """
-    if name == "residual":
-        return Built(networks.residual(classes, settings["width"], settings["depth"], settings["dropout"]), None, None)
-    backbone = backbones.build(settings["backbone"], weights, [], settings["image_size"])
-    head = networks.head(backbone.size, classes, None, settings["dropout"])
-    network = backbones.Transfer(backbone.network, head, settings["fine_tune"], weights != "none")
-    return Built(network, backbone.mean, backbone.std)
 
 
 class Classifier(nn.Module):

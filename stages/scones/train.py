@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from stages.common import config, files, torch_setup, training
 from stages.common.program import run
 from stages.common.vision import augmentation as light
-from stages.common.vision import backbones, networks, pixels
+from stages.common.vision import backbones, classifiers, networks, pixels
 from stages.scones import model
 from stages.scones.config import Train
 from stages.scones.learning import augmentation, calibration, distributed
@@ -25,7 +25,7 @@ from stages.scones.model import TRAINED, Classifier, predict
 FEATURES = Path("data/scones/features")
 CLOCK = Path("reports/scones/training.json")
 
-MODULES = (augmentation, backbones, distributed, light, model, networks, pixels, torch_setup, training)
+MODULES = (augmentation, backbones, classifiers, distributed, light, model, networks, pixels, torch_setup, training)
 CODE = [*(Path(str(module.__file__)) for module in MODULES), Path(__file__)]
 """What training depends on besides data and settings: what a killed run has kept is for the same of these alone."""
 
@@ -54,7 +54,7 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
     torch_setup.deterministic(settings.seed, settings.threads)
     steps = training.steps_per_epoch(len(train.images), settings.batch_size, "scones")
     table = settings.chosen.model_dump()
-    built = model.build(settings.network, table, len(classes), table.pop("weights", "none"))
+    built = classifiers.build(settings.network, table, len(classes), table.pop("weights", "none"))
     shares = train.images.double() / 255
     seen: dict[str, Any] = {
         "mean": built.mean or shares.mean((0, 1, 2)).tolist(),

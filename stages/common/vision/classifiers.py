@@ -1,0 +1,32 @@
+"""The networks that a row's parameters can name, from normalised images to logits."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from stages.common.vision import backbones, networks
+
+
+class Built(NamedTuple):
+    """A network from normalised images to logits, and the normalisation that it wants (None: that of the training part)."""
+
+    network: nn.Module
+    mean: list[float] | None
+    std: list[float] | None
+
+
+def build(name: str, settings: Mapping[str, Any], classes: int, weights: str = "none") -> Built:
+    """The network `scratch`, `residual` or `transfer` for so many ``classes``; ``settings`` are the parameters of that name.
+
+    ``weights`` are what a backbone begins with. Raises InputError for those of `transfer` that can't be had.
+    """
+    if name == "scratch":
+        return Built(networks.vgg(classes, settings["width"], settings["dropout"]), None, None)
+    if name == "residual":
+        return Built(networks.residual(classes, settings["width"], settings["depth"], settings["dropout"]), None, None)
+    layers, hidden = settings.get("layers", []), settings.get("hidden")
+    backbone = backbones.build(settings["backbone"], weights, layers, settings["image_size"])
+    head = networks.head(backbone.size, classes, hidden, settings["dropout"])
+    network = backbones.Transfer(backbone.network, head, settings["fine_tune"], weights != "none")
+    return Built(network, backbone.mean, backbone.std)
