@@ -59,7 +59,8 @@ def main() -> None:
     sources.check("data.mnist.source", parameters.data.mnist.source)
     sources.check("data.landmarks.source", parameters.data.landmarks.source)
     sources.check("data.scones.source", parameters.data.scones.source)
-    for settings in (*landmarks.members(parameters.landmarks), parameters.scones):
+    rows: list[landmarks.Train | scones.Train] = [*landmarks.members(parameters.landmarks), parameters.scones]
+    for settings in rows:
         if settings.network == "transfer":
             from stages.common.vision import classifiers  # and with it torchvision, for those who use it
 
