@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -16,6 +17,7 @@ REAL_DATA = Path(os.environ.get("REAL_DATA", ROOT.parent / "shared" / "data"))
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Change = Callable[[dict[str, Any]], None]
+Started = Callable[[], list[psutil.Process]]
 
 
 @pytest.fixture
@@ -41,6 +43,13 @@ def change(workspace: Path) -> Change:
         Path("params.yaml").write_text(yaml.safe_dump(parameters))
 
     return write
+
+
+@pytest.fixture
+def started() -> Started:
+    """The processes that this test has started, and they in turn, and that are still there."""
+    before = set(psutil.Process().children(recursive=True))
+    return lambda: [one for one in psutil.Process().children(recursive=True) if one not in before]
 
 
 @pytest.fixture

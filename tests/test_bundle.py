@@ -13,9 +13,8 @@ from pathlib import Path
 from types import ModuleType
 
 import httpx
-import psutil
 import pytest
-from conftest import ROOT
+from conftest import ROOT, Started
 
 from stages.common import bundle
 from stages.common.program import InputError
@@ -128,9 +127,9 @@ def test_a_model_that_does_not_load_is_told_in_a_line(archive: Path, tmp_path: P
         pass
 
 
-def test_a_server_that_has_died_refuses_connections(archive: Path) -> None:
+def test_a_server_that_has_died_refuses_connections(archive: Path, started: Started) -> None:
     with bundle.serve(archive) as endpoint:
-        (server,) = psutil.Process().children()
+        (server,) = started()
         server.kill()
         server.wait()
         with pytest.raises(httpx.ConnectError):

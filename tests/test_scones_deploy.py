@@ -18,7 +18,7 @@ import psutil
 import pytest
 import yaml
 from botocore.exceptions import ClientError
-from conftest import ROOT, Run
+from conftest import ROOT, Run, Started
 from vehicles import archive
 
 from stages.common import config, files
@@ -61,7 +61,9 @@ def exported(workspace: Path) -> Path:
     return workspace
 
 
-def test_the_stage_executes_the_workflow_on_this_machine_and_leaves_nothing(exported: Path, python: Run) -> None:
+def test_the_stage_executes_the_workflow_on_this_machine_and_leaves_nothing(
+    exported: Path, python: Run, started: Started
+) -> None:
     done = python("-m", "stages.scones.deploy", cwd=exported)
     assert done.returncode == 0, done.stderr
     assert "each as its confidence says; one captured record for each" in done.stdout
@@ -83,7 +85,7 @@ def test_the_stage_executes_the_workflow_on_this_machine_and_leaves_nothing(expo
         "executions_per_second",
         "execution_s",
     }
-    assert not psutil.Process().children(recursive=True)
+    assert not started()
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psutil
 import pytest
-from conftest import ROOT
+from conftest import ROOT, Started
 from vehicles import archive
 
 from stages.scones.aws.stand_in import capture
@@ -58,11 +57,11 @@ def code(handler: str, source: str = SOURCE, timeout: int = 10) -> Code:
 
 
 @pytest.fixture
-def functions() -> Iterator[Functions]:
+def functions(started: Started) -> Iterator[Functions]:
     running = Functions({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
     yield running
     running.keep_only(set())
-    assert not psutil.Process().children()
+    assert not started()
 
 
 def invoke(functions: Functions, code: Code, event: object = None) -> tuple[Answer, dict[str, object]]:
@@ -77,20 +76,20 @@ def test_a_function_gets_its_event_its_environment_and_its_context(functions: Fu
     assert said == {"event": {"scones": 2}, "calls": 1, "name": "answer", "flavour": "lemon", "stages": False}
 
 
-def test_a_process_is_used_again_and_several_are_used_at_a_time(functions: Functions) -> None:
+def test_a_process_is_used_again_and_several_are_used_at_a_time(functions: Functions, started: Started) -> None:
     assert [invoke(functions, code("answer"))[1]["calls"] for _ in range(3)] == [1, 2, 3]
-    assert len(psutil.Process().children()) == 1
+    assert len(started()) == 1
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(lambda number: invoke(functions, code("answer")), range(24)))
-    assert 1 <= len(psutil.Process().children()) <= 4
+    assert 1 <= len(started()) <= 4
 
 
-def test_other_code_is_another_process(functions: Functions) -> None:
+def test_other_code_is_another_process(functions: Functions, started: Started) -> None:
     invoke(functions, code("answer"))
-    (before,) = psutil.Process().children()
+    (before,) = started()
     changed = SOURCE.replace("calls += 1", "calls += 10")
     assert invoke(functions, code("answer", changed))[1]["calls"] == 10
-    assert psutil.Process().children() != [before]
+    assert started() != [before]
 
 
 def test_an_error_has_its_type_its_words_and_where_it_was_raised(functions: Functions) -> None:
@@ -157,7 +156,7 @@ def output_fn(prediction, accept):
 """
 
 
-def test_a_model_that_dies_under_several_requests_is_started_again_once(tmp_path: Path) -> None:
+def test_a_model_that_dies_under_several_requests_is_started_again_once(tmp_path: Path, started: Started) -> None:
     model = archive(tmp_path, HOLDING.format(folder=tmp_path)).read_bytes()
     variants = (Variant("model", 1.0, "s3://a/model", ""),)
     endpoint = Endpoint(Deployed("vehicles", variants, "{}"), lambda address: model, lambda address, content: None)
@@ -173,7 +172,7 @@ def test_a_model_that_dies_under_several_requests_is_started_again_once(tmp_path
         deadline = time.monotonic() + 30
         while not all((tmp_path / f"{number}").exists() for number in range(8)) and time.monotonic() < deadline:
             time.sleep(0.01)
-        (process,) = psutil.Process().children()
+        (process,) = started()
         process.kill()
         (tmp_path / "held").unlink()
         for first, second in answers:
@@ -181,7 +180,7 @@ def test_a_model_that_dies_under_several_requests_is_started_again_once(tmp_path
             assert (second.status, second.body) == (200, b"[1.0]")
     assert (tmp_path / "loaded").read_text() == ".."
     endpoint.stop()
-    assert not psutil.Process().children()
+    assert not started()
 
 
 def test_a_request_that_was_given_up_meanwhile_is_neither_answered_nor_captured(tmp_path: Path) -> None:

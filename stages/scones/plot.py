@@ -1,5 +1,6 @@
 """Draws the data, the training and the results of scones for people."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,15 @@ EVALUATION = Path("reports/scones/evaluation")
 PLOTS = Path("reports/scones/plots")
 
 COLUMNS, ROWS = 8, 3
-"""Of a sheet of pictures."""
+"""Of a sheet of pictures, at most."""
 
 Pixels = NDArray[np.uint8]
 
 
 def pictures(images: Pixels, labels: Labels, names: list[str]) -> Figure:
     """Training pictures with their classes."""
-    shown = COLUMNS * ROWS
-    figure, axes = _sheet()
-    chosen = np.random.default_rng(0).permutation(len(labels))[:shown]
+    chosen = np.random.default_rng(0).permutation(len(labels))[: COLUMNS * ROWS]
+    figure, axes = _sheet(len(chosen))
     for axis, index in zip(axes, chosen, strict=False):
         axis.imshow(images[index])
         axis.set_title(names[labels[index]], fontsize="x-small")
@@ -44,8 +44,9 @@ def augmentation(
 ) -> Figure:
     """A few training pictures, a row each, as the network sees them in several epochs."""
     generator = torch.Generator().manual_seed(0)
-    figure, axes = _sheet()
-    for row, label in enumerate(np.unique(labels)[:ROWS]):
+    kinds = np.unique(labels)[:ROWS]
+    figure, axes = _sheet(COLUMNS * len(kinds))
+    for row, label in enumerate(kinds):
         index = int(np.flatnonzero(labels == label)[0])
         copies = torch.from_numpy(images[index : index + 1]).expand(COLUMNS, -1, -1, -1)
         inputs = augmented(copies, classifier, limits, generator)
@@ -140,8 +141,8 @@ def coverage(rows: NDArray[np.void], threshold: float) -> Figure:
     label = f"at {own['threshold']:g}: {own['coverage']:.1%}, of which {own['accuracy']:.1%} right"
     right.plot(100 * own["coverage"], 100 * own["accuracy"], "o", color="black", label=label)
     right.set(title="coverage against accuracy", xlabel="pictures let through [%]", ylabel="right ones among them [%]")
-    for axis in (left, right):
-        axis.legend()
+    left.legend(loc="lower left")
+    right.legend(loc="lower left")
     return figure
 
 
@@ -150,7 +151,7 @@ def mistakes(images: Pixels, probabilities: Probabilities, labels: Labels, names
     predicted, confidence = probabilities.argmax(1), probabilities.max(1)
     wrong = np.flatnonzero(predicted != labels)
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][: COLUMNS * ROWS]
-    figure, axes = _sheet()
+    figure, axes = _sheet(len(surest))
     for axis, index in zip(axes, surest, strict=False):
         axis.imshow(images[index])
         axis.set_title(
@@ -163,8 +164,9 @@ def mistakes(images: Pixels, probabilities: Probabilities, labels: Labels, names
     return figure
 
 
-def _sheet() -> tuple[Figure, list[Axes]]:
-    figure, axes = plt.subplots(ROWS, COLUMNS, figsize=(10, 1.6 * ROWS + 0.5))
+def _sheet(pictures: int) -> tuple[Figure, list[Axes]]:
+    rows = max(1, math.ceil(pictures / COLUMNS))
+    figure, axes = plt.subplots(rows, COLUMNS, figsize=(10, 1.6 * rows + 0.5), squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     return figure, list(axes.flat)
