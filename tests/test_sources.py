@@ -6,6 +6,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import boto3
+import fsspec
 import pytest
 import yaml
 from moto.server import ThreadedMotoServer
@@ -117,6 +118,7 @@ def test_an_s3_prefix_is_read_with_the_usual_credentials(monkeypatch: pytest.Mon
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.setenv(name, "testing")
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        fsspec.get_filesystem_class("s3").clear_instance_cache()  # of another test's, with its address
         s3 = boto3.client("s3", endpoint_url=address, region_name="us-east-1")
         s3.create_bucket(Bucket="sets")
         s3.put_object(Bucket="sets", Key="v1/mnist/a.txt", Body=b"from s3")
