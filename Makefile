@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 export PATH := $(abspath $(VENV)/bin):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro metrics test test-fast lint format lock recipes recipe readme-table clean
+.PHONY: help env repro serve metrics test test-fast lint format lock recipes recipe readme-table clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ env: $(STAMP)  ## create .venv with the pinned packages
 repro: $(STAMP)  ## run the pipeline: all that changed since the last run
 	@dvc repro
 	@$(MAKE) --no-print-directory metrics
+
+serve: $(STAMP)  ## serve the exported models: HTTP and a page (make serve ARGS="--port 9000")
+	@python -m stages.serving $(ARGS)
 
 metrics: $(STAMP)  ## show the metrics and where the reports are
 	@echo

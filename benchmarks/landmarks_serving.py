@@ -36,14 +36,13 @@ def one_by_one(model: inference.Model, contents: list[bytes]) -> list[float]:
     return seconds
 
 
-def in_batches(network: torch.jit.ScriptModule, contents: list[bytes]) -> float:
+def in_batches(model: inference.Model, contents: list[bytes]) -> float:
     """Seconds of all photographs."""
     begin = time.perf_counter()
     waiting = iter(contents)
-    with torch.inference_mode():
-        while batch := list(itertools.islice(waiting, BATCH)):
-            squares = [network.squares(inference.input_fn(content, "image/jpeg")) for content in batch]
-            network.classify(torch.cat(squares))
+    while batch := list(itertools.islice(waiting, BATCH)):
+        squares = [inference.ready_fn(inference.input_fn(content, "image/jpeg"), model) for content in batch]
+        inference.batch_fn(squares, model)
     return time.perf_counter() - begin
 
 
@@ -62,12 +61,10 @@ def main() -> None:
         link_some(arguments.source / "landmarks" / "test", arguments.photographs, Path(name))
         contents = [path.read_bytes() for path in sorted(Path(name).glob("*/*"))]
     model = inference.model_fn(str(arguments.export))
-    whole = torch.jit.load(str(arguments.export / "model.pt")).eval()
-    network = torch.jit.freeze(whole, preserved_attrs=["squares", "classify"])
     single: list[float] = []
     batched: list[float] = []
     for turn in range(arguments.rounds + 1):
-        one, many = one_by_one(model, contents), in_batches(network, contents)
+        one, many = one_by_one(model, contents), in_batches(model, contents)
         if turn:  # the first turn warms up
             single += one
             batched.append(many / len(contents))

@@ -31,15 +31,20 @@ def module_file(name: str) -> Path | None:
 
 
 def imports(file: Path) -> set[Path]:
-    """The project's modules that a file imports, at its top or inside a function, or names as a file beside it."""
+    """The project's modules that a file imports, at its top or inside a function, or names as a file or program beside it."""
     names = set()
+    package = ".".join(file.relative_to(ROOT).parent.parts)
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level <= 1, file
+            module = ".".join(filter(None, [package if node.level else "", node.module]))
+            names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Constant) and re.fullmatch(r"\w+\.py", str(node.value)):
-            names |= {".".join([*file.relative_to(ROOT).parent.parts, str(node.value).removesuffix(".py")])}
+            names |= {f"{package}.{str(node.value).removesuffix('.py')}"}
+        elif isinstance(node, ast.Constant) and re.fullmatch(r"\w+", str(node.value)):
+            names |= {f"{package}.{node.value}.__main__"}
     return {found for name in names if (found := module_file(name))}
 
 

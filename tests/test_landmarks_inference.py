@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from stages.common import served
 from stages.landmarks import inference
+from stages.serving import comparison
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 CLASSES: list[dict[str, Any]] = [
@@ -32,7 +32,7 @@ def encoded(kind: str, pixels: np.ndarray = PIXELS, **options: Any) -> bytes:
         (encoded("WEBP", lossless=True), "image/webp"),
         (encoded("BMP"), "image/jpeg"),  # what it is tells the file, not its sender
         (encoded("PNG"), "application/octet-stream"),
-        (served.npy(PIXELS[None]), "application/x-npy; charset=binary"),
+        (comparison.npy(PIXELS[None]), "application/x-npy; charset=binary"),
     ],
 )
 def test_a_photograph_arrives_pixel_by_pixel(body: bytes, kind: str) -> None:
@@ -55,9 +55,9 @@ def test_a_photograph_is_turned_as_its_exif_says() -> None:
         (encoded("JPEG")[:200], "image/jpeg", "."),
         (encoded("PNG"), "text/csv", "'text/csv' is not known"),
         (b"no array", "application/x-npy", "not a .npy file"),
-        (served.npy(PIXELS), "application/x-npy", r"shape \(20, 30, 3\)"),
-        (served.npy(PIXELS[None, :0]), "application/x-npy", "each at least 1"),
-        (served.npy(PIXELS[None].astype(np.float32)), "application/x-npy", "float32"),
+        (comparison.npy(PIXELS), "application/x-npy", r"shape \(20, 30, 3\)"),
+        (comparison.npy(PIXELS[None, :0]), "application/x-npy", "each at least 1"),
+        (comparison.npy(PIXELS[None].astype(np.float32)), "application/x-npy", "float32"),
     ],
 )
 def test_what_is_no_photograph_is_refused_in_words(body: bytes, kind: str, words: str) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from conftest import ROOT
 from PIL import Image
 from torch import Tensor
 
-from stages.common import served, torch_files
+from stages.common import images, torch_files
 from stages.common.program import InputError
-from stages.mnist import deploy, export, inference
+from stages.mnist import deploy, drawing, export, inference
 from stages.mnist.model import CLASSES, Classifier, build
+from stages.serving import comparison
 
 FORMS = [(export.write_torchscript, torch_files.load_torchscript), (export.write_exported, torch_files.load_exported)]
 
@@ -37,7 +39,7 @@ def classifier(request: pytest.FixtureRequest) -> Classifier:
 
 
 @pytest.fixture(scope="module")
-def images() -> Tensor:
+def digits() -> Tensor:
     return torch.randint(0, 256, (7, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
@@ -49,14 +51,14 @@ def model_folder(tmp_path: Path, classifier: Classifier) -> Path:
 
 @pytest.mark.parametrize(("write", "read"), FORMS)
 def test_both_forms_answer_as_the_classifier_for_any_number_of_images(
-    classifier: Classifier, images: Tensor, tmp_path: Path, write: Callable, read: Callable
+    classifier: Classifier, digits: Tensor, tmp_path: Path, write: Callable, read: Callable
 ) -> None:
     write(classifier, tmp_path / "model")
     model, classes = read(tmp_path / "model")
     assert classes == CLASSES
     with torch.no_grad():
         for count in (1, 2, 7):
-            assert torch.allclose(model(images[:count]), classifier(images[:count]), atol=1e-6)
+            assert torch.allclose(model(digits[:count]), classifier(digits[:count]), atol=1e-6)
 
 
 WRITE = """
@@ -82,42 +84,47 @@ def test_the_same_weights_give_the_same_bytes_in_every_process_and_folder(tmp_pa
     assert contents[0] == contents[1]
 
 
-def test_an_export_that_answers_otherwise_is_refused(classifier: Classifier, images: Tensor) -> None:
+def test_an_export_that_answers_otherwise_is_refused(classifier: Classifier, digits: Tensor) -> None:
     with torch.no_grad():
-        expected = classifier(images)
-    assert export.prove(Path("model.pt"), classifier, CLASSES, images, expected) <= 1e-6
+        expected = classifier(digits)
+    assert export.prove(Path("model.pt"), classifier, CLASSES, digits, expected) <= 1e-6
     with pytest.raises(InputError, match="7 of 7 test images get another class"):
-        export.prove(Path("model.pt"), classifier, CLASSES, images, expected.roll(1, 1))
+        export.prove(Path("model.pt"), classifier, CLASSES, digits, expected.roll(1, 1))
     with pytest.raises(InputError, match="differ by up to"):
-        export.prove(Path("model.pt"), classifier, CLASSES, images, expected + 1e-3)
+        export.prove(Path("model.pt"), classifier, CLASSES, digits, expected + 1e-3)
     with pytest.raises(InputError, match="model.pt"):
-        export.prove(Path("model.pt"), classifier, CLASSES[::-1], images, expected)
+        export.prove(Path("model.pt"), classifier, CLASSES[::-1], digits, expected)
     with pytest.raises(InputError, match="nan"):
-        export.prove(Path("model.pt"), classifier, CLASSES, images, expected * torch.nan)
+        export.prove(Path("model.pt"), classifier, CLASSES, digits, expected * torch.nan)
 
 
-def test_inference_imports_nothing_of_this_repository() -> None:
-    tree = ast.parse(Path(inference.__file__).read_text())
+def imported(module: ModuleType) -> set[str]:
+    """The packages that a module imports, but for Python's own and for what it takes from this repository where it is there."""
+    tree = ast.parse(Path(str(module.__file__)).read_text())
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    packages = {name.split(".")[0] for name in names}
-    assert packages - set(sys.stdlib_module_names) == {"numpy", "PIL", "torch"}
+    return {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"stages"}
+
+
+def test_inference_imports_nothing_that_is_not_packed_with_it() -> None:
+    assert imported(inference) == {"numpy", "PIL", "torch", "images", "drawing"}
+    assert imported(images) == imported(drawing) == {"numpy", "PIL"}
 
 
 def as_json(images: object) -> bytes:
     return json.dumps({"images": images}).encode()
 
 
-def test_three_kinds_of_request_get_the_same_answer(model_folder: Path, classifier: Classifier, images: Tensor) -> None:
+def test_three_kinds_of_request_get_the_same_answer(model_folder: Path, classifier: Classifier, digits: Tensor) -> None:
     model = inference.model_fn(str(model_folder))
-    array = images.numpy()[:1]
+    array = digits.numpy()[:1]
     requests = [
         (deploy.png(array[0]), "image/png"),
-        (served.npy(array), "application/x-npy"),
+        (comparison.npy(array), "application/x-npy"),
         (as_json(array.tolist()), "application/json; charset=utf-8"),
     ]
     with torch.no_grad():
-        expected = classifier(images[:1]).numpy()
+        expected = classifier(digits[:1]).numpy()
     for body, kind in requests:
         answer = inference.output_fn(inference.predict_fn(inference.input_fn(body, kind), model), "application/json")
         content = json.loads(answer)
@@ -125,10 +132,41 @@ def test_three_kinds_of_request_get_the_same_answer(model_folder: Path, classifi
         assert np.allclose(content["probabilities"], expected, atol=1e-6)
 
 
-def a_png(mode: str, size: tuple[int, int]) -> bytes:
+def test_a_picture_of_28x28_pixels_is_taken_as_it_is(digits: Tensor) -> None:
+    for picture in digits.numpy():
+        grey = Image.fromarray(picture)
+        two = grey.quantize(2)
+        for image, expected in [
+            (grey, grey),
+            (grey.convert("RGB"), grey),
+            (grey.convert("RGBA"), grey),
+            (Image.fromarray(picture.astype(np.uint16) * 257), grey),
+            (two, two.convert("L")),
+            (grey.convert("1"), grey.convert("1").convert("L")),
+        ]:
+            for kind in ("image/png", "application/octet-stream"):
+                assert np.array_equal(inference.input_fn(as_png(image), kind).numpy(), np.asarray(expected)[None])
+    every_grey = np.resize(np.arange(256, dtype=np.uint8), (28, 28))
+    assert np.array_equal(inference.input_fn(deploy.png(every_grey), "image/png").numpy()[0], every_grey)
+
+
+def test_a_picture_of_another_size_is_a_drawing() -> None:
+    white = Image.new("RGB", (300, 200), "white")
+    white.paste("navy", (150, 20, 170, 180))
+    expected = drawing.centred(np.asarray(white.convert("L")))
+    assert expected.max() == 255
+    for image in (white, white.quantize(2), white.convert("RGBA")):
+        assert np.array_equal(inference.input_fn(as_png(image), "image/png").numpy()[0], expected)
+
+
+def as_png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    Image.new(mode, size).save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def a_png(mode: str, size: tuple[int, int]) -> bytes:
+    return as_png(Image.new(mode, size))
 
 
 def an_npy(array: object) -> bytes:
@@ -141,11 +179,11 @@ def an_npy(array: object) -> bytes:
     ("body", "kind", "words"),
     [
         (b"", "text/csv", "content type 'text/csv' is not known"),
-        (b"", "image/png", "not a PNG"),
-        (a_png("L", (28, 28))[:50], "image/png", "not a PNG"),
-        (a_png("L", (32, 28)), "image/png", "32x28 pixels: expected 28x28"),
-        (a_png("1", (20_000, 20_000)), "image/png", "400000000 pixels"),
-        (a_png("RGB", (28, 28)), "image/png", "mode RGB"),
+        (b"", "image/png", "the file is empty"),
+        (a_png("L", (28, 28))[:50], "image/png", "the PNG file is damaged"),
+        (b"<svg/>", "image/svg+xml", "it is not a JPEG, PNG, WEBP, GIF or BMP file"),
+        (a_png("L", (32, 28)), "image/png", "the picture is blank"),
+        (a_png("1", (20_000, 20_000)), "image/png", "more than 25,000,000 pixels"),
         (b"", "application/x-npy", "not a .npy file"),
         (an_npy(np.zeros((2, 28, 28))), "application/x-npy", "float64: expected one array of uint8"),
         (an_npy(np.zeros((28, 28), np.uint8)), "application/x-npy", r"shape \(28, 28\)"),
@@ -173,10 +211,10 @@ def test_a_served_answer_that_differs_fails_the_stage() -> None:
     expected = np.full((2, 10), 0.05, np.float32)
     expected[:, 4] = 0.55
     labels = np.array([4, 5], np.uint8)
-    assert served.compare(Path("model.tar.gz"), expected.astype(float), expected, labels)["accuracy"] == 0.5
+    assert comparison.compare(Path("model.tar.gz"), expected.astype(float), expected, labels)["accuracy"] == 0.5
     with pytest.raises(InputError, match="2 of 2 test images get another class, the first one image 0"):
-        served.compare(Path("model.tar.gz"), expected.astype(float)[:, ::-1], expected, labels)
+        comparison.compare(Path("model.tar.gz"), expected.astype(float)[:, ::-1], expected, labels)
     with pytest.raises(InputError, match="differ by up to 0.0002"):
-        served.compare(Path("model.tar.gz"), expected.astype(float) + 2e-4, expected, labels)
+        comparison.compare(Path("model.tar.gz"), expected.astype(float) + 2e-4, expected, labels)
     with pytest.raises(InputError, match="shape"):
-        served.compare(Path("model.tar.gz"), expected.astype(float)[:1], expected, labels)
+        comparison.compare(Path("model.tar.gz"), expected.astype(float)[:1], expected, labels)

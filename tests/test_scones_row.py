@@ -20,10 +20,11 @@ from PIL import Image
 from torch import nn
 from torchvision.ops import StochasticDepth
 
-from stages.common import bundle, files
+from stages.common import files
 from stages.common.program import InputError
 from stages.scones import evaluate, export, featurize, inference, layout, model, monitor, plot, prepare, train
 from stages.scones.learning import augmentation, calibration, distributed
+from stages.serving import process
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -153,11 +154,13 @@ def test_the_export_answers_a_png_with_an_array_of_probabilities(change: Change)
     expected = np.load(evaluate.EVALUATION / "probabilities.npy")
     with np.load(train.FEATURES / "test.npz") as test:
         pictures = [layout.png(image) for image in test["images"]]
-    with bundle.serve(export.EXPORT / "model.tar.gz") as endpoint:
+    with process.serve(export.EXPORT / "model.tar.gz") as endpoint:
         for picture, probabilities in list(zip(pictures, expected, strict=True))[:5]:
             answer = json.loads(endpoint.invoke(picture, "image/png").body)
             assert isinstance(answer, list)
             assert np.abs(np.array(answer) - probabilities).max() < 1e-5
+            verbose = json.loads(endpoint.invoke(picture, "image/png", "application/json; verbose=true").body)
+            assert verbose == {"classes": ["bicycle", "motorcycle"], "probabilities": [answer]}
         with pytest.raises(InputError, match="it is not a JPEG, PNG"):
             endpoint.invoke(b"not a picture", "image/png")
 

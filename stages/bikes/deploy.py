@@ -14,6 +14,7 @@ from tqdm import tqdm
 from stages.bikes.config import Deploy
 from stages.common import bundle, config, files
 from stages.common.program import InputError, run
+from stages.serving import process
 
 FEATURES = Path("data/bikes/features")
 EVALUATION = Path("reports/bikes/evaluation")
@@ -27,7 +28,7 @@ TOLERANCE = 1e-4
 """By how much a served answer may differ from evaluate's, relative to it."""
 
 
-def ask_in_batches(endpoint: bundle.Endpoint, hours: pd.DataFrame, size: int) -> tuple[np.ndarray, list[float]]:
+def ask_in_batches(endpoint: process.Endpoint, hours: pd.DataFrame, size: int) -> tuple[np.ndarray, list[float]]:
     """The riders (N) of all ``hours``, asked for as CSV, ``size`` rows a request, and each request's seconds."""
     riders, seconds = [], []
     for start in tqdm(range(0, len(hours), size), desc="bikes text/csv", unit=" requests"):
@@ -38,7 +39,7 @@ def ask_in_batches(endpoint: bundle.Endpoint, hours: pd.DataFrame, size: int) ->
     return np.concatenate(riders), seconds
 
 
-def ask_one_by_one(endpoint: bundle.Endpoint, hours: pd.DataFrame) -> tuple[np.ndarray, list[float]]:
+def ask_one_by_one(endpoint: process.Endpoint, hours: pd.DataFrame) -> tuple[np.ndarray, list[float]]:
     """The same, asked for as JSON, one row a request."""
     rows = hours.assign(datetime=hours["datetime"].dt.strftime(TIME_FORMAT)).to_dict("records")
     answers = [
@@ -72,7 +73,7 @@ def main() -> None:
     test = hours.loc[hours["part"] == "test", KAGGLE].reset_index(drop=True)
     # Spread over the test hours: neighbouring ones share a day.
     single = np.unique(np.linspace(0, len(test) - 1, settings.single).astype(int))
-    with bundle.serve(ARCHIVE) as endpoint:
+    with process.serve(ARCHIVE) as endpoint:
         served, batch_seconds = ask_in_batches(endpoint, test, settings.batch)
         alone, seconds = ask_one_by_one(endpoint, test.iloc[single])
     compare(served, expected)
@@ -82,7 +83,7 @@ def main() -> None:
         error = np.log1p(served) - np.log1p(results["actual"].to_numpy())
         report["rmsle_test"] = round(float(np.sqrt(np.mean(error**2))), 6)
     files.write_json(REPORT, report)
-    one, batch = bundle.latency(seconds, len(single)), bundle.latency(batch_seconds, len(test))
+    one, batch = process.latency(seconds, len(single)), process.latency(batch_seconds, len(test))
     files.write_json(LATENCY, {"one": one, "batch": batch})
     print(f"{len(test)} test hours served, all as evaluate had them")
 

@@ -20,6 +20,9 @@ from stages.bikes.model import Forecaster, load
 
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
+CONTENT_TYPES = ("text/csv", "application/json")
+"""What `input_fn` reads."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -51,7 +54,7 @@ def input_fn(body: bytes | str, content_type: str) -> pd.DataFrame:
     elif kind == "application/json":
         rows = pd.DataFrame(json.loads(text))
     else:
-        raise ValueError(f"content type {content_type!r} is not known: expected text/csv or application/json")
+        raise ValueError(f"content type {content_type!r} is not known: expected {' or '.join(CONTENT_TYPES)}")
     missing = [column for column in KAGGLE if column not in rows]
     if missing or rows.empty:
         raise ValueError(
@@ -69,6 +72,8 @@ def input_fn(body: bytes | str, content_type: str) -> pd.DataFrame:
     return table
 
 
+# No batch_fn as the other projects have: the weather that a request brings changes the hours around it, so that one request's
+# hours among another's would change its answer.
 def predict_fn(rows: pd.DataFrame, model: Model) -> pd.DataFrame:
     """The hours with the riders to expect in each."""
     known, features = model.known, model.features

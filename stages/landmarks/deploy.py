@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.common import bundle, config, files, served
+from stages.common import config, files
 from stages.common.program import run
 from stages.landmarks import photographs
 from stages.landmarks.config import Deploy
 from stages.landmarks.store import Store
+from stages.serving import comparison, process
 
 RAW = Path("data/landmarks/raw")
 FEATURES = Path("data/landmarks/features")
@@ -30,20 +31,20 @@ def main() -> None:
     with photographs.open_archive(RAW, "test") as archive:
         originals = [archive.read(photograph.path) for photograph in photographs.read_index(RAW, "test")]
     batches = [
-        served.npy(test.crops(chosen.numpy(), about["size"]).permute(0, 2, 3, 1).numpy())
+        comparison.npy(test.crops(chosen.numpy(), about["size"]).permute(0, 2, 3, 1).numpy())
         for chosen in torch.arange(len(test)).split(settings.batch)
     ]
-    with bundle.serve(ARCHIVE) as endpoint:
-        served.ask(endpoint, originals[:5], "image/*", "landmarks")  # TorchScript compiles in its first calls
-        served.ask(endpoint, batches[:2], "application/x-npy", "landmarks")
-        one_by_one, seconds = served.ask(endpoint, originals, "image/*", "landmarks")
-        together, batch_seconds = served.ask(endpoint, batches, "application/x-npy", "landmarks")
+    with process.serve(ARCHIVE) as endpoint:
+        comparison.ask(endpoint, originals[:5], "image/*", "landmarks")  # TorchScript compiles in its first calls
+        comparison.ask(endpoint, batches[:2], "application/x-npy", "landmarks")
+        one_by_one, seconds = comparison.ask(endpoint, originals, "image/*", "landmarks")
+        together, batch_seconds = comparison.ask(endpoint, batches, "application/x-npy", "landmarks")
     labels = test.labels.numpy()
-    report = {"data": about["source"], **served.compare(ARCHIVE, one_by_one, expected, labels)}
-    served.compare(ARCHIVE, together, expected, labels)
+    report = {"data": about["source"], **comparison.compare(ARCHIVE, one_by_one, expected, labels)}
+    comparison.compare(ARCHIVE, together, expected, labels)
     files.write_json(REPORT, report)
     files.write_json(
-        LATENCY, {"one": bundle.latency(seconds, len(test)), "batch": bundle.latency(batch_seconds, len(test))}
+        LATENCY, {"one": process.latency(seconds, len(test)), "batch": process.latency(batch_seconds, len(test))}
     )
     print(f"{len(test)} test photographs served, all as evaluate had them")
 

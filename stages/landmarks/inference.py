@@ -2,8 +2,8 @@
 
 It imports nothing of the project that made it but `images.py`, which lies beside it: torch, numpy and Pillow are there. A
 request carries one photograph as it is, or several of one size; the answer has a row a photograph:
-`{"classes": ["hagia_sophia", ...], "probabilities": [[0.98, ...]], "top5": [[{"class": "hagia_sophia", "probability": 0.98,
-"latitude": 41.0085, "longitude": 28.98}, ...]]}`. What can't be read raises ValueError.
+`{"classes": ["hagia_sophia", ...], "places": [[41.0085, 28.98], ...], "probabilities": [[0.98, ...]], "top5": [[{"class":
+"hagia_sophia", "probability": 0.98, "latitude": 41.0085, "longitude": 28.98}, ...]]}`. What can't be read raises ValueError.
 """
 
 import io
@@ -21,7 +21,11 @@ except ImportError:  # in the project itself, where the export takes this file f
 MAX_PIXELS = 100_000_000
 """Of a photograph, before it is decoded."""
 
+CONTENT_TYPES = ("image/*", "application/octet-stream", "application/x-npy")
+"""What `input_fn` reads."""
+
 Model = tuple[torch.jit.ScriptModule, list[dict[str, object]]]
+Prediction = tuple[list[dict[str, object]], torch.Tensor]
 
 
 def model_fn(model_dir: str) -> Model:
@@ -29,13 +33,15 @@ def model_fn(model_dir: str) -> Model:
     extra = {"classes.json": ""}
     model = torch.jit.load(str(Path(model_dir, "model.pt")), map_location="cpu", _extra_files=extra)
     # Folds batch norm into the convolutions: fewer passes over the maps.
-    return torch.jit.freeze(model.eval()), json.loads(extra["classes.json"])
+    frozen = torch.jit.freeze(model.eval(), preserved_attrs=["squares", "classify"])
+    return frozen, json.loads(extra["classes.json"])
 
 
 def input_fn(body: bytes, content_type: str) -> torch.Tensor:
     """A request's photographs as uint8 (N, 3, H, W).
 
-    image/*: one photograph, JPEG, PNG, WEBP, GIF or BMP. application/x-npy: an uint8 array (N, H, W, 3) as numpy.save writes it.
+    image/*, application/octet-stream: one photograph, JPEG, PNG, WEBP, GIF or BMP. application/x-npy: an uint8 array
+    (N, H, W, 3) as numpy.save writes it.
     """
     kind = content_type.split(";")[0].strip().lower()
     if kind.startswith("image/") or kind == "application/octet-stream":
@@ -43,9 +49,7 @@ def input_fn(body: bytes, content_type: str) -> torch.Tensor:
     elif kind == "application/x-npy":
         pixels = _from_npy(body)
     else:
-        raise ValueError(
-            f"content type {content_type!r} is not known: expected image/jpeg (or another image) or application/x-npy"
-        )
+        raise ValueError(f"content type {content_type!r} is not known: expected one of {', '.join(CONTENT_TYPES)}")
     return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
 
@@ -61,14 +65,31 @@ def _from_npy(body: bytes) -> np.ndarray:
     return pixels
 
 
-def predict_fn(data: torch.Tensor, model: Model) -> tuple[list[dict[str, object]], torch.Tensor]:
-    """The classes, and probabilities float32 (N, classes)."""
+def ready_fn(data: torch.Tensor, model: Model) -> torch.Tensor:
+    """What is kept of a request's photographs, uint8 (N, 3, H, W), until others join them: their squares, uint8 (N, 3, S, S).
+
+    All squares have one size, so photographs of any sizes go through the network together, and none waits in full.
+    """
+    network, _ = model
+    with torch.inference_mode():
+        squares: torch.Tensor = network.squares(data)
+    return squares
+
+
+def batch_fn(items: list[torch.Tensor], model: Model) -> list[Prediction]:
+    """The predictions for several requests, whose squares (see `ready_fn`) go through the network together."""
     network, classes = model
     with torch.inference_mode():
-        return classes, network(data)
+        probabilities = network.classify(torch.cat(items))
+    return [(classes, part) for part in probabilities.split([len(item) for item in items])]
 
 
-def output_fn(prediction: tuple[list[dict[str, object]], torch.Tensor], accept: str) -> str:
+def predict_fn(data: torch.Tensor, model: Model) -> Prediction:
+    """The classes, and probabilities float32 (N, classes)."""
+    return batch_fn([ready_fn(data, model)], model)[0]
+
+
+def output_fn(prediction: Prediction, accept: str) -> str:
     """The answer as JSON text."""
     if accept.split(";")[0].strip().lower() not in ("application/json", "*/*"):
         raise ValueError(f"an answer of type {accept!r} can't be given: expected application/json")
@@ -87,4 +108,5 @@ def output_fn(prediction: tuple[list[dict[str, object]], torch.Tensor], accept: 
         for row in zip(values.tolist(), labels.tolist(), strict=True)
     ]
     names = [place["name"] for place in classes]
-    return json.dumps({"classes": names, "probabilities": probabilities.tolist(), "top5": top5})
+    places = [[place["latitude"], place["longitude"]] for place in classes]
+    return json.dumps({"classes": names, "places": places, "probabilities": probabilities.tolist(), "top5": top5})

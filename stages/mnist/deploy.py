@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages.common import bundle, config, files, served
+from stages.common import config, files
 from stages.common.program import run
 from stages.mnist.config import Deploy
+from stages.serving import comparison, process
 
 FEATURES = Path("data/mnist/features")
 EVALUATION = Path("reports/mnist/evaluation")
@@ -35,20 +36,20 @@ def main() -> None:
         images, labels = test["images"], test["labels"]
     source = files.read_json(FEATURES / "about.json")["source"]
     single = images[: settings.single]
-    with bundle.serve(ARCHIVE) as endpoint:
-        served.ask(
+    with process.serve(ARCHIVE) as endpoint:
+        comparison.ask(
             endpoint, [png(image) for image in images[:10]], "image/png", "mnist"
         )  # TorchScript compiles in its first calls
         batches = [
-            served.npy(images[start : start + settings.batch]) for start in range(0, len(images), settings.batch)
+            comparison.npy(images[start : start + settings.batch]) for start in range(0, len(images), settings.batch)
         ]
-        together, batch_seconds = served.ask(endpoint, batches, "application/x-npy", "mnist")
-        one_by_one, seconds = served.ask(endpoint, [png(image) for image in single], "image/png", "mnist")
-    report = {"data": source, **served.compare(ARCHIVE, together, expected, labels)}
-    served.compare(ARCHIVE, one_by_one, expected[: len(single)], labels[: len(single)])
+        together, batch_seconds = comparison.ask(endpoint, batches, "application/x-npy", "mnist")
+        one_by_one, seconds = comparison.ask(endpoint, [png(image) for image in single], "image/png", "mnist")
+    report = {"data": source, **comparison.compare(ARCHIVE, together, expected, labels)}
+    comparison.compare(ARCHIVE, one_by_one, expected[: len(single)], labels[: len(single)])
     files.write_json(REPORT, report)
     files.write_json(
-        LATENCY, {"one": bundle.latency(seconds, len(single)), "batch": bundle.latency(batch_seconds, len(images))}
+        LATENCY, {"one": process.latency(seconds, len(single)), "batch": process.latency(batch_seconds, len(images))}
     )
     print(f"{len(labels)} test images served, all as evaluate had them")
 

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stages.common import bundle, files, torch_files
+from stages.common import bundle, files, images, torch_files
 from stages.common.program import InputError, run
-from stages.mnist import inference
+from stages.mnist import drawing, inference
 from stages.mnist.model import CLASSES, SIDE, TRAINED, load, predict
 
 FEATURES = Path("data/mnist/features")
@@ -41,13 +41,13 @@ def write_exported(classifier: nn.Module, path: Path) -> None:
     torch_files.save_exported(program, path, CLASSES)
 
 
-def prove(path: Path, model: Callable[[Tensor], Tensor], classes: list[str], images: Tensor, expected: Tensor) -> float:
+def prove(path: Path, model: Callable[[Tensor], Tensor], classes: list[str], digits: Tensor, expected: Tensor) -> float:
     """The largest difference of ``model``'s probabilities from the ``expected``. Raises InputError if they are not the same."""
-    answers = predict(model, images)
+    answers = predict(model, digits)
     changed, difference = torch_files.differences(answers, expected)
     if changed or not difference <= TOLERANCE or classes != CLASSES:
         raise InputError(
-            f"{path.name}: {changed} of {len(images)} test images get another class and probabilities differ by up to {difference:.2g}, "
+            f"{path.name}: {changed} of {len(digits)} test images get another class and probabilities differ by up to {difference:.2g}, "
             f"expected evaluate's answers within {TOLERANCE:g}: run `dvc repro export@mnist` so that all are of one model"
         )
     return difference
@@ -57,7 +57,7 @@ def main() -> None:
     classifier = load(files.require(TRAINED, "train@mnist"))
     expected = torch.from_numpy(np.load(files.require(EVALUATION, "evaluate@mnist") / "probabilities.npy"))
     with np.load(FEATURES / "test.npz") as test:
-        images = torch.from_numpy(test["images"])
+        digits = torch.from_numpy(test["images"])
     with files.new_folder(EXPORT) as folder:
         for name, write, read in (
             ("model.pt", write_torchscript, torch_files.load_torchscript),
@@ -65,12 +65,13 @@ def main() -> None:
         ):
             write(classifier, folder / name)
             model, classes = read(folder / name)
-            difference = prove(folder / name, model, classes, images, expected)
+            difference = prove(folder / name, model, classes, digits, expected)
             print(
-                f"{name}: the classes of all {len(images)} test images are evaluate's, probabilities within {difference:.2g}"
+                f"{name}: the classes of all {len(digits)} test images are evaluate's, probabilities within {difference:.2g}"
             )
-        code = Path(inference.__file__)
-        bundle.pack(folder / "model.tar.gz", {"model.pt": folder / "model.pt", "code/inference.py": code})
+        modules = (inference, images, drawing)
+        code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in modules}
+        bundle.pack(folder / "model.tar.gz", {"model.pt": folder / "model.pt", **code})
 
 
 if __name__ == "__main__":

@@ -4,16 +4,16 @@ import json
 import tempfile
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from stages.common import bundle
 from stages.common.program import InputError
 from stages.scones.aws.stand_in.capture import Capture, Put
+from stages.serving.process import ModelProcess
 
 ANSWER = 60.0
 """Seconds that a container has for an answer, by its contract."""
@@ -59,57 +59,36 @@ def refusal(status: int, error: str, message: str, **more: Any) -> Answer:
 
 
 class Container:
-    """One model's process: started once, and again when it has died."""
+    """One model's process, and what it is asked with."""
 
     def __init__(self, archive: bytes) -> None:
-        self._archive = archive
-        self._running = ExitStack()
-        self._client: httpx.Client | None = None
-        self._stopped = False
-        self._lock = threading.Lock()
+        self._folder = tempfile.TemporaryDirectory(prefix="model-")
+        path = Path(self._folder.name, "model.tar.gz")
+        path.write_bytes(archive)
+        self._process = ModelProcess(path)
+        self._client = httpx.Client(timeout=ANSWER, trust_env=False)
 
-    def start(self) -> httpx.Client:
-        """Returns when the model is loaded, which it may be already. Raises InputError if that fails."""
-        with self._lock:
-            if self._stopped:
-                raise InputError("the endpoint was deleted")
-            if self._client is None:
-                with ExitStack() as starting:
-                    folder = starting.enter_context(tempfile.TemporaryDirectory(prefix="model-"))
-                    archive = Path(folder, "model.tar.gz")
-                    archive.write_bytes(self._archive)
-                    endpoint = starting.enter_context(bundle.serve(archive))
-                    client = httpx.Client(base_url=endpoint.address, timeout=ANSWER, trust_env=False)
-                    self._client = starting.enter_context(client)
-                    self._running = starting.pop_all()
-            return self._client
+    def start(self) -> str:
+        """Its address, when the model is loaded, which it may be already. Raises InputError if that fails."""
+        return self._process.start()
 
     def ask(self, body: bytes, content_type: str, accept: str) -> httpx.Response:
         """The container's answer, whatever its status.
 
         Raises httpx.TransportError if there is none, InputError if the container does not start.
         """
-        client = self.start()
+        address = self.start()
+        headers = {"Content-Type": content_type, "Accept": accept}
         try:
-            return client.post("/invocations", content=body, headers={"Content-Type": content_type, "Accept": accept})
+            return self._client.post(f"{address}/invocations", content=body, headers=headers)
         except (httpx.NetworkError, httpx.RemoteProtocolError):  # it has died
-            self._clear_away(client)
+            self._process.died(address)
             raise
-        except RuntimeError as error:  # another request has found it dead and closed the client
-            raise httpx.ConnectError(str(error)) from error
-
-    def _clear_away(self, dead: httpx.Client) -> None:
-        """What is left of the process behind ``dead``, unless that was done and another one runs already."""
-        with self._lock:
-            if self._client is dead:
-                self._client = None
-                self._running.close()
 
     def stop(self) -> None:
         """For good."""
-        with self._lock:
-            self._stopped, self._client = True, None
-            self._running.close()
+        self._process.stop()
+        self._folder.cleanup()
 
 
 class Endpoint:

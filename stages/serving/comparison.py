@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from stages.common import bundle
 from stages.common.program import InputError
+from stages.serving import process
 
 TOLERANCE = 1e-4
 """By how much a served probability may differ from the one that evaluate wrote."""
@@ -24,7 +24,7 @@ def npy(images: NDArray[np.uint8]) -> bytes:
 
 
 def ask(
-    endpoint: bundle.Endpoint, bodies: Sequence[bytes], content_type: str, title: str
+    endpoint: process.Endpoint, bodies: Sequence[bytes], content_type: str, title: str
 ) -> tuple[NDArray[np.float64], list[float]]:
     """The probabilities (N, classes) that all ``bodies`` get together, and the seconds that each request took."""
     answers = [endpoint.invoke(body, content_type) for body in tqdm(bodies, desc=f"{title} served", unit=" requests")]

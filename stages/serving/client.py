@@ -1,0 +1,93 @@
+"""Asks a running server (`make serve`) about files.
+
+python -m stages.serving.client landmarks photograph.jpg another.png
+python -m stages.serving.client mnist digit.png --top 3
+python -m stages.serving.client bikes hours.csv > forecast.csv      # Kaggle's columns; .json: a list of objects
+python -m stages.serving.client scones - < picture.png
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from stages.common.program import InputError, run
+from stages.serving import exports
+
+TOKEN = "SERVING_TOKEN"  # noqa: S105  the name of a variable
+
+
+def read(name: str) -> bytes:
+    """The bytes of a file, or of standard input for ``-``."""
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise InputError(f"{name}: {error.strerror}") from None
+
+
+def content_type(project: str, name: str) -> str:
+    if project == "bikes":
+        return "application/json" if name.endswith(".json") else "text/csv"
+    return "application/octet-stream"  # what kind of picture it is the server sees for itself
+
+
+def ask(client: httpx.Client, project: str, name: str, top: int) -> httpx.Response:
+    """Raises InputError with the server's words if it refuses."""
+    headers = {"Content-Type": content_type(project, name), "Accept": "text/csv" if project == "bikes" else "*/*"}
+    try:
+        response = client.post(
+            f"/models/{project}/invocations", content=read(name), headers=headers, params={"top": top}
+        )
+    except httpx.TransportError as error:
+        raise InputError(f"{client.base_url} does not answer ({error}): `make serve` starts the server") from None
+    if response.status_code != 200:
+        try:
+            words = response.json()["message"]
+        except (ValueError, KeyError):
+            words = response.text[:200]
+        raise InputError(f"{name}: HTTP {response.status_code}: {words}")
+    return response
+
+
+def lines(name: str, answer: dict[str, Any]) -> list[str]:
+    """An answer about a picture, for a terminal."""
+    rows = [f"{name}  ({answer['project']} {answer['version'][:8]}, {answer['milliseconds']:.1f} ms)"]
+    for prediction in answer["predictions"]:
+        for one in prediction["top"]:
+            bar = "#" * round(40 * one["probability"])
+            known = one.get("latitude") is not None
+            place = f"  {one['latitude']:.4f}, {one['longitude']:.4f}" if known else ""
+            rows.append(f"  {one['probability']:7.2%}  {one['class']:<24} {bar}{place}")
+    return rows
+
+
+def main(project: str, files: list[str], address: str, token: str | None, top: int, timeout: float) -> None:
+    token = token or os.environ.get(TOKEN)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    failed = []
+    with httpx.Client(base_url=address, headers=headers, timeout=timeout, trust_env=False) as client:
+        for name in files:
+            try:
+                response = ask(client, project, name, top)
+            except InputError as error:  # the others shall be answered all the same
+                failed.append(str(error))
+                continue
+            print(response.text.rstrip() if project == "bikes" else "\n".join(lines(name, response.json())))
+    if failed:
+        raise InputError("; ".join(failed))
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("project", choices=list(exports.TITLES))
+    parser.add_argument("files", nargs="+", help="what to ask about; - is standard input")
+    parser.add_argument("--address", default="http://127.0.0.1:8080", help="%(default)s")
+    parser.add_argument("--token", help=f"the server's; also from the environment, {TOKEN}")
+    parser.add_argument("--top", type=int, default=5, help="classes a picture (%(default)s)")
+    parser.add_argument("--timeout", type=float, default=60.0, help="seconds (%(default)s)")
+
+
+if __name__ == "__main__":
+    run(main, arguments)

@@ -1,0 +1,91 @@
+"""SageMaker's container contract for one model: `GET /ping` and `POST /invocations`. `POST /batch` is several of the latter."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from . import errors, framing
+from .batching import Batcher, Limits
+from .body import BodyLimits, LimitedBody
+from .errors import HANDLERS, Refusal
+from .model import Model, status
+
+BATCHES = "X-Batches"
+"""Header of a ping's answer: whether the model works on several requests together."""
+
+
+def application(model: Model, limits: Limits, body_limits: BodyLimits) -> Starlette:
+    """The server for one model."""
+    batcher = Batcher(model.work, limits if model.batches else replace(limits, batch=1))
+
+    async def ask(body: bytes, content_type: str, accept: str) -> tuple[bytes, int]:
+        """The answer, and how many requests it shared the model with. Raises Refusal."""
+        if not any(matches(content_type, one) for one in model.content_types):
+            expected = ", ".join(model.content_types)
+            raise Refusal(415, "unsupported_type", f"content type {content_type!r} is not known: expected {expected}")
+        try:
+            answer = await batcher.ask(body, content_type, accept)
+        except Refusal:
+            raise
+        except Exception as error:
+            raise _refusal(error) from None
+        return answer.body, answer.batch
+
+    async def ping(request: Request) -> Response:
+        return Response(headers={BATCHES: str(model.batches).lower()})
+
+    async def invocations(request: Request) -> Response:
+        content_type = request.headers.get("content-type", "application/octet-stream")
+        accept = request.headers.get("accept", "*/*")
+        accept = "application/json" if accept == "*/*" else accept
+        answer, _ = await ask(await request.body(), content_type, accept)
+        return Response(answer, media_type=accept)
+
+    async def batch(request: Request) -> Response:
+        async def part(about: dict[str, str], body: bytes) -> framing.Part:
+            try:
+                answer, shared = await ask(body, about["content_type"], about["accept"])
+            except Refusal as refusal:
+                response = errors.response(refusal)
+                return {"status": refusal.status, "retry_after": refusal.retry_after}, bytes(response.body)
+            return {"status": 200, "batch": shared}, answer
+
+        try:
+            parts = framing.split(await request.body())
+            answers = [part(about, body) for about, body in parts]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Refusal(400, "unreadable", f"this is no batch of requests: {error}") from None
+        return Response(framing.join(await asyncio.gather(*answers)), media_type=framing.CONTENT_TYPE)
+
+    @asynccontextmanager
+    async def running(app: Starlette) -> AsyncIterator[None]:
+        task = asyncio.create_task(batcher.run())
+        yield
+        task.cancel()
+
+    routes = [
+        Route("/ping", ping),
+        Route("/invocations", invocations, methods=["POST"]),
+        Route("/batch", batch, methods=["POST"]),
+    ]
+    middleware = [Middleware(LimitedBody, body_limits)]
+    return Starlette(routes=routes, middleware=middleware, exception_handlers=HANDLERS, lifespan=running)
+
+
+def matches(content_type: str, pattern: str) -> bool:
+    """Whether a request's ``content_type``, parameters left aside, is ``pattern``: a type, or `image/*`, or `*/*`."""
+    kind = content_type.split(";")[0].strip().lower()
+    return pattern in ("*/*", kind) or (pattern.endswith("/*") and kind.startswith(pattern[:-1]))
+
+
+def _refusal(error: Exception) -> Refusal:
+    if status(error) >= 500:
+        return Refusal(status(error), "internal", "the model failed on this request; the server's log has the cause")
+    return Refusal(status(error), "unreadable", str(getattr(error, "message", error)))

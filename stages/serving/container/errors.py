@@ -1,0 +1,45 @@
+"""How a server says no: a status, a code and a sentence, as JSON, and never a stack trace."""
+
+import json
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+CODES = {404: "not_found", 405: "method_not_allowed"}
+"""Of what the framework itself refuses."""
+
+
+class Refusal(HTTPException):
+    """Why there is no answer: an HTTP status, a code that programs can rely on, and a sentence for people.
+
+    ``retry_after``: seconds after which another try may help, None where it won't.
+    """
+
+    def __init__(self, status: int, code: str, message: str, retry_after: int | None = None) -> None:
+        super().__init__(status, message, {} if retry_after is None else {"Retry-After": str(retry_after)})
+        self.status, self.code, self.message, self.retry_after = status, code, message, retry_after
+
+
+def response(error: HTTPException) -> Response:
+    """``{"code": "too_large", "message": "..."}`` with the error's status."""
+    code = error.code if isinstance(error, Refusal) else CODES.get(error.status_code, "refused")
+    body = json.dumps({"code": code, "message": error.detail})
+    return Response(body, error.status_code, error.headers, media_type="application/json")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return response(error)
+
+
+async def _incomplete(request: Request, error: Exception) -> Response:
+    return response(Refusal(400, "incomplete", "the connection was closed before the whole body had arrived"))
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return response(Refusal(500, "internal", "the server failed on this request; its log has the cause"))
+
+
+HANDLERS = {HTTPException: _refused, ClientDisconnect: _incomplete, Exception: _failed}
+"""For an application of Starlette or FastAPI."""

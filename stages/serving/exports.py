@@ -1,0 +1,81 @@
+"""The exported models that are to hand: what is known of each, and whether it is the one that dvc.lock records."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stages.common import files
+from stages.common.program import InputError
+
+TITLES = {
+    "bikes": "Bike demand",
+    "mnist": "Handwritten digits",
+    "landmarks": "Landmarks",
+    "scones": "Delivery vehicles",
+}
+"""The projects, in the order in which they are shown."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """A model that can be served.
+
+    ``version`` is the MD5 that dvc.lock has of ``models/<project>/export``. ``metrics`` are those of
+    ``reports/<project>/metrics.json``, in which ``data`` names the data that the model was trained on and measured with.
+    """
+
+    project: str
+    archive: Path
+    version: str
+    metrics: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        return TITLES[self.project]
+
+
+def find(projects: list[str]) -> tuple[dict[str, Export], dict[str, str]]:
+    """Those of ``projects`` that can be served, and for each of the others a sentence with the command that mends it."""
+    exports, missing = {}, {}
+    for project in projects:
+        try:
+            exports[project] = _read(project)
+        except InputError as error:
+            missing[project] = str(error)
+    return exports, missing
+
+
+def _read(project: str) -> Export:
+    folder = Path("models", project, "export")
+    files.require(folder / "model.tar.gz", f"export@{project}")
+    recorded = _recorded(folder, f"export@{project}")
+    # Loading bikes unpickles, and each archive brings code: only what this pipeline has made.
+    if version(folder) != recorded:
+        raise InputError(f"{folder} is not what dvc.lock records: `dvc repro export@{project}` makes it anew")
+    metrics = files.read_json(files.require(Path("reports", project, "metrics.json"), f"evaluate@{project}"))
+    return Export(project, folder / "model.tar.gz", recorded, metrics)
+
+
+def _recorded(folder: Path, stage: str) -> str:
+    """The MD5 of the output ``folder`` in dvc.lock, without DVC's suffix `.dir`."""
+    lock = yaml.load(files.require(Path("dvc.lock"), stage).read_bytes(), Loader=yaml.CSafeLoader)
+    outputs = lock.get("stages", {}).get(stage, {}).get("outs", [])
+    found = [str(out["md5"]) for out in outputs if out["path"] == folder.as_posix()]
+    if not found:
+        raise InputError(f"dvc.lock knows nothing of {folder}: `dvc repro {stage}` makes it")
+    return found[0].removesuffix(".dir")
+
+
+def version(folder: Path) -> str:
+    """The MD5 by which DVC knows ``folder``: of the list of its files, each with its own, as JSON."""
+    listing = [
+        {"md5": files.digest(path, "md5"), "relpath": path.relative_to(folder).as_posix()}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    ]
+    listing.sort(key=lambda entry: entry["relpath"].split("/"))
+    return hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False).hexdigest()

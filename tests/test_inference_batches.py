@@ -1,0 +1,140 @@
+"""Requests that go through a network together get the answers that each would get alone."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from stages.bikes import inference as bikes
+from stages.common.vision.classifiers import build
+from stages.landmarks import export as landmarks_export
+from stages.landmarks import inference as landmarks
+from stages.landmarks.model import Member, Predictor
+from stages.mnist import export as mnist_export
+from stages.mnist import inference as mnist
+from stages.mnist.model import Classifier, fully_connected
+from stages.scones import export as scones_export
+from stages.scones import inference as scones
+from stages.scones.model import Classifier as Vehicles
+
+MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.3, 0.4]
+
+
+def colours() -> nn.Module:
+    """A small network of convolutions with batch norm: float32 (N, 3, 32, 32) to logits (N, 3)."""
+    settings = {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0}
+    return build("residual", settings, 3).network
+
+
+def write_mnist(path: Path) -> None:
+    mnist_export.write_torchscript(Classifier(fully_connected([8], 0.0, True)).eval(), path)
+
+
+def write_landmarks(path: Path) -> None:
+    predictor = Predictor([Member(colours(), MEAN, STD, 36, 32, True)], 40).eval()
+    places: list[dict[str, object]] = [{"name": name, "latitude": None, "longitude": 1.5} for name in "abc"]
+    with torch.inference_mode():
+        landmarks_export.write_torchscript(predictor, path, places)
+
+
+def write_scones(path: Path) -> None:
+    scones_export.write_torchscript(Vehicles(colours(), MEAN, STD, 32, True).eval(), path, ["a", "b", "c"])
+
+
+PROJECTS: dict[str, tuple[Any, Callable[[Path], None], list[tuple[int, ...]]]] = {
+    "mnist": (mnist, write_mnist, [(3, 28, 28), (1, 28, 28), (6, 28, 28)]),
+    "landmarks": (landmarks, write_landmarks, [(1, 3, 90, 50), (4, 3, 40, 40), (1, 3, 33, 200), (2, 3, 500, 500)]),
+    "scones": (scones, write_scones, [(1, 32, 32, 3)] * 5),
+}
+"""The functions, what writes a model for them, and the shapes of the requests' contents."""
+
+
+def noise(shape: tuple[int, ...], seed: int) -> Tensor:
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def model_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    PROJECTS[request.param][1](tmp_path / "model.pt")
+    return tmp_path
+
+
+def contents(module: Any, model: Any, shapes: list[tuple[int, ...]]) -> tuple[list[Tensor], list[Tensor]]:
+    """What input_fn would give for requests of these shapes, and what batch_fn takes for them."""
+    data = [noise(shape, seed) for seed, shape in enumerate(shapes)]
+    ready = getattr(module, "ready_fn", lambda one, _: one)
+    return data, [ready(one, model) for one in data]
+
+
+@pytest.mark.parametrize(("model_folder", "project"), [(name, name) for name in PROJECTS], indirect=["model_folder"])
+def test_requests_together_are_answered_as_one_by_one(model_folder: Path, project: str) -> None:
+    module, _, shapes = PROJECTS[project]
+    model = module.model_fn(str(model_folder))
+    data, ready = contents(module, model, shapes)
+    together = module.batch_fn(ready, model)
+    assert len(together) == len(data)
+    for one, (classes, probabilities) in zip(data, together, strict=True):
+        alone_classes, alone = module.predict_fn(one, model)
+        assert classes == alone_classes
+        assert probabilities.shape == (len(one), len(classes))
+        assert torch.equal(probabilities.argmax(1), alone.argmax(1))
+        assert torch.allclose(probabilities, alone, atol=1e-5)
+        assert module.output_fn((classes, probabilities), "application/json")
+    assert len({tuple(rows[0].tolist()) for _, rows in together}) == len(data), "the requests are not told apart"
+
+
+@pytest.mark.parametrize("model_folder", ["landmarks"], indirect=True)
+def test_what_waits_of_photographs_is_their_squares_and_freezing_changes_no_answer(model_folder: Path) -> None:
+    model = landmarks.model_fn(str(model_folder))
+    network = torch.jit.load(str(model_folder / "model.pt")).eval()
+    data, ready = contents(landmarks, model, PROJECTS["landmarks"][2])
+    for photographs, squares in zip(data, ready, strict=True):
+        assert squares.shape == (len(photographs), 3, 40, 40)
+        assert squares.dtype == torch.uint8
+        with torch.inference_mode():
+            assert torch.equal(squares, network.squares(photographs))
+            expected = network(photographs)
+        assert torch.allclose(landmarks.predict_fn(photographs, model)[1], expected, atol=1e-6)
+
+
+def test_a_request_of_bikes_stays_alone() -> None:
+    assert not hasattr(bikes, "batch_fn")
+
+
+@pytest.mark.parametrize(
+    ("module", "accepted", "refused"),
+    [
+        (mnist, ["image/*", "application/octet-stream", "application/x-npy", "application/json"], "text/csv"),
+        (landmarks, ["image/*", "application/octet-stream", "application/x-npy"], "application/json"),
+        (scones, ["image/*"], "application/octet-stream"),
+        (bikes, ["text/csv", "application/json"], "image/png"),
+    ],
+)
+def test_the_table_of_content_types_is_what_input_fn_reads(
+    module: ModuleType, accepted: list[str], refused: str
+) -> None:
+    assert list(module.CONTENT_TYPES) == accepted
+    for kind in accepted:
+        with pytest.raises(ValueError, match="^(?!content type)"):  # refused for its content, which is empty
+            module.input_fn(b"", kind.replace("*", "png"))
+    with pytest.raises(
+        ValueError, match=f"content type '{refused}' is not known: expected .*{re.escape(accepted[-1])}"
+    ):
+        module.input_fn(b"", refused)
+
+
+def test_scones_answers_an_array_and_with_its_names_when_asked() -> None:
+    prediction = (["bicycle", "motorcycle"], torch.tensor([[0.25, 0.75]]))
+    for accept in ("application/json", "*/*", "application/json; verbose=false"):
+        assert scones.output_fn(prediction, accept) == "[0.25, 0.75]"
+    for accept in ("application/json; verbose=true", "Application/JSON;charset=utf-8; verbose=TRUE"):
+        verbose = '{"classes": ["bicycle", "motorcycle"], "probabilities": [[0.25, 0.75]]}'
+        assert scones.output_fn(prediction, accept) == verbose
+    with pytest.raises(ValueError, match="text/csv; verbose=true"):
+        scones.output_fn(prediction, "text/csv; verbose=true")
