@@ -26,7 +26,7 @@ metrics: $(STAMP)  ## show the metrics and where the reports are
 	@dvc metrics show $(wildcard reports/*/metrics.json)
 	@echo
 	@echo "Reports: reports/<project>/ (metrics.json, plots/*.png, evaluation/). Models: models/<project>/export/model.tar.gz."
-	@echo "Next:    dvc exp run -S mnist.optimizer=sgd   (after: . $(VENV)/bin/activate), then dvc exp show or dvc metrics diff"
+	@echo "Next:    make serve, or: . $(VENV)/bin/activate; dvc exp run -S mnist.optimizer=sgd; dvc exp show or dvc metrics diff"
 
 # Two files of tests at a time, each test's torch on one core: two that share cores wait for each other at every operation.
 PYTEST := OMP_NUM_THREADS=1 pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder

@@ -1,4 +1,4 @@
-"""A folder to run landmarks' stages in, apart from this checkout."""
+"""A folder to run stages in, apart from this checkout."""
 
 import os
 import subprocess
@@ -25,14 +25,15 @@ def place(source: str) -> str:
     return str(Path(source).resolve()) if Path(source).is_dir() else source
 
 
-def run(verb: str, folder: Path) -> None:
-    """Run the stage ``verb`` of landmarks in ``folder``. Raises CalledProcessError if it fails."""
-    with start(["-m", f"stages.landmarks.{verb}"], folder) as stage:
+def run(verb: str, folder: Path, project: str = "landmarks") -> None:
+    """Run the stage ``verb`` of a project in ``folder``. Raises CalledProcessError if it fails."""
+    with start(["-m", f"stages.{project}.{verb}"], folder) as stage:
         code = stage.wait()
     if code:
         raise subprocess.CalledProcessError(code, stage.args)
 
 
-def start(arguments: list[str], folder: Path) -> subprocess.Popen[bytes]:
+def start(arguments: list[str], folder: Path, **options: Any) -> subprocess.Popen[bytes]:
     """`python ARGUMENTS` in ``folder``, with the stages importable."""
-    return subprocess.Popen([sys.executable, *arguments], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, *arguments], cwd=folder, env=environment, **options)

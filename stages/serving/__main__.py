@@ -16,7 +16,8 @@ import time
 from stages.common.program import InputError, run
 from stages.serving import exports
 
-TOKEN = "SERVING_TOKEN"  # noqa: S105  the name of a variable
+TOKEN = "SERVING_TOKEN"  # noqa: S105
+"""The environment variable that may hold what others have to know to ask."""
 
 
 def is_loopback(host: str) -> bool:

@@ -16,8 +16,7 @@ import httpx
 
 from stages.common.program import InputError, run
 from stages.serving import exports
-
-TOKEN = "SERVING_TOKEN"  # noqa: S105  the name of a variable
+from stages.serving.__main__ import TOKEN
 
 
 def read(name: str) -> bytes:

@@ -34,7 +34,8 @@ COOKIE = "token"
 @dataclass(frozen=True)
 class Rules:
     """``token``: None lets everybody ask. ``hosts``: names under which the server may be asked, None: any; on loopback this
-    keeps out web pages whose own name was made to point here. ``rate``: requests a second of one address, 0: any number."""
+    keeps out web pages whose own name was made to point here. ``rate``: POST requests a second of one address, 0: any number;
+    GET is not counted, since the page alone is some fifty of them."""
 
     token: str | None
     hosts: frozenset[str] | None
@@ -79,7 +80,7 @@ class Guard:
             raise Refusal(403, "cross_site", "a page of another site may not ask this server")
         if scope["path"] == OPEN:
             return None
-        if rules.rate:
+        if rules.rate and scope["method"] == "POST":
             client = (scope.get("client") or ["unknown"])[0]
             if not self._limiter.hit(RateLimitItemPerSecond(rules.rate), client):
                 raise Refusal(429, "too_many_requests", f"more than {rules.rate} requests a second", 1)

@@ -1,0 +1,224 @@
+"""How fast the server answers: against itself without batching, and against a plain FastAPI endpoint around the same export.
+
+    python -m benchmarks.serving [--seconds 10] [--rounds 3]
+
+A CNN and the default network for digits are trained on the sample for an epoch: how good they are does not matter here. The
+plain endpoints call the functions of the export's own `inference.py`, in the event loop (`async def`) or in FastAPI's pool of
+threads, with as many threads of torch as our models get. 32 clients ask in turns of some seconds each; each asks again as soon as it has its
+answer. One client alone gives the price of HTTP: its median time less that of the same functions called directly.
+"""
+
+import argparse
+import asyncio
+import importlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks import circumstances, server, workspace
+from stages.common import bundle, files
+from stages.mnist.deploy import png
+from stages.serving.process import ENVIRONMENT
+
+RESULT = Path("benchmarks/results/serving.json")
+CLIENTS = 32
+THREADS = ENVIRONMENT["OMP_NUM_THREADS"]
+NETWORKS = {"mnist CNN": "cnn", "mnist default": "mlp"}
+
+PLAIN = """
+import sys
+sys.path.insert(0, "model/code")
+import inference, torch, uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+torch.set_num_threads(int(sys.argv[2]))
+model = inference.model_fn("model")
+app = FastAPI()
+
+def answer(body):
+    return inference.output_fn(inference.predict_fn(inference.input_fn(body, "image/png"), model), "application/json")
+
+@app.get("/ping")
+def ping():
+    return {}
+
+@app.post("/loop")
+async def loop(request: Request):
+    return Response(answer(await request.body()), media_type="application/json")
+
+@app.post("/threads")
+async def threads(request: Request):
+    return Response(await run_in_threadpool(answer, await request.body()), media_type="application/json")
+
+uvicorn.run(app, port=int(sys.argv[1]), log_level="warning")
+"""
+
+Times = list[float]
+
+
+def trained(folder: Path, network: str) -> None:
+    """An exported classifier in ``folder``, recorded in its dvc.lock, and unpacked in ``folder``/model."""
+    folder.mkdir()
+    workspace.create(folder, {"mnist": {"network": network, "epochs": 1}})
+    for verb in ("prepare", "featurize", "train", "evaluate", "export"):
+        workspace.run(verb, folder, "mnist")
+    server.record(folder, "mnist")
+    bundle.unpack(folder / "models/mnist/export/model.tar.gz", folder / "model")
+
+
+@contextmanager
+def plain(folder: Path) -> Iterator[str]:
+    """The address of the plain server."""
+    port = server.free_port()
+    with workspace.start(["-W", "ignore", "-c", PLAIN, str(port), THREADS], folder) as process:
+        try:
+            server.wait(f"http://127.0.0.1:{port}")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def load(url: str, bodies: Sequence[bytes], clients: int, seconds: float) -> Times:
+    """Seconds of each answer that ``clients`` at a time got to pictures. Raises RuntimeError if one is not 200.
+
+    HTTP by hand: the server is to have the cores, and a client of httpx or aiohttp takes as long as the server.
+    """
+    host, _, path = url.removeprefix("http://").partition("/")
+    name, _, port = host.partition(":")
+    head = f"POST /{path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: image/png\r\nContent-Length: "
+
+    async def client(number: int, until: float, times: Times) -> None:
+        reader, writer = await asyncio.open_connection(name, int(port))
+        turn = number
+        while (begin := time.perf_counter()) < until:
+            body = bodies[turn % len(bodies)]
+            turn += clients
+            writer.write(f"{head}{len(body)}\r\n\r\n".encode() + body)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            if b" 200 " not in answer[:20]:
+                raise RuntimeError(answer.decode())
+            length = answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+            await reader.readexactly(int(length))
+            times.append(time.perf_counter() - begin)
+        writer.close()
+
+    async def all_clients() -> Times:
+        times: Times = []
+        until = time.perf_counter() + seconds
+        await asyncio.gather(*(client(number, until, times) for number in range(clients)))
+        return times
+
+    return asyncio.run(all_clients())
+
+
+def direct(folder: Path, bodies: Sequence[bytes], count: int) -> Times:
+    """Seconds of each answer of the export's functions, called in a process of their own, by threads as many as the server's."""
+    np.save(folder / "bodies.npy", np.array([list(body) + [-1] * (4096 - len(body)) for body in bodies], np.int16))
+    program = Path(__file__).resolve()
+    command = [sys.executable, "-W", "ignore", str(program), "--direct", str(count)]
+    output = subprocess.run(
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=ENVIRONMENT | {"PYTHONPATH": str(workspace.ROOT)},
+    )
+    return [float(line) for line in output.stdout.split()]
+
+
+def answer_directly(count: int) -> None:
+    """What `direct` starts: prints the seconds."""
+    sys.path.insert(0, "model/code")
+    inference = importlib.import_module("inference")
+    bodies = [bytes(int(value) for value in row if value >= 0) for row in np.load("bodies.npy")]
+    model = inference.model_fn("model")
+    for turn in range(100 + count):
+        begin = time.perf_counter()
+        data = inference.input_fn(bodies[turn % len(bodies)], "image/png")
+        inference.output_fn(inference.predict_fn(data, model), "application/json")
+        if turn >= 100:  # the first ones compile
+            print(time.perf_counter() - begin)
+
+
+def summary(times: Times, seconds: float) -> dict[str, float]:
+    p50, p95, p99 = (float(1e3 * np.percentile(times, share)) for share in (50, 95, 99))
+    return {"per_second": len(times) / seconds, "p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
+
+
+def compare(folder: Path, bodies: Sequence[bytes], seconds: float, rounds: int) -> dict[str, dict[str, float]]:
+    """Medians over the rounds, by contestant."""
+    with ExitStack() as stack:
+        ours, _ = stack.enter_context(server.running(folder))
+        alone, _ = stack.enter_context(server.running(folder, ["--no-page", "--max-batch", "1"]))
+        other = stack.enter_context(plain(folder))
+        path = "/models/mnist/invocations"
+        contestants = {
+            "with batching": f"{ours}{path}",
+            "batching off": f"{alone}{path}",
+            "plain FastAPI, event loop": f"{other}/loop",
+            "plain FastAPI, threads": f"{other}/threads",
+        }
+        measured: dict[str, list[dict[str, float]]] = {name: [] for name in contestants}
+        for turn in tqdm(range(rounds + 1), desc=folder.name, unit=" rounds"):
+            for name, url in contestants.items():
+                length = seconds if turn else 3.0  # the first turn warms up
+                times = load(url, bodies, CLIENTS, length)
+                if turn:
+                    measured[name].append(summary(times, length))
+        single = {"one client, over HTTP": load(f"{ours}{path}", bodies, 1, seconds)}
+    single["called directly"] = direct(folder, bodies, 1000)
+    result = {
+        name: {key: statistics.median(one[key] for one in turns) for key in turns[0]}
+        for name, turns in measured.items()
+    }
+    return result | {name: summary(times, sum(times)) for name, times in single.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each turn")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--direct", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")
+    arguments = parser.parse_args()
+    if arguments.direct:
+        answer_directly(arguments.direct)
+        return
+    figures: dict[str, Any] = {"circumstances": circumstances.now(int(THREADS)), "clients": CLIENTS}
+    with tempfile.TemporaryDirectory() as name:
+        for title, network in NETWORKS.items():
+            folder = Path(name, network)
+            trained(folder, network)
+            with np.load(folder / "data/mnist/features/test.npz") as test:
+                bodies = [png(image) for image in test["images"][:256]]
+            found = compare(folder, bodies, arguments.seconds, arguments.rounds)
+            rate = {contestant: row["per_second"] for contestant, row in found.items()}
+            fastest = max(rate["plain FastAPI, event loop"], rate["plain FastAPI, threads"])
+            ratios = {
+                "against batching off": rate["with batching"] / rate["batching off"],
+                "against the faster plain one": rate["with batching"] / fastest,
+                "http_ms": found["one client, over HTTP"]["p50_ms"] - found["called directly"]["p50_ms"],
+            }
+            print(f"\n{title:28}{'requests/s':>12}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}")
+            for contestant, row in found.items():
+                print(
+                    f"{contestant:28}{row['per_second']:>12.0f}{row['p50_ms']:>9.2f}{row['p95_ms']:>9.2f}{row['p99_ms']:>9.2f}"
+                )
+            print(", ".join(f"{key} {value:.2f}" for key, value in ratios.items()))
+            figures[title] = {"measured": found, "ratios": ratios}
+    files.write_json(arguments.output, figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""How long a person waits for the page: first paint in a browser that has never seen it, from a server that has just started.
+
+    dvc repro && python -m benchmarks.serving_page [--rounds 5]
+
+Each round starts the server of this checkout's exports and opens the page as soon as a request is answered, while the models are
+still being loaded, and once more when they are. Needs Chromium (Debian: apt install chromium).
+"""
+
+import argparse
+import shutil
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+from benchmarks import circumstances, server, workspace
+from stages.common import files
+from stages.common.program import InputError
+from stages.serving.process import ENVIRONMENT
+
+RESULT = Path("benchmarks/results/serving_page.json")
+# As root, without a screen, and without looking for Google's services.
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+
+
+def first_paint(browser: Browser, address: str) -> float:
+    """Seconds from the order to open the page to its first text or picture, in a browser without a cache."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{address}/page/")
+    while (milliseconds := page.evaluate(PAINT)) is None:  # not wait_for_function, which the page's policy forbids
+        time.sleep(0.02)
+    context.close()
+    return float(milliseconds) / 1000
+
+
+def one_round(browser: Browser) -> dict[str, float]:
+    port = server.free_port()
+    address = f"http://127.0.0.1:{port}"
+    begin = time.perf_counter()
+    with workspace.start(
+        ["-m", "stages.serving", "--port", str(port)], Path.cwd(), stdout=subprocess.DEVNULL
+    ) as process:
+        try:
+            server.wait(address, "/models")
+            accepts = time.perf_counter() - begin
+            loading = first_paint(browser, address)
+            server.wait(address)
+            ready = time.perf_counter() - begin
+            loaded = first_paint(browser, address)
+        finally:
+            process.terminate()
+    return {
+        "accepts requests": accepts,
+        "first paint, models loading": loading,
+        "models ready": ready,
+        "first paint, models ready": loaded,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")
+    arguments = parser.parse_args()
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        raise InputError("chromium not found: install it (Debian: apt install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
+        rounds = [one_round(browser) for _ in range(arguments.rounds)]
+        browser.close()
+    medians = {what: statistics.median(one[what] for one in rounds) for what in rounds[0]}
+    for what, seconds in medians.items():
+        print(f"{what:30}{seconds:>7.2f} s")
+    figures = {
+        "circumstances": circumstances.now(int(ENVIRONMENT["OMP_NUM_THREADS"])),
+        "rounds": rounds,
+        "seconds": medians,
+    }
+    files.write_json(arguments.output, figures)
+
+
+if __name__ == "__main__":
+    main()
