@@ -3,7 +3,7 @@
 CONTENT_SECURITY_POLICY = "; ".join(
     [
         "default-src 'none'",
-        "script-src 'self' 'unsafe-inline'",  # Gradio's HTML has inline scripts; `guard` puts their hashes in place of that
+        "script-src 'self' 'unsafe-inline'",  # Gradio's HTML has inline scripts; `hashes` puts theirs in place of that
         "style-src 'self' 'unsafe-inline'",  # Svelte and this page's bars set style attributes, for which hashes don't count
         "img-src 'self' data: blob:",  # data: the digits to click and icons in CSS; blob: a file before it is uploaded
         "media-src 'self' blob:",  # blob: the webcam's picture
@@ -17,5 +17,6 @@ CONTENT_SECURITY_POLICY = "; ".join(
 )
 """What the page may load and do. No 'unsafe-eval': gr.HTML needs it, so the page's own HTML stands in gr.Markdown."""
 
-PERMISSIONS_POLICY = "camera=(self), microphone=(), geolocation=()"
-"""The webcam is one way to bring a picture."""
+UPLOAD = "/page/gradio_api/upload"
+UPLOADS = 8
+"""How many files of the largest size one request to UPLOAD may hold in all."""

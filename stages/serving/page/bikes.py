@@ -1,0 +1,132 @@
+"""The tab of bikes: choose a day, an hour and the weather, and see how many bikes will be rented."""
+
+import json
+from collections.abc import AsyncIterator
+from html import escape
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+from pandas._libs import NaTType
+
+from stages.common.program import InputError
+from stages.serving.models import Models
+from stages.serving.page import daychart, history
+from stages.serving.page.answers import answered
+from stages.serving.page.history import AS_RECORDED, WEATHER, History, Typical, Weather
+from stages.serving.page.html import block, note, one_block, table
+
+SEASONS = {1: "winter", 2: "spring", 3: "summer", 4: "autumn"}  # by their dates: Kaggle's own names are a season late
+
+
+def tab(models: Models, opened: gr.Tab) -> None:
+    try:
+        past = history.read()
+    except InputError as error:
+        block(note(str(error)))
+        return
+    month, day, hour = past.months[-1], past.days(past.months[-1])[-1], 17
+
+    async def forecast(
+        month: str, day: float, hour: float, kind: str, temp: float, humidity: float, wind: float
+    ) -> AsyncIterator[str]:
+        hours = past.day(_date(month, day))
+
+        async def ask() -> str:
+            body = history.rows(hours, Weather(kind, temp, humidity, wind))
+            answer = await models.predict("bikes", json.dumps(body).encode(), "application/json")
+            counts = {int(one["datetime"][11:13]): float(one["count"]) for one in answer["predictions"]}
+            return shown(past, hours, counts, int(hour), kind)
+
+        if hours.empty:
+            yield one_block(note("Nothing is known of that day: choose another one."))
+            return
+        async for markup in answered(ask):
+            yield markup
+
+    async def choose(month: str, day: float) -> tuple[Any, ...]:
+        """The day, the month's last one if it is after that, and its weather as recorded."""
+        day = min(int(day), past.days(month)[-1])
+        hours = past.day(_date(month, day))
+        if hours.empty:
+            return day, AS_RECORDED, gr.skip(), gr.skip(), gr.skip()
+        weather = history.recorded(hours)
+        return day, weather.kind, weather.temp, weather.humidity, weather.windspeed
+
+    weather = history.recorded(past.day(_date(month, day)))
+    names = [(pd.Timestamp(f"{one}-01").strftime("%B %Y"), one) for one in past.months]
+    with gr.Row():
+        with gr.Column(scale=1, min_width=280):
+            months = gr.Dropdown(names, value=month, label="Month", filterable=False)
+            days = gr.Slider(1, 31, value=day, step=1, label="Day", buttons=[])
+            hours = gr.Slider(0, 23, value=hour, step=1, label="Hour", buttons=[])
+            kind = gr.Dropdown(list(WEATHER), value=AS_RECORDED, label="Weather", filterable=False)
+            temp = gr.Slider(-20, 45, value=weather.temp, step=1, label="Mean temperature, °C", buttons=[])
+            humidity = gr.Slider(0, 100, value=weather.humidity, step=1, label="Mean humidity, %", buttons=[])
+            wind = gr.Slider(0, 60, value=weather.windspeed, step=1, label="Mean wind speed", buttons=[])
+            again = gr.Button("Weather as recorded", size="sm")
+        with gr.Column(scale=2, min_width=300):
+            result = block(live=True, elem_id="bikes-result")
+    asked = [months, days, hours, kind, temp, humidity, wind]
+    quiet: Any = {"api_visibility": "private", "show_progress": "hidden"}
+    last: Any = quiet | {"trigger_mode": "always_last"}
+    chosen = [days, kind, temp, humidity, wind]
+    for event in (months.input, days.input, again.click):
+        event(choose, [months, days], chosen, **last).then(forecast, asked, result, **last)
+    gr.on([hours.input, kind.input, temp.input, humidity.input, wind.input], forecast, asked, result, **last)
+    opened.select(forecast, asked, result, **quiet)
+
+
+def _date(month: str, day: float) -> pd.Timestamp | NaTType:
+    """The day; NaT where the month doesn't have it."""
+    return pd.to_datetime(f"{month}-{int(day):02d}", errors="coerce")
+
+
+def shown(past: History, hours: pd.DataFrame, counts: dict[int, float], hour: int, weather: str) -> str:
+    """The forecast for ``counts`` by hour in words, in a chart and in a table."""
+    date = hours["date"].iloc[0]
+    typical = past.typical(date)
+    counted = hours.dropna(subset="count")
+    actual = dict(zip(counted["hour"].tolist(), counted["count"].tolist(), strict=True))
+    title = f"{date:%A}, {date.day} {date:%B %Y}"
+    sentence = said(counts, actual, typical, hour)
+    chart = daychart.draw(counts, actual, typical, hour, f"{title}: bikes rented by hour. {sentence}")
+    lines = [
+        [f"{at}:00", f"{counts[at]:.0f}", f"{actual[at]:.0f}" if at in actual else "", _number(typical.median[at])]
+        for at in sorted(counts)
+    ]
+    hours_table = table("Bikes by hour", ["Hour", "Forecast", "Counted", "Median of such days"], lines)
+    return (
+        f'<p class="verdict"><strong>{escape(title)}</strong>, {_kind(hours, weather)}</p><p class="said">{escape(sentence)}</p>{chart}'
+        f"<details><summary>As a table</summary>{hours_table}</details>"
+    )
+
+
+def said(counts: dict[int, float], actual: dict[int, float], typical: Typical, hour: int) -> str:
+    """The chosen hour in a sentence."""
+    if hour not in counts:
+        return f"Nothing is known of {hour}:00 on that day."
+    words = f"At {hour}:00 the model expects {counts[hour]:.0f} bikes"
+    if hour in actual:
+        words += f"; {actual[hour]:.0f} were counted"
+    if _number(typical.median[hour]):
+        words += (
+            f". On {typical.days} days of that weekday and month it was {typical.median[hour]:.0f} in the middle, "
+            f"{typical.low[hour]:.0f} to {typical.high[hour]:.0f} on most"
+        )
+    return words + "."
+
+
+def _kind(hours: pd.DataFrame, weather: str) -> str:
+    """What follows from the day, and its weather: `working day in spring, a test day; mostly clear`."""
+    first = hours.iloc[0]
+    day = "holiday" if first["holiday"] else "working day" if first["workingday"] else "weekend"
+    part = {"train": "a training day", "valid": "held out for validation", "test": "a test day"}[str(first["part"])]
+    if weather == AS_RECORDED:
+        usual = int(hours["weather"].mode()[0])
+        weather = "mostly " + next(kind for kind, number in WEATHER.items() if number == usual)
+    return f"{day} in {SEASONS[int(first['season'])]}, {part}; {weather}"
+
+
+def _number(value: float) -> str:
+    return "" if value != value else f"{value:.0f}"

@@ -1,0 +1,72 @@
+"""A day's forecast drawn against what is typical of such a day, as SVG in the page's own colours."""
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from stages.serving.page.history import Typical
+
+WIDTH, HEIGHT = 720, 360
+LEFT, RIGHT, TOP, BOTTOM = 52, 14, 14, 34
+
+
+def draw(forecast: Mapping[int, float], actual: Mapping[int, float], typical: Typical, hour: int, words: str) -> str:
+    """The chart: a band and a line for the typical day, a line of the forecast, dots for what was counted; ``hour`` is marked.
+
+    ``forecast`` and ``actual`` are counts by hour. ``words`` say what the chart shows to those who don't see it.
+    """
+    values = [*forecast.values(), *actual.values(), *(value for value in typical.high if not math.isnan(value)), 1.0]
+    step = _step(max(values))
+    highest = step * math.ceil(max(values) / step)
+
+    def x(at: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * at / 23
+
+    def y(count: float) -> float:
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * count / highest
+
+    def line(points: Sequence[tuple[float, float]]) -> str:
+        return " ".join(f"{x(at):.1f},{y(count):.1f}" for at, count in points)
+
+    grid = "".join(
+        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(count):.1f}" y2="{y(count):.1f}"/>'
+        f'<text x="{LEFT - 8}" y="{y(count) + 5:.1f}" text-anchor="end">{count}</text>'
+        for count in range(0, highest + 1, step)
+    )
+    unit = f'<text x="{LEFT + 8}" y="{TOP + 14}">bikes an hour</text>'
+    ticks = "".join(
+        f'<text x="{x(at):.1f}" y="{HEIGHT - 10}" text-anchor="middle">{at}:00</text>' for at in range(0, 24, 6)
+    )
+    known = [at for at in range(24) if not math.isnan(typical.median[at])]
+    band = [(at, typical.high[at]) for at in known] + [(at, typical.low[at]) for at in reversed(known)]
+    dots = "".join(
+        f'<circle class="actual" cx="{x(at):.1f}" cy="{y(count):.1f}" r="4"/>' for at, count in actual.items()
+    )
+    chosen = ""
+    if hour in forecast:
+        chosen = (
+            f'<line class="hour" x1="{x(hour):.1f}" x2="{x(hour):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
+            f'<circle class="chosen" cx="{x(hour):.1f}" cy="{y(forecast[hour]):.1f}" r="7"/>'
+        )
+    return (
+        f'<figure class="day"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(words)}">{grid}{ticks}{unit}'
+        f'<polygon class="band" points="{line(band)}"/>'
+        f'<polyline class="typical" points="{line([(at, typical.median[at]) for at in known])}"/>'
+        f'<polyline class="forecast" points="{line(sorted(forecast.items()))}"/>{dots}{chosen}</svg>'
+        f"<figcaption>{_legend(typical, bool(actual))}</figcaption></figure>"
+    )
+
+
+def _legend(typical: Typical, counted: bool) -> str:
+    entries = [("forecast", "forecast")]
+    if typical.days:
+        entries += [("typical", "median of such days"), ("band", "10 % to 90 % of them")]
+    if counted:
+        entries.append(("actual", "counted on that day"))
+    return "".join(f'<span class="key"><i class="{kind}"></i>{escape(text)}</span>' for kind, text in entries)
+
+
+def _step(highest: float) -> int:
+    """The distance of the grid's lines: 1, 2 or 5 times a power of ten, such that there are four to nine of them."""
+    power = 10 ** max(0, math.floor(math.log10(max(highest, 1) / 4)))
+    return next(int(power * factor) for factor in (1, 2, 5, 10) if highest / (power * factor) <= 8)

@@ -1,0 +1,137 @@
+"""What of Gradio is reachable: the routes that the page itself uses, and no path or address of a request's choosing.
+
+Gradio looks whether a path in a request was uploaded only where it was started by `launch()`; mounted into another
+application it copies any file that this process can read, and it fetches addresses. So both are refused before it.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from stages.serving.container import errors
+from stages.serving.container.errors import Refusal
+from stages.serving.page.hashes import Hashes
+
+MAX_QUESTION = 256 * 1024
+"""Bytes of a handler's inputs: numbers, words and the names of uploaded files."""
+
+READ = re.compile(r"/|/config|/theme\.css|/assets/.+|/static/.+|/gradio_api/(queue/data|upload_progress|file=.+)")
+ASK = re.compile(r"/gradio_api/(queue/join|upload)")
+
+
+class Guard:
+    """Gradio's application behind a list of what may be asked of it. ``folder`` is the one that uploads go to."""
+
+    def __init__(self, app: ASGIApp, folder: Path, max_upload: int) -> None:
+        self.app, self.folder, self.max_upload = app, folder.resolve(), max_upload
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        headers = Headers(scope=scope)
+        if scope["method"] in ("GET", "HEAD"):
+            if not READ.fullmatch(path) or not self._may_read(path):
+                await _refuse(404, "not_found", "there is nothing here", scope, receive, send)
+            elif path == "/":
+                plain = [
+                    header for header in scope["headers"] if header[0] != b"accept-encoding"
+                ]  # so that it can be read
+                await self.app({**scope, "headers": plain}, receive, Hashes(send))
+            else:
+                await self.app(scope, receive, send)
+        elif scope["method"] == "POST" and ASK.fullmatch(path):
+            size = headers.get("content-length", "")
+            limit = self.max_upload if path == "/gradio_api/upload" else MAX_QUESTION
+            if not size.isdecimal() or int(size) > limit:
+                await _refuse(
+                    413,
+                    "too_large",
+                    f"the body is larger than {limit:,} bytes, or does not say its length",
+                    scope,
+                    receive,
+                    send,
+                )
+            elif path == "/gradio_api/queue/join":
+                await self._ask(scope, receive, send)
+            else:
+                await self.app(scope, receive, send)
+        else:
+            await _refuse(404, "not_found", "there is nothing here", scope, receive, send)
+
+    def _may_read(self, path: str) -> bool:
+        """Whether a file's route names one in the page's folder. Gradio would fetch an address there, too."""
+        _, marker, name = path.partition("/gradio_api/file=")
+        return not marker or self.holds(unquote(name))
+
+    def holds(self, name: str) -> bool:
+        """Whether ``name`` is a path to a file in the page's folder."""
+        try:
+            return Path(name).is_absolute() and Path(name).resolve().is_relative_to(self.folder)
+        except (OSError, ValueError):  # a name that is too long, or with a zero byte
+            return False
+
+    async def _ask(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if message["type"] == "http.disconnect" or not message.get("more_body") or len(body) > MAX_QUESTION:
+                break
+        try:
+            question = json.loads(body)
+        except ValueError:
+            await _refuse(400, "not_json", "the body is not JSON", scope, receive, send)
+            return
+        hosts = [*Headers(scope=scope).getlist("host"), *Headers(scope=scope).getlist("x-forwarded-host")]
+        if any(self._strange(one, hosts) for one in _objects(question)):
+            await _refuse(400, "not_uploaded", "only files that were uploaded here are read", scope, receive, send)
+            return
+
+        sent = False
+
+        async def again() -> Message:
+            nonlocal sent
+            if sent:
+                return await receive()
+            sent = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self.app(scope, again, send)
+
+    def _strange(self, one: dict[str, Any], hosts: list[str]) -> bool:
+        """Whether an object of the request names a file that isn't in the page's folder, or an address elsewhere."""
+        path, url = one.get("path"), one.get("url")
+        if path is not None and not (isinstance(path, str) and self.holds(path)):
+            return True
+        if url is None:
+            return "meta" in one and path is None  # what Gradio would take for a file
+        if not isinstance(url, str):
+            return True
+        parts = urlsplit(url)
+        return bool(parts.scheme or parts.netloc) and (
+            parts.scheme not in ("http", "https") or parts.netloc not in hosts
+        )
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """All JSON objects in ``value``, however deep."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            yield one
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
+
+
+async def _refuse(status: int, code: str, message: str, scope: Scope, receive: Receive, send: Send) -> None:
+    await errors.response(Refusal(status, code, message))(scope, receive, send)

@@ -1,0 +1,97 @@
+"""The hours of bikes' data, as the tab asks for them: a day with its weather, and what is typical of such a day."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas._libs import NaTType
+
+from stages.bikes.features import KAGGLE
+from stages.common import files
+
+HOURS = Path("data/bikes/features/hours.parquet")
+
+AS_RECORDED = "as recorded"
+WEATHER = {AS_RECORDED: 0, "clear": 1, "mist or cloud": 2, "light rain or snow": 3, "heavy rain or snow": 4}
+"""What can be chosen, with Kaggle's number for it."""
+
+
+@dataclass(frozen=True)
+class Weather:
+    """A day's weather as the controls show it: the kind, and the means of temp (°C), humidity (%) and windspeed."""
+
+    kind: str
+    temp: float
+    humidity: float
+    windspeed: float
+
+
+@dataclass(frozen=True)
+class Typical:
+    """Counts by hour (0 to 23) over ``days`` days: the median, and what 10 % and 90 % of them stay below; NaN where there are none."""
+
+    median: list[float]
+    low: list[float]
+    high: list[float]
+    days: int
+
+
+class History:
+    """All hours whose weather is known, and the counts of those that were trained on."""
+
+    def __init__(self, hours: pd.DataFrame) -> None:
+        self.hours = hours.assign(date=hours["datetime"].dt.normalize(), hour=hours["datetime"].dt.hour)
+
+    @cached_property
+    def months(self) -> list[str]:
+        """`2012-05`, the first one first."""
+        return sorted(self.hours["date"].dt.strftime("%Y-%m").unique())
+
+    def days(self, month: str) -> list[int]:
+        """The days of ``month`` that have hours."""
+        return sorted(self.hours.loc[self.hours["date"].dt.strftime("%Y-%m") == month, "date"].dt.day.unique().tolist())
+
+    def day(self, date: pd.Timestamp | NaTType) -> pd.DataFrame:
+        """The hours of ``date``; none if there is no such day."""
+        return self.hours[self.hours["date"] == date]
+
+    def typical(self, date: pd.Timestamp) -> Typical:
+        """What the same weekday of the same month, in all years but on other days, was like."""
+        known = self.hours[self.hours["count"].notna() & (self.hours["date"] != date)]
+        alike = known[(known["date"].dt.dayofweek == date.dayofweek) & (known["date"].dt.month == date.month)]
+        shares = alike.groupby("hour")["count"].quantile([0.1, 0.5, 0.9]).unstack().reindex(range(24))
+        if alike.empty:
+            shares = pd.DataFrame(np.nan, index=range(24), columns=[0.1, 0.5, 0.9])
+        return Typical(shares[0.5].tolist(), shares[0.1].tolist(), shares[0.9].tolist(), alike["date"].nunique())
+
+
+def read() -> History:
+    """Raises InputError that names the command which brings the data."""
+    return History(pd.read_parquet(files.require(HOURS, "featurize@bikes")))
+
+
+def recorded(day: pd.DataFrame) -> Weather:
+    """What is known of a day's weather."""
+    means = day[["temp", "humidity", "windspeed"]].mean().round()
+    return Weather(AS_RECORDED, *means.tolist())
+
+
+def rows(day: pd.DataFrame, weather: Weather) -> list[dict[Hashable, Any]]:
+    """A request's body: the hours of ``day`` in Kaggle's columns, with the weather moved so that its means are those of ``weather``.
+
+    The course over the day stays: at 4 o'clock it is still cooler than at 15. Weather as recorded leaves all as it is.
+    """
+    before = recorded(day)
+    table = day[KAGGLE].copy()
+    for column in ("temp", "atemp"):
+        table[column] += weather.temp - before.temp
+    table["humidity"] = (table["humidity"] + weather.humidity - before.humidity).clip(0, 100)
+    table["windspeed"] = (table["windspeed"] + weather.windspeed - before.windspeed).clip(lower=0)
+    if weather.kind != AS_RECORDED:
+        table["weather"] = WEATHER[weather.kind]
+    table["datetime"] = table["datetime"].dt.strftime("%Y-%m-%d %H:%M:%S")
+    return table.round(4).to_dict("records")

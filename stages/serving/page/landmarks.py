@@ -1,0 +1,93 @@
+"""The tab of landmarks: a photograph, its five best classes, and where in the world that is."""
+
+from collections.abc import AsyncIterator
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import gradio as gr
+
+from stages.serving.container.errors import Refusal
+from stages.serving.models import Models
+from stages.serving.page import examples, pictures, worldmap
+from stages.serving.page.answers import answered
+from stages.serving.page.html import bars, block, name, note, one_block, percent, table, words
+
+Row = tuple[str, str, str]
+
+MAX_FILES = 32
+
+
+HINT = one_block('<p class="hint">Bring a photograph, or click one of the examples.</p>')
+HEADER = ["Picture", "File", "Best class"]
+
+
+def tab(models: Models, folder: Path) -> None:
+    async def look(payload: Any) -> AsyncIterator[str]:
+        async def ask() -> str:
+            return shown(await _top(models, payload, folder, 5))
+
+        if payload is None:
+            yield HINT
+            return
+        async for markup in answered(ask):
+            yield markup
+
+    async def look_at_all(payloads: Any) -> AsyncIterator[str]:
+        given = list(getattr(payloads, "root", payloads) or [])
+        more = (
+            note(f"Only the first {MAX_FILES} of {len(given)} files are looked at.") if len(given) > MAX_FILES else ""
+        )
+        rows: list[Row] = []
+        yield ""
+        for payload in given[:MAX_FILES]:
+            rows.append(await _row(models, payload, folder))
+            yield one_block(table("Each picture with its best class", HEADER, rows) + more)
+
+    block(worldmap.land())
+    with gr.Row():
+        with gr.Column(min_width=280):
+            picture = pictures.intake("landmarks", "A photograph")
+        with gr.Column(min_width=280):
+            result = block(HINT, live=True, elem_id="landmarks-result")
+    pictures.buttons(examples.landmarks, picture, folder)
+    with gr.Accordion("Several photographs at once", open=False):
+        several = gr.File(file_count="multiple", label="Photographs", elem_id="landmarks-several", height=140)
+        results = block(live=True, elem_id="landmarks-results")
+    quiet: Any = {"preprocess": False, "api_visibility": "private", "trigger_mode": "always_last"}
+    picture.change(look, picture, result, **quiet)
+    several.change(look_at_all, several, results, **quiet)
+
+
+def shown(top: list[dict[str, Any]]) -> str:
+    """An answer: the best class in words, the bars, and the map where the place is known."""
+    best = top[0]
+    title = escape(name(best["class"]))
+    sentence = f'<p class="verdict"><strong>{title}</strong> {percent(best["probability"])}</p>'
+    if best.get("latitude") is None or best.get("longitude") is None:
+        where = '<p class="about">The place of this class is not known.</p>'
+    else:
+        where = worldmap.place(name(best["class"]), best["latitude"], best["longitude"])
+    return f"{sentence}{bars(top)}{where}"
+
+
+async def _top(models: Models, payload: Any, folder: Path, number: int) -> list[dict[str, Any]]:
+    content = await pictures.read(payload, folder)
+    answer = await models.predict("landmarks", content, "application/octet-stream", number)
+    top: list[dict[str, Any]] = answer["predictions"][0]["top"]
+    return top
+
+
+async def _row(models: Models, payload: Any, folder: Path) -> Row:
+    """A file of several in a table; or the reason why there is no class."""
+    fields = payload if isinstance(payload, dict) else payload.model_dump()
+    title = escape(str(fields.get("orig_name") or Path(fields["path"]).name))
+    try:
+        [best] = await _top(models, payload, folder, 1)
+    except Refusal as error:
+        return "", title, f'<span class="bad">{words(error.message)}</span>'
+    # Relative to the page, so that it is right behind a proxy, too.
+    source = escape(f"gradio_api/file={quote(fields['path'])}")
+    image = f'<img src="{source}" alt="{title}" loading="lazy">'
+    return image, title, f"{escape(name(best['class']))}, {percent(best['probability'])}"

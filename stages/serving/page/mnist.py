@@ -1,0 +1,42 @@
+"""The tab of mnist: a digit is drawn, and the ten probabilities change as it is drawn."""
+
+from base64 import b64encode
+from html import escape
+
+import gradio as gr
+
+from stages.common.program import InputError
+from stages.serving.page import examples
+from stages.serving.page.html import block, note
+
+# An own canvas (static/digit.js), not gr.Sketchpad: that one uploads a file for each stroke through Gradio's queue, answers
+# after the stroke and loads 3 MB of script. This one posts 280x280 PNG to the API itself, one request at a time.
+CANVAS = """
+<div class="digit" data-digit>
+<canvas width="280" height="280" tabindex="0" role="img" aria-label="Drawing area: draw a digit with mouse, finger or pen;
+arrow keys draw, too, and with Shift they move the pen"></canvas>
+<div class="tools"><button type="button" data-clear>Clear</button>
+<label class="file">Open a picture<input type="file" accept="image/*" aria-label="Open a picture of a digit"></label></div></div>
+"""
+ANSWER = """<div class="answer" data-answer><p class="verdict" role="status" aria-live="polite"></p><ol class="bars">{rows}</ol></div>"""
+ROW = """<li data-class="{digit}"><span class="name">{digit}</span><span class="track" aria-hidden="true"><i class="fill" style="width:0"></i>
+</span><span class="share">&ndash;</span></li>"""
+
+
+def tab() -> None:
+    rows = "".join(ROW.format(digit=digit) for digit in range(10))
+    with gr.Row():
+        with gr.Column(scale=1, min_width=280):
+            block(CANVAS)
+        with gr.Column(scale=2, min_width=280):
+            block(ANSWER.format(rows=rows), elem_id="mnist-result")
+    try:
+        block(f'<div class="examples digits">{"".join(map(_button, examples.mnist()))}</div>')
+    except InputError as error:
+        block(note(f"No examples to click: {error}"))
+
+
+def _button(example: examples.Example) -> str:
+    source = f"data:image/png;base64,{b64encode(example.content).decode()}"
+    label = escape(example.label)
+    return f'<button type="button" data-example aria-label="Example: a {label}"><img src="{source}" alt=""></button>'

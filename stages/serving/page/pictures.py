@@ -1,0 +1,86 @@
+"""How a picture comes to a tab, and how its bytes come to a handler.
+
+Handlers get the component's own payload (`preprocess=False`): Gradio's Image would decode a stranger's file with all of
+Pillow's formats, in the server's own process. Here the bytes go to the model's process as they are.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from stages.common.program import InputError
+from stages.serving.container.errors import Refusal
+from stages.serving.page.examples import Example
+from stages.serving.page.html import block, name, note
+
+UPLOADED, EXAMPLES = "uploaded", "examples"
+"""Of the page's own folder: what Gradio reads, serves and deletes again; and what it copies from there to show it."""
+
+REFUSED = "That file is not to hand any more: bring the picture once more."
+
+
+def intake(project: str, label: str) -> gr.Image:
+    """Drop, paste, upload or photograph a picture."""
+    return gr.Image(
+        label=label,
+        type="filepath",
+        image_mode=None,
+        sources=["upload", "webcam", "clipboard"],
+        buttons=[],
+        height=320,
+        elem_id=f"{project}-picture",
+        webcam_options=gr.WebcamOptions(mirror=False),
+    )
+
+
+def buttons(read_examples: Callable[[], Sequence[Example]], picture: gr.Image, folder: Path) -> None:
+    """A button for each example that puts it into ``picture``. Gradio shows files, so they are written to ``folder``, the page's own."""
+    try:
+        examples = read_examples()
+    except InputError as error:
+        block(note(f"No examples to click: {error}"))
+        return
+    with gr.Row(elem_classes=["examples"]):
+        for number, example in enumerate(examples):
+            content, thumbnail = (
+                _written(folder / EXAMPLES, example.content),
+                _written(folder / EXAMPLES, example.thumbnail),
+            )
+            button = gr.Button(
+                name(example.label), icon=thumbnail, size="sm", min_width=90, elem_id=f"{picture.elem_id}-{number}"
+            )
+            assert button.icon
+            button.keep_in_cache.add(button.icon["path"])  # else it would be deleted as old, like an upload
+            button.click(_constant(content), None, picture, api_visibility="private", show_progress="hidden")
+
+
+def _written(folder: Path, content: bytes) -> str:
+    suffix = ".jpg" if content.startswith(b"\xff\xd8") else ".png"
+    with tempfile.NamedTemporaryFile(dir=folder, suffix=suffix, delete=False) as file:
+        file.write(content)
+    return file.name
+
+
+def _constant(value: str) -> Callable[[], Coroutine[Any, Any, str]]:
+    async def put() -> str:
+        return value
+
+    return put
+
+
+async def read(payload: Any, folder: Path) -> bytes:
+    """The bytes of an uploaded file. Raises Refusal for a payload that names no uploaded file.
+
+    `guard` has refused others before; this is where a file is opened, so it is looked at here as well.
+    """
+    path = Path(payload["path"] if isinstance(payload, dict) else payload.path).resolve()
+    if not path.is_relative_to(folder / UPLOADED):
+        raise Refusal(400, "not_uploaded", REFUSED)
+    try:
+        return await asyncio.to_thread(path.read_bytes)
+    except OSError:  # deleted by Gradio, since it was too old
+        raise Refusal(400, "not_uploaded", REFUSED) from None

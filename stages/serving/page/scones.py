@@ -1,0 +1,74 @@
+"""The tab of scones: a vehicle's picture, its class, and whether the confidence passes the workflow's threshold."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image, ImageOps
+
+from stages.common import images
+from stages.serving.models import Models
+from stages.serving.page import examples, pictures
+from stages.serving.page.answers import answered
+from stages.serving.page.html import bars, block, name, one_block, percent
+
+SIDE = 32  # pixels, of the pictures that the workflow gets
+MAX_PIXELS = 50_000_000
+HINT = one_block('<p class="hint">Bring a picture, or click one of the examples.</p>')
+SCALED = f'<p class="about">The middle of your picture was scaled to {SIDE}x{SIDE} pixels, the size that the workflow gets.</p>'
+
+
+def tab(models: Models, folder: Path) -> None:
+    threshold = float(models.exports["scones"].metrics["threshold"])
+
+    async def look(payload: Any) -> AsyncIterator[str]:
+        async def ask() -> str:
+            content = await pictures.read(payload, folder)
+            small, scaled = await asyncio.to_thread(fit, content)
+            answer = await models.predict("scones", small, "image/png")
+            return shown(answer["predictions"][0]["top"], threshold) + (SCALED if scaled else "")
+
+        if payload is None:
+            yield HINT
+            return
+        async for markup in answered(ask):
+            yield markup
+
+    with gr.Row():
+        with gr.Column(min_width=280):
+            picture = pictures.intake("scones", "A picture of a vehicle")
+        with gr.Column(min_width=280):
+            result = block(HINT, live=True, elem_id="scones-result")
+    pictures.buttons(examples.scones, picture, folder)
+    picture.change(look, picture, result, trigger_mode="always_last", preprocess=False, api_visibility="private")
+
+
+def fit(content: bytes) -> tuple[bytes, bool]:
+    """A picture of any size as the model takes it, 32x32, and whether it had to be scaled. Raises ImageError.
+
+    The model refuses other sizes, as the workflow's cameras have none; a person's photograph is larger.
+    """
+    pixels = images.decode(content, MAX_PIXELS)
+    if pixels.shape[:2] == (SIDE, SIDE):
+        return content, False
+    file = io.BytesIO()
+    ImageOps.fit(Image.fromarray(pixels), (SIDE, SIDE), Image.Resampling.BOX).save(file, "PNG")
+    return file.getvalue(), True
+
+
+def shown(top: list[dict[str, Any]], threshold: float) -> str:
+    """An answer: whether the workflow would go on, in words, and each class's bar with the threshold drawn across."""
+    best = top[0]
+    passes = best["probability"] >= threshold
+    title = escape(name(best["class"]))
+    verdict = "passes: the workflow goes on" if passes else "is too low: the workflow stops here"
+    words = f"{'✓' if passes else '✗'} {percent(best['probability'])} {verdict}"
+    return (
+        f'<p class="verdict"><strong>{title}</strong> <span class="{"good" if passes else "bad"}">{words}</span></p>'
+        f"{bars(top, threshold)}"
+        f'<p class="legend" aria-hidden="true"><i class="mark"></i> threshold {percent(threshold)}</p>'
+    )

@@ -1,0 +1,180 @@
+// The drawing area of the digits. What is drawn goes to the model as it is drawn: one request at a time, and what was
+// drawn meanwhile goes in the next one, so the last state is always answered.
+
+const INTERVAL = 60; // milliseconds between two requests at least
+const PEN = 20; // pixels, of 280
+const STEP = 8; // pixels that an arrow key moves the pen
+
+class Digit {
+  constructor(root) {
+    this.canvas = root.querySelector("canvas");
+    this.answer = document.querySelector("[data-answer]");
+    this.context = this.canvas.getContext("2d", { willReadFrequently: true });
+    this.pens = new Map(); // by pointer: two fingers draw two lines
+    this.key = { x: 140, y: 60 };
+    this.clear();
+    const on = (target, kinds, act) => kinds.split(" ").forEach((kind) => target.addEventListener(kind, act));
+    on(this.canvas, "pointerdown", (event) => this.down(event));
+    on(this.canvas, "pointermove", (event) => this.move(event));
+    on(this.canvas, "pointerup pointercancel lostpointercapture", (event) => this.pens.delete(event.pointerId));
+    on(this.canvas, "keydown", (event) => this.arrow(event));
+    on(root.querySelector("[data-clear]"), "click", () => this.clear());
+    on(root.querySelector("input[type=file]"), "change", (event) => this.open(event.target));
+  }
+
+  clear() {
+    this.context.fillStyle = "black";
+    this.context.fillRect(0, 0, this.canvas.width, this.canvas.height);
+    this.key = { x: 140, y: 60 };
+    this.next = null;
+    this.state = (this.state ?? 0) + 1; // what is still on its way is of another state
+    this.show(null);
+  }
+
+  at(event) {
+    const box = this.canvas.getBoundingClientRect();
+    const scale = this.canvas.width / box.width;
+    return { x: (event.clientX - box.left) * scale, y: (event.clientY - box.top) * scale };
+  }
+
+  down(event) {
+    if (event.pointerType === "mouse" && event.button !== 0) return;
+    event.preventDefault();
+    this.canvas.focus({ preventScroll: true });
+    try {
+      this.canvas.setPointerCapture(event.pointerId);
+    } catch {
+      // a pointer that is gone already
+    }
+    const point = this.at(event);
+    this.pens.set(event.pointerId, point);
+    this.line(point, point);
+  }
+
+  move(event) {
+    if (!this.pens.has(event.pointerId)) return;
+    event.preventDefault();
+    // All places since the last event, so that a quick stroke is round.
+    for (const one of event.getCoalescedEvents?.().length ? event.getCoalescedEvents() : [event]) {
+      const point = this.at(one);
+      this.line(this.pens.get(event.pointerId), point);
+      this.pens.set(event.pointerId, point);
+    }
+  }
+
+  arrow(event) {
+    const [x, y] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [];
+    if (x === undefined) return;
+    event.preventDefault();
+    const inside = (value) => Math.min(Math.max(value, 0), this.canvas.width);
+    const point = { x: inside(this.key.x + x * STEP), y: inside(this.key.y + y * STEP) };
+    if (!event.shiftKey) this.line(this.key, point);
+    this.key = point;
+  }
+
+  line(from, to) {
+    Object.assign(this.context, { strokeStyle: "white", lineWidth: PEN, lineCap: "round", lineJoin: "round" });
+    this.context.beginPath();
+    this.context.moveTo(from.x, from.y);
+    this.context.lineTo(to.x, to.y);
+    this.context.stroke();
+    // A line without length leaves no ink, but a tap is a dot.
+    this.context.fillStyle = "white";
+    this.context.beginPath();
+    this.context.arc(to.x, to.y, PEN / 2, 0, 2 * Math.PI);
+    this.context.fill();
+    this.ask(() => new Promise((done) => this.canvas.toBlob(done, "image/png")));
+  }
+
+  async open(input) {
+    const [file] = input.files;
+    input.value = ""; // the same file may be chosen again
+    if (file) await this.put(file);
+  }
+
+  // A picture of a digit: shown as well as the browser can, and sent as it is.
+  async put(file) {
+    this.clear();
+    const state = this.state;
+    this.ask(async () => file);
+    try {
+      const picture = await createImageBitmap(file);
+      if (state !== this.state) return;
+      const scale = Math.min(this.canvas.width / picture.width, this.canvas.height / picture.height);
+      const [width, height] = [picture.width * scale, picture.height * scale];
+      this.context.drawImage(picture, (this.canvas.width - width) / 2, (this.canvas.height - height) / 2, width, height);
+    } catch {
+      // Not a picture to the browser; the model's own words say what is wrong with it.
+    }
+  }
+
+  ask(picture) {
+    this.next = picture;
+    if (!this.asking) this.asking = this.answerAll().finally(() => (this.asking = null));
+  }
+
+  async answerAll() {
+    while (this.next) {
+      const begin = performance.now();
+      const [picture, state] = [this.next, this.state];
+      this.next = null;
+      const [answer, wait] = await post(await picture());
+      if (state === this.state) this.show(answer);
+      // Busy or loading: the last state is asked for again, unless there is a newer one.
+      if (wait && state === this.state) this.next ??= picture;
+      await new Promise((done) => setTimeout(done, wait || Math.max(0, INTERVAL - (performance.now() - begin))));
+    }
+  }
+
+  // `answer`: {top: [{class, probability}]}, or {error: sentence}, or null for an empty drawing.
+  show(answer) {
+    const words = this.answer.querySelector(".verdict");
+    const top = answer?.top ?? [];
+    const of = new Map(top.map((one) => [one.class, one.probability]));
+    for (const row of this.answer.querySelectorAll("[data-class]")) {
+      const share = of.get(row.dataset.class);
+      row.querySelector(".fill").style.width = `${100 * (share ?? 0)}%`;
+      row.querySelector(".share").textContent = share === undefined ? "–" : percent(share);
+      row.classList.toggle("best", row.dataset.class === top[0]?.class);
+    }
+    words.classList.toggle("note", Boolean(answer?.error));
+    words.textContent = answer?.error ?? (top.length ? `${top[0].class} (${percent(top[0].probability)})` : "Draw a digit.");
+  }
+}
+
+const percent = (share) => `${(100 * (share < 1 ? Math.min(share, 0.999) : share)).toFixed(1)} %`;
+
+// The model's answer or a sentence, and the milliseconds after which to ask again, if so.
+async function post(body) {
+  let response, answer;
+  try {
+    // As octet-stream: the model looks at the bytes, not at what the browser takes a file for.
+    const headers = { "Content-Type": "application/octet-stream" };
+    response = await fetch("../models/mnist/invocations?top=10", { method: "POST", headers, body });
+    answer = await response.json();
+  } catch {
+    return [{ error: "The server doesn't answer. Try again in a few seconds." }, 0];
+  }
+  if (response.ok) return [answer.predictions[0], 0];
+  if (response.status === 503) return [{ error: "This model is still loading. It will answer in a few seconds." }, 1000];
+  if (response.status === 429) {
+    return [{ error: "Too many drawings at once. This one will be looked at in a moment." }, 1000];
+  }
+  return [{ error: `No answer: ${answer.message}` }, 0];
+}
+
+// Gradio puts a tab's content into the page when the tab is opened, and maybe anew.
+const begun = new WeakMap();
+function begin() {
+  const root = document.querySelector("[data-digit]");
+  if (root && document.querySelector("[data-answer] .verdict") && !begun.has(root)) begun.set(root, new Digit(root));
+}
+new MutationObserver(begin).observe(document.documentElement, { childList: true, subtree: true });
+begin();
+
+document.addEventListener("click", async (event) => {
+  const picture = event.target.closest?.("[data-example]")?.querySelector("img");
+  const digit = picture && begun.get(document.querySelector("[data-digit]"));
+  // From the picture's data: address to bytes by hand: a fetch of it would need a looser Content-Security-Policy.
+  if (digit) digit.put(new Blob([Uint8Array.from(atob(picture.src.split(",")[1]), (one) => one.charCodeAt(0))]));
+});

@@ -1,0 +1,38 @@
+"""A map of the world with a place on it, drawn in the page's own colours: equirectangular, so that degrees are lengths."""
+
+import json
+from functools import cache
+from html import escape
+from pathlib import Path
+
+LAND = Path(__file__).with_name("land.json")
+"""The outline of the land and where it comes from, in tenths of a degree: x = 1800 + 10 longitude, y = 900 - 10 latitude."""
+
+LEFT, TOP, WIDTH, HEIGHT = 0, 60, 3600, 1440
+"""What is shown: from 84 degrees north to 60 degrees south, all there is but the Antarctic."""
+
+
+@cache
+def land() -> str:
+    """The outline as a shape that every map of the page refers to: it is sent once."""
+    path = json.loads(LAND.read_text(encoding="utf-8"))["path"]
+    return (
+        f'<svg width="0" height="0" class="shapes" aria-hidden="true"><defs><path id="land" d="{path}"/></defs></svg>'
+    )
+
+
+def place(name: str, latitude: float, longitude: float) -> str:
+    """The map with a marker for ``name`` at that place (degrees), and the place in words below it."""
+    x, y = 1800 + 10 * longitude, 900 - 10 * latitude
+    words = (
+        f"{abs(latitude):.2f}° {'N' if latitude >= 0 else 'S'}, {abs(longitude):.2f}° {'E' if longitude >= 0 else 'W'}"
+    )
+    # The name stands on the side on which there is room for it.
+    anchor, beside = ("end", x - 70) if x > LEFT + WIDTH / 2 else ("start", x + 70)
+    label = escape(name)
+    return (
+        f'<figure class="map"><svg viewBox="{LEFT} {TOP} {WIDTH} {HEIGHT}" role="img" aria-label="Map of the world: '
+        f'{label} at {words}"><use href="#land" class="land"/><circle class="halo" cx="{x:.0f}" cy="{y:.0f}" r="90"/>'
+        f'<circle class="spot" cx="{x:.0f}" cy="{y:.0f}" r="34"/><text x="{beside:.0f}" y="{y + 40:.0f}" '
+        f'text-anchor="{anchor}">{label}</text></svg><figcaption>{label}: {words}</figcaption></figure>'
+    )

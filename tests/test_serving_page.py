@@ -1,0 +1,825 @@
+"""The page, as people use it: in a real browser, on the server that `python -m stages.serving` starts."""
+
+import asyncio
+import base64
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from conftest import ROOT
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from PIL import Image
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    FloatRect,
+    Locator,
+    Page,
+    expect,
+    sync_playwright,
+)
+
+from stages.landmarks import photographs
+from stages.serving.container.errors import Refusal
+from stages.serving.exports import TITLES, Export
+from stages.serving.page import (
+    CONTENT_SECURITY_POLICY,
+    about,
+    answers,
+    blocks,
+    daychart,
+    examples,
+    guard,
+    history,
+    worldmap,
+)
+from stages.serving.page.html import bars, one_block, percent, words
+
+CHROMIUM = Path("/usr/bin/chromium")
+QUIET = [
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+NEEDED = [f"models/{project}/export/model.tar.gz" for project in ("bikes", "mnist", "landmarks", "scones")]
+SECONDS = 30_000  # ms: the machine may have other work to do
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of the models that lie in the repository."""
+    missing = [name for name in NEEDED if not (ROOT / name).exists()]
+    if missing:
+        pytest.skip(f"{missing[0]} is missing: `dvc repro` makes it")
+    log = tmp_path_factory.mktemp("serving") / "log"
+    with log.open("wb") as output:
+        command = [sys.executable, "-m", "stages.serving", "--port", "0"]
+        server = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        yield _address(server, log)
+        assert "Traceback" not in log.read_text(), log.read_text()
+    finally:
+        server.terminate()
+        try:
+            server.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _address(server: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and server.poll() is None:
+        if found := re.search(r"^Serving .* on (http://\S+)", log.read_text(), re.MULTILINE):
+            try:
+                if httpx.get(f"{found[1]}/ping", timeout=5).status_code == 200:
+                    return found[1]
+            except httpx.TransportError:
+                pass
+        time.sleep(0.2)
+    if "is not what dvc.lock records" in log.read_text():
+        pytest.skip(log.read_text())
+    raise AssertionError(log.read_text())
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        if os.environ.get("CI"):
+            pytest.fail("chromium not found: apt install chromium")
+        pytest.skip("chromium not found: apt install chromium")
+    expect.set_options(timeout=SECONDS)
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", *QUIET, *CAMERA]
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
+        yield chromium
+        chromium.close()
+
+
+class Visit:
+    """A user at the page, with a note of all that went wrong in the browser."""
+
+    def __init__(self, browser: Browser, address: str, **options: Any) -> None:
+        self.context: BrowserContext = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
+        self.context.set_default_timeout(SECONDS)
+        self.page: Page = self.context.new_page()
+        self.faults: list[str] = []
+        self.elsewhere: list[str] = []
+        self.page.on("console", self._said)
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("request", lambda request: self._asked(request.url, address))
+        self.page.goto(f"{address}/page")
+        self.page.get_by_role("tab").first.wait_for()
+
+    def _said(self, message: ConsoleMessage) -> None:
+        # A picture that the model can't read is answered 400, which browsers call an error; the tests look at it themselves.
+        if message.type == "error" and "status of 400" not in message.text:
+            self.faults.append(message.text)
+
+    def _asked(self, url: str, address: str) -> None:
+        if not url.startswith((address, "data:", "blob:")):
+            self.elsewhere.append(url)
+
+    def tab(self, name: str) -> None:
+        self.page.get_by_role("tab", name=name).click()
+
+    def bring(self, project: str, *contents: Path) -> None:
+        self.page.locator(f"#{project}-picture input[type=file]").set_input_files(list(contents))
+
+    def result(self, project: str) -> Locator:
+        return self.page.locator(f"#{project}-result")
+
+    def canvas(self) -> tuple[Locator, FloatRect]:
+        canvas = self.page.locator("[data-digit] canvas")
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        assert box
+        return canvas, box
+
+    def shares(self) -> list[float]:
+        """The probabilities of 0 to 9 as they are shown; NaN where there is none yet."""
+        texts = self.page.locator("[data-answer] .share").all_inner_texts()
+        return [float(text.removesuffix(" %")) / 100 if "%" in text else float("nan") for text in texts]
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        """Until ``condition`` holds."""
+        deadline = time.monotonic() + SECONDS / 1000
+        while not condition():
+            assert time.monotonic() < deadline
+            self.page.wait_for_timeout(50)
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Iterator[Visit]:
+    visit = Visit(browser, address)
+    yield visit
+    visit.context.close()
+    assert visit.faults == []
+    assert visit.elsewhere == []
+
+
+@pytest.fixture(scope="session")
+def lighthouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photograph of the test set whose class is its name."""
+    raw = ROOT / "data/landmarks/raw"
+    if not raw.exists():
+        pytest.skip("data/landmarks/raw is missing: `dvc repro prepare@landmarks` makes it")
+    path = photographs.read_index(raw, "test")[-1].path
+    with photographs.open_archive(raw, "test") as archive:
+        file = tmp_path_factory.mktemp("landmark") / Path(path).name
+        file.write_bytes(archive.read(path))
+    return file
+
+
+@pytest.fixture
+def wrong(tmp_path: Path) -> Path:
+    file = tmp_path / "wrong.png"
+    file.write_bytes(b"this is not a picture")
+    return file
+
+
+def picture(folder: Path, size: tuple[int, int] = (200, 150)) -> Path:
+    file = folder / f"{size[0]}.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), np.uint8)).save(file)
+    return file
+
+
+# The tabs.
+
+
+def test_a_photograph_is_shown_with_its_five_best_classes(visit: Visit, lighthouse: Path) -> None:
+    visit.bring("landmarks", lighthouse)
+    rows = visit.result("landmarks").locator(".bars li")
+    expect(rows).to_have_count(5)
+    shares = [float(text.removesuffix(" %")) for text in rows.locator(".share").all_inner_texts()]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) <= 100.3
+    image = visit.page.locator("#landmarks-picture [data-testid=image] img").first
+    assert image.evaluate("image => image.naturalWidth") > 0
+    # Taken away, it takes its answer with it.
+    visit.page.locator("#landmarks-picture").get_by_label("Remove Image").click()
+    expect(rows).to_have_count(0)
+
+
+def test_an_example_is_answered_and_shown(visit: Visit) -> None:
+    visit.page.locator("#landmarks-picture-0").click()
+    expect(visit.result("landmarks").locator(".bars li")).to_have_count(5)
+    expect(visit.page.locator("#landmarks-picture [data-testid=image] img").first).to_be_visible()
+
+
+def test_of_several_files_a_wrong_one_is_named_and_the_others_are_answered(
+    visit: Visit, lighthouse: Path, wrong: Path
+) -> None:
+    visit.page.get_by_text("Several photographs at once").click()
+    odd = lighthouse.with_name("a <b> & 'c' 100%.jpg")  # a name that isn't HTML, nor an address
+    shutil.copy(lighthouse, odd)
+    visit.page.locator("#landmarks-several input[type=file]").set_input_files([lighthouse, wrong, odd])
+    rows = visit.page.locator("#landmarks-results tbody tr")
+    expect(rows).to_have_count(3)
+    expect(rows.nth(1)).to_contain_text("wrong.png")
+    expect(rows.nth(1)).to_contain_text("not a JPEG")
+    assert rows.nth(0).locator("td").nth(2).inner_text() == rows.nth(2).locator("td").nth(2).inner_text()
+    for row in (0, 2):
+        image = rows.nth(row).locator("img")
+        image.scroll_into_view_if_needed()
+        expect(image).to_have_js_property("complete", True)
+        assert image.evaluate("image => image.naturalWidth") > 0
+
+
+PICTURE = """async () => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 96, height: 64 });
+  canvas.getContext("2d").fillRect(10, 10, 50, 30);
+  return await new Promise((done) => canvas.toBlob(done, "image/png"));
+}"""
+
+
+def test_a_picture_is_pasted(visit: Visit) -> None:
+    visit.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    visit.page.evaluate(
+        f"async () => navigator.clipboard.write([new ClipboardItem({{'image/png': await ({PICTURE})()}})])"
+    )
+    visit.page.locator("#landmarks-picture").get_by_label("Paste from clipboard").click()
+    expect(visit.result("landmarks").locator(".bars li")).to_have_count(5)
+
+
+def test_a_picture_is_dropped(visit: Visit) -> None:
+    data = visit.page.evaluate_handle(
+        f"async () => {{ const data = new DataTransfer(); data.items.add(new File([await ({PICTURE})()], 'a.png', {{type: 'image/png'}})); return data; }}"
+    )
+    zone = visit.page.locator("#landmarks-picture").get_by_label("Drop an image file here to upload")
+    zone.dispatch_event("drop", {"dataTransfer": data})
+    expect(visit.result("landmarks").locator(".bars li")).to_have_count(5)
+
+
+def test_the_webcam_brings_a_photograph(visit: Visit) -> None:
+    intake = visit.page.locator("#landmarks-picture")
+    intake.get_by_label("Capture from camera").click()
+    intake.get_by_text("Click to Access Webcam").click()
+    expect(intake.locator("video")).to_have_js_property("readyState", 4)  # else there is nothing to take a picture of
+    intake.get_by_label("capture photo").click()
+    expect(visit.result("landmarks").locator(".bars li")).to_have_count(5)
+
+
+def test_probabilities_change_while_a_digit_is_drawn(visit: Visit) -> None:
+    visit.tab("Digits")
+    _, box = visit.canvas()
+    verdict = visit.page.locator("[data-answer] .verdict")
+    seen = [visit.shares()]
+    for stroke in ([(0.3, 0.25), (0.7, 0.25), (0.45, 0.85)], [(0.3, 0.5), (0.7, 0.5)]):
+        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+        visit.page.mouse.move(*points[0])
+        visit.page.mouse.down()
+        for point in points[1:]:
+            visit.page.mouse.move(*point, steps=12)
+            visit.wait(lambda: visit.shares() != seen[-1] and "%" in verdict.inner_text())  # the pen is still down
+            seen.append(visit.shares())
+        visit.page.mouse.up()
+    for shares in seen[1:]:
+        assert sum(shares) == pytest.approx(1, abs=0.01)
+    best = visit.page.locator("[data-answer] li.best .name").inner_text()
+    expect(visit.page.locator("[data-answer] .verdict")).to_contain_text(best)
+    visit.page.get_by_role("button", name="Clear").click()
+    expect(visit.page.locator("[data-answer] .verdict")).to_have_text("Draw a digit.")
+    assert np.isnan(visit.shares()).all()
+
+
+def test_at_most_one_drawing_is_on_its_way_and_the_last_is_answered(visit: Visit) -> None:
+    visit.tab("Digits")
+    _, box = visit.canvas()
+    under_way, most, sent = 0, 0, []
+
+    def slow(route: Any) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        sent.append(route.request.post_data_buffer)
+        visit.page.wait_for_timeout(150)
+        under_way -= 1
+        top = [{"class": str(digit), "probability": 0.1} for digit in range(10)]
+        route.fulfill(json={"predictions": [{"top": [{"class": str(len(sent)), "probability": 1}, *top]}]})
+
+    visit.page.route("**/models/mnist/invocations*", slow)
+    visit.page.mouse.move(box["x"] + 60, box["y"] + 60)
+    visit.page.mouse.down()
+    visit.page.mouse.move(box["x"] + 200, box["y"] + 220, steps=40)
+    visit.page.mouse.up()
+    drawn = visit.page.locator("[data-digit] canvas").evaluate("canvas => canvas.toDataURL('image/png')")
+    visit.wait(lambda: bool(sent) and pixels(sent[-1]) == pixels(base64.b64decode(drawn.split(",")[1])))
+    visit.page.unroute_all(behavior="wait")
+    assert most == 1
+    assert 1 < len(sent) < 40
+
+
+def pixels(content: bytes) -> bytes:
+    return Image.open(io.BytesIO(content)).convert("L").tobytes()
+
+
+def test_a_digit_is_drawn_by_touch_and_the_page_does_not_scroll(browser: Browser, address: str) -> None:
+    visit = Visit(browser, address, viewport={"width": 390, "height": 600}, has_touch=True, is_mobile=True)
+    visit.page.get_by_role("tab", name="Digits").tap()
+    _, box = visit.canvas()
+    before = visit.page.evaluate("scrollY")
+    touch = visit.context.new_cdp_session(visit.page)
+
+    def finger(kind: str, *points: tuple[float, float]) -> None:
+        places = [{"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]} for x, y in points]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+
+    finger("touchStart", (0.5, 0.15))
+    for step in range(1, 15):
+        finger("touchMove", (0.5, 0.15 + 0.05 * step))
+    finger("touchEnd")
+    expect(visit.page.locator("[data-answer] .verdict")).to_contain_text("%")
+    ink = visit.page.locator("[data-digit] canvas").evaluate(
+        "canvas => canvas.getContext('2d').getImageData(140, 150, 1, 1).data[0]"
+    )
+    assert ink == 255
+    assert visit.page.evaluate("scrollY") == before
+    assert sum(visit.shares()) == pytest.approx(1, abs=0.01)
+    visit.context.close()
+    assert visit.faults == []
+
+
+def test_example_digits_and_pictures_of_digits_are_read(visit: Visit, tmp_path: Path) -> None:
+    visit.tab("Digits")
+    examples = visit.page.locator("[data-example]")
+    right = 0
+    for digit in range(examples.count()):
+        examples.nth(digit).click()
+        expect(visit.page.locator("[data-answer] .verdict")).to_contain_text("%")
+        right += visit.page.locator("[data-answer] li.best .name").inner_text() == str(digit)
+    assert right >= 7
+    visit.page.locator("[data-digit] input[type=file]").set_input_files(picture(tmp_path))
+    expect(visit.page.locator("[data-answer] .verdict")).to_contain_text("%")
+
+
+def test_a_wrong_file_is_refused_with_a_reason_in_each_tab(visit: Visit, wrong: Path) -> None:
+    for tab, project in (("Landmarks", "landmarks"), ("Vehicles", "scones")):
+        visit.tab(tab)
+        visit.bring(project, wrong)
+        expect(visit.result(project).locator(".note")).to_contain_text("not a JPEG")
+    visit.tab("Digits")
+    visit.page.locator("[data-digit] input[type=file]").set_input_files(wrong)
+    expect(visit.page.locator("[data-answer] .note")).to_contain_text("not a JPEG")
+
+
+def test_the_forecast_changes_with_hour_weather_and_day(visit: Visit) -> None:
+    visit.tab("Bikes")
+    said = visit.result("bikes").locator(".said")
+    first = said.inner_text()
+    assert re.match(r"At 17:00 the model expects \d+ bikes", first)
+    chart = visit.result("bikes").locator("svg")
+    drawn = chart.locator(".forecast").get_attribute("points")
+    hour = visit.page.get_by_role("slider", name=re.compile("Hour"))
+    hour.focus()
+    hour.press("ArrowLeft")
+    expect(said).to_contain_text("At 16:00")
+    assert chart.locator(".forecast").get_attribute("points") == drawn
+    visit.page.get_by_label("Weather", exact=True).click()
+    visit.page.get_by_role("option", name="clear").click()
+    expect(visit.result("bikes").locator(".verdict")).to_contain_text("clear")
+    clear = chart.locator(".forecast").get_attribute("points")
+    temperature = visit.page.get_by_role("spinbutton", name=re.compile("temperature"))
+    temperature.fill("30")
+    temperature.press("Tab")
+    expect(chart.locator(".forecast")).not_to_have_attribute("points", clear or "")
+    visit.page.get_by_role("button", name="Weather as recorded").click()
+    expect(chart.locator(".forecast")).to_have_attribute("points", drawn or "")
+    day = visit.page.get_by_role("spinbutton", name=re.compile("Day"))
+    day.fill("5")
+    day.press("Tab")
+    expect(visit.result("bikes").locator(".verdict")).to_contain_text(", 5 ")
+    expect(said).to_contain_text("were counted")
+    expect(chart.locator("circle.actual")).not_to_have_count(0)
+
+
+def test_a_month_is_chosen_and_the_day_stays_in_it(visit: Visit) -> None:
+    visit.tab("Bikes")
+    verdict = visit.result("bikes").locator(".verdict")
+    expect(verdict).to_contain_text(" 31 ")
+    visit.page.get_by_label("Month", exact=True).click()
+    option = visit.page.get_by_role("option", name=re.compile("February|April|June|September|November")).first
+    name = option.inner_text().removeprefix("✓").strip()
+    option.click()
+    expect(verdict).to_contain_text(name)
+    expect(verdict).to_contain_text(re.compile(r" (28|29|30) "))
+
+
+def test_a_vehicle_is_shown_with_its_confidence_against_the_threshold(visit: Visit, tmp_path: Path) -> None:
+    visit.tab("Vehicles")
+    visit.page.locator("#scones-picture-0").click()
+    result = visit.result("scones")
+    expect(result.locator(".verdict")).to_contain_text(re.compile("goes on|stops here"))
+    share = float(result.locator(".share").first.inner_text().removesuffix(" %"))
+    assert ("goes on" in result.locator(".verdict").inner_text()) == (share >= 94)
+    [mark, *_] = result.locator(".mark").all()
+    assert "left:94.00%" in (mark.get_attribute("style") or "").replace(" ", "")
+    # A person's photograph is larger than the workflow's.
+    visit.bring("scones", picture(tmp_path))
+    expect(result).to_contain_text("scaled to 32x32")
+
+
+def test_each_tab_says_what_its_model_learnt_from_how_good_it_is_and_its_version(visit: Visit, address: str) -> None:
+    catalogue = httpx.get(f"{address}/models").json()["models"]
+    for tab, project in (("Landmarks", "landmarks"), ("Digits", "mnist"), ("Bikes", "bikes"), ("Vehicles", "scones")):
+        [model] = [one for one in catalogue if one["project"] == project]
+        visit.tab(tab)
+        panel = visit.page.locator("[role=tabpanel]:visible .about", has_text="Trained on")
+        expect(panel).to_contain_text(model["version"][:12])
+        if model["metrics"]["data"] == "sample":
+            expect(panel).to_contain_text("sample data")
+        if "accuracy" in model["metrics"]:
+            expect(panel).to_contain_text(percent(model["metrics"]["accuracy"]))
+
+
+# Everybody.
+
+
+def test_two_users_do_not_see_each_other(browser: Browser, address: str) -> None:
+    visits = [Visit(browser, address), Visit(browser, address)]
+    for number, visit in enumerate(visits):
+        visit.page.locator(f"#landmarks-picture-{number}").click()
+    answers = []
+    for visit in visits:
+        expect(visit.result("landmarks").locator(".bars li")).to_have_count(5)
+        image = visit.page.locator("#landmarks-picture [data-testid=image] img").first
+        answers.append((image.get_attribute("src"), visit.result("landmarks").inner_html()))
+    assert answers[0][0] != answers[1][0]
+    assert answers[0][1] != answers[1][1]
+    visits[0].page.locator("#landmarks-picture-2").click()
+    expect(visits[0].page.locator("#landmarks-picture [data-testid=image] img").first).not_to_have_attribute(
+        "src", answers[0][0] or ""
+    )
+    visits[0].page.wait_for_timeout(1000)
+    assert visits[1].result("landmarks").inner_html() == answers[1][1]
+    assert (
+        visits[1].page.locator("#landmarks-picture [data-testid=image] img").first.get_attribute("src") == answers[1][0]
+    )
+    for visit in visits:
+        visit.context.close()
+
+
+def test_by_keyboard_alone(visit: Visit) -> None:
+    page = visit.page
+    page.get_by_role("tab", name="Landmarks").focus()
+    page.keyboard.press("ArrowRight")
+    if not page.get_by_role("tab", name="Digits").evaluate("tab => tab.ariaSelected === 'true'"):
+        page.get_by_role("tab", name="Digits").focus()
+        page.keyboard.press("Enter")
+    canvas = page.locator("[data-digit] canvas")
+    canvas.wait_for()
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if canvas.evaluate("canvas => canvas === document.activeElement"):
+            break
+    for _ in range(20):
+        page.keyboard.press("ArrowDown")
+    expect(page.locator("[data-answer] .verdict")).to_contain_text("%")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Clear"
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-answer] .verdict")).to_have_text("Draw a digit.")
+    page.get_by_role("tab", name="Vehicles").focus()
+    page.keyboard.press("Enter")
+    page.locator("#scones-picture-0").focus()
+    page.keyboard.press("Enter")
+    expect(visit.result("scones").locator(".verdict")).to_contain_text("%")
+
+
+UNNAMED = """() => {
+  const name = (one) => (one.getAttribute("aria-label") || document.getElementById(one.getAttribute("aria-labelledby"))?.textContent ||
+    [...(one.labels ?? [])].map((label) => label.textContent).join(" ") || one.title || one.textContent || one.querySelector("img")?.alt || "").trim();
+  const controls = "button, input, select, textarea, a[href], [role=button], [role=img], video, [tabindex='0']";
+  const seen = (one) => one.type === "file" || one.checkVisibility();
+  return [
+    ...[...document.querySelectorAll("img:not([alt])")],
+    ...[...document.querySelectorAll(controls)].filter((one) => seen(one) && !name(one)),
+  ].map((one) => one.outerHTML.slice(0, 200));
+}"""
+
+FAINT = """() => {
+  const light = (color) => {
+    const [r, g, b] = color.match(/[\\d.]+/g).map((one) => one / 255).map((one) => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (one) => {
+    for (; one; one = one.parentElement) {
+      const color = getComputedStyle(one).backgroundColor;
+      if (!/, 0\\)$/.test(color) && color !== "transparent") return color;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  return [...document.querySelectorAll(".prose *")].filter((one) => one.checkVisibility() && !(one instanceof SVGElement) &&
+      [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim())).filter((one) => {
+    const [high, low] = [light(getComputedStyle(one).color), light(ground(one))].sort((a, b) => b - a);
+    return (high + 0.05) / (low + 0.05) < 4.5;
+  }).map((one) => `${one.outerHTML.slice(0, 120)} ${getComputedStyle(one).color} on ${ground(one)}`);
+}"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_has_names_and_contrast_and_fits_the_screen(
+    browser: Browser, address: str, width: int, scheme: Any
+) -> None:
+    visit = Visit(browser, address, viewport={"width": width, "height": 844}, color_scheme=scheme)
+    page = visit.page
+    visit.page.locator("#landmarks-picture-0").click()
+    visit.result("landmarks").locator(".bars").wait_for()
+    page.get_by_text("Several photographs at once").click()
+    for tab in ("Landmarks", "Digits", "Bikes", "Vehicles"):
+        visit.tab(tab)
+        if tab == "Bikes":
+            visit.result("bikes").locator("svg").wait_for()
+        if tab == "Vehicles":
+            page.locator("#scones-picture-0").click()
+            visit.result("scones").locator(".bars").wait_for()
+        page.wait_for_timeout(400)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
+        assert page.evaluate(UNNAMED) == [], tab
+        assert page.evaluate(FAINT) == [], tab
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (max(map(int, re.findall(r"\d+", ground)[:3])) < 60) == (scheme == "dark")
+    visit.context.close()
+    assert visit.faults == []
+    assert visit.elsewhere == []
+
+
+def test_the_page_is_there_at_once(visit: Visit) -> None:
+    paint = visit.page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    assert paint < 3000  # ms; 400 on a machine that has nothing else to do
+
+
+# What can be asked of Gradio.
+
+
+def ask(address: str, data: list[Any], function: int, session: str = "abcdefghij") -> httpx.Response:
+    body = {"data": data, "event_data": None, "fn_index": function, "trigger_id": None, "session_hash": session}
+    return httpx.post(f"{address}/page/gradio_api/queue/join", json=body)
+
+
+def functions(address: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = httpx.get(f"{address}/page/config").json()["dependencies"]
+    return found
+
+
+@pytest.fixture
+def looks(address: str) -> int:
+    """The handler that is given a photograph."""
+    config = httpx.get(f"{address}/page/config").json()
+    [picture] = [one["id"] for one in config["components"] if one["props"].get("elem_id") == "landmarks-picture"]
+    return int(next(one["id"] for one in config["dependencies"] if one["inputs"] == [picture]))
+
+
+META = {"_type": "gradio.FileData"}
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"path": "/etc/passwd", "meta": META},
+        {"path": "/etc/passwd"},
+        {"path": "../../../etc/passwd", "meta": META},
+        {"path": "params.yaml", "meta": META},
+        {"path": "http://127.0.0.1:1/x.png", "meta": META},
+        {"path": ["/etc/passwd"], "meta": META},
+        {"path": "a\0b", "meta": META},
+        {"url": "http://127.0.0.1:1/x.png", "meta": META},
+        {"url": "file:///etc/passwd", "meta": META},
+        {"url": "data:image/png;base64,AAAA", "path": None, "meta": META},
+        {"deeper": [{"path": "/etc/passwd", "meta": META}]},
+    ],
+)
+def test_no_path_or_address_is_taken_from_a_request(address: str, looks: int, payload: dict[str, Any]) -> None:
+    answer = ask(address, [payload], looks)
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "not_uploaded"
+
+
+def test_no_request_goes_out(address: str, looks: int) -> None:
+    """What is asked for lies at a server of ours, which nobody asks."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(1)
+        elsewhere = f"http://127.0.0.1:{listener.getsockname()[1]}/x.png"
+        for payload in ({"path": elsewhere, "meta": META}, {"url": elsewhere, "meta": META}):
+            assert ask(address, [payload], looks).status_code == 400
+        for route in (f"file={elsewhere}", f"proxy={elsewhere}"):
+            assert httpx.get(f"{address}/page/gradio_api/{route}").status_code == 404
+        with pytest.raises(TimeoutError):
+            listener.accept()
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        "gradio_api/file=/etc/passwd", "gradio_api/file=params.yaml", "gradio_api/file=../../etc/passwd", "gradio_api/file=%2Fetc%2Fpasswd",
+        "gradio_api/file/etc/passwd", "gradio_api/info", "gradio_api/openapi.json", "gradio_api/runs", "gradio_api/deep_link",
+        "gradio_api/app_id", "gradio_api/startup-events", "gradio_api/heartbeat/abc", "gradio_api/token", "monitoring", "gradio_api/vibe-code", "gradio_api/stream/a/b/1/playlist.m3u8",
+        "gradio_api/custom_component/1/client/component/index.js", "login_check", "svelte/x.js",
+    ],
+)  # fmt: skip
+def test_other_routes_of_gradio_are_closed(address: str, route: str) -> None:
+    assert httpx.get(f"{address}/page/{route}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "route",
+    ["run/predict", "run/look", "api/look", "call/look", "call/v2/look", "component_server", "process_recording", "login", "stream/a", "reset", "cancel"],
+)  # fmt: skip
+def test_handlers_are_asked_through_the_queue_alone(address: str, route: str) -> None:
+    body = {"data": [{"path": "/etc/passwd", "meta": META}], "session_hash": "a", "component_id": 1, "fn_name": "x"}
+    assert httpx.post(f"{address}/page/gradio_api/{route}", json=body).status_code == 404
+
+
+def test_no_handler_has_a_public_name(address: str) -> None:
+    assert {one["api_visibility"] for one in functions(address)} == {"private"}
+
+
+def test_too_large_a_question_is_refused(address: str, looks: int) -> None:
+    assert ask(address, ["x" * guard.MAX_QUESTION], looks).status_code == 413
+
+
+def test_the_page_may_run_its_own_scripts_and_no_others(address: str) -> None:
+    answer = httpx.get(f"{address}/page/", headers={"Accept-Encoding": "gzip, br"})
+    policy = answer.headers["content-security-policy"]
+    scripts = next(rule for rule in policy.split("; ") if rule.startswith("script-src"))
+    assert "unsafe" not in scripts
+    assert policy.count("'sha256-") == len({*re.findall(r"<script[^>]*>(.+?)</script>", answer.text, re.DOTALL)})
+    assert "unsafe-eval" not in CONTENT_SECURITY_POLICY
+    assert "http" not in CONTENT_SECURITY_POLICY
+
+
+# Without a browser.
+
+
+class Models:
+    """Models that load for a while and then answer that it is a castle."""
+
+    def __init__(self, loading: int = 0, metrics: dict[str, Any] | None = None) -> None:
+        self.loading = loading
+        about = metrics or {"data": "sample", "accuracy": 0.9, "rmsle_valid": 0.3, "threshold": 0.94}
+        self.exports = {project: Export(project, Path(), "0" * 32, about) for project in TITLES}
+        self.missing: dict[str, str] = {}
+
+    async def predict(self, project: str, body: bytes, content_type: str, top: int | None = 5) -> dict[str, Any]:
+        self.loading -= 1
+        if self.loading >= 0:
+            raise Refusal(503, "loading", f"{project} can't answer: it is being loaded", 2)
+        raise Refusal(400, "unreadable", f"<{project}> has `no` answer")
+
+
+@pytest.fixture
+def mounted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., TestClient]]:
+    """Mounts a page of ours; what it leaves is undone."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")
+    with ExitStack() as stack:
+
+        def mount(models: Models, max_bytes: int = 1000) -> TestClient:
+            app = FastAPI()
+            blocks.mount(app, models, max_bytes)  # type: ignore[arg-type]
+            return stack.enter_context(TestClient(app))
+
+        yield mount
+
+
+def test_a_tab_says_which_command_brings_what_is_missing(mounted: Callable[..., TestClient], workspace: Path) -> None:
+    models = Models()
+    del models.exports["mnist"]
+    models.missing = {"mnist": "models/mnist/export is missing: `dvc repro export@mnist` makes it"}
+    text = mounted(models).get("/page/config").text
+    for command in ("export@mnist", "prepare@landmarks", "featurize@scones", "featurize@bikes"):
+        assert f"<code>dvc repro {command}</code>" in text
+
+
+def test_uploads_are_limited_and_deleted_and_thumbnails_stay(
+    mounted: Callable[..., TestClient], workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "EVERY", 1)
+    monkeypatch.setattr(blocks, "AGE", 1)
+    monkeypatch.setattr(examples, "landmarks", lambda: [examples.Example("castle", b"\xff\xd8castle", b"castle")])
+    client = mounted(Models())
+    components = client.get("/page/config").json()["components"]
+    [thumbnail] = [one["props"]["icon"]["path"] for one in components if one["props"].get("icon")]
+
+    def upload(size: int) -> Any:
+        return client.post("/page/gradio_api/upload", files=[("files", ("a.png", b"x" * size, "image/png"))])
+
+    assert upload(1500).status_code == 413
+    assert upload(15_000).status_code == 413
+    [uploaded] = upload(500).json()
+    assert Path(uploaded).is_relative_to(os.environ["GRADIO_TEMP_DIR"])
+    assert client.get(f"/page/gradio_api/file={uploaded}").content == b"x" * 500
+    deadline = time.monotonic() + 20
+    while Path(uploaded).exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not Path(uploaded).exists()
+    time.sleep(2.5)
+    assert client.get(f"/page/gradio_api/file={thumbnail}").content == b"castle"
+
+
+def test_nothing_is_left_when_the_server_ends(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")
+    app = FastAPI()
+    blocks.mount(app, Models(), 1000)  # type: ignore[arg-type]
+    with TestClient(app) as client:
+        folder = Path(os.environ["GRADIO_TEMP_DIR"]).parent
+        client.post("/page/gradio_api/upload", files=[("files", ("a.png", b"x", "image/png"))])
+        assert any(folder.rglob("a.png"))
+    assert not folder.exists()
+
+
+def test_while_a_model_loads_it_says_so_and_answers_later() -> None:
+    models = Models(loading=1)
+
+    async def said() -> list[str]:
+        async def ask() -> str:
+            return str(await models.predict("mnist", b"", "image/png"))
+
+        return [markup async for markup in answers.answered(ask)]
+
+    with ThreadPoolExecutor(1) as thread:  # Playwright has an event loop running in this one
+        loading, answer = thread.submit(asyncio.run, said()).result()
+    assert "still loading" in loading
+    assert "&lt;mnist&gt; has <code>no</code> answer" in answer
+
+
+# The pieces.
+
+
+def test_a_place_is_where_its_degrees_say() -> None:
+    svg = worldmap.place("Tour <Eiffel>", 48.8584, 2.2945)
+    assert 'cx="1823" cy="411"' in svg
+    assert "48.86° N, 2.29° E" in svg
+    assert "<Eiffel>" not in svg
+    assert "33.86° S" in worldmap.place("Sydney", -33.8568, 151.2153)
+
+
+def test_the_outline_of_the_land_is_small_and_stays_on_the_map() -> None:
+    assert worldmap.LAND.stat().st_size < 40_000
+    path = json.loads(worldmap.LAND.read_text())["path"]
+    assert all(0 <= int(x) <= 3600 for x in re.findall(r"M(\d+) ", path))
+
+
+def test_what_comes_from_outside_is_escaped() -> None:
+    assert "<script>" not in bars([{"class": "<script>", "probability": 0.5}])
+    assert "<b>" not in words("a <b> `x<y`")
+    assert one_block("a\n\n# b") == "<div>a # b</div>"  # no blank line, after which Markdown would read it
+
+
+@pytest.mark.parametrize(("share", "text"), [(1.0, "100.0 %"), (0.99999, "99.9 %"), (0.5, "50.0 %")])
+def test_what_is_not_certain_is_not_called_so(share: float, text: str) -> None:
+    assert percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("project", "metrics", "expected"),
+    [
+        ("mnist", {"data": "official", "accuracy": 0.98}, ["MNIST", "98.0 %"]),
+        ("bikes", {"data": "../data", "rmsle_valid": 0.25}, ["../data", "0.250", "held out"]),
+        ("bikes", {"data": "sample", "rmsle_valid": 0.25, "rmsle_test": 0.3}, ["sample data", "0.300", "test hours"]),
+    ],
+)
+def test_what_is_said_of_a_model(project: str, metrics: dict[str, Any], expected: list[str]) -> None:
+    said = about.about(Export(project, Path(), "0123456789abcdef", metrics))
+    assert all(word in said for word in [*expected, "0123456789ab"])
+
+
+def test_other_weather_moves_a_day_and_keeps_its_course() -> None:
+    import pandas as pd
+
+    hours = pd.DataFrame(
+        {"datetime": pd.date_range("2012-05-01", periods=24, freq="h"), "season": 2, "holiday": 0, "workingday": 1}
+        | {"weather": 1, "temp": np.arange(24.0), "atemp": np.arange(24.0) + 1, "humidity": 95.0, "windspeed": 10.0}
+        | {"count": np.nan, "part": "test"}
+    )
+    day = history.History(hours).day(pd.Timestamp("2012-05-01"))
+    recorded = history.recorded(day)
+    assert history.rows(day, recorded)[5]["temp"] == 5
+    warmer = history.rows(day, history.Weather("mist or cloud", recorded.temp + 10, 100, 0))
+    assert [warmer[5][name] for name in ("temp", "atemp", "humidity", "windspeed", "weather")] == [15, 16, 100, 0, 2]
+    assert warmer[5]["datetime"] == "2012-05-01 05:00:00"
+    empty = history.History(hours).typical(pd.Timestamp("2012-05-01"))
+    assert empty.days == 0
+    chart = daychart.draw({5: 10.0}, {}, empty, 5, 'a "chart"')
+    assert "nan" not in chart
+    assert "a &quot;chart&quot;" in chart
