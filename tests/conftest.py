@@ -65,6 +65,18 @@ def python() -> Run:
 
 
 @pytest.fixture(scope="session")
+def pipeline() -> Path:
+    """This checkout, whose models, data and reports are those of its code: `dvc repro` has run."""
+    command = [str(Path(sys.executable).with_name("dvc")), "--wait-for-lock", "status", "--quiet"]
+    if subprocess.run(command, cwd=ROOT, capture_output=True).returncode:
+        message = "the pipeline's results are not there or not of this code: `dvc repro` makes them"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return ROOT
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The real data sets, one folder a project; set REAL_DATA to their place."""
     if not REAL_DATA.is_dir():

@@ -112,7 +112,7 @@ def test_a_request_of_bikes_stays_alone() -> None:
     [
         (mnist, ["image/*", "application/octet-stream", "application/x-npy", "application/json"], "text/csv"),
         (landmarks, ["image/*", "application/octet-stream", "application/x-npy"], "application/json"),
-        (scones, ["image/*"], "application/octet-stream"),
+        (scones, ["image/*", "application/octet-stream"], "application/x-npy"),
         (bikes, ["text/csv", "application/json"], "image/png"),
     ],
 )

@@ -88,8 +88,9 @@ class World(NamedTuple):
         return found
 
     def processes(self, of: str) -> list[psutil.Process]:
-        """Those that the stand-in has started from the file ``of``."""
-        return [one for one in psutil.Process().children(recursive=True) if any(of in word for word in one.cmdline())]
+        """Those that the stand-in has started from the file or the module ``of``."""
+        started = psutil.Process().children(recursive=True)
+        return [one for one in started if of in (Path(word).name for word in one.cmdline())]
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +258,7 @@ def test_a_topic_that_stays_out_of_order_does_not_hide_the_failure(world: World)
     assert world.told() == []
 
 
-@pytest.mark.parametrize("of", ["bootstrap.py", "container.py"])
+@pytest.mark.parametrize("of", ["bootstrap.py", "container"])
 def test_a_killed_function_or_model_is_started_again(world: World, of: str) -> None:
     assert world.execute("sure.png").status == "SUCCEEDED"
     killed = world.processes(of)
@@ -316,11 +317,11 @@ def output_fn(prediction, accept):
 
 @pytest.fixture(scope="module")
 def held(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
-    folder, before = tmp_path_factory.mktemp("held"), world.processes("container.py")
+    folder, before = tmp_path_factory.mktemp("held"), world.processes("container")
     settings = world.settings.model_copy(update={"stack": "held", "endpoint_timeout": 2})
     model = archive(folder, HELD.format(folder=folder))
     deployed = deployment.deploy(world.session, model, {"sure.png": PICTURES["sure.png"]}, settings)
-    yield Held(settings, deployed, folder, [one for one in world.processes("container.py") if one not in before])
+    yield Held(settings, deployed, folder, [one for one in world.processes("container") if one not in before])
     deployment.destroy(world.session, settings)
 
 
@@ -449,7 +450,7 @@ def test_nobody_else_may_use_the_stand_in(world: World) -> None:
 
 
 def test_what_runs_lies_in_the_stand_ins_own_folder(world: World) -> None:
-    running = world.processes("bootstrap.py") + world.processes("container.py")
+    running = world.processes("bootstrap.py") + world.processes("container")
     assert running
     assert {Path(process.cwd()).relative_to(tempfile.gettempdir()).parts[0][: len(NAME)] for process in running} == {
         NAME

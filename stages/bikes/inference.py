@@ -7,6 +7,7 @@ depend on what else is asked; an hour that the request gives other weather than 
 too. The archive carries the modules that it imports. What can't be read raises ValueError.
 """
 
+import csv
 import io
 import json
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ from stages.bikes.features import KAGGLE, build
 from stages.bikes.model import Forecaster, load
 
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+MAX_COLUMNS = 1000
+YEARS = 2000, 2099
+"""Of an hour: the calendar is made for all days between it and the known ones."""
 
 CONTENT_TYPES = ("text/csv", "application/json")
 """What `input_fn` reads."""
@@ -47,9 +52,22 @@ def model_fn(model_dir: str) -> Model:
 
 def input_fn(body: bytes | str, content_type: str) -> pd.DataFrame:
     """A request's hours in Kaggle's columns; text/csv or application/json."""
+    try:
+        return _hours(body, content_type)
+    except ValueError:
+        raise
+    except Exception as error:  # broad on purpose: pandas has another one for each kind of nonsense
+        cause = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"the hours can't be read: {cause}") from None
+
+
+def _hours(body: bytes | str, content_type: str) -> pd.DataFrame:
     text = body.decode("utf-8") if isinstance(body, bytes) else body
     kind = content_type.split(";")[0].strip().lower()
     if kind == "text/csv":
+        header = next(filter(None, csv.reader(io.StringIO(text))), [])
+        if len(header) > MAX_COLUMNS:  # pandas takes minutes for a million
+            raise ValueError(f"found {len(header)} columns, expected {MAX_COLUMNS} at most")
         rows = pd.read_csv(io.StringIO(text))
     elif kind == "application/json":
         rows = pd.DataFrame(json.loads(text))
@@ -66,6 +84,8 @@ def input_fn(body: bytes | str, content_type: str) -> pd.DataFrame:
         raise ValueError("found a value that is not a number")
     if (rows["datetime"] != rows["datetime"].dt.floor("h")).any():
         raise ValueError("found a time within an hour, expected full hours")
+    if not rows["datetime"].dt.year.between(*YEARS).all():
+        raise ValueError(f"found an hour outside of the years {YEARS[0]} to {YEARS[1]}")
     table = pd.concat([rows[["datetime"]], numbers], axis=1)
     if table.drop_duplicates()["datetime"].duplicated().any():
         raise ValueError("found an hour twice with different values, expected one weather for each hour")
@@ -87,7 +107,10 @@ def predict_fn(rows: pd.DataFrame, model: Model) -> pd.DataFrame:
     dates = known["datetime"].dt.normalize()
     of_days = dates.isin(rows["datetime"].dt.normalize()).to_numpy()
     riders = pd.Series(model.forecaster.predict(features[of_days]), known.loc[of_days, "datetime"])
-    return pd.DataFrame({"datetime": rows["datetime"], "count": riders.loc[rows["datetime"]].to_numpy()})
+    count = riders.loc[rows["datetime"]].to_numpy()
+    if not np.isfinite(count).all():
+        raise ValueError("found weather that is so far from any known one that the model has no answer")
+    return pd.DataFrame({"datetime": rows["datetime"], "count": count})
 
 
 def output_fn(prediction: pd.DataFrame, accept: str) -> str:

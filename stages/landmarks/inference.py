@@ -21,6 +21,9 @@ except ImportError:  # in the project itself, where the export takes this file f
 MAX_PIXELS = 100_000_000
 """Of a photograph, before it is decoded."""
 
+MAX_PHOTOGRAPHS = 1000
+"""Of a request: each becomes a square, which may be larger than what was sent."""
+
 CONTENT_TYPES = ("image/*", "application/octet-stream", "application/x-npy")
 """What `input_fn` reads."""
 
@@ -56,12 +59,20 @@ def input_fn(body: bytes, content_type: str) -> torch.Tensor:
 def _from_npy(body: bytes) -> np.ndarray:
     try:
         pixels = np.load(io.BytesIO(body), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:
+        # Broad on purpose: headers that are made up make numpy raise ValueError, EOFError, OSError, IndexError, SyntaxError,
+        # TokenError, OverflowError, MemoryError, BadZipFile.
         raise ValueError(f"the body is not a .npy file: {error}") from None
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
         raise ValueError(f"values of type {getattr(pixels, 'dtype', 'npz')}: expected one array of uint8")
     if pixels.ndim != 4 or pixels.shape[3] != 3 or 0 in pixels.shape:
         raise ValueError(f"photographs of shape {pixels.shape}: expected (N, H, W, 3), each at least 1")
+    count, height, width, _ = pixels.shape
+    if count > MAX_PHOTOGRAPHS or max(height, width) > images.MAX_ASPECT * min(height, width):
+        raise ValueError(
+            f"photographs of shape {pixels.shape}: expected {MAX_PHOTOGRAPHS} at most, and neither side more than "
+            f"{images.MAX_ASPECT} times the other"
+        )
     return pixels
 
 

@@ -9,9 +9,12 @@ Ctrl-C end the server when all that it has accepted is answered.
 
 import argparse
 import ipaddress
+import math
 import os
+import re
 import socket
 import time
+from collections.abc import Callable
 
 from stages.common.program import InputError, run
 from stages.serving import exports
@@ -52,6 +55,8 @@ def main(
 ) -> None:
     begin = time.monotonic()
     token = token or os.environ.get(TOKEN) or None
+    if token is not None and not re.fullmatch(r"[A-Za-z0-9._~+/=-]{8,}", token):  # what a header and a cookie can carry
+        raise InputError("the token has to be 8 or more letters, digits or characters of ._~+/=-")
     if not is_loopback(host) and token is None:
         raise InputError(f"--host {host} lets others ask: give them a --token, or set {TOKEN}")
     found, missing = exports.find(project or list(exports.TITLES))
@@ -70,13 +75,14 @@ def main(
     max_bytes = int(max_megabytes * 1e6)
     limits = Limits(max_batch, wait_ms / 1000, queue, timeout, max_bytes, 8 * max_bytes)
     models = Models(found, missing, limits)
-    rules = Rules(token, frozenset(LOOPBACK) if is_loopback(host) else None, rate)
+    rules = Rules(token, LOOPBACK | {host} if is_loopback(host) else None, rate)
     app = application(models, rules, BodyLimits(max_bytes))
-    server = Server(app, listener)
+    stopping = None
     if not no_page:
         from stages.serving.page import blocks
 
-        blocks.mount(app, models, max_bytes)
+        stopping = blocks.mount(app, models, max_bytes)
+    server = Server(app, listener, stopping)
     address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
     print(f"Serving {', '.join(found)} on {address}  (documentation: {address}/docs)")
     for name, words in missing.items():
@@ -88,6 +94,19 @@ def main(
     server.serve_until_stopped()
 
 
+def at_least(smallest: float, kind: type = float) -> Callable[[str], float]:
+    """For argparse: a finite number of that ``kind`` which is not smaller."""
+
+    def number(text: str) -> float:
+        value: float = kind(text)
+        if not math.isfinite(value) or value < smallest:
+            raise argparse.ArgumentTypeError(f"found {text}: expected at least {smallest:g}")
+        return value
+
+    number.__name__ = kind.__name__  # argparse names it where the text is no number at all
+    return number
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1: this machine alone)")
     parser.add_argument("--port", type=int, default=8080, help="0: one that is free (8080)")
@@ -96,15 +115,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--project", action="append", default=[], choices=list(exports.TITLES), help="only this one; may be repeated"
     )
     parser.add_argument(
-        "--max-batch", type=int, default=32, help="requests that go through a model together (32; 1: none)"
+        "--max-batch", type=at_least(1, int), default=32, help="requests that go through a model together (32; 1: none)"
     )
     parser.add_argument(
-        "--wait-ms", type=float, default=2.0, help="milliseconds that a request waits for others at most (2)"
+        "--wait-ms", type=at_least(0), default=2.0, help="milliseconds that a request waits for others at most (2)"
     )
-    parser.add_argument("--queue", type=int, default=256, help="requests that may wait for a model; more get 429 (256)")
-    parser.add_argument("--timeout", type=float, default=60.0, help="seconds for an answer (60)")
-    parser.add_argument("--max-megabytes", type=float, default=32.0, help="of a request's body (32)")
-    parser.add_argument("--rate", type=int, default=0, help="requests a second of one address (0: any number)")
+    parser.add_argument(
+        "--queue", type=at_least(1, int), default=256, help="requests that may wait for a model; more get 429 (256)"
+    )
+    parser.add_argument("--timeout", type=at_least(0.1), default=60.0, help="seconds for an answer (60)")
+    parser.add_argument("--max-megabytes", type=at_least(0.001), default=32.0, help="of a request's body (32)")
+    parser.add_argument(
+        "--rate", type=at_least(0, int), default=0, help="requests a second of one address (0: any number)"
+    )
     parser.add_argument("--no-page", action="store_true", help="the HTTP interface alone; starts faster")
 
 

@@ -9,14 +9,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import BaseModel, Field
+from starlette.requests import ClientDisconnect
 
 from stages.serving import exports
 from stages.serving.container import errors
 from stages.serving.container.body import BodyLimits, LimitedBody
 from stages.serving.container.errors import HANDLERS, Refusal
-from stages.serving.guard import Guard, Rules
+from stages.serving.guard import HEADERS, Guard, Rules
 from stages.serving.models import Models
+from stages.serving.page import UPLOAD, UPLOADS
+from stages.serving.schemas import Answer, Catalogue, Error, Ping
 
 MAX_TOP = 1000
 PICTURES = ("image/*", "application/octet-stream", "application/x-npy")
@@ -27,70 +29,6 @@ BODIES = {
     "scones": PICTURES[:2],
 }
 """What each project's model reads."""
-
-
-class Error(BaseModel):
-    """Why there is no answer."""
-
-    code: str = Field(description="for programs: it stays as it is", examples=["too_large"])
-    message: str = Field(description="for people")
-
-
-class Likely(BaseModel):
-    """One class that the model thinks of."""
-
-    name: str = Field(alias="class")
-    probability: float = Field(ge=0, le=1)
-    latitude: float | None = Field(None, description="landmarks: degrees north, where it is known")
-    longitude: float | None = Field(None, description="landmarks: degrees east")
-
-
-class Classified(BaseModel):
-    """A picture's most probable classes, the most probable first."""
-
-    top: list[Likely]
-
-
-class Forecast(BaseModel):
-    """An hour's riders."""
-
-    datetime: str
-    count: float = Field(description="riders to expect in this hour")
-
-
-class Answer(BaseModel):
-    """What a model says."""
-
-    project: str
-    version: str = Field(description="MD5 of the export, as in dvc.lock")
-    milliseconds: float = Field(description="from the arrival of the request to the model's answer")
-    predictions: list[Classified] | list[Forecast]
-
-
-class Served(BaseModel):
-    """A model that is there, or is being loaded."""
-
-    project: str
-    title: str
-    status: str = Field(description="loading, ready or failed")
-    message: str | None = None
-    version: str
-    metrics: dict[str, Any] = Field(description="reports/<project>/metrics.json; `data` is what they were measured on")
-    accepts: list[str] = Field(description="content types of a request")
-    invocations: str
-
-
-class Catalogue(BaseModel):
-    """All models."""
-
-    models: list[Served]
-    missing: dict[str, str] = Field(description="by project: why it is not served, and the command that mends it")
-
-
-class Ping(BaseModel):
-    """How far the models are."""
-
-    models: dict[str, str]
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -113,9 +51,10 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
         version="1",
         redoc_url=None,
         lifespan=running,
-        exception_handlers={**HANDLERS, RequestValidationError: _invalid},
+        exception_handlers={**HANDLERS, RequestValidationError: _invalid, Exception: _failed},
     )
-    app.add_middleware(LimitedBody, limits=body_limits)
+    uploads = BodyLimits(UPLOADS * body_limits.size, UPLOADS * body_limits.seconds)
+    app.add_middleware(LimitedBody, limits=body_limits, elsewhere={UPLOAD: uploads})
     app.add_middleware(Guard, rules=rules)
 
     @app.get("/", include_in_schema=False)
@@ -164,7 +103,7 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
         ] = 5,
     ) -> Response:
         """The model's answer for a picture as it is (bikes: for hours, as CSV or JSON)."""
-        status = 200
+        status = 500
         # Not by FastAPI's Header: of a small model's request that would be a tenth.
         content_type = request.headers.get("content-type", "application/octet-stream")
         accept = request.headers.get("accept", "*/*")
@@ -176,10 +115,16 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
             body = await request.body()
             if project == "bikes" and accept.split(";")[0].strip().lower() == "text/csv":
                 table, version = await models.table(project, body, content_type)
-                return Response(table, media_type="text/csv", headers={"X-Model-Version": version})
-            return JSONResponse(await models.predict(project, body, content_type, top))
+                answer = Response(table, media_type="text/csv", headers={"X-Model-Version": version})
+            else:
+                answer = JSONResponse(await models.predict(project, body, content_type, top))
+            status = answer.status_code
+            return answer
         except Refusal as refusal:
             status = refusal.status
+            raise
+        except ClientDisconnect:
+            status = 400
             raise
         finally:
             if project in exports.TITLES:
@@ -205,6 +150,12 @@ def _request_body() -> dict[str, Any]:
     }
     content = {kind: schemas.get(kind, {"schema": {"type": "string", "format": "binary"}}) for kind in kinds}
     return {"required": True, "content": content}
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    answer = await HANDLERS[Exception](request, error)
+    answer.headers.update(HEADERS)  # which is made outside of the guard
+    return answer
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

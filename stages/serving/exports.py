@@ -62,7 +62,10 @@ def _read(project: str) -> Export:
 
 def _recorded(folder: Path, stage: str) -> str:
     """The MD5 of the output ``folder`` in dvc.lock, without DVC's suffix `.dir`."""
-    lock = yaml.load(files.require(Path("dvc.lock"), stage).read_bytes(), Loader=yaml.CSafeLoader)
+    try:
+        lock = yaml.load(files.require(Path("dvc.lock"), stage).read_bytes(), Loader=yaml.CSafeLoader) or {}
+    except yaml.YAMLError as error:
+        raise InputError(f"dvc.lock can't be read: {error}") from None
     outputs = lock.get("stages", {}).get(stage, {}).get("outs", [])
     found = [str(out["md5"]) for out in outputs if out["path"] == folder.as_posix()]
     if not found:
@@ -77,5 +80,5 @@ def version(folder: Path) -> str:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     ]
-    listing.sort(key=lambda entry: entry["relpath"].split("/"))
+    listing.sort(key=lambda entry: entry["relpath"])
     return hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False).hexdigest()

@@ -1,14 +1,15 @@
 """What stands before the API and the page alike: who may ask, how often, and the headers of every answer."""
 
 import hmac
+import re
 from dataclasses import dataclass
-from http.cookies import SimpleCookie
 from urllib.parse import parse_qsl, urlencode
 
 from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,8 +28,10 @@ HEADERS = {
 OPEN = "/ping"
 """Is answered without a token: whoever looks after the server has none."""
 
-LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 COOKIE = "token"
+GUESSES = 20
+"""Requests a second without the token that are told so."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Guard:
     def _before(self, scope: Scope) -> Response | None:
         """An answer without asking the application. Raises Refusal."""
         rules, headers = self._rules, Headers(scope=scope)
-        host = headers.get("host", "").rsplit(":", 1)[0] if "]" not in headers.get("host", "") else "[::1]"
+        host = re.sub(r":\d*$", "", headers.get("host", ""))
         if rules.hosts is not None and host.lower() not in rules.hosts:
             raise Refusal(403, "unknown_host", f"this server is {' or '.join(sorted(rules.hosts))}, not {host[:100]!r}")
         if headers.get("sec-fetch-site") == "cross-site" and scope["method"] not in ("GET", "HEAD"):
@@ -97,9 +100,13 @@ class Guard:
             response = RedirectResponse(scope["path"] + (f"?{rest}" if rest else ""), 303)
             response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
             return response
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        given = headers.get("authorization", "").removeprefix("Bearer ") or (cookie.value if cookie else "")
+        # Not http.cookies: it gives up at what other servers on this machine may have set.
+        cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+        given = headers.get("authorization", "").removeprefix("Bearer ") or cookie
         if not _same(given, token):
+            client = (scope.get("client") or ["unknown"])[0]
+            if not self._limiter.hit(RateLimitItemPerSecond(GUESSES), "guesses", client):
+                raise Refusal(429, "too_many_requests", f"more than {GUESSES} wrong tokens a second", 1)
             raise Refusal(401, "unauthorised", "the request needs the header `Authorization: Bearer TOKEN`")
         return None
 

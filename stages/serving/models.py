@@ -1,136 +1,20 @@
-"""The models that are served, each by a process of its own, and the one question that the API and the page ask them."""
+"""The models that are served, and the one question that the API and the page ask them."""
 
 import asyncio
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import aiohttp
 
-from stages.common.program import InputError
-from stages.serving.container import framing
-from stages.serving.container.application import BATCHES
-from stages.serving.container.batching import Answer, Batcher, Job, Limits
+from stages.serving.container.batching import Limits
 from stages.serving.container.errors import Refusal
 from stages.serving.exports import Export
 from stages.serving.measurements import Measurements
-from stages.serving.process import ModelProcess
+from stages.serving.model import Model
 
 VERBOSE = "application/json; verbose=true"
 """What is accepted of a model: its classes' names, too, where it would answer with bare probabilities."""
-
-PROBE_SECONDS = 2.0
-"""After which a model that nobody asks is looked after."""
-
-AT_A_TIME = 2
-"""Batches that a model is sent: it needn't wait for the next one."""
-
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-"""Seconds between two attempts to start a model; twice as long each time."""
-
-RETRY_AFTER = 2  # s
-
-
-class Model:
-    """One export and its process, which is started again when it has died. Requests go to it in batches."""
-
-    def __init__(self, export: Export, session: aiohttp.ClientSession, limits: Limits) -> None:
-        self.export = export
-        self._session, self._limits = session, limits
-        # What waits, waits here, where it can be told at once that there is no room. All that is sent is worked on.
-        options = {
-            "max-batch": limits.batch,
-            "wait-ms": 0,
-            "timeout": limits.answer,
-            "max-bytes": 2 * limits.batch_bytes,
-        }
-        self._process = ModelProcess(export.archive, [f"--{name}={value}" for name, value in options.items()])
-        self._address: str | None = None
-        self._lost = asyncio.Event()
-        self._batcher = Batcher(self._work, limits)
-        self.status = "loading"
-        self.message: str | None = None
-
-    async def keep(self) -> None:
-        """Have the process running, for ever."""
-        pause = SHORTEST_PAUSE
-        while True:
-            begin = time.monotonic()
-            try:
-                address = await asyncio.to_thread(self._process.start)
-                await self._serve(address, begin)
-                pause = SHORTEST_PAUSE
-            except (InputError, OSError) as error:
-                self.status, self.message = "failed", str(error)
-            print(f"{self.export.project}: {self.message}; it is loaded again in {pause:g} s", flush=True)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
-
-    async def _serve(self, address: str, begin: float) -> None:
-        """Until the process at ``address`` has died; what is left of it is cleared away."""
-        self._lost.clear()
-        async with self._session.get(f"{address}/ping") as response:
-            batches = response.headers[BATCHES] == "true"
-        self._batcher = Batcher(self._work, self._limits if batches else replace(self._limits, batch=1))
-        self._address, self.status, self.message = address, "ready", None
-        print(f"{self.export.project} is ready, after {time.monotonic() - begin:.1f} s", flush=True)
-        running = [asyncio.create_task(self._batcher.run()) for _ in range(AT_A_TIME)]
-        while not self._lost.is_set():
-            try:
-                async with asyncio.timeout(PROBE_SECONDS):
-                    await self._lost.wait()
-            except TimeoutError:
-                await self._probe(address)
-        self._address, self.status, self.message = None, "loading", "its process ended"
-        for task in running:
-            task.cancel()
-        self._batcher.refuse(self._ended())
-        await asyncio.to_thread(self._process.died, address)
-
-    async def _probe(self, address: str) -> None:
-        try:
-            async with self._session.get(f"{address}/ping"):
-                pass
-        except aiohttp.ClientConnectionError:
-            self._lost.set()
-        except TimeoutError:
-            pass  # it is busy
-
-    async def ask(self, body: bytes, content_type: str, accept: str) -> Answer:
-        """The model's answer. Raises Refusal."""
-        if self._address is None:
-            words = self.message or "it is being loaded"
-            raise Refusal(503, self.status, f"{self.export.project} can't answer: {words}", RETRY_AFTER)
-        return await self._batcher.ask(body, content_type, accept)
-
-    async def _work(self, jobs: Sequence[Job]) -> list[Answer | Exception]:
-        message = framing.join([({"content_type": job.content_type, "accept": job.accept}, job.body) for job in jobs])
-        try:
-            async with self._session.post(f"{self._address}/batch", data=message) as response:
-                content = await response.read()
-        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
-            self._lost.set()
-            return [self._ended() for _ in jobs]
-        except TimeoutError:
-            words = f"{self.export.project} gave no answer in time"
-            return [Refusal(503, "timeout", words, RETRY_AFTER) for _ in jobs]
-        if response.status != 200:  # which says that this server has a defect
-            raise RuntimeError(f"HTTP {response.status}: {content[:500]!r}")
-        return [self._outcome(about, body) for about, body in framing.split(content)]
-
-    def _outcome(self, about: dict[str, Any], body: bytes) -> Answer | Refusal:
-        if about["status"] == 200:
-            return Answer(body, about["batch"])
-        refused = json.loads(body)
-        return Refusal(about["status"], refused["code"], refused["message"], about["retry_after"])
-
-    def _ended(self) -> Refusal:
-        return Refusal(503, "stopped", f"{self.export.project} ended during this request", RETRY_AFTER)
-
-    def stop(self) -> None:
-        self._process.stop()
 
 
 class Models:
@@ -144,8 +28,8 @@ class Models:
 
     async def start(self) -> None:
         """Begin to load the models; they are kept running until ``stop``."""
-        # Shorter than the containers keep an idle connection, so that none is used that is just being closed.
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=20)
+        # Shorter than the 5 s for which uvicorn keeps an idle connection, so that none is used that is just being closed.
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=3)
         timeout = aiohttp.ClientTimeout(total=self._limits.answer + 5)  # the model's own limit comes first
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
         self._models = {name: Model(export, self._session, self._limits) for name, export in self.exports.items()}

@@ -32,32 +32,34 @@ ENVIRONMENT = {
 
 
 @contextmanager
-def launched(archive: Path, start: float = 120.0, options: Sequence[str] = ()) -> Iterator[str]:
+def launched(
+    archive: Path, start: float = 120.0, options: Sequence[str] = (), unwanted: threading.Event | None = None
+) -> Iterator[str]:
     """The archive unpacked into an empty folder and served from there; the block gets the address, when the model is loaded.
 
-    ``start`` is in seconds, ``options`` are the container's. The server listens on loopback alone, on a port that the system
-    picks, and is gone when the block ends, also when this process is killed. Raises InputError if it doesn't start.
+    ``start`` is in seconds, ``options`` are the container's, ``unwanted`` ends the wait for the model. The server listens on
+    loopback alone, on a port that the system picks, and is gone when the block ends, also when this process is killed. What it
+    writes goes to standard error. Raises InputError if it doesn't start.
     """
     with tempfile.TemporaryDirectory(prefix="deployed-") as empty, socket.create_server(("127.0.0.1", 0)) as listener:
-        log = Path(empty, "log")
         bundle.unpack(archive, Path(empty, "model"))
         shutil.copytree(CONTAINER, Path(empty, "container"), ignore=shutil.ignore_patterns("__pycache__"))
         # -E and -s: of all that may lie on an import path there is the working folder, and installed packages.
-        command = [sys.executable, "-E", "-s", "-m", "container", "model", "--fd", str(listener.fileno()), *options]
-        with log.open("wb") as output:
-            server = subprocess.Popen(
-                command,
-                cwd=empty,
-                env=ENVIRONMENT | os.environ,
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                pass_fds=[listener.fileno()],
-            )
+        python = [sys.executable, "-E", "-s", "-W", "ignore::FutureWarning"]
+        server = subprocess.Popen(
+            [*python, "-m", "container", "model", "--fd", str(listener.fileno()), *options],
+            cwd=empty,
+            env=ENVIRONMENT | os.environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[listener.fileno()],
+        )
+        said = Said(server)
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         listener.close()  # the server's alone: once that is dead, connections are refused and wait for nobody
         try:
-            _wait(server, address, log, start)
+            _wait(server, address, said, start, unwanted or threading.Event())
             yield address
         finally:
             assert server.stdin
@@ -67,15 +69,36 @@ def launched(archive: Path, start: float = 120.0, options: Sequence[str] = ()) -
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
+            said.join()
 
 
-def _wait(server: subprocess.Popen[bytes], address: str, log: Path, seconds: float) -> None:
+class Said(threading.Thread):
+    """Passes on what a process writes, and remembers the last line of it."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        super().__init__(daemon=True)
+        assert process.stdout
+        self._lines = process.stdout
+        self.last = ""
+        self.start()
+
+    def run(self) -> None:
+        with self._lines:
+            for line in self._lines:
+                text = line.decode(errors="replace").rstrip()
+                self.last = text or self.last
+                print(text, file=sys.stderr, flush=True)
+
+
+def _wait(server: subprocess.Popen[bytes], address: str, said: Said, seconds: float, unwanted: threading.Event) -> None:
     deadline = time.monotonic() + seconds
     with httpx.Client(timeout=1.0, trust_env=False) as client:
         while time.monotonic() < deadline:
+            if unwanted.is_set():
+                raise InputError("the model is served no longer")
             if server.poll() is not None:
-                last = log.read_text(errors="replace").strip().splitlines()[-1:]
-                raise InputError(f"the exported model's server ended at its start: {last[0] if last else 'no output'}")
+                said.join()
+                raise InputError(f"the exported model's server ended at its start: {said.last or 'no output'}")
             try:
                 # The listening socket accepts at once; the answer comes when the model is loaded.
                 if client.get(f"{address}/ping").status_code == 200:
@@ -92,16 +115,17 @@ class ModelProcess:
         self._archive, self._options = archive, options
         self._running = ExitStack()
         self._address: str | None = None
-        self._stopped = False
+        self._stopped = threading.Event()
         self._lock = threading.Lock()
 
     def start(self) -> str:
         """Its address, when the model is loaded, which it may be already. Raises InputError if that fails."""
         with self._lock:
-            if self._stopped:
+            if self._stopped.is_set():
                 raise InputError("the model is served no longer")
             if self._address is None:
-                self._address = self._running.enter_context(launched(self._archive, options=self._options))
+                started = launched(self._archive, options=self._options, unwanted=self._stopped)
+                self._address = self._running.enter_context(started)
             return self._address
 
     def died(self, address: str) -> None:
@@ -113,8 +137,9 @@ class ModelProcess:
 
     def stop(self) -> None:
         """For good."""
+        self._stopped.set()  # before the lock, which is held while the model is loaded
         with self._lock:
-            self._stopped, self._address = True, None
+            self._address = None
             self._running.close()
 
 

@@ -49,9 +49,9 @@ def application(model: Model, limits: Limits, body_limits: BodyLimits) -> Starle
         return Response(answer, media_type=accept)
 
     async def batch(request: Request) -> Response:
-        async def part(about: dict[str, str], body: bytes) -> framing.Part:
+        async def part(content_type: str, accept: str, body: bytes) -> framing.Part:
             try:
-                answer, shared = await ask(body, about["content_type"], about["accept"])
+                answer, shared = await ask(body, content_type, accept)
             except Refusal as refusal:
                 response = errors.response(refusal)
                 return {"status": refusal.status, "retry_after": refusal.retry_after}, bytes(response.body)
@@ -59,10 +59,11 @@ def application(model: Model, limits: Limits, body_limits: BodyLimits) -> Starle
 
         try:
             parts = framing.split(await request.body())
-            answers = [part(about, body) for about, body in parts]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            asked = [(str(about["content_type"]), str(about["accept"]), body) for about, body in parts]
+        except (ValueError, KeyError) as error:
             raise Refusal(400, "unreadable", f"this is no batch of requests: {error}") from None
-        return Response(framing.join(await asyncio.gather(*answers)), media_type=framing.CONTENT_TYPE)
+        answers = await asyncio.gather(*(part(*one) for one in asked))
+        return Response(framing.join(answers), media_type=framing.CONTENT_TYPE)
 
     @asynccontextmanager
     async def running(app: Starlette) -> AsyncIterator[None]:

@@ -7,6 +7,7 @@ given that moment, `wait` seconds at most, which makes larger batches.
 
 import asyncio
 import time
+import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -58,6 +59,7 @@ class Batcher:
     def __init__(self, work: Work, limits: Limits) -> None:
         self._work, self._limits = work, limits
         self._waiting: deque[Job] = deque()
+        self._working: set[Job] = set()
         self._bytes = 0
         self._arrived = asyncio.Event()
         self._open = 0  # requests that wait or are worked on
@@ -86,7 +88,9 @@ class Batcher:
             await self._gather()
             jobs = self._take()  # none, if another task was faster
             wanted = [job for job in jobs if not job.answer.done()]  # not those that timed out
-            outcomes = await self._work(wanted) if wanted else []
+            self._working.update(wanted)
+            outcomes = await self._outcomes(wanted) if wanted else []
+            self._working.difference_update(wanted)
             self._open -= len(jobs)
             for job, outcome in zip(wanted, outcomes, strict=True):
                 if job.answer.done():
@@ -96,14 +100,25 @@ class Batcher:
                 else:
                     job.answer.set_exception(outcome)
 
+    async def _outcomes(self, jobs: Sequence[Job]) -> Sequence[Answer | Exception]:
+        """Of the work; where it has a defect, that is every job's."""
+        try:
+            outcomes = await self._work(jobs)
+            if len(outcomes) != len(jobs):
+                raise RuntimeError(f"{len(outcomes)} outcomes for {len(jobs)} requests")
+        except Exception as error:
+            traceback.print_exc()  # for the log, not for the client
+            return [error for _ in jobs]
+        return outcomes
+
     def refuse(self, refusal: Refusal) -> None:
-        """All that waits, for nobody will work on it."""
-        while self._waiting:
-            job = self._waiting.popleft()
+        """All that waits or is worked on, for nobody will answer it: to be called when no task runs any more."""
+        for job in (*self._waiting, *self._working):
             if not job.answer.done():
                 job.answer.set_exception(refusal)
-            self._open -= 1
-        self._bytes = 0
+        self._waiting.clear()
+        self._working.clear()
+        self._bytes = self._open = 0
 
     async def _gather(self) -> None:
         """Until there is a request, and as many as there were lately, or the first one has waited long enough."""

@@ -1,6 +1,7 @@
 """A request's body, read as long as it is neither too large nor too slow."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -19,42 +20,49 @@ class BodyLimits:
 
 
 class LimitedBody:
-    """ASGI middleware: refuses a body before reading it if it says that it is too large, and while reading it if it is."""
+    """ASGI middleware: refuses a body before reading it if it says that it is too large, and while reading it if it is.
 
-    def __init__(self, app: ASGIApp, limits: BodyLimits) -> None:
-        self._app, self._limits = app, limits
+    ``elsewhere`` are other limits by path.
+    """
+
+    def __init__(self, app: ASGIApp, limits: BodyLimits, elsewhere: Mapping[str, BodyLimits] | None = None) -> None:
+        self._app, self._limits, self._elsewhere = app, limits, elsewhere or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
+            return
+        limits = self._elsewhere.get(scope["path"], self._limits)
         # The HTTP parser has refused a length that is not a number.
-        elif int(Headers(scope=scope).get("content-length", 0)) > self._limits.size:
-            await errors.response(self._too_large())(scope, receive, send)
+        if int(Headers(scope=scope).get("content-length", 0)) > limits.size:
+            await errors.response(_too_large(limits))(scope, receive, send)
         else:
-            await self._app(scope, self._limited(receive), send)
+            await self._app(scope, _limited(receive, limits), send)
 
-    def _limited(self, receive: Receive) -> Receive:
-        """``receive``, which raises Refusal."""
-        length, complete = 0, False
-        deadline = asyncio.get_running_loop().time() + self._limits.seconds
 
-        async def limited() -> Message:
-            nonlocal length, complete
-            if complete:
-                return await receive()  # only the end of the connection is still to come
-            try:
-                async with asyncio.timeout_at(deadline):
-                    message = await receive()
-            except TimeoutError:
-                words = f"the body did not arrive within {self._limits.seconds:g} s"
-                raise Refusal(408, "too_slow", words) from None
-            length += len(message.get("body", b""))
-            complete = not message.get("more_body", False)
-            if length > self._limits.size:
-                raise self._too_large()
-            return message
+def _limited(receive: Receive, limits: BodyLimits) -> Receive:
+    """``receive``, which raises Refusal."""
+    length, complete = 0, False
+    deadline = asyncio.get_running_loop().time() + limits.seconds
 
-        return limited
+    async def limited() -> Message:
+        nonlocal length, complete
+        if complete:
+            return await receive()  # only the end of the connection is still to come
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError:
+            words = f"the body did not arrive within {limits.seconds:g} s"
+            raise Refusal(408, "too_slow", words) from None
+        length += len(message.get("body", b""))
+        complete = not message.get("more_body", False)
+        if length > limits.size:
+            raise _too_large(limits)
+        return message
 
-    def _too_large(self) -> Refusal:
-        return Refusal(413, "too_large", f"the body is larger than {self._limits.size:,} bytes")
+    return limited
+
+
+def _too_large(limits: BodyLimits) -> Refusal:
+    return Refusal(413, "too_large", f"the body is larger than {limits.size:,} bytes")

@@ -38,7 +38,11 @@ async def _incomplete(request: Request, error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    return response(Refusal(500, "internal", "the server failed on this request; its log has the cause"))
+    answer = response(Refusal(500, "internal", "the server failed on this request; its log has the cause"))
+    answer.headers["Connection"] = (
+        "close"  # as uvicorn does after a defect: the client shall not send another request on it
+    )
+    return answer
 
 
 HANDLERS = {HTTPException: _refused, ClientDisconnect: _incomplete, Exception: _failed}

@@ -21,10 +21,20 @@ def join(parts: Sequence[Part]) -> bytes:
 def split(content: bytes) -> list[Part]:
     """Raises ValueError if ``content`` is not what `join` makes."""
     head, _, rest = content.partition(b"\n")
+    try:
+        parts_about = json.loads(head)
+    except RecursionError:
+        raise ValueError("the head is nested too deeply") from None
+    if not isinstance(parts_about, list) or not all(map(_has_length, parts_about)):
+        raise ValueError("the head is not a list of objects with a length each")
     parts, start = [], 0
-    for about in json.loads(head):
+    for about in parts_about:
         parts.append((about, rest[start : start + about["length"]]))
         start += about["length"]
     if start != len(rest):
         raise ValueError(f"the parts have {start} bytes, the message has {len(rest)}")
     return parts
+
+
+def _has_length(about: Any) -> bool:
+    return isinstance(about, dict) and type(about.get("length")) is int and about["length"] >= 0

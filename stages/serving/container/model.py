@@ -56,6 +56,8 @@ class Model:
         if isinstance(together, Exception):  # because of one of them: the others shall not suffer
             alone = [self._attempt(self._batch_fn, [item], self._model) for item in items]
             return [one if isinstance(one, Exception) else one[0] for one in alone]
+        if len(together) != len(items):
+            raise RuntimeError(f"batch_fn gave {len(together)} predictions for {len(items)} requests")
         return together
 
     def _write(self, prediction: Any, accept: str) -> Any:

@@ -9,6 +9,8 @@ import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from . import errors
+
 HEADER_SECONDS = 10.0
 """For a request's line and headers. uvicorn has no such limit: a connection that sends nothing would stay for ever."""
 
@@ -53,6 +55,21 @@ class Protocol(HttpToolsProtocol):
         self._headers_came()
         super().on_headers_complete()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        # uvicorn waits for ever once more has come: the rest of a refused body, an empty line.
+        if self.cycle.response_complete and not self.transport.is_closing():
+            self._expect_headers()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, in the form of all refusals."""
+        answer = errors.response(
+            errors.Refusal(400, "no_http", "this is no HTTP request, or its headers are too large")
+        )
+        head = b"".join(name + b": " + value + b"\r\n" for name, value in answer.raw_headers)
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"connection: close\r\n\r\n" + bytes(answer.body))
+        self.transport.close()
+
     def _expect_headers(self) -> None:
         self._headers_came()
         self._deadline = self.loop.call_later(HEADER_SECONDS, self.transport.close)
@@ -91,14 +108,14 @@ class Server(uvicorn.Server):
         self.run(sockets=[self._listener])
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Each answer tells its client to ask elsewhere, so in the end only idle connections are left to be closed.
+        self.server_state.default_headers.append((b"connection", b"close"))
         # What the system has accepted for us and we have not is still ours; after it nobody gets in.
         with self._listener.dup() as rest:
             for server in self.servers:
                 server.close()
             self._listener.close()
             await self._accept(rest)
-        # Each answer tells its client to ask elsewhere, so in the end only idle connections are left to be closed.
-        self.server_state.default_headers.append((b"connection", b"close"))
         if self._stopping:
             self._stopping()
         await asyncio.sleep(DRAIN_SECONDS)

@@ -1,0 +1,749 @@
+"""The whole server, `python -m stages.serving`, and its client: as users start and ask it, on models that are tiny fakes."""
+
+import io
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import yaml
+from conftest import ROOT, Run
+from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
+from serving import Served, archive, record, refused, server, shared, until
+
+from stages.serving import exports
+from stages.serving.api import application
+from stages.serving.client import lines
+from stages.serving.container import server as container_server
+from stages.serving.container.batching import Limits
+from stages.serving.container.body import BodyLimits
+from stages.serving.container.server import Server
+from stages.serving.guard import HEADERS, Rules
+from stages.serving.models import Models, predictions
+
+PICTURE = """
+import io, json, os, signal, time
+from PIL import Image
+CONTENT_TYPES = ("image/*", "application/octet-stream")
+CLASSES = ["no", "maybe", "yes"]
+def model_fn(model_dir):
+    return None
+def input_fn(body, content_type):
+    try:
+        return Image.open(io.BytesIO(body)).convert("RGB").getpixel((0, 0))
+    except OSError as error:
+        raise ValueError(f"the body is no picture: {error}")
+def batch_fn(items, model):
+    if any(green == 1 for red, green, blue in items):
+        time.sleep(0.5)
+    for red, green, blue in items:
+        if green == 2:
+            raise RuntimeError("the cause of it")
+        if green == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if green == 4:
+            time.sleep(30)
+    return [[(255 - red) / 255, blue / 255, (red - blue) / 255] for red, green, blue in items]
+def predict_fn(item, model):
+    return batch_fn([item], model)[0]
+def output_fn(prediction, accept):
+    answer = {"classes": CLASSES, "probabilities": [prediction]}
+    return json.dumps(answer | PLACES if "verbose" in accept else prediction)
+PLACES = {}
+"""
+"""As sure of yes as the picture is red and not blue. Green says what else happens, see below."""
+
+SLOW, FAILS, DIES, HANGS = 1, 2, 3, 4
+
+LANDMARKS = PICTURE.replace("PLACES = {}", 'PLACES = {"places": [[1.5, -2.25], [None, None], [0.0, 0.0]]}')
+
+HOURS = """
+import csv, io, json
+CONTENT_TYPES = ("text/csv", "application/json")
+def model_fn(model_dir):
+    return None
+def input_fn(body, content_type):
+    text = body.decode()
+    rows = json.loads(text) if content_type.startswith("application/json") else list(csv.DictReader(io.StringIO(text)))
+    if not rows or any("datetime" not in row for row in rows):
+        raise ValueError("expected the column datetime")
+    return rows
+def predict_fn(rows, model):
+    return [{"datetime": row["datetime"], "count": 10.5 * int(row["datetime"][11:13])} for row in rows]
+def output_fn(prediction, accept):
+    if accept == "text/csv":
+        return "datetime,count\\n" + "".join(f"{row['datetime']},{row['count']}\\n" for row in prediction)
+    return json.dumps(prediction)
+"""
+
+CODE = {"bikes": HOURS, "mnist": PICTURE, "landmarks": LANDMARKS, "scones": PICTURE}
+CSV = b"datetime,season\n2011-01-20 01:00:00,1\n2011-01-20 03:00:00,1\n"
+JSON = b'[{"datetime": "2011-01-20 01:00:00"}, {"datetime": "2011-01-20 03:00:00"}]'
+RIDERS = [{"datetime": "2011-01-20 01:00:00", "count": 10.5}, {"datetime": "2011-01-20 03:00:00", "count": 31.5}]
+TOKEN = {"Authorization": "Bearer open sesame"}
+
+
+def picture(red: int, green: int = 0, blue: int = 0) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4), (red, green, blue)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def export(folder: Path, *projects: str, **code: str) -> Path:
+    """Fakes of ``projects`` under ``folder``, and what `dvc repro` would have recorded of them."""
+    for project in projects:
+        archive(folder / "models" / project / "export", code.get(project, CODE[project]))
+    return record(folder)
+
+
+def predict(client: httpx.Client, content: bytes, project: str = "mnist", **more: Any) -> httpx.Response:
+    return client.post(f"/models/{project}/invocations", content=content, **more)
+
+
+def top(response: httpx.Response) -> list[dict[str, Any]]:
+    assert response.status_code == 200, response.text
+    (prediction,) = response.json()["predictions"]
+    found: list[dict[str, Any]] = prediction["top"]
+    return found
+
+
+# What is served
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Bikes, mnist and landmarks; scones was not exported."""
+    folder = export(tmp_path_factory.mktemp("server"), "bikes", "mnist", "landmarks")
+    with server(folder, "--max-megabytes=0.01") as one:
+        yield one
+
+
+@pytest.fixture
+def client(served: Served) -> Iterator[httpx.Client]:
+    with served.client(headers={"Content-Type": "image/png"}) as one:
+        yield one
+
+
+def test_it_starts_with_what_is_there_and_names_the_rest_with_its_command(served: Served, client: httpx.Client) -> None:
+    log = served.log.read_text()
+    assert f"Serving bikes, mnist, landmarks on {served.address}  (documentation: {served.address}/docs)" in log
+    why = "models/scones/export/model.tar.gz is missing: `dvc repro export@scones` makes it"
+    assert f"not served: scones: {why}" in log
+    assert refused(predict(client, picture(0), "scones"), 404, "not_exported") == why
+    assert client.get("/models").json()["missing"] == {"scones": why}
+
+
+def test_the_catalogue_says_what_is_served_and_how_good_it_is(client: httpx.Client) -> None:
+    bikes, mnist, landmarks = client.get("/models").json()["models"]
+    assert mnist == {
+        "project": "mnist",
+        "title": "Handwritten digits",
+        "status": "ready",
+        "message": None,
+        "version": mnist["version"],
+        "metrics": {"data": "sample", "accuracy": 0.5},
+        "accepts": ["image/*", "application/octet-stream", "application/x-npy", "application/json"],
+        "invocations": "/models/mnist/invocations",
+    }
+    assert bikes["accepts"] == ["text/csv", "application/json"]
+    assert len({one["version"] for one in (bikes, mnist, landmarks)}) == 3
+
+
+def test_a_version_is_what_dvc_would_record(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    folder = tmp_path / "models" / "p" / "export"
+    for name in ("model.tar.gz", "a/b", "a.b", "a-b/c/d", "z/é ü", "empty", "A"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name if name != "empty" else "")
+    program = "import sys; from dvc.repo import Repo; Repo.init(); Repo().add(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", program, folder], cwd=tmp_path, check=True, capture_output=True)
+    (recorded,) = yaml.safe_load((folder.parent / "export.dvc").read_text())["outs"]
+    assert recorded["md5"] == f"{exports.version(folder)}.dir"
+    assert recorded["nfiles"] == 7
+
+
+@pytest.mark.parametrize("project", list(exports.TITLES))
+def test_this_repositorys_exports_are_those_of_its_dvc_lock(project: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    if not Path("models", project, "export", "model.tar.gz").exists():
+        pytest.skip(f"no export of {project}: `dvc repro export@{project}` makes it")
+    lock = yaml.safe_load(Path("dvc.lock").read_text())["stages"][f"export@{project}"]["outs"]
+    assert [out["md5"] for out in lock] == [f"{exports.version(Path('models', project, 'export'))}.dir"]
+
+
+def test_an_export_that_was_changed_is_not_served_nor_even_opened(tmp_path: Path) -> None:
+    export(tmp_path, "mnist", "bikes")
+    opened = tmp_path / "opened"
+    evil = f"import pathlib; pathlib.Path({str(opened)!r}).touch()\n" + HOURS
+    archive(tmp_path / "models" / "bikes" / "export", evil)
+    (tmp_path / "models" / "mnist" / "export" / "more").touch()
+    command = [sys.executable, "-m", "stages.serving", "--port", "0", "--no-page"]
+    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.returncode == 1
+    for project in ("mnist", "bikes"):
+        words = f"models/{project}/export is not what dvc.lock records: `dvc repro export@{project}` makes it anew"
+        assert words in done.stderr
+    assert not opened.exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda folder: (folder / "dvc.lock").unlink(), "dvc.lock is missing: `dvc repro export@mnist` makes it"),
+        (
+            lambda folder: (folder / "dvc.lock").write_text("stages: {}"),
+            "dvc.lock knows nothing of models/mnist/export",
+        ),
+        (lambda folder: (folder / "dvc.lock").write_text(""), "dvc.lock knows nothing of models/mnist/export"),
+        (lambda folder: (folder / "dvc.lock").write_text("<<<<<<< HEAD\na: [\n"), "dvc.lock"),
+        (
+            lambda folder: (folder / "reports/mnist/metrics.json").unlink(),
+            "reports/mnist/metrics.json is missing: `dvc repro evaluate@mnist` makes it",
+        ),
+    ],
+    ids=["no lock", "not in it", "empty lock", "merge conflict", "no metrics"],
+)
+def test_what_is_not_as_the_pipeline_made_it_is_missing_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Any, words: str
+) -> None:
+    spoil(export(tmp_path, "mnist"))
+    monkeypatch.chdir(tmp_path)
+    found, missing = exports.find(["mnist"])
+    assert found == {}
+    assert words in missing["mnist"]
+
+
+# How it does not start
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["--project", "scones"],
+            "there is no model to serve: models/scones/export/model.tar.gz is missing: `dvc repro",
+        ),
+        (["--host", "0.0.0.0"], "give them a --token, or set SERVING_TOKEN"),
+        (["--host", "203.0.113.1", "--token", "t"], "can't listen on 203.0.113.1 port 0"),
+        (["--port", "70000"], "can't listen on 127.0.0.1 port 70000"),
+        (["--host", "nowhere.invalid", "--token", "t"], "can't listen on nowhere.invalid"),
+    ],
+)
+def test_a_server_that_cannot_start_says_why_in_a_line(
+    served: Served, python: Run, arguments: list[str], words: str
+) -> None:
+    done = python("-m", "stages.serving", "--no-page", "--port", "0", *arguments, cwd=served.log.parent)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: ")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_port_that_is_in_use_is_told_in_a_line(served: Served, python: Run) -> None:
+    port = served.address.rsplit(":", 1)[1]
+    done = python("-m", "stages.serving", "--port", port, cwd=served.log.parent)
+    assert done.returncode == 1
+    assert f"error: can't listen on 127.0.0.1 port {port}: " in done.stderr
+    assert "--port" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["--max-batch=0", "--queue=0", "--timeout=0", "--timeout=nan", "--max-megabytes=-1", "--rate=-1", "--wait-ms=-1"],
+)
+def test_a_limit_that_lets_nothing_through_is_refused(served: Served, python: Run, argument: str) -> None:
+    done = python("-m", "stages.serving", "--no-page", "--port=0", argument, cwd=served.log.parent, timeout=20)
+    assert done.returncode == 2
+    assert argument.split("=")[0] in done.stderr.splitlines()[-1]
+
+
+# What it answers
+
+
+def test_the_most_probable_classes_come_first_and_top_says_how_many(client: httpx.Client) -> None:
+    response = predict(client, picture(204, blue=51))
+    answer = response.json()
+    assert (answer["project"], len(answer["version"])) == ("mnist", 32)
+    assert 0 < answer["milliseconds"] < 10_000
+    likely = top(response)
+    assert [one["class"] for one in likely] == ["yes", "no", "maybe"]
+    assert [one["probability"] for one in likely] == pytest.approx([0.6, 0.2, 0.2])
+    assert sum(one["probability"] for one in likely) == pytest.approx(1)
+    assert [one["class"] for one in top(predict(client, picture(0), params={"top": 1}))] == ["no"]
+    assert len(top(predict(client, picture(0), params={"top": 1000}))) == 3
+
+
+def test_probabilities_become_rows_of_classes_in_falling_order() -> None:
+    answer = {"classes": list("abc"), "probabilities": [[0.1, 0.7, 0.2], [0.5, 0.5, 0.0]]}
+    first, second = predictions(answer, 2)
+    assert first == {"top": [{"class": "b", "probability": 0.7}, {"class": "c", "probability": 0.2}]}
+    assert [one["class"] for one in second["top"]] == ["a", "b"]  # of equals the first one first
+    assert len(predictions(answer, None)[0]["top"]) == 3
+
+
+def test_landmarks_have_their_places_and_none_where_they_are_not_known(client: httpx.Client) -> None:
+    places = {
+        one["class"]: (one["latitude"], one["longitude"]) for one in top(predict(client, picture(9), "landmarks"))
+    }
+    assert places == {"no": (1.5, -2.25), "maybe": (None, None), "yes": (0.0, 0.0)}
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1001", "x", "1.5", ""])
+def test_an_impossible_top_is_refused(client: httpx.Client, value: str) -> None:
+    assert "top" in refused(predict(client, picture(0), params={"top": value}), 422, "invalid_parameter")
+
+
+def test_hours_come_as_csv_or_json_and_are_answered_as_either(client: httpx.Client) -> None:
+    for body, kind in ((CSV, "text/csv; charset=utf-8"), (JSON, "application/json")):
+        answer = predict(client, body, "bikes", headers={"Content-Type": kind})
+        assert answer.json()["predictions"] == RIDERS
+        table = predict(client, body, "bikes", headers={"Content-Type": kind, "Accept": "text/csv"})
+        assert table.headers["content-type"] == "text/csv; charset=utf-8"
+        assert table.headers["x-model-version"] == answer.json()["version"]
+        assert table.text == "datetime,count\n2011-01-20 01:00:00,10.5\n2011-01-20 03:00:00,31.5\n"
+
+
+def test_what_is_refused_is_told_in_json_with_a_code(client: httpx.Client) -> None:
+    assert "'nothing'" in refused(predict(client, b"", "nothing"), 404, "not_found")
+    refused(client.get("/nothing"), 404, "not_found")
+    refused(client.get("/models/mnist/invocations"), 405, "method_not_allowed")
+    assert "no picture" in refused(predict(client, b"nonsense"), 400, "unreadable")
+    refused(predict(client, b""), 400, "unreadable")
+    refused(predict(client, b"x", headers={"Content-Type": "text/plain"}), 415, "unsupported_type")
+    assert "cause of it" not in refused(predict(client, picture(0, FAILS)), 500, "internal")
+    refused(predict(client, 10_001 * b"x"), 413, "too_large")
+    refused(predict(client, (100 * b"x" for _ in range(101))), 413, "too_large")  # type: ignore[arg-type]
+    assert top(predict(client, picture(0)))
+
+
+def test_the_cause_of_a_models_failure_stands_in_its_log(served: Served, client: httpx.Client) -> None:
+    refused(predict(client, picture(0, FAILS)), 500, "internal")
+    logs = [Path(child.cwd(), "log") for child in served.children()]
+    assert ["RuntimeError: the cause of it" in log.read_text() for log in logs].count(True) == 1
+
+
+def test_a_body_without_a_content_type_is_a_picture(served: Served) -> None:
+    with served.client() as client:
+        assert top(predict(client, picture(255)))[0]["class"] == "yes"
+
+
+def test_every_answer_has_the_headers_that_protect_its_reader(client: httpx.Client) -> None:
+    answers = [
+        client.get("/ping"),
+        client.get("/models"),
+        client.get("/metrics"),
+        client.get("/docs"),
+        client.get("/nothing"),
+        client.get("/"),
+        client.get("/models", headers={"Host": "example.org"}),
+        predict(client, picture(0)),
+        predict(client, b"nonsense"),
+        predict(client, 10_001 * b"x"),
+        predict(client, picture(0), params={"top": 0}),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 404, 307, 403, 200, 400, 413, 422]
+    for answer in answers:
+        assert HEADERS.items() <= {name: answer.headers.get(name) for name in HEADERS}.items()
+        assert "server" not in answer.headers
+
+
+def test_the_description_and_the_documentation_ask_no_other_host(client: httpx.Client) -> None:
+    assert set(client.get("/openapi.json").json()["paths"]) == {
+        "/ping",
+        "/models",
+        "/metrics",
+        "/models/{project}/invocations",
+    }
+    page = client.get("/docs").text
+    sources = re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)["']""", page)
+    assert len(sources) >= 3
+    for source in sources:
+        assert source.startswith("/")
+        assert not source.startswith("//")
+        assert client.get(source).status_code == 200
+
+
+def test_metrics_count_requests_by_their_status_and_time_the_models(served: Served, client: httpx.Client) -> None:
+    def read() -> dict[tuple[str, ...], float]:
+        families = text_string_to_metric_families(client.get("/metrics").text)
+        samples = (sample for family in families for sample in family.samples)
+        return {(one.name, *(f"{k}={v}" for k, v in sorted(one.labels.items()))): one.value for one in samples}
+
+    before = read()
+    predict(client, picture(0))
+    predict(client, picture(0))
+    predict(client, b"nonsense")
+    predict(client, picture(0, FAILS))
+    head = b"POST /models/mnist/invocations HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\nhalf"
+    with served.connect() as connection:
+        connection.sendall(head)
+        connection.shutdown(socket.SHUT_WR)
+
+    def more(*name: str) -> float:
+        return read()[name] - before.get(name, 0)
+
+    until(lambda: more("serving_requests_total", "model=mnist", "status=400") == 2)
+    assert more("serving_requests_total", "model=mnist", "status=200") == 2
+    assert more("serving_requests_total", "model=mnist", "status=500") == 1
+    assert more("serving_model_seconds_count", "model=mnist") == 2
+    assert more("serving_batch_requests_count", "model=mnist") == 2
+    assert read()[("serving_model_ready", "model=mnist")] == 1
+    assert read()[("process_resident_memory_bytes",)] > 1e6
+
+
+def test_requests_at_the_same_time_share_a_pass_and_each_gets_its_own_answer(served: Served) -> None:
+    def ask(red: int) -> tuple[int, float]:
+        with served.client() as client:
+            answer = top(predict(client, picture(red, SLOW if red == 255 else 0), params={"top": 3}))
+            return red, next(one["probability"] for one in answer if one["class"] == "yes")
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(ask, range(255, 215, -1)))
+    assert all(probability == pytest.approx(red / 255) for red, probability in answers)
+    assert shared(served, "mnist") >= 10
+
+
+# Who may ask
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST:1", 200),
+        ("127.0.0.1:8080", 200),
+        ("[::1]", 200),
+        ("[::1]:8080", 200),
+        ("example.org", 403),
+        ("127.0.0.1.example.org", 403),
+        ("example.org]", 403),
+        ("[::2]", 403),
+        ("localhost:80@example.org", 403),
+        ("", 403),
+    ],
+)
+def test_on_loopback_the_server_is_asked_by_its_own_names_alone(served: Served, host: str, status: int) -> None:
+    for path in ("/models", "/ping"):
+        request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+        assert served.said(request).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+def test_a_page_of_another_site_may_not_post(client: httpx.Client) -> None:
+    refused(predict(client, picture(0), headers={"Sec-Fetch-Site": "cross-site"}), 403, "cross_site")
+    for site in ("same-origin", "none"):
+        assert top(predict(client, picture(0), headers={"Sec-Fetch-Site": site}))
+    assert client.get("/models", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200  # a link to it
+    assert not [name for name in client.get("/models").headers if name.startswith("access-control")]
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server that lets others ask, with a token."""
+    folder = export(tmp_path_factory.mktemp("guarded"), "mnist")
+    with server(folder, "--host=0.0.0.0", wait=False, SERVING_TOKEN="open sesame") as one:
+        here = one._replace(address=one.address.replace("0.0.0.0", "127.0.0.1"))
+        until(lambda: here.client().get("/ping").status_code == 200)
+        yield here
+
+
+def test_with_a_token_who_has_none_gets_nothing_but_the_ping(guarded: Served) -> None:
+    with guarded.client() as client:
+        for path in ("/models", "/metrics", "/docs", "/openapi.json", "/", "/nothing"):
+            refused(client.get(path), 401, "unauthorised")
+        refused(predict(client, picture(0)), 401, "unauthorised")
+        for header in ("Bearer", "Bearer open", "Bearer open sesame!", "Basic b3Blbjpz", "Bearer \xe9"):
+            refused(client.get("/models", headers=[(b"Authorization", header.encode("latin-1"))]), 401, "unauthorised")
+        assert client.get("/ping").status_code == 200
+        refused(client.get("/models?token=wrong"), 401, "unauthorised")
+
+
+def test_a_token_comes_as_a_header_or_by_an_address_that_leaves_a_cookie(guarded: Served) -> None:
+    with guarded.client(headers=TOKEN) as client:
+        assert client.get("/models", headers={"Host": "served.example.org"}).status_code == 200
+        assert top(predict(client, picture(255)))[0]["class"] == "yes"
+    with guarded.client() as client:
+        response = client.get("/models?a=1&token=open+sesame&b=")
+        assert (response.status_code, response.headers["location"]) == (303, "/models?a=1&b=")
+        cookie = response.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+        assert client.get("/models").status_code == 200
+        assert top(predict(client, picture(255)))
+    # Cookies of other servers on this host come along, some of them in a form that few parsers read.
+    for more in ('a={"b": 1}', "a@b=1", "=", "a=\xff", "expires=1"):
+        cookie_header = f"{more}; token=open sesame".encode("latin-1")
+        request = b"GET /models HTTP/1.1\r\nHost: h\r\nConnection: close\r\nCookie: " + cookie_header + b"\r\n\r\n"
+        assert guarded.said(request).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "::1"])
+def test_every_name_of_this_machine_is_served_without_a_token(tmp_path: Path, host: str) -> None:
+    if host == "::1" and not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    with server(export(tmp_path, "mnist"), f"--host={host}", wait=False) as one, one.client() as client:
+        assert client.get("/models").status_code == 200
+
+
+# In this process, where limits can be short
+
+
+@contextmanager
+def in_this_process(models: Models, rate: int = 0, **limits: Any) -> Iterator[Served]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    one = Server(application(models, Rules(None, None, rate), BodyLimits(**limits)), listener)
+    thread = threading.Thread(target=one.serve_until_stopped)
+    thread.start()
+    try:
+        yield Served(None, f"http://127.0.0.1:{listener.getsockname()[1]}", Path())  # type: ignore[arg-type]
+    finally:
+        one.should_exit = True
+        thread.join()
+
+
+def test_more_requests_a_second_than_agreed_are_sent_away_and_told_when_to_come_back() -> None:
+    with in_this_process(Models({}, {}, Limits()), rate=2) as one, one.client() as client:
+        answers = [predict(client, b"x") for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [404, 404, 429]
+        refused(answers[-1], 429, "too_many_requests")
+        assert answers[-1].headers["retry-after"] == "1"
+        for _ in range(5):  # a page is made of many files, and whoever looks after the server asks as often as it likes
+            assert client.get("/models").status_code == 200
+        until(lambda: predict(client, b"x").status_code == 404, 5)
+
+
+def test_a_body_that_does_not_arrive_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container_server, "HEADER_SECONDS", 0.3)
+    missing = {"mnist": "it is not there"}
+    with in_this_process(Models({}, missing, Limits()), seconds=0.3) as one:
+        for length in (b"Content-Length: 100\r\n\r\nhalf", b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"):
+            answer = one.said(b"POST /models/mnist/invocations HTTP/1.1\r\nHost: h\r\n" + length)
+            head, _, body = answer.partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 408")
+            assert b"x-content-type-options: nosniff" in head.lower()
+            assert json.loads(body)["code"] == "too_slow"
+
+
+def test_a_defect_of_the_server_is_500_in_general_words_with_the_same_headers() -> None:
+    class Broken(Models):
+        async def predict(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+            raise RuntimeError("the cause of it")
+
+    with in_this_process(Broken({}, {}, Limits())) as one, one.client() as client:
+        answer = predict(client, b"x")
+        assert "cause of it" not in refused(answer, 500, "internal")
+        assert HEADERS.items() <= {name: answer.headers.get(name) for name in HEADERS}.items()
+        assert 'serving_requests_total{model="mnist",status="500"} 1.0' in client.get("/metrics").text
+
+
+# Models that load, die and hang
+
+
+def test_while_a_model_is_loaded_the_server_answers_and_says_so(tmp_path: Path) -> None:
+    slow = PICTURE.replace(
+        "return None",
+        f"import pathlib\n    while not pathlib.Path({str(tmp_path / 'go')!r}).exists(): time.sleep(0.01)",
+    )
+    with server(export(tmp_path, "mnist", "scones", scones=slow), wait=False) as one, one.client() as client:
+        until(lambda: client.get("/ping").json()["models"]["mnist"] == "ready")
+        ping = client.get("/ping")
+        assert (ping.status_code, ping.json()) == (503, {"models": {"mnist": "ready", "scones": "loading"}})
+        assert top(predict(client, picture(0)))
+        loading = predict(client, picture(0), "scones")
+        refused(loading, 503, "loading")
+        assert int(loading.headers["retry-after"]) >= 1
+        (tmp_path / "go").touch()
+        until(lambda: client.get("/ping").status_code == 200)
+        assert top(predict(client, picture(0), "scones"))
+
+
+def test_a_model_that_cannot_be_loaded_says_why_and_the_others_are_served(tmp_path: Path) -> None:
+    broken = PICTURE.replace("return None", "raise OSError('no such weights')")
+    with server(export(tmp_path, "mnist", "scones", scones=broken), wait=False) as one, one.client() as client:
+        until(lambda: client.get("/ping").status_code == 200)
+        assert client.get("/ping").json() == {"models": {"mnist": "ready", "scones": "failed"}}
+        assert "no such weights" in refused(predict(client, picture(0), "scones"), 503, "failed")
+        assert top(predict(client, picture(0)))
+
+
+@pytest.fixture(scope="module")
+def shaky(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with server(
+        export(tmp_path_factory.mktemp("shaky"), "mnist", "scones"), "--timeout=3", "--queue=4", "--max-batch=2"
+    ) as one:
+        yield one
+
+
+def test_a_model_that_dies_is_loaded_again_and_meanwhile_others_go_on(shaky: Served) -> None:
+    with shaky.client() as client, ThreadPoolExecutor(8) as pool:
+        before = {child.pid for child in shaky.children()}
+        assert len(before) == 2
+        begin = time.monotonic()
+        deadly = pool.submit(predict, client, picture(0, DIES))
+        others = [pool.submit(predict, client, picture(0)) for _ in range(3)]
+        refused(deadly.result(), 503, "stopped")
+        assert int(deadly.result().headers["retry-after"]) >= 1
+        assert time.monotonic() - begin < 2.5, "it waited for its time limit"
+        for other in others:
+            assert other.result().status_code in (200, 503)
+        assert top(predict(client, picture(0), "scones"))
+        while (answer := predict(client, picture(255))).status_code != 200:
+            assert answer.json()["code"] in ("loading", "stopped")
+            assert int(answer.headers["retry-after"]) >= 1
+            time.sleep(0.02)
+            assert time.monotonic() - begin < 30
+        assert top(answer)[0]["class"] == "yes"
+        assert len({child.pid for child in shaky.children()} & before) == 1
+
+
+def test_a_model_that_is_killed_while_nobody_asks_is_noticed(shaky: Served) -> None:
+    with shaky.client() as client:
+        until(lambda: client.get("/ping").status_code == 200)
+        victim, other = shaky.children()
+        victim.kill()
+        until(lambda: {one.pid for one in shaky.children()} - {victim.pid, other.pid}, 10)
+        until(lambda: client.get("/ping").status_code == 200)
+        assert other.is_running()
+
+
+def test_a_model_that_hangs_is_refused_after_the_time_limit_and_its_queue_is_bounded(shaky: Served) -> None:
+    with shaky.client() as client, ThreadPoolExecutor(16) as pool:
+        until(lambda: client.get("/ping").status_code == 200)
+        begin = time.monotonic()
+        answers = [answer.result() for answer in [pool.submit(predict, client, picture(0, HANGS)) for _ in range(12)]]
+        assert time.monotonic() - begin < 8
+        assert {answer.status_code for answer in answers} == {429, 503}
+        assert {answer.json()["code"] for answer in answers} == {"busy", "timeout"}
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers)
+        assert top(predict(client, picture(0), "scones"))
+
+
+# The end
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_server_and_its_models_when_all_that_was_accepted_is_answered(
+    tmp_path: Path, number: int
+) -> None:
+    statuses, lost = [], []
+
+    def load(one: Served) -> None:
+        with one.client() as client:
+            while True:
+                try:
+                    statuses.append(predict(client, picture(0, SLOW)).status_code)
+                except httpx.ConnectError:
+                    return
+                except httpx.TransportError as error:
+                    lost.append(repr(error))
+                    return
+
+    with server(export(tmp_path, "mnist", "bikes")) as one:
+        children = one.children()
+        assert len(children) == 2
+        threads = [threading.Thread(target=load, args=(one,)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        until(lambda: statuses)
+        seconds = one.stopped(number)
+        for thread in threads:
+            thread.join()
+        assert seconds < 10
+        assert set(statuses) == {200}
+        assert lost == []
+        assert not [child for child in children if child.is_running()]
+        assert "Traceback" not in one.log.read_text()
+
+
+def test_a_signal_while_a_model_is_loaded_ends_it_at_once(tmp_path: Path) -> None:
+    slow = PICTURE.replace("return None", "time.sleep(60)")
+    with server(export(tmp_path, "mnist", mnist=slow), wait=False) as one:
+        (child,) = until(one.children)
+        assert one.stopped() < 10
+        assert not child.is_running()
+
+
+def test_a_killed_server_leaves_no_model_behind(tmp_path: Path) -> None:
+    with server(export(tmp_path, "mnist", "bikes")) as one:
+        children = one.children()
+        assert len(children) == 2
+        one.stopped(signal.SIGKILL)
+        until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children), 5)
+
+
+# The client
+
+
+def test_the_client_shows_a_pictures_classes_and_goes_on_after_a_file_that_is_missing(
+    served: Served, python: Run, tmp_path: Path
+) -> None:
+    for name, red in (("one.png", 255), ("two.png", 0)):
+        (tmp_path / name).write_bytes(picture(red))
+    ask = ["-m", "stages.serving.client", "--address", served.address, "landmarks"]
+    done = python(*ask, "one.png", "--top", "2", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    head, *rows = done.stdout.splitlines()
+    assert re.fullmatch(r"one\.png  \(landmarks [0-9a-f]{8}, [\d.]+ ms\)", head)
+    assert len(rows) == 2
+    assert re.fullmatch(r" +100.00%  yes +#{40}  0.0000, 0.0000", rows[0])
+    done = python(*ask, "one.png", "nothing.png", "two.png", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "error: nothing.png: No such file or directory\n"
+    assert [line.split()[0] for line in done.stdout.splitlines() if "landmarks" in line] == ["one.png", "two.png"]
+    done = python(*ask[:-1], "scones", "one.png", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "one.png: HTTP 404" in done.stderr
+    assert "dvc repro export@scones" in done.stderr
+
+
+def test_the_client_reads_hours_and_writes_a_table(served: Served, python: Run, tmp_path: Path) -> None:
+    (tmp_path / "hours.csv").write_bytes(CSV)
+    (tmp_path / "hours.json").write_bytes(JSON)
+    for name in ("hours.csv", "hours.json"):
+        done = python("-m", "stages.serving.client", "--address", served.address, "bikes", name, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == "datetime,count\n2011-01-20 01:00:00,10.5\n2011-01-20 03:00:00,31.5\n"
+
+
+def test_the_client_says_in_a_line_that_there_is_no_server(python: Run, tmp_path: Path) -> None:
+    (tmp_path / "one.png").write_bytes(picture(0))
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    done = python("-m", "stages.serving.client", "--address", address, "mnist", "one.png", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {address} does not answer")
+    assert "`make serve` starts the server" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_client_has_the_token_from_its_environment(
+    guarded: Served, python: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one.png").write_bytes(picture(0))
+    ask = ["-m", "stages.serving.client", "--address", guarded.address, "mnist", "one.png"]
+    assert "HTTP 401" in python(*ask, cwd=tmp_path).stderr
+    monkeypatch.setenv("SERVING_TOKEN", "open sesame")
+    assert python(*ask, cwd=tmp_path).returncode == 0
+
+
+def test_a_place_that_is_not_known_is_not_shown() -> None:
+    answer = {
+        "project": "landmarks",
+        "version": "0123456789",
+        "milliseconds": 1.26,
+        "predictions": [{"top": [{"class": "a", "probability": 0.5, "latitude": None, "longitude": None}]}],
+    }
+    assert lines("x.png", answer) == ["x.png  (landmarks 01234567, 1.3 ms)", f"   50.00%  {'a':<24} {20 * '#'}"]

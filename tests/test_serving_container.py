@@ -1,0 +1,768 @@
+"""The container for one model: SageMaker's contract, refusals, requests that share a pass, and an end that answers all."""
+
+import asyncio
+import inspect
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+import httpx
+import psutil
+import pytest
+from conftest import ROOT, Started
+from serving import INFERENCE, Served, archive, container, refused, rest, until
+
+from stages.common.program import InputError
+from stages.scones import inference as scones
+from stages.serving import process
+from stages.serving.container import framing
+from stages.serving.container import server as container_server
+from stages.serving.container.application import application, matches
+from stages.serving.container.batching import Answer, Batcher, Job, Limits
+from stages.serving.container.body import BodyLimits
+from stages.serving.container.errors import Refusal
+from stages.serving.container.model import Model
+
+TEXT = {"Content-Type": "text/plain"}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    options = ["--max-bytes=1000", "--queue=6", "--max-batch=4", "--wait-ms=0", "--timeout=20"]
+    with container(tmp_path_factory.mktemp("container"), *options) as one:
+        yield one
+
+
+@pytest.fixture
+def client(served: Served) -> Iterator[httpx.Client]:
+    with served.client(headers=TEXT) as one:
+        yield one
+
+
+def ask(client: httpx.Client, words: str) -> httpx.Response:
+    return client.post("/invocations", content=words)
+
+
+@contextmanager
+def held(served: Served, folder: Path) -> Iterator[None]:
+    """The model is at work on a request for as long as the block lasts."""
+    with served.client(headers=TEXT) as client, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(ask, client, f"hold {folder}")
+        try:
+            until(lambda: (folder / "held").exists())
+            yield
+        finally:
+            (folder / "released").touch()
+            answer.result()
+
+
+# The contract
+
+
+def test_a_ping_is_answered_and_an_invocation_gets_the_models_answer(client: httpx.Client) -> None:
+    assert client.get("/ping").status_code == 200
+    answer = client.post("/invocations", content="hello", headers={"Content-Type": "text/plain; charset=utf-8"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json()["said"] == "hello"
+
+
+def test_without_content_type_and_accept_a_body_is_bytes_and_the_answer_json(served: Served) -> None:
+    request = b"POST /invocations HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello"
+    head, _, body = served.said(request).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert b"content-type: application/json" in head.lower()
+    assert json.loads(body)["said"] == "hello"
+
+
+def test_many_requests_go_over_one_connection(served: Served) -> None:
+    request = b"GET /ping HTTP/1.1\r\nHost: here\r\n\r\n"
+    last = request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    assert served.said(3 * request + last).count(b"HTTP/1.1 200 OK") == 4
+
+
+@pytest.mark.parametrize(
+    ("content_type", "pattern", "expected"),
+    [
+        ("image/png", "image/*", True),
+        ("IMAGE/PNG; q=1", "image/*", True),
+        ("image/png", "image/png", True),
+        ("imagepng", "image/*", False),
+        ("text/csv", "image/*", False),
+        ("text/csv; charset=utf-8", "text/csv", True),
+        ("", "*/*", True),
+        ("", "text/csv", False),
+    ],
+)
+def test_content_types_match_by_their_type_alone(content_type: str, pattern: str, expected: bool) -> None:
+    assert matches(content_type, pattern) == expected
+
+
+# Refusals
+
+
+def test_what_is_refused_is_told_in_json_with_a_code(client: httpx.Client) -> None:
+    refused(client.get("/nothing"), 404, "not_found")
+    refused(client.get("/invocations"), 405, "method_not_allowed")
+    refused(client.post("/ping"), 405, "method_not_allowed")
+    assert "this can't be read" in refused(ask(client, "unreadable"), 400, "unreadable")
+    wrong = client.post("/invocations", content="x", headers={"Content-Type": "image/png"})
+    assert "text/*, application/octet-stream" in refused(wrong, 415, "unsupported_type")
+    wrong = client.post("/invocations", content="x", headers={"Accept": "text/csv"})
+    assert "text/csv" in refused(wrong, 400, "unreadable")
+
+
+def test_a_model_that_fails_is_answered_in_general_words_and_the_log_has_the_cause(
+    served: Served, client: httpx.Client
+) -> None:
+    for words in ("break", "lose"):
+        for _ in range(2):
+            assert "cause of it" not in refused(ask(client, words), 500, "internal")
+        assert ask(client, "hello").json()["said"] == "hello"
+    assert "the cause of it" in served.log.read_text()
+
+
+def test_an_error_with_a_status_of_its_own_is_answered_by_it(client: httpx.Client) -> None:
+    for status, code in ((400, "unreadable"), (413, "unreadable"), (503, "internal")):
+        said = refused(ask(client, str(status)), status, code)
+        assert said == f"status {status}" if status < 500 else str(status) not in said
+
+
+def test_a_body_that_is_too_large_is_refused_by_its_length_or_while_it_is_read(
+    served: Served, client: httpx.Client
+) -> None:
+    assert ask(client, 1000 * "x").status_code == 200
+    refused(ask(client, 1001 * "x"), 413, "too_large")
+    refused(client.post("/invocations", content=(b"x" * 100 for _ in range(11))), 413, "too_large")
+    early = b"POST /invocations HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 99999999999\r\n\r\n"
+    assert served.said(early).startswith(b"HTTP/1.1 413")  # of the body nothing was sent
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"nonsense\r\n\r\n",
+        b"POST /invocations HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST /invocations HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc",
+        b"POST /invocations HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nXYZ\r\n",
+        b"GET /ping HTTP/1.1\r\nX-Long: " + b"x" * 70_000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /ping HTTP/1.1\r\n" + b"X-Many: 1\r\n" * 20_000 + b"\r\n",
+    ],
+    ids=["no HTTP", "negative length", "two lengths", "no chunk", "long header", "long address", "many headers"],
+)
+def test_what_is_no_http_gets_400_as_json_and_the_connection_is_closed(
+    served: Served, client: httpx.Client, request_bytes: bytes
+) -> None:
+    head, _, body = served.said(request_bytes).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert json.loads(body)["code"] == "no_http"
+    assert client.get("/ping").status_code == 200
+
+
+# Requests together
+
+
+def test_requests_that_come_while_the_model_works_share_its_next_passes_and_more_than_may_wait_are_sent_away(
+    served: Served, client: httpx.Client, tmp_path: Path
+) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        with held(served, tmp_path):
+            answers: list[Future[httpx.Response]] = []
+            # Whoever is sent away is back at once, so six wait when all others are.
+            answers = [pool.submit(ask, client, f"request {number}") for number in range(10)]
+            until(lambda: sum(answer.done() for answer in answers) == 4)
+        responses = [answer.result() for answer in answers]
+    busy = [response for response in responses if response.status_code == 429]
+    assert len(busy) == 4
+    for response in busy:
+        assert "6 requests" in refused(response, 429, "busy")
+        assert int(response.headers["retry-after"]) >= 1
+    answered = [response.json() for response in responses if response.status_code == 200]
+    assert len({answer["said"] for answer in answered}) == 6
+    assert sorted(answer["batch"] for answer in answered) == [2, 2, 4, 4, 4, 4]
+
+
+def test_a_request_that_fails_does_no_harm_to_those_it_shares_a_pass_with(
+    served: Served, client: httpx.Client, tmp_path: Path
+) -> None:
+    words = ["one", "unreadable", "break", "two"]
+    with ThreadPoolExecutor(8) as pool:
+        with held(served, tmp_path):
+            answers = [pool.submit(ask, client, word) for word in words]
+            extra = [pool.submit(ask, client, "more") for _ in range(3)]
+            until(lambda: any(answer.done() for answer in extra + answers))  # one of the seven was sent away
+        statuses = {word: answer.result().status_code for word, answer in zip(words, answers, strict=True)}
+        assert {answer.result().status_code for answer in extra} <= {200, 429}
+    expected = {"one": 200, "unreadable": 400, "break": 500, "two": 200}
+    assert sum(statuses[word] != status for word, status in expected.items()) <= 1
+    assert all(statuses[word] in (status, 429) for word, status in expected.items())
+
+
+def test_requests_of_one_message_are_worked_on_together_and_refused_one_by_one(client: httpx.Client) -> None:
+    about = {"content_type": "text/plain", "accept": "application/json"}
+    parts: list[framing.Part] = [
+        (about, b"one"),
+        (about, b"unreadable"),
+        (about, b"break"),
+        (about | {"content_type": "image/png"}, b"x"),
+    ]
+    response = client.post("/batch", content=framing.join(parts))
+    answers = framing.split(response.content)
+    assert [status["status"] for status, _ in answers] == [200, 400, 500, 415]
+    assert json.loads(answers[0][1])["said"] == "one"
+    assert [json.loads(body)["code"] for _, body in answers[1:]] == ["unreadable", "internal", "unsupported_type"]
+
+
+def test_parts_come_out_of_a_message_as_they_went_in() -> None:
+    parts: list[framing.Part] = [({"a": "ä\n"}, b"\n\x00"), ({}, b""), ({"b": [1]}, b"x" * 1000)]
+    split = framing.split(framing.join(parts))
+    assert [content for _, content in split] == [content for _, content in parts]
+    assert [about for about, _ in split] == [about | {"length": len(content)} for about, content in parts]
+    assert framing.split(framing.join([])) == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"nonsense",
+        b"{}\nrest",
+        b"[1]\n",
+        b"null\n",
+        b'[{"length": 3}]\nab',
+        b'[{"length": 1}]\nab',
+        b'[{"length": 3}, {"length": -1}]\nab',
+        b'[{"length": 1.0}]\na',
+        b'[{"length": "1"}]\na',
+        b'[{"length": 1}]\na',  # neither content type nor accept
+        b"[" * 900,
+        b"\xff\n",
+    ],
+)
+def test_a_message_that_is_no_batch_is_refused(client: httpx.Client, message: bytes) -> None:
+    refused(client.post("/batch", content=message), 400, "unreadable")
+
+
+async def asked(batcher: Batcher, *bodies: bytes) -> list[Answer | BaseException]:
+    answers = (batcher.ask(body, "", "") for body in bodies)
+    return await asyncio.gather(*answers, return_exceptions=True)
+
+
+class Work:
+    """Notes what it is given; works when it may."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[bytes]] = []
+        self.may = asyncio.Event()
+
+    async def __call__(self, jobs: Sequence[Job]) -> list[Answer | Exception]:
+        self.batches.append([job.body for job in jobs])
+        await self.may.wait()
+        return [Answer(job.body, len(jobs)) for job in jobs]
+
+
+@contextmanager
+def batching(limits: Limits) -> Iterator[tuple[Work, Batcher]]:
+    work = Work()
+    batcher = Batcher(work, limits)
+    task = asyncio.get_running_loop().create_task(batcher.run())
+    try:
+        yield work, batcher
+    finally:
+        task.cancel()
+
+
+def test_one_that_comes_alone_waits_for_nobody() -> None:
+    async def alone() -> float:
+        with batching(Limits(wait=5)) as (work, batcher):
+            work.may.set()
+            begin = time.monotonic()
+            for _ in range(10):
+                await asked(batcher, b"x")
+            assert work.batches == 10 * [[b"x"]]
+            return time.monotonic() - begin
+
+    assert asyncio.run(alone()) < 1
+
+
+def test_where_many_ask_at_a_time_they_are_given_a_moment_to_come_back() -> None:
+    async def together() -> list[list[bytes]]:
+        with batching(Limits(wait=0.2)) as (work, batcher):
+            work.may.set()
+
+            async def ask_again_and_again(body: bytes) -> None:
+                for _ in range(5):
+                    await batcher.ask(body, "", "")
+                    await asyncio.sleep(0.001)
+
+            await asyncio.gather(*(ask_again_and_again(str(number).encode()) for number in range(8)))
+            return work.batches
+
+    batches = asyncio.run(together())
+    assert sum(map(len, batches)) == 40
+    assert sum(map(len, batches)) / len(batches) >= 2
+
+
+def test_the_bytes_of_a_batch_are_bounded_unless_one_alone_is_larger() -> None:
+    async def sizes() -> list[list[int]]:
+        with batching(Limits(batch_bytes=10, wait=0)) as (work, batcher):
+            first = asyncio.create_task(batcher.ask(b"", "", ""))
+            await asyncio.sleep(0.01)
+            others = asyncio.create_task(asked(batcher, b"4444", b"666666", b"1", 25 * b"x", b"22"))
+            await asyncio.sleep(0.01)
+            work.may.set()
+            await asyncio.gather(first, others)
+            return [[len(body) for body in batch] for batch in work.batches]
+
+    assert asyncio.run(sizes()) == [[0], [4, 6], [1], [25], [2]]
+
+
+def test_the_bytes_that_wait_are_bounded_unless_one_alone_is_larger() -> None:
+    async def outcomes() -> list[Answer | BaseException]:
+        with batching(Limits(queue_bytes=10, wait=0)) as (work, batcher):
+            first = asyncio.create_task(asked(batcher, b"x"))
+            await asyncio.sleep(0.01)
+            waiting = asyncio.create_task(asked(batcher, b"666666", b"55555", b"4444", b""))
+            await asyncio.sleep(0.01)
+            work.may.set()
+            found = [*await first, *await waiting]
+            return found + await asked(batcher, 25 * b"x")  # the queue is empty again
+
+    first, six, five, four, none, large = asyncio.run(outcomes())
+    assert all(isinstance(one, Answer) for one in (first, six, four, none, large))
+    assert isinstance(five, Refusal)
+    assert (five.status, five.code, five.retry_after) == (429, "busy", 1)
+
+
+def test_nobody_works_on_a_request_whose_time_is_over() -> None:
+    async def batches() -> list[list[bytes]]:
+        with batching(Limits(answer=0.05, wait=0)) as (work, batcher):
+            held = asyncio.create_task(asked(batcher, b"held"))
+            await asyncio.sleep(0.01)
+            late = await asked(batcher, b"late", b"later")
+            for one in (*late, *await held):
+                assert isinstance(one, Refusal)
+                assert (one.status, one.code, one.retry_after) == (503, "timeout", 1)
+            work.may.set()
+            assert await asked(batcher, b"in time") == [Answer(b"in time", 1)]
+            return work.batches
+
+    assert asyncio.run(batches()) == [[b"held"], [b"in time"]]
+
+
+def test_a_defect_in_the_work_is_told_to_those_who_asked_and_the_next_ones_are_answered() -> None:
+    async def outcomes() -> list[Answer | BaseException]:
+        calls = 0
+
+        async def work(jobs: Sequence[Job]) -> list[Answer | Exception]:
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                raise RuntimeError("a defect")
+            return [Answer(job.body, len(jobs)) for job in jobs[calls == 2 :]]
+
+        batcher = Batcher(work, Limits(answer=5))
+        task = asyncio.create_task(batcher.run())
+        found = [one for _ in range(3) for one in await asked(batcher, b"x")]
+        task.cancel()
+        return found
+
+    raised, lost, answered = asyncio.run(outcomes())
+    assert isinstance(raised, RuntimeError)
+    assert isinstance(lost, RuntimeError)
+    assert (str(raised), str(lost)) == ("a defect", "0 outcomes for 1 requests")
+    assert answered == Answer(b"x", 1)
+
+
+def test_when_nobody_works_any_more_all_are_told_also_those_that_were_being_worked_on() -> None:
+    async def outcomes() -> list[Answer | BaseException]:
+        work = Work()
+        batcher = Batcher(work, Limits(answer=5, wait=0, batch=1))
+        task = asyncio.create_task(batcher.run())
+        answers = asyncio.create_task(asked(batcher, b"worked on", b"waits"))
+        while not work.batches:
+            await asyncio.sleep(0)
+        task.cancel()
+        batcher.refuse(Refusal(503, "stopped", "it ended"))
+        return await answers
+
+    for one in asyncio.run(outcomes()):
+        assert isinstance(one, Refusal)
+        assert one.code == "stopped"
+
+
+def test_an_answer_that_takes_too_long_is_refused_and_the_next_one_is_given(tmp_path: Path) -> None:
+    with container(tmp_path, "--timeout=0.5") as served, served.client(headers=TEXT) as client:
+        (tmp_path / "hold").mkdir()
+        late = ask(client, f"hold {tmp_path / 'hold'}")
+        assert "0.5 s" in refused(late, 503, "timeout")
+        assert int(late.headers["retry-after"]) >= 1
+        refused(ask(client, "waits in vain"), 503, "timeout")
+        (tmp_path / "hold" / "released").touch()
+        assert "waits in vain" not in until(lambda: ask(client, "next").json().get("worked_on"))
+
+
+def test_a_model_that_works_on_one_request_at_a_time_is_asked_so(tmp_path: Path) -> None:
+    alone = INFERENCE.replace("def batch_fn", "def several").replace("return batch_fn", "return several")
+    with container(tmp_path, inference=alone) as served, served.client(headers=TEXT) as client:
+        assert client.get("/ping").headers["x-batches"] == "false"
+        (tmp_path / "hold").mkdir()
+        with ThreadPoolExecutor(4) as pool, held(served, tmp_path / "hold"):
+            answers = [pool.submit(ask, client, word) for word in ("one", "two", "unreadable")]
+        assert sorted(answer.result().status_code for answer in answers) == [200, 200, 400]
+        assert {answer.result().json().get("batch") for answer in answers} == {1, None}
+
+
+# Connections
+
+
+class Echo:
+    """Answers what it is told, `slow` after a while."""
+
+    batches, content_types = True, ("*/*",)
+
+    async def work(self, jobs: Sequence[Job]) -> list[Answer | Exception]:
+        if any(job.body == b"slow" for job in jobs):
+            await asyncio.sleep(1)
+        return [Answer(job.body, len(jobs)) for job in jobs]
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[Served]:
+    """A server in this process that waits for headers for 0.4 s, and for a body for as long."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    model: Model = Echo()  # type: ignore[assignment]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(container_server, "HEADER_SECONDS", 0.4)
+        server = container_server.Server(application(model, Limits(), BodyLimits(seconds=0.4)), listener)
+        thread = threading.Thread(target=server.serve_until_stopped)
+        thread.start()
+        yield Served(None, f"http://127.0.0.1:{listener.getsockname()[1]}", Path())  # type: ignore[arg-type]
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST", b"POST /invocations HTTP/1.1\r\nHost: h\r\n"])
+def test_a_connection_that_sends_no_request_is_cut(impatient: Served, sent: bytes) -> None:
+    begin = time.monotonic()
+    assert impatient.said(sent) == b""
+    assert 0.3 < time.monotonic() - begin < 3
+
+
+def test_a_connection_that_sends_its_headers_drop_by_drop_is_cut(impatient: Served) -> None:
+    begin = time.monotonic()
+    with impatient.connect() as connection:
+        connection.setblocking(False)
+        for drop in b"GET /ping HTTP/1.1\r\nX-Long: " + 1000 * b"x":
+            connection.send(bytes([drop]))
+            time.sleep(0.02)
+            try:
+                assert connection.recv(1) == b""  # closed, without an answer
+                break
+            except BlockingIOError:
+                pass
+    assert 0.3 < time.monotonic() - begin < 3
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: 100", b"Transfer-Encoding: chunked"])
+def test_a_body_that_does_not_arrive_is_refused(impatient: Served, length: bytes) -> None:
+    head = b"POST /invocations HTTP/1.1\r\nHost: h\r\n" + length + b"\r\n\r\n"
+    answer = impatient.said(head + (b"half" if b"100" in length else b"4\r\nhalf\r\n"))
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "too_slow"
+
+
+@pytest.mark.parametrize(
+    ("sent", "more"),
+    [
+        (b"POST /nothing HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n", b"x"),
+        (b"GET /ping HTTP/1.1\r\nHost: h\r\n\r\n", b"\r\n"),
+        (b"GET /ping HTTP/1.1\r\nHost: h\r\n\r\n", b"GET /pi"),
+    ],
+    ids=["the rest of a body", "an empty line", "half a request"],
+)
+def test_a_connection_that_was_answered_does_not_stay_for_ever_with_a_rest(
+    impatient: Served, sent: bytes, more: bytes
+) -> None:
+    with impatient.connect() as connection:
+        connection.sendall(sent)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 ")
+        connection.sendall(more)
+        begin = time.monotonic()
+        rest(connection)
+        assert time.monotonic() - begin < 3
+
+
+def test_requests_sent_ahead_are_answered_however_long_the_model_takes(impatient: Served) -> None:
+    head = b"POST /invocations HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n"
+    assert impatient.said(head + b"fast" + head + b"slow").count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_a_client_that_goes_away_in_the_middle_does_no_harm(served: Served, client: httpx.Client) -> None:
+    for _ in range(20):
+        with served.connect() as connection:
+            connection.sendall(b"POST /invocations HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhalf")
+    assert ask(client, "hello").status_code == 200
+    process = psutil.Process(served.process.pid)
+    port = int(served.address.rsplit(":", 1)[1])
+
+    def left() -> bool:
+        open_ones = [one for one in process.net_connections("tcp") if one.status == "CLOSE_WAIT"]
+        return not [one for one in open_ones if one.laddr.port == port]
+
+    until(left)
+
+
+# The end
+
+
+def test_sigterm_under_load_answers_every_request_that_was_accepted(tmp_path: Path) -> None:
+    lost, answered = [], []
+
+    def load(served: Served, keep_alive: bool) -> None:
+        limits = httpx.Limits(max_keepalive_connections=None if keep_alive else 0)
+        with served.client(headers=TEXT, limits=limits) as client:
+            while True:
+                try:
+                    answered.append(ask(client, "sleep 0.02").status_code)
+                except httpx.ConnectError:
+                    return
+                except httpx.TransportError as error:
+                    lost.append((keep_alive, repr(error)))
+
+    with container(tmp_path) as served:
+        threads = [threading.Thread(target=load, args=(served, bool(number % 2))) for number in range(12)]
+        for thread in threads:
+            thread.start()
+        until(lambda: len(answered) > 100)
+        assert served.stopped() < 10
+        for thread in threads:
+            thread.join()
+        assert "Traceback" not in served.log.read_text()
+    assert set(answered) == {200}
+    # The system may accept one more between our last look and the closing of the socket: nothing can be done about it.
+    assert len(lost) <= 1, lost
+    assert not [words for keep_alive, words in lost if keep_alive]
+
+
+def test_what_the_system_accepted_before_the_stop_and_what_comes_on_idle_connections_is_answered_too() -> None:
+    ping = b"GET /ping HTTP/1.1\r\nHost: h\r\n\r\n"
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = listener.getsockname()
+    model: Model = Echo()  # type: ignore[assignment]
+    connections: list[socket.socket] = []
+    stop = threading.Event()
+
+    def connect() -> socket.socket:
+        connections.append(socket.create_connection(address, timeout=10))
+        connections[-1].sendall(ping)
+        return connections[-1]
+
+    class Stopped(container_server.Server):
+        async def on_tick(self, counter: int) -> bool:
+            if not stop.is_set():
+                return await super().on_tick(counter)
+            for _ in range(5):  # which its loop has no chance to accept before it stops
+                connect()
+            return True
+
+    server = Stopped(application(model, Limits(), BodyLimits()), listener)
+    thread = threading.Thread(target=server.serve_until_stopped)
+    thread.start()
+    idle = connect()
+    assert idle.recv(65536).startswith(b"HTTP/1.1 200 OK")
+    stop.set()
+    until(lambda: listener.fileno() == -1)
+    idle.sendall(ping)
+    for connection in connections:
+        answer = rest(connection)
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert b"connection: close" in answer
+        connection.close()
+    thread.join()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_waits_for_the_request_that_is_worked_on_but_not_for_idle_connections(
+    tmp_path: Path, number: int
+) -> None:
+    with container(tmp_path) as served, served.client(headers=TEXT) as client, served.connect(), served.connect():
+        assert client.get("/ping").status_code == 200
+        (tmp_path / "hold").mkdir()
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(ask, client, f"hold {tmp_path / 'hold'}")
+            until(lambda: (tmp_path / "hold" / "held").exists())
+            threading.Timer(0.7, (tmp_path / "hold" / "released").touch).start()
+            seconds = served.stopped(number)
+        assert (answer.result().status_code, answer.result().headers["connection"]) == (200, "close")
+        assert 0.5 < seconds < 5
+
+
+# As a child of another process
+
+
+class ToolkitError(Exception):
+    """As sagemaker_inference.errors.BaseInferenceToolkitError."""
+
+    def __init__(self, status_code: int, message: str, phrase: str) -> None:
+        self.status_code = status_code
+        self.message = message
+        self.phrase = phrase
+        super().__init__(status_code, message, phrase)
+
+
+CHILD = (
+    inspect.getsource(ToolkitError)
+    + """
+import importlib.util, json
+def model_fn(model_dir):
+    return None
+def input_fn(body, content_type):
+    if content_type != "text/plain":
+        raise ToolkitError(400, f"content type {content_type}: expected text/plain", "phrase")
+    return body.decode()
+def predict_fn(data, model):
+    return {"said": data, "stages": importlib.util.find_spec("stages") is not None}
+def output_fn(prediction, accept):
+    return json.dumps(prediction)
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def child(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return archive(tmp_path_factory.mktemp("child"), CHILD)
+
+
+def test_a_child_answers_and_cannot_import_this_repository(child: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.chdir(ROOT)
+    with process.serve(child) as endpoint:
+        answer = endpoint.invoke(b"world", "text/plain")
+        assert json.loads(answer.body) == {"said": "world", "stages": False}
+        assert 0 < answer.seconds < 10
+        with pytest.raises(InputError, match="HTTP 400.*unreadable.*expected text/plain"):
+            endpoint.invoke(b"world", "image/png")
+
+
+def test_a_child_lives_in_a_folder_of_its_own_and_ends_with_its_parents_block_not_by_a_signal(
+    child: Path, started: Started
+) -> None:
+    with process.launched(child) as address:
+        (server,) = started()
+        folder = Path(server.cwd())
+        assert server.cmdline()[1:6] == ["-E", "-s", "-m", "container", "model"]
+        assert sorted(path.name for path in folder.iterdir()) == ["container", "log", "model"]
+        for number in (signal.SIGTERM, signal.SIGINT):
+            server.send_signal(number)
+        with pytest.raises(psutil.TimeoutExpired):
+            server.wait(1)
+        assert httpx.get(f"{address}/ping").status_code == 200
+    assert not server.is_running()
+    assert not folder.exists()
+
+
+def test_a_model_that_does_not_load_is_told_in_a_line(tmp_path: Path) -> None:
+    broken = CHILD.replace("return None", 'raise OSError("no such weights")')
+    with (
+        pytest.raises(InputError, match="ended at its start.*no such weights"),
+        process.serve(archive(tmp_path, broken)),
+    ):
+        pass
+
+
+def test_a_model_that_loads_for_too_long_is_given_up(tmp_path: Path, started: Started) -> None:
+    slow = CHILD.replace("return None", "import time; time.sleep(60)")
+    with (
+        pytest.raises(InputError, match="did not answer within 1 s"),
+        process.launched(archive(tmp_path, slow), start=1.0),
+    ):
+        pass
+    assert not started()
+
+
+def test_a_child_that_has_died_refuses_connections_and_is_started_again_when_asked_for(
+    child: Path, started: Started
+) -> None:
+    model = process.ModelProcess(child)
+    try:
+        address = model.start()
+        assert model.start() == address
+        (server,) = started()
+        server.kill()
+        server.wait()
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{address}/ping")
+        model.died(address)
+        again = model.start()
+        model.died(address)  # somebody else has noticed it, too
+        assert httpx.get(f"{again}/ping").status_code == 200
+    finally:
+        model.stop()
+    assert not started()
+    with pytest.raises(InputError, match="no longer"):
+        model.start()
+
+
+def test_a_model_that_is_still_being_loaded_can_be_stopped(tmp_path: Path, started: Started) -> None:
+    model = process.ModelProcess(archive(tmp_path, CHILD.replace("return None", "import time; time.sleep(60)")))
+    with ThreadPoolExecutor(1) as pool:
+        start = pool.submit(model.start)
+        until(started)
+        begin = time.monotonic()
+        model.stop()
+        assert time.monotonic() - begin < 5
+        with pytest.raises(InputError):
+            start.result()
+    assert not started()
+
+
+def test_no_child_outlives_a_killed_parent(child: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from stages.serving import process\n"
+        "with process.launched(Path(sys.argv[1])) as address:\n"
+        "    print(address, flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", program, str(child)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout
+        address = parent.stdout.readline().strip()
+        (server,) = psutil.Process(parent.pid).children()
+        assert httpx.get(f"{address}/ping").status_code == 200
+        parent.kill()
+    until(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE, 5)
+
+
+def test_latency_has_percentiles_in_milliseconds() -> None:
+    measured = process.latency([0.001] * 98 + [0.1] * 2, rows=100)
+    assert measured["p50_ms"] == 1.0
+    assert measured["p99_ms"] == 100.0
+    assert measured["rows_per_second"] == round(100 / 0.298, 1)
+
+
+# In SageMaker's own image
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "words"),
+    [(b"\x89PNG\r\n\x1a\n...", "image/png", "PNG file is damaged"), (b"", "text/html", "content type 'text/html'")],
+)
+def test_in_sagemakers_image_the_classifier_refuses_by_an_error_of_its_toolkit(
+    monkeypatch: pytest.MonkeyPatch, body: bytes, content_type: str, words: str
+) -> None:
+    toolkit = ModuleType("sagemaker_inference.errors")
+    toolkit.BaseInferenceToolkitError = ToolkitError  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "sagemaker_inference", ModuleType("sagemaker_inference"))
+    monkeypatch.setitem(sys.modules, toolkit.__name__, toolkit)
+    with pytest.raises(ToolkitError, match=words) as refusal:
+        scones.input_fn(body, content_type)
+    assert refusal.value.status_code == 400

@@ -1,0 +1,151 @@
+"""What the whole server answers is what evaluate measured: through HTTP, in random order, many clients at a time, batched."""
+
+import io
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+from numpy.typing import NDArray
+from serving import Served, record, server, shared
+
+from stages.bikes import deploy as bikes
+from stages.common import bundle, files
+from stages.landmarks import photographs
+from stages.mnist import deploy as mnist
+from stages.mnist import evaluate, export, featurize, prepare, train
+from stages.scones import layout
+from stages.serving.comparison import TOLERANCE
+
+CLIENTS = 16
+ROWS = 2000
+"""Of a test set, chosen at random where it has more."""
+
+
+class Evaluated(NamedTuple):
+    """A classifier's test set: the bodies of requests, the probabilities of evaluate, and the names of the classes."""
+
+    bodies: list[bytes]
+    expected: NDArray[np.float32]
+    classes: list[str]
+
+
+def read_mnist(root: Path) -> Evaluated:
+    with np.load(root / "data/mnist/features/test.npz") as test:
+        bodies = [mnist.png(image) for image in test["images"]]
+    return Evaluated(bodies, probabilities(root, "mnist"), [str(digit) for digit in range(10)])
+
+
+def read_landmarks(root: Path) -> Evaluated:
+    raw = root / "data/landmarks/raw"
+    with photographs.open_archive(raw, "test") as archive:
+        bodies = [archive.read(photograph.path) for photograph in photographs.read_index(raw, "test")]
+    about = files.read_json(root / "data/landmarks/features/about.json")
+    return Evaluated(bodies, probabilities(root, "landmarks"), [place["name"] for place in about["classes"]])
+
+
+def read_scones(root: Path) -> Evaluated:
+    with np.load(root / "data/scones/features/test.npz") as test:
+        bodies = [layout.png(image) for image in test["images"]]
+    about = files.read_json(root / "data/scones/features/about.json")
+    return Evaluated(bodies, probabilities(root, "scones"), about["classes"])
+
+
+def probabilities(root: Path, project: str) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = np.load(root / "reports" / project / "evaluation" / "probabilities.npy")
+    return found
+
+
+READ: dict[str, Callable[[Path], Evaluated]] = {"mnist": read_mnist, "landmarks": read_landmarks, "scones": read_scones}
+
+
+def ask_all(served: Served, project: str, requests: list[tuple[bytes, dict[str, str]]]) -> list[httpx.Response]:
+    """The answers to ``requests`` (body, headers), asked in random order by 16 clients at a time."""
+    order = random.Random(0).sample(range(len(requests)), len(requests))
+    path = f"/models/{project}/invocations?top=1000"
+    with ThreadPoolExecutor(CLIENTS) as pool, served.client() as client:
+        asked = {
+            place: pool.submit(client.post, path, content=requests[place][0], headers=requests[place][1])
+            for place in order
+        }
+        answers = [asked[place].result() for place in range(len(requests))]
+    assert {answer.status_code for answer in answers} == {200}
+    return answers
+
+
+def compare(served: Served, project: str, test: Evaluated) -> None:
+    chosen = np.sort(np.random.default_rng(0).permutation(len(test.bodies))[:ROWS])
+    requests = [(test.bodies[row], {"Content-Type": "application/octet-stream"}) for row in chosen]
+    answers = [answer.json()["predictions"][0]["top"] for answer in ask_all(served, project, requests)]
+    found = np.zeros((len(chosen), len(test.classes)))
+    for row, answer in enumerate(answers):
+        likely = {one["class"]: one["probability"] for one in answer}
+        assert likely.keys() == set(test.classes)
+        assert list(likely.values()) == sorted(likely.values(), reverse=True)
+        found[row] = [likely[name] for name in test.classes]
+    expected = test.expected[chosen]
+    assert np.abs(found - expected).max() <= TOLERANCE
+    assert np.array_equal(found.argmax(1), expected.argmax(1))
+    assert [answer[0]["class"] for answer in answers] == [test.classes[label] for label in expected.argmax(1)]
+    assert shared(served, project) > len(chosen) / 4, "hardly any request shared a pass with another one"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Path]]:
+    """The row mnist, run here up to its export, and its server."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for stage in (prepare, featurize, train, evaluate, export):
+            stage.main()
+    with server(record(folder)) as served:
+        yield served, folder
+
+
+def test_a_model_made_here_is_answered_for_as_evaluate_measured_it(made: tuple[Served, Path]) -> None:
+    served, folder = made
+    compare(served, "mnist", read_mnist(folder))
+
+
+@pytest.fixture(scope="module")
+def repository(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server of what `dvc repro` has made in this working tree."""
+    folder = tmp_path_factory.mktemp("repository")
+    for name in ("models", "reports", "dvc.lock"):
+        (folder / name).symlink_to(pipeline / name)
+    with server(folder) as served:
+        yield served
+
+
+@pytest.mark.parametrize("project", list(READ))
+def test_this_repositorys_models_are_answered_for_as_evaluate_measured_them(repository: Served, project: str) -> None:
+    compare(repository, project, READ[project](ROOT))
+
+
+@pytest.mark.parametrize("kind", ["text/csv", "application/json"])
+def test_this_repositorys_bikes_are_forecast_as_evaluate_measured_them(repository: Served, kind: str) -> None:
+    hours = pd.read_parquet(ROOT / "data/bikes/features/hours.parquet")
+    test = hours.loc[hours["part"] == "test", bikes.KAGGLE].reset_index(drop=True)
+    expected = pd.read_csv(ROOT / "reports/bikes/evaluation/test.csv")["predicted"].to_numpy()
+    order = np.random.default_rng(0).permutation(len(test))
+    chunks = np.array_split(order, 12)
+    headers = {"Content-Type": kind, "Accept": kind}
+    written = test.assign(datetime=test["datetime"].dt.strftime(bikes.TIME_FORMAT))
+    requests = []
+    for chunk in chunks:
+        rows = written.iloc[chunk]
+        text = rows.to_csv(index=False) if kind == "text/csv" else rows.to_json(orient="records")
+        requests.append((text.encode(), headers))
+    for chunk, answer in zip(chunks, ask_all(repository, "bikes", requests), strict=True):
+        rows = (
+            pd.read_csv(io.StringIO(answer.text)) if kind == "text/csv" else pd.DataFrame(answer.json()["predictions"])
+        )
+        assert rows["datetime"].tolist() == written["datetime"].iloc[chunk].tolist()
+        assert bundle.relative_difference(rows["count"].to_numpy(), expected[chunk]).max() <= bikes.TOLERANCE

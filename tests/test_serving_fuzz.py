@@ -1,0 +1,365 @@
+"""Hostile requests: what the description allows and forbids, damaged files, bombs, lies. Never a 5xx, and the server goes on."""
+
+import io
+import json
+import random
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import schemathesis
+import torch
+from conftest import ROOT
+from PIL import Image
+from serving import Served, record, server
+from test_inference_batches import PROJECTS
+
+from stages.bikes import inference as bikes
+from stages.common import bundle, images
+from stages.mnist import drawing
+from stages.serving import exports
+from stages.serving.comparison import npy
+
+ROUNDS = 60  # for each body
+
+
+def image(form: str, size: tuple[int, int]) -> bytes:
+    """Noise around a dark stroke, so that it is a drawing of a digit, too."""
+    pixels = np.random.default_rng(0).integers(200, 256, (*size, 3), dtype=np.uint8)
+    pixels[size[0] // 5 : -size[0] // 5, size[1] // 2 - 2 : size[1] // 2 + 2] = 0
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, form)
+    return buffer.getvalue()
+
+
+HOUR = {
+    "datetime": "2011-01-20 01:00:00",
+    "season": 1,
+    "holiday": 0,
+    "workingday": 1,
+    "weather": 1,
+    "temp": 9.0,
+    "atemp": 11.0,
+    "humidity": 50,
+    "windspeed": 10.0,
+}
+COLUMNS = ",".join(HOUR)
+CSV = f"{COLUMNS}\n{','.join(map(str, HOUR.values()))}\n".encode()
+DIGIT = np.random.default_rng(0).integers(0, 256, (1, 28, 28), dtype=np.uint8)
+PICTURES = {form: f"image/{form.lower()}" for form in ("PNG", "JPEG", "GIF", "BMP", "WEBP")}
+
+GOOD: dict[str, list[tuple[bytes, str]]] = {
+    "bikes": [(CSV, "text/csv"), (json.dumps([HOUR]).encode(), "application/json")],
+    "mnist": [
+        *((image(form, (40, 40)), kind) for form, kind in PICTURES.items()),
+        (npy(DIGIT), "application/x-npy"),
+        (json.dumps({"images": DIGIT.tolist()}).encode(), "application/json"),
+    ],
+    "landmarks": [
+        *((image(form, (40, 50)), kind) for form, kind in PICTURES.items()),
+        (npy(np.zeros((1, 9, 9, 3), np.uint8)), "application/x-npy"),
+    ],
+    "scones": [(image(form, (32, 32)), kind) for form, kind in PICTURES.items()],
+}
+
+
+BIKES = ROOT / "models" / "bikes" / "export" / "model.tar.gz"
+
+
+def has_this_code(path: Path) -> bool:
+    """Whether the export of bikes is there, and has been made with the code of this working tree."""
+    if not path.exists():
+        return False
+    with tarfile.open(path) as archive:
+        packed = archive.extractfile("code/inference.py")
+        return packed is not None and packed.read() == Path(str(bikes.__file__)).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Small models that know nothing, with the code that real ones have; bikes takes long to make, so it is the repository's."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    for name, (module, write, _) in PROJECTS.items():
+        place = folder / "models" / name / "export"
+        place.mkdir(parents=True)
+        torch.manual_seed(0)
+        write(place / "model.pt")
+        beside = (module, images, drawing) if name == "mnist" else (module, images)
+        code = {f"code/{Path(str(one.__file__)).name}": Path(str(one.__file__)) for one in beside}
+        bundle.pack(place / "model.tar.gz", {"model.pt": place / "model.pt", **code})
+    if has_this_code(BIKES):
+        (folder / "models" / "bikes" / "export").mkdir(parents=True)
+        shutil.copy(BIKES, folder / "models" / "bikes" / "export")
+    with server(record(folder)) as one:
+        yield one
+
+
+@pytest.fixture
+def client(served: Served) -> Iterator[httpx.Client]:
+    with served.client() as one:
+        yield one
+
+
+@pytest.fixture(params=list(exports.TITLES))
+def project(request: pytest.FixtureRequest, client: httpx.Client) -> str:
+    missing = client.get("/models").json()["missing"]
+    if request.param in missing:
+        assert request.param == "bikes"
+        pytest.skip("no export of bikes with this code: `dvc repro export@bikes` makes it")
+    return str(request.param)
+
+
+def ask(client: httpx.Client, project: str, body: bytes, content_type: str) -> httpx.Response:
+    return client.post(f"/models/{project}/invocations", content=body, headers={"Content-Type": content_type})
+
+
+def is_answered_or_refused(response: httpx.Response) -> None:
+    assert response.status_code in (200, 400), response.text
+    if response.status_code == 400:
+        assert response.json()["code"] == "unreadable"
+        assert "Traceback" not in response.text
+
+
+def goes_on(client: httpx.Client, project: str) -> None:
+    for body, content_type in GOOD[project]:
+        response = ask(client, project, body, content_type)
+        assert response.status_code == 200, (content_type, response.text)
+
+
+def damaged(content: bytes, choose: random.Random) -> bytes:
+    """``content`` with bytes changed, cut off, taken out, put in or doubled."""
+    way, place = choose.randrange(6), choose.randrange(len(content))
+    if way == 0:
+        changed = bytearray(content)
+        for _ in range(choose.choice((1, 1, 2, 8, 64))):
+            changed[choose.randrange(len(changed))] = choose.randrange(256)
+        return bytes(changed)
+    if way == 1:  # in the header, where a byte does most
+        changed = bytearray(content)
+        changed[choose.randrange(min(64, len(changed)))] ^= 1 << choose.randrange(8)
+        return bytes(changed)
+    length = choose.choice((1, 2, 16, 200))
+    return {
+        2: content[:place],
+        3: content[:place] + content[place + length :],
+        4: content[:place] + choose.randbytes(length) + content[place:],
+        5: content[:place] + content[place : place + length] * 3 + content[place + length :],
+    }[way]
+
+
+def test_damaged_bodies_are_answered_or_refused(client: httpx.Client, project: str) -> None:
+    choose, statuses = random.Random(0), set()
+    for body, content_type in GOOD[project]:
+        for _ in range(ROUNDS):
+            response = ask(client, project, damaged(body, choose), content_type)
+            is_answered_or_refused(response)
+            statuses.add(response.status_code)
+    assert statuses == {200, 400}, "the damage is all too small, or too great"
+    goes_on(client, project)
+
+
+# Bodies made for harm
+
+
+def png(width: int, height: int, data: bytes = b"") -> bytes:
+    """A PNG file that says it is so large, whatever is in it."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+
+
+def array(header: str, data: bytes = b"") -> bytes:
+    """A .npy file with that header."""
+    text = header.encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data
+
+
+def claims(dtype: str = "'|u1'", shape: str = "(1, 28, 28)") -> bytes:
+    return array(f"{{'descr': {dtype}, 'fortran_order': False, 'shape': {shape}, }}", b"x" * 784)
+
+
+def hour(**values: Any) -> bytes:
+    return json.dumps([HOUR | values]).encode()
+
+
+STRANGE: list[Any] = [{"a": 1}, {}, [1], [], None, True, 5, "", "x", "\ud800"]
+
+BOMBS: dict[str, dict[str, list[bytes]]] = {
+    "image/png": {
+        "60000x60000": [png(60_000, 60_000)],
+        "a strip": [png(2_000_000_000, 1)],
+        "no pixels": [png(0, 0), png(10, 10), b"", b"\x89PNG\r\n\x1a\n"],
+        "a bomb": [png(5000, 5000, b"\0" * 75_005_000)[:3000], png(1000, 1000, b"\0" * 50_000_000)],
+        "SVG, HTML, a pickle": [b"<svg/>", b"<script>", b"\x80\x04K\x01.", b"PK\x03\x04" * 100, b"II*\0" * 100],
+    },
+    "application/x-npy": {
+        "large": [
+            claims(shape=f"({10**12}, 28, 28)"),
+            claims(shape=f"({10**30}, 28, 28)"),
+            claims(shape="(5000000000,)"),
+        ],
+        "strange": [claims(shape="(-1, 28, 28)"), claims(shape="(1.5, 28, 28)"), claims(shape="None")],
+        "objects": [claims("'|O'"), claims("()"), claims("[('a',)]"), claims("'|V0'", "(1000000000, 28, 28)")],
+        "no header": [
+            b"",
+            b"\x93NUMPY",
+            b"\x93NUMPY\x09\0aaaa",
+            array("(" * 9000),
+            array("{'descr': '''"),
+            array(" \n  1\n 2"),
+        ],
+        "other files": [b"PK\x03\x04garbage" * 10, b"\x80\x04K\x01.", b"cos\nsystem\n(S'true'\ntR."],
+        "strips": [npy(np.zeros((1, 1, 100_000, 3), np.uint8)), npy(np.zeros((100_000, 1, 1, 3), np.uint8))],
+        "many digits": [npy(np.zeros((12_000, 28, 28), np.uint8))],
+    },
+    "application/json": {
+        "deep": [b"[" * 100_000, b'{"images":' + b"[" * 5000 + b"]" * 5000 + b"}", b'[{"datetime":' * 3000],
+        "numbers": [
+            *(
+                b'{"images": [[[%s]]]}' % value
+                for value in (b"NaN", b"1e999", b"9" * 4000, b"9" * 5000, b"-1", b"true")
+            ),
+            *(
+                hour(**{key: value})
+                for key in ("temp", "season")
+                for value in (float("nan"), 1e300, -1e6, 10**30, 2**63)
+            ),
+            hour(humidity=10**4000),
+            b"[" + json.dumps(HOUR).replace("9.0", "1e999").encode() + b"]",
+        ],
+        "kinds": [
+            *(hour(season=value) for value in STRANGE),
+            *(hour(datetime=value) for value in (*STRANGE, "2011-13-01 00:00:00", "2011-01-01 00:30:00")),
+            *(json.dumps([HOUR, value]).encode() for value in STRANGE),
+            *(json.dumps(value).encode() for value in (*STRANGE, HOUR, [[1]], {"images": None})),
+        ],
+        "years": [hour(datetime=f"{year}-01-01 00:00:00") for year in ("0001", "1700", "2200", "9999", "-100")],
+        "text": [b"", b"\xff\xfe", json.dumps([HOUR]).encode("utf-16"), b"\0", b'{"images":', b'"\\ud800"'],
+    },
+    "text/csv": {
+        "a million columns": [b"," * 1_000_000, CSV + b"," * 1_000_000, b'"a\n",' * 200_000],
+        "zeros": [b"\0" * 1000, CSV.replace(b"2011", b"20\x0011"), CSV + b"\0"],
+        "quotes": [CSV + b'"', b'"' * 100_001, CSV.replace(b",", b'","')],
+        "numbers": [
+            CSV.replace(b"50", value) for value in (b"9" * 400, b"9" * 30, b"inf", b"nan", b"0x50", b"1e400", b"")
+        ],
+        "columns": [CSV.replace(b"season", b"datetime"), CSV.replace(b"season", b""), CSV + b"2011-01-20 02:00:00\n"],
+        "text": [b"", b"\n\n\n", b"\xff", CSV.replace(b"2011", b"\xe9"), b"\xef\xbb\xbf" + CSV, COLUMNS.encode()],
+    },
+}
+
+
+@pytest.mark.parametrize(("content_type", "what"), [(kind, what) for kind, whats in BOMBS.items() for what in whats])
+def test_bodies_made_for_harm_are_answered_or_refused_soon(client: httpx.Client, content_type: str, what: str) -> None:
+    models = client.get("/models").json()
+    readers = [one["project"] for one in models["models"] if {content_type, "image/*"} & set(one["accepts"])]
+    asked = [one for one in readers if content_type != "application/json" or one in ("bikes", "mnist")]
+    if not asked:
+        pytest.skip("; ".join(models["missing"].values()))
+    for name in asked:
+        if content_type not in {kind for _, kind in GOOD[name]}:
+            continue
+        for body in BOMBS[content_type][what]:
+            response = client.post(
+                f"/models/{name}/invocations", content=body, headers={"Content-Type": content_type}, timeout=10
+            )
+            is_answered_or_refused(response)
+        goes_on(client, name)
+
+
+@pytest.mark.parametrize("content_type", ["text/csv", "application/json"])
+def test_hours_that_cannot_be_read_raise_valueerror_alone(content_type: str) -> None:
+    for what, bodies in BOMBS[content_type].items():
+        for body in bodies:
+            try:
+                hours = bikes.input_fn(body, content_type)
+            except ValueError:
+                continue
+            assert len(hours) >= 1, what
+            assert np.isfinite(hours[list(HOUR)[1:]]).all(axis=None)
+
+
+def test_a_model_reads_no_compressed_body_behind_its_callers_back(client: httpx.Client, project: str) -> None:
+    content_type = GOOD[project][0][1]
+    packed = zlib.compress(b"\0" * 10_000_000)
+    for encoding in ("gzip", "deflate", "br"):
+        headers = {"Content-Type": content_type, "Content-Encoding": encoding}
+        response = client.post(f"/models/{project}/invocations", content=packed, headers=headers)
+        assert response.status_code == 400
+    goes_on(client, project)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        b"Content-Length: 1000\r\n\r\nshort",
+        b"Content-Length: 3\r\n\r\nmore than three, and then GET /models HTTP/1.1\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\nx",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nmore than five\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n-5\r\nx",
+        b"Transfer-Encoding: chunked, identity\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"Transfer-Encoding: gzip\r\n\r\nhello",
+        b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"Content-Length: 0x5\r\n\r\nhello",
+        b"Expect: nonsense\r\nContent-Length: 5\r\n\r\nhello",
+        b"Upgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 5\r\n\r\nhello",
+    ],
+)
+def test_a_body_that_is_not_as_long_as_it_says_does_no_harm(served: Served, client: httpx.Client, lie: bytes) -> None:
+    name = client.get("/models").json()["models"][0]["project"]
+    head = f"POST /models/{name}/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: {GOOD[name][0][1]}\r\n"
+    with served.connect() as connection:
+        connection.sendall(head.encode() + lie)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        try:
+            while part := connection.recv(65536):
+                answer += part
+        except ConnectionResetError:
+            pass
+    for line in answer.split(b"\r\n"):
+        if line.startswith(b"HTTP/1.1 "):
+            assert line[9:12] in (b"400", b"408", b"413"), answer
+    goes_on(client, name)
+
+
+# The description
+
+
+def test_the_description_is_true_for_what_it_allows_and_for_what_it_forbids(served: Served, tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{served.address}/openapi.json"]
+    command += ["--checks=all", "--max-examples=60", "--generation-deterministic", "--continue-on-failure"]
+    # Random bytes are no picture: that what the description allows is accepted is for the other tests to say.
+    command += ["--exclude-checks=positive_data_acceptance", "--phases=examples,coverage,fuzzing", "--no-color"]
+    report = tmp_path / "report.json"
+    command.append(f"--report-json-path={report}")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    found = json.loads(report.read_text())
+    assert found["operations"]["tested"] == 4
+    assert found["test_cases"]["generated"] > 100
+
+
+def test_answers_and_refusals_are_as_described(served: Served, client: httpx.Client, project: str) -> None:
+    description = schemathesis.openapi.from_url(f"{served.address}/openapi.json")
+    path = "/models/{project}/invocations"
+    for body, content_type in GOOD[project]:
+        for content in (body, b"nonsense"):
+            description[path]["POST"].validate_response(ask(client, project, content, content_type))
+    description[path]["POST"].validate_response(ask(client, project, b"x", "text/x-unknown"))
+    for path in ("/ping", "/models", "/metrics"):
+        description[path]["GET"].validate_response(client.get(path))
