@@ -93,7 +93,7 @@ CODE = {"bikes": HOURS, "mnist": PICTURE, "landmarks": LANDMARKS, "scones": PICT
 CSV = b"datetime,season\n2011-01-20 01:00:00,1\n2011-01-20 03:00:00,1\n"
 JSON = b'[{"datetime": "2011-01-20 01:00:00"}, {"datetime": "2011-01-20 03:00:00"}]'
 RIDERS = [{"datetime": "2011-01-20 01:00:00", "count": 10.5}, {"datetime": "2011-01-20 03:00:00", "count": 31.5}]
-TOKEN = {"Authorization": "Bearer open sesame"}
+TOKEN = {"Authorization": "Bearer open-sesame"}
 
 
 def picture(red: int, green: int = 0, blue: int = 0) -> bytes:
@@ -237,9 +237,11 @@ def test_what_is_not_as_the_pipeline_made_it_is_missing_with_the_reason(
             "there is no model to serve: models/scones/export/model.tar.gz is missing: `dvc repro",
         ),
         (["--host", "0.0.0.0"], "give them a --token, or set SERVING_TOKEN"),
-        (["--host", "203.0.113.1", "--token", "t"], "can't listen on 203.0.113.1 port 0"),
+        (["--token", "short"], "the token has to be 8 or more"),
+        (["--token", "ünicöde-and-more"], "the token has to be 8 or more"),
+        (["--host", "203.0.113.1", "--token", "open-sesame"], "can't listen on 203.0.113.1 port 0"),
         (["--port", "70000"], "can't listen on 127.0.0.1 port 70000"),
-        (["--host", "nowhere.invalid", "--token", "t"], "can't listen on nowhere.invalid"),
+        (["--host", "nowhere.invalid", "--token", "open-sesame"], "can't listen on nowhere.invalid"),
     ],
 )
 def test_a_server_that_cannot_start_says_why_in_a_line(
@@ -330,10 +332,9 @@ def test_what_is_refused_is_told_in_json_with_a_code(client: httpx.Client) -> No
     assert top(predict(client, picture(0)))
 
 
-def test_the_cause_of_a_models_failure_stands_in_its_log(served: Served, client: httpx.Client) -> None:
+def test_the_cause_of_a_models_failure_stands_in_the_servers_log(served: Served, client: httpx.Client) -> None:
     refused(predict(client, picture(0, FAILS)), 500, "internal")
-    logs = [Path(child.cwd(), "log") for child in served.children()]
-    assert ["RuntimeError: the cause of it" in log.read_text() for log in logs].count(True) == 1
+    until(lambda: "RuntimeError: the cause of it" in served.log.read_text())
 
 
 def test_a_body_without_a_content_type_is_a_picture(served: Served) -> None:
@@ -454,7 +455,7 @@ def test_a_page_of_another_site_may_not_post(client: httpx.Client) -> None:
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server that lets others ask, with a token."""
     folder = export(tmp_path_factory.mktemp("guarded"), "mnist")
-    with server(folder, "--host=0.0.0.0", wait=False, SERVING_TOKEN="open sesame") as one:
+    with server(folder, "--host=0.0.0.0", wait=False, SERVING_TOKEN="open-sesame") as one:
         here = one._replace(address=one.address.replace("0.0.0.0", "127.0.0.1"))
         until(lambda: here.client().get("/ping").status_code == 200)
         yield here
@@ -465,7 +466,7 @@ def test_with_a_token_who_has_none_gets_nothing_but_the_ping(guarded: Served) ->
         for path in ("/models", "/metrics", "/docs", "/openapi.json", "/", "/nothing"):
             refused(client.get(path), 401, "unauthorised")
         refused(predict(client, picture(0)), 401, "unauthorised")
-        for header in ("Bearer", "Bearer open", "Bearer open sesame!", "Basic b3Blbjpz", "Bearer \xe9"):
+        for header in ("Bearer", "Bearer open", "Bearer open-sesame!", "Basic b3Blbjpz", "Bearer \xe9"):
             refused(client.get("/models", headers=[(b"Authorization", header.encode("latin-1"))]), 401, "unauthorised")
         assert client.get("/ping").status_code == 200
         refused(client.get("/models?token=wrong"), 401, "unauthorised")
@@ -476,7 +477,7 @@ def test_a_token_comes_as_a_header_or_by_an_address_that_leaves_a_cookie(guarded
         assert client.get("/models", headers={"Host": "served.example.org"}).status_code == 200
         assert top(predict(client, picture(255)))[0]["class"] == "yes"
     with guarded.client() as client:
-        response = client.get("/models?a=1&token=open+sesame&b=")
+        response = client.get("/models?a=1&token=open-sesame&b=")
         assert (response.status_code, response.headers["location"]) == (303, "/models?a=1&b=")
         cookie = response.headers["set-cookie"].lower()
         assert "httponly" in cookie
@@ -485,7 +486,7 @@ def test_a_token_comes_as_a_header_or_by_an_address_that_leaves_a_cookie(guarded
         assert top(predict(client, picture(255)))
     # Cookies of other servers on this host come along, some of them in a form that few parsers read.
     for more in ('a={"b": 1}', "a@b=1", "=", "a=\xff", "expires=1"):
-        cookie_header = f"{more}; token=open sesame".encode("latin-1")
+        cookie_header = f"{more}; token=open-sesame".encode("latin-1")
         request = b"GET /models HTTP/1.1\r\nHost: h\r\nConnection: close\r\nCookie: " + cookie_header + b"\r\n\r\n"
         assert guarded.said(request).startswith(b"HTTP/1.1 200")
 
@@ -619,16 +620,17 @@ def test_a_model_that_is_killed_while_nobody_asks_is_noticed(shaky: Served) -> N
         assert other.is_running()
 
 
-def test_a_model_that_hangs_is_refused_after_the_time_limit_and_its_queue_is_bounded(shaky: Served) -> None:
+def test_a_model_that_hangs_is_given_up_after_the_time_limit_and_loaded_again(shaky: Served) -> None:
     with shaky.client() as client, ThreadPoolExecutor(16) as pool:
         until(lambda: client.get("/ping").status_code == 200)
         begin = time.monotonic()
         answers = [answer.result() for answer in [pool.submit(predict, client, picture(0, HANGS)) for _ in range(12)]]
         assert time.monotonic() - begin < 8
         assert {answer.status_code for answer in answers} == {429, 503}
-        assert {answer.json()["code"] for answer in answers} == {"busy", "timeout"}
+        assert {"busy", "timeout"} <= {answer.json()["code"] for answer in answers} <= {"busy", "timeout", "stopped"}
         assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers)
         assert top(predict(client, picture(0), "scones"))
+        until(lambda: predict(client, picture(0)).status_code == 200)
 
 
 # The end
@@ -735,7 +737,7 @@ def test_the_client_has_the_token_from_its_environment(
     (tmp_path / "one.png").write_bytes(picture(0))
     ask = ["-m", "stages.serving.client", "--address", guarded.address, "mnist", "one.png"]
     assert "HTTP 401" in python(*ask, cwd=tmp_path).stderr
-    monkeypatch.setenv("SERVING_TOKEN", "open sesame")
+    monkeypatch.setenv("SERVING_TOKEN", "open-sesame")
     assert python(*ask, cwd=tmp_path).returncode == 0
 
 

@@ -660,8 +660,8 @@ def test_a_child_lives_in_a_folder_of_its_own_and_ends_with_its_parents_block_no
     with process.launched(child) as address:
         (server,) = started()
         folder = Path(server.cwd())
-        assert server.cmdline()[1:6] == ["-E", "-s", "-m", "container", "model"]
-        assert sorted(path.name for path in folder.iterdir()) == ["container", "log", "model"]
+        assert {"-E", "-s"} <= set(server.cmdline())
+        assert sorted(path.name for path in folder.iterdir()) == ["container", "model"]
         for number in (signal.SIGTERM, signal.SIGINT):
             server.send_signal(number)
         with pytest.raises(psutil.TimeoutExpired):
