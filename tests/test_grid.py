@@ -44,7 +44,7 @@ def imports(file: Path) -> set[Path]:
         elif isinstance(node, ast.Constant) and re.fullmatch(r"\w+\.py", str(node.value)):
             names |= {f"{package}.{str(node.value).removesuffix('.py')}"}
         elif isinstance(node, ast.Constant) and re.fullmatch(r"\w+", str(node.value)):
-            names |= {f"{package}.{node.value}.__main__"}
+            names |= {f"{package}.{node.value!s}.__main__"}
     return {found for name in names if (found := module_file(name))}
 
 

@@ -1,7 +1,11 @@
 """What the whole server answers is what evaluate measured: through HTTP, in random order, many clients at a time, batched."""
 
 import io
+import os
 import random
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -149,3 +153,44 @@ def test_this_repositorys_bikes_are_forecast_as_evaluate_measured_them(repositor
         )
         assert rows["datetime"].tolist() == written["datetime"].iloc[chunk].tolist()
         assert bundle.relative_difference(rows["count"].to_numpy(), expected[chunk]).max() <= bikes.TOLERANCE
+
+
+def documented() -> list[str]:
+    """The commands by which the documentation asks a server."""
+    text = "\n".join((ROOT / name).read_text() for name in ("README.md", "docs/serving.md"))
+    return sorted(set(re.findall(r"^\$ (curl .+|python -m stages\.serving\.client .+)$", text, re.MULTILINE)))
+
+
+@pytest.fixture(scope="module")
+def examples(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files that the documentation's commands name."""
+    folder = tmp_path_factory.mktemp("examples")
+    for project, names in {
+        "mnist": ["digit.png"],
+        "scones": ["vehicle.png"],
+        "landmarks": ["photograph.jpg", "another.png"],
+    }.items():
+        for name, body in zip(names, READ[project](pipeline).bodies, strict=False):
+            (folder / name).write_bytes(body)
+    hours = pd.read_parquet(pipeline / "data/bikes/features/hours.parquet")
+    table = hours.loc[hours["part"] == "test", bikes.KAGGLE]
+    table.head(24).to_csv(folder / "hours.csv", index=False, date_format=bikes.TIME_FORMAT)
+    return folder
+
+
+@pytest.mark.parametrize("command", documented())
+def test_a_documented_request_is_answered(repository: Served, examples: Path, command: str) -> None:
+    command = command.replace("http://127.0.0.1:8080", repository.address)
+    if command.startswith("python"):
+        command = f"{sys.executable} {command.removeprefix('python ')} --address {repository.address}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, shell=True, cwd=examples, env=environment, capture_output=True, text=True, check=True
+    )
+    expected = "datetime,count\n20" if "bikes" in command else '"top"' if command.startswith("curl") else "%"
+    assert expected in done.stdout
+
+
+def test_there_is_a_documented_request_for_each_project() -> None:
+    for project in (*READ, "bikes"):
+        assert any(command.startswith("curl") and f"/models/{project}/" in command for command in documented())
