@@ -157,10 +157,10 @@ class Load:
             while True:
                 try:
                     await act(session)
-                except OSError:
+                except OSError as error:  # the server's answer to who goes on sending: it has closed the connection
                     if self.tally.stopping:
                         return
-                    self.tally.add("connection", "refused")
+                    self.tally.add("slow or dropped", type(error).__name__)
                     await asyncio.sleep(0.1)
 
     def clients(self) -> list[asyncio.Task[None]]:
