@@ -91,7 +91,7 @@ def plain(folder: Path) -> Iterator[str]:
 def load(url: str, bodies: Sequence[bytes], clients: int, seconds: float) -> Times:
     """Seconds of each answer that ``clients`` at a time got to pictures. Raises RuntimeError if one is not 200.
 
-    HTTP by hand: the server is to have the cores, and a client of httpx or aiohttp takes as long as the server.
+    HTTP by hand: the server is to have the cores, and a client of httpx or aiohttp would take much of them.
     """
     host, _, path = url.removeprefix("http://").partition("/")
     name, _, port = host.partition(":")

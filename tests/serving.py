@@ -182,7 +182,7 @@ def running(
             assert process.poll() is None, log.read_text()
             return address(process)
 
-        yield Served(process, until(found, 60), log)
+        yield Served(process, until(found, 120), log)
     finally:
         process.terminate()
         try:
@@ -214,15 +214,20 @@ def container(folder: Path, *options: str, inference: str = INFERENCE) -> Iterat
         yield served
 
 
+def printed_address(log: Path, wait: bool) -> str | None:
+    """Where the server of this ``log`` is; with ``wait`` not before its models are loaded."""
+    found = re.search(r"^Serving .* on (http://\S+)", log.read_text(), re.MULTILINE)
+    if found and (not wait or httpx.get(f"{found[1]}/ping", timeout=10).status_code == 200):
+        return found[1]
+    return None
+
+
 @contextmanager
 def server(folder: Path, *options: str, wait: bool = True, **environment: str) -> Iterator[Served]:
     """`python -m stages.serving` in ``folder``; with ``wait`` its models are loaded when the block begins."""
 
     def address(process: subprocess.Popen[bytes]) -> str | None:
-        found = re.search(r"^Serving .* on (http://\S+)", (folder / "server.log").read_text(), re.MULTILINE)
-        if found and (not wait or httpx.get(f"{found[1]}/ping", timeout=10).status_code == 200):
-            return found[1]
-        return None
+        return printed_address(folder / "server.log", wait)
 
     command = [sys.executable, "-m", "stages.serving", "--port", "0", "--no-page", *options]
     with running(

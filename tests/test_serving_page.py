@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import serving
 from conftest import ROOT
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -66,32 +67,14 @@ SECONDS = 30_000  # ms: the machine may have other work to do
 def address(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server of the models that lie in the repository."""
     log = tmp_path_factory.mktemp("serving") / "log"
-    with log.open("wb") as output:
-        command = [sys.executable, "-m", "stages.serving", "--port", "0"]
-        server = subprocess.Popen(command, cwd=pipeline, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        yield _address(server, log)
+
+    def ready(server: subprocess.Popen[bytes]) -> str | None:
+        return serving.printed_address(log, wait=True)
+
+    command = [sys.executable, "-m", "stages.serving", "--port", "0"]
+    with serving.running(command, pipeline, log, ready, PYTHONUNBUFFERED="1") as served:
+        yield served.address
         assert "Traceback" not in log.read_text(), log.read_text()
-    finally:
-        server.terminate()
-        try:
-            server.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-def _address(server: subprocess.Popen[bytes], log: Path) -> str:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and server.poll() is None:
-        if found := re.search(r"^Serving .* on (http://\S+)", log.read_text(), re.MULTILINE):
-            try:
-                if httpx.get(f"{found[1]}/ping", timeout=5).status_code == 200:
-                    return found[1]
-            except httpx.TransportError:
-                pass
-        time.sleep(0.2)
-    raise AssertionError(log.read_text())
 
 
 @pytest.fixture(scope="session")

@@ -104,7 +104,7 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
     ) -> Response:
         """The model's answer for a picture as it is (bikes: for hours, as CSV or JSON)."""
         status = 500
-        # Not by FastAPI's Header: of a small model's request that would be a tenth.
+        # Not by FastAPI's Header, which takes its time with every request.
         content_type = request.headers.get("content-type", "application/octet-stream")
         accept = request.headers.get("accept", "*/*")
         try:

@@ -46,11 +46,7 @@ def tab(models: Models, folder: Path) -> None:
             yield one_block(table("Each picture with its best class", HEADER, rows) + more)
 
     block(worldmap.land())
-    with gr.Row():
-        with gr.Column(min_width=280):
-            picture = pictures.intake("landmarks", "A photograph")
-        with gr.Column(min_width=280):
-            result = block(HINT, live=True, elem_id="landmarks-result")
+    picture, result = pictures.intake("landmarks", "A photograph", HINT)
     pictures.buttons(examples.landmarks, picture, folder)
     with gr.Accordion("Several photographs at once", open=False):
         several = gr.File(file_count="multiple", label="Photographs", elem_id="landmarks-several", height=140)

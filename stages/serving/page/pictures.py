@@ -23,18 +23,23 @@ UPLOADED, EXAMPLES = "uploaded", "examples"
 REFUSED = "That file is not to hand any more: bring the picture once more."
 
 
-def intake(project: str, label: str) -> gr.Image:
-    """Drop, paste, upload or photograph a picture."""
-    return gr.Image(
-        label=label,
-        type="filepath",
-        image_mode=None,
-        sources=["upload", "webcam", "clipboard"],
-        buttons=[],
-        height=320,
-        elem_id=f"{project}-picture",
-        webcam_options=gr.WebcamOptions(mirror=False),
-    )
+def intake(project: str, label: str, hint: str) -> tuple[gr.Image, gr.Markdown]:
+    """A place to drop, paste, upload or photograph a picture, and beside it that of the answer, with a ``hint`` in it."""
+    with gr.Row():
+        with gr.Column(min_width=280):
+            picture = gr.Image(
+                label=label,
+                type="filepath",
+                image_mode=None,
+                sources=["upload", "webcam", "clipboard"],
+                buttons=[],
+                height=320,
+                elem_id=f"{project}-picture",
+                webcam_options=gr.WebcamOptions(mirror=False),
+            )
+        with gr.Column(min_width=280):
+            result = block(hint, live=True, elem_id=f"{project}-result")
+    return picture, result
 
 
 def buttons(read_examples: Callable[[], Sequence[Example]], picture: gr.Image, folder: Path) -> None:

@@ -7,14 +7,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
 from PIL import Image, ImageOps
 
 from stages.common import images
 from stages.serving.models import Models
 from stages.serving.page import examples, pictures
 from stages.serving.page.answers import answered
-from stages.serving.page.html import bars, block, name, one_block, percent
+from stages.serving.page.html import bars, name, one_block, percent
 
 SIDE = 32  # pixels, of the pictures that the workflow gets
 MAX_PIXELS = 50_000_000
@@ -38,11 +37,7 @@ def tab(models: Models, folder: Path) -> None:
         async for markup in answered(ask):
             yield markup
 
-    with gr.Row():
-        with gr.Column(min_width=280):
-            picture = pictures.intake("scones", "A picture of a vehicle")
-        with gr.Column(min_width=280):
-            result = block(HINT, live=True, elem_id="scones-result")
+    picture, result = pictures.intake("scones", "A picture of a vehicle", HINT)
     pictures.buttons(examples.scones, picture, folder)
     picture.change(look, picture, result, trigger_mode="always_last", preprocess=False, api_visibility="private")
 
