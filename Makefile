@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 export PATH := $(abspath $(VENV)/bin):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro serve metrics test test-fast lint format lock recipes recipe readme-table clean
+.PHONY: help env repro serve metrics experiments recipes recipe compare review release readme-table test test-fast lint format lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,11 +50,20 @@ lock: $(STAMP)  ## compile requirements.in into requirements.txt
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
 		--quiet requirements.in -o requirements.txt
 
-recipes: $(STAMP)  ## list the named experiments
-	@python -m stages.recipes
+recipes: $(STAMP)  ## list the named experiments; make recipes RUN=mnist runs all of a project
+	@python -m stages.experiments.recipes $(addprefix --run ,$(RUN)) $(addprefix --source ,$(SOURCE)) $(addprefix --jobs ,$(JOBS))
 
 recipe: $(STAMP)  ## run a named experiment: make recipe NAME=mnist-sgd-dropout
-	@python -m stages.recipes $(NAME)
+	@python -m stages.experiments.recipes $(NAME) $(addprefix --source ,$(SOURCE))
+
+compare: $(STAMP)  ## compare experiments in a page: make compare PROJECT=mnist
+	@python -m stages.experiments.compare $(PROJECT)
+
+review: $(STAMP)  ## what this branch changes, and whether a guarded figure fell: make review BASE=main
+	@python -m stages.experiments.review $(addprefix --base ,$(BASE))
+
+release: $(STAMP)  ## tag a model as a version: make release PROJECT=mnist VERSION=v1.0.0
+	@python -m stages.experiments.release $(PROJECT) $(VERSION)
 
 readme-table: $(STAMP)  ## renew the README's results from reports/published/
 	@python -m benchmarks.publish --table

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stages import recipes
 from stages.common import config
+from stages.experiments import recipes
 from stages.landmarks.config import Train, merged
 
 

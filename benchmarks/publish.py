@@ -18,8 +18,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks import circumstances
-from stages import recipes
 from stages.common import files, reporting
+from stages.experiments import recipes
 
 PUBLISHED = Path("reports/published")
 README = Path("README.md")

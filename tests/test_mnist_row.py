@@ -39,6 +39,7 @@ def test_the_whole_row_on_the_sample(workspace: Path, python: Run) -> None:
                 assert words in done.stderr
     metrics = files.read_json(Path("reports/mnist/metrics.json"))
     assert set(metrics) == {"data", "accuracy", "loss"}
+    assert files.read_json(Path("reports/mnist/details.json")) == {"parameters": 109386}
     assert metrics["data"] == "sample"
     assert metrics["accuracy"] > 0.9
     served = files.read_json(Path("reports/mnist/deploy.json"))

@@ -7,11 +7,11 @@ import pytest
 from conftest import ROOT
 
 from benchmarks import publish
-from stages import recipes
 from stages.bikes.config import check_together
 from stages.check import Parameters
 from stages.common import config, files
 from stages.common.program import InputError
+from stages.experiments import recipes
 
 RECIPES = recipes.read(ROOT / "recipes.yaml")
 

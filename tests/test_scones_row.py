@@ -87,8 +87,10 @@ def test_the_row_from_features_to_export(change: Change, workspace: Path, python
     metrics = files.read_json(evaluate.METRICS)
     assert metrics["data"] == "a test"
     assert metrics["accuracy"] > 0.8
-    assert metrics["threshold"] == 0.94
-    assert {"share_at_threshold", "accuracy_at_threshold", "calibration_error", "temperature"} <= set(metrics)
+    assert set(metrics) == {"data", "accuracy", "loss"}
+    details = files.read_json(evaluate.DETAILS)
+    assert details["threshold"] == 0.94
+    assert {"share_at_threshold", "accuracy_at_threshold", "calibration_error", "temperature"} <= set(details)
     assert sorted(contents(model.TRAINED)) == ["epochs.csv", "network.json", "steps.csv", "weights.pt"]
     assert sorted(contents(export.EXPORT)) == ["model.pt", "model.pt2", "model.tar.gz"]
     assert {path.stem for path in plot.PLOTS.iterdir()} == {

@@ -2,8 +2,16 @@
 
 import argparse
 import inspect
+import os
 import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+DURATIONS = Path("reports/durations")
+"""A file for each stage that DVC has run here: how long it took. Outside what DVC tracks, since no two runs take the same."""
 
 
 class InputError(Exception):
@@ -16,11 +24,12 @@ def run(main: Callable[..., None], arguments: Callable[[argparse.ArgumentParser]
     ``arguments`` declares those that it takes; ``main`` gets them by name. ``--help`` prints the docstring of the module
     that ``main`` comes from. An ``InputError`` ends the
     program with exit code 1 and its message on one line of standard error; any other exception is a defect
-    and keeps its traceback.
+    and keeps its traceback. The time that a stage of DVC took is kept in `DURATIONS`.
     """
     module = inspect.getmodule(main)
+    name = module.__spec__.name.removesuffix(".__main__") if module and module.__spec__ else None
     parser = argparse.ArgumentParser(
-        prog=f"python -m {module.__spec__.name}" if module and module.__spec__ else None,
+        prog=f"python -m {name}" if name else None,
         description=module.__doc__ if module else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -33,3 +42,13 @@ def run(main: Callable[..., None], arguments: Callable[[argparse.ArgumentParser]
         sys.exit(f"error: {' '.join(str(error).split())}")
     except KeyboardInterrupt:
         sys.exit(130)
+    if stage := os.environ.get("DVC_STAGE"):
+        _keep_duration(stage)
+
+
+def _keep_duration(stage: str) -> None:
+    """Write the seconds since this process began, imports included."""
+    from stages.common import files
+
+    seconds = time.time() - psutil.Process().create_time()
+    files.write_json(DURATIONS / f"{stage}.json", {"seconds": round(seconds, 1)})

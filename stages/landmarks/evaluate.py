@@ -1,6 +1,6 @@
 """Scores the trained predictor on the test photographs: the first time that anything of the row looks at them.
 
-Writes `metrics.json`; a row a photograph in `confusion.csv`; in `evaluation/` the probabilities (float32 (N, classes)), and as
+Writes `metrics.json`; what else there is to know in `details.json`; a row a photograph in `confusion.csv`; in `evaluation/` the probabilities (float32 (N, classes)), and as
 CSV the confusion matrix, precision and recall of each class, and how often the predictor is right where it is how sure.
 """
 
@@ -16,6 +16,7 @@ from stages.landmarks.store import Store
 
 FEATURES = Path("data/landmarks/features")
 METRICS = Path("reports/landmarks/metrics.json")
+DETAILS = Path("reports/landmarks/details.json")
 EVALUATION = Path("reports/landmarks/evaluation")
 CONFUSION = Path("reports/landmarks/confusion.csv")
 
@@ -30,8 +31,10 @@ def main() -> None:
     metrics = {
         "data": files.read_json(FEATURES / "about.json")["source"],
         "accuracy": round(classification.accuracy(probabilities, labels), 6),
-        "top5_accuracy": round(classification.accuracy(probabilities, labels, 5), 6),
         "loss": round(classification.cross_entropy(probabilities, labels), 6),
+    }
+    details = {
+        "top5_accuracy": round(classification.accuracy(probabilities, labels, 5), 6),
         "calibration_error": round(classification.calibration_error(probabilities, labels), 6),
         "parameters": sum(member["parameters"] for member in about["members"]),
         "parameters_trained": sum(member["parameters_trained"] for member in about["members"]),
@@ -48,8 +51,9 @@ def main() -> None:
         rows = [{"actual": names[a], "predicted": names[p]} for a, p in zip(labels, predicted, strict=True)]
         files.write_table(partial, rows)
     files.write_json(METRICS, metrics)
+    files.write_json(DETAILS, details)
     print(
-        f"accuracy {metrics['accuracy']:.4f}, top 5 {metrics['top5_accuracy']:.4f}, loss {metrics['loss']:.4f} "
+        f"accuracy {metrics['accuracy']:.4f}, top 5 {details['top5_accuracy']:.4f}, loss {metrics['loss']:.4f} "
         f"on {len(labels)} test photographs ({metrics['data']})"
     )
 

@@ -1,6 +1,6 @@
 """Scores the trained network on the test images: the first time that anything of the row looks at them.
 
-Writes `metrics.json`, a row an image in `confusion.csv`, and in `evaluation/` the probabilities (float32 (N, 10)) and the
+Writes `metrics.json`, `details.json`, a row an image in `confusion.csv`, and in `evaluation/` the probabilities (float32 (N, 10)) and the
 confusion matrix (a row for each actual digit, a column for each predicted one).
 """
 
@@ -15,6 +15,7 @@ from stages.mnist.model import CLASSES, TRAINED, load, predict
 
 FEATURES = Path("data/mnist/features")
 METRICS = Path("reports/mnist/metrics.json")
+DETAILS = Path("reports/mnist/details.json")
 EVALUATION = Path("reports/mnist/evaluation")
 CONFUSION = Path("reports/mnist/confusion.csv")
 
@@ -41,6 +42,7 @@ def main() -> None:
         rows = [{"actual": actual, "predicted": taken} for actual, taken in zip(labels, predicted, strict=True)]
         files.write_table(partial, rows)
     files.write_json(METRICS, metrics)
+    files.write_json(DETAILS, {"parameters": sum(weights.numel() for weights in classifier.parameters())})
     print(
         f"accuracy {metrics['accuracy']:.4f}, loss {metrics['loss']:.4f} on {len(labels)} test images ({metrics['data']})"
     )

@@ -1,6 +1,6 @@
 """Scores the trained classifier on the test pictures: the first time that anything of the row looks at them.
 
-Writes `metrics.json`; a row a picture in `confusion.csv`; in `evaluation/` the probabilities (float32 (N, classes)) and, as
+Writes `metrics.json`; what else there is to know in `details.json`; a row a picture in `confusion.csv`; in `evaluation/` the probabilities (float32 (N, classes)) and, as
 CSV, the confusion matrix, how often the classifier is right where it is how sure, and what each threshold would let through.
 """
 
@@ -17,6 +17,7 @@ from stages.scones.model import TRAINED, load, predict
 
 FEATURES = Path("data/scones/features")
 METRICS = Path("reports/scones/metrics.json")
+DETAILS = Path("reports/scones/details.json")
 EVALUATION = Path("reports/scones/evaluation")
 CONFUSION = Path("reports/scones/confusion.csv")
 
@@ -38,16 +39,13 @@ def curve(probabilities: Probabilities, labels: Labels) -> list[dict[str, float 
     return rows
 
 
-def measure(probabilities: Probabilities, labels: Labels, threshold: float) -> dict[str, float | None]:
-    """The figures of metrics.json."""
+def at_threshold(probabilities: Probabilities, labels: Labels, threshold: float) -> dict[str, float | None]:
+    """What an execution's test of its confidence lets through."""
     covered, right = coverage(probabilities, labels, threshold)
     return {
-        "accuracy": round(classification.accuracy(probabilities, labels), 6),
         "threshold": threshold,
         "share_at_threshold": round(covered, 6),
         "accuracy_at_threshold": None if right is None else round(right, 6),
-        "loss": round(classification.cross_entropy(probabilities, labels), 6),
-        "calibration_error": round(classification.calibration_error(probabilities, labels), 6),
     }
 
 
@@ -61,7 +59,12 @@ def main() -> None:
     predicted = probabilities.argmax(1)
     metrics = {
         "data": files.read_json(FEATURES / "about.json")["source"],
-        **measure(probabilities, labels, threshold),
+        "accuracy": round(classification.accuracy(probabilities, labels), 6),
+        "loss": round(classification.cross_entropy(probabilities, labels), 6),
+    }
+    details = {
+        **at_threshold(probabilities, labels, threshold),
+        "calibration_error": round(classification.calibration_error(probabilities, labels), 6),
         **{name: about[name] for name in ("temperature", "parameters", "parameters_trained")},
     }
     counts = classification.confusion_matrix(labels, predicted, len(names))
@@ -79,9 +82,10 @@ def main() -> None:
         rows = [{"actual": names[a], "predicted": names[p]} for a, p in zip(labels, predicted, strict=True)]
         files.write_table(partial, rows)
     files.write_json(METRICS, metrics)
-    passed = f"{metrics['share_at_threshold']:.1%} of them at or above the threshold {threshold:g}"
+    files.write_json(DETAILS, details)
+    passed = f"{details['share_at_threshold']:.1%} of them at or above the threshold {threshold:g}"
     among = (
-        "" if metrics["accuracy_at_threshold"] is None else f", {metrics['accuracy_at_threshold']:.1%} of those right"
+        "" if details["accuracy_at_threshold"] is None else f", {details['accuracy_at_threshold']:.1%} of those right"
     )
     print(f"accuracy {metrics['accuracy']:.4f} on {len(labels)} test pictures ({metrics['data']}), {passed}{among}")
 

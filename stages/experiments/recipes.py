@@ -1,7 +1,7 @@
 """Named experiments: lists recipes.yaml, or runs one of them as a DVC experiment.
 
-python -m stages.recipes                 what there is
-python -m stages.recipes bikes-best      dvc exp run with that recipe's settings
+python -m stages.experiments.recipes                 what there is
+python -m stages.experiments.recipes bikes-best      dvc exp run with that recipe's settings
 """
 
 import json

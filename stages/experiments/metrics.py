@@ -1,0 +1,46 @@
+"""metrics.yaml: what figures mean, how they are written, and which of them are guarded."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field
+
+from stages.common import config
+from stages.common.program import InputError
+
+METRICS = Path("metrics.yaml")
+
+
+class Metric(config.Section):
+    """One figure of a project's `metrics.json` or `details.json`."""
+
+    title: str
+    meaning: str
+    format: str = Field(default="", description="as in Python's format(value, ...)")
+    better: Literal["higher", "lower"] | None = None
+    tolerance: float | None = Field(
+        default=None, ge=0, description="by how much it may worsen, in its own unit; None: not guarded"
+    )
+
+    def write(self, value: object) -> str:
+        """``value`` as people read it; a dash for none."""
+        if value is None:
+            return "-"
+        return format(value, self.format) if isinstance(value, int | float) else str(value)
+
+    def gain(self, base: float, value: float) -> float:
+        """By how much ``value`` is better than ``base``: below 0 where it is worse, and 0 where neither way is better."""
+        return {"higher": value - base, "lower": base - value, None: 0.0}[self.better]
+
+
+def read(path: Path = METRICS) -> dict[str, dict[str, Metric]]:
+    """The metrics by project and name, projects and metrics in the file's order. Raises InputError for what is not one."""
+    try:
+        content: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: run this from the project's root") from None
+    return {
+        project: {name: config.check(f"{project}.{name}", Metric, metric, path) for name, metric in metrics.items()}
+        for project, metrics in content.items()
+    }

@@ -1,0 +1,60 @@
+"""What a revision of this repository reached: a branch, a tag, an experiment or the working tree."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from dvc.api import DVCFileSystem
+from dvc.exceptions import DvcException
+from dvc.scm import RevError
+
+from stages.common.program import InputError
+
+
+class Revision:
+    """Reads the files of one revision, those in git and those that DVC tracks."""
+
+    def __init__(self, name: str | None = None) -> None:
+        """``name`` is anything that git or DVC call a revision; None is the working tree. Raises InputError for an unknown one."""
+        self.name = name or "workspace"
+        try:
+            self._files = DVCFileSystem(".", rev=name) if name else None
+        except RevError:
+            raise InputError(
+                f"{name!r} is not a revision: expected a branch, a tag, a commit or one of `dvc exp list`"
+            ) from None
+
+    def read(self, path: str) -> bytes | None:
+        """The file's bytes; None if this revision has no such file, or its content is not in DVC's cache (`dvc pull` gets it)."""
+        try:
+            return self._files.read_bytes(path) if self._files else Path(path).read_bytes()
+        except (OSError, DvcException):
+            return None
+
+    def json(self, path: str) -> Any:
+        """The file's content; None as in `read`."""
+        content = self.read(path)
+        return None if content is None else json.loads(content)
+
+    def table(self, path: str) -> list[dict[str, str]] | None:
+        """A CSV file's rows by column; None as in `read`."""
+        content = self.read(path)
+        return None if content is None else list(csv.DictReader(io.StringIO(content.decode())))
+
+    def parameters(self) -> dict[str, Any]:
+        """params.yaml."""
+        parameters: dict[str, Any] = yaml.safe_load(self.read("params.yaml") or b"") or {}
+        return parameters
+
+    def metrics(self, project: str) -> dict[str, Any]:
+        """`metrics.json` and `details.json` of a project in one; empty if it has none."""
+        found = [self.json(f"reports/{project}/{name}.json") or {} for name in ("metrics", "details")]
+        return {name: value for part in found for name, value in part.items()}
+
+    def outputs(self) -> dict[str, dict[str, Any]]:
+        """Every output of dvc.lock by its path, with `md5` and `size` in bytes."""
+        lock = yaml.safe_load(self.read("dvc.lock") or b"") or {"stages": {}}
+        return {out["path"]: out for stage in lock["stages"].values() for out in stage.get("outs", [])}
