@@ -1,19 +1,13 @@
 """The three commands that this repository is for, as its users type them, in a clone of their own."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import dvc.api
 import pytest
-import yaml
-from conftest import ROOT
+from clones import Clone, clone, with_results
 
 pytestmark = pytest.mark.slow
 
@@ -32,67 +26,14 @@ RESULTS = [
 ]
 
 
-class Clone:
-    """A working copy with a git history of one commit."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def run(self, command: str, check: bool = True) -> str:
-        """A shell command's output, both streams together."""
-        environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "COLUMNS": "200",
-        }
-        done = subprocess.run(
-            command,
-            shell=True,
-            cwd=self.root,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        if check and done.returncode:
-            pytest.fail(f"{command}: exit code {done.returncode}\n{done.stdout}")
-        self.returncode = done.returncode
-        return done.stdout
-
-    def json(self, path: str) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads((self.root / path).read_text())
-        return content
-
-    def hashes(self) -> dict[str, str]:
-        """Every output's hash in dvc.lock."""
-        lock = yaml.safe_load((self.root / "dvc.lock").read_text())
-        return {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
-
-    def restore(self) -> None:
-        self.run("git checkout --quiet . && git clean -fdq stages && dvc checkout --quiet")
-
-
-def clone(folder: Path) -> Clone:
-    """This working tree, committed in a new repository."""
-    listed = subprocess.check_output(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, text=True)
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    copy = Clone(folder)
-    copy.run("git init -q -b main && git config user.email t@example.org && git config user.name t")
-    copy.run("git add -A && git commit -qm start")
-    return copy
-
-
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone in which `make repro` ran on the sample, its results committed."""
-    copy = clone(tmp_path_factory.mktemp("built"))
+def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone with this checkout's results, which `make repro` made from the sample, committed."""
+    copy = with_results(tmp_path_factory.mktemp("built"))
     # The environment is the one that these tests run in: make is told not to look after it.
     shown = copy.run("make -o .venv/.installed repro")
     assert re.search(r"reports/mnist/metrics.json +0\.9", shown)
-    assert "Reports: reports/<project>/" in shown
+    assert "reports/index.html" in shown
     copy.run("git add -A && git commit -qm results --allow-empty")
     return copy
 

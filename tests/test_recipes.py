@@ -1,7 +1,6 @@
 """Recipes and published results: every recipe is valid, and no figure stands in the README that no file backs."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import ROOT
@@ -16,34 +15,11 @@ from stages.experiments import recipes
 RECIPES = recipes.read(ROOT / "recipes.yaml")
 
 
-def applied(parameters: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """``parameters`` as they are when `-S` has set ``settings``."""
-    for key, value in settings.items():
-        group = parameters
-        *path, last = key.split(".")
-        for part in path:
-            group = group[part]
-        if isinstance(value, dict):
-            applied(group[last], value)
-        else:
-            assert last in group, key
-            group[last] = value
-    return parameters
-
-
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_sets_parameters_that_are_valid(name: str) -> None:
-    parameters = applied(config.read(ROOT / "params.yaml"), RECIPES[name].set)
+    parameters = recipes.applied(config.read(ROOT / "params.yaml"), RECIPES[name].set)
     checked = config.check("", Parameters, parameters)
     check_together(checked.data.bikes.features, checked.bikes)
-
-
-def test_overrides_are_set_key_by_key() -> None:
-    settings = {"mnist": {"network": "cnn", "threads": None}, "bikes.models": ["linear"], "mnist.augment": True}
-    assert recipes.overrides(settings) == [
-        *("-S", "mnist.network=cnn", "-S", "mnist.threads=null"),
-        *("-S", 'bikes.models=["linear"]', "-S", "mnist.augment=true"),
-    ]
 
 
 def test_an_unknown_recipe_is_an_error_that_lists_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:

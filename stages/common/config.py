@@ -32,10 +32,15 @@ _Loader.add_implicit_resolver(
 )
 
 
+def parse(text: str) -> Any:
+    """YAML as DVC reads it. Raises YAMLError."""
+    return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
+
+
 def read(path: Path = PARAMETERS) -> dict[str, Any]:
     """The whole of params.yaml. Raises InputError if it is missing or not a YAML mapping."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
+        content = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} is missing: run this from the project's root") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -1,15 +1,8 @@
-"""Named experiments: lists recipes.yaml, or runs one of them as a DVC experiment.
-
-python -m stages.experiments.recipes                 what there is
-python -m stages.experiments.recipes bikes-best      dvc exp run with that recipe's settings
-"""
+"""recipes.yaml: named settings, what they reached elsewhere, and what they are expected to reach here."""
 
 import json
-import shlex
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from pydantic import Field
@@ -28,11 +21,18 @@ class Recipe(config.Section):
     set: dict[str, Any] = Field(description="parameters by their dotted names, as they differ from params.yaml")
     seeds: list[int] = Field(min_length=1, description="the seeds over which its figures are reported")
     published: dict[str, float] = Field(description="the figures of the published run it is to be compared with")
+    expected: dict[str, float] = Field(description="what the mean over its seeds reaches or beats on the real data")
+    memory: float = Field(gt=0, description="GB that a run on the real data takes at most, all its processes together")
 
 
 def read(path: Path = RECIPES) -> dict[str, Recipe]:
     """All recipes by name. Raises InputError for a key or value that is not one."""
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: run this from the project's root") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {error}") from None
     return {name: config.check(name, Recipe, recipe, path) for name, recipe in content.items()}
 
 
@@ -44,34 +44,60 @@ def named(name: str) -> Recipe:
     return recipes[name]
 
 
-def overrides(settings: dict[str, Any]) -> list[str]:
-    """``settings`` as arguments of `dvc exp run`: a mapping is set key by key, lists as a whole."""
-    arguments = []
+def flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings by their full dotted names: of a mapping each key, a list as a whole."""
+    found: dict[str, Any] = {}
     for key, value in settings.items():
         if isinstance(value, dict):
-            arguments += overrides({f"{key}.{inner}": content for inner, content in value.items()})
+            found |= flat({f"{key}.{inner}": content for inner, content in value.items()})
         else:
-            arguments += ["-S", f"{key}={json.dumps(value) if not isinstance(value, str) else value}"]
+            found[key] = value
+    return found
+
+
+def overrides(settings: dict[str, Any]) -> list[str]:
+    """``settings`` as arguments of `dvc exp run`."""
+    arguments = []
+    for key, value in flat(settings).items():
+        arguments += ["-S", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     return arguments
 
 
-def main() -> None:
-    if len(sys.argv) == 1:
-        for name, recipe in read().items():
-            print(f"{name:22} {recipe.description}")
-        print("\nRun one: make recipe NAME=...")
-        return
-    if sys.argv[1] in ("-h", "--help"):
-        print(__doc__)
-        return
-    recipe = named(sys.argv[1])
-    command = ["dvc", "exp", "run", *overrides(recipe.set), f"deploy@{recipe.project}", f"plot@{recipe.project}"]
-    print(shlex.join(command))
-    sys.exit(subprocess.run(command, check=False).returncode)
+def applied(parameters: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """A copy of ``parameters`` with ``settings``. Raises InputError for one that isn't a parameter."""
+    changed: dict[str, Any] = json.loads(json.dumps(parameters))
+    for key, value in flat(settings).items():
+        group: Any = changed
+        *path, last = key.split(".")
+        for part in path:
+            group = group.get(part) if isinstance(group, dict) else None
+        if not isinstance(group, dict) or last not in group:
+            raise InputError(f"{key} is not a parameter of {config.PARAMETERS}")
+        group[last] = value
+    return changed
 
 
-if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"error: {error}")
+class Experiment(NamedTuple):
+    """A recipe with one of its seeds."""
+
+    name: str
+    recipe: Recipe
+    settings: dict[str, Any]
+
+    def threads(self, parameters: dict[str, Any]) -> int | None:
+        """Those that its training takes; None: one a core."""
+        threads: int | None = applied(parameters, self.settings)[self.recipe.project]["threads"]
+        return threads
+
+
+def experiments(name: str, changes: dict[str, Any]) -> list[Experiment]:
+    """What a recipe stands for: one experiment a seed, the first under the recipe's name. ``changes``: further settings."""
+    recipe = named(name)
+    return [
+        Experiment(
+            name if seed == recipe.seeds[0] else f"{name}-seed{seed}",
+            recipe,
+            flat(recipe.set) | {f"{recipe.project}.seed": seed} | changes,
+        )
+        for seed in recipe.seeds
+    ]

@@ -1,0 +1,108 @@
+"""Named experiments: lists them, runs one, or all of a project, as DVC experiments; the working tree stays as it is.
+
+python -m stages.experiments.run                           what there is
+python -m stages.experiments.run mnist-adam                one, seed after seed
+python -m stages.experiments.run --all mnist --jobs 2      a project's, through DVC's queue
+
+What is done with the working tree's code and parameters is not done again; what failed is, by the same command.
+"""
+
+import argparse
+import subprocess
+from typing import Any
+
+from dvc.repo import Repo
+
+from stages.common import config
+from stages.common.program import InputError, run
+from stages.experiments import queue, recipes
+from stages.experiments.recipes import Experiment
+from stages.experiments.revisions import Revision
+
+
+def known(repo: Repo) -> dict[str, str]:
+    """The finished experiments that start from HEAD: revision by name."""
+    return dict(next(iter(repo.experiments.ls().values()), []))
+
+
+def is_done(repo: Repo, experiment: Experiment) -> bool:
+    """It is known, and of the working tree's code and parameters."""
+    revision = known(repo).get(experiment.name)
+    if revision is None:
+        return False
+    changed = subprocess.run(["git", "diff", "--quiet", revision, "--", "stages", "dvc.yaml"], check=False).returncode
+    expected = recipes.applied(config.read(), experiment.settings)
+    return not changed and Revision(revision).parameters() == expected
+
+
+def command(experiment: Experiment, way: str) -> list[str]:
+    """`dvc exp run` of all the cells of its project, ``way`` being --temp or --queue."""
+    project = experiment.recipe.project
+    settings = recipes.overrides(experiment.settings)
+    return ["dvc", "exp", "run", way, "--name", experiment.name, *settings, f"deploy@{project}", f"plot@{project}"]
+
+
+def show() -> None:
+    for name, recipe in recipes.read().items():
+        seeds = f", {len(recipe.seeds)} seeds" if len(recipe.seeds) > 1 else ""
+        print(f"{name:30} {recipe.description}{seeds}")
+    print(
+        "\nRun one: make recipe NAME=...   all of a project: make recipes RUN=mnist   on other data: SET=data.source=../data"
+    )
+
+
+def changes(assignments: list[str]) -> dict[str, Any]:
+    """`key=value` as DVC's `-S` takes it: parameters by name. Raises InputError for another form."""
+    if wrong := [assignment for assignment in assignments if "=" not in assignment]:
+        raise InputError(f"-S {wrong[0]} is not a setting: expected key=value")
+    return {key: config.parse(text) for key, _, text in (assignment.partition("=") for assignment in assignments)}
+
+
+def main(recipe: str | None, all: str | None, set: list[str], jobs: int | None) -> None:  # noqa: A002
+    if recipe is None and all is None:
+        show()
+        return
+    if jobs is not None and jobs < 1:
+        raise InputError(f"--jobs {jobs} is not allowed: expected 1 or more")
+    names = [recipe] if recipe else [name for name, entry in recipes.read().items() if entry.project == all]
+    if not names:
+        projects = dict.fromkeys(entry.project for entry in recipes.read().values())
+        raise InputError(f"{all!r} has no recipes: expected one of {', '.join(projects)}")
+    repo = Repo()
+    queue.give_up_killed(repo)
+    experiments = [experiment for name in names for experiment in recipes.experiments(name, changes(set))]
+    finished = [experiment.name for experiment in experiments if is_done(repo, experiment)]
+    if finished:
+        print(f"done already: {', '.join(finished)}")
+    tasks = queue.states(repo)
+    for experiment in experiments:
+        name = experiment.name
+        if name in finished or tasks.get(name) in queue.WAITING:
+            continue
+        if name in known(repo) or name in tasks:  # of other code or settings, or failed
+            repo.experiments.remove([name])
+        if subprocess.run(command(experiment, "--queue" if all else "--temp"), check=False).returncode:
+            raise InputError(f"{name} failed, see above: once mended, the same command runs it again")
+    queue.work(repo, experiments, jobs)
+    project = experiments[0].recipe.project
+    print(
+        f"Next: make compare PROJECT={project}, make experiments PROJECT={project}, dvc exp apply {experiments[0].name}"
+    )
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", nargs="?", help="the name of one (default: list all)")
+    parser.add_argument("--all", metavar="PROJECT", help="all recipes of a project")
+    parser.add_argument(
+        "-S",
+        dest="set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="a further setting: data.source=../data",
+    )
+    parser.add_argument("--jobs", type=int, help="how many at a time (default: as cores and memory allow)")
+
+
+if __name__ == "__main__":
+    run(main, arguments)

@@ -1,0 +1,163 @@
+"""Named experiments run as their users run them: one, all of a project through the queue, again after a failure."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from clones import Clone, processes_in, with_results
+
+from stages.experiments import queue, recipes
+from stages.experiments.recipes import Experiment, Recipe
+
+SMALL: dict[str, object] = {"epochs": 1, "batch_size": 256}
+
+
+def recipe(settings: dict[str, object], seeds: list[int], memory: float = 0.5) -> dict[str, object]:
+    known = {"project": "mnist", "description": "a test", "published": {}, "expected": {}, "memory": memory}
+    return known | {"set": {"mnist": settings}, "seeds": seeds}
+
+
+@pytest.fixture(scope="module")
+def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
+    """A clone with results and small recipes; what its queue started is ended."""
+    copy = with_results(tmp_path_factory.mktemp("experiments"))
+    write(copy, {"mnist-one": recipe(SMALL, [0, 1]), "mnist-two": recipe(SMALL | {"optimizer": "sdg"}, [0])})
+    copy.run("git add -A && git commit -qm recipes")
+    yield copy
+    for process in processes_in(copy.root):
+        process.kill()
+
+
+def write(copy: Clone, entries: dict[str, dict[str, object]]) -> None:
+    (copy.root / "recipes.yaml").write_text(yaml.safe_dump(entries))
+
+
+def run(copy: Clone, arguments: str) -> str:
+    return copy.run(f"make --no-print-directory -o .venv/.installed {arguments}", check=False)
+
+
+@pytest.mark.slow
+def test_a_recipe_is_an_experiment_for_each_seed_and_is_not_done_twice(built: Clone) -> None:
+    run(built, "recipe NAME=mnist-one")
+    assert built.returncode == 0
+    assert set(built.run("dvc exp list --name-only").split()) == {"mnist-one", "mnist-one-seed1"}
+    assert built.run("git status --porcelain") == ""  # the working tree is as it was
+    shown = run(built, "recipe NAME=mnist-one")
+    assert "done already: mnist-one, mnist-one-seed1" in shown
+    assert "Running stage" not in shown
+
+
+@pytest.mark.slow
+def test_a_failure_in_the_queue_says_why_and_the_same_command_runs_it_again(built: Clone) -> None:
+    shown = run(built, "recipes RUN=mnist JOBS=2")
+    assert built.returncode == 2  # make's
+    assert "done already: mnist-one, mnist-one-seed1" in shown
+    assert "mnist-two failed: error: params.yaml: mnist.optimizer = 'sdg' is not allowed" in shown
+    assert re.search("^error: mnist-two failed: `dvc queue logs mnist-two` shows", shown, re.MULTILINE)
+
+    write(built, {"mnist-one": recipe(SMALL, [0, 1]), "mnist-two": recipe(SMALL | {"optimizer": "sgd"}, [0])})
+    shown = run(built, "recipes RUN=mnist")
+    assert built.returncode == 0, shown
+    assert "1/1 mnist-two done" in shown
+    assert "mnist-two" in built.run("dvc exp list --name-only").split()
+
+
+@pytest.mark.slow
+def test_what_was_killed_is_run_again(built: Clone) -> None:
+    write(built, {"mnist-long": recipe(SMALL | {"epochs": 10_000}, [0])})
+    command = [sys.executable, "-m", "stages.experiments.run", "--all", "mnist"]
+    with subprocess.Popen(command, cwd=built.root, stdout=subprocess.PIPE, text=True) as watching:
+        wait_for(built, "stages.mnist.train")
+        for process in processes_in(built.root):  # DVC's worker and all below it, as when memory runs out
+            if process.pid != watching.pid:
+                process.kill()
+        shown, _ = watching.communicate(timeout=120)
+    assert "mnist-long failed: it was killed" in shown
+    write(built, {"mnist-long": recipe(SMALL, [0])})
+    shown = run(built, "recipes RUN=mnist")
+    assert "1/1 mnist-long done" in shown
+
+
+def wait_for(built: Clone, module: str) -> None:
+    for _ in range(600):
+        if any(module in (process.info["cmdline"] or []) for process in processes_in(built.root)):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"{module} did not start")
+
+
+@pytest.mark.slow
+def test_a_changed_setting_is_run_anew(built: Clone) -> None:
+    shown = run(built, "recipe NAME=mnist-long SET=mnist.batch_size=128")
+    assert "Running stage 'train@mnist'" in shown
+    parameters = yaml.safe_load(
+        built.run("git show $(git for-each-ref --format='%(objectname)' 'refs/exps/**/mnist-long'):params.yaml")
+    )
+    assert parameters["mnist"]["batch_size"] == 128
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("recipe NAME=mnist-cmm", "error: 'mnist-cmm' is not a recipe: expected one of "),
+        ("recipes RUN=minst", "error: 'minst' has no recipes: expected one of mnist"),
+        ("recipe NAME=mnist-one SET=mnist.epochs", "error: -S mnist.epochs is not a setting: expected key=value"),
+        ("recipe NAME=mnist-one SET=mnist.epoch=3", "error: mnist.epoch is not a parameter"),
+        ("recipes RUN=mnist JOBS=0", "error: --jobs 0 is not allowed: expected 1 or more"),
+    ],
+)
+def test_a_wrong_argument_is_named_in_a_line(built: Clone, arguments: str, words: str) -> None:
+    write(built, {"mnist-one": recipe(SMALL, [0])})
+    shown = run(built, arguments)
+    assert built.returncode == 2
+    assert shown.startswith(words), shown
+    assert "Traceback" not in shown
+
+
+def experiments(count: int, memory: float, threads: int | None) -> list[Experiment]:
+    settings = {"mnist.threads": threads}
+    one = Recipe.model_validate(recipe({}, [0], memory))
+    return [Experiment(f"mnist-{number}", one, settings) for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("count", "memory", "threads", "jobs", "expected"),
+    [
+        (9, 1.0, 1, None, 8),  # a core each
+        (9, 1.0, 2, None, 4),
+        (9, 1.0, None, None, 1),  # each wants all cores
+        (2, 1.0, 1, None, 2),  # no more than there are
+        (9, 4.0, 1, None, 4),  # memory
+        (9, 4.0, 1, 6, 4),  # memory, whatever is asked for
+        (9, 1.0, None, 3, 3),
+        (9, 99.0, 1, None, 1),  # one is always tried
+    ],
+)
+def test_no_more_run_at_a_time_than_there_is_room_for(
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    count: int,
+    memory: float,
+    threads: int | None,
+    jobs: int | None,
+    expected: int,
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 16.5e9}))
+    assert queue.room(experiments(count, memory, threads), jobs) == expected
+
+
+def test_overrides_are_set_key_by_key() -> None:
+    settings = {"mnist": {"network": "cnn", "threads": None}, "bikes.models": ["linear"], "mnist.augment": True}
+    assert recipes.overrides(settings) == [
+        *("-S", "mnist.network=cnn", "-S", "mnist.threads=null"),
+        *("-S", 'bikes.models=["linear"]', "-S", "mnist.augment=true"),
+    ]
