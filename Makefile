@@ -14,19 +14,19 @@ help:  ## list the targets
 
 env: $(STAMP)  ## create .venv with the pinned packages
 
-repro: $(STAMP)  ## run the pipeline: all that changed since the last run
-	@dvc repro
+repro: $(STAMP)  ## run the pipeline: all that changed, projects side by side (JOBS=1: one after the other)
+	@python -m stages.experiments.repro $(addprefix --jobs ,$(JOBS))
 	@$(MAKE) --no-print-directory metrics
 
 serve: $(STAMP)  ## serve the exported models: HTTP and a page (make serve ARGS="--port 9000")
 	@python -m stages.serving $(ARGS)
 
-metrics: $(STAMP)  ## show the metrics and where the reports are
+metrics: $(STAMP)  ## show the metrics, and all results in a page
 	@echo
-	@dvc metrics show $(wildcard reports/*/metrics.json)
+	@dvc metrics show
 	@echo
-	@echo "Reports: reports/<project>/ (metrics.json, plots/*.png, evaluation/). Models: models/<project>/export/model.tar.gz."
-	@echo "Next:    make serve, or: . $(VENV)/bin/activate; dvc exp run -S mnist.optimizer=sgd; dvc exp show or dvc metrics diff"
+	@python -m stages.experiments.report
+	@echo "Next:    make serve, or: . $(VENV)/bin/activate; dvc exp run -S mnist.optimizer=sgd; make compare PROJECT=mnist"
 
 # Two files of tests at a time, each test's torch on one core: two that share cores wait for each other at every operation.
 PYTEST := OMP_NUM_THREADS=1 pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -51,10 +51,10 @@ lock: $(STAMP)  ## compile requirements.in into requirements.txt
 		--quiet requirements.in -o requirements.txt
 
 recipes: $(STAMP)  ## list the named experiments; make recipes RUN=mnist runs all of a project
-	@python -m stages.experiments.recipes $(addprefix --run ,$(RUN)) $(addprefix --source ,$(SOURCE)) $(addprefix --jobs ,$(JOBS))
+	@python -m stages.experiments.run $(addprefix --all ,$(RUN)) $(addprefix --jobs ,$(JOBS)) $(addprefix -S ,$(SET))
 
-recipe: $(STAMP)  ## run a named experiment: make recipe NAME=mnist-sgd-dropout
-	@python -m stages.experiments.recipes $(NAME) $(addprefix --source ,$(SOURCE))
+recipe: $(STAMP)  ## run a named experiment: make recipe NAME=mnist-sgd-dropout SET=data.source=../data
+	@python -m stages.experiments.run $(NAME) $(addprefix -S ,$(SET))
 
 compare: $(STAMP)  ## compare experiments in a page: make compare PROJECT=mnist
 	@python -m stages.experiments.compare $(PROJECT)

@@ -1,0 +1,61 @@
+"""`make repro` with projects side by side against one after the other, from nothing to all results, and their hashes.
+
+    python -m benchmarks.side_by_side [--jobs 2] [--json FILE]
+
+Each way runs in a fresh clone of this commit with an empty cache.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+from benchmarks import circumstances
+from stages.common import files
+
+CLOCKED = ("training.json", "latency.json", "models/bikes/trained", "models/bikes/export")
+"""Outputs with clock readings in them: AutoGluon's files hold timings. What its models say is compared as the submission."""
+
+
+def build(folder: Path, jobs: int) -> tuple[float, dict[str, str]]:
+    """Wall seconds of a whole build, and the hash of every output without clock readings."""
+    subprocess.run(["git", "clone", "--quiet", ".", folder], check=True)
+    command = [sys.executable, "-m", "stages.experiments.repro", "--jobs", str(jobs)]
+    begin = time.perf_counter()
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    seconds = time.perf_counter() - begin
+    lock = yaml.safe_load((folder / "dvc.lock").read_text())
+    outputs = {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
+    return seconds, {path: md5 for path, md5 in outputs.items() if not path.endswith(CLOCKED)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="a file for the figures")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        one, first = build(Path(folder, "one"), 1)
+        several, second = build(Path(folder, "several"), arguments.jobs)
+    differing = sorted(path for path in first if first[path] != second[path])
+    results = {
+        "seconds_one_after_the_other": round(one, 1),
+        "seconds_side_by_side": round(several, 1),
+        "jobs": arguments.jobs,
+        "ratio": round(one / several, 2),
+        "outputs_compared": len(first),
+        "outputs_differing": differing,
+    }
+    print("\n".join(f"{name:30} {value}" for name, value in results.items()))
+    if arguments.json:
+        files.write_json(arguments.json, circumstances.now(threads=1) | results)
+    if differing:
+        sys.exit("error: side by side gave other results")
+
+
+if __name__ == "__main__":
+    main()
