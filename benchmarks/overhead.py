@@ -1,34 +1,67 @@
-"""What the pipeline costs besides the work: DVC with nothing to do, and each light stage's start.
+"""What the pipeline costs besides the work: DVC with nothing to do and around an experiment, and each light stage's start.
 
     python -m benchmarks.overhead [--runs 5] [--json FILE]
 
-Run it where `dvc repro` has nothing to do. A stage's start is the wall time of `python -m stages.<project>.<verb> --help`:
-the interpreter, all imports, the first line of work. Beside it stands the interpreter alone.
+Run it where `dvc repro` has nothing to do; it works in a clone that shares the cache. Beside an experiment's wall time
+stands what its stages took by themselves, which is what running them by hand would take. A stage's start is the wall
+time of `python -m stages.<project>.<verb> --help`: the interpreter, all imports, the first line of work. Beside it
+stands the interpreter alone.
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
+
+from benchmarks import circumstances
+from stages.common import files
+from stages.common.program import DURATIONS
 
 STARTS = (
     "stages.check",
     *(f"stages.{project}.{verb}" for project in ("bikes", "mnist") for verb in ("prepare", "featurize")),
 )
+EXPERIMENT = ["dvc", "exp", "run", "-S", "mnist.optimizer=sgd"]
 
 
-def wall(command: list[str], runs: int) -> dict[str, float]:
-    """Minimum, median and maximum wall seconds of ``command``, after one run that doesn't count."""
-    seconds = []
-    for _ in range(runs + 1):
-        begin = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        seconds.append(time.perf_counter() - begin)
-    counted = seconds[1:]
-    return {"min": min(counted), "median": statistics.median(counted), "max": max(counted)}
+def clone(folder: Path) -> Path:
+    """This commit's clone with its results checked out from this checkout's cache."""
+    project = folder / "project"
+    subprocess.run(["git", "clone", "--quiet", ".", project], check=True)
+    cache = Path(".dvc/cache").resolve()
+    subprocess.run(["dvc", "config", "--quiet", "--local", "cache.dir", cache], cwd=project, check=True)
+    subprocess.run(["dvc", "checkout", "--quiet"], cwd=project, check=True)
+    return project
+
+
+def seconds_of(command: list[str], project: Path) -> float:
+    begin = time.perf_counter()
+    subprocess.run(command, cwd=project, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - begin
+
+
+def spread(seconds: list[float]) -> dict[str, float]:
+    """Minimum, median and maximum."""
+    return {"min": min(seconds), "median": statistics.median(seconds), "max": max(seconds)}
+
+
+def experiment(project: Path, runs: int) -> dict[str, dict[str, float]]:
+    """An experiment's wall time, that of its stages, and what is between: each run starts from the committed results."""
+    walls, stages = [], []
+    for run in range(runs):
+        for path in (project / DURATIONS).glob("*.json"):
+            path.unlink()
+        # Another seed each time: DVC keeps what a run gave, and would bring it back.
+        walls.append(seconds_of([*EXPERIMENT, "-S", f"mnist.seed={run}"], project))
+        stages.append(sum(files.read_json(path)["seconds"] for path in (project / DURATIONS).glob("*.json")))
+        seconds_of(["git", "checkout", "."], project)
+        seconds_of(["dvc", "checkout"], project)
+    between = [wall - inside for wall, inside in zip(walls, stages, strict=True)]
+    return {"dvc exp run": spread(walls), "its stages": spread(stages), "DVC around them": spread(between)}
 
 
 def main() -> None:
@@ -39,14 +72,21 @@ def main() -> None:
     commands = {
         "dvc repro": ["dvc", "repro"],
         "dvc status": ["dvc", "status"],
+        "dvc metrics diff": ["dvc", "metrics", "diff"],
         "python": [sys.executable, "-c", ""],
         **{module: [sys.executable, "-m", module, "--help"] for module in STARTS},
     }
-    results = {name: wall(command, arguments.runs) for name, command in commands.items()}
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        project = clone(Path(folder))
+        for name, command in commands.items():
+            seconds_of(command, project)  # the first one warms the disk
+            results[name] = spread([seconds_of(command, project) for _ in range(arguments.runs)])
+        results |= experiment(project, arguments.runs)
     for name, figures in results.items():
         print(f"{name:26}" + "".join(f"  {key} {value:6.2f} s" for key, value in figures.items()))
     if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+        files.write_json(arguments.json, circumstances.now(threads=1) | results)
 
 
 if __name__ == "__main__":
