@@ -1,0 +1,25 @@
+"""Writes .dvc/plots.html, the page that `dvc plots show` and `dvc plots diff` fill: with Vega in it, so it needs no network.
+
+DVC's own page loads Vega from another host. `html_template` in .dvc/config names this one.
+"""
+
+from pathlib import Path
+
+import vl_convert
+from markupsafe import Markup
+
+from stages.common.program import run
+from stages.experiments import page
+
+TEMPLATE = Path(".dvc/plots.html")
+VEGA_LITE = "5.21"
+"""The schema of DVC's plots is version 5."""
+
+
+def main() -> None:
+    bundle = vl_convert.javascript_bundle(vl_version=VEGA_LITE)
+    page.write(TEMPLATE, "plots.html", bundle=Markup(bundle))  # noqa: S704 (a pinned package's own script)
+
+
+if __name__ == "__main__":
+    run(main)
