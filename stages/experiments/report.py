@@ -1,0 +1,169 @@
+"""Writes reports/index.html: every project's figures, pictures, data, parameters, times and sizes, on one page.
+
+What is not built is named there with the command that makes it. 5 s.
+"""
+
+import ast
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.repo.index import Index
+from dvc.utils.flatten import flatten
+
+from stages.common import files
+from stages.common.program import DURATIONS, InputError, run
+from stages.experiments import metrics, page, recipes, state
+from stages.experiments.revisions import Revision
+
+PAGE = Path("reports/index.html")
+ABSENT = object()
+
+
+class Cell(NamedTuple):
+    """One stage of the grid, as it stands in the working tree."""
+
+    stage: str
+    verb: str
+    condition: str  # done | changed: something it reads has | missing: so are outputs of it
+    seconds: float | None  # of the last run here
+    size: int | None  # bytes of its outputs, as dvc.lock has them
+
+
+def grid(repo: Repo) -> dict[str, list[Cell]]:
+    """The cells of each project, projects and verbs in dvc.yaml's order."""
+    try:
+        changed = repo.status()
+        index: Index = repo.index
+    except DvcException as error:
+        raise InputError(f"DVC can't tell the state of the pipeline: {error}") from None
+    sizes = {path: out.get("size", 0) for path, out in Revision().outputs().items()}
+    cells: dict[str, list[Cell]] = {}
+    for stage in index.stages:
+        verb, _, project = stage.addressing.partition("@")
+        if not project:
+            continue
+        paths = [out.def_path for out in stage.outs]
+        missing = not all(Path(path).exists() for path in paths)
+        duration = DURATIONS / f"{stage.addressing}.json"
+        cells.setdefault(project, []).append(
+            Cell(
+                stage.addressing,
+                verb,
+                "missing" if missing else "changed" if stage.addressing in changed else "done",
+                files.read_json(duration)["seconds"] if duration.exists() else None,
+                sum(sizes[path] for path in paths) if sizes.keys() >= set(paths) and not missing else None,
+            )
+        )
+    return cells
+
+
+def figures(project: str, here: dict[str, Any], head: dict[str, Any]) -> list[dict[str, Any]]:
+    """A project's metrics as text, those of metrics.yaml first; ``head`` is None where the commit has the same."""
+    known = metrics.read().get(project, {})
+    rows = []
+    for name in [*(name for name in known if name in here), *(here.keys() - known.keys() - {"data"})]:
+        metric = known.get(name) or metrics.Metric(title=name, meaning="")
+        before = head.get(name)
+        rows.append(
+            {
+                "title": metric.title,
+                "meaning": metric.meaning,
+                "better": metric.better,
+                "value": metric.write(here[name]),
+                "head": metric.write(before) if before not in (None, here[name]) else None,
+                "gain": metric.gain(before, here[name]) if isinstance(before, int | float) else 0,
+            }
+        )
+    return rows
+
+
+def settings(project: str, here: dict[str, Any], head: dict[str, Any]) -> list[dict[str, str | None]]:
+    """The parameters that a project reads, by their dotted names; ``head`` is the commit's value where it is another."""
+    wanted = ("data.source", f"data.{project}", project, "deploy.target", f"deploy.{project}")
+    now, before = flatten(here), flatten(head)
+    return [
+        {
+            "name": name,
+            "value": _text(now.get(name, ABSENT)),
+            "head": None if now.get(name, ABSENT) == before.get(name, ABSENT) else _text(before.get(name, ABSENT)),
+        }
+        for name in {**now, **before}
+        if any(name == group or name.startswith(f"{group}.") for group in wanted)
+    ]
+
+
+def _text(value: object) -> str:
+    return "absent" if value is ABSENT else "null" if value is None else str(value)
+
+
+def about_source(project: str, source: str) -> str:
+    """What the data are: the first paragraph of the module that makes or fetches them, else their place."""
+    module = Path(f"stages/{project}/{source}.py")
+    if source not in ("sample", "official") or not module.exists():
+        return f"Your files at {source}."
+    paragraph = (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").split("\n\n")[0]
+    return " ".join(paragraph.replace("`", "").split())
+
+
+def pictures(project: str) -> list[dict[str, str]]:
+    """A project's plots, each with the first sentence of the function that draws it as its caption."""
+    drawn = {}
+    if (module := Path(f"stages/{project}/plot.py")).exists():
+        functions = ast.parse(module.read_text(encoding="utf-8")).body
+        drawn = {one.name: ast.get_docstring(one) or "" for one in functions if isinstance(one, ast.FunctionDef)}
+    found = []
+    for path in sorted(Path(f"reports/{project}/plots").glob("*.png")):
+        name = max((name for name in drawn if path.stem.startswith(name)), key=len, default="")
+        sentence = " ".join(drawn.get(name, "").replace("`", "").split()).split(". ")[0].rstrip(".")
+        title = path.stem.replace("_", " ").capitalize()
+        found.append({"title": title, "caption": sentence, "url": page.inlined(path.read_bytes(), path.name)})
+    return found
+
+
+def row(project: str, cells: list[Cell], here: Revision, head: Revision) -> dict[str, Any]:
+    """All that the page says of one project."""
+    values = here.metrics(project)
+    source = values.get("data")
+    return {
+        "name": project,
+        "cells": cells,
+        "seconds": sum(cell.seconds or 0 for cell in cells),
+        "size": sum(cell.size or 0 for cell in cells),
+        "source": source,
+        "about_source": about_source(project, source) if source else None,
+        "headline": [name for name in here.json(f"reports/{project}/metrics.json") or {} if name != "data"],
+        "figures": figures(project, values, head.metrics(project)),
+        "training": here.json(f"reports/{project}/training.json") or {},
+        "settings": settings(project, here.parameters(), head.parameters()),
+        "pictures": pictures(project),
+        "recipes": [name for name, recipe in recipes.read().items() if recipe.project == project],
+    }
+
+
+def main() -> None:
+    with Repo() as repo:
+        cells = grid(repo)
+    here, head = Revision(), Revision("HEAD")
+    artifacts = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8")).get("artifacts", {})
+    everything = [cell for row_ in cells.values() for cell in row_]
+    page.write(
+        PAGE,
+        "report.html",
+        projects=[
+            {**row(project, row_, here, head), "what": artifacts.get(project, {}).get("desc", "")}
+            for project, row_ in cells.items()
+        ],
+        verbs=list(dict.fromkeys(cell.verb for cell in everything)),
+        missing=[cell.stage for cell in everything if cell.condition == "missing"],
+        changed=[cell.stage for cell in everything if cell.condition == "changed"],
+        longest=max([cell.seconds or 0 for cell in everything], default=0) or 1,
+        state=state.read(),
+    )
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    run(main)

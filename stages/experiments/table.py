@@ -1,0 +1,142 @@
+"""Prints the experiments as a table that fits a terminal: their figures, and the parameters in which they differ.
+
+`dvc exp show` has all parameters and dependencies of the grid as columns. 4 s, and half a second an experiment.
+"""
+
+import argparse
+import shutil
+from typing import Any, NamedTuple
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.utils.flatten import flatten
+from rich.console import Console
+from rich.table import Table
+
+from stages.common.program import InputError, run
+from stages.experiments import metrics
+from stages.experiments.revisions import Revision
+
+
+class Row(NamedTuple):
+    """One line of the table."""
+
+    name: str
+    revision: str | None  # None: the working tree
+    state: str  # commit | workspace, or of an experiment: done | running | queued | failed
+    parameters: dict[str, Any]  # by dotted names; empty if DVC can't read them
+    figures: dict[str, dict[str, Any]]  # metrics.json by project; empty if it has not run to its end
+
+
+class Group(NamedTuple):
+    """A commit and what is compared with it: its experiments and, for the last commit, the working tree."""
+
+    base: Row
+    others: list[Row]
+
+
+def groups(repo: Repo) -> list[Group]:
+    """The last commit and all commits that have experiments."""
+    try:
+        commits = ["HEAD", *repo.experiments.ls(all_commits=True)]
+        workspace, *baselines = [baseline.dumpd() for baseline in repo.experiments.show(revs=commits)]
+    except DvcException as error:
+        raise InputError(f"DVC can't list the experiments: {error}") from None
+    found = [
+        Group(_row(one, "commit"), [_experiment(other) for other in one["experiments"] or []]) for one in baselines
+    ]
+    found[0].others.insert(0, _row(workspace, "workspace"))
+    return found
+
+
+def _experiment(listed: dict[str, Any]) -> Row:
+    state = (listed["executor"] or {"state": "success"})["state"]
+    return _row(listed["revs"][0], {"success": "done"}.get(state, state))
+
+
+def _row(listed: dict[str, Any], state: str) -> Row:
+    data = listed["data"] or {"params": {}, "metrics": {}}
+    parameters = data["params"].get("params.yaml", {}).get("data") or {}
+    measured = {} if state in ("queued", "failed") else data["metrics"]
+    figures = {path.split("/")[1]: part.get("data") or {} for path, part in measured.items()}
+    revision = None if state == "workspace" else listed["rev"]
+    return Row(listed["name"] or listed["rev"][:7], revision, state, flatten(parameters), figures)
+
+
+def differences(row: Row, base: Row) -> list[str]:
+    """`name=value` of each parameter that is not as in ``base``."""
+    if not row.parameters:
+        return []
+    return [
+        f"{name}={_text(row.parameters.get(name))}"
+        for name in {**base.parameters, **row.parameters}
+        if row.parameters.get(name) != base.parameters.get(name)
+    ]
+
+
+def _text(value: object) -> str:
+    return "null" if value is None else str(value).replace(" ", "")
+
+
+def touched(row: Row, base: Row) -> set[str]:
+    """The projects whose parameters or figures are not as in ``base``."""
+    groups = [name.split("=")[0].split(".") for name in differences(row, base)]
+    named = {group[1] if group[0] in ("data", "deploy") else group[0] for group in groups}
+    measured = {project for project, figures in row.figures.items() if figures != base.figures.get(project)}
+    return measured | named | (set(base.figures) if named & {"source", "target"} else set())
+
+
+def table(listed: list[Group], project: str) -> Table:
+    """A project's experiments below the commits that they are compared with."""
+    known = metrics.read()[project]
+    rows = [(row, base) for base, others in listed for row in (base, *others)]
+    names = [name for name in known if any(name in row.figures.get(project, {}) for row, _ in rows)]
+    drawn = Table(title=project, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    drawn.add_column("experiment", overflow="fold")
+    drawn.add_column("state", no_wrap=True)
+    for title in (*(known[name].title for name in names), "parameters", "training"):
+        drawn.add_column(title, justify="right", no_wrap=True)
+    drawn.add_column("differs in", overflow="fold")
+    for row, base in rows:
+        figures = row.figures.get(project, {})
+        size, seconds = _size_and_seconds(row, project) if figures else ("-", "-")
+        written = [known[name].write(figures.get(name)) for name in names]
+        drawn.add_row(row.name, row.state, *written, size, seconds, "\n".join(differences(row, base)))
+    return drawn
+
+
+def _size_and_seconds(row: Row, project: str) -> tuple[str, str]:
+    """The network's parameters and the time that its training took."""
+    revision = Revision(row.revision)
+    size = (revision.json(f"reports/{project}/details.json") or {}).get("parameters")
+    seconds = (revision.json(f"reports/{project}/training.json") or {}).get("seconds")
+    return "-" if size is None else f"{size:,}", "-" if seconds is None else f"{seconds:.1f} s"
+
+
+def main(project: str | None) -> None:
+    known = metrics.read()
+    if project is not None and project not in known:
+        raise InputError(f"{project!r} is not a project: expected one of {', '.join(known)}")
+    with Repo() as repo:
+        listed = groups(repo)
+    # A terminal's own width, or that of COLUMNS; 120 where the output goes elsewhere.
+    console = Console(width=shutil.get_terminal_size((120, 24)).columns, highlight=False, markup=False)
+    found = 0
+    for name in known if project is None else [project]:
+        ours = [Group(base, [row for row in others if name in touched(row, base)]) for base, others in listed]
+        if ours := [group for group in ours if group.others]:
+            console.print(table(ours, name))
+            console.print()
+            found += 1
+    if not found:
+        console.print(
+            "No experiments yet: `dvc exp run -S mnist.optimizer=sgd` makes one, `make recipes` lists named ones."
+        )
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("project", nargs="?", help="only this one's experiments (default: each project that has some)")
+
+
+if __name__ == "__main__":
+    run(main, arguments)
