@@ -101,7 +101,14 @@ def table(listed: list[Group], project: str) -> Table:
         figures = row.figures.get(project, {})
         size, seconds = _size_and_seconds(row, project) if figures else ("-", "-")
         written = [known[name].write(figures.get(name)) for name in names]
-        drawn.add_row(row.name, row.state, *written, size, seconds, "\n".join(differences(row, base)))
+        drawn.add_row(
+            row.name,
+            row.state,
+            *written,
+            size,
+            seconds,
+            "\n".join(name.removeprefix(f"{project}.") for name in differences(row, base)),
+        )
     return drawn
 
 

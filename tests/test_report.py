@@ -1,0 +1,201 @@
+"""What people look results and experiments up in: the page, DVC's plots, the table; in a clone with real experiments."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from playwright.sync_api import Page, Route, expect, sync_playwright
+from test_pipeline import Clone, clone
+
+from stages.experiments import metrics
+
+CHROMIUM = Path("/usr/bin/chromium")
+REPORT = "python -m stages.experiments.report"
+TABLE = "COLUMNS=120 python -m stages.experiments.table"
+WIDTHS = [("light", 1400), ("dark", 390)]
+
+
+@pytest.fixture(scope="module")
+def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone with this checkout's results and its cache."""
+    copy = clone(tmp_path_factory.mktemp("report"))
+    cache = subprocess.check_output(["dvc", "cache", "dir"], cwd=pipeline, text=True).strip()
+    copy.run(f"dvc cache dir --local {(pipeline / cache).resolve()} && dvc checkout --quiet")
+    durations = copy.root / "reports/durations"
+    durations.mkdir(parents=True)
+    (durations / "train@mnist.json").write_text(json.dumps({"seconds": 12.3}))
+    return copy
+
+
+@pytest.fixture(scope="module")
+def tried(built: Clone) -> Clone:
+    """The clone with an experiment that ran and one that waits."""
+    built.run("dvc exp run --temp -n sgd -S mnist.optimizer=sgd -S mnist.epochs=2 evaluate@mnist")
+    built.run("dvc exp run --queue -n waiting -S mnist.batch_size=32 -S 'mnist.mlp.hidden=[64, 32]' evaluate@mnist")
+    return built
+
+
+@pytest.fixture(scope="module")
+def open_page() -> Iterator[Page]:
+    """A browser without a network; what goes wrong in it fails the test."""
+    if not CHROMIUM.exists():
+        if os.environ.get("CI"):
+            pytest.fail("chromium not found: apt install chromium")
+        pytest.skip("chromium not found: apt install chromium")
+    faults: list[str] = []
+
+    def answer(route: Route) -> None:
+        if route.request.url.startswith(("file:", "data:")):
+            route.continue_()
+        else:
+            faults.append(route.request.url)
+            route.abort()
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
+        page = chromium.new_context(offline=True).new_page()
+        page.set_default_timeout(60_000)
+        page.route("**/*", answer)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+        yield page
+        chromium.close()
+    assert faults == []
+
+
+def visit(page: Page, file: Path) -> None:
+    page.goto(file.as_uri())
+    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth)")
+
+
+# reports/index.html
+
+
+def test_the_page_says_of_each_project_what_was_measured_and_shows_its_pictures(built: Clone, open_page: Page) -> None:
+    assert built.run(REPORT).strip() == "reports/index.html"
+    file = built.root / "reports/index.html"
+    assert file.stat().st_size < 8e6
+    written = file.read_bytes()
+    built.run(REPORT)
+    assert file.read_bytes() == written
+    visit(open_page, file)
+    for scheme, width in WIDTHS:
+        open_page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        open_page.set_viewport_size({"width": width, "height": 900})
+        assert open_page.evaluate("document.documentElement.scrollWidth") == width
+    expect(open_page.get_by_text("Up to date:")).to_be_visible()
+    expect(open_page.get_by_text("They are the committed ones")).to_be_visible()
+    for project, known in metrics.read(ROOT / "metrics.yaml").items():
+        section = open_page.locator(f"section#{project}")
+        measured = built.json(f"reports/{project}/metrics.json")
+        for name in measured.keys() - {"data"}:
+            expect(section.locator("tr", has_text=known[name].title).first).to_contain_text(
+                known[name].write(measured[name])
+            )
+        expect(section).to_contain_text("The embedded sample")
+        pictures = list((built.root / f"reports/{project}/plots").glob("*.png"))
+        expect(section.locator("figure")).to_have_count(len(pictures))
+    expect(open_page.locator("td[title='train@mnist']")).to_contain_text("12 s")
+    expect(open_page.locator("td[title='train@bikes']")).to_contain_text("-")
+
+
+def test_what_differs_from_the_commit_is_marked(tried: Clone, open_page: Page) -> None:
+    tried.run("dvc exp apply sgd")
+    tried.run(REPORT)
+    visit(open_page, tried.root / "reports/index.html")
+    expect(open_page.get_by_text("They are the experiment sgd's.")).to_be_visible()
+    marked = open_page.locator("section#mnist tr.differs")
+    assert [re.split(r"\s+", row) for row in marked.all_inner_texts()] == [
+        ["mnist.epochs", "2", "5"],
+        ["mnist.optimizer", "sgd", "adam"],
+    ]
+    expect(open_page.locator("section#mnist td.figure.bad")).not_to_have_count(0)  # two epochs are worse
+    expect(open_page.locator("section#bikes tr.differs")).to_have_count(0)
+    tried.run("git checkout --quiet . && dvc checkout --quiet")
+
+
+def test_a_partly_built_pipeline_has_a_page_that_names_what_is_missing(built: Clone, open_page: Page) -> None:
+    for folder in ("models/scones/trained", "reports/scones/plots"):
+        shutil.rmtree(built.root / folder)
+    for path in (built.root / "reports/mnist").glob("*.json"):
+        path.unlink()
+    built.run(REPORT)
+    visit(open_page, built.root / "reports/index.html")
+    expect(open_page.get_by_text("Not complete:")).to_be_visible()
+    expect(open_page.locator(".note")).to_contain_text(
+        "Missing: train@mnist, evaluate@mnist, deploy@mnist, train@scones"
+    )
+    expect(open_page.locator(".note pre").first).to_contain_text("dvc repro train@mnist evaluate@mnist")
+    expect(open_page.locator("section#mnist")).to_contain_text("No figures yet: dvc repro evaluate@mnist")
+    expect(open_page.locator("section#scones")).to_contain_text("No pictures yet: dvc repro plot@scones")
+    expect(open_page.locator("section#bikes figure")).not_to_have_count(0)
+    built.run("git checkout --quiet . && dvc checkout --quiet")
+
+
+# dvc plots
+
+
+def test_dvc_s_plots_are_drawn_without_a_network(tried: Clone, open_page: Page) -> None:
+    tried.run("dvc plots show")
+    visit(open_page, tried.root / "dvc_plots/index.html")
+    drawings = open_page.locator("svg.marks")
+    expect(drawings).to_have_count(12)
+    expect(open_page.locator("main img")).to_have_count(len(list(tried.root.glob("reports/*/plots/*.png"))))
+    points = open_page.locator("[id^=bikes__predicted] svg g.mark-symbol.role-mark path")
+    rows = (tried.root / "reports/bikes/evaluation/validation.csv").read_text().splitlines()
+    expect(points).to_have_count(len(rows) - 1)
+
+    tried.run("dvc plots diff HEAD sgd --targets 'mnist, loss over epochs' reports/mnist/plots")
+    visit(open_page, tried.root / "dvc_plots/index.html")
+    lines = open_page.locator("svg.marks g.mark-line path")
+    expect(lines).to_have_count(4)  # training and validation of two revisions
+    colours = lines.evaluate_all("lines => lines.map(line => line.getAttribute('stroke'))")
+    assert len(set(colours)) == 2
+    expect(open_page.locator("main img")).not_to_have_count(0)
+
+
+def test_the_page_of_dvc_s_plots_is_the_one_that_the_pinned_vega_gives(tmp_path: Path) -> None:
+    (tmp_path / ".dvc").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(
+        ["python", "-m", "stages.experiments.plots_template"], cwd=tmp_path, env=environment, check=True, timeout=120
+    )
+    assert (tmp_path / ".dvc/plots.html").read_bytes() == (ROOT / ".dvc/plots.html").read_bytes(), (
+        "python -m stages.experiments.plots_template renews it"
+    )
+
+
+# the table of experiments
+
+
+def test_the_table_shows_experiments_in_120_columns_with_nothing_cut(tried: Clone) -> None:
+    shown = tried.run(TABLE)
+    assert max(len(line) for line in shown.splitlines()) <= 120
+    assert "…" not in shown
+    lines = [re.split(r"\s{2,}", line.strip()) for line in shown.splitlines()]
+    assert lines[0] == ["mnist"]
+    assert lines[1] == ["experiment", "state", "test accuracy", "test loss", "parameters", "training", "differs in"]
+    found = {line[0]: line[1:] for line in lines[2:]}
+    figures = tried.json("reports/mnist/metrics.json")
+    known = metrics.read(ROOT / "metrics.yaml")["mnist"]
+    assert found["main"][:4] == [
+        "commit",
+        known["accuracy"].write(figures["accuracy"]),
+        known["loss"].write(figures["loss"]),
+        "109,386",
+    ]
+    assert found["sgd"][0] == "done"
+    assert found["sgd"][-1] == "epochs=2"
+    assert found["optimizer=sgd"] == []
+    assert found["waiting"] == ["queued", "-", "-", "-", "-", "mlp.hidden=[64,32]"]
+
+
+def test_the_table_without_experiments_says_how_to_make_one(tried: Clone) -> None:
+    assert "dvc exp run -S" in tried.run(f"{TABLE} bikes")
+    assert "expected one of bikes, mnist" in tried.run(f"{TABLE} boats", check=False)
