@@ -23,6 +23,11 @@ class Metric(config.Section):
         default=None, ge=0, description="by how much it may worsen, in its own unit; None: not guarded"
     )
 
+    elsewhere: str | None = Field(
+        default=None,
+        description="why figures published elsewhere are not to be subtracted from ours; None: they may be",
+    )
+
     def write(self, value: object) -> str:
         """``value`` as people read it; a dash for none."""
         if value is None:

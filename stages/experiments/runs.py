@@ -1,0 +1,78 @@
+"""What one training left behind, as the comparisons read it: from a revision, or from reports/published/."""
+
+from typing import Any
+
+from pydantic import Field
+
+from stages.common import config
+from stages.experiments.revisions import Revision
+
+EPOCHS = {
+    "landmarks": "models/landmarks/trained/0/epochs.csv",
+    "mnist": "models/mnist/trained/epochs.csv",
+    "scones": "models/scones/trained/epochs.csv",
+}
+
+
+class Confusion(config.Section):
+    """How often each actual class (row) was taken for each class (column)."""
+
+    labels: list[str]
+    counts: list[list[int]]
+
+
+class Run(config.Section):
+    """One training, its figures and what pictures are drawn from; None where it has no such thing, or it was not kept."""
+
+    seed: int
+    metrics: dict[str, Any] = Field(description="`metrics.json` and `details.json` in one")
+    training: dict[str, Any] = Field(description="`training.json`: seconds, threads")
+    latency: dict[str, Any] = Field(default={}, description="`latency.json` of the deployed model")
+    memory_gb: float | None = Field(default=None, description="the most that all its processes held together")
+    history: dict[str, list[float]] | None = Field(default=None, description="epochs.csv by column")
+    confusion: Confusion | None = None
+    leaderboard: list[dict[str, str | float]] | None = Field(default=None, description="bikes' models, best first")
+
+
+def files_of(project: str) -> dict[str, str]:
+    """The files that pictures of a project's runs need, by the field of `Run` that holds them."""
+    if project in EPOCHS:
+        return {"history": EPOCHS[project], "confusion": f"reports/{project}/evaluation/confusion_matrix.csv"}
+    return {"leaderboard": f"reports/{project}/evaluation/leaderboard.csv"}
+
+
+def of(revision: Revision, project: str, seed: int) -> Run | None:
+    """What ``revision`` holds of a project's training; None if that has no metrics."""
+    metrics = revision.metrics(project)
+    if not metrics:
+        return None
+    tables = {field: revision.table(path) for field, path in files_of(project).items()}
+    return Run(
+        seed=seed,
+        metrics=metrics,
+        training=revision.json(f"reports/{project}/training.json") or {},
+        latency=revision.json(f"reports/{project}/latency.json") or {},
+        history=_history(tables.get("history")),
+        confusion=_confusion(tables.get("confusion")),
+        leaderboard=_leaderboard(tables.get("leaderboard")),
+    )
+
+
+Table = list[dict[str, str]] | None
+
+
+def _history(table: Table) -> dict[str, list[float]] | None:
+    return {name: [round(float(row[name]), 6) for row in table] for name in table[0]} if table else None
+
+
+def _confusion(table: Table) -> Confusion | None:
+    if not table:
+        return None
+    labels = [row["actual"] for row in table]
+    return Confusion(labels=labels, counts=[[int(row[label]) for label in labels] for row in table])
+
+
+def _leaderboard(table: Table) -> list[dict[str, str | float]] | None:
+    if not table:
+        return None
+    return [{name: value if name == "model" else float(value) for name, value in row.items() if value} for row in table]

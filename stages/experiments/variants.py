@@ -1,0 +1,175 @@
+"""A project's variants: what was trained alike but for the seed is one, with all its runs."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from statistics import mean, stdev
+from typing import Any, NamedTuple
+
+import yaml
+
+from stages.experiments import recipes, runs
+from stages.experiments.published import Published
+from stages.experiments.recipes import Recipe
+from stages.experiments.revisions import Revision
+from stages.experiments.runs import Run
+
+CELLS = ("prepare", "featurize", "train", "evaluate")
+"""The verbs on whose parameters and code a project's figures depend."""
+
+
+class Spread(NamedTuple):
+    """A figure over the seeds; ``deviation`` is the standard deviation from three seeds on."""
+
+    mean: float
+    lowest: float
+    highest: float
+    deviation: float | None
+    number: int
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Runs on the same data with the same settings and code, but for the seed."""
+
+    label: str
+    """Its own among the variants on the same data."""
+    origin: str
+    """workspace, experiment or published"""
+    names: list[str]
+    """of the experiments, where they are not its label"""
+    data: str
+    settings: dict[str, Any]
+    """those that differ from HEAD's params.yaml, by their dotted names"""
+    other_code: bool
+    runs: list[Run]
+    recipe: Recipe | None = None
+    """the one with these settings"""
+
+    def spread(self, metric: str) -> Spread | None:
+        """A metric over the runs; None if not all have it."""
+        return spread([run.metrics.get(metric) for run in self.runs])
+
+    def seconds(self) -> Spread | None:
+        """The training's time."""
+        return spread([run.training.get("seconds") for run in self.runs])
+
+    def memory(self) -> Spread | None:
+        return spread([run.memory_gb for run in self.runs])
+
+    @property
+    def on_sample(self) -> bool:
+        return self.data == "sample"
+
+    @property
+    def elsewhere(self) -> dict[str, float]:
+        """The figures published elsewhere that it is to be compared with."""
+        return self.recipe.published if self.recipe else {}
+
+
+def spread(values: Iterable[float | None]) -> Spread | None:
+    """None without values, or where one is missing."""
+    known = [value for value in values if value is not None]
+    if not known or len(known) != len(list(values)):
+        return None
+    return Spread(mean(known), min(known), max(known), stdev(known) if len(known) > 2 else None, len(known))
+
+
+class Trained(NamedTuple):
+    """What a project's cells were run with, by dvc.lock: parameters by their dotted names, and hashes of the code."""
+
+    parameters: dict[str, Any]
+    code: dict[str, str]
+
+    def settings(self, base: dict[str, Any], project: str) -> dict[str, Any]:
+        """The parameters that differ from ``base``, but the seed and the data's source."""
+        own = {name: value for name, value in self.parameters.items() if name not in _apart(project)}
+        return {name: value for name, value in own.items() if name not in base or base[name] != value}
+
+
+def _apart(project: str) -> tuple[str, ...]:
+    return f"{project}.seed", "data.source", f"data.{project}.source"
+
+
+def trained(revision: Revision, project: str) -> Trained:
+    stages = (yaml.load(revision.read("dvc.lock") or b"", yaml.CSafeLoader) or {}).get("stages", {})
+    cells = [stages[f"{verb}@{project}"] for verb in CELLS if f"{verb}@{project}" in stages]
+    parameters: dict[str, Any] = {}
+    for cell in cells:
+        parameters |= recipes.flat(cell.get("params", {}).get("params.yaml", {}))
+    code = {dep["path"]: dep["md5"] for cell in cells for dep in cell["deps"] if dep["path"].startswith("stages/")}
+    return Trained(parameters, code)
+
+
+def of_revisions(project: str, revisions: list[Revision], named: bool, known: dict[str, Recipe]) -> list[Variant]:
+    """The variants among ``revisions``, in their order.
+
+    Those that trained what HEAD holds (experiments of other projects) are left out, unless they were ``named`` or bear
+    a recipe's name.
+    """
+    head = Revision("HEAD")
+    base = recipes.flat(head.parameters())
+    origin = trained(head, project)
+    found: dict[str, Variant] = {}
+    for revision in revisions:
+        own = trained(revision, project)
+        name = revision.name
+        if own == origin and not (named or name == "workspace" or name in known):
+            continue
+        run = runs.of(revision, project, own.parameters.get(f"{project}.seed", 0))
+        if run is None:
+            continue
+        settings = own.settings(base, project)
+        key = json.dumps([run.metrics.get("data"), settings, own.code], sort_keys=True)
+        if key in found:
+            before = found[key]
+            again = any(other.seed == run.seed and other.metrics == run.metrics for other in before.runs)
+            found[key] = replace(before, names=[*before.names, name], runs=before.runs + [run] * (not again))
+            continue
+        data = str(run.metrics.get("data"))
+        kind = "workspace" if name == "workspace" else "experiment"
+        recipe = _same(settings, known, base)
+        found[key] = Variant(name, kind, [name], data, settings, own.code != origin.code, [run], recipe)
+    return [_tidied(variant) for variant in found.values()]
+
+
+def _same(settings: dict[str, Any], known: dict[str, Recipe], base: dict[str, Any]) -> Recipe | None:
+    for recipe in known.values():
+        own = {name: value for name, value in recipes.flat(recipe.set).items() if base.get(name) != value}
+        if own == settings:
+            return recipe
+    return None
+
+
+def _tidied(variant: Variant) -> Variant:
+    """Runs in the order of their seeds; several experiments' common name, where only the seed follows it."""
+    label = variant.label
+    if len(variant.names) > 1 and variant.origin == "experiment":
+        label = re.sub(r"-(seed)?\d+$", "", label)
+    names = [name for name in variant.names if name != label]
+    return replace(variant, label=label, names=names, runs=sorted(variant.runs, key=lambda run: run.seed))
+
+
+def of_published(name: str, result: Published, recipe: Recipe, base: dict[str, Any]) -> Variant:
+    """A recipe's published results."""
+    settings = {key: value for key, value in recipes.flat(result.settings).items() if base.get(key) != value}
+    data = str(result.runs[0].metrics["data"])
+    return Variant(name, "published", [], data, settings, False, result.runs, recipe)
+
+
+def by_data(variants: list[Variant]) -> dict[str, list[Variant]]:
+    """The variants by their data, the sample last; labels are made different, where they are not."""
+    order = sorted({variant.data for variant in variants}, key=lambda data: (data == "sample", data))
+    return {data: _distinct([variant for variant in variants if variant.data == data]) for data in order}
+
+
+def _distinct(variants: list[Variant]) -> list[Variant]:
+    taken: dict[str, int] = {}
+    found = []
+    for variant in variants:
+        label = variant.label if variant.label not in taken else f"{variant.label} ({variant.origin})"
+        taken[label] = taken.get(label, 0) + 1
+        number = f" {taken[label]}" if taken[label] > 1 else ""
+        found.append(replace(variant, label=f"{label}{number}"))
+    return found
