@@ -1,122 +1,160 @@
 """Runs recipes on real data, over all their seeds, and keeps what they reached in reports/published/.
 
     python -m benchmarks.publish mnist-adam bikes-best --source ../shared/data
-    python -m benchmarks.publish --table             the README's table, from those files
+    python -m benchmarks.publish --table             the README's table and the pictures, from those files
 
-Each seed is a DVC experiment in a temporary copy: the workspace stays as it is.
+Each seed is a DVC experiment in a temporary copy, removed once it is read: the workspace and `dvc exp list` stay as they are.
 """
 
 import argparse
-import json
+import secrets
 import subprocess
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import dvc.api
-import matplotlib.pyplot as plt
-import numpy as np
+import psutil
+from dvc.repo import Repo
 
 from benchmarks import circumstances
-from stages.common import files, reporting
-from stages.experiments import recipes
+from stages.common import config, files
+from stages.common.program import InputError, run
+from stages.experiments import charts, metrics, published, recipes, runs, variants
+from stages.experiments.charts.chart import figure, save
+from stages.experiments.metrics import Metric
+from stages.experiments.published import PUBLISHED, Published
+from stages.experiments.recipes import Recipe
+from stages.experiments.revisions import Revision
+from stages.experiments.runs import Run
+from stages.experiments.variants import Spread
 
-PUBLISHED = Path("reports/published")
 README = Path("README.md")
 
-BIKES = ["bikes-initial", "bikes-features", "bikes-hpo", "bikes-default", "bikes-best"]
-"""The variants, in the order of the story."""
 
-FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {  # metric: (title, how it is written)
-    "accuracy": ("test accuracy", lambda value: f"{100 * value:.2f} %"),
-    "share_at_threshold": ("share of pictures at or above the threshold", lambda value: f"{100 * value:.2f} %"),
-    "accuracy_at_threshold": ("accuracy among those", lambda value: f"{100 * value:.2f} %"),
-    "rmsle_valid": ("validation RMSLE", lambda value: f"{value:.4f}"),
-    "rmse_valid": ("validation RMSE", lambda value: f"{value:.2f}"),
-    "rmsle_test": ("test RMSLE", lambda value: f"{value:.4f}"),
-}
-
-
-def measure(name: str, source: str) -> Iterator[dict[str, Any]]:
-    """The metrics of a recipe's seeds on ``source`` with the circumstances; again after each seed, with one run more."""
-    recipe = recipes.named(name)
+def measure(name: str, recipe: Recipe, source: str) -> Iterator[Published]:
+    """What a recipe reaches on ``source``; again after each seed, with one run more. Raises InputError where a seed fails."""
     commit = subprocess.check_output(["git", "rev-parse", "--short=10", "HEAD"], text=True).strip()
-    runs = []
+    done: list[Run] = []
     for seed in recipe.seeds:
         settings = {f"data.{recipe.project}.source": source, **recipe.set, f"{recipe.project}.seed": seed}
-        experiment = f"{name}-{seed}"
-        command = ["dvc", "exp", "run", "--temp", "--force", "--name", experiment, *recipes.overrides(settings)]
-        subprocess.run([*command, f"deploy@{recipe.project}"], check=True)
-        read = {
-            file: json.loads(dvc.api.read(f"reports/{recipe.project}/{file}.json", rev=experiment))
-            for file in ("metrics", "training", "latency")
-        }
-        runs.append({"seed": seed, **read})
-        yield {
-            "recipe": name,
-            "description": recipe.description,
-            "settings": recipe.set,
-            "published": recipe.published,
-            "command": f"python -m benchmarks.publish {name} --source {source}",
-            "date": circumstances.today(),
-            "hardware": circumstances.hardware(),
-            "commit": commit,
-            "runs": runs,
-        }
+        try:
+            done.append(experiment(name, recipe.project, settings, seed))
+        except subprocess.CalledProcessError as error:
+            kept = f"{PUBLISHED / name}.json holds the seeds before it" if done else "nothing of it is kept"
+            raise InputError(
+                f"{name}: seed {seed} failed with exit code {error.returncode}, see above: {kept}"
+            ) from None
+        yield Published(
+            recipe=name,
+            description=recipe.description,
+            settings=recipe.set,
+            published=recipe.published,
+            command=f"python -m benchmarks.publish {name} --source {source}",
+            date=circumstances.today(),
+            hardware=circumstances.hardware(),
+            commit=commit,
+            runs=list(done),
+        )
 
 
-def table(folder: Path = PUBLISHED) -> str:
+def experiment(name: str, project: str, settings: dict[str, object], seed: int) -> Run:
+    """Run all of a project's cells with ``settings``; what it left, of an experiment that is removed again."""
+    temporary = f"publishing-{name}-{seed}-{secrets.token_hex(4)}"
+    command = ["dvc", "exp", "run", "--temp", "--name", temporary, *recipes.overrides(settings), f"deploy@{project}"]
+    with Repo() as repo:
+        try:
+            memory = watched(command)
+            found = runs.of(Revision(temporary), project, seed)
+        finally:
+            if any(temporary == listed for some in repo.experiments.ls().values() for listed, _ in some):
+                repo.experiments.remove([temporary])
+    if found is None:
+        raise InputError(f"{name}: seed {seed} left no metrics")
+    return found.model_copy(update={"memory_gb": memory})
+
+
+def watched(command: list[str]) -> float:
+    """Run ``command``; the most memory in GB (10^9 bytes) that it and the processes below it held at once.
+
+    Looked at four times a second; memory that processes share counts for each. Raises CalledProcessError if it fails.
+    """
+    peak = 0
+    with psutil.Popen(command) as process:
+        while process.poll() is None:
+            peak = max(peak, sum(map(resident, [process, *process.children(recursive=True)])))
+            time.sleep(0.25)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return round(peak / 1e9, 3)
+
+
+def resident(process: psutil.Process) -> int:
+    """Bytes in memory; 0 for a process that has just ended."""
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def results() -> dict[str, tuple[Recipe, Published]]:
+    """The published results and their recipes, in the order of recipes.yaml."""
+    found = {name: (recipe, published.read(name)) for name, recipe in recipes.read().items()}
+    return {name: (recipe, result) for name, (recipe, result) in found.items() if result is not None}
+
+
+def table() -> str:
     """The published results as a Markdown table: mean over the seeds, and the lowest and highest."""
+    known = metrics.read()
     lines = [
-        "| recipe | what | data | figure | published elsewhere | training | seeds | date, hardware |",
+        "| recipe | what | data | figures | published elsewhere | training | seeds | date, hardware |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for path in sorted(folder.glob("*.json")):
-        result = files.read_json(path)
-        seconds = [run["training"]["seconds"] for run in result["runs"]]
-        for metric, (title, write) in FIGURES.items():
-            values = [run["metrics"][metric] for run in result["runs"] if metric in run["metrics"]]
-            if not values:
-                continue
-            spread = f" ({write(min(values))} to {write(max(values))})" if len(values) > 1 else ""
-            lines.append(
-                f"| `{result['recipe']}` | {result['description']} | `{result['runs'][0]['metrics']['data']}` "
-                f"| {title} **{write(float(np.mean(values)))}**{spread} "
-                f"| {write(result['published'][metric]) if metric in result['published'] else ''} "
-                f"| {np.mean(seconds):.0f} s | {len(values)} | {result['date']}, {result['hardware']} |"
-            )
+    for name, (recipe, result) in results().items():
+        variant = variants.of_published(name, result, recipe, {})
+        figures = [
+            measured(metric, found)
+            for key, metric in known[recipe.project].items()
+            if metric.better and (found := variant.spread(key))
+        ]
+        elsewhere = [written(known[recipe.project][key], value) for key, value in result.published.items()]
+        seconds = variant.seconds()
+        lines.append(
+            f"| `{name}` | {result.description} | `{variant.data}` | {'<br>'.join(figures)} | {'<br>'.join(elsewhere)} "
+            f"| {f'{seconds.mean:.0f} s' if seconds else ''} | {len(result.runs)} | {result.date}, {result.hardware} |"
+        )
     return "\n".join(lines)
 
 
+def measured(metric: Metric, found: Spread) -> str:
+    spread = f" ({metric.write(found.lowest)} to {metric.write(found.highest)})" if found.number > 1 else ""
+    return f"{metric.title} **{metric.write(found.mean)}**{spread}"
+
+
+def written(metric: Metric, value: float) -> str:
+    """A figure published elsewhere."""
+    return f"{metric.title} {metric.write(value)}{f' ({metric.elsewhere})' if metric.elsewhere else ''}"
+
+
 def draw(folder: Path = PUBLISHED) -> None:
-    """bikes.png: the validation score and, where known, Kaggle's score across the variants, beside the published ones."""
-    results = [files.read_json(folder / f"{name}.json") for name in BIKES if (folder / f"{name}.json").exists()]
-    names = [result["recipe"].removeprefix("bikes-") for result in results]
-    ours = [result["runs"][0]["metrics"] for result in results]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
-    left.plot(names, [metrics["rmse_valid"] for metrics in ours], "o-", label="ours, whole days held out")
-    left.plot(
-        names, [result["published"].get("rmse_valid") for result in results], "s--", label="published, shuffled hours"
-    )
-    left.set(title="bikes: best validation score", xlabel="variant", ylabel="RMSE [riders an hour]", ylim=(0, None))
-    right.plot(names, [metrics["rmsle_valid"] for metrics in ours], "o-", label="ours, validation days")
-    if any("rmsle_test" in metrics for metrics in ours):
-        right.plot(names, [metrics.get("rmsle_test") for metrics in ours], "o-", label="ours, test hours")
-    right.plot(
-        names, [result["published"].get("rmsle_test") for result in results], "s--", label="published, test hours"
-    )
-    right.set(title="bikes: Kaggle's score", xlabel="variant", ylabel="RMSLE [1]", ylim=(0, None))
-    for axis in (left, right):
-        axis.legend()
-    reporting.save(figure, folder / "bikes.png")
+    """A picture for each project: its published results beside each other, and beside those published elsewhere."""
+    known, found = metrics.read(), results()
+    base = recipes.flat(config.read())
+    for project in dict.fromkeys(recipe.project for recipe, _ in found.values()):
+        own = [
+            variants.of_published(name, result, recipe, base)
+            for name, (recipe, result) in found.items()
+            if recipe.project == project
+        ]
+        picture = figure(charts.of(project, variants.by_data(own), known[project]))
+        save(picture, folder, project, ("png",))
 
 
 def sample_table() -> str:
     """The metrics of the last `dvc repro`, as Markdown."""
     lines = ["| file | metrics |", "|---|---|"]
     for path in sorted(Path("reports").glob("*/metrics.json")):
-        metrics = ", ".join(f"{name} {value}" for name, value in files.read_json(path).items())
-        lines.append(f"| `{path}` | {metrics} |")
+        values = ", ".join(f"{name} {value}" for name, value in files.read_json(path).items())
+        lines.append(f"| `{path}` | {values} |")
     return "\n".join(lines)
 
 
@@ -129,19 +167,30 @@ def with_tables(readme: str) -> str:
     return readme
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipes", nargs="*")
+def main(names: list[str], source: str, table: bool) -> None:
+    chosen = {name: recipes.named(name) for name in names}
+    if not chosen and not table:
+        raise InputError("nothing to do: name recipes (make recipes lists them), or --table")
+    failures = []
+    for name, recipe in chosen.items():
+        try:
+            for result in measure(name, recipe, source):
+                published.write(result)
+        except InputError as error:
+            failures.append(str(error))
+    draw()
+    text = with_tables(README.read_text(encoding="utf-8"))
+    with files.new_file(README) as partial:
+        partial.write_text(text, encoding="utf-8")
+    if failures:
+        raise InputError("; ".join(failures))
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="recipe")
     parser.add_argument("--source", default="official", help="official, a path or a URL (default: %(default)s)")
-    parser.add_argument("--table", action="store_true", help="renew the README's table")
-    arguments = parser.parse_args()
-    for name in arguments.recipes:
-        for result in measure(name, arguments.source):
-            files.write_json(PUBLISHED / f"{name}.json", result)
-    if arguments.table or arguments.recipes:
-        draw()
-        README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
+    parser.add_argument("--table", action="store_true", help="only renew the README's table and the pictures")
 
 
 if __name__ == "__main__":
-    main()
+    run(main, arguments)

@@ -10,7 +10,7 @@ from stages.bikes.config import check_together
 from stages.check import Parameters
 from stages.common import config, files
 from stages.common.program import InputError
-from stages.experiments import recipes
+from stages.experiments import published, recipes
 
 RECIPES = recipes.read(ROOT / "recipes.yaml")
 
@@ -35,7 +35,7 @@ def test_the_readme_s_figures_are_those_of_the_files(monkeypatch: pytest.MonkeyP
 
 
 def test_published_results_are_of_recipes_as_they_are() -> None:
-    for path in (ROOT / publish.PUBLISHED).glob("*.json"):
+    for path in (ROOT / published.PUBLISHED).glob("*.json"):
         result = files.read_json(path)
         assert result["settings"] == RECIPES[result["recipe"]].set, path
         assert [run["seed"] for run in result["runs"]] == RECIPES[result["recipe"]].seeds, path

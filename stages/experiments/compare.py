@@ -6,7 +6,6 @@ python -m stages.experiments.compare mnist --experiments a b         only these 
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,12 @@ from dvc.repo import Repo
 
 from stages.common import files
 from stages.common.program import InputError, run
-from stages.experiments import charts, metrics, page, published, recipes, runs, variants
+from stages.experiments import charts, metrics, page, published, recipes, variants
+from stages.experiments.charts.chart import figure, save
+from stages.experiments.comparison import missing, table
 from stages.experiments.metrics import Metric
 from stages.experiments.revisions import Revision
-from stages.experiments.variants import Spread, Variant
+from stages.experiments.variants import Variant
 
 FOLDER = Path("reports/compare")
 
@@ -62,16 +63,20 @@ def gather(project: str, revisions: list[Revision], named: bool) -> list[Variant
     return sorted(found, key=lambda one: (one.origin != "workspace", places.get(id(one.recipe), len(places))))
 
 
+def experiments_in(found: list[Variant]) -> list[str]:
+    return [name for variant in found for name in variant.names if name != "workspace"]
+
+
 def tell(project: str, found: list[Variant]) -> None:
     """What was compared, on the terminal."""
-    kinds = [variant.origin for variant in found]
-    experiments = sum(len(variant.runs) for variant in found if variant.origin == "experiment")
+    experiments = experiments_in(found)
+    published = sum(variant.origin == "published" for variant in found)
     print(
-        f"{project}: {'working tree, ' if 'workspace' in kinds else ''}{experiments} experiments in "
-        f"{kinds.count('experiment')} variants, {kinds.count('published')} published results"
+        f"{project}: the working tree, {len(experiments)} experiments and {published} published results, "
+        f"as {len(found)} variants on {len({variant.data for variant in found})} data sets"
     )
     if not experiments:
-        print(f"  no experiments of {project} yet: dvc exp run -S {project}.seed=1 evaluate@{project} makes one")
+        print(f"  no experiments yet; one is made by: dvc exp run --temp -S {project}.seed=1 evaluate@{project}")
 
 
 def section(project: str, found: list[Variant], known: dict[str, Metric], folder: Path) -> dict[str, Any]:
@@ -81,7 +86,7 @@ def section(project: str, found: list[Variant], known: dict[str, Metric], folder
     pictures = []
     for chart in charts.of(project, groups, known):
         name = f"{project}-{chart.name}"
-        charts.save(charts.figure([chart]), folder, name)
+        save(figure([chart]), folder, name)
         picture = page.inlined((folder / f"{name}.svg").read_bytes(), f"{name}.svg")
         pictures.append({"name": name, "caption": chart.caption, "picture": picture})
     return {
@@ -90,131 +95,8 @@ def section(project: str, found: list[Variant], known: dict[str, Metric], folder
         "tables": [table(data, group, shown) for data, group in groups.items()],
         "pictures": pictures,
         "missing": [line for group in groups.values() for variant in group for line in missing(project, variant)],
-        "has_experiments": any(variant.origin == "experiment" for variant in found),
+        "has_experiments": bool(experiments_in(found)),
     }
-
-
-def table(data: str, group: list[Variant], shown: dict[str, Metric]) -> dict[str, Any]:
-    """The rows on one data."""
-    figures = {name: metric for name, metric in shown.items() if any(one.spread(name) for one in group)}
-    best = {name: _best(name, metric, group) for name, metric in figures.items()}
-    rows = [row(variant, shown, figures, best) for variant in group]
-    return {
-        "data": data,
-        "sample": data == "sample",
-        "figures": figures,
-        "rows": rows,
-        "has_elsewhere": any(line["elsewhere"] for line in rows),
-        "has_expected": any(line["expected"] for line in rows),
-        "has_parameters": any(line["parameters"] != "-" for line in rows),
-    }
-
-
-def _best(name: str, metric: Metric, group: list[Variant]) -> float | None:
-    """The best mean on one data, where there are several to choose from."""
-    means = [found.mean for variant in group if (found := variant.spread(name))]
-    return (max if metric.better == "higher" else min)(means) if len(means) > 1 else None
-
-
-def row(
-    variant: Variant, shown: dict[str, Metric], figures: dict[str, Metric], best: dict[str, float | None]
-) -> dict[str, Any]:
-    """One variant, as the page's table has it."""
-    cells = []
-    for name, metric in figures.items():
-        found = variant.spread(name)
-        cells.append(
-            {
-                "text": metric.write(found.mean) if found else "-",
-                "best": found is not None and found.mean == best[name],
-                "spread": between(metric, found),
-            }
-        )
-    seconds, parameters = variant.seconds(), variant.spread("parameters")
-    return {
-        "label": variant.label,
-        "names": variant.names,
-        "origin": variant.origin,
-        "description": variant.recipe.description if variant.recipe else "",
-        "settings": [f"{name}={_value(value)}" for name, value in sorted(variant.settings.items())],
-        "other_code": variant.other_code,
-        "figures": cells,
-        "elsewhere": [
-            elsewhere(variant, name, value, shown) for name, value in variant.elsewhere.items() if name in shown
-        ],
-        "expected": expectations(variant, shown),
-        "seconds": f"{seconds.mean:,.1f}" if seconds else "-",
-        "parameters": f"{parameters.mean:,.0f}" if parameters else "-",
-        "seeds": ", ".join(str(run.seed) for run in variant.runs),
-    }
-
-
-def between(metric: Metric, found: Spread | None) -> str:
-    """From the lowest to the highest seed, and the standard deviation from three seeds on."""
-    if found is None or found.number == 1:
-        return ""
-    deviation = f", sd {metric.write(found.deviation)}" if found.deviation is not None else ""
-    return f"{metric.write(found.lowest)} to {metric.write(found.highest)}{deviation}"
-
-
-def _value(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def elsewhere(variant: Variant, name: str, value: float, known: dict[str, Metric]) -> dict[str, Any]:
-    """A figure published elsewhere, and the difference of ours, where both are of the same data."""
-    metric = known[name]
-    found = variant.spread(name)
-    gain = 0.0
-    if variant.on_sample:
-        difference = "other data"
-    elif metric.elsewhere:
-        difference = f"not comparable: {metric.elsewhere}"
-    elif found is None:
-        difference = "not measured"
-    else:
-        gain = metric.gain(value, found.mean)
-        difference = format(found.mean - value, f"+{metric.format}").replace("%", " points")
-    return {
-        "text": f"{metric.title} {metric.write(value)}",
-        "difference": difference,
-        "judged": "better" if gain > 0 else "worse" if gain < 0 else "",
-    }
-
-
-def expectations(variant: Variant, known: dict[str, Metric]) -> list[dict[str, Any]]:
-    """The recipe's bounds, which are of the real data, and whether the mean reaches them."""
-    if variant.recipe is None or variant.on_sample:
-        return []
-    found = []
-    for name, bound in variant.recipe.expected.items():
-        if name not in known or (reached := variant.spread(name)) is None:
-            continue
-        metric = known[name]
-        found.append(
-            {
-                "text": f"{metric.title} {'≥' if metric.better == 'higher' else '≤'} {metric.write(bound)}",
-                "reached": metric.gain(bound, reached.mean) >= 0,
-            }
-        )
-    return found
-
-
-def missing(project: str, variant: Variant) -> list[str]:
-    """What pictures lack of a variant, and how to get it."""
-    lines = []
-    for field, path in runs.files_of(project).items():
-        without = [str(run.seed) for run in variant.runs if getattr(run, field) is None]
-        if not without:
-            continue
-        if variant.origin == "published":
-            recipe, name = variant.label.split(" ")[0], Path(path).name
-            lines.append(f"{recipe}: published without {name}; python -m benchmarks.publish {recipe} keeps it")
-        else:
-            lines.append(
-                f"{variant.label}, seed {', '.join(without)}: {path} is not in DVC's cache; dvc pull or the same dvc exp run again brings it"
-            )
-    return lines
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

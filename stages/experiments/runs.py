@@ -29,7 +29,7 @@ class Run(config.Section):
     training: dict[str, Any] = Field(description="`training.json`: seconds, threads")
     latency: dict[str, Any] = Field(default={}, description="`latency.json` of the deployed model")
     memory_gb: float | None = Field(default=None, description="the most that all its processes held together")
-    history: dict[str, list[float]] | None = Field(default=None, description="epochs.csv by column")
+    history: dict[str, list[int | float]] | None = Field(default=None, description="epochs.csv by column")
     confusion: Confusion | None = None
     leaderboard: list[dict[str, str | float]] | None = Field(default=None, description="bikes' models, best first")
 
@@ -61,8 +61,12 @@ def of(revision: Revision, project: str, seed: int) -> Run | None:
 Table = list[dict[str, str]] | None
 
 
-def _history(table: Table) -> dict[str, list[float]] | None:
-    return {name: [round(float(row[name]), 6) for row in table] for name in table[0]} if table else None
+def _history(table: Table) -> dict[str, list[int | float]] | None:
+    if not table:
+        return None
+    return {
+        name: [int(row[name]) if name == "epoch" else round(float(row[name]), 6) for row in table] for name in table[0]
+    }
 
 
 def _confusion(table: Table) -> Confusion | None:

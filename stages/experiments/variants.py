@@ -38,7 +38,7 @@ class Variant:
     origin: str
     """workspace, experiment or published"""
     names: list[str]
-    """of the experiments, where they are not its label"""
+    """of its experiments, and `workspace`"""
     data: str
     settings: dict[str, Any]
     """those that differ from HEAD's params.yaml, by their dotted names"""
@@ -147,8 +147,7 @@ def _tidied(variant: Variant) -> Variant:
     label = variant.label
     if len(variant.names) > 1 and variant.origin == "experiment":
         label = re.sub(r"-(seed)?\d+$", "", label)
-    names = [name for name in variant.names if name != label]
-    return replace(variant, label=label, names=names, runs=sorted(variant.runs, key=lambda run: run.seed))
+    return replace(variant, label=label, runs=sorted(variant.runs, key=lambda run: run.seed))
 
 
 def of_published(name: str, result: Published, recipe: Recipe, base: dict[str, Any]) -> Variant:

@@ -1,0 +1,19 @@
+"""Pictures of variants side by side.
+
+Each chart takes the variants by their data, and is None where there is nothing to draw. Data are never mixed in one axis.
+"""
+
+from stages.experiments.charts import bikes, classes, dots
+from stages.experiments.charts.chart import Chart, Groups
+from stages.experiments.metrics import Metric
+
+
+def of(project: str, groups: Groups, metrics: dict[str, Metric]) -> list[Chart]:
+    """The charts of a project that there is something for."""
+    own = (
+        [bikes.story(groups), bikes.leaderboards(groups)]
+        if project == "bikes"
+        else [classes.curves(groups), classes.confusions(groups)]
+    )
+    charts = [dots.scores(groups, metrics), *own, dots.costs(groups)]
+    return [chart for chart in charts if chart]
