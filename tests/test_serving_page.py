@@ -32,7 +32,6 @@ from playwright.sync_api import (
     Locator,
     Page,
     expect,
-    sync_playwright,
 )
 
 from stages.landmarks import photographs
@@ -51,15 +50,6 @@ from stages.serving.page import (
 )
 from stages.serving.page.html import bars, one_block, percent, words
 
-CHROMIUM = Path("/usr/bin/chromium")
-QUIET = [
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 SECONDS = 30_000  # ms: the machine may have other work to do
 
 
@@ -75,20 +65,6 @@ def address(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with serving.running(command, pipeline, log, ready, PYTHONUNBUFFERED="1") as served:
         yield served.address
         assert "Traceback" not in log.read_text(), log.read_text()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        if os.environ.get("CI"):
-            pytest.fail("chromium not found: apt install chromium")
-        pytest.skip("chromium not found: apt install chromium")
-    expect.set_options(timeout=SECONDS)
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", *QUIET, *CAMERA]
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
-        yield chromium
-        chromium.close()
 
 
 class Visit:

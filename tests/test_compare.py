@@ -1,0 +1,235 @@
+"""make compare: experiments beside each other on one page, in a clone in which two were run for real."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from PIL import Image
+from playwright.sync_api import Browser, Page
+
+from stages.experiments import recipes, variants
+from stages.experiments.comparison import elsewhere, expectations
+from stages.experiments.metrics import Metric
+from stages.experiments.published import Published
+from stages.experiments.runs import Run
+
+DVC = str(Path(sys.executable).with_name("dvc"))
+FOLDER = Path("reports/compare")
+
+
+def compare(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "stages.experiments.compare", *arguments]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def clone(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone that has the results of this checkout in mnist's row."""
+    folder = tmp_path_factory.mktemp("compare") / "clone"
+    cache = subprocess.check_output([DVC, "cache", "dir"], cwd=pipeline, text=True).strip()
+    rows = ["data/mnist/features", "models/mnist/trained", "reports/mnist/evaluation", "reports/mnist/training.json"]
+    for command in (
+        ["git", "clone", "--quiet", str(ROOT), str(folder)],
+        ["git", "-C", str(folder), "config", "user.email", "t@example.org"],
+        ["git", "-C", str(folder), "config", "user.name", "t"],
+        [DVC, "--cd", str(folder), "config", "--local", "cache.dir", str((pipeline / cache).resolve())],
+        [DVC, "--cd", str(folder), "checkout", "--quiet", "reports/parameters.txt", *rows],
+    ):
+        subprocess.run(command, check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def compared(clone: Path) -> Path:
+    """The page of mnist with a variant of two seeds."""
+    for name, seed in (("short", 0), ("short-seed1", 1)):
+        settings = ["-S", "mnist.epochs=1", "-S", f"mnist.seed={seed}"]
+        command = [DVC, "exp", "run", "--quiet", "--temp", "--name", name, *settings, "evaluate@mnist"]
+        subprocess.run(command, cwd=clone, check=True)
+    done = compare(clone, "mnist")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(
+        "mnist: the working tree, 2 experiments and 5 published results, as 7 variants on 2 data"
+    )
+    assert "Page: reports/compare/index.html" in done.stdout
+    assert "Next: " in done.stdout
+    return clone / FOLDER
+
+
+@pytest.fixture
+def page(compared: Path, browser: Browser) -> Iterator[Page]:
+    """The page in a browser that has no network."""
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"file://{compared}/index.html")
+    yield page
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    context.close()
+
+
+def row(page: Page, data: str, label: str) -> list[str]:
+    """The cells of a variant in the table of its data."""
+    table = page.locator(f"h3:has(code:text-is('{data}')) ~ .wide table").first
+    return table.locator(f"tbody tr:has(strong:text-is('{label}')) td").all_inner_texts()
+
+
+def test_before_the_first_experiment_it_shows_what_there_is_and_how_to_make_one(clone: Path) -> None:
+    done = compare(clone, "bikes")
+    assert done.returncode == 0, done.stderr
+    assert "bikes: the working tree, 0 experiments and 5 published results" in done.stdout
+    assert "dvc exp run --temp -S bikes.seed=1 evaluate@bikes" in done.stdout
+    text = (clone / FOLDER / "index.html").read_text()
+    assert "make recipe NAME=" in text
+    assert {path.name for path in (clone / FOLDER).glob("*-story.*")} == {"bikes-story.png", "bikes-story.svg"}
+
+
+@pytest.mark.slow
+def test_seeds_are_one_row_with_their_spread(page: Page, clone: Path) -> None:
+    reached = [
+        json.loads(subprocess.check_output(["git", "show", f"{name}:reports/mnist/metrics.json"], cwd=clone))[
+            "accuracy"
+        ]
+        for name in experiments(clone)
+    ]
+    cells = row(page, "sample", "short")
+    assert "short-seed1" in cells[0]
+    assert cells[1] == "mnist.epochs=1"
+    assert cells[2].split("\n") == [f"{sum(reached) / 2:.2%}", f"{min(reached):.2%} to {max(reached):.2%}"]
+    assert cells[-1] == "0, 1"
+    assert "sd 0." in row(page, "../shared/data", "mnist-adam")[2]
+
+
+def experiments(clone: Path) -> list[str]:
+    listed = subprocess.check_output([DVC, "exp", "list", "--sha-only"], cwd=clone, text=True)
+    return re.findall(r"[0-9a-f]{40}", listed)
+
+
+@pytest.mark.slow
+def test_figures_of_the_sample_are_not_set_against_those_of_real_data(page: Page) -> None:
+    sample, real = row(page, "sample", "workspace"), row(page, "../shared/data", "mnist-adam")
+    assert any(cell.split("\n") == ["test accuracy 97.25%", "other data"] for cell in sample)
+    assert any(re.fullmatch(r"test accuracy 97\.25%\n\+0\.\d\d points, better", cell) for cell in real)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1400, 390])
+def test_the_page_fits_its_window(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    pictures = page.locator("figure img")
+    assert pictures.count() == 4
+    assert pictures.evaluate_all("images => images.every(one => one.complete && one.naturalWidth > 500)")
+
+
+@pytest.mark.slow
+def test_each_picture_lies_beside_the_page_and_is_the_same_the_second_time(compared: Path, clone: Path) -> None:
+    before = {path.name: path.read_bytes() for path in compared.iterdir()}
+    names = [f"mnist-{what}" for what in ("confusion", "costs", "curves", "scores")]
+    assert sorted(before) == sorted(["index.html", *(f"{name}.{kind}" for name in names for kind in ("png", "svg"))])
+    for name in names:
+        with Image.open(compared / f"{name}.png") as picture:
+            picture.load()
+            assert picture.width == 1320
+        assert ET.fromstring(before[f"{name}.svg"]).tag == "{http://www.w3.org/2000/svg}svg"
+    assert compare(clone, "mnist").returncode == 0
+    assert {path.name: path.read_bytes() for path in compared.iterdir()} == before
+
+
+@pytest.mark.slow
+def test_named_experiments_alone_and_one_whose_files_are_gone(compared: Path, clone: Path, tmp_path: Path) -> None:
+    """In a clone whose cache lacks an experiment's files its row stays, and the page says what its pictures lack."""
+    bare = tmp_path / "bare"
+    shutil.copytree(clone, bare, symlinks=True)
+    subprocess.run([DVC, "--cd", str(bare), "config", "--local", "cache.dir", str(tmp_path / "empty")], check=True)
+    done = compare(bare, "mnist", "--experiments", "short")
+    assert done.returncode == 0, done.stderr
+    assert "1 experiments" in done.stdout
+    text = (bare / FOLDER / "index.html").read_text()
+    assert "short, seed 0: models/mnist/trained/epochs.csv is not in DVC&#39;s cache" in text
+    assert "short-seed1" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["bike"], "error: 'bike' is not a project: expected one of bikes, mnist, landmarks, scones"),
+        (
+            ["mnist", "--experiments", "lost"],
+            "error: 'lost' is not a revision: expected a branch, a tag, a commit or one",
+        ),
+    ],
+)
+def test_what_is_unknown_is_named_in_a_line(clone: Path, arguments: list[str], message: str) -> None:
+    done = compare(clone, *arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", ["{", '{"recipe": "mnist-sgd"}', "[]"])
+def test_a_damaged_published_result_is_named_in_a_line(clone: Path, content: str) -> None:
+    path = clone / "reports/published/mnist-sgd.json"
+    kept = path.read_text()
+    path.write_text(content)
+    done = compare(clone, "mnist")
+    path.write_text(kept)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: reports/published/mnist-sgd.json")
+    assert "git checkout reports/published/mnist-sgd.json" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+ACCURACY = Metric(title="accuracy", meaning="share", format=".1%", better="higher")
+LOSS = Metric(title="loss", meaning="nats", format=".2f", better="lower")
+
+
+def variant(data: str, accuracies: list[float]) -> variants.Variant:
+    recipe = recipes.Recipe.model_construct(
+        project="mnist",
+        description="",
+        set={},
+        seeds=[0],
+        published={"accuracy": 0.9},
+        expected={"accuracy": 0.92, "loss": 0.3},
+    )
+    done = [Run(seed=seed, metrics={"accuracy": one, "loss": 0.4}, training={}) for seed, one in enumerate(accuracies)]
+    return variants.Variant("some", "experiment", ["some"], data, {}, False, done, recipe)
+
+
+def test_expectations_are_held_against_the_mean_on_real_data() -> None:
+    known = {"accuracy": ACCURACY, "loss": LOSS}
+    judged = {one["text"]: one["reached"] for one in expectations(variant("official", [0.91, 0.93]), known)}
+    assert judged == {"accuracy ≥ 92.0%": True, "loss ≤ 0.30": False}
+    assert expectations(variant("sample", [0.99]), known) == []
+
+
+def test_a_figure_that_is_not_comparable_says_why_in_place_of_a_difference() -> None:
+    real, shuffled = variant("official", [0.89]), ACCURACY.model_copy(update={"elsewhere": "over shuffled hours"})
+    assert elsewhere(real, "accuracy", 0.9, {"accuracy": ACCURACY})["difference"] == "-1.0 points"
+    assert (
+        elsewhere(real, "accuracy", 0.9, {"accuracy": shuffled})["difference"] == "not comparable: over shuffled hours"
+    )
+
+
+def test_a_published_result_s_settings_stay_as_they_are(tmp_path: Path) -> None:
+    """A null in them is a value: the recipe's `threads: null` must not be lost."""
+    from stages.experiments import published
+
+    texts = dict.fromkeys(("recipe", "description", "command", "date", "hardware", "commit"), "x")
+    settings = {"mnist": {"threads": None}}
+    published.write(Published(**texts, settings=settings, published={}, runs=variant("official", [0.9]).runs), tmp_path)
+    kept = published.read("x", tmp_path)
+    assert kept is not None
+    assert kept.settings == settings
+    assert kept.runs[0].metrics["accuracy"] == 0.9
