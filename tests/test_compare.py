@@ -15,7 +15,7 @@ from conftest import ROOT
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from stages.experiments import recipes, variants
+from stages.experiments import published, recipes, variants
 from stages.experiments.comparison import elsewhere, expectations
 from stages.experiments.metrics import Metric
 from stages.experiments.published import Published
@@ -224,8 +224,6 @@ def test_a_figure_that_is_not_comparable_says_why_in_place_of_a_difference() -> 
 
 def test_a_published_result_s_settings_stay_as_they_are(tmp_path: Path) -> None:
     """A null in them is a value: the recipe's `threads: null` must not be lost."""
-    from stages.experiments import published
-
     texts = dict.fromkeys(("recipe", "description", "command", "date", "hardware", "commit"), "x")
     settings = {"mnist": {"threads": None}}
     published.write(Published(**texts, settings=settings, published={}, runs=variant("official", [0.9]).runs), tmp_path)

@@ -10,6 +10,7 @@ import yaml
 from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 from dvc.scm import RevError
+from dvc_data.index import DataIndexDirError
 
 from stages.common.program import InputError
 
@@ -31,7 +32,7 @@ class Revision:
         """The file's bytes; None if this revision has no such file, or its content is not in DVC's cache (`dvc pull` gets it)."""
         try:
             return self._files.read_bytes(path) if self._files else Path(path).read_bytes()
-        except (OSError, DvcException):
+        except (OSError, DvcException, DataIndexDirError):
             return None
 
     def json(self, path: str) -> Any:
