@@ -15,6 +15,7 @@ from conftest import ROOT
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
+from stages.common.program import InputError
 from stages.experiments import published, recipes, variants
 from stages.experiments.comparison import elsewhere, expectations
 from stages.experiments.metrics import Metric
@@ -177,17 +178,20 @@ def test_what_is_unknown_is_named_in_a_line(clone: Path, arguments: list[str], m
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("content", ["{", '{"recipe": "mnist-sgd"}', "[]"])
-def test_a_damaged_published_result_is_named_in_a_line(clone: Path, content: str) -> None:
+def test_a_damaged_published_result_is_named_in_a_line(clone: Path, tmp_path: Path) -> None:
     path = clone / "reports/published/mnist-sgd.json"
     kept = path.read_text()
-    path.write_text(content)
+    path.write_text("{")
     done = compare(clone, "mnist")
     path.write_text(kept)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: reports/published/mnist-sgd.json")
+    assert done.stderr.startswith("error: reports/published/mnist-sgd.json is damaged")
     assert "git checkout reports/published/mnist-sgd.json" in done.stderr
     assert done.stderr.count("\n") == 1
+    for content, problem in (("[]", "expected"), ('{"recipe": "some"}', "description is missing")):
+        (tmp_path / "some.json").write_text(content)
+        with pytest.raises(InputError, match=f"some.json: .*{problem}"):
+            published.read("some", tmp_path)
 
 
 ACCURACY = Metric(title="accuracy", meaning="share", format=".1%", better="higher")

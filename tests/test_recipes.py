@@ -1,5 +1,7 @@
 """Recipes and published results: every recipe is valid, and no figure stands in the README that no file backs."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from stages.check import Parameters
 from stages.common import config, files
 from stages.common.program import InputError
 from stages.experiments import published, recipes
+from stages.experiments.runs import Run
 
 RECIPES = recipes.read(ROOT / "recipes.yaml")
 
@@ -39,3 +42,26 @@ def test_published_results_are_of_recipes_as_they_are() -> None:
         result = files.read_json(path)
         assert result["settings"] == RECIPES[result["recipe"]].set, path
         assert [run["seed"] for run in result["runs"]] == RECIPES[result["recipe"]].seeds, path
+
+
+def test_a_seed_that_fails_says_so_and_those_before_it_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def experiment(name: str, project: str, settings: dict[str, object], seed: int) -> Run:
+        assert settings["data.mnist.source"] == "../data"
+        if seed == 1:
+            raise subprocess.CalledProcessError(255, "dvc")
+        return Run(seed=seed, metrics={"accuracy": 0.9}, training={})
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(publish, "experiment", experiment)
+    measured = publish.measure("mnist-adam", RECIPES["mnist-adam"], "../data")
+    assert [run.seed for run in next(measured).runs] == [0]
+    with pytest.raises(InputError, match="mnist-adam: seed 1 failed with exit code 255, see above: reports/published/"):
+        next(measured)
+
+
+def test_memory_is_that_of_all_processes_at_once() -> None:
+    hold = "import time; held = b'1' * 150_000_000; time.sleep(1.5)"
+    both = f"import subprocess, sys; hold = {hold!r}; other = subprocess.Popen([sys.executable, '-c', hold]); exec(hold); other.wait()"
+    assert 0.3 < publish.watched([sys.executable, "-c", both]) < 0.6
+    with pytest.raises(subprocess.CalledProcessError):
+        publish.watched([sys.executable, "-c", "raise SystemExit(3)"])

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from hashlib import md5
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ from dvc.exceptions import DvcException
 from dvc.scm import RevError
 from dvc_data.index import DataIndexDirError
 
+from stages.common import files
 from stages.common.program import InputError
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # dvc.lock is long, and libyaml 10 times as fast
 
 
 class Revision:
@@ -23,6 +27,8 @@ class Revision:
         self.name = name or "workspace"
         try:
             self._files = DVCFileSystem(".", rev=name) if name else None
+            if self._files:
+                _ = self._files.repo  # opened now: a name that is none is found here, not at the first file
         except RevError:
             raise InputError(
                 f"{name!r} is not a revision: expected a branch, a tag, a commit or one of `dvc exp list`"
@@ -35,10 +41,27 @@ class Revision:
         except (OSError, DvcException, DataIndexDirError):
             return None
 
+    def hashes(self, folder: str) -> dict[str, str] | None:
+        """The MD5 of every file below ``folder``, by path; None if DVC's cache does not know which ones there are."""
+        if not self._files:
+            paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+            return {str(path): files.digest(path, "md5") for path in paths}
+        try:
+            found: dict[str, dict[str, Any]] = self._files.find(folder, detail=True)
+            return {
+                path: info.get("md5") or md5(self._files.read_bytes(path), usedforsecurity=False).hexdigest()
+                for path, info in found.items()
+            }
+        except (OSError, DvcException, DataIndexDirError):
+            return None
+
     def json(self, path: str) -> Any:
-        """The file's content; None as in `read`."""
+        """The file's content; None as in `read`. Raises InputError if it is not JSON."""
         content = self.read(path)
-        return None if content is None else json.loads(content)
+        try:
+            return None if content is None else json.loads(content)
+        except ValueError:
+            raise InputError(f"{path} of {self.name} is not valid JSON: `dvc repro` makes it") from None
 
     def table(self, path: str) -> list[dict[str, str]] | None:
         """A CSV file's rows by column; None as in `read`."""
@@ -55,7 +78,12 @@ class Revision:
         found = [self.json(f"reports/{project}/{name}.json") or {} for name in ("metrics", "details")]
         return {name: value for part in found for name, value in part.items()}
 
+    def stages(self) -> dict[str, dict[str, Any]]:
+        """The stages of dvc.lock by name, each with its `cmd`, `deps`, `params` and `outs`; empty if there is no dvc.lock."""
+        lock = yaml.load(self.read("dvc.lock") or b"", _LOADER) or {}  # noqa: S506 (a SafeLoader)
+        stages: dict[str, dict[str, Any]] = lock.get("stages", {})
+        return stages
+
     def outputs(self) -> dict[str, dict[str, Any]]:
         """Every output of dvc.lock by its path, with `md5` and `size` in bytes."""
-        lock = yaml.safe_load(self.read("dvc.lock") or b"") or {"stages": {}}
-        return {out["path"]: out for stage in lock["stages"].values() for out in stage.get("outs", [])}
+        return {out["path"]: out for stage in self.stages().values() for out in stage.get("outs", [])}

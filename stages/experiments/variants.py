@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-import yaml
-
 from stages.experiments import recipes, runs
 from stages.experiments.published import Published
 from stages.experiments.recipes import Recipe
@@ -93,7 +91,7 @@ def _apart(project: str) -> tuple[str, ...]:
 
 
 def trained(revision: Revision, project: str) -> Trained:
-    stages = (yaml.load(revision.read("dvc.lock") or b"", yaml.CSafeLoader) or {}).get("stages", {})
+    stages = revision.stages()
     cells = [stages[f"{verb}@{project}"] for verb in CELLS if f"{verb}@{project}" in stages]
     parameters: dict[str, Any] = {}
     for cell in cells:
