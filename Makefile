@@ -56,8 +56,11 @@ recipes: $(STAMP)  ## list the named experiments; make recipes RUN=mnist runs al
 recipe: $(STAMP)  ## run a named experiment: make recipe NAME=mnist-sgd-dropout SET=data.source=../data
 	@python -m stages.experiments.run $(NAME) $(addprefix -S ,$(SET))
 
+experiments: $(STAMP)  ## a table of experiments: make experiments PROJECT=mnist
+	@python -m stages.experiments.table $(PROJECT)
+
 compare: $(STAMP)  ## compare experiments in a page: make compare PROJECT=mnist
-	@python -m stages.experiments.compare $(PROJECT)
+	@python -m stages.experiments.compare $(PROJECT) $(if $(EXPERIMENTS),--experiments $(EXPERIMENTS))
 
 review: $(STAMP)  ## what this branch changes, and whether a guarded figure fell: make review BASE=main
 	@python -m stages.experiments.review $(addprefix --base ,$(BASE))

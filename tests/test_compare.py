@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from clones import with_results
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
@@ -34,19 +34,8 @@ def compare(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def clone(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone that has the results of this checkout in mnist's row."""
-    folder = tmp_path_factory.mktemp("compare") / "clone"
-    cache = subprocess.check_output([DVC, "cache", "dir"], cwd=pipeline, text=True).strip()
-    rows = ["data/mnist/features", "models/mnist/trained", "reports/mnist/evaluation", "reports/mnist/training.json"]
-    for command in (
-        ["git", "clone", "--quiet", str(ROOT), str(folder)],
-        ["git", "-C", str(folder), "config", "user.email", "t@example.org"],
-        ["git", "-C", str(folder), "config", "user.name", "t"],
-        [DVC, "--cd", str(folder), "config", "--local", "cache.dir", str((pipeline / cache).resolve())],
-        [DVC, "--cd", str(folder), "checkout", "--quiet", "reports/parameters.txt", *rows],
-    ):
-        subprocess.run(command, check=True)
-    return folder
+    """A clone that has the results of this checkout."""
+    return with_results(tmp_path_factory.mktemp("compare")).root
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clones import Clone, with_results
 from conftest import ROOT
-from playwright.sync_api import Page, Route, expect, sync_playwright
-from test_pipeline import Clone, clone
+from playwright.sync_api import Browser, Page, Route, expect
 
 from stages.experiments import metrics
 
-CHROMIUM = Path("/usr/bin/chromium")
 REPORT = "python -m stages.experiments.report"
 TABLE = "COLUMNS=120 python -m stages.experiments.table"
 WIDTHS = [("light", 1400), ("dark", 390)]
@@ -24,9 +23,7 @@ WIDTHS = [("light", 1400), ("dark", 390)]
 @pytest.fixture(scope="module")
 def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone with this checkout's results and its cache."""
-    copy = clone(tmp_path_factory.mktemp("report"))
-    cache = subprocess.check_output(["dvc", "cache", "dir"], cwd=pipeline, text=True).strip()
-    copy.run(f"dvc cache dir --local {(pipeline / cache).resolve()} && dvc checkout --quiet")
+    copy = with_results(tmp_path_factory.mktemp("report"))
     durations = copy.root / "reports/durations"
     durations.mkdir(parents=True)
     (durations / "train@mnist.json").write_text(json.dumps({"seconds": 12.3}))
@@ -42,12 +39,8 @@ def tried(built: Clone) -> Clone:
 
 
 @pytest.fixture(scope="module")
-def open_page() -> Iterator[Page]:
-    """A browser without a network; what goes wrong in it fails the test."""
-    if not CHROMIUM.exists():
-        if os.environ.get("CI"):
-            pytest.fail("chromium not found: apt install chromium")
-        pytest.skip("chromium not found: apt install chromium")
+def open_page(browser: Browser) -> Iterator[Page]:
+    """A page of a browser without a network; what goes wrong in it fails the test."""
     faults: list[str] = []
 
     def answer(route: Route) -> None:
@@ -57,15 +50,14 @@ def open_page() -> Iterator[Page]:
             faults.append(route.request.url)
             route.abort()
 
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
-        page = chromium.new_context(offline=True).new_page()
-        page.set_default_timeout(60_000)
-        page.route("**/*", answer)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
-        yield page
-        chromium.close()
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.route("**/*", answer)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+    yield page
+    context.close()
     assert faults == []
 
 

@@ -1,6 +1,6 @@
 """Prints the experiments as a table that fits a terminal: their figures, and the parameters in which they differ.
 
-`dvc exp show` has all parameters and dependencies of the grid as columns. 4 s, and half a second an experiment.
+`dvc exp show` has all parameters and dependencies of the grid as columns. Some seconds, and about one more for each experiment.
 """
 
 import argparse
