@@ -1,0 +1,138 @@
+"""What this branch changes: figures, parameters, pictures, stages; fails where a guarded figure fell.
+
+Compares the working tree with the commit at which it left BASE. Writes reports/review/comment.md, for a pull request,
+and reports/review/index.html, the same as a page. A figure of metrics.yaml with a tolerance is guarded: the exit code
+is 1 if one is worse by more, is missing, or is of other data.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from markdown_it import MarkdownIt
+
+from stages.common import files
+from stages.common.program import InputError, run
+from stages.experiments import changes, comment, guards, metrics, page
+from stages.experiments.comment import Review
+from stages.experiments.revisions import Revision
+
+REPORT = Path("reports/review")
+
+
+def main(base: str) -> None:
+    name, commit = branch_point(base)
+    review = compare(name, Revision(commit), Revision(), commit)
+    write(review)
+    print(f"{review.verdict()} (against {review.base}); see {REPORT}/index.html")
+    for line in review.loosened:
+        print(f"note: {line}")
+    for line in review.failures():
+        print(f"error: {line}", file=sys.stderr)
+    if review.failures():
+        sys.exit(1)
+
+
+def branch_point(base: str) -> tuple[str, str]:
+    """How to name the base to people, and the revision that HEAD left ``base`` at.
+
+    That is what a pull request shows: what the base branch got since is not this branch's doing. What shares no
+    commit with HEAD, and experiments, are compared with as they are.
+    """
+    if _git("rev-parse", "--git-dir") is None:
+        raise InputError("this is not a git repository: run `make review` in a clone of the project")
+    shallow = _git("rev-parse", "--is-shallow-repository") == "true"
+    fetch = "`git fetch --unshallow origin '+refs/heads/*:refs/remotes/origin/*'` gets the rest"
+    tip = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}")
+    if tip is None:
+        if shallow:
+            raise InputError(f"{base!r} is not in this shallow clone: {fetch}")
+        remote = _git("rev-parse", "--verify", "--quiet", f"refs/remotes/origin/{base}^{{commit}}")
+        if remote:
+            raise InputError(f"{base!r} is not a branch here: make review BASE=origin/{base}")
+        Revision(base)  # an experiment of DVC, or an error that says what it could be
+        return base, base
+    commit = _git("merge-base", "HEAD", tip)
+    if commit is None and shallow:
+        raise InputError(f"where HEAD left {base!r} is not in this shallow clone: {fetch}")
+    commit = commit or tip
+    return f"{base} at {commit[:7]}", commit
+
+
+def _git(*arguments: str) -> str | None:
+    """What git prints; None if it fails."""
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def compare(name: str, base: Revision, head: Revision, commit: str) -> Review:
+    """All that differs between ``base``, which is ``commit``, and ``head``, the working tree."""
+    known = metrics.read()
+    causes, following = changes.causes(base, head)
+    return Review(
+        base=name,
+        stale=list(json.loads(_dvc("status", "--json"))),
+        guards=[
+            guard
+            for project in known
+            for guard in guards.judge(known, project, _figures(base, project), _figures(head, project))
+        ],
+        loosened=guards.loosened(yaml.safe_load(base.read("metrics.yaml") or b"") or {}, known),
+        metrics=_differences("metrics", commit),
+        parameters=_differences("params", commit),
+        causes=causes,
+        following=following,
+        readings=changes.readings(base, head),
+        pictures=changes.pictures(base, head),
+    )
+
+
+def _figures(revision: Revision, project: str) -> dict[str, Any]:
+    try:
+        return revision.metrics(project)
+    except (AttributeError, TypeError):
+        raise InputError(
+            f"reports/{project}/metrics.json of {revision.name} is not a mapping: `dvc repro` makes it"
+        ) from None
+
+
+def _differences(kind: str, commit: str) -> str:
+    """The table of `dvc metrics diff` or `dvc params diff`; empty for no rows."""
+    lines = [
+        line.replace("&", "&amp;").replace("<", "&lt;") for line in _dvc(kind, "diff", "--md", commit).splitlines()
+    ]
+    rows = [line for line in lines if line.startswith("|")]
+    return "\n".join(rows).replace(commit, "base") if len(rows) > 2 else ""
+
+
+def _dvc(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise InputError(f"dvc {' '.join(arguments)}: {' '.join(done.stderr.split()).removeprefix('ERROR: ')}")
+    return done.stdout
+
+
+def write(review: Review) -> None:
+    """The report, in place of an earlier one."""
+    text = comment.text(review)
+    with files.new_folder(REPORT) as folder:
+        (folder / "comment.md").write_text(text + "\n" + comment.pictures(review), encoding="utf-8")
+        body = MarkdownIt("commonmark").enable("table").render(text)
+        page.write(folder / "index.html", "review.html", review=review, body=body, inlined=page.inlined)
+        (folder / "pictures").mkdir()
+        for picture in review.pictures:
+            for _, content, name in picture.sides():
+                if content:
+                    (folder / "pictures" / name).write_bytes(content)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--base", default="main", help="a branch, tag, commit or experiment (default: main)")
+
+
+if __name__ == "__main__":
+    run(main, arguments)
