@@ -54,7 +54,9 @@ def _inputs(stage: dict[str, Any]) -> dict[str, Any]:
     parameters = {
         f"{file}:{key}": value for file, values in stage.get("params", {}).items() for key, value in values.items()
     }
-    inputs = {dep["path"]: dep.get("md5") for dep in stage.get("deps", [])} | dict(_flat(parameters.items()))
+    inputs = {dep["path"]: dep.get("md5") for dep in stage.get("deps", []) if dep["path"] != "params.yaml"} | dict(
+        _flat(parameters.items())
+    )
     return inputs | {"its command": stage.get("cmd")}
 
 

@@ -6,13 +6,16 @@ is 1 if one is worse by more, is missing, or is of other data.
 """
 
 import argparse
-import json
+import contextlib
+import io
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import dvc.cli
 import yaml
+from dvc.repo import Repo
 from markdown_it import MarkdownIt
 
 from stages.common import files
@@ -75,7 +78,7 @@ def compare(name: str, base: Revision, head: Revision, commit: str) -> Review:
     causes, following = changes.causes(base, head)
     return Review(
         base=name,
-        stale=list(json.loads(_dvc("status", "--json"))),
+        stale=list(Repo().status()),
         guards=[
             guard
             for project in known
@@ -102,18 +105,14 @@ def _figures(revision: Revision, project: str) -> dict[str, Any]:
 
 def _differences(kind: str, commit: str) -> str:
     """The table of `dvc metrics diff` or `dvc params diff`; empty for no rows."""
-    lines = [
-        line.replace("&", "&amp;").replace("<", "&lt;") for line in _dvc(kind, "diff", "--md", commit).splitlines()
-    ]
-    rows = [line for line in lines if line.startswith("|")]
-    return "\n".join(rows).replace(commit, "base") if len(rows) > 2 else ""
-
-
-def _dvc(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise InputError(f"dvc {' '.join(arguments)}: {' '.join(done.stderr.split()).removeprefix('ERROR: ')}")
-    return done.stdout
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        code = dvc.cli.main([kind, "diff", "--md", commit])
+    if code:
+        raise InputError(f"`dvc {kind} diff {commit[:7]}` failed: its message is above")
+    rows = [line for line in shown.getvalue().splitlines() if line.startswith("|")]
+    table = "\n".join(rows).replace(commit, "base".ljust(len(commit)))
+    return table.replace("&", "&amp;").replace("<", "&lt;") if len(rows) > 2 else ""
 
 
 def write(review: Review) -> None:

@@ -1,0 +1,162 @@
+"""Makes the comment of a pull request from the review that its own run left, and puts its pictures where GitHub shows them.
+
+python3 -I stages/experiments/untrusted.py REVIEW COMMENT
+
+Runs in GitHub Actions, after a run of the workflow `check`, with the standard library alone. REVIEW is the artifact's folder:
+the pull request's code wrote it, so it may hold anything. Of it are used comment.md, cut to what a review has (no address,
+no mention, no HTML but <details>), and those of pictures/ that are PNG files of sane size and name. Which pull request it is
+for is asked of GitHub. Writes COMMENT and the output `number`; neither, if the pull request has other commits by now.
+"""
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+BRANCH = "review-pictures"
+LONGEST = 60_000  # characters: GitHub takes 65536
+LARGEST = 5_000_000  # bytes of a picture
+MOST = 200  # pictures
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,150}\.png")
+PNG = b"\x89PNG\r\n\x1a\n"
+TAGS = re.compile(r"<(?!/?(?:details|summary)>)")
+BREAKS = re.compile(r"@|:(?=//)|www(?=\.)|#(?=\d)|\](?=[(\[:])", re.IGNORECASE)
+"""Where a space of no width ends a mention, an address, a reference to an issue, a link."""
+LINK = re.compile(r"\]\(pictures/([^()\s]*)\)")
+
+
+def main(review: Path, comment: Path) -> None:
+    event = json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))
+    run = event["workflow_run"]
+    number = pull_request(run)
+    if number is None:
+        print("no open pull request has this commit: nothing to say")
+        return
+    found = pictures(review / "pictures")
+    commit = run["head_sha"]
+    address = f"{os.environ['GITHUB_SERVER_URL']}/{os.environ['GITHUB_REPOSITORY']}"
+    publish(found, f"{address}.git", f"pull/{number}", commit)
+    shown = f"{address}/raw/{BRANCH}/pull/{number}/{commit}"
+    text = cleaned(readable(review / "comment.md"), {path.name for path in found}, shown)
+    run_address = f"{address}/actions/runs/{int(run['id'])}"
+    comment.write_text(
+        f"{text}\n\nOf {commit}; the whole page is in the artifacts of {run_address}\n", encoding="utf-8"
+    )
+    with Path(os.environ["GITHUB_OUTPUT"]).open("a", encoding="utf-8") as outputs:
+        outputs.write(f"number={number}\n")
+
+
+def pull_request(run: dict[str, Any]) -> int | None:
+    """The open pull request whose newest commit is the one that ``run`` checked; None if there is none."""
+    owner, branch = run["head_repository"]["owner"]["login"], run["head_branch"]
+    query = urllib.parse.urlencode({"state": "open", "head": f"{owner}:{branch}", "per_page": 100})
+    request = urllib.request.Request(  # noqa: S310 (GitHub's own address)
+        f"{os.environ['GITHUB_API_URL']}/repos/{os.environ['GITHUB_REPOSITORY']}/pulls?{query}",
+        headers={"Authorization": f"Bearer {os.environ['GITHUB_TOKEN']}", "Accept": "application/vnd.github+json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+        numbers = [int(pull["number"]) for pull in json.load(answer) if pull["head"]["sha"] == run["head_sha"]]
+    return numbers[0] if numbers else None
+
+
+def readable(path: Path) -> str:
+    """The first `LONGEST` characters of a text file; it may be missing, a link, huge, or no text."""
+    if path.is_symlink() or not path.is_file():
+        return "The run left no review."
+    with path.open("rb") as file:
+        text = file.read(4 * LONGEST).decode("utf-8", errors="replace")
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}\n\n(cut here: too long)"
+
+
+def pictures(folder: Path) -> list[Path]:
+    """The files of ``folder`` that are taken for pictures, by name."""
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    return [path for path in sorted(folder.iterdir()) if _is_picture(path)][:MOST]
+
+
+def _is_picture(path: Path) -> bool:
+    if not NAME.fullmatch(path.name) or path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST:
+        return False
+    with path.open("rb") as file:
+        return file.read(len(PNG)) == PNG
+
+
+def cleaned(text: str, names: set[str], address: str) -> str:
+    """``text`` without HTML, links, addresses and mentions; pictures of ``names`` are shown from ``address``."""
+    parts = LINK.split(text)
+    plain = [_plain(part) for part in parts[::2]]
+    links = [f"]({address}/{name})" if name in names else "] (no picture)" for name in parts[1::2]]
+    return "".join(part for pair in zip(plain, [*links, ""], strict=True) for part in pair)
+
+
+def _plain(text: str) -> str:
+    text = re.sub(r"&(?!(?:amp|lt);)", "&amp;", text)  # &#64; is an @ as well
+    text = TAGS.sub("&lt;", text)
+    return BREAKS.sub("\\g<0>\u200b", text)
+
+
+def publish(found: list[Path], remote: str, place: str, commit: str) -> None:
+    """Make ``found`` the only content of ``place`` on the branch of pictures, in a folder named after ``commit``.
+
+    The branch is one commit without a parent, made anew each time, so it does not grow; GitHub's cache of
+    pictures goes by address, hence the folder. Someone else's push in between is noticed, and it is tried again.
+    """
+    for _ in range(5):
+        with tempfile.TemporaryDirectory() as folder:
+            here = Path(folder)
+            _git(here, "init", "--quiet")
+            old = _git(here, "ls-remote", remote, f"refs/heads/{BRANCH}").split("\t")[0]
+            if old:
+                _git(here, "fetch", "--quiet", "--depth", "1", remote, old)
+                _git(here, "checkout", "--quiet", old)
+            if not old and not found:
+                return
+            shutil.rmtree(here / place, ignore_errors=True)
+            if found:
+                (here / place / commit).mkdir(parents=True)
+            for path in found:
+                shutil.copyfile(path, here / place / commit / path.name)
+            _git(here, "add", "--all")
+            tree = _git(here, "write-tree")
+            new = _git(here, "commit-tree", tree, "-m", "Pictures of reviews; this branch can be deleted at any time")
+            target = f"{new}:refs/heads/{BRANCH}"
+            if _pushed(here, "push", "--quiet", f"--force-with-lease={BRANCH}:{old}", remote, target):
+                return
+    sys.exit(f"error: the pictures could not be pushed to {BRANCH}: see above, then run this job again")
+
+
+def _environment() -> dict[str, str]:
+    """git's: the token as a header, which no list of processes shows; an author."""
+    token = base64.b64encode(f"x-access-token:{os.environ['GITHUB_TOKEN']}".encode()).decode()
+    name, address = "github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com"
+    return os.environ | {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"http.{os.environ['GITHUB_SERVER_URL']}/.extraheader",
+        "GIT_CONFIG_VALUE_0": f"AUTHORIZATION: basic {token}",
+        **{f"GIT_{role}_NAME": name for role in ("AUTHOR", "COMMITTER")},
+        **{f"GIT_{role}_EMAIL": address for role in ("AUTHOR", "COMMITTER")},
+    }
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, env=_environment(), check=True, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout.strip()
+
+
+def _pushed(folder: Path, *arguments: str) -> bool:
+    return subprocess.run(["git", *arguments], cwd=folder, env=_environment(), check=False).returncode == 0
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

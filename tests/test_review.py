@@ -1,0 +1,303 @@
+"""make review: what a branch changes is shown, and a guarded figure that fell is named and fails."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import ROOT
+from markdown_it import MarkdownIt
+
+from stages.common import config
+from stages.common.program import InputError
+from stages.experiments import comment, guards, metrics, review
+from stages.experiments.metrics import Metric
+
+ACCURACY = Path("reports/mnist/metrics.json")
+
+
+class Project:
+    """A clone with this checkout's results and DVC cache, as the working folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def run(self, command: str) -> subprocess.CompletedProcess[str]:
+        tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = os.environ | {"PATH": tools, "DVC_NO_ANALYTICS": "1"}
+        return subprocess.run(
+            command, shell=True, cwd=self.root, env=environment, capture_output=True, text=True, check=False
+        )
+
+    def do(self, command: str) -> str:
+        done = self.run(command)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def commit(self) -> None:
+        self.do("git add -A && git commit -qm change --allow-empty")
+
+    def set(self, path: Path = ACCURACY, **figures: object) -> None:
+        """Change figures of a file as if evaluate had measured them: DVC takes the file for the stage's result."""
+        content = json.loads((self.root / path).read_text()) | figures
+        content = {name: value for name, value in content.items() if value is not None}
+        (self.root / path).write_text(json.dumps(content, indent=2) + "\n")
+        self.do("dvc commit --force --quiet evaluate@mnist")
+
+    def report(self) -> str:
+        return (self.root / "reports/review/comment.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def clone(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    root = tmp_path_factory.mktemp("review")
+    listed = subprocess.check_output(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=pipeline, text=True)
+    for name in filter(None, listed.split("\0")):
+        if (pipeline / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(pipeline / name, root / name)
+    project = Project(root)
+    cache = subprocess.check_output(
+        [str(Path(sys.executable).with_name("dvc")), "cache", "dir"], cwd=pipeline, text=True
+    )
+    project.do("git init -q -b main && git config user.email t@example.org && git config user.name t")
+    project.do(f"dvc config --local cache.dir '{(pipeline / cache.strip()).resolve()}' && dvc checkout --quiet")
+    project.commit()
+    project.do("git tag start")
+    return project
+
+
+@pytest.fixture
+def project(clone: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    monkeypatch.chdir(clone.root)
+    yield clone
+    clone.do("git checkout -q -f -B main start && git clean -fdq && dvc checkout --quiet --force")
+
+
+def failures(capsys: pytest.CaptureFixture[str], base: str = "main") -> list[str]:
+    """What `review` ends with: its errors."""
+    capsys.readouterr()
+    code = 0
+    try:
+        review.main(base)
+    except SystemExit as end:
+        code = int(end.code or 0)
+    errors = capsys.readouterr().err.splitlines()
+    assert bool(errors) == bool(code)
+    return errors
+
+
+def test_a_worse_model_is_named_and_fails_and_its_pictures_are_shown(project: Project) -> None:
+    project.do("dvc exp run --quiet -S mnist.epochs=1 deploy@mnist plot@mnist")
+    done = project.run("make -o .venv/.installed review BASE=main")
+    assert done.returncode
+    accuracy = json.loads((project.root / ACCURACY).read_text())["accuracy"]
+    before = json.loads((ROOT / ACCURACY).read_text())["accuracy"]
+    line = f"error: mnist accuracy fell from {before:.2%} to {accuracy:.2%}, by {(before - accuracy) * 100:.2f} points"
+    assert f"{line}: tolerance 0.50 points".replace("%", " %") in done.stderr.splitlines()
+    text = project.report()
+    assert text.startswith("## Review: 2 of ")
+    assert f"| reports/mnist/metrics.json | accuracy | {before:.5f}" in text
+    assert "| params.yaml | mnist.epochs | 5 " in text
+    assert "| train@mnist | mnist.epochs |" in text
+    assert "What only follows them: deploy@mnist, evaluate@mnist, export@mnist, plot@mnist." in text
+    html = MarkdownIt().enable("table").render(text)
+    folder = project.root / "reports/review"
+    for which in ("before", "after"):
+        name = f"pictures/mnist-plots-confusion-matrix-{which}.png"
+        assert f'<td><img src="{name}" alt="{which}" /></td>' in html
+    plot = Path("reports/mnist/plots/confusion_matrix.png")
+    assert (folder / "pictures/mnist-plots-confusion-matrix-before.png").read_bytes() == (ROOT / plot).read_bytes()
+    assert (folder / name).read_bytes() == (project.root / plot).read_bytes()
+    assert "bikes-plots" not in text
+    page = (folder / "index.html").read_text()
+    assert "mnist accuracy fell from" in page
+    assert page.count("<img") == text.count("![") == page.count('src="data:image/png;base64,')
+
+
+def test_a_fall_of_one_percent_fails_the_same_bytes_each_time(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = json.loads(ACCURACY.read_text())["accuracy"]
+    project.set(accuracy=round(before * 0.99, 6))
+    (error,) = failures(capsys)
+    assert error.startswith(
+        f"error: mnist accuracy fell from {before * 100:.2f} % to {before * 99:.2f} %, by 0.93 points"
+    )
+    first = [path.read_bytes() for path in sorted(review.REPORT.rglob("*")) if path.is_file()]
+    project.commit()  # committed or not is the same
+    project.do("git branch change && git checkout -q change && git branch -qf main start")
+    failures(capsys)
+    assert first == [path.read_bytes() for path in sorted(review.REPORT.rglob("*")) if path.is_file()]
+
+
+def test_no_change_is_said_and_so_is_an_improvement(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    assert failures(capsys) == []
+    assert project.report().startswith("## Review: nothing changed\n")
+    project.set(accuracy=0.99)
+    assert failures(capsys) == []
+    assert "| 99.00 % |" in project.report()
+    assert "guarded figures hold" in project.report()
+
+
+def test_what_the_base_branch_got_since_is_not_this_branch_s_doing(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.do("git checkout -q -b change")
+    (project.root / "note.txt").write_text("a change\n")
+    project.commit()
+    project.do("git checkout -q main")
+    project.set(accuracy=0.99)
+    project.commit()
+    project.do("git checkout -q change && dvc checkout -q --force")
+    assert failures(capsys) == []
+    assert project.report().startswith("## Review: nothing changed\n")
+
+
+def test_results_of_other_code_are_said_first_and_fail(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    parameters = project.root / "params.yaml"
+    parameters.write_text(parameters.read_text().replace("  epochs: 5\n", "  epochs: 6\n", 1))
+    errors = failures(capsys)
+    assert errors == ["error: the results are not of this code (check, train@mnist): run `dvc repro` first"]
+    assert project.report().startswith(
+        "## Review: the results are not of this code\n\n- **the results are not of this code"
+    )
+
+
+def test_a_project_that_the_base_does_not_have_is_new_and_a_picture_of_unknown_content_is_told(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lock = yaml.safe_load((project.root / "dvc.lock").read_text())
+    lock["stages"]["plot@mnist"]["outs"][0]["md5"] = f"{'0' * 32}.dir"
+    for verb in ("plot", "evaluate"):
+        del lock["stages"][f"{verb}@bikes"]
+    (project.root / "dvc.lock").write_text(yaml.safe_dump(lock))
+    project.do(
+        "git rm -q --cached reports/bikes/metrics.json reports/bikes/details.json && git commit -qm base dvc.lock reports"
+    )
+    project.do("git branch -q base && git checkout -q -f start && git reset -q --soft base")
+    assert failures(capsys, "base") == []
+    text = project.report()
+    assert "| bikes | rmsle\\_test | - |" in text
+    assert "| - | 0.0100 | new |" in text
+    assert "| evaluate@bikes | new |" in text
+    assert "Some of the base's pictures are missing below: not in DVC's cache here: `dvc pull` gets it" in text
+    assert "| not in the cache | ![after](pictures/mnist-plots-loss-after.png) |" in text
+    assert "| there was none | ![after](pictures/bikes-plots-residuals-after.png) |" in text
+
+
+def test_a_guard_that_the_change_itself_loosens_is_told(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    path = project.root / "metrics.yaml"
+    path.write_text(path.read_text().replace("better: higher, tolerance: 0.005", "better: higher, tolerance: 0.5"))
+    assert failures(capsys) == []
+    assert (
+        "- **Guards:** the guard of mnist accuracy was changed: higher is better, tolerance 0.005; now "
+        in project.report()
+    )
+
+
+def test_a_base_that_is_not_there_is_an_error_of_one_line(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match="'mian' is not a revision"):
+        review.main("mian")
+    project.commit()
+    copy = tmp_path / "copy"
+    project.do(f"git clone -q --depth 1 file://{project.root} {copy}")
+    monkeypatch.chdir(copy)
+    with pytest.raises(InputError, match="'start' is not in this shallow clone: `git fetch --unshallow origin"):
+        review.main("start")
+    project.do(f"cd {copy} && git fetch -q --unshallow origin '+refs/heads/*:refs/remotes/origin/*'")
+    assert review.branch_point("start")[0].startswith("start at ")
+    project.do(f"cd {copy} && git checkout -q -b change && git branch -q -D main")
+    with pytest.raises(InputError, match="'main' is not a branch here: make review BASE=origin/main"):
+        review.main("main")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="this is not a git repository"):
+        review.main("main")
+
+
+# Guards alone
+
+
+SHARE = Metric(title="a", meaning="b", format=".2%", better="higher", tolerance=0.005)
+ERROR = Metric(title="a", meaning="b", format=".4f", better="lower", tolerance=0.01)
+BASE = {"data": "sample", "accuracy": 0.93, "error": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("head", "verdicts", "failure"),
+    [
+        (BASE, ["same", "same"], ""),
+        ({"accuracy": 0.925, "error": 0.26}, ["within tolerance"] * 2, ""),  # by all that is tolerated
+        ({"accuracy": 0.94, "error": 0.2}, ["better", "better"], ""),
+        (
+            {"accuracy": 0.9249},
+            ["fell", "same"],
+            "p accuracy fell from 93.00 % to 92.49 %, by 0.51 points: tolerance 0.50 points",
+        ),
+        ({"error": 0.2701}, ["same", "rose"], "p error rose from 0.2500 to 0.2701, by 0.0201: tolerance 0.0100"),
+        ({"accuracy": float("nan")}, ["not a number", "same"], "p accuracy is nan: a number is expected"),
+        ({"accuracy": float("-inf")}, ["not a number", "same"], "p accuracy is -inf: a number is expected"),
+        ({"accuracy": "0.99"}, ["not a number", "same"], "p accuracy is '0.99': a number is expected"),
+        ({"accuracy": True}, ["not a number", "same"], "p accuracy is True: a number is expected"),
+        ({"accuracy": None}, ["not a number", "same"], "p accuracy is -: a number is expected"),
+    ],
+)
+def test_verdicts(head: dict[str, Any], verdicts: list[str], failure: str) -> None:
+    judged = guards.judge({"p": {"accuracy": SHARE, "error": ERROR}}, "p", BASE, BASE | head)
+    assert [guard.verdict for guard in judged] == verdicts
+    assert "".join(guard.failure for guard in judged) == failure
+    assert all(len(guard.row()) == len(comment.GUARD_COLUMNS) for guard in judged)
+
+
+def test_a_figure_of_other_data_or_that_is_gone_fails_and_a_new_one_does_not() -> None:
+    known = {"p": {"accuracy": SHARE}}
+    (other,) = guards.judge(known, "p", BASE, BASE | {"data": "official"})
+    assert other.failure == (
+        "p accuracy is of other data ('sample' at the base, 'official' here): the figures can't be compared"
+    )
+    (gone,) = guards.judge(known, "p", BASE, {"data": "sample"})
+    assert gone.failure == "p accuracy is missing: it was 93.00 %"
+    (new,) = guards.judge(known, "p", {}, BASE)
+    assert (new.verdict, new.failure, new.changed) == ("new", "", True)
+    assert guards.judge(known, "p", {}, {}) == []
+
+
+def test_guards_that_are_gone_or_looser_are_told() -> None:
+    was = {"p": {"accuracy": {"tolerance": 0.005, "better": "higher"}, "error": {"tolerance": 0.01}, "size": {}}}
+    assert guards.loosened(was, {"p": {"accuracy": SHARE}}) == ["p error is no longer guarded"]
+    assert len(guards.loosened(was, {"p": {"accuracy": ERROR}})) == 2
+
+
+def test_every_guarded_figure_knows_which_way_is_better() -> None:
+    for project, named in metrics.read(ROOT / "metrics.yaml").items():
+        for name, metric in named.items():
+            assert metric.tolerance is None or metric.better, f"{project} {name}"
+
+
+@pytest.mark.parametrize("value", ["a|b", "**a**", "<b>a</b>", "[a](b)", "a\n# b", "&lt;", "`a`", "a_b_c", "~~a~~"])
+def test_what_comes_from_files_is_shown_as_it_is(value: str) -> None:
+    html = MarkdownIt("commonmark").enable("table").render(f"| a |\n|---|\n| {comment.escaped(value)} |\n")
+    shown = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+    assert f"<td>{shown}</td>" in html
+
+
+def test_metrics_that_are_no_mapping_are_an_error_of_one_line(project: Project) -> None:
+    (project.root / ACCURACY).write_text("[1, 2]\n")
+    with pytest.raises(InputError, match="reports/mnist/metrics.json of workspace is not a mapping"):
+        review.main("main")
+    (project.root / ACCURACY).write_text("{")
+    with pytest.raises(InputError, match="reports/mnist/metrics.json of workspace is not valid JSON"):
+        review.main("main")
+
+
+def test_params_of_the_review_s_own_files_are_checked() -> None:
+    with pytest.raises(InputError, match="metrics.yaml: p.a.tolerance = -1 is not allowed"):
+        config.check("p.a", Metric, {"title": "", "meaning": "", "tolerance": -1}, metrics.METRICS)

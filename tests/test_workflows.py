@@ -1,0 +1,252 @@
+"""GitHub's workflows: valid, without findings, with no more rights than they need; and what the comment's job makes of a review."""
+
+import http.server
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import ROOT
+from markdown_it import MarkdownIt
+
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+PNG = b"\x89PNG\r\n\x1a\n and the rest"
+HEAD = "a" * 40
+
+
+def tool(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name(name)), *arguments, *map(str, WORKFLOWS)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def jobs() -> list[dict[str, Any]]:
+    return [job for path in WORKFLOWS for job in yaml.safe_load(path.read_text())["jobs"].values()]
+
+
+def steps() -> list[dict[str, Any]]:
+    return [step for job in jobs() for step in job["steps"]]
+
+
+def test_they_are_what_github_s_schema_allows() -> None:
+    done = tool("check-jsonschema", "--builtin-schema", "vendor.github-workflows")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_zizmor_finds_nothing() -> None:
+    done = tool("zizmor", "--offline", "--no-progress")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_actions_are_pinned_by_commit(path: Path) -> None:
+    used = re.findall(r"uses: (.*)", path.read_text())
+    assert used
+    for action in used:
+        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_nothing_is_granted_to_all_jobs_and_no_secret_is_read(path: Path) -> None:
+    assert yaml.safe_load(path.read_text())["permissions"] == {}
+    assert "secrets." not in path.read_text()
+
+
+def test_only_the_comment_s_job_may_write_and_it_runs_no_code_of_the_pull_request() -> None:
+    check, comment = (
+        yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text()) for name in ("check", "comment")
+    )
+    assert check["jobs"]["check"]["permissions"] == {"contents": "read"}
+    (job,) = comment["jobs"].values()
+    assert job["permissions"] == {"actions": "read", "contents": "write", "pull-requests": "write"}
+    assert list(comment[True]) == ["workflow_run"]  # YAML 1.1 reads `on` as true
+    assert comment[True]["workflow_run"]["workflows"] == [check["name"]]
+    (checkout,) = [step for step in job["steps"] if step.get("uses", "").startswith("actions/checkout@")]
+    assert checkout["with"] == {"persist-credentials": False}
+
+
+def test_shell_is_valid_holds_no_expressions_and_its_make_targets_exist() -> None:
+    scripts = [step["run"] for step in steps() if "run" in step]
+    for script in scripts:
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+        assert "${{" not in script
+    targets = set(re.findall(r"make ([a-z-]+)", "\n".join(scripts)))
+    assert targets >= {"env", "lint", "repro", "review", "test"}
+    assert targets <= set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+# What the comment's job makes of a review
+
+
+@pytest.fixture
+def github() -> Iterator[tuple[str, dict[str, Any]]]:
+    """GitHub's list of pull requests at an address, and what it answers: its commit and, filled in, who asked."""
+    state: dict[str, Any] = {"sha": HEAD}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            state["path"], state["token"] = self.path, self.headers["Authorization"]
+            body = json.dumps([{"number": 12, "head": {"sha": state["sha"]}}]).encode()
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", state
+    server.shutdown()
+    server.server_close()
+
+
+class Job:
+    """The comment's job, with a bare repository for GitHub's."""
+
+    def __init__(self, folder: Path, address: str) -> None:
+        self.folder, self.address = folder, address
+        self.review, self.remote = folder / "review", folder / "owner/name.git"
+        (self.review / "pictures").mkdir(parents=True)
+        subprocess.run(["git", "init", "--quiet", "--bare", str(self.remote)], check=True)
+        head = {"head_sha": HEAD, "head_branch": "change", "head_repository": {"owner": {"login": "fork"}}, "id": 7}
+        (folder / "event.json").write_text(json.dumps({"workflow_run": head}))
+
+    def run(self, check: bool = True) -> str:
+        """The comment; empty if none was made."""
+        (self.folder / "outputs").write_text("")
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "GITHUB_EVENT_PATH": str(self.folder / "event.json"),
+            "GITHUB_OUTPUT": str(self.folder / "outputs"),
+            "GITHUB_API_URL": self.address,
+            "GITHUB_SERVER_URL": self.folder.as_uri(),
+            "GITHUB_REPOSITORY": "owner/name",
+            "GITHUB_TOKEN": "token",
+        }
+        (step,) = [step["run"] for step in steps() if "untrusted.py" in step.get("run", "")]
+        script = step.replace("python3", sys.executable)
+        (self.folder / "comment.md").unlink(missing_ok=True)
+        environment["RUNNER_TEMP"] = str(self.folder)
+        subprocess.run(["bash", "-e", "-c", script], cwd=ROOT, env=environment, check=check)
+        written = self.folder / "comment.md"
+        return written.read_text() if written.exists() else ""
+
+    def published(self) -> list[str]:
+        command = ["git", "-C", str(self.remote), "ls-tree", "-r", "--name-only", "review-pictures"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+
+
+@pytest.fixture
+def job(tmp_path: Path, github: tuple[str, dict[str, Any]]) -> Job:
+    return Job(tmp_path, github[0])
+
+
+def test_the_comment_shows_the_published_pictures(job: Job, github: tuple[str, dict[str, Any]]) -> None:
+    (job.review / "comment.md").write_text("## Review: all hold\n\n| ![after](pictures/mnist-loss-after.png) |\n")
+    (job.review / "pictures/mnist-loss-after.png").write_bytes(PNG)
+    text = job.run()
+    assert f"![after]({job.folder.as_uri()}/owner/name/raw/review-pictures/pull/12/{HEAD}/mnist-loss-after.png)" in text
+    assert job.published() == [f"pull/12/{HEAD}/mnist-loss-after.png"]
+    assert (job.folder / "outputs").read_text() == "number=12\n"
+    assert github[1]["token"] == "Bearer token"
+    assert github[1]["path"] == "/repos/owner/name/pulls?state=open&head=fork%3Achange&per_page=100"
+
+
+def test_the_pictures_of_a_pull_request_are_replaced_and_those_of_others_stay(job: Job) -> None:
+    (job.review / "comment.md").write_text("text")
+    (job.review / "pictures/first.png").write_bytes(PNG)
+    job.run()
+    other = job.folder / "other"
+    script = f"""git clone -q -b review-pictures {job.remote} {other} && cd {other} && mkdir -p pull/5/b && cp pull/12/*/first.png pull/5/b/
+        git config user.name t; git config user.email t@example.org; git add . && git commit -qm other && git push -q"""
+    subprocess.run(["bash", "-ec", script], check=True)
+    (job.review / "pictures/first.png").rename(job.review / "pictures/second.png")
+    job.run()
+    assert job.published() == [f"pull/12/{HEAD}/second.png", "pull/5/b/first.png"]
+    count = ["git", "-C", str(job.remote), "rev-list", "--count", "review-pictures"]
+    assert subprocess.check_output(count, text=True).strip() == "1"  # it does not grow
+
+
+@pytest.mark.parametrize(("refused", "code"), [(2, 0), (9, 1)])
+def test_a_push_that_someone_else_s_forestalled_is_tried_again(job: Job, refused: int, code: int) -> None:
+    (job.review / "comment.md").write_text("text")
+    (job.review / "pictures/first.png").write_bytes(PNG)
+    hook = job.remote / "hooks/pre-receive"
+    hook.write_text(f"#!/bin/sh\necho >>tries; test $(wc -l <tries) -gt {refused}\n")
+    hook.chmod(0o755)
+    assert bool(job.run(check=False)) == (code == 0)
+    assert job.published() == ([] if code else [f"pull/12/{HEAD}/first.png"])
+
+
+def test_a_pull_request_with_later_commits_gets_no_comment_of_this_one(
+    job: Job, github: tuple[str, dict[str, Any]]
+) -> None:
+    github[1]["sha"] = "b" * 40
+    (job.review / "comment.md").write_text("text")
+    (job.review / "pictures/first.png").write_bytes(PNG)
+    assert job.run() == ""
+    assert (job.folder / "outputs").read_text() == ""
+    assert job.published() == []
+
+
+def test_only_pictures_are_published(job: Job) -> None:
+    folder = job.review / "pictures"
+    (folder / "good.png").write_bytes(PNG)
+    (folder / "page.png").write_bytes(b"<script>alert(1)</script>")
+    (folder / "script.svg").write_bytes(PNG)
+    (folder / "a b.png").write_bytes(PNG)
+    (folder / "-f.png").write_bytes(PNG)
+    (folder / "huge.png").write_bytes(PNG + bytes(5_000_001))
+    (folder / "link.png").symlink_to(folder / "good.png")
+    (folder / "folder.png").mkdir()
+    (job.review / "comment.md").write_text("![a](pictures/page.png) ![b](pictures/../../x.png)")
+    text = job.run()
+    assert job.published() == [f"pull/12/{HEAD}/good.png"]
+    assert "/raw/" not in text
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "<script>alert(1)</script>",
+        '<img src="//elsewhere.example/x.png">',
+        "<a href=mailto:x>x</a>",
+        "[x](//elsewhere.example)",
+        "[x](https://elsewhere.example)",
+        "[x][y]\n\n[y]: https://elsewhere.example",
+        "[y]\n\n[y]: //elsewhere.example",
+        "![x](https://elsewhere.example/x.png)",
+        "<https://elsewhere.example>",
+        "<details open onclick=x>",
+        "<!-- hidden",
+    ],
+)
+def test_what_a_stranger_wrote_becomes_no_link_picture_or_html(job: Job, hostile: str) -> None:
+    (job.review / "comment.md").write_text(hostile)
+    html = MarkdownIt("commonmark").enable("table").render(job.run())
+    assert set(re.findall(r"<[a-z!/][^>]*>", html)) <= {"<p>", "</p>"}
+
+
+def test_mentions_and_addresses_are_left_as_text(job: Job) -> None:
+    (job.review / "comment.md").write_text(
+        "@owner &#64;owner other/name#1 https://elsewhere.example www.elsewhere.example"
+    )
+    text = MarkdownIt().render(job.run()).partition("Of a")[0]
+    assert not re.search(r"@owner|#1|https://|www\.", text)
+
+
+def test_a_review_that_is_too_long_missing_or_no_text_is_survived(job: Job) -> None:
+    assert "The run left no review." in job.run()
+    (job.review / "comment.md").write_text("x" * 70_000)
+    assert 60_000 < len(job.run()) < 65_536
+    (job.review / "comment.md").write_bytes(b"\xff\xfe\x00")
+    assert "Of a" in job.run()
+    (job.review / "comment.md").unlink()
+    (job.review / "comment.md").symlink_to("/etc/passwd")
+    assert "root:" not in job.run()
