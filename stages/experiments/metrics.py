@@ -45,6 +45,8 @@ def read(path: Path = METRICS) -> dict[str, dict[str, Metric]]:
         content: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} is missing: run this from the project's root") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {error}") from None
     return {
         project: {name: config.check(f"{project}.{name}", Metric, metric, path) for name, metric in metrics.items()}
         for project, metrics in content.items()

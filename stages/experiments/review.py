@@ -8,6 +8,7 @@ is 1 if one is worse by more, is missing, or is of other data.
 import argparse
 import contextlib
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -75,15 +76,16 @@ def _git(*arguments: str) -> str | None:
 def compare(name: str, base: Revision, head: Revision, commit: str) -> Review:
     """All that differs between ``base``, which is ``commit``, and ``head``, the working tree."""
     known = metrics.read()
+    judged = [
+        guard
+        for project in known
+        for guard in guards.judge(known, project, _figures(base, project), _figures(head, project))
+    ]
     causes, following = changes.causes(base, head)
     return Review(
         base=name,
         stale=list(Repo().status()),
-        guards=[
-            guard
-            for project in known
-            for guard in guards.judge(known, project, _figures(base, project), _figures(head, project))
-        ],
+        guards=judged,
         loosened=guards.loosened(yaml.safe_load(base.read("metrics.yaml") or b"") or {}, known),
         metrics=_differences("metrics", commit),
         parameters=_differences("params", commit),
@@ -120,13 +122,18 @@ def write(review: Review) -> None:
     text = comment.text(review)
     with files.new_folder(REPORT) as folder:
         (folder / "comment.md").write_text(text + "\n" + comment.pictures(review), encoding="utf-8")
-        body = MarkdownIt("commonmark").enable("table").render(text)
-        page.write(folder / "index.html", "review.html", review=review, body=body, inlined=page.inlined)
+        page.write(folder / "index.html", "review.html", review=review, body=_html(text), inlined=page.inlined)
         (folder / "pictures").mkdir()
         for picture in review.pictures:
             for _, content, name in picture.sides():
                 if content:
                     (folder / "pictures" / name).write_bytes(content)
+
+
+def _html(text: str) -> str:
+    """A comment as the body of a page: headings one level up, and tables that scroll where they are too wide."""
+    html: str = MarkdownIt("commonmark").enable("table").render(re.sub(r"^#", "", text, flags=re.MULTILINE))
+    return html.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
