@@ -77,11 +77,16 @@ def pictures(base: Revision, head: Revision) -> list[Picture]:
     before, after = base.outputs(), head.outputs()
     plots = sorted(path for path in before.keys() | after.keys() if PLOTS.fullmatch(path))
     changed = [path for path in plots if before.get(path, {}).get("md5") != after.get(path, {}).get("md5")]
-    return [picture for folder in [*changed, PUBLISHED] for picture in _pictures(folder, base, head)]
+    return [
+        picture
+        for folder in [*changed, PUBLISHED]
+        for picture in _pictures(folder, base, head, made=folder in before or folder == PUBLISHED)
+    ]
 
 
-def _pictures(folder: str, base: Revision, head: Revision) -> Iterable[Picture]:
-    before, after = base.hashes(folder), head.hashes(folder) or {}
+def _pictures(folder: str, base: Revision, head: Revision, made: bool) -> Iterable[Picture]:
+    """Those of one folder; ``made`` says whether the base has it."""
+    before, after = base.hashes(folder) if made else {}, head.hashes(folder) or {}
     known = before or {}
     for path in sorted(path for path in known.keys() | after.keys() if path.endswith(".png")):
         if known.get(path) != after.get(path):
