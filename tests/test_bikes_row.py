@@ -31,7 +31,8 @@ def set_parameters(root: Path, features: str = "full", **bikes: Any) -> None:
     parameters = yaml.safe_load((ROOT / "params.yaml").read_text())
     parameters["data"]["bikes"]["features"] = features
     parameters["bikes"] |= SMALL | bikes
-    parameters["deploy"]["bikes"] = {"batch": 300, "single": 3}
+    parameters["deploy"]["bikes"] = {"version": None, "batch": 300, "single": 3}
+    shutil.copy(ROOT / "metrics.yaml", root)
     (root / "params.yaml").write_text(yaml.safe_dump(parameters))
 
 

@@ -31,8 +31,10 @@ def module_file(name: str) -> Path | None:
 
 
 def imports(file: Path) -> set[Path]:
-    """The project's modules that a file imports, at its top or inside a function, or names as a file or program beside it."""
-    names = set()
+    """The project's modules that a file imports, at its top or inside a function, or names as a text, file or program beside it."""
+    if file.suffix != ".py":
+        return set()
+    names, texts = set(), set()
     package = ".".join(file.relative_to(ROOT).parent.parts)
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -43,9 +45,11 @@ def imports(file: Path) -> set[Path]:
             names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Constant) and re.fullmatch(r"\w+\.py", str(node.value)):
             names |= {f"{package}.{str(node.value).removesuffix('.py')}"}
+        elif isinstance(node, ast.Constant) and re.fullmatch(r"\w+\.md", str(node.value)):
+            texts |= {path for path in [file.with_name(str(node.value))] if path.is_file()}
         elif isinstance(node, ast.Constant) and re.fullmatch(r"\w+", str(node.value)):
             names |= {f"{package}.{node.value!s}.__main__"}
-    return {found for name in names if (found := module_file(name))}
+    return texts | {found for name in names if (found := module_file(name))}
 
 
 def closure(file: Path) -> set[str]:
@@ -67,7 +71,7 @@ def test_deps_are_the_closure_of_the_imports(name: str) -> None:
     module = ROOT / "stages" / project / f"{verb}.py"
     code = {dep.def_path for dep in STAGES[name].deps if dep.def_path.startswith("stages/")} - {"stages/__init__.py"}
     imported = closure(module)
-    folders = {path for path in code if not path.endswith(".py")}
+    folders = {path for path in code if (ROOT / path).is_dir()}
     assert {path for path in imported if not any(path.startswith(f"{folder}/") for folder in folders)} == code - folders
     for folder in folders:  # a package counts as a whole, but some of it must be imported
         assert any(path.startswith(f"{folder}/") for path in imported), folder

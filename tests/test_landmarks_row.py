@@ -99,9 +99,14 @@ def test_the_whole_row(change: Change, workspace: Path, python: Run) -> None:
     assert details["parameters"] == details["parameters_trained"]
     assert {"top5_accuracy", "calibration_error"} <= set(details)
     served = files.read_json(Path("reports/landmarks/deploy.json"))
-    assert served == {"data": metrics["data"], "rows": 12, "accuracy": metrics["accuracy"]}
+    assert served == {"version": None, "data": metrics["data"], "rows": 12, "accuracy": metrics["accuracy"]}
     assert sorted(contents(TRAINED)) == ["0/epochs.csv", "0/steps.csv", "0/weights.pt", "network.json"]
-    assert sorted(contents(Path("models/landmarks/export"))) == ["model.pt", "model.pt2", "model.tar.gz"]
+    assert sorted(contents(Path("models/landmarks/export"))) == [
+        "model.pt",
+        "model.pt2",
+        "model.tar.gz",
+        "model_card.md",
+    ]
     assert len(Path("reports/landmarks/confusion.csv").read_text().splitlines()) == 13
     rows = Path("reports/landmarks/evaluation/classes.csv").read_text().splitlines()
     assert rows[0] == "class,images,precision,recall"

@@ -43,11 +43,11 @@ def test_the_whole_row_on_the_sample(workspace: Path, python: Run) -> None:
     assert metrics["data"] == "sample"
     assert metrics["accuracy"] > 0.9
     served = files.read_json(Path("reports/mnist/deploy.json"))
-    assert served == {"data": "sample", "rows": 360, "accuracy": metrics["accuracy"]}
+    assert served == {"version": None, "data": "sample", "rows": 360, "accuracy": metrics["accuracy"]}
     assert set(files.read_json(Path("reports/mnist/latency.json"))) == {"one", "batch"}
     assert sorted(contents(TRAINED)) == ["epochs.csv", "network.json", "steps.csv", "weights.pt"]
     assert set(torch.load(TRAINED / "weights.pt", weights_only=True)) >= {"1.weight", "1.bias"}
-    assert sorted(contents(Path("models/mnist/export"))) == ["model.pt", "model.pt2", "model.tar.gz"]
+    assert sorted(contents(Path("models/mnist/export"))) == ["model.pt", "model.pt2", "model.tar.gz", "model_card.md"]
     names = ["accuracy.png", "confusion_matrix.png", "digits.png", "loss.png", "mistakes.png"]
     assert sorted(contents(Path("reports/mnist/plots"))) == names
     rows = Path("reports/mnist/confusion.csv").read_text().splitlines()

@@ -70,6 +70,7 @@ def test_the_stage_executes_the_workflow_on_this_machine_and_leaves_nothing(
     chosen = cases([f"vehicle_{red}.png" for red in sorted(REDS, key=lambda red: f"vehicle_{red}.png")], 15, 0)
     sure = sum(max(red, 255 - red) / 255 >= 0.94 for red in (int(name[8:-4]) for name in chosen))
     assert files.read_json(deploy.REPORT) == {
+        "version": None,
         "data": "a test",
         "executions": 15,
         "succeeded": sure,

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from stages.common.config import Section
+from stages.common.config import VERSION, Section
 from stages.common.program import InputError
 from stages.common.sources import SourceSettings
 
@@ -135,5 +135,6 @@ def check_together(features: str, settings: Train) -> None:
 class Deploy(Section):
     """The group `deploy.bikes`: read by deploy."""
 
+    version: str | None = Field(pattern=VERSION, description="a released one; null: the one that export made")
     batch: int = Field(ge=1, le=10_000, description="rows a request, when the whole test set is sent")
     single: int = Field(ge=1, le=10_000, description="requests of one row, for the latency")

@@ -1,6 +1,6 @@
 """Serves the exported forecaster in a process of its own, puts all test hours to it, and compares with evaluate.
 
-They go over in large requests as CSV; some go one by one, as JSON, for the time that a caller waits.
+With `deploy.bikes.version` it is that release, compared with its own evaluation. They go over in large requests as CSV; some go one by one, as JSON, for the time that a caller waits.
 """
 
 import io
@@ -12,7 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from stages.bikes.config import Deploy
-from stages.common import bundle, config, files
+from stages.common import bundle, config, files, registry
 from stages.common.program import InputError, run
 from stages.serving import process
 
@@ -66,19 +66,26 @@ def compare(served: np.ndarray, expected: np.ndarray) -> float:
 
 def main() -> None:
     settings = config.load("deploy.bikes", Deploy)
-    files.require(ARCHIVE, "export@bikes")
-    results = pd.read_csv(files.require(EVALUATION, "evaluate@bikes") / "test.csv")
+    with registry.opened("bikes", settings.version, [ARCHIVE, EVALUATION, FEATURES]) as root:
+        serve(root, settings)
+
+
+def serve(root: Path, settings: Deploy) -> None:
+    """Serve the archive below ``root``, compare with the evaluation there, and write the reports."""
+    archive = files.require(root / ARCHIVE, "export@bikes")
+    results = pd.read_csv(files.require(root / EVALUATION, "evaluate@bikes") / "test.csv")
     expected = results["predicted"].to_numpy()
-    hours = pd.read_parquet(FEATURES / "hours.parquet")
+    hours = pd.read_parquet(root / FEATURES / "hours.parquet")
     test = hours.loc[hours["part"] == "test", KAGGLE].reset_index(drop=True)
     # Spread over the test hours: neighbouring ones share a day.
     single = np.unique(np.linspace(0, len(test) - 1, settings.single).astype(int))
-    with process.serve(ARCHIVE) as endpoint:
+    with process.serve(archive) as endpoint:
         served, batch_seconds = ask_in_batches(endpoint, test, settings.batch)
         alone, seconds = ask_one_by_one(endpoint, test.iloc[single])
     compare(served, expected)
     compare(alone, expected[single])
-    report: dict[str, object] = {"data": files.read_json(FEATURES / "about.json")["source"], "rows": len(test)}
+    source = files.read_json(root / FEATURES / "about.json")["source"]
+    report: dict[str, object] = {"version": settings.version, "data": source, "rows": len(test)}
     if "actual" in results:
         error = np.log1p(served) - np.log1p(results["actual"].to_numpy())
         report["rmsle_test"] = round(float(np.sqrt(np.mean(error**2))), 6)

@@ -1,7 +1,8 @@
 """Packs the final forecaster with all that it needs to answer without this repository, and proves that it answers the same.
 
 `model.tar.gz` holds AutoGluon's predictors cut down to what predicts, the table of known weather, and under `code/`
-the inference functions with the modules that they (and the predictors' pickles) import.
+the inference functions with the modules that they (and the predictors' pickles) import. The model card, `model_card.md`, is in
+it as README.md.
 """
 
 import json
@@ -11,7 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from stages.bikes import features, inference, learners, model, sequence
-from stages.common import bundle, files
+from stages.bikes.config import Data, Train
+from stages.common import bundle, card, config, files
 from stages.common.program import InputError, run
 
 FEATURES = Path("data/bikes/features")
@@ -41,6 +43,21 @@ def prove(folder: Path, expected: pd.DataFrame, test: pd.DataFrame) -> float:
     return difference
 
 
+def write_card(path: Path, hours: pd.DataFrame) -> None:
+    parts = {"training": "train", "validation": "valid", "test": "test"}
+    data = config.load("data.bikes", Data)
+    card.write(
+        path,
+        Path(__file__).with_name("card.md"),
+        "bikes",
+        {"data.bikes": data, "bikes": config.load("bikes", Train)},
+        {name: int((hours["part"] == part).sum()) for name, part in parts.items()},
+        data=data,
+        mistakes=[],
+        tolerance=TOLERANCE,
+    )
+
+
 def main() -> None:
     forecaster = model.load(files.require(model.TRAINED, "train@bikes"))
     expected = pd.read_csv(files.require(EVALUATION, "evaluate@bikes") / "test.csv")
@@ -55,6 +72,8 @@ def main() -> None:
         difference = prove(packed, expected, test)
         modules = {name: Path(str(module.__file__)) for name, module in MODULES.items()}
         members = {name: packed / name for name in ("forecaster", "known.parquet", "features.json")}
+        write_card(folder / "model_card.md", hours)
+        members["README.md"] = folder / "model_card.md"
         bundle.pack(folder / "model.tar.gz", members | modules)
     size = (EXPORT / "model.tar.gz").stat().st_size / 1e6
     print(f"model.tar.gz, {size:.1f} MB: all {len(expected)} test hours as evaluate had them, within {difference:.2g}")

@@ -13,6 +13,9 @@ from stages.common.program import InputError
 
 PARAMETERS = Path("params.yaml")
 
+VERSION = r"^v(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)$"
+"""The form of a model's version, as v1.0.0."""
+
 
 class Section(BaseModel):
     """A group of parameters: unknown keys are refused, values are not converted, nothing is changed later."""
@@ -83,7 +86,9 @@ def _describe(key: str, model: type[BaseModel], problem: ErrorDetails) -> str:
     if problem["type"] == "missing":
         return f"{name} is missing"
     # "Input should be less than 1", "List should have at least 1 item after validation, not 0", "Value error, each once"
-    allowed = re.sub(r"^(Input should be |\w+ should have |Value error, )| after validation.*", "", problem["msg"])
+    allowed = re.sub(
+        r"^(Input should be |\w+ should have |\w+ should match |Value error, )| after validation.*", "", problem["msg"]
+    )
     return f"{name} = {problem['input']!r} is not allowed: expected {allowed}"
 
 

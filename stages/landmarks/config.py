@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from stages.common import config
-from stages.common.config import Section
+from stages.common.config import VERSION, Section
 from stages.common.program import InputError
 from stages.common.sources import SourceSettings
 from stages.common.training_settings import TrainingSettings
@@ -139,4 +139,5 @@ def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
 class Deploy(Section):
     """The group `deploy.landmarks`: read by deploy."""
 
+    version: str | None = Field(pattern=VERSION, description="a released one; null: the one that export made")
     batch: int = Field(ge=1, le=1000, description="images a request, when the whole test set is sent once more")

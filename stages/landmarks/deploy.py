@@ -1,6 +1,6 @@
 """Serves the exported predictor in a process of its own, puts the test photographs to it, and compares with evaluate.
 
-They go one by one as the files they came as, decoding included, and once more in requests of many.
+With `deploy.landmarks.version` it is that release, compared with its own evaluation. They go one by one as the files they came as, decoding included, and once more in requests of many.
 """
 
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.common import config, files
+from stages.common import config, files, registry
 from stages.common.program import run
 from stages.landmarks import photographs
 from stages.landmarks.config import Deploy
@@ -25,22 +25,29 @@ LATENCY = Path("reports/landmarks/latency.json")
 
 def main() -> None:
     settings = config.load("deploy.landmarks", Deploy)
-    files.require(ARCHIVE, "export@landmarks")
-    expected = np.load(files.require(EVALUATION, "evaluate@landmarks") / "probabilities.npy")
-    about, test = files.read_json(FEATURES / "about.json"), Store(FEATURES, "test")
-    with photographs.open_archive(RAW, "test") as archive:
-        originals = [archive.read(photograph.path) for photograph in photographs.read_index(RAW, "test")]
+    with registry.opened("landmarks", settings.version, [ARCHIVE, EVALUATION, FEATURES, RAW]) as root:
+        serve(root, settings)
+
+
+def serve(root: Path, settings: Deploy) -> None:
+    """Serve the archive below ``root``, compare with the evaluation there, and write the reports."""
+    model = files.require(root / ARCHIVE, "export@landmarks")
+    expected = np.load(files.require(root / EVALUATION, "evaluate@landmarks") / "probabilities.npy")
+    about, test = files.read_json(root / FEATURES / "about.json"), Store(root / FEATURES, "test")
+    with photographs.open_archive(root / RAW, "test") as archive:
+        originals = [archive.read(photograph.path) for photograph in photographs.read_index(root / RAW, "test")]
     batches = [
         comparison.npy(test.crops(chosen.numpy(), about["size"]).permute(0, 2, 3, 1).numpy())
         for chosen in torch.arange(len(test)).split(settings.batch)
     ]
-    with process.serve(ARCHIVE) as endpoint:
+    with process.serve(model) as endpoint:
         comparison.ask(endpoint, originals[:5], "image/*", "landmarks")  # TorchScript compiles in its first calls
         comparison.ask(endpoint, batches[:2], "application/x-npy", "landmarks")
         one_by_one, seconds = comparison.ask(endpoint, originals, "image/*", "landmarks")
         together, batch_seconds = comparison.ask(endpoint, batches, "application/x-npy", "landmarks")
     labels = test.labels.numpy()
-    report = {"data": about["source"], **comparison.compare(ARCHIVE, one_by_one, expected, labels)}
+    compared = comparison.compare(ARCHIVE, one_by_one, expected, labels)
+    report = {"version": settings.version, "data": about["source"], **compared}
     comparison.compare(ARCHIVE, together, expected, labels)
     files.write_json(REPORT, report)
     files.write_json(

@@ -6,7 +6,8 @@ float32 (N, classes); resizing and all else is inside. The classes with their pl
     model = torch.jit.load("model.pt")
     model.top5(torchvision.io.read_image("photograph.jpg")[None])    # [[("hagia_sophia", 0.98), ...]]
 
-`model.tar.gz` is `model.pt` with its inference code, as SageMaker's PyTorch image wants it.
+`model.tar.gz` is `model.pt` with its inference code, as SageMaker's PyTorch image wants it, and with the model card,
+`model_card.md`, as README.md.
 """
 
 import itertools
@@ -16,14 +17,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from stages.common import bundle, files, images, torch_files
+from stages.common import bundle, card, config, files, images, torch_files
 from stages.common.program import InputError, run
 from stages.landmarks import inference, photographs
+from stages.landmarks.config import Data, Train
 from stages.landmarks.model import TRAINED, Predictor, load
+from stages.landmarks.store import Store
 
+FEATURES = Path("data/landmarks/features")
 RAW = Path("data/landmarks/raw")
 EVALUATION = Path("reports/landmarks/evaluation")
 EXPORT = Path("models/landmarks/export")
@@ -128,6 +133,21 @@ def prove(name: str, answers: Tensor, expected: Tensor) -> None:
     )
 
 
+def write_card(path: Path, classes: list[str], probabilities: NDArray[np.float32]) -> None:
+    parts = {"training": "train", "validation": "valid", "test": "test"}
+    stores = {name: Store(FEATURES, part) for name, part in parts.items()}
+    card.write(
+        path,
+        Path(__file__).with_name("card.md"),
+        "landmarks",
+        {"data.landmarks": config.load("data.landmarks", Data), "landmarks": config.load("landmarks", Train)},
+        {name: len(store) for name, store in stores.items()},
+        classes=classes,
+        mistakes=card.confusions(probabilities, stores["test"].labels.numpy(), classes),
+        tolerance=TOLERANCE,
+    )
+
+
 def main() -> None:
     classes = files.read_json(files.require(TRAINED, "train@landmarks") / "network.json")["classes"]
     expected = torch.from_numpy(np.load(files.require(EVALUATION, "evaluate@landmarks") / "probabilities.npy"))
@@ -139,7 +159,9 @@ def main() -> None:
         write_exported(predictor, folder / "model.pt2", classes)
         prove("model.pt2", answers_by_size(torch_files.load_exported(folder / "model.pt2")[0]), expected)
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in (inference, images)}
-        bundle.pack(folder / "model.tar.gz", {"model.pt": folder / "model.pt", **code})
+        write_card(folder / "model_card.md", [str(place["name"]) for place in classes], expected.numpy())
+        members = {"model.pt": folder / "model.pt", "README.md": folder / "model_card.md"}
+        bundle.pack(folder / "model.tar.gz", members | code)
 
 
 if __name__ == "__main__":

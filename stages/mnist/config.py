@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stages.common.config import Section
+from stages.common.config import VERSION, Section
 from stages.common.sources import SourceSettings
 from stages.common.training_settings import TrainingSettings
 
@@ -58,5 +58,6 @@ class Train(TrainingSettings):
 class Deploy(Section):
     """The group `deploy.mnist`: read by deploy."""
 
+    version: str | None = Field(pattern=VERSION, description="a released one; null: the one that export made")
     batch: int = Field(ge=1, le=10_000, description="images a request, when the whole test set is sent")
     single: int = Field(ge=1, le=10_000, description="requests of one image, for the latency")

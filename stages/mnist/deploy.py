@@ -1,6 +1,6 @@
 """Serves the exported model in a process of its own, puts the whole test set to it, and compares with evaluate.
 
-The test set goes over in large requests; some images go one by one, as PNG files, for the time that a caller waits.
+With `deploy.mnist.version` it is that release, compared with its own evaluation. The test set goes over in large requests; some images go one by one, as PNG files, for the time that a caller waits.
 """
 
 import io
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages.common import config, files
+from stages.common import config, files, registry
 from stages.common.program import run
 from stages.mnist.config import Deploy
 from stages.serving import comparison, process
@@ -30,13 +30,19 @@ def png(image: NDArray[np.uint8]) -> bytes:
 
 def main() -> None:
     settings = config.load("deploy.mnist", Deploy)
-    files.require(ARCHIVE, "export@mnist")
-    expected = np.load(files.require(EVALUATION, "evaluate@mnist") / "probabilities.npy")
-    with np.load(FEATURES / "test.npz") as test:
+    with registry.opened("mnist", settings.version, [ARCHIVE, EVALUATION, FEATURES]) as root:
+        serve(root, settings)
+
+
+def serve(root: Path, settings: Deploy) -> None:
+    """Serve the archive below ``root``, compare with the evaluation there, and write the reports."""
+    archive = files.require(root / ARCHIVE, "export@mnist")
+    expected = np.load(files.require(root / EVALUATION, "evaluate@mnist") / "probabilities.npy")
+    with np.load(root / FEATURES / "test.npz") as test:
         images, labels = test["images"], test["labels"]
-    source = files.read_json(FEATURES / "about.json")["source"]
+    source = files.read_json(root / FEATURES / "about.json")["source"]
     single = images[: settings.single]
-    with process.serve(ARCHIVE) as endpoint:
+    with process.serve(archive) as endpoint:
         comparison.ask(
             endpoint, [png(image) for image in images[:10]], "image/png", "mnist"
         )  # TorchScript compiles in its first calls
@@ -45,7 +51,8 @@ def main() -> None:
         ]
         together, batch_seconds = comparison.ask(endpoint, batches, "application/x-npy", "mnist")
         one_by_one, seconds = comparison.ask(endpoint, [png(image) for image in single], "image/png", "mnist")
-    report = {"data": source, **comparison.compare(ARCHIVE, together, expected, labels)}
+    compared = comparison.compare(ARCHIVE, together, expected, labels)
+    report = {"version": settings.version, "data": source, **compared}
     comparison.compare(ARCHIVE, one_by_one, expected[: len(single)], labels[: len(single)])
     files.write_json(REPORT, report)
     files.write_json(

@@ -2,7 +2,7 @@
 
 `model.pt` is TorchScript, `model.pt2` torch.export's form; both take raw images, uint8 (N, 28, 28) with any N, and give
 probabilities, float32 (N, 10). The names of the classes are in both files. `model.tar.gz` is `model.pt` with its
-inference code, as SageMaker's PyTorch image wants it.
+inference code, as SageMaker's PyTorch image wants it, and with the model card, `model_card.md`, as README.md.
 """
 
 import warnings
@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from stages.common import bundle, files, images, torch_files
+from stages.common import bundle, card, config, files, images, torch_files
 from stages.common.program import InputError, run
 from stages.mnist import drawing, inference
+from stages.mnist.config import Data, Train
 from stages.mnist.model import CLASSES, SIDE, TRAINED, load, predict
 
 FEATURES = Path("data/mnist/features")
@@ -53,11 +55,24 @@ def prove(path: Path, model: Callable[[Tensor], Tensor], classes: list[str], dig
     return difference
 
 
+def write_card(path: Path, labels: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> None:
+    parts = {"training": "train", "validation": "valid", "test": "test"}
+    card.write(
+        path,
+        Path(__file__).with_name("card.md"),
+        "mnist",
+        {"data.mnist": config.load("data.mnist", Data), "mnist": config.load("mnist", Train)},
+        {name: len(np.load(FEATURES / f"{part}.npz")["labels"]) for name, part in parts.items()},
+        mistakes=card.confusions(probabilities, labels, CLASSES),
+        tolerance=TOLERANCE,
+    )
+
+
 def main() -> None:
     classifier = load(files.require(TRAINED, "train@mnist"))
     expected = torch.from_numpy(np.load(files.require(EVALUATION, "evaluate@mnist") / "probabilities.npy"))
     with np.load(FEATURES / "test.npz") as test:
-        digits = torch.from_numpy(test["images"])
+        digits, labels = torch.from_numpy(test["images"]), test["labels"]
     with files.new_folder(EXPORT) as folder:
         for name, write, read in (
             ("model.pt", write_torchscript, torch_files.load_torchscript),
@@ -71,7 +86,9 @@ def main() -> None:
             )
         modules = (inference, images, drawing)
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in modules}
-        bundle.pack(folder / "model.tar.gz", {"model.pt": folder / "model.pt", **code})
+        write_card(folder / "model_card.md", labels, expected.numpy())
+        members = {"model.pt": folder / "model.pt", "README.md": folder / "model_card.md"}
+        bundle.pack(folder / "model.tar.gz", members | code)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
-from stages.common.config import Section
+from stages.common.config import VERSION, Section
 from stages.common.sources import SourceSettings
 from stages.common.training_settings import TrainingSettings
 
@@ -120,6 +120,7 @@ class Challenger(Section):
 class Deploy(Section):
     """The group `deploy.scones`: read by deploy."""
 
+    version: str | None = Field(pattern=VERSION, description="a released one; null: the one that export made")
     stack: str = Field(pattern="^[a-z][a-z0-9-]{0,19}$", description="the CloudFormation stack; names begin with it")
     region: str | None = Field(min_length=1, description="null: the one that the usual chain of settings gives")
     threshold: float = Field(gt=0, le=1, description="an execution with a lower confidence fails")

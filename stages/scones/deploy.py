@@ -2,12 +2,13 @@
 
 With `deploy.target: local` AWS is a process on this machine that is gone afterwards; 40 s for 100 executions. With `aws` it is
 the account of the usual chain of credentials, after a question, and stays until `destroy`. Files, template and checks are the
-same. A second run changes nothing that is as it should be.
+same. With `deploy.scones.version` it is that release, compared with its own evaluation. A second run changes nothing that is as it should be.
 """
 
 import argparse
 import time
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import boto3
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.common import config, files
+from stages.common import config, files, registry
 from stages.common.program import InputError, run
 from stages.scones import layout
 from stages.scones.aws import deployment, trial
@@ -38,20 +39,32 @@ TOLERANCE = 1e-4
 
 
 class Test(NamedTuple):
-    """The test set: PNG files by name, and by name the label and evaluate's probabilities (classes)."""
+    """A model's archive with the test set: PNG files by name, and by name the label and evaluate's probabilities (classes)."""
 
+    archive: Path
+    source: str
     pictures: dict[str, bytes]
     labels: dict[str, int]
     probabilities: dict[str, NDArray[np.float32]]
 
 
-def read_test() -> Test:
-    expected = np.load(files.require(EVALUATION, "evaluate@scones") / "probabilities.npy")
-    with np.load(files.require(FEATURES, "featurize@scones") / "test.npz") as test:
+@contextmanager
+def opened(settings: Deploy) -> Iterator[Test]:
+    """What `settings.version` names, for as long as the block lasts."""
+    with registry.opened("scones", settings.version, [ARCHIVE, EVALUATION, FEATURES]) as root:
+        yield read_test(root)
+
+
+def read_test(root: Path = Path()) -> Test:
+    """The model below ``root`` and its test set."""
+    archive = files.require(root / ARCHIVE, "export@scones")
+    expected = np.load(files.require(root / EVALUATION, "evaluate@scones") / "probabilities.npy")
+    with np.load(files.require(root / FEATURES, "featurize@scones") / "test.npz") as test:
         names = [str(name) for name in test["names"]]
         pictures = {name: layout.png(image) for name, image in zip(names, test["images"], strict=True)}
         labels = dict(zip(names, map(int, test["labels"]), strict=True))
-    return Test(pictures, labels, dict(zip(names, expected, strict=True)))
+    source = files.read_json(root / FEATURES / "about.json")["source"]
+    return Test(archive, source, pictures, labels, dict(zip(names, expected, strict=True)))
 
 
 def compare(answers: Mapping[str, tuple[float, ...]], asked: Set[str], test: Test) -> None:
@@ -86,7 +99,7 @@ def measure(done: trial.Trial, test: Test) -> dict[str, float]:
 def put_to_the_test(session: boto3.Session, settings: Deploy, test: Test) -> None:
     """Deploy, execute, compare, and write the reports."""
     begin = time.perf_counter()
-    deployed = deployment.deploy(session, ARCHIVE, test.pictures, settings)
+    deployed = deployment.deploy(session, test.archive, test.pictures, settings)
     deploying = time.perf_counter() - begin
     print("\n".join(deployed.done))
     chosen = cases(sorted(test.pictures), settings.executions, settings.seed)
@@ -94,7 +107,7 @@ def put_to_the_test(session: boto3.Session, settings: Deploy, test: Test) -> Non
     trial.check(done, test.pictures, settings.threshold)
     elsewhere = trial.answers(done, test.pictures, deployment.CHALLENGER)
     compare(trial.answers(done, test.pictures, deployment.MODEL), set(chosen) - elsewhere.keys(), test)
-    report = {"data": files.read_json(FEATURES / "about.json")["source"], **measure(done, test)}
+    report = {"version": settings.version, "data": test.source, **measure(done, test)}
     with files.new_folder(CAPTURED) as folder:
         for key, text in done.captured.items():
             (folder / key.rsplit("/", 1)[1]).write_text(text, encoding="utf-8")
@@ -145,20 +158,20 @@ def on_aws(settings: Deploy, action: str, yes: bool) -> None:
         removed = deployment.destroy(session, settings)
         print("\n".join(f"removed: {line}" for line in removed) or "there was nothing to remove")
         return
-    agree(plan(settings, session.region_name), yes, COMMAND)
-    put_to_the_test(session, settings, read_test())
+    with opened(settings) as test:
+        agree(plan(settings, session.region_name), yes, COMMAND)
+        put_to_the_test(session, settings, test)
 
 
 @plain_errors()
 def main(action: str = "deploy", yes: bool = False) -> None:
     settings = config.load("deploy.scones", Deploy)
-    if action == "deploy":
-        files.require(ARCHIVE, "export@scones")
     # Nothing stays of what is deployed on this machine, so there is something to destroy on AWS alone, whatever is the target now.
     if action == "destroy" or target() == "aws":
         on_aws(settings, action, yes)
     else:
-        on_this_machine(settings, read_test())
+        with opened(settings) as test:
+            on_this_machine(settings, test)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

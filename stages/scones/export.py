@@ -2,7 +2,7 @@
 
 `model.pt` is TorchScript, `model.pt2` torch.export's form; both take pictures, uint8 (N, 32, 32, 3) with any N, and give
 probabilities, float32 (N, classes), calibrated. The names of the classes are in both files. `model.tar.gz` is `model.pt`
-with its inference code, as SageMaker's PyTorch image wants it.
+with its inference code, as SageMaker's PyTorch image wants it, and with the model card, `model_card.md`, as README.md.
 """
 
 import json
@@ -12,16 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from stages.common import bundle, files, images, torch_files
+from stages.common import bundle, card, config, files, images, torch_files
 from stages.common.program import InputError, run
 from stages.scones import inference, layout
+from stages.scones.config import Data, Train
 from stages.scones.layout import SIDE
 from stages.scones.model import TRAINED, Classifier, load, predict
 
 FEATURES = Path("data/scones/features")
 EVALUATION = Path("reports/scones/evaluation")
+DETAILS = Path("reports/scones/details.json")
 EXPORT = Path("models/scones/export")
 
 TOLERANCE = 1e-5
@@ -67,11 +70,28 @@ def prove(name: str, answers: Tensor, expected: Tensor) -> None:
     )
 
 
+def write_card(path: Path, classes: list[str], labels: NDArray[np.integer], probabilities: NDArray[np.float32]) -> None:
+    parts = {"training": "train", "validation": "valid", "test": "test"}
+    details = files.read_json(files.require(DETAILS, "evaluate@scones"))
+    card.write(
+        path,
+        Path(__file__).with_name("card.md"),
+        "scones",
+        {"data.scones": config.load("data.scones", Data), "scones": config.load("scones", Train)},
+        {name: len(np.load(FEATURES / f"{part}.npz")["labels"]) for name, part in parts.items()},
+        classes=classes,
+        mistakes=card.confusions(probabilities, labels, classes),
+        threshold=details["threshold"],
+        share_at_threshold=details["share_at_threshold"],
+        tolerance=TOLERANCE,
+    )
+
+
 def main() -> None:
     classes = files.read_json(files.require(TRAINED, "train@scones") / "network.json")["classes"]
     expected = torch.from_numpy(np.load(files.require(EVALUATION, "evaluate@scones") / "probabilities.npy"))
     with np.load(FEATURES / "test.npz") as test:
-        pictures = torch.from_numpy(test["images"])
+        pictures, labels = torch.from_numpy(test["images"]), test["labels"]
     classifier = load()
     with files.new_folder(EXPORT) as folder:
         write_torchscript(classifier, folder / "model.pt", classes)
@@ -79,7 +99,9 @@ def main() -> None:
         write_exported(classifier, folder / "model.pt2", classes)
         prove("model.pt2", predict(torch_files.load_exported(folder / "model.pt2")[0], pictures), expected)
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in (inference, images)}
-        bundle.pack(folder / "model.tar.gz", {"model.pt": folder / "model.pt", **code})
+        write_card(folder / "model_card.md", classes, labels, expected.numpy())
+        members = {"model.pt": folder / "model.pt", "README.md": folder / "model_card.md"}
+        bundle.pack(folder / "model.tar.gz", members | code)
         prove("model.tar.gz", served(folder / "model.tar.gz", pictures), expected)
 
 

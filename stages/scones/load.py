@@ -111,10 +111,8 @@ def main(executions: int, per_second: float | None = None) -> None:
             raise InputError(f"there is no stack {settings.stack}: run `{deploy.COMMAND}` first")
         report = load(session, found["Bucket"], found["Workflow"], executions, per_second, settings)
     else:
-        files.require(deploy.ARCHIVE, "export@scones")
-        test = deploy.read_test()
-        with local.stand_in(settings.region or "us-east-1") as session:
-            deployed = deployment.deploy(session, deploy.ARCHIVE, test.pictures, settings)
+        with deploy.opened(settings) as test, local.stand_in(settings.region or "us-east-1") as session:
+            deployed = deployment.deploy(session, test.archive, test.pictures, settings)
             report = load(session, deployed.bucket, deployed.workflow, executions, per_second, settings)
     files.write_json(REPORT, report)
     print(_told(report))

@@ -1,0 +1,135 @@
+"""Registers the model that export made as a version of its project: an annotated git tag, such as mnist@v1.0.0.
+
+Only what others can get and make again is released: everything is committed, the pipeline's results are those of its code,
+parameters and data, and their content is on the default remote. It isn't pushed from here: that may take long, cost money, and show
+data to others. What to type next is printed. A release is a tag: `git tag --delete mnist@v1.0.0` takes one back that nobody has seen.
+"""
+
+import argparse
+import re
+import subprocess
+from pathlib import Path
+
+import gto
+import yaml
+from dvc.repo import Repo
+from gto.exceptions import GTOException
+from scmrepo.exceptions import SCMError
+
+from stages.common import config, registry
+from stages.common.program import InputError, run
+from stages.experiments import metrics
+from stages.experiments.revisions import Revision
+
+
+def known(project: str) -> None:
+    """Raises InputError unless dvc.yaml has an artifact of that name."""
+    if not Path("dvc.yaml").exists():
+        raise InputError("dvc.yaml is missing: run this from the project's root")
+    artifacts = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["artifacts"]
+    if project not in artifacts:
+        raise InputError(f"{project!r} is not a project: expected one of {', '.join(artifacts)}")
+
+
+def follows(project: str, version: str) -> None:
+    """Raises InputError unless ``version`` is one, and higher than those that are registered."""
+    if not re.fullmatch(config.VERSION, version):
+        raise InputError(f"{version!r} is not a version: expected vMAJOR.MINOR.PATCH, as v1.0.0")
+    there = registry.versions(project)
+    if version in there:
+        raise InputError(f"{project}@{version} is registered already: expected a version above {there[-1]}")
+    if there and registry.number(version) < registry.number(there[-1]):
+        raise InputError(f"{project}@{version} is below the last version: expected one above {there[-1]}")
+
+
+def committed() -> None:
+    """Raises InputError if a tracked file differs from the last commit, or a module or text of the stages is in none."""
+    changed = _git("status", "--porcelain", "--untracked-files=no") + _git("status", "--porcelain", "--", "stages")
+    names = sorted({line[3:] for line in changed})
+    if names:
+        raise InputError(f"{_some(names)} not committed: `git add` and `git commit` what belongs to the release")
+
+
+def reproduced(repo: Repo, project: str) -> None:
+    """Raises InputError unless the project's results are those of its code, parameters and data, and deploy served this export."""
+    targets = [f"deploy@{project}", f"plot@{project}"]
+    if changed := repo.status(targets=targets, with_deps=True):
+        raise InputError(
+            f"{_some(sorted(changed))} not up to date: `dvc repro {' '.join(targets)}` and commit what it changes"
+        )
+    if version := config.read()["deploy"][project]["version"]:
+        raise InputError(
+            f"params.yaml: deploy.{project}.version = {version!r}, so deploy has not served this export: set it to null, "
+            f"`dvc repro deploy@{project}` and commit"
+        )
+
+
+def pushed(repo: Repo, project: str) -> None:
+    """Raises InputError unless the content of the project's results is on the default remote."""
+    push = f"dvc push --with-deps deploy@{project} plot@{project}"
+    try:
+        found = repo.status(targets=[f"deploy@{project}", f"plot@{project}"], with_deps=True, cloud=True)
+    except Exception as error:  # each kind of remote has errors of its own
+        raise InputError(
+            f"the default remote can't be read ({type(error).__name__}: {error}): docs/storage.md says how to set one up"
+        ) from error
+    if missing := sorted(path for path, state in found.items() if state == "missing"):
+        raise InputError(
+            f"{_some(missing)} neither in DVC's cache nor on the remote: `dvc repro --force`, then `{push}`"
+        )
+    if new := sorted(path for path, state in found.items() if state == "new"):
+        raise InputError(f"{_some(new)} not on the default remote, so nobody else could get the release: `{push}`")
+
+
+def summary(project: str) -> str:
+    """The figures of the release in a line, as `data sample, test accuracy 93.06 %`."""
+    measured = Revision().metrics(project)
+    figures = [
+        f"{metric.title} {metric.write(measured[name])}"
+        for name, metric in metrics.read()[project].items()
+        if name in measured and metric.better
+    ]
+    return ", ".join([f"data {measured['data']}", *figures])
+
+
+def main(project: str, version: str) -> None:
+    known(project)
+    follows(project, version)
+    committed()
+    repo = Repo()
+    reproduced(repo, project)
+    pushed(repo, project)
+    message = f"{project} {version}: {summary(project)}"
+    try:
+        tag = gto.api.register(".", project, "HEAD", version=version, message=message).tag
+    except (GTOException, SCMError) as error:
+        raise InputError(f"{project}@{version} can't be registered: {error}") from error
+    print(f"{message}\n\n{NEXT.format(tag=tag, project=project, version=version)}")
+
+
+NEXT = """Registered as the tag {tag}. What comes next:
+  git push origin {tag}                            others see it
+  dvc artifacts get . {project} --rev {version}            the archive, here or from any address of the repository
+  dvc exp run -S deploy.{project}.version={version} deploy@{project}    serve it, compared with its own evaluation"""
+
+
+def _git(*arguments: str) -> list[str]:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout.splitlines()
+
+
+def _some(names: list[str]) -> str:
+    """The first few of ``names`` with a verb: `a, b and 3 more are`."""
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"{shown} {'is' if len(names) == 1 else 'are'}"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("project", help="of which the model is, as mnist")
+    parser.add_argument("version", help="as v1.0.0, above those that there are")
+
+
+if __name__ == "__main__":
+    run(main, arguments)
