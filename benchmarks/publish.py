@@ -1,6 +1,6 @@
 """Runs recipes on real data, over all their seeds, and keeps what they reached in reports/published/.
 
-    python -m benchmarks.publish mnist-adam bikes-best --source ../shared/data
+    python -m benchmarks.publish mnist-adam bikes-best -S data.source=../data
     python -m benchmarks.publish --table             the README's table and the pictures, from those files
 
 Each seed is a DVC experiment in a temporary copy, removed once it is read: the workspace and `dvc exp list` stay as they are.
@@ -8,10 +8,12 @@ Each seed is a DVC experiment in a temporary copy, removed once it is read: the 
 
 import argparse
 import secrets
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 from dvc.repo import Repo
@@ -23,7 +25,7 @@ from stages.experiments import charts, metrics, published, recipes, runs, varian
 from stages.experiments.charts.chart import figure, save
 from stages.experiments.metrics import Metric
 from stages.experiments.published import PUBLISHED, Published
-from stages.experiments.recipes import Recipe
+from stages.experiments.recipes import Experiment, Recipe
 from stages.experiments.revisions import Revision
 from stages.experiments.runs import Run
 from stages.experiments.variants import Spread
@@ -31,14 +33,14 @@ from stages.experiments.variants import Spread
 README = Path("README.md")
 
 
-def measure(name: str, recipe: Recipe, source: str) -> Iterator[Published]:
-    """What a recipe reaches on ``source``; again after each seed, with one run more. Raises InputError where a seed fails."""
+def measure(name: str, recipe: Recipe, changes: dict[str, Any]) -> Iterator[Published]:
+    """What a recipe reaches with the ``changes`` of this machine, its data above all; again after each seed, with one run more. Raises InputError where a seed fails."""
     commit = subprocess.check_output(["git", "rev-parse", "--short=10", "HEAD"], text=True).strip()
     done: list[Run] = []
-    for seed in recipe.seeds:
-        settings = {f"data.{recipe.project}.source": source, **recipe.set, f"{recipe.project}.seed": seed}
+    for one in recipes.experiments(name, changes):
+        seed = one.settings[f"{recipe.project}.seed"]
         try:
-            done.append(experiment(name, recipe.project, settings, seed))
+            done.append(experiment(one, seed))
         except subprocess.CalledProcessError as error:
             kept = f"{PUBLISHED / name}.json holds the seeds before it" if done else "nothing of it is kept"
             raise InputError(
@@ -49,7 +51,8 @@ def measure(name: str, recipe: Recipe, source: str) -> Iterator[Published]:
             description=recipe.description,
             settings=recipe.set,
             published=recipe.published,
-            command=f"python -m benchmarks.publish {name} --source {source}",
+            changes=changes,
+            command=shlex.join(["python", "-m", "benchmarks.publish", name, *recipes.overrides(changes)]),
             date=circumstances.today(),
             hardware=circumstances.hardware(),
             commit=commit,
@@ -57,10 +60,19 @@ def measure(name: str, recipe: Recipe, source: str) -> Iterator[Published]:
         )
 
 
-def experiment(name: str, project: str, settings: dict[str, object], seed: int) -> Run:
-    """Run all of a project's cells with ``settings``; what it left, of an experiment that is removed again."""
-    temporary = f"publishing-{name}-{seed}-{secrets.token_hex(4)}"
-    command = ["dvc", "exp", "run", "--temp", "--name", temporary, *recipes.overrides(settings), f"deploy@{project}"]
+def experiment(one: Experiment, seed: int) -> Run:
+    """Run all of its project's cells; what it left, of an experiment that is removed again."""
+    project, temporary = one.recipe.project, f"publishing-{one.name}-{secrets.token_hex(4)}"
+    command = [
+        "dvc",
+        "exp",
+        "run",
+        "--temp",
+        "--name",
+        temporary,
+        *recipes.overrides(one.settings),
+        f"deploy@{project}",
+    ]
     with Repo() as repo:
         try:
             memory = watched(command)
@@ -69,7 +81,7 @@ def experiment(name: str, project: str, settings: dict[str, object], seed: int) 
             if any(temporary == listed for some in repo.experiments.ls().values() for listed, _ in some):
                 repo.experiments.remove([temporary])
     if found is None:
-        raise InputError(f"{name}: seed {seed} left no metrics")
+        raise InputError(f"{one.name} left no metrics")
     return found.model_copy(update={"memory_gb": memory})
 
 
@@ -167,14 +179,15 @@ def with_tables(readme: str) -> str:
     return readme
 
 
-def main(names: list[str], source: str, table: bool) -> None:
+def main(names: list[str], settings: list[str], table: bool) -> None:
+    changes = recipes.changes(settings)
     chosen = {name: recipes.named(name) for name in names}
     if not chosen and not table:
         raise InputError("nothing to do: name recipes (make recipes lists them), or --table")
     failures = []
     for name, recipe in chosen.items():
         try:
-            for result in measure(name, recipe, source):
+            for result in measure(name, recipe, changes):
                 published.write(result)
         except InputError as error:
             failures.append(str(error))
@@ -188,7 +201,7 @@ def main(names: list[str], source: str, table: bool) -> None:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="recipe")
-    parser.add_argument("--source", default="official", help="official, a path or a URL (default: %(default)s)")
+    recipes.add_settings(parser)
     parser.add_argument("--table", action="store_true", help="only renew the README's table and the pictures")
 
 

@@ -103,6 +103,7 @@ def record(folder: Path) -> Path:
     for path in sorted(folder.glob("models/*/export")):
         project, out = path.parent.name, path.relative_to(folder)
         files.write_json(folder / "reports" / project / "metrics.json", {"data": "sample", "accuracy": 0.5})
+        files.write_json(folder / "reports" / project / "details.json", {"parameters": 10})
         lock[f"export@{project}"] = {"outs": [{"path": str(out), "md5": f"{exports.version(path)}.dir"}]}
     (folder / "dvc.lock").write_text(yaml.safe_dump({"stages": lock}))
     return folder

@@ -9,6 +9,7 @@ import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clones import with_results
@@ -217,7 +218,7 @@ def test_a_figure_that_is_not_comparable_says_why_in_place_of_a_difference() -> 
 
 def test_a_published_result_s_settings_stay_as_they_are(tmp_path: Path) -> None:
     """A null in them is a value: the recipe's `threads: null` must not be lost."""
-    texts = dict.fromkeys(("recipe", "description", "command", "date", "hardware", "commit"), "x")
+    texts: dict[str, Any] = dict.fromkeys(("recipe", "description", "command", "date", "hardware", "commit"), "x")
     settings = {"mnist": {"threads": None}}
     published.write(Published(**texts, settings=settings, published={}, runs=variant("official", [0.9]).runs), tmp_path)
     kept = published.read("x", tmp_path)

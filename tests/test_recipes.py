@@ -13,6 +13,7 @@ from stages.check import Parameters
 from stages.common import config, files
 from stages.common.program import InputError
 from stages.experiments import published, recipes
+from stages.experiments.recipes import Experiment
 from stages.experiments.runs import Run
 
 RECIPES = recipes.read(ROOT / "recipes.yaml")
@@ -45,15 +46,15 @@ def test_published_results_are_of_recipes_as_they_are() -> None:
 
 
 def test_a_seed_that_fails_says_so_and_those_before_it_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    def experiment(name: str, project: str, settings: dict[str, object], seed: int) -> Run:
-        assert settings["data.mnist.source"] == "../data"
+    def experiment(one: Experiment, seed: int) -> Run:
+        assert one.settings["data.mnist.source"] == "../data"
         if seed == 1:
             raise subprocess.CalledProcessError(255, "dvc")
         return Run(seed=seed, metrics={"accuracy": 0.9}, training={})
 
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(publish, "experiment", experiment)
-    measured = publish.measure("mnist-adam", RECIPES["mnist-adam"], "../data")
+    measured = publish.measure("mnist-adam", RECIPES["mnist-adam"], {"data.mnist.source": "../data"})
     assert [run.seed for run in next(measured).runs] == [0]
     with pytest.raises(InputError, match="mnist-adam: seed 1 failed with exit code 255, see above: reports/published/"):
         next(measured)

@@ -19,6 +19,9 @@ class Published(config.Section):
     recipe: str
     description: str
     settings: dict[str, Any]
+    changes: dict[str, Any] = Field(
+        default={}, description="settings of the machine it ran on: where data and weights lie"
+    )
     published: dict[str, float] = Field(description="the figures elsewhere that it is compared with")
     command: str
     date: str

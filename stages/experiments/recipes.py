@@ -1,5 +1,6 @@
 """recipes.yaml: named settings, what they reached elsewhere, and what they are expected to reach here."""
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,3 +102,22 @@ def experiments(name: str, changes: dict[str, Any]) -> list[Experiment]:
         )
         for seed in recipe.seeds
     ]
+
+
+def changes(assignments: list[str]) -> dict[str, Any]:
+    """`key=value`, as DVC's `-S` takes it: parameters by name. Raises InputError for another form."""
+    if wrong := [assignment for assignment in assignments if "=" not in assignment]:
+        raise InputError(f"-S {wrong[0]} is not a setting: expected key=value")
+    return {key: config.parse(text) for key, _, text in (assignment.partition("=") for assignment in assignments)}
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """The option `-S key=value` of programs that run recipes; `changes` reads what it gives as ``settings``."""
+    parser.add_argument(
+        "-S",
+        dest="settings",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="a further setting: data.source=../data",
+    )

@@ -9,7 +9,6 @@ What is done with the working tree's code and parameters is not done again; what
 
 import argparse
 import subprocess
-from typing import Any
 
 from dvc.repo import Repo
 
@@ -51,14 +50,7 @@ def show() -> None:
     )
 
 
-def changes(assignments: list[str]) -> dict[str, Any]:
-    """`key=value` as DVC's `-S` takes it: parameters by name. Raises InputError for another form."""
-    if wrong := [assignment for assignment in assignments if "=" not in assignment]:
-        raise InputError(f"-S {wrong[0]} is not a setting: expected key=value")
-    return {key: config.parse(text) for key, _, text in (assignment.partition("=") for assignment in assignments)}
-
-
-def main(recipe: str | None, all: str | None, set: list[str], jobs: int | None) -> None:  # noqa: A002
+def main(recipe: str | None, all: str | None, settings: list[str], jobs: int | None) -> None:  # noqa: A002
     if recipe is None and all is None:
         show()
         return
@@ -70,7 +62,7 @@ def main(recipe: str | None, all: str | None, set: list[str], jobs: int | None) 
         raise InputError(f"{all!r} has no recipes: expected one of {', '.join(projects)}")
     repo = Repo()
     queue.give_up_killed(repo)
-    experiments = [experiment for name in names for experiment in recipes.experiments(name, changes(set))]
+    experiments = [experiment for name in names for experiment in recipes.experiments(name, recipes.changes(settings))]
     finished = [experiment.name for experiment in experiments if is_done(repo, experiment)]
     if finished:
         print(f"done already: {', '.join(finished)}")
@@ -93,14 +85,7 @@ def main(recipe: str | None, all: str | None, set: list[str], jobs: int | None) 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", nargs="?", help="the name of one (default: list all)")
     parser.add_argument("--all", metavar="PROJECT", help="all recipes of a project")
-    parser.add_argument(
-        "-S",
-        dest="set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="a further setting: data.source=../data",
-    )
+    recipes.add_settings(parser)
     parser.add_argument("--jobs", type=int, help="how many at a time (default: as cores and memory allow)")
 
 

@@ -24,8 +24,8 @@ TITLES = {
 class Export:
     """A model that can be served.
 
-    ``version`` is the MD5 that dvc.lock has of ``models/<project>/export``. ``metrics`` are those of
-    ``reports/<project>/metrics.json``, in which ``data`` names the data that the model was trained on and measured with.
+    ``version`` is the MD5 that dvc.lock has of ``models/<project>/export``. ``metrics`` are those of metrics.json and
+    details.json in ``reports/<project>``; ``data`` names the data that the model was trained on and measured with.
     """
 
     project: str
@@ -56,8 +56,9 @@ def _read(project: str) -> Export:
     # Loading bikes unpickles, and each archive brings code: only what this pipeline has made.
     if version(folder) != recorded:
         raise InputError(f"{folder} is not what dvc.lock records: `dvc repro export@{project}` makes it anew")
-    metrics = files.read_json(files.require(Path("reports", project, "metrics.json"), f"evaluate@{project}"))
-    return Export(project, folder / "model.tar.gz", recorded, metrics)
+    measured = [Path("reports", project, f"{name}.json") for name in ("metrics", "details")]
+    metrics, details = (files.read_json(files.require(path, f"evaluate@{project}")) for path in measured)
+    return Export(project, folder / "model.tar.gz", recorded, metrics | details)
 
 
 def _recorded(folder: Path, stage: str) -> str:

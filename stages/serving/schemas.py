@@ -51,7 +51,9 @@ class Served(BaseModel):
     status: str = Field(description="loading, ready or failed")
     message: str | None = None
     version: str
-    metrics: dict[str, Any] = Field(description="reports/<project>/metrics.json; `data` is what they were measured on")
+    metrics: dict[str, Any] = Field(
+        description="metrics.json and details.json of reports/<project>; `data` is what they were measured on"
+    )
     accepts: list[str] = Field(description="content types of a request")
     invocations: str
 
