@@ -1,0 +1,41 @@
+"""The worked examples of the documentation: what a reader would write is written into a clone, and the commands that follow are run."""
+
+import re
+from pathlib import Path
+
+import pytest
+from clones import Clone, clone_with_results
+from conftest import ROOT
+from documents import apply, commands
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def checkout(pipeline: Path, tmp_path: Path) -> Clone:
+    return clone_with_results(pipeline, tmp_path)
+
+
+def follow(document: str, checkout: Clone) -> str:
+    """Write what the document has one write, then run its commands in turn; what they said."""
+    path = ROOT / "docs" / document
+    apply(path, checkout.root)
+    checkout.run("ruff format --check . && ruff check .")
+    said = "".join(checkout.run(command) for command in commands(path))
+    assert checkout.run("dvc status") == "Data and pipelines are up to date.\n"
+    assert checkout.run("git status --short") == ""
+    return said
+
+
+def test_a_fifth_project_goes_from_its_data_to_a_served_export(checkout: Clone) -> None:
+    said = follow("add-a-project.md", checkout)
+    assert re.search(r"reports/wine/metrics.json +(0\.9\d+|1\.0) ", said)
+    assert checkout.json("reports/wine/deploy.json")["data"] == "sample"
+    assert (checkout.root / "reports/wine/plots/confidence.png").is_file()
+    assert "wine-strong" in checkout.run("make -o .venv/.installed recipes")
+
+
+def test_a_third_network_is_trained_served_and_compared(checkout: Clone) -> None:
+    said = follow("add-a-model.md", checkout)
+    assert re.search(r"reports/mnist/metrics.json +accuracy +0\.9", said)
+    assert "mnist-lenet" in checkout.run("make -o .venv/.installed recipes")
