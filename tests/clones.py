@@ -72,13 +72,10 @@ def processes_in(root: Path) -> list[psutil.Process]:
     return [one for one in psutil.process_iter(["cwd", "cmdline"]) if Path(one.info["cwd"] or "/").is_relative_to(root)]
 
 
-def with_results(folder: Path, own_cache: bool = False) -> Clone:
-    """A clone with this checkout's results (see the fixture `pipeline`): it shares the cache, or has a copy of it."""
+def with_results(folder: Path) -> Clone:
+    """A clone with this checkout's results, whose cache it shares (see the fixture `pipeline`)."""
     copy = clone(folder)
     cache = subprocess.check_output([Path(sys.executable).with_name("dvc"), "cache", "dir"], cwd=ROOT, text=True)
     place = (ROOT / cache.strip()).resolve()
-    if own_cache:
-        copy.run(f"dvc remote add --local --default results '{place}' && dvc pull --quiet")
-    else:
-        copy.run(f"dvc config --quiet --local cache.dir '{place}' && dvc checkout --quiet")
+    copy.run(f"dvc config --quiet --local cache.dir '{place}' && dvc checkout --quiet")
     return copy

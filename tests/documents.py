@@ -27,11 +27,24 @@ def tokens(document: Path) -> list[Token]:
     return MARKDOWN.parse(document.read_text(encoding="utf-8"))
 
 
+def shown(document: Path) -> list[tuple[str, list[str]]]:
+    """The commands in the document's `console` blocks, without comments, each with the lines that are shown below it.
+
+    A command is what follows `$ `; a line of it that ends in a backslash goes on in the next.
+    """
+    found: list[tuple[str, list[str]]] = []
+    for token in tokens(document):
+        if token.type == "fence" and token.info == "console":
+            for line in token.content.replace("\\\n", "").splitlines():
+                if line.startswith("$ "):
+                    found.append((re.sub(r"\s+# .*| +$", "", line[2:]), []))
+                elif line:
+                    found[-1][1].append(line)
+    return found
+
+
 def commands(document: Path) -> list[str]:
-    """What follows `$ ` in the document's `console` blocks, without comments; a line that ends in a backslash goes on in the next."""
-    text = "".join(token.content for token in tokens(document) if token.type == "fence" and token.info == "console")
-    found = re.findall(r"^\$ (.+)$", text.replace("\\\n", ""), re.MULTILINE)
-    return [re.sub(r"\s+# .*| +$", "", command) for command in found]
+    return [command for command, _ in shown(document)]
 
 
 def blocks(document: Path) -> list[Block]:

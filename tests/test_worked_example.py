@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from clones import Clone, clone_with_results
+from clones import Clone, with_results
 from conftest import ROOT
 from documents import apply, commands
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def checkout(pipeline: Path, tmp_path: Path) -> Clone:
-    return clone_with_results(pipeline, tmp_path)
+    return with_results(tmp_path)
 
 
 def follow(document: str, checkout: Clone) -> str:

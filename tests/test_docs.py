@@ -1,0 +1,227 @@
+"""The documentation is true: its commands do what it says, its links lead somewhere, its picture is the pipeline's.
+
+Every line of a `console` block that begins with `$ ` is run, in the order in which it stands, in a clone that has the results of the
+samples; a document finds the clone as it was committed. The lines that a document shows below a command have to be among those
+that the command writes; figures, names and times may be others. Where a command can't be run as it is written, or takes too long, `INSTEAD` says what is run for
+it. `ELSEWHERE` names the tests that run a command, `NOT_RUN` those that none does.
+"""
+
+import itertools
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote, urlparse
+
+import boto3
+import pytest
+from clones import Clone, processes_in, with_results
+from conftest import ROOT
+from documents import documents, shown, tokens
+from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+
+from stages.experiments import grid_picture
+from stages.landmarks import sample as landmarks
+from stages.mnist import sample as mnist
+
+INSTEAD = {
+    # The environment is that of these tests, and on the PATH.
+    r"make (?!serve)(.*)": r"make -o .venv/.installed \1",
+    r"\. \.venv/bin/activate": "true",
+    # A server doesn't end: that the target leads to it. The tests of the server start it.
+    r"make serve(.*)": r"make -o .venv/.installed -n serve\1 | grep 'python -m stages.serving'",
+    # Downloads are tested with servers of their own, test_official.py and others: here, that such parameters are taken.
+    r"(dvc exp run -S data\.\S*source=official.*)": r"\1 check",
+    # Up to where the source has been read.
+    r"(dvc exp run -S data\.source=\.\./data)": r"\1 prepare@mnist prepare@landmarks",
+    r"(dvc exp run -S data\.source=s3://bucket/prefix)": r"\1 prepare@mnist",
+    # Few epochs, and backbones without their weights, which would be downloaded.
+    r"(dvc exp run -S data\.landmarks\.source=\.\./photographs)": r"\1 -S landmarks.epochs=1 train@landmarks",
+    r"(dvc exp run -S data\.landmarks\.source=\.\./photographs -S .*)": (
+        r"\1 -S landmarks.epochs=1 -S landmarks.transfer.weights=none -S landmarks.transfer.image_size=64 train@landmarks"
+    ),
+    # What it starts works beside the clone: wait for it.
+    r"dvc queue start": "dvc exp run --run-all || true",
+}
+
+ELSEWHERE = {
+    r"git clone .*|make (repro|test|lint)": (".ci/run", "make repro"),
+    r"curl .*|python -m stages\.serving\.client .*": ("tests/test_serving_exports.py", "def documented()"),
+    r"make recipe NAME=(landmarks|scones)-best": (
+        "tests/test_recipes.py",
+        "def test_a_recipe_sets_parameters_that_are_valid",
+    ),
+    r"dvc exp run -S deploy\.target=aws .*|python -m stages\.scones\.deploy( .*)?": (
+        "tests/test_scones_deploy.py",
+        '"destroy"',
+    ),
+    r"python -m stages\.scones\.load .*": ("tests/test_scones_deploy.py", '"stages.scones.load", "--executions"'),
+    r"python -m stages\.scones\.monitor .*": ("tests/test_scones_monitor.py", "monitor.main(str(place))"),
+    r"torchrun .*": ("tests/test_scones_jobs.py", "torchrun"),
+    r"dvc exp run -S scones\.engine=sagemaker .*": ("tests/test_scones_jobs.py", '"engine": "sagemaker"'),
+    r"python -m stages\.scones\.jobs\.built_in .*": ("tests/test_scones_jobs.py", "built_in"),
+}
+
+NOT_RUN = {
+    r"export AWS_PROFILE=.*|output\(\) .*|aws .*": "AWS's own command line, which takes an account",
+}
+
+WORKED = ("add-a-project.md", "add-a-model.md")
+"""Run by test_worked_example.py, in clones to which they are applied."""
+
+
+class Line(NamedTuple):
+    """A command of a document, and the lines that it shows below it."""
+
+    command: str
+    said: list[str]
+
+
+def in_table(table: dict[str, object], command: str) -> bool:
+    return any(re.fullmatch(pattern, command) for pattern in table)
+
+
+def to_run(document: Path) -> list[Line]:
+    lines = [Line(command, said) for command, said in shown(document)]
+    return [line for line in lines if not in_table({**ELSEWHERE, **NOT_RUN}, line.command)]
+
+
+def as_run(command: str) -> str:
+    for pattern, replacement in INSTEAD.items():
+        if matched := re.fullmatch(pattern, command):
+            return matched.expand(replacement)
+    return command
+
+
+def expected(line: str) -> re.Pattern[str]:
+    """A line that says the same, with figures, hashes, names of experiments and places of its own."""
+    words = []
+    for word in line.replace("/home/me/", "…").split():
+        if re.fullmatch(r"[a-z]+-[a-z]+|[0-9a-f]{7}|[AP]M", word):
+            words.append(r"\S+")
+        else:
+            words.append(re.sub(r"\d(?:[\d.:]*\d)?", r"[\\d.:]+", re.escape(word).replace("…", r".*")))
+    return re.compile(r"\s+".join(words))
+
+
+@pytest.fixture(scope="module")
+def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone with results; beside it the folders that the documents name."""
+    root = tmp_path_factory.mktemp("docs") / "clone"
+    root.mkdir()
+    (root.parent / "broken" / "mnist").mkdir(parents=True)
+    (root.parent / "broken" / "mnist" / "train-images-idx3-ubyte").touch()
+    for folder, write in (("mnist", mnist.write), ("landmarks", landmarks.write)):
+        (root.parent / "data" / folder).mkdir(parents=True)
+        write(root.parent / "data" / folder)
+    for category in sorted((root.parent / "data/landmarks/train").iterdir())[:3]:
+        for picture in sorted(category.iterdir())[:30]:
+            target = root.parent / "photographs" / category.name / picture.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(picture, target)
+    return with_results(root)
+
+
+@pytest.fixture
+def checkout(built: Clone, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clone]:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    yield built
+    built.run("git reset --quiet --hard && git clean -fdq && dvc checkout --quiet")
+    assert not processes_in(built.root)
+
+
+@pytest.fixture
+def bucket(built: Clone, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """s3://bucket/prefix, with what is in ../data."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "stand-in")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="bucket")
+    for path in (built.root.parent / "data" / "mnist").iterdir():
+        client.upload_file(str(path), "bucket", f"prefix/mnist/{path.name}")
+    yield
+    server.stop()
+
+
+def follow(document: Path, checkout: Clone) -> None:
+    for command, lines in to_run(document):
+        said = checkout.run(as_run(command), check=False)
+        wanted_failure = any(line.startswith(("error:", "ERROR:")) for line in lines)
+        assert bool(checkout.returncode) == wanted_failure, f"{command}: exit code {checkout.returncode}\n{said}"
+        for line in lines:
+            assert expected(line).search(said), f"{command}: no line like\n{line}\nin\n{said}"
+
+
+@pytest.mark.slow
+def test_the_commands_that_read_a_bucket_do_what_they_say(checkout: Clone, bucket: None) -> None:
+    follow(ROOT / "docs/your-data.md", checkout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "document",
+    [one for one in documents() if one.name not in (*WORKED, "your-data.md") and to_run(one)],
+    ids=lambda document: document.name,
+)
+def test_the_commands_do_what_the_document_says(document: Path, checkout: Clone) -> None:
+    follow(document, checkout)
+
+
+def test_the_tables_name_commands_that_there_are_and_tests_that_run_them() -> None:
+    commands = [command for document in documents() for command, _ in shown(document)]
+    for pattern in (*INSTEAD, *ELSEWHERE, *NOT_RUN):
+        assert any(re.fullmatch(pattern, command) for command in commands), pattern
+    for file, phrase in ELSEWHERE.values():
+        assert phrase in (ROOT / file).read_text(), (file, phrase)
+
+
+def anchors(document: Path) -> set[str]:
+    """The names that GitHub gives to a document's headings."""
+    parsed = tokens(document)
+    headings = [after.content for token, after in itertools.pairwise(parsed) if token.type == "heading_open"]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links(document: Path) -> list[str]:
+    inner = [child for token in tokens(document) for child in token.children or []]
+    return [
+        str(child.attrGet("href") or child.attrGet("src")) for child in inner if child.type in ("link_open", "image")
+    ]
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda document: document.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for link in links(document):
+        parts = urlparse(link)
+        if parts.scheme:
+            assert parts.scheme == "https", link
+            continue
+        target = document if not parts.path else (document.parent / unquote(parts.path)).resolve()
+        assert target.exists(), link
+        assert target.is_relative_to(ROOT), link
+        if parts.fragment:
+            assert parts.fragment in anchors(target), link
+
+
+def test_every_document_is_reached_from_the_readme() -> None:
+    reached = {(ROOT / urlparse(link).path).resolve() for link in links(ROOT / "README.md")}
+    assert {document.resolve() for document in documents()[1:]} <= reached
+
+
+def test_the_picture_of_the_grid_is_the_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with grid_picture.Repo() as repo:
+        grid_picture.save(grid_picture.draw(grid_picture.edges(repo)), tmp_path / "grid.svg")
+    committed = (ROOT / grid_picture.PICTURE).read_bytes()
+    assert (tmp_path / "grid.svg").read_bytes() == committed, "run python -m stages.experiments.grid_picture"
