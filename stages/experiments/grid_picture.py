@@ -22,9 +22,10 @@ INK, LINE, FILL = "#1f2933", "#7b8794", "#eaf1f8"
 Edges = set[tuple[str, str]]
 
 
-def edges(repo: Repo) -> Edges:
+def edges() -> Edges:
     """Pairs of stages by name: the first one reads what the second one writes."""
-    return {(reader.addressing, writer.addressing) for reader, writer in repo.index.graph.edges}
+    with Repo() as repo:
+        return {(reader.addressing, writer.addressing) for reader, writer in repo.index.graph.edges}
 
 
 def draw(found: Edges) -> Figure:
@@ -82,16 +83,15 @@ def _arrow(axis: Any, start: tuple[float, float], end: tuple[float, float], bend
 
 def save(figure: Figure, path: Path) -> None:
     """Write ``figure`` as an SVG on white, the same bytes each time, and close it."""
-    style = {"svg.hashsalt": "grid", "svg.fonttype": "none", "font.family": "sans-serif"}
+    settings = plt.rc_context({"svg.hashsalt": "grid", "svg.fonttype": "none", "font.family": "sans-serif"})
     metadata = {"Date": None, "Creator": None}
-    with plt.rc_context(style), files.new_file(path) as partial:
+    with settings, files.new_file(path) as partial:
         figure.savefig(partial, format="svg", metadata=metadata, facecolor="white", bbox_inches="tight")
     plt.close(figure)
 
 
 def main() -> None:
-    with Repo() as repo:
-        save(draw(edges(repo)), PICTURE)
+    save(draw(edges()), PICTURE)
 
 
 if __name__ == "__main__":
