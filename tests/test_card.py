@@ -1,0 +1,110 @@
+"""Model cards: what counted is in them, what didn't is not, and the same results give the same bytes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from conftest import Change
+
+from stages.bikes import config as bikes
+from stages.common import card, config, files
+from stages.landmarks import config as landmarks
+from stages.mnist import config as mnist
+from stages.scones import config as scones
+
+ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "bikes": (bikes, {}),
+    "mnist": (mnist, {}),
+    "landmarks": (landmarks, {"classes": ["tower", "bridge"]}),
+    "scones": (scones, {"classes": ["bicycle", "motorcycle"], "threshold": 0.94, "share_at_threshold": 0.5}),
+}
+FIGURES = {"accuracy": 0.91234, "loss": 0.25, "rmsle_valid": 0.3}
+
+
+def written(project: str, source: str = "sample", mistakes: tuple[str, ...] = ()) -> str:
+    """The card of a project with made-up figures, the parameters being those of params.yaml."""
+    module, about = ROWS[project]
+    reports = Path("reports", project)
+    files.write_json(reports / "metrics.json", {"data": source, **FIGURES})
+    files.write_json(reports / "details.json", {"parameters": 1234})
+    groups = {
+        f"data.{project}": config.load(f"data.{project}", module.Data),
+        project: config.load(project, module.Train),
+    }
+    card.write(
+        Path("model_card.md"),
+        Path(module.__file__).with_name("card.md"),
+        project,
+        groups,
+        {"training": 12_345, "validation": 100, "test": 250},
+        **({"data": groups[f"data.{project}"]} | about),
+        mistakes=list(mistakes),
+        tolerance=1e-5,
+    )
+    return Path("model_card.md").read_text()
+
+
+@pytest.mark.parametrize("source", ["sample", "official", '../photographs: "mine"'])
+@pytest.mark.parametrize("project", ROWS)
+def test_a_card_says_where_the_data_is_from_and_how_good_the_model_is(
+    workspace: Path, project: str, source: str
+) -> None:
+    text = written(project, source)
+    front = yaml.safe_load(text.split("---\n")[1])
+    [result] = front["model-index"][0]["results"]
+    assert result["dataset"]["name"] == source
+    measured = {one["type"]: one["value"] for one in result["metrics"]}
+    expected = ["rmsle_valid"] if project == "bikes" else ["accuracy", "loss"]
+    assert measured == {name: FIGURES[name] for name in expected}
+    assert ("0.3000" if project == "bikes" else "91.23%") in text
+    assert "12,345" in text
+    assert f"Source: `{source}`." in text
+    assert ("Not for use" in text) == (source == "sample")
+    headings = [line[3:] for line in text.splitlines() if line.startswith("## ")]
+    assert headings == ["Intended use", "Out of scope", "Training data", "Training", "Figures", "Limits", "Verified", "Loading", "Licences"]  # fmt: skip
+    assert text == written(project, source)
+
+
+def test_only_the_tables_that_were_chosen_are_among_the_parameters(workspace: Path, change: Change) -> None:
+    text = written("mnist")
+    assert "| `mnist.adam.learning_rate` | `0.003` |" in text
+    assert "| `mnist.one_cycle.warmup`" in text
+    for other in ("mnist.sgd.", "mnist.cnn.", "mnist.plateau.", "source`"):
+        assert f"`{other}" not in text
+    change({"mnist.optimizer": "sgd", "mnist.network": "cnn"})
+    assert "| `mnist.sgd.momentum` | `0.9` |" in (text := written("mnist"))
+    assert "`mnist.adam." not in text
+    assert "convolutional" in text
+    change({"bikes.models": ["linear", "xgboost"]})
+    assert "`bikes.xgboost.rounds`" in (text := written("bikes"))
+    assert "`bikes.catboost." not in text
+    assert "`scones.sagemaker." not in written("scones")
+
+
+def test_weights_of_others_are_named_where_there_are_some(workspace: Path, change: Change) -> None:
+    for project in ("landmarks", "scones"):
+        assert "No weights of others are in it." in written(project)
+        change({f"{project}.network": "transfer"})
+        assert "Weights: torchvision's" in written(project)
+
+
+def test_mistakes_are_the_most_frequent_ones() -> None:
+    labels = np.array([0, 0, 0, 1, 1, 2])
+    taken = np.array([1, 1, 0, 1, 0, 2])
+    probabilities = np.eye(3, dtype=np.float32)[taken]
+    assert card.confusions(probabilities, labels, ["a", "b", "c"]) == ["a taken for b: 2 of 3", "b taken for a: 1 of 2"]
+    assert card.confusions(probabilities, labels, ["a", "b", "c"], 1) == ["a taken for b: 2 of 3"]
+
+
+def test_the_exports_have_their_cards_in_the_archives_too(pipeline: Path, tmp_path: Path) -> None:
+    from stages.common import bundle
+
+    for project in ROWS:
+        folder = pipeline / "models" / project / "export"
+        bundle.unpack(folder / "model.tar.gz", tmp_path / project)
+        text = (folder / "model_card.md").read_text()
+        assert (tmp_path / project / "README.md").read_text() == text
+        measured = files.read_json(pipeline / "reports" / project / "metrics.json")
+        assert f"Source: `{measured['data']}`" in text

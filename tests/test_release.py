@@ -1,0 +1,129 @@
+"""A model's versions: what may be released, what a release brings back, and deploy serving one in place of the pipeline's export."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from checkouts import Project, mnist_alone
+
+pytestmark = pytest.mark.slow
+
+ARCHIVE = Path("models/mnist/export/model.tar.gz")
+RELEASE = ("python", "-m", "stages.experiments.release")
+
+
+@pytest.fixture(scope="module")
+def made(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return mnist_alone(pipeline, tmp_path_factory.mktemp("made") / "checkout")
+
+
+@pytest.fixture(scope="module")
+def released(made: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with mnist@v1.0.0, and later another model as the pipeline's own."""
+    project = made.copy(tmp_path_factory.mktemp("released") / "checkout")
+    project.dvc("push")
+    shown = project.run(*RELEASE, "mnist", "v1.0.0")
+    assert "mnist v1.0.0: data sample, test accuracy 9" in shown
+    project.dvc("exp", "run", "--quiet", "-S", "mnist.epochs=3", "-S", "deploy.mnist.single=2")
+    project.run("git", "add", "--all")
+    project.run("git", "commit", "--quiet", "--message", "three epochs")
+    return project
+
+
+def digest(path: Path) -> str:
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def test_what_is_not_fit_for_a_release_is_refused_in_a_line(made: Project, tmp_path: Path) -> None:
+    project = made.copy(tmp_path / "checkout")
+
+    def refused(*arguments: str) -> str:
+        shown = project.run(*RELEASE, *arguments, check=False)
+        assert project.returncode == 1
+        assert shown.count("\n") == 1, shown
+        assert project.run("git", "tag") == ""
+        return shown
+
+    assert "'minst' is not a project: expected one of mnist" in refused("minst", "v1.0.0")
+    for version in ("v01.0.0", "v1.0.0-rc1"):
+        assert "is not a version: expected vMAJOR.MINOR.PATCH, as v1.0.0" in refused("mnist", version)
+    assert "data/mnist/features" in (shown := refused("mnist", "v1.0.0"))
+    assert "so nobody else could get the release: `dvc push --with-deps deploy@mnist plot@mnist`" in shown
+    parameters = project.root / "params.yaml"
+    changed = parameters.read_text().replace("  batch_size: 64", "  batch_size: 32")
+    parameters.write_text(changed)
+    assert "error: params.yaml is not committed" in refused("mnist", "v1.0.0")
+    project.run("git", "commit", "--quiet", "--all", "--message", "not run")
+    assert "not up to date: `dvc repro deploy@mnist plot@mnist` and commit" in refused("mnist", "v1.0.0")
+    (project.root / "stages/mnist/other.py").write_text("")
+    assert "stages/mnist/other.py is not committed" in refused("mnist", "v1.0.0")
+
+
+def test_a_version_is_an_annotated_tag_with_the_figures(released: Project) -> None:
+    assert released.run("git", "cat-file", "-t", "mnist@v1.0.0") == "tag\n"
+    message = released.run("git", "tag", "--list", "--format=%(contents)", "mnist@v1.0.0")
+    metrics = json.loads(released.run("git", "show", "mnist@v1.0.0:reports/mnist/metrics.json"))
+    assert f"test accuracy {metrics['accuracy']:.2%}" in message
+
+
+def test_a_version_that_is_taken_or_lower_is_refused(released: Project) -> None:
+    shown = released.run(*RELEASE, "mnist", "v1.0.0", check=False)
+    assert shown == "error: mnist@v1.0.0 is registered already: expected a version above v1.0.0\n"
+    shown = released.run(*RELEASE, "mnist", "v0.9.0", check=False)
+    assert shown == "error: mnist@v0.9.0 is below the last version: expected one above v1.0.0\n"
+
+
+def test_a_released_archive_comes_back_with_its_card(released: Project, tmp_path: Path) -> None:
+    lock = yaml.safe_load(released.run("git", "show", "mnist@v1.0.0:dvc.lock"))
+    [folder] = [out for out in lock["stages"]["export@mnist"]["outs"] if out["path"] == "models/mnist/export"]
+    listing = released.root.parent / "dvc-storage/files/md5" / folder["md5"][:2] / folder["md5"][2:]
+    expected = {one["relpath"]: one["md5"] for one in json.loads(listing.read_text())}
+    other = released.copy(tmp_path / "checkout")
+    shutil.copytree(released.root.parent / "dvc-storage", tmp_path / "dvc-storage")
+    other.wipe()
+    other.dvc("artifacts", "get", str(other.root), "mnist", "--rev", "v1.0.0", "--out", str(tmp_path / "got.tar.gz"))
+    assert digest(tmp_path / "got.tar.gz") == expected["model.tar.gz"]
+    shutil.unpack_archive(tmp_path / "got.tar.gz", tmp_path / "got")
+    assert digest(tmp_path / "got/README.md") == expected["model_card.md"]
+
+
+@pytest.mark.parametrize("way", ["--quiet", "--temp", "--queue"])
+def test_deploy_serves_a_released_version_compared_with_its_own_evaluation(
+    released: Project, tmp_path: Path, way: str
+) -> None:
+    project = released.copy(tmp_path / "checkout")
+    own = digest(project.root / ARCHIVE)
+    project.dvc("exp", "run", way, "--name", "old", "-S", "deploy.mnist.version=v1.0.0", "deploy@mnist")
+    if way == "--queue":
+        project.dvc("exp", "run", "--run-all")
+    project.dvc("exp", "apply", "old")
+    report = json.loads((project.root / "reports/mnist/deploy.json").read_text())
+    then = json.loads(project.run("git", "show", "mnist@v1.0.0:reports/mnist/metrics.json"))
+    now = json.loads((project.root / "reports/mnist/metrics.json").read_text())
+    assert report == {"version": "v1.0.0", "data": "sample", "rows": 360, "accuracy": then["accuracy"]}
+    assert now["accuracy"] != then["accuracy"]
+    assert digest(project.root / ARCHIVE) == own
+
+
+def test_a_version_that_can_t_be_had_is_told_in_a_line(released: Project, tmp_path: Path) -> None:
+    project = released.copy(tmp_path / "checkout")
+
+    def refused(version: str, *module: str) -> str:
+        parameters = yaml.safe_load((project.root / "params.yaml").read_text())
+        parameters["deploy"]["mnist"]["version"] = version
+        (project.root / "params.yaml").write_text(yaml.safe_dump(parameters))
+        shown = project.run("python", "-m", *module, check=False)
+        assert project.returncode == 1
+        return shown.splitlines()[-1]
+
+    assert "deploy.mnist.version = '1.0' is not allowed: expected pattern '^v" in refused("1.0", "stages.check")
+    unknown = refused("v7.0.0", "stages.mnist.deploy")
+    assert "deploy.mnist.version = 'v7.0.0' is not registered: there is v1.0.0" in unknown
+    shutil.rmtree(project.root / ".dvc/cache")
+    assert not (tmp_path / "dvc-storage").exists()
+    gone = refused("v1.0.0", "stages.mnist.deploy")
+    assert "error: mnist@v1.0.0: models/mnist/export/model.tar.gz is neither in DVC's cache nor on its remote" in gone
+    assert "dvc fetch" in gone

@@ -1,0 +1,214 @@
+"""Where results are shared: a folder beside the checkout, S3 after one command; a push that fails half way leaves nothing broken."""
+
+import hashlib
+import json
+import re
+import subprocess
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import yaml
+from checkouts import Project, mnist_alone
+from conftest import ROOT
+from moto.backends import get_backend
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+pytestmark = pytest.mark.slow
+
+BUCKET = "results"
+UP_TO_DATE = "Data and pipelines are up to date.\n"
+
+
+@pytest.fixture(scope="module")
+def made(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return mnist_alone(pipeline, tmp_path_factory.mktemp("made") / "checkout")
+
+
+@pytest.fixture
+def project(made: Project, tmp_path: Path) -> Project:
+    return made.copy(tmp_path / "checkout")
+
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class Quiet(WSGIRequestHandler):
+    """Without a line in the log for each request."""
+
+    def log(self, *said: Any) -> None:
+        pass
+
+
+class Storage:
+    """S3 on this machine. After ``good`` uploads, it refuses the others, or keeps them waiting."""
+
+    def __init__(self) -> None:
+        self.good = 10**9
+        self.waits = False
+        self.uploads = 0
+        self.stuck, self.released = threading.Event(), threading.Event()
+        self._lock = threading.Lock()
+        self._moto: Application = DomainDispatcherApplication(create_backend_app)
+        self.server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=Quiet)
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        self.client = boto3.client("s3", endpoint_url=self.address, region_name="us-east-1",
+                                   aws_access_key_id="testing", aws_secret_access_key="testing")  # fmt: skip
+
+    def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] == "PUT" and environ["PATH_INFO"].count("/") > 1:
+            with self._lock:
+                self.uploads += 1
+                fails = self.uploads > self.good
+            if fails and self.waits:
+                self.stuck.set()
+                self.released.wait()
+            if fails:
+                start("500 Internal Server Error", [("Connection", "close")])
+                return [b"<Error><Code>InternalError</Code></Error>"]
+        return self._moto(environ, start)
+
+    def fail_after(self, good: int, waits: bool = False) -> None:
+        self.good, self.uploads, self.waits = good, 0, waits
+
+    def objects(self) -> dict[str, bytes]:
+        """What is stored, by its place in a cache."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+        keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+        return {
+            key.partition("files/md5/")[2]: self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+            for key in keys
+        }
+
+
+@pytest.fixture
+def storage() -> Iterator[Storage]:
+    found = Storage()
+    with ExitStack() as stack:
+        stack.callback(get_backend("s3").reset)
+        thread = threading.Thread(target=found.server.serve_forever, daemon=True)
+        thread.start()
+        stack.callback(found.server.shutdown)
+        stack.callback(found.released.set)
+        found.client.create_bucket(Bucket=BUCKET)
+        yield found
+
+
+def documented(setting: str) -> list[str]:
+    """The command in docs/storage.md that sets ``setting`` of the remote."""
+    [found] = set(re.findall(rf"^\$ (dvc remote modify --local storage {setting} \S+)", DOCUMENT, re.MULTILINE))
+    return str(found).split()
+
+
+DOCUMENT = (ROOT / "docs/storage.md").read_text()
+
+
+@pytest.fixture
+def on_s3(project: Project, storage: Storage) -> Project:
+    """The project, switched to S3 by the commands in docs/storage.md."""
+    project.run(*documented("url")[:-1], f"s3://{BUCKET}/prefix")
+    project.run(*documented("endpointurl")[:-1], storage.address)
+    return project
+
+
+def whole(objects: dict[str, bytes]) -> bool:
+    """Whether each object has the content of its name, and each folder's list all that it names."""
+    contents = all(
+        hashlib.md5(body).hexdigest() == name.replace("/", "").removesuffix(".dir") for name, body in objects.items()
+    )
+    lists = [json.loads(body) for name, body in objects.items() if name.endswith(".dir")]
+    return contents and all(f"{one['md5'][:2]}/{one['md5'][2:]}" in objects for listing in lists for one in listing)
+
+
+def test_results_are_shared_by_a_folder_beside_the_checkout(project: Project) -> None:
+    there = project.objects()
+    shown = project.dvc("push")
+    assert f"{len(there)} files pushed" in shown
+    storage = project.root.parent / "dvc-storage/files/md5"
+    assert {path.relative_to(storage).as_posix() for path in storage.rglob("*") if path.is_file()} == there
+    project.wipe()
+    project.dvc("pull")
+    assert project.objects() == there
+    assert project.dvc("status") == UP_TO_DATE
+    assert project.dvc("status", "--cloud") == "Cache and remote 'storage' are in sync.\n"
+    assert project.run("git", "status", "--porcelain") == ""
+
+
+def test_results_are_shared_by_s3_after_one_command(on_s3: Project, storage: Storage) -> None:
+    there = on_s3.objects()
+    on_s3.dvc("push")
+    assert storage.objects().keys() == there
+    assert whole(storage.objects())
+    assert on_s3.dvc("push") == "Everything is up to date.\n"
+    on_s3.wipe()
+    on_s3.dvc("pull")
+    assert on_s3.objects() == there
+    assert on_s3.dvc("status") == UP_TO_DATE
+    assert "in sync" in on_s3.dvc("status", "--cloud")
+    assert on_s3.run("git", "status", "--porcelain") == ""  # in config.local alone
+    assert not (on_s3.root.parent / "dvc-storage").exists()
+
+
+def test_a_push_that_is_killed_is_finished_by_the_next(on_s3: Project, storage: Storage) -> None:
+    storage.fail_after(20, waits=True)
+    process = subprocess.Popen(
+        **on_s3.command("dvc", "push", "--jobs", "4"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    assert storage.stuck.wait(60)
+    process.kill()
+    process.wait()
+    storage.released.set()
+    check_that_a_half_done_push_is_harmless(on_s3, storage)
+
+
+def test_a_push_to_a_server_that_fails_half_way_says_so_and_is_finished_by_the_next(
+    on_s3: Project, storage: Storage
+) -> None:
+    storage.fail_after(20)
+    shown = on_s3.dvc("push", "--jobs", "4", check=False)
+    assert on_s3.returncode
+    assert "failed to push data to the cloud" in shown
+    check_that_a_half_done_push_is_harmless(on_s3, storage)
+
+
+def check_that_a_half_done_push_is_harmless(project: Project, storage: Storage) -> None:
+    there = project.objects()
+    stored = storage.objects()
+    assert 0 < len(stored) < len(there)
+    assert whole(stored)
+    storage.good = 10**9
+    kept = project.copy(project.root.with_name("kept"))
+    project.wipe()
+    project.dvc("pull", check=False)  # what is there can be had
+    assert project.objects() >= {name for name in stored if name.endswith(".dir")}
+    kept.dvc("push")
+    assert storage.objects().keys() == there
+    assert whole(storage.objects())
+
+
+def test_damaged_objects_of_the_remote_do_not_arrive_and_can_be_put_back(on_s3: Project, storage: Storage) -> None:
+    on_s3.dvc("push")
+    stages = yaml.safe_load((on_s3.root / "dvc.lock").read_text())["stages"]
+    md5s = {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
+    file, folder = md5s["reports/mnist/confusion.csv"], md5s["models/mnist/export"]
+    inner = json.loads(storage.objects()[f"{folder[:2]}/{folder[2:]}"])[0]["md5"]
+    keys = {f"prefix/files/md5/{md5[:2]}/{md5[2:]}": on_s3.cache / md5[:2] / md5[2:] for md5 in (file, inner)}
+    good = {key: path.read_bytes() for key, path in keys.items()}
+    for key in keys:
+        storage.client.put_object(Bucket=BUCKET, Key=key, Body=b"damaged")
+    on_s3.wipe()
+    shown = on_s3.dvc("pull", check=False)
+    assert on_s3.returncode
+    for output in ("reports/mnist/confusion.csv", "models/mnist/export"):
+        assert output in shown
+        assert not (on_s3.root / output).exists()
+    assert (on_s3.root / "data/mnist/features/train.npz").exists()
+    for key, content in good.items():  # from another checkout's cache: it is laid out as the remote is
+        storage.client.put_object(Bucket=BUCKET, Key=key, Body=content)
+    on_s3.dvc("pull")
+    assert on_s3.dvc("status") == UP_TO_DATE
