@@ -52,6 +52,7 @@ class Storage:
         self.good = 10**9
         self.waits = False
         self.uploads = 0
+        self.requests: set[tuple[str, str, str]] = set()
         self.stuck, self.released = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._moto: Application = DomainDispatcherApplication(create_backend_app)
@@ -61,6 +62,7 @@ class Storage:
                                    aws_access_key_id="testing", aws_secret_access_key="testing")  # fmt: skip
 
     def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        self.requests.add((environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["QUERY_STRING"]))
         if environ["REQUEST_METHOD"] == "PUT" and environ["PATH_INFO"].count("/") > 1:
             with self._lock:
                 self.uploads += 1
@@ -141,7 +143,11 @@ def test_results_are_shared_by_a_folder_beside_the_checkout(project: Project) ->
 
 def test_results_are_shared_by_s3_after_one_command(on_s3: Project, storage: Storage) -> None:
     there = on_s3.objects()
+    storage.requests.clear()
     on_s3.dvc("push")
+    assert {method for method, _, _ in storage.requests} <= {"GET", "HEAD", "PUT"}
+    for _, path, query in storage.requests:  # what the policy in docs/storage.md allows
+        assert path.startswith(f"/{BUCKET}/prefix/") or re.search(r"prefix=prefix(%2F|$|&)", query), (path, query)
     assert storage.objects().keys() == there
     assert whole(storage.objects())
     assert on_s3.dvc("push") == "Everything is up to date.\n"
