@@ -90,15 +90,13 @@ def test_a_released_archive_comes_back_with_its_card(released: Project, tmp_path
     assert digest(tmp_path / "got/README.md") == expected["model_card.md"]
 
 
-@pytest.mark.parametrize("way", ["--quiet", "--temp", "--queue"])
+@pytest.mark.parametrize("way", ["--quiet", "--temp"])
 def test_deploy_serves_a_released_version_compared_with_its_own_evaluation(
     released: Project, tmp_path: Path, way: str
 ) -> None:
     project = released.copy(tmp_path / "checkout")
     own = digest(project.root / ARCHIVE)
     project.dvc("exp", "run", way, "--name", "old", "-S", "deploy.mnist.version=v1.0.0", "deploy@mnist")
-    if way == "--queue":
-        project.dvc("exp", "run", "--run-all")
     project.dvc("exp", "apply", "old")
     report = json.loads((project.root / "reports/mnist/deploy.json").read_text())
     then = json.loads(project.run("git", "show", "mnist@v1.0.0:reports/mnist/metrics.json"))
