@@ -27,7 +27,7 @@ def released(made: Project, tmp_path_factory: pytest.TempPathFactory) -> Project
     project.dvc("push")
     shown = project.run(*RELEASE, "mnist", "v1.0.0")
     assert "mnist v1.0.0: data sample, test accuracy 9" in shown
-    project.dvc("exp", "run", "--quiet", "-S", "mnist.epochs=3", "-S", "deploy.mnist.single=2")
+    project.dvc("exp", "run", "--quiet", "-S", "mnist.epochs=3", "export@mnist")
     project.run("git", "add", "--all")
     project.run("git", "commit", "--quiet", "--message", "three epochs")
     return project
