@@ -19,11 +19,11 @@ import psutil
 from dvc.repo import Repo
 
 from benchmarks import circumstances
-from stages.common import config, files
+from stages.common import config, files, metrics
+from stages.common.metrics import Metric
 from stages.common.program import InputError, run
-from stages.experiments import charts, metrics, published, recipes, runs, variants
+from stages.experiments import charts, published, recipes, runs, variants
 from stages.experiments.charts.chart import figure, save
-from stages.experiments.metrics import Metric
 from stages.experiments.published import PUBLISHED, Published
 from stages.experiments.recipes import Experiment, Recipe
 from stages.experiments.revisions import Revision

@@ -39,6 +39,17 @@ def test_a_path_out_of_the_folder_is_refused(tmp_path: Path) -> None:
         entry = tarfile.TarInfo("../evil")
         entry.size = 1
         tar.addfile(entry, io.BytesIO(b"x"))
-    with pytest.raises(tarfile.OutsideDestinationError):
+    with pytest.raises(tarfile.TarError, match="evil is no regular file below the folder"):
         bundle.unpack(tmp_path / "evil.tar.gz", tmp_path / "model")
     assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes) -> None:
+    with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as tar:
+        entry = tarfile.TarInfo("weights")
+        entry.type, entry.linkname = kind, "/etc/passwd"
+        tar.addfile(entry)
+    with pytest.raises(tarfile.TarError, match="weights is no regular file"):
+        bundle.unpack(tmp_path / "evil.tar.gz", tmp_path / "model")
+    assert not (tmp_path / "model").exists()

@@ -16,10 +16,10 @@ from clones import with_results
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
+from stages.common.metrics import Metric
 from stages.common.program import InputError
 from stages.experiments import published, recipes, variants
 from stages.experiments.comparison import elsewhere, expectations
-from stages.experiments.metrics import Metric
 from stages.experiments.published import Published
 from stages.experiments.runs import Run
 

@@ -33,3 +33,11 @@ def test_a_defect_keeps_its_traceback(tmp_path: Path, python: Run) -> None:
     done = python("-m", "stage", cwd=tmp_path)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
+
+
+def test_a_full_disk_is_told_in_a_line(tmp_path: Path, python: Run) -> None:
+    (tmp_path / "stage.py").write_text(STAGE.format(body='__import__("pathlib").Path("/dev/full").write_text("x")'))
+    done = python("-m", "stage", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: no space left on the disk: ")
+    assert done.stderr.count("\n") == 1

@@ -13,7 +13,7 @@ from clones import Clone, with_results
 from conftest import ROOT
 from playwright.sync_api import Browser, Page, Route, expect
 
-from stages.experiments import metrics
+from stages.common import metrics
 
 REPORT = "python -m stages.experiments.report"
 TABLE = "COLUMNS=120 python -m stages.experiments.table"

@@ -15,9 +15,10 @@ from conftest import ROOT
 from dvc.repo import Repo
 from markdown_it import MarkdownIt
 
+from stages.common import metrics
+from stages.common.metrics import Metric
 from stages.common.program import InputError
-from stages.experiments import comment, guards, metrics, review
-from stages.experiments.metrics import Metric
+from stages.experiments import comment, guards, review
 
 ACCURACY = Path("reports/mnist/metrics.json")
 

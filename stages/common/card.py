@@ -12,8 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 import jinja2
 import numpy as np
 
-from stages.common import classification, config, files
-from stages.experiments import metrics
+from stages.common import classification, config, files, metrics
 
 FORM = Path(__file__).with_name("card_form.md")
 

@@ -1,14 +1,13 @@
 """What every stage has in common as a program: its help, its exit codes and its one-line errors."""
 
 import argparse
+import errno
 import inspect
 import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-import psutil
 
 DURATIONS = Path("reports/durations")
 """A file for each stage that DVC has run here: how long it took. Outside what DVC tracks, since no two runs take the same."""
@@ -40,6 +39,10 @@ def run(main: Callable[..., None], arguments: Callable[[argparse.ArgumentParser]
         main(**vars(parsed))
     except InputError as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        sys.exit("error: no space left on the disk: free some and run this again, nothing half-written is left")
     except KeyboardInterrupt:
         sys.exit(130)
     if stage := os.environ.get("DVC_STAGE"):
@@ -48,6 +51,8 @@ def run(main: Callable[..., None], arguments: Callable[[argparse.ArgumentParser]
 
 def _keep_duration(stage: str) -> None:
     """Write the seconds since this process began, imports included."""
+    import psutil
+
     from stages.common import files
 
     seconds = time.time() - psutil.Process().create_time()

@@ -12,12 +12,12 @@ from typing import Any
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from stages.common import files
+from stages.common import files, metrics
+from stages.common.metrics import Metric
 from stages.common.program import InputError, run
-from stages.experiments import charts, metrics, page, published, recipes, variants
+from stages.experiments import charts, page, published, recipes, variants
 from stages.experiments.charts.chart import figure, save
 from stages.experiments.comparison import missing, table
-from stages.experiments.metrics import Metric
 from stages.experiments.revisions import Revision
 from stages.experiments.variants import Variant
 

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from stages.common.metrics import Metric
 from stages.experiments import runs
-from stages.experiments.metrics import Metric
 from stages.experiments.variants import Spread, Variant
 
 

@@ -16,9 +16,8 @@ from dvc.repo import Repo
 from gto.exceptions import GTOException
 from scmrepo.exceptions import SCMError
 
-from stages.common import config, registry
+from stages.common import config, metrics, registry
 from stages.common.program import InputError, run
-from stages.experiments import metrics
 from stages.experiments.revisions import Revision
 
 

@@ -13,9 +13,9 @@ from dvc.repo import Repo
 from dvc.repo.index import Index
 from dvc.utils.flatten import flatten
 
-from stages.common import files
+from stages.common import files, metrics
 from stages.common.program import DURATIONS, InputError, run
-from stages.experiments import metrics, page, recipes, state
+from stages.experiments import page, recipes, state
 from stages.experiments.revisions import Revision
 
 PAGE = Path("reports/index.html")

@@ -19,9 +19,9 @@ import yaml
 from dvc.repo import Repo
 from markdown_it import MarkdownIt
 
-from stages.common import files
+from stages.common import files, metrics
 from stages.common.program import InputError, run
-from stages.experiments import changes, comment, guards, metrics, page
+from stages.experiments import changes, comment, guards, page
 from stages.experiments.comment import Review
 from stages.experiments.revisions import Revision
 

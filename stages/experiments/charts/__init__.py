@@ -3,9 +3,9 @@
 Each chart takes the variants by their data, and is None where there is nothing to draw. Data are never mixed in one axis.
 """
 
+from stages.common.metrics import Metric
 from stages.experiments.charts import bikes, classes, dots
 from stages.experiments.charts.chart import Chart, Groups
-from stages.experiments.metrics import Metric
 
 
 def of(project: str, groups: Groups, metrics: dict[str, Metric]) -> list[Chart]:

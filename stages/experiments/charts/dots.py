@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
+from stages.common.metrics import Metric
 from stages.experiments.charts.chart import Chart, Groups, colours
-from stages.experiments.metrics import Metric
 from stages.experiments.variants import Spread, Variant
 
 

@@ -8,7 +8,6 @@ import logging
 import os
 import shutil
 import sys
-import tarfile
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ import yaml
 from botocore.exceptions import ClientError, WaiterError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
-from stages.common import files
+from stages.common import bundle, files
 from stages.common.program import InputError
 from stages.scones.aws.clients import account, agree, client, estimate, plain_errors
 from stages.scones.aws.stack import Stack
@@ -180,8 +179,7 @@ def fetch(session: boto3.Session, model: str, trained: Path, clock: Path) -> Non
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder, "model.tar.gz")
         client(session, "s3").download_file(bucket, key, str(archive))
-        with tarfile.open(archive, "r:gz") as tar:
-            tar.extractall(Path(folder, "model"), filter="data")  # no path leaves the folder
+        bundle.unpack(archive, Path(folder, "model"))
         with files.new_folder(trained) as partial:
             shutil.copytree(Path(folder, "model", "trained"), partial, dirs_exist_ok=True)
         files.write_json(clock, files.read_json(Path(folder, "model", "training.json")))
