@@ -37,11 +37,11 @@ INSTEAD = {
     # Up to where the source has been read.
     r"(dvc exp run -S data\.source=\.\./data)": r"\1 prepare@mnist prepare@landmarks",
     r"(dvc exp run -S data\.source=s3://bucket/prefix)": r"\1 prepare@mnist",
-    # Few epochs, and backbones without their weights, which would be downloaded.
+    # Few epochs; that the parameters of backbones are taken, which test_landmarks_row.py trains.
     r"(dvc exp run -S data\.landmarks\.source=\.\./photographs)": r"\1 -S landmarks.epochs=1 train@landmarks",
-    r"(dvc exp run -S data\.landmarks\.source=\.\./photographs -S .*)": (
-        r"\1 -S landmarks.epochs=1 -S landmarks.transfer.weights=none -S landmarks.transfer.image_size=64 train@landmarks"
-    ),
+    r"(dvc exp run -S data\.landmarks\.source=\.\./photographs -S .*)": r"\1 check",
+    # Up to the figures; the one before it goes on to deploy.
+    r"(dvc exp run --name slower .*)": r"\1 evaluate@mnist",
     # What it starts works beside the clone: wait for it.
     r"dvc queue start": "dvc exp run --run-all || true",
 }
@@ -49,6 +49,7 @@ INSTEAD = {
 ELSEWHERE = {
     r"git clone .*|make (repro|test|lint)": (".ci/run", "make repro"),
     r"curl .*|python -m stages\.serving\.client .*": ("tests/test_serving_exports.py", "def documented()"),
+    r"make recipe NAME=mnist-.*": ("tests/test_experiments.py", "recipe NAME=mnist-one"),
     r"make recipe NAME=(landmarks|scones)-best": (
         "tests/test_recipes.py",
         "def test_a_recipe_sets_parameters_that_are_valid",
@@ -62,10 +63,14 @@ ELSEWHERE = {
     r"torchrun .*": ("tests/test_scones_jobs.py", "torchrun"),
     r"dvc exp run -S scones\.engine=sagemaker .*": ("tests/test_scones_jobs.py", '"engine": "sagemaker"'),
     r"python -m stages\.scones\.jobs\.built_in .*": ("tests/test_scones_jobs.py", "built_in"),
+    r"dvc (push|pull|status --cloud|remote modify)\b.*": ("tests/test_remotes.py", 'on_s3.dvc("pull")'),
+    r"make release .*|dvc artifacts get .*": ("tests/test_release.py", '"artifacts", "get"'),
+    r"dvc exp run -S deploy\.mnist\.version=.*": ("tests/test_release.py", '"deploy.mnist.version=v1.0.0"'),
 }
 
 NOT_RUN = {
     r"export AWS_PROFILE=.*|output\(\) .*|aws .*": "AWS's own command line, which takes an account",
+    r"git (push|tag) .*|gto show .*": "git's and GTO's own; test_release.py reads the tags",
 }
 
 WORKED = ("add-a-project.md", "add-a-model.md")

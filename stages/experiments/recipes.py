@@ -86,8 +86,8 @@ class Experiment(NamedTuple):
     settings: dict[str, Any]
 
     def threads(self, parameters: dict[str, Any]) -> int | None:
-        """Those that its training takes; None: one a core."""
-        threads: int | None = applied(parameters, self.settings)[self.recipe.project]["threads"]
+        """Those that its training takes; None: one a core. 1 where the project has no such parameter."""
+        threads: int | None = applied(parameters, self.settings)[self.recipe.project].get("threads", 1)
         return threads
 
 

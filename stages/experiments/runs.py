@@ -36,9 +36,10 @@ class Run(config.Section):
 
 def files_of(project: str) -> dict[str, str]:
     """The files that pictures of a project's runs need, by the field of `Run` that holds them."""
-    if project in EPOCHS:
-        return {"history": EPOCHS[project], "confusion": f"reports/{project}/evaluation/confusion_matrix.csv"}
-    return {"leaderboard": f"reports/{project}/evaluation/leaderboard.csv"}
+    if project == "bikes":
+        return {"leaderboard": "reports/bikes/evaluation/leaderboard.csv"}
+    history = {"history": EPOCHS[project]} if project in EPOCHS else {}
+    return history | {"confusion": f"reports/{project}/evaluation/confusion_matrix.csv"}
 
 
 def of(revision: Revision, project: str, seed: int) -> Run | None:
