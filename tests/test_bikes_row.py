@@ -205,7 +205,8 @@ def test_categories_are_the_same_in_training_and_in_the_export(untrained: Path) 
 
 
 def test_a_time_limit_is_said(untrained: Path) -> None:
-    assert run_row(untrained, models=["linear"], time_limit=600)["time_limit"] == 600
+    run_row(untrained, models=["linear"], time_limit=600)
+    assert json.loads(evaluate.DETAILS.read_text())["time_limit"] == 600
 
 
 def test_a_bag_fold_is_a_block_of_days(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

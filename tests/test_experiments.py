@@ -12,9 +12,11 @@ import psutil
 import pytest
 import yaml
 from clones import Clone, processes_in, with_results
+from dvc.repo import Repo
 
 from stages.experiments import queue, recipes
 from stages.experiments.recipes import Experiment, Recipe
+from stages.experiments.run import is_done
 
 SMALL: dict[str, object] = {"epochs": 1, "batch_size": 256}
 
@@ -94,13 +96,19 @@ def wait_for(built: Clone, module: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_changed_setting_is_run_anew(built: Clone) -> None:
-    shown = run(built, "recipe NAME=mnist-long SET=mnist.batch_size=128")
-    assert "Running stage 'train@mnist'" in shown
-    parameters = yaml.safe_load(
-        built.run("git show $(git for-each-ref --format='%(objectname)' 'refs/exps/**/mnist-long'):params.yaml")
+def test_what_is_done_is_so_for_its_settings_and_code(built: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(built.root)
+    write(built, {"mnist-one": recipe(SMALL, [0])})
+    (as_it_was,), (changed,) = (
+        recipes.experiments("mnist-one", changes) for changes in ({}, {"mnist.batch_size": 128})
     )
-    assert parameters["mnist"]["batch_size"] == 128
+    assert is_done(Repo(), as_it_was)
+    assert not is_done(Repo(), changed)
+    module = built.root / "stages/mnist/model.py"
+    text = module.read_text()
+    module.write_text(text + "# edited\n")
+    assert not is_done(Repo(), as_it_was)
+    module.write_text(text)
 
 
 @pytest.mark.slow

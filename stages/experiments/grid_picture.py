@@ -81,17 +81,19 @@ def _arrow(axis: Any, start: tuple[float, float], end: tuple[float, float], bend
     axis.add_patch(arrow)
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write ``figure`` as an SVG on white, the same bytes each time, and close it."""
-    settings = plt.rc_context({"svg.hashsalt": "grid", "svg.fonttype": "none", "font.family": "sans-serif"})
-    metadata = {"Date": None, "Creator": None}
-    with settings, files.new_file(path) as partial:
+def write(path: Path) -> None:
+    """The picture of the pipeline as an SVG on white, the same bytes each time."""
+    settings = {"svg.hashsalt": "grid", "svg.fonttype": "none", "font.family": "sans-serif"}
+    # Whatever else this process draws in another style.
+    with plt.style.context(["default", settings]), files.new_file(path) as partial:
+        figure = draw(edges())
+        metadata = {"Date": None, "Creator": None}
         figure.savefig(partial, format="svg", metadata=metadata, facecolor="white", bbox_inches="tight")
-    plt.close(figure)
+        plt.close(figure)
 
 
 def main() -> None:
-    save(draw(edges()), PICTURE)
+    write(PICTURE)
 
 
 if __name__ == "__main__":
