@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 export PATH := $(abspath $(VENV)/bin):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro serve metrics experiments recipes recipe compare review release readme-table test test-fast lint format lock clean
+.PHONY: help env repro serve metrics experiments recipes recipe compare review release readme-table test test-all test-fast lint format lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,26 +16,33 @@ env: $(STAMP)  ## create .venv with the pinned packages
 
 repro: $(STAMP)  ## run the pipeline: all that changed, projects side by side (JOBS=1: one after the other)
 	@python -m stages.experiments.repro $(addprefix --jobs ,$(JOBS))
-	@$(MAKE) --no-print-directory metrics
+	$(show)
 
 serve: $(STAMP)  ## serve the exported models: HTTP and a page (make serve ARGS="--port 9000")
 	@python -m stages.serving $(ARGS)
 
 metrics: $(STAMP)  ## show the metrics, and all results in a page
-	@echo
-	@dvc metrics show
-	@echo
-	@python -m stages.experiments.report
-	@echo "Next:    make serve, or: . $(VENV)/bin/activate; dvc exp run -S mnist.optimizer=sgd; make compare PROJECT=mnist"
+	$(show)
+
+define show
+@echo
+@dvc metrics show
+@echo
+@python -m stages.experiments.report
+@echo "Next:    make serve, or: . $(VENV)/bin/activate; dvc exp run -S mnist.optimizer=sgd; make compare PROJECT=mnist"
+endef
 
 # Two files of tests at a time, each test's torch on one core: two that share cores wait for each other at every operation.
 PYTEST := OMP_NUM_THREADS=1 pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-test: $(STAMP)  ## run the whole test suite
+test: $(STAMP)  ## run the tests
+	@$(PYTEST) -m "not long"
+
+test-all: $(STAMP)  ## run them with the few that take longest
 	@$(PYTEST)
 
 test-fast: $(STAMP)  ## run the tests that take seconds
-	@$(PYTEST) -m "not slow"
+	@$(PYTEST) -m "not slow and not long"
 
 lint: $(STAMP)  ## check format, style and types
 	@ruff format --check .

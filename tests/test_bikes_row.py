@@ -225,7 +225,7 @@ def test_a_bag_fold_is_a_block_of_days(untrained: Path, monkeypatch: pytest.Monk
     assert (seen["train"][train.BLOCK].to_numpy() == (days - 1) * 3 // days.max()).all()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_autogluons_own_models_bagged_stacked_and_searched(untrained: Path) -> None:
     """The way of the published variants; how far they come is the clock's to say."""
     together = {"riders": "together", "target": "counts", "bag_folds": 2, "time_limit": 40}

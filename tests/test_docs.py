@@ -173,7 +173,7 @@ def follow(document: Path, checkout: Clone, alternatives: bool = False) -> None:
             assert expected(line).search(said), f"{command}: no line like\n{line}\nin\n{said}"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_commands_that_read_a_bucket_do_what_they_say(checkout: Clone, bucket: None) -> None:
     follow(ROOT / "docs/your-data.md", checkout, alternatives=True)
 

@@ -134,6 +134,7 @@ def test_a_path_is_a_source_in_dvc_s_temporary_copies_too(project: Clone, way: s
     project.run("dvc exp remove other")
 
 
+@pytest.mark.long
 def test_the_same_inputs_give_the_same_results(built: Clone, tmp_path: Path) -> None:
     """Built once more from nothing, one project after the other; deploy would add its clock readings and a comparison."""
     other = clone(tmp_path)

@@ -531,7 +531,7 @@ def test_destroy_removes_all_of_it_and_says_what(world: World, tmp_path: Path) -
     assert deployment.destroy(world.session, settings) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_memory_does_not_grow_with_executions(world: World) -> None:
     (server,) = [one for one in psutil.Process().children() if "stages.scones.aws.stand_in.server" in one.cmdline()]
     workflow = Workflow(world.session, world.deployed.workflow)

@@ -154,7 +154,7 @@ def test_the_catalogue_says_what_is_served_and_how_good_it_is(client: httpx.Clie
         "status": "ready",
         "message": None,
         "version": mnist["version"],
-        "metrics": {"data": "sample", "accuracy": 0.5},
+        "metrics": {"data": "sample", "accuracy": 0.5, "parameters": 10},
         "accepts": ["image/*", "application/octet-stream", "application/x-npy", "application/json"],
         "invocations": "/models/mnist/invocations",
     }

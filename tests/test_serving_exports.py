@@ -104,7 +104,8 @@ def compare(served: Served, project: str, test: Evaluated) -> None:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Path]]:
     """The row mnist, run here up to its export, and its server."""
     folder = tmp_path_factory.mktemp("made")
-    (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    for name in ("params.yaml", "metrics.yaml"):
+        (folder / name).write_bytes((ROOT / name).read_bytes())
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for stage in (prepare, featurize, train, evaluate, export):

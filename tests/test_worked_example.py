@@ -38,6 +38,7 @@ def test_a_fifth_project_goes_from_its_data_to_a_served_export(checkout: Clone) 
     assert "tabular-classification" in card
 
 
+@pytest.mark.long
 def test_a_third_network_is_trained_served_and_compared(checkout: Clone) -> None:
     said = follow("add-a-model.md", checkout)
     assert re.search(r"reports/mnist/metrics.json +accuracy +0\.9", said)

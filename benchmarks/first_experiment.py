@@ -1,0 +1,44 @@
+"""From a clone to the first compared experiment, as a new user types it: the environment is there, the cache is empty.
+
+python -m benchmarks.first_experiment [--json FILE]
+"""
+
+import argparse
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks import circumstances
+from stages.common import files
+
+STEPS = {
+    "make repro": ["make", "-o", ".venv/.installed", "repro"],
+    "dvc exp run": ["dvc", "exp", "run", "-S", "mnist.optimizer=sgd"],
+    "make compare": ["make", "-o", ".venv/.installed", "compare", "PROJECT=mnist"],
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="a file for the figures")
+    arguments = parser.parse_args()
+    results: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder, "project")
+        subprocess.run(["git", "clone", "--quiet", ".", project], check=True)
+        (project / ".venv").symlink_to(Path(".venv").resolve())
+        for name, command in STEPS.items():
+            begin = time.perf_counter()
+            subprocess.run(command, cwd=project, check=True, env=os.environ, stdout=subprocess.DEVNULL)
+            results[name] = round(time.perf_counter() - begin, 1)
+            print(f"{name:14} {results[name]:6.1f} s", flush=True)
+        page = (project / "reports/compare/index.html").stat().st_size
+    print(f"{'together':14} {sum(results.values()):6.1f} s, a page of {page / 1e6:.1f} MB")
+    if arguments.json:
+        files.write_json(arguments.json, circumstances.now(threads=1) | {"seconds": results})
+
+
+if __name__ == "__main__":
+    main()
