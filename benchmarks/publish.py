@@ -1,7 +1,7 @@
 """Runs recipes on real data, over all their seeds, and keeps what they reached in reports/published/.
 
     python -m benchmarks.publish mnist-adam bikes-best -S data.source=../data
-    python -m benchmarks.publish --table             the README's table and the pictures, from those files
+    python -m benchmarks.publish --table             the documents' tables and the pictures, from those files
 
 Each seed is a DVC experiment in a temporary copy, removed once it is read: the workspace and `dvc exp list` stay as they are.
 """
@@ -11,7 +11,7 @@ import secrets
 import shlex
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from stages.experiments.runs import Run
 from stages.experiments.variants import Spread
 
 README = Path("README.md")
+RESULTS = Path("benchmarks/results")
 
 
 def measure(name: str, recipe: Recipe, changes: dict[str, Any]) -> Iterator[Published]:
@@ -170,13 +171,47 @@ def sample_table() -> str:
     return "\n".join(lines)
 
 
-def with_tables(readme: str) -> str:
-    """``readme`` with the tables between their marks renewed."""
-    for name, content in (("results", table()), ("sample", sample_table())):
+def speed_table() -> str:
+    """What DVC, an experiment and a whole run cost, as Markdown, from the files of the benchmarks that measured it."""
+    overhead, side, first = (
+        files.read_json(RESULTS / f"{name}.json") for name in ("overhead", "side_by_side", "first_experiment")
+    )
+    experiment = overhead["dvc exp run"]["median"]
+    seconds = {
+        "`dvc repro` with nothing to do": overhead["dvc repro"]["median"],
+        "`dvc status`": overhead["dvc status"]["median"],
+        "`dvc metrics diff`": overhead["dvc metrics diff"]["median"],
+        "`dvc exp run -S mnist.optimizer=sgd`": experiment,
+        "its stages by themselves": overhead["its stages"]["median"],
+        "DVC around them": overhead["DVC around them"]["median"],
+        "the whole pipeline, one project after the other": side["seconds_one_after_the_other"],
+        f"the same, {side['jobs']} projects side by side": side["seconds_side_by_side"],
+        "clone to compared experiment: " + ", ".join(f"`{name}`" for name in first["seconds"]): sum(
+            first["seconds"].values()
+        ),
+    }
+    lines = ["| what | seconds |", "|---|---|", *(f"| {what} | {value:.1f} |" for what, value in seconds.items())]
+    ratios = (
+        f"An experiment takes {experiment / overhead['its stages']['median']:.2f} times as long as its stages run by hand. Side by side is "
+        f"{side['ratio']:.2f} times as fast; of {side['outputs_compared']} outputs without clock readings {len(side['outputs_differing'])} differ."
+    )
+    return "\n".join([*lines, "", ratios, "", f"Measured on {side['hardware']}, {side['date']}."])
+
+
+TABLES: dict[Path, dict[str, Callable[[], str]]] = {
+    README: {"results": table, "sample": sample_table},
+    Path("docs/speed.md"): {"speed": speed_table},
+}
+
+
+def with_tables(document: Path) -> str:
+    """The text of ``document`` with the tables between their marks renewed."""
+    text = document.read_text(encoding="utf-8")
+    for name, made in TABLES[document].items():
         begin, end = f"<!-- {name}: made by `make readme-table` -->", f"<!-- end of {name} -->"
-        before, rest = readme.split(begin)
-        readme = f"{before}{begin}\n\n{content}\n\n{end}{rest.split(end)[1]}"
-    return readme
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n\n{made()}\n\n{end}{rest.split(end)[1]}"
+    return text
 
 
 def main(names: list[str], settings: list[str], table: bool) -> None:
@@ -192,9 +227,10 @@ def main(names: list[str], settings: list[str], table: bool) -> None:
         except InputError as error:
             failures.append(str(error))
     draw()
-    text = with_tables(README.read_text(encoding="utf-8"))
-    with files.new_file(README) as partial:
-        partial.write_text(text, encoding="utf-8")
+    for document in TABLES:
+        text = with_tables(document)
+        with files.new_file(document) as partial:
+            partial.write_text(text, encoding="utf-8")
     if failures:
         raise InputError("; ".join(failures))
 
@@ -202,7 +238,7 @@ def main(names: list[str], settings: list[str], table: bool) -> None:
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="recipe")
     recipes.add_settings(parser)
-    parser.add_argument("--table", action="store_true", help="only renew the README's table and the pictures")
+    parser.add_argument("--table", action="store_true", help="only renew the documents' tables and the pictures")
 
 
 if __name__ == "__main__":

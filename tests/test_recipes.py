@@ -32,10 +32,10 @@ def test_an_unknown_recipe_is_an_error_that_lists_those_there_are(monkeypatch: p
         recipes.named("mnist-cmm")
 
 
-def test_the_readme_s_figures_are_those_of_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("document", publish.TABLES, ids=str)
+def test_a_document_s_figures_are_those_of_the_files(document: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    readme = Path("README.md").read_text(encoding="utf-8")
-    assert publish.with_tables(readme) == readme, "run make readme-table"
+    assert publish.with_tables(document) == document.read_text(encoding="utf-8"), "run make readme-table"
 
 
 def test_published_results_are_of_recipes_as_they_are() -> None:
