@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from clones import with_results
 from conftest import ROOT
 from dvc.repo import Repo
 from markdown_it import MarkdownIt
@@ -57,18 +57,7 @@ class Project:
 
 @pytest.fixture(scope="module")
 def clone(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    root = tmp_path_factory.mktemp("review")
-    listed = subprocess.check_output(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=pipeline, text=True)
-    for name in filter(None, listed.split("\0")):
-        if (pipeline / name).is_file():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(pipeline / name, root / name)
-    project = Project(root)
-    cache = subprocess.check_output(
-        [str(Path(sys.executable).with_name("dvc")), "cache", "dir"], cwd=pipeline, text=True
-    )
-    project.do("git init -q -b main && git config user.email t@example.org && git config user.name t")
-    project.do(f"dvc config --local cache.dir '{(pipeline / cache.strip()).resolve()}' && dvc checkout --quiet")
+    project = Project(with_results(tmp_path_factory.mktemp("review")).root)
     project.commit()
     project.do("git tag start")
     return project

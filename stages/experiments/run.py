@@ -26,11 +26,11 @@ def known(repo: Repo) -> dict[str, str]:
 
 def is_done(repo: Repo, experiment: Experiment) -> bool:
     """It is known, and of the working tree's code and parameters."""
+    expected = recipes.applied(config.read(), experiment.settings)  # refuses what is no parameter
     revision = known(repo).get(experiment.name)
     if revision is None:
         return False
     changed = subprocess.run(["git", "diff", "--quiet", revision, "--", "stages", "dvc.yaml"], check=False).returncode
-    expected = recipes.applied(config.read(), experiment.settings)
     return not changed and Revision(revision).parameters() == expected
 
 
@@ -50,16 +50,16 @@ def show() -> None:
     )
 
 
-def main(recipe: str | None, all: str | None, settings: list[str], jobs: int | None) -> None:  # noqa: A002
-    if recipe is None and all is None:
+def main(recipe: str | None, all_of: str | None, settings: list[str], jobs: int | None) -> None:
+    if recipe is None and all_of is None:
         show()
         return
     if jobs is not None and jobs < 1:
         raise InputError(f"--jobs {jobs} is not allowed: expected 1 or more")
-    names = [recipe] if recipe else [name for name, entry in recipes.read().items() if entry.project == all]
+    names = [recipe] if recipe else [name for name, entry in recipes.read().items() if entry.project == all_of]
     if not names:
         projects = dict.fromkeys(entry.project for entry in recipes.read().values())
-        raise InputError(f"{all!r} has no recipes: expected one of {', '.join(projects)}")
+        raise InputError(f"{all_of!r} has no recipes: expected one of {', '.join(projects)}")
     repo = Repo()
     queue.give_up_killed(repo)
     experiments = [experiment for name in names for experiment in recipes.experiments(name, recipes.changes(settings))]
@@ -73,7 +73,7 @@ def main(recipe: str | None, all: str | None, settings: list[str], jobs: int | N
             continue
         if name in known(repo) or name in tasks:  # of other code or settings, or failed
             repo.experiments.remove([name])
-        if subprocess.run(command(experiment, "--queue" if all else "--temp"), check=False).returncode:
+        if subprocess.run(command(experiment, "--queue" if all_of else "--temp"), check=False).returncode:
             raise InputError(f"{name} failed, see above: once mended, the same command runs it again")
     queue.work(repo, experiments, jobs)
     project = experiments[0].recipe.project
@@ -84,7 +84,7 @@ def main(recipe: str | None, all: str | None, settings: list[str], jobs: int | N
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", nargs="?", help="the name of one (default: list all)")
-    parser.add_argument("--all", metavar="PROJECT", help="all recipes of a project")
+    parser.add_argument("--all", dest="all_of", metavar="PROJECT", help="all recipes of a project")
     recipes.add_settings(parser)
     parser.add_argument("--jobs", type=int, help="how many at a time (default: as cores and memory allow)")
 
