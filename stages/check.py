@@ -13,6 +13,7 @@ from pydantic import Field
 from stages.bikes import config as bikes
 from stages.common import config, files, sources
 from stages.common.program import run
+from stages.engine.config import Engine
 from stages.landmarks import config as landmarks
 from stages.mnist import config as mnist
 from stages.scones import config as scones
@@ -44,6 +45,7 @@ class Parameters(config.Section):
     """params.yaml. A project's own group is read by its train."""
 
     data: Data
+    engine: Engine
     bikes: bikes.Train
     mnist: mnist.Train
     landmarks: landmarks.Train

@@ -1,0 +1,48 @@
+"""Where work runs: in processes of this machine, or on a Ray cluster. What a stage gives and gets is the same in both.
+
+`engine` in params.yaml chooses; Ray is imported only where it is chosen.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TypeVar
+
+from stages.common import config
+from stages.engine.config import Engine
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def train(work: Callable[[Path], None], folder: Path) -> None:
+    """Let ``work`` fill ``folder`` with a trained model.
+
+    On a cluster each worker calls it with a folder of its own, of which the first worker's comes back; they are one
+    process group of torch.distributed by then (`stages.common.distributed`). ``work`` has to be picklable.
+    """
+    settings = config.load("engine", Engine)
+    if settings.kind == "local":
+        work(folder)
+        return
+    from stages.engine import training
+
+    training.train(work, folder, settings)
+
+
+def each(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """What ``work`` makes of each of the ``items``, in their order, several at a time; both have to be picklable."""
+    settings = config.load("engine", Engine)
+    if settings.kind == "local":
+        return _each_here(work, items)
+    from stages.engine import data
+
+    return data.each(work, items, settings)
+
+
+def _each_here(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    workers = min(len(os.sched_getaffinity(0)), 16)
+    with ProcessPoolExecutor(workers, get_context("forkserver")) as pool:
+        yield from pool.map(work, items)
