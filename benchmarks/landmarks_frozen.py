@@ -35,7 +35,8 @@ DEMAND = 1 / 20
 def kept_features(settings: Train, views: int, about: dict[str, Any]) -> dict[str, float]:
     """Seconds for the features of so many views, for the head's training on them, and for both."""
     transfer = settings.transfer.model_copy(update={"views": views})
-    learnt = train.learn(settings.model_copy(update={"transfer": transfer}), about, f"head, views {views}")
+    changed = settings.model_copy(update={"transfer": transfer})
+    learnt = train.learn(changed, about, Path(f"{views}.pt"), f"head, views {views}")
     seconds = {"features": learnt.features_seconds, "training": learnt.history.seconds}
     return seconds | {"total": sum(seconds.values())}
 

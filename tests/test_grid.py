@@ -95,6 +95,7 @@ def test_a_stage_reads_parameters_of_its_own_row_alone(name: str) -> None:
         project,
         "deploy.target",
         f"deploy.{project}",
+        "engine",
     }
 
 

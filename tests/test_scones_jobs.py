@@ -117,9 +117,9 @@ def test_a_job_trains_from_what_it_staged_and_its_model_comes_back(
         tar.add(instance / "model", ".")
     bucket, key = place.removeprefix("s3://").split("/", 1)
     client(where.session, "s3").upload_file(str(tmp_path / "model.tar.gz"), bucket, key)
-    training.fetch(where.session, place, model.TRAINED, train.CLOCK)
+    training.fetch(where.session, place, model.TRAINED)
     assert model.load().image_size == 32
-    assert files.read_json(train.CLOCK)["seconds"] > 0
+    assert files.read_json(model.TRAINED / "training.json")["seconds"] > 0
 
 
 def test_weights_that_are_a_file_travel_with_the_code(settings: Train, workspace: Path, tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_price_is_told_and_agreed_to_before_a_job(
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("builtins.input", lambda _: "no")
     with pytest.raises(InputError, match="nothing was changed"):
-        training.train_there(settings, train.FEATURES, tmp_path / "trained", tmp_path / "training.json")
+        training.train_there(settings, train.FEATURES, tmp_path)
     assert (
         "2 x ml.c5.xlarge: about 0.41 USD an hour, 0.41 USD in 1 h, after which it is stopped"
         in capsys.readouterr().out

@@ -13,17 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 import yaml
 from conftest import ROOT, Run
 from PIL import Image
-from torch import nn
-from torchvision.ops import StochasticDepth
 
 from stages.common import files
 from stages.common.program import InputError
 from stages.scones import evaluate, export, featurize, inference, layout, model, monitor, plot, prepare, train
-from stages.scones.learning import augmentation, calibration, distributed
+from stages.scones.learning import augmentation, calibration
 from stages.serving import process
 
 Change = Callable[[dict[str, Any]], None]
@@ -245,50 +242,34 @@ def test_pictures_that_training_does_not_move_are_those_that_are_predicted(chang
     assert (trained - seen[0]).abs().max() <= 1.1 / 255 / classifier.std.min()
 
 
-def train_in_two_processes() -> subprocess.CompletedProcess[str]:
+def train_in_two_processes(folder: Path) -> subprocess.CompletedProcess[str]:
+    """As a job on SageMaker does; the model goes to ``folder``."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "SM_MODEL_DIR": str(folder),
+        "SM_CHANNEL_FEATURES": str(train.FEATURES),
+    }
     return subprocess.run(
-        [*command, "-m", "stages.scones.train"], env=environment, capture_output=True, text=True, check=False
+        [*command, "-m", "stages.scones.jobs.script"], env=environment, capture_output=True, text=True, check=False
     )
 
 
-def test_two_processes_train_what_one_does(change: Change, workspace: Path) -> None:
+def test_two_processes_train_what_one_does(change: Change, workspace: Path, tmp_path: Path) -> None:
     change({"epochs": 2, "label_smoothing": 0.1, "adamw.learning_rate": 0.001, "residual.dropout": 0.3})
     train.main()
     alone = torch.load(model.TRAINED / "weights.pt", weights_only=True)
-    done = train_in_two_processes()
+    done = train_in_two_processes(tmp_path)
     assert done.returncode == 0, done.stderr
-    together = torch.load(model.TRAINED / "weights.pt", weights_only=True)
+    together = torch.load(tmp_path / "trained" / "weights.pt", weights_only=True)
     assert together.keys() == alone.keys()
     for name, weights in alone.items():
         torch.testing.assert_close(together[name], weights, rtol=1e-3, atol=1e-4, msg=name)
 
 
-@pytest.mark.parametrize("layer", [nn.Dropout(0.5), StochasticDepth(0.5, "row"), StochasticDepth(0.5, "batch")])
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_processes_leave_out_what_one_would(
-    monkeypatch: pytest.MonkeyPatch, layer: nn.Module, layout: torch.memory_format
-) -> None:
-    images = torch.rand(6, 3, 4, 4).to(memory_format=layout)
-    torch.manual_seed(3)
-    whole = layer(images)
-    monkeypatch.setattr(distributed, "size", lambda: 2)
-    for rank in range(2):
-        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
-        torch.manual_seed(3)
-        assert torch.equal(distributed._thinned(layer, images[rank::2]), whole[rank::2])
-
-
-def test_statistics_of_channels_of_one_value_are_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distributed, "size", lambda: 1)
-    monkeypatch.setattr(dist, "all_reduce", lambda values: None)
-    inputs = torch.linspace(1000, 5000, 64)[None, :, None, None].expand(8, -1, 3, 3)
-    assert distributed._normalised(nn.BatchNorm2d(64), inputs).isfinite().all()
-
-
-def test_a_batch_that_processes_can_t_share_is_refused(change: Change, workspace: Path) -> None:
+def test_a_batch_that_processes_can_t_share_is_refused(change: Change, workspace: Path, tmp_path: Path) -> None:
     change({"batch_size": 9})
-    done = train_in_two_processes()
+    done = train_in_two_processes(tmp_path)
     assert done.returncode != 0
-    assert "scones.batch_size = 9 is not allowed with 2 processes" in done.stderr
+    assert "scones.batch_size = 9 can't be shared by 2 processes" in done.stderr

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.common import config, torch_setup, training
+from stages.common import checkpoints, config, torch_setup, training
 from stages.common.program import InputError
 from stages.common.training_settings import TrainingSettings
 
@@ -268,15 +268,14 @@ def test_a_gpu_that_is_not_there_is_an_error() -> None:
             torch_setup.pick_device("cuda")
 
 
-def test_a_checkpoint_belongs_to_its_settings_and_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_checkpoint_belongs_to_its_settings_and_inputs(tmp_path: Path) -> None:
     (tmp_path / "train.npz").write_bytes(b"one")
     inputs = [tmp_path / "train.npz"]
-    first = training.kept_path("mnist", settings().model_dump_json(), inputs, ".pt")
-    assert first == training.kept_path("mnist", settings().model_dump_json(), inputs, ".pt")
-    assert first != training.kept_path("mnist", settings(epochs=9).model_dump_json(), inputs, ".pt")
+    first = checkpoints.key(settings().model_dump_json(), inputs)
+    assert first == checkpoints.key(settings().model_dump_json(), inputs)
+    assert first != checkpoints.key(settings(epochs=9).model_dump_json(), inputs)
     (tmp_path / "train.npz").write_bytes(b"two")
-    assert first != training.kept_path("mnist", settings().model_dump_json(), inputs, ".pt")
+    assert first != checkpoints.key(settings().model_dump_json(), inputs)
 
 
 def test_a_history_is_a_table_of_what_one_reads(tmp_path: Path) -> None:

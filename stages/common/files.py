@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,13 @@ def _clear(path: Path, partial: Path, old: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def move(source: Path, path: Path) -> None:
+    """Let ``source`` take the place of ``path``."""
+    with new_file(path) as partial:
+        shutil.copyfile(source, partial)
+    source.unlink()
+
+
 def write_json(path: Path, content: Any) -> None:
     """``content`` as indented JSON, atomically. Refuses NaN and infinity, which JSON does not have."""
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
@@ -79,6 +86,11 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
+def digest_of(lines: Iterable[str]) -> str:
+    """A short name for all of ``lines``."""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
 def home() -> Path:
     """The checkout whose files outlive a run: the downloads, the checkpoints, and where relative sources start.
 
@@ -90,3 +102,8 @@ def home() -> Path:
         if folder.parts[-3:] == (".dvc", "tmp", "exps"):
             return folder.parents[2]
     return here
+
+
+def kept() -> Path:
+    """Where a run keeps what a later one may go on from: outside what DVC deletes or caches."""
+    return home() / "models" / "checkpoints"

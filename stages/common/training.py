@@ -2,10 +2,10 @@
 
 A project gives `fit` a network, a function that yields an epoch's batches, and one that scores the network on the
 validation split. All that is random in an epoch comes from the seed and the epoch's number, so that a run which is
-killed and goes on from its checkpoint ends in the same bytes as one that never stopped.
+killed and goes on from its checkpoint ends in the same bytes as one that never stopped. Several processes share each batch
+(`distributed`); the first one keeps the checkpoints.
 """
 
-import hashlib
 import io
 import math
 import time
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,8 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from stages.common import files
+from stages.common import checkpoints, distributed, files
+from stages.common.checkpoints import Place
 from stages.common.program import InputError
 from stages.common.torch_setup import Schedule, autocast, build_optimizer, build_schedule
 from stages.common.training_settings import TrainingSettings
@@ -78,17 +80,20 @@ def shuffled(
 ) -> Epoch:
     """One epoch over tensors, in a new order and in full batches (what is left over waits for another order).
 
-    ``transform`` turns the inputs of ``batches_at_once`` batches together into what the network takes, on its device: a
-    small network's step takes less than a millisecond, in which preparing each batch by itself would be felt; what is made
-    together should fit into the processor's cache.
+    Yields this process's share of each batch. ``transform`` turns the inputs of ``batches_at_once`` batches together into what
+    the network takes, on its device: a small network's step takes less than a millisecond, in which preparing each batch by
+    itself would be felt; what is made together should fit into the processor's cache. What it draws at random it draws for
+    all processes, and takes its share (`distributed.whole`, `distributed.share`).
     """
     order = torch.randperm(len(inputs), generator=generator)
     order = order[: len(inputs) // batch_size * batch_size].to(inputs.device)
-    for chosen in order.split(batch_size * batches_at_once):
+    own = batch_size // distributed.size()
+    for batches in order.split(batch_size * batches_at_once):
+        chosen = distributed.share(batches)
         # index_select copies rows where indexing goes element by element.
         ready = transform(inputs.index_select(0, chosen), generator)
         truths = labels.index_select(0, chosen).to(ready.device)
-        yield from zip(ready.split(batch_size), truths.split(batch_size), strict=True)
+        yield from zip(ready.split(own), truths.split(own), strict=True)
 
 
 @dataclass
@@ -96,6 +101,8 @@ class _Run:
     """What changes while training goes on, and what a checkpoint has to keep."""
 
     network: nn.Module
+    learner: nn.Module
+    """The network, or what makes it learn the same in all processes."""
     optimizer: Optimizer
     schedule: Schedule
     average: Weights
@@ -109,7 +116,7 @@ def fit(
     steps: int,
     score: Callable[[nn.Module], Scores],
     settings: TrainingSettings,
-    checkpoint: Path,
+    checkpoint: Place,
     title: str,
     rates: Mapping[str, float] | None = None,
 ) -> Trained:
@@ -123,13 +130,19 @@ def fit(
     average = {
         name: value for name, value in _copied(network).items() if settings.ema_decay and value.is_floating_point()
     }
-    run = _Run(network, optimizer, build_schedule(optimizer, settings, settings.epochs * steps), average, Trained())
-    if checkpoint.exists():
-        _load(checkpoint, run)
+    schedule = build_schedule(optimizer, settings, settings.epochs * steps)
+    run = _Run(network, distributed.wrapped(network), optimizer, schedule, average, Trained())
+    if state := checkpoints.read(checkpoint):
+        _go_on(run, state)
     trained, done = run.trained, len(run.trained.epochs)
     images = steps * settings.batch_size
     with tqdm(
-        desc=title, total=settings.epochs * images, initial=done * images, unit=" images", unit_scale=True
+        desc=title,
+        total=settings.epochs * images,
+        initial=done * images,
+        unit=" images",
+        unit_scale=True,
+        disable=distributed.rank() > 0,
     ) as bar:
         for epoch in range(done + 1, settings.epochs + 1):
             if settings.patience and epoch - 1 - trained.best_epoch >= settings.patience:
@@ -159,13 +172,14 @@ def fit(
             if settings.keep == "last" or improved:
                 trained.weights = weights
             trained.seconds += time.perf_counter() - began
-            _save(checkpoint, run)
+            if distributed.rank() == 0:
+                checkpoints.write(checkpoint, _state(run))
     return trained
 
 
 def _train_epoch(run: _Run, settings: TrainingSettings, batches: Epoch, steps: int, bar: tqdm) -> Scores:
     """One pass over ``batches``; adds its rows to the loss curve and returns the epoch's means."""
-    network, optimizer = run.network.train(), run.optimizer
+    learner, optimizer = run.learner.train(), run.optimizer
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     cycle = run.schedule if isinstance(run.schedule, OneCycleLR) else None
     epoch = len(run.trained.epochs) + 1
@@ -175,8 +189,8 @@ def _train_epoch(run: _Run, settings: TrainingSettings, batches: Epoch, steps: i
     truths: list[Tensor] = []
     loss_sum, right, seen = 0.0, 0, 0
     for step, (inputs, labels) in enumerate(batches, 1):
-        with autocast(network, settings.precision):
-            logits = network(inputs)
+        with autocast(learner, settings.precision):
+            logits = learner(inputs)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=settings.label_smoothing)
         for parameter in parameters:  # zero_grad, in a tenth of its time
             parameter.grad = None
@@ -190,10 +204,10 @@ def _train_epoch(run: _Run, settings: TrainingSettings, batches: Epoch, steps: i
         losses.append(loss.detach())
         answers.append(logits.detach())
         truths.append(labels)
-        bar.update(len(labels))
+        bar.update(distributed.whole(len(labels)))
         if step % settings.log_every and step != steps:
             continue
-        mean = torch.stack(losses).double().mean().item()
+        mean = distributed.total(torch.stack(losses).double().mean()).item() / distributed.size()
         if not math.isfinite(mean):
             raise InputError(
                 f"training left the numbers at epoch {epoch}, step {step}: found a loss of {mean} with {settings.optimizer} "
@@ -201,8 +215,8 @@ def _train_epoch(run: _Run, settings: TrainingSettings, batches: Epoch, steps: i
             )
         truth = torch.cat(truths)
         loss_sum += mean * len(losses)
-        right += int((torch.cat(answers).argmax(1) == truth).sum())
-        seen += len(truth)
+        right += int(distributed.total((torch.cat(answers).argmax(1) == truth).sum()))
+        seen += distributed.whole(len(truth))
         run.trained.steps.append(
             {"step": (epoch - 1) * steps + step, "epoch": epoch, "loss": mean, "learning_rate": rate}
         )
@@ -231,30 +245,17 @@ def _averaged(run: _Run) -> Iterator[None]:
     run.network.load_state_dict(own, strict=False)
 
 
-def kept_path(project: str, settings: str, inputs: Sequence[Path], suffix: str) -> Path:
-    """Where a run keeps what a later one may go on from: outside what DVC deletes or caches.
-
-    Its name comes from ``settings`` and from the contents of the ``inputs`` (data, code).
-    """
-    parts = [torch.__version__, settings, *(files.digest(path) for path in inputs)]
-    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-    return files.home() / "models" / "checkpoints" / project / f"{key}{suffix}"
-
-
-def _save(path: Path, run: _Run) -> None:
-    state = {
+def _state(run: _Run) -> dict[str, Any]:
+    return {
         "network": run.network.state_dict(),
         "optimizer": run.optimizer.state_dict(),
         "schedule": run.schedule.state_dict() if run.schedule else {},
         "average": run.average,
         "trained": vars(run.trained),
     }
-    with files.new_file(path) as partial:
-        torch.save(state, partial)
 
 
-def _load(path: Path, run: _Run) -> None:
-    state = torch.load(path, map_location="cpu", weights_only=True)
+def _go_on(run: _Run, state: dict[str, Any]) -> None:
     run.network.load_state_dict(state["network"])
     run.optimizer.load_state_dict(state["optimizer"])
     if run.schedule:

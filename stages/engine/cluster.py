@@ -9,7 +9,6 @@ from pathlib import Path
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before Ray is imported: it would report itself
 import ray
 
-import stages
 from stages.common.program import InputError
 from stages.engine.config import Engine
 
@@ -23,7 +22,7 @@ def connected(settings: Engine) -> Iterator[None]:
     if settings.address:
         _reach(settings.address, settings.timeout)
     runtime = {
-        "py_modules": [str(Path(stages.__file__).parent)],
+        "py_modules": [str(Path(__file__).parents[1])],  # the package `stages`
         "env_vars": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
     }
     own = {
@@ -33,7 +32,13 @@ def connected(settings: Engine) -> Iterator[None]:
         "_node_ip_address": "127.0.0.1",  # nothing here is for others
     }
     try:
-        ray.init(settings.address, runtime_env=runtime, **({} if settings.address else own))
+        ray.init(
+            settings.address,
+            runtime_env=runtime,
+            log_to_driver=False,
+            logging_level="ERROR",
+            **({} if settings.address else own),
+        )
     except RuntimeError as error:  # versions of Ray or Python that differ
         raise InputError(f"engine.address = {settings.address}: {error}") from None
     try:
@@ -50,3 +55,7 @@ def _reach(address: str, timeout: int) -> None:
         raise InputError(
             f"engine.address = {address}: no Ray cluster there ({error}): start one (make cluster), or give its host:port"
         ) from None
+
+
+def require(settings: Engine) -> None:
+    """Placeholder."""

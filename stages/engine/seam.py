@@ -10,18 +10,28 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
-from stages.common import config
+from upath import UPath
+
+from stages.common import config, files
 from stages.engine.config import Engine
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def train(work: Callable[[Path], None], folder: Path) -> None:
-    """Let ``work`` fill ``folder`` with a trained model.
+def storage() -> Path | UPath:
+    """Where training keeps its checkpoints, so that all that take part in it reach them."""
+    settings = config.load("engine", Engine)
+    if settings.kind == "local":
+        return files.kept()
+    return UPath(settings.storage or files.kept()) / "ray"  # not those of local runs, which end in the same bytes
 
-    On a cluster each worker calls it with a folder of its own, of which the first worker's comes back; they are one
-    process group of torch.distributed by then (`stages.common.distributed`). ``work`` has to be picklable.
+
+def train(work: Callable[[Path], None], folder: Path, features: Path, batch_size: int) -> None:
+    """Let ``work``, which can be pickled, fill ``folder`` with what it trains.
+
+    On a cluster each worker calls it with a folder of its own, of which the first one's comes back. They share batches of
+    ``batch_size`` (`distributed`), and find ``features``, a folder, under the same path. Raises InputError.
     """
     settings = config.load("engine", Engine)
     if settings.kind == "local":
@@ -29,7 +39,7 @@ def train(work: Callable[[Path], None], folder: Path) -> None:
         return
     from stages.engine import training
 
-    training.train(work, folder, settings)
+    training.train(work, folder, features, batch_size, settings)
 
 
 def each(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from stages.common import files, torch_setup
+from stages.common import distributed, files, torch_setup
 from stages.landmarks.views import Views
 
 BATCH = 64
@@ -32,7 +32,8 @@ class FrozenViews:
 
     def training(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
         """The features of one view, drawn at random, of each of the training photographs ``chosen`` (N): (N, size)."""
-        views = torch.randint(len(self._train), chosen.shape, generator=generator)
+        count = distributed.whole(len(chosen))
+        views = distributed.share(torch.randint(len(self._train), (count,), generator=generator))
         return self._train[views, chosen].to(self.eyes.device)
 
     def validation(self, chosen: Tensor) -> Tensor:
@@ -49,7 +50,7 @@ class FrozenViews:
     def _features(self, kept: Path, views: int, count: int, inputs: Callable[[int, Tensor], Tensor]) -> Tensor:
         """float32 (views, count, size)."""
         if not kept.exists():
-            with files.new_file(kept) as partial:
+            with files.new_file(kept) as partial, distributed.alone():
                 answers = np.lib.format.open_memmap(partial, "w+", np.float32, (views, count, self.size))
                 with tqdm(desc="landmarks features", total=views * count, unit=" images", unit_scale=True) as bar:
                     for view in range(views):

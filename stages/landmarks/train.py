@@ -5,6 +5,8 @@ computed once for each view of a photograph, and only the head is trained, on th
 """
 
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,9 +14,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from stages.common import config, files, torch_setup, training
+from stages.common import checkpoints, config, distributed, files, torch_setup, training
+from stages.common.checkpoints import Place
 from stages.common.program import run
 from stages.common.vision import backbones, classifiers, networks, pixels
+from stages.engine import seam
 from stages.landmarks import frozen, model, store, views
 from stages.landmarks.config import Train, members
 from stages.landmarks.frozen import BATCH, FrozenViews, answer
@@ -24,8 +28,22 @@ from stages.landmarks.views import Views
 
 FEATURES = Path("data/landmarks/features")
 CLOCK = Path("reports/landmarks/training.json")
+PARTS = ("train", "valid")
 
-MODULES = (backbones, classifiers, frozen, model, networks, pixels, store, torch_setup, training, views)
+MODULES = (
+    backbones,
+    checkpoints,
+    classifiers,
+    distributed,
+    frozen,
+    model,
+    networks,
+    pixels,
+    store,
+    torch_setup,
+    training,
+    views,
+)
 INPUTS = [
     *(FEATURES / name for name in ("train.npz", "train.pixels", "valid.npz", "valid.pixels", "about.json")),
     *(Path(str(module.__file__)) for module in MODULES),
@@ -43,11 +61,19 @@ class Learnt(NamedTuple):
     """What `model.load` has to know of it; how its training photographs were changed; numbers of parameters; the epoch kept."""
     features_seconds: float
     """For the features of a frozen backbone, before the training itself; near 0 if they were there."""
-    checkpoint: Path
-    features: list[Path]
 
 
-def learn(settings: Train, about: dict[str, Any], title: str) -> Learnt:
+def features_of(settings: Train) -> list[Path]:
+    """Where the features of the training and the validation photographs lie, if the network's backbone is frozen."""
+    if settings.network != "transfer" or settings.transfer.fine_tune != "none":
+        return []
+    known = settings.model_dump_json(include={"seed", "transfer", "crop", "augmentation", "precision"})
+    process = f"-{distributed.rank()}" if distributed.rank() else ""  # each has its own: they may not share a disk
+    folder = files.kept() / "landmarks"
+    return [folder / f"{checkpoints.key(f'{part} {known}', INPUTS)}{process}.npy" for part in PARTS]
+
+
+def learn(settings: Train, about: dict[str, Any], checkpoint: Place, title: str) -> Learnt:
     """Train one network. ``about`` is what featurize says of the photographs."""
     device = torch_setup.pick_device(settings.device)
     torch_setup.deterministic(settings.seed, settings.threads)
@@ -67,10 +93,8 @@ def learn(settings: Train, about: dict[str, Any], title: str) -> Learnt:
     limits = settings.augmentation.model_dump()
     photographs = Views(member, about["size"], settings.crop, limits, train, valid)
     eyes: Views | FrozenViews = photographs
-    network, began, kept = whole, time.perf_counter(), []
-    if isinstance(whole, backbones.Transfer) and settings.transfer.fine_tune == "none":
-        known = settings.model_dump_json(include={"seed", "transfer", "crop", "augmentation", "precision"})
-        kept = [training.kept_path("landmarks", f"{part} {known}", INPUTS, ".npy") for part in ("train", "valid")]
+    network, began = whole, time.perf_counter()
+    if isinstance(whole, backbones.Transfer) and (kept := features_of(settings)):
         eyes = FrozenViews(
             photographs, whole.backbone, settings.transfer.views, settings.seed, settings.precision, kept
         )
@@ -82,14 +106,15 @@ def learn(settings: Train, about: dict[str, Any], title: str) -> Learnt:
         return training.shuffled(everyone, train.labels, settings.batch_size, eyes.training, generator, 1)
 
     def score(network: nn.Module) -> training.Scores:
-        everyone = torch.arange(len(valid)).split(BATCH)
-        logits = torch.cat([answer(network, eyes.validation(chosen), settings.precision) for chosen in everyone])
+        logits = distributed.in_turns(
+            torch.arange(len(valid)).split(BATCH),
+            lambda chosen: answer(network, eyes.validation(chosen), settings.precision),
+        )
         right = (logits.argmax(1) == valid.labels).double().mean().item()
         return training.Scores(F.cross_entropy(logits, valid.labels).item(), right)
 
     if settings.compile:
         torch_setup.compile_in_place(network)
-    checkpoint = training.kept_path("landmarks", settings.model_dump_json(), INPUTS, ".pt")
     rates = {"backbone.": settings.transfer.rate}
     history = training.fit(network, batches, steps, score, settings, checkpoint, title, rates)
     network.load_state_dict(history.weights)
@@ -107,37 +132,43 @@ def learn(settings: Train, about: dict[str, Any], title: str) -> Learnt:
         {name: value.cpu() for name, value in whole.state_dict().items()},
         found,
         features_seconds,
-        checkpoint,
-        kept,
     )
+
+
+def fill(folder: Path, chosen: Sequence[Train], kept: Sequence[Place]) -> None:
+    """Train the ``chosen`` networks, and write to ``folder`` what `model.load` and plot read, and the clock."""
+    about = files.read_json(FEATURES / "about.json")
+    learnt = []
+    for number, (member, checkpoint) in enumerate(zip(chosen, kept, strict=True), 1):
+        count = f" {number}/{len(chosen)}" if len(chosen) > 1 else ""
+        learnt.append(learn(member, about, checkpoint, f"landmarks {member.network}{count}"))
+    for index, one in enumerate(learnt):
+        (folder / str(index)).mkdir()
+        training.save_weights(folder / str(index) / "weights.pt", one.weights)
+        training.write_history(folder / str(index) / "steps.csv", one.history.steps)
+        training.write_history(folder / str(index) / "epochs.csv", one.history.epochs)
+    network = {"classes": about["classes"], "size": about["size"], "members": [one.about for one in learnt]}
+    files.write_json(folder / "network.json", network)
+    features_seconds = sum(one.features_seconds for one in learnt)
+    seconds = sum(one.history.seconds for one in learnt) + features_seconds
+    images = len(Store(FEATURES, "train")) * sum(len(one.history.epochs) for one in learnt)
+    clock = torch_setup.clock(seconds, images, torch_setup.pick_device(chosen[0].device))
+    files.write_json(folder / CLOCK.name, clock | {"features_seconds": round(features_seconds, 3)})
+    # The features of a frozen backbone are kept for the next head, those of other backbones and views are not.
+    for old in set((files.kept() / "landmarks").glob("*.npy")) - {path for one in chosen for path in features_of(one)}:
+        old.unlink()
 
 
 def main() -> None:
     settings = config.load("landmarks", Train)
-    about = files.read_json(files.require(FEATURES, "featurize@landmarks") / "about.json")
-    chosen = members(settings)
-    learnt = []
-    for number, member in enumerate(chosen, 1):
-        count = f" {number}/{len(chosen)}" if len(chosen) > 1 else ""
-        learnt.append(learn(member, about, f"landmarks {member.network}{count}"))
+    files.require(FEATURES, "featurize@landmarks")
+    chosen, root = members(settings), seam.storage()
+    kept = [root / "landmarks" / f"{checkpoints.key(member.model_dump_json(), INPUTS)}.pt" for member in chosen]
     with files.new_folder(TRAINED) as folder:
-        for index, one in enumerate(learnt):
-            (folder / str(index)).mkdir()
-            training.save_weights(folder / str(index) / "weights.pt", one.weights)
-            training.write_history(folder / str(index) / "steps.csv", one.history.steps)
-            training.write_history(folder / str(index) / "epochs.csv", one.history.epochs)
-        network = {"classes": about["classes"], "size": about["size"], "members": [one.about for one in learnt]}
-        files.write_json(folder / "network.json", network)
-    features_seconds = sum(one.features_seconds for one in learnt)
-    seconds = sum(one.history.seconds for one in learnt) + features_seconds
-    images = len(Store(FEATURES, "train")) * sum(len(one.history.epochs) for one in learnt)
-    clock = torch_setup.clock(seconds, images, torch_setup.pick_device(settings.device))
-    files.write_json(CLOCK, clock | {"features_seconds": round(features_seconds, 3)})
-    for one in learnt:
-        one.checkpoint.unlink(missing_ok=True)
-    # The features of a frozen backbone are kept for the next head, those of other backbones and views are not.
-    for old in set(learnt[0].checkpoint.parent.glob("*.npy")) - {path for one in learnt for path in one.features}:
-        old.unlink()
+        seam.train(partial(fill, chosen=chosen, kept=kept), folder, FEATURES, settings.batch_size)
+        files.move(folder / CLOCK.name, CLOCK)
+    for checkpoint in kept:
+        checkpoints.forget(checkpoint)
 
 
 if __name__ == "__main__":

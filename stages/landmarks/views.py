@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from stages.common import distributed
 from stages.common.vision import pixels
 from stages.common.vision.augmentation import augment
 from stages.landmarks.model import Member
@@ -46,7 +47,8 @@ class Views:
         most, least = self.crop, min(self.limits["least"], self.crop)
         drawn = torch.rand(1, generator=generator, dtype=torch.float64).item()
         side = round(self.size * math.sqrt(least**2 + drawn * (most**2 - least**2)))
-        places = torch.rand(len(chosen), 2, generator=generator, dtype=torch.float64).numpy()
+        count = distributed.whole(len(chosen))
+        places = distributed.share(torch.rand(count, 2, generator=generator, dtype=torch.float64)).numpy()
         return pixels.resize_square(self.train.crops(chosen.numpy(), side, places), side, self.member.image_size)
 
     def validation(self, chosen: Tensor) -> Tensor:

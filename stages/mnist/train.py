@@ -5,6 +5,7 @@ The images lie on the device as bytes; a batch is an index into them, moved abou
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.common import config, files, torch_setup, training
+from stages.common import checkpoints, config, distributed, files, torch_setup, training
+from stages.common.checkpoints import Place
 from stages.common.program import run
+from stages.engine import seam
 from stages.mnist import model
 from stages.mnist.config import Augmentation, Train
 from stages.mnist.model import TRAINED, build, normalise
 
 FEATURES = Path("data/mnist/features")
 CLOCK = Path("reports/mnist/training.json")
+PARTS = ("train", "valid")
 
 
 def read(path: Path, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -32,7 +36,8 @@ def moved(images: Tensor, limits: Augmentation, generator: torch.Generator) -> T
     """Network inputs (N, 1, 28, 28), each turned, scaled, sheared and shifted by an amount of its own, background around."""
     count = len(images)
     # Drawn on the CPU: the same amounts on any device.
-    turn, height, width, shear, right, down = (torch.rand(6, count, generator=generator) * 2 - 1).to(images.device)
+    drawn = distributed.share(torch.rand(6, distributed.whole(count), generator=generator), 1)
+    turn, height, width, shear, right, down = (drawn * 2 - 1).to(images.device)
     turn = turn * math.radians(limits.rotation)
     shear = shear * math.tan(math.radians(limits.shear))
     height, width = torch.exp(height * limits.scale), torch.exp(width * limits.scale)
@@ -50,7 +55,7 @@ def scorer(images: Tensor, labels: Tensor) -> Callable[[nn.Module], training.Sco
     """A function that scores a network on these images, in float32."""
 
     def score(network: nn.Module) -> training.Scores:
-        logits = torch.cat([network(normalise(batch)) for batch in images.split(1000)])
+        logits = distributed.in_turns(images.split(1000), lambda batch: network(normalise(batch))).to(labels.device)
         return training.Scores(
             F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item()
         )
@@ -59,7 +64,7 @@ def scorer(images: Tensor, labels: Tensor) -> Callable[[nn.Module], training.Sco
 
 
 def learn(
-    train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: Train, checkpoint: Path
+    train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: Train, checkpoint: Place
 ) -> training.Trained:
     """The weights and history of a network trained on ``train``.
 
@@ -80,22 +85,29 @@ def learn(
     return training.fit(network, batches, steps, scorer(*valid), settings, checkpoint, f"mnist {settings.network}")
 
 
-def main() -> None:
-    settings = config.load("mnist", Train)
+def fill(folder: Path, settings: Train, checkpoint: Place) -> None:
+    """Train, and write to ``folder`` what `model.load` and plot read, and the clock."""
     device = torch_setup.pick_device(settings.device)
-    paths = [files.require(FEATURES, "featurize@mnist") / f"{part}.npz" for part in ("train", "valid")]
-    train, valid = (read(path, device) for path in paths)
-    code = [Path(str(file)) for file in (training.__file__, torch_setup.__file__, model.__file__, __file__)]
-    checkpoint = training.kept_path("mnist", settings.model_dump_json(), paths + code, ".pt")
+    train, valid = (read(FEATURES / f"{part}.npz", device) for part in PARTS)
     trained = learn(train, valid, settings, checkpoint)
     network = {"network": settings.network, "settings": getattr(settings, settings.network).model_dump()}
+    training.save_weights(folder / "weights.pt", trained.weights)
+    training.write_history(folder / "steps.csv", trained.steps)
+    training.write_history(folder / "epochs.csv", trained.epochs)
+    files.write_json(folder / "network.json", network)
+    clock = torch_setup.clock(trained.seconds, len(train[0]) * len(trained.epochs), device)
+    files.write_json(folder / CLOCK.name, clock)
+
+
+def main() -> None:
+    settings = config.load("mnist", Train)
+    inputs = [files.require(FEATURES, "featurize@mnist") / f"{part}.npz" for part in PARTS]
+    inputs += [Path(str(module.__file__)) for module in (training, torch_setup, distributed, model)] + [Path(__file__)]
+    checkpoint = seam.storage() / "mnist" / f"{checkpoints.key(settings.model_dump_json(), inputs)}.pt"
     with files.new_folder(TRAINED) as folder:
-        training.save_weights(folder / "weights.pt", trained.weights)
-        training.write_history(folder / "steps.csv", trained.steps)
-        training.write_history(folder / "epochs.csv", trained.epochs)
-        files.write_json(folder / "network.json", network)
-    files.write_json(CLOCK, torch_setup.clock(trained.seconds, len(train[0]) * len(trained.epochs), device))
-    checkpoint.unlink()
+        seam.train(partial(fill, settings=settings, checkpoint=checkpoint), folder, FEATURES, settings.batch_size)
+        files.move(folder / CLOCK.name, CLOCK)
+    checkpoints.forget(checkpoint)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ from stages.common.vision import pixels
 from stages.common.vision.classifiers import build
 from stages.scones.layout import SIDE
 
+BATCH = 100
+"""Pictures that are predicted together."""
+
 TRAINED = Path("models/scones/trained")
 
 
@@ -61,7 +64,7 @@ def load(folder: Path = TRAINED) -> Classifier:
     return classifier.eval().to(memory_format=torch.channels_last)
 
 
-def predict(classifier: Callable[[Tensor], Tensor], images: Tensor, batch_size: int = 100) -> Tensor:
+def predict(classifier: Callable[[Tensor], Tensor], images: Tensor, batch_size: int = BATCH) -> Tensor:
     """What ``classifier``, or its `logits`, gives for ``images``, uint8 (N, 32, 32, 3), in batches: float32 (N, classes)."""
     with torch.no_grad():
         return torch.cat([classifier(batch) for batch in images.split(batch_size)])

@@ -1,9 +1,9 @@
 """Trains a network on the training pictures, then fits the temperature of its confidences on the validation pictures.
 
-The pictures lie on the device as bytes; a batch is an index into them, moved about and normalised there. Started by torchrun,
-several processes share each batch (`distributed`).
+The pictures lie on the device as bytes; a batch is an index into them, moved about and normalised there.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,20 +12,35 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.common import config, files, torch_setup, training
+from stages.common import checkpoints, config, distributed, files, torch_setup, training
+from stages.common.checkpoints import Place
 from stages.common.program import run
 from stages.common.vision import augmentation as light
 from stages.common.vision import backbones, classifiers, networks, pixels
+from stages.engine import seam
 from stages.scones import model
 from stages.scones.config import Train
-from stages.scones.learning import augmentation, calibration, distributed
+from stages.scones.learning import augmentation, calibration
 from stages.scones.learning.augmentation import augmented
-from stages.scones.model import TRAINED, Classifier, predict
+from stages.scones.model import BATCH, TRAINED, Classifier, predict
 
 FEATURES = Path("data/scones/features")
 CLOCK = Path("reports/scones/training.json")
+PARTS = ("train", "valid")
 
-MODULES = (augmentation, backbones, classifiers, distributed, light, model, networks, pixels, torch_setup, training)
+MODULES = (
+    augmentation,
+    backbones,
+    checkpoints,
+    classifiers,
+    distributed,
+    light,
+    model,
+    networks,
+    pixels,
+    torch_setup,
+    training,
+)
 CODE = [*(Path(str(module.__file__)) for module in MODULES), Path(__file__)]
 """What training depends on besides data and settings: what a killed run has kept is for the same of these alone."""
 
@@ -49,7 +64,7 @@ def read(path: Path, device: torch.device) -> Part:
         return Part(*(torch.from_numpy(features[name]).to(device) for name in Part._fields))
 
 
-def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpoint: Path) -> Learnt:
+def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpoint: Place) -> Learnt:
     """Train the network that ``settings`` name."""
     torch_setup.deterministic(settings.seed, settings.threads)
     steps = training.steps_per_epoch(len(train.images), settings.batch_size, "scones")
@@ -71,18 +86,16 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
         return augmented(images, classifier, limits, generator)
 
     def batches(generator: torch.Generator) -> training.Epoch:
-        return distributed.shared(training.shuffled(*train, settings.batch_size, transform, generator, 1))
+        return training.shuffled(*train, settings.batch_size, transform, generator, 1)
 
     def score(_: nn.Module) -> training.Scores:
-        logits = predict(classifier.logits, valid.images)
+        logits = distributed.in_turns(valid.images.split(BATCH), classifier.logits).to(valid.labels.device)
         right = (logits.argmax(1) == valid.labels).double().mean().item()
         return training.Scores(F.cross_entropy(logits, valid.labels).item(), right)
 
-    own = settings.model_copy(update={"batch_size": distributed.share_of(settings.batch_size)})
-    rates = {f"{prefix}backbone.": settings.transfer.rate for prefix in ("", distributed.PREFIX)}
-    title = f"scones {settings.network}"
-    history = training.fit(distributed.wrapped(network), batches, steps, score, own, checkpoint, title, rates)
-    network.load_state_dict(distributed.unwrapped(history.weights))
+    rates, title = {"backbone.": settings.transfer.rate}, f"scones {settings.network}"
+    history = training.fit(network, batches, steps, score, settings, checkpoint, title, rates)
+    network.load_state_dict(history.weights)
     logits = predict(classifier.eval().logits, valid.images).cpu().numpy()
     about = {
         "classes": classes,
@@ -98,42 +111,43 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
     return Learnt(history, about)
 
 
-def write(folder: Path, learnt: Learnt) -> None:
-    """Fill ``folder`` with what `model.load` and plot read."""
-    training.save_weights(folder / "weights.pt", learnt.history.weights)
-    training.write_history(folder / "steps.csv", learnt.history.steps)
-    training.write_history(folder / "epochs.csv", learnt.history.epochs)
-    files.write_json(folder / "network.json", learnt.about)
-
-
-def on_this_machine(settings: Train, features: Path, trained: Path, clock: Path) -> None:
-    """Train on what is in ``features``; the model goes to the folder ``trained``, the time it took to ``clock``."""
-    device = torch_setup.pick_device(settings.device)
+def checkpoint_of(settings: Train, features: Path, root: Place) -> Place:
+    """The place below ``root`` of the checkpoint of this training alone."""
+    known = settings.model_dump_json(exclude={"engine", "sagemaker"})
     classes = files.read_json(features / "about.json")["classes"]
-    inputs = [features / "train.npz", features / "valid.npz", *CODE]
-    with distributed.group():
-        train, valid = (read(path, device) for path in inputs[:2])
-        process = f"{distributed.rank()} of {distributed.size()}"
-        known = settings.model_dump_json(exclude={"engine", "sagemaker"})
-        checkpoint = training.kept_path("scones", f"{known} {classes} {process}", inputs, ".pt")
-        learnt = learn(train, valid, classes, settings, checkpoint)
-        if distributed.rank() == 0:
-            with files.new_folder(trained) as folder:
-                write(folder, learnt)
-            images = len(train.images) * len(learnt.history.epochs)
-            files.write_json(clock, torch_setup.clock(learnt.history.seconds, images, device))
-        checkpoint.unlink()
+    inputs = [*(features / f"{part}.npz" for part in PARTS), *CODE]
+    return root / "scones" / f"{checkpoints.key(f'{known} {classes}', inputs)}.pt"
+
+
+def fill(folder: Path, settings: Train, features: Path, checkpoint: Place) -> None:
+    """Train on what is in ``features``, and write to ``folder`` what `model.load` and plot read, and the clock."""
+    device = torch_setup.pick_device(settings.device)
+    train, valid = (read(features / f"{part}.npz", device) for part in PARTS)
+    learnt = learn(train, valid, files.read_json(features / "about.json")["classes"], settings, checkpoint)
+    history = learnt.history
+    training.save_weights(folder / "weights.pt", history.weights)
+    training.write_history(folder / "steps.csv", history.steps)
+    training.write_history(folder / "epochs.csv", history.epochs)
+    files.write_json(folder / "network.json", learnt.about)
+    clock = torch_setup.clock(history.seconds, len(train.images) * len(history.epochs), device)
+    files.write_json(folder / CLOCK.name, clock)
 
 
 def main() -> None:
     settings = config.load("scones", Train)
     features = files.require(FEATURES, "featurize@scones")
-    if settings.engine == "local":
-        on_this_machine(settings, features, TRAINED, CLOCK)
-    else:
-        from stages.scones.jobs import training as job  # what it imports is of no use elsewhere
+    with files.new_folder(TRAINED) as folder:
+        if settings.engine == "sagemaker":
+            from stages.scones.jobs import training as job  # what it imports is of no use elsewhere
 
-        job.train_there(settings, features, TRAINED, CLOCK)
+            job.train_there(settings, features, folder)
+            files.move(folder / CLOCK.name, CLOCK)
+            return
+        checkpoint = checkpoint_of(settings, features, seam.storage())
+        work = partial(fill, settings=settings, features=features, checkpoint=checkpoint)
+        seam.train(work, folder, features, settings.batch_size)
+        files.move(folder / CLOCK.name, CLOCK)
+    checkpoints.forget(checkpoint)
 
 
 if __name__ == "__main__":

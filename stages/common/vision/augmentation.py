@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from stages.common import distributed
 from stages.common.vision import pixels
 
 
@@ -16,7 +17,8 @@ def augment(
     ``limits`` are `flip` and `brightness`, `contrast`, `saturation`, `erase` of a row's parameters for augmentation.
     """
     # Drawn on the CPU: the same amounts on any device.
-    drawn = torch.rand(6, len(images), 1, 1, 1, generator=generator).to(images.device)
+    drawn = torch.rand(6, distributed.whole(len(images)), 1, 1, 1, generator=generator)
+    drawn = distributed.share(drawn, 1).to(images.device)
     if limits["flip"]:
         images = images.clone()
         for mirrored in (drawn[0].flatten() < 0.5).nonzero().flatten().tolist():

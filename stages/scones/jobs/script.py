@@ -2,20 +2,29 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3]))  # the job's code, of which torchrun knows this file alone
 
-from stages.common import config
-from stages.common.program import run
+from stages.common import config, distributed, files
+from stages.common.program import InputError, run
 from stages.scones import train
 from stages.scones.config import Train
 
 
 def main() -> None:
-    result = Path(os.environ["SM_MODEL_DIR"])
-    features = Path(os.environ["SM_CHANNEL_FEATURES"])
-    train.on_this_machine(config.load("scones", Train), features, result / "trained", result / "training.json")
+    settings = config.load("scones", Train)
+    result, features = Path(os.environ["SM_MODEL_DIR"]), Path(os.environ["SM_CHANNEL_FEATURES"])
+    with distributed.group(settings.batch_size) as taking_part, tempfile.TemporaryDirectory() as scratch:
+        if not taking_part:
+            raise InputError(
+                f"scones.batch_size = {settings.batch_size} can't be shared by {os.environ['WORLD_SIZE']} processes: "
+                "expected a multiple, twice as many at least"
+            )
+        folder = result / "trained" if distributed.rank() == 0 else Path(scratch)
+        folder.mkdir(exist_ok=True)
+        train.fill(folder, settings, features, train.checkpoint_of(settings, features, files.kept()))
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def stop_jobs(session: boto3.Session, name: str) -> list[str]:
 def stage_code(folder: Path, settings: Train) -> None:
     """Fill ``folder`` with what a job runs: the modules, the parameters, the weights that training begins with."""
     wanted = shutil.ignore_patterns("__pycache__", "stand_in", "functions")
-    for package in ("common", "scones"):
+    for package in ("common", "engine", "scones"):
         shutil.copytree(STAGES / package, folder / "stages" / package, ignore=wanted)
     shutil.copy(STAGES / "__init__.py", folder / "stages")
     parameters = settings.model_dump()
@@ -173,16 +173,14 @@ def start(trainer: Any, inputs: list[Any]) -> str:
     return str(done.model_artifacts.s3_model_artifacts)
 
 
-def fetch(session: boto3.Session, model: str, trained: Path, clock: Path) -> None:
-    """Bring back what SCRIPT wrote, from the job's archive at ``model``."""
+def fetch(session: boto3.Session, model: str, folder: Path) -> None:
+    """Bring back to ``folder`` what SCRIPT wrote, from the job's archive at ``model``."""
     bucket, key = model.removeprefix("s3://").split("/", 1)
-    with tempfile.TemporaryDirectory() as folder:
-        archive = Path(folder, "model.tar.gz")
+    with tempfile.TemporaryDirectory() as scratch:
+        archive = Path(scratch, "model.tar.gz")
         client(session, "s3").download_file(bucket, key, str(archive))
-        bundle.unpack(archive, Path(folder, "model"))
-        with files.new_folder(trained) as partial:
-            shutil.copytree(Path(folder, "model", "trained"), partial, dirs_exist_ok=True)
-        files.write_json(clock, files.read_json(Path(folder, "model", "training.json")))
+        bundle.unpack(archive, Path(scratch, "model"))
+        shutil.copytree(Path(scratch, "model", "trained"), folder, dirs_exist_ok=True)
 
 
 def plan(settings: SageMaker, region: str) -> str:
@@ -195,8 +193,8 @@ def plan(settings: SageMaker, region: str) -> str:
 
 
 @plain_errors()
-def train_there(settings: Train, features: Path, trained: Path, clock: Path) -> None:
-    """The training that ``settings`` describe, on SageMaker; its results are where this machine's would be.
+def train_there(settings: Train, features: Path, folder: Path) -> None:
+    """Fill ``folder`` by the training that ``settings`` describe, on SageMaker.
 
     In a terminal it asks first. Elsewhere `scones.engine` has said it: DVC has no place for a `--yes`.
     """
@@ -206,4 +204,4 @@ def train_there(settings: Train, features: Path, trained: Path, clock: Path) -> 
     with place(session, settings.sagemaker.stack) as where, tempfile.TemporaryDirectory() as code:
         stage_code(Path(code), settings)
         model = start(trainer(where, settings.sagemaker, Path(code)), inputs(features))
-        fetch(session, model, trained, clock)
+        fetch(session, model, folder)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stages.common import distributed
 from stages.common.vision.augmentation import augment
 from stages.scones.model import Classifier
 
@@ -17,7 +18,8 @@ def moved(images: Tensor, size: int, limits: Mapping[str, float], generator: tor
     ``limits`` are the parameters `scones.augmentation`.
     """
     # Drawn on the CPU: the same amounts on any device.
-    turn, scale, right, down = (torch.rand(4, len(images), generator=generator) * 2 - 1).to(images.device)
+    drawn = distributed.share(torch.rand(4, distributed.whole(len(images)), generator=generator), 1)
+    turn, scale, right, down = (drawn * 2 - 1).to(images.device)
     turn, scale = turn * math.radians(limits["rotation"]), torch.exp(scale * limits["scale"])
     shift = torch.stack([right, down], 1) * (2 * limits["shift"] / images.shape[1])  # grid_sample's image is 2 wide
     cosine, sine = torch.cos(turn) / scale, torch.sin(turn) / scale

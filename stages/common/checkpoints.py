@@ -1,0 +1,45 @@
+"""What a training run keeps while it goes on, so that it goes on from there when it was killed."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from upath import UPath
+
+from stages.common import distributed, files
+
+Place = Path | UPath
+"""A file here, or elsewhere: s3://bucket/key."""
+
+
+def key(settings: str, inputs: Sequence[Path]) -> str:
+    """A name for what a training with these ``settings`` keeps, other for other contents of the ``inputs`` (data, code)."""
+    return files.digest_of([torch.__version__, settings, *(files.digest(path) for path in inputs)])
+
+
+def write(path: Place, state: dict[str, Any]) -> None:
+    """Keep ``state``, of tensors, numbers and texts, in the place of what was kept before."""
+    if isinstance(path, Path):
+        with files.new_file(path) as partial:
+            torch.save(state, partial)
+    else:
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        path.write_bytes(buffer.getvalue())  # a store of objects shows it when all of it is there
+
+
+def read(path: Place) -> dict[str, Any] | None:
+    """What was kept; None if nothing was. All processes get what the first one finds."""
+    content = path.read_bytes() if distributed.rank() == 0 and path.exists() else None
+    content = distributed.of_first(content)
+    if content is None:
+        return None
+    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    return state
+
+
+def forget(path: Place) -> None:
+    """Who has stored a training's result deletes what was kept of it."""
+    path.unlink(missing_ok=True)

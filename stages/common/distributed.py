@@ -1,0 +1,174 @@
+"""Training by several processes that end as one would: torchrun's (`torchrun --nproc_per_node 2 -m stages.scones.train`) or Ray's.
+
+Each process computes its share of every batch; gradients, the statistics of batch norm, what dropout leaves out and how
+pictures are changed at random are those of the whole batch.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+Value = TypeVar("Value")
+
+_joined: dist.ProcessGroup | None = None
+"""The processes that share batches; None: there is only this one."""
+
+
+def sharers(batch_size: int, processes: int) -> int:
+    """How many of ``processes`` can share a batch: all get as many pictures, and batch norm its two."""
+    return next(
+        count for count in range(processes, 0, -1) if (not batch_size % count and batch_size >= 2 * count) or count == 1
+    )
+
+
+@contextmanager
+def group(batch_size: int) -> Iterator[bool]:
+    """Join the other processes, if torchrun or Ray has started any. False where this one is left over (`sharers`)."""
+    global _joined
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield True
+        return
+    began = not dist.is_initialized()  # by Ray, it is
+    if began:
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    members = range(sharers(batch_size, dist.get_world_size()))
+    chosen = dist.new_group(members)
+    taking_part = dist.get_rank() in members
+    try:
+        if taking_part and len(members) > 1:
+            _joined = chosen  # type: ignore[assignment]  # a member gets a group
+        yield taking_part
+    finally:
+        _joined = None
+        if began:
+            dist.destroy_process_group()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Meanwhile this process works for itself."""
+    global _joined
+    others, _joined = _joined, None
+    try:
+        yield
+    finally:
+        _joined = others
+
+
+def size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size(_joined) if _joined else 1
+
+
+def rank() -> int:
+    """This process's number; 0 writes the results."""
+    return dist.get_rank(_joined) if _joined else 0
+
+
+def whole(count: int) -> int:
+    """The pictures of all processes where this one has ``count``."""
+    return count * size()
+
+
+def share(values: Tensor, dimension: int = 0) -> Tensor:
+    """Of what was made for a whole batch, this process's part along ``dimension``."""
+    if size() == 1:
+        return values
+    return values.index_select(dimension, torch.arange(rank(), values.shape[dimension], size(), device=values.device))
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum over all processes."""
+    if size() > 1:
+        values = values.clone()
+        dist.all_reduce(values, group=_joined)
+    return values
+
+
+def of_first(value: Value) -> Value:
+    """The first process's ``value``, in all of them."""
+    if size() > 1:
+        values = [value]
+        dist.broadcast_object_list(values, src=0, group=_joined)
+        value = values[0]
+    return value
+
+
+def in_turns(parts: Sequence[Tensor], compute: Callable[[Tensor], Tensor]) -> Tensor:
+    """What ``compute`` makes of the ``parts``, rows on the CPU, one after the other; processes take turns, all get all of it."""
+    if size() == 1:
+        return torch.cat([compute(part) for part in parts])
+    found: list[dict[int, Tensor]] = [{}] * size()
+    mine = {place: compute(parts[place]).cpu() for place in range(rank(), len(parts), size())}
+    dist.all_gather_object(found, mine, group=_joined)
+    rows = {place: part for answers in found for place, part in answers.items()}
+    return torch.cat([rows[place] for place in range(len(parts))])
+
+
+def wrapped(network: nn.Module) -> nn.Module:
+    """``network`` as one that learns the same in all processes; alone, as it is. Both have the same parameters."""
+    if size() == 1:
+        return network
+    from torchvision.ops import StochasticDepth  # 1.5 s, which training alone need not pay
+
+    for layer in network.modules():
+        if isinstance(layer, _BatchNorm):
+            # Not torch's SyncBatchNorm: it needs GPUs.
+            layer.forward = functools.partial(_normalised, layer)  # type: ignore[method-assign]
+        elif isinstance(layer, nn.Dropout | StochasticDepth):
+            layer.forward = functools.partial(_thinned, layer)  # type: ignore[method-assign]
+    return DistributedDataParallel(network, process_group=_joined)
+
+
+def _normalised(layer: _BatchNorm, inputs: Tensor) -> Tensor:
+    """Batch norm's forward with the mean and variance over the shares of all processes."""
+    if not layer.training:
+        return type(layer).forward(layer, inputs)
+    over = [dimension for dimension in range(inputs.ndim) if dimension != 1]
+    count = whole(inputs.numel() // inputs.shape[1])
+    values = inputs.float()
+    sums = _Sum.apply(torch.stack([values.sum(over), values.square().sum(over)]))
+    mean = sums[0] / count
+    variance = (sums[1] / count - mean.square()).clamp(min=0)  # a channel that is all one value may come out below
+    with torch.no_grad():
+        assert layer.running_mean is not None
+        assert layer.running_var is not None
+        assert layer.momentum is not None
+        layer.running_mean.lerp_(mean, layer.momentum)
+        layer.running_var.lerp_(variance * count / (count - 1), layer.momentum)
+        if layer.num_batches_tracked is not None:
+            layer.num_batches_tracked += 1
+    shape = [1, -1, *(1 for _ in over[1:])]
+    result = (values - mean.view(shape)) * (variance + layer.eps).rsqrt().view(shape)
+    return torch.addcmul(layer.bias.view(shape), result, layer.weight.view(shape)) if layer.affine else result
+
+
+def _thinned(layer: nn.Module, inputs: Tensor) -> Tensor:
+    """Dropout's forward: all processes have the same seed, draw for the whole batch, and take their share."""
+    if not layer.training:
+        return inputs
+    # What the layer makes of ones is what it multiplies by. `cat` keeps the layout in memory, in whose order is drawn.
+    factors: Tensor = type(layer).forward(layer, torch.ones_like(torch.cat([inputs.detach()] * size())))
+    return inputs * factors[rank() :: size()]
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all processes; so is its gradient."""
+
+    @staticmethod
+    def forward(_: object, values: Tensor) -> Tensor:
+        return total(values)
+
+    @staticmethod
+    def backward(_: object, gradient: Tensor) -> Tensor:
+        return total(gradient)

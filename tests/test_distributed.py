@@ -1,0 +1,41 @@
+"""What processes that train together make of a batch is what one makes of it."""
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+from torchvision.ops import StochasticDepth
+
+from stages.common import distributed
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout(0.5), StochasticDepth(0.5, "row"), StochasticDepth(0.5, "batch")])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_processes_leave_out_what_one_would(
+    monkeypatch: pytest.MonkeyPatch, layer: nn.Module, layout: torch.memory_format
+) -> None:
+    images = torch.rand(6, 3, 4, 4).to(memory_format=layout)
+    torch.manual_seed(3)
+    whole = layer(images)
+    monkeypatch.setattr(distributed, "size", lambda: 2)
+    for rank in range(2):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        torch.manual_seed(3)
+        assert torch.equal(distributed._thinned(layer, images[rank::2]), whole[rank::2])
+
+
+def test_statistics_of_channels_of_one_value_are_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "size", lambda: 1)
+    monkeypatch.setattr(dist, "all_reduce", lambda values: None)
+    inputs = torch.linspace(1000, 5000, 64)[None, :, None, None].expand(8, -1, 3, 3)
+    assert distributed._normalised(nn.BatchNorm2d(64), inputs).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "processes", "sharing"),
+    [(32, 2, 2), (32, 3, 2), (9, 2, 1), (9, 4, 3), (4, 4, 2), (3, 2, 1), (64, 1, 1)],
+)
+def test_as_many_share_a_batch_as_get_the_same_number_of_pictures(
+    batch_size: int, processes: int, sharing: int
+) -> None:
+    assert distributed.sharers(batch_size, processes) == sharing
