@@ -33,7 +33,7 @@ def connected(settings: Engine) -> Iterator[None]:
     }
     try:
         ray.init(
-            settings.address,
+            settings.address or "local",  # without an address Ray would join any cluster of this machine
             runtime_env=runtime,
             log_to_driver=False,
             logging_level="ERROR",

@@ -17,6 +17,7 @@ import ray.train
 from ray.exceptions import OutOfMemoryError
 from ray.train import TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from upath import UPath
 
 from stages.common import distributed, files
@@ -42,6 +43,17 @@ class _Losses(ray.train.UserCallback):
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         ranks = ", ".join(str(rank) for rank in sorted(worker_exceptions))
         self.board.write.remote(f"\nworker {ranks} was lost: all begin again from the last checkpoint\n")
+
+
+class _Trainer(TorchTrainer):
+    """Ray's, less a guard over its placement group, for which each training would wait 12 seconds at its end.
+
+    It serves where a controller dies before its driver; when the driver ends, Ray gives the places back by itself.
+    """
+
+    def _create_default_callbacks(self) -> list[Any]:
+        callbacks: list[Any] = super()._create_default_callbacks()
+        return [one for one in callbacks if not isinstance(one, PlacementGroupCleanerCallback)]
 
 
 class Setup(NamedTuple):
@@ -100,7 +112,7 @@ def train(work: Work, folder: Path, features: Path, batch_size: int, settings: E
 
 def _fit(setup: Setup, settings: Engine) -> None:
     resources = {"CPU": settings.cpus_per_worker, "GPU": settings.gpus_per_worker}
-    TorchTrainer(
+    _Trainer(
         _worker,
         train_loop_config={"setup": setup},
         torch_config=TorchConfig(backend="nccl" if settings.gpus_per_worker else "gloo"),
