@@ -12,6 +12,9 @@ import psutil
 import pytest
 import yaml
 from playwright.sync_api import Browser, expect, sync_playwright
+from ray_clusters import running
+
+from stages.cluster.local import Running
 
 ROOT = Path(__file__).parents[1]
 REAL_DATA = Path(os.environ.get("REAL_DATA", ROOT.parent / "shared" / "data"))
@@ -94,6 +97,13 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip(f"no real data at {REAL_DATA}: set REAL_DATA")
     return REAL_DATA
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Running]:
+    """A Ray cluster of two nodes with one core each, for one file of tests; `ray_clusters.kill` takes a node from it."""
+    with running() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

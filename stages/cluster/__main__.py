@@ -1,0 +1,39 @@
+"""A Ray cluster of several nodes on this machine, to try stages on.
+
+It listens on 127.0.0.1 alone and outlives the command that starts it.
+"""
+
+import argparse
+
+from stages.cluster import local
+from stages.common.program import InputError, run
+
+
+def main(action: str, port: int, nodes: int, cpus: int) -> None:
+    if nodes < 1 or cpus < 1:
+        raise InputError(f"--nodes {nodes} --cpus {cpus} is not allowed: expected 1 or more")
+    running = local.read(local.STATE)
+    if action == "start":
+        running = local.start(local.STATE, port, nodes, cpus)
+        print(f"{nodes} nodes of {cpus} cores run at {running.address}")
+        print(f"Next:    dvc exp run -S engine.kind=ray -S engine.address={running.address}")
+        print("         make cluster STOP=1")
+    elif running is None:
+        print("no cluster runs here")
+    elif action == "stop":
+        local.stop(local.STATE)
+        print(f"stopped the cluster at {running.address}")
+    else:
+        alive = sum(node is not None for node in running.nodes())
+        print(f"{alive} of {len(running.raylets)} nodes run at {running.address}")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", nargs="?", default="start", choices=["start", "status", "stop"])
+    parser.add_argument("--port", type=int, default=6399, help="where it listens (%(default)s); 0: a free one")
+    parser.add_argument("--nodes", type=int, default=2, help="how many (%(default)s)")
+    parser.add_argument("--cpus", type=int, default=1, help="cores of each, as Ray counts them (%(default)s)")
+
+
+if __name__ == "__main__":
+    run(main, arguments)

@@ -1,0 +1,145 @@
+"""A Ray cluster of several nodes on this machine, on loopback alone: to try on one machine what is meant for many."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from stages.common import files
+from stages.common.program import InputError
+
+STATE = Path(".dvc/tmp/cluster.json")
+START = 120.0
+"""Seconds in which the nodes have to run: about ten, unless the machine has other work."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A cluster's processes: `pid` keeps the nodes, whose `raylets` are in the order of their numbers, the head first."""
+
+    address: str
+    pid: int
+    created: float
+    raylets: list[int]
+    folder: str
+
+    def is_alive(self) -> bool:
+        return any(one.pid == self.pid for one in self.processes())
+
+    def nodes(self) -> list[psutil.Process | None]:
+        """Each node's raylet, or None for one that is gone; its workers are that process's children."""
+        alive = {one.pid: one for one in self.processes()}
+        return [alive.get(pid) for pid in self.raylets]
+
+    def processes(self) -> list[psutil.Process]:
+        """All that are left of it: those of the session that `pid` began."""
+        return [one for one in psutil.process_iter(["status"]) if _session(one) == self.pid and self._is_ours(one)]
+
+    def _is_ours(self, one: psutil.Process) -> bool:
+        if one.info["status"] == psutil.STATUS_ZOMBIE:
+            return False
+        return one.pid != self.pid or bool(
+            abs(one.create_time() - self.created) < 1
+        )  # or its number is another's by now
+
+
+def start(state: Path, port: int, nodes: int = 2, cpus: int = 1, owner: int | None = None) -> Running:
+    """A new cluster, whose address and processes are written to ``state``. Raises InputError if it can't be had.
+
+    Port 0 is a free one. It outlives this process, but not the process ``owner``.
+    """
+    if known := read(state):
+        raise InputError(f"a cluster runs at {known.address}: make cluster STOP=1 stops it")
+    port = _free(port)
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp" if len(tempfile.gettempdir()) > 20 else None))  # noqa: S108  (paths of sockets are short)
+    ready, log = folder / "ready.json", folder / "start.log"
+    options = {"--port": port, "--nodes": nodes, "--cpus": cpus, "--folder": folder, "--ready": ready, "--owner": owner}
+    given = [str(part) for option in options.items() if option[1] is not None for part in option]
+    with log.open("w") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-P", Path(__file__).with_name("nodes.py"), *given],
+            cwd=folder,  # not the checkout: nodes have the project's code from whoever sends them work
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+    running = Running(f"127.0.0.1:{port}", process.pid, psutil.Process(process.pid).create_time(), [], str(folder))
+    try:
+        _wait(process, ready, log)
+        running = Running(**{**asdict(running), **files.read_json(ready)})
+        files.write_json(state, asdict(running))
+    except BaseException:
+        _end(running)
+        raise
+    return running
+
+
+def read(state: Path) -> Running | None:
+    """The cluster that ``state`` speaks of, if it runs; what a killed one left is removed."""
+    if not state.exists():
+        return None
+    running = Running(**files.read_json(state))
+    if running.is_alive():
+        return running
+    stop(state)
+    return None
+
+
+def stop(state: Path) -> None:
+    """End the processes of the cluster that ``state`` speaks of, and of no other."""
+    _end(Running(**files.read_json(state)))
+    state.unlink()
+
+
+def _end(running: Running) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        processes = running.processes()
+        keeper = [one for one in processes if one.pid == running.pid]
+        for one in processes if number == signal.SIGKILL or not keeper else keeper:  # it ends its nodes in their order
+            one.send_signal(number)
+        psutil.wait_procs(processes, timeout=15)
+    shutil.rmtree(running.folder, ignore_errors=True)
+
+
+def _wait(process: subprocess.Popen[bytes], ready: Path, log: Path) -> None:
+    deadline = time.monotonic() + START
+    while not ready.exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            last = (log.read_text().strip().splitlines() or ["no word of why"])[-1]
+            raise InputError(
+                f"the cluster did not start ({last}): see whether memory and processes are left, try again"
+            )
+        time.sleep(0.1)
+
+
+def _free(port: int) -> int:
+    try:
+        with socket.create_server(("127.0.0.1", port)) as listener:
+            return int(listener.getsockname()[1])
+    except OSError as error:
+        raise InputError(
+            f"port {port} can't be used ({error.strerror}): name another one, make cluster PORT=..."
+        ) from None
+
+
+def _session(process: psutil.Process) -> int | None:
+    try:
+        return os.getsid(process.pid)
+    except ProcessLookupError:
+        return None
+
+
+def _environment() -> dict[str, str]:
+    """Without what would lead these nodes to another cluster."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return {**kept, "RAY_USAGE_STATS_ENABLED": "0"}

@@ -1,0 +1,58 @@
+"""The nodes of a Ray cluster on this machine, for as long as this program runs; `local.py` starts it."""
+
+import argparse
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+
+import psutil
+from ray._private import ray_constants
+from ray.cluster_utils import Cluster
+
+OBJECT_STORE = 200_000_000
+"""Bytes of shared memory that each node keeps results in; what does not fit goes to its folder."""
+
+
+def main(arguments: argparse.Namespace) -> None:
+    cluster = Cluster()  # whose processes end with this one, even if it is killed
+    settings = {
+        "node_ip_address": "127.0.0.1",  # by which Ray listens on loopback alone
+        "num_cpus": arguments.cpus,
+        "num_gpus": 0,
+        "object_store_memory": OBJECT_STORE,
+        "include_dashboard": False,
+        "dashboard_agent_listen_port": 0,  # a free one: its own may be another cluster's
+        "temp_dir": str(arguments.folder),
+    }
+    nodes = [
+        cluster.add_node(**settings, **({} if number else {"gcs_server_port": arguments.port}))
+        for number in range(arguments.nodes)
+    ]
+    raylets = [node.all_processes[ray_constants.PROCESS_TYPE_RAYLET][0].process.pid for node in nodes]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    partial = arguments.ready.with_suffix(".partial")
+    partial.write_text(json.dumps({"raylets": raylets}))
+    partial.rename(arguments.ready)
+    owner = psutil.Process(arguments.owner) if arguments.owner else None
+    while not nodes[0].dead_processes() and (owner is None or owner.is_running()):
+        for node in nodes[1:]:
+            node.dead_processes()  # one that was killed is buried: its workers wait for that before they end
+        time.sleep(0.2)
+    sys.exit("the first node is gone, and with it the cluster")
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--nodes", type=int, required=True)
+    parser.add_argument("--cpus", type=int, required=True, help="of each node")
+    parser.add_argument("--folder", type=Path, required=True, help="for Ray's logs and sockets")
+    parser.add_argument("--ready", type=Path, required=True, help="a file that is written when all nodes run")
+    parser.add_argument("--owner", type=int, help="end with this process")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main(parsed())
