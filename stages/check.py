@@ -1,4 +1,4 @@
-"""The guard before every other stage: the whole of params.yaml is valid, or nothing starts.
+"""The guard before every other stage: the whole of params.yaml is valid, and the cluster that it names is there, or nothing starts.
 
 DVC deletes a stage's outputs before it runs the stage, so a stage that refuses its own parameters has lost its
 last good result already. This one refuses first. Its output is always the same bytes: a change of parameters that
@@ -69,6 +69,11 @@ def main() -> None:
             table = settings.transfer.model_dump()
             weights = table.pop("weights")
             classifiers.build("transfer", table, 2, "none" if weights == "torchvision" else weights)
+    if parameters.engine.kind == "ray":
+        from stages.engine import cluster  # and with it Ray
+
+        with cluster.connected(parameters.engine):
+            cluster.require(parameters.engine)
     with files.new_file(OUTPUT) as partial:
         partial.write_text("params.yaml is valid\n")
 

@@ -1,14 +1,156 @@
-"""A Ray cluster on this machine, and the manifests for others: started, used, broken and stopped for real."""
+"""A Ray cluster on this machine, and the errors of connecting to one: started, used, broken and stopped for real."""
 
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+from conftest import ROOT, Change
 from ray_clusters import kill
 
+from stages import check
 from stages.cluster.local import Running
+from stages.common import config
+from stages.common.program import InputError
+from stages.engine import cluster as engine
+from stages.engine.config import Engine
 
 
-def test_a_killed_node_is_gone_and_the_others_stay(cluster: Running) -> None:
+@pytest.fixture
+def settings(workspace: Path, cluster: Running) -> Engine:
+    """The engine of params.yaml, with the cluster's address."""
+    settings = config.load("engine", Engine)
+    return settings.model_copy(update={"kind": "ray", "address": cluster.address, "timeout": 120})
+
+
+def refusal(settings: Engine, **changes: object) -> str:
+    """Why ``settings`` with ``changes`` don't get a cluster."""
+    with pytest.raises(InputError) as raised, engine.connected(settings.model_copy(update=changes)):
+        engine.require(settings.model_copy(update=changes))
+    assert not ray.is_initialized()
+    return str(raised.value)
+
+
+def test_work_runs_on_both_nodes_with_this_projects_code(settings: Engine) -> None:
+    def where() -> tuple[str, str]:
+        import stages
+
+        return ray.get_runtime_context().get_node_id(), str(stages.__file__)
+
+    with engine.connected(settings):
+        engine.require(settings)
+        task = ray.remote(num_cpus=1, scheduling_strategy="SPREAD")(where)
+        answers = ray.get([task.remote() for _ in range(4)])
+        assert {node for node, _ in answers} == {node["NodeID"] for node in ray.nodes()}
+    assert not any(Path(file).is_relative_to(ROOT) for _, file in answers)
+
+
+def test_it_listens_on_loopback_alone(cluster: Running) -> None:
+    listening = [
+        connection.laddr.ip.removeprefix("::ffff:")
+        for process in cluster.processes()
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert listening
+    assert set(listening) <= {"127.0.0.1", "::1"}
+
+
+def test_too_few_cores_are_named_and_those_there_are(settings: Engine) -> None:
+    said = refusal(settings, workers=4, timeout=1)
+    assert "engine.workers = 4 of 1 cores and 0 GPUs each found no place within engine.timeout = 1 seconds" in said
+    assert (
+        "2 x a node of 1 cores and 0 GPUs, with places for 2 workers, and 2 cores and 0 GPUs free: ask for less" in said
+    )
+    assert "with places for 0 workers" in refusal(settings, workers=1, cpus_per_worker=2, timeout=1)
+    assert "of 1 cores and 1 GPUs each" in refusal(settings, workers=1, gpus_per_worker=1, timeout=1)
+
+
+def test_places_that_others_use_are_waited_for(settings: Engine, cluster: Running) -> None:
+    other = f"""
+import ray, time
+from ray._private import ray_constants
+ray_constants.ENABLE_RAY_CLUSTER = False
+ray.init("{cluster.address}", logging_level="ERROR")
+group = ray.util.placement_group([{{"CPU": 1}}])
+ray.get(group.ready())
+print("has it", flush=True)
+input()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", other], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as user:
+        assert user.stdout
+        assert user.stdin
+        assert user.stdout.readline() == "has it\n"
+        assert "1 cores and 0 GPUs free: try again when there is room" in refusal(settings, timeout=1)
+        with engine.connected(settings):
+            user.stdin.close()
+            engine.require(settings)
+
+
+def test_other_versions_are_named(settings: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "__version__", "2.0.0")
+    assert f"Ray is {metadata.version('ray')} there and 2.0.0 here" in refusal(settings)
+    monkeypatch.undo()
+    monkeypatch.setattr(metadata, "version", lambda name: "1.0.0" if name == "torch" else ray.__version__)
+    said = refusal(settings)
+    assert "node 127.0.0.1 has torch 2." in said
+    assert ", this machine 1.0.0: install the same on all nodes (requirements.txt)" in said
+
+
+def test_another_python_is_named(settings: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray._private.utils.compute_version_info", lambda: (ray.__version__, "3.99.0"))
+    said = refusal(settings)
+    assert "Python: 3.99.0" in said
+    assert "install the same on all nodes" in said
+
+
+@pytest.fixture
+def mute() -> Iterator[str]:
+    """The address of something that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_no_cluster_is_said_at_once_or_within_the_timeout(settings: Engine, mute: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        nobody = f"127.0.0.1:{listener.getsockname()[1]}"
+    assert refusal(settings, address=nobody).startswith(f"engine.address = {nobody}: no Ray cluster there (")
+    assert "no answer within engine.timeout = 1 seconds" in refusal(settings, address=mute, timeout=1)
+    assert "no Ray cluster there" in refusal(settings, address="nosuchhost.invalid:6379")
+
+
+def test_this_machine_alone_is_asked_for_no_more_than_it_has(settings: Engine) -> None:
+    said = refusal(settings, address=None, workers=1000)
+    assert said.startswith("engine.workers = 1000 of 1 cores and 0 GPUs each need 1000 cores, this machine has ")
+    assert "GPUs, this machine has " in refusal(settings, address=None, workers=1, gpus_per_worker=64)
+
+
+def test_the_guard_asks_for_the_cluster_and_leaves_what_there_is(change: Change, cluster: Running) -> None:
+    check.OUTPUT.parent.mkdir()
+    check.OUTPUT.write_text("what was there")
+    change({"engine.kind": "ray", "engine.address": cluster.address, "engine.workers": 3, "engine.timeout": 1})
+    with pytest.raises(InputError, match="with places for 2 workers"):
+        check.main()
+    assert check.OUTPUT.read_text() == "what was there"
+    change({"engine.workers": 2, "engine.timeout": 120})
+    check.main()
+    assert check.OUTPUT.read_text() == "params.yaml is valid\n"
+
+
+def test_a_killed_node_is_gone_and_the_others_stay(cluster: Running, settings: Engine) -> None:
     kill(cluster, 1)
     head, other = cluster.nodes()
     assert head is not None
-    assert head.is_running()
     assert other is None
-    assert cluster.is_alive()
+    with engine.connected(settings):
+        while len([node for node in ray.nodes() if node["Alive"]]) == 2:
+            time.sleep(0.2)
+    assert "1 x a node of 1 cores" in refusal(settings, timeout=1)

@@ -1,13 +1,23 @@
 """A Ray cluster to work on: the one at `engine.address`, or one of this machine alone for as long as the work lasts."""
 
 import os
-import socket
-from collections.abc import Iterator
+import platform
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before Ray is imported: it would report itself
+import grpc
 import ray
+from ray._private import ray_constants
+from ray._private.grpc_utils import init_grpc_channel
+from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
+from ray.util import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from stages.common.program import InputError
 from stages.engine.config import Engine
@@ -15,47 +25,174 @@ from stages.engine.config import Engine
 ENVIRONMENT = ("DVC_ROOT", "OMP_NUM_THREADS", "TQDM_MININTERVAL")
 """What workers inherit of the variables set here."""
 
+PACKAGES = ("ray", "torch")
+"""What has to be of one version on all nodes, with Python: models, gradients and functions pass between them."""
+
+SAME = "install the same on all nodes (requirements.txt)"
+
 
 @contextmanager
-def connected(settings: Engine) -> Iterator[None]:
-    """Ray, with this project's code on every node. Raises InputError for a cluster that isn't there, isn't fit or is too small."""
+def connected(settings: Engine, variables: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
+    """Ray, with this project's code and the environment ``variables`` on every node.
+
+    Raises InputError for a cluster that isn't there or can't be joined, and for a machine too small to be one.
+    """
     if settings.address:
-        _reach(settings.address, settings.timeout)
-    runtime = {
-        "py_modules": [str(Path(__file__).parents[1])],  # the package `stages`
-        "env_vars": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
-    }
-    own = {
-        "num_cpus": settings.workers * settings.cpus_per_worker,
-        "num_gpus": settings.workers * settings.gpus_per_worker,
-        "include_dashboard": False,
-        "_node_ip_address": "127.0.0.1",  # nothing here is for others
-    }
+        _find(settings.address, settings.timeout)
+    else:
+        _require_own(settings)
+    # Ray takes 127.0.0.1 for this machine's address in its network, listens there and looks for others there, unless it
+    # believes that it can't have clusters: then loopback is loopback.
+    ray_constants.ENABLE_RAY_CLUSTER = not _on_loopback(settings.address)
     try:
-        ray.init(
-            settings.address or "local",  # without an address Ray would join any cluster of this machine
-            runtime_env=runtime,
-            log_to_driver=False,
-            logging_level="ERROR",
-            **({} if settings.address else own),
-        )
-    except RuntimeError as error:  # versions of Ray or Python that differ
-        raise InputError(f"engine.address = {settings.address}: {error}") from None
+        ray.init(settings.address or "local", **_options(settings, variables))
+    except (
+        RuntimeError,
+        ConnectionError,
+        ValueError,
+    ) as error:  # versions of Python that differ; a machine that is no node
+        ray.shutdown()
+        raise InputError(f"{_name(settings)}: {error}: {SAME}, and start this on one of them") from None
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _reach(address: str, timeout: int) -> None:
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout).close()
-    except OSError as error:
-        raise InputError(
-            f"engine.address = {address}: no Ray cluster there ({error}): start one (make cluster), or give its host:port"
-        ) from None
-
-
 def require(settings: Engine) -> None:
-    """Placeholder."""
+    """While connected: places for all workers are free at once, and the nodes have this machine's versions.
+
+    Raises InputError if they haven't, which takes `timeout` seconds at most: an autoscaling cluster may grow meanwhile.
+    """
+    if settings.address:
+        _require_places(settings)
+        _require_versions(settings)
+
+
+def _options(settings: Engine, variables: Mapping[str, str]) -> dict[str, Any]:
+    options = {
+        "runtime_env": {
+            "py_modules": [str(Path(__file__).parents[1])],  # the package `stages`
+            "env_vars": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | dict(variables),
+        },
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+    }
+    if settings.address:
+        return options
+    return options | {
+        "num_cpus": settings.workers * settings.cpus_per_worker,
+        "num_gpus": settings.workers * settings.gpus_per_worker,
+        "include_dashboard": False,
+    }
+
+
+def _on_loopback(address: str | None) -> bool:
+    return address is None or address.rpartition(":")[0] in ("127.0.0.1", "localhost")
+
+
+def _name(settings: Engine) -> str:
+    return f"engine.address = {settings.address or 'null'}"
+
+
+def _find(address: str, timeout: int) -> None:
+    """A cluster's head answers at ``address``, and has this version of Ray."""
+    with init_grpc_channel(address) as channel:
+        head = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)
+        try:
+            reply = head.CheckAlive(gcs_service_pb2.CheckAliveRequest(), timeout=timeout)  # type: ignore[attr-defined]  # made from .proto
+        except grpc.RpcError as error:
+            why = f"no answer within engine.timeout = {timeout} seconds"
+            if error.code() != grpc.StatusCode.DEADLINE_EXCEEDED:
+                why = error.details().rpartition("last error: ")[2]
+            raise InputError(
+                f"engine.address = {address}: no Ray cluster there ({why}): start one (make cluster), or give its host:port"
+            ) from None
+    if reply.ray_version != ray.__version__:
+        raise InputError(
+            f"engine.address = {address}: Ray is {reply.ray_version} there and {ray.__version__} here: {SAME}"
+        )
+
+
+def _require_own(settings: Engine) -> None:
+    """This machine has what its own cluster would be asked for: Ray believes whatever it is told."""
+    has = {"cores": len(os.sched_getaffinity(0)), "GPUs": 0}
+    asks = {
+        "cores": settings.workers * settings.cpus_per_worker,
+        "GPUs": settings.workers * settings.gpus_per_worker,
+    }
+    if asks["GPUs"]:
+        import torch
+
+        has["GPUs"] = torch.cuda.device_count()
+    for what, number in asks.items():
+        if number > has[what]:
+            raise InputError(
+                f"{_asked(settings)} need {number} {what}, this machine has {has[what]}:"
+                " ask for less, or name a cluster (engine.address)"
+            )
+
+
+def _require_versions(settings: Engine) -> None:
+    def versions() -> dict[
+        str, str
+    ]:  # not known to the nodes by name: it runs there even where this project's code can't
+        from importlib import metadata
+
+        return {one.name: one.version for one in metadata.distributions() if one.name in packages} | {
+            "python": platform.python_version()
+        }
+
+    packages = PACKAGES
+    here = {"python": platform.python_version()} | {name: metadata.version(name) for name in packages}
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    asked = ray.remote(num_cpus=0)(versions)
+    answers = [
+        asked.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote()
+        for node in nodes
+    ]
+    for node, answer in zip(nodes, answers, strict=True):
+        name = node["NodeManagerAddress"]
+        try:
+            there = ray.get(answer, timeout=settings.timeout)
+        except ray.exceptions.GetTimeoutError:
+            raise InputError(
+                f"{_name(settings)}: node {name} runs nothing within engine.timeout = {settings.timeout} seconds: see its logs"
+            ) from None
+        except ray.exceptions.RuntimeEnvSetupError as error:
+            raise InputError(f"{_name(settings)}: node {name} can't have this project's code: {error}") from None
+        except ray.exceptions.TaskUnschedulableError:
+            continue  # it has left meanwhile
+        for what, version in here.items():
+            if there.get(what) != version:
+                raise InputError(
+                    f"{_name(settings)}: node {name} has {what} {there.get(what, 'not at all')}, this machine {version}: {SAME}"
+                )
+
+
+def _require_places(settings: Engine) -> None:
+    place = {"CPU": float(settings.cpus_per_worker), "GPU": float(settings.gpus_per_worker)}
+    group = placement_group([{name: size for name, size in place.items() if size}] * settings.workers)
+    try:
+        if group.wait(settings.timeout):
+            return
+    finally:
+        remove_placement_group(group)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    kinds = Counter(_kind(node) for node in nodes)
+    free = ray.available_resources()
+    room = sum(int(min(node.get(name, 0) // size for name, size in place.items() if size)) for node in nodes)
+    remedy = "try again when there is room" if room >= settings.workers else "ask for less, or add nodes"
+    raise InputError(
+        f"{_asked(settings)} found no place within engine.timeout = {settings.timeout} seconds: {settings.address} has "
+        f"{', '.join(f'{number} x {kind}' for kind, number in kinds.items())}, with places for {room} workers, and "
+        f"{free.get('CPU', 0):g} cores and {free.get('GPU', 0):g} GPUs free: {remedy}"
+    )
+
+
+def _kind(node: dict[str, float]) -> str:
+    return f"a node of {node.get('CPU', 0):g} cores and {node.get('GPU', 0):g} GPUs"
+
+
+def _asked(settings: Engine) -> str:
+    return f"engine.workers = {settings.workers} of {settings.cpus_per_worker} cores and {settings.gpus_per_worker} GPUs each"
