@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 export PATH := $(abspath $(VENV)/bin):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro serve metrics experiments recipes recipe compare review release readme-table test test-all test-fast lint format lock clean
+.PHONY: help env repro serve metrics experiments recipes recipe compare review release readme-table cluster test test-all test-fast lint format lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ review: $(STAMP)  ## what this branch changes, and whether a guarded figure fell
 
 release: $(STAMP)  ## tag a model as a version: make release PROJECT=mnist VERSION=v1.0.0
 	@python -m stages.experiments.release $(PROJECT) $(VERSION)
+
+cluster: $(STAMP)  ## start a Ray cluster of two nodes on this machine; make cluster STOP=1 stops it
+	@python -m stages.cluster $(if $(STOP),stop,start $(addprefix --port ,$(PORT)) $(addprefix --nodes ,$(NODES)) $(addprefix --cpus ,$(CPUS)))
 
 readme-table: $(STAMP)  ## renew the README's results from reports/published/
 	@python -m benchmarks.publish --table

@@ -21,7 +21,7 @@ def running(nodes: int = 2, cpus: int = 1) -> Iterator[Running]:
         try:
             yield started
         finally:
-            local.stop(state)
+            local.end(started)
 
 
 def kill(cluster: Running, number: int) -> None:

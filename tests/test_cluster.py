@@ -1,22 +1,25 @@
 """A Ray cluster on this machine, and the errors of connecting to one: started, used, broken and stopped for real."""
 
+import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
 import psutil
 import pytest
 import ray
-from conftest import ROOT, Change
+from conftest import ROOT, Change, Run
 from ray_clusters import kill
 
 from stages import check
+from stages.cluster import local
 from stages.cluster.local import Running
-from stages.common import config
+from stages.common import config, files
 from stages.common.program import InputError
 from stages.engine import cluster as engine
 from stages.engine.config import Engine
@@ -145,6 +148,42 @@ def test_the_guard_asks_for_the_cluster_and_leaves_what_there_is(change: Change,
     assert check.OUTPUT.read_text() == "params.yaml is valid\n"
 
 
+def test_the_command_tells_of_a_cluster_and_refuses_another(workspace: Path, cluster: Running, python: Run) -> None:
+    files.write_json(local.STATE, asdict(cluster))
+    assert python("-m", "stages.cluster", "status").stdout == f"2 of 2 nodes run at {cluster.address}\n"
+    again = python("-m", "stages.cluster", "start")
+    assert again.returncode == 1
+    assert again.stderr == f"error: a cluster runs at {cluster.address}: make cluster STOP=1 stops it\n"
+    assert cluster.keeper()
+
+
+def test_a_port_that_is_taken_is_refused(workspace: Path, mute: str, python: Run) -> None:
+    port = mute.rpartition(":")[2]
+    done = python("-m", "stages.cluster", "start", "--port", port)
+    assert done.returncode == 1
+    assert (
+        done.stderr
+        == f"error: port {port} can't be used (Address already in use): name another one, make cluster PORT=...\n"
+    )
+    assert not local.STATE.exists()
+
+
+def test_a_cluster_outlives_its_command_and_what_a_killed_one_leaves_is_cleared(workspace: Path, python: Run) -> None:
+    done = python("-m", "stages.cluster", "start", "--port", "0", "--nodes", "1")
+    assert done.returncode == 0, done.stderr
+    started = local.read(local.STATE)
+    assert started
+    try:
+        assert f"dvc exp run -S engine.kind=ray -S engine.address={started.address}\n" in done.stdout
+        psutil.Process(started.pid).kill()
+        assert python("-m", "stages.cluster", "status").stdout == "no cluster runs here\n"
+        assert not started.processes()
+        assert not Path(started.folder).exists()
+        assert not local.STATE.exists()
+    finally:
+        local.end(started)
+
+
 def test_a_killed_node_is_gone_and_the_others_stay(cluster: Running, settings: Engine) -> None:
     kill(cluster, 1)
     head, other = cluster.nodes()
@@ -154,3 +193,33 @@ def test_a_killed_node_is_gone_and_the_others_stay(cluster: Running, settings: E
         while len([node for node in ray.nodes() if node["Alive"]]) == 2:
             time.sleep(0.2)
     assert "1 x a node of 1 cores" in refusal(settings, timeout=1)
+
+
+def test_the_command_stops_the_cluster(workspace: Path, cluster: Running, python: Run) -> None:
+    files.write_json(local.STATE, asdict(cluster))
+    assert python("-m", "stages.cluster", "status").stdout == f"1 of 2 nodes run at {cluster.address}\n"
+    assert python("-m", "stages.cluster", "stop").stdout == f"stopped the cluster at {cluster.address}\n"
+    assert not cluster.processes()
+    assert not Path(cluster.folder).exists()
+    assert python("-m", "stages.cluster", "stop").stdout == "no cluster runs here\n"
+
+
+def test_a_cluster_of_tests_is_gone_with_them(tmp_path: Path) -> None:
+    program = """
+import os
+from pathlib import Path
+from stages.cluster import local
+print(local.start(Path("state.json"), 0, nodes=1, owner=os.getpid()).folder)
+os.kill(os.getpid(), 9)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+    started = local.Running(**files.read_json(tmp_path / "state.json"))
+    assert done.stdout == f"{started.folder}\n"
+    for _ in range(300):
+        if not started.processes() and not Path(started.folder).exists():
+            return
+        time.sleep(0.1)
+    local.end(started)
+    pytest.fail("it is still there after 30 seconds")

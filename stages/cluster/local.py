@@ -1,13 +1,14 @@
 """A Ray cluster of several nodes on this machine, on loopback alone: to try on one machine what is meant for many."""
 
+import contextlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,8 +32,8 @@ class Running:
     raylets: list[int]
     folder: str
 
-    def is_alive(self) -> bool:
-        return any(one.pid == self.pid for one in self.processes())
+    def keeper(self) -> psutil.Process | None:
+        return next((one for one in self.processes() if one.pid == self.pid), None)
 
     def nodes(self) -> list[psutil.Process | None]:
         """Each node's raylet, or None for one that is gone; its workers are that process's children."""
@@ -46,9 +47,8 @@ class Running:
     def _is_ours(self, one: psutil.Process) -> bool:
         if one.info["status"] == psutil.STATUS_ZOMBIE:
             return False
-        return one.pid != self.pid or bool(
-            abs(one.create_time() - self.created) < 1
-        )  # or its number is another's by now
+        its_own = abs(one.create_time() - self.created) < 1  # its number may be another's by now
+        return one.pid != self.pid or bool(its_own)
 
 
 def start(state: Path, port: int, nodes: int = 2, cpus: int = 1, owner: int | None = None) -> Running:
@@ -79,7 +79,7 @@ def start(state: Path, port: int, nodes: int = 2, cpus: int = 1, owner: int | No
         running = Running(**{**asdict(running), **files.read_json(ready)})
         files.write_json(state, asdict(running))
     except BaseException:
-        _end(running)
+        end(running)
         raise
     return running
 
@@ -89,7 +89,7 @@ def read(state: Path) -> Running | None:
     if not state.exists():
         return None
     running = Running(**files.read_json(state))
-    if running.is_alive():
+    if running.keeper():
         return running
     stop(state)
     return None
@@ -97,18 +97,27 @@ def read(state: Path) -> Running | None:
 
 def stop(state: Path) -> None:
     """End the processes of the cluster that ``state`` speaks of, and of no other."""
-    _end(Running(**files.read_json(state)))
+    end(Running(**files.read_json(state)))
     state.unlink()
 
 
-def _end(running: Running) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        processes = running.processes()
-        keeper = [one for one in processes if one.pid == running.pid]
-        for one in processes if number == signal.SIGKILL or not keeper else keeper:  # it ends its nodes in their order
-            one.send_signal(number)
-        psutil.wait_procs(processes, timeout=15)
+def end(running: Running) -> None:
+    """End a cluster's processes, and remove its folder."""
+    if keeper := running.keeper():
+        keeper.terminate()  # it ends its nodes one by one
+        _until_gone(running.keeper)
+    for one in running.processes():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+    _until_gone(running.processes)
     shutil.rmtree(running.folder, ignore_errors=True)
+
+
+def _until_gone(left: Callable[[], object]) -> None:
+    """Wait while there is something ``left``, for some seconds at most; dead ones that nobody has buried don't count."""
+    deadline = time.monotonic() + 15
+    while left() and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _wait(process: subprocess.Popen[bytes], ready: Path, log: Path) -> None:
@@ -128,7 +137,7 @@ def _free(port: int) -> int:
             return int(listener.getsockname()[1])
     except OSError as error:
         raise InputError(
-            f"port {port} can't be used ({error.strerror}): name another one, make cluster PORT=..."
+            f"port {port} can't be used ({os.strerror(error.errno or 0)}): name another one, make cluster PORT=..."
         ) from None
 
 

@@ -1,7 +1,9 @@
 """The nodes of a Ray cluster on this machine, for as long as this program runs; `local.py` starts it."""
 
 import argparse
+import atexit
 import json
+import shutil
 import signal
 import sys
 import time
@@ -20,6 +22,7 @@ HEALTH = {"health_check_period_ms": 1000}
 
 
 def main(arguments: argparse.Namespace) -> None:
+    atexit.register(remove, arguments.folder, arguments.ready)  # first, so that it is the last that is done
     cluster = Cluster()  # whose processes end with this one, even if it is killed
     settings = {
         "node_ip_address": "127.0.0.1",  # by which Ray listens on loopback alone
@@ -43,6 +46,12 @@ def main(arguments: argparse.Namespace) -> None:
             node.dead_processes()  # one that was killed is buried: its workers wait for that before they end
         time.sleep(0.2)
     sys.exit("the first node is gone, and with it the cluster")
+
+
+def remove(folder: Path, ready: Path) -> None:
+    """The cluster's folder; if it never ran, its log says why, and whoever started it reads that."""
+    if ready.exists():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def parsed() -> argparse.Namespace:

@@ -37,20 +37,15 @@ def connected(settings: Engine, variables: Mapping[str, str] = MappingProxyType(
 
     Raises InputError for a cluster that isn't there or can't be joined, and for a machine too small to be one.
     """
-    if settings.address:
-        _find(settings.address, settings.timeout)
-    else:
+    addresses = _find(settings.address, settings.timeout) if settings.address else ["127.0.0.1"]
+    if not settings.address:
         _require_own(settings)
     # Ray takes 127.0.0.1 for this machine's address in its network, listens there and looks for others there, unless it
     # believes that it can't have clusters: then loopback is loopback.
-    ray_constants.ENABLE_RAY_CLUSTER = not _on_loopback(settings.address)
+    ray_constants.ENABLE_RAY_CLUSTER = "127.0.0.1" not in addresses
     try:
         ray.init(settings.address or "local", **_options(settings, variables))
-    except (
-        RuntimeError,
-        ConnectionError,
-        ValueError,
-    ) as error:  # versions of Python that differ; a machine that is no node
+    except (RuntimeError, ConnectionError, ValueError) as error:  # another Python; a machine that is no node
         ray.shutdown()
         raise InputError(f"{_name(settings)}: {error}: {SAME}, and start this on one of them") from None
     try:
@@ -87,20 +82,22 @@ def _options(settings: Engine, variables: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _on_loopback(address: str | None) -> bool:
-    return address is None or address.rpartition(":")[0] in ("127.0.0.1", "localhost")
-
-
 def _name(settings: Engine) -> str:
     return f"engine.address = {settings.address or 'null'}"
 
 
-def _find(address: str, timeout: int) -> None:
-    """A cluster's head answers at ``address``, and has this version of Ray."""
+def _find(address: str, timeout: int) -> list[str]:
+    """The nodes' addresses, told by the cluster's head, which answers at ``address`` and has this version of Ray."""
     with init_grpc_channel(address) as channel:
+        messages: Any = gcs_service_pb2  # made from .proto, without types
         head = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)
         try:
-            reply = head.CheckAlive(gcs_service_pb2.CheckAliveRequest(), timeout=timeout)  # type: ignore[attr-defined]  # made from .proto
+            version = head.CheckAlive(messages.CheckAliveRequest(), timeout=timeout).ray_version
+            if version != ray.__version__:
+                raise InputError(
+                    f"engine.address = {address}: Ray is {version} there and {ray.__version__} here: {SAME}"
+                )
+            nodes = head.GetAllNodeInfo(messages.GetAllNodeInfoRequest(), timeout=timeout).node_info_list
         except grpc.RpcError as error:
             why = f"no answer within engine.timeout = {timeout} seconds"
             if error.code() != grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -108,10 +105,7 @@ def _find(address: str, timeout: int) -> None:
             raise InputError(
                 f"engine.address = {address}: no Ray cluster there ({why}): start one (make cluster), or give its host:port"
             ) from None
-    if reply.ray_version != ray.__version__:
-        raise InputError(
-            f"engine.address = {address}: Ray is {reply.ray_version} there and {ray.__version__} here: {SAME}"
-        )
+    return [node.node_manager_address for node in nodes]
 
 
 def _require_own(settings: Engine) -> None:
