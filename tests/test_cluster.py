@@ -184,6 +184,16 @@ def test_a_cluster_outlives_its_command_and_what_a_killed_one_leaves_is_cleared(
         local.end(started)
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [((), "start"), (("PORT=7000", "NODES=3"), "start --port 7000 --nodes 3"), (("STOP=1",), "stop")],
+)
+def test_make_cluster_is_that_command(given: tuple[str, ...], meant: str) -> None:
+    command = ["make", "--dry-run", "--old-file=.venv/.installed", "cluster", *given]
+    said = subprocess.check_output(command, cwd=ROOT, text=True)
+    assert said.split() == ["python", "-m", "stages.cluster", *meant.split()]
+
+
 def test_a_killed_node_is_gone_and_the_others_stay(cluster: Running, settings: Engine) -> None:
     kill(cluster, 1)
     head, other = cluster.nodes()

@@ -65,11 +65,15 @@ ELSEWHERE = {
     r"python -m stages\.scones\.jobs\.built_in .*": ("tests/test_scones_jobs.py", "built_in"),
     r"dvc (push|pull|status --cloud|remote modify)\b.*": ("tests/test_remotes.py", 'on_s3.dvc("pull")'),
     r"make release .*|dvc artifacts get .*": ("tests/test_release.py", '"artifacts", "get"'),
+    r"make cluster( .*)?": ("tests/test_cluster.py", '"make", "--dry-run"'),
+    r"dvc exp run -S engine\.kind=ray .*": ("tests/test_cluster.py", '"engine.kind": "ray"'),
     r"dvc exp run -S deploy\.mnist\.version=.*": ("tests/test_release.py", '"deploy.mnist.version=v1.0.0"'),
 }
 
 NOT_RUN = {
     r"export AWS_PROFILE=.*|output\(\) .*|aws .*": "AWS's own command line, which takes an account",
+    r"ray (up|exec|down) .*": "on AWS, which takes an account; test_cluster_manifests.py checks the file",
+    r"kubectl .*": "on Kubernetes; test_cluster_manifests.py checks the file",
     r"git (push|tag) .*|gto show .*": "git's and GTO's own; test_release.py reads the tags",
 }
 

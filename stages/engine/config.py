@@ -8,7 +8,10 @@ from stages.common.config import Section
 
 
 class Engine(Section):
-    """This machine's own processes, or a Ray cluster's. Only `kind` counts where that is local."""
+    """This machine's own processes, or a Ray cluster's. Only `kind` counts where that is local.
+
+    `scones.engine: sagemaker` goes before it: that training is a job on AWS.
+    """
 
     kind: Literal["local", "ray"]
     address: str | None = Field(
