@@ -72,8 +72,7 @@ def main() -> None:
     if parameters.engine.kind == "ray":
         from stages.engine import cluster  # and with it Ray
 
-        with cluster.connected(parameters.engine):
-            cluster.require(parameters.engine)
+        cluster.check(parameters.engine)
     with files.new_file(OUTPUT) as partial:
         partial.write_text("params.yaml is valid\n")
 

@@ -143,7 +143,11 @@ def test_the_guard_asks_for_the_cluster_and_leaves_what_there_is(change: Change,
     with pytest.raises(InputError, match="with places for 2 workers"):
         check.main()
     assert check.OUTPUT.read_text() == "what was there"
-    change({"engine.workers": 2, "engine.timeout": 120})
+    change({"engine.address": None, "engine.workers": 1000})
+    with pytest.raises(InputError, match="need 1000 cores, this machine has "):
+        check.main()
+    assert check.OUTPUT.read_text() == "what was there"
+    change({"engine.address": cluster.address, "engine.workers": 2, "engine.timeout": 120})
     check.main()
     assert check.OUTPUT.read_text() == "params.yaml is valid\n"
 

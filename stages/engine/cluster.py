@@ -64,6 +64,15 @@ def require(settings: Engine) -> None:
         _require_versions(settings)
 
 
+def check(settings: Engine) -> None:
+    """Raises InputError where a stage would find no cluster that is fit for ``settings``; starts none."""
+    if settings.address:
+        with connected(settings):
+            require(settings)
+    else:
+        _require_own(settings)
+
+
 def _options(settings: Engine, variables: Mapping[str, str]) -> dict[str, Any]:
     options = {
         "runtime_env": {
