@@ -61,7 +61,7 @@ recipes: $(STAMP)  ## list the named experiments; make recipes RUN=mnist runs al
 	@python -m stages.experiments.run $(addprefix --all ,$(RUN)) $(addprefix --jobs ,$(JOBS)) $(addprefix -S ,$(SET))
 
 recipe: $(STAMP)  ## run a named experiment: make recipe NAME=mnist-sgd-dropout SET=data.source=../data
-	@python -m stages.experiments.run $(NAME) $(addprefix -S ,$(SET))
+	@python -m stages.experiments.run $(NAME) $(addprefix --jobs ,$(JOBS)) $(addprefix -S ,$(SET))
 
 experiments: $(STAMP)  ## a table of experiments: make experiments PROJECT=mnist
 	@python -m stages.experiments.table $(PROJECT)

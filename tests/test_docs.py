@@ -49,6 +49,8 @@ INSTEAD = {
 ELSEWHERE = {
     r"git clone .*|make (repro|test|lint)": (".ci/run", "make repro"),
     r"curl .*|python -m stages\.serving\.client .*": ("tests/test_serving_exports.py", "def documented()"),
+    r"make recipe NAME=mnist-sweep": ("tests/test_sweep.py", '"stages.experiments.run", "tiny"'),
+    r"dvc exp apply mnist-sweep": ("tests/test_sweep.py", 'dvc("exp", "apply", "tiny")'),
     r"make recipe NAME=mnist-.*": ("tests/test_experiments.py", "recipe NAME=mnist-one"),
     r"make recipe NAME=(landmarks|scones)-best": (
         "tests/test_recipes.py",

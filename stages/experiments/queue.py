@@ -9,6 +9,7 @@ from dvc.repo import Repo
 
 from stages.common import config
 from stages.common.program import InputError
+from stages.experiments import copies
 from stages.experiments.recipes import Experiment
 
 POLL = 1.0
@@ -52,9 +53,7 @@ def reason(repo: Repo, name: str) -> str:
     process = queue.proc.get(entry.stash_rev) if entry else None
     if process is None:
         return "it did not begin"
-    lines = Path(process.stdout).read_text(errors="replace").splitlines()
-    told = [line for start in ("error: ", "ERROR: ") for line in lines if line.startswith(start)]
-    return told[0] if told else "it was killed"
+    return copies.reason(Path(process.stdout))
 
 
 def work(repo: Repo, experiments: list[Experiment], jobs: int | None) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stages.common import config
 from stages.common.program import InputError
+from stages.experiments.ranges import Sweep
 
 RECIPES = Path("recipes.yaml")
 
@@ -24,12 +25,21 @@ class Recipe(config.Section):
     published: dict[str, float] = Field(description="the figures of the published run it is to be compared with")
     expected: dict[str, float] = Field(description="what the mean over its seeds reaches or beats on the real data")
     memory: float = Field(gt=0, description="GB that a run on the real data takes at most, all its processes together")
+    sweep: Sweep | None = Field(default=None, description="settings to try beside those of `set`")
+
+    @model_validator(mode="after")
+    def a_sweep_sets_seed_and_epochs(self) -> "Recipe":
+        if self.sweep and len(self.seeds) > 1:
+            raise ValueError("one seed where there is a sweep")
+        if self.sweep and self.sweep.ranges.keys() & {f"{self.project}.epochs", f"{self.project}.seed"}:
+            raise ValueError("ranges of other parameters than epochs and seed, which the sweep sets")
+        return self
 
 
 def read(path: Path = RECIPES) -> dict[str, Recipe]:
     """All recipes by name. Raises InputError for a key or value that is not one."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = config.parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} is missing: run this from the project's root") from None
     except yaml.YAMLError as error:
@@ -92,8 +102,13 @@ class Experiment(NamedTuple):
 
 
 def experiments(name: str, changes: dict[str, Any]) -> list[Experiment]:
-    """What a recipe stands for: one experiment a seed, the first under the recipe's name. ``changes``: further settings."""
+    """What a recipe stands for: one experiment a seed, the first under the recipe's name. ``changes``: further settings.
+
+    Raises InputError for a sweep, whose experiments follow from one another.
+    """
     recipe = named(name)
+    if recipe.sweep:
+        raise InputError(f"{name} is a sweep: make recipe NAME={name} runs it")
     return [
         Experiment(
             name if seed == recipe.seeds[0] else f"{name}-seed{seed}",

@@ -13,7 +13,7 @@ from dvc.exceptions import DvcException
 from dvc.scm import RevError
 from dvc_data.index import DataIndexDirError
 
-from stages.common import files
+from stages.common import config, files
 from stages.common.program import InputError
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # dvc.lock is long, and libyaml 10 times as fast
@@ -70,7 +70,7 @@ class Revision:
 
     def parameters(self) -> dict[str, Any]:
         """params.yaml."""
-        parameters: dict[str, Any] = yaml.safe_load(self.read("params.yaml") or b"") or {}
+        parameters: dict[str, Any] = config.parse((self.read("params.yaml") or b"").decode()) or {}
         return parameters
 
     def metrics(self, project: str) -> dict[str, Any]:

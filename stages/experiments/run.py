@@ -3,6 +3,7 @@
 python -m stages.experiments.run                           what there is
 python -m stages.experiments.run mnist-adam                one, seed after seed
 python -m stages.experiments.run --all mnist --jobs 2      a project's, through DVC's queue
+python -m stages.experiments.run mnist-sweep --jobs 2      a sweep: trials of which the best is kept by that name
 
 What is done with the working tree's code and parameters is not done again; what failed is, by the same command.
 """
@@ -26,12 +27,20 @@ def known(repo: Repo) -> dict[str, str]:
 
 def is_done(repo: Repo, experiment: Experiment) -> bool:
     """It is known, and of the working tree's code and parameters."""
-    expected = recipes.applied(config.read(), experiment.settings)  # refuses what is no parameter
+    recipes.applied(config.read(), experiment.settings)  # refuses what is no parameter
     revision = known(repo).get(experiment.name)
-    if revision is None:
+    return revision is not None and is_of(Revision(revision), experiment)
+
+
+def is_of(revision: Revision, experiment: Experiment) -> bool:
+    """``revision`` holds what the ``experiment`` gives with the working tree's code and parameters, wherever it ran."""
+    code = ["git", "diff", "--quiet", revision.name, "--", "stages", "dvc.yaml"]
+    if subprocess.run(code, check=False).returncode:
         return False
-    changed = subprocess.run(["git", "diff", "--quiet", revision, "--", "stages", "dvc.yaml"], check=False).returncode
-    return not changed and Revision(revision).parameters() == expected
+    expected, found = recipes.applied(config.read(), experiment.settings), revision.parameters()
+    for parameters in (expected, found):
+        parameters["engine"] = {**parameters.get("engine", {}), "address": None}
+    return expected == found
 
 
 def command(experiment: Experiment, way: str) -> list[str]:
@@ -44,10 +53,19 @@ def command(experiment: Experiment, way: str) -> list[str]:
 def show() -> None:
     for name, recipe in recipes.read().items():
         seeds = f", {len(recipe.seeds)} seeds" if len(recipe.seeds) > 1 else ""
-        print(f"{name:30} {recipe.description}{seeds}")
+        trials = f", a sweep of {recipe.sweep.trials} trials" if recipe.sweep else ""
+        print(f"{name:30} {recipe.description}{seeds}{trials}")
     print(
         "\nRun one: make recipe NAME=...   all of a project: make recipes RUN=mnist   on other data: SET=data.source=../data"
     )
+
+
+def one_by_one(project: str | None) -> list[str]:
+    """A project's recipes but its sweeps."""
+    own = {name: recipe for name, recipe in recipes.read().items() if recipe.project == project}
+    if sweeps := [name for name, recipe in own.items() if recipe.sweep]:
+        print(f"left out, as it takes trials one from another: {', '.join(sweeps)}")
+    return [name for name in own if name not in sweeps]
 
 
 def main(recipe: str | None, all_of: str | None, settings: list[str], jobs: int | None) -> None:
@@ -56,7 +74,12 @@ def main(recipe: str | None, all_of: str | None, settings: list[str], jobs: int 
         return
     if jobs is not None and jobs < 1:
         raise InputError(f"--jobs {jobs} is not allowed: expected 1 or more")
-    names = [recipe] if recipe else [name for name, entry in recipes.read().items() if entry.project == all_of]
+    if recipe and recipes.named(recipe).sweep:
+        from stages.experiments import sweep  # and with it Ray
+
+        sweep.run(recipe, recipes.changes(settings), jobs)
+        return
+    names = [recipe] if recipe else one_by_one(all_of)
     if not names:
         projects = dict.fromkeys(entry.project for entry in recipes.read().values())
         raise InputError(f"{all_of!r} has no recipes: expected one of {', '.join(projects)}")

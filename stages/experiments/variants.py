@@ -135,7 +135,7 @@ def of_revisions(project: str, revisions: list[Revision], named: bool, known: di
 def _same(settings: dict[str, Any], known: dict[str, Recipe], base: dict[str, Any]) -> Recipe | None:
     for recipe in known.values():
         own = {name: value for name, value in recipes.flat(recipe.set).items() if base.get(name) != value}
-        if own == settings:
+        if own == settings and not recipe.sweep:
             return recipe
     return None
 

@@ -1,0 +1,103 @@
+"""What a sweep tries: ranges of parameters, and the settings that are drawn from them."""
+
+import math
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from stages.common.config import Section
+
+DIGITS = 3
+"""Significant digits of a drawn number: as many as one would type."""
+
+
+class Range(Section):
+    """Where the values of one parameter come from: one of the four."""
+
+    log: list[float] = Field(
+        default=[], min_length=2, max_length=2, description="lowest and highest, even in the logarithm"
+    )
+    uniform: list[float] = Field(default=[], min_length=2, max_length=2, description="lowest and highest")
+    integers: list[int] = Field(default=[], min_length=2, max_length=2, description="first and last, both included")
+    choice: list[Any] = Field(default=[], min_length=2, description="any of these")
+
+    @field_validator("log", "uniform", "integers")
+    @classmethod
+    def ascending(cls, ends: list[float]) -> list[float]:
+        if ends[0] >= ends[1]:
+            raise ValueError("the lower end first")
+        return ends
+
+    @field_validator("log")
+    @classmethod
+    def positive(cls, ends: list[float]) -> list[float]:
+        if ends[0] <= 0:
+            raise ValueError("ends above 0")
+        return ends
+
+    @model_validator(mode="before")
+    @classmethod
+    def one(cls, content: Any) -> Any:
+        if not isinstance(content, dict) or len(content) != 1 or not content.keys() <= cls.model_fields.keys():
+            raise ValueError(f"one of {', '.join(cls.model_fields)}, with its values")
+        return content
+
+    def value(self, place: float) -> Any:
+        """The value at ``place`` in [0, 1): numbers rounded to `DIGITS`, never out of the range."""
+        if self.choice:
+            return self.choice[int(place * len(self.choice))]
+        if self.integers:
+            first, last = self.integers
+            return first + int(place * (last - first + 1))
+        if self.log:
+            low, high = map(math.log, self.log)
+            return _rounded(math.exp(low + place * (high - low)), self.log)
+        assert self.uniform
+        low, high = self.uniform
+        return _rounded(low + place * (high - low), self.uniform)
+
+
+def _rounded(value: float, ends: list[float]) -> float:
+    return min(max(float(f"{value:.{DIGITS}g}"), float(ends[0])), float(ends[1]))
+
+
+class Sweep(Section):
+    """Many trials of a recipe, of which the better ones are trained for longer."""
+
+    ranges: dict[str, Range] = Field(min_length=1, description="by the parameters' dotted names")
+    trials: int = Field(ge=2, le=100_000)
+    epochs: list[int] = Field(
+        min_length=1, description="of each rung; from one to the next about one trial in (next / this) is taken on"
+    )
+    score: Literal["valid_loss", "valid_accuracy"] = Field(description="of the kept weights: what decides")
+
+    @field_validator("epochs")
+    @classmethod
+    def steps(cls, epochs: list[int]) -> list[int]:
+        """ASHA's rungs are a geometric series."""
+        factor = epochs[1] // epochs[0] if len(epochs) > 1 and epochs[0] > 0 else 2
+        if epochs[0] < 1 or factor < 2 or epochs != [epochs[0] * factor**rung for rung in range(len(epochs))]:
+            raise ValueError("each the same whole number of times the one before, as in [1, 3, 9]")
+        return epochs
+
+    @property
+    def factor(self) -> int:
+        """By how much a rung's epochs are more than those of the one before; about so many trials drop to one."""
+        return self.epochs[1] // self.epochs[0] if len(self.epochs) > 1 else 2
+
+    @property
+    def lower_is_better(self) -> bool:
+        return self.score == "valid_loss"
+
+    def settings(self, seed: int) -> list[dict[str, Any]]:
+        """Each trial's: the same for a seed, and the first ones the same however many there are.
+
+        Points of a scrambled Halton sequence, which leave smaller gaps than as many random ones would.
+        """
+        from scipy.stats import qmc  # a second, which only a sweep has to wait
+
+        places = qmc.Halton(len(self.ranges), seed=seed).random(self.trials)
+        return [
+            {name: values.value(float(place)) for (name, values), place in zip(self.ranges.items(), row, strict=True)}
+            for row in places
+        ]

@@ -1,0 +1,146 @@
+"""A sweep's trials on Ray Tune: how many run at a time, and which of them are taken on to the next rung."""
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before Ray is imported: it would report itself
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # which would tell of the experiment however quiet it has to be
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # DVC keeps the results
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends it at once
+os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a run that failed has no score
+import ray
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from stages.common.program import InputError
+from stages.engine.config import Engine
+from stages.experiments.ranges import Sweep
+from stages.experiments.trials import Result
+
+Run = Callable[[int, int], Result]
+"""Runs a trial on a rung, by its number and the rung's epochs; in a worker of Ray."""
+Tell = Callable[[Result, bool], None]
+"""Gets a result when it comes, and whether the trial goes on."""
+
+
+class Ladder:
+    """A sweep's rungs, as far as they are climbed.
+
+    ASHA decides about a trial when its result comes, by those that came before: from the results ``recorded`` by earlier
+    runs, in the order in which they ended, it decides as it did then.
+    """
+
+    def __init__(self, sweep: Sweep, recorded: list[Result]) -> None:
+        self.scheduler = ASHAScheduler(
+            time_attr="epochs",
+            metric="score",
+            mode="min" if sweep.lower_is_better else "max",
+            max_t=sweep.epochs[-1],
+            grace_period=sweep.epochs[0],
+            reduction_factor=sweep.factor,
+        )
+        ended = _told(self.scheduler, recorded)
+        known = {(one.trial, one.epochs) for one in recorded}
+        self.left = {
+            number: [epochs for epochs in sweep.epochs if (number, epochs) not in known]
+            for number in range(sweep.trials)
+            if number not in ended
+        }
+        """The trials that are not at their end, and the rungs above them, by their epochs."""
+
+    def climb(self, run: Run, tell: Tell, at_a_time: int, resources: dict[str, float], place: Path) -> None:
+        """Run what is left on the Ray that this process is connected to. A trial that fails is not tried again.
+
+        ``resources`` are what a trial holds; Ray's own files are in ``place``.
+        """
+        left = self.left
+
+        def trial(config: dict[str, int]) -> None:
+            for epochs in left[config["trial"]]:
+                result = run(config["trial"], epochs)
+                tune.report({name: value for name, value in result._asdict().items() if value is not None})
+                if result.reason:
+                    return
+
+        tune.Tuner(
+            tune.with_resources(trial, resources),
+            param_space={"trial": tune.grid_search(list(left))},
+            tune_config=tune.TuneConfig(scheduler=self.scheduler, max_concurrent_trials=at_a_time),
+            run_config=tune.RunConfig(
+                name="tune", storage_path=str(place.absolute()), verbose=0, callbacks=[_Telling(tell, left)]
+            ),
+        ).fit()
+
+
+def _told(scheduler: Any, recorded: list[Result]) -> set[int]:
+    """Let ``scheduler`` see the results ``recorded``; the trials that it ends."""
+    ended = set()
+    for one in recorded:
+        trial = SimpleNamespace(trial_id=f"recorded {one.trial}")  # all that it looks at
+        scheduler.on_trial_add(None, trial)
+        if scheduler.on_trial_result(None, trial, one._asdict()) == TrialScheduler.STOP:
+            ended.add(one.trial)
+    return ended
+
+
+class _Telling(tune.Callback):
+    def __init__(self, tell: Tell, left: dict[int, list[int]]) -> None:
+        self.tell = tell
+        self.rungs = {number: list(epochs) for number, epochs in left.items()}
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        if "epochs" in result:  # else it is the last word of a trial that has ended
+            told = Result(result["trial"], result["epochs"], result.get("score"), result.get("reason"))
+            self.rungs[told.trial].remove(told.epochs)
+            self.tell(told, not (result.get("done") or told.reason))
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        number = trial.config["trial"]
+        self.tell(Result(number, self.rungs[number][0], None, "its process was killed, or ran out of memory"), False)
+
+
+def quiet() -> None:
+    """Leave the terminal to the sweep's own lines."""
+    for name in ("ray._private", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def room_on_cluster(engine: Engine, resources: dict[str, float]) -> int:
+    """How many trials the cluster that this process is connected to has room for. Raises InputError for none."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    names = {"cpu": "CPU", "gpu": "GPU"}
+    asked = {names[name]: count for name, count in resources.items() if count}
+    room = sum(min(int(node["Resources"].get(name, 0) // count) for name, count in asked.items()) for node in nodes)
+    if room < 1:
+        there = "; ".join(
+            f"{node['NodeManagerAddress']}: "
+            + ", ".join(f"{node['Resources'].get(name, 0):g} {name}" for name in names.values())
+            for node in nodes
+        )
+        needs = ", ".join(f"{count:g} {name}" for name, count in asked.items())
+        raise InputError(f"engine.address = {engine.address}: a trial takes {needs}, and no node has that ({there})")
+    return room
+
+
+def require_on_nodes(engine: Engine, path: Path) -> None:
+    """Raises InputError unless each node of the cluster sees ``path``."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    there = ray.remote(num_cpus=0)(lambda: path.absolute().exists())
+    seen = ray.get(
+        [
+            there.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], False)).remote()
+            for node in nodes
+        ],
+        timeout=engine.timeout,
+    )
+    for node, found in zip(nodes, seen, strict=True):
+        if not found:
+            raise InputError(
+                f"engine.address = {engine.address}: {Path.cwd()} is not on node {node['NodeManagerAddress']}: "
+                "a sweep needs this working folder at the same path on all nodes, as a shared disk gives it"
+            )

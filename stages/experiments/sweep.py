@@ -1,0 +1,208 @@
+"""Runs a recipe with a sweep: trials with settings drawn from its ranges, the better ones trained for longer (ASHA).
+
+`make recipe NAME=mnist-sweep` runs it, and goes on where an earlier run was stopped.
+
+A trial on a rung is a DVC experiment of its own, `mnist-sweep-t3-e9`: trained from the start for just so many epochs, on
+the schedule of a training of that length. To stop one long training early, and go on with it later, would take fewer
+epochs; but what it reached would stand beside parameters with which nobody reaches it. Validation scores decide, never
+the test set.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dvc.repo import Repo
+from rich.console import Console
+from rich.table import Table
+
+from stages.check import Parameters
+from stages.common import config
+from stages.common.program import InputError
+from stages.engine.cluster import connected
+from stages.engine.config import Engine
+from stages.experiments import copies, queue, recipes, rungs, runs
+from stages.experiments.revisions import Revision
+from stages.experiments.run import is_done, is_of, known
+from stages.experiments.trials import Plan, Result, reach
+
+PLACE = Path(".dvc/tmp/exps/sweeps")
+"""For each sweep copies of the working tree, for as long as it runs, and what its experiments wrote, until it runs again."""
+
+
+def run(name: str, changes: dict[str, Any], jobs: int | None) -> None:
+    """Run what is left of the sweep ``name``, and promote its best trial."""
+    plan = planned(name, changes)
+    with alone(name) as place:
+        results = recorded(plan)
+        ladder = rungs.Ladder(plan.sweep, results)
+        try:
+            if ladder.left:
+                copies.freeze(place)
+                results += climb(plan, ladder, len(results), place, jobs)
+            best = best_of(plan, results, place)
+            promote(plan, best, place)
+        finally:
+            for folder in [entry for entry in place.iterdir() if entry.is_dir()]:
+                shutil.rmtree(folder, ignore_errors=True)
+    width = shutil.get_terminal_size((120, 24)).columns
+    Console(width=width, highlight=False, markup=False).print(table(plan, results, best))
+    project = plan.recipe.project
+    print(f"Next: dvc exp apply {name}, make compare PROJECT={project}, make experiments PROJECT={project}")
+
+
+def planned(name: str, changes: dict[str, Any]) -> Plan:
+    """The sweep's trials. Raises InputError if one's settings are not allowed."""
+    recipe = recipes.named(name)
+    assert recipe.sweep
+    if recipe.project not in runs.EPOCHS:
+        raise InputError(
+            f"{name}: {recipe.project} is not trained by epochs: expected one of {', '.join(runs.EPOCHS)} (bikes.search tries settings of its models)"
+        )
+    parameters = config.read()
+    own = recipes.applied(parameters, recipe.set | changes)[recipe.project]
+    drawn = recipe.sweep.settings(recipe.seeds[0])
+    plan = Plan(name, recipe, recipe.sweep, drawn, changes, runs.EPOCHS[recipe.project], own["keep"])
+    for trial in range(recipe.sweep.trials):
+        try:
+            config.check("", Parameters, recipes.applied(parameters, plan.best(trial).settings))
+        except InputError as error:
+            raise InputError(f"{name}: trial {trial} can't be run: {error}") from None
+    return plan
+
+
+@contextmanager
+def alone(name: str) -> Iterator[Path]:
+    """A folder for one run of a sweep, while no other one runs. Earlier ones are removed."""
+    folder = PLACE / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with (PLACE / f"{name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{name} runs already, in another terminal: wait for it, or end it there") from None
+        for earlier in folder.iterdir():
+            shutil.rmtree(earlier, ignore_errors=True)  # those who write there are about to end, if they have not yet
+        yield Path(tempfile.mkdtemp(dir=folder))
+
+
+def recorded(plan: Plan) -> list[Result]:
+    """The results there are, of this code and these settings, in the order in which they came; other ones are removed."""
+    with Repo() as repo:
+        found = known(repo)
+        results: dict[str, Result] = {}
+        for trial in range(plan.sweep.trials):
+            for epochs in plan.sweep.epochs:
+                experiment = plan.experiment(trial, epochs)
+                revision = Revision(found[experiment.name]) if experiment.name in found else None
+                if revision is None or not is_of(revision, experiment):
+                    break
+                rows = revision.table(plan.history)
+                if not rows:  # not in the cache
+                    break
+                results[experiment.name] = Result(trial, epochs, plan.score(rows))
+        own = re.compile(rf"{re.escape(plan.name)}-t\d+-e\d+")
+        if stale := [name for name in found if own.fullmatch(name) and name not in results]:
+            repo.experiments.remove(stale)
+    return sorted(results.values(), key=lambda one: _time(found[plan.experiment(one.trial, one.epochs).name]))
+
+
+def _time(revision: str) -> int:
+    return int(subprocess.check_output(["git", "log", "-1", "--format=%ct", revision]))
+
+
+def climb(plan: Plan, ladder: rungs.Ladder, done: int, place: Path, jobs: int | None) -> list[Result]:
+    """Run the trials that are left; their results, as they come."""
+    experiments = [plan.experiment(trial, epochs[0]) for trial, epochs in ladder.left.items()]
+    engine = config.load("engine", Engine, recipes.applied(config.read(), experiments[0].settings))
+    threads = experiments[0].threads(config.read())
+    here = os.cpu_count() or 1
+    if engine.kind == "ray":
+        cores = engine.workers * engine.cpus_per_worker
+    else:
+        cores = threads or (engine.cpus_per_worker if engine.address else here)
+    asked: dict[str, float] = {"cpu": cores, "gpu": engine.gpus_per_worker}
+    held = dict.fromkeys(asked, 0.0) if engine.kind == "ray" else asked  # Ray Train asks for them itself
+    at_a_time = 0 if engine.address else queue.room(experiments, jobs or max(1, here // cores))
+    results: list[Result] = []
+    begin = time.monotonic()
+
+    def tell(result: Result, goes_on: bool) -> None:
+        if result.score is not None:
+            results.append(result)
+        minutes, seconds = divmod(int(time.monotonic() - begin), 60)
+        name = plan.experiment(result.trial, result.epochs).name
+        told = f"failed: {result.reason}" if result.reason else f"{plan.sweep.score} {result.score:.4f}"
+        outcome = ", goes on" if goes_on else ""
+        print(f"{minutes:3}:{seconds:02} {name} {told}{outcome} ({_settings(plan, result.trial)})", flush=True)
+
+    rungs.quiet()
+    with connected(engine.model_copy(update={"workers": at_a_time, "cpus_per_worker": cores})):
+        if engine.address:
+            rungs.require_on_nodes(engine, place)
+            room = rungs.room_on_cluster(engine, asked)
+            at_a_time = min(jobs or room, room, len(experiments))
+        left = f", {done} runs are done already" if done else ""
+        print(
+            f"{plan.name}: {plan.sweep.trials} trials of {', '.join(map(str, plan.sweep.epochs))} epochs{left}; {at_a_time} at a time"
+        )
+        print("Ctrl-C stops it: the same command goes on from there.", flush=True)
+        ladder.climb(partial(reach, plan, Path.cwd(), place.absolute()), tell, at_a_time, held, place)
+    return results
+
+
+def best_of(plan: Plan, results: list[Result], place: Path) -> Result:
+    """The best trial among those with all epochs. Raises InputError if there is none."""
+    last = plan.sweep.epochs[-1]
+    whole = [(one.score, one.trial, one) for one in results if one.epochs == last and one.score is not None]
+    if not whole:
+        raise InputError(f"{plan.name}: no trial reached {last} epochs, see above; what they wrote is in {place}/")
+    sign = 1 if plan.sweep.lower_is_better else -1
+    return min(whole, key=lambda one: (sign * one[0], one[1]))[2]
+
+
+def promote(plan: Plan, best: Result, place: Path) -> None:
+    """The best trial's whole row as the experiment that bears the sweep's name; its training comes from DVC's cache."""
+    experiment, project = plan.best(best.trial), plan.recipe.project
+    with Repo() as repo:
+        if is_done(repo, experiment):
+            return
+    print(f"{experiment.name}: exporting the best, {plan.experiment(best.trial, best.epochs).name}", flush=True)
+    copies.freeze(place)
+    if copies.record(Path.cwd(), place, experiment, [f"deploy@{project}", f"plot@{project}"]) is None:
+        log = copies.log(place, experiment)
+        raise InputError(f"{experiment.name} failed ({copies.reason(log)}): {log} has all of it")
+
+
+def table(plan: Plan, results: list[Result], best: Result) -> Table:
+    """The trials, the furthest and best ones first."""
+    drawn = Table(title=plan.name, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for title in ("trial", *(name.removeprefix(f"{plan.recipe.project}.") for name in plan.sweep.ranges)):
+        drawn.add_column(title)
+    for title in ("epochs", plan.sweep.score):
+        drawn.add_column(title, justify="right")
+    drawn.add_column("")
+    furthest = {one.trial: one for one in sorted(results, key=lambda one: one.epochs)}
+    sign = 1 if plan.sweep.lower_is_better else -1
+    for one in sorted(furthest.values(), key=lambda one: (-one.epochs, sign * (one.score or 0), one.trial)):
+        settings = [str(value) for value in plan.drawn[one.trial].values()]
+        mark = "best" if one == best else ""
+        drawn.add_row(f"t{one.trial}", *settings, str(one.epochs), f"{one.score:.4f}", mark)
+    for trial in sorted(set(range(plan.sweep.trials)) - furthest.keys()):
+        drawn.add_row(f"t{trial}", *(str(value) for value in plan.drawn[trial].values()), "0", "-", "failed")
+    return drawn
+
+
+def _settings(plan: Plan, trial: int) -> str:
+    return ", ".join(
+        f"{name.removeprefix(f'{plan.recipe.project}.')}={value}" for name, value in plan.drawn[trial].items()
+    )

@@ -1,0 +1,191 @@
+"""Sweeps: what is drawn from ranges, what is refused, and one that is killed and goes on."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from checkouts import BIN, Project, mnist_alone
+from clones import processes_in
+from conftest import ROOT
+
+from stages.common.program import InputError
+from stages.experiments import recipes
+from stages.experiments.ranges import Sweep
+from stages.experiments.trials import Result
+
+RECIPE = """
+tiny:
+  project: mnist
+  description: a test
+  set: {mnist.optimizer: sgd}
+  seeds: [0]
+  published: {}
+  expected: {}
+  memory: 0.5
+  sweep:
+    ranges: RANGES
+    trials: 3
+    epochs: [1, 2]
+    score: valid_loss
+"""
+
+
+def read(ranges: str, folder: Path, others: str = "") -> recipes.Recipe:
+    (folder / "recipes.yaml").write_text(RECIPE.replace("RANGES", ranges) + others)
+    return recipes.read(folder / "recipes.yaml")["tiny"]
+
+
+def test_settings_are_drawn_from_the_ranges_evenly_and_are_readable(tmp_path: Path) -> None:
+    ranges = "{a.rate: {log: [1e-4, 1e-2]}, a.part: {uniform: [0, 0.3]}, a.depth: {integers: [2, 4]}, a.kind: {choice: [x, [1, 2]]}}"
+    drawn = many(read(ranges, tmp_path).sweep, 300).settings(0)
+    assert {one["a.depth"] for one in drawn} == {2, 3, 4}
+    assert [one["a.kind"] for one in drawn].count("x") in range(145, 156)
+    rates = [one["a.rate"] for one in drawn]
+    assert all(1e-4 <= rate <= 1e-2 for rate in rates)
+    assert sum(rate < 1e-3 for rate in rates) in range(145, 156)  # half below the middle of the logarithm
+    assert all(0 <= one["a.part"] <= 0.3 for one in drawn)
+    assert all(float(f"{one[name]:.3g}") == one[name] for one in drawn for name in ("a.rate", "a.part"))
+
+
+def many(sweep: Sweep | None, trials: int) -> Sweep:
+    assert sweep
+    return sweep.model_copy(update={"trials": trials})
+
+
+def test_a_trial_s_settings_depend_on_the_seed_and_its_number_alone() -> None:
+    sweep = recipes.read(ROOT / "recipes.yaml")["mnist-sweep"].sweep
+    assert sweep
+    assert many(sweep, 20).settings(0)[: sweep.trials] == sweep.settings(0) != sweep.settings(1)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "others", "words"),
+    [
+        ("{mnist.batch_size: {log: [3, 2]}}", "", "tiny.sweep.ranges.mnist.batch_size.log = [3, 2] is not allowed"),
+        ("{a: {log: [0, 1]}}", "", "tiny.sweep.ranges.a.log = [0, 1] is not allowed: expected ends above 0"),
+        ("{a: {uniform: [1]}}", "", "tiny.sweep.ranges.a.uniform = [1] is not allowed: expected at least 2 items"),
+        ("{a: {integers: [1, 2.5]}}", "", "tiny.sweep.ranges.a.integers.1 = 2.5 is not allowed: expected a valid integer"),
+        ("{a: {}}", "", "tiny.sweep.ranges.a = {} is not allowed: expected one of log, uniform, integers, choice"),
+        ("{a: {lag: [1, 2]}}", "", "tiny.sweep.ranges.a = {'lag': [1, 2]} is not allowed: expected one of log, uniform, integers, choice"),
+        ("{a: [1, 2]}", "", "tiny.sweep.ranges.a = [1, 2] is not allowed: expected one of log, "),
+        ("{}", "", "tiny.sweep.ranges = {} is not allowed: expected at least 1 item"),
+        ("{mnist.epochs: {choice: [1, 2]}}", "", "expected ranges of other parameters than epochs and seed"),
+        ("{a: {choice: [1, 2]}}", "    epochs: [1, 3, 4]\n", "tiny.sweep.epochs = [1, 3, 4] is not allowed: expected each the "),
+        ("{a: {choice: [1, 2]}}", "    trials: 1\n", "tiny.sweep.trials = 1 is not allowed: expected greater than or equal to 2"),
+        ("{a: {choice: [1, 2]}}", "    score: accuracy\n", "expected 'valid_loss' or 'valid_accuracy'"),
+        ("{a: {choice: [1, 2]}}", "  seeds: [0, 1]\n", "expected one seed where there is a sweep"),
+    ],
+)  # fmt: skip
+def test_a_wrong_sweep_is_refused_in_a_line(ranges: str, others: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=re.escape(words)) as refused:
+        read(ranges, tmp_path, others)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "words"),
+    [
+        ("{mnist.mlp.dropout: {uniform: [0.9, 1.8]}}", r"tiny: trial \d can't be run: .*mnist.mlp.dropout = 1"),
+        ("{mnist.mlp.droput: {uniform: [0, 1]}}", "mnist.mlp.droput is not a parameter of params.yaml"),
+    ],
+)
+def test_settings_that_are_not_allowed_are_refused_before_anything_runs(
+    ranges: str, words: str, workspace: Path
+) -> None:
+    from stages.experiments.sweep import planned
+
+    read(ranges, workspace)
+    with pytest.raises(InputError, match=words):
+        planned("tiny", {})
+
+
+def test_what_was_decided_about_trials_is_decided_again(tmp_path: Path) -> None:
+    from stages.experiments.rungs import Ladder
+
+    sweep = many(read("{a: {choice: [1, 2]}}", tmp_path).sweep, 4)
+    assert Ladder(sweep, []).left == {trial: [1, 2] for trial in range(4)}
+    first = [Result(2, 1, 0.5), Result(0, 1, 0.9), Result(2, 2, 0.4), Result(1, 1, 0.1)]  # a loss
+    assert Ladder(sweep, first).left == {1: [2], 3: [1, 2]}  # 2 is done, 0 was worse than 2
+    assert Ladder(sweep, first[1:]).left[0] == [2]  # the first that comes is taken on
+
+
+STARTER = """
+import subprocess, sys, time
+subprocess.Popen([sys.executable, "-m", "stages.experiments.leash", "sh", "-c", "echo begun; sleep 600 & wait"], stdin=subprocess.PIPE)
+time.sleep(600)
+"""
+
+
+def test_a_command_on_a_leash_ends_with_who_started_it(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTER], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    ) as starter:
+        assert starter.stdout
+        assert starter.stdout.readline() == "begun\n"
+        below = psutil.Process(starter.pid).children(recursive=True)
+        assert len(below) == 3  # the leash, sh, sleep
+        starter.send_signal(signal.SIGKILL)
+    assert psutil.wait_procs(below, timeout=30)[1] == []
+
+
+@pytest.fixture(scope="module")
+def project(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A checkout of mnist alone, with a sweep of three trials, of which one can't be trained."""
+    project = mnist_alone(pipeline, tmp_path_factory.mktemp("sweep") / "mnist")
+    recipe = yaml.safe_load(RECIPE.replace("RANGES", "{mnist.sgd.learning_rate: {choice: [0.01, 0.1, 9.5]}}"))
+    (project.root / "recipes.yaml").write_text(yaml.safe_dump(recipe))
+    project.run("git", "commit", "--quiet", "--all", "--message", "a sweep")
+    return project
+
+
+def revisions(project: Project) -> dict[str, str]:
+    listed = project.run("git", "for-each-ref", "--format=%(refname:lstrip=4) %(objectname)", "refs/exps/")
+    return dict(line.split() for line in listed.splitlines() if line.startswith("tiny"))
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_killed_goes_on_where_it_was_and_keeps_the_best_by_its_name(project: Project) -> None:
+    command = [str(BIN / "python"), "-m", "stages.experiments.run", "tiny", "--jobs", "1"]
+    with subprocess.Popen(**project.command(*command), stdout=subprocess.PIPE, text=True) as sweep:
+        assert sweep.stdout
+        assert any("tiny-t0-e1 valid_loss" in line for line in sweep.stdout)
+        sweep.kill()
+    for _ in range(600):
+        if not processes_in(project.root):
+            break
+        time.sleep(0.2)
+    assert processes_in(project.root) == []
+    assert project.run("git", "status", "--porcelain") == ""
+    before = revisions(project)
+    assert before.keys() == {"tiny-t0-e1"}
+
+    shown = project.run(*command)
+    assert "3 trials of 1, 2 epochs, 1 runs are done already; 1 at a time" in shown
+    assert "tiny-t0-e1 valid_loss" not in shown
+    assert re.search(r"tiny-t\d-e1 failed: error: mnist: the loss .* lower sgd.learning_rate", shown), shown
+    after = revisions(project)
+    assert after["tiny-t0-e1"] == before["tiny-t0-e1"]
+    scores = {int(trial): float(score) for trial, score in re.findall(r"tiny-t(\d)-e2 valid_loss ([\d.]+)", shown)}
+    best = min(scores, key=lambda trial: scores[trial])
+    assert re.search(rf"^t{best} .* best$", shown, re.MULTILINE), shown
+    kept = [
+        yaml.safe_load(project.run("git", "show", f"{after[name]}:params.yaml"))
+        for name in ("tiny", f"tiny-t{best}-e2")
+    ]
+    assert kept[0] == kept[1]
+    assert kept[0]["mnist"]["epochs"] == 2
+    assert project.run("git", "status", "--porcelain") == ""
+
+    again = project.run(*command)
+    assert "valid_loss 0" not in again.replace("best", "")  # nothing ran
+    assert revisions(project) == after
+    project.dvc("exp", "apply", "tiny")
+    assert (project.root / "models/mnist/export/model.tar.gz").exists()
