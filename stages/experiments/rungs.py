@@ -1,6 +1,5 @@
 """A sweep's trials on Ray Tune: how many run at a time, and which of them are taken on to the next rung."""
 
-import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before Ray is imported: it would report itself
+os.environ.setdefault("RAY_worker_niceness", "0")  # trials are this machine's work, not something beside it
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # which would tell of the experiment however quiet it has to be
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # DVC keeps the results
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends it at once
@@ -102,12 +102,6 @@ class _Telling(tune.Callback):
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         number = trial.config["trial"]
         self.tell(Result(number, self.rungs[number][0], None, "its process was killed, or ran out of memory"), False)
-
-
-def quiet() -> None:
-    """Leave the terminal to the sweep's own lines."""
-    for name in ("ray._private", "ray.tune"):
-        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def room_on_cluster(engine: Engine, resources: dict[str, float]) -> int:

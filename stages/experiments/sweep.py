@@ -145,7 +145,6 @@ def climb(plan: Plan, ladder: rungs.Ladder, done: int, place: Path, jobs: int | 
         outcome = ", goes on" if goes_on else ""
         print(f"{minutes:3}:{seconds:02} {name} {told}{outcome} ({_settings(plan, result.trial)})", flush=True)
 
-    rungs.quiet()
     with connected(engine.model_copy(update={"workers": at_a_time, "cpus_per_worker": cores})):
         if engine.address:
             rungs.require_on_nodes(engine, place)
