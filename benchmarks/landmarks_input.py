@@ -28,12 +28,13 @@ from stages.common.vision import backbones, pixels
 from stages.landmarks import store
 from stages.landmarks.config import Train
 from stages.landmarks.model import Member
-from stages.landmarks.store import Pixels, Store
+from stages.landmarks.store import Pixels, Shard, Store
 from stages.landmarks.views import Views
 
 RESULT = Path("benchmarks/results/landmarks_input.json")
 SHORTER, SIDE = 256, 224
 WORKERS = 2
+SHARD = 128  # photographs
 MEAN, STD = backbones.IMAGENET_MEAN, backbones.IMAGENET_STD
 
 
@@ -111,7 +112,14 @@ def main() -> None:
         loader = through_loader(folder / "files", settings.batch_size)
         samples = loader.dataset.samples  # type: ignore[attr-defined]
         begin = time.perf_counter()
-        store.write(folder, "train", resized(Path(path) for path, _ in samples), [label for _, label in samples])
+        labels = [label for _, label in samples]
+        shards: list[Shard] = []
+        for first in range(0, len(samples), SHARD):
+            some = slice(first, first + SHARD)
+            pictures = resized(Path(path) for path, _ in samples[some])
+            path = folder / store.shard_name("train", len(shards))
+            shards.append(store.write_shard(path, first, pictures, labels[some]))
+        store.write_index(folder, "train", shards, labels)
         written = time.perf_counter() - begin
         ours = from_store(Store(folder, "train"), settings)
         rates: dict[str, list[float]] = {"store": [], "DataLoader": []}

@@ -96,6 +96,7 @@ def test_a_stage_reads_parameters_of_its_own_row_alone(name: str) -> None:
         "deploy.target",
         f"deploy.{project}",
         "engine",
+        "engine.storage",
     }
 
 

@@ -52,7 +52,8 @@ def write_photographs(folder: Path) -> None:
             image = random.integers(0, 100, (height, width, 3))
             image[:, :, label] += 100
             images.append(image.astype(np.uint8))
-        store.write(folder, part, images, labels)
+        shard = store.write_shard(folder / store.shard_name(part, 0), 0, images, labels)
+        store.write_index(folder, part, [shard], labels)
 
 
 def write_trained(*networks: str) -> None:

@@ -6,7 +6,8 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from contextlib import chdir
+from multiprocessing import forkserver, get_context
 from pathlib import Path
 from typing import TypeVar
 
@@ -54,5 +55,9 @@ def each(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Resu
 
 def _each_here(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     workers = min(len(os.sched_getaffinity(0)), 16)
-    with ProcessPoolExecutor(workers, get_context("forkserver")) as pool:
+    context = get_context("forkserver")
+    context.set_forkserver_preload([work.__module__])  # imported once, not by each process
+    with chdir(Path(__file__).parents[2]):  # where it looks for that module
+        forkserver.ensure_running()
+    with ProcessPoolExecutor(workers, context) as pool:
         yield from pool.map(work, items)

@@ -27,6 +27,7 @@ class Data(SourceSettings):
 
     photographs: Photographs
     size: int = Field(ge=16, le=1024, description="pixels of the shorter side, as stored")
+    shard: int = Field(ge=1, le=4096, description="MiB of pixels in a shard, about: what one process packs at a time")
     valid_fraction: float = Field(gt=0, lt=0.5, description="share of each class's training photographs for validation")
     seed: int = Field(ge=0, lt=2**31, description="of that choice")
 

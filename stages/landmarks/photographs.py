@@ -11,10 +11,13 @@ about.json           {"source": ...}
 """
 
 import csv
+import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from stages.common import files
 
@@ -45,6 +48,14 @@ class Refused(NamedTuple):
 
     path: str
     reason: str
+
+
+class Member(NamedTuple):
+    """Where a file lies in its zip: the byte at which its header begins, its length, and the CRC-32 of its bytes."""
+
+    offset: int
+    bytes: int
+    crc: int
 
 
 class Packed(NamedTuple):
@@ -78,6 +89,23 @@ def open_archive(raw: Path, split: str) -> zipfile.ZipFile:
     return zipfile.ZipFile(raw / f"{split}.zip")
 
 
+def members(raw: Path, split: str) -> dict[str, Member]:
+    """Where the files of ``split`` lie in their zip, by their path: for who reads a few of millions, without the zip's directory."""
+    with open_archive(raw, split) as archive:
+        return {one.filename: Member(one.header_offset, one.file_size, one.CRC) for one in archive.infolist()}
+
+
+def read(archive: BinaryIO, member: Member) -> bytes:
+    """The bytes of one file out of the opened zip. Raises BadZipFile if they are others than were written."""
+    archive.seek(member.offset + 26)
+    lengths = struct.unpack("<HH", archive.read(4))  # of name and extra field, after which the file begins
+    archive.seek(sum(lengths), os.SEEK_CUR)
+    content = archive.read(member.bytes)
+    if zlib.crc32(content) != member.crc:
+        raise zipfile.BadZipFile(f"bad CRC-32 at byte {member.offset}")
+    return content
+
+
 def write(
     folder: Path, packed: Sequence[Packed], places: Iterable[Place], refused: Iterable[Refused], source: str
 ) -> None:
@@ -86,7 +114,7 @@ def write(
         with zipfile.ZipFile(folder / f"{split}.zip", "w", zipfile.ZIP_STORED) as archive:
             for photograph, file, *_ in packed:
                 if photograph.split == split:
-                    archive.writestr(_member(photograph.path), file.read_bytes())
+                    archive.writestr(_entry(photograph.path), file.read_bytes())
     _write_rows(
         folder / "images.csv",
         [*Photograph._fields, "bytes", "sha256"],
@@ -97,7 +125,7 @@ def write(
     files.write_json(folder / "about.json", {"source": source})
 
 
-def _member(name: str) -> zipfile.ZipInfo:
+def _entry(name: str) -> zipfile.ZipInfo:
     """A member of a zip without anything of the file's own beside its ``name``: the same in every copy of the source."""
     member = zipfile.ZipInfo(name)  # dated 1980-01-01
     member.create_system, member.external_attr = 3, 0o644 << 16  # Unix, rw-r--r--

@@ -1,54 +1,114 @@
-"""Photographs as packed bytes: one file of pixels, mapped into memory, and one of sizes and labels.
+"""Photographs as shards: tar files of pixels that torch maps into memory, or reads from an object store one after the other.
 
-`<part>.pixels` holds the images one after the other, each uint8 (height, width, 3); `<part>.npz` holds `offsets` int64 (N)
-into it, `sizes` int32 (N, 2) of height and width, and `labels` int64 (N). Decoded once, read as often as training likes: only
-the crops that a batch needs are touched, so a set may be larger than memory.
+`<part>-00000.tar`, ... have WebDataset's layout: for each image `000000012.npy`, uint8 (height, width, 3), and `000000012.cls`,
+its label as text, named by its place in the part. Nothing in them is compressed, so that a local one is mapped and just the crops
+that a batch needs are touched, and one in a storage is a single sequential read of some 32 MiB; `webdataset`, Ray Data, torchdata and
+`tar` read them as they are. `<part>.npz` is the index of all: `shards` int32 (N), `offsets` int64 (N) of the pixels in their shard,
+`sizes` int32 (N, 2) of height and width, `labels` int64 (N); `digests` (S), the SHA-256 of each shard, and `place`, the URL
+of the folder that holds them, empty where they lie beside the index.
 """
 
+import hashlib
+import io
+import tarfile
+import tempfile
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from upath import UPath
+
+from stages.common import files
+from stages.common.program import InputError
 
 Pixels = NDArray[np.uint8]
 
+WINDOW = 16
+"""Shards of a storage that are on this machine's disk together, and between which images are shuffled; as many more are on their way."""
 
-def write(folder: Path, part: str, images: Iterable[Pixels], labels: Sequence[int]) -> None:
-    """Store ``images``, each uint8 (H, W, 3), as they come: no more than one of them is held at a time."""
-    offsets, sizes, offset = [], [], 0
-    with (folder / f"{part}.pixels").open("wb") as file:
-        for image in images:
-            offsets.append(offset)
-            sizes.append(image.shape[:2])
-            offset += file.write(np.ascontiguousarray(image).data)
+
+class Shard(NamedTuple):
+    """What the index says of a shard and its n images."""
+
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int32]
+    digest: str
+
+
+def shard_name(part: str, shard: int) -> str:
+    return f"{part}-{shard:05}.tar"
+
+
+def write_shard(path: Path, first: int, images: Iterable[Pixels], labels: Sequence[int]) -> Shard:
+    """Store ``images``, each uint8 (H, W, 3), as they come: one at a time is held. ``first`` is the first one's place in the part.
+
+    The file takes ``path``'s place when it is complete; the same images give the same bytes.
+    """
+    offsets, sizes = [], []
+    with files.new_file(path) as partial_file:
+        with partial_file.open("wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            for number, (image, label) in enumerate(zip(images, labels, strict=True), first):
+                array = io.BytesIO()
+                np.save(array, np.ascontiguousarray(image))
+                offsets.append(file.tell() + tarfile.BLOCKSIZE + array.tell() - image.nbytes)
+                sizes.append(image.shape[:2])
+                _add(tar, f"{number:09}.npy", array.getvalue())
+                _add(tar, f"{number:09}.cls", str(label).encode())
+        digest = files.digest(partial_file)
+    return Shard(np.array(offsets, np.int64), np.array(sizes, np.int32).reshape(-1, 2), digest)
+
+
+def _add(tar: tarfile.TarFile, member: str, content: bytes) -> None:
+    about = tarfile.TarInfo(member)  # of no one, dated 1970-01-01
+    about.size = len(content)
+    tar.addfile(about, io.BytesIO(content))
+
+
+def write_index(folder: Path, part: str, shards: Sequence[Shard], labels: Sequence[int], place: str = "") -> None:
+    """``shards`` hold the images of all ``labels``, in this order."""
     np.savez(
         folder / f"{part}.npz",
-        offsets=np.array(offsets, np.int64),
-        sizes=np.array(sizes, np.int32).reshape(-1, 2),
+        shards=np.repeat(np.arange(len(shards), dtype=np.int32), [len(shard.offsets) for shard in shards]),
+        offsets=np.concatenate([np.empty(0, np.int64), *(shard.offsets for shard in shards)]),
+        sizes=np.concatenate([np.empty((0, 2), np.int32), *(shard.sizes for shard in shards)]),
         labels=np.array(labels, np.int64),
+        digests=np.array([shard.digest for shard in shards], "U64"),
+        place=np.array(place),
     )
 
 
 class Store:
-    """The images of one part of the features, read from disk as they are asked for."""
+    """The images of one part of the features, read from disk, or from the storage that holds them, as they are asked for."""
 
     def __init__(self, folder: Path, part: str) -> None:
         with np.load(folder / f"{part}.npz") as index:
-            self.offsets, self.sizes, self.labels = index["offsets"], index["sizes"], torch.from_numpy(index["labels"])
-        # As a plain array: each slice of a memmap would be a memmap, which takes longer to make than to read.
-        self._pixels = np.asarray(np.memmap(folder / f"{part}.pixels", np.uint8, mode="r"))
+            if "shards" not in index:
+                raise InputError(f"{folder / part}.npz: no index of shards: `dvc repro featurize@landmarks` makes one")
+            self.shards, self.offsets, self.sizes = index["shards"], index["offsets"], index["sizes"]
+            self.labels = torch.from_numpy(index["labels"])
+            digests, place = index["digests"].tolist(), str(index["place"])
+        self._sources = [(shard_name(part, number), digest) for number, digest in enumerate(digests)]
+        self._folder, self._place = folder, place
+        self._mapped: dict[int, Pixels] = {}
+        self._coming: dict[int, Future[Pixels]] = {}
+        self._after: dict[int, int] = {}
+        self._threads = ThreadPoolExecutor(4, "shards")  # starts none before it is asked to
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def image(self, index: int) -> Pixels:
-        """One image, uint8 (H, W, 3), a view of the file."""
+        """One image, uint8 (H, W, 3), a view of its shard."""
         height, width = map(int, self.sizes[index])
-        begin = int(self.offsets[index])
-        view: Pixels = self._pixels[begin : begin + 3 * height * width].reshape(height, width, 3)
+        begin, shard = int(self.offsets[index]), int(self.shards[index])
+        content = self._mapped[shard] if shard in self._mapped else self._open(shard)
+        view: Pixels = content[begin : begin + 3 * height * width].reshape(height, width, 3)
         return view
 
     def crops(self, indices: NDArray[np.int64], side: int, places: NDArray[np.float64] | None = None) -> Tensor:
@@ -62,3 +122,55 @@ class Store:
         for square, index, (top, left) in zip(squares, indices.tolist(), corners, strict=True):
             square[:] = self.image(index)[top : top + side, left : left + side]
         return torch.from_numpy(squares).permute(0, 3, 1, 2)
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """An epoch's order, int64 (N): all images shuffled, or those of so many shards of a storage as are on disk together.
+
+        Then the shards come in a random order, too, and those of the next window are fetched while this one is read.
+        """
+        if not self._place or len(self._sources) <= WINDOW:
+            return torch.randperm(len(self), generator=generator)
+        turns = torch.randperm(len(self._sources), generator=generator)
+        self._coming.clear()  # of an epoch that ended early
+        self._after = dict(zip(turns.tolist(), turns[WINDOW:].tolist(), strict=False))
+        by_shard = torch.arange(len(self)).split(np.bincount(self.shards).tolist())
+        windows = [torch.cat([by_shard[shard] for shard in window.tolist()]) for window in turns.split(WINDOW)]
+        return torch.cat([window[torch.randperm(len(window), generator=generator)] for window in windows])
+
+    def _open(self, shard: int) -> Pixels:
+        """The bytes of a shard. Of a storage's, two windows at most are kept: what was opened first is let go."""
+        if not self._place:
+            self._mapped[shard] = _map(self._folder / self._sources[shard][0])
+            return self._mapped[shard]
+        for number in (shard, self._after.get(shard)):
+            if number is not None and number not in self._mapped and number not in self._coming:
+                self._coming[number] = self._threads.submit(_fetch, self._place, *self._sources[number])
+        while len(self._mapped) >= WINDOW:
+            del self._mapped[next(iter(self._mapped))]
+        self._mapped[shard] = self._coming.pop(shard).result()
+        return self._mapped[shard]
+
+
+def _map(path: Path) -> Pixels:
+    """The file in memory, of which pages are read as they are touched. Closed again: there may be more shards than open files."""
+    mapped = torch.from_file(str(path), size=path.stat().st_size, dtype=torch.uint8)
+    array: Pixels = mapped.numpy()
+    return array
+
+
+def _fetch(place: str, shard: str, digest: str) -> Pixels:
+    """A shard of a storage by way of a scratch file, whose room is free again when the array is let go."""
+    source = UPath(place) / shard
+    with tempfile.NamedTemporaryFile(prefix="shard-") as scratch:
+        found = hashlib.sha256()
+        try:
+            with source.open("rb") as remote:
+                for block in iter(partial(remote.read, 1 << 20), b""):
+                    found.update(block)
+                    scratch.write(block)
+        except OSError as error:
+            raise InputError(f"{source}: {error}: give access to it, or run `dvc repro featurize@landmarks`") from None
+        scratch.flush()
+        if found.hexdigest() != digest:
+            raise InputError(f"{source}: not the bytes that featurize wrote: `dvc repro -f featurize@landmarks`")
+        return _map(Path(scratch.name))

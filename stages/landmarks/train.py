@@ -1,6 +1,6 @@
 """Trains the network that params.yaml names, or each member of an ensemble, and scores it on the validation photographs.
 
-Batches are cut out of the packed photographs as training asks for them. Where a backbone is frozen, its features are
+Batches are cut out of the shards of photographs as training asks for them. Where a backbone is frozen, its features are
 computed once for each view of a photograph, and only the head is trained, on those.
 """
 
@@ -45,11 +45,11 @@ MODULES = (
     views,
 )
 INPUTS = [
-    *(FEATURES / name for name in ("train.npz", "train.pixels", "valid.npz", "valid.pixels", "about.json")),
+    *(FEATURES / name for name in ("train.npz", "valid.npz", "about.json")),
     *(Path(str(module.__file__)) for module in MODULES),
     Path(__file__),
 ]
-"""What training depends on besides its settings: what a killed run has kept is for the same of these alone."""
+"""What training depends on besides its settings: what a killed run has kept is for the same of these alone. An index holds its shards' digests."""
 
 
 class Learnt(NamedTuple):
