@@ -1,20 +1,21 @@
 """featurize@landmarks on a Ray cluster of two nodes: the same bytes, whoever dies meanwhile, and errors in one line."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from conftest import ROOT, Change
-from ray.cluster_utils import Cluster
 from test_landmarks_row import contents, write_photographs
 
+from benchmarks import workspace
+from stages.cluster.local import Running
 from stages.common.program import InputError
-from stages.landmarks import featurize, prepare
+from stages.landmarks import featurize
 
 pytestmark = pytest.mark.slow
 
@@ -22,44 +23,28 @@ FEATURES = Path("data/landmarks/features")
 
 
 @pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photographs")
-    write_photographs(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """Two nodes with a core each."""
-    node = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "include_dashboard": False, "object_store_memory": 10**8}
-    made = Cluster(initialize_head=True, head_node_args=node)
-    made.add_node(num_cpus=1, node_ip_address="127.0.0.1", object_store_memory=10**8)
-    yield made
-    made.shutdown()
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project root whose features this machine's own processes have made, 48 shards of one photograph."""
+    root, source = tmp_path_factory.mktemp("root"), tmp_path_factory.mktemp("photographs")
+    write_photographs(source)
+    changes = {"source": str(source), "size": 450, "shard": 1, "valid_fraction": 0.25}
+    workspace.create(root, {"data": {"landmarks": changes}, "engine": {"timeout": 30}})
+    for verb in ("prepare", "featurize"):
+        workspace.run(verb, root)
+    return root
 
 
 @pytest.fixture
-def local(change: Change, photographs: Path, cluster: Cluster) -> dict[str, bytes]:
-    """The features as this machine's own processes make them, 48 shards of one photograph; the next ones are the cluster's."""
-    change(
-        {
-            "data.landmarks.source": str(photographs),
-            "data.landmarks.size": 450,
-            "data.landmarks.shard": 1,
-            "data.landmarks.valid_fraction": 0.25,
-        }
-    )
-    prepare.main()
-    featurize.main()
-    change({"engine.kind": "ray", "engine.address": cluster.address, "engine.timeout": 30})
+def local(prepared: Path, change: Change, cluster: Running) -> dict[str, bytes]:
+    """The features as they were made here; the next ones are the cluster's."""
+    shutil.copytree(prepared, Path.cwd(), dirs_exist_ok=True)
+    change({"engine.kind": "ray", "engine.address": cluster.address})
     found = contents(FEATURES)
     assert len(found) == 48 + 4
     return found
 
 
-def test_a_worker_killed_in_the_middle_changes_nothing(
-    local: dict[str, bytes], cluster: Cluster, workspace: Path
-) -> None:
+def test_a_worker_killed_in_the_middle_changes_nothing(local: dict[str, bytes], cluster: Running) -> None:
     stage = subprocess.Popen(
         [sys.executable, "-m", "stages.landmarks.featurize"], env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
@@ -74,16 +59,15 @@ def test_a_worker_killed_in_the_middle_changes_nothing(
     assert contents(FEATURES) == local
 
 
-def workers(cluster: Cluster) -> list[psutil.Process]:
+def workers(cluster: Running) -> list[psutil.Process]:
     """The cluster's processes that do work."""
-    raylets = [psutil.Process(node.all_processes["raylet"][0].process.pid) for node in cluster.list_all_nodes()]
-    return [one for raylet in raylets for one in raylet.children(recursive=True)]
+    return [one for raylet in cluster.nodes() if raylet for one in raylet.children(recursive=True)]
 
 
 def name(process: psutil.Process) -> str:
     """What Ray calls a worker by what it does; empty when it has just ended."""
     try:
-        return process.cmdline()[0]
+        return str(process.cmdline()[0])
     except (psutil.NoSuchProcess, IndexError):
         return ""
 
@@ -100,7 +84,7 @@ def test_a_damaged_photograph_is_one_line_and_nothing_changes(local: dict[str, b
 
 def test_too_few_places_are_told_of_and_not_waited_for(local: dict[str, bytes], change: Change) -> None:
     change({"engine.workers": 3, "engine.timeout": 1})
-    with pytest.raises(InputError, match=r"engine\.workers = 3, each with 1 CPUs.* of 2 CPUs"):
+    with pytest.raises(InputError, match=r"engine\.workers = 3, each with 1 CPU: the cluster has 2 CPU"):
         featurize.main()
     assert contents(FEATURES) == local
 

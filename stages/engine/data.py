@@ -31,7 +31,7 @@ def each(work: Callable[[Item], Result], items: Sequence[Item], settings: Engine
     """
     folder = None if settings.storage else str(Path.cwd())
     with cluster.connected(settings):
-        cluster.require(settings, gpus=0)
+        cluster.require(settings.model_copy(update={"gpus_per_worker": 0}))
         _quiet()
         rows = [{"item": pickle.dumps(item)} for item in items]
         made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
