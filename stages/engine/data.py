@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import ray
 import ray.data
+from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
 
 from stages.common.program import InputError
 from stages.engine import cluster
@@ -46,8 +47,12 @@ def each(work: Callable[[Item], Result], items: Sequence[Item], settings: Engine
                 if isinstance(result, InputError | OSError):
                     raise result
                 yield result
-        except ray.exceptions.WorkerCrashedError as error:
-            raise InputError(f"engine.workers: {error}") from None
+        except (WorkerCrashedError, OutOfMemoryError, NodeDiedError) as error:
+            memory = "for want of memory" if isinstance(error, OutOfMemoryError) else "most likely for want of memory"
+            raise InputError(
+                f"engine: a worker was lost {RETRIES + 1} times at the same work, {memory}: use fewer workers on a node "
+                "(a larger engine.cpus_per_worker), or larger nodes"
+            ) from None
 
 
 def _do(work: Callable[[Any], Any], folder: str | None, row: dict[str, bytes]) -> dict[str, bytes]:
@@ -75,4 +80,4 @@ def _quiet() -> None:
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it says of an error is in the error
