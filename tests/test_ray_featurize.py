@@ -27,7 +27,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project root whose features this machine's own processes have made, 48 shards of one photograph."""
     root, source = tmp_path_factory.mktemp("root"), tmp_path_factory.mktemp("photographs")
     write_photographs(source)
-    changes = {"source": str(source), "size": 450, "shard": 1, "valid_fraction": 0.25}
+    changes = {"source": str(source), "size": 700, "shard": 1, "valid_fraction": 0.25}
     workspace.create(root, {"data": {"landmarks": changes}, "engine": {"timeout": 30}})
     for verb in ("prepare", "featurize"):
         workspace.run(verb, root)
@@ -50,10 +50,10 @@ def test_a_worker_killed_in_the_middle_changes_nothing(local: dict[str, bytes], 
     )
     partial = FEATURES.with_name(f".{FEATURES.name}.partial")
     deadline = time.monotonic() + 100
-    while len(list(partial.glob("*.tar"))) < 4 and time.monotonic() < deadline:
-        time.sleep(0.005)
-    victim = next(one for one in workers(cluster) if "MapBatches" in name(one) or "Map(" in name(one))
-    victim.kill()
+    busy: list[psutil.Process] = []
+    while not (busy and any(partial.glob("*.tar"))) and time.monotonic() < deadline:
+        busy = [one for one in workers(cluster) if "Map" in name(one)]
+    busy[0].kill()
     assert len(list(partial.glob("*.tar"))) < 48, "killed too late"
     assert stage.wait(120) == 0
     assert contents(FEATURES) == local
