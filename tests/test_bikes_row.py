@@ -186,7 +186,7 @@ def test_every_plot_is_drawn(project: Path) -> None:
         ("full", {}),
         ("raw", {"models": ["lightgbm"], "riders": "together", "target": "counts"}),
         ("calendar", {"models": ["xgboost", "catboost"], "bag_folds": 2, "riders": "together"}),
-        ("full", {"models": ["linear"], "search": {"trials": 2, "searcher": "random", "scheduler": "local"}}),
+        ("full", {"models": ["linear"], "search": {"trials": 2, "searcher": "random"}}),
     ],
     ids=["default", "raw", "bagged", "search"],
 )
@@ -231,7 +231,7 @@ def test_autogluons_own_models_bagged_stacked_and_searched(untrained: Path) -> N
     together = {"riders": "together", "target": "counts", "bag_folds": 2, "time_limit": 40}
     metrics = run_row(untrained, "raw", models=["portfolio"], presets="medium_quality", stack_levels=1, **together)
     assert metrics["rmsle_valid"] > 0
-    search = {"trials": 2, "searcher": "random", "scheduler": "local"}
+    search = {"trials": 2, "searcher": "random"}
     run_row(untrained, "calendar", models=["lightgbm", "xgboost"], search=search, **together)
     assert json.loads(evaluate.DETAILS.read_text())["time_limit"] == 40
     assert "num_leaves" in (evaluate.EVALUATION / "settings.json").read_text()

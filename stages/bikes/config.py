@@ -71,11 +71,10 @@ class Sequence(Section):
 
 
 class Search(Section):
-    """Hyperparameter search: each model of the list is tried with `trials` settings."""
+    """Hyperparameter search: each model of the list, but the portfolio's, is trained with `trials` settings."""
 
     trials: int = Field(ge=0, le=10_000, description="0: no search")
     searcher: Literal["random"]
-    scheduler: Literal["local"]
 
 
 class Train(Section):

@@ -43,7 +43,21 @@ class CatBoost(_FixedRounds, CatBoostModel):
     ag_name = "CatBoost"
 
 
-class Linear(AbstractModel):
+class Own(AbstractModel):
+    """What AutoGluon asks of models that are not its own."""
+
+    _default_auxiliary_params_extra: ClassVar = {"drop_unique": False}  # in a small data set one may be constant
+
+    def _more_tags(self) -> dict[str, bool]:
+        return {"can_refit_full": True}
+
+    @classmethod
+    def _estimate_memory_usage_static(cls, *, X: pd.DataFrame, **kwargs: Any) -> int:
+        """Bytes; without an estimate it leaves out a model that is to be trained beside others."""
+        return 10 * int(X.memory_usage(deep=True).sum())
+
+
+class Linear(Own):
     """Ridge regression on the hour of each kind of day, the season, a trend and the weather.
 
     On the logarithm of demand these effects very nearly add up: this alone does as well as boosted trees, errs
@@ -53,7 +67,6 @@ class Linear(AbstractModel):
 
     ag_key = "BIKES_LINEAR"
     ag_name = "Linear"
-    _default_auxiliary_params_extra: ClassVar = {"drop_unique": False}  # in a small data set one may be constant
 
     def _fit(self, X: pd.DataFrame, y: pd.Series, **kwargs: Any) -> None:
         from sklearn.linear_model import Ridge
@@ -62,9 +75,6 @@ class Linear(AbstractModel):
 
     def _predict_proba(self, X: pd.DataFrame, **kwargs: Any) -> np.ndarray:
         return np.asarray(self.model.predict(design(self.preprocess(X))))
-
-    def _more_tags(self) -> dict[str, bool]:
-        return {"can_refit_full": True}
 
 
 KNOTS = np.arange(-5, 760, 30.5)

@@ -4,13 +4,14 @@ Trees see an hour and a few numbers about its surroundings. This reads the 24 ho
 knows that rain in the morning has already moved a trip to the afternoon.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from autogluon.core.models import AbstractModel
 from torch import Tensor, nn
+
+from stages.bikes.learners import Own
 
 HOURS, PATTERNS = 24, 8
 
@@ -22,7 +23,7 @@ COLUMNS = [
 """Those of the `full` features that it reads as they are."""
 
 
-class Sequence(AbstractModel):
+class Sequence(Own):
     """The mean of a few bidirectional GRUs over the hours of a day. It takes the `full` features, rows of whole days in any order.
 
     Parameters: ``copies``, networks that differ by their seed, ``hidden`` units, ``dropout``, ``epochs``, ``days_per_batch``, ``learning_rate`` (peak of one cycle),
@@ -32,7 +33,6 @@ class Sequence(AbstractModel):
     ag_key = "BIKES_SEQUENCE"
     ag_name = "Sequence"
     seed_name = "seed"
-    _default_auxiliary_params_extra: ClassVar = {"drop_unique": False}  # in a small data set one may be constant
 
     def _fit(self, X: pd.DataFrame, y: pd.Series, num_cpus: int = 1, **kwargs: Any) -> None:
         settings = self._get_model_params()
@@ -59,9 +59,6 @@ class Sequence(AbstractModel):
                 for batch in zip(*(part.split(64) for part in days.inputs), strict=True)
             ]
         return np.asarray(torch.cat(outputs).numpy()[days.row, days.hour])
-
-    def _more_tags(self) -> dict[str, bool]:
-        return {"can_refit_full": True}
 
     def _days(self, X: pd.DataFrame) -> "_Days":
         X = self.preprocess(X)

@@ -4,6 +4,10 @@ The models that are reported as validated were not fitted to the validation days
 chosen there (as is the best of a search, and where AutoGluon's own models stop), so that score is a little too good. What
 predicts the test hours has seen all training days, with the same rounds and weights. Half a minute for Kaggle's 10,886
 hours with the default parameters.
+
+On a cluster models, trials of a search and folds of a bag are trained side by side, each as it would be here, so scores and
+weights are the same; the ensemble, and the training on all days, are done here. The nodes write into this working folder, which
+must lie on a disk that all of them mount at the same path.
 """
 
 import time
@@ -11,40 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from autogluon.common import space
 from autogluon.core.callbacks import AbstractCallback
 from autogluon.features.generators import AutoMLPipelineFeatureGenerator, IdentityFeatureGenerator
 from autogluon.tabular import TabularPredictor
 from autogluon.tabular.configs.hyperparameter_configs import get_hyperparameter_config
 from autogluon.tabular.configs.presets_configs import tabular_presets_dict
 
-from stages.bikes import learners
+from stages.bikes import learners, search
 from stages.bikes.config import Train, check_together
 from stages.bikes.model import PARTS, TARGET, TRAINED, to_target
 from stages.common import config, files
 from stages.common.program import InputError, run
+from stages.engine import seam
 
 FEATURES = Path("data/bikes/features")
 CLOCK = Path("reports/bikes/training.json")
 COUNTS = ["casual", "registered", "count"]
 BLOCK = "block"
-
-RANGES = {
-    "linear": {"alpha": space.Real(0.05, 20.0, log=True)},
-    "lightgbm": {
-        "learning_rate": space.Real(0.01, 0.1, log=True),
-        "num_leaves": space.Int(8, 64),
-        "feature_fraction": space.Real(0.3, 1.0),
-    },
-    "xgboost": {
-        "learning_rate": space.Real(0.01, 0.1, log=True),
-        "max_depth": space.Int(3, 9),
-        "colsample_bytree": space.Real(0.3, 1.0),
-    },
-    "catboost": {"learning_rate": space.Real(0.02, 0.15, log=True), "depth": space.Int(4, 8)},
-    "sequence": {"learning_rate": space.Real(1e-3, 1e-2, log=True), "dropout": space.Real(0.1, 0.5)},
-}
-"""What a search tries in place of the model's own setting."""
 
 
 def hyperparameters(settings: Train) -> dict[Any, list[dict[str, Any]]]:
@@ -86,8 +73,7 @@ def hyperparameters(settings: Train) -> dict[Any, list[dict[str, Any]]]:
             preset = tabular_presets_dict[settings.presets] if settings.presets else {}
             chosen |= get_hyperparameter_config(preset.get("hyperparameters", "default"))
         else:
-            searched = RANGES[name] if settings.search.trials else {}
-            chosen[learners.by_name(name)] = [own[name] | searched]
+            chosen[learners.by_name(name)] = search.drawn(name, own[name], settings.search.trials) or [own[name]]
     return chosen
 
 
@@ -96,8 +82,10 @@ def day_blocks(day_of_month: pd.Series, folds: int) -> pd.Series:
     return (day_of_month - 1) * folds // int(day_of_month.max())
 
 
-def fit(train: pd.DataFrame, valid: pd.DataFrame, settings: Train, part: str, folder: Path) -> tuple[str, str]:
-    """Train the predictor of ``part`` (casual, registered or count) in ``folder``.
+def fit(
+    train: pd.DataFrame, valid: pd.DataFrame, settings: Train, part: str, folder: Path, cores: int | None
+) -> tuple[str, str]:
+    """Train the predictor of ``part`` (casual, registered or count) in ``folder``, on as many ``cores`` of a cluster; None: here.
 
     ``train`` and ``valid`` are features with a column TARGET, and BLOCK where the models are bagged. Returns the names
     of the best model and of its copy that is trained on both.
@@ -111,36 +99,28 @@ def fit(train: pd.DataFrame, valid: pd.DataFrame, settings: Train, part: str, fo
         groups=BLOCK if bagged else None,
         verbosity=1,
     )
-    search = settings.search
+    models = hyperparameters(settings)
+    strict = settings.time_limit is None and "portfolio" not in settings.models
     try:
         predictor.fit(
             train,
             tuning_data=valid,
-            hyperparameters=hyperparameters(settings),
+            hyperparameters=models,
             # AutoGluon's own generator leaves out columns that are the same throughout, which our models name.
             feature_generator=IdentityFeatureGenerator() if _numbers_alone(train) else AutoMLPipelineFeatureGenerator(),
             presets=settings.presets,
             time_limit=None if settings.time_limit is None else settings.time_limit / len(PARTS[settings.riders]),
-            hyperparameter_tune_kwargs={
-                "num_trials": search.trials,
-                "searcher": search.searcher,
-                "scheduler": search.scheduler,
-            }
-            if search.trials
-            else None,
             num_bag_folds=settings.bag_folds,
             num_bag_sets=1,
             num_stack_levels=settings.stack_levels,
             use_bag_holdout=bagged,
-            ag_args_ensemble={"fold_fitting_strategy": "sequential_local"},
-            fit_strategy="sequential",
             auto_stack=False,
             dynamic_stacking=False,
             refit_full=False,
             save_bag_folds=True,
-            num_cpus=settings.threads,
             num_gpus=0,
-            raise_on_model_failure=settings.time_limit is None and "portfolio" not in settings.models,
+            raise_on_model_failure=strict,
+            **_cores(settings.threads, cores),
             callbacks=[_Progress(part)],
         )
     except RuntimeError as error:
@@ -149,11 +129,30 @@ def fit(train: pd.DataFrame, valid: pd.DataFrame, settings: Train, part: str, fo
         raise InputError(
             f"bikes.time_limit = {settings.time_limit} s is too short for any model: expected more, or null"
         ) from error
+    wanted = sum(map(len, models.values())) * (1 + settings.stack_levels)
+    trained = sum(not name.startswith("WeightedEnsemble") for name in predictor.model_names())
+    if strict and trained < wanted:  # of a cluster's losses AutoGluon makes nothing
+        raise InputError(
+            f"engine.kind = ray: {trained} of {wanted} models of {part} were trained: a worker was lost, or had too little memory"
+        )
     best = predictor.model_best
     print(f"{part}: {best} is the best and is trained again on all training days", flush=True)
     final = predictor.refit_full(best, set_best_to_refit_full=True, num_cpus=settings.threads, num_gpus=0)[best]
     predictor.save_space()
     return best, final
+
+
+def _cores(threads: int, cores: int | None) -> dict[str, Any]:
+    """One model after the other, or as many at a time as a cluster has cores for: each has the same number of threads."""
+    if cores is None:
+        folds = {"fold_fitting_strategy": "sequential_local"}
+        return {"num_cpus": threads, "fit_strategy": "sequential", "ag_args_ensemble": folds}
+    return {
+        "num_cpus": cores,
+        "ag_args_fit": {"num_cpus": threads, "num_gpus": 0},
+        "fit_strategy": "parallel",
+        "ag_args_ensemble": {"fold_fitting_strategy": "parallel_local"},  # on the cluster, as Ray is connected to it
+    }
 
 
 def _numbers_alone(table: pd.DataFrame) -> bool:
@@ -186,14 +185,17 @@ def main() -> None:
     begin = time.perf_counter()
     clock: dict[str, float] = {"threads": settings.threads}
     names = {}
-    with files.new_folder(TRAINED) as folder:
+    with (
+        files.new_folder(TRAINED) as folder,
+        seam.shared(folder, settings.threads, "AG_CPU_COUNT", AG_FORCE_PARALLEL="True") as cores,
+    ):
         for part in PARTS[settings.riders]:
             learnt, weighed = (
                 table.drop(columns=COUNTS).assign(**{TARGET: to_target(table[part], settings.target)})
                 for table in (train, valid)
             )
             started = time.perf_counter()
-            names[part] = fit(learnt, weighed, settings, part, folder / part)
+            names[part] = fit(learnt, weighed, settings, part, folder / part, cores)
             clock[f"{part}_seconds"] = round(time.perf_counter() - started, 1)
         about = {
             "riders": settings.riders,

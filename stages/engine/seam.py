@@ -6,7 +6,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import chdir
+from contextlib import chdir, contextmanager
 from multiprocessing import forkserver, get_context
 from pathlib import Path
 from typing import TypeVar
@@ -51,6 +51,25 @@ def each(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Resu
     from stages.engine import data
 
     return data.each(work, items, settings)
+
+
+@contextmanager
+def shared(folder: Path, cores: int, count: str, **variables: str) -> Iterator[int | None]:
+    """For a library that shares its work out through Ray by itself: how many cores of a cluster it may use together.
+
+    None where there is no cluster, and all is to be done here. ``folder`` is what all nodes write to, so it has to lie on a
+    disk that all of them mount; ``cores`` is what one piece of work takes, on one node. Environment ``variables`` are set
+    here and on the nodes until the end, and one named ``count`` to the number of cores. Raises InputError, for a cluster's
+    losses within, too.
+    """
+    settings = config.load("engine", Engine)
+    if settings.kind == "local":
+        yield None
+        return
+    from stages.engine import sharing
+
+    with sharing.shared(folder, cores, count, settings, variables) as together:
+        yield together
 
 
 def _each_here(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

@@ -1,0 +1,69 @@
+"""A cluster for a library that shares its work out through Ray by itself."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+from ray.exceptions import OutOfMemoryError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from stages.common.program import InputError
+from stages.engine import cluster
+from stages.engine.config import Engine
+
+
+@contextmanager
+def shared(folder: Path, cores: int, count: str, settings: Engine, variables: Mapping[str, str]) -> Iterator[int]:
+    """A connection to the cluster; how many of its cores may be used together. See `seam.shared`."""
+    together = settings.workers * settings.cpus_per_worker
+    variables = {count: str(together), **variables}
+    if cores > settings.cpus_per_worker:
+        raise InputError(
+            f"engine.cpus_per_worker = {settings.cpus_per_worker} is too few for what takes {cores} threads: give it {cores}"
+        )
+    with _environment(variables), cluster.connected(settings, variables):
+        cluster.require(settings)
+        check_seen(folder)
+        try:
+            yield together
+        except OutOfMemoryError:
+            raise InputError("a worker ran out of memory: give each more of a node (engine.cpus_per_worker)") from None
+        except RayError as error:
+            raise InputError(f"work on the cluster was lost: {str(error).strip().splitlines()[-1]}") from error
+
+
+def check_seen(folder: Path) -> None:
+    """Raises InputError, with their addresses, unless all nodes of the cluster see ``folder``."""
+    asked = {
+        node["NodeManagerAddress"]: _sees.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote(folder.absolute())
+        for node in ray.nodes()  # type: ignore[no-untyped-call]
+        if node["Alive"]
+    }
+    if blind := [address for address, answer in asked.items() if not ray.get(answer)]:
+        raise InputError(
+            f"engine.address: nodes {', '.join(blind)} of the cluster do not see {folder.absolute()}: "
+            "put the working folder on a disk that all of them mount at the same path"
+        )
+
+
+@ray.remote(num_cpus=0)
+def _sees(folder: Path) -> bool:
+    return folder.is_dir()
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
