@@ -1,0 +1,66 @@
+"""bikes: the folds of each model trained side by side on a Ray cluster of this machine, against one after the other.
+
+    python -m benchmarks.ray_bikes --source ../data/bikes [--folds 5] [--workers 2] [--json FILE]
+
+Both ways in one run, by the stage itself with default models, one core for each worker; seconds are those of train@bikes without
+the imports, on the cluster with its start and end. `busy` is the load average of the last minute before each.
+"""
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks import circumstances, workspace
+from stages.common import files
+
+EVALUATION = Path("reports/bikes/evaluation")
+
+
+def measure(folder: Path, changes: dict[str, Any]) -> tuple[dict[str, float], dict[str, bytes]]:
+    """What a training took, and what evaluate says of its models."""
+    workspace.create(folder, changes)
+    busy = os.getloadavg()[0]
+    workspace.run("train", folder, "bikes")
+    clock = files.read_json(folder / "reports/bikes/training.json")
+    workspace.run("evaluate", folder, "bikes")
+    said = {path.name: path.read_bytes() for path in (folder / EVALUATION).iterdir()}
+    return {"seconds": clock["seconds"], "busy": round(busy, 2)}, said
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", required=True, help="a folder with Kaggle's files")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="a file for the figures")
+    arguments = parser.parse_args()
+    changes: dict[str, Any] = {
+        "data": {"bikes": {"source": workspace.place(arguments.source)}},
+        "bikes": {"bag_folds": arguments.folds},
+    }
+    engines = {"local": {"kind": "local"}, "ray": {"kind": "ray", "address": None, "workers": arguments.workers}}
+    found: dict[str, dict[str, float]] = {}
+    said: dict[str, dict[str, bytes]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        workspace.create(folder, changes)
+        for verb in ("prepare", "featurize"):
+            workspace.run(verb, folder, "bikes")
+        for kind, engine in engines.items():
+            found[kind], said[kind] = measure(folder, changes | {"engine": engine})
+    results = {
+        "folds": arguments.folds,
+        "workers": arguments.workers,
+        **found,
+        "ratio": round(found["local"]["seconds"] / found["ray"]["seconds"], 2),
+        "same_leaderboard": said["local"] == said["ray"],
+    }
+    print("\n".join(f"{key:18} {value}" for key, value in results.items()))
+    if arguments.json:
+        files.write_json(arguments.json, circumstances.now(threads=1) | results)
+
+
+if __name__ == "__main__":
+    main()

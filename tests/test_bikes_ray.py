@@ -1,0 +1,84 @@
+"""bikes on a Ray cluster: what AutoGluon trains there side by side is what it trains here one after the other."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray_clusters
+import yaml
+from conftest import ROOT
+from test_bikes_row import prepared, set_parameters  # noqa: F401 (a fixture)
+
+from stages.bikes import evaluate, featurize, train
+from stages.common import config
+from stages.common.program import InputError
+from stages.engine import cluster, sharing
+from stages.engine.config import Engine
+
+pytestmark = pytest.mark.slow
+
+BAGGED: dict[str, Any] = {
+    "models": ["lightgbm"],
+    "riders": "together",
+    "bag_folds": 3,
+    "search": {"trials": 2, "searcher": "random"},
+}
+
+
+ENGINE = {**yaml.safe_load((ROOT / "params.yaml").read_text())["engine"], "kind": "ray"}
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with ray_clusters.running(nodes=2, cpus=1) as started:
+        yield started.address
+
+
+@pytest.fixture
+def project(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811
+    root = tmp_path / "project"
+    shutil.copytree(prepared, root)
+    monkeypatch.chdir(root)
+    return root
+
+
+def trained(root: Path, engine: dict[str, Any], **bikes: Any) -> dict[str, bytes]:
+    """All that evaluate says of the models that were trained with these parameters."""
+    set_parameters(root, **bikes)
+    parameters = yaml.safe_load((root / "params.yaml").read_text())
+    parameters["engine"] |= engine
+    (root / "params.yaml").write_text(yaml.safe_dump(parameters))
+    for stage in (featurize, train, evaluate):
+        stage.main()
+    return {path.name: path.read_bytes() for path in evaluate.EVALUATION.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "bikes",
+    [
+        pytest.param({"models": ["linear", "lightgbm", "sequence"], "riders": "together"}, id="models"),
+        pytest.param(BAGGED, id="bagged and searched"),
+    ],
+)
+def test_a_cluster_trains_the_very_models(project: Path, address: str, bikes: dict[str, Any]) -> None:
+    here = trained(project, {"kind": "local"}, **bikes)
+    there = trained(project, {"kind": "ray", "address": address}, **bikes)
+    assert {"leaderboard.csv", "settings.json", "validation.csv"} <= set(here)
+    assert there == here
+
+
+def test_more_threads_than_a_worker_has_cores_are_refused(project: Path) -> None:
+    with pytest.raises(InputError, match=r"engine\.cpus_per_worker = 1 is too few for what takes 2 threads"):
+        trained(project, {"kind": "ray", "cpus_per_worker": 1}, models=["linear"], threads=2)
+
+
+def test_a_folder_that_a_node_does_not_see_is_named(address: str) -> None:
+    own = Path(f"/proc/self/task/{os.getpid()}")  # there for this process alone
+    assert own.is_dir()
+    with cluster.connected(config.load("engine", Engine, {"engine": {**ENGINE, "address": address}})):
+        sharing.check_seen(Path("/tmp"))
+        with pytest.raises(InputError, match=r"nodes 127\.0\.0\.1.* do not see /proc/self"):
+            sharing.check_seen(own)
