@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import ray_clusters
 import yaml
-from conftest import ROOT
+from conftest import ROOT, Run
 from test_bikes_row import prepared, set_parameters  # noqa: F401 (a fixture)
 
 from stages.bikes import evaluate, featurize, train
+from stages.bikes.learners import LightGBM, Linear
+from stages.bikes.model import TRAINED
 from stages.common import config
 from stages.common.program import InputError
 from stages.engine import cluster, sharing
@@ -63,8 +65,16 @@ def trained(root: Path, engine: dict[str, Any], **bikes: Any) -> dict[str, bytes
         pytest.param(BAGGED, id="bagged and searched"),
     ],
 )
-def test_a_cluster_trains_the_very_models(project: Path, address: str, bikes: dict[str, Any]) -> None:
+def test_a_cluster_trains_the_very_models(
+    project: Path, address: str, python: Run, monkeypatch: pytest.MonkeyPatch, bikes: dict[str, Any]
+) -> None:
     here = trained(project, {"kind": "local"}, **bikes)
+
+    def program() -> None:  # whose own classes nodes can't import
+        done = python("-m", "stages.bikes.train")
+        assert done.returncode == 0, done.stderr
+
+    monkeypatch.setattr(train, "main", program)
     there = trained(project, {"kind": "ray", "address": address}, **bikes)
     assert {"leaderboard.csv", "settings.json", "validation.csv"} <= set(here)
     assert there == here
@@ -82,3 +92,17 @@ def test_a_folder_that_a_node_does_not_see_is_named(address: str) -> None:
         sharing.check_seen(Path("/tmp"))
         with pytest.raises(InputError, match=r"nodes 127\.0\.0\.1.* do not see /proc/self"):
             sharing.check_seen(own)
+
+
+def test_what_a_cluster_leaves_out_is_an_error_with_its_reason(
+    project: Path, monkeypatch: pytest.MonkeyPatch, address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A model whose settings its library refuses: those of `bikes` allow none, so they are changed behind its back."""
+    monkeypatch.setattr(train, "hyperparameters", lambda _: {Linear: [{"alpha": "much"}], LightGBM: [{}]})
+    engine = {"kind": "ray", "address": address}
+    with pytest.raises(
+        InputError, match="the cluster trained 1 of 2 models of count: Skipping Linear due to exception: .*alpha"
+    ):
+        trained(project, engine, models=["linear", "lightgbm"], riders="together")
+    assert "count: LightGBM (" in capsys.readouterr().out
+    assert not TRAINED.exists()

@@ -11,11 +11,11 @@ must lie on a disk that all of them mount at the same path.
 """
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from autogluon.core.callbacks import AbstractCallback
 from autogluon.features.generators import AutoMLPipelineFeatureGenerator, IdentityFeatureGenerator
 from autogluon.tabular import TabularPredictor
 from autogluon.tabular.configs.hyperparameter_configs import get_hyperparameter_config
@@ -24,6 +24,7 @@ from autogluon.tabular.configs.presets_configs import tabular_presets_dict
 from stages.bikes import learners, search
 from stages.bikes.config import Train, check_together
 from stages.bikes.model import PARTS, TARGET, TRAINED, to_target
+from stages.bikes.progress import Progress, elsewhere
 from stages.common import config, files
 from stages.common.program import InputError, run
 from stages.engine import seam
@@ -101,43 +102,48 @@ def fit(
     )
     models = hyperparameters(settings)
     strict = settings.time_limit is None and "portfolio" not in settings.models
-    try:
-        predictor.fit(
-            train,
-            tuning_data=valid,
-            hyperparameters=models,
-            # AutoGluon's own generator leaves out columns that are the same throughout, which our models name.
-            feature_generator=IdentityFeatureGenerator() if _numbers_alone(train) else AutoMLPipelineFeatureGenerator(),
-            presets=settings.presets,
-            time_limit=None if settings.time_limit is None else settings.time_limit / len(PARTS[settings.riders]),
-            num_bag_folds=settings.bag_folds,
-            num_bag_sets=1,
-            num_stack_levels=settings.stack_levels,
-            use_bag_holdout=bagged,
-            auto_stack=False,
-            dynamic_stacking=False,
-            refit_full=False,
-            save_bag_folds=True,
-            num_gpus=0,
-            raise_on_model_failure=strict,
-            **_cores(settings.threads, cores),
-            callbacks=[_Progress(part)],
-        )
-    except RuntimeError as error:
-        if settings.time_limit is None or "No models were trained" not in str(error):
-            raise
-        raise InputError(
-            f"bikes.time_limit = {settings.time_limit} s is too short for any model: expected more, or null"
-        ) from error
-    wanted = sum(map(len, models.values())) * (1 + settings.stack_levels)
+    progress = Progress(part)
+    listening: AbstractContextManager[list[str]] = elsewhere(progress) if cores else nullcontext([])
+    with listening as refused:
+        try:
+            predictor.fit(
+                train,
+                tuning_data=valid,
+                hyperparameters=models,
+                # AutoGluon's own generator leaves out columns that are the same throughout, which our models name.
+                feature_generator=IdentityFeatureGenerator()
+                if _numbers_alone(train)
+                else AutoMLPipelineFeatureGenerator(),
+                presets=settings.presets,
+                time_limit=None if settings.time_limit is None else settings.time_limit / len(PARTS[settings.riders]),
+                num_bag_folds=settings.bag_folds,
+                num_bag_sets=1,
+                num_stack_levels=settings.stack_levels,
+                use_bag_holdout=bagged,
+                auto_stack=False,
+                dynamic_stacking=False,
+                refit_full=False,
+                save_bag_folds=True,
+                num_gpus=0,
+                raise_on_model_failure=strict,
+                **_cores(settings.threads, cores),
+                callbacks=[progress],
+            )
+        except RuntimeError as error:
+            if "No models were trained" not in str(error) or (strict and not refused):
+                raise
+            if not strict:
+                raise InputError(
+                    f"bikes.time_limit = {settings.time_limit} s is too short for any model: expected more, or null"
+                ) from error
     trained = sum(not name.startswith("WeightedEnsemble") for name in predictor.model_names())
-    if strict and trained < wanted:  # of a cluster's losses AutoGluon makes nothing
-        raise InputError(
-            f"engine.kind = ray: {trained} of {wanted} models of {part} were trained: a worker was lost, or had too little memory"
-        )
+    if strict and trained < (wanted := sum(map(len, models.values())) * (1 + settings.stack_levels)):
+        why = refused[0] if refused else "a worker had too little memory"
+        raise InputError(f"the cluster trained {trained} of {wanted} models of {part}: {why}")
     best = predictor.model_best
     print(f"{part}: {best} is the best and is trained again on all training days", flush=True)
-    final = predictor.refit_full(best, set_best_to_refit_full=True, num_cpus=settings.threads, num_gpus=0)[best]
+    alone = {"num_cpus": settings.threads, "num_gpus": 0, "fit_strategy": "sequential"}
+    final = predictor.refit_full(best, set_best_to_refit_full=True, **alone)[best]
     predictor.save_space()
     return best, final
 
@@ -157,19 +163,6 @@ def _cores(threads: int, cores: int | None) -> dict[str, Any]:
 
 def _numbers_alone(table: pd.DataFrame) -> bool:
     return len(table.select_dtypes("number").columns) == len(table.columns)
-
-
-class _Progress(AbstractCallback):
-    """Says when a model is trained."""
-
-    def __init__(self, part: str) -> None:
-        super().__init__()
-        self.part, self.begin = part, time.monotonic()
-
-    def _after_model_fit(self, trainer: Any, model_names: list[str], **kwargs: Any) -> bool:
-        for name in model_names:
-            print(f"{self.part}: {name} ({time.monotonic() - self.begin:.0f} s)", flush=True)
-        return False
 
 
 def main() -> None:
