@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 from dvc.repo import Repo
 
-from benchmarks import circumstances
+from benchmarks import circumstances, scaling
 from stages.common import config, files, metrics
 from stages.common.metrics import Metric
 from stages.common.program import InputError, run
@@ -201,6 +201,7 @@ def speed_table() -> str:
 TABLES: dict[Path, dict[str, Callable[[], str]]] = {
     README: {"results": table, "sample": sample_table},
     Path("docs/speed.md"): {"speed": speed_table},
+    Path("docs/cost.md"): scaling.TABLES,
 }
 
 
@@ -227,6 +228,7 @@ def main(names: list[str], settings: list[str], table: bool) -> None:
         except InputError as error:
             failures.append(str(error))
     draw()
+    scaling.draw()
     for document in TABLES:
         text = with_tables(document)
         with files.new_file(document) as partial:
