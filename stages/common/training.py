@@ -77,18 +77,19 @@ def shuffled(
     transform: Callable[[Tensor, torch.Generator], Tensor],
     generator: torch.Generator,
     batches_at_once: int = 8,
+    order: Callable[[torch.Generator], Tensor] | None = None,
 ) -> Epoch:
     """One epoch over tensors, in a new order and in full batches (what is left over waits for another order).
 
     Yields this process's share of each batch. ``transform`` turns the inputs of ``batches_at_once`` batches together into what
     the network takes, on its device: a small network's step takes less than a millisecond, in which preparing each batch by
     itself would be felt; what is made together should fit into the processor's cache. What it draws at random it draws for
-    all processes, and takes its share (`distributed.whole`, `distributed.share`).
+    all processes, and takes its share (`distributed.whole`, `distributed.share`). ``order`` draws an order of its own.
     """
-    order = torch.randperm(len(inputs), generator=generator)
-    order = order[: len(inputs) // batch_size * batch_size].to(inputs.device)
+    drawn = order(generator) if order else torch.randperm(len(inputs), generator=generator)
+    drawn = drawn[: len(inputs) // batch_size * batch_size].to(inputs.device)
     own = batch_size // distributed.size()
-    for batches in order.split(batch_size * batches_at_once):
+    for batches in drawn.split(batch_size * batches_at_once):
         chosen = distributed.share(batches)
         # index_select copies rows where indexing goes element by element.
         ready = transform(inputs.index_select(0, chosen), generator)

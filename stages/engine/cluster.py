@@ -11,6 +11,9 @@ from types import MappingProxyType
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before Ray is imported: it would report itself
+os.environ.setdefault(
+    "RAY_worker_niceness", "0"
+)  # of a cluster of its own: its workers are not beside the work, but the work
 import grpc
 import ray
 from ray._private import ray_constants

@@ -40,7 +40,7 @@ def check_seen(folder: Path) -> None:
         node["NodeManagerAddress"]: _sees.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         ).remote(folder.absolute())
-        for node in ray.nodes()  # type: ignore[no-untyped-call]
+        for node in ray.nodes()
         if node["Alive"]
     }
     if blind := [address for address, answer in asked.items() if not ray.get(answer)]:

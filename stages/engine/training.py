@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")  # before it is imported
+import pyarrow.fs
 import ray.train
 from ray.exceptions import OutOfMemoryError
 from ray.train import TrainingFailedError
@@ -52,7 +53,7 @@ class _Trainer(TorchTrainer):
     """
 
     def _create_default_callbacks(self) -> list[Any]:
-        callbacks: list[Any] = super()._create_default_callbacks()
+        callbacks: list[Any] = super()._create_default_callbacks()  # type: ignore[misc]  # V1's class
         return [one for one in callbacks if not isinstance(one, PlacementGroupCleanerCallback)]
 
 
@@ -123,7 +124,8 @@ def _fit(setup: Setup, settings: Engine) -> None:
         ),
         run_config=ray.train.RunConfig(
             name=setup.place.name,
-            storage_path=str(setup.place.parent),
+            storage_path=setup.place.parent.path,
+            storage_filesystem=pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(setup.place.fs)),  # type: ignore[attr-defined, no-untyped-call]
             callbacks=[_Losses(setup.board)],  # type: ignore[list-item]  # V1's class
             failure_config=ray.train.FailureConfig(max_failures=FAILURES),
         ),

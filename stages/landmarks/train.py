@@ -103,7 +103,7 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Place, title: str)
 
     def batches(generator: torch.Generator) -> training.Epoch:
         everyone = torch.arange(len(train))
-        return training.shuffled(everyone, train.labels, settings.batch_size, eyes.training, generator, 1)
+        return training.shuffled(everyone, train.labels, settings.batch_size, eyes.training, generator, 1, train.order)
 
     def score(network: nn.Module) -> training.Scores:
         logits = distributed.in_turns(

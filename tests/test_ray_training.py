@@ -1,0 +1,222 @@
+"""Training by the workers of a Ray cluster: what one process makes of it, whoever of them is killed; errors in a line."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import ray_clusters
+import torch
+from conftest import ROOT, Change, Run
+
+from stages.cluster.local import Running
+from stages.common import files
+from stages.landmarks import featurize as landmarks_featurize
+from stages.landmarks import prepare as landmarks_prepare
+from stages.mnist import featurize, prepare
+from stages.scones import featurize as scones_featurize
+from stages.scones import prepare as scones_prepare
+
+pytestmark = pytest.mark.slow
+
+TRAINED = Path("models/mnist/trained")
+CNN = {
+    "mnist.network": "cnn",
+    "mnist.cnn": {"width": 8, "depth": 1, "dropout": 0.2},
+    "mnist.augment": True,
+    "mnist.epochs": 2,
+    "mnist.log_every": 5,
+}
+SMALL = {"image_size": 32, "width": 8, "depth": 1, "dropout": 0.1}
+ROWS: dict[str, tuple[list[Callable[[], None]], dict[str, object]]] = {
+    "mnist": ([prepare.main, featurize.main], CNN),
+    "landmarks": (
+        [landmarks_prepare.main, landmarks_featurize.main],
+        {"landmarks.residual": SMALL, "landmarks.epochs": 2, "landmarks.precision": "float32"},
+    ),
+    "scones": (
+        [scones_prepare.main, scones_featurize.main],
+        {"scones.residual": SMALL, "scones.epochs": 2, "scones.adamw.learning_rate": 0.001},
+    ),
+}
+
+
+def on(cluster: Running) -> dict[str, object]:
+    return {"engine.kind": "ray", "engine.address": cluster.address}
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = torch.load(next(folder.rglob("weights.pt")), weights_only=True)
+    return found
+
+
+def assert_close(folder: Path, expected: dict[str, torch.Tensor]) -> None:
+    found = weights(folder)
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values, rtol=2e-3, atol=2e-4, msg=name)
+
+
+@pytest.mark.parametrize("project", ROWS)
+def test_two_workers_train_what_one_process_does(
+    cluster: Running, project: str, workspace: Path, change: Change, python: Run
+) -> None:
+    stages, settings = ROWS[project]
+    change(settings)
+    for stage in stages:
+        stage()
+    trained = Path("models", project, "trained")
+    assert python("-m", f"stages.{project}.train").returncode == 0
+    alone, shown = weights(trained), (trained.rglob("epochs.csv").__next__()).read_text().splitlines()
+    change(on(cluster))
+    done = python("-m", f"stages.{project}.train")
+    assert done.returncode == 0, done.stderr
+    assert "images/s" in done.stderr  # the first worker's progress
+    assert_close(trained, alone)
+    epochs = (next(trained.rglob("epochs.csv"))).read_text().splitlines()
+    for own, other in zip(epochs[1:], shown[1:], strict=True):
+        assert [float(value) for value in own.split(",")] == pytest.approx(
+            [float(value) for value in other.split(",")], rel=2e-2, abs=2e-2
+        )
+    assert set(files.read_json(Path("reports", project, "training.json"))) >= {"seconds", "images_per_second"}
+    assert not list(Path("models/checkpoints").rglob("*.pt"))
+    assert not list(Path("models/checkpoints/runs").iterdir())
+
+
+@pytest.fixture
+def long(workspace: Path, change: Change) -> Path:
+    """A training of some seconds an epoch."""
+    prepare.main()
+    featurize.main()
+    change(CNN | {"mnist.cnn.width": 16, "mnist.cnn.depth": 2, "mnist.epochs": 6})
+    return workspace
+
+
+@pytest.fixture
+def begun() -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    processes: list[subprocess.Popen[str]] = []
+
+    def begin() -> subprocess.Popen[str]:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "stages.mnist.train"]
+        processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+        return processes[-1]
+
+    yield begin
+    for one in processes:
+        one.kill()
+
+
+def checkpoint(process: subprocess.Popen[str]) -> Path:
+    """The first that a training keeps, once it is there."""
+    for _ in range(1200):
+        if found := list(Path("models/checkpoints").rglob("*.pt")):
+            return found[0]
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.1)
+    pytest.fail("no checkpoint within two minutes")
+
+
+def workers(cluster: Running) -> list[psutil.Process]:
+    nodes = [node for node in cluster.nodes() if node]
+    return [one for node in nodes for one in node.children() if "RayTrainWorker" in " ".join(one.cmdline())]
+
+
+def done_again(errors: str) -> list[int]:
+    """With how many images each attempt began, by its progress bar."""
+    bars = [
+        line for line in errors.replace("\r", "\n").splitlines() if line.startswith("mnist cnn") and "[00:00<" in line
+    ]
+    return [0 if " 0.00/" in bar else 1 for bar in bars]
+
+
+def test_a_killed_worker_costs_no_more_than_an_epoch(
+    cluster: Running, long: Path, change: Change, python: Run, begun: Callable[[], subprocess.Popen[str]]
+) -> None:
+    change(on(cluster))
+    assert python("-m", "stages.mnist.train").returncode == 0
+    expected = (TRAINED / "weights.pt").read_bytes()
+    process = begun()
+    checkpoint(process)
+    victim, *_ = workers(cluster)
+    victim.kill()
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert "was lost: all begin again from the last checkpoint" in errors
+    assert 1 in done_again(errors)  # not from the beginning
+    assert (TRAINED / "weights.pt").read_bytes() == expected
+
+
+def test_a_killed_stage_leaves_no_worker_and_goes_on_where_it_was(
+    cluster: Running, long: Path, change: Change, python: Run, begun: Callable[[], subprocess.Popen[str]]
+) -> None:
+    change(on(cluster))
+    process = begun()
+    kept = checkpoint(process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    psutil.wait_procs(workers(cluster), timeout=60)
+    assert not workers(cluster)
+    assert kept.exists()
+    done = python("-m", "stages.mnist.train")
+    assert done.returncode == 0, done.stderr
+    assert 0 not in done_again(done.stderr)
+    assert len((TRAINED / "epochs.csv").read_text().splitlines()) == 7
+
+
+def test_a_loss_that_is_no_number_is_told_in_a_line_and_the_model_stays(
+    cluster: Running, workspace: Path, change: Change, python: Run
+) -> None:
+    prepare.main()
+    featurize.main()
+    TRAINED.mkdir(parents=True)
+    (TRAINED / "weights.pt").write_bytes(b"before")
+    change(CNN | on(cluster) | {"mnist.optimizer": "sgd", "mnist.sgd.learning_rate": 10.0, "mnist.sgd.momentum": 0.99})
+    done = python("-m", "stages.mnist.train")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: training left the numbers at epoch 1")
+    assert "Traceback" not in done.stderr
+    assert (TRAINED / "weights.pt").read_bytes() == b"before"
+
+
+def test_a_number_of_workers_that_can_t_share_a_batch_is_refused(workspace: Path, change: Change, python: Run) -> None:
+    prepare.main()
+    featurize.main()
+    change({"engine.kind": "ray", "engine.workers": 3})
+    done = python("-m", "stages.mnist.train")
+    assert done.returncode == 1
+    assert "error: engine.workers = 3 can't share batches of 64" in done.stderr
+
+
+def test_nodes_that_share_no_folder_work_through_the_storage(
+    workspace: Path, change: Change, python: Run, tmp_path: Path
+) -> None:
+    prepare.main()
+    featurize.main()
+    assert python("-m", "stages.mnist.train").returncode == 0
+    alone = weights(TRAINED)
+    change({"engine.kind": "ray", "engine.storage": str(tmp_path / "storage")})
+    done = python("-m", "stages.mnist.train")  # on a cluster of its own
+    assert done.returncode == 0, done.stderr
+    assert_close(TRAINED, alone)
+    kept = sorted(path.relative_to(tmp_path / "storage").parts[0] for path in (tmp_path / "storage").rglob("*.npz"))
+    assert kept == ["features"] * 3
+
+
+def test_training_goes_on_without_a_node(
+    long: Path, change: Change, begun: Callable[[], subprocess.Popen[str]]
+) -> None:
+    with ray_clusters.running() as cluster:
+        change(on(cluster))
+        process = begun()
+        checkpoint(process)
+        ray_clusters.kill(cluster, 1)
+        _, errors = process.communicate(timeout=400)
+    assert process.returncode == 0, errors
+    assert "was lost" in errors
+    assert len((TRAINED / "epochs.csv").read_text().splitlines()) == 7
