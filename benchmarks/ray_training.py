@@ -1,0 +1,126 @@
+"""Training on Ray: two workers against one, what Ray itself takes, and whether two workers end as well as one.
+
+    python -m benchmarks.ray_training [--source ../shared/data] [--only throughput overhead accuracy]
+
+throughput   landmarks' published layers on the sample, one core a worker, for two lengths: images a second of the training alone
+overhead     mnist's cnn for about a minute: the whole stage on Ray with one worker against the stage as it runs here
+accuracy     mnist as params.yaml has it, on the data in --source, for three seeds: the test accuracy after one and two workers
+
+Each stage on Ray starts a Ray of its own. Parts that are not measured stay in the result file as they were.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import circumstances, workspace
+from stages.common import files
+
+RESULT = Path("benchmarks/results/ray_training.json")
+SCRATCH = {
+    "network": "scratch",
+    "scratch": {"image_size": 96, "width": 0.3, "dropout": 0.4},
+    "precision": "float32",
+    "log_every": 1000,
+}
+LENGTHS = (2, 8)  # epochs
+CNN = {"network": "cnn", "epochs": 60, "augment": True}
+SPEED, OVERHEAD, POINTS = 1.6, 15.0, 0.3
+"""Demanded: times as fast at least; seconds at most; points of accuracy by which two workers may be off, at most."""
+
+
+def engine(workers: int) -> dict[str, Any]:
+    """Parameters for so many workers on Ray; 0: as it runs here."""
+    return {"engine": {"kind": "ray", "workers": workers} if workers else {"kind": "local"}}
+
+
+def timed(project: str, folder: Path, changes: dict[str, Any]) -> tuple[float, dict[str, Any]]:
+    """Seconds of the stage train, and what it says itself."""
+    workspace.create(folder, changes)
+    began = time.perf_counter()
+    workspace.run("train", folder, project)
+    return time.perf_counter() - began, files.read_json(folder / "reports" / project / "training.json")
+
+
+def throughput(folder: Path) -> dict[str, Any]:
+    for verb in ("prepare", "featurize"):
+        workspace.create(folder, {})
+        workspace.run(verb, folder)
+    rows, rates = [], {}
+    for epochs in LENGTHS:
+        for workers in (1, 2):
+            whole, said = timed("landmarks", folder, {"landmarks": SCRATCH | {"epochs": epochs}} | engine(workers))
+            rates[workers] = said["images_per_second"]
+            seen = round(said["images_per_second"] * said["seconds"])
+            rows.append(
+                {"images": seen, "workers": workers, "seconds": whole, "start_seconds": whole - said["seconds"]}
+            )
+    print(f"two workers: {rates[2] / rates[1]:.2f} times as fast (expected at least {SPEED})")
+    return {
+        "rows": rows,
+        "images_per_second": {str(count): rate for count, rate in rates.items()},
+        "ratio": rates[2] / rates[1],
+    }
+
+
+def overhead(folder: Path) -> dict[str, Any]:
+    for verb in ("prepare", "featurize"):
+        workspace.create(folder, {})
+        workspace.run(verb, folder, "mnist")
+    here, said = timed("mnist", folder, {"mnist": CNN} | engine(0))
+    there, said_there = timed("mnist", folder, {"mnist": CNN} | engine(1))
+    print(f"Ray takes {there - here:.1f} s more than {here:.1f} s (expected at most {OVERHEAD})")
+    return {
+        "local": {"stage": here, "training": said["seconds"]},
+        "ray": {"stage": there, "training": said_there["seconds"]},
+        "overhead": there - here,
+    }
+
+
+def accuracy(folder: Path, source: str) -> dict[str, Any]:
+    found: dict[int, list[float]] = {1: [], 2: []}
+    for seed in (0, 1, 2):
+        for workers, scores in found.items():
+            changes = {"data": {"source": source}, "mnist": {"seed": seed}} | engine(workers)
+            workspace.create(folder, changes)
+            for verb in () if (folder / "data/mnist/features").exists() else ("prepare", "featurize"):
+                workspace.run(verb, folder, "mnist")
+            timed("mnist", folder, changes)
+            workspace.run("evaluate", folder, "mnist")
+            scores.append(files.read_json(folder / "reports/mnist/metrics.json")["accuracy"])
+    points = [100 * (two - one) for one, two in zip(found[1], found[2], strict=True)]
+    print(
+        f"two workers: {statistics.mean(points):+.3f} points, {[round(one, 3) for one in points]} (within {POINTS} expected)"
+    )
+    return {"one": found[1], "two": found[2], "points": points, "mean_points": statistics.mean(points)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", default="sample", help="of the data for the accuracy (default: %(default)s)")
+    parser.add_argument("--only", nargs="+", choices=["throughput", "overhead", "accuracy"], help="(default: all)")
+    parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")
+    arguments = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ.setdefault("TQDM_MININTERVAL", "10")
+    parts: dict[str, Callable[[Path], dict[str, Any]]] = {
+        "throughput": throughput,
+        "overhead": overhead,
+        "accuracy": lambda folder: accuracy(folder, workspace.place(arguments.source)),
+    }
+    figures = files.read_json(arguments.output) if arguments.output.exists() else {}
+    for part in arguments.only or parts:
+        busy = round(os.getloadavg()[0], 2)
+        with tempfile.TemporaryDirectory() as name:
+            measured = parts[part](Path(name))
+        figures[part] = {"circumstances": circumstances.now(1) | {"load_before": busy}} | measured
+        files.write_json(arguments.output, figures)
+
+
+if __name__ == "__main__":
+    main()
