@@ -53,7 +53,9 @@ def featurize_rows() -> list[Row]:
 def training_rows() -> list[Row]:
     found = measured("ray_training")
     if "throughput" not in found:
-        raise InputError(f"{RESULTS}/ray_training.json: throughput is missing: python -m benchmarks.ray_training makes it")
+        raise InputError(
+            f"{RESULTS}/ray_training.json: throughput is missing: python -m benchmarks.ray_training makes it"
+        )
     rows = found["throughput"]["rows"]
     return [Row(*(row[name] for name in ("images", "workers", "seconds", "start_seconds"))) for row in rows]
 

@@ -1,5 +1,6 @@
 """Training by the workers of a Ray cluster: what one process makes of it, whoever of them is killed; errors in a line."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -11,7 +12,6 @@ from pathlib import Path
 import psutil
 import pytest
 import ray_clusters
-import torch
 from conftest import ROOT, Change, Run
 
 from stages.cluster.local import Running
@@ -30,7 +30,6 @@ CNN = {
     "mnist.cnn": {"width": 8, "depth": 1, "dropout": 0.2},
     "mnist.augment": True,
     "mnist.epochs": 2,
-    "mnist.log_every": 5,
 }
 SMALL = {"image_size": 32, "width": 8, "depth": 1, "dropout": 0.1}
 ROWS: dict[str, tuple[list[Callable[[], None]], dict[str, object]]] = {
@@ -50,16 +49,16 @@ def on(cluster: Running) -> dict[str, object]:
     return {"engine.kind": "ray", "engine.address": cluster.address}
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = torch.load(next(folder.rglob("weights.pt")), weights_only=True)
-    return found
+def losses(project: str) -> list[float]:
+    """Of each training step."""
+    with next(Path("models", project, "trained").rglob("steps.csv")).open() as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
-def assert_close(folder: Path, expected: dict[str, torch.Tensor]) -> None:
-    found = weights(folder)
-    assert found.keys() == expected.keys()
-    for name, values in expected.items():
-        torch.testing.assert_close(found[name], values, rtol=2e-3, atol=2e-4, msg=name)
+def assert_same(found: list[float], expected: list[float]) -> None:
+    """The same but for rounding: a network whose weights are changed by a ten millionth drifts away from itself as far."""
+    assert found[:4] == pytest.approx(expected[:4], rel=1e-4)
+    assert found == pytest.approx(expected, rel=2e-2)
 
 
 @pytest.mark.parametrize("project", ROWS)
@@ -67,22 +66,16 @@ def test_two_workers_train_what_one_process_does(
     cluster: Running, project: str, workspace: Path, change: Change, python: Run
 ) -> None:
     stages, settings = ROWS[project]
-    change(settings)
+    change(settings | {f"{project}.log_every": 1})
     for stage in stages:
         stage()
-    trained = Path("models", project, "trained")
     assert python("-m", f"stages.{project}.train").returncode == 0
-    alone, shown = weights(trained), (trained.rglob("epochs.csv").__next__()).read_text().splitlines()
+    alone = losses(project)
     change(on(cluster))
     done = python("-m", f"stages.{project}.train")
     assert done.returncode == 0, done.stderr
     assert "images/s" in done.stderr  # the first worker's progress
-    assert_close(trained, alone)
-    epochs = (next(trained.rglob("epochs.csv"))).read_text().splitlines()
-    for own, other in zip(epochs[1:], shown[1:], strict=True):
-        assert [float(value) for value in own.split(",")] == pytest.approx(
-            [float(value) for value in other.split(",")], rel=2e-2, abs=2e-2
-        )
+    assert_same(losses(project), alone)
     assert set(files.read_json(Path("reports", project, "training.json"))) >= {"seconds", "images_per_second"}
     assert not list(Path("models/checkpoints").rglob("*.pt"))
     assert not list(Path("models/checkpoints/runs").iterdir())
@@ -199,11 +192,11 @@ def test_nodes_that_share_no_folder_work_through_the_storage(
     prepare.main()
     featurize.main()
     assert python("-m", "stages.mnist.train").returncode == 0
-    alone = weights(TRAINED)
+    alone = losses("mnist")
     change({"engine.kind": "ray", "engine.storage": str(tmp_path / "storage")})
     done = python("-m", "stages.mnist.train")  # on a cluster of its own
     assert done.returncode == 0, done.stderr
-    assert_close(TRAINED, alone)
+    assert_same(losses("mnist"), alone)
     kept = sorted(path.relative_to(tmp_path / "storage").parts[0] for path in (tmp_path / "storage").rglob("*.npz"))
     assert kept == ["features"] * 3
 
