@@ -1,8 +1,8 @@
 """bikes: the folds of each model trained side by side on a Ray cluster of this machine, against one after the other.
 
-    python -m benchmarks.ray_bikes --source ../data/bikes [--folds 5] [--workers 2] [--json FILE]
+    python -m benchmarks.ray_bikes --source ../data/bikes [--folds 5] [--workers 2] [--rounds 8000] [--json FILE]
 
-Both ways in one run, by the stage itself with default models, one core for each worker; seconds are those of train@bikes without
+Both ways in one run, by the stage itself with default models, or CatBoost alone with so many rounds that a fold takes long; one core for each worker; seconds are those of train@bikes without
 the imports, on the cluster with its start and end. `busy` is the load average of the last minute before each.
 """
 
@@ -34,12 +34,16 @@ def main() -> None:
     parser.add_argument("--source", required=True, help="a folder with Kaggle's files")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, help="of CatBoost alone, for both kinds of riders together")
     parser.add_argument("--json", type=Path, help="a file for the figures")
     arguments = parser.parse_args()
     changes: dict[str, Any] = {
         "data": {"bikes": {"source": workspace.place(arguments.source)}},
         "bikes": {"bag_folds": arguments.folds},
     }
+    if arguments.rounds:
+        alone = {"models": ["catboost"], "riders": "together", "catboost": {"rounds": arguments.rounds}}
+        changes["bikes"] |= alone
     engines = {"local": {"kind": "local"}, "ray": {"kind": "ray", "address": None, "workers": arguments.workers}}
     found: dict[str, dict[str, float]] = {}
     said: dict[str, dict[str, bytes]] = {}
@@ -52,6 +56,7 @@ def main() -> None:
             found[kind], said[kind] = measure(folder, changes | {"engine": engine})
     results = {
         "folds": arguments.folds,
+        "rounds": arguments.rounds,
         "workers": arguments.workers,
         **found,
         "ratio": round(found["local"]["seconds"] / found["ray"]["seconds"], 2),
