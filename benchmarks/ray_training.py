@@ -28,7 +28,7 @@ SCRATCH = {
     "precision": "float32",
     "log_every": 1000,
 }
-LENGTHS = (2, 8)  # epochs
+LENGTHS = (1, 3)  # epochs
 CNN = {"network": "cnn", "epochs": 60, "augment": True}
 SPEED, OVERHEAD, POINTS = 1.6, 15.0, 0.3
 """Demanded: times as fast at least; seconds at most; points of accuracy by which two workers may be off, at most."""

@@ -65,6 +65,7 @@ def trained(root: Path, engine: dict[str, Any], **bikes: Any) -> dict[str, bytes
         pytest.param(BAGGED, id="bagged and searched"),
     ],
 )
+@pytest.mark.long
 def test_a_cluster_trains_the_very_models(
     project: Path, address: str, python: Run, monkeypatch: pytest.MonkeyPatch, bikes: dict[str, Any]
 ) -> None:

@@ -82,6 +82,7 @@ def test_a_damaged_photograph_is_one_line_and_nothing_changes(local: dict[str, b
     assert contents(FEATURES) == local
 
 
+@pytest.mark.long
 def test_too_few_places_are_told_of_and_not_waited_for(local: dict[str, bytes], change: Change) -> None:
     change({"engine.workers": 3, "engine.timeout": 1})
     with pytest.raises(InputError, match=r"engine\.workers = 3, each with 1 CPU: the cluster has 2 CPU"):
@@ -89,6 +90,7 @@ def test_too_few_places_are_told_of_and_not_waited_for(local: dict[str, bytes], 
     assert contents(FEATURES) == local
 
 
+@pytest.mark.long
 def test_nodes_without_this_folder_work_by_way_of_the_storage(
     local: dict[str, bytes], change: Change, tmp_path: Path
 ) -> None:

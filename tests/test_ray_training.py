@@ -61,7 +61,9 @@ def assert_same(found: list[float], expected: list[float]) -> None:
     assert found == pytest.approx(expected, rel=2e-2)
 
 
-@pytest.mark.parametrize("project", ROWS)
+@pytest.mark.parametrize(
+    "project", ["mnist", *(pytest.param(row, marks=pytest.mark.long) for row in ("landmarks", "scones"))]
+)
 def test_two_workers_train_what_one_process_does(
     cluster: Running, project: str, workspace: Path, change: Change, python: Run
 ) -> None:
@@ -116,8 +118,12 @@ def checkpoint(process: subprocess.Popen[str]) -> Path:
 
 
 def workers(cluster: Running) -> list[psutil.Process]:
-    nodes = [node for node in cluster.nodes() if node]
-    return [one for node in nodes for one in node.children() if "RayTrainWorker" in " ".join(one.cmdline())]
+    found = [one for one in cluster.processes() if one.is_running()]
+    return [
+        one
+        for one in found
+        if "RayTrainWorker" in "".join(psutil.Process(one.pid).as_dict(["cmdline"])["cmdline"] or [])
+    ]
 
 
 def done_again(errors: str) -> list[int]:
@@ -145,6 +151,7 @@ def test_a_killed_worker_costs_no_more_than_an_epoch(
     assert (TRAINED / "weights.pt").read_bytes() == expected
 
 
+@pytest.mark.long
 def test_a_killed_stage_leaves_no_worker_and_goes_on_where_it_was(
     cluster: Running, long: Path, change: Change, python: Run, begun: Callable[[], subprocess.Popen[str]]
 ) -> None:
@@ -162,6 +169,7 @@ def test_a_killed_stage_leaves_no_worker_and_goes_on_where_it_was(
     assert len((TRAINED / "epochs.csv").read_text().splitlines()) == 7
 
 
+@pytest.mark.long
 def test_a_loss_that_is_no_number_is_told_in_a_line_and_the_model_stays(
     cluster: Running, workspace: Path, change: Change, python: Run
 ) -> None:
@@ -172,7 +180,7 @@ def test_a_loss_that_is_no_number_is_told_in_a_line_and_the_model_stays(
     change(CNN | on(cluster) | {"mnist.optimizer": "sgd", "mnist.sgd.learning_rate": 10.0, "mnist.sgd.momentum": 0.99})
     done = python("-m", "stages.mnist.train")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: training left the numbers at epoch 1")
+    assert done.stderr.splitlines()[-1].startswith("error: training left the numbers at epoch ")
     assert "Traceback" not in done.stderr
     assert (TRAINED / "weights.pt").read_bytes() == b"before"
 
@@ -186,6 +194,7 @@ def test_a_number_of_workers_that_can_t_share_a_batch_is_refused(workspace: Path
     assert "error: engine.workers = 3 can't share batches of 64" in done.stderr
 
 
+@pytest.mark.long
 def test_nodes_that_share_no_folder_work_through_the_storage(
     workspace: Path, change: Change, python: Run, tmp_path: Path
 ) -> None:
@@ -201,6 +210,7 @@ def test_nodes_that_share_no_folder_work_through_the_storage(
     assert kept == ["features"] * 3
 
 
+@pytest.mark.long
 def test_training_goes_on_without_a_node(
     long: Path, change: Change, begun: Callable[[], subprocess.Popen[str]]
 ) -> None:
@@ -209,7 +219,7 @@ def test_training_goes_on_without_a_node(
         process = begun()
         checkpoint(process)
         ray_clusters.kill(cluster, 1)
-        _, errors = process.communicate(timeout=400)
+        _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert "was lost" in errors
     assert len((TRAINED / "epochs.csv").read_text().splitlines()) == 7

@@ -155,6 +155,7 @@ def revisions(project: Project) -> dict[str, str]:
     return dict(line.split() for line in listed.splitlines() if line.startswith("tiny"))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_sweep_that_is_killed_goes_on_where_it_was_and_keeps_the_best_by_its_name(project: Project) -> None:
     command = [str(BIN / "python"), "-m", "stages.experiments.run", "tiny", "--jobs", "1"]

@@ -73,7 +73,11 @@ def _worker(told: dict[str, Setup]) -> None:
     place = setup.place
     if (place / REFUSAL).exists():  # begun again after an error that beginning again doesn't mend
         return
-    shipping.settle(setup.sent)
+    try:
+        shipping.settle(setup.sent)
+    except InputError as error:  # of this node alone: the others learn it by being begun again
+        (place / REFUSAL).write_text(str(error))
+        raise
     with distributed.group(setup.batch_size) as taking_part, tempfile.TemporaryDirectory() as scratch:
         if not taking_part:
             return
@@ -81,9 +85,9 @@ def _worker(told: dict[str, Setup]) -> None:
             sys.stderr = progress.Stream(setup.board)
         try:
             setup.work(Path(scratch))
-        except InputError as error:
+        except InputError as error:  # all have the same, and none is begun again
             (place / REFUSAL).write_text(str(error))
-            raise
+            return
         if distributed.rank() == 0:
             shipping.copy(UPath(scratch), place / RESULT)
 
@@ -104,9 +108,11 @@ def train(work: Work, folder: Path, features: Path, batch_size: int, settings: E
             sent = shipping.send(features, settings.storage)
             with progress.shown() as board:
                 _fit(Setup(shipping.importable(work), batch_size, place, sent, board), settings)
+        if (place / REFUSAL).exists():
+            raise InputError((place / REFUSAL).read_text())
         shipping.copy(place / RESULT, UPath(folder))
     except TrainingFailedError as error:
-        raise InputError(_reason(error, place)) from error
+        raise InputError(_reason(error)) from error
     finally:
         place.fs.rm(place.path, recursive=True)
 
@@ -132,10 +138,8 @@ def _fit(setup: Setup, settings: Engine) -> None:
     ).fit()
 
 
-def _reason(error: Exception, place: UPath) -> str:
+def _reason(error: Exception) -> str:
     """One line for what ended a training."""
-    if (place / REFUSAL).exists():
-        return (place / REFUSAL).read_text()
     failures = list(getattr(error, "worker_failures", {}).values()) or [error]
     if any(isinstance(one, OutOfMemoryError) or "OutOfMemory" in repr(one) for one in failures):
         return "a worker ran out of memory: lower batch_size, or give it a larger node (engine.cpus_per_worker takes more of one)"
