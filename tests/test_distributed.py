@@ -1,5 +1,7 @@
 """What processes that train together make of a batch is what one makes of it."""
 
+import copy
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -39,3 +41,26 @@ def test_as_many_share_a_batch_as_get_the_same_number_of_pictures(
     batch_size: int, processes: int, sharing: int
 ) -> None:
     assert distributed.sharers(batch_size, processes) == sharing
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.BatchNorm2d(5), (8, 5, 6, 7)),
+        (nn.BatchNorm1d(5), (16, 5)),
+        (nn.BatchNorm1d(5, affine=False), (16, 5)),
+    ],
+)
+def test_one_process_s_batch_norm_is_torch_s(layer: nn.BatchNorm1d | nn.BatchNorm2d, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    own = copy.deepcopy(layer)
+    inputs, gradient = torch.randn(shape) * 3 + 2, torch.randn(shape)
+    given = [inputs.clone().requires_grad_() for _ in range(2)]
+    answers = layer(given[0]), distributed._normalised(own, given[1])
+    for answer in answers:
+        answer.backward(gradient)
+    torch.testing.assert_close(answers[1], answers[0])
+    torch.testing.assert_close(given[1].grad, given[0].grad, rtol=1e-4, atol=1e-6)
+    for one, other in zip(layer.parameters(), own.parameters(), strict=True):
+        torch.testing.assert_close(other.grad, one.grad, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(own.state_dict(), layer.state_dict())

@@ -8,11 +8,12 @@ import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
@@ -134,12 +135,9 @@ def _normalised(layer: _BatchNorm, inputs: Tensor) -> Tensor:
     """Batch norm's forward with the mean and variance over the shares of all processes."""
     if not layer.training:
         return type(layer).forward(layer, inputs)
-    over = [dimension for dimension in range(inputs.ndim) if dimension != 1]
+    result: Tensor
+    result, mean, variance = _Normalised.apply(inputs.float(), layer.weight, layer.bias, layer.eps)
     count = whole(inputs.numel() // inputs.shape[1])
-    values = inputs.float()
-    sums = _Sum.apply(torch.stack([values.sum(over), values.square().sum(over)]))
-    mean = sums[0] / count
-    variance = (sums[1] / count - mean.square()).clamp(min=0)  # a channel that is all one value may come out below
     with torch.no_grad():
         assert layer.running_mean is not None
         assert layer.running_var is not None
@@ -148,9 +146,38 @@ def _normalised(layer: _BatchNorm, inputs: Tensor) -> Tensor:
         layer.running_var.lerp_(variance * count / (count - 1), layer.momentum)
         if layer.num_batches_tracked is not None:
             layer.num_batches_tracked += 1
-    shape = [1, -1, *(1 for _ in over[1:])]
-    result = (values - mean.view(shape)) * (variance + layer.eps).rsqrt().view(shape)
-    return torch.addcmul(layer.bias.view(shape), result, layer.weight.view(shape)) if layer.affine else result
+    return result
+
+
+class _Normalised(torch.autograd.Function):
+    """Normalises float32 (N, channels, ...) by the statistics of all processes: torch's kernels, and sums between them."""
+
+    @staticmethod
+    def forward(
+        context: Any, inputs: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        mean, variance = torch.batch_norm_update_stats(inputs, None, None, 0.0)
+        moments = total(torch.stack([mean, variance + mean.square()])) / size()
+        mean = moments[0]
+        variance = (moments[1] - mean.square()).clamp(min=0)  # a channel that is all one value may come out below
+        context.save_for_backward(inputs, weight, mean, (variance + eps).rsqrt())
+        context.mark_non_differentiable(mean, variance)
+        return F.batch_norm(inputs, mean, variance, weight, bias, False, 0.0, eps), mean, variance
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, weight, mean, deviation = context.saved_tensors  # the last one: 1 by it
+        _, by_weight, by_bias = torch.ops.aten.native_batch_norm_backward(
+            gradient, inputs, weight, None, None, mean, deviation, True, 0.0, [False, True, True]
+        )
+        sums = total(torch.stack([by_bias, by_weight])) / whole(inputs.numel() // inputs.shape[1])
+        # weight / std * (gradient - mean of it - normalised inputs * mean of their product), as factors of gradient and inputs
+        factor = deviation if weight is None else deviation * weight
+        slope = -factor * deviation * sums[1]
+        shape = [1, -1] + [1] * (inputs.ndim - 2)
+        constant = (-factor * sums[0] - slope * mean).view(shape)
+        result = torch.addcmul(constant, gradient, factor.view(shape)).addcmul_(inputs, slope.view(shape))
+        return result, *((None, None) if weight is None else (by_weight, by_bias)), None
 
 
 def _thinned(layer: nn.Module, inputs: Tensor) -> Tensor:
@@ -160,15 +187,3 @@ def _thinned(layer: nn.Module, inputs: Tensor) -> Tensor:
     # What the layer makes of ones is what it multiplies by. `cat` keeps the layout in memory, in whose order is drawn.
     factors: Tensor = type(layer).forward(layer, torch.ones_like(torch.cat([inputs.detach()] * size())))
     return inputs * factors[rank() :: size()]
-
-
-class _Sum(torch.autograd.Function):
-    """The sum over all processes; so is its gradient."""
-
-    @staticmethod
-    def forward(_: object, values: Tensor) -> Tensor:
-        return total(values)
-
-    @staticmethod
-    def backward(_: object, gradient: Tensor) -> Tensor:
-        return total(gradient)
