@@ -193,7 +193,7 @@ def test_a_cluster_outlives_its_command_and_what_a_killed_one_leaves_is_cleared(
     [((), "start"), (("PORT=7000", "NODES=3"), "start --port 7000 --nodes 3"), (("STOP=1",), "stop")],
 )
 def test_make_cluster_is_that_command(given: tuple[str, ...], meant: str) -> None:
-    command = ["make", "--dry-run", "--old-file=.venv/.installed", "cluster", *given]
+    command = ["make", "--no-print-directory", "--dry-run", "--old-file=.venv/.installed", "cluster", *given]
     said = subprocess.check_output(command, cwd=ROOT, text=True)
     assert said.split() == ["python", "-m", "stages.cluster", *meant.split()]
 
