@@ -23,7 +23,7 @@ def main() -> None:
                 "expected a multiple, twice as many at least"
             )
         folder = result / "trained" if distributed.rank() == 0 else Path(scratch)
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         train.fill(folder, settings, features, train.checkpoint_of(settings, features, files.kept()))
 
 
