@@ -92,7 +92,10 @@ def total(values: Tensor) -> Tensor:
     """The sum over all processes."""
     if size() > 1:
         values = values.clone()
-        dist.all_reduce(values, group=_joined)
+        work = dist.all_reduce(values, group=_joined, async_op=True)
+        while not (values.is_cuda or work.is_completed()):
+            os.sched_yield()  # a core that has gone to sleep meanwhile takes longer to wake up than such a sum takes
+        work.wait()
     return values
 
 
@@ -128,7 +131,10 @@ def wrapped(network: nn.Module) -> nn.Module:
             layer.forward = functools.partial(_normalised, layer)  # type: ignore[method-assign]
         elif isinstance(layer, nn.Dropout | StochasticDepth):
             layer.forward = functools.partial(_thinned, layer)  # type: ignore[method-assign]
-    return DistributedDataParallel(network, process_group=_joined)
+    # Gradients are summed where they lie, and what batch norm keeps is the same in all processes already.
+    return DistributedDataParallel(
+        network, process_group=_joined, gradient_as_bucket_view=True, broadcast_buffers=False
+    )
 
 
 def _normalised(layer: _BatchNorm, inputs: Tensor) -> Tensor:

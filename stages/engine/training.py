@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")  # before it is imported
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # between two looks whether workers have ended
 import pyarrow.fs
 import ray.train
 from ray.exceptions import OutOfMemoryError
 from ray.train import TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from upath import UPath
 
@@ -47,14 +49,15 @@ class _Losses(ray.train.UserCallback):
 
 
 class _Trainer(TorchTrainer):
-    """Ray's, less a guard over its placement group, for which each training would wait 12 seconds at its end.
+    """Ray's, less two of its helpers that each training would wait for.
 
-    It serves where a controller dies before its driver; when the driver ends, Ray gives the places back by itself.
+    A guard over its placement group takes 12 seconds at the end, and serves where a controller dies before its driver: when the
+    driver ends, Ray gives the places back by itself. A process for Ray's own data sets has nothing to do here.
     """
 
     def _create_default_callbacks(self) -> list[Any]:
         callbacks: list[Any] = super()._create_default_callbacks()  # type: ignore[misc]  # V1's class
-        return [one for one in callbacks if not isinstance(one, PlacementGroupCleanerCallback)]
+        return [one for one in callbacks if not isinstance(one, PlacementGroupCleanerCallback | DatasetsCallback)]
 
 
 class Setup(NamedTuple):
@@ -118,6 +121,8 @@ def train(work: Work, folder: Path, features: Path, batch_size: int, settings: E
 
 
 def _fit(setup: Setup, settings: Engine) -> None:
+    if not settings.address:  # nobody takes this machine away with notice: no process that waits for one
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     resources = {"CPU": settings.cpus_per_worker, "GPU": settings.gpus_per_worker}
     _Trainer(
         _worker,
