@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")  # before it is imported
-os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # between two looks whether workers have ended
 import pyarrow.fs
 import ray.train
 from ray.exceptions import OutOfMemoryError
