@@ -133,7 +133,7 @@ def wrapped(network: nn.Module) -> nn.Module:
             layer.forward = functools.partial(_thinned, layer)  # type: ignore[method-assign]
     # Gradients are summed where they lie, and what batch norm keeps is the same in all processes already.
     return DistributedDataParallel(
-        network, process_group=_joined, gradient_as_bucket_view=True, broadcast_buffers=False
+        network, process_group=_joined, gradient_as_bucket_view=True, forward_sync_buffers=False
     )
 
 
