@@ -2,10 +2,14 @@
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 from dvc.repo import Repo
+from dvc.repo.experiments.queue.base import QueueEntry
+from dvc.repo.experiments.queue.celery import LocalCeleryQueue
+from dvc.repo.experiments.queue.exceptions import CannotKillTasksError
 
 from stages.common import config
 from stages.common.program import InputError
@@ -14,6 +18,9 @@ from stages.experiments.recipes import Experiment
 
 POLL = 1.0
 """Seconds between two looks at the queue."""
+
+COLLECTING = 5.0
+"""Seconds that DVC's worker is given for a task's results once its process has ended."""
 
 WAITING = ("Queued", "Running")
 
@@ -24,13 +31,26 @@ def states(repo: Repo) -> dict[str, str]:
     return {task["name"]: task["status"] for task in tasks}
 
 
+def without_process(queue: LocalCeleryQueue) -> dict[str, QueueEntry]:
+    """Tasks that DVC takes as running though their process has ended, by revision."""
+    entries = {entry.stash_rev: entry for entry in queue.iter_active()}
+    processes = {revision: queue.proc.get(revision) for revision in entries}
+    return {
+        revision: entries[revision]
+        for revision, process in processes.items()
+        if process and not psutil.pid_exists(process.pid)
+    }
+
+
 def give_up_killed(repo: Repo) -> None:
     """Mark tasks as failed whose process is gone: by itself DVC takes them as running for ever."""
     queue = repo.experiments.celery_queue
-    for entry in list(queue.iter_active()):
-        process = queue.proc.get(entry.stash_rev)
-        if process and not psutil.pid_exists(process.pid):
-            queue.kill([entry.name or entry.stash_rev], force=True)
+    if before := without_process(queue):
+        time.sleep(COLLECTING)
+        for revision, entry in without_process(queue).items():
+            if revision in before:
+                with suppress(CannotKillTasksError):  # a worker still has it
+                    queue.kill([entry.name or revision], force=True)
 
 
 def room(experiments: list[Experiment], jobs: int | None) -> int:
