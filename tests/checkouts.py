@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from clones import copy_tree
 from dvc.repo import Repo
 
 BIN = Path(sys.executable).parent
@@ -72,12 +73,7 @@ class Project:
 
 def mnist_alone(pipeline: Path, root: Path) -> Project:
     """A new one in ``root``, of the checkout ``pipeline`` and its results, which is only read."""
-    root.mkdir()
-    listed = subprocess.check_output(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=pipeline, text=True)
-    for name in filter(None, listed.split("\0")):
-        if (pipeline / name).is_file():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(pipeline / name, root / name)
+    copy_tree(pipeline, root)
     _leave_mnist(root)
     project = Project(root)
     project.run("git", "init", "--quiet", "--initial-branch", "main")

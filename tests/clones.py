@@ -54,13 +54,18 @@ class Clone:
         self.run("git checkout --quiet . && git clean -fdq stages && dvc checkout --quiet")
 
 
+def copy_tree(source: Path, target: Path) -> None:
+    """All that git would take of the working tree ``source``, as it is now."""
+    listed = subprocess.check_output(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=source, text=True)
+    for name in filter(None, listed.split("\0")):
+        if (source / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source / name, target / name)
+
+
 def clone(folder: Path) -> Clone:
     """This working tree, committed in a new repository."""
-    listed = subprocess.check_output(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, text=True)
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+    copy_tree(ROOT, folder)
     copy = Clone(folder)
     copy.run("git init -q -b main && git config user.email t@example.org && git config user.name t")
     copy.run("git add -A && git commit -qm start")
