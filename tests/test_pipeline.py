@@ -120,7 +120,7 @@ def test_a_stage_runs_without_dvc(project: Clone) -> None:
     assert project.hashes()["models/mnist/trained"] == before["models/mnist/trained"]
 
 
-@pytest.mark.parametrize("way", ["--temp", "--queue"])
+@pytest.mark.parametrize("way", ["--temp", pytest.param("--queue", marks=pytest.mark.long)])
 def test_a_path_is_a_source_in_dvc_s_temporary_copies_too(project: Clone, way: str) -> None:
     project.run(
         "mkdir -p ../sets/mnist && python -c 'from pathlib import Path; from stages.mnist import sample; "

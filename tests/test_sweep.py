@@ -2,9 +2,9 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,9 +133,13 @@ def test_a_command_on_a_leash_ends_with_who_started_it(tmp_path: Path) -> None:
     ) as starter:
         assert starter.stdout
         assert starter.stdout.readline() == "begun\n"
-        below = psutil.Process(starter.pid).children(recursive=True)
-        assert len(below) == 3  # the leash, sh, sleep
-        starter.send_signal(signal.SIGKILL)
+        for _ in range(100):
+            below = psutil.Process(starter.pid).children(recursive=True)
+            if len(below) == 3:  # the leash, sh, sleep
+                break
+            time.sleep(0.1)
+        starter.kill()
+    assert len(below) == 3
     assert psutil.wait_procs(below, timeout=30)[1] == []
 
 

@@ -88,7 +88,9 @@ def main(jobs: int | None) -> None:
         sys.exit(1)
     projects = cells()
     side_by_side = SideBySide(max(map(len, projects)))
-    signal.signal(signal.SIGTERM, interrupt)
+    # SIGINT, too: what a shell starts in the background ignores it, and so would all that is started and has to end by it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     with ThreadPoolExecutor(jobs or room()) as pool:
         results = {project: pool.submit(side_by_side.repro, project, stages) for project, stages in projects.items()}
         try:
