@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
+import fsspec
 import psutil
 import pytest
 import yaml
+from moto.server import ThreadedMotoServer
 from playwright.sync_api import Browser, expect, sync_playwright
 from ray_clusters import running
 
@@ -97,6 +100,23 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip(f"no real data at {REAL_DATA}: set REAL_DATA")
     return REAL_DATA
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """boto3's client of a stand-in for S3 with an empty bucket, `bucket`, which all that is started meanwhile takes for S3."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "stand-in")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()  # of another test's, with its address
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="bucket")
+    yield client
+    server.stop()
 
 
 @pytest.fixture(scope="module")

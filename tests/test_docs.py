@@ -12,15 +12,13 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
-import boto3
 import pytest
 from clones import Clone, processes_in, with_results
 from conftest import ROOT
 from documents import documents, shown, tokens
-from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 from stages.experiments import grid_picture
 from stages.landmarks import sample as landmarks
@@ -150,21 +148,10 @@ def checkout(built: Clone, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clone]:
 
 
 @pytest.fixture
-def bucket(built: Clone, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def bucket(built: Clone, s3: Any) -> None:
     """s3://bucket/prefix, with what is in ../data."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "stand-in")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="bucket")
     for path in (built.root.parent / "data" / "mnist").iterdir():
-        client.upload_file(str(path), "bucket", f"prefix/mnist/{path.name}")
-    yield
-    server.stop()
+        s3.upload_file(str(path), "bucket", f"prefix/mnist/{path.name}")
 
 
 def follow(document: Path, checkout: Clone, alternatives: bool = False) -> None:

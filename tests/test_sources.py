@@ -4,12 +4,10 @@ import functools
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
-import boto3
-import fsspec
 import pytest
 import yaml
-from moto.server import ThreadedMotoServer
 
 from stages.common.program import InputError
 from stages.common.sources import Source, SourceSettings, open_source
@@ -110,18 +108,6 @@ def test_a_url_that_can_t_be_read_is_named_with_the_remedy(url: str) -> None:
     assert "check the address" in str(caught.value) or "there is no folder" in str(caught.value)
 
 
-def test_an_s3_prefix_is_read_with_the_usual_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    try:
-        address = "http://{}:{}".format(*server.get_host_and_port())
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            monkeypatch.setenv(name, "testing")
-        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
-        fsspec.get_filesystem_class("s3").clear_instance_cache()  # of another test's, with its address
-        s3 = boto3.client("s3", endpoint_url=address, region_name="us-east-1")
-        s3.create_bucket(Bucket="sets")
-        s3.put_object(Bucket="sets", Key="v1/mnist/a.txt", Body=b"from s3")
-        assert read("s3://sets/v1") == ("from s3", "s3://sets/v1")
-    finally:
-        server.stop()
+def test_an_s3_prefix_is_read_with_the_usual_credentials(s3: Any) -> None:
+    s3.put_object(Bucket="bucket", Key="v1/mnist/a.txt", Body=b"from s3")
+    assert read("s3://bucket/v1") == ("from s3", "s3://bucket/v1")
