@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT, Change
+from conftest import ROOT, Change, Run
 from test_landmarks_row import contents, write_photographs
 
 from benchmarks import workspace
@@ -87,6 +87,22 @@ def test_too_few_places_are_told_of_and_not_waited_for(local: dict[str, bytes], 
     change({"engine.workers": 3, "engine.timeout": 1})
     with pytest.raises(InputError, match=r"engine\.workers = 3, each with 1 CPU: the cluster has 2 CPU"):
         featurize.main()
+    assert contents(FEATURES) == local
+
+
+@pytest.mark.long
+def test_memory_that_runs_out_is_told_in_a_line_and_nothing_changes(
+    local: dict[str, bytes], change: Change, python: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray ends workers where a machine's memory is used up to a threshold; here it always is."""
+    monkeypatch.setenv("RAY_memory_usage_threshold", "0.01")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
+    change({"engine.address": None})  # a cluster of its own, which has these variables
+    done = python("-m", "stages.landmarks.featurize")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        "error: engine: a worker was lost 4 times at the same work, for want of"
+    )
     assert contents(FEATURES) == local
 
 

@@ -187,6 +187,25 @@ def test_a_loss_that_is_no_number_is_told_in_a_line_and_the_model_stays(
     assert (TRAINED / "weights.pt").read_bytes() == b"before"
 
 
+@pytest.mark.long
+def test_memory_that_runs_out_is_told_in_a_line_and_the_model_stays(
+    workspace: Path, change: Change, python: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray ends workers where a machine's memory is used up to a threshold; here it always is."""
+    prepare.main()
+    featurize.main()
+    TRAINED.mkdir(parents=True)
+    (TRAINED / "weights.pt").write_bytes(b"before")
+    monkeypatch.setenv("RAY_memory_usage_threshold", "0.01")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
+    change({"engine.kind": "ray"})  # a cluster of its own, which has these variables
+    done = python("-m", "stages.mnist.train")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: memory ran out where a worker was: lower batch_size")
+    assert len(done.stderr.splitlines()) == 1
+    assert (TRAINED / "weights.pt").read_bytes() == b"before"
+
+
 def test_a_number_of_workers_that_can_t_share_a_batch_is_refused(workspace: Path, change: Change, python: Run) -> None:
     prepare.main()
     featurize.main()
@@ -226,4 +245,5 @@ def test_training_goes_on_without_a_node(
         _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert "was lost" in errors
+    assert 1 in done_again(errors)  # not from the beginning
     assert len((TRAINED / "epochs.csv").read_text().splitlines()) == 7

@@ -522,6 +522,12 @@ def test_destroy_removes_all_of_it_and_says_what(world: World, tmp_path: Path) -
     # SageMaker makes it at an endpoint's start.
     client(world.session, "logs").create_log_group(logGroupName=f"/aws/sagemaker/Endpoints/{made.endpoint}")
     Workflow(world.session, made.workflow).execute(made.bucket, "test/sure.png")
+    for _ in range(
+        300
+    ):  # the stand-in for CloudFormation would leave a bucket that is written to meanwhile, and not say so
+        if any(keys(world.session, made.bucket, "data_capture/")):
+            break
+        time.sleep(0.1)
     new = {kind: names - others[kind] for kind, names in there(world.session).items()}
     assert all(new.values())
     kinds = {kind for kind, _ in Stack(world.session, "gone").resources()}

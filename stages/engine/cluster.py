@@ -14,6 +14,8 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before Ray is imported:
 os.environ.setdefault(
     "RAY_worker_niceness", "0"
 )  # of a cluster of its own: its workers are not beside the work, but the work
+# By default work whose workers are ended for want of memory is tried for ever.
+os.environ.setdefault("RAY_task_oom_retries", "3")
 import grpc
 import ray
 from ray._private import ray_constants

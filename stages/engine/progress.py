@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 INTERVAL = 0.5
 """Seconds between two looks."""
@@ -47,15 +49,19 @@ class Stream:
 
 @contextmanager
 def shown() -> Iterator[Any]:
-    """A board, whose texts are shown as long as the block lasts."""
-    board: Any = ray.remote(num_cpus=0)(Board).remote()
+    """A board on this node, whose texts are shown as long as the block and the board last."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    board: Any = ray.remote(num_cpus=0)(Board).options(scheduling_strategy=here).remote()
     ended = threading.Event()
 
     def show() -> None:
         done = False
         while not done:
             done = ended.wait(INTERVAL)
-            sys.stderr.write(ray.get(board.read.remote()))
+            try:
+                sys.stderr.write(ray.get(board.read.remote()))
+            except RayError:  # lost, for want of memory most likely: the work goes on unseen
+                return
             sys.stderr.flush()
 
     thread = threading.Thread(target=show, daemon=True)

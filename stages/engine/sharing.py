@@ -25,8 +25,8 @@ def shared(folder: Path, cores: int, count: str, settings: Engine, variables: Ma
         )
     with _environment(variables), cluster.connected(settings, variables):
         cluster.require(settings)
-        check_seen(folder)
         try:
+            check_seen(folder)
             yield together
         except OutOfMemoryError:
             raise InputError("a worker ran out of memory: give each more of a node (engine.cpus_per_worker)") from None

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")  # before it is imported
 import pyarrow.fs
 import ray.train
-from ray.exceptions import OutOfMemoryError
+from ray.exceptions import OutOfMemoryError, RayError
 from ray.train import TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
@@ -113,7 +113,7 @@ def train(work: Work, folder: Path, features: Path, batch_size: int, settings: E
         if (place / REFUSAL).exists():
             raise InputError((place / REFUSAL).read_text())
         shipping.copy(place / RESULT, UPath(folder))
-    except TrainingFailedError as error:
+    except (TrainingFailedError, RayError) as error:
         raise InputError(_reason(error)) from error
     finally:
         place.fs.rm(place.path, recursive=True)
@@ -144,8 +144,14 @@ def _fit(setup: Setup, settings: Engine) -> None:
 
 def _reason(error: Exception) -> str:
     """One line for what ended a training."""
-    failures = list(getattr(error, "worker_failures", {}).values()) or [error]
+    workers = list(getattr(error, "worker_failures", {}).values())
+    failures = workers or [error]
     if any(isinstance(one, OutOfMemoryError) or "OutOfMemory" in repr(one) for one in failures):
-        return "a worker ran out of memory: lower batch_size, or give it a larger node (engine.cpus_per_worker takes more of one)"
-    last = str(failures[0]).strip().splitlines()
-    return f"training was lost {FAILURES + 1} times, the last time with: {last[-1] if last else repr(failures[0])}"
+        return (
+            "memory ran out where a worker was: lower batch_size, or give it a larger node (engine.cpus_per_worker takes more of one);"
+            " the same command goes on from the last checkpoint"
+        )
+    last = (str(failures[0]).strip().splitlines() or [repr(failures[0])])[-1]
+    if not workers:
+        return f"what watches over the training was lost ({last}): the same command goes on from the last checkpoint"
+    return f"training was lost {FAILURES + 1} times, the last time with: {last}"
