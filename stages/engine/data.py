@@ -20,8 +20,12 @@ from stages.engine.config import Engine
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+PARTS = 16
+"""Into how many tasks a worker's share of the items is divided: when several are under way, Ray Data notices up to a tenth of a
+second late that one of them has ended, and its worker waits."""
+
 RETRIES = 3
-"""How often an item may cost a worker its life."""
+"""How often a task may cost a worker its life."""
 
 
 def each(work: Callable[[Item], Result], items: Sequence[Item], settings: Engine) -> Iterator[Result]:
@@ -35,7 +39,8 @@ def each(work: Callable[[Item], Result], items: Sequence[Item], settings: Engine
         cluster.require(settings.model_copy(update={"gpus_per_worker": 0}))
         _quiet()
         rows = [{"item": pickle.dumps(item)} for item in items]
-        made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+        tasks = min(len(rows), settings.workers * PARTS)
+        made = ray.data.from_items(rows, override_num_blocks=tasks).map(
             partial(_do, work, folder),
             num_cpus=settings.cpus_per_worker,
             concurrency=settings.workers,
