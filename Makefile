@@ -32,9 +32,8 @@ define show
 @echo "Next:    make serve, or: . $(VENV)/bin/activate; dvc exp run -S mnist.optimizer=sgd; make compare PROJECT=mnist"
 endef
 
-# Files of tests side by side, half as many again as the two cores they need at least: many a test waits for what it started.
-# Each test's torch has one core: two that share cores wait for each other at every operation.
-PYTEST := OMP_NUM_THREADS=1 pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# Two files of tests at a time, each test's torch on one core: two that share cores wait for each other at every operation.
+PYTEST := OMP_NUM_THREADS=1 pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: $(STAMP)  ## run the tests
 	@$(PYTEST) -m "not long"

@@ -185,8 +185,14 @@ def test_every_plot_is_drawn(project: Path) -> None:
     [
         ("full", {}),
         ("raw", {"models": ["lightgbm"], "riders": "together", "target": "counts"}),
-        ("calendar", {"models": ["xgboost", "catboost"], "bag_folds": 2, "riders": "together"}),
-        ("full", {"models": ["linear"], "search": {"trials": 2, "searcher": "random"}}),
+        pytest.param(
+            "calendar",
+            {"models": ["xgboost", "catboost"], "bag_folds": 2, "riders": "together"},
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            "full", {"models": ["linear"], "search": {"trials": 2, "searcher": "random"}}, marks=pytest.mark.long
+        ),
     ],
     ids=["default", "raw", "bagged", "search"],
 )

@@ -56,7 +56,7 @@ def test_a_recipe_is_an_experiment_for_each_seed_and_is_not_done_twice(built: Cl
     assert "Running stage" not in shown
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_failure_in_the_queue_says_why_and_the_same_command_runs_it_again(built: Clone) -> None:
     shown = run(built, "recipes RUN=mnist JOBS=2")
     assert built.returncode == 2  # make's

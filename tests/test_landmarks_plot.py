@@ -136,6 +136,7 @@ def test_the_histories_of_all_members_of_an_ensemble_are_drawn(photographs: Path
     assert list(pictures()) == [*PICTURES, "training_2"]
 
 
+@pytest.mark.long
 def test_the_pictures_are_the_same_bytes_in_another_process(photographs: Path, workspace: Path, python: Run) -> None:
     write_trained("residual")
     evaluate.main()

@@ -84,6 +84,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+@pytest.mark.long
 def test_the_whole_row(change: Change, workspace: Path, python: Run) -> None:
     change({"landmarks.epochs": 12})
     for verb in ("prepare", "featurize", "train", "evaluate", "plot", "export", "deploy"):
@@ -251,6 +252,7 @@ def test_a_member_that_cannot_be_is_refused(features: Path, change: Change, memb
         train.main()
 
 
+@pytest.mark.long
 def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(
     features: Path, workspace: Path, change: Change, python: Run
 ) -> None:
@@ -333,6 +335,7 @@ def test_export_refuses_an_evaluation_of_another_model(features: Path, change: C
     assert not Path("models/landmarks/export").exists()
 
 
+@pytest.mark.long
 def test_the_export_is_the_same_bytes_in_every_process_and_folder(
     features: Path, workspace: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

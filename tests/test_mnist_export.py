@@ -73,7 +73,7 @@ export.write_exported(classifier, Path("model.pt2"))
 """
 
 
-@pytest.mark.parametrize("name", ["model.pt", "model.pt2"])
+@pytest.mark.parametrize("name", ["model.pt", pytest.param("model.pt2", marks=pytest.mark.long)])
 def test_the_same_weights_give_the_same_bytes_in_every_process_and_folder(tmp_path: Path, name: str) -> None:
     contents = []
     for seed in ("1", "2"):

@@ -63,9 +63,8 @@ def assert_same(found: list[float], expected: list[float]) -> None:
     assert found == pytest.approx(expected, rel=2e-2)
 
 
-@pytest.mark.parametrize(
-    "project", ["mnist", *(pytest.param(row, marks=pytest.mark.long) for row in ("landmarks", "scones"))]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("project", list(ROWS))
 def test_two_workers_train_what_one_process_does(
     cluster: Running, project: str, workspace: Path, change: Change, python: Run
 ) -> None:
@@ -90,7 +89,7 @@ def long(workspace: Path, change: Change) -> Path:
     """A training of some seconds an epoch."""
     prepare.main()
     featurize.main()
-    change(CNN | {"mnist.cnn.width": 16, "mnist.cnn.depth": 2, "mnist.epochs": 6})
+    change(CNN | {"mnist.cnn.width": 16, "mnist.cnn.depth": 2, "mnist.epochs": 4})
     return workspace
 
 
@@ -168,7 +167,7 @@ def test_a_killed_stage_leaves_no_worker_and_goes_on_where_it_was(
     done = python("-m", "stages.mnist.train")
     assert done.returncode == 0, done.stderr
     assert 0 not in done_again(done.stderr)
-    assert len((TRAINED / "epochs.csv").read_text().splitlines()) == 7
+    assert len((TRAINED / "epochs.csv").read_text().splitlines()) == 5
 
 
 @pytest.mark.long
@@ -246,4 +245,4 @@ def test_training_goes_on_without_a_node(
     assert process.returncode == 0, errors
     assert "was lost" in errors
     assert 1 in done_again(errors)  # not from the beginning
-    assert len((TRAINED / "epochs.csv").read_text().splitlines()) == 7
+    assert len((TRAINED / "epochs.csv").read_text().splitlines()) == 5

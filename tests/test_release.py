@@ -90,7 +90,7 @@ def test_a_released_archive_comes_back_with_its_card(released: Project, tmp_path
     assert digest(tmp_path / "got/README.md") == expected["model_card.md"]
 
 
-@pytest.mark.parametrize("way", ["--quiet", "--temp"])
+@pytest.mark.parametrize("way", ["--quiet", pytest.param("--temp", marks=pytest.mark.long)])
 def test_deploy_serves_a_released_version_compared_with_its_own_evaluation(
     released: Project, tmp_path: Path, way: str
 ) -> None:

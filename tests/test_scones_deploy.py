@@ -189,7 +189,7 @@ def test_missing_credentials_and_a_missing_region_are_told_in_a_line(exported: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("when", ["stand-in starts", "executions run"])
+@pytest.mark.parametrize("when", [pytest.param("stand-in starts", marks=pytest.mark.long), "executions run"])
 def test_a_killed_stage_leaves_no_process_and_the_next_run_succeeds(exported: Path, python: Run, when: str) -> None:
     set_parameters(executions=200)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -156,6 +156,7 @@ def output_fn(prediction, accept):
 """
 
 
+@pytest.mark.long
 def test_a_model_that_dies_under_several_requests_is_started_again_once(tmp_path: Path, started: Started) -> None:
     model = archive(tmp_path, HOLDING.format(folder=tmp_path)).read_bytes()
     variants = (Variant("model", 1.0, "s3://a/model", ""),)

@@ -34,6 +34,7 @@ def change(project: Clone, before: str, after: str) -> None:
     parameters.write_text(text.replace(before, after, 1))
 
 
+@pytest.mark.long
 def test_a_project_that_fails_is_named_and_the_others_are_done(project: Clone, tmp_path: Path) -> None:
     (tmp_path / "mnist").mkdir()
     change(project, "mnist:\n    source: null", f"mnist:\n    source: {tmp_path}/mnist")
