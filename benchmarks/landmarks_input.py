@@ -110,7 +110,7 @@ def main() -> None:
         folder = Path(name)
         link_some(arguments.source / "landmarks" / "train", arguments.photographs, folder / "files")
         loader = through_loader(folder / "files", settings.batch_size)
-        samples = loader.dataset.samples  # type: ignore[attr-defined]
+        samples = loader.dataset.samples  # type: ignore[attr-defined]  # an ImageFolder's
         begin = time.perf_counter()
         labels = [label for _, label in samples]
         shards: list[Shard] = []

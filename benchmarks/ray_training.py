@@ -30,7 +30,7 @@ SCRATCH = {
     "precision": "float32",
     "log_every": 1000,
 }
-"""As in the recipe landmarks-scratch-published but for the width."""
+"""Picture size, layers and batches are those of the recipe landmarks-scratch-published; the width is not."""
 LENGTHS = (1, 2)  # epochs
 CNN = {"network": "cnn", "epochs": 60, "augment": True}
 SPEED, OVERHEAD, POINTS = 1.6, 15.0, 0.3
