@@ -84,7 +84,7 @@ readme-table: $(STAMP)  ## renew the README's results from reports/published/
 clean:  ## remove the environment and the tools' caches (data, models and reports stay)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
 
-# uv installs the set in a fraction of pip's time; pip alone does it, too:
+# uv installs the set in a fraction of pip's time, and compiles it as pip would, so that no start has to; pip alone does it, too:
 #   python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
 $(STAMP): requirements.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found: install Python 3.11 or later, or name one: make PYTHON=..." >&2; exit 1; }
@@ -94,6 +94,6 @@ $(STAMP): requirements.txt
 	@$(PYTHON) -m venv $(VENV) || { echo "error: $(PYTHON) can't create an environment: install its venv module (Debian: apt install python3-venv)" >&2; exit 1; }
 	@echo "Installing the packages of requirements.txt into $(VENV) (several GB, once)"
 	@$(VENV)/bin/python -m pip install --quiet "$$(grep -o '^uv==[^ ]*' requirements.txt)" >$(VENV)/install.log 2>&1 \
-		&& $(VENV)/bin/uv pip install --python $(VENV)/bin/python --require-hashes -r requirements.txt \
+		&& $(VENV)/bin/uv pip install --python $(VENV)/bin/python --compile-bytecode --require-hashes -r requirements.txt \
 		|| { echo "error: the packages could not be installed ($$(grep -m 1 ^ERROR $(VENV)/install.log || echo 'see above')): check the network or the package index, then run make env again" >&2; exit 1; }
 	@touch $@
