@@ -1,7 +1,9 @@
 """What every stage has in common as a program: its help, its exit codes and its one-line errors."""
 
 import argparse
+import atexit
 import errno
+import gc
 import inspect
 import os
 import sys
@@ -35,6 +37,7 @@ def run(main: Callable[..., None], arguments: Callable[[argparse.ArgumentParser]
     if arguments:
         arguments(parser)
     parsed = parser.parse_args()
+    atexit.register(gc.freeze)  # else a last collection looks at each object of torch and its like: up to a second at the end
     try:
         main(**vars(parsed))
     except InputError as error:

@@ -79,16 +79,12 @@ def check(settings: Engine) -> None:
 
 
 def _options(settings: Engine, variables: Mapping[str, str]) -> dict[str, Any]:
-    options = {
-        "runtime_env": {
-            "py_modules": [str(Path(__file__).parents[1])],  # the package `stages`
-            "env_vars": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | dict(variables),
-        },
-        "log_to_driver": False,
-        "logging_level": "ERROR",
-    }
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if settings.address:
-        return options
+        sent = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | dict(variables)
+        code = str(Path(__file__).parents[1])  # the package `stages`
+        return options | {"runtime_env": {"py_modules": [code], "env_vars": sent}}
+    # Its processes are this one's: they inherit the environment, and find the code where it is found here.
     return options | {
         "num_cpus": settings.workers * settings.cpus_per_worker,
         "num_gpus": settings.workers * settings.gpus_per_worker,

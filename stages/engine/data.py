@@ -5,13 +5,14 @@ import os
 import pickle
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+# Ray would say of each worker that it could not be begun again if its arguments were lost: they are this process's.
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 import ray
 import ray.data
-from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
+from ray.exceptions import RayActorError
 
 from stages.common.program import InputError
 from stages.engine import cluster
@@ -20,12 +21,11 @@ from stages.engine.config import Engine
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-PARTS = 16
-"""Into how many tasks a worker's share of the items is divided: when several are under way, Ray Data notices up to a tenth of a
-second late that one of them has ended, and its worker waits."""
+WAITING = 2
+"""Items that wait at each worker beside the one in work: Ray Data notices up to a tenth of a second late that one has ended."""
 
-RETRIES = 3
-"""How often a task may cost a worker its life."""
+RETRIES, RESTARTS = 3, 10
+"""How often one item may cost a worker its life, and how often a worker may lose it in all."""
 
 
 def each(work: Callable[[Item], Result], items: Sequence[Item], settings: Engine) -> Iterator[Result]:
@@ -39,36 +39,42 @@ def each(work: Callable[[Item], Result], items: Sequence[Item], settings: Engine
         cluster.require(settings.model_copy(update={"gpus_per_worker": 0}))
         _quiet()
         rows = [{"item": pickle.dumps(item)} for item in items]
-        tasks = min(len(rows), settings.workers * PARTS)
-        made = ray.data.from_items(rows, override_num_blocks=tasks).map(
-            partial(_do, work, folder),
+        made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+            _Worker,
+            fn_constructor_args=(work, folder),
+            compute=ray.data.ActorPoolStrategy(size=settings.workers, max_tasks_in_flight_per_actor=1 + WAITING),
             num_cpus=settings.cpus_per_worker,
-            concurrency=settings.workers,
-            max_retries=RETRIES,
+            max_restarts=RESTARTS,
+            max_task_retries=RETRIES,
         )
         try:
             for row in made.iter_rows():
-                result = pickle.loads(row["result"])  # noqa: S301 (made by `_do`)
+                result = pickle.loads(row["result"])  # noqa: S301 (made by `_Worker`)
                 if isinstance(result, InputError | OSError):
                     raise result
                 yield result
-        except (WorkerCrashedError, OutOfMemoryError, NodeDiedError) as error:
-            memory = "for want of memory" if isinstance(error, OutOfMemoryError) else "most likely for want of memory"
+        except RayActorError as error:
+            memory = "for want of memory" if "memory" in str(error) else "most likely for want of memory"
             raise InputError(
-                f"engine: a worker was lost {RETRIES + 1} times at the same work, {memory}: use fewer workers on a node "
+                f"engine: a worker was lost again and again, {memory}: use fewer workers on a node "
                 "(a larger engine.cpus_per_worker), or larger nodes"
             ) from None
 
 
-def _do(work: Callable[[Any], Any], folder: str | None, row: dict[str, bytes]) -> dict[str, bytes]:
-    """``work`` on one item, in ``folder``. An error that its user can mend is a result, too: Ray would wrap it."""
-    try:
-        if folder:
-            _enter(folder)
-        result = work(pickle.loads(row["item"]))  # noqa: S301 (made by `each`)
-    except (InputError, OSError) as error:
-        result = error
-    return {"result": pickle.dumps(result)}
+class _Worker:
+    """Does ``work`` on one item after the other, in ``folder``. An error that its user can mend is a result, too: Ray would wrap it."""
+
+    def __init__(self, work: Callable[[Any], Any], folder: str | None) -> None:
+        self.work, self.folder = work, folder
+
+    def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
+        try:
+            if self.folder:
+                _enter(self.folder)
+            result = self.work(pickle.loads(row["item"]))  # noqa: S301 (made by `each`)
+        except (InputError, OSError) as error:
+            result = error
+        return {"result": pickle.dumps(result)}
 
 
 def _enter(folder: str) -> None:
@@ -83,6 +89,7 @@ def _enter(folder: str) -> None:
 def _quiet() -> None:
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
+    context.memory_usage_poll_interval_s = None  # for a statistic, it would stop the work each second
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it says of an error is in the error

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")  # before it is imported
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")  # the end is noticed so late at most
 import pyarrow.fs
 import ray.train
 from ray.exceptions import OutOfMemoryError, RayError
