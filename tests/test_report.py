@@ -14,6 +14,7 @@ from conftest import ROOT
 from playwright.sync_api import Browser, Page, Route, expect
 
 from stages.common import metrics
+from stages.experiments import report
 
 REPORT = "python -m stages.experiments.report"
 TABLE = "COLUMNS=120 python -m stages.experiments.table"
@@ -110,6 +111,14 @@ def test_what_differs_from_the_commit_is_marked(tried: Clone, open_page: Page) -
     expect(open_page.locator("section#mnist td.figure.bad")).not_to_have_count(0)  # two epochs are worse
     expect(open_page.locator("section#bikes tr.differs")).to_have_count(0)
     tried.run("git checkout --quiet . && dvc checkout --quiet")
+
+
+@pytest.mark.parametrize(("before", "now"), [(0.9, None), (None, 0.9), (None, None)])
+def test_a_figure_without_a_value_is_a_dash(before: float | None, now: float | None) -> None:
+    """No picture of scones may pass the threshold, and then their accuracy is none."""
+    (shown,) = report.figures("scones", {"accuracy_at_threshold": now}, {"accuracy_at_threshold": before})
+    assert shown["value"] == ("-" if now is None else "90.00%")
+    assert shown["gain"] == 0
 
 
 def test_a_partly_built_pipeline_has_a_page_that_names_what_is_missing(built: Clone, open_page: Page) -> None:

@@ -37,7 +37,8 @@ def run(main: Callable[..., None], arguments: Callable[[argparse.ArgumentParser]
     if arguments:
         arguments(parser)
     parsed = parser.parse_args()
-    atexit.register(gc.freeze)  # else a last collection looks at each object of torch and its like: up to a second at the end
+    # Else a last collection looks at each object of torch and its like: up to a second at the end.
+    atexit.register(gc.freeze)
     try:
         main(**vars(parsed))
     except InputError as error:

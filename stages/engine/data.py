@@ -40,7 +40,7 @@ def each(work: Callable[[Item], Result], items: Sequence[Item], settings: Engine
         _quiet()
         rows = [{"item": pickle.dumps(item)} for item in items]
         made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            _Worker,
+            _Worker,  # type: ignore[arg-type]  # they know of functions alone
             fn_constructor_args=(work, folder),
             compute=ray.data.ActorPoolStrategy(size=settings.workers, max_tasks_in_flight_per_actor=1 + WAITING),
             num_cpus=settings.cpus_per_worker,

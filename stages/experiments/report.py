@@ -66,15 +66,17 @@ def figures(project: str, here: dict[str, Any], head: dict[str, Any]) -> list[di
     rows = []
     for name in [*(name for name in known if name in here), *(here.keys() - known.keys() - {"data"})]:
         metric = known.get(name) or metrics.Metric(title=name, meaning="")
-        before = head.get(name)
+        before, now = head.get(name), here[name]
+        # None where there is nothing to measure: the accuracy of no pictures
+        gain = metric.gain(before, now) if isinstance(before, int | float) and isinstance(now, int | float) else 0
         rows.append(
             {
                 "title": metric.title,
                 "meaning": metric.meaning,
                 "better": metric.better,
-                "value": metric.write(here[name]),
-                "head": metric.write(before) if before not in (None, here[name]) else None,
-                "gain": metric.gain(before, here[name]) if isinstance(before, int | float) else 0,
+                "value": metric.write(now),
+                "head": metric.write(before) if before not in (None, now) else None,
+                "gain": gain,
             }
         )
     return rows
