@@ -197,6 +197,20 @@ def test_the_table_shows_experiments_in_120_columns_with_nothing_cut(tried: Clon
     assert found["waiting"] == ["queued", "-", "-", "-", "-", "mlp.hidden=[64,32]"]
 
 
+def test_dvc_s_own_table_is_readable_in_120_columns_where_start_says_so(tried: Clone) -> None:
+    (documented,) = re.findall(r"^\$ (dvc exp show .*)$", (ROOT / "docs/start.md").read_text(), re.MULTILINE)
+    assert "'Created|" in documented
+    one_change = documented.replace("'Created|", "'mnist.epochs|Created|")  # the experiment has two
+    shown = tried.run(f"COLUMNS=120 {one_change} --no-pager --hide-queued")
+    assert max(len(line.rstrip()) for line in shown.splitlines()) <= 120
+    assert "…" not in shown
+    titles = ["Experiment", "reports/mnist/metrics.json:accuracy", "reports/mnist/metrics.json:loss", "mnist.optimizer"]
+    assert shown.splitlines()[1].split() == titles
+    (row,) = [line.split() for line in shown.splitlines() if "[sgd]" in line]
+    assert row[-1] == "sgd"
+    assert all(len(value) <= len("0.12345") for value in row[-3:-1])
+
+
 def test_the_table_without_experiments_says_how_to_make_one(tried: Clone) -> None:
     assert "dvc exp run -S" in tried.run(f"{TABLE} bikes")
     assert "expected one of bikes, mnist" in tried.run(f"{TABLE} boats", check=False)

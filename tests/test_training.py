@@ -53,7 +53,9 @@ def train(folder: Path, score: Score | None = None, **changes: object) -> traini
     points, labels = problem()
     chosen = settings(**changes)
     torch_setup.deterministic(chosen.seed, chosen.threads)
-    network = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 2))
+    # Without a bias, whose gradient below batch norm is rounding alone: Adam would follow it, on each processor elsewhere.
+    layers = [nn.Linear(2, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 2)]
+    network = nn.Sequential(*layers)
 
     def batches(generator: torch.Generator) -> training.Epoch:
         return training.shuffled(points, labels, chosen.batch_size, lambda inputs, _: inputs, generator)
@@ -75,8 +77,8 @@ def scripted(*losses: float) -> Score:
     return lambda network: training.Scores(remaining.pop(0), 0.5)
 
 
-GOLDEN_STEPS = [0.82912, 0.72818, 0.6676, 0.59398, 0.59229, 0.62016]
-GOLDEN_VALID = [0.6825, 0.5989, 0.57884]
+GOLDEN_STEPS = [0.69389, 0.6776, 0.56939, 0.52031, 0.50937, 0.50662]
+GOLDEN_VALID = [0.6175, 0.54441, 0.52576]
 
 
 def test_compiling_without_a_compiler_is_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
