@@ -110,7 +110,7 @@ def expected(line: str) -> re.Pattern[str]:
     """A line that says the same, with figures, hashes, names of experiments and places of its own."""
     words = []
     for word in line.replace("/home/me/", "…").split():
-        if re.fullmatch(r"[a-z]+-[a-z]+|[0-9a-f]{7}|[AP]M", word):
+        if re.fullmatch(r"\[?[a-z]+-[a-z]+\]?|[0-9a-f]{7}|[AP]M", word):
             words.append(r"\S+")
         else:
             words.append(re.sub(r"\d(?:[\d.:]*\d)?", r"[\\d.:]+", re.escape(word).replace("…", r".*")))
