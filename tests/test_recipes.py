@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from statistics import mean
 
 import pytest
 from conftest import ROOT
@@ -10,7 +11,7 @@ from conftest import ROOT
 from benchmarks import publish
 from stages.bikes.config import check_together
 from stages.check import Parameters
-from stages.common import config, files
+from stages.common import config, files, metrics
 from stages.common.program import InputError
 from stages.experiments import published, recipes
 from stages.experiments.recipes import Experiment
@@ -43,6 +44,18 @@ def test_published_results_are_of_recipes_as_they_are() -> None:
         result = files.read_json(path)
         assert result["settings"] == RECIPES[result["recipe"]].set, path
         assert [run["seed"] for run in result["runs"]] == RECIPES[result["recipe"]].seeds, path
+
+
+def test_published_results_reach_what_is_expected_and_take_no_more_memory_than_is_said() -> None:
+    known = metrics.read(ROOT / "metrics.yaml")
+    for path in (ROOT / published.PUBLISHED).glob("*.json"):
+        runs, recipe = files.read_json(path)["runs"], RECIPES[path.stem]
+        for name, bound in recipe.expected.items():
+            assert known[recipe.project][name].gain(bound, mean(run["metrics"][name] for run in runs)) >= 0, (
+                path,
+                name,
+            )
+        assert all(run.get("memory_gb", 0) <= recipe.memory for run in runs), path
 
 
 def test_a_seed_that_fails_says_so_and_those_before_it_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
