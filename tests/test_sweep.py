@@ -234,8 +234,10 @@ def test_a_cluster_on_which_no_trial_fits_is_refused_with_what_is_there(
     cluster: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from stages.engine.cluster import connected
+    from stages.engine.sharing import check_seen
     from stages.experiments import rungs
 
+    monkeypatch.chdir(ROOT)
     monkeypatch.setattr("ray._private.ray_constants.ENABLE_RAY_CLUSTER", False)  # else 127.0.0.1 is this machine's name
     engine = config.load("engine", Engine, config.read(ROOT / "params.yaml"))
     engine = engine.model_copy(update={"address": cluster.address})
@@ -243,6 +245,8 @@ def test_a_cluster_on_which_no_trial_fits_is_refused_with_what_is_there(
         assert rungs.room_on_cluster(engine, {"cpu": 1, "gpu": 0}) == len(cluster.raylets)
         with pytest.raises(InputError, match=r"a trial takes 9 CPU, and no node has that \(127.0.0.1: 1 CPU, 0 GPU; "):
             rungs.room_on_cluster(engine, {"cpu": 9, "gpu": 0})
-        rungs.require_on_nodes(engine, ROOT)
-        with pytest.raises(InputError, match="is not on node 127.0.0.1: a sweep needs this working folder at the same"):
-            rungs.require_on_nodes(engine, Path("/nowhere"))
+        check_seen(Path("docs"))  # below this process's working folder, which is no node's
+        with pytest.raises(
+            InputError, match="do not see .*/nowhere: put the working folder on a disk that all of them mount"
+        ):
+            check_seen(Path("nowhere"))

@@ -15,7 +15,6 @@ os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a run that 
 import ray
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from stages.common.program import InputError
 from stages.engine.config import Engine
@@ -119,22 +118,3 @@ def room_on_cluster(engine: Engine, resources: dict[str, float]) -> int:
         needs = ", ".join(f"{count:g} {name}" for name, count in asked.items())
         raise InputError(f"engine.address = {engine.address}: a trial takes {needs}, and no node has that ({there})")
     return room
-
-
-def require_on_nodes(engine: Engine, path: Path) -> None:
-    """Raises InputError unless each node of the cluster sees ``path``."""
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    there = ray.remote(num_cpus=0)(lambda: path.absolute().exists())
-    seen = ray.get(
-        [
-            there.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], False)).remote()
-            for node in nodes
-        ],
-        timeout=engine.timeout,
-    )
-    for node, found in zip(nodes, seen, strict=True):
-        if not found:
-            raise InputError(
-                f"engine.address = {engine.address}: {Path.cwd()} is not on node {node['NodeManagerAddress']}: "
-                "a sweep needs this working folder at the same path on all nodes, as a shared disk gives it"
-            )

@@ -30,6 +30,7 @@ from stages.common import config
 from stages.common.program import InputError
 from stages.engine.cluster import connected
 from stages.engine.config import Engine
+from stages.engine.sharing import check_seen
 from stages.experiments import copies, queue, recipes, rungs, runs
 from stages.experiments.revisions import Revision
 from stages.experiments.run import is_done, is_of, known
@@ -147,7 +148,7 @@ def climb(plan: Plan, ladder: rungs.Ladder, done: int, place: Path, jobs: int | 
 
     with connected(engine.model_copy(update={"workers": at_a_time, "cpus_per_worker": cores})):
         if engine.address:
-            rungs.require_on_nodes(engine, place)
+            check_seen(place)  # a trial's copy of the working tree
             room = rungs.room_on_cluster(engine, asked)
             at_a_time = min(jobs or room, room, len(experiments))
         left = f", {done} runs are done already" if done else ""
