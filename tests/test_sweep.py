@@ -245,8 +245,8 @@ def test_a_cluster_on_which_no_trial_fits_is_refused_with_what_is_there(
         assert rungs.room_on_cluster(engine, {"cpu": 1, "gpu": 0}) == len(cluster.raylets)
         with pytest.raises(InputError, match=r"a trial takes 9 CPU, and no node has that \(127.0.0.1: 1 CPU, 0 GPU; "):
             rungs.room_on_cluster(engine, {"cpu": 9, "gpu": 0})
-        check_seen(Path("docs"))  # below this process's working folder, which is no node's
+        check_seen(Path("docs"), engine.timeout)  # below this process's working folder, which is no node's
         with pytest.raises(
             InputError, match="do not see .*/nowhere: put the working folder on a disk that all of them mount"
         ):
-            check_seen(Path("nowhere"))
+            check_seen(Path("nowhere"), engine.timeout)

@@ -26,7 +26,7 @@ def shared(folder: Path, cores: int, count: str, settings: Engine, variables: Ma
     with _environment(variables), cluster.connected(settings, variables):
         cluster.require(settings)
         try:
-            check_seen(folder)
+            check_seen(folder, settings.timeout)
             yield together
         except OutOfMemoryError:
             raise InputError("a worker ran out of memory: give each more of a node (engine.cpus_per_worker)") from None
@@ -34,8 +34,8 @@ def shared(folder: Path, cores: int, count: str, settings: Engine, variables: Ma
             raise InputError(f"work on the cluster was lost: {str(error).strip().splitlines()[-1]}") from error
 
 
-def check_seen(folder: Path) -> None:
-    """Raises InputError, with their addresses, unless all nodes of the cluster see ``folder``."""
+def check_seen(folder: Path, timeout: int) -> None:
+    """Raises InputError, with their addresses, unless all nodes of the cluster say within ``timeout`` seconds that they see ``folder``."""
     asked = {
         node["NodeManagerAddress"]: _sees.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
@@ -43,7 +43,8 @@ def check_seen(folder: Path) -> None:
         for node in ray.nodes()
         if node["Alive"]
     }
-    if blind := [address for address, answer in asked.items() if not ray.get(answer)]:
+    said, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=timeout)
+    if blind := [address for address, answer in asked.items() if answer not in said or not ray.get(answer)]:
         raise InputError(
             f"engine.address: nodes {', '.join(blind)} of the cluster do not see {folder.absolute()}: "
             "put the working folder on a disk that all of them mount at the same path"

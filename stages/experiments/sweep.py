@@ -148,7 +148,7 @@ def climb(plan: Plan, ladder: rungs.Ladder, done: int, place: Path, jobs: int | 
 
     with connected(engine.model_copy(update={"workers": at_a_time, "cpus_per_worker": cores})):
         if engine.address:
-            check_seen(place)  # a trial's copy of the working tree
+            check_seen(place, engine.timeout)  # a trial's copy of the working tree
             room = rungs.room_on_cluster(engine, asked)
             at_a_time = min(jobs or room, room, len(experiments))
         left = f", {done} runs are done already" if done else ""
