@@ -36,15 +36,20 @@ def shared(folder: Path, cores: int, count: str, settings: Engine, variables: Ma
 
 def check_seen(folder: Path, timeout: int) -> None:
     """Raises InputError, with their addresses, unless all nodes of the cluster say within ``timeout`` seconds that they see ``folder``."""
-    asked = {
-        node["NodeManagerAddress"]: _sees.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(folder.absolute())
-        for node in ray.nodes()
-        if node["Alive"]
-    }
-    said, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=timeout)
-    if blind := [address for address, answer in asked.items() if answer not in said or not ray.get(answer)]:
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    asked = [
+        _sees.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
+            folder.absolute()
+        )
+        for node in nodes
+    ]
+    said, _ = ray.wait(asked, num_returns=len(asked), timeout=timeout)
+    blind = [
+        node["NodeManagerAddress"]
+        for node, answer in zip(nodes, asked, strict=True)
+        if answer not in said or not ray.get(answer)
+    ]
+    if blind:
         raise InputError(
             f"engine.address: nodes {', '.join(blind)} of the cluster do not see {folder.absolute()}: "
             "put the working folder on a disk that all of them mount at the same path"
