@@ -5,6 +5,7 @@ last good result already. This one refuses first. Its output is always the same 
 passes reruns only the stages that read what changed.
 """
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ from pydantic import Field
 
 from stages.bikes import config as bikes
 from stages.common import config, files, sources
-from stages.common.program import run
+from stages.common.program import InputError, run
 from stages.engine.config import Engine
 from stages.landmarks import config as landmarks
 from stages.mnist import config as mnist
@@ -53,9 +54,18 @@ class Parameters(config.Section):
     deploy: Deploy
 
 
+def check_processor(known: Path = Path("/proc/cpuinfo")) -> None:
+    """Raises InputError where the libraries, limited to AVX2 (`stages/__init__.py`), would crash: x86 processors of before 2013."""
+    flags = re.search(r"^flags\s*:(.*)$", known.read_text(), re.MULTILINE) if known.exists() else None
+    if flags and "avx2" not in flags[1].split():
+        raise InputError("engine.portable = true needs a processor with AVX2, and this one has none: set it to false")
+
+
 def main() -> None:
     parameters = config.check("", Parameters, config.read())
     bikes.check_together(parameters.data.bikes.features, parameters.bikes)
+    if parameters.engine.portable:
+        check_processor()
     sources.check("data.source", parameters.data.source)
     sources.check("data.bikes.source", parameters.data.bikes.source)
     sources.check("data.mnist.source", parameters.data.mnist.source)

@@ -12,7 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from stages.bikes.config import Deploy
-from stages.common import bundle, config, files, registry
+from stages.common import bundle, clocks, config, files, registry
 from stages.common.program import InputError, run
 from stages.serving import process
 
@@ -20,7 +20,6 @@ FEATURES = Path("data/bikes/features")
 EVALUATION = Path("reports/bikes/evaluation")
 ARCHIVE = Path("models/bikes/export/model.tar.gz")
 REPORT = Path("reports/bikes/deploy.json")
-LATENCY = Path("reports/bikes/latency.json")
 
 KAGGLE = ["datetime", "season", "holiday", "workingday", "weather", "temp", "atemp", "humidity", "windspeed"]
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
@@ -91,7 +90,7 @@ def serve(root: Path, settings: Deploy) -> None:
         report["rmsle_test"] = round(float(np.sqrt(np.mean(error**2))), 6)
     files.write_json(REPORT, report)
     one, batch = process.latency(seconds, len(single)), process.latency(batch_seconds, len(test))
-    files.write_json(LATENCY, {"one": one, "batch": batch})
+    clocks.write("deploy@bikes", (root / ARCHIVE).parent, {"one": one, "batch": batch})
     print(f"{len(test)} test hours served, all as evaluate had them")
 
 

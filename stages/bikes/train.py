@@ -25,12 +25,11 @@ from stages.bikes import learners, search
 from stages.bikes.config import Train, check_together
 from stages.bikes.model import PARTS, TARGET, TRAINED, to_target
 from stages.bikes.progress import Progress, elsewhere
-from stages.common import config, files
+from stages.common import clocks, config, files
 from stages.common.program import InputError, run
 from stages.engine import seam
 
 FEATURES = Path("data/bikes/features")
-CLOCK = Path("reports/bikes/training.json")
 COUNTS = ["casual", "registered", "count"]
 BLOCK = "block"
 
@@ -199,7 +198,7 @@ def main() -> None:
         }
         files.write_json(folder / "forecaster.json", about)
     clock["seconds"] = round(time.perf_counter() - begin, 1)
-    files.write_json(CLOCK, clock)
+    clocks.write("train@bikes", TRAINED, clock)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from upath import UPath
 
+import stages
 from stages.common import distributed, files
 
 Place = Path | UPath
@@ -16,7 +17,9 @@ Place = Path | UPath
 
 def key(settings: str, inputs: Sequence[Path]) -> str:
     """A name for what a training with these ``settings`` keeps, other for other contents of the ``inputs`` (data, code)."""
-    return files.digest_of([torch.__version__, settings, *(files.digest(path) for path in inputs)])
+    return files.digest_of(
+        [torch.__version__, str(stages.portable()), settings, *(files.digest(path) for path in inputs)]
+    )
 
 
 def write(path: Place, state: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
@@ -11,7 +12,9 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
-from stages.common import training_settings
+import stages
+from stages.common import distributed, training_settings
+from stages.common.portable import Computing, is_portable
 from stages.common.program import InputError
 from stages.common.training_settings import TrainingSettings
 
@@ -49,6 +52,45 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" and not available:
         raise InputError("device = 'cuda' but there is no GPU that torch can use here: set it to auto or cpu")
     return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+SLOWDOWN = 11
+"""How many times as long as float32 bfloat16 takes where it is emulated: MobileNetV2's training on AMD Zen 3."""
+
+
+def pick_precision(name: str, device: torch.device, project: str) -> str:
+    """`float32` or `bfloat16` for the choice ``name``, the same in all processes that train together; prints what `auto` chose.
+
+    `auto` is bfloat16 where the hardware multiplies it: CPUs with AVX512-BF16 or AMX, GPUs of compute capability 8 and more.
+    On a CPU, `engine.portable` limits oneDNN to AVX2, and with it to float32. Warns where bfloat16 will be emulated.
+    """
+    chosen: str = distributed.of_first("bfloat16" if _multiplies_bfloat16(device) else "float32")
+    if distributed.rank() == 0:
+        if name == "auto":
+            print(f"{project}: precision {chosen}, chosen for this {device.type}", flush=True)
+        elif name == "bfloat16" != chosen:
+            remedy = (
+                "set engine.portable to false"
+                if _has_bfloat16() and device.type == "cpu"
+                else "float32 or auto is faster"
+            )
+            print(
+                f"warning: {project}.precision = bfloat16 is emulated here and takes about {SLOWDOWN} times as long as float32: {remedy}",
+                file=sys.stderr,
+                flush=True,
+            )
+    return chosen if name == "auto" else name
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return _has_bfloat16() and not stages.portable()
+
+
+def _has_bfloat16() -> bool:
+    """Whether the CPU has instructions for it, as torch reports them."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def compile_in_place(network: nn.Module) -> None:
@@ -111,11 +153,19 @@ def build_schedule(optimizer: Optimizer, settings: TrainingSettings, steps: int)
     return None
 
 
-def clock(seconds: float, images: int, device: torch.device) -> dict[str, float | str]:
+def choose(settings: TrainingSettings, device: torch.device, project: str, compiled: bool = False) -> Computing:
+    """How training with ``settings`` computes on ``device``."""
+    precision = pick_precision(settings.precision, device, project)
+    return Computing(precision, settings.threads, is_portable(device, precision, settings.threads, compiled))
+
+
+def clock(seconds: float, images: int, device: torch.device, computing: Computing) -> dict[str, float | str]:
     """How long training took, with the scoring after each epoch, in which so many ``images`` were seen, and on what."""
     return {
         "seconds": round(seconds, 3),
         "images_per_second": round(images / seconds, 1),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
+        "precision": computing.precision,
+        "portable": computing.portable,
     }

@@ -69,6 +69,8 @@ class TrainingSettings(Section):
         ge=1, description="epochs without a better validation loss after which it ends; null: all"
     )
     log_every: int = Field(ge=1, description="steps between two rows of the loss curve")
-    precision: Literal["float32", "bfloat16"] = Field(description="of the products; weights stay float32")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        description="of the products, weights stay float32; auto: bfloat16 where the hardware multiplies it"
+    )
     device: Literal["auto", "cpu", "cuda"]
     threads: int | None = Field(ge=1, le=1024, description="of the CPU; null: one a core")

@@ -24,10 +24,11 @@ from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
 from ray.util import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+import stages
 from stages.common.program import InputError
 from stages.engine.config import Engine
 
-ENVIRONMENT = ("DVC_ROOT", "OMP_NUM_THREADS", "TQDM_MININTERVAL")
+ENVIRONMENT = ("DVC_ROOT", "OMP_NUM_THREADS", "TQDM_MININTERVAL", stages.CHOICE, *stages.VARIABLES)
 """What workers inherit of the variables set here."""
 
 PACKAGES = ("ray", "torch")

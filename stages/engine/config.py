@@ -8,7 +8,7 @@ from stages.common.config import Section
 
 
 class Engine(Section):
-    """This machine's own processes, or a Ray cluster's. Only `kind` counts where that is local.
+    """This machine's own processes, or a Ray cluster's. Only `kind` and `portable` count where that is local.
 
     `scones.engine: sagemaker` goes before it: that training is a job on AWS.
     """
@@ -24,5 +24,8 @@ class Engine(Section):
     storage: str | None = Field(
         min_length=1,
         description="a folder or URL (s3://bucket/prefix) that all nodes reach; null: this working folder, at the same path on each",
+    )
+    portable: bool = Field(
+        description="the same bytes on every x86-64 processor with AVX2; false: each processor's fastest code"
     )
     timeout: int = Field(ge=1, description="seconds to wait for the cluster, and for the workers' places on it")

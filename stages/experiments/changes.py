@@ -99,22 +99,22 @@ def readings(base: Revision, head: Revision) -> list[tuple[str, str, str, str]]:
     """Project, what was measured, at base, at head: training time, latency and size of the export, where they differ."""
     before, after = base.outputs(), head.outputs()
     rows = []
-    for path in sorted(before.keys() | after.keys()):
-        if before.get(path, {}).get("md5") == after.get(path, {}).get("md5"):
-            continue
-        project, name = path.split("/")[1], path.split("/")[-1]
-        for title, keys, unit in CLOCKS.get(name, []):
-            rows.append((project, title, _time(base.json(path), keys, unit), _time(head.json(path), keys, unit)))
-        if path == f"models/{project}/export":
-            rows.append((project, "size of the export", _size(before.get(path)), _size(after.get(path))))
+    exports = {path for path in before.keys() | after.keys() if path.split("/")[-1] == "export"}
+    for project in sorted(path.split("/")[1] for path in exports):
+        clocks = [(one.training(project), one.latency(project)) for one in (base, head)]
+        for title, number, keys, unit in CLOCKS:
+            rows.append((project, title, *(_time(pair[number], keys, unit) for pair in clocks)))
+        path = f"models/{project}/export"
+        rows.append((project, "size of the export", _size(before.get(path)), _size(after.get(path))))
     return [row for row in rows if row[2] != row[3]]
 
 
-CLOCKS = {
-    "training.json": [("training", ["seconds"], "s")],
-    "latency.json": [("one request", ["one", "p50_ms"], "ms"), ("one execution", ["execution_s", "p50"], "s")],
-}
-"""Files of clock readings: what they hold, where, in which unit. Latencies are medians."""
+CLOCKS = [
+    ("training", 0, ["seconds"], "s"),
+    ("one request", 1, ["one", "p50_ms"], "ms"),
+    ("one execution", 1, ["execution_s", "p50"], "s"),
+]
+"""What is shown of the readings of training (0) and of the deployed model (1), where it stands, in which unit. Latencies are medians."""
 
 
 def _time(content: Any, keys: list[str], unit: str) -> str:

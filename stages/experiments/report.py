@@ -138,7 +138,7 @@ def row(project: str, cells: list[Cell], here: Revision, head: Revision) -> dict
         "about_source": about_source(project, source) if source else None,
         "headline": [name for name in here.json(f"reports/{project}/metrics.json") or {} if name != "data"],
         "figures": figures(project, values, head.metrics(project)),
-        "training": here.json(f"reports/{project}/training.json") or {},
+        "training": here.training(project),
         "settings": settings(project, here.parameters(), head.parameters()),
         "pictures": pictures(project),
         "recipes": [name for name, recipe in recipes.read().items() if recipe.project == project],

@@ -13,7 +13,7 @@ from dvc.exceptions import DvcException
 from dvc.scm import RevError
 from dvc_data.index import DataIndexDirError
 
-from stages.common import config, files
+from stages.common import clocks, config, files
 from stages.common.program import InputError
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # dvc.lock is long, and libyaml 10 times as fast
@@ -87,3 +87,16 @@ class Revision:
     def outputs(self) -> dict[str, dict[str, Any]]:
         """Every output of dvc.lock by its path, with `md5` and `size` in bytes."""
         return {out["path"]: out for stage in self.stages().values() for out in stage.get("outs", [])}
+
+    def training(self, project: str) -> dict[str, Any]:
+        """The clock readings of a project's training; empty if it ran on another machine."""
+        return self._clock(f"train@{project}", f"models/{project}/trained")
+
+    def latency(self, project: str) -> dict[str, Any]:
+        """The clock readings of a project's deployed model; empty if it ran on another machine."""
+        return self._clock(f"deploy@{project}", f"models/{project}/export")
+
+    def _clock(self, stage: str, output: str) -> dict[str, Any]:
+        if self._files is None and Path(output).is_dir():
+            return clocks.read(stage, clocks.digest(Path(output)))
+        return clocks.read(stage, self.outputs().get(output, {}).get("md5", "none"))

@@ -26,8 +26,8 @@ class Run(config.Section):
 
     seed: int
     metrics: dict[str, Any] = Field(description="`metrics.json` and `details.json` in one")
-    training: dict[str, Any] = Field(description="`training.json`: seconds, threads")
-    latency: dict[str, Any] = Field(default={}, description="`latency.json` of the deployed model")
+    training: dict[str, Any] = Field(description="clock readings: seconds, threads, precision")
+    latency: dict[str, Any] = Field(default={}, description="clock readings of the deployed model")
     memory_gb: float | None = Field(default=None, description="the most that all its processes held together")
     history: dict[str, list[int | float]] | None = Field(default=None, description="epochs.csv by column")
     confusion: Confusion | None = None
@@ -51,8 +51,8 @@ def of(revision: Revision, project: str, seed: int) -> Run | None:
     return Run(
         seed=seed,
         metrics=metrics,
-        training=revision.json(f"reports/{project}/training.json") or {},
-        latency=revision.json(f"reports/{project}/latency.json") or {},
+        training=revision.training(project),
+        latency=revision.latency(project),
         history=_history(tables.get("history")),
         confusion=_confusion(tables.get("confusion")),
         leaderboard=_leaderboard(tables.get("leaderboard")),

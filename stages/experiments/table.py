@@ -116,7 +116,7 @@ def _size_and_seconds(row: Row, project: str) -> tuple[str, str]:
     """The network's parameters and the time that its training took."""
     revision = Revision(row.revision)
     size = (revision.json(f"reports/{project}/details.json") or {}).get("parameters")
-    seconds = (revision.json(f"reports/{project}/training.json") or {}).get("seconds")
+    seconds = revision.training(project).get("seconds")
     return "-" if size is None else f"{size:,}", "-" if seconds is None else f"{seconds:.1f} s"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.common import config, files, registry
+from stages.common import clocks, config, files, registry
 from stages.common.program import run
 from stages.landmarks import photographs
 from stages.landmarks.config import Deploy
@@ -20,7 +20,6 @@ FEATURES = Path("data/landmarks/features")
 EVALUATION = Path("reports/landmarks/evaluation")
 ARCHIVE = Path("models/landmarks/export/model.tar.gz")
 REPORT = Path("reports/landmarks/deploy.json")
-LATENCY = Path("reports/landmarks/latency.json")
 
 
 def main() -> None:
@@ -50,8 +49,10 @@ def serve(root: Path, settings: Deploy) -> None:
     report = {"version": settings.version, "data": about["source"], **compared}
     comparison.compare(ARCHIVE, together, expected, labels)
     files.write_json(REPORT, report)
-    files.write_json(
-        LATENCY, {"one": process.latency(seconds, len(test)), "batch": process.latency(batch_seconds, len(test))}
+    clocks.write(
+        "deploy@landmarks",
+        (root / ARCHIVE).parent,
+        {"one": process.latency(seconds, len(test)), "batch": process.latency(batch_seconds, len(test))},
     )
     print(f"{len(test)} test photographs served, all as evaluate had them")
 

@@ -25,7 +25,7 @@ def main() -> None:
     about = files.read_json(files.require(TRAINED, "train@landmarks") / "network.json")
     names = [place["name"] for place in about["classes"]]
     test = Store(files.require(FEATURES, "featurize@landmarks"), "test")
-    probabilities, labels = model.classify(model.load(), test).numpy(), test.labels.numpy()
+    probabilities, labels = model.classify(model.load(measured=True), test).numpy(), test.labels.numpy()
     predicted = probabilities.argmax(1)
     confusion = classification.confusion_matrix(labels, predicted, len(names))
     metrics = {

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.common import files
+from stages.common.portable import Computing
 from stages.common.vision import pixels
 from stages.common.vision.classifiers import build
 from stages.landmarks.store import Store
@@ -69,12 +70,14 @@ class Predictor(nn.Module):
         return self.classify(self.squares(images))
 
 
-def load(folder: Path = TRAINED) -> Predictor:
-    """The predictor that train stored in ``folder``, on the CPU, ready to predict."""
+def load(folder: Path = TRAINED, measured: bool = False) -> Predictor:
+    """The predictor that train stored in ``folder``, on the CPU, ready to predict; ``measured``: computed as in training."""
     about = files.read_json(folder / "network.json")
     members = []
     for index, member in enumerate(about["members"]):
         network = build(member["network"], member["settings"], len(about["classes"])).network
+        if measured:
+            Computing(**member["computing"]).repeat(network)
         network.load_state_dict(torch.load(folder / str(index) / "weights.pt", weights_only=True))
         members.append(Member(network, **member["input"]))
     return Predictor(members, about["size"]).eval().to(memory_format=torch.channels_last)

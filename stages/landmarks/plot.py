@@ -143,7 +143,7 @@ def main() -> None:
     counts = classification.confusion_matrix(labels, probabilities.argmax(1), len(names))
     networks = about["members"]
     titles = [title(network, number, len(networks)) for number, network in enumerate(networks, 1)]
-    first = model.load().members[0]
+    first = model.load(measured=True).members[0]
     assert isinstance(first, Member)
     eyes = Views(first, about["size"], **networks[0]["views"], train=train, valid=valid)
     histories = [

@@ -14,8 +14,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from stages.common import checkpoints, config, distributed, files, torch_setup, training
+from stages.common import checkpoints, clocks, config, distributed, files, torch_setup, training
 from stages.common.checkpoints import Place
+from stages.common.portable import Computing
 from stages.common.program import run
 from stages.common.vision import backbones, classifiers, networks, pixels
 from stages.engine import seam
@@ -27,7 +28,7 @@ from stages.landmarks.store import Store
 from stages.landmarks.views import Views
 
 FEATURES = Path("data/landmarks/features")
-CLOCK = Path("reports/landmarks/training.json")
+CLOCK = "training.json"
 PARTS = ("train", "valid")
 
 MODULES = (
@@ -57,25 +58,30 @@ class Learnt(NamedTuple):
 
     history: training.Trained
     weights: training.Weights
+    computing: Computing
     about: dict[str, Any]
     """What `model.load` has to know of it; how its training photographs were changed; numbers of parameters; the epoch kept."""
+    features: list[Path]
+    """The files of a frozen backbone's features; empty if there is none."""
     features_seconds: float
-    """For the features of a frozen backbone, before the training itself; near 0 if they were there."""
+    """For computing them, before the training itself; near 0 if they were there."""
 
 
-def features_of(settings: Train) -> list[Path]:
+def features_of(settings: Train, computing: Computing) -> list[Path]:
     """Where the features of the training and the validation photographs lie, if the network's backbone is frozen."""
     if settings.network != "transfer" or settings.transfer.fine_tune != "none":
         return []
-    known = settings.model_dump_json(include={"seed", "transfer", "crop", "augmentation", "precision"})
+    known = settings.model_dump_json(include={"seed", "transfer", "crop", "augmentation"})
     process = f"-{distributed.rank()}" if distributed.rank() else ""  # each has its own: they may not share a disk
     folder = files.kept() / "landmarks"
-    return [folder / f"{checkpoints.key(f'{part} {known}', INPUTS)}{process}.npy" for part in PARTS]
+    return [folder / f"{checkpoints.key(f'{part} {computing} {known}', INPUTS)}{process}.npy" for part in PARTS]
 
 
 def learn(settings: Train, about: dict[str, Any], checkpoint: Place, title: str) -> Learnt:
     """Train one network. ``about`` is what featurize says of the photographs."""
     device = torch_setup.pick_device(settings.device)
+    computing = torch_setup.choose(settings, device, "landmarks", settings.compile)
+    settings = settings.model_copy(update={"precision": computing.precision})
     torch_setup.deterministic(settings.seed, settings.threads)
     train, valid = Store(FEATURES, "train"), Store(FEATURES, "valid")
     steps = training.steps_per_epoch(len(train), settings.batch_size, "landmarks")
@@ -88,13 +94,15 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Place, title: str)
         "image_size": settings.image_size,
         "flip": settings.views == "flip",
     }
+    kept: list[Path] = []
     whole = built.network.to(device).to(memory_format=torch.channels_last)  # the faster layout
+    computing.repeat(whole)
     member = Member(whole, **seen).to(device)
     limits = settings.augmentation.model_dump()
     photographs = Views(member, about["size"], settings.crop, limits, train, valid)
     eyes: Views | FrozenViews = photographs
     network, began = whole, time.perf_counter()
-    if isinstance(whole, backbones.Transfer) and (kept := features_of(settings)):
+    if isinstance(whole, backbones.Transfer) and (kept := features_of(settings, computing)):
         eyes = FrozenViews(
             photographs, whole.backbone, settings.transfer.views, settings.seed, settings.precision, kept
         )
@@ -121,6 +129,7 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Place, title: str)
     found = {
         "network": settings.network,
         "settings": table,
+        "computing": computing._asdict(),
         "input": seen,
         "views": {"crop": settings.crop, "limits": limits},
         "parameters": sum(parameter.numel() for parameter in whole.parameters()),
@@ -130,7 +139,9 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Place, title: str)
     return Learnt(
         history,
         {name: value.cpu() for name, value in whole.state_dict().items()},
+        computing,
         found,
+        kept,
         features_seconds,
     )
 
@@ -152,10 +163,10 @@ def fill(folder: Path, chosen: Sequence[Train], kept: Sequence[Place]) -> None:
     features_seconds = sum(one.features_seconds for one in learnt)
     seconds = sum(one.history.seconds for one in learnt) + features_seconds
     images = len(Store(FEATURES, "train")) * sum(len(one.history.epochs) for one in learnt)
-    clock = torch_setup.clock(seconds, images, torch_setup.pick_device(chosen[0].device))
-    files.write_json(folder / CLOCK.name, clock | {"features_seconds": round(features_seconds, 3)})
+    clock = torch_setup.clock(seconds, images, torch_setup.pick_device(chosen[0].device), learnt[0].computing)
+    files.write_json(folder / CLOCK, clock | {"features_seconds": round(features_seconds, 3)})
     # The features of a frozen backbone are kept for the next head, those of other backbones and views are not.
-    for old in set((files.kept() / "landmarks").glob("*.npy")) - {path for one in chosen for path in features_of(one)}:
+    for old in set((files.kept() / "landmarks").glob("*.npy")) - {path for one in learnt for path in one.features}:
         old.unlink()
 
 
@@ -166,7 +177,7 @@ def main() -> None:
     kept = [root / "landmarks" / f"{checkpoints.key(member.model_dump_json(), INPUTS)}.pt" for member in chosen]
     with files.new_folder(TRAINED) as folder:
         seam.train(partial(fill, chosen=chosen, kept=kept), folder, FEATURES, settings.batch_size)
-        files.move(folder / CLOCK.name, CLOCK)
+        clocks.keep("train@landmarks", folder, folder / CLOCK)
     for checkpoint in kept:
         checkpoints.forget(checkpoint)
 

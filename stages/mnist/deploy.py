@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages.common import config, files, registry
+from stages.common import clocks, config, files, registry
 from stages.common.program import run
 from stages.mnist.config import Deploy
 from stages.serving import comparison, process
@@ -19,7 +19,6 @@ FEATURES = Path("data/mnist/features")
 EVALUATION = Path("reports/mnist/evaluation")
 ARCHIVE = Path("models/mnist/export/model.tar.gz")
 REPORT = Path("reports/mnist/deploy.json")
-LATENCY = Path("reports/mnist/latency.json")
 
 
 def png(image: NDArray[np.uint8]) -> bytes:
@@ -55,8 +54,10 @@ def serve(root: Path, settings: Deploy) -> None:
     report = {"version": settings.version, "data": source, **compared}
     comparison.compare(ARCHIVE, one_by_one, expected[: len(single)], labels[: len(single)])
     files.write_json(REPORT, report)
-    files.write_json(
-        LATENCY, {"one": process.latency(seconds, len(single)), "batch": process.latency(batch_seconds, len(images))}
+    clocks.write(
+        "deploy@mnist",
+        (root / ARCHIVE).parent,
+        {"one": process.latency(seconds, len(single)), "batch": process.latency(batch_seconds, len(images))},
     )
     print(f"{len(labels)} test images served, all as evaluate had them")
 

@@ -21,8 +21,7 @@ CONFUSION = Path("reports/mnist/confusion.csv")
 
 
 def main() -> None:
-    torch.set_num_threads(1)  # matrix products are rounded otherwise by each number of threads
-    classifier = load(files.require(TRAINED, "train@mnist"))
+    classifier = load(files.require(TRAINED, "train@mnist"), measured=True)
     with np.load(files.require(FEATURES, "featurize@mnist") / "test.npz") as test:
         images, labels = test["images"], test["labels"]
     probabilities = predict(classifier, torch.from_numpy(images)).numpy()

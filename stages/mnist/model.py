@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.common import files
+from stages.common.portable import Computing
 
 TRAINED = Path("models/mnist/trained")
 CLASSES = [str(digit) for digit in range(10)]
@@ -73,9 +74,12 @@ class Classifier(nn.Module):
         return logits.softmax(1)
 
 
-def load(folder: Path = TRAINED) -> Classifier:
-    """The classifier that train stored in ``folder``, on the CPU, ready to predict."""
-    network = build(**files.read_json(folder / "network.json"))
+def load(folder: Path = TRAINED, measured: bool = False) -> Classifier:
+    """The classifier that train stored in ``folder``, on the CPU, ready to predict; ``measured``: computed as in training."""
+    about = files.read_json(folder / "network.json")
+    network = build(about["network"], about["settings"])
+    if measured:
+        Computing(**about["computing"]).repeat(network)
     network.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
     return Classifier(network).eval()
 

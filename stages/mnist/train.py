@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.common import checkpoints, config, distributed, files, torch_setup, training
+from stages.common import checkpoints, clocks, config, distributed, files, torch_setup, training
 from stages.common.checkpoints import Place
+from stages.common.portable import Computing
 from stages.common.program import run
 from stages.engine import seam
 from stages.mnist import model
@@ -22,7 +23,7 @@ from stages.mnist.config import Augmentation, Train
 from stages.mnist.model import TRAINED, build, normalise
 
 FEATURES = Path("data/mnist/features")
-CLOCK = Path("reports/mnist/training.json")
+CLOCK = "training.json"
 PARTS = ("train", "valid")
 
 
@@ -37,14 +38,15 @@ def moved(images: Tensor, limits: Augmentation, generator: torch.Generator) -> T
     count = len(images)
     # Drawn on the CPU: the same amounts on any device.
     drawn = distributed.share(torch.rand(6, distributed.whole(count), generator=generator), 1)
-    turn, height, width, shear, right, down = (drawn * 2 - 1).to(images.device)
-    turn = turn * math.radians(limits.rotation)
-    shear = shear * math.tan(math.radians(limits.shear))
-    height, width = torch.exp(height * limits.scale), torch.exp(width * limits.scale)
-    shift = torch.stack([right, down], 1) * (2 * limits.shift / images.shape[-1])  # grid_sample's image is 2 wide
-    cosine, sine = torch.cos(turn), torch.sin(turn)
-    rows = [cosine * width, (cosine * shear - sine) * height, sine * width, (sine * shear + cosine) * height]
-    matrices = torch.cat([torch.stack(rows, 1).reshape(count, 2, 2), shift.unsqueeze(2)], 2)
+    # By numpy: torch's sine and exponential round by the processor.
+    turn, height, width, shear, right, down = (drawn * 2 - 1).numpy()
+    turn, shear = turn * math.radians(limits.rotation), shear * math.tan(math.radians(limits.shear))
+    height, width = np.exp(height * limits.scale), np.exp(width * limits.scale)
+    right, down = (move * (2 * limits.shift / images.shape[-1]) for move in (right, down))  # the image is 2 wide
+    cosine, sine = np.cos(turn), np.sin(turn)
+    upper = [cosine * width, (cosine * shear - sine) * height, right]
+    lower = [sine * width, (sine * shear + cosine) * height, down]
+    matrices = torch.from_numpy(np.stack([*upper, *lower], 1).reshape(count, 2, 3)).to(images.device)
     inputs = normalise(images)
     background = normalise(images.new_zeros(1, *images.shape[1:]))
     grid = F.affine_grid(matrices, list(inputs.shape), align_corners=False)
@@ -65,16 +67,19 @@ def scorer(images: Tensor, labels: Tensor) -> Callable[[nn.Module], training.Sco
 
 def learn(
     train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: Train, checkpoint: Place
-) -> training.Trained:
-    """The weights and history of a network trained on ``train``.
+) -> tuple[training.Trained, Computing]:
+    """The weights and history of a network trained on ``train``, and how it was computed.
 
     Both parts are images uint8 (N, 28, 28) and labels int64 (N) on one device.
     """
     images, labels = train
+    computing = torch_setup.choose(settings, images.device, "mnist")
+    settings = settings.model_copy(update={"precision": computing.precision})
     steps = training.steps_per_epoch(len(images), settings.batch_size, "mnist")
     torch_setup.deterministic(settings.seed, settings.threads)
     network = build(settings.network, getattr(settings, settings.network).model_dump())
     network.to(images.device).to(memory_format=torch.channels_last)  # a faster layout for convolutions
+    computing.repeat(network)
 
     def prepared(chosen: Tensor, generator: torch.Generator) -> Tensor:
         return moved(chosen, settings.augmentation, generator) if settings.augment else normalise(chosen)
@@ -82,21 +87,26 @@ def learn(
     def batches(generator: torch.Generator) -> training.Epoch:
         return training.shuffled(images, labels, settings.batch_size, prepared, generator)
 
-    return training.fit(network, batches, steps, scorer(*valid), settings, checkpoint, f"mnist {settings.network}")
+    title = f"mnist {settings.network}"
+    return training.fit(network, batches, steps, scorer(*valid), settings, checkpoint, title), computing
 
 
 def fill(folder: Path, settings: Train, checkpoint: Place) -> None:
     """Train, and write to ``folder`` what `model.load` and plot read, and the clock."""
     device = torch_setup.pick_device(settings.device)
     train, valid = (read(FEATURES / f"{part}.npz", device) for part in PARTS)
-    trained = learn(train, valid, settings, checkpoint)
-    network = {"network": settings.network, "settings": getattr(settings, settings.network).model_dump()}
+    trained, computing = learn(train, valid, settings, checkpoint)
+    network = {
+        "network": settings.network,
+        "settings": getattr(settings, settings.network).model_dump(),
+        "computing": computing._asdict(),
+    }
     training.save_weights(folder / "weights.pt", trained.weights)
     training.write_history(folder / "steps.csv", trained.steps)
     training.write_history(folder / "epochs.csv", trained.epochs)
     files.write_json(folder / "network.json", network)
-    clock = torch_setup.clock(trained.seconds, len(train[0]) * len(trained.epochs), device)
-    files.write_json(folder / CLOCK.name, clock)
+    clock = torch_setup.clock(trained.seconds, len(train[0]) * len(trained.epochs), device, computing)
+    files.write_json(folder / CLOCK, clock)
 
 
 def main() -> None:
@@ -106,7 +116,7 @@ def main() -> None:
     checkpoint = seam.storage() / "mnist" / f"{checkpoints.key(settings.model_dump_json(), inputs)}.pt"
     with files.new_folder(TRAINED) as folder:
         seam.train(partial(fill, settings=settings, checkpoint=checkpoint), folder, FEATURES, settings.batch_size)
-        files.move(folder / CLOCK.name, CLOCK)
+        clocks.keep("train@mnist", folder, folder / CLOCK)
     checkpoints.forget(checkpoint)
 
 

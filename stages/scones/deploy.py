@@ -16,7 +16,7 @@ import boto3
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.common import config, files, registry
+from stages.common import clocks, config, files, registry
 from stages.common.program import InputError, run
 from stages.scones import layout
 from stages.scones.aws import deployment, trial
@@ -29,7 +29,6 @@ FEATURES = Path("data/scones/features")
 EVALUATION = Path("reports/scones/evaluation")
 ARCHIVE = Path("models/scones/export/model.tar.gz")
 REPORT = Path("reports/scones/deploy.json")
-LATENCY = Path("reports/scones/latency.json")
 CAPTURED = Path("reports/scones/captured")
 
 COMMAND = "python -m stages.scones.deploy"
@@ -118,7 +117,7 @@ def put_to_the_test(session: boto3.Session, settings: Deploy, test: Test) -> Non
         "executions_per_second": round((len(done.outcomes) - 1) / done.seconds, 3) if len(done.outcomes) > 1 else 0.0,
         "execution_s": latency(done.outcomes[1:] or done.outcomes),
     }
-    files.write_json(LATENCY, speed)
+    clocks.write("deploy@scones", test.archive.parent, speed)
     counts = (
         f"{report['succeeded']} succeeded, {report['below_threshold']} were below the threshold {settings.threshold:g}"
     )

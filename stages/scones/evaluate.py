@@ -55,7 +55,7 @@ def main() -> None:
     names = about["classes"]
     with np.load(files.require(FEATURES, "featurize@scones") / "test.npz") as test:
         images, labels = test["images"], test["labels"]
-    probabilities = predict(load(), torch.from_numpy(images)).numpy()
+    probabilities = predict(load(measured=True), torch.from_numpy(images)).numpy()
     predicted = probabilities.argmax(1)
     metrics = {
         "data": files.read_json(FEATURES / "about.json")["source"],

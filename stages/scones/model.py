@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.common import files
+from stages.common.portable import Computing
 from stages.common.vision import pixels
 from stages.common.vision.classifiers import build
 from stages.scones.layout import SIDE
@@ -55,10 +56,12 @@ class Classifier(nn.Module):
         return (self.logits(images) / self.temperature).softmax(1)
 
 
-def load(folder: Path = TRAINED) -> Classifier:
-    """The classifier that train stored in ``folder``, on the CPU, ready to predict."""
+def load(folder: Path = TRAINED, measured: bool = False) -> Classifier:
+    """The classifier that train stored in ``folder``, on the CPU, ready to predict; ``measured``: computed as in training."""
     about = files.read_json(folder / "network.json")
     network = build(about["network"], about["settings"], len(about["classes"])).network
+    if measured:
+        Computing(**about["computing"]).repeat(network)
     network.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
     classifier = Classifier(network, **about["input"], temperature=about["temperature"])
     return classifier.eval().to(memory_format=torch.channels_last)

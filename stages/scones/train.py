@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.common import checkpoints, config, distributed, files, torch_setup, training
+from stages.common import checkpoints, clocks, config, distributed, files, torch_setup, training
 from stages.common.checkpoints import Place
+from stages.common.portable import Computing
 from stages.common.program import run
 from stages.common.vision import augmentation as light
 from stages.common.vision import backbones, classifiers, networks, pixels
@@ -25,7 +26,7 @@ from stages.scones.learning.augmentation import augmented
 from stages.scones.model import BATCH, TRAINED, Classifier, predict
 
 FEATURES = Path("data/scones/features")
-CLOCK = Path("reports/scones/training.json")
+CLOCK = "training.json"
 PARTS = ("train", "valid")
 
 MODULES = (
@@ -57,6 +58,7 @@ class Learnt(NamedTuple):
 
     history: training.Trained
     about: dict[str, Any]
+    computing: Computing
 
 
 def read(path: Path, device: torch.device) -> Part:
@@ -66,6 +68,9 @@ def read(path: Path, device: torch.device) -> Part:
 
 def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpoint: Place) -> Learnt:
     """Train the network that ``settings`` name."""
+    device = train.images.device
+    computing = torch_setup.choose(settings, device, "scones")
+    settings = settings.model_copy(update={"precision": computing.precision})
     torch_setup.deterministic(settings.seed, settings.threads)
     steps = training.steps_per_epoch(len(train.images), settings.batch_size, "scones")
     table = settings.chosen.model_dump()
@@ -77,8 +82,9 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
         "image_size": settings.chosen.image_size,
         "flip": settings.views == "flip",
     }
-    network = built.network.to(train.images.device).to(memory_format=torch.channels_last)  # the faster layout
-    classifier = Classifier(network, **seen).to(train.images.device)
+    network = built.network.to(device).to(memory_format=torch.channels_last)  # the faster layout
+    computing.repeat(network)
+    classifier = Classifier(network, **seen).to(device)
 
     limits = settings.augmentation.model_dump()
 
@@ -101,6 +107,7 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
         "classes": classes,
         "network": settings.network,
         "settings": table,
+        "computing": computing._asdict(),
         "input": seen,
         "temperature": calibration.fit(logits, valid.labels.cpu().numpy()),
         "augmentation": limits,
@@ -108,7 +115,7 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
         "parameters_trained": sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
         "kept_epoch": history.best_epoch if settings.keep == "best" else len(history.epochs),
     }
-    return Learnt(history, about)
+    return Learnt(history, about, computing)
 
 
 def checkpoint_of(settings: Train, features: Path, root: Place) -> Place:
@@ -129,8 +136,8 @@ def fill(folder: Path, settings: Train, features: Path, checkpoint: Place) -> No
     training.write_history(folder / "steps.csv", history.steps)
     training.write_history(folder / "epochs.csv", history.epochs)
     files.write_json(folder / "network.json", learnt.about)
-    clock = torch_setup.clock(history.seconds, len(train.images) * len(history.epochs), device)
-    files.write_json(folder / CLOCK.name, clock)
+    clock = torch_setup.clock(history.seconds, len(train.images) * len(history.epochs), device, learnt.computing)
+    files.write_json(folder / CLOCK, clock)
 
 
 def main() -> None:
@@ -141,12 +148,12 @@ def main() -> None:
             from stages.scones.jobs import training as job  # what it imports is of no use elsewhere
 
             job.train_there(settings, features, folder)
-            files.move(folder / CLOCK.name, CLOCK)
+            clocks.keep("train@scones", folder, folder / CLOCK)
             return
         checkpoint = checkpoint_of(settings, features, seam.storage())
         work = partial(fill, settings=settings, features=features, checkpoint=checkpoint)
         seam.train(work, folder, features, settings.batch_size)
-        files.move(folder / CLOCK.name, CLOCK)
+        clocks.keep("train@scones", folder, folder / CLOCK)
     checkpoints.forget(checkpoint)
 
 

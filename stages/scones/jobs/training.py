@@ -20,6 +20,7 @@ import yaml
 from botocore.exceptions import ClientError, WaiterError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
+import stages
 from stages.common import bundle, files
 from stages.common.program import InputError
 from stages.scones.aws.clients import account, agree, client, estimate, plain_errors
@@ -97,7 +98,8 @@ def stage_code(folder: Path, settings: Train) -> None:
     if settings.network == "transfer" and settings.transfer.weights not in ("torchvision", "none"):
         shutil.copy(files.home() / Path(settings.transfer.weights).expanduser(), folder / WEIGHTS)
         parameters["transfer"]["weights"] = WEIGHTS
-    (folder / "params.yaml").write_text(yaml.safe_dump({"scones": parameters}), encoding="utf-8")
+    together = {"engine": {"portable": stages.portable()}, "scones": parameters}
+    (folder / "params.yaml").write_text(yaml.safe_dump(together), encoding="utf-8")
     shutil.copy(REQUIREMENTS, folder / "requirements.txt")
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,11 +20,13 @@ def moved(images: Tensor, size: int, limits: Mapping[str, float], generator: tor
     """
     # Drawn on the CPU: the same amounts on any device.
     drawn = distributed.share(torch.rand(4, distributed.whole(len(images)), generator=generator), 1)
-    turn, scale, right, down = (drawn * 2 - 1).to(images.device)
-    turn, scale = turn * math.radians(limits["rotation"]), torch.exp(scale * limits["scale"])
-    shift = torch.stack([right, down], 1) * (2 * limits["shift"] / images.shape[1])  # grid_sample's image is 2 wide
-    cosine, sine = torch.cos(turn) / scale, torch.sin(turn) / scale
-    matrices = torch.cat([torch.stack([cosine, -sine, sine, cosine], 1).view(-1, 2, 2), shift.unsqueeze(2)], 2)
+    # By numpy: torch's sine and exponential round by the processor.
+    turn, scale, right, down = (drawn * 2 - 1).numpy()
+    turn, scale = turn * math.radians(limits["rotation"]), np.exp(scale * limits["scale"])
+    right, down = (move * (2 * limits["shift"] / images.shape[1]) for move in (right, down))  # the image is 2 wide
+    cosine, sine = np.cos(turn) / scale, np.sin(turn) / scale
+    rows = np.stack([cosine, -sine, right, sine, cosine, down], 1).reshape(-1, 2, 3)
+    matrices = torch.from_numpy(rows).to(images.device)
     grid = F.affine_grid(matrices, [len(images), 3, size, size], align_corners=False)
     pictures = images.permute(0, 3, 1, 2).float()
     return F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)

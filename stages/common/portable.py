@@ -1,0 +1,88 @@
+"""Matrix products that round the same on every x86-64 processor with AVX2.
+
+torch computes linear layers with MKL, which chooses its code by the processor's vendor whatever it is told. OpenBLAS, limited
+to one kind of code (`stages/__init__.py`), gives the same bytes everywhere, and so do oneDNN's convolutions. Of those, torch
+hands 1x1 convolutions of fewer than 16 pictures to MKL when it has one thread.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+import stages
+
+SMALL_BATCH = 16
+"""Pictures from which on torch computes 1x1 convolutions with oneDNN, on one thread, too."""
+
+
+def is_portable(device: torch.device, precision: str, threads: int | None, compiled: bool = False) -> bool:
+    """Whether results with these settings are the same bytes everywhere. How a sum is split into threads changes its rounding."""
+    return stages.portable() and device.type == "cpu" and precision == "float32" and threads == 1 and not compiled
+
+
+class Computing(NamedTuple):
+    """How a network was trained, as far as its results depend on it."""
+
+    precision: str
+    """float32 or bfloat16: what `auto` chose."""
+    threads: int | None
+    """None: one a core."""
+    portable: bool
+    """Whether the results are the same bytes on every x86-64 processor with AVX2."""
+
+    def repeat(self, network: nn.Module) -> None:
+        """Let this process compute with ``network`` as training did."""
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        if self.portable and stages.portable():
+            make_portable(network)
+
+
+def make_portable(network: nn.Module) -> None:
+    """Let the linear layers and 1x1 convolutions of ``network`` use OpenBLAS. Parameters and their names stay the same."""
+    for layer in network.modules():
+        if type(layer) is nn.Linear:
+            layer.forward = partial(_linear, layer)  # type: ignore[method-assign]
+        elif isinstance(layer, nn.Conv2d) and _is_pointwise(layer):
+            layer._conv_forward = partial(_convolve, layer)  # type: ignore[method-assign]
+
+
+def _is_pointwise(layer: nn.Conv2d) -> bool:
+    return layer.kernel_size == layer.stride == (1, 1) and layer.groups == 1 and layer.padding in ((0, 0), 0, "same")
+
+
+class _Product(torch.autograd.Function):
+    """float32 inputs (N, in) and weights (out, in) to (N, out)."""
+
+    @staticmethod
+    def forward(context: Any, inputs: Tensor, weight: Tensor) -> Tensor:
+        context.save_for_backward(inputs, weight)
+        return torch.from_numpy(inputs.numpy() @ weight.numpy().T)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        inputs, weight = context.saved_tensors
+        rows = gradient.numpy()
+        by_inputs = torch.from_numpy(rows @ weight.numpy()) if context.needs_input_grad[0] else None
+        by_weight = torch.from_numpy(rows.T @ inputs.numpy()) if context.needs_input_grad[1] else None
+        return by_inputs, by_weight
+
+
+def _linear(layer: nn.Linear, inputs: Tensor) -> Tensor:
+    rows: Tensor = _Product.apply(inputs.reshape(-1, layer.in_features), layer.weight)
+    if layer.bias is not None:
+        rows = rows + layer.bias
+    return rows.view(*inputs.shape[:-1], layer.out_features)
+
+
+def _convolve(layer: nn.Conv2d, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    if len(inputs) >= SMALL_BATCH:
+        return nn.Conv2d._conv_forward(layer, inputs, weight, bias)
+    count, channels, height, width = inputs.shape
+    pixels = inputs.permute(0, 2, 3, 1).reshape(-1, channels)
+    rows: Tensor = _Product.apply(pixels, weight.flatten(1))
+    if bias is not None:
+        rows = rows + bias
+    return rows.view(count, height, width, -1).permute(0, 3, 1, 2)
