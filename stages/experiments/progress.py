@@ -16,8 +16,8 @@ UNKNOWN = 10.0
 
 STARTED = re.compile(r"Running stage '(.+)':")
 SKIPPED = re.compile(r"Stage '(.+)' (didn't change|is cached)")
-BAR = re.compile(r"(\d+)%\|.*\[\S+<(?:(\d+):)?(\d+):(\d+),")
-"""A progress bar of tqdm: percent, and the time left as hours, minutes, seconds."""
+BAR = re.compile(r"(\d+)%\|.*\[\S+<(?:\?|(?:(\d+):)?(\d+):(\d+)),")
+"""A progress bar of tqdm: percent, and the time left as hours, minutes, seconds, which it does not know at first."""
 
 
 def durations(stages: Iterable[str]) -> dict[str, float]:
@@ -58,9 +58,10 @@ class Progress:
     def read(self, line: str) -> str | None:
         """Take note of a ``line`` that was printed. Returns what to tell in a plain line, if it begins or ends a stage."""
         if bar := BAR.search(line):
-            percent, *parts = (int(part or 0) for part in bar.groups())
-            left = parts[0] * 3600 + parts[1] * 60 + parts[2]
-            self._bar = (time.monotonic(), left) if percent < 100 else None
+            percent, hours, minutes, seconds = bar.groups()
+            known = seconds is not None and percent != "100"  # after its bar a stage may have more to do
+            left = int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(seconds or 0)
+            self._bar = (time.monotonic(), left) if known else None
         elif skipped := SKIPPED.match(line):
             self._leave(skipped[1])
         elif started := STARTED.match(line):

@@ -134,8 +134,9 @@ def main(jobs: int | None) -> None:
     # SIGINT, too: what a shell starts in the background ignores it, and so would all that is started and has to end by it.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
-    if subprocess.run([*DVC, "--wait-for-lock", "repro", "--quiet", "check"], check=False).returncode:
-        sys.exit(1)
+    checked = subprocess.run([*DVC, "repro", "check"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if checked.returncode:
+        sys.exit(checked.stdout.decode(errors="replace").strip())
     runs = projects()
     jobs = min(jobs or room(), len(runs))
     LOGS.mkdir(parents=True, exist_ok=True)
