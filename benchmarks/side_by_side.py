@@ -2,7 +2,8 @@
 
     python -m benchmarks.side_by_side [--jobs 2] [--json FILE]
 
-Each way runs in a fresh clone of this commit with an empty cache.
+Each way runs in a fresh clone of this commit with an empty cache. With --json the seconds of each stage side by side are kept
+as well: by them `make repro` estimates its first run.
 """
 
 import argparse
@@ -15,7 +16,8 @@ from pathlib import Path
 import yaml
 
 from benchmarks import circumstances
-from stages.common import files
+from stages.common import files, program
+from stages.experiments import progress
 
 CLOCKED = ("training.json", "latency.json", "models/bikes/trained", "models/bikes/export")
 """Outputs with clock readings in them: AutoGluon's files hold timings. What its models say is compared as the submission."""
@@ -41,6 +43,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         one, first = build(Path(folder, "one"), 1)
         several, second = build(Path(folder, "several"), arguments.jobs)
+        kept = sorted(Path(folder, "several", program.DURATIONS).glob("*.json"))
+        durations = {path.stem: files.read_json(path)["seconds"] for path in kept}
     differing = sorted(path for path in first if first[path] != second[path])
     results = {
         "seconds_one_after_the_other": round(one, 1),
@@ -53,6 +57,7 @@ def main() -> None:
     print("\n".join(f"{name:30} {value}" for name, value in results.items()))
     if arguments.json:
         files.write_json(arguments.json, circumstances.now(threads=1) | results)
+        files.write_json(progress.TYPICAL, durations)
     if differing:
         sys.exit("error: side by side gave other results")
 

@@ -41,9 +41,9 @@ def test_a_project_that_fails_is_named_and_the_others_are_done(project: Clone, t
     shown = project.run(REPRO, check=False)
     assert project.returncode == 1
     assert "mnist     | error: " in shown
-    assert shown.count("error: mnist failed, see above: once mended, the same command goes on from there") == 1
+    assert shown.count("error: mnist failed, see above: once fixed, the same command goes on from there") == 1
     for other in ("bikes", "landmarks", "scones"):
-        assert f"{other:9} | Stage 'deploy@{other}' didn't change, skipping" in shown
+        assert f"{other:9} | up to date" in shown
     project.restore()
     project.run(REPRO)
     assert project.run("git status --porcelain") == ""
@@ -64,7 +64,7 @@ def test_an_interrupt_ends_everything_and_the_next_run_goes_on(project: Clone) -
     with subprocess.Popen(command, cwd=project.root, env=environment, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout
         for line in running.stdout:
-            if "stages.mnist.train" in line:
+            if "mnist     | train: started" in line:
                 break
         time.sleep(1)
         running.send_signal(signal.SIGTERM)  # taken as Ctrl-C is

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.dates import HOURLY, MONTHLY, AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from stages.common import files, reporting
@@ -142,7 +142,10 @@ def models(leaderboard: pd.DataFrame) -> Figure:
 
 
 def _dates(axis: Axes, most: int = 8) -> None:
-    locator = AutoDateLocator(maxticks=most)
+    locator = AutoDateLocator(minticks=3, maxticks=most)
+    # Without these, matplotlib finds no interval for some days or two years, and warns.
+    locator.intervald[HOURLY].append(24)
+    locator.intervald[MONTHLY].append(12)
     axis.xaxis.set_major_locator(locator)
     axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 

@@ -53,6 +53,21 @@ def run(main: Callable[..., None], arguments: Callable[[argparse.ArgumentParser]
         _keep_duration(stage)
 
 
+def cores() -> int:
+    """Count the cores this process may use: those of its CPU affinity, fewer if its container has a CPU quota (cgroup v2)."""
+    available = len(os.sched_getaffinity(0))
+    quota = Path("/sys/fs/cgroup/cpu.max")
+    if quota.exists():
+        microseconds, period = quota.read_text().split()
+        available = min(available, available if microseconds == "max" else int(microseconds) // int(period))
+    return max(1, available)
+
+
+def workers() -> int:
+    """Count the processes that a stage may run at once: OMP_NUM_THREADS, which `make repro` sets, or else one per core."""
+    return int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or cores())
+
+
 def _keep_duration(stage: str) -> None:
     """Write the seconds since this process began, imports included."""
     import psutil

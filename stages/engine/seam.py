@@ -3,7 +3,6 @@
 `engine` in params.yaml chooses; Ray is imported only where it is chosen.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import chdir, contextmanager
@@ -13,7 +12,7 @@ from typing import TypeVar
 
 from upath import UPath
 
-from stages.common import config, files
+from stages.common import config, files, program
 from stages.engine.config import Engine
 
 Item = TypeVar("Item")
@@ -73,7 +72,7 @@ def shared(folder: Path, cores: int, count: str, **variables: str) -> Iterator[i
 
 
 def _each_here(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    workers = min(len(os.sched_getaffinity(0)), 16)
+    workers = min(program.workers(), 16)
     context = get_context("forkserver")
     context.set_forkserver_preload([work.__module__])  # imported once, not by each process
     with chdir(Path(__file__).parents[2]):  # where it looks for that module

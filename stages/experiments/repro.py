@@ -2,6 +2,8 @@
 
 python -m stages.experiments.repro             as many at a time as cores and memory allow
 python -m stages.experiments.repro --jobs 1    one after the other
+
+Shows a line for each project; all that a project's stages print is in reports/logs/<project>.log.
 """
 
 import argparse
@@ -11,57 +13,91 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psutil
+from dvc.dvcfile import load_file
 from dvc.repo import Repo
 
+from stages.common import program
 from stages.common.program import InputError, run
+from stages.experiments import progress
+from stages.experiments.display import Display
+from stages.experiments.progress import Progress
+
+LOGS = Path("reports/logs")
+
+DVC = [sys.executable, "-m", "stages.experiments.quick_dvc"]
 
 MEMORY = 3.0
 """GB that a project takes at most on its sample data, all its processes together."""
 
+TAIL = 15
+"""Lines of a log that are shown if none of them says in a line what is wrong."""
 
-def cells() -> dict[str, list[str]]:
-    """The stages of each project, in dvc.yaml's order."""
+
+def projects() -> list[Progress]:
+    """All projects with their stages in dvc.yaml's order. The one that takes longest comes first, so that none is left over."""
     found: dict[str, list[str]] = {}
-    for stage in Repo().index.stages:
-        _, at, project = stage.addressing.partition("@")
+    for stage in load_file(Repo(), "dvc.yaml").stages:
+        _, at, project = stage.partition("@")
         if at:
-            found.setdefault(project, []).append(stage.addressing)
-    return found
+            found.setdefault(project, []).append(stage)
+    runs = [Progress(project, progress.durations(stages)) for project, stages in found.items()]
+    return sorted(runs, key=lambda one: -sum(one.expected.values()))
 
 
 class SideBySide:
-    """Several `dvc repro`, each line of theirs after the project's name."""
+    """Several `dvc repro`, each with a log of its own."""
 
-    def __init__(self, width: int) -> None:
-        self.width = width
+    def __init__(self, display: Display, threads: int) -> None:
+        self.display = display
+        # The libraries for numbers (OpenMP, MKL, OpenBLAS, Arrow) and `program.workers` heed it. Two programs whose threads
+        # share cores wait for each other at every operation. tqdm's interval is in seconds.
+        self.environment = {"OMP_NUM_THREADS": str(threads), "TQDM_MININTERVAL": "1", **os.environ}
         self.running: set[subprocess.Popen[str]] = set()
         self.stopped = threading.Event()
 
-    def repro(self, project: str, stages: list[str]) -> bool:
+    def repro(self, run: Progress) -> bool:
         """True if all went well."""
         if self.stopped.is_set():
             return False
+        run.start()
         # They take turns at DVC's lock, which is free while a stage runs. Each looks at its own cells alone: two that
         # look at the guard, which all depend on, are in each other's way.
-        command = ["dvc", "--wait-for-lock", "repro", "--single-item", *stages]
-        environment = {"TQDM_MININTERVAL": "10", **os.environ}  # a line each time, as they have no terminal
-        with subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment,
-            start_new_session=True,
-        ) as process:
+        command = [*DVC, "--wait-for-lock", "repro", "--single-item", "--glob", f"*@{run.project}"]
+        with (
+            log(run.project).open("w", encoding="utf-8") as kept,
+            subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                env=self.environment,
+                start_new_session=True,
+            ) as process,
+        ):
             self.running.add(process)
             assert process.stdout
+            bar = ""
             for line in process.stdout:  # universal newlines: a progress bar's returns end a line, too
-                if line.strip():
-                    print(f"{project:{self.width}} | {line.rstrip()}", flush=True)
+                self.display.step(run.project, run.read(line))
+                if progress.BAR.search(line):
+                    bar = line  # of a bar's states the log has the last one
+                elif line.strip():
+                    kept.write(bar + line)
+                    kept.flush()
+                    bar = ""
+            kept.write(bar)
         self.running.discard(process)
-        return process.returncode == 0
+        if self.stopped.is_set():
+            return False
+        failed = process.returncode != 0
+        self.display.step(run.project, run.end(failed))
+        if failed:
+            self.display.say(run.project, "\n".join(reasons(run.project)))
+        return not failed
 
     def stop(self) -> None:
         """End all that run, with the stages that they started."""
@@ -70,9 +106,22 @@ class SideBySide:
             os.killpg(process.pid, signal.SIGINT)
 
 
+def log(project: str) -> Path:
+    """All that the project's last run printed."""
+    return LOGS / f"{project}.log"
+
+
+def reasons(project: str) -> list[str]:
+    """What a failed project's log says is wrong, and where the log is."""
+    lines = log(project).read_text(encoding="utf-8").splitlines()
+    if any(line.startswith("error: ") for line in lines):
+        lines = [line for line in lines if line.startswith(("error: ", "ERROR: "))]
+    return [*lines[-TAIL:], f"all of it: {log(project)}"]
+
+
 def room() -> int:
     """How many projects this machine has cores and memory for."""
-    return max(1, min(os.cpu_count() or 1, int(psutil.virtual_memory().available / 1e9 / MEMORY)))
+    return max(1, min(program.cores(), int(psutil.virtual_memory().available / 1e9 / MEMORY)))
 
 
 def interrupt(*_: object) -> None:
@@ -82,24 +131,27 @@ def interrupt(*_: object) -> None:
 def main(jobs: int | None) -> None:
     if jobs is not None and jobs < 1:
         raise InputError(f"--jobs {jobs} is not allowed: expected 1 or more")
-    if (jobs or room()) == 1:
-        sys.exit(subprocess.run(["dvc", "repro"], check=False).returncode)
-    if subprocess.run(["dvc", "repro", "--quiet", "check"], check=False).returncode:
-        sys.exit(1)
-    projects = cells()
-    side_by_side = SideBySide(max(map(len, projects)))
     # SIGINT, too: what a shell starts in the background ignores it, and so would all that is started and has to end by it.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
-    with ThreadPoolExecutor(jobs or room()) as pool:
-        results = {project: pool.submit(side_by_side.repro, project, stages) for project, stages in projects.items()}
-        try:
-            failed = [project for project, result in results.items() if not result.result()]
-        except KeyboardInterrupt:
-            side_by_side.stop()
-            raise
+    checked = subprocess.run([*DVC, "repro", "check"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if checked.returncode:
+        sys.exit(checked.stdout.decode(errors="replace").strip())
+    runs = projects()
+    jobs = min(jobs or room(), len(runs))
+    LOGS.mkdir(parents=True, exist_ok=True)
+    print(f"{len(runs)} projects, {jobs} at a time; the log of each is {log('<project>')}", flush=True)
+    with Display(runs) as display:
+        side_by_side = SideBySide(display, max(1, program.cores() // jobs))
+        with ThreadPoolExecutor(jobs) as pool:
+            results = {run.project: pool.submit(side_by_side.repro, run) for run in runs}
+            try:
+                failed = [project for project, result in results.items() if not result.result()]
+            except KeyboardInterrupt:
+                side_by_side.stop()
+                raise
     if failed:
-        raise InputError(f"{', '.join(failed)} failed, see above: once mended, the same command goes on from there")
+        raise InputError(f"{', '.join(failed)} failed, see above: once fixed, the same command goes on from there")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ request carries one photograph as it is, or several of one size; the answer has 
 
 import io
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +35,11 @@ Prediction = tuple[list[dict[str, object]], torch.Tensor]
 def model_fn(model_dir: str) -> Model:
     """The TorchScript model in ``model_dir``, and its classes: name, latitude, longitude (None where they aren't known)."""
     extra = {"classes.json": ""}
-    model = torch.jit.load(str(Path(model_dir, "model.pt")), map_location="cpu", _extra_files=extra)
-    # Folds batch norm into the convolutions: fewer passes over the maps.
-    frozen = torch.jit.freeze(model.eval(), preserved_attrs=["squares", "classify"])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit")  # they are deprecated, but this export is a TorchScript file
+        model = torch.jit.load(str(Path(model_dir, "model.pt")), map_location="cpu", _extra_files=extra)
+        # Folds batch norm into the convolutions: fewer passes over the maps.
+        frozen = torch.jit.freeze(model.eval(), preserved_attrs=["squares", "classify"])
     return frozen, json.loads(extra["classes.json"])
 
 

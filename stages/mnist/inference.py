@@ -8,6 +8,7 @@ What can't be read raises ValueError.
 
 import io
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -38,9 +39,12 @@ Prediction = tuple[list[str], torch.Tensor]
 def model_fn(model_dir: str) -> Model:
     """The TorchScript model in ``model_dir`` and the names of its classes."""
     names = {"classes.json": ""}
-    model = torch.jit.load(str(Path(model_dir, "model.pt")), map_location="cpu", _extra_files=names)
-    # Channels last is the layout that oneDNN's convolutions are fastest with; freezing folds batch norm into them.
-    return torch.jit.freeze(model.eval().to(memory_format=torch.channels_last)), json.loads(names["classes.json"])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit")  # they are deprecated, but this export is a TorchScript file
+        model = torch.jit.load(str(Path(model_dir, "model.pt")), map_location="cpu", _extra_files=names)
+        # Channels last is the layout that oneDNN's convolutions are fastest with; freezing folds batch norm into them.
+        frozen = torch.jit.freeze(model.eval().to(memory_format=torch.channels_last))
+    return frozen, json.loads(names["classes.json"])
 
 
 def input_fn(body: bytes, content_type: str) -> torch.Tensor:

@@ -8,6 +8,7 @@ read is refused, see `refusal`.
 """
 
 import json
+import warnings
 from pathlib import Path
 
 import torch
@@ -31,7 +32,9 @@ Prediction = tuple[list[str], torch.Tensor]
 def model_fn(model_dir: str) -> Model:
     """The TorchScript model in ``model_dir`` and the names of its classes."""
     names = {"classes.json": ""}
-    model = torch.jit.load(str(Path(model_dir, "model.pt")), map_location="cpu", _extra_files=names)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit")  # they are deprecated, but this export is a TorchScript file
+        model = torch.jit.load(str(Path(model_dir, "model.pt")), map_location="cpu", _extra_files=names)
     return model.eval(), json.loads(names["classes.json"])
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import multiprocessing
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -12,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from tqdm import tqdm
 
+from stages.common import program
 from stages.common.images import ImageError, decode
 
 R = TypeVar("R")
@@ -69,7 +69,7 @@ def in_processes(function: Callable[[Path], R], paths: Sequence[Path]) -> list[R
 
     Paths go out and results come back, which should be small: the rest of the memory is what the workers hold.
     """
-    workers = min(len(os.sched_getaffinity(0)), MAX_WORKERS)
+    workers = min(program.workers(), MAX_WORKERS)
     results: list[R | None] = []
     with tqdm(total=len(paths), desc="landmarks: reading photographs", unit="file") as bar:
         while len(results) < len(paths):

@@ -1,0 +1,57 @@
+"""What a person sees of projects side by side: a live line for each in a terminal, plain lines elsewhere."""
+
+from collections.abc import Iterable
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from stages.experiments.progress import Progress
+
+REFRESHES = 4
+"""A second."""
+
+
+class Display:
+    """Draws the ``runs`` for as long as its block lasts. Lines that `say` prints stay above the live ones."""
+
+    def __init__(self, runs: Iterable[Progress]) -> None:
+        self._runs = list(runs)
+        self._width = max(len(run.project) for run in self._runs)
+        self._console = Console(highlight=False, markup=False, emoji=False)
+        self._live: Live | None = None
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
+            self._live = Live(get_renderable=self._lines, console=self._console, refresh_per_second=REFRESHES)
+
+    def __enter__(self) -> "Display":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live:
+            self._live.stop()
+
+    def say(self, project: str, text: str) -> None:
+        """Print ``text``, each of its lines after the ``project``'s name."""
+        for line in text.splitlines():
+            self._console.print(f"{project:{self._width}} | {line}", soft_wrap=True)
+
+    def step(self, project: str, text: str | None) -> None:
+        """The same for what the live lines show as well: only where there are none."""
+        if text and not self._live:
+            self.say(project, text)
+
+    def _lines(self) -> Text:
+        lines = [f"{run.project:{self._width}}  {_state(run)}" for run in self._runs]
+        return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
+
+
+def _state(run: Progress) -> str:
+    if run.ended is not None:
+        return run.outcome()
+    if run.began is None:
+        return "waiting"
+    minutes, seconds = divmod(round(run.left()), 60)
+    return f"{run.verb or 'starting':9}  {100 * run.share():3.0f} %  {minutes}:{seconds:02} left"

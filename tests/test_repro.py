@@ -1,0 +1,193 @@
+"""`make repro` in a small repository: what a person sees, in a terminal and without one, and what is kept."""
+
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from clones import Clone, processes_in
+from conftest import ROOT
+
+REPRO = f"PYTHONPATH={ROOT} {sys.executable} -m stages.experiments.repro"
+
+PIPELINE = """
+stages:
+  check:
+    cmd: python stage.py check all
+    deps: [stage.py]
+    outs: [check.all]
+  prepare:
+    foreach: [first, second]
+    do:
+      cmd: python stage.py prepare ${item}
+      deps: [check.all, "${item}.txt"]
+      outs: ["prepare.${item}"]
+  train:
+    foreach: [first, second]
+    do:
+      cmd: python stage.py train ${item}
+      deps: [check.all, "prepare.${item}"]
+      outs: ["train.${item}"]
+"""
+
+STAGE = """
+import os, sys, time
+from pathlib import Path
+from tqdm import tqdm
+verb, project = sys.argv[1:]
+print(f"{verb} of {project} on {os.environ.get('OMP_NUM_THREADS')} threads", flush=True)
+text = Path(f"{project}.txt").read_text() if verb == "train" else ""
+if text == "bad data":
+    sys.exit("error: first.txt: found bad data, expected good data")
+if text == "defect":
+    raise KeyError("a defect")
+for _ in tqdm(range(20), desc="steps", disable=verb == "check"):
+    time.sleep(60 if text == "slow" else 0.05)
+Path(f"{verb}.{project}").write_text(verb + project)
+"""
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("template")
+    for name, text in {"dvc.yaml": PIPELINE, "stage.py": STAGE, "first.txt": "1", "second.txt": "2"}.items():
+        (root / name).write_text(text)
+    Clone(root).run("git init -q && dvc init -q && dvc config core.analytics false")
+    return root
+
+
+@pytest.fixture
+def project(template: Path, tmp_path: Path) -> Clone:
+    """A repository of two projects with two stages each, of which none has run."""
+    shutil.copytree(template, tmp_path / "project")
+    return Clone(tmp_path / "project")
+
+
+def in_terminal(project: Clone, command: str) -> str:
+    """What ``command`` writes to a terminal of 80 columns."""
+    inner, outer = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "PYTHONPATH": str(ROOT)}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    with subprocess.Popen(
+        command, shell=True, cwd=project.root, env=environment, stdout=outer, stderr=outer
+    ) as running:
+        os.close(outer)
+        shown = b""
+        try:
+            while part := os.read(inner, 65536):
+                shown += part
+        except OSError:  # the other end is closed
+            pass
+    os.close(inner)
+    project.returncode = running.returncode
+    return shown.decode()
+
+
+def test_without_a_terminal_a_plain_line_tells_where_a_stage_begins_and_ends(project: Clone) -> None:
+    shown = project.run(f"{REPRO} --jobs 2").splitlines()
+    assert shown[0] == "2 projects, 2 at a time; the log of each is reports/logs/<project>.log"
+    for name in ("first ", "second"):
+        own = [re.sub(r"\d+ s$", "N s", line) for line in shown[1:] if line.startswith(f"{name} |")]
+        assert own == [
+            f"{name} | prepare: started (1 of 2)",
+            f"{name} | prepare: done in N s",
+            f"{name} | train: started (2 of 2)",
+            f"{name} | train: done in N s",
+            f"{name} | done: 2 stages run in N s",
+        ]
+    assert len(shown) == 11
+    log = (project.root / "reports/logs/first.log").read_text()
+    assert "> python stage.py train first\n" in log
+    assert log.count("steps: ") == 2  # of each bar its last state
+    assert log.count("20/20") == 2
+    assert "up to date" in project.run("dvc status")
+
+    assert project.run(f"{REPRO} --jobs 2").splitlines()[1:] == ["first  | up to date", "second | up to date"]
+
+
+def test_in_a_terminal_each_project_has_a_line_that_lives(project: Clone) -> None:
+    shown = in_terminal(project, f"{sys.executable} -m stages.experiments.repro --jobs 1")
+    assert project.returncode == 0
+    assert re.search(r"first   train +\d+ %  0:\d\d left", shown)
+    assert re.search(r"second  waiting", shown)
+    assert " | " not in shown
+    assert "20/20" not in shown
+    *_, first, second, _ = re.split(r"\r\n?", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown))
+    assert re.fullmatch(r"first   done: 2 stages run in \d+ s", first)
+    assert re.fullmatch(r"second  done: 2 stages run in \d+ s", second)
+
+
+def test_dvc_lock_has_the_bytes_that_dvc_itself_writes(project: Clone, tmp_path: Path) -> None:
+    shutil.copytree(project.root, tmp_path / "other")
+    other = Clone(tmp_path / "other")
+    other.run("dvc repro check && dvc repro --single-item prepare@first train@first prepare@second train@second")
+    project.run(f"{REPRO} --jobs 1")
+    assert (project.root / "dvc.lock").read_bytes() == (other.root / "dvc.lock").read_bytes()
+
+
+def test_each_project_gets_its_share_of_the_cores_unless_the_user_says_otherwise(project: Clone) -> None:
+    cores = len(os.sched_getaffinity(0))
+    project.run(f"unset OMP_NUM_THREADS; {REPRO} --jobs 2")
+    assert f"train of first on {max(1, cores // 2)} threads" in (project.root / "reports/logs/first.log").read_text()
+    project.run(f"echo 3 >first.txt; OMP_NUM_THREADS=7 {REPRO} --jobs 2")
+    assert "prepare of first on 7 threads" in (project.root / "reports/logs/first.log").read_text()
+
+
+@pytest.mark.parametrize("shown_in", ["a pipe", "a terminal"])
+def test_a_failure_shows_its_error_and_the_log_and_the_other_project_is_done(project: Clone, shown_in: str) -> None:
+    (project.root / "first.txt").write_text("bad data")
+    command = f"{REPRO} --jobs 2"
+    shown = project.run(command, check=False) if shown_in == "a pipe" else in_terminal(project, command)
+    assert project.returncode == 1
+    assert "first  | error: first.txt: found bad data, expected good data" in shown
+    assert "first  | ERROR: failed to reproduce 'train@first'" in shown
+    assert "first  | all of it: reports/logs/first.log" in shown
+    assert "> python stage.py" not in shown
+    assert shown.count("error: first failed, see above: once fixed, the same command goes on from there") == 1
+    assert "done: 2 stages run" in shown
+    assert "failed at train" in shown
+
+
+def test_a_pipeline_that_dvc_cannot_read_stops_before_any_project(project: Clone) -> None:
+    (project.root / "dvc.yaml").write_text("stages: [")
+    shown = project.run(REPRO, check=False)
+    assert project.returncode == 1
+    assert "'./dvc.yaml' is invalid" in shown
+    assert "projects" not in shown
+
+
+def test_a_defect_shows_the_end_of_the_log(project: Clone) -> None:
+    (project.root / "first.txt").write_text("defect")
+    shown = project.run(f"{REPRO} --jobs 1", check=False)
+    assert project.returncode == 1
+    assert "first  | Traceback (most recent call last):" in shown
+    assert "first  | KeyError: 'a defect'" in shown
+    assert "first  | all of it: reports/logs/first.log" in shown
+
+
+def test_an_interrupt_ends_all_and_the_same_command_goes_on(project: Clone) -> None:
+    (project.root / "first.txt").write_text("slow")
+    with subprocess.Popen(
+        f"exec {REPRO.replace('PYTHONPATH', 'env PYTHONPATH')} --jobs 1",
+        shell=True,
+        cwd=project.root,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout
+        assert any("first  | train: started" in line for line in running.stdout)
+        time.sleep(0.5)
+        running.send_signal(signal.SIGTERM)  # taken as Ctrl-C is
+        rest = running.stdout.read()
+    assert running.returncode == 130
+    assert "failed" not in rest
+    assert processes_in(project.root) == []
+    (project.root / "first.txt").write_text("1")
+    assert "first  | done" in project.run(REPRO)
