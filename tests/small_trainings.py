@@ -1,0 +1,61 @@
+"""Trains small networks of the kinds of layers that the projects have, and prints the MD5 of their weights: `name md5`, a line each."""
+
+import hashlib
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from stages.common import torch_setup
+from stages.common.portable import make_portable
+
+SIDE, CLASSES, STEPS = 16, 4, 3
+
+
+def convolutional() -> nn.Sequential:
+    return nn.Sequential(
+        *(nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU6(), nn.Conv2d(8, 16, 1)),
+        *(nn.Conv2d(16, 16, 5, 1, 2, groups=16), nn.Conv2d(16, 12, 1), nn.BatchNorm2d(12), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.1), nn.Linear(12, CLASSES)),
+    )
+
+
+def connected() -> nn.Sequential:
+    return nn.Sequential(
+        *(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, CLASSES)),
+    )
+
+
+def train(network: nn.Module, batch: int) -> None:
+    """A few steps of each optimizer."""
+    for kind in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD):
+        optimizer = kind(network.parameters(), lr=0.01, fused=True)
+        for step in range(STEPS):
+            inputs = torch.randn(batch, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(step))
+            logits = network(inputs.to(memory_format=torch.channels_last))
+            loss = F.cross_entropy(logits, torch.arange(batch) % CLASSES, label_smoothing=0.1)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+
+def digest(network: nn.Module) -> str:
+    found = hashlib.md5(usedforsecurity=False)
+    for layer in network.modules():
+        for value in [*layer.parameters(False), *(layer.buffers(False) if isinstance(layer, _BatchNorm) else [])]:
+            found.update(value.detach().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+if __name__ == "__main__":
+    for name, build, batch in (
+        ("convolutional", convolutional, 24),
+        ("small-batches", convolutional, 5),
+        ("connected", connected, 8),
+    ):
+        torch_setup.deterministic(0, 1)
+        network = build().to(memory_format=torch.channels_last)
+        make_portable(network)
+        train(network, batch)
+        print(name, digest(network))

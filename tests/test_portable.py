@@ -1,0 +1,141 @@
+"""The same bytes on every x86-64 processor with AVX2: the libraries' limits, products that don't depend on the vendor, golden bytes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, Change, Run
+from torch import nn
+
+import stages
+from stages import check
+from stages.common import torch_setup
+from stages.common.portable import is_portable, make_portable
+from stages.common.program import InputError
+
+CPU = torch.device("cpu")
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def gradients(network: nn.Module, inputs: torch.Tensor) -> list[torch.Tensor]:
+    """Outputs, and the gradients by the inputs and all parameters."""
+    inputs = inputs.clone().requires_grad_()
+    outputs = network(inputs)
+    return [outputs, *torch.autograd.grad(outputs.square().sum(), [inputs, *network.parameters()])]
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Linear(30, 7), (5, 30)),
+        (nn.Linear(30, 7, bias=False), (2, 3, 30)),
+        (nn.Conv2d(6, 8, 1), (3, 6, 5, 4)),
+        (nn.Conv2d(6, 8, 1, bias=False), (20, 6, 5, 4)),
+        (nn.Conv2d(6, 8, 1, stride=2), (3, 6, 5, 4)),
+        (nn.Conv2d(6, 6, 3, padding=1, groups=6), (3, 6, 5, 4)),
+    ],
+)
+def test_portable_layers_compute_what_torch_does(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    inputs = random(*shape)
+    expected = gradients(layer, inputs)
+    names = list(layer.state_dict())
+    make_portable(layer)
+    for found, one in zip(gradients(layer, inputs), expected, strict=True):
+        torch.testing.assert_close(found, one, rtol=1e-5, atol=1e-5)
+    assert list(layer.state_dict()) == names
+
+
+GOLDEN = {"convolutional": "", "small-batches": "", "connected": ""}
+"""MD5 of the weights that `small_trainings.py` ends with."""
+
+
+def weights(*emulator: str) -> dict[str, str]:
+    """MD5 by network, from a process of its own, whose libraries are limited from their import on."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
+    python = Path(sys.executable).resolve()  # an emulator does not follow the environment's link
+    command = [*emulator, str(python), str(ROOT / "tests/small_trainings.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return dict(line.split() for line in done.stdout.splitlines())
+
+
+@pytest.mark.skipif(not stages.portable(), reason="the promise is for x86-64 processors with AVX2")
+def test_training_gives_the_same_bytes_on_every_processor() -> None:
+    assert weights() == GOLDEN
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("processor", ["Haswell", "EPYC"])
+def test_emulated_processors_agree(processor: str) -> None:
+    """Of Intel and of AMD, whose names decide which code MKL chooses: `apt install qemu-user`."""
+    assert weights("qemu-x86_64", "-cpu", processor) == GOLDEN
+
+
+def test_the_libraries_are_limited_before_they_are_imported(workspace: Path, python: Run) -> None:
+    script = "import stages, torch; print(stages.portable(), torch.backends.cpu.get_cpu_capability())"
+    assert python("-c", script).stdout.split() == ["True", "AVX2"]
+
+
+def test_portable_false_leaves_the_libraries_alone(
+    workspace: Path, change: Change, python: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in a process that one with limited libraries has started."""
+    assert os.environ[stages.CHOICE] == "1"
+    change({"engine.portable": False})
+    script = f"import os, stages; print(stages.portable(), *({stages.VARIABLES!r}.keys() & os.environ.keys()))"
+    assert python("-c", script).stdout.split() == ["False"]
+    Path("params.yaml").unlink()
+    monkeypatch.setenv(stages.CHOICE, "0")
+    assert python("-c", "import stages; print(stages.portable())").stdout.split() == ["False"]
+
+
+def test_what_rounds_by_itself_is_not_portable() -> None:
+    assert is_portable(CPU, "float32", 1) == stages.portable()
+    assert not is_portable(CPU, "bfloat16", 1)
+    assert not is_portable(CPU, "float32", None)
+    assert not is_portable(CPU, "float32", 2)
+    assert not is_portable(CPU, "float32", 1, compiled=True)
+    assert not is_portable(torch.device("cuda"), "float32", 1)
+
+
+def test_a_processor_without_avx2_is_refused(tmp_path: Path) -> None:
+    known = tmp_path / "cpuinfo"
+    known.write_text("model name\t: old\nflags\t\t: fpu sse4_2 avx\n")
+    with pytest.raises(InputError, match="needs a processor with AVX2, and this one has none: set it to false"):
+        check.check_processor(known)
+    known.write_text("flags\t\t: fpu sse4_2 avx avx2\n")
+    check.check_processor(known)
+    check.check_processor(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    ("hardware", "portable", "chosen"), [(True, False, "bfloat16"), (True, True, "float32"), (False, False, "float32")]
+)
+def test_auto_is_bfloat16_where_the_processor_multiplies_it(
+    hardware: bool, portable: bool, chosen: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: hardware)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr("stages.portable", lambda: portable)
+    assert torch_setup.pick_precision("auto", CPU, "mnist") == chosen
+    assert capsys.readouterr().out == f"mnist: precision {chosen}, chosen for this cpu\n"
+
+
+def test_emulated_bfloat16_is_warned_of_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
+    assert torch_setup.pick_precision("bfloat16", CPU, "mnist") == "bfloat16"
+    warned = capsys.readouterr().err
+    assert warned.count("\n") == 1
+    assert warned.startswith("warning: mnist.precision = bfloat16 is emulated here and takes about 11 times as long")
+    assert torch_setup.pick_precision("float32", CPU, "mnist") == "float32"
+    assert capsys.readouterr() == ("", "")
