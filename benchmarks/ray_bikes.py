@@ -23,7 +23,7 @@ def measure(folder: Path, changes: dict[str, Any]) -> tuple[dict[str, float], di
     workspace.create(folder, changes)
     busy = os.getloadavg()[0]
     workspace.run("train", folder, "bikes")
-    clock = files.read_json(folder / "reports/bikes/training.json")
+    clock = workspace.clock(folder, "bikes")
     workspace.run("evaluate", folder, "bikes")
     said = {path.name: path.read_bytes() for path in (folder / EVALUATION).iterdir()}
     return {"seconds": clock["seconds"], "busy": round(busy, 2)}, said

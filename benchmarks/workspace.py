@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from stages.common import config
+from stages.common import clocks, config, files
 from stages.landmarks.config import merged
 
 ROOT = Path(__file__).parents[1]
@@ -31,6 +31,13 @@ def run(verb: str, folder: Path, project: str = "landmarks") -> None:
         code = stage.wait()
     if code:
         raise subprocess.CalledProcessError(code, stage.args)
+
+
+def clock(folder: Path, project: str) -> dict[str, Any]:
+    """The clock readings of the training that ran last in ``folder``."""
+    kept = (folder / clocks.FOLDER / f"train@{project}").glob("*.json")
+    found: dict[str, Any] = files.read_json(max(kept, key=lambda path: path.stat().st_mtime))
+    return found
 
 
 def start(arguments: list[str], folder: Path, **options: Any) -> subprocess.Popen[bytes]:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from conftest import ROOT, Run
 
+from stages.experiments.revisions import Revision
 from stages.bikes import deploy, evaluate, export, featurize, inference, model, plot, prepare, train
 from stages.bikes.config import Train
 from stages.common import bundle, config
@@ -98,7 +99,7 @@ def test_metrics_are_flat_and_free_of_clocks(project: Path) -> None:
     assert list(json.loads(evaluate.DETAILS.read_text())) == ["best_model", "rmse_valid"]
     assert metrics["data"] == "sample"
     assert metrics["rmsle_valid"] < 0.6
-    assert "seconds" in json.loads(train.CLOCK.read_text())
+    assert "seconds" in Revision().training("bikes")
 
 
 def test_the_submission_has_kaggles_form(project: Path) -> None:
@@ -161,7 +162,7 @@ def test_the_export_is_served_and_answers_as_evaluate_did(project: Path) -> None
     deploy.main()
     report = json.loads(deploy.REPORT.read_text())
     assert report["rmsle_test"] == json.loads(evaluate.METRICS.read_text())["rmsle_test"]
-    assert {"p50_ms", "p95_ms", "p99_ms", "rows_per_second"} <= set(json.loads(deploy.LATENCY.read_text())["one"])
+    assert {"p50_ms", "p95_ms", "p99_ms", "rows_per_second"} <= set(Revision().latency("bikes")["one"])
 
 
 def test_other_answers_than_evaluates_are_refused() -> None:

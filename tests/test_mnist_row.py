@@ -13,6 +13,7 @@ import pytest
 import torch
 from conftest import ROOT, Change, Run
 
+from stages.experiments.revisions import Revision
 from stages.common import files
 from stages.mnist import deploy, evaluate, export, featurize, plot, prepare, train
 
@@ -44,7 +45,7 @@ def test_the_whole_row_on_the_sample(workspace: Path, python: Run) -> None:
     assert metrics["accuracy"] > 0.9
     served = files.read_json(Path("reports/mnist/deploy.json"))
     assert served == {"version": None, "data": "sample", "rows": 360, "accuracy": metrics["accuracy"]}
-    assert set(files.read_json(Path("reports/mnist/latency.json"))) == {"one", "batch"}
+    assert set(Revision().latency("mnist")) == {"one", "batch"}
     assert sorted(contents(TRAINED)) == ["epochs.csv", "network.json", "steps.csv", "weights.pt"]
     assert set(torch.load(TRAINED / "weights.pt", weights_only=True)) >= {"1.weight", "1.bias"}
     assert sorted(contents(Path("models/mnist/export"))) == ["model.pt", "model.pt2", "model.tar.gz", "model_card.md"]

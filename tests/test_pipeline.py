@@ -146,17 +146,7 @@ def test_a_path_is_a_source_in_dvc_s_temporary_copies_too(project: Clone, way: s
 
 @pytest.mark.long
 def test_the_same_inputs_give_the_same_results(built: Clone, tmp_path: Path) -> None:
-    """Built once more from nothing, one project after the other; deploy would add its clock readings and a comparison."""
+    """Built once more from nothing, one project after the other."""
     other = clone(tmp_path)
-    other.run("dvc repro " + " ".join(f"export@{name} plot@{name}" for name in PROJECTS))
-    first, second = built.hashes(), other.hashes()
-    clocked = {path for path in first if path.endswith(("training.json", "latency.json"))}
-    # AutoGluon's own files hold timings; what its models say is compared below.
-    clocked |= {"models/bikes/trained", "models/bikes/export"}
-    assert {path: first[path] for path in first.keys() - clocked} == {
-        path: second[path] for path in second.keys() - clocked
-    }
-    assert "reports/bikes/submission.csv" not in clocked
-    assert (built.root / "reports/bikes/metrics.json").read_text() == (
-        other.root / "reports/bikes/metrics.json"
-    ).read_text()
+    other.run("dvc repro " + " ".join(f"deploy@{name} plot@{name}" for name in PROJECTS))
+    assert built.hashes() == other.hashes()

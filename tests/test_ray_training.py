@@ -16,6 +16,7 @@ import ray_clusters
 from conftest import ROOT, Change, Run
 from upath import UPath
 
+from stages.experiments.revisions import Revision
 from stages.cluster.local import Running
 from stages.common import files
 from stages.landmarks import featurize as landmarks_featurize
@@ -79,7 +80,7 @@ def test_two_workers_train_what_one_process_does(
     assert done.returncode == 0, done.stderr
     assert "images/s" in done.stderr  # the first worker's progress
     assert_same(losses(project), alone)
-    assert set(files.read_json(Path("reports", project, "training.json"))) >= {"seconds", "images_per_second"}
+    assert set(Revision().training(project)) >= {"seconds", "images_per_second"}
     assert not list(Path("models/checkpoints").rglob("*.pt"))
     assert not list(Path("models/checkpoints/runs").iterdir())
 

@@ -21,6 +21,7 @@ from botocore.exceptions import ClientError
 from conftest import ROOT, Run, Started
 from vehicles import archive
 
+from stages.experiments.revisions import Revision
 from stages.common import config, files
 from stages.common.program import InputError
 from stages.scones import deploy, load
@@ -80,7 +81,7 @@ def test_the_stage_executes_the_workflow_on_this_machine_and_leaves_nothing(
     assert 0 < sure < 15
     texts = [(path.name, path.read_text()) for path in sorted(deploy.CAPTURED.iterdir())]
     assert len(captures.read(texts).records) == 15
-    assert set(files.read_json(deploy.LATENCY)) == {
+    assert set(Revision().latency("scones")) == {
         "deploy_s",
         "first_execution_s",
         "executions_per_second",
