@@ -11,11 +11,11 @@ import pytest
 import yaml
 from conftest import ROOT, Run
 
-from stages.experiments.revisions import Revision
 from stages.bikes import deploy, evaluate, export, featurize, inference, model, plot, prepare, train
 from stages.bikes.config import Train
 from stages.common import bundle, config
 from stages.common.program import InputError
+from stages.experiments.revisions import Revision
 
 SMALL: dict[str, Any] = {
     "models": ["linear", "lightgbm", "xgboost", "catboost", "sequence"],

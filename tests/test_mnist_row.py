@@ -13,8 +13,8 @@ import pytest
 import torch
 from conftest import ROOT, Change, Run
 
-from stages.experiments.revisions import Revision
 from stages.common import files
+from stages.experiments.revisions import Revision
 from stages.mnist import deploy, evaluate, export, featurize, plot, prepare, train
 
 TRAINED = Path("models/mnist/trained")

@@ -16,9 +16,8 @@ import ray_clusters
 from conftest import ROOT, Change, Run
 from upath import UPath
 
-from stages.experiments.revisions import Revision
 from stages.cluster.local import Running
-from stages.common import files
+from stages.experiments.revisions import Revision
 from stages.landmarks import featurize as landmarks_featurize
 from stages.landmarks import prepare as landmarks_prepare
 from stages.mnist import featurize, prepare

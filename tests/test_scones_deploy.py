@@ -21,9 +21,9 @@ from botocore.exceptions import ClientError
 from conftest import ROOT, Run, Started
 from vehicles import archive
 
-from stages.experiments.revisions import Revision
 from stages.common import config, files
 from stages.common.program import InputError
+from stages.experiments.revisions import Revision
 from stages.scones import deploy, load
 from stages.scones.aws import captures, deployment, trial
 from stages.scones.aws.clients import agree, client, estimate, plain_errors
