@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from stages.common import checkpoints, config, distributed, files, torch_setup, training
 from stages.common.checkpoints import Place
 from stages.common.program import run
-from stages.common.vision import backbones, classifiers, networks, pixels
+from stages.common.vision import augmentation, backbones, classifiers, networks, packaged, pixels
 from stages.engine import seam
 from stages.landmarks import frozen, model, store, views
 from stages.landmarks.config import Train, members
@@ -31,6 +31,7 @@ CLOCK = Path("reports/landmarks/training.json")
 PARTS = ("train", "valid")
 
 MODULES = (
+    augmentation,
     backbones,
     checkpoints,
     classifiers,
@@ -38,6 +39,7 @@ MODULES = (
     frozen,
     model,
     networks,
+    packaged,
     pixels,
     store,
     torch_setup,

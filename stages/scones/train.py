@@ -16,7 +16,7 @@ from stages.common import checkpoints, config, distributed, files, torch_setup, 
 from stages.common.checkpoints import Place
 from stages.common.program import run
 from stages.common.vision import augmentation as light
-from stages.common.vision import backbones, classifiers, networks, pixels
+from stages.common.vision import backbones, classifiers, networks, packaged, pixels
 from stages.engine import seam
 from stages.scones import model
 from stages.scones.config import Train
@@ -37,6 +37,7 @@ MODULES = (
     light,
     model,
     networks,
+    packaged,
     pixels,
     torch_setup,
     training,
