@@ -7,13 +7,14 @@ passes reruns only the stages that read what changed.
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from stages.bikes import config as bikes
 from stages.common import config, files, sources
 from stages.common.program import InputError, run
+from stages.common.vision import packaged
 from stages.engine.config import Engine
 from stages.landmarks import config as landmarks
 from stages.mnist import config as mnist
@@ -61,6 +62,17 @@ def check_processor(known: Path = Path("/proc/cpuinfo")) -> None:
         raise InputError("engine.portable = true needs a processor with AVX2, and this one has none: set it to false")
 
 
+def check_backbone(table: dict[str, Any]) -> None:
+    """Raises InputError for a network, layers or weights that train would refuse. Nothing is downloaded."""
+    if table["weights"] == "package":
+        packaged.find(table["backbone"])
+        if table["fine_tune"] in ("none", "all") and not table.get("layers"):
+            return  # these networks take images of any size, so nothing needs torch, which takes seconds
+    from stages.common.vision import classifiers
+
+    classifiers.build("transfer", table, 2, table.pop("weights"), download=False)
+
+
 def main() -> None:
     parameters = config.check("", Parameters, config.read())
     bikes.check_together(parameters.data.bikes.features, parameters.bikes)
@@ -74,11 +86,7 @@ def main() -> None:
     rows: list[landmarks.Train | scones.Train] = [*landmarks.members(parameters.landmarks), parameters.scones]
     for settings in rows:
         if settings.network == "transfer":
-            from stages.common.vision import classifiers  # and with it torchvision, for those who use it
-
-            table = settings.transfer.model_dump()
-            weights = table.pop("weights")
-            classifiers.build("transfer", table, 2, "none" if weights == "torchvision" else weights)
+            check_backbone(settings.transfer.model_dump())
     if parameters.engine.kind == "ray":
         from stages.engine import cluster  # and with it Ray
 

@@ -205,14 +205,17 @@ def test_a_frozen_backbone_is_asked_once_and_stays_as_it_was(
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"backbone": "mobilnet_v2"}, ["'mobilnet_v2'", "expected one of mobilenet_v2,", "vit_b_16"]),
+        ({"backbone": "mobilnet_v2"}, ["'mobilnet_v2'", "expected one such as mobilenet_v2,"]),
+        ({"weights": "package"}, ["mobilenet_v3_small", "tf_efficientnet_lite0, tf_efficientnet_lite2"]),
+        ({"weights": "timm"}, ["'timm'", "mobilenet_v3_small, a network of torchvision"]),
+        ({"backbone": "test_efficientnet", "weights": "torchvision"}, ["test_efficientnet, a network of timm"]),
         ({"weights": "nowhere.pth"}, ["nowhere.pth", "FileNotFoundError"]),
         ({"layers": ["features.99"]}, ["'features.99'", "features.9"]),
         ({"fine_tune": "feature.9"}, ["'feature.9'", "features.9"]),
         ({"backbone": "vit_b_32"}, ["vit_b_32", "32 pixels"]),
     ],
 )
-def test_what_torchvision_does_not_have_is_refused_by_the_guard(
+def test_a_backbone_that_does_not_exist_is_refused_by_the_guard(
     change: Change, python: Run, workspace: Path, settings: dict[str, Any], words: list[str]
 ) -> None:
     change(

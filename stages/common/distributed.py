@@ -152,6 +152,9 @@ def _normalised(layer: _BatchNorm, inputs: Tensor) -> Tensor:
         layer.running_var.lerp_(variance * count / (count - 1), layer.momentum)
         if layer.num_batches_tracked is not None:
             layer.num_batches_tracked += 1
+    for step in ("drop", "act"):  # timm's batch norm has the activation in it
+        if isinstance(following := getattr(layer, step, None), nn.Module):
+            result = following(result)
     return result
 
 

@@ -50,11 +50,14 @@ class Residual(Section):
 
 
 class Transfer(Section):
-    """A network of torchvision's, trained elsewhere, with a last layer of one's own."""
+    """A network of torchvision or timm, trained elsewhere, with a last layer of one's own."""
 
     image_size: int = Field(ge=16, le=1024, description="pixels of a side, into the network")
-    backbone: str = Field(min_length=1, description="a classification network of torchvision")
-    weights: str = Field(min_length=1, description="torchvision (downloaded), none, or the path of a state_dict")
+    backbone: str = Field(min_length=1, description="a network of torchvision, else of timm, by its name there")
+    weights: str = Field(
+        min_length=1,
+        description="package: those that a package of requirements.txt holds; torchvision, timm: downloaded; none; or a path",
+    )
     layers: list[str] = Field(
         max_length=20, description="whose averaged maps are features besides those of the last one"
     )

@@ -18,7 +18,7 @@ from stages.common import checkpoints, clocks, config, distributed, files, torch
 from stages.common.checkpoints import Place
 from stages.common.portable import Computing
 from stages.common.program import run
-from stages.common.vision import backbones, classifiers, networks, pixels
+from stages.common.vision import augmentation, backbones, classifiers, networks, packaged, pixels
 from stages.engine import seam
 from stages.landmarks import frozen, model, store, views
 from stages.landmarks.config import Train, members
@@ -32,6 +32,7 @@ CLOCK = "training.json"
 PARTS = ("train", "valid")
 
 MODULES = (
+    augmentation,
     backbones,
     checkpoints,
     classifiers,
@@ -39,6 +40,7 @@ MODULES = (
     frozen,
     model,
     networks,
+    packaged,
     pixels,
     store,
     torch_setup,

@@ -59,11 +59,14 @@ class Residual(Section):
 
 
 class Transfer(Section):
-    """A network of torchvision's, trained elsewhere, with a last layer of one's own."""
+    """A network of torchvision or timm, trained elsewhere, with a last layer of one's own."""
 
     image_size: int = Field(ge=32, le=512, description="pixels of a side, into the network")
-    backbone: str = Field(min_length=1, description="a classification network of torchvision")
-    weights: str = Field(min_length=1, description="torchvision (downloaded), none, or the path of a state_dict")
+    backbone: str = Field(min_length=1, description="a network of torchvision, else of timm, by its name there")
+    weights: str = Field(
+        min_length=1,
+        description="package: those that a package of requirements.txt holds; torchvision, timm: downloaded; none; or a path",
+    )
     fine_tune: str = Field(min_length=1, description="none: frozen; all; or the layer from which on it is trained")
     rate: float = Field(gt=0, le=1, description="the backbone's learning rate, as a factor on the last layer's")
     dropout: float = Field(ge=0, lt=1, description="before the last layer")

@@ -17,7 +17,7 @@ from stages.common.checkpoints import Place
 from stages.common.portable import Computing
 from stages.common.program import run
 from stages.common.vision import augmentation as light
-from stages.common.vision import backbones, classifiers, networks, pixels
+from stages.common.vision import backbones, classifiers, networks, packaged, pixels
 from stages.engine import seam
 from stages.scones import model
 from stages.scones.config import Train
@@ -38,6 +38,7 @@ MODULES = (
     light,
     model,
     networks,
+    packaged,
     pixels,
     torch_setup,
     training,

@@ -1,21 +1,26 @@
-"""torchvision's classification networks by name, as backbones: photographs to features, which a head of one's own takes."""
+"""The classification networks of torchvision and timm by name, as backbones: photographs to features, which a head of one's own takes.
+
+Both libraries are imported only where a network of theirs is named: that takes two to three seconds.
+"""
 
 import difflib
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
-import torchvision
 from torch import Tensor, nn
-from torchvision.models.feature_extraction import create_feature_extractor
 
 from stages.common import files
 from stages.common.program import InputError
+from stages.common.vision import packaged
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 """Of pixels in [0, 1], in the order red, green, blue: what nearly all of torchvision's weights were trained with."""
+
+UNFIT = (OSError, EOFError, RuntimeError, TypeError, AttributeError, KeyError, pickle.UnpicklingError)
+"""What reading a file and loading it into a network raise if it is not the network's state_dict."""
 
 
 class Backbone(NamedTuple):
@@ -27,12 +32,21 @@ class Backbone(NamedTuple):
     std: list[float]
 
 
-class Layers(nn.Module):
-    """The features of several layers of a network: what its last one gives, and the averages over the maps of others."""
+class Headless(NamedTuple):
+    """A library's network without its last layer, and the normalisation that its weights were trained with."""
 
-    def __init__(self, network: nn.Module, last: str, others: list[str]) -> None:
+    network: nn.Module
+    mean: list[float]
+    std: list[float]
+
+
+class Layers(nn.Module):
+    """The features of several layers of a network: those of its last step, and the averages over the maps of others."""
+
+    def __init__(self, body: nn.Module, last: str, others: list[str]) -> None:
+        """``body`` gives the output of each of those by name, as `create_feature_extractor` makes it."""
         super().__init__()
-        self.body = create_feature_extractor(network, {path: path for path in [*others, last]})
+        self.body = body
         self.last, self.others = last, others
 
     def forward(self, images: Tensor) -> Tensor:
@@ -48,49 +62,134 @@ class Layers(nn.Module):
                 )
 
 
-def build(name: str, weights: str, others: list[str], image_size: int) -> Backbone:
-    """torchvision's network ``name`` with its last layer, whatever it is called, taken off; ready to predict.
+def build(name: str, weights: str, others: list[str], image_size: int, download: bool = True) -> Backbone:
+    """The network ``name`` of torchvision, else of timm, without its last layer, ready to predict.
 
-    ``weights`` are `torchvision` (downloaded), `none` (as initialised), or the path of a state_dict of that network. ``others`` are
-    layers further down that give features, too. Raises InputError for a network, weights or layers that there
-    aren't, and for a network that doesn't take images of ``image_size`` pixels a side.
+    ``weights`` are `package` (see `packaged`), `torchvision` or `timm` (downloaded, for a network of that library), `none` (as initialised),
+    or the path of a state_dict of that network. ``others`` are layers further down that give features, too. Raises
+    InputError for an unknown network or layer, for weights that are missing or do not fit, and for a network that doesn't
+    take images of ``image_size`` pixels a side. Without ``download``, weights that would be downloaded are left out.
     """
+    import torchvision
+
     known = torchvision.models.list_models(module=torchvision.models)
-    if name not in known:
-        raise InputError(f"there is no network {name!r}: expected one of {', '.join(closest(name, known))}")
+    found = _from_torchvision(name, weights, download) if name in known else _from_timm(name, weights, download)
+    network = (_layers(found.network, others) if others else found.network).eval()
+    images = torch.zeros(1, 3, image_size, image_size)
+    try:
+        with torch.no_grad():
+            if isinstance(network, Layers):
+                network.check(images)
+            features = network(images)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"{name} does not take images of {image_size} pixels a side ({str(error).splitlines()[0]}): expected its own size, often 224"
+        ) from None
+    if features.ndim != 2:
+        raise InputError(
+            f"{name} gives features of shape {tuple(features.shape)}: expected a network that gives (N, size)"
+        )
+    return Backbone(network, features.shape[1], found.mean, found.std)
+
+
+def _from_torchvision(name: str, weights: str, download: bool) -> Headless:
+    import torchvision
+
+    if weights == "package":
+        packaged.find(name)  # raises: no package has any of torchvision's
+    if weights == "timm":
+        raise InputError(
+            f"weights 'timm' can't be used for {name}, a network of torchvision: expected torchvision, none, a path, or one of "
+            f"timm's networks (with a tag it is timm's, as resnet18.a1_in1k)"
+        )
     options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}  # else they warn
     network, mean, std = torchvision.models.get_model(name, weights=None, **options), IMAGENET_MEAN, IMAGENET_STD
     try:
-        if weights == "torchvision":
+        if weights == "torchvision" and download:
             entry = torchvision.models.get_model_weights(name)["DEFAULT"]
             network.load_state_dict(entry.get_state_dict(progress=True, check_hash=True))
             mean, std = entry.transforms().mean, entry.transforms().std
-        elif weights != "none":
-            path = files.home() / Path(weights).expanduser()
-            network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, EOFError, RuntimeError, TypeError, AttributeError, pickle.UnpicklingError) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        raise InputError(f"weights {weights!r} can't be used for {name} ({reason}): expected its state_dict") from None
+        elif weights not in packaged.NAMED:
+            network.load_state_dict(_read(weights))
+    except UNFIT as error:
+        raise _unfit(name, weights, error) from None
     for branch in ("aux1", "aux2", "AuxLogits"):  # GoogLeNet's and Inception's second opinions, for training alone
         if hasattr(network, branch):
             setattr(network, branch, None)
             network.aux_logits = False
     last = [path for path, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
     network.set_submodule(last, nn.Identity())
+    return Headless(network, mean, std)
+
+
+def _from_timm(name: str, weights: str, download: bool) -> Headless:
+    import timm
+
+    if not timm.is_model(name):
+        raise InputError(
+            f"there is no network {name!r} in torchvision or timm: expected one such as {', '.join(_similar(name))}"
+        )
+    if weights == "torchvision":
+        raise InputError(
+            f"weights 'torchvision' can't be used for {name}, a network of timm: expected package, timm, none, or a path"
+        )
+    if weights == "timm" and not timm.models.is_model_pretrained(name):
+        raise InputError(f"timm has no weights for {name}: expected another network, none, or a path")
+    path = packaged.find(name) if weights == "package" else None
+    try:
+        network: Any = timm.create_model(name, pretrained=weights == "timm" and download)
+    except Exception as error:  # a download has errors of many types
+        raise InputError(
+            f"{name} with weights {weights!r} can't be loaded by timm ({_line(error)}): check the name and the network connection, or use "
+            f"a network whose weights are in a package ({', '.join(packaged.WEIGHTS)})"
+        ) from None
+    mean, std = (list(network.pretrained_cfg[key]) for key in ("mean", "std"))
+    try:
+        if path:
+            stages = [len(stage) for stage in network.blocks]
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            network.load_state_dict({packaged.renamed(key, stages): value for key, value in content.items()})
+            mean, std = packaged.MEAN, packaged.STD
+        elif weights not in packaged.NAMED:
+            network.load_state_dict(_read(weights))
+    except UNFIT as error:
+        raise _unfit(name, weights, error) from None
+    network.reset_classifier(0)
+    return Headless(network, mean, std)
+
+
+def _layers(network: nn.Module, others: list[str]) -> Layers:
+    from timm.models import create_feature_extractor, get_graph_node_names  # torchvision's, for networks of timm, too
+
     for other in others:
         _layer(network, other)
-    backbone = (Layers(network, last, others) if others else network).eval()
-    images = torch.zeros(1, 3, image_size, image_size)
-    try:
-        with torch.no_grad():
-            if isinstance(backbone, Layers):
-                backbone.check(images)
-            size = backbone(images).shape[1]
-    except (AssertionError, RuntimeError, ValueError) as error:
-        raise InputError(
-            f"{name} does not take images of {image_size} pixels a side ({str(error).splitlines()[0]}): expected its own size, often 224"
-        ) from None
-    return Backbone(backbone, size, mean, std)
+    _, steps = get_graph_node_names(network)
+    body = create_feature_extractor(network, {path: path for path in [*others, steps[-1]]})
+    return Layers(body, steps[-1], others)
+
+
+def _read(weights: str) -> dict[str, Tensor]:
+    """The state_dict at the path ``weights``."""
+    path = files.home() / Path(weights).expanduser()
+    content: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return content
+
+
+def _unfit(name: str, weights: str, error: Exception) -> InputError:
+    return InputError(f"weights {weights!r} can't be used for {name} ({_line(error)}): expected its state_dict")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+def _similar(name: str) -> list[str]:
+    """The twelve names of both libraries' networks that are most like ``name``, the closest first."""
+    import timm
+    import torchvision
+
+    known = dict.fromkeys([*torchvision.models.list_models(module=torchvision.models), *timm.list_models()])
+    return difflib.get_close_matches(name.lower(), list(known), 12, cutoff=0)
 
 
 def _layer(network: nn.Module, path: str) -> nn.Module:

@@ -16,17 +16,17 @@ class Built(NamedTuple):
     std: list[float] | None
 
 
-def build(name: str, settings: Mapping[str, Any], classes: int, weights: str = "none") -> Built:
+def build(name: str, settings: Mapping[str, Any], classes: int, weights: str = "none", download: bool = True) -> Built:
     """The network `scratch`, `residual` or `transfer` for so many ``classes``; ``settings`` are the parameters of that name.
 
-    ``weights`` are what a backbone begins with. Raises InputError for those of `transfer` that can't be had.
+    ``weights`` are what a backbone starts from, and ``download`` is as in `backbones.build`, which also says when InputError is raised.
     """
     if name == "scratch":
         return Built(networks.vgg(classes, settings["width"], settings["dropout"]), None, None)
     if name == "residual":
         return Built(networks.residual(classes, settings["width"], settings["depth"], settings["dropout"]), None, None)
     layers, hidden = settings.get("layers", []), settings.get("hidden")
-    backbone = backbones.build(settings["backbone"], weights, layers, settings["image_size"])
+    backbone = backbones.build(settings["backbone"], weights, layers, settings["image_size"], download)
     head = networks.head(backbone.size, classes, hidden, settings["dropout"])
     network = backbones.Transfer(backbone.network, head, settings["fine_tune"], weights != "none")
     return Built(network, backbone.mean, backbone.std)

@@ -23,6 +23,7 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 import stages
 from stages.common import bundle, files
 from stages.common.program import InputError
+from stages.common.vision import packaged
 from stages.scones.aws.clients import account, agree, client, estimate, plain_errors
 from stages.scones.aws.stack import Stack
 from stages.scones.config import SageMaker, Train
@@ -95,7 +96,7 @@ def stage_code(folder: Path, settings: Train) -> None:
         shutil.copytree(STAGES / package, folder / "stages" / package, ignore=wanted)
     shutil.copy(STAGES / "__init__.py", folder / "stages")
     parameters = settings.model_dump()
-    if settings.network == "transfer" and settings.transfer.weights not in ("torchvision", "none"):
+    if settings.network == "transfer" and settings.transfer.weights not in packaged.NAMED:
         shutil.copy(files.home() / Path(settings.transfer.weights).expanduser(), folder / WEIGHTS)
         parameters["transfer"]["weights"] = WEIGHTS
     together = {"engine": {"portable": stages.portable()}, "scones": parameters}

