@@ -12,7 +12,7 @@ from pydantic import Field
 
 from stages.bikes import config as bikes
 from stages.common import config, files, sources
-from stages.common.program import run
+from stages.common.program import requires, run
 from stages.engine.config import Engine
 from stages.landmarks import config as landmarks
 from stages.mnist import config as mnist
@@ -69,8 +69,12 @@ def main() -> None:
             table = settings.transfer.model_dump()
             weights = table.pop("weights")
             classifiers.build("transfer", table, 2, "none" if weights == "torchvision" else weights)
+    if parameters.scones.engine == "sagemaker":
+        with requires("aws", "scones.engine = sagemaker"):
+            import sagemaker.train  # noqa: F401
     if parameters.engine.kind == "ray":
-        from stages.engine import cluster  # and with it Ray
+        with requires("ray", "engine.kind = ray"):
+            from stages.engine import cluster  # and with it Ray
 
         cluster.check(parameters.engine)
     with files.new_file(OUTPUT) as partial:
