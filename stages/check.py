@@ -13,7 +13,7 @@ from pydantic import Field
 
 from stages.bikes import config as bikes
 from stages.common import config, files, sources
-from stages.common.program import InputError, run
+from stages.common.program import InputError, requires, run
 from stages.common.vision import packaged
 from stages.engine.config import Engine
 from stages.landmarks import config as landmarks
@@ -87,8 +87,12 @@ def main() -> None:
     for settings in rows:
         if settings.network == "transfer":
             check_backbone(settings.transfer.model_dump())
+    if parameters.scones.engine == "sagemaker":
+        with requires("aws", "scones.engine = sagemaker"):
+            import sagemaker.train  # noqa: F401
     if parameters.engine.kind == "ray":
-        from stages.engine import cluster  # and with it Ray
+        with requires("ray", "engine.kind = ray"):
+            from stages.engine import cluster  # and with it Ray
 
         cluster.check(parameters.engine)
     with files.new_file(OUTPUT) as partial:

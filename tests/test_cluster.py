@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -188,12 +189,53 @@ def test_a_cluster_outlives_its_command_and_what_a_killed_one_leaves_is_cleared(
         local.end(started)
 
 
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty temporary folder, in which Ray has never run: it takes $TMPDIR/ray for /tmp/ray."""
+    with tempfile.TemporaryDirectory(prefix="m", dir="/tmp") as folder:  # a short path, which Ray uses
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.delenv("RAY_TMPDIR", raising=False)
+        yield Path(folder)
+
+
+def test_a_cluster_starts_where_ray_has_never_run_and_leaves_nothing(
+    workspace: Path, machine: Path, python: Run
+) -> None:
+    done = python("-m", "stages.cluster", "start", "--port", "0", "--nodes", "1")
+    try:
+        assert done.returncode == 0, done.stderr
+        assert [entry.name[:4] for entry in machine.iterdir()] == ["ray-"]
+    finally:
+        python("-m", "stages.cluster", "stop")
+    assert list(machine.iterdir()) == []
+
+
+def test_a_stage_s_own_cluster_leaves_nothing(settings: Engine, machine: Path, python: Run) -> None:
+    program = f"""
+from stages.engine import cluster
+from stages.engine.config import Engine
+settings = Engine(**{settings.model_copy(update={"address": None, "workers": 1}).model_dump()})
+with cluster.connected(settings):
+    import ray
+    print(ray.get(ray.remote(lambda: "worked").remote()))
+"""
+    done = python("-c", program)
+    assert done.stdout == "worked\n", done.stderr
+    assert list(machine.iterdir()) == []
+
+
+def test_without_ray_the_command_says_what_to_install(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"needs the package ray, .*: make env GROUPS=ray"):
+        local.start(local.STATE, 0)
+
+
 @pytest.mark.parametrize(
     ("given", "meant"),
     [((), "start"), (("PORT=7000", "NODES=3"), "start --port 7000 --nodes 3"), (("STOP=1",), "stop")],
 )
 def test_make_cluster_is_that_command(given: tuple[str, ...], meant: str) -> None:
-    command = ["make", "--no-print-directory", "--dry-run", "--old-file=.venv/.installed", "cluster", *given]
+    command = ["make", "--no-print-directory", "--dry-run", "--old-file=.venv/.installed-ray", "cluster", *given]
     said = subprocess.check_output(command, cwd=ROOT, text=True)
     assert said.split() == ["python", "-m", "stages.cluster", *meant.split()]
 

@@ -1,12 +1,12 @@
 """A Ray cluster of several nodes on this machine, on loopback alone: to try on one machine what is meant for many."""
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,6 +16,7 @@ import psutil
 
 from stages.common import files
 from stages.common.program import InputError
+from stages.engine import scratch
 
 STATE = Path(".dvc/tmp/cluster.json")
 START = 120.0
@@ -59,7 +60,10 @@ def start(state: Path, port: int, nodes: int = 2, cpus: int = 1, owner: int | No
     if known := read(state):
         raise InputError(f"a cluster runs at {known.address}: make cluster STOP=1 stops it")
     port = _free(port)
-    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp" if len(tempfile.gettempdir()) > 20 else None))  # noqa: S108  (paths of sockets are short)
+    if importlib.util.find_spec("ray") is None:
+        raise InputError("a Ray cluster needs the package ray, which is not installed: make env GROUPS=ray")
+    folder = scratch.new_folder()
+    (folder / "ray").mkdir()  # Ray writes the cluster's address to $RAY_TMPDIR/ray, and does not create that folder
     ready, log = folder / "ready.json", folder / "start.log"
     options = {"--port": port, "--nodes": nodes, "--cpus": cpus, "--folder": folder, "--ready": ready, "--owner": owner}
     given = [str(part) for option in options.items() if option[1] is not None for part in option]
@@ -67,7 +71,7 @@ def start(state: Path, port: int, nodes: int = 2, cpus: int = 1, owner: int | No
         process = subprocess.Popen(
             [sys.executable, "-P", Path(__file__).with_name("nodes.py"), *given],
             cwd=folder,  # not the checkout: nodes have the project's code from whoever sends them work
-            env=_environment(),
+            env=_environment(folder),
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,
@@ -148,7 +152,7 @@ def _session(process: psutil.Process) -> int | None:
         return None
 
 
-def _environment() -> dict[str, str]:
-    """Without what would lead these nodes to another cluster."""
+def _environment(folder: Path) -> dict[str, str]:
+    """This process's variables without those that lead to another cluster; Ray writes to ``folder`` instead of /tmp/ray."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return {**kept, "RAY_USAGE_STATS_ENABLED": "0"}
+    return {**kept, "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": str(folder)}

@@ -8,7 +8,8 @@ import inspect
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 DURATIONS = Path("reports/durations")
@@ -17,6 +18,19 @@ DURATIONS = Path("reports/durations")
 
 class InputError(Exception):
     """Something its user can mend: the message names the cause and the remedy in one line."""
+
+
+@contextmanager
+def requires(group: str, what: str) -> Iterator[None]:
+    """Raise InputError if the block imports a package that is missing: ``what`` needs requirements/``group``.txt."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] == "stages":
+            raise
+        raise InputError(
+            f"{what} needs the package {error.name}, which is not installed: make env GROUPS={group}"
+        ) from None
 
 
 def run(main: Callable[..., None], arguments: Callable[[argparse.ArgumentParser], None] | None = None) -> None:

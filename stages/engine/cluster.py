@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import stages
 from stages.common.program import InputError
+from stages.engine import scratch
 from stages.engine.config import Engine
 
 ENVIRONMENT = ("DVC_ROOT", "OMP_NUM_THREADS", "TQDM_MININTERVAL", stages.CHOICE, *stages.VARIABLES)
@@ -49,15 +51,17 @@ def connected(settings: Engine, variables: Mapping[str, str] = MappingProxyType(
     # Ray takes 127.0.0.1 for this machine's address in its network, listens there and looks for others there, unless it
     # believes that it can't have clusters: then loopback is loopback.
     ray_constants.ENABLE_RAY_CLUSTER = "127.0.0.1" not in addresses
+    folder = None if settings.address else scratch.new_folder()
     try:
-        ray.init(settings.address or "local", **_options(settings, variables))
-    except (RuntimeError, ConnectionError, ValueError) as error:  # another Python; a machine that is no node
-        ray.shutdown()
-        raise InputError(f"{_name(settings)}: {error}: {SAME}, and start this on one of them") from None
-    try:
+        try:
+            ray.init(settings.address or "local", **_options(settings, variables, folder))
+        except (RuntimeError, ConnectionError, ValueError) as error:  # another Python; a machine that is no node
+            raise InputError(f"{_name(settings)}: {error}: {SAME}, and start this on one of them") from None
         yield
     finally:
         ray.shutdown()
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def require(settings: Engine) -> None:
@@ -79,7 +83,7 @@ def check(settings: Engine) -> None:
         _require_own(settings)
 
 
-def _options(settings: Engine, variables: Mapping[str, str]) -> dict[str, Any]:
+def _options(settings: Engine, variables: Mapping[str, str], folder: Path | None) -> dict[str, Any]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if settings.address:
         sent = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | dict(variables)
@@ -90,6 +94,7 @@ def _options(settings: Engine, variables: Mapping[str, str]) -> dict[str, Any]:
         "num_cpus": settings.workers * settings.cpus_per_worker,
         "num_gpus": settings.workers * settings.gpus_per_worker,
         "include_dashboard": False,
+        "_temp_dir": str(folder),  # Ray's default is /tmp/ray, where each cluster leaves its logs
     }
 
 

@@ -13,7 +13,10 @@ from typing import TypeVar
 from upath import UPath
 
 from stages.common import config, files, program
+from stages.common.program import requires
 from stages.engine.config import Engine
+
+RAY = "engine.kind = ray"
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,7 +40,8 @@ def train(work: Callable[[Path], None], folder: Path, features: Path, batch_size
     if settings.kind == "local":
         work(folder)
         return
-    from stages.engine import training
+    with requires("ray", RAY):
+        from stages.engine import training
 
     training.train(work, folder, features, batch_size, settings)
 
@@ -47,7 +51,8 @@ def each(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Resu
     settings = config.load("engine", Engine)
     if settings.kind == "local":
         return _each_here(work, items)
-    from stages.engine import data
+    with requires("ray", RAY):
+        from stages.engine import data
 
     return data.each(work, items, settings)
 
@@ -65,7 +70,8 @@ def shared(folder: Path, cores: int, count: str, **variables: str) -> Iterator[i
     if settings.kind == "local":
         yield None
         return
-    from stages.engine import sharing
+    with requires("ray", RAY):
+        from stages.engine import sharing
 
     with sharing.shared(folder, cores, count, settings, variables) as together:
         yield together

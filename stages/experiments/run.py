@@ -14,7 +14,7 @@ import subprocess
 from dvc.repo import Repo
 
 from stages.common import config
-from stages.common.program import InputError, run
+from stages.common.program import InputError, requires, run
 from stages.experiments import queue, recipes
 from stages.experiments.recipes import Experiment
 from stages.experiments.revisions import Revision
@@ -75,7 +75,8 @@ def main(recipe: str | None, all_of: str | None, settings: list[str], jobs: int 
     if jobs is not None and jobs < 1:
         raise InputError(f"--jobs {jobs} is not allowed: expected 1 or more")
     if recipe and recipes.named(recipe).sweep:
-        from stages.experiments import sweep  # and with it Ray
+        with requires("ray", f"{recipe}, a sweep,"):
+            from stages.experiments import sweep  # and with it Ray
 
         sweep.run(recipe, recipes.changes(settings), jobs)
         return

@@ -16,7 +16,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from stages.common.program import InputError, run
+from stages.common.program import InputError, requires, run
 from stages.serving import exports
 
 TOKEN = "SERVING_TOKEN"  # noqa: S105
@@ -65,12 +65,13 @@ def main(
     listener = listen(host, port)
 
     # Only now what takes its time to import: a wrong argument is told at once.
-    from stages.serving.api import application
-    from stages.serving.container.batching import Limits
-    from stages.serving.container.body import BodyLimits
-    from stages.serving.container.server import Server
-    from stages.serving.guard import LOOPBACK, Rules
-    from stages.serving.models import Models
+    with requires("serving", "the server"):
+        from stages.serving.api import application
+        from stages.serving.container.batching import Limits
+        from stages.serving.container.body import BodyLimits
+        from stages.serving.container.server import Server
+        from stages.serving.guard import LOOPBACK, Rules
+        from stages.serving.models import Models
 
     max_bytes = int(max_megabytes * 1e6)
     limits = Limits(max_batch, wait_ms / 1000, queue, timeout, max_bytes, 8 * max_bytes)
@@ -79,7 +80,8 @@ def main(
     app = application(models, rules, BodyLimits(max_bytes))
     stopping = None
     if not no_page:
-        from stages.serving.page import blocks
+        with requires("serving", "the page"):
+            from stages.serving.page import blocks
 
         stopping = blocks.mount(app, models, max_bytes)
     server = Server(app, listener, stopping)

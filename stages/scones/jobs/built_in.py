@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.common import config, files
-from stages.common.program import run
+from stages.common.program import requires, run
 from stages.scones import layout
 from stages.scones.aws.clients import account, agree, client, plain_errors
 from stages.scones.config import SageMaker, Train
@@ -60,6 +60,8 @@ def trainer(where: Place, settings: SageMaker, classes: int, pictures: int) -> A
 
 @plain_errors()
 def main(yes: bool = False) -> None:
+    with requires("aws", "SageMaker's built-in algorithm"):
+        import sagemaker.train  # noqa: F401  (a missing package stops this before anything exists on AWS)
     logging.getLogger("sagemaker").setLevel(logging.WARNING)
     settings = config.load("scones", Train).sagemaker
     classes = files.read_json(files.require(RAW, "prepare@scones") / "about.json")["classes"]

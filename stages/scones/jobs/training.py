@@ -22,7 +22,7 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 import stages
 from stages.common import bundle, files
-from stages.common.program import InputError
+from stages.common.program import InputError, requires
 from stages.common.vision import packaged
 from stages.scones.aws.clients import account, agree, client, estimate, plain_errors
 from stages.scones.aws.stack import Stack
@@ -201,6 +201,8 @@ def train_there(settings: Train, features: Path, folder: Path) -> None:
 
     In a terminal it asks first. Elsewhere `scones.engine` has said it: DVC has no place for a `--yes`.
     """
+    with requires("aws", "scones.engine = sagemaker"):
+        import sagemaker.train  # noqa: F401  (a missing package stops this before anything exists on AWS)
     logging.getLogger("sagemaker").setLevel(logging.WARNING)
     session = account(settings.sagemaker.region, "scones.sagemaker.region")
     agree(plan(settings.sagemaker, session.region_name), not sys.stdin.isatty(), "")
