@@ -28,7 +28,9 @@ def requires(group: str, what: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if str(error.name).partition(".")[0] == "stages":
             raise
-        raise InputError(f"{what} needs the package {error.name}, which is not installed: make env GROUPS={group}") from None
+        raise InputError(
+            f"{what} needs the package {error.name}, which is not installed: make env GROUPS={group}"
+        ) from None
 
 
 def run(main: Callable[..., None], arguments: Callable[[argparse.ArgumentParser], None] | None = None) -> None:
