@@ -16,7 +16,7 @@ export PATH := $(abspath $(VENV)/bin):$(PATH)
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-env: $(STAMP) $(addprefix $(STAMP)-,$(WANTED))  ## create .venv with the pipeline's packages; more: make env GROUPS="serving ray", GROUPS=all
+env: $(STAMP) $(addprefix $(STAMP)-,$(WANTED))  ## create .venv for the pipeline; make env GROUPS="serving ray" adds more, GROUPS=all everything, TORCH=cpu leaves CUDA out
 
 repro: $(STAMP)  ## run the pipeline: all that changed, projects side by side (JOBS=1: one after the other)
 	@python -m stages.experiments.repro $(addprefix --jobs ,$(JOBS))
@@ -95,6 +95,17 @@ clean:  ## remove the environment and the tools' caches (data, models and report
 # uv installs the set in a fraction of pip's time, and compiles it as pip would, so that no start has to; pip alone does it, too:
 #   python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
 INSTALL := $(VENV)/bin/uv pip install --python $(VENV)/bin/python --compile-bytecode
+PIPELINE := $(INSTALL) --require-hashes -r requirements.txt
+
+# make env TORCH=cpu: for Linux on x86-64 PyPI has PyTorch with CUDA only. PyTorch's own index has it without, as wheels whose hashes
+# are not ours. So everything but PyTorch and CUDA is installed by hash, then PyTorch by version. A later make keeps that choice.
+REST := $(VENV)/without-cuda.txt
+ifneq ($(filter cpu,$(TORCH))$(wildcard $(REST)),)
+PIPELINE := awk '/^[^ \#]/ {cuda = /^(torch|torchvision|triton|(nvidia|cuda)-[^=]*)==/} !cuda' requirements.txt >$(REST) \
+	&& $(INSTALL) --require-hashes --no-deps -r $(REST) \
+	&& $(INSTALL) --no-deps --torch-backend cpu $$(grep -oE '^(torch|torchvision)==[^ ;]+' requirements.txt)
+endif
+
 failed = { echo "error: the packages could not be installed ($$(grep -s -m 1 ^ERROR $(VENV)/install.log || echo 'see above')): \
 check the network or the package index, then run make env again" >&2; exit 1; }
 
@@ -104,9 +115,9 @@ $(STAMP): requirements.txt
 		{ echo "error: $$($(PYTHON) --version) found, Python 3.11 to 3.13 needed: name one with make PYTHON=python3.12" >&2; exit 1; }
 	@command -v git >/dev/null || { echo "error: git not found: install it, DVC works on a git repository" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "error: $(PYTHON) can't create an environment: install its venv module (Debian: apt install python3-venv)" >&2; exit 1; }
-	@echo "Installing the packages of requirements.txt into $(VENV) (several GB, once)"
+	@echo "Installing the packages of requirements.txt into $(VENV) (once; 2 GB, with CUDA 7 GB)"
 	@$(VENV)/bin/python -m pip install --quiet "$$(grep -o '^uv==[^ ]*' requirements.txt)" >$(VENV)/install.log 2>&1 \
-		&& $(INSTALL) --require-hashes -r requirements.txt || $(failed)
+		&& $(PIPELINE) || $(failed)
 	@touch $@
 
 $(STAMP)-%: requirements/%.txt $(STAMP)

@@ -65,6 +65,7 @@ ELSEWHERE = {
     r"python -m stages\.scones\.jobs\.built_in .*": ("tests/test_scones_jobs.py", "built_in"),
     r"dvc (push|pull|status --cloud|remote modify)\b.*": ("tests/test_remotes.py", 'on_s3.dvc("pull")'),
     r"make release .*|dvc artifacts get .*": ("tests/test_release.py", '"artifacts", "get"'),
+    r"make env( .*)?": ("tests/test_make.py", '("env GROUPS=ray"'),
     r"make cluster( .*)?": ("tests/test_cluster.py", '"make", "--no-print-directory", "--dry-run"'),
     r"dvc exp run -S engine\.kind=ray .*": ("tests/test_ray_training.py", '"engine.kind": "ray"'),
     r"dvc exp run -S deploy\.mnist\.version=.*": ("tests/test_release.py", '"deploy.mnist.version=v1.0.0"'),

@@ -1,6 +1,7 @@
 """make env on machines that lack something: one line says what, and nothing is done twice."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,6 +16,7 @@ TOOLS = ("sh", "make", "awk", "grep", "touch", "python3", "cat")
 def checkout(tmp_path: Path) -> Path:
     for name in ("Makefile", "requirements.txt"):
         shutil.copy(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
     return tmp_path
 
 
@@ -70,13 +72,34 @@ def test_a_second_make_does_not_install_again(checkout: Path) -> None:
     assert "Nothing to be done" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("target", "added"),
+    [
+        ("env", set()),
+        ("repro", set()),
+        ("compare", set()),
+        ("serve", {"serving"}),
+        ("cluster", {"ray"}),
+        ("recipe NAME=mnist-sweep", {"ray"}),
+        ("env GROUPS=ray", {"ray"}),
+        ("env GROUPS=all", {"aws", "dev", "ray", "serving"}),
+        ("lint", {"aws", "dev", "ray", "serving"}),
+        ("test", {"aws", "dev", "ray", "serving"}),
+    ],
+)
+def test_a_target_installs_the_groups_that_it_needs(checkout: Path, target: str, added: set[str]) -> None:
+    done = subprocess.run(["make", "-n", *target.split()], cwd=checkout, capture_output=True, text=True, check=True)
+    assert "--require-hashes -r requirements.txt" in done.stdout
+    assert set(re.findall(r"--require-hashes -r requirements/(\w+)\.txt", done.stdout)) == added
+
+
+def test_an_unknown_group_is_named(checkout: Path) -> None:
+    done = subprocess.run(["make", "env", "GROUPS=tests"], cwd=checkout, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "GROUPS=tests is not known: expected aws dev ray serving or all." in done.stderr
+
+
 def test_help_lists_every_target(checkout: Path) -> None:
     shown = subprocess.run(["make"], cwd=checkout, capture_output=True, text=True, check=True).stdout
     for target in ("env", "repro", "test", "lint", "lock"):
         assert f"make {target} " in shown
-
-
-def test_every_package_is_pinned_with_hashes() -> None:
-    blocks = [block for block in (ROOT / "requirements.txt").read_text().split("\n") if block and block[0] not in " #"]
-    assert blocks
-    assert all("==" in block and block.endswith("\\") for block in blocks)
