@@ -84,15 +84,15 @@ def compare(answers: Mapping[str, tuple[float, ...]], asked: Set[str], test: Tes
             )
 
 
-def measure(done: trial.Trial, test: Test) -> dict[str, float]:
-    """Counts of executions, and the share of right classes among the answers that were passed on."""
+def measure(done: trial.Trial, test: Test) -> dict[str, float | None]:
+    """Counts of executions, and the fraction of correct classes among those that succeeded (None: none did)."""
     passed = [outcome for outcome in done.outcomes if outcome.status == "SUCCEEDED"]
     right = [int(np.argmax(one.probabilities)) == test.labels[one.key.removeprefix(deployment.TEST)] for one in passed]
     return {
         "executions": len(done.outcomes),
         "succeeded": len(passed),
         "below_threshold": len(done.outcomes) - len(passed),
-        "accuracy_succeeded": round(float(np.mean(right)), 6) if right else 0.0,
+        "accuracy_succeeded": round(float(np.mean(right)), 6) if right else None,
     }
 
 
