@@ -82,7 +82,7 @@ def arrays(part: str) -> dict[str, np.ndarray]:
 
 
 def test_the_sample_is_in_the_published_layout(written: Path) -> None:
-    for part, count in {"train": 400, "test": 100}.items():
+    for part, count in {"train": 800, "test": 200}.items():
         table = lines(written / f"{part}.lst")
         assert [int(row) for row, _, _ in table] == list(range(count))
         assert sorted(label for _, label, _ in table) == ["0"] * (count // 2) + ["1"] * (count // 2)

@@ -313,6 +313,15 @@ def test_executions_that_disagree_with_what_was_captured_are_an_error(
         trial.check(tried(outcomes, records), PICTURES, 0.94)
 
 
+@pytest.mark.parametrize(("label", "accuracy"), [(0, 1.0), (1, 0.0)])
+def test_the_accuracy_of_what_succeeded_is_null_where_nothing_did(label: int, accuracy: float) -> None:
+    test = deploy.Test(Path(), "a test", PICTURES, {"a.png": label, "b.png": 0}, {})
+    measured = deploy.measure(tried(GOOD, RECORDS), test)
+    assert measured == {"executions": 2, "succeeded": 1, "below_threshold": 1, "accuracy_succeeded": accuracy}
+    none = deploy.measure(tried(GOOD[1:], RECORDS[1:]), test)
+    assert none == {"executions": 1, "succeeded": 0, "below_threshold": 1, "accuracy_succeeded": None}
+
+
 def test_test_cases_use_each_picture_before_any_twice_and_follow_the_seed() -> None:
     names = ["a", "b", "c", "d"]
     chosen = cases(names, 6, seed=1)

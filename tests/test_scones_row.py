@@ -110,7 +110,7 @@ def test_the_sample_becomes_features_that_training_takes(workspace: Path) -> Non
     prepare.main()
     featurize.main()
     with np.load(train.FEATURES / "valid.npz") as valid:
-        assert valid["images"].shape == (40, 32, 32, 3)
+        assert valid["images"].shape == (80, 32, 32, 3)
 
 
 @pytest.mark.parametrize("network", ["residual", "transfer"])

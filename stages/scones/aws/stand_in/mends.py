@@ -28,6 +28,7 @@ def apply() -> None:
     from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_sfn import (
         StateTaskServiceSfn,
     )
+    from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
     from moto.stepfunctions.parser.models import StepFunctionsParserBackend, stepfunctions_parser_backends
 
     werkzeug_app.DISABLE_GLOBAL_CORS = True  # it lets the pages of any website read its answers
@@ -45,6 +46,7 @@ def apply() -> None:
         described.response_object = property(_without_empty_groups(described.response_object.fget))
     starting = StepFunctionsParserBackend.start_execution
     StepFunctionsParserBackend.start_execution = _forgetful(starting)
+    AmazonStateLanguageParser.parse = staticmethod(_reading_once(AmazonStateLanguageParser.parse))
     _give_states_clients()
     # It lists its own folders for each request.
     backends.list_of_moto_modules = functools.cache(lambda modules=backends.list_of_moto_modules: list(modules()))
@@ -107,6 +109,22 @@ def _forgetful(starting: Any) -> Any:
         return execution
 
     return start
+
+
+def _reading_once(parsing: Any) -> Any:
+    """moto reads a definition anew for each execution, which takes antlr ten times as long as all else about it.
+
+    What antlr makes of it, a tree, is kept. Nothing changes a tree; the states are made from it anew for each execution.
+    """
+    from moto.stepfunctions.parser.asl.parse.preprocessor import Preprocessor
+
+    tree = functools.lru_cache(maxsize=16)(lambda definition: parsing(definition)[1])
+
+    def parse(definition: str) -> tuple[Any, Any]:
+        known = tree(definition)
+        return Preprocessor().visit(known), known
+
+    return parse
 
 
 def _as_boto3_names(normalising: Any) -> Any:
