@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.bikes import features, inference, learners, model, sequence
+from stages.bikes import features, inference, learners, model
 from stages.bikes.config import Data, Train
+from stages.bikes.normalised import normalise
 from stages.common import bundle, card, config, files
 from stages.common.program import InputError, run
 
@@ -26,8 +27,10 @@ TOLERANCE = 1e-6
 
 def cut_down(forecaster: model.Forecaster, about: dict[str, object], folder: Path) -> None:
     """Store in ``folder`` what `model.load` needs to predict with the final models."""
-    for part, predictor in forecaster.predictors.items():
-        predictor.clone_for_deployment(str(folder / part), model=forecaster.final[part])
+    with model.lean():
+        for part, predictor in forecaster.predictors.items():
+            predictor.clone_for_deployment(str(folder / part), model=forecaster.final[part])
+    normalise(folder)
     files.write_json(folder / "forecaster.json", about | {"validated": forecaster.final})
 
 
@@ -71,6 +74,7 @@ def main() -> None:
         test = hours.loc[hours["part"] == "test", features.KAGGLE].reset_index(drop=True)
         difference = prove(packed, expected, test)
         modules = {name: Path(str(module.__file__)) for name, module in MODULES.items()}
+        modules["code/stages/bikes/sequence.py"] = SEQUENCE
         members = {name: packed / name for name in ("forecaster", "known.parquet", "features.json")}
         write_card(folder / "model_card.md", hours)
         members["README.md"] = folder / "model_card.md"
@@ -85,8 +89,10 @@ MODULES = {
     "code/stages/bikes/features.py": features,
     "code/stages/bikes/learners.py": learners,
     "code/stages/bikes/model.py": model,
-    "code/stages/bikes/sequence.py": sequence,
 }
+
+SEQUENCE = Path(str(learners.__file__)).with_name("sequence.py")
+"""Not imported: only a forecaster that has this model needs torch."""
 
 
 if __name__ == "__main__":

@@ -43,8 +43,7 @@ def model_fn(model_dir: str) -> Model:
     """The model in ``model_dir``, its predictors in memory."""
     folder = Path(model_dir)
     forecaster = load(folder / "forecaster")
-    for part, predictor in forecaster.predictors.items():
-        predictor.persist([forecaster.final[part]])
+    forecaster.hold(forecaster.final)
     known = pd.read_parquet(folder / "known.parquet")
     kind = json.loads((folder / "features.json").read_text(encoding="utf-8"))["features"]
     return Model(forecaster, kind, known, build(kind, known, known))

@@ -5,12 +5,21 @@ was measured. It imports nothing of the project but the models.
 """
 
 import json
+import platform
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
+from autogluon.common.utils.resource_utils import ResourceManager
+from autogluon.core.models import AbstractModel
 from autogluon.tabular import TabularPredictor
+from autogluon.tabular import __version__ as autogluon_version
+from autogluon.tabular.predictor import predictor as autogluon_predictor
 
 from stages.bikes import learners  # noqa: F401 (the predictors' pickles name it)
 
@@ -30,6 +39,18 @@ class Forecaster:
     """The best model of each predictor, trained without the validation days."""
     final: dict[str, str]
     """The same, trained again on all training days."""
+
+    def hold(self, *models: dict[str, str]) -> None:
+        """Keep ``models`` in memory, as `validated` or `final`; AutoGluon reads the others for each prediction."""
+        for part, predictor in self.predictors.items():
+            # Without a limit: to compare with one, AutoGluon would pickle each model for its size.
+            predictor.persist([names[part] for names in models], max_memory=None)
+
+    @property
+    def reads_days(self) -> bool:
+        """Whether a prediction depends on more rows than its own: `sequence` reads those of the same day."""
+        names = (name for predictor in self.predictors.values() for name in predictor.model_names())
+        return any("Sequence" in name for name in names)
 
     def predict(self, features: pd.DataFrame, models: dict[str, str] | None = None) -> np.ndarray:
         """Riders an hour, float64 (rows), never negative; by the final models or by ``models``, one a predictor."""
@@ -54,5 +75,26 @@ def to_riders(predicted: np.ndarray, target: str) -> np.ndarray:
 def load(folder: Path = TRAINED) -> Forecaster:
     """The forecaster that train stored in ``folder``."""
     about = json.loads((folder / "forecaster.json").read_text(encoding="utf-8"))
-    predictors = {part: TabularPredictor.load(str(folder / part), verbosity=0) for part in PARTS[about["riders"]]}
+    with lean():
+        predictors = {part: TabularPredictor.load(str(folder / part), verbosity=0) for part in PARTS[about["riders"]]}
     return Forecaster(predictors, about["target"], about["validated"], about["final"])
+
+
+@contextmanager
+def lean() -> Iterator[None]:
+    """Keep AutoGluon from costly inquiries whose answers are not used here.
+
+    At each save and load it lists all installed packages (0.3 s), which would also be in the stored files' hash. To count GPUs,
+    of which no model here gets one, it imports torch (3 s). For the size of a model in memory it pickles the model.
+    """
+    python = ".".join(platform.python_version_tuple()[:2])
+    about = {"system": platform.system(), "version": autogluon_version, "py_version": python, "py_version_micro": python}
+    answers: list[tuple[Any, str, Any]] = [
+        (autogluon_predictor, "get_autogluon_metadata", lambda: about | {"packages": {}, "packages_invalid": []}),
+        (ResourceManager, "get_gpu_count_torch", staticmethod(lambda cuda_only=False: 0)),
+        (AbstractModel, "get_memory_size", lambda *_, **__: 0),
+    ]
+    with ExitStack() as stack:
+        for owner, name, answer in answers:
+            stack.enter_context(mock.patch.object(owner, name, answer))
+        yield

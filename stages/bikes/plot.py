@@ -121,9 +121,10 @@ def feature_importance(importance: pd.DataFrame) -> Figure:
     """The features that matter most."""
     top = importance.head(SHOWN_FEATURES)[::-1]
     figure, axis = plt.subplots(figsize=(7, 0.25 * len(top) + 1.2))
-    axis.barh(top["feature"], top["rmsle_growth"])
+    axis.barh(top["feature"], top["rmsle_growth"], xerr=top["spread"], error_kw={"elinewidth": 1})
     axis.set(
-        title=f"Permutation importance, the first {len(top)} of {len(importance)} features",
+        title=f"Permutation importance, the first {len(top)} of {len(importance)} features,\n"
+        "on a sample of the validation days (lines: range of its shuffles)",
         xlabel="growth of the validation RMSLE when the feature is shuffled [1]",
         ylabel="feature",
     )

@@ -23,7 +23,8 @@ from autogluon.tabular.configs.presets_configs import tabular_presets_dict
 
 from stages.bikes import learners, search
 from stages.bikes.config import Train, check_together
-from stages.bikes.model import PARTS, TARGET, TRAINED, to_target
+from stages.bikes.model import PARTS, TARGET, TRAINED, lean, to_target
+from stages.bikes.normalised import normalise
 from stages.bikes.progress import Progress, elsewhere
 from stages.common import clocks, config, files
 from stages.common.program import InputError, run
@@ -180,6 +181,7 @@ def main() -> None:
     with (
         files.new_folder(TRAINED) as folder,
         seam.shared(folder, settings.threads, "AG_CPU_COUNT", AG_FORCE_PARALLEL="True") as cores,
+        lean(),
     ):
         for part in PARTS[settings.riders]:
             learnt, weighed = (
@@ -189,6 +191,7 @@ def main() -> None:
             started = time.perf_counter()
             names[part] = fit(learnt, weighed, settings, part, folder / part, cores)
             clock[f"{part}_seconds"] = round(time.perf_counter() - started, 1)
+        normalise(folder)
         about = {
             "riders": settings.riders,
             "target": settings.target,

@@ -1,0 +1,84 @@
+"""Gives AutoGluon's files the same bytes each time: without clock readings, random identifiers and the folder they were made in.
+
+AutoGluon and CatBoost store how long each step took, when training ended and where it ran. Nothing here reads that again, and
+AutoGluon sets its paths when it loads a predictor. What predicts stays as it is.
+"""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+from stages.common import files
+
+PLACE = "models"
+"""Stands where the folder's absolute path stood."""
+
+CLOCKS = {
+    *("fit_time", "predict_time", "predict_child_time", "predict_n_time_per_row", "predict_1_time"),
+    *("predict_1_child_time", "preprocess_1_time", "compile_time"),
+    *("_time_fit_total", "_time_fit_preprocessing", "_time_fit_training", "_time_train_start", "_time_train_start_last"),
+}
+"""Attributes and keys that hold seconds: numbers there become 0."""
+
+CATBOOST = ("train_finish_time", "model_guid")
+"""Metadata of a CatBoost model: when its training ended, and a random identifier. They become empty."""
+
+
+def normalise(folder: Path) -> None:
+    """Write every pickle below ``folder`` anew. Call this only for files that this process or its cluster has just made.
+
+    Files in other formats stay as they are: XGBoost's hold no clock readings.
+    """
+    for path in sorted(folder.rglob("*.pkl")):
+        with path.open("rb") as file:
+            if file.read(1) != pickle.PROTO:
+                continue
+            file.seek(0)
+            content = pickle.load(file)  # noqa: S301 (made here)
+            if file.read(1):  # more than one pickle, as in torch's older format
+                continue
+        with files.new_file(path) as partial, partial.open("wb") as new:
+            _Pickler(new, str(folder.resolve())).dump(content)
+
+
+class _Pickler(pickle._Pickler):
+    """Pickles without clock readings and without ``place``, sets in order, equal strings stored once. It changes what it pickles.
+
+    Pickle stores an object once if it is the same object in memory. For equal strings that depends on where they come from,
+    for example on whether a worker of a cluster sent the model.
+    """
+
+    dispatch: ClassVar[dict[type, Callable[[Any, Any], None]]] = dict(pickle._Pickler.dispatch)  # type: ignore[assignment, arg-type]
+    memo: dict[int, tuple[int, Any]]
+
+    def __init__(self, file: IO[bytes], place: str) -> None:
+        super().__init__(file, protocol=4)  # AutoGluon's
+        self.place, self.texts = place, dict[str, str]()
+
+    def reducer_override(self, obj: Any) -> Any:
+        if type(obj).__module__ == "catboost.core" and hasattr(obj, "get_metadata"):
+            metadata = obj.get_metadata()
+            for key in CATBOOST:
+                if key in metadata:
+                    metadata[key] = ""
+        return NotImplemented
+
+    def save_text(self, text: str) -> None:
+        text = text.replace(self.place, PLACE)
+        text = self.texts.setdefault(text, text)
+        if id(text) in self.memo:
+            self.write(self.get(self.memo[id(text)][0]))  # type: ignore[attr-defined]
+        else:
+            super().save_str(text)  # type: ignore[misc]
+
+    def save_mapping(self, mapping: dict[Any, Any]) -> None:
+        for key in CLOCKS & mapping.keys():
+            if isinstance(mapping[key], int | float):
+                mapping[key] = 0.0
+        super().save_dict(mapping)  # type: ignore[misc]
+
+    def save_members(self, members: set[Any] | frozenset[Any]) -> None:
+        self.save_reduce(type(members), (sorted(members, key=repr),), obj=members)  # type: ignore[attr-defined]
+
+    dispatch |= {str: save_text, dict: save_mapping, set: save_members, frozenset: save_members}
