@@ -88,7 +88,12 @@ def lean() -> Iterator[None]:
     of which no model here gets one, it imports torch (3 s). For the size of a model in memory it pickles the model.
     """
     python = ".".join(platform.python_version_tuple()[:2])
-    about = {"system": platform.system(), "version": autogluon_version, "py_version": python, "py_version_micro": python}
+    about = {
+        "system": platform.system(),
+        "version": autogluon_version,
+        "py_version": python,
+        "py_version_micro": python,
+    }
     answers: list[tuple[Any, str, Any]] = [
         (autogluon_predictor, "get_autogluon_metadata", lambda: about | {"packages": {}, "packages_invalid": []}),
         (ResourceManager, "get_gpu_count_torch", staticmethod(lambda cuda_only=False: 0)),

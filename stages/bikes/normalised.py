@@ -17,7 +17,13 @@ PLACE = "models"
 CLOCKS = {
     *("fit_time", "predict_time", "predict_child_time", "predict_n_time_per_row", "predict_1_time"),
     *("predict_1_child_time", "preprocess_1_time", "compile_time"),
-    *("_time_fit_total", "_time_fit_preprocessing", "_time_fit_training", "_time_train_start", "_time_train_start_last"),
+    *(
+        "_time_fit_total",
+        "_time_fit_preprocessing",
+        "_time_fit_training",
+        "_time_train_start",
+        "_time_train_start_last",
+    ),
 }
 """Attributes and keys that hold seconds: numbers there become 0."""
 
