@@ -1,0 +1,54 @@
+"""What the same bytes on every processor cost: trainings with `engine.portable` against the same without it.
+
+    python -m benchmarks.portable [--source DATA] [--projects mnist scones] [--runs 3] [--json FILE]
+
+Runs each project's train with its default parameters, the two ways in turn, in folders of its own. On a processor without AVX-512 both
+ways use the same instructions, and the difference is that of the linear layers.
+"""
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks import circumstances, workspace
+from stages.common import files
+
+PROJECTS = ("bikes", "mnist", "landmarks", "scones")
+
+
+def seconds(folder: Path, project: str, source: str, portable: bool) -> float:
+    """Of the training itself, as it reports it."""
+    changes: dict[str, Any] = {"data": {"source": source}, "engine": {"portable": portable}}
+    workspace.create(folder, changes)
+    workspace.run("train", folder, project)
+    return float(workspace.clock(folder, project)["seconds"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", default="sample")
+    parser.add_argument("--projects", nargs="+", choices=PROJECTS, default=PROJECTS)
+    parser.add_argument("--runs", type=int, default=3, help="pairs of trainings")
+    parser.add_argument("--json", type=Path, help="a file for the figures")
+    arguments = parser.parse_args()
+    source, rows = workspace.place(arguments.source), {}
+    for project in arguments.projects:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            workspace.create(folder, {"data": {"source": source}})
+            for verb in ("prepare", "featurize"):
+                workspace.run(verb, folder, project)
+            pairs = [
+                tuple(seconds(folder, project, source, way) for way in (True, False)) for _ in range(arguments.runs)
+            ]
+        ratio = statistics.median(portable / free for portable, free in pairs)
+        rows[project] = {"seconds_portable_and_not": pairs, "ratio": round(ratio, 3)}
+        print(f"{project:10} {ratio:.2f} times as long, pairs of seconds: {pairs}", flush=True)
+    if arguments.json:
+        files.write_json(arguments.json, circumstances.now(threads=1) | {"source": arguments.source} | rows)
+
+
+if __name__ == "__main__":
+    main()
