@@ -71,7 +71,7 @@ class Workflow:
         """The description of an execution that has ended. Raises InputError if it does not end."""
         name = uuid.uuid4().hex  # a start that is sent twice is then one execution
         started = self._client.start_execution(stateMachineArn=self._arn, name=name, input=json.dumps(event))
-        deadline, pause = time.monotonic() + LIMIT, 0.05
+        deadline, pause = time.monotonic() + LIMIT, 0.2
         while time.monotonic() < deadline:
             time.sleep(pause)
             described: dict[str, Any] = self._client.describe_execution(executionArn=started["executionArn"])

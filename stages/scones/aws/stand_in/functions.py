@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stages.scones.aws.stand_in.runtime import Answer, Code, Instance
 
-MOST = 4
+MOST = 2
 """Processes of one function; further requests wait for one to be free."""
 
 
