@@ -151,12 +151,6 @@ def test_the_same_inputs_give_the_same_results(built: Clone, tmp_path: Path) -> 
     other.run("dvc repro " + " ".join(f"export@{name} plot@{name}" for name in PROJECTS))
     first, second = built.hashes(), other.hashes()
     clocked = {path for path in first if path.endswith(("training.json", "latency.json"))}
-    # AutoGluon's own files hold timings; what its models say is compared below.
-    clocked |= {"models/bikes/trained", "models/bikes/export"}
     assert {path: first[path] for path in first.keys() - clocked} == {
         path: second[path] for path in second.keys() - clocked
     }
-    assert "reports/bikes/submission.csv" not in clocked
-    assert (built.root / "reports/bikes/metrics.json").read_text() == (
-        other.root / "reports/bikes/metrics.json"
-    ).read_text()

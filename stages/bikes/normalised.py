@@ -17,7 +17,13 @@ PLACE = "models"
 CLOCKS = {
     *("fit_time", "predict_time", "predict_child_time", "predict_n_time_per_row", "predict_1_time"),
     *("predict_1_child_time", "preprocess_1_time", "compile_time"),
-    *("_time_fit_total", "_time_fit_preprocessing", "_time_fit_training", "_time_train_start", "_time_train_start_last"),
+    *(
+        "_time_fit_total",
+        "_time_fit_preprocessing",
+        "_time_fit_training",
+        "_time_train_start",
+        "_time_train_start_last",
+    ),
 }
 """Attributes and keys that hold seconds: numbers there become 0."""
 
@@ -49,7 +55,7 @@ class _Pickler(pickle._Pickler):
     for example on whether a worker of a cluster sent the model.
     """
 
-    dispatch: ClassVar[dict[type, Callable[[Any, Any], None]]] = dict(pickle._Pickler.dispatch)  # type: ignore[assignment, arg-type]
+    dispatch: ClassVar[dict[type, Callable[[Any, Any], None]]] = dict(pickle._Pickler.dispatch)
     memo: dict[int, tuple[int, Any]]
 
     def __init__(self, file: IO[bytes], place: str) -> None:
