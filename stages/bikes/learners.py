@@ -83,36 +83,37 @@ KNOTS = np.arange(-5, 760, 30.5)
 
 def design(X: pd.DataFrame) -> sparse.csr_matrix:
     """The ridge's inputs (rows, about 400) from the `full` features, centred and scaled roughly to 1."""
-    hour, quarter = X["hour"].to_numpy(), X["quarter"].to_numpy()
-    month = np.abs(X["day"].to_numpy()[:, None] - KNOTS) / 30.5
-    warmth = (X["temp"] - 20) / 8
-    humidity = (X["humidity"] - 60) / 20
-    vapour = X["vapour_pressure"] / 10
-    rain = (X["weather"] > 2.5).astype(float)
+    x = dict(zip(X.columns, X.to_numpy(float).T, strict=True))  # in pandas each of the operations below takes 0.1 ms
+    hour, quarter = x["hour"].astype(int), x["quarter"].astype(int)
+    months = np.maximum(0, 1 - np.abs(x["day"][:, None] - KNOTS) / 30.5)
+    warmth = (x["temp"] - 20) / 8
+    humidity = (x["humidity"] - 60) / 20
+    vapour = x["vapour_pressure"] / 10
+    rain = x["weather"] > 2.5
     columns = [
-        *(warmth, warmth**2, (warmth - 1.2).clip(lower=0), X["day_temp_anomaly"] / 4, humidity, humidity**2, vapour),
-        *(vapour**2, X["windspeed"] / 8, X["wind_24h"] / 8, X["feels_warmer"] / 3, X["temp_last_72h"] / 8),
-        *(X["day_temp_max"] / 10, X["day_temp_min"] / 10, rain, (X["weather"] == 2).astype(float)),
-        *(X[f"weather_{when}"] > 2.5 for when in ("1h_ago", "2h_ago", "3h_ago", "in_1h")),
-        *(X["rain_last_6h"], X["rain_next_3h"], X["day_rain_hours"] / 10, X["daylight_rain_hours"] / 5),
-        *(X["yesterday_rain_hours"] / 10, X["day_missing_hours"] / 10, X["missing_5h"]),
-        *(X["quiet"], X["major_holiday"], X["short_staffed"]),
+        *(warmth, warmth**2, np.maximum(warmth - 1.2, 0), x["day_temp_anomaly"] / 4, humidity, humidity**2, vapour),
+        *(vapour**2, x["windspeed"] / 8, x["wind_24h"] / 8, x["feels_warmer"] / 3, x["temp_last_72h"] / 8),
+        *(x["day_temp_max"] / 10, x["day_temp_min"] / 10, rain, x["weather"] == 2),
+        *(x[f"weather_{when}"] > 2.5 for when in ("1h_ago", "2h_ago", "3h_ago", "in_1h")),
+        *(x["rain_last_6h"], x["rain_next_3h"], x["day_rain_hours"] / 10, x["daylight_rain_hours"] / 5),
+        *(x["yesterday_rain_hours"] / 10, x["day_missing_hours"] / 10, x["missing_5h"]),
+        *(x["quiet"], x["major_holiday"], x["short_staffed"]),
     ]
-    part_of_day = _one_hot(hour // 3 + 8 * (X["off"] > 0.75).to_numpy(), 16)
-    return sparse.hstack(
-        [
-            _one_hot(X["hour_of_pattern"].to_numpy(), 24 * 8),
-            _one_hot(hour + 24 * (quarter - 1), 24 * 4),
-            sparse.csr_matrix(np.maximum(0, 1 - month)),
-            sparse.csr_matrix(np.column_stack([np.asarray(column, float) for column in columns])),
-            *(sparse.diags(np.asarray(by, float)) @ part_of_day for by in (warmth, rain, X["day"] / 731)),
-        ]
-    ).tocsr()
-
-
-def _one_hot(codes: np.ndarray, size: int) -> sparse.csr_matrix:
-    rows = np.arange(len(codes))
-    return sparse.csr_matrix((np.ones(len(codes)), (rows, codes.astype(int))), shape=(len(codes), size))
+    dense = np.column_stack([months, *columns])
+    one = np.ones(len(X))
+    part_of_day = hour // 3 + 8 * (x["off"] > 0.75)
+    # Blocks of columns: their width, and in each row the places in the block and the values there.
+    blocks = [
+        (24 * 8, x["hour_of_pattern"].astype(int), one),
+        (24 * 4, hour + 24 * (quarter - 1), one),
+        (dense.shape[1], np.tile(np.arange(dense.shape[1]), (len(X), 1)), dense),
+        *((16, part_of_day, by) for by in (warmth, rain, x["day"] / 731)),
+    ]
+    starts = np.cumsum([0, *(width for width, _, _ in blocks)])
+    places = np.column_stack([start + at for start, (_, at, _) in zip(starts[:-1], blocks, strict=True)])
+    values = np.column_stack([values for _, _, values in blocks])
+    ends = np.arange(0, values.size + 1, values.shape[1])
+    return sparse.csr_matrix((values.ravel(), places.ravel(), ends), shape=(len(X), starts[-1]))
 
 
 def by_name(name: str) -> type[AbstractModel]:

@@ -84,8 +84,8 @@ def load(folder: Path = TRAINED) -> Forecaster:
 def lean() -> Iterator[None]:
     """Keep AutoGluon from costly inquiries whose answers are not used here.
 
-    At each save and load it lists all installed packages (0.3 s), which would also be in the stored files' hash. To count GPUs,
-    of which no model here gets one, it imports torch (3 s). For the size of a model in memory it pickles the model.
+    At each save and load it lists all installed packages (0.3 s), which would also be in the stored files. To log torch's version
+    and to count GPUs, of which no model here gets one, it imports torch (3 s). For a model's size in memory it pickles the model.
     """
     python = ".".join(platform.python_version_tuple()[:2])
     about = {
@@ -96,6 +96,7 @@ def lean() -> Iterator[None]:
     }
     answers: list[tuple[Any, str, Any]] = [
         (autogluon_predictor, "get_autogluon_metadata", lambda: about | {"packages": {}, "packages_invalid": []}),
+        (autogluon_predictor, "get_ag_system_info", lambda **_: "not listed"),
         (ResourceManager, "get_gpu_count_torch", staticmethod(lambda cuda_only=False: 0)),
         (AbstractModel, "get_memory_size", lambda *_, **__: 0),
     ]

@@ -55,7 +55,7 @@ class _Pickler(pickle._Pickler):
     for example on whether a worker of a cluster sent the model.
     """
 
-    dispatch: ClassVar[dict[type, Callable[[Any, Any], None]]] = dict(pickle._Pickler.dispatch)  # type: ignore[assignment, arg-type]
+    dispatch: ClassVar[dict[type, Callable[[Any, Any], None]]] = dict(pickle._Pickler.dispatch)
     memo: dict[int, tuple[int, Any]]
 
     def __init__(self, file: IO[bytes], place: str) -> None:

@@ -3,7 +3,8 @@
 Weather comes in spells and follows the season and the time of day. Two kinds of riders react to it: registered ones
 commute on working days, casual ones come out on mild free afternoons. Their number grows over the months, varies from
 day to day for reasons that no column tells, and is counted hour by hour (Poisson); as in the real data an hour without
-riders has no row. It is made to be learnt from, not to be Washington: its scores say nothing about the real data.
+riders has no row. docs/your-data.md says how it differs from the real data: its scores
+say nothing about that.
 """
 
 from pathlib import Path
