@@ -58,7 +58,7 @@ def check_backbone(table: dict[str, Any]) -> None:
     """Raises InputError for a network, layers or weights that train would refuse. Nothing is downloaded."""
     if table["weights"] == "package":
         packaged.find(table["backbone"])
-        if table["fine_tune"] in ("none", "all") and not table.get("layers"):
+        if table["fine_tune"] in ("none", "all") and set(table.get("layers", [])) <= set(packaged.LAYERS):
             return  # these networks take images of any size, so nothing needs torch, which takes seconds
     from stages.common.vision import classifiers
 

@@ -36,6 +36,10 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "scratch": ("scratch", {"width": 0.02}),
     "transfer": ("transfer", TRANSFER),
     "transfer, more layers": ("transfer", TRANSFER | {"layers": ["features.3", "features.7"]}),
+    "transfer, timm's": (
+        "transfer",
+        TRANSFER | {"backbone": "tf_efficientnet_lite0", "layers": ["blocks.2", "blocks.6"]},
+    ),
     "transfer, trained": ("transfer", TRANSFER | {"backbone": "resnet18", "fine_tune": "all"}),
 }
 PICTURES = ["classes", "confusion_matrix", "confusions", "evidence", "photographs", "reliability", "training_1"]

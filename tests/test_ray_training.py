@@ -38,7 +38,12 @@ ROWS: dict[str, tuple[list[Callable[[], None]], dict[str, object]]] = {
     "mnist": ([prepare.main, featurize.main], CNN),
     "landmarks": (
         [landmarks_prepare.main, landmarks_featurize.main],
-        {"landmarks.residual": SMALL, "landmarks.epochs": 2, "landmarks.precision": "float32"},
+        {
+            "landmarks.network": "residual",
+            "landmarks.residual": SMALL,
+            "landmarks.epochs": 2,
+            "landmarks.precision": "float32",
+        },
     ),
     "scones": (
         [scones_prepare.main, scones_featurize.main],

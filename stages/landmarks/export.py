@@ -12,7 +12,7 @@ float32 (N, classes); resizing and all else is inside. The classes with their pl
 
 import itertools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from stages.common.program import InputError, run
 from stages.landmarks import inference, photographs
 from stages.landmarks.config import Data, Train
 from stages.landmarks.model import TRAINED, Predictor, load
+from stages.landmarks.photographs import Photograph
 from stages.landmarks.store import Store
 
 FEATURES = Path("data/landmarks/features")
@@ -94,10 +95,10 @@ def write_exported(predictor: Predictor, path: Path, classes: list[dict[str, obj
     torch_files.save_exported(program, path, classes)
 
 
-def originals() -> Iterator[Tensor]:
-    """The test photographs as they came, decoded: each uint8 (3, H, W)."""
+def originals(chosen: Sequence[Photograph]) -> Iterator[Tensor]:
+    """The ``chosen`` test photographs as they came, decoded: each uint8 (3, H, W)."""
     with photographs.open_archive(RAW, "test") as archive:
-        for photograph in tqdm(photographs.read_index(RAW, "test"), desc="landmarks export", unit=" images"):
+        for photograph in tqdm(chosen, desc="landmarks export", unit=" images"):
             content = archive.read(photograph.path)
             image = images.decode(content, photograph.width * photograph.height)
             yield torch.from_numpy(image).permute(2, 0, 1)
@@ -105,14 +106,17 @@ def originals() -> Iterator[Tensor]:
 
 def answers_of_any_size(model: torch.jit.ScriptModule) -> Tensor:
     """Probabilities (N, classes) of the originals, in batches of photographs of any sizes."""
-    squares = (model.squares(image[None]) for image in originals())
+    squares = (model.squares(image[None]) for image in originals(photographs.read_index(RAW, "test")))
     return torch.cat([model.classify(torch.cat(batch)) for batch in batched(squares)])
 
 
 def answers_by_size(model: Callable[[Tensor], Tensor]) -> Tensor:
-    """Probabilities (N, classes) of the originals, in batches of photographs of one size that follow each other."""
-    groups = itertools.groupby(originals(), lambda image: image.shape)
-    return torch.cat([model(torch.stack(batch)) for _, same in groups for batch in batched(same)])
+    """Probabilities (N, classes) of the originals, in batches of photographs of one size."""
+    index = photographs.read_index(RAW, "test")
+    order = sorted(range(len(index)), key=lambda place: (index[place].height, index[place].width))
+    groups = itertools.groupby(originals([index[place] for place in order]), lambda image: image.shape)
+    answers = torch.cat([model(torch.stack(batch)) for _, same in groups for batch in batched(same)])
+    return answers[torch.tensor(order).argsort()]
 
 
 def batched(images: Iterator[Tensor]) -> Iterator[list[Tensor]]:

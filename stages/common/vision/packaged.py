@@ -24,6 +24,9 @@ class Packaged(NamedTuple):
     sha256: str
 
 
+LAYERS = [f"blocks.{stage}" for stage in range(7)]
+"""Layers of these networks that give maps: what may be named without asking the network."""
+
 NAMED = ("package", "torchvision", "timm", "none")
 """The `weights` that are not the path of a file."""
 

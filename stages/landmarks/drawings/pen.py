@@ -37,12 +37,13 @@ class Light:
 
     def on(self, colour: Colour) -> tuple[int, int, int]:
         """``colour`` as it appears."""
-        keep, mixed = 1 - self.haze, self.haze
-        red, green, blue = (
-            min(255, max(0, round(c * t * keep + a * mixed)))
-            for c, t, a in zip(colour, self.tint, self.air, strict=True)
+        (red, green, blue), (by_red, by_green, by_blue), haze = colour, self.tint, self.haze
+        air_red, air_green, air_blue = self.air
+        return (
+            min(255, max(0, round(red * by_red * (1 - haze) + air_red * haze))),
+            min(255, max(0, round(green * by_green * (1 - haze) + air_green * haze))),
+            min(255, max(0, round(blue * by_blue * (1 - haze) + air_blue * haze))),
         )
-        return red, green, blue
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Weather:
 def weather(random: Generator) -> Weather:
     kind = str(random.choice(list(SKIES), p=[chance for chance, *_ in SKIES.values()]))
     _, top, horizon, tint = SKIES[kind]
-    haze = random.uniform(0, 0.15) if random.random() < 0.8 else random.uniform(0.2, 0.5)
+    haze = random.uniform(0, 0.15) if random.random() < 0.9 else random.uniform(0.2, 0.35)
     clouds = random.uniform(0.1, 0.9) if random.random() < 0.7 else 0.0
     light = Light(tint, random.uniform(-1, 1), horizon, haze, night=kind == "night")
     return Weather(top, horizon, light, clouds)
@@ -53,7 +53,8 @@ def sky(width: int, height: int, horizon: float, now: Weather, random: Generator
     """A gradient from the top to the ``horizon`` (in pixels from above), sun, moon or stars, and clouds."""
     at = np.clip(np.arange(height) / horizon, 0, 1)[:, None] ** 1.3
     column = np.array(now.top) * (1 - at) + np.array(now.horizon) * at
-    image = Image.fromarray(column.round().astype(np.uint8)[:, None]).resize((width, height))
+    line = Image.fromarray(column.round().astype(np.uint8)[:, None])
+    image = line.resize((width, height), Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(image)
     if now.light.night:
         for x, y in random.random((25, 2)) * (width, horizon):
@@ -64,7 +65,7 @@ def sky(width: int, height: int, horizon: float, now: Weather, random: Generator
     if now.clouds:
         billows = 0.65 * _smooth(random.random((5, 4))) + 0.35 * _smooth(random.random((13, 9)))
         cover = np.clip((billows - 0.75 + 0.45 * now.clouds) * 3.5, 0, 0.85)
-        mask = Image.fromarray((cover * 255).astype(np.uint8)).resize((width, height))
+        mask = Image.fromarray((cover * 255).astype(np.uint8)).resize((width, height), Image.Resampling.BILINEAR)
         red, green, blue = (np.array(now.horizon) * 0.55 + 255 * 0.45 * np.array(now.light.tint)).round().astype(int)
         image.paste((int(red), int(green), int(blue)), mask=mask)
     return image
@@ -173,8 +174,8 @@ def foreground(image: Image.Image, horizon: float, light: Light, random: Generat
     """Trees, lamp posts and people before the landmark, up to a tree that hides a good part of it."""
     width, height = image.size
     near = replace(light, haze=light.haze * 0.5)
-    things = [(tree, 0.15, 0.5)] * int(random.choice([0, 0, 0, 1, 2]))
-    things += [(lamp, 0.35, 0.8)] * int(random.choice([0, 0, 0, 0, 1, 2]))
+    things = [(tree, 0.15, 0.4)] * int(random.choice([0, 0, 0, 1, 2]))
+    things += [(lamp, 0.35, 0.7)] * int(random.choice([0, 0, 0, 0, 0, 1, 2]))
     things += [(person, 0.07, 0.24)] * int(random.choice([0, 0, 0, 1, 2, 4]))
     for draw, small, large in things:
         size = random.uniform(small, large)
@@ -186,21 +187,26 @@ def photograph(image: Image.Image, now: Weather, random: Generator) -> Image.Ima
     """The picture as a camera takes it: out of focus, against the light, with its exposure, colour cast and noise."""
     if random.random() < 0.2:
         image = image.filter(ImageFilter.GaussianBlur(random.uniform(0.5, 1.2)))
-    pixels = np.asarray(image).astype(np.float64)
+    pixels = np.asarray(image).astype(np.float32)
     height, width = pixels.shape[:2]
-    if not now.light.night and random.random() < 0.15:
+    if not now.light.night and random.random() < 0.1:
         pixels += glare(height, width, 0.5 + 0.5 * now.light.side, random)
     gain = random.uniform(0.8, 1.15) * random.uniform(0.95, 1.05, 3)
     contrast = random.uniform(0.75, 1.15)
-    grain = random.uniform(1, 4) if random.random() < 0.75 else random.uniform(5, 12)
-    noise = random.standard_normal((height, width, 3), np.float32)
-    pixels = (pixels * gain - 110) * contrast + 110 + grain * noise
-    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+    grain = random.uniform(1, 4) if random.random() < 0.75 else random.uniform(4, 10)
+    pixels *= (gain * contrast).astype(np.float32)  # in place: fresh memory costs as much as the product
+    pixels += np.float32(110 - 110 * contrast)
+    noise = random.standard_normal((*pixels.shape[:2], 1), np.float32)
+    noise *= np.float32(grain)
+    pixels += noise
+    return Image.fromarray(pixels.clip(0, 255, out=pixels).astype(np.uint8))
 
 
-def glare(height: int, width: int, x: float, random: Generator) -> NDArray[np.float64]:
+def glare(height: int, width: int, x: float, random: Generator) -> NDArray[np.float32]:
     """Light that the sun at ``x`` (0 to 1), high in the picture, spreads over it: (height, width, 3)."""
-    rows, columns = np.ogrid[:height, :width]
-    distance = np.hypot(rows - random.uniform(0, 0.4) * height, columns - x * width) / width
-    strength = random.uniform(120, 220) * np.exp(-distance / random.uniform(0.2, 0.5))
-    return np.multiply.outer(strength, (1.0, 0.95, 0.8)).astype(np.float64)
+    rows, columns = np.ogrid[: np.float32(height), : np.float32(width)]
+    distance = np.hypot(
+        rows - np.float32(random.uniform(0, 0.4) * height), columns - np.float32(x * width)
+    ) / np.float32(width)
+    strength = np.float32(random.uniform(80, 150)) * np.exp(-distance / np.float32(random.uniform(0.2, 0.5)))
+    return strength[:, :, None] * np.float32([1.0, 0.95, 0.8])
