@@ -97,6 +97,7 @@ class Network(nn.Module):
 
     def __init__(self, inputs: int, hidden: int, dropout: float, mean: float) -> None:
         super().__init__()
+        self.arguments = inputs, hidden, dropout, mean
         self.hour = nn.Embedding(HOURS, 8)
         self.pattern = nn.Embedding(PATTERNS, 6)
         self.hour_of_pattern = nn.Embedding(HOURS * PATTERNS, 12)
@@ -110,12 +111,23 @@ class Network(nn.Module):
         nn.init.normal_(self.hour_of_pattern.weight, std=0.1)
         nn.init.zeros_(self.profile.weight)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the weights as NumPy's arrays: torch stores each tensor with its address in memory, other bytes each time."""
+        return _rebuilt, (self.arguments, {name: weight.numpy() for name, weight in self.state_dict().items()})
+
     def forward(self, values: Tensor, hour: Tensor, pattern: Tensor) -> Tensor:
         code = hour + HOURS * pattern
         known = torch.cat([values, self.hour(hour), self.pattern(pattern), self.hour_of_pattern(code)], -1)
         read, _ = self.recurrent(self.enter(known))
         riders: Tensor = self.leave(torch.cat([read, known], -1)) + self.profile(code)
         return riders.squeeze(-1)
+
+
+def _rebuilt(arguments: tuple[int, int, float, float], weights: dict[str, np.ndarray]) -> Network:
+    with torch.device("meta"):  # without values: drawing them would change torch's random state
+        network = Network(*arguments)
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()}, assign=True)
+    return network.eval()
 
 
 def _train(network: Network, days: _Days, target: Tensor, settings: dict[str, Any]) -> None:
