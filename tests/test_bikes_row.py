@@ -13,7 +13,7 @@ from conftest import ROOT, Run
 
 from stages.bikes import deploy, evaluate, export, featurize, inference, model, plot, prepare, train
 from stages.bikes.config import Train
-from stages.common import bundle, config
+from stages.common import bundle, clocks, config
 from stages.common.program import InputError
 from stages.experiments.revisions import Revision
 
@@ -222,7 +222,7 @@ def contents(root: Path) -> dict[str, bytes]:
         str(path.relative_to(root)): path.read_bytes()
         for folder in ("data", "models", "reports")
         for path in sorted((root / folder).rglob("*"))
-        if path.is_file() and path != root / train.CLOCK
+        if path.is_file() and root / clocks.FOLDER not in path.parents
     }
 
 

@@ -79,7 +79,8 @@ def _linear(layer: nn.Linear, inputs: Tensor) -> Tensor:
 
 def _convolve(layer: nn.Conv2d, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if len(inputs) >= SMALL_BATCH:
-        return nn.Conv2d._conv_forward(layer, inputs, weight, bias)
+        maps: Tensor = nn.Conv2d._conv_forward(layer, inputs, weight, bias)
+        return maps
     count, channels, height, width = inputs.shape
     pixels = inputs.permute(0, 2, 3, 1).reshape(-1, channels)
     rows: Tensor = _Product.apply(pixels, weight.flatten(1))

@@ -103,7 +103,8 @@ def readings(base: Revision, head: Revision) -> list[tuple[str, str, str, str]]:
     for project in sorted(path.split("/")[1] for path in exports):
         clocks = [(one.training(project), one.latency(project)) for one in (base, head)]
         for title, number, keys, unit in CLOCKS:
-            rows.append((project, title, *(_time(pair[number], keys, unit) for pair in clocks)))
+            before_it, after_it = (_time(pair[number], keys, unit) for pair in clocks)
+            rows.append((project, title, before_it, after_it))
         path = f"models/{project}/export"
         rows.append((project, "size of the export", _size(before.get(path)), _size(after.get(path))))
     return [row for row in rows if row[2] != row[3]]
