@@ -97,11 +97,12 @@ def test_other_networks_of_timm_give_features_whatever_their_last_layer_is_calle
     assert (backbone.mean, backbone.std) == (list(expected["mean"]), list(expected["std"]))
 
 
-def test_fine_tuning_starts_at_a_layer_of_timms() -> None:
-    backbone = backbones.build(LITE0, "package", [], 32)
+@pytest.mark.parametrize("layers", [[], ["blocks.2"]])
+def test_fine_tuning_starts_at_a_layer_of_timms(layers: list[str]) -> None:
+    backbone = backbones.build(LITE0, "package", layers, 32)
     whole = backbones.Transfer(backbone.network, networks.head(backbone.size, 3, None, 0.0), "conv_head", True)
     trained = [name for name, parameter in whole.backbone.named_parameters() if parameter.requires_grad]
-    assert trained == ["conv_head.weight", "bn2.weight", "bn2.bias"]
+    assert [name.removeprefix("body.") for name in trained] == ["conv_head.weight", "bn2.weight", "bn2.bias"]
 
 
 @pytest.mark.parametrize(

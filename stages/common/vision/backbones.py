@@ -213,6 +213,8 @@ def freeze(network: nn.Module, fine_tune: str) -> list[nn.Module]:
     Returns the modules that stay as they are, whose batch norm belongs in eval mode all the time. Raises InputError,
     closest names first, for a module that isn't there.
     """
+    if isinstance(network, Layers):
+        network = network.body  # where layers have the names that they have in the network alone
     first = None if fine_tune in ("none", "all") else _layer(network, fine_tune)
     trained, frozen = fine_tune == "all", []
     for module in network.modules():  # in the order in which a network makes its layers, which is that of their use

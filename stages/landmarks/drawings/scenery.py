@@ -204,9 +204,8 @@ def photograph(image: Image.Image, now: Weather, random: Generator) -> Image.Ima
 
 def glare(height: int, width: int, x: float, random: Generator) -> NDArray[np.float32]:
     """Light that the sun at ``x`` (0 to 1), high in the picture, spreads over it: (height, width, 3)."""
-    rows, columns = np.ogrid[: np.float32(height), : np.float32(width)]
-    distance = np.hypot(
-        rows - np.float32(random.uniform(0, 0.4) * height), columns - np.float32(x * width)
-    ) / np.float32(width)
-    strength = np.float32(random.uniform(80, 150)) * np.exp(-distance / np.float32(random.uniform(0.2, 0.5)))
-    return strength[:, :, None] * np.float32([1.0, 0.95, 0.8])
+    rows, columns = np.ogrid[:height, :width]
+    # In float64: processors round exp and hypot differently, which 8 bits a channel must not show.
+    distance = np.hypot(rows - random.uniform(0, 0.4) * height, columns - x * width) / width
+    strength = random.uniform(80, 150) * np.exp(-distance / random.uniform(0.2, 0.5))
+    return np.multiply.outer(strength, (1.0, 0.95, 0.8)).astype(np.float32)
