@@ -21,7 +21,7 @@ SMALL: dict[str, Any] = {
     "models": ["linear", "lightgbm", "xgboost", "catboost", "sequence"],
     "lightgbm": {"rounds": 20, "learning_rate": 0.2, "leaves": 8, "rows": 0.8, "columns": 0.8},
     "xgboost": {"rounds": 20, "learning_rate": 0.2, "depth": 4, "rows": 0.8, "columns": 0.8},
-    "catboost": {"rounds": 20, "learning_rate": 0.3, "depth": 4},
+    "catboost": {"rounds": 20, "learning_rate": 0.3, "depth": 4, "borders": 64},
     "sequence": {
         "copies": 2, "epochs": 2, "hidden": 8, "dropout": 0.1, "days_per_batch": 8, "learning_rate": 0.01, "weight_decay": 0.1,
     },

@@ -56,6 +56,7 @@ class CatBoost(Section):
     rounds: Rounds
     learning_rate: Rate
     depth: int = Field(ge=1, le=12)
+    borders: int = Field(ge=1, le=255, description="thresholds of each feature that a split may use")
 
 
 class Sequence(Section):

@@ -64,6 +64,7 @@ def hyperparameters(settings: Train) -> dict[Any, list[dict[str, Any]]]:
             "iterations": catboost.rounds,
             "learning_rate": catboost.learning_rate,
             "depth": catboost.depth,
+            "border_count": catboost.borders,
             "random_seed": settings.seed,
         },
         "sequence": sequence.model_dump() | {"seed": settings.seed},
