@@ -72,6 +72,7 @@ def write_trained(*networks: str) -> None:
             {
                 "network": name,
                 "settings": settings,
+                "computing": {"precision": "float32", "threads": 1, "portable": True},
                 "input": seen,
                 "views": {"crop": 1.0, "limits": CHANGED},
                 "parameters": 1000,
