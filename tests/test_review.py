@@ -98,7 +98,7 @@ def test_a_worse_model_is_named_and_fails_and_its_pictures_are_shown(project: Pr
     assert f"{line}: tolerance 0.50 points".replace("%", " %") in done.stderr.splitlines()
     text = project.report()
     assert text.startswith("## Review: 2 of ")
-    assert f"| reports/mnist/metrics.json | accuracy | {before:.5f}" in text
+    assert f"| reports/mnist/metrics.json | accuracy | {round(before, 5)}" in text
     assert "| params.yaml | mnist.epochs | 15 " in text
     assert "| train@mnist | mnist.epochs |" in text
     assert "What only follows them: deploy@mnist, evaluate@mnist, plot@mnist." in text
