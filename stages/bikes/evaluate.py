@@ -85,9 +85,7 @@ def importance(forecaster: Forecaster, valid: pd.DataFrame, when: pd.Series) -> 
     base = rmsle(actual, forecaster.predict(features, forecaster.validated))
     random = np.random.default_rng(0)
     orders = [random.permutation(len(features)) for _ in range(SHUFFLES)]
-    shuffled = [
-        features.assign(**{column: features[column].array[order]}) for column in features for order in orders
-    ]
+    shuffled = [features.assign(**{column: features[column].array[order]}) for column in features for order in orders]
     # Together, for the price of one call; a model that reads whole days would take rows of different shuffles for one day.
     tables = shuffled if forecaster.reads_days else [pd.concat(shuffled, ignore_index=True)]
     progress = tqdm(tables, desc="bikes permutation importance", unit=" predictions")
