@@ -47,13 +47,6 @@ def _clear(path: Path, partial: Path, old: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def move(source: Path, path: Path) -> None:
-    """Let ``source`` take the place of ``path``."""
-    with new_file(path) as partial:
-        shutil.copyfile(source, partial)
-    source.unlink()
-
-
 def write_json(path: Path, content: Any) -> None:
     """``content`` as indented JSON, atomically. Refuses NaN and infinity, which JSON does not have."""
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"

@@ -25,7 +25,7 @@ def deterministic(seed: int, threads: int | None) -> None:
     """Seed torch and let it use only kernels that give the same bytes each time (for the same number of threads)."""
     if threads:
         torch.set_num_threads(threads)
-    _keep_memory()
+    keep_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a slow debugging aid
@@ -33,10 +33,10 @@ def deterministic(seed: int, threads: int | None) -> None:
     torch.manual_seed(seed)
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Let glibc keep the memory of a batch for the next one.
 
-    By itself it gives large blocks back at once, and each batch pays for fresh pages: a third of a training step and more.
+    By itself it gives large blocks back at once, and each batch pays for fresh pages: a third of a training step, a quarter of scoring.
     """
     try:
         libc = ctypes.CDLL(None)

@@ -79,6 +79,9 @@ def shared(folder: Path, cores: int, count: str, **variables: str) -> Iterator[i
 
 def _each_here(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     workers = min(program.workers(), 16)
+    if workers == 1:  # another process would import all again
+        yield from map(work, items)
+        return
     context = get_context("forkserver")
     context.set_forkserver_preload([work.__module__])  # imported once, not by each process
     with chdir(Path(__file__).parents[2]):  # where it looks for that module

@@ -1,4 +1,4 @@
-"""The embedded sample: 960 drawn pictures of twelve kinds of landmark, in the published layout.
+"""The embedded sample: 780 drawn pictures of twelve kinds of landmark, in the published layout.
 
 Invented landmarks stand in invented places, in changing light, size, pose and company, so that a classifier has to look
 at their shape: pylons resemble lattice towers, chimneys and steeples obelisks and lighthouses, office blocks the twin
@@ -33,7 +33,7 @@ LANDMARKS = {
 BRIDGES = ("arch_bridge", "suspension_bridge")
 WIDE = (*BRIDGES, "stone_circle")
 
-TRAIN, TEST = 60, 20
+TRAIN, TEST = 50, 15
 """Pictures of each class."""
 
 SEED = 50
