@@ -30,8 +30,6 @@ metrics: $(STAMP)  ## show the metrics, and all results in a page
 
 define show
 @echo
-@dvc metrics show
-@echo
 @python -m stages.experiments.report
 @echo "Next:    make serve, or: . $(VENV)/bin/activate; dvc exp run -S mnist.optimizer=sgd; make compare PROJECT=mnist"
 endef

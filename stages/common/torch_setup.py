@@ -1,6 +1,5 @@
 """What training settings name, made ready in torch: seeds and threads, device, optimizer, schedule; and the clock."""
 
-import ctypes
 import os
 import shutil
 import sys
@@ -13,7 +12,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 import stages
-from stages.common import distributed, training_settings
+from stages.common import distributed, program, training_settings
 from stages.common.portable import Computing, is_portable
 from stages.common.program import InputError
 from stages.common.training_settings import TrainingSettings
@@ -25,25 +24,12 @@ def deterministic(seed: int, threads: int | None) -> None:
     """Seed torch and let it use only kernels that give the same bytes each time (for the same number of threads)."""
     if threads:
         torch.set_num_threads(threads)
-    keep_memory()
+    program.keep_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a slow debugging aid
     torch.backends.cudnn.benchmark = False
     torch.manual_seed(seed)
-
-
-def keep_memory() -> None:
-    """Let glibc keep the memory of a batch for the next one.
-
-    By itself it gives large blocks back at once, and each batch pays for fresh pages: a third of a training step, a quarter of scoring.
-    """
-    try:
-        libc = ctypes.CDLL(None)
-        libc.mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
-        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
-    except (OSError, TypeError, AttributeError):  # another C library
-        return
 
 
 def pick_device(name: str) -> torch.device:

@@ -1,4 +1,4 @@
-"""Writes reports/index.html: every project's figures, pictures, data, parameters, times and sizes, on one page.
+"""Prints the metrics, and writes reports/index.html: every project's figures, pictures, data, parameters, times and sizes, on one page.
 
 What is not built is named there with the command that makes it. 5 s.
 """
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from dvc import cli
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.repo.index import Index
@@ -148,6 +149,7 @@ def row(project: str, cells: list[Cell], here: Revision, head: Revision) -> dict
 def main() -> None:
     with Repo() as repo:
         cells = grid(repo)
+    cli.main(["metrics", "show"])  # here, as another process would import DVC again
     here, head = Revision(), Revision("HEAD")
     artifacts = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8")).get("artifacts", {})
     everything = [cell for row_ in cells.values() for cell in row_]
@@ -164,7 +166,7 @@ def main() -> None:
         longest=max([cell.seconds or 0 for cell in everything], default=0) or 1,
         state=state.read(),
     )
-    print(PAGE)
+    print(f"\n{PAGE}")
 
 
 if __name__ == "__main__":

@@ -134,10 +134,14 @@ def main(jobs: int | None) -> None:
     # SIGINT, too: what a shell starts in the background ignores it, and so would all that is started and has to end by it.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
-    checked = subprocess.run([*DVC, "repro", "check"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    with ThreadPoolExecutor(1) as pool:  # side by side: each takes a second
+        known = pool.submit(projects)
+        checked = subprocess.run(
+            [*DVC, "repro", "check"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
     if checked.returncode:
         sys.exit(checked.stdout.decode(errors="replace").strip())
-    runs = projects()
+    runs = known.result()
     jobs = min(jobs or room(), len(runs))
     LOGS.mkdir(parents=True, exist_ok=True)
     print(f"{len(runs)} projects, {jobs} at a time; the log of each is {log('<project>')}", flush=True)

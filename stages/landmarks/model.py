@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from stages.common import files, torch_setup
+from stages.common import files, program
 from stages.common.portable import Computing
 from stages.common.vision import pixels
 from stages.common.vision.classifiers import build
@@ -72,7 +72,7 @@ class Predictor(nn.Module):
 
 def load(folder: Path = TRAINED, measured: bool = False) -> Predictor:
     """The predictor that train stored in ``folder``, on the CPU, ready to predict; ``measured``: computed as in training."""
-    torch_setup.keep_memory()
+    program.keep_memory()
     about = files.read_json(folder / "network.json")
     members = []
     for index, member in enumerate(about["members"]):

@@ -95,10 +95,10 @@ def measure(done: trial.Trial, test: Test) -> dict[str, float | None]:
     }
 
 
-def put_to_the_test(session: boto3.Session, settings: Deploy, test: Test, image: str | None = None) -> None:
+def put_to_the_test(session: boto3.Session, settings: Deploy, test: Test) -> None:
     """Deploy, execute, compare, and write the reports."""
     begin = time.perf_counter()
-    deployed = deployment.deploy(session, test.archive, test.pictures, settings, image)
+    deployed = deployment.deploy(session, test.archive, test.pictures, settings)
     deploying = time.perf_counter() - begin
     print("\n".join(deployed.done))
     chosen = cases(sorted(test.pictures), settings.executions, settings.seed)
@@ -134,7 +134,7 @@ def target() -> str:
 
 def on_this_machine(settings: Deploy, test: Test) -> None:
     with local.stand_in(settings.region or "us-east-1") as session:
-        put_to_the_test(session, settings, test, local.IMAGE)
+        put_to_the_test(session, settings, test)
         deployment.destroy(session, settings)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from stages.common import files, torch_setup
+from stages.common import files, program
 from stages.common.portable import Computing
 from stages.common.vision import pixels
 from stages.common.vision.classifiers import build
@@ -58,7 +58,7 @@ class Classifier(nn.Module):
 
 def load(folder: Path = TRAINED, measured: bool = False) -> Classifier:
     """The classifier that train stored in ``folder``, on the CPU, ready to predict; ``measured``: computed as in training."""
-    torch_setup.keep_memory()
+    program.keep_memory()
     about = files.read_json(folder / "network.json")
     network = build(about["network"], about["settings"], len(about["classes"])).network
     if measured:

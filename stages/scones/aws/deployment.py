@@ -90,15 +90,10 @@ def parameters(bucket: str, objects: Mapping[str, Artifact], image: str, setting
     }
 
 
-def deploy(
-    session: boto3.Session, archive: Path, pictures: Mapping[str, bytes], settings: Deploy, image: str | None = None
-) -> Deployed:
-    """Everything as it should be; what is so already stays untouched.
-
-    ``pictures`` are PNG files by name; ``image`` is that of the endpoint's container, SageMaker's own if None.
-    """
+def deploy(session: boto3.Session, archive: Path, pictures: Mapping[str, bytes], settings: Deploy) -> Deployed:
+    """Everything as it should be; what is so already stays untouched. ``pictures`` are PNG files by name."""
     objects = parts(archive, settings)
-    image = image or inference_image(session.region_name, settings)
+    image = inference_image(session.region_name, settings)
     base = Stack(session, f"{settings.stack}-artifacts")
     done = [f"stack {base.name}: {base.put(artifacts.ARTIFACTS_TEMPLATE.read_text(), {})}"]
     home = base.outputs()["Bucket"]

@@ -15,9 +15,6 @@ from stages.common.program import InputError
 LOOPBACK = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 """Settings with which no request to this machine goes by way of a proxy."""
 
-IMAGE = "stand-in"
-"""For the endpoint's container, which is a process here: to look SageMaker's image up takes 3 s."""
-
 ROOT = Path(__file__).parents[4]
 SERVER = Path(__file__).with_name("server.py")
 
