@@ -1,11 +1,13 @@
-"""Stages on other processors, emulated or limited, and whether they write the bytes that dvc.lock names.
+"""Stages on other processors, pretended or emulated, and whether they write the bytes that dvc.lock names.
 
-    python -m benchmarks.processors --stages train@mnist evaluate@mnist [--json FILE]
+    python -m benchmarks.processors [--json FILE]                     # all stages: 7 minutes on 2 cores
+    python -m benchmarks.processors --processors Haswell EPYC --stages train@mnist evaluate@mnist
 
-`apt install qemu-user` first: Haswell (Intel) and EPYC (AMD) have AVX2 and no AVX-512, and carry the vendor's name, by which MKL
-chooses its code; an emulated stage takes 30 to 60 times as long. `COMPATIBLE` is this processor with MKL's code for any processor
-and without the fused multiply-add of the C library: what depends on either gives other bytes. Each stage runs in a fresh clone
-with the results of this checkout as its inputs.
+MKL, which torch's libraries hold, chooses its code by the processor's vendor. `Intel` and `AMD` are this processor with a vendor
+pretended to MKL (needs a C compiler: two functions of MKL's are replaced, and Intel's code then gives the bytes that it gives on an
+emulated Haswell); `COMPATIBLE` is MKL's code for any processor. They run at full speed. `Haswell` and `EPYC` are emulated whole, by
+qemu (`apt install qemu-user`), with their vendors' names, and take 30 to 60 times as long; what a stage starts itself, such
+as the served model, is not emulated. Each stage runs in a fresh clone with the results of this checkout as its inputs.
 """
 
 import argparse
@@ -21,11 +23,23 @@ import yaml
 from benchmarks import circumstances
 from stages.common import clocks, files
 
-EMULATORS = {
-    "Haswell": ["qemu-x86_64", "-cpu", "Haswell"],
-    "EPYC": ["qemu-x86_64", "-cpu", "EPYC"],
-    "COMPATIBLE": ["env", "MKL_CBWR=COMPATIBLE"],
-}
+NATIVE = ("Intel", "AMD", "COMPATIBLE")
+EMULATED = ("Haswell", "EPYC")
+
+VENDOR = "int mkl_serv_intel_cpu(void) { return INTEL; } int mkl_serv_intel_cpu_true(void) { return INTEL; }"
+"""Those of MKL's functions, in C, that say whether the processor is Intel's."""
+
+
+def on(processor: str, folder: Path) -> list[str]:
+    """The beginning of a command that runs on ``processor``; what it needs is put into ``folder``."""
+    if processor in EMULATED:
+        return ["qemu-x86_64", "-cpu", processor]
+    if processor == "COMPATIBLE":
+        return ["env", "MKL_CBWR=COMPATIBLE"]
+    library = folder / f"{processor}.so"
+    compiler = ["cc", "-shared", "-fPIC", f"-DINTEL={int(processor == 'Intel')}", "-x", "c", "-", "-o", str(library)]
+    subprocess.run(compiler, input=VENDOR, text=True, check=True)
+    return ["env", f"LD_PRELOAD={library}"]
 
 
 def clone(folder: Path) -> None:
@@ -36,15 +50,15 @@ def clone(folder: Path) -> None:
     subprocess.run(["dvc", "checkout", "--quiet"], cwd=folder, check=True)
 
 
-def differing(folder: Path, stage: str, emulator: list[str]) -> list[str]:
+def differing(folder: Path, stage: str, beginning: list[str]) -> list[str]:
     """Run the ``stage`` in the clone. Returns its outputs whose hash is not that of dvc.lock."""
     verb, _, project = stage.partition("@")
     python = Path(sys.executable).resolve()  # an emulator does not follow the environment's link
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *filter(None, sys.path[1:])])}
-    command = [*emulator, str(python), "-m", f"stages.{project}.{verb}"]
-    subprocess.run(
-        command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    command = [*beginning, str(python), "-m", f"stages.{project}.{verb}"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"error: {' '.join(command)} ended with exit code {done.returncode}:\n{done.stderr[-2000:]}")
     lock = yaml.safe_load((folder / "dvc.lock").read_text())
     outs = {out["path"]: out["md5"] for out in lock["stages"][stage]["outs"]}
     return [path for path, md5 in outs.items() if md5 != digest(folder / path)]
@@ -56,17 +70,19 @@ def digest(path: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stages", nargs="+", required=True, help="such as train@mnist")
-    parser.add_argument("--processors", nargs="+", choices=EMULATORS, default=list(EMULATORS))
+    stages = [name for name in yaml.safe_load(Path("dvc.lock").read_text())["stages"] if "@" in name]
+    parser.add_argument("--stages", nargs="+", default=stages, help="such as train@mnist (default: all of them)")
+    parser.add_argument("--processors", nargs="+", choices=(*NATIVE, *EMULATED), default=NATIVE)
     parser.add_argument("--json", type=Path, help="a file for the figures")
     arguments = parser.parse_args()
     rows = []
     for processor in arguments.processors:
-        with tempfile.TemporaryDirectory() as folder:
-            clone(Path(folder))
+        with tempfile.TemporaryDirectory() as place:
+            folder, beginning = Path(place) / "clone", on(processor, Path(place))
+            clone(folder)
             for stage in arguments.stages:
                 begin = time.perf_counter()
-                found = differing(Path(folder), stage, EMULATORS[processor])
+                found = differing(folder, stage, beginning)
                 rows.append({"processor": processor, "stage": stage, "differing": found})
                 print(
                     f"{processor:10} {stage:20} {time.perf_counter() - begin:6.0f} s  {found or 'same bytes'}",

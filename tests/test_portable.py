@@ -11,6 +11,7 @@ from conftest import ROOT, Change, Run
 from torch import nn
 
 import stages
+from benchmarks import processors
 from stages import check
 from stages.common import torch_setup
 from stages.common.portable import is_portable, make_portable
@@ -59,11 +60,11 @@ GOLDEN = {
 """MD5 of the weights that `small_trainings.py` ends with."""
 
 
-def weights(*emulator: str) -> dict[str, str]:
+def weights(*beginning: str) -> dict[str, str]:
     """MD5 by network, from a process of its own, whose libraries are limited from their import on."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
     python = Path(sys.executable).resolve()  # an emulator does not follow the environment's link
-    command = [*emulator, str(python), str(ROOT / "tests/small_trainings.py")]
+    command = [*beginning, str(python), str(ROOT / "tests/small_trainings.py")]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return dict(line.split() for line in done.stdout.splitlines())
@@ -74,12 +75,25 @@ def test_training_gives_the_same_bytes_on_every_processor() -> None:
     assert weights() == GOLDEN
 
 
+@pytest.mark.parametrize("processor", processors.NATIVE)
+def test_training_gives_them_whatever_code_mkl_chooses(processor: str, tmp_path: Path) -> None:
+    assert weights(*processors.on(processor, tmp_path)) == GOLDEN
+
+
+def test_mkl_by_itself_gives_each_vendor_other_bytes(tmp_path: Path) -> None:
+    product = "import torch; torch.manual_seed(0); print((torch.randn(64, 784) @ torch.randn(784, 128)).sum().item())"
+    found = {
+        subprocess.check_output([*processors.on(processor, tmp_path), sys.executable, "-c", product])
+        for processor in processors.NATIVE
+    }
+    assert len(found) > 1
+
+
 @pytest.mark.long
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize("processor", ["Haswell", "EPYC"])
-def test_emulated_processors_agree(processor: str) -> None:
-    """Of Intel and of AMD, whose names decide which code MKL chooses: `apt install qemu-user`."""
-    assert weights("qemu-x86_64", "-cpu", processor) == GOLDEN
+@pytest.mark.parametrize("processor", processors.EMULATED)
+def test_emulated_processors_agree(processor: str, tmp_path: Path) -> None:
+    assert weights(*processors.on(processor, tmp_path)) == GOLDEN
 
 
 def test_the_libraries_are_limited_before_they_are_imported(workspace: Path, python: Run) -> None:
