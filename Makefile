@@ -112,6 +112,8 @@ $(STAMP): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "error: $$($(PYTHON) --version) found, Python 3.11 to 3.13 needed: name one with make PYTHON=python3.12" >&2; exit 1; }
 	@command -v git >/dev/null || { echo "error: git not found: install it, DVC works on a git repository" >&2; exit 1; }
+	@[ ! -L $(VENV) ] || { echo "error: $(VENV) is a link to $$(readlink $(VENV)), installed before requirements.txt was written here: \
+if its packages are these, touch $(STAMP), else remove the link" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "error: $(PYTHON) can't create an environment: install its venv module (Debian: apt install python3-venv)" >&2; exit 1; }
 	@echo "Installing the packages of requirements.txt into $(VENV) (once; 2 GB, with CUDA 7 GB)"
 	@$(VENV)/bin/python -m pip install --quiet "$$(grep -o '^uv==[^ ]*' requirements.txt)" >$(VENV)/install.log 2>&1 \

@@ -65,6 +65,23 @@ def test_no_network_to_install_from_is_told_in_a_line(checkout: Path) -> None:
     assert not (checkout / ".venv/.installed").exists()
 
 
+def test_a_linked_environment_that_is_older_is_named_and_left_alone(
+    checkout: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (checkout / ".venv").symlink_to(elsewhere)
+    code, lines = make(checkout, "env")
+    assert code == 2
+    assert len(lines) == 1
+    assert lines[0].startswith(
+        f"error: .venv is a link to {elsewhere}, installed before requirements.txt was written here: "
+    )
+    assert "touch .venv/.installed" in lines[0]
+    assert list(elsewhere.iterdir()) == []
+    (elsewhere / ".installed").touch()
+    assert make(checkout, "env") == (0, [])
+
+
 def test_a_second_make_does_not_install_again(checkout: Path) -> None:
     (checkout / ".venv").mkdir()
     (checkout / ".venv/.installed").touch()
