@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 from dvc.repo import Repo
 
-from benchmarks import circumstances, scaling
+from benchmarks import circumstances
 from stages.common import config, files, metrics
 from stages.common.metrics import Metric
 from stages.common.program import InputError, run
@@ -198,10 +198,30 @@ def speed_table() -> str:
     return "\n".join([*lines, "", ratios, "", f"Measured on {side['hardware']}, {side['date']}."])
 
 
+def ray_table() -> str:
+    """What one and two workers of a Ray cluster were measured to do, as Markdown."""
+    packed, trained = (files.read_json(RESULTS / f"{name}.json") for name in ("ray_featurize", "ray_training"))
+    runs = [
+        ("featurize", packed["photographs"], int(workers), took["stage"], took["stage"] - took["work"])
+        for workers, took in packed["seconds"].items()
+    ]
+    runs += [
+        ("train", row["images"], row["workers"], row["seconds"], row["start_seconds"])
+        for row in trained["throughput"]["rows"]
+    ]
+    lines = ["| stage | photographs | workers | seconds | of these start | photographs a second, then |"]
+    lines.append("|---|---|---|---|---|---|")
+    for stage, images, workers, seconds, start in runs:
+        rate = images / (seconds - start)
+        lines.append(f"| {stage} | {images:,} | {workers} | {seconds:.0f} | {start:.0f} | {rate:,.0f} |")
+    ran = packed["circumstances"]
+    return "\n".join([*lines, "", f"Measured on landmarks, on {ran['hardware']}, {ran['date']}."])
+
+
 TABLES: dict[Path, dict[str, Callable[[], str]]] = {
     README: {"results": table, "sample": sample_table},
     Path("docs/speed.md"): {"speed": speed_table},
-    Path("docs/cost.md"): scaling.TABLES,
+    Path("docs/ray.md"): {"rates": ray_table},
 }
 
 
@@ -228,7 +248,6 @@ def main(names: list[str], settings: list[str], table: bool) -> None:
         except InputError as error:
             failures.append(str(error))
     draw()
-    scaling.draw()
     for document in TABLES:
         text = with_tables(document)
         with files.new_file(document) as partial:

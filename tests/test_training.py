@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree, ignore_patterns
 from typing import Any
 
 import pytest
 import torch
+from conftest import ROOT, Run
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -278,6 +280,18 @@ def test_a_checkpoint_belongs_to_its_settings_and_inputs(tmp_path: Path) -> None
     assert first != checkpoints.key(settings(epochs=9).model_dump_json(), inputs)
     (tmp_path / "train.npz").write_bytes(b"two")
     assert first != checkpoints.key(settings().model_dump_json(), inputs)
+
+
+def test_a_checkpoint_belongs_to_the_code_that_the_program_has_loaded(workspace: Path, python: Run) -> None:
+    """Also to a module two imports away, which the training itself does not name."""
+    copytree(ROOT / "stages", workspace / "stages", ignore=ignore_patterns("__pycache__"))
+    script = "import stages.landmarks.train; from stages.common import checkpoints; print(checkpoints.key('', []))"
+    first = python("-c", script).stdout
+    assert len(first.strip()) == 16
+    assert first == python("-c", script).stdout
+    module = workspace / "stages/common/vision/augmentation.py"
+    module.write_text(module.read_text() + "\n# edited\n")
+    assert python("-c", script).stdout not in ("", first)
 
 
 def test_a_history_is_a_table_of_what_one_reads(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a training run keeps while it goes on, so that it goes on from there when it was killed."""
 
 import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,19 @@ Place = Path | UPath
 
 
 def key(settings: str, inputs: Sequence[Path]) -> str:
-    """A name for what a training with these ``settings`` keeps, other for other contents of the ``inputs`` (data, code)."""
-    return files.digest_of(
-        [torch.__version__, str(stages.portable()), settings, *(files.digest(path) for path in inputs)]
-    )
+    """A name for what a training keeps: another one for other ``settings``, contents of the ``inputs``, or code.
+
+    The code is every module of `stages` that the program has loaded, so that no list of them can fall behind.
+    """
+    known = [torch.__version__, str(stages.portable()), settings]
+    return files.digest_of([*known, *(files.digest(path) for path in [*inputs, *_code()])])
+
+
+def _code() -> list[Path]:
+    """The files of the modules of `stages` in this process, also of the one that runs as `__main__`."""
+    package = Path(stages.__file__).parent
+    loaded = {Path(file) for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
+    return sorted(path for path in loaded if path.is_relative_to(package))
 
 
 def write(path: Place, state: dict[str, Any]) -> None:

@@ -18,9 +18,8 @@ from stages.common import checkpoints, clocks, config, distributed, files, torch
 from stages.common.checkpoints import Place
 from stages.common.portable import Computing
 from stages.common.program import run
-from stages.common.vision import augmentation, backbones, classifiers, networks, packaged, pixels
+from stages.common.vision import backbones, classifiers
 from stages.engine import seam
-from stages.landmarks import frozen, model, store, views
 from stages.landmarks.config import Train, members
 from stages.landmarks.frozen import BATCH, FrozenViews, answer
 from stages.landmarks.model import TRAINED, Member
@@ -31,28 +30,8 @@ FEATURES = Path("data/landmarks/features")
 CLOCK = "training.json"
 PARTS = ("train", "valid")
 
-MODULES = (
-    augmentation,
-    backbones,
-    checkpoints,
-    classifiers,
-    distributed,
-    frozen,
-    model,
-    networks,
-    packaged,
-    pixels,
-    store,
-    torch_setup,
-    training,
-    views,
-)
-INPUTS = [
-    *(FEATURES / name for name in ("train.npz", "valid.npz", "about.json")),
-    *(Path(str(module.__file__)) for module in MODULES),
-    Path(__file__),
-]
-"""What training depends on besides its settings: what a killed run has kept is for the same of these alone. An index holds its shards' digests."""
+INPUTS = [FEATURES / name for name in ("train.npz", "valid.npz", "about.json")]
+"""What training depends on besides its settings and its code: an index holds its shards' digests."""
 
 
 class Learnt(NamedTuple):

@@ -18,7 +18,6 @@ from stages.common.checkpoints import Place
 from stages.common.portable import Computing
 from stages.common.program import run
 from stages.engine import seam
-from stages.mnist import model
 from stages.mnist.config import Augmentation, Train
 from stages.mnist.model import TRAINED, build, normalise
 
@@ -112,7 +111,6 @@ def fill(folder: Path, settings: Train, checkpoint: Place) -> None:
 def main() -> None:
     settings = config.load("mnist", Train)
     inputs = [files.require(FEATURES, "featurize@mnist") / f"{part}.npz" for part in PARTS]
-    inputs += [Path(str(module.__file__)) for module in (training, torch_setup, distributed, model)] + [Path(__file__)]
     checkpoint = seam.storage() / "mnist" / f"{checkpoints.key(settings.model_dump_json(), inputs)}.pt"
     with files.new_folder(TRAINED) as folder:
         seam.train(partial(fill, settings=settings, checkpoint=checkpoint), folder, FEATURES, settings.batch_size)

@@ -16,35 +16,16 @@ from stages.common import checkpoints, clocks, config, distributed, files, torch
 from stages.common.checkpoints import Place
 from stages.common.portable import Computing
 from stages.common.program import run
-from stages.common.vision import augmentation as light
-from stages.common.vision import backbones, classifiers, networks, packaged, pixels
+from stages.common.vision import classifiers
 from stages.engine import seam
-from stages.scones import model
 from stages.scones.config import Train
-from stages.scones.learning import augmentation, calibration
+from stages.scones.learning import calibration
 from stages.scones.learning.augmentation import augmented
 from stages.scones.model import BATCH, TRAINED, Classifier, predict
 
 FEATURES = Path("data/scones/features")
 CLOCK = "training.json"
 PARTS = ("train", "valid")
-
-MODULES = (
-    augmentation,
-    backbones,
-    checkpoints,
-    classifiers,
-    distributed,
-    light,
-    model,
-    networks,
-    packaged,
-    pixels,
-    torch_setup,
-    training,
-)
-CODE = [*(Path(str(module.__file__)) for module in MODULES), Path(__file__)]
-"""What training depends on besides data and settings: what a killed run has kept is for the same of these alone."""
 
 
 class Part(NamedTuple):
@@ -123,7 +104,7 @@ def checkpoint_of(settings: Train, features: Path, root: Place) -> Place:
     """The place below ``root`` of the checkpoint of this training alone."""
     known = settings.model_dump_json(exclude={"engine", "sagemaker"})
     classes = files.read_json(features / "about.json")["classes"]
-    inputs = [*(features / f"{part}.npz" for part in PARTS), *CODE]
+    inputs = [features / f"{part}.npz" for part in PARTS]
     return root / "scones" / f"{checkpoints.key(f'{known} {classes}', inputs)}.pt"
 
 
