@@ -7,6 +7,7 @@ Each seed is a DVC experiment in a temporary copy, removed once it is read: the 
 """
 
 import argparse
+import re
 import secrets
 import shlex
 import subprocess
@@ -218,9 +219,18 @@ def ray_table() -> str:
     return "\n".join([*lines, "", f"Measured on landmarks, on {ran['hardware']}, {ran['date']}."])
 
 
+def graph() -> str:
+    """A row of the pipeline as DVC knows it, in Mermaid's language, which GitHub draws."""
+    shown = subprocess.check_output(["dvc", "dag", "--mermaid"], text=True).splitlines()
+    nodes = [line.split("[")[0].strip() for line in shown if "@mnist" in line]
+    kept = [line for line in shown if set(re.findall(r"node\d+", line)) <= {*nodes}]
+    return "\n".join(["```mermaid", *kept, "```"]).expandtabs(4)
+
+
 TABLES: dict[Path, dict[str, Callable[[], str]]] = {
     README: {"results": table, "sample": sample_table},
     Path("docs/speed.md"): {"speed": speed_table},
+    Path("docs/architecture.md"): {"graph": graph},
     Path("docs/ray.md"): {"rates": ray_table},
 }
 

@@ -20,7 +20,6 @@ from clones import Clone, processes_in, with_results
 from conftest import ROOT
 from documents import documents, shown, tokens
 
-from stages.experiments import grid_picture
 from stages.landmarks import sample as landmarks
 from stages.mnist import sample as mnist
 
@@ -221,10 +220,3 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 def test_every_document_is_reached_from_the_readme() -> None:
     reached = {(ROOT / urlparse(link).path).resolve() for link in links(ROOT / "README.md")}
     assert {document.resolve() for document in documents()[1:]} <= reached
-
-
-def test_the_picture_of_the_grid_is_the_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    grid_picture.write(tmp_path / "grid.svg")
-    committed = (ROOT / grid_picture.PICTURE).read_bytes()
-    assert (tmp_path / "grid.svg").read_bytes() == committed, "run python -m stages.experiments.grid_picture"
