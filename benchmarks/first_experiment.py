@@ -10,8 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import circumstances
 from stages.common import files
+from stages.experiments.records import circumstances
 
 STEPS = {
     "make repro": ["make", "-o", ".venv/.installed", "repro"],

@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from benchmarks import circumstances, workspace
+from benchmarks import workspace
 from stages.common import files, torch_setup, training
 from stages.common.vision import classifiers
+from stages.experiments.records import circumstances
 from stages.landmarks import train
 from stages.landmarks.config import Train
 from stages.landmarks.frozen import BATCH, answer

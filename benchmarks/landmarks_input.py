@@ -22,9 +22,9 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from benchmarks import circumstances
 from stages.common import files, images, torch_setup, training
 from stages.common.vision import backbones, pixels
+from stages.experiments.records import circumstances
 from stages.landmarks import store
 from stages.landmarks.config import Train
 from stages.landmarks.model import Member

@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks import circumstances, workspace
+from benchmarks import workspace
 from stages.common import files
+from stages.experiments.records import circumstances
 
 RESULT = Path("benchmarks/results/landmarks_memory.json")
 CLASSES = 5

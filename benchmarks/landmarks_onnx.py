@@ -19,8 +19,8 @@ import torch
 import torchvision
 from torch import Tensor
 
-from benchmarks import circumstances
 from stages.common import files, torch_setup
+from stages.experiments.records import circumstances
 
 RESULT = Path("benchmarks/results/landmarks_onnx.json")
 SIZES = (1, 32)

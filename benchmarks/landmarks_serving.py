@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks import circumstances
 from benchmarks.landmarks_input import link_some
 from stages.common import files, torch_setup
+from stages.experiments.records import circumstances
 from stages.landmarks import inference
 
 RESULT = Path("benchmarks/results/landmarks_serving.json")

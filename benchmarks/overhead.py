@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import circumstances
 from stages.common import files
 from stages.common.program import DURATIONS
+from stages.experiments.records import circumstances
 
 STARTS = (
     "stages.check",

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks import circumstances
 from stages.common import clocks, files
+from stages.experiments.records import circumstances
 
 NATIVE = ("Intel", "AMD", "COMPATIBLE")
 EMULATED = ("Haswell", "EPYC")

@@ -12,8 +12,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import circumstances, workspace
+from benchmarks import workspace
 from stages.common import files
+from stages.experiments.records import circumstances
 
 EVALUATION = Path("reports/bikes/evaluation")
 

@@ -24,8 +24,9 @@ from typing import Any
 import psutil
 from PIL import Image
 
-from benchmarks import circumstances, workspace
+from benchmarks import workspace
 from stages.common import files
+from stages.experiments.records import circumstances
 from stages.landmarks import photographs
 from stages.landmarks.photographs import Packed, Photograph, Place
 

@@ -20,8 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import circumstances, workspace
+from benchmarks import workspace
 from stages.common import files
+from stages.experiments.records import circumstances
 
 RESULT = Path("benchmarks/results/ray_training.json")
 SCRATCH = {

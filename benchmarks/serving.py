@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks import circumstances, server, workspace
+from benchmarks import server, workspace
 from stages.common import bundle, files
+from stages.experiments.records import circumstances
 from stages.mnist.deploy import png
 from stages.serving.process import ENVIRONMENT
 

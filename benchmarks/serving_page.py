@@ -15,9 +15,10 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from benchmarks import circumstances, server, workspace
+from benchmarks import server, workspace
 from stages.common import files
 from stages.common.program import InputError
+from stages.experiments.records import circumstances
 from stages.serving.process import ENVIRONMENT
 
 RESULT = Path("benchmarks/results/serving_page.json")

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks import circumstances
 from stages.common import files, program
-from stages.experiments import progress
+from stages.experiments.records import circumstances
+from stages.experiments.running import progress
 
 
 def build(folder: Path, jobs: int) -> tuple[float, dict[str, str]]:

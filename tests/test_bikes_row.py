@@ -15,7 +15,7 @@ from stages.bikes import deploy, evaluate, export, featurize, inference, model, 
 from stages.bikes.config import Train
 from stages.common import bundle, clocks, config
 from stages.common.program import InputError
-from stages.experiments.revisions import Revision
+from stages.experiments.records.revisions import Revision
 
 SMALL: dict[str, Any] = {
     "models": ["linear", "lightgbm", "xgboost", "catboost", "sequence"],

@@ -18,10 +18,11 @@ from playwright.sync_api import Browser, Page
 
 from stages.common.metrics import Metric
 from stages.common.program import InputError
-from stages.experiments import published, recipes, variants
-from stages.experiments.comparison import elsewhere, expectations
-from stages.experiments.published import Published
-from stages.experiments.runs import Run
+from stages.experiments.comparing import variants
+from stages.experiments.comparing.comparison import elsewhere, expectations
+from stages.experiments.records import published, recipes
+from stages.experiments.records.published import Published
+from stages.experiments.records.runs import Run
 
 DVC = str(Path(sys.executable).with_name("dvc"))
 FOLDER = Path("reports/compare")

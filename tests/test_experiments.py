@@ -14,9 +14,10 @@ import yaml
 from clones import Clone, processes_in, with_results
 from dvc.repo import Repo
 
-from stages.experiments import queue, recipes
-from stages.experiments.recipes import Experiment, Recipe
-from stages.experiments.run import is_done
+from stages.experiments.records import recipes
+from stages.experiments.records.done import is_done
+from stages.experiments.records.recipes import Experiment, Recipe
+from stages.experiments.running import queue
 
 SMALL: dict[str, object] = {"epochs": 1, "batch_size": 256}
 

@@ -14,7 +14,7 @@ import torch
 from conftest import ROOT, Change, Run
 
 from stages.common import files
-from stages.experiments.revisions import Revision
+from stages.experiments.records.revisions import Revision
 from stages.mnist import deploy, evaluate, export, featurize, plot, prepare, train
 
 TRAINED = Path("models/mnist/trained")

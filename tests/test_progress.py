@@ -11,8 +11,8 @@ import pytest
 from dvc.utils.serialize import dumps_yaml
 
 from stages.common import program
-from stages.experiments import progress, quick_dvc
-from stages.experiments.progress import Progress
+from stages.experiments.running import progress, quick_dvc
+from stages.experiments.running.progress import Progress
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from conftest import ROOT, Change, Run
 from upath import UPath
 
 from stages.cluster.local import Running
-from stages.experiments.revisions import Revision
+from stages.experiments.records.revisions import Revision
 from stages.landmarks import featurize as landmarks_featurize
 from stages.landmarks import prepare as landmarks_prepare
 from stages.mnist import featurize, prepare

@@ -8,14 +8,14 @@ from statistics import mean
 import pytest
 from conftest import ROOT
 
-from benchmarks import publish
 from stages.bikes.config import check_together
 from stages.check import Parameters
 from stages.common import config, files, metrics
 from stages.common.program import InputError
-from stages.experiments import published, recipes
-from stages.experiments.recipes import Experiment
-from stages.experiments.runs import Run
+from stages.experiments import publish
+from stages.experiments.records import published, recipes
+from stages.experiments.records.recipes import Experiment
+from stages.experiments.records.runs import Run
 
 RECIPES = recipes.read(ROOT / "recipes.yaml")
 

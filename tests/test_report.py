@@ -167,10 +167,14 @@ def test_the_page_of_dvc_s_plots_is_the_one_that_the_pinned_vega_gives(tmp_path:
     (tmp_path / ".dvc").mkdir()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run(
-        ["python", "-m", "stages.experiments.plots_template"], cwd=tmp_path, env=environment, check=True, timeout=120
+        ["python", "-m", "stages.experiments.pages.plots_template"],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        timeout=120,
     )
     assert (tmp_path / ".dvc/plots.html").read_bytes() == (ROOT / ".dvc/plots.html").read_bytes(), (
-        "python -m stages.experiments.plots_template renews it"
+        "python -m stages.experiments.pages.plots_template renews it"
     )
 
 

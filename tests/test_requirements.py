@@ -17,7 +17,7 @@ ELSEWHERE = {
     "ray": (
         "stages/cluster/nodes.py",
         *(f"stages/engine/{name}.py" for name in ("cluster", "data", "progress", "sharing", "training")),
-        *(f"stages/experiments/{name}.py" for name in ("rungs", "sweep")),
+        *(f"stages/experiments/sweeps/{name}.py" for name in ("asha", "sweep")),
     ),
     "serving": (
         *(f"stages/serving/{name}.py" for name in ("api", "guard", "measurements", "model", "models")),

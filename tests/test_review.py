@@ -18,7 +18,8 @@ from markdown_it import MarkdownIt
 from stages.common import metrics
 from stages.common.metrics import Metric
 from stages.common.program import InputError
-from stages.experiments import comment, guards, review
+from stages.experiments import review
+from stages.experiments.reviewing import comment, guards
 
 ACCURACY = Path("reports/mnist/metrics.json")
 

@@ -23,7 +23,7 @@ from vehicles import archive
 
 from stages.common import config, files
 from stages.common.program import InputError
-from stages.experiments.revisions import Revision
+from stages.experiments.records.revisions import Revision
 from stages.scones import deploy, load
 from stages.scones.aws import captures, deployment, trial
 from stages.scones.aws.clients import agree, client, estimate, plain_errors

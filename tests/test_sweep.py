@@ -19,9 +19,9 @@ from stages.cluster.local import Running
 from stages.common import config
 from stages.common.program import InputError
 from stages.engine.config import Engine
-from stages.experiments import recipes
-from stages.experiments.ranges import Sweep
-from stages.experiments.trials import Plan, Result
+from stages.experiments.records import recipes
+from stages.experiments.records.ranges import Sweep
+from stages.experiments.sweeps.trials import Plan, Result
 
 RECIPE = """
 tiny:
@@ -102,7 +102,7 @@ def test_a_wrong_sweep_is_refused_in_a_line(ranges: str, others: str, words: str
 def test_settings_that_are_not_allowed_are_refused_before_anything_runs(
     ranges: str, words: str, workspace: Path
 ) -> None:
-    from stages.experiments.sweep import planned
+    from stages.experiments.sweeps.sweep import planned
 
     read(ranges, workspace)
     with pytest.raises(InputError, match=words):
@@ -110,7 +110,7 @@ def test_settings_that_are_not_allowed_are_refused_before_anything_runs(
 
 
 def test_what_was_decided_about_trials_is_decided_again(tmp_path: Path) -> None:
-    from stages.experiments.rungs import Ladder
+    from stages.experiments.sweeps.asha import Ladder
 
     sweep = many(read("{a: {choice: [1, 2]}}", tmp_path).sweep, 4)
     assert Ladder(sweep, []).left == {trial: [1, 2] for trial in range(4)}
@@ -121,7 +121,7 @@ def test_what_was_decided_about_trials_is_decided_again(tmp_path: Path) -> None:
 
 STARTER = """
 import subprocess, sys, time
-subprocess.Popen([sys.executable, "-m", "stages.experiments.leash", "sh", "-c", "echo begun; sleep 600 & wait"], stdin=subprocess.PIPE)
+subprocess.Popen([sys.executable, "-m", "stages.experiments.running.with_parent", "sh", "-c", "echo begun; sleep 600 & wait"], stdin=subprocess.PIPE)
 time.sleep(600)
 """
 
@@ -209,7 +209,7 @@ def plan(sweep: Sweep, recipe: recipes.Recipe) -> Plan:
 
 
 def test_the_best_is_chosen_among_trials_with_all_epochs(tmp_path: Path) -> None:
-    from stages.experiments.sweep import best_of
+    from stages.experiments.sweeps.sweep import best_of
 
     recipe = read("{a: {choice: [1, 2]}}", tmp_path)
     sweep = many(recipe.sweep, 4)
@@ -235,16 +235,16 @@ def test_a_cluster_on_which_no_trial_fits_is_refused_with_what_is_there(
 ) -> None:
     from stages.engine.cluster import connected
     from stages.engine.sharing import check_seen
-    from stages.experiments import rungs
+    from stages.experiments.sweeps import asha
 
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr("ray._private.ray_constants.ENABLE_RAY_CLUSTER", False)  # else 127.0.0.1 is this machine's name
     engine = config.load("engine", Engine, config.read(ROOT / "params.yaml"))
     engine = engine.model_copy(update={"address": cluster.address})
     with connected(engine):
-        assert rungs.room_on_cluster(engine, {"cpu": 1, "gpu": 0}) == len(cluster.raylets)
+        assert asha.room_on_cluster(engine, {"cpu": 1, "gpu": 0}) == len(cluster.raylets)
         with pytest.raises(InputError, match=r"a trial takes 9 CPU, and no node has that \(127.0.0.1: 1 CPU, 0 GPU; "):
-            rungs.room_on_cluster(engine, {"cpu": 9, "gpu": 0})
+            asha.room_on_cluster(engine, {"cpu": 9, "gpu": 0})
         check_seen(Path("docs"), engine.timeout)  # below this process's working folder, which is no node's
         with pytest.raises(
             InputError, match="do not see .*/nowhere: put the working folder on a disk that all of them mount"

@@ -129,7 +129,7 @@ class Job:
             "GITHUB_REPOSITORY": "owner/name",
             "GITHUB_TOKEN": "token",
         }
-        (step,) = [step["run"] for step in steps() if "untrusted.py" in step.get("run", "")]
+        (step,) = [step["run"] for step in steps() if "reviewing/post.py" in step.get("run", "")]
         script = step.replace("python3", sys.executable)
         (self.folder / "comment.md").unlink(missing_ok=True)
         environment["RUNNER_TEMP"] = str(self.folder)

@@ -15,12 +15,14 @@ from dvc.repo import Repo
 from stages.common import files, metrics
 from stages.common.metrics import Metric
 from stages.common.program import InputError, run
-from stages.experiments import charts, page, published, recipes, variants
-from stages.experiments.charts.chart import figure, save
-from stages.experiments.comparison import missing, table
+from stages.experiments.comparing import charts, variants
+from stages.experiments.comparing.charts.chart import figure, save
+from stages.experiments.comparing.comparison import missing, table
+from stages.experiments.comparing.variants import Variant
+from stages.experiments.pages import page
+from stages.experiments.records import published, recipes
+from stages.experiments.records.revisions import Revision
 from stages.experiments.report import about_source
-from stages.experiments.revisions import Revision
-from stages.experiments.variants import Variant
 
 FOLDER = Path("reports/compare")
 

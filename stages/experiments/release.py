@@ -18,7 +18,7 @@ from scmrepo.exceptions import SCMError
 
 from stages.common import config, metrics, registry
 from stages.common.program import InputError, run
-from stages.experiments.revisions import Revision
+from stages.experiments.records.revisions import Revision
 
 
 def known(project: str) -> None:

@@ -16,8 +16,9 @@ from dvc.utils.flatten import flatten
 
 from stages.common import files, metrics
 from stages.common.program import DURATIONS, InputError, run
-from stages.experiments import page, recipes, state
-from stages.experiments.revisions import Revision
+from stages.experiments.pages import page
+from stages.experiments.records import recipes, state
+from stages.experiments.records.revisions import Revision
 
 PAGE = Path("reports/index.html")
 ABSENT = object()

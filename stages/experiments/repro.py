@@ -21,13 +21,13 @@ from dvc.repo import Repo
 
 from stages.common import program
 from stages.common.program import InputError, run
-from stages.experiments import progress
-from stages.experiments.display import Display
-from stages.experiments.progress import Progress
+from stages.experiments.running import progress
+from stages.experiments.running.display import Display
+from stages.experiments.running.progress import Progress
 
 LOGS = Path("reports/logs")
 
-DVC = [sys.executable, "-m", "stages.experiments.quick_dvc"]
+DVC = [sys.executable, "-m", "stages.experiments.running.quick_dvc"]
 
 MEMORY = 3.0
 """GB that a project takes at most on its sample data, all its processes together."""

@@ -21,9 +21,10 @@ from markdown_it import MarkdownIt
 
 from stages.common import files, metrics
 from stages.common.program import InputError, run
-from stages.experiments import changes, comment, guards, page
-from stages.experiments.comment import Review
-from stages.experiments.revisions import Revision
+from stages.experiments.pages import page
+from stages.experiments.records.revisions import Revision
+from stages.experiments.reviewing import changes, comment, guards
+from stages.experiments.reviewing.comment import Review
 
 REPORT = Path("reports/review")
 

@@ -13,34 +13,11 @@ import subprocess
 
 from dvc.repo import Repo
 
-from stages.common import config
 from stages.common.program import InputError, requires, run
-from stages.experiments import queue, recipes
-from stages.experiments.recipes import Experiment
-from stages.experiments.revisions import Revision
-
-
-def known(repo: Repo) -> dict[str, str]:
-    """The finished experiments that start from HEAD: revision by name."""
-    return dict(next(iter(repo.experiments.ls().values()), []))
-
-
-def is_done(repo: Repo, experiment: Experiment) -> bool:
-    """It is known, and of the working tree's code and parameters."""
-    recipes.applied(config.read(), experiment.settings)  # refuses what is no parameter
-    revision = known(repo).get(experiment.name)
-    return revision is not None and is_of(Revision(revision), experiment)
-
-
-def is_of(revision: Revision, experiment: Experiment) -> bool:
-    """``revision`` holds what the ``experiment`` gives with the working tree's code and parameters, wherever it ran."""
-    code = ["git", "diff", "--quiet", revision.name, "--", "stages", "dvc.yaml"]
-    if subprocess.run(code, check=False).returncode:
-        return False
-    expected, found = recipes.applied(config.read(), experiment.settings), revision.parameters()
-    for parameters in (expected, found):
-        parameters["engine"] = {**parameters.get("engine", {}), "address": None}
-    return expected == found
+from stages.experiments.records import recipes
+from stages.experiments.records.done import is_done, known
+from stages.experiments.records.recipes import Experiment
+from stages.experiments.running import queue
 
 
 def command(experiment: Experiment, way: str) -> list[str]:
@@ -76,7 +53,7 @@ def main(recipe: str | None, all_of: str | None, settings: list[str], jobs: int 
         raise InputError(f"--jobs {jobs} is not allowed: expected 1 or more")
     if recipe and recipes.named(recipe).sweep:
         with requires("ray", f"{recipe}, a sweep,"):
-            from stages.experiments import sweep  # and with it Ray
+            from stages.experiments.sweeps import sweep  # and with it Ray
 
         sweep.run(recipe, recipes.changes(settings), jobs)
         return

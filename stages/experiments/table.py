@@ -15,7 +15,7 @@ from rich.table import Table
 
 from stages.common import metrics
 from stages.common.program import InputError, run
-from stages.experiments.revisions import Revision
+from stages.experiments.records.revisions import Revision
 
 
 class Row(NamedTuple):

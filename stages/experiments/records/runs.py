@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from stages.common import config
-from stages.experiments.revisions import Revision
+from stages.experiments.records.revisions import Revision
 
 EPOCHS = {
     "landmarks": "models/landmarks/trained/0/epochs.csv",

@@ -31,10 +31,12 @@ from stages.common.program import InputError
 from stages.engine.cluster import connected
 from stages.engine.config import Engine
 from stages.engine.sharing import check_seen
-from stages.experiments import copies, queue, recipes, rungs, runs
-from stages.experiments.revisions import Revision
-from stages.experiments.run import is_done, is_of, known
-from stages.experiments.trials import Plan, Result, reach
+from stages.experiments.records import recipes, runs
+from stages.experiments.records.done import is_done, is_of, known
+from stages.experiments.records.revisions import Revision
+from stages.experiments.running import clones, queue
+from stages.experiments.sweeps import asha
+from stages.experiments.sweeps.trials import Plan, Result, reach
 
 PLACE = Path(".dvc/tmp/exps/sweeps")
 """For each sweep copies of the working tree, for as long as it runs, and what its experiments wrote, until it runs again."""
@@ -45,10 +47,10 @@ def run(name: str, changes: dict[str, Any], jobs: int | None) -> None:
     plan = planned(name, changes)
     with alone(name) as place:
         results = recorded(plan)
-        ladder = rungs.Ladder(plan.sweep, results)
+        ladder = asha.Ladder(plan.sweep, results)
         try:
             if ladder.left:
-                copies.freeze(place)
+                clones.freeze(place)
                 results += climb(plan, ladder, len(results), place, jobs)
             best = best_of(plan, results, place)
             promote(plan, best, place)
@@ -121,7 +123,7 @@ def _time(revision: str) -> int:
     return int(subprocess.check_output(["git", "log", "-1", "--format=%ct", revision]))
 
 
-def climb(plan: Plan, ladder: rungs.Ladder, done: int, place: Path, jobs: int | None) -> list[Result]:
+def climb(plan: Plan, ladder: asha.Ladder, done: int, place: Path, jobs: int | None) -> list[Result]:
     """Run the trials that are left; their results, as they come."""
     experiments = [plan.experiment(trial, epochs[0]) for trial, epochs in ladder.left.items()]
     engine = config.load("engine", Engine, recipes.applied(config.read(), experiments[0].settings))
@@ -149,7 +151,7 @@ def climb(plan: Plan, ladder: rungs.Ladder, done: int, place: Path, jobs: int | 
     with connected(engine.model_copy(update={"workers": at_a_time, "cpus_per_worker": cores})):
         if engine.address:
             check_seen(place, engine.timeout)  # a trial's copy of the working tree
-            room = rungs.room_on_cluster(engine, asked)
+            room = asha.room_on_cluster(engine, asked)
             at_a_time = min(jobs or room, room, len(experiments))
         left = f", {done} runs are done already" if done else ""
         print(
@@ -177,10 +179,10 @@ def promote(plan: Plan, best: Result, place: Path) -> None:
         if is_done(repo, experiment):
             return
     print(f"{experiment.name}: exporting the best, {plan.experiment(best.trial, best.epochs).name}", flush=True)
-    copies.freeze(place)
-    if copies.record(Path.cwd(), place, experiment, [f"deploy@{project}", f"plot@{project}"]) is None:
-        log = copies.log(place, experiment)
-        raise InputError(f"{experiment.name} failed ({copies.reason(log)}): {log} has all of it")
+    clones.freeze(place)
+    if clones.record(Path.cwd(), place, experiment, [f"deploy@{project}", f"plot@{project}"]) is None:
+        log = clones.log(place, experiment)
+        raise InputError(f"{experiment.name} failed ({clones.reason(log)}): {log} has all of it")
 
 
 def table(plan: Plan, results: list[Result], best: Result) -> Table:

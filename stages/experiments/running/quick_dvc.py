@@ -1,4 +1,4 @@
-"""DVC's command line for `make repro`: `python -m stages.experiments.quick_dvc ARGUMENTS...`, the same files sooner.
+"""DVC's command line for `make repro`: `python -m stages.experiments.running.quick_dvc ARGUMENTS...`, the same files sooner.
 
 After each stage DVC parses all of dvc.lock in pure Python, to keep comments that are not in it, and writes it anew: half a
 second or more. Here the stage's own part of the file alone is replaced. A process that waits for DVC's lock looks at it more often.

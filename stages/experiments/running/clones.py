@@ -11,8 +11,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from stages.experiments import recipes
-from stages.experiments.recipes import Experiment
+from stages.experiments.records import recipes
+from stages.experiments.records.recipes import Experiment
 
 TEMPLATE = "template"
 
@@ -49,7 +49,7 @@ def record(root: Path, place: Path, experiment: Experiment, targets: Iterable[st
     copy = place / experiment.name
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(place / TEMPLATE, copy, symlinks=True)
-    leash = [sys.executable, "-m", "stages.experiments.leash"]
+    leash = [sys.executable, "-m", "stages.experiments.running.with_parent"]
     command = ["dvc", "exp", "run", "--name", experiment.name, *recipes.overrides(experiment.settings), *targets]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"

@@ -9,8 +9,8 @@ from matplotlib.figure import FigureBase
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from stages.common.metrics import Metric
-from stages.experiments.charts.chart import Chart, Groups, colours
-from stages.experiments.variants import Spread, Variant
+from stages.experiments.comparing.charts.chart import Chart, Groups, colours
+from stages.experiments.comparing.variants import Spread, Variant
 
 
 def scores(groups: Groups, metrics: dict[str, Metric]) -> Chart | None:

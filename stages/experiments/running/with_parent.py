@@ -1,4 +1,4 @@
-"""Runs a command that ends with its starter: `python -m stages.experiments.leash COMMAND...`, standard input a pipe.
+"""Runs a command that ends with its starter: `python -m stages.experiments.running.with_parent COMMAND...`, standard input a pipe.
 
 When the starter dies, by `kill -9` even, its end of the pipe closes: then the command is killed, and what it started.
 """

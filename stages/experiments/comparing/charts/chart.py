@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure, FigureBase
 
 from stages.common import files, reporting
-from stages.experiments.variants import Variant
+from stages.experiments.comparing.variants import Variant
 
 WIDTH = 11.0  # inches
 

@@ -1,7 +1,7 @@
 """Runs recipes on real data, over all their seeds, and keeps what they reached in reports/published/.
 
-    python -m benchmarks.publish mnist-adam bikes-best -S data.source=../data
-    python -m benchmarks.publish --table             the documents' tables and the pictures, from those files
+    python -m stages.experiments.publish mnist-adam bikes-best -S data.source=../data
+    python -m stages.experiments.publish --table             the documents' tables and the pictures, from those files
 
 Each seed is a DVC experiment in a temporary copy, removed once it is read: the workspace and `dvc exp list` stay as they are.
 """
@@ -19,17 +19,17 @@ from typing import Any
 import psutil
 from dvc.repo import Repo
 
-from benchmarks import circumstances
 from stages.common import config, files, metrics
 from stages.common.metrics import Metric
 from stages.common.program import InputError, run
-from stages.experiments import charts, published, recipes, runs, variants
-from stages.experiments.charts.chart import figure, save
-from stages.experiments.published import PUBLISHED, Published
-from stages.experiments.recipes import Experiment, Recipe
-from stages.experiments.revisions import Revision
-from stages.experiments.runs import Run
-from stages.experiments.variants import Spread
+from stages.experiments.comparing import charts, variants
+from stages.experiments.comparing.charts.chart import figure, save
+from stages.experiments.comparing.variants import Spread
+from stages.experiments.records import circumstances, published, recipes, runs
+from stages.experiments.records.published import PUBLISHED, Published
+from stages.experiments.records.recipes import Experiment, Recipe
+from stages.experiments.records.revisions import Revision
+from stages.experiments.records.runs import Run
 
 README = Path("README.md")
 RESULTS = Path("benchmarks/results")
@@ -54,7 +54,7 @@ def measure(name: str, recipe: Recipe, changes: dict[str, Any]) -> Iterator[Publ
             settings=recipe.set,
             published=recipe.published,
             changes=changes,
-            command=shlex.join(["python", "-m", "benchmarks.publish", name, *recipes.overrides(changes)]),
+            command=shlex.join(["python", "-m", "stages.experiments.publish", name, *recipes.overrides(changes)]),
             date=circumstances.today(),
             hardware=circumstances.hardware(),
             commit=commit,

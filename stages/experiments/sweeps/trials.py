@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stages.experiments import copies, recipes
-from stages.experiments.ranges import Sweep
-from stages.experiments.recipes import Experiment, Recipe
+from stages.experiments.records import recipes
+from stages.experiments.records.ranges import Sweep
+from stages.experiments.records.recipes import Experiment, Recipe
+from stages.experiments.running import clones
 
 
 class Result(NamedTuple):
@@ -59,9 +60,9 @@ class Plan:
 def reach(plan: Plan, root: Path, place: Path, trial: int, epochs: int) -> Result:
     """Run a trial on a rung, up to its figures, in a copy of what is frozen in ``place``, and record it in the repository ``root``."""
     experiment = plan.experiment(trial, epochs)
-    copy = copies.record(root, place, experiment, [f"evaluate@{plan.recipe.project}"])
+    copy = clones.record(root, place, experiment, [f"evaluate@{plan.recipe.project}"])
     if copy is None:
-        return Result(trial, epochs, None, copies.reason(copies.log(place, experiment)))
+        return Result(trial, epochs, None, clones.reason(clones.log(place, experiment)))
     with (copy / plan.history).open(encoding="utf-8", newline="") as file:
         score = plan.score(list(csv.DictReader(file)))
     shutil.rmtree(copy)

@@ -4,8 +4,8 @@ Each chart takes the variants by their data, and is None where there is nothing 
 """
 
 from stages.common.metrics import Metric
-from stages.experiments.charts import bikes, classes, dots
-from stages.experiments.charts.chart import Chart, Groups
+from stages.experiments.comparing.charts import bikes, classes, dots
+from stages.experiments.comparing.charts.chart import Chart, Groups
 
 
 def of(project: str, groups: Groups, metrics: dict[str, Metric]) -> list[Chart]:

@@ -13,8 +13,8 @@ from dvc.repo.experiments.queue.exceptions import CannotKillTasksError
 
 from stages.common import config
 from stages.common.program import InputError
-from stages.experiments import copies
-from stages.experiments.recipes import Experiment
+from stages.experiments.records.recipes import Experiment
+from stages.experiments.running import clones
 
 POLL = 1.0
 """Seconds between two looks at the queue."""
@@ -73,7 +73,7 @@ def reason(repo: Repo, name: str) -> str:
     process = queue.proc.get(entry.stash_rev) if entry else None
     if process is None:
         return "it did not begin"
-    return copies.reason(Path(process.stdout))
+    return clones.reason(Path(process.stdout))
 
 
 def work(repo: Repo, experiments: list[Experiment], jobs: int | None) -> None:

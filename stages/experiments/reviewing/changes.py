@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from stages.experiments.revisions import Revision
+from stages.experiments.records.revisions import Revision
 
 PLOTS = re.compile(r"reports/[^/]+/plots")
 PUBLISHED = "reports/published"

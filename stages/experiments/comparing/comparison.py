@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.common.metrics import Metric
-from stages.experiments import runs
-from stages.experiments.variants import Spread, Variant
+from stages.experiments.comparing.variants import Spread, Variant
+from stages.experiments.records import runs
 
 
 def table(data: str, group: list[Variant], shown: dict[str, Metric]) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def missing(project: str, variant: Variant) -> list[str]:
             continue
         if variant.origin == "published":
             recipe, name = variant.label.split(" ")[0], Path(path).name
-            lines.append(f"{recipe}: published without {name}; python -m benchmarks.publish {recipe} keeps it")
+            lines.append(f"{recipe}: published without {name}; python -m stages.experiments.publish {recipe} keeps it")
         else:
             lines.append(
                 f"{variant.label}, seed {', '.join(without)}: {path} is not in DVC's cache; dvc pull or the same dvc exp run again brings it"

@@ -18,8 +18,8 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from stages.common.program import InputError
 from stages.engine.config import Engine
-from stages.experiments.ranges import Sweep
-from stages.experiments.trials import Result
+from stages.experiments.records.ranges import Sweep
+from stages.experiments.sweeps.trials import Result
 
 Run = Callable[[int, int], Result]
 """Runs a trial on a rung, by its number and the rung's epochs; in a worker of Ray."""

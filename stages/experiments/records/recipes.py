@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from stages.common import config
 from stages.common.program import InputError
-from stages.experiments.ranges import Sweep
+from stages.experiments.records.ranges import Sweep
 
 RECIPES = Path("recipes.yaml")
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import FigureBase
 
-from stages.experiments.charts.chart import Chart, Groups, without
-from stages.experiments.variants import Variant
+from stages.experiments.comparing.charts.chart import Chart, Groups, without
+from stages.experiments.comparing.variants import Variant
 
 MODELS = 8  # of a leaderboard
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.common import config
-from stages.experiments import recipes
+from stages.experiments.records import recipes
 from stages.landmarks.config import Train, merged
 
 

@@ -5,8 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.ticker import MaxNLocator
 
-from stages.experiments.charts.chart import Chart, Groups, colours, without
-from stages.experiments.variants import Variant
+from stages.experiments.comparing.charts.chart import Chart, Groups, colours, without
+from stages.experiments.comparing.variants import Variant
 
 MATRICES = 6
 

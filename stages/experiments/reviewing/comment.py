@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from stages.experiments.changes import NOT_CACHED, Picture
-from stages.experiments.guards import Guard
+from stages.experiments.reviewing.changes import NOT_CACHED, Picture
+from stages.experiments.reviewing.guards import Guard
 
 GUARD_COLUMNS = ["project", "figure", "base", "here", "change", "tolerance", "verdict"]
 

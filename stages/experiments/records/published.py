@@ -1,4 +1,4 @@
-"""reports/published/: what recipes reached on real data, a file for each, written by `python -m benchmarks.publish`."""
+"""reports/published/: what recipes reached on real data, a file for each, written by `python -m stages.experiments.publish`."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from pydantic import Field
 
 from stages.common import config, files
 from stages.common.program import InputError
-from stages.experiments.runs import Run
+from stages.experiments.records.runs import Run
 
 PUBLISHED = Path("reports/published")
 
@@ -42,7 +42,7 @@ def read(recipe: str, folder: Path = PUBLISHED) -> Published | None:
     except InputError as error:
         problem = str(error)
     raise InputError(
-        f"{problem}: `git checkout {path}` brings it back, `python -m benchmarks.publish {recipe}` measures it anew"
+        f"{problem}: `git checkout {path}` brings it back, `python -m stages.experiments.publish {recipe}` measures it anew"
     )
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from stages.experiments import recipes, runs
-from stages.experiments.published import Published
-from stages.experiments.recipes import Recipe
-from stages.experiments.revisions import Revision
-from stages.experiments.runs import Run
+from stages.experiments.records import recipes, runs
+from stages.experiments.records.published import Published
+from stages.experiments.records.recipes import Recipe
+from stages.experiments.records.revisions import Revision
+from stages.experiments.records.runs import Run
 
 CELLS = ("prepare", "featurize", "train", "evaluate")
 """The verbs on whose parameters and code a project's figures depend."""

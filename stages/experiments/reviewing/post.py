@@ -1,6 +1,6 @@
 """Makes the comment of a pull request from the review that its own run left, and puts its pictures where GitHub shows them.
 
-python3 -I stages/experiments/untrusted.py REVIEW COMMENT
+python3 -I stages/experiments/reviewing/post.py REVIEW COMMENT
 
 Runs in GitHub Actions, after a run of the workflow `check`, with the standard library alone. REVIEW is the artifact's folder:
 the pull request's code wrote it, so it may hold anything. Of it are used comment.md, cut to what a review has (no address,

@@ -9,7 +9,7 @@ import vl_convert
 from markupsafe import Markup
 
 from stages.common.program import run
-from stages.experiments import page
+from stages.experiments.pages import page
 
 TEMPLATE = Path(".dvc/plots.html")
 VEGA_LITE = "5.21"

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from stages.experiments.progress import Progress
+from stages.experiments.running.progress import Progress
 
 REFRESHES = 4
 """A second."""

@@ -1,0 +1,1 @@
+"""What a branch changes, and whether a guarded figure fell."""

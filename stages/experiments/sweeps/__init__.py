@@ -1,0 +1,1 @@
+"""Trials of a recipe's ranges, and which of them go on."""
