@@ -17,7 +17,7 @@ from stages.bikes.learners import LightGBM, Linear
 from stages.bikes.model import TRAINED
 from stages.common import config
 from stages.common.program import InputError
-from stages.engine import cluster, sharing
+from stages.engine import cluster, libraries
 from stages.engine.config import Engine
 
 pytestmark = pytest.mark.slow
@@ -90,9 +90,9 @@ def test_a_folder_that_a_node_does_not_see_is_named(address: str) -> None:
     own = Path(f"/proc/self/task/{os.getpid()}")  # there for this process alone
     assert own.is_dir()
     with cluster.connected(config.load("engine", Engine, {"engine": {**ENGINE, "address": address}})):
-        sharing.check_seen(Path("/tmp"), 60)
+        libraries.check_seen(Path("/tmp"), 60)
         with pytest.raises(InputError, match=r"nodes 127\.0\.0\.1.* do not see /proc/self"):
-            sharing.check_seen(own, 60)
+            libraries.check_seen(own, 60)
 
 
 def test_what_a_cluster_leaves_out_is_an_error_with_its_reason(

@@ -16,7 +16,7 @@ FILES = [ROOT / "requirements.txt", *GROUPS.values()]
 ELSEWHERE = {
     "ray": (
         "stages/cluster/nodes.py",
-        *(f"stages/engine/{name}.py" for name in ("cluster", "data", "progress", "sharing", "training")),
+        *(f"stages/engine/{name}.py" for name in ("cluster", "data", "libraries", "progress", "training")),
         *(f"stages/experiments/sweeps/{name}.py" for name in ("asha", "sweep")),
     ),
     "serving": (

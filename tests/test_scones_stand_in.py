@@ -20,8 +20,8 @@ from stages.scones.aws.stand_in.capture import Capture
 from stages.scones.aws.stand_in.endpoints import Answer as Served
 from stages.scones.aws.stand_in.endpoints import Deployed, Endpoint, Variant
 from stages.scones.aws.stand_in.functions import Functions
-from stages.scones.aws.stand_in.own_folder import NAME, own_folder
 from stages.scones.aws.stand_in.runtime import Answer, Code
+from stages.scones.aws.stand_in.scratch import NAME, scratch_folder
 
 SOURCE = """
 import importlib.util, os, time
@@ -219,7 +219,9 @@ def test_what_could_not_be_written_is_written_later(monkeypatch: pytest.MonkeyPa
 def test_the_folder_of_a_killed_run_is_removed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    script = f"from {own_folder.__module__} import own_folder\nwith own_folder(): print(flush=True); input()"
+    script = (
+        f"from {scratch_folder.__module__} import scratch_folder\nwith scratch_folder(): print(flush=True); input()"
+    )
     owners = [
         subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         for _ in range(2)
@@ -231,7 +233,7 @@ def test_the_folder_of_a_killed_run_is_removed_by_the_next(tmp_path: Path, monke
     assert len(left) == 2
     owners[0].kill()
     owners[0].wait()
-    with own_folder() as folder:
+    with scratch_folder() as folder:
         there = set(tmp_path.iterdir())
         assert len(there) == 2  # its own, and that of the one who lives
         assert len(there & set(left)) == 1

@@ -31,7 +31,7 @@ from stages.scones.aws.executions import Outcome, Workflow, message
 from stages.scones.aws.stack import Stack, keys
 from stages.scones.aws.stand_in import local
 from stages.scones.aws.stand_in.functions import MOST
-from stages.scones.aws.stand_in.own_folder import NAME
+from stages.scones.aws.stand_in.scratch import NAME
 from stages.scones.config import Challenger, Deploy
 
 PICTURES = {
@@ -456,7 +456,7 @@ def test_nobody_else_may_use_the_stand_in(world: World) -> None:
     assert "Access-Control-Allow-Origin" not in page.headers
 
 
-def test_what_runs_lies_in_the_stand_ins_own_folder(world: World) -> None:
+def test_what_runs_lies_in_the_stand_ins_scratch_folder(world: World) -> None:
     running = world.processes("bootstrap.py") + world.processes("container")
     assert running
     assert {Path(process.cwd()).relative_to(tempfile.gettempdir()).parts[0][: len(NAME)] for process in running} == {

@@ -234,7 +234,7 @@ def test_a_cluster_on_which_no_trial_fits_is_refused_with_what_is_there(
     cluster: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from stages.engine.cluster import connected
-    from stages.engine.sharing import check_seen
+    from stages.engine.libraries import check_seen
     from stages.experiments.sweeps import asha
 
     monkeypatch.chdir(ROOT)

@@ -28,7 +28,7 @@ from stages.bikes.normalised import normalise
 from stages.bikes.progress import Progress, elsewhere
 from stages.common import clocks, config, files
 from stages.common.program import InputError, run
-from stages.engine import seam
+from stages.engine import dispatch
 
 FEATURES = Path("data/bikes/features")
 COUNTS = ["casual", "registered", "count"]
@@ -181,7 +181,7 @@ def main() -> None:
     names = {}
     with (
         files.new_folder(TRAINED) as folder,
-        seam.shared(folder, settings.threads, "AG_CPU_COUNT", AG_FORCE_PARALLEL="True") as cores,
+        dispatch.shared(folder, settings.threads, "AG_CPU_COUNT", AG_FORCE_PARALLEL="True") as cores,
         lean(),
     ):
         for part in PARTS[settings.riders]:

@@ -25,9 +25,9 @@ from upath import UPath
 
 from stages.common import distributed, files
 from stages.common.program import InputError
-from stages.engine import cluster, progress, shipping
+from stages.engine import cluster, progress, transfer
 from stages.engine.config import Engine
-from stages.engine.shipping import Sent
+from stages.engine.transfer import Sent
 
 Work = Callable[[Path], None]
 
@@ -77,7 +77,7 @@ def _worker(told: dict[str, Setup]) -> None:
     if (place / REFUSAL).exists():  # begun again after an error that beginning again doesn't mend
         return
     try:
-        shipping.settle(setup.sent)
+        transfer.settle(setup.sent)
     except InputError as error:  # of this node alone: the others learn it by being begun again
         (place / REFUSAL).write_text(str(error))
         raise
@@ -92,7 +92,7 @@ def _worker(told: dict[str, Setup]) -> None:
             (place / REFUSAL).write_text(str(error))
             return
         if distributed.rank() == 0:
-            shipping.copy(UPath(scratch), place / RESULT)
+            transfer.copy(UPath(scratch), place / RESULT)
 
 
 def train(work: Work, folder: Path, features: Path, batch_size: int, settings: Engine) -> None:
@@ -108,12 +108,12 @@ def train(work: Work, folder: Path, features: Path, batch_size: int, settings: E
     try:
         with cluster.connected(settings):
             cluster.require(settings)
-            sent = shipping.send(features, settings.storage)
+            sent = transfer.send(features, settings.storage)
             with progress.shown() as board:
-                _fit(Setup(shipping.importable(work), batch_size, place, sent, board), settings)
+                _fit(Setup(transfer.importable(work), batch_size, place, sent, board), settings)
         if (place / REFUSAL).exists():
             raise InputError((place / REFUSAL).read_text())
-        shipping.copy(place / RESULT, UPath(folder))
+        transfer.copy(place / RESULT, UPath(folder))
     except (TrainingFailedError, RayError) as error:
         raise InputError(_reason(error)) from error
     finally:

@@ -18,7 +18,7 @@ from upath import UPath
 from stages.common import config, files
 from stages.common.program import InputError, run
 from stages.common.splits import stratified
-from stages.engine import seam
+from stages.engine import dispatch
 from stages.engine.config import Engine
 from stages.landmarks import packing, photographs, store
 from stages.landmarks.config import Data
@@ -96,7 +96,7 @@ def main() -> None:
             ]
             images = sum(len(chosen) for chosen in parts.values())
             with tqdm(desc="landmarks photographs", total=images, unit=" images", unit_scale=True) as bar:
-                for task, packed in zip(work, seam.each(packing.pack, work), strict=True):
+                for task, packed in zip(work, dispatch.each(packing.pack, work), strict=True):
                     done[task.part].append(packed)
                     bar.update(len(task.chosen))
         for part, chosen in parts.items():

@@ -19,7 +19,7 @@ from stages.common.checkpoints import Place
 from stages.common.portable import Computing
 from stages.common.program import run
 from stages.common.vision import backbones, classifiers
-from stages.engine import seam
+from stages.engine import dispatch
 from stages.landmarks.config import Train, members
 from stages.landmarks.frozen import BATCH, FrozenViews, answer
 from stages.landmarks.model import TRAINED, Member
@@ -154,10 +154,10 @@ def fill(folder: Path, chosen: Sequence[Train], kept: Sequence[Place]) -> None:
 def main() -> None:
     settings = config.load("landmarks", Train)
     files.require(FEATURES, "featurize@landmarks")
-    chosen, root = members(settings), seam.storage()
+    chosen, root = members(settings), dispatch.storage()
     kept = [root / "landmarks" / f"{checkpoints.key(member.model_dump_json(), INPUTS)}.pt" for member in chosen]
     with files.new_folder(TRAINED) as folder:
-        seam.train(partial(fill, chosen=chosen, kept=kept), folder, FEATURES, settings.batch_size)
+        dispatch.train(partial(fill, chosen=chosen, kept=kept), folder, FEATURES, settings.batch_size)
         clocks.keep("train@landmarks", folder, folder / CLOCK)
     for checkpoint in kept:
         checkpoints.forget(checkpoint)

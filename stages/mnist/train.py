@@ -17,7 +17,7 @@ from stages.common import checkpoints, clocks, config, distributed, files, torch
 from stages.common.checkpoints import Place
 from stages.common.portable import Computing
 from stages.common.program import run
-from stages.engine import seam
+from stages.engine import dispatch
 from stages.mnist.config import Augmentation, Train
 from stages.mnist.model import TRAINED, build, normalise
 
@@ -111,9 +111,9 @@ def fill(folder: Path, settings: Train, checkpoint: Place) -> None:
 def main() -> None:
     settings = config.load("mnist", Train)
     inputs = [files.require(FEATURES, "featurize@mnist") / f"{part}.npz" for part in PARTS]
-    checkpoint = seam.storage() / "mnist" / f"{checkpoints.key(settings.model_dump_json(), inputs)}.pt"
+    checkpoint = dispatch.storage() / "mnist" / f"{checkpoints.key(settings.model_dump_json(), inputs)}.pt"
     with files.new_folder(TRAINED) as folder:
-        seam.train(partial(fill, settings=settings, checkpoint=checkpoint), folder, FEATURES, settings.batch_size)
+        dispatch.train(partial(fill, settings=settings, checkpoint=checkpoint), folder, FEATURES, settings.batch_size)
         clocks.keep("train@mnist", folder, folder / CLOCK)
     checkpoints.forget(checkpoint)
 

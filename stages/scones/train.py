@@ -17,7 +17,7 @@ from stages.common.checkpoints import Place
 from stages.common.portable import Computing
 from stages.common.program import run
 from stages.common.vision import classifiers
-from stages.engine import seam
+from stages.engine import dispatch
 from stages.scones.config import Train
 from stages.scones.learning import calibration
 from stages.scones.learning.augmentation import augmented
@@ -132,9 +132,9 @@ def main() -> None:
             job.train_there(settings, features, folder)
             clocks.keep("train@scones", folder, folder / CLOCK)
             return
-        checkpoint = checkpoint_of(settings, features, seam.storage())
+        checkpoint = checkpoint_of(settings, features, dispatch.storage())
         work = partial(fill, settings=settings, features=features, checkpoint=checkpoint)
-        seam.train(work, folder, features, settings.batch_size)
+        dispatch.train(work, folder, features, settings.batch_size)
         clocks.keep("train@scones", folder, folder / CLOCK)
     checkpoints.forget(checkpoint)
 

@@ -24,12 +24,12 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug import Request, Response
 from werkzeug.serving import make_server
 
-from stages.scones.aws.stand_in import deployed, mends
+from stages.scones.aws.stand_in import moto_patches, moto_state
 from stages.scones.aws.stand_in.endpoints import Endpoints, refusal
 from stages.scones.aws.stand_in.faults import Fault, Faults
 from stages.scones.aws.stand_in.functions import Functions
 from stages.scones.aws.stand_in.local import LOOPBACK, credentials
-from stages.scones.aws.stand_in.own_folder import own_folder
+from stages.scones.aws.stand_in.scratch import scratch_folder
 
 INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 INVOKE_ENDPOINT = re.compile(r"/endpoints/([^/]+)/invocations")
@@ -47,7 +47,7 @@ class Front:
         self._key = key
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._functions = Functions({"AWS_ENDPOINT_URL": address, **credentials(key)})
-        self._endpoints = Endpoints(deployed.read, deployed.write)
+        self._endpoints = Endpoints(moto_state.read, moto_state.write)
         self._faults = Faults()
         self._following = threading.Lock()
 
@@ -84,7 +84,7 @@ class Front:
         return None
 
     def _invoke(self, name: str, region: str, request: Request) -> Response:
-        code = deployed.function(region, name)
+        code = moto_state.function(region, name)
         if code is None:
             message = json.dumps({"Type": "User", "Message": f"Function not found: {name}"})
             return Response(message, 404, {"x-amzn-ErrorType": "ResourceNotFoundException"}, None, "application/json")
@@ -95,7 +95,7 @@ class Front:
         return Response(answer.payload, 200, headers, content_type="application/json")
 
     def _invoke_endpoint(self, name: str, region: str, request: Request) -> Response:
-        found = deployed.endpoint(region, name)
+        found = moto_state.endpoint(region, name)
         if found is None:
             answer = refusal(400, "ValidationError", f"Endpoint {name} not found.")
         else:
@@ -117,8 +117,8 @@ class Front:
     def _follow(self) -> None:
         """Stop what is no longer deployed, and load what is."""
         with self._following:
-            endpoints = deployed.endpoints()
-            self._functions.keep_only(deployed.functions())
+            endpoints = moto_state.endpoints()
+            self._functions.keep_only(moto_state.functions())
             self._endpoints.keep_only({endpoint.name for endpoint in endpoints})
             for endpoint in endpoints:
                 self._endpoints.of(endpoint)
@@ -139,7 +139,7 @@ def _is_open(connection: socket.socket) -> bool:
 
 
 def main() -> None:
-    with own_folder():
+    with scratch_folder():
         serve()
 
 
@@ -153,7 +153,7 @@ def serve() -> None:
     server = make_server("127.0.0.1", 0, _starting, threaded=True, request_handler=Handler)
     address = f"http://127.0.0.1:{server.server_port}"
     os.environ["AWS_ENDPOINT_URL"] = address
-    mends.apply()
+    moto_patches.apply()
     front = server.app = Front(address, key)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))

@@ -12,7 +12,7 @@ NAME = "aws-stand-in-"
 
 
 @contextmanager
-def own_folder() -> Iterator[Path]:
+def scratch_folder() -> Iterator[Path]:
     """The place of all temporary files of this process. Folders whose owners were killed are removed first."""
     above = tempfile.gettempdir()
     for left in Path(above).glob(f"{NAME}*"):

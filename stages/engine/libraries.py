@@ -16,7 +16,7 @@ from stages.engine.config import Engine
 
 @contextmanager
 def shared(folder: Path, cores: int, count: str, settings: Engine, variables: Mapping[str, str]) -> Iterator[int]:
-    """A connection to the cluster; how many of its cores may be used together. See `seam.shared`."""
+    """A connection to the cluster; how many of its cores may be used together. See `dispatch.shared`."""
     together = settings.workers * settings.cpus_per_worker
     variables = {count: str(together), **variables}
     if cores > settings.cpus_per_worker:

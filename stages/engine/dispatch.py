@@ -71,9 +71,9 @@ def shared(folder: Path, cores: int, count: str, **variables: str) -> Iterator[i
         yield None
         return
     with requires("ray", RAY):
-        from stages.engine import sharing
+        from stages.engine import libraries
 
-    with sharing.shared(folder, cores, count, settings, variables) as together:
+    with libraries.shared(folder, cores, count, settings, variables) as together:
         yield together
 
 
