@@ -139,6 +139,20 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def headlines() -> str:
+    """The published results as a narrow Markdown table: of each recipe its project's first metric that was measured."""
+    known = metrics.read()
+    lines = ["| recipe | here | published elsewhere |", "|---|---|---|"]
+    for name, (recipe, result) in results().items():
+        variant, own = variants.of_published(name, result, recipe, {}), known[recipe.project]
+        here = [
+            measured(metric, found) for key, metric in own.items() if metric.better and (found := variant.spread(key))
+        ]
+        elsewhere = [written(own[key], value) for key, value in result.published.items()]
+        lines.append(f"| `{name}` | {here[0]} | {elsewhere[0] if elsewhere else ''} |")
+    return "\n".join(lines)
+
+
 def measured(metric: Metric, found: Spread) -> str:
     spread = f" ({metric.write(found.lowest)} to {metric.write(found.highest)})" if found.number > 1 else ""
     return f"{metric.title} **{metric.write(found.mean)}**{spread}"
@@ -228,7 +242,8 @@ def graph() -> str:
 
 
 TABLES: dict[Path, dict[str, Callable[[], str]]] = {
-    README: {"results": table, "sample": sample_table},
+    README: {"results": headlines, "sample": sample_table},
+    Path("docs/results.md"): {"results": table},
     Path("docs/speed.md"): {"speed": speed_table},
     Path("docs/architecture.md"): {"graph": graph},
     Path("docs/ray.md"): {"rates": ray_table},
