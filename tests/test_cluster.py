@@ -265,7 +265,7 @@ def test_a_cluster_of_tests_is_gone_with_them(tmp_path: Path) -> None:
 import os
 from pathlib import Path
 from stages.cluster import local
-print(local.start(Path("state.json"), 0, nodes=1, owner=os.getpid()).folder)
+print(local.start(Path("state.json"), 0, nodes=1, owner=os.getpid()).folder, flush=True)
 os.kill(os.getpid(), 9)
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

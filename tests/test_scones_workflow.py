@@ -372,7 +372,7 @@ def test_a_picture_whose_execution_is_stopped_has_a_result_like_the_others(world
     event = {"s3_bucket": world.deployed.bucket, "s3_keys": ["test/slow.png", "test/sure.png"]}
     with ThreadPoolExecutor(1) as pool:
         going = pool.submit(Workflow(world.session, world.deployed.fan_out).run, event)
-        deadline, first = time.monotonic() + 10, list[str]()
+        deadline, first = time.monotonic() + 60, list[str]()
         while not first and time.monotonic() < deadline:
             listed = states.list_executions(stateMachineArn=world.deployed.workflow, statusFilter="RUNNING")
             first = [one["executionArn"] for one in listed["executions"] if one["name"].endswith("-0")]
