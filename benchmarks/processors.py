@@ -1,6 +1,6 @@
 """Stages on other processors, pretended or emulated, and whether they write the bytes that dvc.lock names.
 
-    python -m benchmarks.processors [--json FILE]                     # all stages: 7 minutes on 2 cores
+    python -m benchmarks.processors [--json FILE]                     # all stages, one after the other
     python -m benchmarks.processors --processors Haswell EPYC --stages train@mnist evaluate@mnist
 
 MKL, which torch's libraries hold, chooses its code by the processor's vendor. `Intel` and `AMD` are this processor with a vendor
