@@ -53,7 +53,8 @@ def clone(folder: Path) -> None:
 def differing(folder: Path, stage: str, beginning: list[str]) -> list[str]:
     """Run the ``stage`` in the clone. Returns its outputs whose hash is not that of dvc.lock."""
     verb, _, project = stage.partition("@")
-    python = Path(sys.executable).resolve()  # an emulator does not follow the environment's link
+    # An emulator does not follow the environment's link; what a stage starts finds its packages by that link alone.
+    python = Path(sys.executable).resolve() if beginning[0].startswith("qemu") else Path(sys.executable)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *filter(None, sys.path[1:])])}
     command = [*beginning, str(python), "-m", f"stages.{project}.{verb}"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
