@@ -85,7 +85,7 @@ cluster: $(STAMP)-ray  ## start a Ray cluster of two nodes on this machine; make
 	@python -m stages.cluster $(if $(STOP),stop,start $(addprefix --port ,$(PORT)) $(addprefix --nodes ,$(NODES)) $(addprefix --cpus ,$(CPUS)))
 
 readme-table: $(STAMP)  ## renew the README's results from reports/published/
-	@python -m stages.experiments.publish --table
+	@python -m stages.experiments.documents
 
 clean:  ## remove the environment and the tools' caches (data, models and reports stay)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

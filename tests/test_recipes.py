@@ -12,7 +12,7 @@ from stages.bikes.config import check_together
 from stages.check import Parameters
 from stages.common import config, files, metrics
 from stages.common.program import InputError
-from stages.experiments import publish
+from stages.experiments import documents, publish
 from stages.experiments.records import published, recipes
 from stages.experiments.records.recipes import Experiment
 from stages.experiments.records.runs import Run
@@ -33,10 +33,10 @@ def test_an_unknown_recipe_is_an_error_that_lists_those_there_are(monkeypatch: p
         recipes.named("mnist-cmm")
 
 
-@pytest.mark.parametrize("document", publish.TABLES, ids=str)
+@pytest.mark.parametrize("document", documents.TABLES, ids=str)
 def test_a_document_s_figures_are_those_of_the_files(document: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert publish.with_tables(document) == document.read_text(encoding="utf-8"), "run make readme-table"
+    assert documents.with_tables(document) == document.read_text(encoding="utf-8"), "run make readme-table"
 
 
 def test_published_results_are_of_recipes_as_they_are() -> None:
