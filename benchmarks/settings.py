@@ -1,0 +1,130 @@
+"""What the settings that depend on a processor cost on this one: threads, memory layout, averaged weights, size of the batches.
+
+    python -m benchmarks.settings [--networks "mnist mlp" ...] [--runs 3] [--json FILE]
+
+Trains each network with params.yaml's settings, then with one of them changed, in turn, on random pictures in memory. A figure is
+how many times as many pictures a second the change trains. All run with `engine.portable` as params.yaml has it.
+"""
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from stages.common import config, files, torch_setup, training
+from stages.common.training_settings import TrainingSettings
+from stages.common.vision import classifiers
+from stages.experiments.records import circumstances
+from stages.landmarks.config import Train as Landmarks
+from stages.mnist import model
+from stages.mnist.config import Train as Mnist
+from stages.scones.config import Train as Scones
+
+CLASSES = 10
+
+
+class Case(NamedTuple):
+    """A network to train: its project's settings, the channels and side of its pictures, and how many of them are an epoch."""
+
+    project: str
+    network: str
+    settings: TrainingSettings
+    channels: int
+    images: int
+
+    def build(self) -> tuple[nn.Module, int]:
+        """The network, and the pixels of a side of its pictures."""
+        table = getattr(self.settings, self.network).model_dump()
+        if self.project == "mnist":
+            return model.build(self.network, table), model.SIDE
+        return classifiers.build(self.network, table | {"fine_tune": "all"}, CLASSES).network, table["image_size"]
+
+
+def cases() -> dict[str, Case]:
+    """By name. Each project's networks as its parameters describe them; a backbone is trained as a whole."""
+    mnist, landmarks, scones = (
+        config.load("mnist", Mnist),
+        config.load("landmarks", Landmarks),
+        config.load("scones", Scones),
+    )
+    found = [
+        Case("mnist", "mlp", mnist, 1, 60_000),
+        Case("mnist", "cnn", mnist, 1, 2_000),
+        Case("scones", "residual", scones, 3, 2_000),
+        Case("landmarks", "residual", landmarks, 3, 400),
+        Case("landmarks", "transfer", landmarks, 3, 200),
+    ]
+    return {f"{case.project} {case.network}": case for case in found}
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "all cores": {"threads": None},
+    "channels first": {},
+    "averaged weights": {"ema_decay": 0.99},
+    "half the batch": {},
+    "twice the batch": {},
+}
+
+
+def images_per_second(case: Case, change: str | None) -> float:
+    """Of one epoch's steps."""
+    settings = case.settings.model_copy(update={"epochs": 1, "device": "cpu", **CHANGES.get(change or "", {})})
+    factor = {"half the batch": 0.5, "twice the batch": 2}.get(change or "", 1)
+    settings = settings.model_copy(update={"batch_size": round(settings.batch_size * factor)})
+    device = torch.device("cpu")
+    computing = torch_setup.choose(settings, device, case.project)
+    torch_setup.deterministic(settings.seed, settings.threads or torch.get_num_threads())
+    network, side = case.build()
+    layout = torch.contiguous_format if change == "channels first" else torch.channels_last
+    network.to(memory_format=layout)
+    computing.repeat(network)
+    generator = torch.Generator().manual_seed(0)
+    count = min(case.images, 4096)  # an epoch sees them several times
+    pictures = torch.randn(count, case.channels, side, side, generator=generator).to(memory_format=layout)
+    labels = torch.randint(CLASSES, (count,), generator=generator)
+    seen = torch.arange(case.images) % count
+
+    def batches(generator: torch.Generator) -> training.Epoch:
+        return training.shuffled(
+            seen, labels[seen], settings.batch_size, lambda chosen, _: pictures[chosen], generator, 1
+        )
+
+    steps = training.steps_per_epoch(case.images, settings.batch_size, case.project)
+    with tempfile.TemporaryDirectory() as folder:
+        done = training.fit(
+            network, batches, steps, lambda _: training.Scores(0.0, 0.0), settings, Path(folder) / "checkpoint.pt", ""
+        )
+    return steps * settings.batch_size / done.seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    known = cases()
+    parser.add_argument("--networks", nargs="+", choices=known, default=list(known))
+    parser.add_argument("--runs", type=int, default=3, help="of each, in turn; the medians are compared")
+    parser.add_argument("--json", type=Path, help="a file for the figures")
+    arguments = parser.parse_args()
+    rows, cores = {}, torch.get_num_threads()
+    for name in arguments.networks:
+        found: dict[str | None, list[float]] = {change: [] for change in (None, *CHANGES)}
+        for turn in range(arguments.runs + 1):
+            for change, speeds in found.items():
+                torch.set_num_threads(cores)
+                speed = images_per_second(known[name], change)
+                if turn:  # the first turn warms up
+                    speeds.append(speed)
+        base = statistics.median(found[None])
+        rows[name] = {"images_per_second": round(base, 1)} | {
+            change: round(statistics.median(found[change]) / base, 2) for change in CHANGES
+        }
+        print(name, rows[name], flush=True)
+    if arguments.json:
+        files.write_json(arguments.json, circumstances.now(threads=1) | {"networks": rows})
+
+
+if __name__ == "__main__":
+    main()
