@@ -18,7 +18,8 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks import workspace
-from stages.common import files, torch_setup, training
+from stages.common import files
+from stages.common.training import loop, torch_setup
 from stages.common.vision import classifiers
 from stages.experiments.records import circumstances
 from stages.landmarks import train
@@ -57,19 +58,19 @@ def every_photograph(settings: Train, about: dict[str, Any], batches: int) -> di
     some = torch.randperm(len(photographs))[: round(part * len(photographs))]
     scored = torch.arange(max(1, round(part * len(valid))))
 
-    def begin(generator: torch.Generator) -> training.Epoch:
-        return training.shuffled(some, photographs.labels[some], BATCH, eyes.training, generator, 1)
+    def begin(generator: torch.Generator) -> loop.Epoch:
+        return loop.shuffled(some, photographs.labels[some], BATCH, eyes.training, generator, 1)
 
-    def score(network: torch.nn.Module) -> training.Scores:
+    def score(network: torch.nn.Module) -> loop.Scores:
         logits = torch.cat(
             [answer(network, eyes.validation(chosen), settings.precision) for chosen in scored.split(BATCH)]
         )
-        return training.Scores(F.cross_entropy(logits, valid.labels[scored]).item(), 0.0)
+        return loop.Scores(F.cross_entropy(logits, valid.labels[scored]).item(), 0.0)
 
     timed = settings.model_copy(update={"epochs": 1, "batch_size": BATCH, "schedule": "constant"})
     for turn in ("warming up", "every photograph"):
         checkpoint = Path(f"{turn}.pt")
-        seconds = training.fit(network, begin, len(some) // BATCH, score, timed, checkpoint, turn).seconds
+        seconds = loop.fit(network, begin, len(some) // BATCH, score, timed, checkpoint, turn).seconds
     seen = len(some) // BATCH * BATCH + len(scored)
     epoch = seconds * (len(photographs) + len(valid)) / seen
     return {"timed_photographs": seen, "timed_seconds": seconds, "epoch": epoch, "total": EPOCHS * epoch}

@@ -22,8 +22,9 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from stages.common import files, images, torch_setup, training
-from stages.common.vision import backbones, pixels
+from stages.common import files
+from stages.common.training import loop, torch_setup
+from stages.common.vision import backbones, images, pixels
 from stages.experiments.records import circumstances
 from stages.landmarks import store
 from stages.landmarks.config import Train
@@ -56,15 +57,15 @@ def resized(paths: Iterable[Path]) -> Iterator[Pixels]:
         yield pixels.resize_shorter(image.permute(2, 0, 1)[None], SHORTER)[0].permute(1, 2, 0).numpy()
 
 
-def from_store(packed: Store, settings: Train) -> Callable[[int], training.Epoch]:
+def from_store(packed: Store, settings: Train) -> Callable[[int], loop.Epoch]:
     """What begins the epoch of that number over the stored photographs."""
     member = Member(nn.Identity(), MEAN, STD, SIDE, SIDE, flip=False)
     eyes = Views(member, SHORTER, settings.crop, settings.augmentation.model_dump(), packed, packed)
     everyone = torch.arange(len(packed))
 
-    def begin(epoch: int) -> training.Epoch:
+    def begin(epoch: int) -> loop.Epoch:
         generator = torch.Generator().manual_seed(epoch)
-        return training.shuffled(everyone, packed.labels, settings.batch_size, eyes.training, generator, 1)
+        return loop.shuffled(everyone, packed.labels, settings.batch_size, eyes.training, generator, 1)
 
     return begin
 

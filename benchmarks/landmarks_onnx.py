@@ -19,7 +19,8 @@ import torch
 import torchvision
 from torch import Tensor
 
-from stages.common import files, torch_setup
+from stages.common import files
+from stages.common.training import torch_setup
 from stages.experiments.records import circumstances
 
 RESULT = Path("benchmarks/results/landmarks_onnx.json")

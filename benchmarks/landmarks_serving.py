@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from benchmarks.landmarks_input import link_some
-from stages.common import files, torch_setup
+from stages.common import files
+from stages.common.training import torch_setup
 from stages.experiments.records import circumstances
 from stages.landmarks import inference
 

@@ -22,7 +22,8 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
-from stages.common import config, files, torch_setup, training
+from stages.common import config, files
+from stages.common.training import loop, torch_setup
 from stages.mnist import sample
 from stages.mnist.config import Train
 from stages.mnist.model import MEAN, STD, build, normalise
@@ -38,18 +39,18 @@ def new_network(settings: Train) -> nn.Module:
 def from_memory(images: torch.Tensor, labels: torch.Tensor, settings: Train, folder: Path) -> float:
     """Seconds of an epoch in this project's loop, its checkpoint included."""
     network = new_network(settings)
-    steps = training.steps_per_epoch(len(images), settings.batch_size, "mnist")
+    steps = loop.steps_per_epoch(len(images), settings.batch_size, "mnist")
     checkpoint = folder / "checkpoint.pt"
     checkpoint.unlink(missing_ok=True)
 
-    def batches(generator: torch.Generator) -> training.Epoch:
-        return training.shuffled(images, labels, settings.batch_size, lambda chosen, _: normalise(chosen), generator)
+    def batches(generator: torch.Generator) -> loop.Epoch:
+        return loop.shuffled(images, labels, settings.batch_size, lambda chosen, _: normalise(chosen), generator)
 
-    def unscored(network: nn.Module) -> training.Scores:
-        return training.Scores(0.0, 0.0)
+    def unscored(network: nn.Module) -> loop.Scores:
+        return loop.Scores(0.0, 0.0)
 
     begin = time.perf_counter()
-    training.fit(network, batches, steps, unscored, settings, checkpoint, "from memory")
+    loop.fit(network, batches, steps, unscored, settings, checkpoint, "from memory")
     return time.perf_counter() - begin
 
 

@@ -25,7 +25,8 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks import server, workspace
-from stages.common import bundle, files
+from stages.common import files
+from stages.common.models import bundle
 from stages.experiments.records import circumstances
 from stages.mnist.deploy import png
 from stages.serving.process import ENVIRONMENT

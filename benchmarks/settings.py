@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from stages.common import config, files, torch_setup, training
+from stages.common import config, files
+from stages.common.training import loop, torch_setup
 from stages.common.training_settings import TrainingSettings
 from stages.common.vision import classifiers
 from stages.experiments.records import circumstances
@@ -88,15 +89,13 @@ def images_per_second(case: Case, change: str | None) -> float:
     labels = torch.randint(CLASSES, (count,), generator=generator)
     seen = torch.arange(case.images) % count
 
-    def batches(generator: torch.Generator) -> training.Epoch:
-        return training.shuffled(
-            seen, labels[seen], settings.batch_size, lambda chosen, _: pictures[chosen], generator, 1
-        )
+    def batches(generator: torch.Generator) -> loop.Epoch:
+        return loop.shuffled(seen, labels[seen], settings.batch_size, lambda chosen, _: pictures[chosen], generator, 1)
 
-    steps = training.steps_per_epoch(case.images, settings.batch_size, case.project)
+    steps = loop.steps_per_epoch(case.images, settings.batch_size, case.project)
     with tempfile.TemporaryDirectory() as folder:
-        done = training.fit(
-            network, batches, steps, lambda _: training.Scores(0.0, 0.0), settings, Path(folder) / "checkpoint.pt", ""
+        done = loop.fit(
+            network, batches, steps, lambda _: loop.Scores(0.0, 0.0), settings, Path(folder) / "checkpoint.pt", ""
         )
     return steps * settings.batch_size / done.seconds
 

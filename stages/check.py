@@ -12,8 +12,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from stages.bikes import config as bikes
-from stages.common import config, files, sources
+from stages.common import config, files
 from stages.common.program import InputError, requires, run
+from stages.common.sources import source
 from stages.common.vision import packaged
 from stages.engine.config import Engine
 from stages.landmarks import config as landmarks
@@ -79,11 +80,11 @@ def main() -> None:
     bikes.check_together(parameters.data.bikes.features, parameters.bikes)
     if parameters.engine.portable:
         check_processor()
-    sources.check("data.source", parameters.data.source)
-    sources.check("data.bikes.source", parameters.data.bikes.source)
-    sources.check("data.mnist.source", parameters.data.mnist.source)
-    sources.check("data.landmarks.source", parameters.data.landmarks.source)
-    sources.check("data.scones.source", parameters.data.scones.source)
+    source.check("data.source", parameters.data.source)
+    source.check("data.bikes.source", parameters.data.bikes.source)
+    source.check("data.mnist.source", parameters.data.mnist.source)
+    source.check("data.landmarks.source", parameters.data.landmarks.source)
+    source.check("data.scones.source", parameters.data.scones.source)
     if (parameters.data.mnist.source or parameters.data.source) == "sample":
         digits.packed()
     rows: list[landmarks.Train | scones.Train] = [*landmarks.members(parameters.landmarks), parameters.scones]

@@ -20,7 +20,8 @@ from conftest import ROOT
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from stages.common import bundle, files
+from stages.common import files
+from stages.common.models import bundle
 from stages.serving import exports
 
 CONTAINER = ROOT / "stages" / "serving" / "container"

@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from stages.common import torch_setup
 from stages.common.portable import make_portable
+from stages.common.training import torch_setup
 
 SIDE, CLASSES, STEPS = 16, 4, 3
 

@@ -11,7 +11,7 @@ import pytest
 from test_bikes_row import done, prepared  # noqa: F401 (fixtures)
 
 from stages.bikes import export, model, normalised
-from stages.common import bundle
+from stages.common.models import bundle
 
 
 @pytest.fixture

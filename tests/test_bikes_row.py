@@ -13,7 +13,8 @@ from conftest import ROOT, Run
 
 from stages.bikes import deploy, evaluate, export, featurize, inference, model, plot, prepare, train
 from stages.bikes.config import Train
-from stages.common import bundle, clocks, config
+from stages.common import clocks, config
+from stages.common.models import bundle
 from stages.common.program import InputError
 from stages.experiments.records.revisions import Revision
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.common import bundle
+from stages.common.models import bundle
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import yaml
 from conftest import Change
 
 from stages.bikes import config as bikes
-from stages.common import card, config, files
+from stages.common import config, files
+from stages.common.models import card
 from stages.landmarks import config as landmarks
 from stages.mnist import config as mnist
 from stages.scones import config as scones
@@ -103,7 +104,7 @@ def test_mistakes_are_the_most_frequent_ones() -> None:
 
 
 def test_the_exports_have_their_cards_in_the_archives_too(pipeline: Path, tmp_path: Path) -> None:
-    from stages.common import bundle
+    from stages.common.models import bundle
 
     for project in ROWS:
         folder = pipeline / "models" / project / "export"

@@ -18,8 +18,8 @@ import pytest
 import yaml
 from servers import cut_short, file_server, status
 
-from stages.common import downloads
 from stages.common.program import InputError
+from stages.common.sources import downloads
 from stages.scones import cifar, official, pickle_reader, prepare
 from stages.scones.config import FINE_LABELS
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stages.common import classification
+from stages.common.results import classification
 
 LABELS = np.array([3, 2, 8], np.uint8)
 

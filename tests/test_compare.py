@@ -16,8 +16,8 @@ from clones import with_results
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from stages.common.metrics import Metric
 from stages.common.program import InputError
+from stages.common.results.metrics import Metric
 from stages.experiments.comparing import variants
 from stages.experiments.comparing.comparison import elsewhere, expectations
 from stages.experiments.records import published, recipes

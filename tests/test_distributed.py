@@ -8,7 +8,7 @@ import torch.distributed as dist
 from torch import nn
 from torchvision.ops import StochasticDepth
 
-from stages.common import distributed
+from stages.common.training import distributed
 
 
 @pytest.mark.parametrize("layer", [nn.Dropout(0.5), StochasticDepth(0.5, "row"), StochasticDepth(0.5, "batch")])

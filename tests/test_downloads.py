@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from servers import Fault, FileServer, corrupt, cut_short, file_server, stall, status
 
-from stages.common.downloads import download
 from stages.common.program import InputError
+from stages.common.sources.downloads import download
 
 BODY = bytes(range(256)) * 400
 MD5 = f"md5:{hashlib.md5(BODY).hexdigest()}"

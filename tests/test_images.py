@@ -14,7 +14,7 @@ from conftest import ROOT, Run
 from pictures import LIMIT
 from PIL import Image, ImageFile
 
-from stages.common.images import ImageError, decode
+from stages.common.vision.images import ImageError, decode
 
 READABLE = pictures.readable()
 REFUSED = pictures.refused()
@@ -100,7 +100,7 @@ def test_threads_don_t_disturb_each_other() -> None:
 
 
 def test_it_needs_numpy_and_pillow_alone() -> None:
-    tree = ast.parse((ROOT / "stages/common/images.py").read_text())
+    tree = ast.parse((ROOT / "stages/common/vision/images.py").read_text())
     imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
     imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {name.split(".")[0] for name in imported} - sys.stdlib_module_names == {"numpy", "PIL"}

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from servers import FileServer, corrupt, cut_short, file_server, status
 
-from stages.common.downloads import download
 from stages.common.program import InputError
+from stages.common.sources.downloads import download
 from stages.landmarks import official
 
 CLASSES = ["00.Haleakala_National_Park", "01.Mount_Rainier_National_Park", "02.Ljubljana_Castle"]

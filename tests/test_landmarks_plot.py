@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from stages.common import classification, files, reporting, training
+from stages.common import files
 from stages.common.program import InputError
+from stages.common.results import classification, reporting
+from stages.common.training import loop
 from stages.common.vision import classifiers
 from stages.landmarks import evaluate, model, plot, sheets, store
 from stages.landmarks.model import Member
@@ -82,18 +84,18 @@ def write_trained(*networks: str) -> None:
         )
         folder = TRAINED / str(index)
         folder.mkdir(parents=True)
-        training.save_weights(folder / "weights.pt", network.state_dict())
-        training.write_history(folder / "steps.csv", [step(1), step(2)])
-        training.write_history(folder / "epochs.csv", [epoch(1), epoch(2)])
+        loop.save_weights(folder / "weights.pt", network.state_dict())
+        loop.write_history(folder / "steps.csv", [step(1), step(2)])
+        loop.write_history(folder / "epochs.csv", [epoch(1), epoch(2)])
     classes = [{"name": name, "latitude": None, "longitude": None} for name in NAMES]
     files.write_json(TRAINED / "network.json", {"classes": classes, "size": SIZE, "members": members})
 
 
-def step(number: int) -> training.Row:
+def step(number: int) -> loop.Row:
     return {"step": number * 5, "epoch": number, "loss": 2 / number, "learning_rate": 0.01}
 
 
-def epoch(number: int) -> training.Row:
+def epoch(number: int) -> loop.Row:
     scores = {"train_loss": 2.0, "train_accuracy": 0.5, "valid_loss": 1 + number / 10, "valid_accuracy": 0.6}
     return {"epoch": number, **scores, "learning_rate": 0.01}
 
@@ -219,8 +221,8 @@ def test_the_epoch_whose_weights_were_kept_is_marked(photographs: Path) -> None:
 
 
 def test_a_training_of_one_epoch_and_one_step_is_drawn(tmp_path: Path) -> None:
-    training.write_history(tmp_path / "steps.csv", [step(1)])
-    training.write_history(tmp_path / "epochs.csv", [epoch(1)])
+    loop.write_history(tmp_path / "steps.csv", [step(1)])
+    loop.write_history(tmp_path / "epochs.csv", [epoch(1)])
     about = {"kept_epoch": 1, "parameters": 10, "parameters_trained": 10}
     figure = plot.history("residual", about, plot.table(tmp_path / "steps.csv"), plot.table(tmp_path / "epochs.csv"))
     assert "10 parameters, all of them trained" in figure.get_suptitle()

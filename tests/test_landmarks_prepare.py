@@ -16,8 +16,8 @@ from conftest import Run
 from pictures import gradient, saved
 from PIL import Image
 
-from stages.common.images import decode
 from stages.common.program import InputError
+from stages.common.vision.images import decode
 from stages.landmarks import photographs, prepare
 from stages.landmarks.intake import places
 from stages.landmarks.intake.inspection import MAX_BYTES, in_processes

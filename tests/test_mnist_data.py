@@ -16,7 +16,7 @@ from torchvision.datasets import MNIST
 
 from stages import check
 from stages.common.program import InputError
-from stages.common.splits import stratified
+from stages.common.sources.splits import stratified
 from stages.mnist import digits, featurize, official, prepare, sample
 
 Bytes = NDArray[np.uint8]

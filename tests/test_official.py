@@ -16,8 +16,8 @@ from test_bikes_prepare import to_uci
 from stages.bikes import official as bikes_official
 from stages.bikes import prepare as bikes_prepare
 from stages.bikes import sample as bikes_sample
-from stages.common import downloads
 from stages.common.program import InputError
+from stages.common.sources import downloads
 from stages.mnist import official as mnist_official
 from stages.mnist import prepare as mnist_prepare
 from stages.mnist import sample as mnist_sample

@@ -10,8 +10,9 @@ from conftest import ROOT
 
 from stages.bikes.config import check_together
 from stages.check import Parameters
-from stages.common import config, files, metrics
+from stages.common import config, files
 from stages.common.program import InputError
+from stages.common.results import metrics
 from stages.experiments import documents, publish
 from stages.experiments.records import published, recipes
 from stages.experiments.records.recipes import Experiment

@@ -13,7 +13,7 @@ from clones import Clone, with_results
 from conftest import ROOT
 from playwright.sync_api import Browser, Page, Route, expect
 
-from stages.common import metrics
+from stages.common.results import metrics
 from stages.experiments import report
 
 REPORT = "python -m stages.experiments.report"

@@ -15,9 +15,9 @@ from conftest import ROOT
 from dvc.repo import Repo
 from markdown_it import MarkdownIt
 
-from stages.common import metrics
-from stages.common.metrics import Metric
 from stages.common.program import InputError
+from stages.common.results import metrics
+from stages.common.results.metrics import Metric
 from stages.experiments import review
 from stages.experiments.reviewing import comment, guards
 

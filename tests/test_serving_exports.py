@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from serving import Served, record, server, shared
 
 from stages.bikes import deploy as bikes
-from stages.common import bundle, files
+from stages.common import files
+from stages.common.models import bundle
 from stages.landmarks import photographs
 from stages.mnist import deploy as mnist
 from stages.mnist import evaluate, export, featurize, prepare, train

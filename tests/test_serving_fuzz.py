@@ -25,7 +25,8 @@ from serving import Served, record, server
 from test_inference_batches import PROJECTS
 
 from stages.bikes import inference as bikes
-from stages.common import bundle, images
+from stages.common.models import bundle
+from stages.common.vision import images
 from stages.mnist import drawing
 from stages.serving import exports
 from stages.serving.comparison import npy

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from stages.common.program import InputError
-from stages.common.sources import Source, SourceSettings, open_source
+from stages.common.sources.source import Source, SourceSettings, open_source
 
 
 def sample(folder: Path) -> None:

@@ -11,8 +11,9 @@ from conftest import ROOT, Run
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.common import checkpoints, config, torch_setup, training
+from stages.common import config
 from stages.common.program import InputError
+from stages.common.training import checkpoints, loop, torch_setup
 from stages.common.training_settings import TrainingSettings
 
 SETTINGS = {
@@ -37,7 +38,7 @@ SETTINGS = {
     "threads": 1,
 }
 
-Score = Callable[[nn.Module], training.Scores]
+Score = Callable[[nn.Module], loop.Scores]
 
 
 def settings(**changes: object) -> TrainingSettings:
@@ -50,7 +51,7 @@ def problem() -> tuple[Tensor, Tensor]:
     return points, (points.sum(1) > 0.1).long()
 
 
-def train(folder: Path, score: Score | None = None, **changes: object) -> training.Trained:
+def train(folder: Path, score: Score | None = None, **changes: object) -> loop.Trained:
     """A run of a small network with dropout, from the checkpoint in ``folder`` if there is one."""
     points, labels = problem()
     chosen = settings(**changes)
@@ -59,24 +60,22 @@ def train(folder: Path, score: Score | None = None, **changes: object) -> traini
     layers = [nn.Linear(2, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 2)]
     network = nn.Sequential(*layers)
 
-    def batches(generator: torch.Generator) -> training.Epoch:
-        return training.shuffled(points, labels, chosen.batch_size, lambda inputs, _: inputs, generator)
+    def batches(generator: torch.Generator) -> loop.Epoch:
+        return loop.shuffled(points, labels, chosen.batch_size, lambda inputs, _: inputs, generator)
 
-    def own_score(network: nn.Module) -> training.Scores:
+    def own_score(network: nn.Module) -> loop.Scores:
         assert not network.training
         logits = network(points)
-        return training.Scores(
-            F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item()
-        )
+        return loop.Scores(F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item())
 
-    steps = training.steps_per_epoch(len(points), chosen.batch_size, "mnist")
-    return training.fit(network, batches, steps, score or own_score, chosen, folder / "checkpoint.pt", "test")
+    steps = loop.steps_per_epoch(len(points), chosen.batch_size, "mnist")
+    return loop.fit(network, batches, steps, score or own_score, chosen, folder / "checkpoint.pt", "test")
 
 
 def scripted(*losses: float) -> Score:
     """Validation losses as told, one an epoch."""
     remaining = list(losses)
-    return lambda network: training.Scores(remaining.pop(0), 0.5)
+    return lambda network: loop.Scores(remaining.pop(0), 0.5)
 
 
 GOLDEN_STEPS = [0.69389, 0.6776, 0.56939, 0.52031, 0.50937, 0.50662]
@@ -175,11 +174,11 @@ def test_kept_weights_are_not_moved_by_later_epochs(tmp_path: Path) -> None:
 
 
 def test_the_moving_average_of_the_weights_is_what_is_scored_and_kept(tmp_path: Path) -> None:
-    scored: list[training.Weights] = []
+    scored: list[loop.Weights] = []
 
-    def score(network: nn.Module) -> training.Scores:
+    def score(network: nn.Module) -> loop.Scores:
         scored.append({name: value.clone() for name, value in network.state_dict().items()})
-        return training.Scores(1.0, 0.5)
+        return loop.Scores(1.0, 0.5)
 
     plain = train(tmp_path / "plain", score, epochs=2, batch_size=100)
     averaged = train(tmp_path / "averaged", score, epochs=2, batch_size=100, ema_decay=0.15)
@@ -212,16 +211,14 @@ def test_a_run_that_goes_on_from_its_checkpoint_ends_as_one_that_never_stopped(
 
     calls = 0
 
-    def dies_in_the_third_epoch(network: nn.Module) -> training.Scores:
+    def dies_in_the_third_epoch(network: nn.Module) -> loop.Scores:
         nonlocal calls
         calls += 1
         if calls == 3:
             raise RuntimeError("killed")
         points, labels = problem()
         logits = network(points)
-        return training.Scores(
-            F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item()
-        )
+        return loop.Scores(F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item())
 
     with pytest.raises(RuntimeError, match="killed"):
         train(tmp_path / "stopped", dies_in_the_third_epoch, epochs=5, **changes)
@@ -235,7 +232,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Pa
     contents = []
     for index, seed in enumerate((0, 0, 1)):
         path = tmp_path / f"{index}.pt"
-        training.save_weights(path, train(tmp_path / str(index), seed=seed).weights)
+        loop.save_weights(path, train(tmp_path / str(index), seed=seed).weights)
         contents.append(path.read_bytes())
     assert contents[0] == contents[1] != contents[2]
 
@@ -256,7 +253,7 @@ def test_bfloat16_trains_too(tmp_path: Path) -> None:
 def test_an_epoch_takes_each_image_at_most_once_in_full_batches() -> None:
     inputs, labels = torch.arange(103), torch.arange(103)
     seen = []
-    for batch, truth in training.shuffled(inputs, labels, 10, lambda chosen, _: chosen * 2, torch.Generator(), 3):
+    for batch, truth in loop.shuffled(inputs, labels, 10, lambda chosen, _: chosen * 2, torch.Generator(), 3):
         assert len(batch) == 10
         assert torch.equal(batch, truth * 2)
         seen += truth.tolist()
@@ -295,5 +292,5 @@ def test_a_checkpoint_belongs_to_the_code_that_the_program_has_loaded(workspace:
 
 
 def test_a_history_is_a_table_of_what_one_reads(tmp_path: Path) -> None:
-    training.write_history(tmp_path / "steps.csv", [{"step": 250, "loss": 0.123456789, "learning_rate": 1.2e-8}])
+    loop.write_history(tmp_path / "steps.csv", [{"step": 250, "loss": 0.123456789, "learning_rate": 1.2e-8}])
     assert (tmp_path / "steps.csv").read_text() == "step,loss,learning_rate\n250,0.123457,1.2e-08\n"

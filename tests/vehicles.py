@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from stages.common import bundle
+from stages.common.models import bundle
 
 INFERENCE = """
 import io, json, time

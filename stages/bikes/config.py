@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from stages.common.config import VERSION, Section
 from stages.common.program import InputError
-from stages.common.sources import SourceSettings
+from stages.common.sources.source import SourceSettings
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Rounds = Annotated[int, Field(ge=1, le=20_000)]

@@ -12,7 +12,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from stages.bikes.config import Deploy
-from stages.common import bundle, clocks, config, files, registry
+from stages.common import clocks, config, files
+from stages.common.models import bundle, registry
 from stages.common.program import InputError, run
 from stages.serving import process
 

@@ -36,7 +36,7 @@ LAST_TRAINING_DAY = 19
 
 def fetch(folder: Path) -> None:
     """Fill ``folder`` with train.csv, test.csv, sampleSubmission.csv and test_answers.csv."""
-    from stages.common.downloads import download  # an HTTP client, for this source alone
+    from stages.common.sources.downloads import download  # an HTTP client, for this source alone
 
     downloads = files.home() / "data" / "downloads" / "bikes"
     archive = download(MIRRORS, downloads / "Bike-Sharing-Dataset.zip", SIZE, CHECKSUM)

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.dates import HOURLY, MONTHLY, AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
-from stages.common import files, reporting
+from stages.common import files
 from stages.common.program import run
+from stages.common.results import reporting
 
 FEATURES = Path("data/bikes/features")
 EVALUATION = Path("reports/bikes/evaluation")

@@ -17,7 +17,7 @@ from stages.bikes import official, sample
 from stages.bikes.config import Data
 from stages.common import config, files
 from stages.common.program import InputError, run
-from stages.common.sources import open_source
+from stages.common.sources.source import open_source
 
 RAW = Path("data/bikes/raw")
 

@@ -1,6 +1,6 @@
 """Training through Ray Train: the workers are one process group, and lost ones are replaced, or done without.
 
-After each epoch the first worker keeps a checkpoint in the storage (`stages.common.checkpoints`); when a worker or a node is
+After each epoch the first worker keeps a checkpoint in the storage (`stages.common.training.loop.checkpoints`); when a worker or a node is
 lost, all begin again from it, with as many workers as there is room for. At the end the first worker's result comes back.
 """
 
@@ -23,8 +23,9 @@ from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from upath import UPath
 
-from stages.common import distributed, files
+from stages.common import files
 from stages.common.program import InputError
+from stages.common.training import distributed
 from stages.engine import cluster, progress, transfer
 from stages.engine.config import Engine
 from stages.engine.transfer import Sent

@@ -12,9 +12,10 @@ from typing import Any
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from stages.common import files, metrics
-from stages.common.metrics import Metric
+from stages.common import files
 from stages.common.program import InputError, run
+from stages.common.results import metrics
+from stages.common.results.metrics import Metric
 from stages.experiments.comparing import charts, variants
 from stages.experiments.comparing.charts.chart import figure, save
 from stages.experiments.comparing.comparison import missing, table

@@ -8,9 +8,10 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from stages.common import config, files, metrics
-from stages.common.metrics import Metric
+from stages.common import config, files
 from stages.common.program import run
+from stages.common.results import metrics
+from stages.common.results.metrics import Metric
 from stages.experiments.comparing import charts, variants
 from stages.experiments.comparing.charts.chart import figure, save
 from stages.experiments.comparing.variants import Spread

@@ -16,8 +16,10 @@ from dvc.repo import Repo
 from gto.exceptions import GTOException
 from scmrepo.exceptions import SCMError
 
-from stages.common import config, metrics, registry
+from stages.common import config
+from stages.common.models import registry
 from stages.common.program import InputError, run
+from stages.common.results import metrics
 from stages.experiments.records.revisions import Revision
 
 

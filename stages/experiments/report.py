@@ -14,8 +14,9 @@ from dvc.repo import Repo
 from dvc.repo.index import Index
 from dvc.utils.flatten import flatten
 
-from stages.common import files, metrics
+from stages.common import files
 from stages.common.program import DURATIONS, InputError, run
+from stages.common.results import metrics
 from stages.experiments.pages import page
 from stages.experiments.records import recipes, state
 from stages.experiments.records.revisions import Revision

@@ -19,8 +19,9 @@ import yaml
 from dvc.repo import Repo
 from markdown_it import MarkdownIt
 
-from stages.common import files, metrics
+from stages.common import files
 from stages.common.program import InputError, run
+from stages.common.results import metrics
 from stages.experiments.pages import page
 from stages.experiments.records.revisions import Revision
 from stages.experiments.reviewing import changes, comment, guards

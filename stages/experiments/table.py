@@ -13,8 +13,8 @@ from dvc.utils.flatten import flatten
 from rich.console import Console
 from rich.table import Table
 
-from stages.common import metrics
 from stages.common.program import InputError, run
+from stages.common.results import metrics
 from stages.experiments.records.revisions import Revision
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from stages.common import config
 from stages.common.config import VERSION, Section
 from stages.common.program import InputError
-from stages.common.sources import SourceSettings
+from stages.common.sources.source import SourceSettings
 from stages.common.training_settings import TrainingSettings
 
 

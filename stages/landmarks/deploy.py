@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.common import clocks, config, files, registry
+from stages.common import clocks, config, files
+from stages.common.models import registry
 from stages.common.program import run
 from stages.landmarks import photographs
 from stages.landmarks.config import Deploy

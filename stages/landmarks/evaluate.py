@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.common import classification, files
+from stages.common import files
 from stages.common.program import run
+from stages.common.results import classification
 from stages.landmarks import model
 from stages.landmarks.model import TRAINED
 from stages.landmarks.store import Store

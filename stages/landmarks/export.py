@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from stages.common import bundle, card, config, files, images, torch_files
+from stages.common import config, files
+from stages.common.models import bundle, card, torch_files
 from stages.common.program import InputError, run
+from stages.common.vision import images
 from stages.landmarks import inference, photographs
 from stages.landmarks.config import Data, Train
 from stages.landmarks.model import TRAINED, Predictor, load

@@ -17,7 +17,7 @@ from upath import UPath
 
 from stages.common import config, files
 from stages.common.program import InputError, run
-from stages.common.splits import stratified
+from stages.common.sources.splits import stratified
 from stages.engine import dispatch
 from stages.engine.config import Engine
 from stages.landmarks import packing, photographs, store

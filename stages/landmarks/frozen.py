@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from stages.common import distributed, files, torch_setup
+from stages.common import files
+from stages.common.training import distributed, torch_setup
 from stages.landmarks.views import Views
 
 BATCH = 64

@@ -17,7 +17,7 @@ import torch
 try:
     import images
 except ImportError:  # in the project itself, where the export takes this file from
-    from stages.common import images
+    from stages.common.vision import images
 
 MAX_PIXELS = 100_000_000
 """Of a photograph, before it is decoded."""

@@ -9,8 +9,8 @@ import shutil
 from pathlib import Path
 
 from stages.common import files
-from stages.common.downloads import download
 from stages.common.program import InputError
+from stages.common.sources.downloads import download
 from stages.landmarks.intake.archives import unpack_zip
 
 URLS = ["https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"]

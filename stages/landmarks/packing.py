@@ -12,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 from upath import UPath
 
-from stages.common import images
 from stages.common.program import InputError
-from stages.common.vision import pixels
+from stages.common.vision import images, pixels
 from stages.landmarks import photographs, store
 from stages.landmarks.config import Data
 from stages.landmarks.photographs import Member, Photograph

@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from stages.common import classification, files, reporting
-from stages.common.classification import Labels, Probabilities
+from stages.common import files
 from stages.common.program import run
+from stages.common.results import classification, reporting
+from stages.common.results.classification import Labels, Probabilities
 from stages.landmarks import model, sheets
 from stages.landmarks.model import TRAINED, Member
 from stages.landmarks.sheets import readable

@@ -18,8 +18,8 @@ import numpy as np
 
 from stages.common import config, files
 from stages.common.program import InputError, run
-from stages.common.sources import open_source
-from stages.common.splits import stratified
+from stages.common.sources.source import open_source
+from stages.common.sources.splits import stratified
 from stages.landmarks import official, photographs, sample
 from stages.landmarks.config import Data, Photographs
 from stages.landmarks.intake import folders

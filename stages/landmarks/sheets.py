@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
-from stages.common.classification import Probabilities
+from stages.common.results.classification import Probabilities
 from stages.common.vision import pixels
 from stages.landmarks.saliency import saliency
 from stages.landmarks.store import Store

@@ -14,10 +14,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from stages.common import checkpoints, clocks, config, distributed, files, torch_setup, training
-from stages.common.checkpoints import Place
+from stages.common import clocks, config, files
 from stages.common.portable import Computing
 from stages.common.program import run
+from stages.common.training import checkpoints, distributed, loop, torch_setup
+from stages.common.training.checkpoints import Place
 from stages.common.vision import backbones, classifiers
 from stages.engine import dispatch
 from stages.landmarks.config import Train, members
@@ -37,8 +38,8 @@ INPUTS = [FEATURES / name for name in ("train.npz", "valid.npz", "about.json")]
 class Learnt(NamedTuple):
     """A trained network."""
 
-    history: training.Trained
-    weights: training.Weights
+    history: loop.Trained
+    weights: loop.Weights
     computing: Computing
     about: dict[str, Any]
     """What `model.load` has to know of it; how its training photographs were changed; numbers of parameters; the epoch kept."""
@@ -65,7 +66,7 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Place, title: str)
     settings = settings.model_copy(update={"precision": computing.precision})
     torch_setup.deterministic(settings.seed, settings.threads)
     train, valid = Store(FEATURES, "train"), Store(FEATURES, "valid")
-    steps = training.steps_per_epoch(len(train), settings.batch_size, "landmarks")
+    steps = loop.steps_per_epoch(len(train), settings.batch_size, "landmarks")
     table = getattr(settings, settings.network).model_dump()
     built = classifiers.build(settings.network, table, len(about["classes"]), table.pop("weights", "none"))
     seen = {
@@ -90,22 +91,22 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Place, title: str)
         network = whole.head
     features_seconds = time.perf_counter() - began
 
-    def batches(generator: torch.Generator) -> training.Epoch:
+    def batches(generator: torch.Generator) -> loop.Epoch:
         everyone = torch.arange(len(train))
-        return training.shuffled(everyone, train.labels, settings.batch_size, eyes.training, generator, 1, train.order)
+        return loop.shuffled(everyone, train.labels, settings.batch_size, eyes.training, generator, 1, train.order)
 
-    def score(network: nn.Module) -> training.Scores:
+    def score(network: nn.Module) -> loop.Scores:
         logits = distributed.in_turns(
             torch.arange(len(valid)).split(BATCH),
             lambda chosen: answer(network, eyes.validation(chosen), settings.precision),
         )
         right = (logits.argmax(1) == valid.labels).double().mean().item()
-        return training.Scores(F.cross_entropy(logits, valid.labels).item(), right)
+        return loop.Scores(F.cross_entropy(logits, valid.labels).item(), right)
 
     if settings.compile:
         torch_setup.compile_in_place(network)
     rates = {"backbone.": settings.transfer.rate}
-    history = training.fit(network, batches, steps, score, settings, checkpoint, title, rates)
+    history = loop.fit(network, batches, steps, score, settings, checkpoint, title, rates)
     network.load_state_dict(history.weights)
     found = {
         "network": settings.network,
@@ -136,9 +137,9 @@ def fill(folder: Path, chosen: Sequence[Train], kept: Sequence[Place]) -> None:
         learnt.append(learn(member, about, checkpoint, f"landmarks {member.network}{count}"))
     for index, one in enumerate(learnt):
         (folder / str(index)).mkdir()
-        training.save_weights(folder / str(index) / "weights.pt", one.weights)
-        training.write_history(folder / str(index) / "steps.csv", one.history.steps)
-        training.write_history(folder / str(index) / "epochs.csv", one.history.epochs)
+        loop.save_weights(folder / str(index) / "weights.pt", one.weights)
+        loop.write_history(folder / str(index) / "steps.csv", one.history.steps)
+        loop.write_history(folder / str(index) / "epochs.csv", one.history.epochs)
     network = {"classes": about["classes"], "size": about["size"], "members": [one.about for one in learnt]}
     files.write_json(folder / "network.json", network)
     features_seconds = sum(one.features_seconds for one in learnt)

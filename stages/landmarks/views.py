@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from stages.common import distributed
+from stages.common.training import distributed
 from stages.common.vision import pixels
 from stages.common.vision.augmentation import augment
 from stages.landmarks.model import Member

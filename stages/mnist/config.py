@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from stages.common.config import VERSION, Section
-from stages.common.sources import SourceSettings
+from stages.common.sources.source import SourceSettings
 from stages.common.training_settings import TrainingSettings
 
 Width = Annotated[int, Field(ge=1, le=8192)]

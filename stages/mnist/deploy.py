@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages.common import clocks, config, files, registry
+from stages.common import clocks, config, files
+from stages.common.models import registry
 from stages.common.program import run
 from stages.mnist.config import Deploy
 from stages.serving import comparison, process

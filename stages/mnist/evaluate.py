@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.common import classification, files
+from stages.common import files
 from stages.common.program import run
+from stages.common.results import classification
 from stages.mnist.model import CLASSES, TRAINED, load, predict
 
 FEATURES = Path("data/mnist/features")

@@ -14,8 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from stages.common import bundle, card, config, files, images, torch_files
+from stages.common import config, files
+from stages.common.models import bundle, card, torch_files
 from stages.common.program import InputError, run
+from stages.common.vision import images
 from stages.mnist import drawing, inference
 from stages.mnist.config import Data, Train
 from stages.mnist.model import CLASSES, SIDE, TRAINED, load, predict

@@ -10,7 +10,7 @@ import numpy as np
 
 from stages.common import config, files
 from stages.common.program import InputError, run
-from stages.common.splits import stratified
+from stages.common.sources.splits import stratified
 from stages.mnist.config import Data
 
 RAW = Path("data/mnist/raw")

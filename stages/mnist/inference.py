@@ -19,7 +19,7 @@ try:
     import drawing  # type: ignore[import-not-found]
     import images
 except ImportError:  # in the project itself, where the export takes this file from
-    from stages.common import images
+    from stages.common.vision import images
     from stages.mnist import drawing
 
 SIDE = 28  # pixels

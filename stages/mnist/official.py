@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from stages.common import files
-from stages.common.downloads import download
+from stages.common.sources.downloads import download
 
 # https://github.com/pytorch/vision/blob/main/torchvision/datasets/mnist.py
 MIRRORS = ["https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"]

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from stages.common import files, reporting
+from stages.common import files
 from stages.common.program import run
+from stages.common.results import reporting
 
 FEATURES = Path("data/mnist/features")
 TRAINED = Path("models/mnist/trained")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stages.common import config, files
 from stages.common.program import InputError, run
-from stages.common.sources import open_source
+from stages.common.sources.source import open_source
 from stages.mnist import official, sample
 from stages.mnist.config import Data
 

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.common import checkpoints, clocks, config, distributed, files, torch_setup, training
-from stages.common.checkpoints import Place
+from stages.common import clocks, config, files
 from stages.common.portable import Computing
 from stages.common.program import run
+from stages.common.training import checkpoints, distributed, loop, torch_setup
+from stages.common.training.checkpoints import Place
 from stages.engine import dispatch
 from stages.mnist.config import Augmentation, Train
 from stages.mnist.model import TRAINED, build, normalise
@@ -52,21 +53,19 @@ def moved(images: Tensor, limits: Augmentation, generator: torch.Generator) -> T
     return F.grid_sample(inputs - background, grid, align_corners=False) + background
 
 
-def scorer(images: Tensor, labels: Tensor) -> Callable[[nn.Module], training.Scores]:
+def scorer(images: Tensor, labels: Tensor) -> Callable[[nn.Module], loop.Scores]:
     """A function that scores a network on these images, in float32."""
 
-    def score(network: nn.Module) -> training.Scores:
+    def score(network: nn.Module) -> loop.Scores:
         logits = distributed.in_turns(images.split(1000), lambda batch: network(normalise(batch))).to(labels.device)
-        return training.Scores(
-            F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item()
-        )
+        return loop.Scores(F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item())
 
     return score
 
 
 def learn(
     train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: Train, checkpoint: Place
-) -> tuple[training.Trained, Computing]:
+) -> tuple[loop.Trained, Computing]:
     """The weights and history of a network trained on ``train``, and how it was computed.
 
     Both parts are images uint8 (N, 28, 28) and labels int64 (N) on one device.
@@ -74,7 +73,7 @@ def learn(
     images, labels = train
     computing = torch_setup.choose(settings, images.device, "mnist")
     settings = settings.model_copy(update={"precision": computing.precision})
-    steps = training.steps_per_epoch(len(images), settings.batch_size, "mnist")
+    steps = loop.steps_per_epoch(len(images), settings.batch_size, "mnist")
     torch_setup.deterministic(settings.seed, settings.threads)
     network = build(settings.network, getattr(settings, settings.network).model_dump())
     network.to(images.device).to(memory_format=torch.channels_last)  # a faster layout for convolutions
@@ -83,11 +82,11 @@ def learn(
     def prepared(chosen: Tensor, generator: torch.Generator) -> Tensor:
         return moved(chosen, settings.augmentation, generator) if settings.augment else normalise(chosen)
 
-    def batches(generator: torch.Generator) -> training.Epoch:
-        return training.shuffled(images, labels, settings.batch_size, prepared, generator)
+    def batches(generator: torch.Generator) -> loop.Epoch:
+        return loop.shuffled(images, labels, settings.batch_size, prepared, generator)
 
     title = f"mnist {settings.network}"
-    return training.fit(network, batches, steps, scorer(*valid), settings, checkpoint, title), computing
+    return loop.fit(network, batches, steps, scorer(*valid), settings, checkpoint, title), computing
 
 
 def fill(folder: Path, settings: Train, checkpoint: Place) -> None:
@@ -100,9 +99,9 @@ def fill(folder: Path, settings: Train, checkpoint: Place) -> None:
         "settings": getattr(settings, settings.network).model_dump(),
         "computing": computing._asdict(),
     }
-    training.save_weights(folder / "weights.pt", trained.weights)
-    training.write_history(folder / "steps.csv", trained.steps)
-    training.write_history(folder / "epochs.csv", trained.epochs)
+    loop.save_weights(folder / "weights.pt", trained.weights)
+    loop.write_history(folder / "steps.csv", trained.steps)
+    loop.write_history(folder / "epochs.csv", trained.epochs)
     files.write_json(folder / "network.json", network)
     clock = torch_setup.clock(trained.seconds, len(train[0]) * len(trained.epochs), device, computing)
     files.write_json(folder / CLOCK, clock)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator
 
 from stages.common.config import VERSION, Section
-from stages.common.sources import SourceSettings
+from stages.common.sources.source import SourceSettings
 from stages.common.training_settings import TrainingSettings
 
 # CIFAR-100's hundred, in the order of their numbers: https://www.cs.toronto.edu/~kriz/cifar.html

@@ -16,7 +16,8 @@ import boto3
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.common import clocks, config, files, registry
+from stages.common import clocks, config, files
+from stages.common.models import registry
 from stages.common.program import InputError, run
 from stages.scones import layout
 from stages.scones.aws import deployment, trial

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.common import classification, config, files
-from stages.common.classification import Labels, Probabilities
+from stages.common import config, files
 from stages.common.program import run
+from stages.common.results import classification
+from stages.common.results.classification import Labels, Probabilities
 from stages.scones.config import Deploy
 from stages.scones.model import TRAINED, load, predict
 

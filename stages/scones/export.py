@@ -15,8 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stages.common import bundle, card, config, files, images, torch_files
+from stages.common import config, files
+from stages.common.models import bundle, card, torch_files
 from stages.common.program import InputError, run
+from stages.common.vision import images
 from stages.scones import inference, layout
 from stages.scones.config import Data, Train
 from stages.scones.layout import SIDE

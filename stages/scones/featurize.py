@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common import config, files
-from stages.common.images import decode
 from stages.common.program import InputError, run
-from stages.common.splits import stratified
+from stages.common.sources.splits import stratified
+from stages.common.vision.images import decode
 from stages.scones import layout
 from stages.scones.config import Data
 from stages.scones.layout import PARTS, SIDE, Bytes

@@ -16,7 +16,7 @@ import torch
 try:
     import images
 except ImportError:  # in the project itself, where the export takes this file from
-    from stages.common import images
+    from stages.common.vision import images
 
 SIDE = 32  # pixels
 MAX_PIXELS = 1_000_000

@@ -21,8 +21,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
-from stages.common import config, files, images, reporting
+from stages.common import config, files
 from stages.common.program import InputError, run
+from stages.common.results import reporting
+from stages.common.vision import images
 from stages.scones import labelled
 from stages.scones.aws import captures
 from stages.scones.aws.captures import Captured

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stages.common import files
-from stages.common.downloads import download
+from stages.common.sources.downloads import download
 from stages.scones import cifar, layout
 from stages.scones.config import FINE_LABELS
 from stages.scones.layout import Bytes, Entry

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from stages.common import classification, files, reporting
-from stages.common.classification import Labels, Probabilities
+from stages.common import files
 from stages.common.program import run
+from stages.common.results import classification, reporting
+from stages.common.results.classification import Labels, Probabilities
 from stages.scones.learning.augmentation import augmented
 from stages.scones.model import TRAINED, Classifier, load
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stages.common import config, files
-from stages.common.images import ImageError, decode
 from stages.common.program import InputError, run
-from stages.common.sources import open_source
+from stages.common.sources.source import open_source
+from stages.common.vision.images import ImageError, decode
 from stages.scones import labelled, layout, official, sample
 from stages.scones.config import Data
 from stages.scones.layout import PARTS, SIDE, Bytes, Entry

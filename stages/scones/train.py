@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.common import checkpoints, clocks, config, distributed, files, torch_setup, training
-from stages.common.checkpoints import Place
+from stages.common import clocks, config, files
 from stages.common.portable import Computing
 from stages.common.program import run
+from stages.common.training import checkpoints, distributed, loop, torch_setup
+from stages.common.training.checkpoints import Place
 from stages.common.vision import classifiers
 from stages.engine import dispatch
 from stages.scones.config import Train
@@ -38,7 +39,7 @@ class Part(NamedTuple):
 class Learnt(NamedTuple):
     """A trained network, and what `model.load` has to know of it."""
 
-    history: training.Trained
+    history: loop.Trained
     about: dict[str, Any]
     computing: Computing
 
@@ -54,7 +55,7 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
     computing = torch_setup.choose(settings, device, "scones")
     settings = settings.model_copy(update={"precision": computing.precision})
     torch_setup.deterministic(settings.seed, settings.threads)
-    steps = training.steps_per_epoch(len(train.images), settings.batch_size, "scones")
+    steps = loop.steps_per_epoch(len(train.images), settings.batch_size, "scones")
     table = settings.chosen.model_dump()
     built = classifiers.build(settings.network, table, len(classes), table.pop("weights", "none"))
     shares = train.images.double() / 255
@@ -73,16 +74,16 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:
         return augmented(images, classifier, limits, generator)
 
-    def batches(generator: torch.Generator) -> training.Epoch:
-        return training.shuffled(*train, settings.batch_size, transform, generator, 1)
+    def batches(generator: torch.Generator) -> loop.Epoch:
+        return loop.shuffled(*train, settings.batch_size, transform, generator, 1)
 
-    def score(_: nn.Module) -> training.Scores:
+    def score(_: nn.Module) -> loop.Scores:
         logits = distributed.in_turns(valid.images.split(BATCH), classifier.logits).to(valid.labels.device)
         right = (logits.argmax(1) == valid.labels).double().mean().item()
-        return training.Scores(F.cross_entropy(logits, valid.labels).item(), right)
+        return loop.Scores(F.cross_entropy(logits, valid.labels).item(), right)
 
     rates, title = {"backbone.": settings.transfer.rate}, f"scones {settings.network}"
-    history = training.fit(network, batches, steps, score, settings, checkpoint, title, rates)
+    history = loop.fit(network, batches, steps, score, settings, checkpoint, title, rates)
     network.load_state_dict(history.weights)
     logits = predict(classifier.eval().logits, valid.images).cpu().numpy()
     about = {
@@ -114,9 +115,9 @@ def fill(folder: Path, settings: Train, features: Path, checkpoint: Place) -> No
     train, valid = (read(features / f"{part}.npz", device) for part in PARTS)
     learnt = learn(train, valid, files.read_json(features / "about.json")["classes"], settings, checkpoint)
     history = learnt.history
-    training.save_weights(folder / "weights.pt", history.weights)
-    training.write_history(folder / "steps.csv", history.steps)
-    training.write_history(folder / "epochs.csv", history.epochs)
+    loop.save_weights(folder / "weights.pt", history.weights)
+    loop.write_history(folder / "steps.csv", history.steps)
+    loop.write_history(folder / "epochs.csv", history.epochs)
     files.write_json(folder / "network.json", learnt.about)
     clock = torch_setup.clock(history.seconds, len(train.images) * len(history.epochs), device, learnt.computing)
     files.write_json(folder / CLOCK, clock)

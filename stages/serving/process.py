@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from stages.common import bundle
+from stages.common.models import bundle
 from stages.common.program import InputError
 
 CONTAINER = Path(__file__).with_name("container")

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stages.common.metrics import Metric
+from stages.common.results.metrics import Metric
 from stages.experiments.comparing.variants import Spread, Variant
 from stages.experiments.records import runs
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stages.common.metrics import Metric
+from stages.common.results.metrics import Metric
 
 Metrics = Mapping[str, Mapping[str, Metric]]
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 from tqdm import tqdm
 
 from stages.common import program
-from stages.common.images import ImageError, decode
+from stages.common.vision.images import ImageError, decode
 
 R = TypeVar("R")
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3]))  # the job's code, of which torchrun knows this file alone
 
-from stages.common import config, distributed, files
+from stages.common import config, files
 from stages.common.program import InputError, run
+from stages.common.training import distributed
 from stages.scones import train
 from stages.scones.config import Train
 

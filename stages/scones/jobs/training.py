@@ -21,7 +21,8 @@ from botocore.exceptions import ClientError, WaiterError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 import stages
-from stages.common import bundle, files
+from stages.common import files
+from stages.common.models import bundle
 from stages.common.program import InputError, requires
 from stages.common.vision import packaged
 from stages.scones.aws.clients import account, agree, client, estimate, plain_errors

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.common import distributed
+from stages.common.training import distributed
 from stages.common.vision.augmentation import augment
 from stages.scones.model import Classifier
 

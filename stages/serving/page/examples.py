@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from stages.common import files, images
+from stages.common import files
+from stages.common.vision import images
 from stages.landmarks import photographs
 
 MAX_PIXELS = 100_000_000

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
-from stages.common import images
+from stages.common.vision import images
 from stages.serving.models import Models
 from stages.serving.page import examples, pictures
 from stages.serving.page.answers import answered

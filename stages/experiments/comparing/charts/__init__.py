@@ -3,7 +3,7 @@
 Each chart takes the variants by their data, and is None where there is nothing to draw. Data are never mixed in one axis.
 """
 
-from stages.common.metrics import Metric
+from stages.common.results.metrics import Metric
 from stages.experiments.comparing.charts import bikes, classes, dots
 from stages.experiments.comparing.charts.chart import Chart, Groups
 

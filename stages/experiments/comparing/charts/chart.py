@@ -9,7 +9,8 @@ import matplotlib.pyplot as plt
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure, FigureBase
 
-from stages.common import files, reporting
+from stages.common import files
+from stages.common.results import reporting
 from stages.experiments.comparing.variants import Variant
 
 WIDTH = 11.0  # inches

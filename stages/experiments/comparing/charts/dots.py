@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from stages.common.metrics import Metric
+from stages.common.results.metrics import Metric
 from stages.experiments.comparing.charts.chart import Chart, Groups, colours
 from stages.experiments.comparing.variants import Spread, Variant
 

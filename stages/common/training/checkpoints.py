@@ -10,7 +10,8 @@ import torch
 from upath import UPath
 
 import stages
-from stages.common import distributed, files
+from stages.common import files
+from stages.common.training import distributed
 
 Place = Path | UPath
 """A file here, or elsewhere: s3://bucket/key."""

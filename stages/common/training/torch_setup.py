@@ -12,9 +12,10 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 import stages
-from stages.common import distributed, program, training_settings
+from stages.common import program, training_settings
 from stages.common.portable import Computing, is_portable
 from stages.common.program import InputError
+from stages.common.training import distributed
 from stages.common.training_settings import TrainingSettings
 
 Schedule = OneCycleLR | ReduceLROnPlateau | None

@@ -23,10 +23,11 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from stages.common import checkpoints, distributed, files
-from stages.common.checkpoints import Place
+from stages.common import files
 from stages.common.program import InputError
-from stages.common.torch_setup import Schedule, autocast, build_optimizer, build_schedule
+from stages.common.training import checkpoints, distributed
+from stages.common.training.checkpoints import Place
+from stages.common.training.torch_setup import Schedule, autocast, build_optimizer, build_schedule
 from stages.common.training_settings import TrainingSettings
 
 Row = dict[str, float]

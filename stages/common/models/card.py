@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args, get_origin
 import jinja2
 import numpy as np
 
-from stages.common import classification, config, files, metrics
+from stages.common import config, files
+from stages.common.results import classification, metrics
 
 FORM = Path(__file__).with_name("card_form.md")
 
