@@ -24,10 +24,10 @@ from stages.common.vision import classifiers
 from stages.experiments.records import circumstances
 from stages.landmarks import train
 from stages.landmarks.config import Train
-from stages.landmarks.frozen import BATCH, answer
+from stages.landmarks.learning.frozen import BATCH, answer
+from stages.landmarks.learning.views import Views
 from stages.landmarks.model import Member
 from stages.landmarks.store import Store
-from stages.landmarks.views import Views
 
 RESULT = Path("benchmarks/results/landmarks_frozen.json")
 EPOCHS = 50

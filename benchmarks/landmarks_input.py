@@ -28,9 +28,9 @@ from stages.common.vision import backbones, images, pixels
 from stages.experiments.records import circumstances
 from stages.landmarks import store
 from stages.landmarks.config import Train
+from stages.landmarks.learning.views import Views
 from stages.landmarks.model import Member
 from stages.landmarks.store import Pixels, Shard, Store
-from stages.landmarks.views import Views
 
 RESULT = Path("benchmarks/results/landmarks_input.json")
 SHORTER, SIDE = 256, 224

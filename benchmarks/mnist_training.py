@@ -24,9 +24,9 @@ from torchvision.datasets import MNIST
 
 from stages.common import config, files
 from stages.common.training import loop, torch_setup
-from stages.mnist import sample
 from stages.mnist.config import Train
 from stages.mnist.model import MEAN, STD, build, normalise
+from stages.mnist.sources import sample
 
 FEATURES = Path("data/mnist/features/train.npz")
 

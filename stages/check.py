@@ -19,7 +19,7 @@ from stages.common.vision import packaged
 from stages.engine.config import Engine
 from stages.landmarks import config as landmarks
 from stages.mnist import config as mnist
-from stages.mnist import digits
+from stages.mnist.sources import digits
 from stages.scones import config as scones
 
 OUTPUT = Path("reports/parameters.txt")

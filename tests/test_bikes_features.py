@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.bikes import features, sample
+from stages.bikes import features
 from stages.bikes.featurize import split
+from stages.bikes.sources import sample
 
 
 @pytest.fixture(scope="module")

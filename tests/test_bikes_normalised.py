@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from test_bikes_row import done, prepared  # noqa: F401 (fixtures)
 
-from stages.bikes import export, model, normalised
+from stages.bikes import export, model
+from stages.bikes.learning import normalised
 from stages.common.models import bundle
 
 

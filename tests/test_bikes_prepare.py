@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from conftest import Run
 
-from stages.bikes import official, prepare, sample
+from stages.bikes import prepare
+from stages.bikes.sources import official, sample
 from stages.common.program import InputError
 
 HEADER = "datetime,season,holiday,workingday,weather,temp,atemp,humidity,windspeed"

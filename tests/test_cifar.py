@@ -20,8 +20,9 @@ from servers import cut_short, file_server, status
 
 from stages.common.program import InputError
 from stages.common.sources import downloads
-from stages.scones import cifar, official, pickle_reader, prepare
+from stages.scones import prepare
 from stages.scones.config import FINE_LABELS
+from stages.scones.sources import cifar, official, pickle_reader
 
 BICYCLE, MOTORCYCLE, TRAIN = 8, 48, 90
 

@@ -20,8 +20,8 @@ from clones import Clone, processes_in, with_results
 from conftest import ROOT
 from documents import documents, shown, tokens
 
-from stages.landmarks import sample as landmarks
-from stages.mnist import sample as mnist
+from stages.landmarks.sources import sample as landmarks
+from stages.mnist.sources import sample as mnist
 
 INSTEAD = {
     # The environment is that of these tests, and on the PATH.

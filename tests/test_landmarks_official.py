@@ -11,7 +11,7 @@ from servers import FileServer, corrupt, cut_short, file_server, status
 
 from stages.common.program import InputError
 from stages.common.sources.downloads import download
-from stages.landmarks import official
+from stages.landmarks.sources import official
 
 CLASSES = ["00.Haleakala_National_Park", "01.Mount_Rainier_National_Park", "02.Ljubljana_Castle"]
 KEPT = Path("data/downloads/landmarks/landmark_images.zip")

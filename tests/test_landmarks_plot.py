@@ -21,11 +21,12 @@ from stages.common.program import InputError
 from stages.common.results import classification, reporting
 from stages.common.training import loop
 from stages.common.vision import classifiers
-from stages.landmarks import evaluate, model, plot, sheets, store
+from stages.landmarks import evaluate, model, plot, store
+from stages.landmarks.learning.views import Views
 from stages.landmarks.model import Member
-from stages.landmarks.saliency import saliency
+from stages.landmarks.pictures import sheets
+from stages.landmarks.pictures.saliency import saliency
 from stages.landmarks.store import Store
-from stages.landmarks.views import Views
 
 FEATURES, TRAINED = Path("data/landmarks/features"), Path("models/landmarks/trained")
 NAMES = ["a_tower", "two$signs$in_one", "the_palace_with_the_longest_name_that_anyone_has_ever_heard_of"]

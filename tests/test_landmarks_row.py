@@ -21,7 +21,8 @@ from PIL import Image
 from stages.common import files
 from stages.common.program import InputError
 from stages.common.vision import backbones
-from stages.landmarks import deploy, evaluate, export, featurize, frozen, model, prepare, train
+from stages.landmarks import deploy, evaluate, export, featurize, model, prepare, train
+from stages.landmarks.learning import frozen
 from stages.landmarks.store import Store
 
 TRAINED = Path("models/landmarks/trained")

@@ -10,9 +10,9 @@ import pytest
 from conftest import Run
 from PIL import Image, ImageOps
 
-from stages.landmarks import sample
 from stages.landmarks.intake import places
-from stages.landmarks.sample import LANDMARKS, TEST, TRAIN
+from stages.landmarks.sources import sample
+from stages.landmarks.sources.sample import LANDMARKS, TEST, TRAIN
 
 
 @pytest.fixture(scope="module")

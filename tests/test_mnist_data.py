@@ -17,7 +17,8 @@ from torchvision.datasets import MNIST
 from stages import check
 from stages.common.program import InputError
 from stages.common.sources.splits import stratified
-from stages.mnist import digits, featurize, official, prepare, sample
+from stages.mnist import featurize, prepare
+from stages.mnist.sources import digits, official, sample
 
 Bytes = NDArray[np.uint8]
 

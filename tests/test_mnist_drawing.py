@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw
 from strokes import STROKES
 
 from stages.common import files
-from stages.mnist import drawing, evaluate, featurize, inference, model, prepare, sample, train
+from stages.mnist import drawing, evaluate, featurize, inference, model, prepare, train
+from stages.mnist.sources import sample
 
 Bytes = NDArray[np.uint8]
 

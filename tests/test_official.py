@@ -13,14 +13,14 @@ import pytest
 from servers import corrupt, cut_short, file_server, status
 from test_bikes_prepare import to_uci
 
-from stages.bikes import official as bikes_official
 from stages.bikes import prepare as bikes_prepare
-from stages.bikes import sample as bikes_sample
+from stages.bikes.sources import official as bikes_official
+from stages.bikes.sources import sample as bikes_sample
 from stages.common.program import InputError
 from stages.common.sources import downloads
-from stages.mnist import official as mnist_official
 from stages.mnist import prepare as mnist_prepare
-from stages.mnist import sample as mnist_sample
+from stages.mnist.sources import official as mnist_official
+from stages.mnist.sources import sample as mnist_sample
 
 
 @pytest.fixture(autouse=True)

@@ -15,9 +15,10 @@ from PIL import Image
 
 from stages.common import config, files
 from stages.common.program import InputError
-from stages.scones import featurize, layout, prepare, sample
+from stages.scones import featurize, layout, prepare
 from stages.scones.config import FINE_LABELS, Data
 from stages.scones.featurize import Pictures, set_aside
+from stages.scones.sources import sample
 
 CLASSES = ["bicycle", "motorcycle"]
 SETTINGS = {"source": None, "classes": CLASSES, "max_refused": 0.02, "valid_fraction": 0.1, "seed": 0}

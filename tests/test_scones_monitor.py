@@ -20,8 +20,9 @@ from vehicles import picture
 
 from stages.common import files
 from stages.common.program import InputError
-from stages.scones import labelled, layout, monitor, prepare, sample
-from stages.scones.aws import captures
+from stages.scones import layout, prepare
+from stages.scones.feedback import captures, labelled, monitor
+from stages.scones.sources import sample
 
 THRESHOLD = 0.94
 
@@ -225,7 +226,7 @@ def test_pictures_like_the_training_set_are_no_drift_and_darker_ones_are() -> No
 
 
 def test_the_program_reports_and_collects_what_it_was_not_sure_of(place: Path, python: Run) -> None:
-    done = python("-m", "stages.scones.monitor", str(place))
+    done = python("-m", "stages.scones.feedback.monitor", str(place))
     assert done.returncode == 0, done.stderr
     assert "2 of 4 answers are below the threshold 0.94; estimated accuracy 84.2%" in done.stdout
     assert "drift is not known without" in done.stdout
@@ -292,7 +293,7 @@ def test_a_place_without_captured_data_is_an_error_in_a_line(
     workspace: Path, python: Run, where: str, words: str
 ) -> None:
     (workspace / "empty").mkdir()
-    done = python("-m", "stages.scones.monitor", where)
+    done = python("-m", "stages.scones.feedback.monitor", where)
     assert done.returncode == 1
     assert words in done.stderr
     assert done.stderr.count("\n") == 1

@@ -19,7 +19,8 @@ from PIL import Image
 
 from stages.common import files
 from stages.common.program import InputError
-from stages.scones import evaluate, export, featurize, inference, layout, model, monitor, plot, prepare, train
+from stages.scones import evaluate, export, featurize, inference, layout, model, plot, prepare, train
+from stages.scones.feedback import monitor
 from stages.scones.learning import augmentation, calibration
 from stages.serving import process
 

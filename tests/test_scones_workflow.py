@@ -25,7 +25,7 @@ from conftest import ROOT
 from vehicles import BROKEN, SLOW, archive, picture
 
 from stages.common import config
-from stages.scones.aws import artifacts, captures, deployment, trial
+from stages.scones.aws import artifacts, deployment, trial
 from stages.scones.aws.clients import client
 from stages.scones.aws.executions import Outcome, Workflow, message
 from stages.scones.aws.stack import Stack, keys
@@ -33,6 +33,7 @@ from stages.scones.aws.stand_in import local
 from stages.scones.aws.stand_in.functions import MOST
 from stages.scones.aws.stand_in.scratch import NAME
 from stages.scones.config import Challenger, Deploy
+from stages.scones.feedback import captures
 
 PICTURES = {
     "sure.png": picture(255),

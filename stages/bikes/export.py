@@ -13,7 +13,7 @@ import pandas as pd
 
 from stages.bikes import features, inference, learners, model
 from stages.bikes.config import Data, Train
-from stages.bikes.normalised import normalise
+from stages.bikes.learning.normalised import normalise
 from stages.common import config, files
 from stages.common.models import bundle, card
 from stages.common.program import InputError, run

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from pandas.errors import EmptyDataError, ParserError
 
-from stages.bikes import official, sample
 from stages.bikes.config import Data
+from stages.bikes.sources import official, sample
 from stages.common import config, files
 from stages.common.program import InputError, run
 from stages.common.sources.source import open_source

@@ -21,11 +21,12 @@ from autogluon.tabular import TabularPredictor
 from autogluon.tabular.configs.hyperparameter_configs import get_hyperparameter_config
 from autogluon.tabular.configs.presets_configs import tabular_presets_dict
 
-from stages.bikes import learners, search
+from stages.bikes import learners
 from stages.bikes.config import Train, check_together
+from stages.bikes.learning import search
+from stages.bikes.learning.normalised import normalise
+from stages.bikes.learning.progress import Progress, elsewhere
 from stages.bikes.model import PARTS, TARGET, TRAINED, lean, to_target
-from stages.bikes.normalised import normalise
-from stages.bikes.progress import Progress, elsewhere
 from stages.common import clocks, config, files
 from stages.common.program import InputError, run
 from stages.engine import dispatch

@@ -18,11 +18,12 @@ from stages.common import files
 from stages.common.program import run
 from stages.common.results import classification, reporting
 from stages.common.results.classification import Labels, Probabilities
-from stages.landmarks import model, sheets
+from stages.landmarks import model
+from stages.landmarks.learning.views import Views
 from stages.landmarks.model import TRAINED, Member
-from stages.landmarks.sheets import readable
+from stages.landmarks.pictures import sheets
+from stages.landmarks.pictures.sheets import readable
 from stages.landmarks.store import Store
-from stages.landmarks.views import Views
 
 FEATURES = Path("data/landmarks/features")
 EVALUATION = Path("reports/landmarks/evaluation")

@@ -20,13 +20,14 @@ from stages.common import config, files
 from stages.common.program import InputError, run
 from stages.common.sources.source import open_source
 from stages.common.sources.splits import stratified
-from stages.landmarks import official, photographs, sample
+from stages.landmarks import photographs
 from stages.landmarks.config import Data, Photographs
 from stages.landmarks.intake import folders
 from stages.landmarks.intake.coordinates import read_places
 from stages.landmarks.intake.folders import Candidate, Tree
 from stages.landmarks.intake.inspection import Picture, inspect_all
 from stages.landmarks.photographs import SPLITS, Packed, Photograph, Refused
+from stages.landmarks.sources import official, sample
 
 RAW = Path("data/landmarks/raw")
 

@@ -22,10 +22,10 @@ from stages.common.training.checkpoints import Place
 from stages.common.vision import backbones, classifiers
 from stages.engine import dispatch
 from stages.landmarks.config import Train, members
-from stages.landmarks.frozen import BATCH, FrozenViews, answer
+from stages.landmarks.learning.frozen import BATCH, FrozenViews, answer
+from stages.landmarks.learning.views import Views
 from stages.landmarks.model import TRAINED, Member
 from stages.landmarks.store import Store
-from stages.landmarks.views import Views
 
 FEATURES = Path("data/landmarks/features")
 CLOCK = "training.json"

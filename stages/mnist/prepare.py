@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from stages.common import config, files
 from stages.common.program import InputError, run
 from stages.common.sources.source import open_source
-from stages.mnist import official, sample
 from stages.mnist.config import Data
+from stages.mnist.sources import official, sample
 
 RAW = Path("data/mnist/raw")
 Bytes = NDArray[np.uint8]

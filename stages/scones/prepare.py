@@ -15,9 +15,11 @@ from stages.common import config, files
 from stages.common.program import InputError, run
 from stages.common.sources.source import open_source
 from stages.common.vision.images import ImageError, decode
-from stages.scones import labelled, layout, official, sample
+from stages.scones import layout
 from stages.scones.config import Data
+from stages.scones.feedback import labelled
 from stages.scones.layout import PARTS, SIDE, Bytes, Entry
+from stages.scones.sources import official, sample
 
 RAW = Path("data/scones/raw")
 

@@ -10,11 +10,11 @@ import boto3
 from tqdm import tqdm
 
 from stages.common.program import InputError
-from stages.scones.aws import captures
 from stages.scones.aws.clients import client
 from stages.scones.aws.deployment import CAPTURED, TEST, Deployed
 from stages.scones.aws.executions import Outcome, Workflow, message
 from stages.scones.aws.stack import keys
+from stages.scones.feedback import captures
 
 BELOW = "ThresholdConfidenceNotMet"
 """The error of an execution whose confidence is below the threshold."""

@@ -15,7 +15,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from pandas.tseries.holiday import USFederalHolidayCalendar
 
-from stages.bikes import official
+from stages.bikes.sources import official
 
 Floats = NDArray[np.float64]
 

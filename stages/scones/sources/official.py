@@ -5,9 +5,10 @@ from pathlib import Path
 
 from stages.common import files
 from stages.common.sources.downloads import download
-from stages.scones import cifar, layout
+from stages.scones import layout
 from stages.scones.config import FINE_LABELS
 from stages.scones.layout import Bytes, Entry
+from stages.scones.sources import cifar
 
 # https://www.cs.toronto.edu/~kriz/cifar.html; the checksum is the one in Keras (keras/datasets/cifar100.py)
 MIRRORS = ["https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"]

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.random import Generator
 from PIL import ExifTags, Image, ImageDraw
 
-from stages.landmarks.drawings import monuments, scenery, towers
-from stages.landmarks.drawings.pen import Pen
+from stages.landmarks.sources.drawings import monuments, scenery, towers
+from stages.landmarks.sources.drawings.pen import Pen
 
 LANDMARKS = {
     "arch_bridge": monuments.arch_bridge,

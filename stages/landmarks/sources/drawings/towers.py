@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 from numpy.random import Generator
 
-from stages.landmarks.drawings.pen import BRICK, LIT_WINDOW, METAL, PLASTER, ROOF, STONE, Pen, arc, pick
+from stages.landmarks.sources.drawings.pen import BRICK, LIT_WINDOW, METAL, PLASTER, ROOF, STONE, Pen, arc, pick
 
 
 def lattice_tower(pen: Pen, random: Generator) -> None:

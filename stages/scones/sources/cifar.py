@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common.program import InputError
-from stages.scones import pickle_reader
 from stages.scones.config import FINE_LABELS
 from stages.scones.layout import NAME, PARTS, SIDE, Bytes
-from stages.scones.pickle_reader import Call, Global
+from stages.scones.sources import pickle_reader
+from stages.scones.sources.pickle_reader import Call, Global
 
 FOLDER = "cifar-100-python"
 LARGEST = 200_000_000

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from stages.common.results.classification import Probabilities
 from stages.common.vision import pixels
-from stages.landmarks.saliency import saliency
+from stages.landmarks.learning.views import Views
+from stages.landmarks.pictures.saliency import saliency
 from stages.landmarks.store import Store
-from stages.landmarks.views import Views
 
 PHOTOGRAPHS = 20
 PAIRS, EXAMPLES = 6, 5

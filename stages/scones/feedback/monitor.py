@@ -1,7 +1,7 @@
 """What the endpoint was asked and how sure it was, from its captured data: pictures, drift of the input, an estimate of accuracy.
 
-    python -m stages.scones.monitor reports/scones/captured
-    python -m stages.scones.monitor s3://BUCKET/data_capture
+    python -m stages.scones.feedback.monitor reports/scones/captured
+    python -m stages.scones.feedback.monitor s3://BUCKET/data_capture
 
 Pictures that it was not sure of go to data/scones/labelled/ for somebody to label; `dvc repro` then trains with them.
 """
@@ -25,11 +25,10 @@ from stages.common import config, files
 from stages.common.program import InputError, run
 from stages.common.results import reporting
 from stages.common.vision import images
-from stages.scones import labelled
-from stages.scones.aws import captures
-from stages.scones.aws.captures import Captured
-from stages.scones.collect import collect
 from stages.scones.config import Data, Deploy
+from stages.scones.feedback import captures, labelled
+from stages.scones.feedback.captures import Captured
+from stages.scones.feedback.collect import collect
 from stages.scones.layout import SIDE
 
 FEATURES = Path("data/scones/features")

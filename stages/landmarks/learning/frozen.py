@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from stages.common import files
 from stages.common.training import distributed, torch_setup
-from stages.landmarks.views import Views
+from stages.landmarks.learning.views import Views
 
 BATCH = 64
 """Photographs that go through a network together where none is trained."""

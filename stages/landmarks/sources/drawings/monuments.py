@@ -6,7 +6,7 @@ Proportions, numbers of parts and colours come from the given generator.
 import numpy as np
 from numpy.random import Generator
 
-from stages.landmarks.drawings.pen import BRICK, METAL, PLASTER, ROOF, STONE, Colour, Pen, arc, pick
+from stages.landmarks.sources.drawings.pen import BRICK, METAL, PLASTER, ROOF, STONE, Colour, Pen, arc, pick
 
 
 def arch_bridge(pen: Pen, random: Generator) -> None:

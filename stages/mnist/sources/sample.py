@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.mnist import digits
+from stages.mnist.sources import digits
 
 Bytes = NDArray[np.uint8]
 

@@ -8,7 +8,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from stages.landmarks.drawings.pen import Colour, Light, Pen, pick
+from stages.landmarks.sources.drawings.pen import Colour, Light, Pen, pick
 
 SKIES: dict[str, tuple[float, Colour, Colour, Colour]] = {
     # how likely; its colour at the top and at the horizon; the tint of what stands under it

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from stages.common import files
-from stages.scones import labelled, layout
-from stages.scones.aws.captures import Captured
+from stages.scones import layout
+from stages.scones.feedback import labelled
+from stages.scones.feedback.captures import Captured
 from stages.scones.layout import Bytes
 
 COLUMNS = ["file", "label", "predicted", "confidence", "time"]
