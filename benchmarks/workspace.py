@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from stages.common import clocks, config, files
-from stages.landmarks.config import merged
+from stages.common.config import merged
 
 ROOT = Path(__file__).parents[1]
 

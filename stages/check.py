@@ -18,6 +18,7 @@ from stages.common.sources import source
 from stages.common.vision import packaged
 from stages.engine.config import Engine
 from stages.landmarks import config as landmarks
+from stages.landmarks.learning import ensemble
 from stages.mnist import config as mnist
 from stages.mnist.sources import digits
 from stages.scones import config as scones
@@ -87,16 +88,16 @@ def main() -> None:
     source.check("data.scones.source", parameters.data.scones.source)
     if (parameters.data.mnist.source or parameters.data.source) == "sample":
         digits.packed()
-    rows: list[landmarks.Train | scones.Train] = [*landmarks.members(parameters.landmarks), parameters.scones]
+    rows: list[landmarks.Train | scones.Train] = [*ensemble.members(parameters.landmarks), parameters.scones]
     for settings in rows:
         if settings.network == "transfer":
             check_backbone(settings.transfer.model_dump())
-    if parameters.scones.engine == "sagemaker":
-        with requires("aws", "scones.engine = sagemaker"):
+    if parameters.engine.kind == "sagemaker":
+        with requires("aws", "engine.kind = sagemaker"):
             import sagemaker.train  # noqa: F401
     if parameters.engine.kind == "ray":
         with requires("ray", "engine.kind = ray"):
-            from stages.engine import cluster  # and with it Ray
+            from stages.engine.ray import cluster  # and with it Ray
 
         cluster.check(parameters.engine)
     with files.new_file(OUTPUT) as partial:

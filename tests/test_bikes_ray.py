@@ -17,8 +17,8 @@ from stages.bikes.learners import LightGBM, Linear
 from stages.bikes.model import TRAINED
 from stages.common import config
 from stages.common.program import InputError
-from stages.engine import cluster, libraries
 from stages.engine.config import Engine
+from stages.engine.ray import cluster, libraries
 
 pytestmark = pytest.mark.slow
 

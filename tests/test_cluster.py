@@ -23,8 +23,8 @@ from stages.cluster import local
 from stages.cluster.local import Running
 from stages.common import config, files
 from stages.common.program import InputError
-from stages.engine import cluster as engine
 from stages.engine.config import Engine
+from stages.engine.ray import cluster as engine
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stages.common.program import InputError
-from stages.landmarks.intake.archives import unpack_zip
+from stages.landmarks.sources.intake.archives import unpack_zip
 
 Forgery = Callable[[zipfile.ZipInfo], None]
 

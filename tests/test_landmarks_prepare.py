@@ -19,8 +19,8 @@ from PIL import Image
 from stages.common.program import InputError
 from stages.common.vision.images import decode
 from stages.landmarks import photographs, prepare
-from stages.landmarks.intake import places
-from stages.landmarks.intake.inspection import MAX_BYTES, in_processes
+from stages.landmarks.sources.intake import places
+from stages.landmarks.sources.intake.inspection import MAX_BYTES, in_processes
 
 RAW = Path("data/landmarks/raw")
 CLASSES = ["arch, old", "bridge", "tower"]

@@ -10,8 +10,8 @@ import pytest
 from conftest import Run
 from PIL import Image, ImageOps
 
-from stages.landmarks.intake import places
 from stages.landmarks.sources import sample
+from stages.landmarks.sources.intake import places
 from stages.landmarks.sources.sample import LANDMARKS, TEST, TRAIN
 
 

@@ -23,13 +23,13 @@ from vehicles import archive
 
 from stages.common import config, files
 from stages.common.program import InputError
+from stages.engine.aws.clients import agree, client, estimate, plain_errors
+from stages.engine.aws.stack import Stack, keys
 from stages.experiments.records.revisions import Revision
 from stages.scones import deploy, load
 from stages.scones.aws import deployment, trial
-from stages.scones.aws.clients import agree, client, estimate, plain_errors
 from stages.scones.aws.deployment import TEST
 from stages.scones.aws.executions import Outcome, Workflow, cases
-from stages.scones.aws.stack import Stack, keys
 from stages.scones.aws.stand_in import local
 from stages.scones.config import Deploy
 from stages.scones.feedback import captures

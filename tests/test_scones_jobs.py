@@ -19,14 +19,14 @@ from sagemaker.core.telemetry import telemetry_logging
 
 from stages.common import config, files
 from stages.common.program import InputError
-from stages.scones import layout, model, train
-from stages.scones.aws import clients
-from stages.scones.aws.clients import client
-from stages.scones.aws.stack import Stack, keys
+from stages.engine.aws import clients
+from stages.engine.aws.clients import client
+from stages.engine.aws.stack import Stack, keys
+from stages.engine.config import Engine, SageMaker
+from stages.engine.sagemaker import job
+from stages.engine.sagemaker.job import Place, place
+from stages.scones import built_in, layout, model, train
 from stages.scones.aws.stand_in import local
-from stages.scones.config import Train
-from stages.scones.jobs import built_in, training
-from stages.scones.jobs.training import Place, place
 from stages.scones.layout import Entry
 
 CLASSES = ["bicycle", "motorcycle"]
@@ -40,31 +40,32 @@ def session() -> Iterator[boto3.Session]:
 
 @pytest.fixture
 def where(session: boto3.Session) -> Iterator[Place]:
-    with place(session, "scones-training") as where:
+    with place(session, "training") as where:
         yield where
 
 
 @pytest.fixture
-def settings(workspace: Path) -> Train:
+def settings(workspace: Path) -> SageMaker:
     """A tiny training, and its features."""
     parameters = yaml.safe_load(Path("params.yaml").read_text())
-    parameters["scones"] |= {"epochs": 1, "batch_size": 8, "precision": "float32", "engine": "sagemaker"}
+    parameters["scones"] |= {"epochs": 1, "batch_size": 8, "precision": "float32"}
     parameters["scones"]["residual"] = {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0}
-    parameters["scones"]["sagemaker"] |= {"instance_type": "ml.c5.xlarge", "instance_count": 2}
+    parameters["engine"]["kind"] = "sagemaker"
+    parameters["engine"]["sagemaker"] |= {"instance_type": "ml.c5.xlarge", "instance_count": 2}
     Path("params.yaml").write_text(yaml.safe_dump(parameters))
     train.FEATURES.mkdir(parents=True)
     for part, count in (("train", 16), ("valid", 8)):
         images = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
         np.savez(train.FEATURES / f"{part}.npz", images=images, labels=np.arange(count) % 2)
     files.write_json(train.FEATURES / "about.json", {"source": "a test", "classes": CLASSES})
-    return config.load("scones", Train)
+    return config.load("engine", Engine).sagemaker
 
 
 def described(where: Place) -> dict[str, Any]:
     """The newest training job, as SageMaker describes it."""
     sagemaker = client(where.session, "sagemaker")
     jobs = sagemaker.list_training_jobs()["TrainingJobSummaries"]
-    newest = max(jobs, key=lambda job: job["CreationTime"])["TrainingJobName"]
+    newest = max(jobs, key=lambda summary: summary["CreationTime"])["TrainingJobName"]
     found: dict[str, Any] = sagemaker.describe_training_job(TrainingJobName=newest)
     return found
 
@@ -83,25 +84,25 @@ def download(where: Place, place: str, folder: Path) -> None:
 
 
 def test_a_job_trains_from_what_it_staged_and_its_model_comes_back(
-    settings: Train, where: Place, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: SageMaker, where: Place, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[object] = []
     monkeypatch.setattr(telemetry_logging, "_send_telemetry_request", lambda *event: told.append(event))
     code = tmp_path / "code"
     code.mkdir()
-    training.stage_code(code, settings)
-    place = training.start(training.trainer(where, settings.sagemaker, code), training.inputs(train.FEATURES))
+    job.stage_code(code, "scones")
+    place = job.start(job.trainer(where, settings, code), job.inputs(train.FEATURES))
     assert not told
-    job = described(where)
-    assert job["TrainingJobName"].startswith(f"{where.name}-")
-    assert job["ResourceConfig"]["InstanceCount"] == 2
-    assert job["ResourceConfig"]["InstanceType"] == "ml.c5.xlarge"
-    assert job["RoleArn"] == where.role
-    assert "pytorch-training:2.6.0-cpu" in job["AlgorithmSpecification"]["TrainingImage"]
-    assert {"features", "code", "sm_drivers"} == set(channels(job))
+    found = described(where)
+    assert found["TrainingJobName"].startswith(f"{where.name}-")
+    assert found["ResourceConfig"]["InstanceCount"] == 2
+    assert found["ResourceConfig"]["InstanceType"] == "ml.c5.xlarge"
+    assert found["RoleArn"] == where.role
+    assert "pytorch-training:2.6.0-cpu" in found["AlgorithmSpecification"]["TrainingImage"]
+    assert {"features", "code", "sm_drivers"} == set(channels(found))
 
     instance = tmp_path / "instance"
-    for name, source in channels(job).items():
+    for name, source in channels(found).items():
         download(where, source, instance / name)
     assert "torchrun_driver.py" in (instance / "sm_drivers" / "sm_train.sh").read_text()
     script = files.read_json(instance / "sm_drivers" / "sourcecode.json")["entry_script"]
@@ -117,33 +118,35 @@ def test_a_job_trains_from_what_it_staged_and_its_model_comes_back(
         tar.add(instance / "model", ".")
     bucket, key = place.removeprefix("s3://").split("/", 1)
     client(where.session, "s3").upload_file(str(tmp_path / "model.tar.gz"), bucket, key)
-    training.fetch(where.session, place, model.TRAINED)
+    job.fetch(where.session, place, model.TRAINED)
     assert model.load().image_size == 32
     assert files.read_json(model.TRAINED / "training.json")["seconds"] > 0
 
 
-def test_weights_that_are_a_file_travel_with_the_code(settings: Train, workspace: Path, tmp_path: Path) -> None:
+def test_weights_that_are_a_file_travel_with_the_code(settings: SageMaker, workspace: Path, tmp_path: Path) -> None:
     (workspace / "mobile.pth").write_bytes(b"weights")
-    transfer = settings.transfer.model_copy(update={"weights": "mobile.pth"})
-    training.stage_code(tmp_path, settings.model_copy(update={"network": "transfer", "transfer": transfer}))
+    parameters = yaml.safe_load(Path("params.yaml").read_text())
+    parameters["scones"]["transfer"]["weights"] = "mobile.pth"
+    Path("params.yaml").write_text(yaml.safe_dump(parameters))
+    job.stage_code(tmp_path, "scones")
     parameters = yaml.safe_load((tmp_path / "params.yaml").read_text())
     assert (tmp_path / parameters["scones"]["transfer"]["weights"]).read_bytes() == b"weights"
 
 
-def test_the_built_in_algorithm_s_job_is_the_published_one(settings: Train, where: Place, tmp_path: Path) -> None:
+def test_the_built_in_algorithm_s_job_is_the_published_one(settings: SageMaker, where: Place, tmp_path: Path) -> None:
     entries = [Entry(row, row % 2, f"vehicle_{row}.png") for row in range(4)]
     for part in layout.PARTS:
         layout.write(tmp_path, part, [(entry, np.zeros((32, 32, 3), np.uint8)) for entry in entries])
     built_in.upload(where, tmp_path)
-    instance = settings.sagemaker.model_copy(update={"instance_type": "ml.p3.2xlarge", "instance_count": 1})
-    training.start(built_in.trainer(where, instance, 2, 1000), built_in.inputs(where.bucket))
-    job = described(where)
-    assert job["HyperParameters"] == {"image_shape": "3,32,32", "num_classes": "2", "num_training_samples": "1000"}
-    assert job["ResourceConfig"]["InstanceType"] == "ml.p3.2xlarge"
-    assert "/image-classification:1" in job["AlgorithmSpecification"]["TrainingImage"]
-    assert {one["ContentType"] for one in job["InputDataConfig"]} == {"application/x-image"}
+    instance = settings.model_copy(update={"instance_type": "ml.p3.2xlarge", "instance_count": 1})
+    job.start(built_in.trainer(where, instance, 2, 1000), built_in.inputs(where.bucket))
+    found = described(where)
+    assert found["HyperParameters"] == {"image_shape": "3,32,32", "num_classes": "2", "num_training_samples": "1000"}
+    assert found["ResourceConfig"]["InstanceType"] == "ml.p3.2xlarge"
+    assert "/image-classification:1" in found["AlgorithmSpecification"]["TrainingImage"]
+    assert {one["ContentType"] for one in found["InputDataConfig"]} == {"application/x-image"}
     data = f"s3://{where.bucket}/data"
-    assert channels(job) == {
+    assert channels(found) == {
         "train": f"{data}/train/",
         "validation": f"{data}/test/",
         "train_lst": f"{data}/train.lst",
@@ -154,8 +157,8 @@ def test_the_built_in_algorithm_s_job_is_the_published_one(settings: Train, wher
 
 
 def test_the_bucket_and_the_role_are_gone_after_the_job_and_another_job_s_are_not(session: boto3.Session) -> None:
-    with place(session, "scones-training") as other:
-        with place(session, "scones-training") as where:
+    with place(session, "training") as other:
+        with place(session, "training") as where:
             client(session, "s3").put_object(Bucket=where.bucket, Key="left", Body=b"behind")
         assert [bucket["Name"] for bucket in client(session, "s3").list_buckets()["Buckets"]] == [other.bucket]
     assert not client(session, "s3").list_buckets()["Buckets"]
@@ -182,8 +185,8 @@ class Running:
         parsed["TrainingJobStatus"] = self.status
 
     def listed(self, parsed: dict[str, Any], **_: Any) -> None:
-        for job in parsed["TrainingJobSummaries"]:
-            job["TrainingJobStatus"] = self.status
+        for summary in parsed["TrainingJobSummaries"]:
+            summary["TrainingJobStatus"] = self.status
 
     def stop(self, params: dict[str, Any], **_: Any) -> tuple[Any, dict[str, Any]]:
         self.status = "Stopped"
@@ -192,26 +195,26 @@ class Running:
         return SimpleNamespace(status_code=200), {"ResponseMetadata": {"HTTPStatusCode": 200}}
 
 
-def test_ctrl_c_stops_the_job_before_its_bucket_is_removed(settings: Train, session: boto3.Session) -> None:
+def test_ctrl_c_stops_the_job_before_its_bucket_is_removed(settings: SageMaker, session: boto3.Session) -> None:
     running = Running()
-    with pytest.raises(KeyboardInterrupt), place(running.session, "scones-training") as where:
-        training.start(built_in.trainer(where, settings.sagemaker, 2, 16), built_in.inputs(where.bucket))
+    with pytest.raises(KeyboardInterrupt), place(running.session, "training") as where:
+        job.start(built_in.trainer(where, settings, 2, 16), built_in.inputs(where.bucket))
     assert [name.startswith(f"{where.name}-") for name in running.stopped] == [True]
     assert running.buckets == [where.bucket]
     assert Stack(session, where.name).status() is None
 
 
-def test_a_job_that_runs_out_of_time_is_an_error_that_says_so(settings: Train, session: boto3.Session) -> None:
+def test_a_job_that_runs_out_of_time_is_an_error_that_says_so(settings: SageMaker, session: boto3.Session) -> None:
     running = Running(end=("Stopped", "MaxRuntimeExceeded"))
     with (
-        place(running.session, "scones-training") as where,
-        pytest.raises(InputError, match=r"ended: Stopped, MaxRuntimeExceeded.*scones.sagemaker.max_hours"),
+        place(running.session, "training") as where,
+        pytest.raises(InputError, match=r"ended: Stopped, MaxRuntimeExceeded.*engine.sagemaker.max_hours"),
     ):
-        training.start(built_in.trainer(where, settings.sagemaker, 2, 16), built_in.inputs(where.bucket))
+        job.start(built_in.trainer(where, settings, 2, 16), built_in.inputs(where.bucket))
 
 
 def test_a_price_is_told_and_agreed_to_before_a_job(
-    settings: Train,
+    settings: SageMaker,
     session: boto3.Session,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -220,7 +223,7 @@ def test_a_price_is_told_and_agreed_to_before_a_job(
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("builtins.input", lambda _: "no")
     with pytest.raises(InputError, match="nothing was changed"):
-        training.train_there(settings, train.FEATURES, tmp_path)
+        job.train("scones", settings, train.FEATURES, tmp_path)
     assert (
         "2 x ml.c5.xlarge: about 0.41 USD an hour, 0.41 USD in 1 h, after which it is stopped"
         in capsys.readouterr().out
@@ -233,12 +236,14 @@ def test_the_sdk_s_own_clients_have_time_limits(session: boto3.Session) -> None:
     assert (limits.connect_timeout, limits.read_timeout, limits.retries["mode"]) == (5, 65, "standard")
 
 
-def test_a_version_that_there_is_no_image_of_is_told_in_a_line(settings: Train, where: Place, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"scones.sagemaker.pytorch = '0.0.1' is not to be had"):
-        training.trainer(where, settings.sagemaker.model_copy(update={"pytorch": "0.0.1"}), tmp_path)
+def test_a_version_that_there_is_no_image_of_is_told_in_a_line(
+    settings: SageMaker, where: Place, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"engine.sagemaker.pytorch = '0.0.1' is not to be had"):
+        job.trainer(where, settings.model_copy(update={"pytorch": "0.0.1"}), tmp_path)
 
 
-def test_the_code_that_a_job_gets_is_this_repository_s(settings: Train, tmp_path: Path) -> None:
-    training.stage_code(tmp_path, settings)
+def test_the_code_that_a_job_gets_is_this_repository_s(settings: SageMaker, tmp_path: Path) -> None:
+    job.stage_code(tmp_path, "scones")
     for path in (tmp_path / "stages").rglob("*.py"):
         assert path.read_bytes() == (ROOT / path.relative_to(tmp_path)).read_bytes()

@@ -253,7 +253,7 @@ def train_in_two_processes(folder: Path) -> subprocess.CompletedProcess[str]:
         "SM_CHANNEL_FEATURES": str(train.FEATURES),
     }
     return subprocess.run(
-        [*command, "-m", "stages.scones.jobs.script"], env=environment, capture_output=True, text=True, check=False
+        [*command, "-m", "stages.engine.sagemaker.script"], env=environment, capture_output=True, text=True, check=False
     )
 
 

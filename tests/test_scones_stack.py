@@ -7,8 +7,8 @@ import boto3
 import pytest
 
 from stages.common.program import InputError
-from stages.scones.aws import stack
-from stages.scones.aws.stack import Stack
+from stages.engine.aws import stack
+from stages.engine.aws.stack import Stack
 
 BUCKET, ROLE, ENDPOINT = "AWS::S3::Bucket", "AWS::IAM::Role", "AWS::SageMaker::Endpoint"
 

@@ -10,10 +10,10 @@ import pytest
 from cfnlint.decode import cfn_yaml
 from statelint.linter import Linter
 
+from stages.engine.sagemaker import job
 from stages.scones.aws import artifacts
-from stages.scones.jobs import training
 
-TEMPLATES = [artifacts.TEMPLATE, artifacts.ARTIFACTS_TEMPLATE, training.TEMPLATE]
+TEMPLATES = [artifacts.TEMPLATE, artifacts.ARTIFACTS_TEMPLATE, job.TEMPLATE]
 DEFINITIONS = [artifacts.WORKFLOW, artifacts.FAN_OUT]
 
 LOG_DELIVERY = {
@@ -89,7 +89,7 @@ WILDCARDS = {
         "FanOutRole.Wait": {f"{STATES}execution:${{Workflow.Name}}:*"},
         "FanOutRole.DeliverLogs": {"*"},
     },
-    training.TEMPLATE: {
+    job.TEMPLATE: {
         **ENCRYPTED,
         "TrainingRole.ReadInputWriteModel": {"${Bucket.Arn}/*"},
         "TrainingRole.PullImage": {f"{REGISTRIES}pytorch-training", f"{REGISTRIES}image-classification"},

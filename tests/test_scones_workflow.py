@@ -25,10 +25,10 @@ from conftest import ROOT
 from vehicles import BROKEN, SLOW, archive, picture
 
 from stages.common import config
+from stages.engine.aws.clients import client
+from stages.engine.aws.stack import Stack, keys
 from stages.scones.aws import artifacts, deployment, trial
-from stages.scones.aws.clients import client
 from stages.scones.aws.executions import Outcome, Workflow, message
-from stages.scones.aws.stack import Stack, keys
 from stages.scones.aws.stand_in import local
 from stages.scones.aws.stand_in.functions import MOST
 from stages.scones.aws.stand_in.scratch import NAME

@@ -233,8 +233,8 @@ def test_the_score_is_that_of_the_kept_weights(tmp_path: Path) -> None:
 def test_a_cluster_on_which_no_trial_fits_is_refused_with_what_is_there(
     cluster: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stages.engine.cluster import connected
-    from stages.engine.libraries import check_seen
+    from stages.engine.ray.cluster import connected
+    from stages.engine.ray.libraries import check_seen
     from stages.experiments.sweeps import asha
 
     monkeypatch.chdir(ROOT)

@@ -16,7 +16,7 @@ import psutil
 
 from stages.common import files
 from stages.common.program import InputError
-from stages.engine import scratch
+from stages.engine.ray import scratch
 
 STATE = Path(".dvc/tmp/cluster.json")
 START = 120.0

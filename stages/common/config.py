@@ -75,6 +75,14 @@ def check(key: str, model: type[S], value: Any, file: Path = PARAMETERS) -> S:
     raise InputError(f"{file}: {'; '.join(problems)}")
 
 
+def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with the values of ``change``, group by group."""
+    return base | {
+        key: merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+        for key, value in change.items()
+    }
+
+
 def _describe(key: str, model: type[BaseModel], problem: ErrorDetails) -> str:
     location = [str(part) for part in problem["loc"]]
     name = ".".join([key, *location] if key else location)

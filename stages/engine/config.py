@@ -7,13 +7,24 @@ from pydantic import Field
 from stages.common.config import Section
 
 
-class Engine(Section):
-    """This machine's own processes, or a Ray cluster's. Only `kind` and `portable` count where that is local.
+class SageMaker(Section):
+    """The job on AWS that `kind: sagemaker` trains with."""
 
-    `scones.engine: sagemaker` goes before it: that training is a job on AWS.
+    stack: str = Field(pattern="^[a-z][a-z0-9-]{0,29}$", description="the CloudFormation stack with the job's bucket")
+    region: str | None = Field(min_length=1, description="null: the region of the AWS settings in use")
+    instance_type: str = Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$", description="type of the training instances")
+    instance_count: int = Field(ge=1, le=100, description="instances that share each batch")
+    pytorch: str = Field(pattern=r"^\d+\.\d+\.\d+$", description="version of SageMaker's training image")
+    max_hours: int = Field(ge=1, le=120, description="hours after which the job is stopped")
+
+
+class Engine(Section):
+    """This machine's own processes, a Ray cluster's, or a job on SageMaker.
+
+    With `local` only `portable` is read besides; with `sagemaker` its own table is, too.
     """
 
-    kind: Literal["local", "ray"]
+    kind: Literal["local", "ray", "sagemaker"]
     address: str | None = Field(
         pattern=r"^[^\s:/]+:\d+$",
         description="host:port of a Ray cluster that this machine is a node of; null: one on this machine alone, for as long as the stage runs",
@@ -28,4 +39,5 @@ class Engine(Section):
     portable: bool = Field(
         description="the same bytes on every x86-64 processor with AVX2; false: each processor's fastest code"
     )
+    sagemaker: SageMaker
     timeout: int = Field(ge=1, description="seconds to wait for the cluster, and for the workers' places on it")

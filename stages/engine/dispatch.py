@@ -1,6 +1,7 @@
-"""Where work runs: in processes of this machine, or on a Ray cluster. What a stage gives and gets is the same in both.
+"""Run a stage's work where `engine.kind` says: in processes of this machine, on a Ray cluster, or as a job on SageMaker.
 
-`engine` in params.yaml chooses; Ray is imported only where it is chosen.
+A stage passes and receives the same in all of them. Ray and SageMaker's SDK are imported only where they are chosen.
+SageMaker trains the projects of torch; everything else runs on this machine then.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +18,7 @@ from stages.common.program import requires
 from stages.engine.config import Engine
 
 RAY = "engine.kind = ray"
+SAGEMAKER = "engine.kind = sagemaker"
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -25,23 +27,30 @@ Result = TypeVar("Result")
 def storage() -> Path | UPath:
     """Where training keeps its checkpoints, so that all that take part in it reach them."""
     settings = config.load("engine", Engine)
-    if settings.kind == "local":
+    if settings.kind != "ray":
         return files.kept()
     return UPath(settings.storage or files.kept()) / "ray"  # not those of local runs, which end in the same bytes
 
 
-def train(work: Callable[[Path], None], folder: Path, features: Path, batch_size: int) -> None:
+def train(project: str, work: Callable[[Path], None], folder: Path, features: Path, batch_size: int) -> None:
     """Let ``work``, which can be pickled, fill ``folder`` with what it trains.
 
     On a cluster each worker calls it with a folder of its own, of which the first one's comes back. They share batches of
-    ``batch_size`` (`distributed`), and find ``features``, a folder, under the same path. Raises InputError.
+    ``batch_size`` (`distributed`), and find ``features``, a folder, under the same path. A job on SageMaker calls
+    `fill` of the ``project``'s train instead. Raises InputError.
     """
     settings = config.load("engine", Engine)
     if settings.kind == "local":
         work(folder)
         return
+    if settings.kind == "sagemaker":
+        with requires("aws", SAGEMAKER):
+            from stages.engine.sagemaker import job
+
+        job.train(project, settings.sagemaker, features, folder)
+        return
     with requires("ray", RAY):
-        from stages.engine import training
+        from stages.engine.ray import training
 
     training.train(work, folder, features, batch_size, settings)
 
@@ -49,10 +58,10 @@ def train(work: Callable[[Path], None], folder: Path, features: Path, batch_size
 def each(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
     """What ``work`` makes of each of the ``items``, in their order, several at a time; both have to be picklable."""
     settings = config.load("engine", Engine)
-    if settings.kind == "local":
+    if settings.kind != "ray":
         return _each_here(work, items)
     with requires("ray", RAY):
-        from stages.engine import data
+        from stages.engine.ray import data
 
     return data.each(work, items, settings)
 
@@ -67,11 +76,13 @@ def shared(folder: Path, cores: int, count: str, **variables: str) -> Iterator[i
     losses within, too.
     """
     settings = config.load("engine", Engine)
-    if settings.kind == "local":
+    if settings.kind != "ray":
+        if settings.kind == "sagemaker":
+            print(f"{SAGEMAKER} trains the projects of torch: this one trains on this machine", flush=True)
         yield None
         return
     with requires("ray", RAY):
-        from stages.engine import libraries
+        from stages.engine.ray import libraries
 
     with libraries.shared(folder, cores, count, settings, variables) as together:
         yield together

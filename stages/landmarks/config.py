@@ -4,9 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from stages.common import config
 from stages.common.config import VERSION, Section
-from stages.common.program import InputError
 from stages.common.sources.source import SourceSettings
 from stages.common.training_settings import TrainingSettings
 
@@ -107,37 +105,6 @@ class Train(TrainingSettings):
         """Pixels of a side, into the chosen network (of an ensemble's members, each has its own)."""
         sizes = {"residual": self.residual.image_size, "scratch": self.scratch.image_size}
         return sizes.get(self.network, self.transfer.image_size)
-
-
-def members(settings: Train) -> list[Train]:
-    """The networks to be trained: the one that is named, or each member of the ensemble with its changes.
-
-    Raises InputError for a member that can't be.
-    """
-    if settings.network != "ensemble":
-        return [settings]
-    if not settings.ensemble.members:
-        raise InputError(
-            "params.yaml: landmarks.ensemble.members = [] is not allowed: expected at least one, such as {network: residual}"
-        )
-    base = settings.model_dump() | {"ensemble": {"members": []}}
-    found = []
-    for index, change in enumerate(settings.ensemble.members):
-        key = f"landmarks.ensemble.members[{index}]"
-        found.append(config.check(key, Train, merged(base, change)))
-        if found[-1].network == "ensemble":
-            raise InputError(
-                f"params.yaml: {key}.network = 'ensemble' is not allowed: expected 'residual', 'scratch' or 'transfer'"
-            )
-    return found
-
-
-def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    """``base`` with the values of ``change``, group by group."""
-    return base | {
-        key: merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
-        for key, value in change.items()
-    }
 
 
 class Deploy(Section):

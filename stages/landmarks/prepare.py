@@ -22,12 +22,12 @@ from stages.common.sources.source import open_source
 from stages.common.sources.splits import stratified
 from stages.landmarks import photographs
 from stages.landmarks.config import Data, Photographs
-from stages.landmarks.intake import folders
-from stages.landmarks.intake.coordinates import read_places
-from stages.landmarks.intake.folders import Candidate, Tree
-from stages.landmarks.intake.inspection import Picture, inspect_all
 from stages.landmarks.photographs import SPLITS, Packed, Photograph, Refused
 from stages.landmarks.sources import official, sample
+from stages.landmarks.sources.intake import folders
+from stages.landmarks.sources.intake.coordinates import read_places
+from stages.landmarks.sources.intake.folders import Candidate, Tree
+from stages.landmarks.sources.intake.inspection import Picture, inspect_all
 
 RAW = Path("data/landmarks/raw")
 

@@ -5,7 +5,6 @@ computed once for each view of a photograph, and only the head is trained, on th
 """
 
 import time
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +20,8 @@ from stages.common.training import checkpoints, distributed, loop, torch_setup
 from stages.common.training.checkpoints import Place
 from stages.common.vision import backbones, classifiers
 from stages.engine import dispatch
-from stages.landmarks.config import Train, members
+from stages.landmarks.config import Train
+from stages.landmarks.learning.ensemble import members
 from stages.landmarks.learning.frozen import BATCH, FrozenViews, answer
 from stages.landmarks.learning.views import Views
 from stages.landmarks.model import TRAINED, Member
@@ -128,9 +128,18 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Place, title: str)
     )
 
 
-def fill(folder: Path, chosen: Sequence[Train], kept: Sequence[Place]) -> None:
-    """Train the ``chosen`` networks, and write to ``folder`` what `model.load` and plot read, and the clock."""
-    about = files.read_json(FEATURES / "about.json")
+def checkpoints_of(settings: Train, root: Place) -> list[Place]:
+    """The checkpoints of the networks of ``settings``, below ``root``."""
+    keys = [checkpoints.key(member.model_dump_json(), INPUTS) for member in members(settings)]
+    return [root / "landmarks" / f"{key}.pt" for key in keys]
+
+
+def fill(folder: Path, settings: Train, kept: list[Place]) -> None:
+    """Train the networks of ``settings``, and write to ``folder`` what `model.load` and plot read, and the clock.
+
+    ``kept`` is where their checkpoints are.
+    """
+    about, chosen = files.read_json(FEATURES / "about.json"), members(settings)
     learnt = []
     for number, (member, checkpoint) in enumerate(zip(chosen, kept, strict=True), 1):
         count = f" {number}/{len(chosen)}" if len(chosen) > 1 else ""
@@ -155,10 +164,10 @@ def fill(folder: Path, chosen: Sequence[Train], kept: Sequence[Place]) -> None:
 def main() -> None:
     settings = config.load("landmarks", Train)
     files.require(FEATURES, "featurize@landmarks")
-    chosen, root = members(settings), dispatch.storage()
-    kept = [root / "landmarks" / f"{checkpoints.key(member.model_dump_json(), INPUTS)}.pt" for member in chosen]
+    kept = checkpoints_of(settings, dispatch.storage())
     with files.new_folder(TRAINED) as folder:
-        dispatch.train(partial(fill, chosen=chosen, kept=kept), folder, FEATURES, settings.batch_size)
+        work = partial(fill, settings=settings, kept=kept)
+        dispatch.train("landmarks", work, folder, FEATURES, settings.batch_size)
         clocks.keep("train@landmarks", folder, folder / CLOCK)
     for checkpoint in kept:
         checkpoints.forget(checkpoint)

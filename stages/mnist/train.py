@@ -89,11 +89,17 @@ def learn(
     return loop.fit(network, batches, steps, scorer(*valid), settings, checkpoint, title), computing
 
 
-def fill(folder: Path, settings: Train, checkpoint: Place) -> None:
-    """Train, and write to ``folder`` what `model.load` and plot read, and the clock."""
+def checkpoints_of(settings: Train, root: Place) -> list[Place]:
+    """The checkpoint of this training alone, below ``root``."""
+    inputs = [FEATURES / f"{part}.npz" for part in PARTS]
+    return [root / "mnist" / f"{checkpoints.key(settings.model_dump_json(), inputs)}.pt"]
+
+
+def fill(folder: Path, settings: Train, kept: list[Place]) -> None:
+    """Train, and write to ``folder`` what `model.load` and plot read, and the clock. ``kept`` is where the checkpoint is."""
     device = torch_setup.pick_device(settings.device)
     train, valid = (read(FEATURES / f"{part}.npz", device) for part in PARTS)
-    trained, computing = learn(train, valid, settings, checkpoint)
+    trained, computing = learn(train, valid, settings, kept[0])
     network = {
         "network": settings.network,
         "settings": getattr(settings, settings.network).model_dump(),
@@ -109,12 +115,14 @@ def fill(folder: Path, settings: Train, checkpoint: Place) -> None:
 
 def main() -> None:
     settings = config.load("mnist", Train)
-    inputs = [files.require(FEATURES, "featurize@mnist") / f"{part}.npz" for part in PARTS]
-    checkpoint = dispatch.storage() / "mnist" / f"{checkpoints.key(settings.model_dump_json(), inputs)}.pt"
+    files.require(FEATURES, "featurize@mnist")
+    kept = checkpoints_of(settings, dispatch.storage())
     with files.new_folder(TRAINED) as folder:
-        dispatch.train(partial(fill, settings=settings, checkpoint=checkpoint), folder, FEATURES, settings.batch_size)
+        work = partial(fill, settings=settings, kept=kept)
+        dispatch.train("mnist", work, folder, FEATURES, settings.batch_size)
         clocks.keep("train@mnist", folder, folder / CLOCK)
-    checkpoints.forget(checkpoint)
+    for checkpoint in kept:
+        checkpoints.forget(checkpoint)
 
 
 if __name__ == "__main__":

@@ -85,22 +85,9 @@ class Augmentation(Section):
     erase: float = Field(ge=0, lt=1, description="side of a square that is greyed, as a share of the image's side")
 
 
-class SageMaker(Section):
-    """Where `engine: sagemaker` trains."""
-
-    stack: str = Field(pattern="^[a-z][a-z0-9-]{0,29}$", description="the CloudFormation stack with the job's bucket")
-    region: str | None = Field(min_length=1, description="null: the one that the usual chain of settings gives")
-    instance_type: str = Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$", description="that trains")
-    instance_count: int = Field(ge=1, le=100, description="that share each batch")
-    pytorch: str = Field(pattern=r"^\d+\.\d+\.\d+$", description="version of SageMaker's training image")
-    max_hours: int = Field(ge=1, le=120, description="after which the job is stopped")
-
-
 class Train(TrainingSettings):
     """The group `scones`: read by train. Only the table of the chosen network counts."""
 
-    engine: Literal["local", "sagemaker"] = Field(description="where it trains: on this machine, or as a job on AWS")
-    sagemaker: SageMaker
     network: Literal["residual", "transfer"]
     residual: Residual
     transfer: Transfer

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from stages.common import clocks, config, files
 from stages.common.models import registry
 from stages.common.program import InputError, run
+from stages.engine.aws.clients import account, agree, estimate, plain_errors
 from stages.scones import layout
 from stages.scones.aws import deployment, trial
-from stages.scones.aws.clients import account, agree, estimate, plain_errors
 from stages.scones.aws.executions import cases, latency
 from stages.scones.aws.stand_in import local
 from stages.scones.config import Deploy

@@ -22,11 +22,11 @@ from tqdm import tqdm
 
 from stages.common import config, files
 from stages.common.program import InputError, run
+from stages.engine.aws.clients import account, plain_errors
+from stages.engine.aws.stack import Stack, keys
 from stages.scones import deploy
 from stages.scones.aws import deployment
-from stages.scones.aws.clients import account, plain_errors
 from stages.scones.aws.executions import Outcome, Workflow, cases, latency
-from stages.scones.aws.stack import Stack, keys
 from stages.scones.aws.stand_in import local
 from stages.scones.config import Deploy
 

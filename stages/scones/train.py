@@ -101,19 +101,19 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
     return Learnt(history, about, computing)
 
 
-def checkpoint_of(settings: Train, features: Path, root: Place) -> Place:
-    """The place below ``root`` of the checkpoint of this training alone."""
-    known = settings.model_dump_json(exclude={"engine", "sagemaker"})
-    classes = files.read_json(features / "about.json")["classes"]
-    inputs = [features / f"{part}.npz" for part in PARTS]
-    return root / "scones" / f"{checkpoints.key(f'{known} {classes}', inputs)}.pt"
+def checkpoints_of(settings: Train, root: Place) -> list[Place]:
+    """The checkpoint of this training alone, below ``root``."""
+    classes = files.read_json(FEATURES / "about.json")["classes"]
+    inputs = [FEATURES / f"{part}.npz" for part in PARTS]
+    return [root / "scones" / f"{checkpoints.key(f'{settings.model_dump_json()} {classes}', inputs)}.pt"]
 
 
-def fill(folder: Path, settings: Train, features: Path, checkpoint: Place) -> None:
-    """Train on what is in ``features``, and write to ``folder`` what `model.load` and plot read, and the clock."""
+def fill(folder: Path, settings: Train, kept: list[Place]) -> None:
+    """Train, and write to ``folder`` what `model.load` and plot read, and the clock. ``kept`` is where the checkpoint is."""
     device = torch_setup.pick_device(settings.device)
-    train, valid = (read(features / f"{part}.npz", device) for part in PARTS)
-    learnt = learn(train, valid, files.read_json(features / "about.json")["classes"], settings, checkpoint)
+    train, valid = (read(FEATURES / f"{part}.npz", device) for part in PARTS)
+    classes = files.read_json(FEATURES / "about.json")["classes"]
+    learnt = learn(train, valid, classes, settings, kept[0])
     history = learnt.history
     loop.save_weights(folder / "weights.pt", history.weights)
     loop.write_history(folder / "steps.csv", history.steps)
@@ -125,19 +125,14 @@ def fill(folder: Path, settings: Train, features: Path, checkpoint: Place) -> No
 
 def main() -> None:
     settings = config.load("scones", Train)
-    features = files.require(FEATURES, "featurize@scones")
+    files.require(FEATURES, "featurize@scones")
+    kept = checkpoints_of(settings, dispatch.storage())
     with files.new_folder(TRAINED) as folder:
-        if settings.engine == "sagemaker":
-            from stages.scones.jobs import training as job  # what it imports is of no use elsewhere
-
-            job.train_there(settings, features, folder)
-            clocks.keep("train@scones", folder, folder / CLOCK)
-            return
-        checkpoint = checkpoint_of(settings, features, dispatch.storage())
-        work = partial(fill, settings=settings, features=features, checkpoint=checkpoint)
-        dispatch.train(work, folder, features, settings.batch_size)
+        work = partial(fill, settings=settings, kept=kept)
+        dispatch.train("scones", work, folder, FEATURES, settings.batch_size)
         clocks.keep("train@scones", folder, folder / CLOCK)
-    checkpoints.forget(checkpoint)
+    for checkpoint in kept:
+        checkpoints.forget(checkpoint)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from stages.common import config
+from stages.common.config import merged
 from stages.experiments.records import recipes
-from stages.landmarks.config import Train, merged
+from stages.landmarks.config import Train
 
 
 def now(threads: int) -> dict[str, Any]:

@@ -28,9 +28,9 @@ from rich.table import Table
 from stages.check import Parameters
 from stages.common import config
 from stages.common.program import InputError
-from stages.engine.cluster import connected
 from stages.engine.config import Engine
-from stages.engine.libraries import check_seen
+from stages.engine.ray.cluster import connected
+from stages.engine.ray.libraries import check_seen
 from stages.experiments.records import recipes, runs
 from stages.experiments.records.done import is_done, is_of, known
 from stages.experiments.records.revisions import Revision

@@ -11,7 +11,7 @@ from pathlib import Path
 from stages.common import files
 from stages.common.program import InputError
 from stages.common.sources.downloads import download
-from stages.landmarks.intake.archives import unpack_zip
+from stages.landmarks.sources.intake.archives import unpack_zip
 
 URLS = ["https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"]
 FOLDER = "landmark_images"

@@ -9,10 +9,10 @@ import boto3
 
 from stages.common import files
 from stages.common.program import InputError
+from stages.engine.aws.clients import client
+from stages.engine.aws.stack import Stack, delete, keys
 from stages.scones.aws import artifacts
 from stages.scones.aws.artifacts import Artifact
-from stages.scones.aws.clients import client
-from stages.scones.aws.stack import Stack, delete, keys
 from stages.scones.config import Deploy
 
 TEST = "test/"

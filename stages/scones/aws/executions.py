@@ -12,7 +12,7 @@ import boto3
 import numpy as np
 
 from stages.common.program import InputError
-from stages.scones.aws.clients import client
+from stages.engine.aws.clients import client
 
 LIMIT = 900.0
 """Seconds that an execution may take; the workflow gives itself 600."""

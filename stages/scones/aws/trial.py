@@ -10,10 +10,10 @@ import boto3
 from tqdm import tqdm
 
 from stages.common.program import InputError
-from stages.scones.aws.clients import client
+from stages.engine.aws.clients import client
+from stages.engine.aws.stack import keys
 from stages.scones.aws.deployment import CAPTURED, TEST, Deployed
 from stages.scones.aws.executions import Outcome, Workflow, message
-from stages.scones.aws.stack import keys
 from stages.scones.feedback import captures
 
 BELOW = "ThresholdConfidenceNotMet"

@@ -1,9 +1,9 @@
 """Trains SageMaker's own image-classification algorithm on the pictures, as the workflow's authors did, for comparison.
 
-    python -m stages.scones.jobs.built_in [--yes]
+    python -m stages.scones.built_in [--yes]
 
 A job on AWS; the model (of MXNet, for SageMaker's image of that algorithm) comes back as models/scones/built_in/model.tar.gz. Its
-instance and its region are those of `scones.sagemaker`, and the algorithm wants a GPU: `ml.p3.2xlarge` was used.
+instance and its region are those of `engine.sagemaker`, and the algorithm wants a GPU: `ml.p3.2xlarge` was used.
 """
 
 import argparse
@@ -13,10 +13,10 @@ from typing import Any
 
 from stages.common import config, files
 from stages.common.program import requires, run
+from stages.engine.aws.clients import account, agree, client, plain_errors
+from stages.engine.config import Engine, SageMaker
+from stages.engine.sagemaker.job import Place, job, place, plan, start
 from stages.scones import layout
-from stages.scones.aws.clients import account, agree, client, plain_errors
-from stages.scones.config import SageMaker, Train
-from stages.scones.jobs.training import Place, job, place, plan, start
 from stages.scones.layout import PARTS, SIDE
 
 RAW = Path("data/scones/raw")
@@ -63,11 +63,11 @@ def main(yes: bool = False) -> None:
     with requires("aws", "SageMaker's built-in algorithm"):
         import sagemaker.train  # noqa: F401  (a missing package stops this before anything exists on AWS)
     logging.getLogger("sagemaker").setLevel(logging.WARNING)
-    settings = config.load("scones", Train).sagemaker
+    settings = config.load("engine", Engine).sagemaker
     classes = files.read_json(files.require(RAW, "prepare@scones") / "about.json")["classes"]
     pictures = len(layout.read_list(RAW, "train", classes))
-    session = account(settings.region, "scones.sagemaker.region")
-    agree(plan(settings, session.region_name), yes, "python -m stages.scones.jobs.built_in")
+    session = account(settings.region, "engine.sagemaker.region")
+    agree(plan(settings, session.region_name), yes, "python -m stages.scones.built_in")
     with place(session, settings.stack) as where:
         upload(where, RAW)
         model = start(trainer(where, settings, len(classes), pictures), inputs(where.bucket))

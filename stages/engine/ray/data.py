@@ -15,8 +15,8 @@ import ray.data
 from ray.exceptions import RayActorError
 
 from stages.common.program import InputError
-from stages.engine import cluster
 from stages.engine.config import Engine
+from stages.engine.ray import cluster
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

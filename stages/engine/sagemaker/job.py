@@ -21,20 +21,19 @@ from botocore.exceptions import ClientError, WaiterError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 import stages
-from stages.common import files
+from stages.common import config, files
 from stages.common.models import bundle
-from stages.common.program import InputError, requires
+from stages.common.program import InputError
 from stages.common.vision import packaged
-from stages.scones.aws.clients import account, agree, client, estimate, plain_errors
-from stages.scones.aws.stack import Stack
-from stages.scones.config import SageMaker, Train
+from stages.engine.aws.clients import account, agree, client, estimate, plain_errors
+from stages.engine.aws.stack import Stack
+from stages.engine.config import SageMaker
 
 HERE = Path(__file__).parent
 STAGES = HERE.parents[1]
 TEMPLATE = HERE / "template.yaml"
 REQUIREMENTS = HERE / "requirements.txt"
 SCRIPT = HERE / "script.py"
-WEIGHTS = "weights.pth"
 
 MISSING_ROLE = "assume"
 """In what SageMaker says of a role that was made a moment ago."""
@@ -90,19 +89,29 @@ def stop_jobs(session: boto3.Session, name: str) -> list[str]:
     return [f"training job {job}, stopped" for job in stopped]
 
 
-def stage_code(folder: Path, settings: Train) -> None:
-    """Fill ``folder`` with what a job runs: the modules, the parameters, the weights that training begins with."""
+def stage_code(folder: Path, project: str) -> None:
+    """Fill ``folder`` with what a job runs: the modules, the parameters of ``project``, and the files of weights that they name."""
     wanted = shutil.ignore_patterns("__pycache__", "stand_in", "functions")
-    for package in ("common", "engine", "scones"):
+    for package in ("common", "engine", project):
         shutil.copytree(STAGES / package, folder / "stages" / package, ignore=wanted)
     shutil.copy(STAGES / "__init__.py", folder / "stages")
-    parameters = settings.model_dump()
-    if settings.network == "transfer" and settings.transfer.weights not in packaged.NAMED:
-        shutil.copy(files.home() / Path(settings.transfer.weights).expanduser(), folder / WEIGHTS)
-        parameters["transfer"]["weights"] = WEIGHTS
-    together = {"engine": {"portable": stages.portable()}, "scones": parameters}
+    together = {"engine": {"portable": stages.portable()}, project: _with_weights(config.read()[project], folder)}
     (folder / "params.yaml").write_text(yaml.safe_dump(together), encoding="utf-8")
     shutil.copy(REQUIREMENTS, folder / "requirements.txt")
+
+
+def _with_weights(value: Any, folder: Path) -> Any:
+    """The parameters ``value``, with each file of weights copied into ``folder`` and named as it is there."""
+    if isinstance(value, list):
+        return [_with_weights(one, folder) for one in value]
+    if not isinstance(value, dict):
+        return value
+    found = {name: _with_weights(one, folder) for name, one in value.items()}
+    weights = files.home() / Path(str(found.get("weights"))).expanduser()
+    if "weights" in found and found["weights"] not in packaged.NAMED and weights.is_file():
+        found["weights"] = f"{files.digest(weights)[:16]}.pth"
+        shutil.copy(weights, folder / found["weights"])
+    return found
 
 
 def job(where: Place, settings: SageMaker, image: str, **own: Any) -> Any:
@@ -140,7 +149,7 @@ def trainer(where: Place, settings: SageMaker, code: Path) -> Any:
             image_scope="training",
         )
     except ValueError as error:
-        raise InputError(f"scones.sagemaker.pytorch = {settings.pytorch!r} is not to be had: {error}") from None
+        raise InputError(f"engine.sagemaker.pytorch = {settings.pytorch!r} is not to be had: {error}") from None
     script = SCRIPT.relative_to(STAGES.parent).as_posix()
     source = SourceCode(source_dir=str(code), entry_script=script, requirements=REQUIREMENTS.name)
     return job(where, settings, image, source_code=source, distributed=Torchrun())
@@ -172,7 +181,7 @@ def start(trainer: Any, inputs: list[Any]) -> str:
         words = [done.training_job_status, done.secondary_status, done.failure_reason]
         raise InputError(
             f"the training job {done.training_job_name} ended: {', '.join(word for word in words if word and isinstance(word, str))}; "
-            "what it printed is in CloudWatch's log group /aws/sagemaker/TrainingJobs, its time is limited by scones.sagemaker.max_hours"
+            "what it printed is in CloudWatch's log group /aws/sagemaker/TrainingJobs, its time is limited by engine.sagemaker.max_hours"
         )
     return str(done.model_artifacts.s3_model_artifacts)
 
@@ -197,17 +206,17 @@ def plan(settings: SageMaker, region: str) -> str:
 
 
 @plain_errors()
-def train_there(settings: Train, features: Path, folder: Path) -> None:
-    """Fill ``folder`` by the training that ``settings`` describe, on SageMaker.
+def train(project: str, settings: SageMaker, features: Path, folder: Path) -> None:
+    """Fill ``folder`` with what a job on SageMaker trains for ``project`` from its ``features``.
 
-    In a terminal it asks first. Elsewhere `scones.engine` has said it: DVC has no place for a `--yes`.
+    In a terminal it asks first. Elsewhere `engine.kind` counts as consent: DVC has no place for a `--yes`.
     """
-    with requires("aws", "scones.engine = sagemaker"):
-        import sagemaker.train  # noqa: F401  (a missing package stops this before anything exists on AWS)
+    import sagemaker.train  # noqa: F401  (a missing package stops this before anything exists on AWS)
+
     logging.getLogger("sagemaker").setLevel(logging.WARNING)
-    session = account(settings.sagemaker.region, "scones.sagemaker.region")
-    agree(plan(settings.sagemaker, session.region_name), not sys.stdin.isatty(), "")
-    with place(session, settings.sagemaker.stack) as where, tempfile.TemporaryDirectory() as code:
-        stage_code(Path(code), settings)
-        model = start(trainer(where, settings.sagemaker, Path(code)), inputs(features))
+    session = account(settings.region, "engine.sagemaker.region")
+    agree(plan(settings, session.region_name), not sys.stdin.isatty(), "")
+    with place(session, settings.stack) as where, tempfile.TemporaryDirectory() as code:
+        stage_code(Path(code), project)
+        model = start(trainer(where, settings, Path(code)), inputs(features))
         fetch(session, model, folder)

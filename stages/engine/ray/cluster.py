@@ -27,8 +27,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import stages
 from stages.common.program import InputError
-from stages.engine import scratch
 from stages.engine.config import Engine
+from stages.engine.ray import scratch
 
 ENVIRONMENT = ("DVC_ROOT", "OMP_NUM_THREADS", "TQDM_MININTERVAL", stages.CHOICE, *stages.VARIABLES)
 """What workers inherit of the variables set here."""
@@ -87,7 +87,7 @@ def _options(settings: Engine, variables: Mapping[str, str], folder: Path | None
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if settings.address:
         sent = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | dict(variables)
-        code = str(Path(__file__).parents[1])  # the package `stages`
+        code = str(Path(__file__).parents[2])  # the package `stages`
         return options | {"runtime_env": {"py_modules": [code], "env_vars": sent}}
     # Its processes are this one's: they inherit the environment, and find the code where it is found here.
     return options | {

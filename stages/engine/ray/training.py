@@ -26,9 +26,9 @@ from upath import UPath
 from stages.common import files
 from stages.common.program import InputError
 from stages.common.training import distributed
-from stages.engine import cluster, progress, transfer
 from stages.engine.config import Engine
-from stages.engine.transfer import Sent
+from stages.engine.ray import cluster, progress, transfer
+from stages.engine.ray.transfer import Sent
 
 Work = Callable[[Path], None]
 

@@ -10,8 +10,8 @@ from ray.exceptions import OutOfMemoryError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from stages.common.program import InputError
-from stages.engine import cluster
 from stages.engine.config import Engine
+from stages.engine.ray import cluster
 
 
 @contextmanager

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages.common.program import InputError
-from stages.landmarks.intake import places
 from stages.landmarks.photographs import Place
+from stages.landmarks.sources.intake import places
 
 COLUMNS = ["class", "latitude", "longitude"]
 

@@ -9,7 +9,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from stages.common.program import InputError
-from stages.scones.aws.clients import client
+from stages.engine.aws.clients import client
 
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
 
