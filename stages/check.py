@@ -9,89 +9,65 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, create_model
 
-from stages.bikes import config as bikes
+from stages import projects
 from stages.common import config, files
 from stages.common.program import InputError, requires, run
 from stages.common.sources import source
-from stages.common.vision import packaged
 from stages.engine.config import Engine
-from stages.landmarks import config as landmarks
-from stages.landmarks.learning import ensemble
-from stages.mnist import config as mnist
-from stages.mnist.sources import digits
-from stages.scones import config as scones
 
 OUTPUT = Path("reports/parameters.txt")
 
 
 class Data(config.Section):
-    """Where the data comes from and how it is split: read by prepare and featurize."""
+    """Where the data comes from and how it is split: read by prepare and featurize. Each project has a group in it."""
 
     source: str = Field(min_length=1, description="sample, official, a path or a URL; for every project")
-    bikes: bikes.Data
-    mnist: mnist.Data
-    landmarks: landmarks.Data
-    scones: scones.Data
 
 
 class Deploy(config.Section):
-    """How exported models are served: read by deploy."""
+    """How exported models are served: read by deploy. Each project has a group in it."""
 
     target: Literal["local", "aws"]
-    bikes: bikes.Deploy
-    mnist: mnist.Deploy
-    landmarks: landmarks.Deploy
-    scones: scones.Deploy
 
 
-class Parameters(config.Section):
-    """params.yaml. A project's own group is read by its train."""
+class Common(config.Section):
+    """What params.yaml holds besides the projects' own groups."""
 
     data: Data
     engine: Engine
-    bikes: bikes.Train
-    mnist: mnist.Train
-    landmarks: landmarks.Train
-    scones: scones.Train
     deploy: Deploy
 
 
+def parameters_model() -> type[Common]:
+    """The model of the whole params.yaml, with the classes that each project states in its `config.py`."""
+    configs = {name: projects.config(name) for name in projects.names()}
+
+    def groups(kind: str) -> dict[str, Any]:
+        return {name: (getattr(module, kind), ...) for name, module in configs.items()}
+
+    data = create_model("Data", __base__=Data, **groups("Data"))
+    deploy = create_model("Deploy", __base__=Deploy, **groups("Deploy"))
+    return create_model("Parameters", __base__=Common, data=(data, ...), deploy=(deploy, ...), **groups("Train"))
+
+
 def check_processor(known: Path = Path("/proc/cpuinfo")) -> None:
-    """Raises InputError where the libraries, limited to AVX2 (`stages/__init__.py`), would crash: x86 processors of before 2013."""
+    """Raise InputError where the libraries, limited to AVX2 (`stages/__init__.py`), would crash: x86 processors of before 2013."""
     flags = re.search(r"^flags\s*:(.*)$", known.read_text(), re.MULTILINE) if known.exists() else None
     if flags and "avx2" not in flags[1].split():
         raise InputError("engine.portable = true needs a processor with AVX2, and this one has none: set it to false")
 
 
-def check_backbone(table: dict[str, Any]) -> None:
-    """Raises InputError for a network, layers or weights that train would refuse. Nothing is downloaded."""
-    if table["weights"] == "package":
-        packaged.find(table["backbone"])
-        if table["fine_tune"] in ("none", "all") and set(table.get("layers", [])) <= set(packaged.LAYERS):
-            return  # these networks take images of any size, so nothing needs torch, which takes seconds
-    from stages.common.vision import classifiers
-
-    classifiers.build("transfer", table, 2, table.pop("weights"), download=False)
-
-
 def main() -> None:
-    parameters = config.check("", Parameters, config.read())
-    bikes.check_together(parameters.data.bikes.features, parameters.bikes)
+    parameters = config.check("", parameters_model(), config.read())
     if parameters.engine.portable:
         check_processor()
     source.check("data.source", parameters.data.source)
-    source.check("data.bikes.source", parameters.data.bikes.source)
-    source.check("data.mnist.source", parameters.data.mnist.source)
-    source.check("data.landmarks.source", parameters.data.landmarks.source)
-    source.check("data.scones.source", parameters.data.scones.source)
-    if (parameters.data.mnist.source or parameters.data.source) == "sample":
-        digits.packed()
-    rows: list[landmarks.Train | scones.Train] = [*ensemble.members(parameters.landmarks), parameters.scones]
-    for settings in rows:
-        if settings.network == "transfer":
-            check_backbone(settings.transfer.model_dump())
+    for name in projects.names():
+        data = getattr(parameters.data, name)
+        source.check(f"data.{name}.source", data.source)
+        projects.check(name, data, getattr(parameters, name), data.source or parameters.data.source)
     if parameters.engine.kind == "sagemaker":
         with requires("aws", "engine.kind = sagemaker"):
             import sagemaker.train  # noqa: F401

@@ -24,6 +24,7 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 from serving import Served, archive, record, refused, server, shared, until
 
+from stages import projects
 from stages.serving import exports
 from stages.serving.api import application
 from stages.serving.client import lines
@@ -175,7 +176,7 @@ def test_a_version_is_what_dvc_would_record(tmp_path: Path) -> None:
     assert recorded["nfiles"] == 7
 
 
-@pytest.mark.parametrize("project", list(exports.TITLES))
+@pytest.mark.parametrize("project", projects.names())
 def test_this_repositorys_exports_are_those_of_its_dvc_lock(project: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     if not Path("models", project, "export", "model.tar.gz").exists():

@@ -24,11 +24,11 @@ from PIL import Image
 from serving import Served, record, server
 from test_inference_batches import PROJECTS
 
+from stages import projects
 from stages.bikes import inference as bikes
 from stages.common.models import bundle
 from stages.common.vision import images
 from stages.mnist import drawing
-from stages.serving import exports
 from stages.serving.comparison import npy
 
 ROUNDS = 60  # for each body
@@ -111,7 +111,7 @@ def client(served: Served) -> Iterator[httpx.Client]:
         yield one
 
 
-@pytest.fixture(params=list(exports.TITLES))
+@pytest.fixture(params=projects.names())
 def project(request: pytest.FixtureRequest, client: httpx.Client) -> str:
     missing = client.get("/models").json()["missing"]
     if request.param in missing:

@@ -35,20 +35,14 @@ from playwright.sync_api import (
 )
 from strokes import STROKES
 
+from stages import projects
+from stages.bikes.page import daychart, history
 from stages.landmarks import photographs
+from stages.landmarks.page import tab as landmarks_tab
+from stages.landmarks.page import worldmap
 from stages.serving.container.errors import Refusal
-from stages.serving.exports import TITLES, Export
-from stages.serving.page import (
-    CONTENT_SECURITY_POLICY,
-    about,
-    answers,
-    blocks,
-    daychart,
-    examples,
-    guard,
-    history,
-    worldmap,
-)
+from stages.serving.exports import Export
+from stages.serving.page import CONTENT_SECURITY_POLICY, about, answers, blocks, examples, guard
 from stages.serving.page.html import bars, one_block, percent, words
 
 SECONDS = 30_000  # ms: the machine may have other work to do
@@ -668,7 +662,7 @@ class Models:
     def __init__(self, loading: int = 0, metrics: dict[str, Any] | None = None) -> None:
         self.loading = loading
         about = metrics or {"data": "sample", "accuracy": 0.9, "rmsle_valid": 0.3, "threshold": 0.94}
-        self.exports = {project: Export(project, Path(), "0" * 32, about) for project in TITLES}
+        self.exports = {project: Export(project, Path(), "0" * 32, about) for project in projects.names()}
         self.missing: dict[str, str] = {}
 
     async def predict(self, project: str, body: bytes, content_type: str, top: int | None = 5) -> dict[str, Any]:
@@ -706,7 +700,7 @@ def test_uploads_are_limited_and_deleted_and_thumbnails_stay(
 ) -> None:
     monkeypatch.setattr(blocks, "EVERY", 1)
     monkeypatch.setattr(blocks, "AGE", 1)
-    monkeypatch.setattr(examples, "landmarks", lambda: [examples.Example("castle", b"\xff\xd8castle", b"castle")])
+    monkeypatch.setattr(landmarks_tab, "clickable", lambda: [examples.Example("castle", b"\xff\xd8castle", b"castle")])
     client = mounted(Models())
     components = client.get("/page/config").json()["components"]
     [thumbnail] = [one["props"]["icon"]["path"] for one in components if one["props"].get("icon")]

@@ -16,6 +16,7 @@ import socket
 import time
 from collections.abc import Callable
 
+from stages import projects
 from stages.common.program import InputError, requires, run
 from stages.serving import exports
 
@@ -59,7 +60,7 @@ def main(
         raise InputError("the token has to be 8 or more letters, digits or characters of ._~+/=-")
     if not is_loopback(host) and token is None:
         raise InputError(f"--host {host} lets others ask: give them a --token, or set {TOKEN}")
-    found, missing = exports.find(project or list(exports.TITLES))
+    found, missing = exports.find(project or list(projects.names()))
     if not found:
         raise InputError(f"there is no model to serve: {'; '.join(missing.values())}")
     listener = listen(host, port)
@@ -114,7 +115,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8080, help="0: one that is free (8080)")
     parser.add_argument("--token", help=f"what others have to know; also from the environment, {TOKEN}")
     parser.add_argument(
-        "--project", action="append", default=[], choices=list(exports.TITLES), help="only this one; may be repeated"
+        "--project", action="append", default=[], choices=list(projects.names()), help="only this one; may be repeated"
     )
     parser.add_argument(
         "--max-batch", type=at_least(1, int), default=32, help="requests that go through a model together (32; 1: none)"

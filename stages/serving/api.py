@@ -11,7 +11,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import ClientDisconnect
 
-from stages.serving import exports
+from stages import projects
 from stages.serving.container import errors
 from stages.serving.container.body import BodyLimits, LimitedBody
 from stages.serving.container.errors import HANDLERS, Refusal
@@ -21,14 +21,6 @@ from stages.serving.page import UPLOAD, UPLOADS
 from stages.serving.schemas import Answer, Catalogue, Error, Ping
 
 MAX_TOP = 1000
-PICTURES = ("image/*", "application/octet-stream", "application/x-npy")
-BODIES = {
-    "bikes": ("text/csv", "application/json"),
-    "mnist": (*PICTURES, "application/json"),
-    "landmarks": PICTURES,
-    "scones": PICTURES[:2],
-}
-"""What each project's model reads."""
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -82,7 +74,7 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
                     "message": message,
                     "version": export.version,
                     "metrics": export.metrics,
-                    "accepts": list(BODIES[project]),
+                    "accepts": list(projects.about(project).accepts),
                     "invocations": f"/models/{project}/invocations",
                 }
             )
@@ -97,7 +89,7 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
     )
     async def invocations(
         request: Request,
-        project: Annotated[str, Path(json_schema_extra={"enum": list(exports.TITLES)})],
+        project: Annotated[str, Path(json_schema_extra={"enum": list(projects.names())})],
         top: Annotated[
             int, Query(ge=1, le=MAX_TOP, description="how many classes; of forecasts all hours are told")
         ] = 5,
@@ -108,12 +100,12 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
         content_type = request.headers.get("content-type", "application/octet-stream")
         accept = request.headers.get("accept", "*/*")
         try:
-            if project not in exports.TITLES:
+            if project not in projects.names():
                 raise Refusal(
-                    404, "not_found", f"there is no model {project[:100]!r}: expected {', '.join(exports.TITLES)}"
+                    404, "not_found", f"there is no model {project[:100]!r}: expected {', '.join(projects.names())}"
                 )
             body = await request.body()
-            if project == "bikes" and accept.split(";")[0].strip().lower() == "text/csv":
+            if accept.split(";")[0].strip().lower() == "text/csv" in projects.about(project).accepts:
                 table, version = await models.table(project, body, content_type)
                 answer = Response(table, media_type="text/csv", headers={"X-Model-Version": version})
             else:
@@ -127,7 +119,7 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
             status = 400
             raise
         finally:
-            if project in exports.TITLES:
+            if project in projects.names():
                 models.measurements.request(project, status)
 
     @app.get("/metrics", response_class=PlainTextResponse, responses=refusals())
@@ -141,7 +133,7 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
 
 
 def _request_body() -> dict[str, Any]:
-    kinds = dict.fromkeys(kind for kinds in BODIES.values() for kind in kinds)
+    kinds = dict.fromkeys(kind for project in projects.names() for kind in projects.about(project).accepts)
     schemas = {
         "application/json": {
             "schema": {"anyOf": [{"type": "array", "items": {"type": "object"}}, {"type": "object"}]},

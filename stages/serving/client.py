@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx
 
+from stages import projects
 from stages.common.program import InputError, run
-from stages.serving import exports
 from stages.serving.__main__ import TOKEN
 
 
@@ -28,14 +28,17 @@ def read(name: str) -> bytes:
 
 
 def content_type(project: str, name: str) -> str:
-    if project == "bikes":
+    if "text/csv" in projects.about(project).accepts:
         return "application/json" if name.endswith(".json") else "text/csv"
     return "application/octet-stream"  # what kind of picture it is the server sees for itself
 
 
 def ask(client: httpx.Client, project: str, name: str, top: int) -> httpx.Response:
     """Raises InputError with the server's words if it refuses."""
-    headers = {"Content-Type": content_type(project, name), "Accept": "text/csv" if project == "bikes" else "*/*"}
+    headers = {
+        "Content-Type": content_type(project, name),
+        "Accept": "text/csv" if "text/csv" in projects.about(project).accepts else "*/*",
+    }
     try:
         response = client.post(
             f"/models/{project}/invocations", content=read(name), headers=headers, params={"top": top}
@@ -80,7 +83,7 @@ def main(project: str, files: list[str], address: str, token: str | None, top: i
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("project", choices=list(exports.TITLES))
+    parser.add_argument("project", choices=list(projects.names()))
     parser.add_argument("files", nargs="+", help="what to ask about; - is standard input")
     parser.add_argument("--address", default="http://127.0.0.1:8080", help="%(default)s")
     parser.add_argument("--token", help=f"the server's; also from the environment, {TOKEN}")

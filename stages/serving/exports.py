@@ -2,22 +2,16 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from stages import projects
 from stages.common import files
 from stages.common.program import InputError
-
-TITLES = {
-    "bikes": "Bike demand",
-    "mnist": "Handwritten digits",
-    "landmarks": "Landmarks",
-    "scones": "Delivery vehicles",
-}
-"""The projects, in the order in which they are shown."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +29,13 @@ class Export:
 
     @property
     def title(self) -> str:
-        return TITLES[self.project]
+        return projects.about(self.project).title
 
 
-def find(projects: list[str]) -> tuple[dict[str, Export], dict[str, str]]:
-    """Those of ``projects`` that can be served, and for each of the others a sentence with the command that mends it."""
+def find(wanted: Sequence[str]) -> tuple[dict[str, Export], dict[str, str]]:
+    """Those of the ``wanted`` projects that can be served, and for each of the others a sentence with the command that mends it."""
     exports, missing = {}, {}
-    for project in projects:
+    for project in wanted:
         try:
             exports[project] = _read(project)
         except InputError as error:

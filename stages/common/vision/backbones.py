@@ -176,6 +176,11 @@ def _read(weights: str) -> dict[str, Tensor]:
 
 
 def _unfit(name: str, weights: str, error: Exception) -> InputError:
+    if isinstance(error, FileNotFoundError):
+        choices = ", ".join(packaged.NAMED)
+        return InputError(
+            f"weights = {weights!r}: there is no such file: expected {choices}, or the path of {name}'s state_dict"
+        )
     return InputError(f"weights {weights!r} can't be used for {name} ({_line(error)}): expected its state_dict")
 
 

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from stages import projects
 from stages.common.results.metrics import Metric
 from stages.experiments.comparing.variants import Spread, Variant
-from stages.experiments.records import runs
 
 
 def table(data: str, group: list[Variant], shown: dict[str, Metric]) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def expectations(variant: Variant, known: dict[str, Metric]) -> list[dict[str, A
 def missing(project: str, variant: Variant) -> list[str]:
     """What pictures lack of a variant, and how to get it."""
     lines = []
-    for field, path in runs.files_of(project).items():
+    for field, path in projects.about(project).tables.items():
         without = [str(run.seed) for run in variant.runs if getattr(run, field) is None]
         if not without:
             continue

@@ -4,14 +4,9 @@ from typing import Any
 
 from pydantic import Field
 
+from stages import projects
 from stages.common import config
 from stages.experiments.records.revisions import Revision
-
-EPOCHS = {
-    "landmarks": "models/landmarks/trained/0/epochs.csv",
-    "mnist": "models/mnist/trained/epochs.csv",
-    "scones": "models/scones/trained/epochs.csv",
-}
 
 
 class Confusion(config.Section):
@@ -34,20 +29,12 @@ class Run(config.Section):
     leaderboard: list[dict[str, str | float]] | None = Field(default=None, description="bikes' models, best first")
 
 
-def files_of(project: str) -> dict[str, str]:
-    """The files that pictures of a project's runs need, by the field of `Run` that holds them."""
-    if project == "bikes":
-        return {"leaderboard": "reports/bikes/evaluation/leaderboard.csv"}
-    history = {"history": EPOCHS[project]} if project in EPOCHS else {}
-    return history | {"confusion": f"reports/{project}/evaluation/confusion_matrix.csv"}
-
-
 def of(revision: Revision, project: str, seed: int) -> Run | None:
     """What ``revision`` holds of a project's training; None if that has no metrics."""
     metrics = revision.metrics(project)
     if not metrics:
         return None
-    tables = {field: revision.table(path) for field, path in files_of(project).items()}
+    tables = {field: revision.table(path) for field, path in projects.about(project).tables.items()}
     return Run(
         seed=seed,
         metrics=metrics,

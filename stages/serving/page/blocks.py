@@ -14,8 +14,9 @@ from starlette.responses import FileResponse
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
+from stages import projects
 from stages.serving.models import Models
-from stages.serving.page import UPLOADS, bikes, landmarks, mnist, scones
+from stages.serving.page import UPLOADS, plain
 from stages.serving.page.about import about
 from stages.serving.page.guard import Guard
 from stages.serving.page.html import block, note
@@ -24,9 +25,6 @@ from stages.serving.page.pictures import EXAMPLES, UPLOADED
 STATIC = Path(__file__).with_name("static")
 HEAD = """<script type="module" src="own/page.js"></script><script type="module" src="own/digit.js"></script>
 <link rel="stylesheet" href="own/page.css">"""
-
-TABS = {"landmarks": "Landmarks", "mnist": "Digits", "bikes": "Bikes", "scones": "Vehicles"}
-"""Names so short that a telephone shows all tabs."""
 
 EVERY, AGE = 60, 600
 """Seconds: how often files are deleted, and for how long an uploaded one is kept, so that its picture can be shown again."""
@@ -38,8 +36,8 @@ def build(models: Models, folder: Path) -> gr.Blocks:
     with gr.Blocks(title="Four models", analytics_enabled=False, delete_cache=(EVERY, AGE)) as page:
         block("<h1>Four models</h1>")
         with gr.Tabs():
-            for project, label in TABS.items():
-                with gr.Tab(label, id=project) as opened:
+            for project in projects.names():
+                with gr.Tab(projects.about(project).tab, id=project) as opened:
                     _tab(project, models, folder, opened)
     # Handlers wait for models, which answer several at once; a user doesn't wait for another one's handler.
     page.queue(api_open=False, max_size=128, default_concurrency_limit=16)
@@ -50,14 +48,10 @@ def _tab(project: str, models: Models, folder: Path, opened: gr.Tab) -> None:
     if project not in models.exports:
         block(note(models.missing.get(project, "This model is not served here.")))
         return
-    if project == "landmarks":
-        landmarks.tab(models, folder)
-    elif project == "mnist":
-        mnist.tab()
-    elif project == "bikes":
-        bikes.tab(models, opened)
+    if own := projects.tab(project):
+        own.tab(models, folder, opened)
     else:
-        scones.tab(models, folder)
+        plain.tab(project, models, projects.about(project).accepts)
     block(about(models.exports[project]))
 
 

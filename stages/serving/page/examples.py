@@ -1,15 +1,12 @@
-"""A few test pictures to click, read from the data that the pipeline has prepared."""
+"""Pictures of the test set to click on the page."""
 
 import io
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from stages.common import files
 from stages.common.vision import images
-from stages.landmarks import photographs
 
 MAX_PIXELS = 100_000_000
 THUMBNAIL = 96  # pixels, the longer side
@@ -23,52 +20,13 @@ class Example(NamedTuple):
     thumbnail: bytes
 
 
-def landmarks(number: int = 6) -> list[Example]:
-    """Photographs of the test set, each of another class. Raises InputError that names the command that brings them."""
-    raw = files.require(Path("data/landmarks/raw"), "prepare@landmarks")
-    classes = photographs.read_classes(raw)
-    of_label = {photograph.label: photograph for photograph in reversed(photographs.read_index(raw, "test"))}
-    with photographs.open_archive(raw, "test") as archive:
-        return [
-            _example(classes[label].name, archive.read(of_label[label].path))
-            for label in _spread(sorted(of_label), number)
-        ]
-
-
-def scones(number: int = 6) -> list[Example]:
-    """Pictures of the test set, of all classes in turn. Raises InputError."""
-    arrays = np.load(files.require(Path("data/scones/features/test.npz"), "featurize@scones"))
-    classes = files.read_json(files.require(Path("data/scones/raw/about.json"), "prepare@scones"))["classes"]
-    pictures, labels = arrays["images"], arrays["labels"]
-    turn = [
-        np.flatnonzero(labels == label)[row]
-        for row in range(-(-number // len(classes)))
-        for label in range(len(classes))
-    ]
-    return [_example(classes[labels[row]], _png(pictures[row])) for row in turn[:number]]
-
-
-def mnist() -> list[Example]:
-    """A digit of each class, light ink on dark. Raises InputError."""
-    arrays = np.load(files.require(Path("data/mnist/features/test.npz"), "featurize@mnist"))
-    pictures, labels = arrays["images"], arrays["labels"]
-    rows = [np.flatnonzero(labels == digit)[0] for digit in np.unique(labels)]
-    return [Example(str(labels[row]), _png(pictures[row]), _png(pictures[row])) for row in rows]
-
-
-def _spread(values: list[int], number: int) -> list[int]:
-    """``number`` of ``values``, as far from each other as they can be."""
-    places = np.linspace(0, len(values) - 1, min(number, len(values)))
-    return [values[int(place)] for place in places]
-
-
-def _example(label: str, content: bytes) -> Example:
+def example(label: str, content: bytes) -> Example:
     picture = Image.fromarray(images.decode(content, MAX_PIXELS))
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    return Example(label, content, _png(np.asarray(picture)))
+    return Example(label, content, png(np.asarray(picture)))
 
 
-def _png(pixels: images.Pixels) -> bytes:
+def png(pixels: images.Pixels) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()

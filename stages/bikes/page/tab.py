@@ -3,23 +3,24 @@
 import json
 from collections.abc import AsyncIterator
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pandas as pd
 from pandas._libs import NaTType
 
+from stages.bikes.page import daychart, history
+from stages.bikes.page.history import AS_RECORDED, WEATHER, History, Typical, Weather
 from stages.common.program import InputError
 from stages.serving.models import Models
-from stages.serving.page import daychart, history
 from stages.serving.page.answers import answered
-from stages.serving.page.history import AS_RECORDED, WEATHER, History, Typical, Weather
 from stages.serving.page.html import block, note, one_block, table
 
 SEASONS = {1: "winter", 2: "spring", 3: "summer", 4: "autumn"}  # by their dates: Kaggle's own names are a season late
 
 
-def tab(models: Models, opened: gr.Tab) -> None:
+def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
     try:
         past = history.read()
     except InputError as error:

@@ -2,11 +2,16 @@
 
 from base64 import b64encode
 from html import escape
+from pathlib import Path
 
 import gradio as gr
+import numpy as np
 
+from stages.common import files
 from stages.common.program import InputError
+from stages.serving.models import Models
 from stages.serving.page import examples
+from stages.serving.page.examples import Example
 from stages.serving.page.html import block, note
 
 # An own canvas (static/digit.js), not gr.Sketchpad: that one uploads a file for each stroke through Gradio's queue, answers
@@ -23,7 +28,7 @@ ROW = """<li data-class="{digit}"><span class="name">{digit}</span><span class="
 </span><span class="share">&ndash;</span></li>"""
 
 
-def tab() -> None:
+def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
     rows = "".join(ROW.format(digit=digit) for digit in range(10))
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
@@ -31,12 +36,20 @@ def tab() -> None:
         with gr.Column(scale=2, min_width=280):
             block(ANSWER.format(rows=rows), elem_id="mnist-result")
     try:
-        block(f'<div class="examples digits">{"".join(map(_button, examples.mnist()))}</div>')
+        block(f'<div class="examples digits">{"".join(map(_button, clickable()))}</div>')
     except InputError as error:
         block(note(f"No examples to click: {error}"))
 
 
-def _button(example: examples.Example) -> str:
+def _button(example: Example) -> str:
     source = f"data:image/png;base64,{b64encode(example.content).decode()}"
     label = escape(example.label)
     return f'<button type="button" data-example aria-label="Example: a {label}"><img src="{source}" alt=""></button>'
+
+
+def clickable() -> list[Example]:
+    """A digit of each class, light ink on dark. Raises InputError."""
+    arrays = np.load(files.require(Path("data/mnist/features/test.npz"), "featurize@mnist"))
+    pictures, labels = arrays["images"], arrays["labels"]
+    rows = [np.flatnonzero(labels == digit)[0] for digit in np.unique(labels)]
+    return [Example(str(labels[row]), examples.png(pictures[row]), examples.png(pictures[row])) for row in rows]

@@ -7,12 +7,16 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
+import numpy as np
 from PIL import Image, ImageOps
 
+from stages.common import files
 from stages.common.vision import images
 from stages.serving.models import Models
 from stages.serving.page import examples, pictures
 from stages.serving.page.answers import answered
+from stages.serving.page.examples import Example
 from stages.serving.page.html import bars, name, one_block, percent
 
 SIDE = 32  # pixels, of the pictures that the workflow gets
@@ -21,7 +25,7 @@ HINT = one_block('<p class="hint">Bring a picture, or click one of the examples.
 SCALED = f'<p class="about">The middle of your picture was scaled to {SIDE}x{SIDE} pixels, the size that the workflow gets.</p>'
 
 
-def tab(models: Models, folder: Path) -> None:
+def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
     threshold = float(models.exports["scones"].metrics["threshold"])
 
     async def look(payload: Any) -> AsyncIterator[str]:
@@ -38,7 +42,7 @@ def tab(models: Models, folder: Path) -> None:
             yield markup
 
     picture, result = pictures.intake("scones", "A picture of a vehicle", HINT)
-    pictures.buttons(examples.scones, picture, folder)
+    pictures.buttons(clickable, picture, folder)
     picture.change(look, picture, result, trigger_mode="always_last", preprocess=False, api_visibility="private")
 
 
@@ -67,3 +71,16 @@ def shown(top: list[dict[str, Any]], threshold: float) -> str:
         f"{bars(top, threshold)}"
         f'<p class="legend" aria-hidden="true"><i class="mark"></i> threshold {percent(threshold)}</p>'
     )
+
+
+def clickable(number: int = 6) -> list[Example]:
+    """Pictures of the test set, of all classes in turn. Raises InputError."""
+    arrays = np.load(files.require(Path("data/scones/features/test.npz"), "featurize@scones"))
+    classes = files.read_json(files.require(Path("data/scones/raw/about.json"), "prepare@scones"))["classes"]
+    pictures, labels = arrays["images"], arrays["labels"]
+    turn = [
+        np.flatnonzero(labels == label)[row]
+        for row in range(-(-number // len(classes)))
+        for label in range(len(classes))
+    ]
+    return [examples.example(classes[labels[row]], examples.png(pictures[row])) for row in turn[:number]]

@@ -7,11 +7,16 @@ from typing import Any
 from urllib.parse import quote
 
 import gradio as gr
+import numpy as np
 
+from stages.common import files
+from stages.landmarks import photographs
+from stages.landmarks.page import worldmap
 from stages.serving.container.errors import Refusal
 from stages.serving.models import Models
-from stages.serving.page import examples, pictures, worldmap
+from stages.serving.page import examples, pictures
 from stages.serving.page.answers import answered
+from stages.serving.page.examples import Example
 from stages.serving.page.html import bars, block, name, note, one_block, percent, table, words
 
 Row = tuple[str, str, str]
@@ -23,7 +28,7 @@ HINT = one_block('<p class="hint">Bring a photograph, or click one of the exampl
 HEADER = ["Picture", "File", "Best class"]
 
 
-def tab(models: Models, folder: Path) -> None:
+def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
     async def look(payload: Any) -> AsyncIterator[str]:
         async def ask() -> str:
             return shown(await _top(models, payload, folder, 5))
@@ -47,7 +52,7 @@ def tab(models: Models, folder: Path) -> None:
 
     block(worldmap.land())
     picture, result = pictures.intake("landmarks", "A photograph", HINT)
-    pictures.buttons(examples.landmarks, picture, folder)
+    pictures.buttons(clickable, picture, folder)
     with gr.Accordion("Several photographs at once", open=False):
         several = gr.File(file_count="multiple", label="Photographs", elem_id="landmarks-several", height=140)
         results = block(live=True, elem_id="landmarks-results")
@@ -87,3 +92,21 @@ async def _row(models: Models, payload: Any, folder: Path) -> Row:
     source = escape(f"gradio_api/file={quote(fields['path'])}")
     image = f'<img src="{source}" alt="{title}" loading="lazy">'
     return image, title, f"{escape(name(best['class']))}, {percent(best['probability'])}"
+
+
+def clickable(number: int = 6) -> list[Example]:
+    """Photographs of the test set, each of another class. Raises InputError that names the command that brings them."""
+    raw = files.require(Path("data/landmarks/raw"), "prepare@landmarks")
+    classes = photographs.read_classes(raw)
+    of_label = {photograph.label: photograph for photograph in reversed(photographs.read_index(raw, "test"))}
+    with photographs.open_archive(raw, "test") as archive:
+        return [
+            examples.example(classes[label].name, archive.read(of_label[label].path))
+            for label in _spread(sorted(of_label), number)
+        ]
+
+
+def _spread(values: list[int], number: int) -> list[int]:
+    """``number`` of ``values``, as far from each other as they can be."""
+    places = np.linspace(0, len(values) - 1, min(number, len(values)))
+    return [values[int(place)] for place in places]

@@ -1,0 +1,25 @@
+"""The facts about landmarks that the server, its page and the comparisons show, and the check of its parameters."""
+
+from stages.common.facts import PICTURES, About
+from stages.common.vision import checked
+from stages.landmarks import config
+from stages.landmarks.learning import ensemble
+
+ABOUT = About(
+    title="Landmarks",
+    tab="Landmarks",
+    sample="drawings made by this project's code, not photographs: expect little of a real photograph",
+    official="the published landmark photographs",
+    accepts=PICTURES,
+    tables={
+        "history": "models/landmarks/trained/0/epochs.csv",
+        "confusion": "reports/landmarks/evaluation/confusion_matrix.csv",
+    },
+)
+
+
+def check(data: config.Data, train: config.Train, source: str) -> None:
+    """Raise InputError for an ensemble's member, a backbone, layers or weights that train would refuse."""
+    for member in ensemble.members(train):
+        if member.network == "transfer":
+            checked.transfer("landmarks.transfer", member.transfer.model_dump())

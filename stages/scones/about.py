@@ -1,0 +1,23 @@
+"""The facts about scones that the server, its page and the comparisons show, and the check of its parameters."""
+
+from stages.common.facts import PICTURES, About
+from stages.common.vision import checked
+from stages.scones import config
+
+ABOUT = About(
+    title="Delivery vehicles",
+    tab="Vehicles",
+    sample="drawings made by this project's code, not photographs: expect little of a real picture",
+    official="CIFAR-100's pictures",
+    accepts=PICTURES[:2],
+    tables={
+        "history": "models/scones/trained/epochs.csv",
+        "confusion": "reports/scones/evaluation/confusion_matrix.csv",
+    },
+)
+
+
+def check(data: config.Data, train: config.Train, source: str) -> None:
+    """Raise InputError for a backbone or weights that train would refuse."""
+    if train.network == "transfer":
+        checked.transfer("scones.transfer", train.transfer.model_dump())
