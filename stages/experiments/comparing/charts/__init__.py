@@ -1,6 +1,6 @@
-"""Pictures of variants side by side.
+"""Charts that compare variants.
 
-Each chart takes the variants by their data, and is None where there is nothing to draw. Data are never mixed in one axis.
+Each function takes the variants by data and returns None if there is nothing to draw. An axis never mixes data sets.
 """
 
 from stages.common.metrics import Metric
@@ -9,7 +9,7 @@ from stages.experiments.comparing.charts.chart import Chart, Groups
 
 
 def of(project: str, groups: Groups, metrics: dict[str, Metric]) -> list[Chart]:
-    """The charts of a project that there is something for."""
+    """Return a project's charts, without empty ones."""
     own = (
         [bikes.story(groups), bikes.leaderboards(groups)]
         if project == "bikes"
