@@ -135,7 +135,9 @@ def test_a_partly_built_pipeline_has_a_page_that_names_what_is_missing(built: Cl
         "Missing: evaluate@mnist, deploy@mnist, train@scones, plot@scones"
     )
     expect(open_page.locator(".note pre").first).to_contain_text("dvc repro evaluate@mnist deploy@mnist")
-    expect(open_page.locator("section#mnist")).to_contain_text("No metrics yet. To compute them: dvc repro evaluate@mnist")
+    expect(open_page.locator("section#mnist")).to_contain_text(
+        "No metrics yet. To compute them: dvc repro evaluate@mnist"
+    )
     expect(open_page.locator("section#scones")).to_contain_text("No plots yet. To draw them: dvc repro plot@scones")
     expect(open_page.locator("section#bikes figure")).not_to_have_count(0)
     built.run("git checkout --quiet . && dvc checkout --quiet")

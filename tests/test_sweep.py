@@ -72,18 +72,18 @@ def test_a_trial_s_settings_depend_on_the_seed_and_its_number_alone() -> None:
     ("ranges", "others", "words"),
     [
         ("{mnist.batch_size: {log: [3, 2]}}", "", "tiny.sweep.ranges.mnist.batch_size.log = [3, 2] is not allowed"),
-        ("{a: {log: [0, 1]}}", "", "tiny.sweep.ranges.a.log = [0, 1] is not allowed: expected ends above 0"),
+        ("{a: {log: [0, 1]}}", "", "tiny.sweep.ranges.a.log = [0, 1] is not allowed: expected two numbers above 0"),
         ("{a: {uniform: [1]}}", "", "tiny.sweep.ranges.a.uniform = [1] is not allowed: expected at least 2 items"),
         ("{a: {integers: [1, 2.5]}}", "", "tiny.sweep.ranges.a.integers.1 = 2.5 is not allowed: expected a valid integer"),
         ("{a: {}}", "", "tiny.sweep.ranges.a = {} is not allowed: expected one of log, uniform, integers, choice"),
         ("{a: {lag: [1, 2]}}", "", "tiny.sweep.ranges.a = {'lag': [1, 2]} is not allowed: expected one of log, uniform, integers, choice"),
         ("{a: [1, 2]}", "", "tiny.sweep.ranges.a = [1, 2] is not allowed: expected one of log, "),
         ("{}", "", "tiny.sweep.ranges = {} is not allowed: expected at least 1 item"),
-        ("{mnist.epochs: {choice: [1, 2]}}", "", "expected ranges of other parameters than epochs and seed"),
+        ("{mnist.epochs: {choice: [1, 2]}}", "", "expected ranges of parameters other than epochs and seed"),
         ("{a: {choice: [1, 2]}}", "    epochs: [1, 3, 4]\n", "tiny.sweep.epochs = [1, 3, 4] is not allowed: expected each the "),
         ("{a: {choice: [1, 2]}}", "    trials: 1\n", "tiny.sweep.trials = 1 is not allowed: expected greater than or equal to 2"),
         ("{a: {choice: [1, 2]}}", "    score: accuracy\n", "expected 'valid_loss' or 'valid_accuracy'"),
-        ("{a: {choice: [1, 2]}}", "  seeds: [0, 1]\n", "expected one seed where there is a sweep"),
+        ("{a: {choice: [1, 2]}}", "  seeds: [0, 1]\n", "expected one seed for a recipe with a sweep"),
     ],
 )  # fmt: skip
 def test_a_wrong_sweep_is_refused_in_a_line(ranges: str, others: str, words: str, tmp_path: Path) -> None:
@@ -96,7 +96,10 @@ def test_a_wrong_sweep_is_refused_in_a_line(ranges: str, others: str, words: str
     ("ranges", "words"),
     [
         ("{mnist.mlp.dropout: {uniform: [0.9, 1.8]}}", r"tiny: trial \d can't be run: .*mnist.mlp.dropout = 1"),
-        ("{mnist.mlp.droput: {uniform: [0, 1]}}", "mnist.mlp.droput is not a parameter of params.yaml"),
+        (
+            "{mnist.mlp.droput: {uniform: [0, 1]}}",
+            "mnist.mlp.droput is not a parameter: expected a dotted name from params.yaml",
+        ),
     ],
 )
 def test_settings_that_are_not_allowed_are_refused_before_anything_runs(
