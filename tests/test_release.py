@@ -51,7 +51,7 @@ def test_what_is_not_fit_for_a_release_is_refused_in_a_line(made: Project, tmp_p
     for version in ("v01.0.0", "v1.0.0-rc1"):
         assert "is not a version: expected vMAJOR.MINOR.PATCH, such as v1.0.0" in refused("mnist", version)
     assert "data/mnist/features" in (shown := refused("mnist", "v1.0.0"))
-    assert "so nobody else could get the release: `dvc push --with-deps deploy@mnist plot@mnist`" in shown
+    assert "so nobody else could get the release: run `dvc push --with-deps deploy@mnist plot@mnist`" in shown
     parameters = project.root / "params.yaml"
     changed = parameters.read_text().replace("  batch_size: 64", "  batch_size: 32")
     parameters.write_text(changed)

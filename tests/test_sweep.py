@@ -80,7 +80,7 @@ def test_a_trial_s_settings_depend_on_the_seed_and_its_number_alone() -> None:
         ("{a: [1, 2]}", "", "tiny.sweep.ranges.a = [1, 2] is not allowed: expected one of log, "),
         ("{}", "", "tiny.sweep.ranges = {} is not allowed: expected at least 1 item"),
         ("{mnist.epochs: {choice: [1, 2]}}", "", "expected ranges of parameters other than epochs and seed"),
-        ("{a: {choice: [1, 2]}}", "    epochs: [1, 3, 4]\n", "tiny.sweep.epochs = [1, 3, 4] is not allowed: expected each the "),
+        ("{a: {choice: [1, 2]}}", "    epochs: [1, 3, 4]\n", "tiny.sweep.epochs = [1, 3, 4] is not allowed: expected each to be "),
         ("{a: {choice: [1, 2]}}", "    trials: 1\n", "tiny.sweep.trials = 1 is not allowed: expected greater than or equal to 2"),
         ("{a: {choice: [1, 2]}}", "    score: accuracy\n", "expected 'valid_loss' or 'valid_accuracy'"),
         ("{a: {choice: [1, 2]}}", "  seeds: [0, 1]\n", "expected one seed for a recipe with a sweep"),

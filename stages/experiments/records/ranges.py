@@ -39,7 +39,7 @@ class Range(Section):
     @classmethod
     def one(cls, content: Any) -> Any:
         if not isinstance(content, dict) or len(content) != 1 or not content.keys() <= cls.model_fields.keys():
-            raise ValueError(f"exactly one of {', '.join(cls.model_fields)}, with its values")
+            raise ValueError(f"one of {', '.join(cls.model_fields)}, with its values")
         return content
 
     def value(self, place: float) -> Any:
