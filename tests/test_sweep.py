@@ -95,7 +95,7 @@ def test_a_wrong_sweep_is_refused_in_a_line(ranges: str, others: str, words: str
 @pytest.mark.parametrize(
     ("ranges", "words"),
     [
-        ("{mnist.mlp.dropout: {uniform: [0.9, 1.8]}}", r"tiny: trial \d can't be run: .*mnist.mlp.dropout = 1"),
+        ("{mnist.mlp.dropout: {uniform: [0.9, 1.8]}}", r"tiny: trial \d can't run: .*mnist.mlp.dropout = 1"),
         (
             "{mnist.mlp.droput: {uniform: [0, 1]}}",
             "mnist.mlp.droput is not a parameter: expected a dotted name from params.yaml",
@@ -181,7 +181,7 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was_and_keeps_the_best_by_its_n
     assert before.keys() == {"tiny-t0-e1"}
 
     shown = project.run(*command)
-    assert "2 trials of 1, 2 epochs, 1 runs are done already; 1 at a time" in shown
+    assert "2 trials of 1, 2 epochs, 1 runs are already done; 1 at a time" in shown
     assert "tiny-t0-e1 valid_loss" not in shown
     assert re.search(r"tiny-t1-e1 failed: error: mnist.batch_size = 5000 is not allowed: expected at most ", shown), (
         shown
@@ -200,7 +200,7 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was_and_keeps_the_best_by_its_n
     recipe["tiny"]["sweep"]["ranges"] = {"mnist.batch_size": {"choice": [64, 65]}}
     (project.root / "recipes.yaml").write_text(yaml.safe_dump(recipe))
     changed = project.run(*command)
-    assert "2 runs are done already" in changed
+    assert "2 runs are already done" in changed
     assert "tiny-t1-e1 valid_loss" in changed
     project.run("git", "checkout", "--quiet", "recipes.yaml")
     project.dvc("exp", "apply", "tiny")
@@ -246,7 +246,7 @@ def test_a_cluster_on_which_no_trial_fits_is_refused_with_what_is_there(
     engine = engine.model_copy(update={"address": cluster.address})
     with connected(engine):
         assert asha.room_on_cluster(engine, {"cpu": 1, "gpu": 0}) == len(cluster.raylets)
-        with pytest.raises(InputError, match=r"a trial takes 9 CPU, and no node has that \(127.0.0.1: 1 CPU, 0 GPU; "):
+        with pytest.raises(InputError, match=r"a trial needs 9 CPU, and no node has that \(127.0.0.1: 1 CPU, 0 GPU; "):
             asha.room_on_cluster(engine, {"cpu": 9, "gpu": 0})
         check_seen(Path("docs"), engine.timeout)  # below this process's working folder, which is no node's
         with pytest.raises(
