@@ -67,7 +67,7 @@ class Sweep(Section):
     ranges: dict[str, Range] = Field(min_length=1, description="by the parameters' dotted names")
     trials: int = Field(ge=2, le=100_000)
     epochs: list[int] = Field(
-        min_length=1, description="epochs of each rung; about one trial in (next / this) is promoted to the next rung"
+        min_length=1, description="epochs of each rung; about one trial in (next / this) continues to the next rung"
     )
     score: Literal["valid_loss", "valid_accuracy"] = Field(description="the score of the kept weights that decides")
 
@@ -82,7 +82,7 @@ class Sweep(Section):
 
     @property
     def factor(self) -> int:
-        """The ratio of a rung's epochs to those of the rung below. About one trial in ``factor`` is promoted."""
+        """The ratio of a rung's epochs to those of the rung below. About one trial in ``factor`` continues to the next rung."""
         return self.epochs[1] // self.epochs[0] if len(self.epochs) > 1 else 2
 
     @property

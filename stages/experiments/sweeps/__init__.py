@@ -1,1 +1,1 @@
-"""Sweeps: trials of a recipe's ranges, and the choice of those that are promoted."""
+"""Sweeps: trials of a recipe's ranges, and the choice of those that continue."""

@@ -1,4 +1,4 @@
-"""Run a sweep's trials on Ray Tune, several at a time, and choose the ones promoted to the next rung."""
+"""Run a sweep's trials on Ray Tune, several at a time, and choose the ones that continue to the next rung."""
 
 import os
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from stages.experiments.sweeps.trials import Result
 Run = Callable[[int, int], Result]
 """Runs a trial on a rung in a Ray worker. Arguments: the trial's number and the rung's epochs."""
 Tell = Callable[[Result, bool], None]
-"""Receives each result, and whether its trial is promoted."""
+"""Receives each result, and whether its trial continues."""
 
 
 class Ladder:

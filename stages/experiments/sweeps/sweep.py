@@ -147,7 +147,7 @@ def climb(plan: Plan, ladder: asha.Ladder, done: int, place: Path, jobs: int | N
         minutes, seconds = divmod(int(time.monotonic() - begin), 60)
         name = plan.experiment(result.trial, result.epochs).name
         told = f"failed: {result.reason}" if result.reason else f"{plan.sweep.score} {result.score:.4f}"
-        outcome = ", promoted" if goes_on else ""
+        outcome = ", continues" if goes_on else ""
         print(f"{minutes:3}:{seconds:02} {name} {told}{outcome} ({_settings(plan, result.trial)})", flush=True)
 
     with connected(engine.model_copy(update={"workers": at_a_time, "cpus_per_worker": cores})):
