@@ -42,7 +42,7 @@ def one_by_one(project: str | None) -> list[str]:
     """Return the names of a project's recipes, without sweeps."""
     own = {name: recipe for name, recipe in recipes.read().items() if recipe.project == project}
     if sweeps := [name for name, recipe in own.items() if recipe.sweep]:
-        print(f"left out, run sweeps one by one: {', '.join(sweeps)}")
+        print(f"left out the sweeps {', '.join(sweeps)}: run each with make recipe NAME=...")
     return [name for name in own if name not in sweeps]
 
 
