@@ -54,7 +54,7 @@ def candidates(threads: int) -> dict[str, Answer]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=100, help="for one photograph; a tenth of them for 32")
+    parser.add_argument("--rounds", type=int, default=100, help="rounds with one photograph; a tenth as many with 32")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")
     arguments = parser.parse_args()

@@ -118,7 +118,7 @@ NEXT = """Registered as the tag {tag}. Next:
 def _git(*arguments: str) -> list[str]:
     done = subprocess.run(["git", *arguments], capture_output=True, text=True)
     if done.returncode:
-        raise InputError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
+        raise InputError(f"git {' '.join(arguments)} failed: {done.stderr.strip()}")
     return done.stdout.splitlines()
 
 

@@ -54,7 +54,7 @@ def main(recipe: str | None, all_of: str | None, settings: list[str], jobs: int 
         raise InputError(f"--jobs {jobs} is not allowed: expected 1 or more")
     if recipe and recipes.named(recipe).sweep:
         with requires("ray", f"{recipe}, a sweep,"):
-            from stages.experiments.sweeps import sweep  # and with it Ray
+            from stages.experiments.sweeps import sweep  # imports Ray
 
         sweep.run(recipe, recipes.changes(settings), jobs)
         return
@@ -73,7 +73,7 @@ def main(recipe: str | None, all_of: str | None, settings: list[str], jobs: int 
         name = experiment.name
         if name in finished or tasks.get(name) in queue.WAITING:
             continue
-        if name in known(repo) or name in tasks:  # of other code or settings, or failed
+        if name in known(repo) or name in tasks:  # it failed, or has other code or settings
             repo.experiments.remove([name])
         if subprocess.run(command(experiment, "--queue" if all_of else "--temp"), check=False).returncode:
             raise InputError(f"{name} failed, see above: fix the error, then run the same command again")

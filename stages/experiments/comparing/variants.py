@@ -34,7 +34,7 @@ class Variant:
     label: str
     """Unique among the variants on the same data."""
     origin: str
-    """workspace, experiment or published"""
+    """`workspace`, `experiment` or `published`."""
     names: list[str]
     """Names of its experiments; `workspace` is the working tree."""
     data: str

@@ -19,7 +19,7 @@ class Range(Section):
     )
     uniform: list[float] = Field(default=[], min_length=2, max_length=2, description="lowest and highest")
     integers: list[int] = Field(default=[], min_length=2, max_length=2, description="first and last, both included")
-    choice: list[Any] = Field(default=[], min_length=2, description="any of these")
+    choice: list[Any] = Field(default=[], min_length=2, description="one of these values")
 
     @field_validator("log", "uniform", "integers")
     @classmethod

@@ -112,7 +112,7 @@ def recorded(plan: Plan) -> list[Result]:
                 if revision is None or not is_of(revision, experiment):
                     break
                 rows = revision.table(plan.history)
-                if not rows:  # not in the cache
+                if not rows:  # the file is not in DVC's cache
                     break
                 results[experiment.name] = Result(trial, epochs, plan.score(rows))
         own = re.compile(rf"{re.escape(plan.name)}-t\d+-e\d+")
@@ -152,7 +152,7 @@ def climb(plan: Plan, ladder: asha.Ladder, done: int, place: Path, jobs: int | N
 
     with connected(engine.model_copy(update={"workers": at_a_time, "cpus_per_worker": cores})):
         if engine.address:
-            check_seen(place, engine.timeout)  # a trial's copy of the working tree
+            check_seen(place, engine.timeout)  # all nodes need this folder with the trials' copies
             room = asha.room_on_cluster(engine, asked)
             at_a_time = min(jobs or room, room, len(experiments))
         left = f", {done} runs are already done" if done else ""
