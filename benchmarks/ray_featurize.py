@@ -110,7 +110,9 @@ def measured_memory(memory: dict[int, list[float]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, required=True, help="a folder with landmarks/train/<class>/*")
-    parser.add_argument("--photographs", type=int, default=120_000, help="photographs for the speed (default: %(default)s)")
+    parser.add_argument(
+        "--photographs", type=int, default=120_000, help="photographs for the speed (default: %(default)s)"
+    )
     parser.add_argument("--runs", type=int, default=3, help="per number of workers (default: %(default)s)")
     parser.add_argument("--memory", type=int, default=100_000, help="photographs for the memory (default: %(default)s)")
     parser.add_argument("--folder", type=Path, help="the working folder (default: the folder for temporary files)")
