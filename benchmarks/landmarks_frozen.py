@@ -43,7 +43,7 @@ def kept_features(settings: Train, views: int, about: dict[str, Any]) -> dict[st
 
 
 def every_photograph(settings: Train, about: dict[str, Any], batches: int) -> dict[str, float]:
-    """Return the seconds of an epoch in which every photograph goes through the backbone, from timing ``batches`` batches."""
+    """Return the seconds of an epoch with every photograph through the backbone, computed from ``batches`` batches."""
     photographs, valid = Store(train.FEATURES, "train"), Store(train.FEATURES, "valid")
     table = settings.transfer.model_dump()
     built = classifiers.build("transfer", table, len(about["classes"]), table.pop("weights"))

@@ -50,7 +50,7 @@ def spread(seconds: list[float]) -> dict[str, float]:
 
 
 def experiment(project: Path, runs: int) -> dict[str, dict[str, float]]:
-    """Return an experiment's wall time, the time of its stages, and the difference. Runs start from the committed results."""
+    """Return an experiment's wall time, its stages' time, and the difference. Runs start from the committed results."""
     walls, stages = [], []
     for run in range(runs):
         for path in (project / DURATIONS).glob("*.json"):

@@ -1,4 +1,4 @@
-"""Results of recipes on real data: one file each in reports/published/, written by `python -m stages.experiments.publish`."""
+"""Results of recipes on real data, one file each in reports/published/. `python -m stages.experiments.publish` writes them."""
 
 import json
 from pathlib import Path

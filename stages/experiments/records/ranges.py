@@ -90,7 +90,7 @@ class Sweep(Section):
         return self.score == "valid_loss"
 
     def settings(self, seed: int) -> list[dict[str, Any]]:
-        """Return each trial's settings. They depend only on the seed and the trial's number, not on how many trials run.
+        """Return each trial's settings. They depend only on the seed and the trial's number, not on the number of trials.
 
         They are points of a scrambled Halton sequence, which leaves smaller gaps than the same number of random points.
         """

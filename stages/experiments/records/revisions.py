@@ -23,7 +23,7 @@ class Revision:
     """One revision, with its files in git and those that DVC tracks."""
 
     def __init__(self, name: str | None = None) -> None:
-        """Open the revision ``name``, as git or DVC name it; None is the working tree. Raises InputError if it is unknown."""
+        """Open the revision that git or DVC call ``name``; None is the working tree. Raises InputError if it is unknown."""
         self.name = name or "workspace"
         try:
             self._files = DVCFileSystem(".", rev=name) if name else None
@@ -35,7 +35,7 @@ class Revision:
             ) from None
 
     def read(self, path: str) -> bytes | None:
-        """Return a file's bytes; None if the revision has no such file or DVC's cache lacks its content (run `dvc pull`)."""
+        """Return a file's bytes; None if it does not exist or DVC's cache lacks its content (`dvc pull` fetches it)."""
         try:
             return self._files.read_bytes(path) if self._files else Path(path).read_bytes()
         except (OSError, DvcException, DataIndexDirError):
@@ -79,7 +79,7 @@ class Revision:
         return {name: value for part in found for name, value in part.items()}
 
     def stages(self) -> dict[str, dict[str, Any]]:
-        """Return the stages of dvc.lock by name, each with `cmd`, `deps`, `params` and `outs`; empty without a dvc.lock."""
+        """Return dvc.lock's stages by name, each with `cmd`, `deps`, `params` and `outs`; empty without a dvc.lock."""
         lock = yaml.load(self.read("dvc.lock") or b"", _LOADER) or {}  # noqa: S506 (a SafeLoader)
         stages: dict[str, dict[str, Any]] = lock.get("stages", {})
         return stages

@@ -22,7 +22,10 @@ class Confusion(config.Section):
 
 
 class Run(config.Section):
-    """One training: its metrics, and the data of its charts. A field is None if the project has no such data or they were not kept."""
+    """One training: its metrics and the data of its charts.
+
+    A field is None if the project has no such data, or they were not kept.
+    """
 
     seed: int
     metrics: dict[str, Any] = Field(description="`metrics.json` and `details.json` as one mapping")

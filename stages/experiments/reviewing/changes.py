@@ -23,7 +23,7 @@ class Picture:
     """Whether the base may have this file, but not its content in the cache."""
 
     def sides(self) -> list[tuple[str, bytes | None, str]]:
-        """Return (which, content, text) for before and after. The text is the file's name in a review, or why there is none."""
+        """Return (which, content, text) for before and after: text is the file's name in a review, or why it has none."""
         gone = {"before": "not in the cache" if self.missing else "did not exist", "after": "removed"}
         name = re.sub(r"[^A-Za-z0-9]+", "-", self.path.removeprefix("reports/").removesuffix(".png"))
         return [

@@ -23,7 +23,7 @@ in_full = Lockfile.dump_stages
 
 
 def with_stages(before: str, stages: dict[str, Any]) -> str | None:
-    """Return the text of dvc.lock with ``stages`` replaced or added, as DVC writes it; None if ``before`` has other parts."""
+    """Return dvc.lock's text with ``stages`` replaced or added, as DVC writes it; None if ``before`` has other parts."""
     lines = before.removeprefix(HEAD)
     if lines == before or re.search(r"^\S", lines, re.MULTILINE):
         return None

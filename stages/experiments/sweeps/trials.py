@@ -58,7 +58,7 @@ class Plan:
 
 
 def reach(plan: Plan, root: Path, place: Path, trial: int, epochs: int) -> Result:
-    """Run a trial on a rung up to its metrics, in a copy of the tree frozen in ``place``; push it to the repository ``root``."""
+    """Run a trial on a rung up to its metrics, in a copy of the tree frozen in ``place``. Push it to ``root``."""
     experiment = plan.experiment(trial, epochs)
     copy = clones.record(root, place, experiment, [f"evaluate@{plan.recipe.project}"])
     if copy is None:

@@ -35,7 +35,7 @@ def curves(groups: Groups) -> Chart | None:
                 axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes[1].legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
 
-    caption = "Solid: on the validation part, after each epoch. Dashed: on the training part, during the epoch. The second and later seeds are pale."
+    caption = "Solid: validation part, after each epoch. Dashed: training part, during the epoch. Later seeds are pale."
     return Chart("curves", caption, 3.4 * len(shown), paint, without("history", groups))
 
 
@@ -72,7 +72,7 @@ def confusions(groups: Groups) -> Chart | None:
             )
 
     left = [variant.label for _, variant, _ in shown[MATRICES:]]
-    caption = "Rows: the actual class. Columns: the predicted class. The colour is the fraction of the row. Counts are over all seeds."
+    caption = "Rows: actual class. Columns: predicted class. The colour is the fraction of the row; counts are over all seeds."
     caption += f" Only {MATRICES} are drawn; left out: {', '.join(left)}." if left else ""
     return Chart("confusion", caption, 3.9 * rows, paint, without("confusion", groups))
 

@@ -36,7 +36,7 @@ def scores(groups: Groups, metrics: dict[str, Metric]) -> Chart | None:
             axes[0].set_title(f"data: {data}", loc="left")
         _legend(part, grid)
 
-    caption = "Small dots: one seed each. Large dots: mean of the seeds. Diamonds: published elsewhere; hollow ones are not comparable."
+    caption = "Small dots: one seed each. Large dots: mean. Diamonds: published elsewhere; hollow ones are not comparable."
     return Chart("scores", caption, _height(groups), paint)
 
 
