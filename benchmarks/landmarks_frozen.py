@@ -2,10 +2,10 @@
 
     python -m benchmarks.landmarks_frozen --source ../shared/data --weights ../shared/data/weights/mobilenet_v2-imagenet.pth
 
-Uses recipe landmarks-frozen with the published 50 epochs. Ours is all of `train.learn`: it computes the features of one or
-two views per photograph once, and trains on them. The other way trains the same head, but every photograph goes through
-the backbone in each epoch. Its time is computed from some batches of an epoch, with the batch size that ours uses for the
-backbone and the same precision. Both ways score the validation photographs after each epoch.
+Uses recipe landmarks-frozen with the published 50 epochs. Ours is all of `train.learn`: it computes the features of one
+or two views per photograph once, and trains on them. The other way trains the same head, but every photograph goes
+through the backbone in each epoch. Its time is computed from some batches of an epoch, with the batch size that ours
+uses for the backbone and the same precision. Both ways score the validation photographs after each epoch.
 """
 
 import argparse

@@ -3,10 +3,10 @@
     python -m benchmarks.landmarks_input --source ../shared/data [--photographs 1500] [--rounds 5] [--threads 2]
 
 Both make the batches that the published networks take, from the same photographs, and discard them: 32 random crops of
-224 x 224 pixels from photographs with a shorter side of 256, half of them mirrored. Ours are made as train makes them for
-recipe landmarks-scratch-published. The other is torchvision's `ImageFolder` with the published transforms and a DataLoader
-with two processes. They take turns, and the medians over the rounds are compared. Writing the store, which happens once,
-is timed separately. The two processes start in the warm-up round, which is not counted.
+224 x 224 pixels from photographs with a shorter side of 256, half of them mirrored. Ours are made as train makes them
+for recipe landmarks-scratch-published. The other is torchvision's `ImageFolder` with the published transforms and a
+DataLoader with two processes. They take turns, and the medians over the rounds are compared. Writing the store, which
+happens once, is timed separately. The two processes start in the warm-up round, which is not counted.
 """
 
 import argparse

@@ -81,7 +81,7 @@ def memory(pid: int) -> dict[str, float]:
 
 
 def peak(arguments: list[str], folder: Path) -> dict[str, float]:
-    """Run `python ARGUMENTS` in ``folder``. Returns its peak `memory` and seconds; raises CalledProcessError if it fails."""
+    """Run `python ARGUMENTS` in ``folder``. Returns peak `memory` and seconds; raises CalledProcessError if it fails."""
     begin = time.perf_counter()
     greatest = {"all": 0.0, "anonymous": 0.0}
     with workspace.start(arguments, folder) as process:

@@ -2,10 +2,10 @@
 
     python -m benchmarks.landmarks_onnx [--rounds 100] [--threads 2]
 
-The network is MobileNetV2 at 224 pixels, from normalised pixels to logits, for one photograph and for 32. All candidates
-take turns, and the medians are compared. The weights are random, as they do not affect the speed. onnxruntime's threads
-wait without spinning: otherwise they would slow torch's turns. Needs onnx, onnxscript and onnxruntime, which the project
-itself does not use: install them with pip in addition to requirements.txt.
+The network is MobileNetV2 at 224 pixels, from normalised pixels to logits, for one photograph and for 32. All
+candidates take turns, and the medians are compared. The weights are random, as they do not affect the speed.
+onnxruntime's threads wait without spinning: otherwise they would slow torch's turns. Needs onnx, onnxscript and
+onnxruntime, which the project itself does not use: install them with pip in addition to requirements.txt.
 """
 
 import argparse

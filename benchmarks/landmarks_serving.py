@@ -3,8 +3,8 @@
     python -m benchmarks.landmarks_serving --source ../shared/data [--export models/landmarks/export] [--photographs 320]
 
 `model.pt` runs in this process as it does in a server: `inference.input_fn` decodes a photograph's bytes and
-`inference.predict_fn` returns its probabilities. For batches of 32, photographs of any sizes are decoded and cut to squares
-one by one, and then classified together. Both ways process the same photographs in turns.
+`inference.predict_fn` returns its probabilities. For batches of 32, photographs of any sizes are decoded and cut to
+squares one by one, and then classified together. Both ways process the same photographs in turns.
 """
 
 import argparse

@@ -3,8 +3,8 @@
     python -m benchmarks.mnist_training [--images 54000] [--rounds 5] [--threads 1] [--output FILE.json]
 
 Both train the network of params.yaml with its batch size and Adam, on the same images. They take turns, and the medians
-over the rounds are compared. Ours is all of `training.fit` except the scoring. The other is torchvision's own `MNIST` with
-`ToTensor` and `Normalize`, and the plain loop of its tutorials. Times are for one epoch over the images.
+over the rounds are compared. Ours is all of `training.fit` except the scoring. The other is torchvision's own `MNIST`
+with `ToTensor` and `Normalize`, and the plain loop of its tutorials. Times are for one epoch over the images.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python -m benchmarks.overhead [--runs 5] [--json FILE]
 
-Run it where `dvc repro` has nothing to do. It works in a clone that shares the cache. It reports an experiment's wall time
-and the time of its stages alone, as if run by hand. A stage's start is the wall time of
+Run it where `dvc repro` has nothing to do. It works in a clone that shares the cache. It reports an experiment's wall
+time and the time of its stages alone, as if run by hand. A stage's start is the wall time of
 `python -m stages.<project>.<verb> --help`: the interpreter and all imports, up to the first line of work. The time of the
 interpreter alone is reported, too.
 """

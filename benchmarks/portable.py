@@ -2,8 +2,8 @@
 
     python -m benchmarks.portable [--source DATA] [--projects mnist scones] [--runs 3] [--json FILE]
 
-Runs each project's train with its default parameters in a temporary folder, the two ways in turn. On a processor without
-AVX-512 both ways use the same instructions, so only the linear layers differ.
+Runs each project's train with its default parameters in a temporary folder, the two ways in turn. On a processor
+without AVX-512 both ways use the same instructions, so only the linear layers differ.
 """
 
 import argparse

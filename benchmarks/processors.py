@@ -3,12 +3,12 @@
     python -m benchmarks.processors [--json FILE]                     # all stages, one after the other
     python -m benchmarks.processors --processors Haswell EPYC --stages train@mnist evaluate@mnist
 
-MKL, a part of torch's libraries, chooses its code by the processor's vendor. `Intel` and `AMD` run on this processor, but
-MKL is given that vendor. This needs a C compiler to replace two of MKL's functions; Intel's code then gives the same bytes
-as on an emulated Haswell. `COMPATIBLE` is MKL's code for any processor. These three run at full speed. `Haswell` and `EPYC`
-are fully emulated by qemu (`apt install qemu-user`), including their vendors' names, and take 30 to 60 times as long.
-Processes that a stage starts, such as the served model, are not emulated. Each stage runs in a fresh clone with the
-results of this checkout as its inputs.
+MKL, a part of torch's libraries, chooses its code by the processor's vendor. `Intel` and `AMD` run on this processor,
+but MKL is given that vendor. This needs a C compiler to replace two of MKL's functions; Intel's code then gives the
+same bytes as on an emulated Haswell. `COMPATIBLE` is MKL's code for any processor. These three run at full speed.
+`Haswell` and `EPYC` are fully emulated by qemu (`apt install qemu-user`), including their vendors' names, and take 30
+to 60 times as long. Processes that a stage starts, such as the served model, are not emulated. Each stage runs in a
+fresh clone with the results of this checkout as its inputs.
 """
 
 import argparse

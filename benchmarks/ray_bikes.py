@@ -2,9 +2,9 @@
 
     python -m benchmarks.ray_bikes --source ../data/bikes [--folds 5] [--workers 2] [--rounds 8000] [--json FILE]
 
-One run measures both ways. It runs the stage itself with the default models, or with --rounds CatBoost alone, so that a fold
-can take long. Each worker has one core. Seconds are those of train@bikes without its imports; on Ray they include the
-cluster's start and end. `busy` is the load average of the last minute before each training.
+One run measures both ways. It runs the stage itself with the default models, or with --rounds CatBoost alone, so that a
+fold can take long. Each worker has one core. Seconds are those of train@bikes without its imports; on Ray they include
+the cluster's start and end. `busy` is the load average of the last minute before each training.
 """
 
 import argparse

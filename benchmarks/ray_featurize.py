@@ -2,12 +2,12 @@
 
     python -m benchmarks.ray_featurize --source ../shared/data [--photographs 120000] [--runs 3] [--memory 100000] [--folder /dev/shm]
 
-The real photographs are repeated up to the requested number, packed as `prepare` packs them. The stage runs unchanged and
-starts Ray itself, in turn with one and with two workers of one core each. A first run isn't counted; the results are
-medians. `stage` is the time of the whole program. `work` is the time from the start of the first shard to the end of the
-last one. Memory is the resident set of each Ray worker process, once a second. It is flat if the last quarter of the run
-needs no more than the second. Each photograph is written as about 50 KB of pixels, so with two fast cores an ordinary disk
-is the bottleneck. Use `--folder /dev/shm`, which is in memory, to measure the workers.
+The real photographs are repeated up to the requested number, packed as `prepare` packs them. The stage runs unchanged
+and starts Ray itself, in turn with one and with two workers of one core each. A first run isn't counted; the results
+are medians. `stage` is the time of the whole program. `work` is the time from the start of the first shard to the end
+of the last one. Memory is the resident set of each Ray worker process, once a second. It is flat if the last quarter of
+the run needs no more than the second. Each photograph is written as about 50 KB of pixels, so with two fast cores an
+ordinary disk is the bottleneck. Use `--folder /dev/shm`, which is in memory, to measure the workers.
 """
 
 import argparse

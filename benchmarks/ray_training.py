@@ -2,11 +2,11 @@
 
     python -m benchmarks.ray_training [--source ../shared/data] [--only throughput overhead accuracy]
 
-throughput   images per second of the training alone: landmarks' published layers, image size and batches, 0.3 times as wide
-             (at full width a step takes a core half a minute), on the sample, one core per worker, for two lengths
-overhead     the whole stage on Ray with one worker against the local stage, in turn, three times; the median. Trains mnist's
-             cnn for about a minute
-accuracy     the test accuracy with one and with two workers for three seeds: mnist with params.yaml, on the data in --source
+throughput   images per second of the training alone: landmarks' published layers, image size and batches, 0.3 times as
+             wide (at full width a step takes a core half a minute), on the sample, one core per worker, two lengths
+overhead     the whole stage on Ray with one worker against the local stage, in turn, three times; the median. Trains
+             mnist's cnn for about a minute
+accuracy     the test accuracy with one and two workers for three seeds: mnist with params.yaml, on the data in --source
 
 Each stage on Ray starts its own cluster. The result file keeps the parts that are not measured.
 """

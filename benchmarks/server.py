@@ -19,7 +19,7 @@ START = 120.0
 
 
 def record(folder: Path, project: str) -> None:
-    """Write a dvc.lock to ``folder`` that records the project's export there: the server serves only recorded exports."""
+    """Write a dvc.lock to ``folder`` that records the project's export: the server serves only recorded exports."""
     path = f"models/{project}/export"
     out = {"path": path, "md5": f"{exports.version(folder / path)}.dir"}
     lock = {"schema": "2.0", "stages": {f"export@{project}": {"outs": [out]}}}

@@ -2,11 +2,11 @@
 
     python -m benchmarks.serving [--seconds 10] [--rounds 3]
 
-A CNN and the default network for digits are trained on the sample for one epoch; their accuracy does not matter here. The
-plain endpoints call the functions of the export's own `inference.py`, in the event loop (`async def`) or in FastAPI's
-thread pool, with as many torch threads as our models get. 32 clients send requests, in turns of some seconds per server.
-Each sends the next request as soon as it has the response. One client alone gives the cost of HTTP: its median time minus
-that of the same functions called directly.
+A CNN and the default network for digits are trained on the sample for one epoch; their accuracy does not matter here.
+The plain endpoints call the functions of the export's own `inference.py`, in the event loop (`async def`) or in
+FastAPI's thread pool, with as many torch threads as our models get. 32 clients send requests, in turns of some seconds
+per server. Each sends the next request as soon as it has the response. One client alone gives the cost of HTTP: its
+median time minus that of the same functions called directly.
 """
 
 import argparse
@@ -91,9 +91,10 @@ def plain(folder: Path) -> Iterator[str]:
 
 
 def load(url: str, bodies: Sequence[bytes], clients: int, seconds: float) -> Times:
-    """Send images from ``clients`` clients at a time. Returns the seconds of each response; raises RuntimeError unless 200.
+    """Send images from ``clients`` clients at a time. Returns the seconds of each response.
 
-    HTTP is written by hand: clients of httpx or aiohttp would take much of the cores, which the server needs.
+    Raises RuntimeError unless the status is 200. HTTP is written by hand: clients of httpx or aiohttp would take much
+    of the cores, which the server needs.
     """
     host, _, path = url.removeprefix("http://").partition("/")
     name, _, port = host.partition(":")
@@ -124,7 +125,7 @@ def load(url: str, bodies: Sequence[bytes], clients: int, seconds: float) -> Tim
 
 
 def direct(folder: Path, bodies: Sequence[bytes], count: int) -> Times:
-    """Call the export's functions in a separate process with the server's number of threads. Returns the seconds of each."""
+    """Call the export's functions in a process with the server's number of threads. Returns the seconds of each call."""
     np.save(folder / "bodies.npy", np.array([list(body) + [-1] * (4096 - len(body)) for body in bodies], np.int16))
     program = Path(__file__).resolve()
     command = [sys.executable, "-W", "ignore", str(program), "--direct", str(count)]

@@ -1,9 +1,9 @@
-"""Compare `make repro` with projects in parallel and one after the other: the time from nothing to all results, and hashes.
+"""Compare `make repro` with projects in parallel and one by one: the time from nothing to all results, and hashes.
 
     python -m benchmarks.side_by_side [--jobs 2] [--json FILE]
 
-Each way runs in a fresh clone of this commit with an empty cache. With --json, the parallel run's seconds of each stage are
-saved, too: `make repro` estimates its first run from them.
+Each way runs in a fresh clone of this commit with an empty cache. With --json, the parallel run's seconds of each stage
+are saved, too: `make repro` estimates its first run from them.
 """
 
 import argparse

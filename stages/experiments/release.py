@@ -53,7 +53,7 @@ def committed() -> None:
 
 
 def reproduced(repo: Repo, project: str) -> None:
-    """Raise InputError unless the project's results match its code, parameters and data, and deploy served this export."""
+    """Raise InputError unless the results match code, parameters and data, and deploy served this export."""
     targets = [f"deploy@{project}", f"plot@{project}"]
     if changed := repo.status(targets=targets, with_deps=True):
         raise InputError(

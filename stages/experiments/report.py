@@ -85,7 +85,7 @@ def figures(project: str, here: dict[str, Any], head: dict[str, Any]) -> list[di
 
 
 def settings(project: str, here: dict[str, Any], head: dict[str, Any]) -> list[dict[str, str | None]]:
-    """Return the parameters that a project reads, by their dotted names. ``head`` is the commit's value if it differs."""
+    """Return the parameters that a project reads, by dotted name. ``head`` is the commit's value if it differs."""
     wanted = ("data.source", f"data.{project}", project, "deploy.target", f"deploy.{project}")
     now, before = flatten(here), flatten(head)
     return [

@@ -37,7 +37,7 @@ TAIL = 15
 
 
 def projects() -> list[Progress]:
-    """Return all projects, the slowest first so that it does not run alone at the end. Stages are in dvc.yaml's order."""
+    """Return all projects, the slowest first: it must not run alone at the end. Stages are in dvc.yaml's order."""
     found: dict[str, list[str]] = {}
     for stage in load_file(Repo(), "dvc.yaml").stages:
         _, at, project = stage.partition("@")

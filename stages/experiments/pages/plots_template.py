@@ -1,6 +1,7 @@
-"""Write .dvc/plots.html, the page that `dvc plots show` and `dvc plots diff` fill. It contains Vega and needs no network.
+"""Write .dvc/plots.html, the page that `dvc plots show` and `dvc plots diff` fill.
 
-DVC's own page loads Vega from another host. `html_template` in .dvc/config selects this one.
+It contains Vega and needs no network. DVC's own page loads Vega from another host. `html_template` in .dvc/config
+selects this one.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Results of recipes on real data, one file each in reports/published/. `python -m stages.experiments.publish` writes them."""
+"""Results of recipes on real data, one file each in reports/published/, written by `stages.experiments.publish`."""
 
 import json
 from pathlib import Path

@@ -82,7 +82,7 @@ class Sweep(Section):
 
     @property
     def factor(self) -> int:
-        """The ratio of a rung's epochs to those of the rung below. About one trial in ``factor`` continues to the next rung."""
+        """The ratio of a rung's epochs to those of the rung below. About one trial in ``factor`` continues."""
         return self.epochs[1] // self.epochs[0] if len(self.epochs) > 1 else 2
 
     @property
@@ -90,7 +90,7 @@ class Sweep(Section):
         return self.score == "valid_loss"
 
     def settings(self, seed: int) -> list[dict[str, Any]]:
-        """Return each trial's settings. They depend only on the seed and the trial's number, not on the number of trials.
+        """Return each trial's settings. They depend only on the seed and the trial's number, not on `trials`.
 
         They are points of a scrambled Halton sequence, which leaves smaller gaps than the same number of random points.
         """

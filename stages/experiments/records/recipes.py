@@ -102,7 +102,7 @@ class Experiment(NamedTuple):
 
 
 def experiments(name: str, changes: dict[str, Any]) -> list[Experiment]:
-    """Return a recipe's experiments, one per seed, with the further settings ``changes``. The first has the recipe's name.
+    """Return a recipe's experiments, one per seed, with the settings ``changes``. The first has the recipe's name.
 
     Raises InputError for a sweep: its experiments depend on each other's results.
     """

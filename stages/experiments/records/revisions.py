@@ -23,7 +23,7 @@ class Revision:
     """One revision, with its files in git and those that DVC tracks."""
 
     def __init__(self, name: str | None = None) -> None:
-        """Open the revision that git or DVC call ``name``; None is the working tree. Raises InputError if it is unknown."""
+        """Open the revision that git or DVC call ``name``; None is the working tree. Raises InputError if unknown."""
         self.name = name or "workspace"
         try:
             self._files = DVCFileSystem(".", rev=name) if name else None

@@ -23,7 +23,7 @@ class Picture:
     """Whether the base may have this file, but not its content in the cache."""
 
     def sides(self) -> list[tuple[str, bytes | None, str]]:
-        """Return (which, content, text) for before and after: text is the file's name in a review, or why it has none."""
+        """Return (which, content, text) for before and after: text is a file name in the review, or why there is none."""
         gone = {"before": "not in the cache" if self.missing else "did not exist", "after": "removed"}
         name = re.sub(r"[^A-Za-z0-9]+", "-", self.path.removeprefix("reports/").removesuffix(".png"))
         return [
@@ -99,7 +99,7 @@ def _pictures(folder: str, base: Revision, head: Revision, made: bool) -> Iterab
 
 
 def readings(base: Revision, head: Revision) -> list[tuple[str, str, str, str]]:
-    """Return rows of project, what was measured, base and head: training time, latency and export size, if they differ."""
+    """Return training time, latency and export size that differ, as rows of project, title, base and head."""
     before, after = base.outputs(), head.outputs()
     rows = []
     exports = {path for path in before.keys() | after.keys() if path.split("/")[-1] == "export"}

@@ -42,7 +42,7 @@ class Guard:
 
 
 def judge(metrics: Metrics, project: str, base: Mapping[str, Any], head: Mapping[str, Any]) -> list[Guard]:
-    """Judge the guards of ``project``. ``base`` and ``head`` are its metrics by name, with their `data`; empty for none."""
+    """Judge the guards of ``project``. ``base`` and ``head`` are its metrics by name, with their `data`, or empty."""
     guarded = {name: metric for name, metric in metrics.get(project, {}).items() if metric.tolerance is not None}
     return [
         Guard(project, name, metric, base.get(name), head.get(name), *_verdict(project, name, metric, base, head))

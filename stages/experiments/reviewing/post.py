@@ -2,10 +2,10 @@
 
 python3 -I stages/experiments/reviewing/post.py REVIEW COMMENT
 
-Runs in GitHub Actions after the workflow `check`, with only the standard library. REVIEW is the artifact's folder. It is
-untrusted: the pull request's code wrote it. The program uses comment.md without URLs, mentions and HTML other than
-<details>, and PNG files of pictures/ with a valid name and a limited size. It asks GitHub for the pull request's number.
-Writes COMMENT and the output `number`; writes neither if the pull request has newer commits.
+Runs in GitHub Actions after the workflow `check`, with only the standard library. REVIEW is the artifact's folder. It
+is untrusted: the pull request's code wrote it. The program uses comment.md without URLs, mentions and HTML other than
+<details>, and PNG files of pictures/ with a valid name and a limited size. It asks GitHub for the pull request's
+number. Writes COMMENT and the output `number`; writes neither if the pull request has newer commits.
 """
 
 import base64

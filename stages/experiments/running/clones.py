@@ -1,8 +1,8 @@
-"""Run DVC experiments in copies of the working tree. Several can run at a time, and a kill never changes the working tree.
+"""Run DVC experiments in copies of the working tree. Several can run at a time; a kill leaves that tree unchanged.
 
-`dvc exp run --temp` sets the parameters in the working tree, stashes them and restores the old ones. So only one process
-can run at a time, and a `kill -9` in between leaves the parameters changed. Each copy here is a separate clone; a finished
-experiment is pushed from it.
+`dvc exp run --temp` sets the parameters in the working tree, stashes them and restores the old ones. So only one
+process can run at a time, and a `kill -9` in between leaves the parameters changed. Each copy here is a separate clone;
+a finished experiment is pushed from it.
 """
 
 import os
@@ -19,7 +19,7 @@ TEMPLATE = "template"
 
 
 def freeze(place: Path) -> None:
-    """Copy the working tree into the folder ``place``, with the uncommitted changes that git tracks, unless it has a copy.
+    """Copy the working tree, with uncommitted changes to tracked files, into ``place``, unless it has a copy.
 
     ``place`` is below `.dvc/tmp/exps/`, so that files kept between runs (`files.home`) stay in the working tree.
     """

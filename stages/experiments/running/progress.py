@@ -9,7 +9,7 @@ from pathlib import Path
 from stages.common import files, program
 
 TYPICAL = Path(__file__).with_name("durations.json")
-"""Seconds of each stage on the samples, used for a first run. `python -m benchmarks.side_by_side --json FILE` writes it."""
+"""Seconds of each stage on the samples, for a first run. Written by `python -m benchmarks.side_by_side --json FILE`."""
 
 UNKNOWN = 10.0
 """Seconds assumed for a stage without a known duration."""
@@ -93,7 +93,7 @@ class Progress:
         return f"done: {stages} run in {(self.ended or 0) - (self.began or 0):.0f} s"
 
     def left(self) -> float:
-        """Estimate the seconds left. Pending stages are scaled by the ratio of real to expected time of finished ones."""
+        """Estimate the seconds left. The expected times of pending stages are scaled by how long finished ones took."""
         ran, pending, stage, bar = (
             dict(self.ran),
             list(self._pending),

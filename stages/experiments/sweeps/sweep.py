@@ -1,10 +1,11 @@
-"""Run a recipe with a sweep: trials with settings sampled from its ranges; the better ones are trained for longer (ASHA).
+"""Run a recipe with a sweep: trials with settings sampled from its ranges. The better ones train for longer (ASHA).
 
 `make recipe NAME=mnist-sweep` runs it, or resumes a run that was stopped.
 
 Each trial on each rung is a separate DVC experiment, such as `mnist-sweep-t3-e9`. It is trained from the start for that
 rung's epochs, with the learning rate schedule of that length. To stop a long training early and resume it later would
-take fewer epochs, but its recorded parameters would not reproduce its score. Validation scores decide, never the test set.
+take fewer epochs, but its recorded parameters would not reproduce its score. Validation scores decide, never the test
+set.
 """
 
 import fcntl
@@ -101,7 +102,7 @@ def alone(name: str) -> Iterator[Path]:
 
 
 def recorded(plan: Plan) -> list[Result]:
-    """Return the results of this code and these settings, in the order of their commits. Stale experiments are removed."""
+    """Return the results of this code and these settings, in commit order. Stale experiments are removed."""
     with Repo() as repo:
         found = known(repo)
         results: dict[str, Result] = {}

@@ -30,7 +30,9 @@ def story(groups: Groups) -> Chart | None:
             axes[0].set_title(f"best validation score, data: {data}")
             axes[1].set_title(f"Kaggle's score, data: {data}")
 
-    caption = "Kaggle's score is the RMSLE on the test hours, or on the validation days if the test answers are unknown."
+    caption = (
+        "Kaggle's score is the RMSLE on the test hours, or on the validation days if the test answers are unknown."
+    )
     return Chart("story", caption, 3.6 * len(groups), paint) if groups else None
 
 

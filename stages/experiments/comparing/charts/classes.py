@@ -72,7 +72,7 @@ def confusions(groups: Groups) -> Chart | None:
             )
 
     left = [variant.label for _, variant, _ in shown[MATRICES:]]
-    caption = "Rows: actual class. Columns: predicted class. The colour is the fraction of the row; counts are over all seeds."
+    caption = "Rows: actual class. Columns: predicted class. Colour: fraction of the row. Counts are over all seeds."
     caption += f" Only {MATRICES} are drawn; left out: {', '.join(left)}." if left else ""
     return Chart("confusion", caption, 3.9 * rows, paint, without("confusion", groups))
 

@@ -36,7 +36,9 @@ def scores(groups: Groups, metrics: dict[str, Metric]) -> Chart | None:
             axes[0].set_title(f"data: {data}", loc="left")
         _legend(part, grid)
 
-    caption = "Small dots: one seed each. Large dots: mean. Diamonds: published elsewhere; hollow ones are not comparable."
+    caption = (
+        "Small dots: one seed each. Large dots: mean. Diamonds: published elsewhere; hollow ones are not comparable."
+    )
     return Chart("scores", caption, _height(groups), paint)
 
 
@@ -64,7 +66,7 @@ def costs(groups: Groups) -> Chart | None:
                     _logarithmic(axis)
             axes[0].set_title(f"data: {data}", loc="left")
 
-    caption = "Each variant's training time was measured on the machine it ran on. Runs at the same time slow each other down."
+    caption = "Training times are from the machine each variant ran on. Runs at the same time slow each other down."
     return Chart("costs", caption, _height(groups), paint)
 
 
