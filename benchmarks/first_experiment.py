@@ -1,4 +1,4 @@
-"""From a clone to the first compared experiment, as a new user types it: the environment is there, the cache is empty.
+"""Time the steps from a clone to the first compared experiment. The environment is installed, the cache is empty.
 
 python -m benchmarks.first_experiment [--json FILE]
 """
@@ -22,7 +22,7 @@ STEPS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="a file for the figures")
+    parser.add_argument("--json", type=Path, help="a file for the results")
     arguments = parser.parse_args()
     results: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -35,7 +35,7 @@ def main() -> None:
             results[name] = round(time.perf_counter() - begin, 1)
             print(f"{name:14} {results[name]:6.1f} s", flush=True)
         page = (project / "reports/compare/index.html").stat().st_size
-    print(f"{'together':14} {sum(results.values()):6.1f} s, a page of {page / 1e6:.1f} MB")
+    print(f"{'total':14} {sum(results.values()):6.1f} s, a page of {page / 1e6:.1f} MB")
     if arguments.json:
         files.write_json(arguments.json, circumstances.now(threads=1) | {"seconds": results})
 

@@ -1,11 +1,11 @@
-"""What a head on a frozen backbone costs to train from features kept once a view, against a pass for every photograph and epoch.
+"""Compare two ways to train a head on a frozen backbone: from stored features, or with a backbone pass in every epoch.
 
     python -m benchmarks.landmarks_frozen --source ../shared/data --weights ../shared/data/weights/mobilenet_v2-imagenet.pth
 
-Recipe landmarks-frozen with the published 50 epochs. Ours is all of `train.learn`: the features of one view or of two, and the
-training on them. The other trains the same head with every photograph going through the backbone in each epoch; it is computed
-from some of an epoch's batches, of as many photographs as go through the backbone together in ours, in the same precision.
-Both score the validation photographs after each epoch.
+Uses recipe landmarks-frozen with the published 50 epochs. Ours is all of `train.learn`: it computes the features of one
+or two views per photograph once, and trains on them. The other way trains the same head, but every photograph goes
+through the backbone in each epoch. Its time is computed from some batches of an epoch, with the batch size that ours
+uses for the backbone and the same precision. Both ways score the validation photographs after each epoch.
 """
 
 import argparse
@@ -35,7 +35,7 @@ DEMAND = 1 / 20
 
 
 def kept_features(settings: Train, views: int, about: dict[str, Any]) -> dict[str, float]:
-    """Seconds for the features of so many views, for the head's training on them, and for both."""
+    """Return the seconds for the features of ``views`` views, for the head's training on them, and for both."""
     transfer = settings.transfer.model_copy(update={"views": views})
     changed = settings.model_copy(update={"transfer": transfer})
     learnt = train.learn(changed, about, Path(f"{views}.pt"), f"head, views {views}")
@@ -44,7 +44,7 @@ def kept_features(settings: Train, views: int, about: dict[str, Any]) -> dict[st
 
 
 def every_photograph(settings: Train, about: dict[str, Any], batches: int) -> dict[str, float]:
-    """Seconds of an epoch in which every photograph goes through the backbone, computed from so many ``batches``."""
+    """Return the seconds of an epoch with every photograph through the backbone, computed from ``batches`` batches."""
     photographs, valid = Store(train.FEATURES, "train"), Store(train.FEATURES, "valid")
     table = settings.transfer.model_dump()
     built = classifiers.build("transfer", table, len(about["classes"]), table.pop("weights"))
@@ -80,8 +80,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", required=True, help="a folder with landmarks/, or sample")
     parser.add_argument("--weights", type=Path, required=True, help="MobileNetV2's state_dict")
-    parser.add_argument("--batches", type=int, default=12, help=f"of {BATCH} photographs, timed of an epoch")
-    parser.add_argument("--threads", type=int, default=2, help="of torch")
+    parser.add_argument("--batches", type=int, default=12, help=f"batches of {BATCH} photographs to time")
+    parser.add_argument("--threads", type=int, default=2, help="torch's threads")
     parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")
     arguments = parser.parse_args()
     recipe = circumstances.landmarks_settings("landmarks-frozen")
@@ -89,7 +89,7 @@ def main() -> None:
     settings = recipe.model_copy(update={"transfer": transfer, "epochs": EPOCHS, "threads": arguments.threads})
     output = arguments.output.resolve()
     changes = {"data": {"source": workspace.place(arguments.source)}}
-    with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):  # stages work in the working folder
+    with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):  # stages use relative paths
         workspace.create(Path(name), changes)
         for verb in ("prepare", "featurize"):
             workspace.run(verb, Path(name))

@@ -1,12 +1,12 @@
-"""How fast batches of photographs are cropped, mirrored and normalised from the store, against a DataLoader over files.
+"""Compare how fast batches are cropped, mirrored and normalised: from the store, or by a DataLoader over files.
 
     python -m benchmarks.landmarks_input --source ../shared/data [--photographs 1500] [--rounds 5] [--threads 2]
 
-Both make the batches that the published networks take, of the same photographs, and throw them away: 32 of 224 x 224 pixels,
-at a random place of a photograph whose shorter side is 256, every second one mirrored. Ours are those of recipe
-landmarks-scratch-published, as train makes them; the other is torchvision's `ImageFolder` with the published transforms behind a
-DataLoader with two processes. They take turns, and the medians over the rounds are compared. Writing the store, which happens
-once, is timed apart, and so is the start of the two processes.
+Both make the batches that the published networks take, from the same photographs, and discard them: 32 random crops of
+224 x 224 pixels from photographs with a shorter side of 256, half of them mirrored. Ours are made as train makes them
+for recipe landmarks-scratch-published. The other is torchvision's `ImageFolder` with the published transforms and a
+DataLoader with two processes. They take turns, and the medians over the rounds are compared. Writing the store, which
+happens once, is timed separately. The two processes start in the warm-up round, which is not counted.
 """
 
 import argparse
@@ -40,7 +40,7 @@ MEAN, STD = backbones.IMAGENET_MEAN, backbones.IMAGENET_STD
 
 
 def link_some(source: Path, count: int, folder: Path) -> None:
-    """``folder`` as a tree of links to ``count`` of the photographs in ``source``, spread evenly over the classes."""
+    """Fill ``folder`` with links to ``count`` photographs of ``source``, spread evenly over the classes."""
     found = sorted(path for path in source.glob("*/*") if not path.name.startswith("."))
     if not found:
         raise SystemExit(f"{source}: found no photographs, expected <class>/<name>")
@@ -51,14 +51,14 @@ def link_some(source: Path, count: int, folder: Path) -> None:
 
 
 def resized(paths: Iterable[Path]) -> Iterator[Pixels]:
-    """The photographs as featurize stores them: uint8 (H, W, 3), the shorter side 256 pixels."""
+    """Yield the photographs as featurize stores them: uint8 (H, W, 3), the shorter side 256 pixels."""
     for path in paths:
         image = torch.from_numpy(images.decode(path.read_bytes(), 100_000_000))
         yield pixels.resize_shorter(image.permute(2, 0, 1)[None], SHORTER)[0].permute(1, 2, 0).numpy()
 
 
 def from_store(packed: Store, settings: Train) -> Callable[[int], loop.Epoch]:
-    """What begins the epoch of that number over the stored photographs."""
+    """Return a function that starts the epoch with a given number over the stored photographs."""
     member = Member(nn.Identity(), MEAN, STD, SIDE, SIDE, flip=False)
     eyes = Views(member, SHORTER, settings.crop, settings.augmentation.model_dump(), packed, packed)
     everyone = torch.arange(len(packed))
@@ -86,7 +86,7 @@ def through_loader(folder: Path, batch_size: int) -> DataLoader[tuple[Tensor, Te
 
 
 def rate(batches: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """Images a second of one epoch, its start included."""
+    """Return images per second over one epoch, including its start."""
     begin = time.perf_counter()
     count = 0
     for inputs, labels in batches:
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--source", type=Path, required=True, help="a folder with landmarks/train/<class>/*")
     parser.add_argument("--photographs", type=int, default=1500)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2, help="of torch")
+    parser.add_argument("--threads", type=int, default=2, help="torch's threads")
     parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")
     arguments = parser.parse_args()
     settings = circumstances.landmarks_settings("landmarks-scratch-published")

@@ -1,12 +1,12 @@
-"""How much memory landmarks' stages need for a large set of photographs, above what torch needs by itself. Linux only.
+"""Measure how much memory landmarks' stages need for many photographs, beyond what torch alone needs. Linux only.
 
     python -m benchmarks.landmarks_memory [--photographs 20000]
 
-The photographs, 128 x 160 pixels of coloured clouds in five classes, each with pixels of its own, are made in a temporary
-folder, and prepare, featurize and train run there as they are. Memory is that of a stage and all processes it starts, every
-0.2 s: the sum of their shares (PSS: a page that several hold is divided among them), and the part of it that is not
-pages of files, which the system may drop whenever it wants the room. The same is measured of a process that imports torch and
-takes one training step of a tiny network, and the difference of the peaks is what counts.
+The photographs are made in a temporary folder: coloured clouds of 128 x 160 pixels in five classes, all different. The
+stages prepare, featurize and train run there unchanged. Memory is measured every 0.2 s for a stage and all processes it
+starts. It is the sum of their proportional set sizes (PSS: a shared page is divided among its processes). The anonymous
+part excludes pages of files, which the system can drop at any time. The baseline is a process that imports torch and
+takes one training step of a tiny network. The result is the difference of the peaks.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from stages.experiments.records import circumstances
 RESULT = Path("benchmarks/results/landmarks_memory.json")
 CLASSES = 5
 INTERVAL = 0.2  # seconds
-DEMAND = 2.0  # GB above torch's own
+DEMAND = 2.0  # GB above torch alone, at most
 
 TORCH_ALONE = """
 import time
@@ -35,7 +35,7 @@ network = torch.nn.Linear(4, 2)
 optimizer = torch.optim.AdamW(network.parameters())
 network(torch.zeros(8, 4)).sum().backward()
 optimizer.step()
-time.sleep(1)  # long enough to be looked at
+time.sleep(1)  # long enough to be measured
 """
 
 CHANGES = {
@@ -45,7 +45,7 @@ CHANGES = {
 
 
 def make_photographs(folder: Path, count: int) -> None:
-    """``folder``/<class>/<number>.jpg: 8 x 10 random colours each, blurred to 128 x 160 pixels."""
+    """Write ``folder``/<class>/<number>.jpg: 8 x 10 random colours each, blurred to 128 x 160 pixels."""
     generator = np.random.default_rng(0)
     for label in range(CLASSES):
         (folder / f"class{label}").mkdir(parents=True)
@@ -56,9 +56,9 @@ def make_photographs(folder: Path, count: int) -> None:
 
 
 def with_children(pid: int) -> list[int]:
-    """The process and all that it and its children have started and that are still there."""
+    """Return the process and all its running descendants."""
     found = [pid]
-    for process in found:  # grows as it goes
+    for process in found:  # the list grows in the loop
         for children in Path(f"/proc/{process}/task").glob("*/children"):
             try:
                 found += map(int, children.read_text().split())
@@ -68,7 +68,7 @@ def with_children(pid: int) -> list[int]:
 
 
 def memory(pid: int) -> dict[str, float]:
-    """GB of the process and its children."""
+    """Return the GB of the process and its descendants: all, and the anonymous part."""
     totals = {"Pss": 0.0, "Pss_Anon": 0.0}
     for process in with_children(pid):
         try:
@@ -81,7 +81,7 @@ def memory(pid: int) -> dict[str, float]:
 
 
 def peak(arguments: list[str], folder: Path) -> dict[str, float]:
-    """The greatest `memory` of `python ARGUMENTS` in ``folder``, and its seconds. Raises CalledProcessError if it fails."""
+    """Run `python ARGUMENTS` in ``folder``. Returns peak `memory` and seconds; raises CalledProcessError if it fails."""
     begin = time.perf_counter()
     greatest = {"all": 0.0, "anonymous": 0.0}
     with workspace.start(arguments, folder) as process:

@@ -1,10 +1,11 @@
-"""Whether onnxruntime answers faster on the CPU than the exported TorchScript does, frozen as `inference.model_fn` freezes it.
+"""Compare the CPU speed of onnxruntime and of the exported TorchScript, frozen as `inference.model_fn` freezes it.
 
     python -m benchmarks.landmarks_onnx [--rounds 100] [--threads 2]
 
-MobileNetV2 at 224 pixels, from normalised pixels to logits, for one photograph and for 32. All take turns; the medians count.
-Weights don't matter here and are random. onnxruntime's threads wait without spinning, or they would take from torch's turns. Needs onnx,
-onnxscript and onnxruntime, which the project itself does without: pip install them beside requirements.txt.
+The network is MobileNetV2 at 224 pixels, from normalised pixels to logits, for one photograph and for 32. All
+candidates take turns, and the medians are compared. The weights are random, as they do not affect the speed.
+onnxruntime's threads wait without spinning: otherwise they would slow torch's turns. Needs onnx, onnxscript and
+onnxruntime, which the project itself does not use: install them with pip in addition to requirements.txt.
 """
 
 import argparse
@@ -31,7 +32,7 @@ Answer = Callable[[Tensor], Tensor]
 
 
 def candidates(threads: int) -> dict[str, Answer]:
-    """The same network, as the formats run it: images (N, 3, 224, 224) to logits (N, 1000)."""
+    """Return the same network in each format: it maps images (N, 3, 224, 224) to logits (N, 1000)."""
     network = torchvision.models.mobilenet_v2().eval().to(memory_format=torch.channels_last)
     images = torch.rand(2, 3, 224, 224)
     traced = torch.jit.trace(network, images, check_trace=False)
@@ -54,7 +55,7 @@ def candidates(threads: int) -> dict[str, Answer]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=100, help="for one photograph; a tenth of them for 32")
+    parser.add_argument("--rounds", type=int, default=100, help="rounds with one photograph; a tenth as many with 32")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")
     arguments = parser.parse_args()

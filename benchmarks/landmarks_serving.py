@@ -1,10 +1,10 @@
-"""How fast an exported model answers: one photograph at a time with decoding, and in batches against one by one.
+"""Measure the speed of an exported model: one photograph at a time with decoding, and batches against single ones.
 
     python -m benchmarks.landmarks_serving --source ../shared/data [--export models/landmarks/export] [--photographs 320]
 
-`model.pt` answers in this process as it does in a server: `inference.input_fn` decodes a photograph's bytes and
-`inference.predict_fn` gives its probabilities. For batches of 32 the photographs, of any sizes, are decoded and cut to squares
-one by one and then classified together. Both go over the same photographs in turns.
+`model.pt` runs in this process as it does in a server: `inference.input_fn` decodes a photograph's bytes and
+`inference.predict_fn` returns its probabilities. For batches of 32, photographs of any sizes are decoded and cut to
+squares one by one, and then classified together. Both ways process the same photographs in turns.
 """
 
 import argparse
@@ -28,7 +28,7 @@ BATCH = 32
 
 
 def one_by_one(model: inference.Model, contents: list[bytes]) -> list[float]:
-    """Seconds of each photograph."""
+    """Return the seconds of each photograph."""
     seconds = []
     for content in contents:
         begin = time.perf_counter()
@@ -38,7 +38,7 @@ def one_by_one(model: inference.Model, contents: list[bytes]) -> list[float]:
 
 
 def in_batches(model: inference.Model, contents: list[bytes]) -> float:
-    """Seconds of all photographs."""
+    """Return the seconds of all photographs together."""
     begin = time.perf_counter()
     waiting = iter(contents)
     while batch := list(itertools.islice(waiting, BATCH)):
@@ -53,10 +53,10 @@ def main() -> None:
     parser.add_argument("--export", type=Path, default=Path("models/landmarks/export"), help="%(default)s")
     parser.add_argument("--photographs", type=int, default=320)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2, help="of torch")
+    parser.add_argument("--threads", type=int, default=2, help="torch's threads")
     parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")
     arguments = parser.parse_args()
-    torch_setup.deterministic(0, arguments.threads)  # which keeps the memory of a batch, as the server does
+    torch_setup.deterministic(0, arguments.threads)  # also reuses memory, as the server does
     files.require(arguments.export, "export@landmarks")
     with tempfile.TemporaryDirectory() as name:
         link_some(arguments.source / "landmarks" / "test", arguments.photographs, Path(name))

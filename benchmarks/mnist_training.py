@@ -1,10 +1,10 @@
-"""How fast mnist trains from memory, against the same network through a DataLoader with dataset transforms.
+"""Compare mnist's training from memory with the same network's training through a DataLoader with dataset transforms.
 
     python -m benchmarks.mnist_training [--images 54000] [--rounds 5] [--threads 1] [--output FILE.json]
 
-Both train the network and batch size of params.yaml with Adam on the same images, in turns, and the medians
-over the rounds are compared. Ours is all of `training.fit` but the scoring; the other is torchvision's own `MNIST` with
-`ToTensor` and `Normalize`, and the plain loop of its tutorials. Times are those of one epoch over the images.
+Both train the network of params.yaml with its batch size and Adam, on the same images. They take turns, and the medians
+over the rounds are compared. Ours is all of `training.fit` except the scoring. The other is torchvision's own `MNIST`
+with `ToTensor` and `Normalize`, and the plain loop of its tutorials. Times are for one epoch over the images.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def new_network(settings: Train) -> nn.Module:
 
 
 def from_memory(images: torch.Tensor, labels: torch.Tensor, settings: Train, folder: Path) -> float:
-    """Seconds of an epoch in this project's loop, its checkpoint included."""
+    """Return the seconds of an epoch in this project's loop, including its checkpoint."""
     network = new_network(settings)
     steps = loop.steps_per_epoch(len(images), settings.batch_size, "mnist")
     checkpoint = folder / "checkpoint.pt"
@@ -55,7 +55,7 @@ def from_memory(images: torch.Tensor, labels: torch.Tensor, settings: Train, fol
 
 
 def through_loader(folder: Path, settings: Train, workers: int) -> float:
-    """Seconds of an epoch through torchvision's dataset and a DataLoader with that many worker processes."""
+    """Return the seconds of an epoch through torchvision's dataset and a DataLoader with ``workers`` processes."""
     network = new_network(settings).train()
     rate = settings.adam.learning_rate
     optimizer = torch.optim.Adam(network.parameters(), rate)
@@ -78,8 +78,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=54_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1, help="of torch, for all contestants")
-    parser.add_argument("--output", type=Path, help="where to write the figures as JSON")
+    parser.add_argument("--threads", type=int, default=1, help="torch's threads, for all contestants")
+    parser.add_argument("--output", type=Path, help="a JSON file for the results")
     arguments = parser.parse_args()
     settings = config.load("mnist", Train).model_copy(
         update={"epochs": 1, "device": "cpu", "optimizer": "adam", "augment": False}
@@ -93,7 +93,7 @@ def main() -> None:
         folder = Path(name)
         raw = folder / "MNIST" / "raw"
         raw.mkdir(parents=True)
-        for part in ("train", "t10k"):  # torchvision looks for both
+        for part in ("train", "t10k"):  # torchvision requires both
             sample.write_idx(raw / f"{part}-images-idx3-ubyte", images)
             sample.write_idx(raw / f"{part}-labels-idx1-ubyte", labels)
         memory = torch.from_numpy(images), torch.from_numpy(labels).long()
@@ -111,7 +111,7 @@ def main() -> None:
 
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     ratios = {name: median / medians["from memory"] for name, median in medians.items()}
-    print(f"\n{'':24}{'images/s':>10}{'us a step':>11}{'time':>8}")
+    print(f"\n{'':24}{'images/s':>10}{'us/step':>11}{'time':>8}")
     for name, median in medians.items():
         step = 1e6 * median / (count / settings.batch_size)
         print(f"{name:24}{count / median:>10.0f}{step:>11.0f}{ratios[name]:>7.1f}x")

@@ -1,11 +1,11 @@
-"""What the pipeline costs besides the work: DVC with nothing to do and around an experiment, and each light stage's start.
+"""Measure the pipeline's overhead: DVC with nothing to do, DVC around an experiment, and the start of light stages.
 
     python -m benchmarks.overhead [--runs 5] [--json FILE]
 
-Run it where `dvc repro` has nothing to do; it works in a clone that shares the cache. Beside an experiment's wall time
-stands what its stages took by themselves, which is what running them by hand would take. A stage's start is the wall
-time of `python -m stages.<project>.<verb> --help`: the interpreter, all imports, the first line of work. Beside it
-stands the interpreter alone.
+Run it where `dvc repro` has nothing to do. It works in a clone that shares the cache. It reports an experiment's wall
+time and the time of its stages alone, as if run by hand. A stage's start is the wall time of
+`python -m stages.<project>.<verb> --help`: the interpreter and all imports, up to the first line of work. The time of the
+interpreter alone is reported, too.
 """
 
 import argparse
@@ -29,7 +29,7 @@ EXPERIMENT = ["dvc", "exp", "run", "-S", "mnist.optimizer=sgd"]
 
 
 def clone(folder: Path) -> Path:
-    """This commit's clone with its results checked out from this checkout's cache."""
+    """Clone this commit, and check out its results from this checkout's cache. Returns the clone's folder."""
     project = folder / "project"
     subprocess.run(["git", "clone", "--quiet", ".", project], check=True)
     cache = Path(".dvc/cache").resolve()
@@ -45,17 +45,17 @@ def seconds_of(command: list[str], project: Path) -> float:
 
 
 def spread(seconds: list[float]) -> dict[str, float]:
-    """Minimum, median and maximum."""
+    """Return the minimum, median and maximum."""
     return {"min": min(seconds), "median": statistics.median(seconds), "max": max(seconds)}
 
 
 def experiment(project: Path, runs: int) -> dict[str, dict[str, float]]:
-    """An experiment's wall time, that of its stages, and what is between: each run starts from the committed results."""
+    """Return an experiment's wall time, its stages' time, and the difference. Runs start from the committed results."""
     walls, stages = [], []
     for run in range(runs):
         for path in (project / DURATIONS).glob("*.json"):
             path.unlink()
-        # Another seed each time: DVC keeps what a run gave, and would bring it back.
+        # Use another seed each time: otherwise DVC would restore the earlier run's results from its cache.
         walls.append(seconds_of([*EXPERIMENT, "-S", f"mnist.seed={run}"], project))
         stages.append(sum(files.read_json(path)["seconds"] for path in (project / DURATIONS).glob("*.json")))
         seconds_of(["git", "checkout", "."], project)
@@ -67,7 +67,7 @@ def experiment(project: Path, runs: int) -> dict[str, dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="a file for the figures")
+    parser.add_argument("--json", type=Path, help="a file for the results")
     arguments = parser.parse_args()
     commands = {
         "dvc repro": ["dvc", "repro"],
@@ -80,7 +80,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         project = clone(Path(folder))
         for name, command in commands.items():
-            seconds_of(command, project)  # the first one warms the disk
+            seconds_of(command, project)  # the first run warms the disk cache
             results[name] = spread([seconds_of(command, project) for _ in range(arguments.runs)])
         results |= experiment(project, arguments.runs)
     for name, figures in results.items():

@@ -1,9 +1,9 @@
-"""What the same bytes on every processor cost: trainings with `engine.portable` against the same without it.
+"""Measure the cost of the same bytes on every processor: trainings with `engine.portable` against trainings without it.
 
     python -m benchmarks.portable [--source DATA] [--projects mnist scones] [--runs 3] [--json FILE]
 
-Runs each project's train with its default parameters, the two ways in turn, in folders of its own. On a processor without AVX-512 both
-ways use the same instructions, and the difference is that of the linear layers.
+Runs each project's train with its default parameters in a temporary folder, the two ways in turn. On a processor
+without AVX-512 both ways use the same instructions, so only the linear layers differ.
 """
 
 import argparse
@@ -20,7 +20,7 @@ PROJECTS = ("bikes", "mnist", "landmarks", "scones")
 
 
 def seconds(folder: Path, project: str, source: str, portable: bool) -> float:
-    """Of the training itself, as it reports it."""
+    """Return the seconds of the training itself, as it reports them."""
     changes: dict[str, Any] = {"data": {"source": source}, "engine": {"portable": portable}}
     workspace.create(folder, changes)
     workspace.run("train", folder, project)
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--source", default="sample")
     parser.add_argument("--projects", nargs="+", choices=PROJECTS, default=PROJECTS)
     parser.add_argument("--runs", type=int, default=3, help="pairs of trainings")
-    parser.add_argument("--json", type=Path, help="a file for the figures")
+    parser.add_argument("--json", type=Path, help="a file for the results")
     arguments = parser.parse_args()
     source, rows = workspace.place(arguments.source), {}
     for project in arguments.projects:

@@ -1,13 +1,14 @@
-"""Stages on other processors, pretended or emulated, and whether they write the bytes that dvc.lock names.
+"""Run stages on other processors, simulated or emulated, and check that they write the bytes recorded in dvc.lock.
 
     python -m benchmarks.processors [--json FILE]                     # all stages, one after the other
     python -m benchmarks.processors --processors Haswell EPYC --stages train@mnist evaluate@mnist
 
-MKL, which torch's libraries hold, chooses its code by the processor's vendor. `Intel` and `AMD` are this processor with a vendor
-pretended to MKL (needs a C compiler: two functions of MKL's are replaced, and Intel's code then gives the bytes that it gives on an
-emulated Haswell); `COMPATIBLE` is MKL's code for any processor. They run at full speed. `Haswell` and `EPYC` are emulated whole, by
-qemu (`apt install qemu-user`), with their vendors' names, and take 30 to 60 times as long; what a stage starts itself, such
-as the served model, is not emulated. Each stage runs in a fresh clone with the results of this checkout as its inputs.
+MKL, a part of torch's libraries, chooses its code by the processor's vendor. `Intel` and `AMD` run on this processor,
+but MKL is given that vendor. This needs a C compiler to replace two of MKL's functions; Intel's code then gives the
+same bytes as on an emulated Haswell. `COMPATIBLE` is MKL's code for any processor. These three run at full speed.
+`Haswell` and `EPYC` are fully emulated by qemu (`apt install qemu-user`), including their vendors' names, and take 30
+to 60 times as long. Processes that a stage starts, such as the served model, are not emulated. Each stage runs in a
+fresh clone with the results of this checkout as its inputs.
 """
 
 import argparse
@@ -27,11 +28,11 @@ NATIVE = ("Intel", "AMD", "COMPATIBLE")
 EMULATED = ("Haswell", "EPYC")
 
 VENDOR = "int mkl_serv_intel_cpu(void) { return INTEL; } int mkl_serv_intel_cpu_true(void) { return INTEL; }"
-"""Those of MKL's functions, in C, that say whether the processor is Intel's."""
+"""C replacements for the two MKL functions that tell whether the processor is Intel's."""
 
 
 def on(processor: str, folder: Path) -> list[str]:
-    """The beginning of a command that runs on ``processor``; what it needs is put into ``folder``."""
+    """Return the start of a command that runs on ``processor``. Files that it needs are written to ``folder``."""
     if processor in EMULATED:
         return ["qemu-x86_64", "-cpu", processor]
     if processor == "COMPATIBLE":
@@ -43,7 +44,7 @@ def on(processor: str, folder: Path) -> list[str]:
 
 
 def clone(folder: Path) -> None:
-    """This commit with its results, which are in DVC's cache."""
+    """Clone this commit into ``folder``, with its results from DVC's cache."""
     subprocess.run(["git", "clone", "--quiet", ".", folder], check=True)
     cache = subprocess.check_output(["dvc", "cache", "dir"], text=True).strip()
     subprocess.run(["dvc", "config", "--quiet", "--local", "cache.dir", Path(cache).resolve()], cwd=folder, check=True)
@@ -51,9 +52,9 @@ def clone(folder: Path) -> None:
 
 
 def differing(folder: Path, stage: str, beginning: list[str]) -> list[str]:
-    """Run the ``stage`` in the clone. Returns its outputs whose hash is not that of dvc.lock."""
+    """Run the ``stage`` in the clone. Returns its outputs whose hash differs from dvc.lock."""
     verb, _, project = stage.partition("@")
-    # An emulator does not follow the environment's link; what a stage starts finds its packages by that link alone.
+    # The emulator does not follow the environment's link. Processes that a stage starts need it to find their packages.
     python = Path(sys.executable).resolve() if beginning[0].startswith("qemu") else Path(sys.executable)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *filter(None, sys.path[1:])])}
     command = [*beginning, str(python), "-m", f"stages.{project}.{verb}"]
@@ -72,9 +73,9 @@ def digest(path: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     stages = [name for name in yaml.safe_load(Path("dvc.lock").read_text())["stages"] if "@" in name]
-    parser.add_argument("--stages", nargs="+", default=stages, help="such as train@mnist (default: all of them)")
+    parser.add_argument("--stages", nargs="+", default=stages, help="such as train@mnist (default: all)")
     parser.add_argument("--processors", nargs="+", choices=(*NATIVE, *EMULATED), default=NATIVE)
-    parser.add_argument("--json", type=Path, help="a file for the figures")
+    parser.add_argument("--json", type=Path, help="a file for the results")
     arguments = parser.parse_args()
     rows = []
     for processor in arguments.processors:
@@ -93,7 +94,7 @@ def main() -> None:
     if arguments.json:
         files.write_json(arguments.json, circumstances.now(threads=1) | {"runs": rows})
     if any(row["differing"] for row in rows):
-        sys.exit("error: other processors gave other bytes")
+        sys.exit("error: other processors gave different bytes, see above")
 
 
 if __name__ == "__main__":

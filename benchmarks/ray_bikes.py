@@ -1,9 +1,10 @@
-"""bikes: the folds of each model trained side by side on a Ray cluster of this machine, against one after the other.
+"""Compare two ways to train the folds of bikes' models: in parallel on a Ray cluster of this machine, or one by one.
 
     python -m benchmarks.ray_bikes --source ../data/bikes [--folds 5] [--workers 2] [--rounds 8000] [--json FILE]
 
-Both ways in one run, by the stage itself with default models, or CatBoost alone with so many rounds that a fold takes long; one core for each worker; seconds are those of train@bikes without
-the imports, on the cluster with its start and end. `busy` is the load average of the last minute before each.
+One run measures both ways. It runs the stage itself with the default models, or with --rounds CatBoost alone, so that a
+fold can take long. Each worker has one core. Seconds are those of train@bikes without its imports; on Ray they include
+the cluster's start and end. `busy` is the load average of the last minute before each training.
 """
 
 import argparse
@@ -20,7 +21,7 @@ EVALUATION = Path("reports/bikes/evaluation")
 
 
 def measure(folder: Path, changes: dict[str, Any]) -> tuple[dict[str, float], dict[str, bytes]]:
-    """What a training took, and what evaluate says of its models."""
+    """Run train and evaluate. Returns the training's seconds and load, and the files that evaluate wrote."""
     workspace.create(folder, changes)
     busy = os.getloadavg()[0]
     workspace.run("train", folder, "bikes")
@@ -35,8 +36,10 @@ def main() -> None:
     parser.add_argument("--source", required=True, help="a folder with Kaggle's files")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--rounds", type=int, help="of CatBoost alone, for both kinds of riders together")
-    parser.add_argument("--json", type=Path, help="a file for the figures")
+    parser.add_argument(
+        "--rounds", type=int, help="train CatBoost alone for this many rounds, on both kinds of riders together"
+    )
+    parser.add_argument("--json", type=Path, help="a file for the results")
     arguments = parser.parse_args()
     changes: dict[str, Any] = {
         "data": {"bikes": {"source": workspace.place(arguments.source)}},

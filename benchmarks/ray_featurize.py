@@ -1,12 +1,13 @@
-"""featurize@landmarks on Ray: two workers against one, one core each, and what a worker needs of memory for many photographs.
+"""Measure featurize@landmarks on Ray: the speed of two workers against one, and a worker's memory for many photographs.
 
     python -m benchmarks.ray_featurize --source ../shared/data [--photographs 120000] [--runs 3] [--memory 100000] [--folder /dev/shm]
 
-The real photographs are repeated to so many, as `prepare` would pack them, and the stage runs as it is, on a Ray that it starts by
-itself, in turn with one and with two workers, after a run that isn't counted; the figures are medians. Its seconds are those of the whole program; those of the work begin when a worker begins the first shard, and end with the
-last one. Memory is the resident set of each process in which Ray works, once a second: it is flat if the last quarter of the run
-needs no more than the one after the first. Each photograph is written as some 50 KB of pixels, so two fast cores wait for an
-ordinary disk: with `--folder /dev/shm`, in memory, it is the workers that are measured.
+The real photographs are repeated up to the requested number, packed as `prepare` packs them. The stage runs unchanged
+and starts Ray itself, in turn with one and with two workers of one core each. A first run isn't counted; the results
+are medians. `stage` is the time of the whole program. `work` is the time from the start of the first shard to the end
+of the last one. Memory is the resident set of each Ray worker process, once a second. It is flat if the last quarter of
+the run needs no more than the second. Each photograph is written as about 50 KB of pixels, so with two fast cores an
+ordinary disk is the bottleneck. Use `--folder /dev/shm`, which is in memory, to measure the workers.
 """
 
 import argparse
@@ -32,11 +33,11 @@ from stages.landmarks.photographs import Packed, Photograph, Place
 
 RESULT = Path("benchmarks/results/ray_featurize.json")
 INTERVAL = 1.0  # seconds
-SPEED, MEMORY = 1.7, 1.0  # demanded: times as fast; GB at most
+SPEED, MEMORY = 1.7, 1.0  # required: times as fast, at least; GB at most
 
 
 def write_raw(source: Path, count: int, folder: Path) -> None:
-    """The raw form of ``count`` photographs for training, those in ``source`` again and again, and as few as may be to test."""
+    """Write ``count`` training photographs, those in ``source`` repeated, and one for testing, in prepare's raw form."""
     found = [(path, path.parent.name) for path in sorted(source.glob("*/*")) if not path.name.startswith(".")]
     if not found:
         raise SystemExit(f"{source}: found no photographs, expected <class>/<name>")
@@ -54,7 +55,7 @@ def write_raw(source: Path, count: int, folder: Path) -> None:
 
 
 def featurize(folder: Path, workers: int) -> tuple[dict[str, float], dict[int, list[float]]]:
-    """Seconds of the stage and of the work in it, and the GB of each process that packs, every second."""
+    """Run the stage. Returns its seconds, those of the work in it, and the GB of each packing process, once a second."""
     workspace.create(folder, {"engine": {"kind": "ray", "address": None, "workers": workers, "cpus_per_worker": 1}})
     partial = folder / "data/landmarks/.features.partial"
     memory: dict[int, list[float]] = defaultdict(list)
@@ -77,7 +78,7 @@ def featurize(folder: Path, workers: int) -> tuple[dict[str, float], dict[int, l
 
 
 def resident(pid: int) -> dict[int, tuple[str, float]]:
-    """What Ray calls each process in which it works, of those that the process has started, and the GB of it."""
+    """Return Ray's title and the GB of each Ray worker process below the process ``pid``."""
     found = {}
     for one in psutil.Process(pid).children(recursive=True):
         try:
@@ -90,13 +91,13 @@ def resident(pid: int) -> dict[int, tuple[str, float]]:
 
 
 def growth(sizes: Sequence[float]) -> float:
-    """GB by which the median of a run's last quarter is above that of its second one."""
+    """Return the GB by which the median of a run's last quarter exceeds that of its second quarter."""
     quarter = len(sizes) // 4
     return statistics.median(sizes[-quarter:]) - statistics.median(sizes[quarter : 2 * quarter])
 
 
 def measured_memory(memory: dict[int, list[float]]) -> dict[str, Any]:
-    """Of the processes that were there for at least half of the run."""
+    """Return peak and growth of the processes that ran for more than half of the time."""
     longest = max(map(len, memory.values()))
     workers = [sizes for sizes in memory.values() if len(sizes) > longest / 2 and len(sizes) >= 4]
     return {
@@ -109,10 +110,12 @@ def measured_memory(memory: dict[int, list[float]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, required=True, help="a folder with landmarks/train/<class>/*")
-    parser.add_argument("--photographs", type=int, default=120_000, help="for the speed (default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=3, help="of each (default: %(default)s)")
+    parser.add_argument(
+        "--photographs", type=int, default=120_000, help="photographs for the speed (default: %(default)s)"
+    )
+    parser.add_argument("--runs", type=int, default=3, help="per number of workers (default: %(default)s)")
     parser.add_argument("--memory", type=int, default=100_000, help="photographs for the memory (default: %(default)s)")
-    parser.add_argument("--folder", type=Path, help="where to work (default: the folder for temporary files)")
+    parser.add_argument("--folder", type=Path, help="the working folder (default: the folder for temporary files)")
     parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -122,7 +125,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
         write_raw(source, arguments.photographs, folder / "data/landmarks/raw")
-        featurize(folder, 2)  # the first one to use so much of this machine's memory waits for it
+        featurize(folder, 2)  # not counted: the first run that uses so much memory waits for the system to provide it
         for _ in range(arguments.runs):
             for workers, done in runs.items():
                 shutil.rmtree(folder / "data/landmarks/features")
@@ -140,11 +143,11 @@ def main() -> None:
     held = measured_memory(memory)
     for workers, rate in rates.items():
         print(
-            f"{workers} workers{rate:>8.0f} images/s, {seconds[workers]['work']:.1f} s, {seconds[workers]['stage']:.1f} s in all"
+            f"{workers} workers{rate:>8.0f} images/s, {seconds[workers]['work']:.1f} s, {seconds[workers]['stage']:.1f} s in total"
         )
-    print(f"{ratios['work']:.2f} times as fast (expected at least {SPEED}), {ratios['stage']:.2f} with the start")
-    print(f"{arguments.memory} photographs: {held['peak_gb']} GB a worker at most (expected below {MEMORY})")
-    print(f"and {held['growth_gb']} GB more in the last quarter of {lasted['work']:.0f} s than in the second")
+    print(f"{ratios['work']:.2f} times as fast (expected at least {SPEED}), {ratios['stage']:.2f} including the start")
+    print(f"{arguments.memory} photographs: peak {held['peak_gb']} GB per worker (expected below {MEMORY})")
+    print(f"growth from the second to the last quarter of {lasted['work']:.0f} s: {held['growth_gb']} GB per worker")
     figures = {
         "circumstances": circumstances.now(1) | {"load_before": round(busy, 2)},
         "folder": str(arguments.folder or tempfile.gettempdir()),

@@ -1,14 +1,14 @@
-"""Training on Ray: two workers against one, what Ray itself takes, and whether two workers end as well as one.
+"""Measure training on Ray: the speed of two workers against one, Ray's overhead, and the accuracy with two workers.
 
     python -m benchmarks.ray_training [--source ../shared/data] [--only throughput overhead accuracy]
 
-throughput   landmarks' published layers, picture size and batches, 0.3 times as wide (a step of the full width takes a core half a
-             minute), on the sample, one core a worker, for two lengths: images a second of the training alone
-overhead     mnist's cnn for about a minute: the whole stage on Ray with one worker against the stage as it runs here, in turn, three
-             times; the median
-accuracy     mnist as params.yaml has it, on the data in --source, for three seeds: the test accuracy after one and two workers
+throughput   images per second of the training alone: landmarks' published layers, image size and batches, 0.3 times as
+             wide (at full width a step takes a core half a minute), on the sample, one core per worker, two lengths
+overhead     the whole stage on Ray with one worker against the local stage, in turn, three times; the median. Trains
+             mnist's cnn for about a minute
+accuracy     the test accuracy with one and two workers for three seeds: mnist with params.yaml, on the data in --source
 
-Each stage on Ray starts a Ray of its own. Parts that are not measured stay in the result file as they were.
+Each stage on Ray starts its own cluster. The result file keeps the parts that are not measured.
 """
 
 import argparse
@@ -32,21 +32,21 @@ SCRATCH = {
     "precision": "float32",
     "log_every": 1000,
 }
-"""Picture size, layers and batches are those of the recipe landmarks-scratch-published; the width is not."""
+"""Image size, layers and batches are those of the recipe landmarks-scratch-published; the width is smaller."""
 LENGTHS = (1, 2)  # epochs
 CNN = {"network": "cnn", "epochs": 42, "augment": True}
 PAIRS = 3
 SPEED, OVERHEAD, POINTS = 1.6, 15.0, 0.3
-"""Demanded: times as fast at least; seconds at most; points of accuracy by which two workers may be off, at most."""
+"""Required: times as fast, at least; seconds, at most; points of accuracy by which two workers may differ, at most."""
 
 
 def engine(workers: int) -> dict[str, Any]:
-    """Parameters for so many workers on Ray; 0: as it runs here."""
+    """Return the parameters for ``workers`` workers on Ray; 0 means the local engine."""
     return {"engine": {"kind": "ray", "workers": workers} if workers else {"kind": "local"}}
 
 
 def timed(project: str, folder: Path, changes: dict[str, Any]) -> tuple[float, dict[str, Any]]:
-    """Seconds of the stage train, and what it says itself."""
+    """Run the stage train. Returns its seconds and the clock readings it reports."""
     workspace.create(folder, changes)
     began = time.perf_counter()
     workspace.run("train", folder, project)
@@ -86,7 +86,7 @@ def overhead(folder: Path) -> dict[str, Any]:
         pairs.append({"local": local, "ray": ray})
         more.append(there - here)
     median = statistics.median(more)
-    print(f"Ray takes {median:.1f} s more, of {[round(one, 1) for one in more]} (expected at most {OVERHEAD})")
+    print(f"Ray takes {median:.1f} s more, median of {[round(one, 1) for one in more]} (expected at most {OVERHEAD})")
     return {"pairs": pairs, "overheads": more, "overhead": median}
 
 
@@ -103,15 +103,17 @@ def accuracy(folder: Path, source: str) -> dict[str, Any]:
             scores.append(files.read_json(folder / "reports/mnist/metrics.json")["accuracy"])
     points = [100 * (two - one) for one, two in zip(found[1], found[2], strict=True)]
     print(
-        f"two workers: {statistics.mean(points):+.3f} points, {[round(one, 3) for one in points]} (within {POINTS} expected)"
+        f"two workers: {statistics.mean(points):+.3f} points, {[round(one, 3) for one in points]} (expected within {POINTS})"
     )
     return {"one": found[1], "two": found[2], "points": points, "mean_points": statistics.mean(points)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", default="sample", help="of the data for the accuracy (default: %(default)s)")
-    parser.add_argument("--only", nargs="+", choices=["throughput", "overhead", "accuracy"], help="(default: all)")
+    parser.add_argument("--source", default="sample", help="the data for the accuracy (default: %(default)s)")
+    parser.add_argument(
+        "--only", nargs="+", choices=["throughput", "overhead", "accuracy"], help="parts to measure (default: all)"
+    )
     parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"

@@ -1,4 +1,4 @@
-"""This project's server in a process of its own, for as long as a benchmark lasts."""
+"""Run this project's server in a separate process for the duration of a benchmark."""
 
 import os
 import socket
@@ -15,11 +15,11 @@ from benchmarks import workspace
 from stages.serving import exports
 
 START = 120.0
-"""Seconds until all models have to be ready."""
+"""Seconds after which all models must be ready."""
 
 
 def record(folder: Path, project: str) -> None:
-    """Write a dvc.lock to ``folder`` that has the project's export as it is there: the server serves nothing else."""
+    """Write a dvc.lock to ``folder`` that records the project's export: the server serves only recorded exports."""
     path = f"models/{project}/export"
     out = {"path": path, "md5": f"{exports.version(folder / path)}.dir"}
     lock = {"schema": "2.0", "stages": {f"export@{project}": {"outs": [out]}}}
@@ -33,7 +33,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(folder: Path, options: Sequence[str] = ("--no-page",)) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """The address and the process of a server of the exports in ``folder``, when it is ready."""
+    """Serve the exports in ``folder``. Yields the server's URL and process once it is ready."""
     port = free_port()
     arguments = ["-m", "stages.serving", "--port", str(port), *options]
     with workspace.start(arguments, folder, stdout=subprocess.DEVNULL) as process:
@@ -46,7 +46,7 @@ def running(folder: Path, options: Sequence[str] = ("--no-page",)) -> Iterator[t
 
 
 def wait(address: str, path: str = "/ping") -> None:
-    """Until ``path`` is answered with 200. Raises TimeoutError."""
+    """Wait until ``path`` returns status 200. Raises TimeoutError after `START` seconds."""
     deadline = time.monotonic() + START
     while time.monotonic() < deadline:
         try:
@@ -55,4 +55,4 @@ def wait(address: str, path: str = "/ping") -> None:
         except httpx.TransportError:
             pass
         time.sleep(0.05)
-    raise TimeoutError(f"{address}{path} was not answered within {START:g} s, process {os.getpid()}")
+    raise TimeoutError(f"{address}{path} did not return 200 within {START:g} s, process {os.getpid()}")

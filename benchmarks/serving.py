@@ -1,11 +1,12 @@
-"""How fast the server answers: against itself without batching, and against a plain FastAPI endpoint around the same export.
+"""Measure the server's speed against itself without batching, and against a plain FastAPI endpoint with the same export.
 
     python -m benchmarks.serving [--seconds 10] [--rounds 3]
 
-A CNN and the default network for digits are trained on the sample for an epoch: how good they are does not matter here. The
-plain endpoints call the functions of the export's own `inference.py`, in the event loop (`async def`) or in FastAPI's pool of
-threads, with as many threads of torch as our models get. 32 clients ask in turns of some seconds each; each asks again as soon as it has its
-answer. One client alone gives the price of HTTP: its median time less that of the same functions called directly.
+A CNN and the default network for digits are trained on the sample for one epoch; their accuracy does not matter here.
+The plain endpoints call the functions of the export's own `inference.py`, in the event loop (`async def`) or in
+FastAPI's thread pool, with as many torch threads as our models get. 32 clients send requests, in turns of some seconds
+per server. Each sends the next request as soon as it has the response. One client alone gives the cost of HTTP: its
+median time minus that of the same functions called directly.
 """
 
 import argparse
@@ -69,7 +70,7 @@ Times = list[float]
 
 
 def trained(folder: Path, network: str) -> None:
-    """An exported classifier in ``folder``, recorded in its dvc.lock, and unpacked in ``folder``/model."""
+    """Train and export a classifier in ``folder``, record it in a dvc.lock there, and unpack it in ``folder``/model."""
     folder.mkdir()
     workspace.create(folder, {"mnist": {"network": network, "epochs": 1}})
     for verb in ("prepare", "featurize", "train", "evaluate", "export"):
@@ -80,7 +81,7 @@ def trained(folder: Path, network: str) -> None:
 
 @contextmanager
 def plain(folder: Path) -> Iterator[str]:
-    """The address of the plain server."""
+    """Run the plain server. Yields its URL."""
     port = server.free_port()
     with workspace.start(["-W", "ignore", "-c", PLAIN, str(port), THREADS], folder) as process:
         try:
@@ -91,9 +92,10 @@ def plain(folder: Path) -> Iterator[str]:
 
 
 def load(url: str, bodies: Sequence[bytes], clients: int, seconds: float) -> Times:
-    """Seconds of each answer that ``clients`` at a time got to pictures. Raises RuntimeError if one is not 200.
+    """Send images from ``clients`` clients at a time. Returns the seconds of each response.
 
-    HTTP by hand: the server is to have the cores, and a client of httpx or aiohttp would take much of them.
+    Raises RuntimeError unless the status is 200. HTTP is written by hand: clients of httpx or aiohttp would take much
+    of the cores, which the server needs.
     """
     host, _, path = url.removeprefix("http://").partition("/")
     name, _, port = host.partition(":")
@@ -124,7 +126,7 @@ def load(url: str, bodies: Sequence[bytes], clients: int, seconds: float) -> Tim
 
 
 def direct(folder: Path, bodies: Sequence[bytes], count: int) -> Times:
-    """Seconds of each answer of the export's functions, called in a process of their own, by threads as many as the server's."""
+    """Call the export's functions in a process with the server's number of threads. Returns the seconds of each call."""
     np.save(folder / "bodies.npy", np.array([list(body) + [-1] * (4096 - len(body)) for body in bodies], np.int16))
     program = Path(__file__).resolve()
     command = [sys.executable, "-W", "ignore", str(program), "--direct", str(count)]
@@ -140,7 +142,7 @@ def direct(folder: Path, bodies: Sequence[bytes], count: int) -> Times:
 
 
 def answer_directly(count: int) -> None:
-    """What `direct` starts: prints the seconds."""
+    """Run in the process that `direct` starts, and print the seconds of each call."""
     sys.path.insert(0, "model/code")
     inference = importlib.import_module("inference")
     bodies = [bytes(int(value) for value in row if value >= 0) for row in np.load("bodies.npy")]
@@ -149,7 +151,7 @@ def answer_directly(count: int) -> None:
         begin = time.perf_counter()
         data = inference.input_fn(bodies[turn % len(bodies)], "image/png")
         inference.output_fn(inference.predict_fn(data, model), "application/json")
-        if turn >= 100:  # the first ones compile
+        if turn >= 100:  # the first calls compile
             print(time.perf_counter() - begin)
 
 
@@ -159,7 +161,7 @@ def summary(times: Times, seconds: float) -> dict[str, float]:
 
 
 def compare(folder: Path, bodies: Sequence[bytes], seconds: float, rounds: int) -> dict[str, dict[str, float]]:
-    """Medians over the rounds, by contestant."""
+    """Return the medians over the rounds, by contestant."""
     with ExitStack() as stack:
         ours, _ = stack.enter_context(server.running(folder))
         alone, _ = stack.enter_context(server.running(folder, ["--no-page", "--max-batch", "1"]))
@@ -189,7 +191,7 @@ def compare(folder: Path, bodies: Sequence[bytes], seconds: float, rounds: int) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each turn")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of each turn")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--direct", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")

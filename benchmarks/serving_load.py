@@ -1,10 +1,11 @@
-"""The server under mixed load: good requests, bad ones, too large ones, slow clients, connections that are dropped.
+"""Test the server under mixed load: good, bad and too large requests, slow clients, dropped connections.
 
     dvc repro && python -m benchmarks.serving_load [--minutes 10]
 
-All exported models of this checkout are served, with their page. Good requests are the test pictures and hours of each project; they are asked by a
-few clients, each again as soon as it has its answer. In the end the server is told to stop, under the same load: every request that it accepted has to be answered.
-Reported are the answers by kind, the server's memory (proportional set size of all its processes) in the course of time, and the seconds to its end.
+All exported models of this checkout are served, with their page. Good requests are the test images and hours of each
+project. A few clients send them, each as soon as it has the response to the last one. At the end the server is told to
+stop under the same load: it must respond to every request that it accepted. The report has the responses by kind, the
+server's memory over time (proportional set size of all its processes), and the seconds until the server ended.
 """
 
 import argparse
@@ -36,17 +37,17 @@ from stages.serving.process import ENVIRONMENT
 
 RESULT = Path("benchmarks/results/serving_load.json")
 EVERY = 10.0
-"""Seconds between two looks at the memory."""
+"""Seconds between two measurements of the memory."""
 
 WARM = 0.25
-"""The share of the time after which memory should be flat."""
+"""The fraction of the time after which memory should be flat."""
 
 Good = dict[str, tuple[str, list[bytes]]]
 
 
 @dataclass
 class Tally:
-    """What came of the requests."""
+    """Counts of the requests' outcomes, and their times."""
 
     answers: collections.Counter[str] = field(default_factory=collections.Counter)
     seconds: dict[str, list[float]] = field(default_factory=lambda: collections.defaultdict(list))
@@ -57,7 +58,7 @@ class Tally:
 
 
 def good_requests() -> Good:
-    """By project the content type and bodies of requests that have an answer."""
+    """Return the content type and bodies of valid requests, by project."""
     with np.load(files.require(Path("data/mnist/features"), "featurize@mnist") / "test.npz") as test:
         digits = [png(image) for image in test["images"]]
     with np.load(files.require(Path("data/scones/features"), "featurize@scones") / "test.npz") as test:
@@ -124,10 +125,10 @@ class Load:
         await asyncio.sleep(2)
 
     async def asks_slowly(self, session: aiohttp.ClientSession) -> None:
-        """Begins a request and sends a byte now and then, until the server has had enough."""
+        """Start a request and send one byte per second, until the server closes the connection."""
         reader, writer = await asyncio.open_connection(self.host, self.port)
         head = f"POST /models/mnist/invocations HTTP/1.1\r\nHost: {self.host}\r\nContent-Length: 1000\r\n"
-        writer.write((head if self.random.random() < 0.5 else f"{head}\r\n").encode())  # half of them without an end
+        writer.write((head if self.random.random() < 0.5 else f"{head}\r\n").encode())  # half of the headers never end
         with contextlib.suppress(ConnectionError):
             for _ in range(100):
                 if reader.at_eof():
@@ -140,7 +141,7 @@ class Load:
         writer.close()
 
     async def drops(self, session: aiohttp.ClientSession) -> None:
-        """Hangs up in the middle of a request, or before its answer."""
+        """Close the connection in the middle of a request, or before its response."""
         _, bodies = self.good["landmarks"]
         body = self.random.choice(bodies)
         _, writer = await asyncio.open_connection(self.host, self.port)
@@ -158,7 +159,7 @@ class Load:
             while True:
                 try:
                     await act(session)
-                except OSError as error:  # the server's answer to who goes on sending: it has closed the connection
+                except OSError as error:  # the server has closed the connection while the client was sending
                     if self.tally.stopping:
                         return
                     self.tally.add("slow or dropped", type(error).__name__)
@@ -176,10 +177,10 @@ class Load:
 async def mixed(
     address: str, process: subprocess.Popen[bytes], minutes: float, tally: Tally
 ) -> tuple[list[float], float]:
-    """The memory in GB in the course of time, and the seconds from SIGTERM to the server's end."""
+    """Run the mixed load. Returns the memory in GB over time, and the seconds from SIGTERM to the server's end."""
     clients = Load(address, good_requests(), tally).clients()
     course = []
-    for _ in tqdm(range(int(60 * minutes / EVERY)), desc="mixed load", unit=" looks"):
+    for _ in tqdm(range(int(60 * minutes / EVERY)), desc="mixed load", unit=" measurements"):
         await asyncio.sleep(EVERY)
         course.append((await asyncio.to_thread(memory, process.pid))["all"])
     tally.stopping = True

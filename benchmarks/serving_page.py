@@ -1,9 +1,9 @@
-"""How long a person waits for the page: first paint in a browser that has never seen it, from a server that has just started.
+"""Measure how long a person waits for the page: first paint in a browser with an empty cache, from a new server.
 
     dvc repro && python -m benchmarks.serving_page [--rounds 5]
 
-Each round starts the server of this checkout's exports and opens the page as soon as a request is answered, while the models are
-still being loaded, and once more when they are. Needs Chromium (Debian: apt install chromium).
+Each round starts the server with this checkout's exports. It opens the page as soon as the server responds, while the
+models are still loading, and again when they are ready. Needs Chromium (Debian: apt install chromium).
 """
 
 import argparse
@@ -22,17 +22,17 @@ from stages.experiments.records import circumstances
 from stages.serving.process import ENVIRONMENT
 
 RESULT = Path("benchmarks/results/serving_page.json")
-# As root, without a screen, and without looking for Google's services.
+# These allow to run as root and without a screen, and prevent connections to Google's services.
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 
 
 def first_paint(browser: Browser, address: str) -> float:
-    """Seconds from the order to open the page to its first text or picture, in a browser without a cache."""
+    """Open the page with an empty cache. Returns the seconds until its first text or image."""
     context = browser.new_context()
     page = context.new_page()
     page.goto(f"{address}/page/")
-    while (milliseconds := page.evaluate(PAINT)) is None:  # not wait_for_function, which the page's policy forbids
+    while (milliseconds := page.evaluate(PAINT)) is None:  # the page's policy forbids wait_for_function
         time.sleep(0.02)
     context.close()
     return float(milliseconds) / 1000

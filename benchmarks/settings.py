@@ -1,9 +1,9 @@
-"""What the settings that depend on a processor cost on this one: threads, memory layout, averaged weights, size of the batches.
+"""Measure settings whose cost depends on the processor: threads, memory layout, averaged weights, batch size.
 
     python -m benchmarks.settings [--networks "mnist mlp" ...] [--runs 3] [--json FILE]
 
-Trains each network with params.yaml's settings, then with one of them changed, in turn, on random pictures in memory. A figure is
-how many times as many pictures a second the change trains. All run with `engine.portable` as params.yaml has it.
+Trains each network on random images in memory, in turn with the settings of params.yaml and with one of them changed. A
+result is the ratio of images per second, changed to unchanged. `engine.portable` is always as in params.yaml.
 """
 
 import argparse
@@ -29,7 +29,7 @@ CLASSES = 10
 
 
 class Case(NamedTuple):
-    """A network to train: its project's settings, the channels and side of its pictures, and how many of them are an epoch."""
+    """A network to train: its project's settings, the channels of its images, and the number of images per epoch."""
 
     project: str
     network: str
@@ -38,7 +38,7 @@ class Case(NamedTuple):
     images: int
 
     def build(self) -> tuple[nn.Module, int]:
-        """The network, and the pixels of a side of its pictures."""
+        """Return the network, and the side of its images in pixels."""
         table = getattr(self.settings, self.network).model_dump()
         if self.project == "mnist":
             return model.build(self.network, table), model.SIDE
@@ -46,7 +46,7 @@ class Case(NamedTuple):
 
 
 def cases() -> dict[str, Case]:
-    """By name. Each project's networks as its parameters describe them; a backbone is trained as a whole."""
+    """Return the cases by name: each project's networks, with its parameters. All layers of a backbone are trained."""
     mnist, landmarks, scones = (
         config.load("mnist", Mnist),
         config.load("landmarks", Landmarks),
@@ -72,7 +72,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 def images_per_second(case: Case, change: str | None) -> float:
-    """Of one epoch's steps."""
+    """Train one epoch. Returns the images per second of its steps."""
     settings = case.settings.model_copy(update={"epochs": 1, "device": "cpu", **CHANGES.get(change or "", {})})
     factor = {"half the batch": 0.5, "twice the batch": 2}.get(change or "", 1)
     settings = settings.model_copy(update={"batch_size": round(settings.batch_size * factor)})
@@ -84,7 +84,7 @@ def images_per_second(case: Case, change: str | None) -> float:
     network.to(memory_format=layout)
     computing.repeat(network)
     generator = torch.Generator().manual_seed(0)
-    count = min(case.images, 4096)  # an epoch sees them several times
+    count = min(case.images, 4096)  # an epoch uses each several times
     pictures = torch.randn(count, case.channels, side, side, generator=generator).to(memory_format=layout)
     labels = torch.randint(CLASSES, (count,), generator=generator)
     seen = torch.arange(case.images) % count
@@ -104,8 +104,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     known = cases()
     parser.add_argument("--networks", nargs="+", choices=known, default=list(known))
-    parser.add_argument("--runs", type=int, default=3, help="of each, in turn; the medians are compared")
-    parser.add_argument("--json", type=Path, help="a file for the figures")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each setting, in turn; the medians are compared")
+    parser.add_argument("--json", type=Path, help="a file for the results")
     arguments = parser.parse_args()
     rows, cores = {}, torch.get_num_threads()
     for name in arguments.networks:

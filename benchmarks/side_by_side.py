@@ -1,9 +1,9 @@
-"""`make repro` with projects side by side against one after the other, from nothing to all results, and their hashes.
+"""Compare `make repro` with projects in parallel and one by one: the time from nothing to all results, and hashes.
 
     python -m benchmarks.side_by_side [--jobs 2] [--json FILE]
 
-Each way runs in a fresh clone of this commit with an empty cache. With --json the seconds of each stage side by side are kept
-as well: by them `make repro` estimates its first run.
+Each way runs in a fresh clone of this commit with an empty cache. With --json, the parallel run's seconds of each stage
+are saved, too: `make repro` estimates its first run from them.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from stages.experiments.running import progress
 
 
 def build(folder: Path, jobs: int) -> tuple[float, dict[str, str]]:
-    """Wall seconds of a whole build, and the hash of every output."""
+    """Build everything. Returns the wall seconds, and the hash of every output."""
     subprocess.run(["git", "clone", "--quiet", ".", folder], check=True)
     command = [sys.executable, "-m", "stages.experiments.repro", "--jobs", str(jobs)]
     begin = time.perf_counter()
@@ -35,7 +35,7 @@ def build(folder: Path, jobs: int) -> tuple[float, dict[str, str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="a file for the figures")
+    parser.add_argument("--json", type=Path, help="a file for the results")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         one, first = build(Path(folder, "one"), 1)
@@ -56,7 +56,7 @@ def main() -> None:
         files.write_json(arguments.json, circumstances.now(threads=1) | results)
         files.write_json(progress.TYPICAL, durations)
     if differing:
-        sys.exit("error: side by side gave other results")
+        sys.exit("error: the parallel run gave different results: see outputs_differing above")
 
 
 if __name__ == "__main__":

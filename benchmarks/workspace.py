@@ -1,4 +1,4 @@
-"""A folder to run stages in, apart from this checkout."""
+"""Run stages in a folder outside this checkout."""
 
 import os
 import subprocess
@@ -15,13 +15,13 @@ ROOT = Path(__file__).parents[1]
 
 
 def create(folder: Path, changes: dict[str, Any]) -> None:
-    """Give ``folder`` the params.yaml of this checkout with the ``changes``, group by group."""
+    """Write this checkout's params.yaml with the ``changes``, merged group by group, to ``folder``."""
     parameters = merged(config.read(ROOT / config.PARAMETERS), changes)
     (folder / config.PARAMETERS).write_text(yaml.safe_dump(parameters), encoding="utf-8")
 
 
 def place(source: str) -> str:
-    """``source`` as another folder has to call it."""
+    """Return ``source`` for use from another folder: a folder's absolute path; other values unchanged."""
     return str(Path(source).resolve()) if Path(source).is_dir() else source
 
 
@@ -34,13 +34,13 @@ def run(verb: str, folder: Path, project: str = "landmarks") -> None:
 
 
 def clock(folder: Path, project: str) -> dict[str, Any]:
-    """The clock readings of the training that ran last in ``folder``."""
+    """Return the clock readings of the last training in ``folder``."""
     kept = (folder / clocks.FOLDER / f"train@{project}").glob("*.json")
     found: dict[str, Any] = files.read_json(max(kept, key=lambda path: path.stat().st_mtime))
     return found
 
 
 def start(arguments: list[str], folder: Path, **options: Any) -> subprocess.Popen[bytes]:
-    """`python ARGUMENTS` in ``folder``, with the stages importable."""
+    """Start `python ARGUMENTS` in ``folder``, with the stages importable."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen([sys.executable, *arguments], cwd=folder, env=environment, **options)

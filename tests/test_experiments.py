@@ -53,7 +53,7 @@ def test_a_recipe_is_an_experiment_for_each_seed_and_is_not_done_twice(built: Cl
     assert set(built.run("dvc exp list --name-only").split()) == {"mnist-one", "mnist-one-seed1"}
     assert built.run("git status --porcelain") == ""  # the working tree is as it was
     shown = run(built, "recipe NAME=mnist-one")
-    assert "done already: mnist-one, mnist-one-seed1" in shown
+    assert "already done: mnist-one, mnist-one-seed1" in shown
     assert "Running stage" not in shown
 
 
@@ -61,7 +61,7 @@ def test_a_recipe_is_an_experiment_for_each_seed_and_is_not_done_twice(built: Cl
 def test_a_failure_in_the_queue_says_why_and_the_same_command_runs_it_again(built: Clone) -> None:
     shown = run(built, "recipes RUN=mnist JOBS=2")
     assert built.returncode == 2  # make's
-    assert "done already: mnist-one, mnist-one-seed1" in shown
+    assert "already done: mnist-one, mnist-one-seed1" in shown
     assert "mnist-two failed: error: params.yaml: mnist.optimizer = 'sdg' is not allowed" in shown
     assert re.search("^error: mnist-two failed: `dvc queue logs mnist-two` shows", shown, re.MULTILINE)
 

@@ -49,15 +49,15 @@ def test_what_is_not_fit_for_a_release_is_refused_in_a_line(made: Project, tmp_p
 
     assert "'minst' is not a project: expected one of mnist" in refused("minst", "v1.0.0")
     for version in ("v01.0.0", "v1.0.0-rc1"):
-        assert "is not a version: expected vMAJOR.MINOR.PATCH, as v1.0.0" in refused("mnist", version)
+        assert "is not a version: expected vMAJOR.MINOR.PATCH, such as v1.0.0" in refused("mnist", version)
     assert "data/mnist/features" in (shown := refused("mnist", "v1.0.0"))
-    assert "so nobody else could get the release: `dvc push --with-deps deploy@mnist plot@mnist`" in shown
+    assert "so nobody else could get the release: run `dvc push --with-deps deploy@mnist plot@mnist`" in shown
     parameters = project.root / "params.yaml"
     changed = parameters.read_text().replace("  batch_size: 64", "  batch_size: 32")
     parameters.write_text(changed)
     assert "error: params.yaml is not committed" in refused("mnist", "v1.0.0")
     project.run("git", "commit", "--quiet", "--all", "--message", "not run")
-    assert "not up to date: `dvc repro deploy@mnist plot@mnist` and commit" in refused("mnist", "v1.0.0")
+    assert "not up to date: run `dvc repro deploy@mnist plot@mnist` and commit" in refused("mnist", "v1.0.0")
     (project.root / "stages/mnist/other.py").write_text("")
     assert "stages/mnist/other.py is not committed" in refused("mnist", "v1.0.0")
 
@@ -71,9 +71,9 @@ def test_a_version_is_an_annotated_tag_with_the_figures(released: Project) -> No
 
 def test_a_version_that_is_taken_or_lower_is_refused(released: Project) -> None:
     shown = released.run(*RELEASE, "mnist", "v1.0.0", check=False)
-    assert shown == "error: mnist@v1.0.0 is registered already: expected a version above v1.0.0\n"
+    assert shown == "error: mnist@v1.0.0 is already registered: expected a version above v1.0.0\n"
     shown = released.run(*RELEASE, "mnist", "v0.9.0", check=False)
-    assert shown == "error: mnist@v0.9.0 is below the last version: expected one above v1.0.0\n"
+    assert shown == "error: mnist@v0.9.0 is below the last version: expected a version above v1.0.0\n"
 
 
 def test_a_released_archive_comes_back_with_its_card(released: Project, tmp_path: Path) -> None:

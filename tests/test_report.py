@@ -85,7 +85,7 @@ def test_the_page_says_of_each_project_what_was_measured_and_shows_its_pictures(
         open_page.set_viewport_size({"width": width, "height": 900})
         assert open_page.evaluate("document.documentElement.scrollWidth") == width
     expect(open_page.get_by_text("Up to date:")).to_be_visible()
-    expect(open_page.get_by_text("They are the committed ones")).to_be_visible()
+    expect(open_page.get_by_text("They are committed.")).to_be_visible()
     for project, known in metrics.read(ROOT / "metrics.yaml").items():
         section = open_page.locator(f"section#{project}")
         measured = built.json(f"reports/{project}/metrics.json")
@@ -104,7 +104,7 @@ def test_what_differs_from_the_commit_is_marked(tried: Clone, open_page: Page) -
     tried.run("dvc exp apply sgd")
     tried.run(REPORT)
     visit(open_page, tried.root / "reports/index.html")
-    expect(open_page.get_by_text("They are the experiment sgd's.")).to_be_visible()
+    expect(open_page.get_by_text("They belong to the experiment sgd.")).to_be_visible()
     marked = open_page.locator("section#mnist tr.differs")
     assert [re.split(r"\s+", row) for row in marked.all_inner_texts()] == [
         ["mnist.epochs", "2", "15"],
@@ -135,8 +135,10 @@ def test_a_partly_built_pipeline_has_a_page_that_names_what_is_missing(built: Cl
         "Missing: evaluate@mnist, deploy@mnist, train@scones, plot@scones"
     )
     expect(open_page.locator(".note pre").first).to_contain_text("dvc repro evaluate@mnist deploy@mnist")
-    expect(open_page.locator("section#mnist")).to_contain_text("No figures yet: dvc repro evaluate@mnist")
-    expect(open_page.locator("section#scones")).to_contain_text("No pictures yet: dvc repro plot@scones")
+    expect(open_page.locator("section#mnist")).to_contain_text(
+        "No metrics yet. To compute them: dvc repro evaluate@mnist"
+    )
+    expect(open_page.locator("section#scones")).to_contain_text("No plots yet. To draw them: dvc repro plot@scones")
     expect(open_page.locator("section#bikes figure")).not_to_have_count(0)
     built.run("git checkout --quiet . && dvc checkout --quiet")
 

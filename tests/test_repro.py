@@ -91,7 +91,7 @@ def in_terminal(project: Clone, command: str) -> str:
 
 def test_without_a_terminal_a_plain_line_tells_where_a_stage_begins_and_ends(project: Clone) -> None:
     shown = project.run(f"{REPRO} --jobs 2").splitlines()
-    assert shown[0] == "2 projects, 2 at a time; the log of each is reports/logs/<project>.log"
+    assert shown[0] == "2 projects, 2 at a time. Logs: reports/logs/<project>.log"
     for name in ("first ", "second"):
         own = [re.sub(r"\d+ s$", "N s", line) for line in shown[1:] if line.startswith(f"{name} |")]
         assert own == [
@@ -148,9 +148,9 @@ def test_a_failure_shows_its_error_and_the_log_and_the_other_project_is_done(pro
     assert project.returncode == 1
     assert "first  | error: first.txt: found bad data, expected good data" in shown
     assert "first  | ERROR: failed to reproduce 'train@first'" in shown
-    assert "first  | all of it: reports/logs/first.log" in shown
+    assert "first  | full log: reports/logs/first.log" in shown
     assert "> python stage.py" not in shown
-    assert shown.count("error: first failed, see above: once fixed, the same command goes on from there") == 1
+    assert shown.count("error: first failed, see above: fix the error, then run the same command to resume") == 1
     assert "done: 2 stages run" in shown
     assert "failed at train" in shown
 
@@ -169,7 +169,7 @@ def test_a_defect_shows_the_end_of_the_log(project: Clone) -> None:
     assert project.returncode == 1
     assert "first  | Traceback (most recent call last):" in shown
     assert "first  | KeyError: 'a defect'" in shown
-    assert "first  | all of it: reports/logs/first.log" in shown
+    assert "first  | full log: reports/logs/first.log" in shown
 
 
 def test_an_interrupt_ends_all_and_the_same_command_goes_on(project: Clone) -> None:

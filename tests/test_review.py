@@ -102,7 +102,7 @@ def test_a_worse_model_is_named_and_fails_and_its_pictures_are_shown(project: Pr
     assert f"| reports/mnist/metrics.json | accuracy | {round(before, 5)}" in text
     assert "| params.yaml | mnist.epochs | 15 " in text
     assert "| train@mnist | mnist.epochs |" in text
-    assert "What only follows them: deploy@mnist, evaluate@mnist, plot@mnist." in text
+    assert "Changed only through other stages: deploy@mnist, evaluate@mnist, plot@mnist." in text
     html = MarkdownIt().enable("table").render(text)
     folder = project.root / "reports/review"
     for which in ("before", "after"):
@@ -146,7 +146,7 @@ def test_no_change_is_said_and_so_are_an_improvement_and_a_guard_that_the_change
     project.set(accuracy=0.99)
     assert failures(capsys) == []
     text = project.report()
-    assert "guarded figures hold" in text.splitlines()[0]
+    assert "guarded metrics pass" in text.splitlines()[0]
     assert "| 99.00 % |" in text
     assert "- **Guards:** the guard of mnist accuracy was changed: higher is better, tolerance 0.005; now " in text
 
@@ -156,10 +156,10 @@ def test_results_of_other_code_are_said_first_and_fail(project: Project, capsys:
     parameters.write_text(parameters.read_text().replace("  epochs: 15\n", "  epochs: 16\n", 1))
     errors = failures(capsys)
     assert errors == [
-        "error: the results are not of this code (check, train@mnist, export@mnist): run `dvc repro` first"
+        "error: the results do not match this code (check, train@mnist, export@mnist): run `dvc repro` first"
     ]
     assert project.report().startswith(
-        "## Review: the results are not of this code\n\n- **the results are not of this code"
+        "## Review: the results do not match this code\n\n- **the results do not match this code"
     )
 
 
@@ -180,9 +180,12 @@ def test_a_project_that_the_base_does_not_have_is_new_and_a_picture_of_unknown_c
     assert "| bikes | rmsle\\_test | - |" in text
     assert "| - | 0.0100 | new |" in text
     assert "| evaluate@bikes | new |" in text
-    assert "Some of the base's pictures are missing below: not in DVC's cache here: `dvc pull` gets it" in text
+    assert (
+        "Some of the base's plots are missing below: not in DVC's cache here: if there is a remote, run `dvc pull`"
+        in text
+    )
     assert "| not in the cache | ![after](pictures/mnist-plots-loss-after.png) |" in text
-    assert "| there was none | ![after](pictures/bikes-plots-residuals-after.png) |" in text
+    assert "| did not exist | ![after](pictures/bikes-plots-residuals-after.png) |" in text
 
 
 def test_a_base_that_is_not_there_is_an_error_of_one_line(
@@ -199,7 +202,7 @@ def test_a_base_that_is_not_there_is_an_error_of_one_line(
     project.do(f"cd {copy} && git fetch -q --unshallow origin '+refs/heads/*:refs/remotes/origin/*'")
     assert review.branch_point("start")[0].startswith("start at ")
     project.do(f"cd {copy} && git checkout -q -b change && git branch -q -D main")
-    with pytest.raises(InputError, match="'main' is not a branch here: make review BASE=origin/main"):
+    with pytest.raises(InputError, match="'main' is not a branch here: run make review BASE=origin/main"):
         review.main("main")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="this is not a git repository"):
@@ -226,11 +229,11 @@ BASE = {"data": "sample", "accuracy": 0.93, "error": 0.25}
             "p accuracy fell from 93.00 % to 92.49 %, by 0.51 points: tolerance 0.50 points",
         ),
         ({"error": 0.2701}, ["same", "rose"], "p error rose from 0.2500 to 0.2701, by 0.0201: tolerance 0.0100"),
-        ({"accuracy": float("nan")}, ["not a number", "same"], "p accuracy is nan: a number is expected"),
-        ({"accuracy": float("-inf")}, ["not a number", "same"], "p accuracy is -inf: a number is expected"),
-        ({"accuracy": "0.99"}, ["not a number", "same"], "p accuracy is '0.99': a number is expected"),
-        ({"accuracy": True}, ["not a number", "same"], "p accuracy is True: a number is expected"),
-        ({"accuracy": None}, ["not a number", "same"], "p accuracy is -: a number is expected"),
+        ({"accuracy": float("nan")}, ["not a number", "same"], "p accuracy is nan: expected a number"),
+        ({"accuracy": float("-inf")}, ["not a number", "same"], "p accuracy is -inf: expected a number"),
+        ({"accuracy": "0.99"}, ["not a number", "same"], "p accuracy is '0.99': expected a number"),
+        ({"accuracy": True}, ["not a number", "same"], "p accuracy is True: expected a number"),
+        ({"accuracy": None}, ["not a number", "same"], "p accuracy is -: expected a number"),
     ],
 )
 def test_verdicts(head: dict[str, Any], verdicts: list[str], failure: str) -> None:
@@ -244,7 +247,7 @@ def test_a_figure_of_other_data_or_that_is_gone_fails_and_a_new_one_does_not() -
     known = {"p": {"accuracy": SHARE}}
     (other,) = guards.judge(known, "p", BASE, BASE | {"data": "official"})
     assert other.failure == (
-        "p accuracy is of other data ('sample' at the base, 'official' here): the figures can't be compared"
+        "p accuracy was measured on other data ('sample' at the base, 'official' here): the values can't be compared"
     )
     (gone,) = guards.judge(known, "p", BASE, {"data": "sample"})
     assert gone.failure == "p accuracy is missing: it was 93.00 %"

@@ -41,7 +41,7 @@ def test_a_project_that_fails_is_named_and_the_others_are_done(project: Clone, t
     shown = project.run(REPRO, check=False)
     assert project.returncode == 1
     assert "mnist     | error: " in shown
-    assert shown.count("error: mnist failed, see above: once fixed, the same command goes on from there") == 1
+    assert shown.count("error: mnist failed, see above: fix the error, then run the same command to resume") == 1
     for other in ("bikes", "landmarks", "scones"):
         assert f"{other:9} | up to date" in shown
     project.restore()

@@ -72,18 +72,18 @@ def test_a_trial_s_settings_depend_on_the_seed_and_its_number_alone() -> None:
     ("ranges", "others", "words"),
     [
         ("{mnist.batch_size: {log: [3, 2]}}", "", "tiny.sweep.ranges.mnist.batch_size.log = [3, 2] is not allowed"),
-        ("{a: {log: [0, 1]}}", "", "tiny.sweep.ranges.a.log = [0, 1] is not allowed: expected ends above 0"),
+        ("{a: {log: [0, 1]}}", "", "tiny.sweep.ranges.a.log = [0, 1] is not allowed: expected two numbers above 0"),
         ("{a: {uniform: [1]}}", "", "tiny.sweep.ranges.a.uniform = [1] is not allowed: expected at least 2 items"),
         ("{a: {integers: [1, 2.5]}}", "", "tiny.sweep.ranges.a.integers.1 = 2.5 is not allowed: expected a valid integer"),
         ("{a: {}}", "", "tiny.sweep.ranges.a = {} is not allowed: expected one of log, uniform, integers, choice"),
         ("{a: {lag: [1, 2]}}", "", "tiny.sweep.ranges.a = {'lag': [1, 2]} is not allowed: expected one of log, uniform, integers, choice"),
         ("{a: [1, 2]}", "", "tiny.sweep.ranges.a = [1, 2] is not allowed: expected one of log, "),
         ("{}", "", "tiny.sweep.ranges = {} is not allowed: expected at least 1 item"),
-        ("{mnist.epochs: {choice: [1, 2]}}", "", "expected ranges of other parameters than epochs and seed"),
-        ("{a: {choice: [1, 2]}}", "    epochs: [1, 3, 4]\n", "tiny.sweep.epochs = [1, 3, 4] is not allowed: expected each the "),
+        ("{mnist.epochs: {choice: [1, 2]}}", "", "expected ranges of parameters other than epochs and seed"),
+        ("{a: {choice: [1, 2]}}", "    epochs: [1, 3, 4]\n", "tiny.sweep.epochs = [1, 3, 4] is not allowed: expected each to be "),
         ("{a: {choice: [1, 2]}}", "    trials: 1\n", "tiny.sweep.trials = 1 is not allowed: expected greater than or equal to 2"),
         ("{a: {choice: [1, 2]}}", "    score: accuracy\n", "expected 'valid_loss' or 'valid_accuracy'"),
-        ("{a: {choice: [1, 2]}}", "  seeds: [0, 1]\n", "expected one seed where there is a sweep"),
+        ("{a: {choice: [1, 2]}}", "  seeds: [0, 1]\n", "expected one seed for a recipe with a sweep"),
     ],
 )  # fmt: skip
 def test_a_wrong_sweep_is_refused_in_a_line(ranges: str, others: str, words: str, tmp_path: Path) -> None:
@@ -95,8 +95,11 @@ def test_a_wrong_sweep_is_refused_in_a_line(ranges: str, others: str, words: str
 @pytest.mark.parametrize(
     ("ranges", "words"),
     [
-        ("{mnist.mlp.dropout: {uniform: [0.9, 1.8]}}", r"tiny: trial \d can't be run: .*mnist.mlp.dropout = 1"),
-        ("{mnist.mlp.droput: {uniform: [0, 1]}}", "mnist.mlp.droput is not a parameter of params.yaml"),
+        ("{mnist.mlp.dropout: {uniform: [0.9, 1.8]}}", r"tiny: trial \d can't run: .*mnist.mlp.dropout = 1"),
+        (
+            "{mnist.mlp.droput: {uniform: [0, 1]}}",
+            "mnist.mlp.droput is not a parameter: expected a dotted name from params.yaml",
+        ),
     ],
 )
 def test_settings_that_are_not_allowed_are_refused_before_anything_runs(
@@ -178,7 +181,7 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was_and_keeps_the_best_by_its_n
     assert before.keys() == {"tiny-t0-e1"}
 
     shown = project.run(*command)
-    assert "2 trials of 1, 2 epochs, 1 runs are done already; 1 at a time" in shown
+    assert "2 trials of 1, 2 epochs, 1 runs are already done; 1 at a time" in shown
     assert "tiny-t0-e1 valid_loss" not in shown
     assert re.search(r"tiny-t1-e1 failed: error: mnist.batch_size = 5000 is not allowed: expected at most ", shown), (
         shown
@@ -197,7 +200,7 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was_and_keeps_the_best_by_its_n
     recipe["tiny"]["sweep"]["ranges"] = {"mnist.batch_size": {"choice": [64, 65]}}
     (project.root / "recipes.yaml").write_text(yaml.safe_dump(recipe))
     changed = project.run(*command)
-    assert "2 runs are done already" in changed
+    assert "2 runs are already done" in changed
     assert "tiny-t1-e1 valid_loss" in changed
     project.run("git", "checkout", "--quiet", "recipes.yaml")
     project.dvc("exp", "apply", "tiny")
@@ -243,7 +246,7 @@ def test_a_cluster_on_which_no_trial_fits_is_refused_with_what_is_there(
     engine = engine.model_copy(update={"address": cluster.address})
     with connected(engine):
         assert asha.room_on_cluster(engine, {"cpu": 1, "gpu": 0}) == len(cluster.raylets)
-        with pytest.raises(InputError, match=r"a trial takes 9 CPU, and no node has that \(127.0.0.1: 1 CPU, 0 GPU; "):
+        with pytest.raises(InputError, match=r"a trial needs 9 CPU, and no node has that \(127.0.0.1: 1 CPU, 0 GPU; "):
             asha.room_on_cluster(engine, {"cpu": 9, "gpu": 0})
         check_seen(Path("docs"), engine.timeout)  # below this process's working folder, which is no node's
         with pytest.raises(

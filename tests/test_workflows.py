@@ -237,16 +237,16 @@ def test_mentions_and_addresses_are_left_as_text(job: Job) -> None:
     (job.review / "comment.md").write_text(
         "@owner &#64;owner other/name#1 https://elsewhere.example www.elsewhere.example"
     )
-    text = MarkdownIt().render(job.run()).partition("Of a")[0]
+    text = MarkdownIt().render(job.run()).partition("Reviewed commit: a")[0]
     assert not re.search(r"@owner|#1|https://|www\.", text)
 
 
 def test_a_review_that_is_too_long_missing_or_no_text_is_survived(job: Job) -> None:
-    assert "The run left no review." in job.run()
+    assert "The run wrote no review." in job.run()
     (job.review / "comment.md").write_text("x" * 70_000)
     assert 60_000 < len(job.run()) < 65_536
     (job.review / "comment.md").write_bytes(b"\xff\xfe\x00")
-    assert "Of a" in job.run()
+    assert "Reviewed commit: a" in job.run()
     (job.review / "comment.md").unlink()
     (job.review / "comment.md").symlink_to("/etc/passwd")
     assert "root:" not in job.run()

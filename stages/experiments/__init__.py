@@ -1,1 +1,1 @@
-"""Experiments and reviews: the programs behind make, one a module here, and what they consist of, in folders."""
+"""Experiments and reviews. Each module here is a program that make runs; the folders hold the parts they share."""

@@ -1,4 +1,4 @@
-"""Compares a project's experiments with each other and with what is published: tables and pictures on one page.
+"""Compare a project's experiments with each other and with published results: tables and charts on one page.
 
 python -m stages.experiments.compare mnist                           the working tree, HEAD's experiments, reports/published/
 python -m stages.experiments.compare bikes mnist                     several projects
@@ -40,23 +40,23 @@ def main(projects: list[str], experiments: list[str] | None) -> None:
         page.write(folder / "index.html", "compare.html", projects=sections)
     for project, found in chosen.items():
         tell(project, found)
-    print(f"Page: {FOLDER}/index.html, each picture beside it as PNG and SVG")
+    print(f"Page: {FOLDER}/index.html. Each chart is in the same folder as PNG and SVG")
     print(
-        "Next: dvc exp apply NAME takes an experiment over; make recipes lists more; make compare again adds what is new"
+        "Next: dvc exp apply NAME applies an experiment; make recipes lists more; make compare again adds new results"
     )
 
 
 def of_head() -> list[str]:
-    """The names of the finished experiments that start from HEAD."""
+    """Return the names of the finished experiments that start from HEAD. Raises InputError if DVC can't list them."""
     try:
         with Repo() as repo:
             return sorted(name for found in repo.experiments.ls().values() for name, _ in found)
     except DvcException as error:
-        raise InputError(f"the experiments can't be listed ({error}): run this in the repository's root") from None
+        raise InputError(f"DVC can't list the experiments ({error}): run this in the repository's root") from None
 
 
 def gather(project: str, revisions: list[Revision], named: bool) -> list[Variant]:
-    """The project's variants: the working tree, experiments and published results, recipes in the order of recipes.yaml."""
+    """Return the project's variants: working tree, experiments and published results, in the order of recipes.yaml."""
     known = {name: recipe for name, recipe in recipes.read().items() if recipe.project == project}
     base = recipes.flat(Revision("HEAD").parameters())
     found = variants.of_revisions(project, revisions, named, known)
@@ -72,7 +72,7 @@ def experiments_in(found: list[Variant]) -> list[str]:
 
 
 def tell(project: str, found: list[Variant]) -> None:
-    """What was compared, on the terminal."""
+    """Print what was compared."""
     experiments = experiments_in(found)
     published = sum(variant.origin == "published" for variant in found)
     print(
@@ -80,11 +80,11 @@ def tell(project: str, found: list[Variant]) -> None:
         f"as {len(found)} variants on {len({variant.data for variant in found})} data sets"
     )
     if not experiments:
-        print(f"  no experiments yet; one is made by: dvc exp run --temp -S {project}.seed=1 evaluate@{project}")
+        print(f"  no experiments yet; to make one: dvc exp run --temp -S {project}.seed=1 evaluate@{project}")
 
 
 def section(project: str, found: list[Variant], known: dict[str, Metric], folder: Path) -> dict[str, Any]:
-    """What the page shows of a project; its pictures are written to ``folder``."""
+    """Return the page's content for a project, and write its charts to ``folder``."""
     groups = variants.by_data(found)
     shown = {name: metric for name, metric in known.items() if metric.better and any(one.spread(name) for one in found)}
     pictures = []
@@ -107,7 +107,7 @@ def section(project: str, found: list[Variant], known: dict[str, Metric], folder
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("projects", nargs="*", metavar="project", help="default: all")
-    parser.add_argument("--experiments", nargs="+", metavar="NAME", help="default: those that start from HEAD")
+    parser.add_argument("--experiments", nargs="+", metavar="NAME", help="default: all that start from HEAD")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Renews the documents' tables and the pictures of published results: `make readme-table`.
+"""Update the documents' tables and the charts of published results: `make readme-table`.
 
-The figures come from files that commands made: reports/published/, benchmarks/results/, the metrics, dvc.yaml.
+All numbers come from files that commands wrote: reports/published/, benchmarks/results/, the metrics, dvc.yaml.
 """
 
 import re
@@ -24,13 +24,13 @@ RESULTS = Path("benchmarks/results")
 
 
 def results() -> dict[str, tuple[Recipe, Published]]:
-    """The published results and their recipes, in the order of recipes.yaml."""
+    """Return the published results and their recipes, in the order of recipes.yaml."""
     found = {name: (recipe, published.read(name)) for name, recipe in recipes.read().items()}
     return {name: (recipe, result) for name, (recipe, result) in found.items() if result is not None}
 
 
 def table() -> str:
-    """The published results as a Markdown table: mean over the seeds, and the lowest and highest."""
+    """Return the published results as a Markdown table: mean over the seeds, with the lowest and highest."""
     known = metrics.read()
     lines = [
         "| recipe | what | data | figures | published elsewhere | training | seeds | date, hardware |",
@@ -53,7 +53,7 @@ def table() -> str:
 
 
 def headlines() -> str:
-    """The published results as a narrow Markdown table: of each recipe its project's first metric that was measured."""
+    """Return a narrow Markdown table of the published results: for each recipe the first metric that was measured."""
     known = metrics.read()
     lines = ["| recipe | here | published elsewhere |", "|---|---|---|"]
     for name, (recipe, result) in results().items():
@@ -72,12 +72,12 @@ def measured(metric: Metric, found: Spread) -> str:
 
 
 def written(metric: Metric, value: float) -> str:
-    """A figure published elsewhere."""
+    """Return a metric published elsewhere as text."""
     return f"{metric.title} {metric.write(value)}{f' ({metric.elsewhere})' if metric.elsewhere else ''}"
 
 
 def draw(folder: Path = PUBLISHED) -> None:
-    """A picture for each project: its published results beside each other, and beside those published elsewhere."""
+    """Draw a PNG for each project: its published results, and those published elsewhere."""
     known, found = metrics.read(), results()
     base = recipes.flat(config.read())
     for project in dict.fromkeys(recipe.project for recipe, _ in found.values()):
@@ -91,7 +91,7 @@ def draw(folder: Path = PUBLISHED) -> None:
 
 
 def sample_table() -> str:
-    """The metrics of the last `dvc repro`, as Markdown."""
+    """Return the metrics of the last `dvc repro` as a Markdown table."""
     lines = ["| file | metrics |", "|---|---|"]
     for path in sorted(Path("reports").glob("*/metrics.json")):
         values = ", ".join(f"{name} {value}" for name, value in files.read_json(path).items())
@@ -100,7 +100,7 @@ def sample_table() -> str:
 
 
 def speed_table() -> str:
-    """What DVC, an experiment and a whole run cost, as Markdown, from the files of the benchmarks that measured it."""
+    """Return the seconds that DVC, an experiment and a full run take, as Markdown, from the benchmarks' result files."""
     overhead, side, first = (
         files.read_json(RESULTS / f"{name}.json") for name in ("overhead", "side_by_side", "first_experiment")
     )
@@ -127,7 +127,7 @@ def speed_table() -> str:
 
 
 def ray_table() -> str:
-    """What one and two workers of a Ray cluster were measured to do, as Markdown."""
+    """Return the measured speed of one and of two workers of a Ray cluster, as a Markdown table."""
     packed, trained = (files.read_json(RESULTS / f"{name}.json") for name in ("ray_featurize", "ray_training"))
     runs = [
         ("featurize", packed["photographs"], int(workers), took["stage"], took["stage"] - took["work"])
@@ -147,7 +147,7 @@ def ray_table() -> str:
 
 
 def graph() -> str:
-    """A row of the pipeline as DVC knows it, in Mermaid's language, which GitHub draws."""
+    """Return DVC's graph of mnist's stages in the Mermaid language, which GitHub draws."""
     shown = subprocess.check_output(["dvc", "dag", "--mermaid"], text=True).splitlines()
     nodes = [line.split("[")[0].strip() for line in shown if "@mnist" in line]
     kept = [line for line in shown if set(re.findall(r"node\d+", line)) <= {*nodes}]
@@ -164,7 +164,7 @@ TABLES: dict[Path, dict[str, Callable[[], str]]] = {
 
 
 def with_tables(document: Path) -> str:
-    """The text of ``document`` with the tables between their marks renewed."""
+    """Return the text of ``document`` with the tables between its marks updated."""
     text = document.read_text(encoding="utf-8")
     for name, made in TABLES[document].items():
         begin, end = f"<!-- {name}: made by `make readme-table` -->", f"<!-- end of {name} -->"

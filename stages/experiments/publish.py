@@ -1,9 +1,9 @@
-"""Runs recipes on real data, over all their seeds, and keeps what they reached in reports/published/.
+"""Run recipes on real data with all their seeds, and keep the results in reports/published/.
 
     python -m stages.experiments.publish mnist-adam bikes-best -S data.source=../data
 
-Each seed is a DVC experiment in a temporary copy, removed once it is read: the workspace and `dvc exp list` stay as they are. The
-documents' tables are renewed at the end.
+Each seed is a DVC experiment in a temporary copy, removed once its results are read: the workspace and `dvc exp list`
+do not change. At the end the documents' tables are updated.
 """
 
 import argparse
@@ -27,7 +27,10 @@ from stages.experiments.records.runs import Run
 
 
 def measure(name: str, recipe: Recipe, changes: dict[str, Any]) -> Iterator[Published]:
-    """What a recipe reaches with the ``changes`` of this machine, its data above all; again after each seed, with one run more. Raises InputError where a seed fails."""
+    """Run a recipe with this machine's ``changes``, such as where its data are.
+
+    Yields the results so far after each seed. Raises InputError if a seed fails.
+    """
     commit = subprocess.check_output(["git", "rev-parse", "--short=10", "HEAD"], text=True).strip()
     done: list[Run] = []
     for one in recipes.experiments(name, changes):
@@ -35,7 +38,7 @@ def measure(name: str, recipe: Recipe, changes: dict[str, Any]) -> Iterator[Publ
         try:
             done.append(experiment(one, seed))
         except subprocess.CalledProcessError as error:
-            kept = f"{PUBLISHED / name}.json holds the seeds before it" if done else "nothing of it is kept"
+            kept = f"{PUBLISHED / name}.json has the earlier seeds" if done else "no results were saved"
             raise InputError(
                 f"{name}: seed {seed} failed with exit code {error.returncode}, see above: {kept}"
             ) from None
@@ -54,7 +57,7 @@ def measure(name: str, recipe: Recipe, changes: dict[str, Any]) -> Iterator[Publ
 
 
 def experiment(one: Experiment, seed: int) -> Run:
-    """Run all of its project's cells; what it left, of an experiment that is removed again."""
+    """Run all stages of its project as a temporary experiment. Returns the results; the experiment is removed."""
     project, temporary = one.recipe.project, f"publishing-{one.name}-{secrets.token_hex(4)}"
     command = [
         "dvc",
@@ -74,14 +77,14 @@ def experiment(one: Experiment, seed: int) -> Run:
             if any(temporary == listed for some in repo.experiments.ls().values() for listed, _ in some):
                 repo.experiments.remove([temporary])
     if found is None:
-        raise InputError(f"{one.name} left no metrics")
+        raise InputError(f"{one.name} wrote no metrics: see its output above")
     return found.model_copy(update={"memory_gb": memory})
 
 
 def watched(command: list[str]) -> float:
-    """Run ``command``; the most memory in GB (10^9 bytes) that it and the processes below it held at once.
+    """Run ``command`` and return the peak memory in GB (10^9 bytes) of it and all its child processes together.
 
-    Looked at four times a second; memory that processes share counts for each. Raises CalledProcessError if it fails.
+    Memory is read four times a second. Shared memory counts once per process. Raises CalledProcessError if it fails.
     """
     peak = 0
     with psutil.Popen(command) as process:
@@ -94,7 +97,7 @@ def watched(command: list[str]) -> float:
 
 
 def resident(process: psutil.Process) -> int:
-    """Bytes in memory; 0 for a process that has just ended."""
+    """Return the bytes that a process holds in memory; 0 if it has just ended."""
     try:
         return int(process.memory_info().rss)
     except psutil.NoSuchProcess:

@@ -1,8 +1,9 @@
-"""Registers the model that export made as a version of its project: an annotated git tag, such as mnist@v1.0.0.
+"""Register the model that export wrote as a version of its project: an annotated git tag, such as mnist@v1.0.0.
 
-Only what others can get and make again is released: everything is committed, the pipeline's results are those of its code,
-parameters and data, and their content is on the default remote. It isn't pushed from here: that may take long, cost money, and show
-data to others. What to type next is printed. A release is a tag: `git tag --delete mnist@v1.0.0` takes one back that nobody has seen.
+Others must be able to get and reproduce a release. So everything must be committed, the results must match the code,
+parameters and data, and their content must be on the default remote. This program pushes nothing: a push may take long,
+cost money, and show data to others. It prints the next commands. A release is a tag: before you push it,
+`git tag --delete mnist@v1.0.0` removes it.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from stages.experiments.records.revisions import Revision
 
 
 def known(project: str) -> None:
-    """Raises InputError unless dvc.yaml has an artifact of that name."""
+    """Raise InputError unless dvc.yaml has an artifact called ``project``."""
     if not Path("dvc.yaml").exists():
         raise InputError("dvc.yaml is missing: run this from the project's root")
     artifacts = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["artifacts"]
@@ -33,57 +34,59 @@ def known(project: str) -> None:
 
 
 def follows(project: str, version: str) -> None:
-    """Raises InputError unless ``version`` is one, and higher than those that are registered."""
+    """Raise InputError unless ``version`` is valid and above all registered ones."""
     if not re.fullmatch(config.VERSION, version):
-        raise InputError(f"{version!r} is not a version: expected vMAJOR.MINOR.PATCH, as v1.0.0")
+        raise InputError(f"{version!r} is not a version: expected vMAJOR.MINOR.PATCH, such as v1.0.0")
     there = registry.versions(project)
     if version in there:
-        raise InputError(f"{project}@{version} is registered already: expected a version above {there[-1]}")
+        raise InputError(f"{project}@{version} is already registered: expected a version above {there[-1]}")
     if there and registry.number(version) < registry.number(there[-1]):
-        raise InputError(f"{project}@{version} is below the last version: expected one above {there[-1]}")
+        raise InputError(f"{project}@{version} is below the last version: expected a version above {there[-1]}")
 
 
 def committed() -> None:
-    """Raises InputError if a tracked file differs from the last commit, or a module or text of the stages is in none."""
+    """Raise InputError if a tracked file differs from the last commit, or a file below stages/ was never committed."""
     changed = _git("status", "--porcelain", "--untracked-files=no") + _git("status", "--porcelain", "--", "stages")
     names = sorted({line[3:] for line in changed})
     if names:
-        raise InputError(f"{_some(names)} not committed: `git add` and `git commit` what belongs to the release")
+        raise InputError(
+            f"{_some(names)} not committed: `git add` and `git commit` the files that belong to the release"
+        )
 
 
 def reproduced(repo: Repo, project: str) -> None:
-    """Raises InputError unless the project's results are those of its code, parameters and data, and deploy served this export."""
+    """Raise InputError unless the results match code, parameters and data, and deploy served this export."""
     targets = [f"deploy@{project}", f"plot@{project}"]
     if changed := repo.status(targets=targets, with_deps=True):
         raise InputError(
-            f"{_some(sorted(changed))} not up to date: `dvc repro {' '.join(targets)}` and commit what it changes"
+            f"{_some(sorted(changed))} not up to date: run `dvc repro {' '.join(targets)}` and commit the changes"
         )
     if version := config.read()["deploy"][project]["version"]:
         raise InputError(
             f"params.yaml: deploy.{project}.version = {version!r}, so deploy has not served this export: set it to null, "
-            f"`dvc repro deploy@{project}` and commit"
+            f"run `dvc repro deploy@{project}` and commit"
         )
 
 
 def pushed(repo: Repo, project: str) -> None:
-    """Raises InputError unless the content of the project's results is on the default remote."""
+    """Raise InputError unless the content of the project's results is on the default remote."""
     push = f"dvc push --with-deps deploy@{project} plot@{project}"
     try:
         found = repo.status(targets=[f"deploy@{project}", f"plot@{project}"], with_deps=True, cloud=True)
-    except Exception as error:  # each kind of remote has errors of its own
+    except Exception as error:  # each kind of remote has its own errors
         raise InputError(
-            f"the default remote can't be read ({type(error).__name__}: {error}): docs/storage.md says how to set one up"
+            f"can't read the default remote ({type(error).__name__}: {error}): to set one up, see docs/storage.md"
         ) from error
     if missing := sorted(path for path, state in found.items() if state == "missing"):
         raise InputError(
-            f"{_some(missing)} neither in DVC's cache nor on the remote: `dvc repro --force`, then `{push}`"
+            f"{_some(missing)} neither in DVC's cache nor on the remote: run `dvc repro --force`, then `{push}`"
         )
     if new := sorted(path for path, state in found.items() if state == "new"):
-        raise InputError(f"{_some(new)} not on the default remote, so nobody else could get the release: `{push}`")
+        raise InputError(f"{_some(new)} not on the default remote, so nobody else could get the release: run `{push}`")
 
 
 def summary(project: str) -> str:
-    """The figures of the release in a line, as `data sample, test accuracy 93.06 %`."""
+    """Return the release's metrics in one line, such as `data sample, test accuracy 93.06 %`."""
     measured = Revision().metrics(project)
     figures = [
         f"{metric.title} {metric.write(measured[name])}"
@@ -104,32 +107,32 @@ def main(project: str, version: str) -> None:
     try:
         tag = gto.api.register(".", project, "HEAD", version=version, message=message).tag
     except (GTOException, SCMError) as error:
-        raise InputError(f"{project}@{version} can't be registered: {error}") from error
+        raise InputError(f"can't register {project}@{version}: {error}") from error
     print(f"{message}\n\n{NEXT.format(tag=tag, project=project, version=version)}")
 
 
-NEXT = """Registered as the tag {tag}. What comes next:
-  git push origin {tag}                            others see it
-  dvc artifacts get . {project} --rev {version}            the archive, here or from any address of the repository
-  dvc exp run -S deploy.{project}.version={version} deploy@{project}    serve it, compared with its own evaluation"""
+NEXT = """Registered as the tag {tag}. Next:
+  git push origin {tag}                            show it to others
+  dvc artifacts get . {project} --rev {version}            get the archive; instead of . any URL of the repository
+  dvc exp run -S deploy.{project}.version={version} deploy@{project}    serve it and compare with its evaluation"""
 
 
 def _git(*arguments: str) -> list[str]:
     done = subprocess.run(["git", *arguments], capture_output=True, text=True)
     if done.returncode:
-        raise InputError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
+        raise InputError(f"git {' '.join(arguments)} failed: {done.stderr.strip()}")
     return done.stdout.splitlines()
 
 
 def _some(names: list[str]) -> str:
-    """The first few of ``names`` with a verb: `a, b and 3 more are`."""
+    """Return the first three of ``names`` with a verb, such as `a, b, c and 3 more are`."""
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return f"{shown} {'is' if len(names) == 1 else 'are'}"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("project", help="of which the model is, as mnist")
-    parser.add_argument("version", help="as v1.0.0, above those that there are")
+    parser.add_argument("project", help="the model's project, such as mnist")
+    parser.add_argument("version", help="such as v1.0.0, above all registered versions")
 
 
 if __name__ == "__main__":

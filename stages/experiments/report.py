@@ -1,6 +1,6 @@
-"""Prints the metrics, and writes reports/index.html: every project's figures, pictures, data, parameters, times and sizes, on one page.
+"""Print the metrics and write reports/index.html: every project's metrics, plots, data, parameters, times and sizes.
 
-What is not built is named there with the command that makes it. 5 s.
+For missing results the page shows the command that makes them. Takes 5 s.
 """
 
 import ast
@@ -26,22 +26,22 @@ ABSENT = object()
 
 
 class Cell(NamedTuple):
-    """One stage of the grid, as it stands in the working tree."""
+    """One stage of one project, as it is in the working tree."""
 
     stage: str
     verb: str
-    condition: str  # done | changed: something it reads has | missing: so are outputs of it
+    condition: str  # done | changed: an input changed | missing: an output is missing
     seconds: float | None  # of the last run here
-    size: int | None  # bytes of its outputs, as dvc.lock has them
+    size: int | None  # bytes of its outputs, from dvc.lock
 
 
 def grid(repo: Repo) -> dict[str, list[Cell]]:
-    """The cells of each project, projects and verbs in dvc.yaml's order."""
+    """Return the stages by project. Projects and stages are in dvc.yaml's order."""
     try:
         changed = repo.status()
         index: Index = repo.index
     except DvcException as error:
-        raise InputError(f"DVC can't tell the state of the pipeline: {error}") from None
+        raise InputError(f"DVC can't read the state of the pipeline: {error}") from None
     sizes = {path: out.get("size", 0) for path, out in Revision().outputs().items()}
     cells: dict[str, list[Cell]] = {}
     for stage in index.stages:
@@ -64,13 +64,13 @@ def grid(repo: Repo) -> dict[str, list[Cell]]:
 
 
 def figures(project: str, here: dict[str, Any], head: dict[str, Any]) -> list[dict[str, Any]]:
-    """A project's metrics as text, those of metrics.yaml first; ``head`` is None where the commit has the same."""
+    """Return a project's metrics as text, those of metrics.yaml first. ``head`` is None if the commit has the same."""
     known = metrics.read().get(project, {})
     rows = []
     for name in [*(name for name in known if name in here), *(here.keys() - known.keys() - {"data"})]:
         metric = known.get(name) or metrics.Metric(title=name, meaning="")
         before, now = head.get(name), here[name]
-        # None where there is nothing to measure: the accuracy of no pictures
+        # A metric is None if there is nothing to measure, such as the accuracy on no images.
         gain = metric.gain(before, now) if isinstance(before, int | float) and isinstance(now, int | float) else 0
         rows.append(
             {
@@ -86,7 +86,7 @@ def figures(project: str, here: dict[str, Any], head: dict[str, Any]) -> list[di
 
 
 def settings(project: str, here: dict[str, Any], head: dict[str, Any]) -> list[dict[str, str | None]]:
-    """The parameters that a project reads, by their dotted names; ``head`` is the commit's value where it is another."""
+    """Return the parameters that a project reads, by dotted name. ``head`` is the commit's value if it differs."""
     wanted = ("data.source", f"data.{project}", project, "deploy.target", f"deploy.{project}")
     now, before = flatten(here), flatten(head)
     return [
@@ -105,16 +105,16 @@ def _text(value: object) -> str:
 
 
 def about_source(project: str, source: str) -> str:
-    """What the data are: the first paragraph of the module that makes or fetches them, else their place."""
+    """Describe the data: the first paragraph of the module that makes or fetches them, or else their path."""
     module = Path(f"stages/{project}/{source}.py")
     if source not in ("sample", "official") or not module.exists():
-        return f"Your files at {source}."
+        return f"The data are your files at {source}."
     paragraph = (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").split("\n\n")[0]
     return " ".join(paragraph.replace("`", "").split())
 
 
 def pictures(project: str) -> list[dict[str, str]]:
-    """A project's plots, each with the first sentence of the function that draws it as its caption."""
+    """Return a project's plots. The caption of each is the first sentence of the function that draws it."""
     drawn = {}
     if (module := Path(f"stages/{project}/plot.py")).exists():
         functions = ast.parse(module.read_text(encoding="utf-8")).body
@@ -129,7 +129,7 @@ def pictures(project: str) -> list[dict[str, str]]:
 
 
 def row(project: str, cells: list[Cell], here: Revision, head: Revision) -> dict[str, Any]:
-    """All that the page says of one project."""
+    """Return the page's content for one project."""
     values = here.metrics(project)
     source = values.get("data")
     return {
@@ -151,7 +151,7 @@ def row(project: str, cells: list[Cell], here: Revision, head: Revision) -> dict
 def main() -> None:
     with Repo() as repo:
         cells = grid(repo)
-    cli.main(["metrics", "show"])  # here, as another process would import DVC again
+    cli.main(["metrics", "show"])  # in this process: another one would import DVC again
     here, head = Revision(), Revision("HEAD")
     artifacts = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8")).get("artifacts", {})
     everything = [cell for row_ in cells.values() for cell in row_]

@@ -1,9 +1,9 @@
-"""`dvc repro` with independent projects side by side: the same results as one after the other, sooner.
+"""Run `dvc repro` with several projects at the same time. The results are the same as one after the other, sooner.
 
 python -m stages.experiments.repro             as many at a time as cores and memory allow
 python -m stages.experiments.repro --jobs 1    one after the other
 
-Shows a line for each project; all that a project's stages print is in reports/logs/<project>.log.
+Shows one line per project. The full output of a project's stages is in reports/logs/<project>.log.
 """
 
 import argparse
@@ -30,14 +30,14 @@ LOGS = Path("reports/logs")
 DVC = [sys.executable, "-m", "stages.experiments.running.quick_dvc"]
 
 MEMORY = 3.0
-"""GB that a project takes at most on its sample data, all its processes together."""
+"""Peak GB of a project on its sample data, all its processes together."""
 
 TAIL = 15
-"""Lines of a log that are shown if none of them says in a line what is wrong."""
+"""Last lines of a log to show if it has no line that starts with `error: `."""
 
 
 def projects() -> list[Progress]:
-    """All projects with their stages in dvc.yaml's order. The one that takes longest comes first, so that none is left over."""
+    """Return all projects, the slowest first: it must not run alone at the end. Stages are in dvc.yaml's order."""
     found: dict[str, list[str]] = {}
     for stage in load_file(Repo(), "dvc.yaml").stages:
         _, at, project = stage.partition("@")
@@ -48,23 +48,23 @@ def projects() -> list[Progress]:
 
 
 class SideBySide:
-    """Several `dvc repro`, each with a log of its own."""
+    """Several `dvc repro` at the same time, each with its own log."""
 
     def __init__(self, display: Display, threads: int) -> None:
         self.display = display
-        # The libraries for numbers (OpenMP, MKL, OpenBLAS, Arrow) and `program.workers` heed it. Two programs whose threads
-        # share cores wait for each other at every operation. tqdm's interval is in seconds.
+        # OpenMP, MKL, OpenBLAS, Arrow and `program.workers` follow OMP_NUM_THREADS. Two programs whose threads share
+        # cores wait for each other at every operation. tqdm's interval is in seconds.
         self.environment = {"OMP_NUM_THREADS": str(threads), "TQDM_MININTERVAL": "1", **os.environ}
         self.running: set[subprocess.Popen[str]] = set()
         self.stopped = threading.Event()
 
     def repro(self, run: Progress) -> bool:
-        """True if all went well."""
+        """Run all stages of one project. Returns True if none failed."""
         if self.stopped.is_set():
             return False
         run.start()
-        # They take turns at DVC's lock, which is free while a stage runs. Each looks at its own cells alone: two that
-        # look at the guard, which all depend on, are in each other's way.
+        # The processes take turns with DVC's lock, which is free while a stage runs. Each checks only its own project's
+        # stages: two that both check the stage `check`, on which all depend, block each other.
         command = [*DVC, "--wait-for-lock", "repro", "--single-item", "--glob", f"*@{run.project}"]
         with (
             log(run.project).open("w", encoding="utf-8") as kept,
@@ -81,10 +81,10 @@ class SideBySide:
             self.running.add(process)
             assert process.stdout
             bar = ""
-            for line in process.stdout:  # universal newlines: a progress bar's returns end a line, too
+            for line in process.stdout:  # universal newlines: a progress bar's carriage return ends a line, too
                 self.display.step(run.project, run.read(line))
                 if progress.BAR.search(line):
-                    bar = line  # of a bar's states the log has the last one
+                    bar = line  # the log gets only the last state of a bar
                 elif line.strip():
                     kept.write(bar + line)
                     kept.flush()
@@ -100,27 +100,27 @@ class SideBySide:
         return not failed
 
     def stop(self) -> None:
-        """End all that run, with the stages that they started."""
+        """Stop all running processes and the stages that they started."""
         self.stopped.set()
         for process in list(self.running):
             os.killpg(process.pid, signal.SIGINT)
 
 
 def log(project: str) -> Path:
-    """All that the project's last run printed."""
+    """Return the path of the log with the full output of the project's last run."""
     return LOGS / f"{project}.log"
 
 
 def reasons(project: str) -> list[str]:
-    """What a failed project's log says is wrong, and where the log is."""
+    """Return the error lines of a failed project's log, and the log's path."""
     lines = log(project).read_text(encoding="utf-8").splitlines()
     if any(line.startswith("error: ") for line in lines):
         lines = [line for line in lines if line.startswith(("error: ", "ERROR: "))]
-    return [*lines[-TAIL:], f"all of it: {log(project)}"]
+    return [*lines[-TAIL:], f"full log: {log(project)}"]
 
 
 def room() -> int:
-    """How many projects this machine has cores and memory for."""
+    """Return how many projects this machine has cores and memory for."""
     return max(1, min(program.cores(), int(psutil.virtual_memory().available / 1e9 / MEMORY)))
 
 
@@ -131,10 +131,10 @@ def interrupt(*_: object) -> None:
 def main(jobs: int | None) -> None:
     if jobs is not None and jobs < 1:
         raise InputError(f"--jobs {jobs} is not allowed: expected 1 or more")
-    # SIGINT, too: what a shell starts in the background ignores it, and so would all that is started and has to end by it.
+    # SIGINT, too: a program that a shell starts in the background ignores it, and so would the processes it starts.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
-    with ThreadPoolExecutor(1) as pool:  # side by side: each takes a second
+    with ThreadPoolExecutor(1) as pool:  # at the same time: each takes a second
         known = pool.submit(projects)
         checked = subprocess.run(
             [*DVC, "repro", "check"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
@@ -144,7 +144,7 @@ def main(jobs: int | None) -> None:
     runs = known.result()
     jobs = min(jobs or room(), len(runs))
     LOGS.mkdir(parents=True, exist_ok=True)
-    print(f"{len(runs)} projects, {jobs} at a time; the log of each is {log('<project>')}", flush=True)
+    print(f"{len(runs)} projects, {jobs} at a time. Logs: {log('<project>')}", flush=True)
     with Display(runs) as display:
         side_by_side = SideBySide(display, max(1, program.cores() // jobs))
         with ThreadPoolExecutor(jobs) as pool:
@@ -155,7 +155,7 @@ def main(jobs: int | None) -> None:
                 side_by_side.stop()
                 raise
     if failed:
-        raise InputError(f"{', '.join(failed)} failed, see above: once fixed, the same command goes on from there")
+        raise InputError(f"{', '.join(failed)} failed, see above: fix the error, then run the same command to resume")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,8 +1,8 @@
-"""What this branch changes: figures, parameters, pictures, stages; fails where a guarded figure fell.
+"""Show what this branch changes in metrics, parameters, plots and stages. Fail if a guarded metric got worse.
 
-Compares the working tree with the commit at which it left BASE. Writes reports/review/comment.md, for a pull request,
-and reports/review/index.html, the same as a page. A figure of metrics.yaml with a tolerance is guarded: the exit code
-is 1 if one is worse by more, is missing, or is of other data.
+Compares the working tree with the commit where this branch left BASE. Writes reports/review/comment.md for a pull
+request, and the same content as a page, reports/review/index.html. A metric of metrics.yaml with a tolerance is
+guarded: the exit code is 1 if one is worse by more than that, is missing, or was measured on other data.
 """
 
 import argparse
@@ -44,39 +44,39 @@ def main(base: str) -> None:
 
 
 def branch_point(base: str) -> tuple[str, str]:
-    """How to name the base to people, and the revision that HEAD left ``base`` at.
+    """Return the base's name for people, and the revision where HEAD left ``base``.
 
-    That is what a pull request shows: what the base branch got since is not this branch's doing. What shares no
-    commit with HEAD, and experiments, are compared with as they are.
+    A pull request compares with the same revision: later commits on the base branch are not part of this branch's
+    changes. An experiment, or a revision that shares no commit with HEAD, is itself the base.
     """
     if _git("rev-parse", "--git-dir") is None:
         raise InputError("this is not a git repository: run `make review` in a clone of the project")
     shallow = _git("rev-parse", "--is-shallow-repository") == "true"
-    fetch = "`git fetch --unshallow origin '+refs/heads/*:refs/remotes/origin/*'` gets the rest"
+    fetch = "`git fetch --unshallow origin '+refs/heads/*:refs/remotes/origin/*'` fetches the rest"
     tip = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}")
     if tip is None:
         if shallow:
             raise InputError(f"{base!r} is not in this shallow clone: {fetch}")
         remote = _git("rev-parse", "--verify", "--quiet", f"refs/remotes/origin/{base}^{{commit}}")
         if remote:
-            raise InputError(f"{base!r} is not a branch here: make review BASE=origin/{base}")
-        Revision(base)  # an experiment of DVC, or an error that says what it could be
+            raise InputError(f"{base!r} is not a branch here: run make review BASE=origin/{base}")
+        Revision(base)  # a DVC experiment; otherwise this raises InputError
         return base, base
     commit = _git("merge-base", "HEAD", tip)
     if commit is None and shallow:
-        raise InputError(f"where HEAD left {base!r} is not in this shallow clone: {fetch}")
+        raise InputError(f"the commit where HEAD left {base!r} is not in this shallow clone: {fetch}")
     commit = commit or tip
     return f"{base} at {commit[:7]}", commit
 
 
 def _git(*arguments: str) -> str | None:
-    """What git prints; None if it fails."""
+    """Return git's output; None if it fails."""
     done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else None
 
 
 def compare(name: str, base: Revision, head: Revision, commit: str) -> Review:
-    """All that differs between ``base``, which is ``commit``, and ``head``, the working tree."""
+    """Compare ``base``, which is ``commit``, with ``head``, the working tree."""
     known = metrics.read()
     judged = [
         guard
@@ -103,24 +103,24 @@ def _figures(revision: Revision, project: str) -> dict[str, Any]:
         return revision.metrics(project)
     except (AttributeError, TypeError):
         raise InputError(
-            f"reports/{project}/metrics.json of {revision.name} is not a mapping: `dvc repro` makes it"
+            f"reports/{project}/metrics.json of {revision.name} is not a mapping: run `dvc repro` to write it again"
         ) from None
 
 
 def _differences(kind: str, commit: str) -> str:
-    """The table of `dvc metrics diff` or `dvc params diff`; empty for no rows."""
+    """Return the table of `dvc metrics diff` or `dvc params diff`; empty if it has no rows."""
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown):
         code = dvc.cli.main([kind, "diff", "--md", commit])
     if code:
-        raise InputError(f"`dvc {kind} diff {commit[:7]}` failed: its message is above")
+        raise InputError(f"`dvc {kind} diff {commit[:7]}` failed: see its message above")
     rows = [line for line in shown.getvalue().splitlines() if line.startswith("|")]
     table = "\n".join(rows).replace(commit, "base".ljust(len(commit)))
     return table.replace("&", "&amp;").replace("<", "&lt;") if len(rows) > 2 else ""
 
 
 def write(review: Review) -> None:
-    """The report, in place of an earlier one."""
+    """Write the report and replace an earlier one."""
     text = comment.text(review)
     with files.new_folder(REPORT) as folder:
         (folder / "comment.md").write_text(text + "\n" + comment.pictures(review), encoding="utf-8")
@@ -133,7 +133,7 @@ def write(review: Review) -> None:
 
 
 def _html(text: str) -> str:
-    """A comment as the body of a page: headings one level up, and tables that scroll where they are too wide."""
+    """Return a comment as the body of a page: headings one level higher, wide tables in a scrolling box."""
     html: str = MarkdownIt("commonmark").enable("table").render(re.sub(r"^#", "", text, flags=re.MULTILINE))
     return html.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
 

@@ -1,11 +1,12 @@
-"""Named experiments: lists them, runs one, or all of a project, as DVC experiments; the working tree stays as it is.
+"""List recipes, or run one or all of a project as DVC experiments. The working tree does not change.
 
-python -m stages.experiments.run                           what there is
-python -m stages.experiments.run mnist-adam                one, seed after seed
-python -m stages.experiments.run --all mnist --jobs 2      a project's, through DVC's queue
-python -m stages.experiments.run mnist-sweep --jobs 2      a sweep: trials of which the best is kept by that name
+python -m stages.experiments.run                           list all recipes
+python -m stages.experiments.run mnist-adam                run one, seed after seed
+python -m stages.experiments.run --all mnist --jobs 2      run all of a project through DVC's queue
+python -m stages.experiments.run mnist-sweep --jobs 2      run a sweep; its best trial gets the sweep's name
 
-What is done with the working tree's code and parameters is not done again; what failed is, by the same command.
+Experiments already done with the working tree's code and parameters are skipped. To run failed ones again, repeat
+the command.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from stages.experiments.running import queue
 
 
 def command(experiment: Experiment, way: str) -> list[str]:
-    """`dvc exp run` of all the cells of its project, ``way`` being --temp or --queue."""
+    """Return the `dvc exp run` command for all stages of its project; ``way`` is --temp or --queue."""
     project = experiment.recipe.project
     settings = recipes.overrides(experiment.settings)
     return ["dvc", "exp", "run", way, "--name", experiment.name, *settings, f"deploy@{project}", f"plot@{project}"]
@@ -33,15 +34,15 @@ def show() -> None:
         trials = f", a sweep of {recipe.sweep.trials} trials" if recipe.sweep else ""
         print(f"{name:30} {recipe.description}{seeds}{trials}")
     print(
-        "\nRun one: make recipe NAME=...   all of a project: make recipes RUN=mnist   on other data: SET=data.source=../data"
+        "\nRun one: make recipe NAME=...   all of a project: make recipes RUN=mnist   with other data: SET=data.source=../data"
     )
 
 
 def one_by_one(project: str | None) -> list[str]:
-    """A project's recipes but its sweeps."""
+    """Return the names of a project's recipes, without sweeps."""
     own = {name: recipe for name, recipe in recipes.read().items() if recipe.project == project}
     if sweeps := [name for name, recipe in own.items() if recipe.sweep]:
-        print(f"left out, as it takes trials one from another: {', '.join(sweeps)}")
+        print(f"left out the sweeps {', '.join(sweeps)}: run each with make recipe NAME=...")
     return [name for name in own if name not in sweeps]
 
 
@@ -53,7 +54,7 @@ def main(recipe: str | None, all_of: str | None, settings: list[str], jobs: int 
         raise InputError(f"--jobs {jobs} is not allowed: expected 1 or more")
     if recipe and recipes.named(recipe).sweep:
         with requires("ray", f"{recipe}, a sweep,"):
-            from stages.experiments.sweeps import sweep  # and with it Ray
+            from stages.experiments.sweeps import sweep  # imports Ray
 
         sweep.run(recipe, recipes.changes(settings), jobs)
         return
@@ -66,16 +67,16 @@ def main(recipe: str | None, all_of: str | None, settings: list[str], jobs: int 
     experiments = [experiment for name in names for experiment in recipes.experiments(name, recipes.changes(settings))]
     finished = [experiment.name for experiment in experiments if is_done(repo, experiment)]
     if finished:
-        print(f"done already: {', '.join(finished)}")
+        print(f"already done: {', '.join(finished)}")
     tasks = queue.states(repo)
     for experiment in experiments:
         name = experiment.name
         if name in finished or tasks.get(name) in queue.WAITING:
             continue
-        if name in known(repo) or name in tasks:  # of other code or settings, or failed
+        if name in known(repo) or name in tasks:  # it failed, or has other code or settings
             repo.experiments.remove([name])
         if subprocess.run(command(experiment, "--queue" if all_of else "--temp"), check=False).returncode:
-            raise InputError(f"{name} failed, see above: once mended, the same command runs it again")
+            raise InputError(f"{name} failed, see above: fix the error, then run the same command again")
     queue.work(repo, experiments, jobs)
     project = experiments[0].recipe.project
     print(
@@ -84,7 +85,7 @@ def main(recipe: str | None, all_of: str | None, settings: list[str], jobs: int 
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", nargs="?", help="the name of one (default: list all)")
+    parser.add_argument("recipe", nargs="?", help="the recipe to run (default: list all)")
     parser.add_argument("--all", dest="all_of", metavar="PROJECT", help="all recipes of a project")
     recipes.add_settings(parser)
     parser.add_argument("--jobs", type=int, help="how many at a time (default: as cores and memory allow)")

@@ -1,6 +1,7 @@
-"""Prints the experiments as a table that fits a terminal: their figures, and the parameters in which they differ.
+"""Print the experiments as a table that fits a terminal: their metrics, and the parameters that differ.
 
-`dvc exp show` has all parameters and dependencies of the grid as columns. Some seconds, and about one more for each experiment.
+`dvc exp show` would have all parameters and dependencies of all projects as columns. Takes a few seconds, and about one
+more per experiment.
 """
 
 import argparse
@@ -23,20 +24,20 @@ class Row(NamedTuple):
 
     name: str
     revision: str | None  # None: the working tree
-    state: str  # commit | workspace, or of an experiment: done | running | queued | failed
+    state: str  # commit | workspace; of an experiment: done | running | queued | failed
     parameters: dict[str, Any]  # by dotted names; empty if DVC can't read them
-    figures: dict[str, dict[str, Any]]  # metrics.json by project; empty if it has not run to its end
+    figures: dict[str, dict[str, Any]]  # metrics.json by project; empty if it has not finished
 
 
 class Group(NamedTuple):
-    """A commit and what is compared with it: its experiments and, for the last commit, the working tree."""
+    """A commit with its experiments and, for the last commit, the working tree."""
 
     base: Row
     others: list[Row]
 
 
 def groups(repo: Repo) -> list[Group]:
-    """The last commit and all commits that have experiments."""
+    """Return the last commit and all commits that have experiments. Raises InputError if DVC can't list them."""
     try:
         commits = ["HEAD", *repo.experiments.ls(all_commits=True)]
         workspace, *baselines = [baseline.dumpd() for baseline in repo.experiments.show(revs=commits)]
@@ -64,7 +65,7 @@ def _row(listed: dict[str, Any], state: str) -> Row:
 
 
 def differences(row: Row, base: Row) -> list[str]:
-    """`name=value` of each parameter that is not as in ``base``."""
+    """Return `name=value` for each parameter that differs from ``base``."""
     if not row.parameters:
         return []
     return [
@@ -79,7 +80,7 @@ def _text(value: object) -> str:
 
 
 def touched(row: Row, base: Row) -> set[str]:
-    """The projects whose parameters or figures are not as in ``base``."""
+    """Return the projects whose parameters or metrics differ from ``base``."""
     groups = [name.split("=")[0].split(".") for name in differences(row, base)]
     named = {group[1] if group[0] in ("data", "deploy") else group[0] for group in groups}
     measured = {project for project, figures in row.figures.items() if figures != base.figures.get(project)}
@@ -87,7 +88,7 @@ def touched(row: Row, base: Row) -> set[str]:
 
 
 def table(listed: list[Group], project: str) -> Table:
-    """A project's experiments below the commits that they are compared with."""
+    """Return a table of a project's experiments, below the commits that they start from."""
     known = metrics.read()[project]
     rows = [(row, base) for base, others in listed for row in (base, *others)]
     names = [name for name in known if any(name in row.figures.get(project, {}) for row, _ in rows)]
@@ -113,7 +114,7 @@ def table(listed: list[Group], project: str) -> Table:
 
 
 def _size_and_seconds(row: Row, project: str) -> tuple[str, str]:
-    """The network's parameters and the time that its training took."""
+    """Return the network's number of parameters and its training time, as text."""
     revision = Revision(row.revision)
     size = (revision.json(f"reports/{project}/details.json") or {}).get("parameters")
     seconds = revision.training(project).get("seconds")
@@ -126,7 +127,7 @@ def main(project: str | None) -> None:
         raise InputError(f"{project!r} is not a project: expected one of {', '.join(known)}")
     with Repo() as repo:
         listed = groups(repo)
-    # A terminal's own width, or that of COLUMNS; 120 where the output goes elsewhere.
+    # The width is COLUMNS or the terminal's own; 120 if the output is not a terminal.
     console = Console(width=shutil.get_terminal_size((120, 24)).columns, highlight=False, markup=False)
     found = 0
     for name in known if project is None else [project]:
@@ -137,12 +138,14 @@ def main(project: str | None) -> None:
             found += 1
     if not found:
         console.print(
-            "No experiments yet: `dvc exp run -S mnist.optimizer=sgd` makes one, `make recipes` lists named ones."
+            "No experiments yet: make one with `dvc exp run -S mnist.optimizer=sgd`; `make recipes` lists named ones."
         )
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("project", nargs="?", help="only this one's experiments (default: each project that has some)")
+    parser.add_argument(
+        "project", nargs="?", help="show only this project's experiments (default: all projects with experiments)"
+    )
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Variants beside each other: tables and charts."""
+"""Tables and charts that compare variants."""

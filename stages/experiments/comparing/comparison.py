@@ -1,4 +1,4 @@
-"""Variants as the rows of tables, which hold text alone; no two data share one."""
+"""Variants as rows of tables. All cells are text; each data set has its own table."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from stages.experiments.comparing.variants import Spread, Variant
 
 
 def table(data: str, group: list[Variant], shown: dict[str, Metric]) -> dict[str, Any]:
-    """The rows on one data."""
+    """Return the table of one data set."""
     figures = {name: metric for name, metric in shown.items() if any(one.spread(name) for one in group)}
     best = {name: _best(name, metric, group) for name, metric in figures.items()}
     rows = [row(variant, shown, figures, best) for variant in group]
@@ -26,7 +26,7 @@ def table(data: str, group: list[Variant], shown: dict[str, Metric]) -> dict[str
 
 
 def _best(name: str, metric: Metric, group: list[Variant]) -> float | None:
-    """The best mean on one data, where there are several to choose from."""
+    """Return the best mean on one data set; None if fewer than two variants have the metric."""
     means = [found.mean for variant in group if (found := variant.spread(name))]
     return (max if metric.better == "higher" else min)(means) if len(means) > 1 else None
 
@@ -34,7 +34,7 @@ def _best(name: str, metric: Metric, group: list[Variant]) -> float | None:
 def row(
     variant: Variant, shown: dict[str, Metric], figures: dict[str, Metric], best: dict[str, float | None]
 ) -> dict[str, Any]:
-    """One variant, as the page's table has it."""
+    """Return one variant as a row of the page's table."""
     cells = []
     for name, metric in figures.items():
         found = variant.spread(name)
@@ -65,7 +65,7 @@ def row(
 
 
 def between(metric: Metric, found: Spread | None) -> list[str]:
-    """From the lowest to the highest seed, and the standard deviation from three seeds on."""
+    """Describe the range from the lowest to the highest seed; for three or more seeds, also the standard deviation."""
     if found is None or found.number == 1:
         return []
     deviation = [f"sd {metric.write(found.deviation)}"] if found.deviation is not None else []
@@ -77,12 +77,12 @@ def _value(value: object) -> str:
 
 
 def elsewhere(variant: Variant, name: str, value: float, known: dict[str, Metric]) -> dict[str, Any]:
-    """A figure published elsewhere, and the difference of ours, where both are of the same data."""
+    """Describe a metric published elsewhere, and how ours differs if both are on the same data."""
     metric = known[name]
     found = variant.spread(name)
     gain = 0.0
     if variant.on_sample:
-        difference = "other data"
+        difference = "not comparable: other data"
     elif metric.elsewhere:
         difference = f"not comparable: {metric.elsewhere}"
     elif found is None:
@@ -98,7 +98,7 @@ def elsewhere(variant: Variant, name: str, value: float, known: dict[str, Metric
 
 
 def expectations(variant: Variant, known: dict[str, Metric]) -> list[dict[str, Any]]:
-    """The recipe's bounds, which are of the real data, and whether the mean reaches them."""
+    """List the recipe's bounds, which apply to the real data, and whether the mean reaches each."""
     if variant.recipe is None or variant.on_sample:
         return []
     found = []
@@ -116,7 +116,7 @@ def expectations(variant: Variant, known: dict[str, Metric]) -> list[dict[str, A
 
 
 def missing(project: str, variant: Variant) -> list[str]:
-    """What pictures lack of a variant, and how to get it."""
+    """List the files that charts of a variant lack, and how to get them."""
     lines = []
     for field, path in projects.about(project).tables.items():
         without = [str(run.seed) for run in variant.runs if getattr(run, field) is None]
@@ -124,9 +124,11 @@ def missing(project: str, variant: Variant) -> list[str]:
             continue
         if variant.origin == "published":
             recipe, name = variant.label.split(" ")[0], Path(path).name
-            lines.append(f"{recipe}: published without {name}; python -m stages.experiments.publish {recipe} keeps it")
+            lines.append(
+                f"{recipe}: published without {name}; to add it: python -m stages.experiments.publish {recipe}"
+            )
         else:
             lines.append(
-                f"{variant.label}, seed {', '.join(without)}: {path} is not in DVC's cache; dvc pull or the same dvc exp run again brings it"
+                f"{variant.label}, seed {', '.join(without)}: {path} is not in DVC's cache; to get it, run dvc pull, or the same dvc exp run again"
             )
     return lines

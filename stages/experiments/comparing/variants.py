@@ -1,4 +1,4 @@
-"""A project's variants: what was trained alike but for the seed is one, with all its runs."""
+"""A project's variants. Runs that differ only in the seed are one variant."""
 
 import json
 import re
@@ -14,11 +14,11 @@ from stages.experiments.records.revisions import Revision
 from stages.experiments.records.runs import Run
 
 CELLS = ("prepare", "featurize", "train", "evaluate")
-"""The verbs on whose parameters and code a project's figures depend."""
+"""The stages whose parameters and code determine a project's metrics, without the project's name."""
 
 
 class Spread(NamedTuple):
-    """A figure over the seeds; ``deviation`` is the standard deviation from three seeds on."""
+    """A metric over the seeds; ``deviation`` is the standard deviation, None for fewer than three seeds."""
 
     mean: float
     lowest: float
@@ -29,28 +29,28 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True)
 class Variant:
-    """Runs on the same data with the same settings and code, but for the seed."""
+    """Runs on the same data with the same settings and code; only the seed differs."""
 
     label: str
-    """Its own among the variants on the same data."""
+    """Unique among the variants on the same data."""
     origin: str
-    """workspace, experiment or published"""
+    """`workspace`, `experiment` or `published`."""
     names: list[str]
-    """of its experiments, and `workspace`"""
+    """Names of its experiments; `workspace` is the working tree."""
     data: str
     settings: dict[str, Any]
-    """those that differ from HEAD's params.yaml, by their dotted names"""
+    """Parameters that differ from HEAD's params.yaml, by their dotted names."""
     other_code: bool
     runs: list[Run]
     recipe: Recipe | None = None
-    """the one with these settings"""
+    """The recipe with these settings."""
 
     def spread(self, metric: str) -> Spread | None:
-        """A metric over the runs; None if not all have it."""
+        """Summarise a metric over the runs; None if a run lacks it."""
         return spread([run.metrics.get(metric) for run in self.runs])
 
     def seconds(self) -> Spread | None:
-        """The training's time."""
+        """Summarise the training time in seconds."""
         return spread([run.training.get("seconds") for run in self.runs])
 
     def memory(self) -> Spread | None:
@@ -62,12 +62,12 @@ class Variant:
 
     @property
     def elsewhere(self) -> dict[str, float]:
-        """The figures published elsewhere that it is to be compared with."""
+        """The metrics published elsewhere, to compare with."""
         return self.recipe.published if self.recipe else {}
 
 
 def spread(values: Iterable[float | None]) -> Spread | None:
-    """None without values, or where one is missing."""
+    """Summarise ``values``; None if there are none or one is missing."""
     known = [value for value in values if value is not None]
     if not known or len(known) != len(list(values)):
         return None
@@ -75,13 +75,13 @@ def spread(values: Iterable[float | None]) -> Spread | None:
 
 
 class Trained(NamedTuple):
-    """What a project's cells were run with, by dvc.lock: parameters by their dotted names, and hashes of the code."""
+    """What a project's stages ran with, from dvc.lock: parameters by their dotted names, and hashes of the code."""
 
     parameters: dict[str, Any]
     code: dict[str, str]
 
     def settings(self, base: dict[str, Any], project: str) -> dict[str, Any]:
-        """The parameters that differ from ``base``, but the seed and the data's source."""
+        """Return the parameters that differ from ``base``, except the seed and the data's source."""
         own = {name: value for name, value in self.parameters.items() if name not in _apart(project)}
         return {name: value for name, value in own.items() if name not in base or base[name] != value}
 
@@ -101,10 +101,10 @@ def trained(revision: Revision, project: str) -> Trained:
 
 
 def of_revisions(project: str, revisions: list[Revision], named: bool, known: dict[str, Recipe]) -> list[Variant]:
-    """The variants among ``revisions``, in their order.
+    """Return the variants among ``revisions``, in their order.
 
-    Those that trained what HEAD holds (experiments of other projects) are left out, unless they were ``named`` or bear
-    a recipe's name.
+    Experiments that trained exactly HEAD's version of the project (they vary other projects) are left out. They stay
+    if ``named`` is true or they have a recipe's name.
     """
     head = Revision("HEAD")
     base = recipes.flat(head.parameters())
@@ -141,7 +141,7 @@ def _same(settings: dict[str, Any], known: dict[str, Recipe], base: dict[str, An
 
 
 def _tidied(variant: Variant) -> Variant:
-    """Runs in the order of their seeds; several experiments' common name, where only the seed follows it."""
+    """Sort the runs by seed. For several experiments, drop the seed at the end of the label."""
     label = variant.label
     if len(variant.names) > 1 and variant.origin == "experiment":
         label = re.sub(r"-(seed)?\d+$", "", label)
@@ -149,14 +149,14 @@ def _tidied(variant: Variant) -> Variant:
 
 
 def of_published(name: str, result: Published, recipe: Recipe, base: dict[str, Any]) -> Variant:
-    """A recipe's published results."""
+    """Return a recipe's published results as a variant."""
     settings = {key: value for key, value in recipes.flat(result.settings).items() if base.get(key) != value}
     data = str(result.runs[0].metrics["data"])
     return Variant(name, "published", [], data, settings, False, result.runs, recipe)
 
 
 def by_data(variants: list[Variant]) -> dict[str, list[Variant]]:
-    """The variants by their data, the sample last; labels are made different, where they are not."""
+    """Group the variants by data, the sample last. Labels that occur twice on the same data are made unique."""
     order = sorted({variant.data for variant in variants}, key=lambda data: (data == "sample", data))
     return {data: _distinct([variant for variant in variants if variant.data == data]) for data in order}
 

@@ -1,4 +1,4 @@
-"""Pages for people: HTML in one file that needs no network, from the templates beside this module."""
+"""Write HTML pages from the templates in this folder. Each page is one file and needs no network."""
 
 import base64
 import mimetypes
@@ -18,13 +18,13 @@ _ENVIRONMENT = jinja2.Environment(
 
 
 def write(path: Path, template: str, **context: object) -> None:
-    """Fill a template and write it to ``path``, atomically. What it is given is escaped."""
+    """Fill a template and write it to ``path``, atomically. Values in ``context`` are escaped."""
     text = _ENVIRONMENT.get_template(template).render(context)
     with files.new_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def inlined(picture: bytes, name: str) -> str:
-    """A PNG or SVG as a URL that holds all of it; ``name`` tells which."""
+    """Return a PNG or SVG as a data URL; the suffix of ``name`` gives its type."""
     kind = mimetypes.guess_type(name)[0]
     return f"data:{kind};base64,{base64.b64encode(picture).decode()}"

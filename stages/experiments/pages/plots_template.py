@@ -1,6 +1,7 @@
-"""Writes .dvc/plots.html, the page that `dvc plots show` and `dvc plots diff` fill: with Vega in it, so it needs no network.
+"""Write .dvc/plots.html, the page that `dvc plots show` and `dvc plots diff` fill.
 
-DVC's own page loads Vega from another host. `html_template` in .dvc/config names this one.
+It contains Vega and needs no network. DVC's own page loads Vega from another host. `html_template` in .dvc/config
+selects this one.
 """
 
 from pathlib import Path
@@ -13,7 +14,7 @@ from stages.experiments.pages import page
 
 TEMPLATE = Path(".dvc/plots.html")
 VEGA_LITE = "5.21"
-"""The schema of DVC's plots is version 5."""
+"""DVC's plots use version 5 of the schema."""
 
 
 def main() -> None:

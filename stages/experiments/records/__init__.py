@@ -1,1 +1,1 @@
-"""What was reached: commits and experiments, runs, published results, recipes, and where a recipe's settings come from."""
+"""Results and recipes: commits and experiments, runs, published results, recipes and their settings."""

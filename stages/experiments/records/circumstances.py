@@ -1,4 +1,4 @@
-"""What a figure depends on besides the code: kept beside it in the results."""
+"""Circumstances of a measurement besides the code: date, hardware, versions. They are stored with each result."""
 
 import datetime
 import importlib.metadata
@@ -17,7 +17,7 @@ from stages.landmarks.config import Train
 
 
 def now(threads: int) -> dict[str, Any]:
-    """Command, date, hardware, torch's version and the ``threads`` that it was given."""
+    """Return the command, date, hardware, torch's version and its ``threads``."""
     module = Path(sys.argv[0]).stem
     return {
         "command": shlex.join(["python", "-m", f"benchmarks.{module}", *sys.argv[1:]]),
@@ -33,13 +33,13 @@ def today() -> str:
 
 
 def hardware() -> str:
-    """The processor as Linux names it, else its architecture, and the number of cores."""
+    """Return the processor's name as Linux reports it, or else its architecture, and the number of cores."""
     about = Path("/proc/cpuinfo")
     named = re.search(r"model name\s*:\s*(.+)", about.read_text()) if about.exists() else None
     return f"{named[1] if named else platform.machine()}, {os.cpu_count()} cores"
 
 
 def landmarks_settings(recipe: str) -> Train:
-    """The group `landmarks` of params.yaml with the changes of a recipe, on the CPU."""
+    """Return the group `landmarks` of params.yaml with a recipe's changes and `device: cpu`."""
     changes = recipes.named(recipe).set["landmarks"] | {"device": "cpu"}
     return config.check("landmarks", Train, merged(config.read()["landmarks"], changes))

@@ -1,4 +1,4 @@
-"""Which experiments are finished, and are of the working tree's code and parameters."""
+"""Find experiments that are finished and match the working tree's code and parameters."""
 
 import subprocess
 
@@ -11,19 +11,19 @@ from stages.experiments.records.revisions import Revision
 
 
 def known(repo: Repo) -> dict[str, str]:
-    """The finished experiments that start from HEAD: revision by name."""
+    """Return the revisions of the finished experiments that start from HEAD, by name."""
     return dict(next(iter(repo.experiments.ls().values()), []))
 
 
 def is_done(repo: Repo, experiment: Experiment) -> bool:
-    """It is known, and of the working tree's code and parameters."""
-    recipes.applied(config.read(), experiment.settings)  # refuses what is no parameter
+    """Tell whether the ``experiment`` is finished and matches the working tree's code and parameters."""
+    recipes.applied(config.read(), experiment.settings)  # raises InputError for unknown parameters
     revision = known(repo).get(experiment.name)
     return revision is not None and is_of(Revision(revision), experiment)
 
 
 def is_of(revision: Revision, experiment: Experiment) -> bool:
-    """``revision`` holds what the ``experiment`` gives with the working tree's code and parameters, wherever it ran."""
+    """Tell whether ``revision`` has the ``experiment``'s parameters and the working tree's code, wherever it ran."""
     code = ["git", "diff", "--quiet", revision.name, "--", "stages", "dvc.yaml"]
     if subprocess.run(code, check=False).returncode:
         return False

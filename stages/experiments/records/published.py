@@ -1,4 +1,4 @@
-"""reports/published/: what recipes reached on real data, a file for each, written by `python -m stages.experiments.publish`."""
+"""Results of recipes on real data, one file each in reports/published/, written by `stages.experiments.publish`."""
 
 import json
 from pathlib import Path
@@ -14,15 +14,15 @@ PUBLISHED = Path("reports/published")
 
 
 class Published(config.Section):
-    """A recipe's runs, one a seed, with their circumstances."""
+    """A recipe's runs, one per seed, with their circumstances."""
 
     recipe: str
     description: str
     settings: dict[str, Any]
     changes: dict[str, Any] = Field(
-        default={}, description="settings of the machine it ran on: where data and weights lie"
+        default={}, description="settings of the machine it ran on: paths of data and weights"
     )
-    published: dict[str, float] = Field(description="the figures elsewhere that it is compared with")
+    published: dict[str, float] = Field(description="metrics published elsewhere, to compare with")
     command: str
     date: str
     hardware: str
@@ -31,7 +31,7 @@ class Published(config.Section):
 
 
 def read(recipe: str, folder: Path = PUBLISHED) -> Published | None:
-    """A recipe's published results; None if it has none. Raises InputError for a file that doesn't hold them."""
+    """Return a recipe's published results; None if it has none. Raises InputError if the file is invalid."""
     path = folder / f"{recipe}.json"
     try:
         return config.check("", Published, files.read_json(path), path)
@@ -42,7 +42,7 @@ def read(recipe: str, folder: Path = PUBLISHED) -> Published | None:
     except InputError as error:
         problem = str(error)
     raise InputError(
-        f"{problem}: `git checkout {path}` brings it back, `python -m stages.experiments.publish {recipe}` measures it anew"
+        f"{problem}: restore it with `git checkout {path}`, or measure again with `python -m stages.experiments.publish {recipe}`"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a sweep tries: ranges of parameters, and the settings that are drawn from them."""
+"""A sweep's parameter ranges, and the settings sampled from them."""
 
 import math
 from typing import Any, Literal
@@ -8,31 +8,31 @@ from pydantic import Field, field_validator, model_validator
 from stages.common.config import Section
 
 DIGITS = 3
-"""Significant digits of a drawn number: as many as one would type."""
+"""Significant digits of a sampled number: as many as a person would type."""
 
 
 class Range(Section):
-    """Where the values of one parameter come from: one of the four."""
+    """The range of one parameter's values. Exactly one of the four fields is set."""
 
     log: list[float] = Field(
-        default=[], min_length=2, max_length=2, description="lowest and highest, even in the logarithm"
+        default=[], min_length=2, max_length=2, description="lowest and highest; the logarithm is uniform"
     )
     uniform: list[float] = Field(default=[], min_length=2, max_length=2, description="lowest and highest")
     integers: list[int] = Field(default=[], min_length=2, max_length=2, description="first and last, both included")
-    choice: list[Any] = Field(default=[], min_length=2, description="any of these")
+    choice: list[Any] = Field(default=[], min_length=2, description="one of these values")
 
     @field_validator("log", "uniform", "integers")
     @classmethod
     def ascending(cls, ends: list[float]) -> list[float]:
         if ends[0] >= ends[1]:
-            raise ValueError("the lower end first")
+            raise ValueError("two ascending numbers")
         return ends
 
     @field_validator("log")
     @classmethod
     def positive(cls, ends: list[float]) -> list[float]:
         if ends[0] <= 0:
-            raise ValueError("ends above 0")
+            raise ValueError("two numbers above 0")
         return ends
 
     @model_validator(mode="before")
@@ -43,7 +43,7 @@ class Range(Section):
         return content
 
     def value(self, place: float) -> Any:
-        """The value at ``place`` in [0, 1): numbers rounded to `DIGITS`, never out of the range."""
+        """Return the value at ``place`` in [0, 1). Numbers are rounded to `DIGITS` and stay within the range."""
         if self.choice:
             return self.choice[int(place * len(self.choice))]
         if self.integers:
@@ -62,27 +62,27 @@ def _rounded(value: float, ends: list[float]) -> float:
 
 
 class Sweep(Section):
-    """Many trials of a recipe, of which the better ones are trained for longer."""
+    """Many trials of a recipe. The better ones are trained for longer."""
 
     ranges: dict[str, Range] = Field(min_length=1, description="by the parameters' dotted names")
     trials: int = Field(ge=2, le=100_000)
     epochs: list[int] = Field(
-        min_length=1, description="of each rung; from one to the next about one trial in (next / this) is taken on"
+        min_length=1, description="epochs of each rung; about one trial in (next / this) continues to the next rung"
     )
-    score: Literal["valid_loss", "valid_accuracy"] = Field(description="of the kept weights: what decides")
+    score: Literal["valid_loss", "valid_accuracy"] = Field(description="the score of the kept weights that decides")
 
     @field_validator("epochs")
     @classmethod
     def steps(cls, epochs: list[int]) -> list[int]:
-        """ASHA's rungs are a geometric series."""
+        """Raise ValueError unless the epochs are a geometric series, which ASHA's rungs have to be."""
         factor = epochs[1] // epochs[0] if len(epochs) > 1 and epochs[0] > 0 else 2
         if epochs[0] < 1 or factor < 2 or epochs != [epochs[0] * factor**rung for rung in range(len(epochs))]:
-            raise ValueError("each the same whole number of times the one before, as in [1, 3, 9]")
+            raise ValueError("each to be the previous one times the same whole number, as in [1, 3, 9]")
         return epochs
 
     @property
     def factor(self) -> int:
-        """By how much a rung's epochs are more than those of the one before; about so many trials drop to one."""
+        """The ratio of a rung's epochs to those of the rung below. About one trial in ``factor`` continues."""
         return self.epochs[1] // self.epochs[0] if len(self.epochs) > 1 else 2
 
     @property
@@ -90,11 +90,11 @@ class Sweep(Section):
         return self.score == "valid_loss"
 
     def settings(self, seed: int) -> list[dict[str, Any]]:
-        """Each trial's: the same for a seed, and the first ones the same however many there are.
+        """Return each trial's settings. They depend only on the seed and the trial's number, not on `trials`.
 
-        Points of a scrambled Halton sequence, which leave smaller gaps than as many random ones would.
+        They are points of a scrambled Halton sequence, which leaves smaller gaps than the same number of random points.
         """
-        from scipy.stats import qmc  # a second, which only a sweep has to wait
+        from scipy.stats import qmc  # takes a second to import, and only sweeps need it
 
         places = qmc.Halton(len(self.ranges), seed=seed).random(self.trials)
         return [

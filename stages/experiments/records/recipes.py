@@ -1,4 +1,4 @@
-"""recipes.yaml: named settings, what they reached elsewhere, and what they are expected to reach here."""
+"""Recipes of recipes.yaml: named settings, their metrics published elsewhere, and the metrics expected here."""
 
 import argparse
 import json
@@ -20,24 +20,24 @@ class Recipe(config.Section):
 
     project: str
     description: str
-    set: dict[str, Any] = Field(description="parameters by their dotted names, as they differ from params.yaml")
-    seeds: list[int] = Field(min_length=1, description="the seeds over which its figures are reported")
-    published: dict[str, float] = Field(description="the figures of the published run it is to be compared with")
-    expected: dict[str, float] = Field(description="what the mean over its seeds reaches or beats on the real data")
-    memory: float = Field(gt=0, description="GB that a run on the real data takes at most, all its processes together")
-    sweep: Sweep | None = Field(default=None, description="settings to try beside those of `set`")
+    set: dict[str, Any] = Field(description="parameters that differ from params.yaml, by their dotted names")
+    seeds: list[int] = Field(min_length=1, description="the seeds over which its metrics are reported")
+    published: dict[str, float] = Field(description="metrics of the published run to compare with")
+    expected: dict[str, float] = Field(description="bounds that the mean over its seeds reaches on the real data")
+    memory: float = Field(gt=0, description="peak GB of a run on the real data, all its processes together")
+    sweep: Sweep | None = Field(default=None, description="settings to try in addition to those of `set`")
 
     @model_validator(mode="after")
     def a_sweep_sets_seed_and_epochs(self) -> "Recipe":
         if self.sweep and len(self.seeds) > 1:
-            raise ValueError("one seed where there is a sweep")
+            raise ValueError("one seed for a recipe with a sweep")
         if self.sweep and self.sweep.ranges.keys() & {f"{self.project}.epochs", f"{self.project}.seed"}:
-            raise ValueError("ranges of other parameters than epochs and seed, which the sweep sets")
+            raise ValueError("ranges of parameters other than epochs and seed, which the sweep sets")
         return self
 
 
 def read(path: Path = RECIPES) -> dict[str, Recipe]:
-    """All recipes by name. Raises InputError for a key or value that is not one."""
+    """Return all recipes by name. Raises InputError for an invalid key or value."""
     try:
         content = config.parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -48,7 +48,7 @@ def read(path: Path = RECIPES) -> dict[str, Recipe]:
 
 
 def named(name: str) -> Recipe:
-    """The recipe of that name. Raises InputError listing the names there are."""
+    """Return the recipe called ``name``. Raises InputError with the known names if there is none."""
     recipes = read()
     if name not in recipes:
         raise InputError(f"{name!r} is not a recipe: expected one of {', '.join(recipes)}")
@@ -56,7 +56,7 @@ def named(name: str) -> Recipe:
 
 
 def flat(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings by their full dotted names: of a mapping each key, a list as a whole."""
+    """Return nested settings by their full dotted names. Mappings are flattened; lists stay whole."""
     found: dict[str, Any] = {}
     for key, value in settings.items():
         if isinstance(value, dict):
@@ -67,7 +67,7 @@ def flat(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def overrides(settings: dict[str, Any]) -> list[str]:
-    """``settings`` as arguments of `dvc exp run`."""
+    """Return ``settings`` as arguments of `dvc exp run`."""
     arguments = []
     for key, value in flat(settings).items():
         arguments += ["-S", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
@@ -75,7 +75,7 @@ def overrides(settings: dict[str, Any]) -> list[str]:
 
 
 def applied(parameters: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """A copy of ``parameters`` with ``settings``. Raises InputError for one that isn't a parameter."""
+    """Return a copy of ``parameters`` with ``settings`` applied. Raises InputError for an unknown parameter."""
     changed: dict[str, Any] = json.loads(json.dumps(parameters))
     for key, value in flat(settings).items():
         group: Any = changed
@@ -83,7 +83,7 @@ def applied(parameters: dict[str, Any], settings: dict[str, Any]) -> dict[str, A
         for part in path:
             group = group.get(part) if isinstance(group, dict) else None
         if not isinstance(group, dict) or last not in group:
-            raise InputError(f"{key} is not a parameter of {config.PARAMETERS}")
+            raise InputError(f"{key} is not a parameter: expected a dotted name from {config.PARAMETERS}")
         group[last] = value
     return changed
 
@@ -96,19 +96,19 @@ class Experiment(NamedTuple):
     settings: dict[str, Any]
 
     def threads(self, parameters: dict[str, Any]) -> int | None:
-        """Those that its training takes; None: one a core. 1 where the project has no such parameter."""
+        """Return the threads of its training; None means one per core. It is 1 if the project has no such parameter."""
         threads: int | None = applied(parameters, self.settings)[self.recipe.project].get("threads", 1)
         return threads
 
 
 def experiments(name: str, changes: dict[str, Any]) -> list[Experiment]:
-    """What a recipe stands for: one experiment a seed, the first under the recipe's name. ``changes``: further settings.
+    """Return a recipe's experiments, one per seed, with the settings ``changes``. The first has the recipe's name.
 
-    Raises InputError for a sweep, whose experiments follow from one another.
+    Raises InputError for a sweep: its experiments depend on each other's results.
     """
     recipe = named(name)
     if recipe.sweep:
-        raise InputError(f"{name} is a sweep: make recipe NAME={name} runs it")
+        raise InputError(f"{name} is a sweep: run it with make recipe NAME={name}")
     return [
         Experiment(
             name if seed == recipe.seeds[0] else f"{name}-seed{seed}",
@@ -120,19 +120,19 @@ def experiments(name: str, changes: dict[str, Any]) -> list[Experiment]:
 
 
 def changes(assignments: list[str]) -> dict[str, Any]:
-    """`key=value`, as DVC's `-S` takes it: parameters by name. Raises InputError for another form."""
+    """Parse `key=value` as DVC's `-S` does. Returns values by parameter name; raises InputError for any other form."""
     if wrong := [assignment for assignment in assignments if "=" not in assignment]:
         raise InputError(f"-S {wrong[0]} is not a setting: expected key=value")
     return {key: config.parse(text) for key, _, text in (assignment.partition("=") for assignment in assignments)}
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """The option `-S key=value` of programs that run recipes; `changes` reads what it gives as ``settings``."""
+    """Add the option `-S key=value` to a program that runs recipes. Pass its ``settings`` to `changes`."""
     parser.add_argument(
         "-S",
         dest="settings",
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="a further setting: data.source=../data",
+        help="a further setting, such as data.source=../data",
     )

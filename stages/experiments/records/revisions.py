@@ -1,4 +1,4 @@
-"""What a revision of this repository reached: a branch, a tag, an experiment or the working tree."""
+"""Read the results of a revision of this repository: a branch, a tag, an experiment or the working tree."""
 
 import csv
 import io
@@ -16,33 +16,33 @@ from dvc_data.index import DataIndexDirError
 from stages.common import clocks, config, files
 from stages.common.program import InputError
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # dvc.lock is long, and libyaml 10 times as fast
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is 10 times as fast, and dvc.lock is long
 
 
 class Revision:
-    """Reads the files of one revision, those in git and those that DVC tracks."""
+    """One revision, with its files in git and those that DVC tracks."""
 
     def __init__(self, name: str | None = None) -> None:
-        """``name`` is anything that git or DVC call a revision; None is the working tree. Raises InputError for an unknown one."""
+        """Open the revision that git or DVC call ``name``; None is the working tree. Raises InputError if unknown."""
         self.name = name or "workspace"
         try:
             self._files = DVCFileSystem(".", rev=name) if name else None
             if self._files:
-                _ = self._files.repo  # opened now: a name that is none is found here, not at the first file
+                _ = self._files.repo  # open it now, so that an unknown name fails here and not at the first file
         except RevError:
             raise InputError(
                 f"{name!r} is not a revision: expected a branch, a tag, a commit or one of `dvc exp list`"
             ) from None
 
     def read(self, path: str) -> bytes | None:
-        """The file's bytes; None if this revision has no such file, or its content is not in DVC's cache (`dvc pull` gets it)."""
+        """Return a file's bytes; None if it does not exist or DVC's cache lacks its content (`dvc pull` fetches it)."""
         try:
             return self._files.read_bytes(path) if self._files else Path(path).read_bytes()
         except (OSError, DvcException, DataIndexDirError):
             return None
 
     def hashes(self, folder: str) -> dict[str, str] | None:
-        """The MD5 of every file below ``folder``, by path; None if DVC's cache does not know which ones there are."""
+        """Return the MD5 of every file below ``folder``, by path; None if DVC's cache has no list of these files."""
         if not self._files:
             paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
             return {str(path): files.digest(path, "md5") for path in paths}
@@ -56,44 +56,44 @@ class Revision:
             return None
 
     def json(self, path: str) -> Any:
-        """The file's content; None as in `read`. Raises InputError if it is not JSON."""
+        """Return a JSON file's content; None as in `read`. Raises InputError if it is not JSON."""
         content = self.read(path)
         try:
             return None if content is None else json.loads(content)
         except ValueError:
-            raise InputError(f"{path} of {self.name} is not valid JSON: `dvc repro` makes it") from None
+            raise InputError(f"{path} of {self.name} is not valid JSON: run `dvc repro` to write it again") from None
 
     def table(self, path: str) -> list[dict[str, str]] | None:
-        """A CSV file's rows by column; None as in `read`."""
+        """Return a CSV file's rows by column; None as in `read`."""
         content = self.read(path)
         return None if content is None else list(csv.DictReader(io.StringIO(content.decode())))
 
     def parameters(self) -> dict[str, Any]:
-        """params.yaml."""
+        """Return the content of params.yaml."""
         parameters: dict[str, Any] = config.parse((self.read("params.yaml") or b"").decode()) or {}
         return parameters
 
     def metrics(self, project: str) -> dict[str, Any]:
-        """`metrics.json` and `details.json` of a project in one; empty if it has none."""
+        """Return a project's `metrics.json` and `details.json` as one mapping; empty if it has none."""
         found = [self.json(f"reports/{project}/{name}.json") or {} for name in ("metrics", "details")]
         return {name: value for part in found for name, value in part.items()}
 
     def stages(self) -> dict[str, dict[str, Any]]:
-        """The stages of dvc.lock by name, each with its `cmd`, `deps`, `params` and `outs`; empty if there is no dvc.lock."""
+        """Return dvc.lock's stages by name, each with `cmd`, `deps`, `params` and `outs`; empty without a dvc.lock."""
         lock = yaml.load(self.read("dvc.lock") or b"", _LOADER) or {}  # noqa: S506 (a SafeLoader)
         stages: dict[str, dict[str, Any]] = lock.get("stages", {})
         return stages
 
     def outputs(self) -> dict[str, dict[str, Any]]:
-        """Every output of dvc.lock by its path, with `md5` and `size` in bytes."""
+        """Return every output of dvc.lock by its path, with `md5` and `size` in bytes."""
         return {out["path"]: out for stage in self.stages().values() for out in stage.get("outs", [])}
 
     def training(self, project: str) -> dict[str, Any]:
-        """The clock readings of a project's training; empty if it ran on another machine."""
+        """Return the clock readings of a project's training; empty if it ran on another machine."""
         return self._clock(f"train@{project}", f"models/{project}/trained")
 
     def latency(self, project: str) -> dict[str, Any]:
-        """The clock readings of a project's deployed model; empty if it ran on another machine."""
+        """Return the clock readings of a project's deployed model; empty if it ran on another machine."""
         return self._clock(f"deploy@{project}", f"models/{project}/export")
 
     def _clock(self, stage: str, output: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What one training left behind, as the comparisons read it: from a revision, or from reports/published/."""
+"""The results of one training, as comparisons read them: from a revision or from reports/published/."""
 
 from typing import Any
 
@@ -10,27 +10,30 @@ from stages.experiments.records.revisions import Revision
 
 
 class Confusion(config.Section):
-    """How often each actual class (row) was taken for each class (column)."""
+    """A confusion matrix: how often each actual class (row) was predicted as each class (column)."""
 
     labels: list[str]
     counts: list[list[int]]
 
 
 class Run(config.Section):
-    """One training, its figures and what pictures are drawn from; None where it has no such thing, or it was not kept."""
+    """One training: its metrics and the data of its charts.
+
+    A field is None if the project has no such data, or they were not kept.
+    """
 
     seed: int
-    metrics: dict[str, Any] = Field(description="`metrics.json` and `details.json` in one")
+    metrics: dict[str, Any] = Field(description="`metrics.json` and `details.json` as one mapping")
     training: dict[str, Any] = Field(description="clock readings: seconds, threads, precision")
     latency: dict[str, Any] = Field(default={}, description="clock readings of the deployed model")
-    memory_gb: float | None = Field(default=None, description="the most that all its processes held together")
+    memory_gb: float | None = Field(default=None, description="peak memory of all its processes together")
     history: dict[str, list[int | float]] | None = Field(default=None, description="epochs.csv by column")
     confusion: Confusion | None = None
     leaderboard: list[dict[str, str | float]] | None = Field(default=None, description="bikes' models, best first")
 
 
 def of(revision: Revision, project: str, seed: int) -> Run | None:
-    """What ``revision`` holds of a project's training; None if that has no metrics."""
+    """Return the results of a project's training in ``revision``; None if it has no metrics."""
     metrics = revision.metrics(project)
     if not metrics:
         return None

@@ -1,11 +1,11 @@
-"""Which commit the working tree stands on, and whose results lie in it."""
+"""Find the working tree's commit, and the commit or experiment that its results belong to."""
 
 import subprocess
 from typing import NamedTuple
 
 
 class State(NamedTuple):
-    """``results`` is `committed`, the name of an experiment, or None: neither."""
+    """The state of a working tree. ``results`` is `committed`, the name of an experiment, or None for neither."""
 
     branch: str
     commit: str
@@ -14,7 +14,7 @@ class State(NamedTuple):
 
 
 def read() -> State:
-    """The state of the working folder's repository. Results are the same where dvc.lock is."""
+    """Return the state of the repository in the working folder. Results with the same dvc.lock count as the same."""
     branch, commit, subject = (
         _git("rev-parse", "--abbrev-ref", "HEAD"),
         _git("rev-parse", "--short", "HEAD"),
@@ -35,5 +35,5 @@ def _results() -> str | None:
 
 
 def _git(*arguments: str) -> str:
-    """What git prints; nothing where it fails."""
+    """Return git's output; empty if it fails."""
     return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()

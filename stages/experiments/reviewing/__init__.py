@@ -1,1 +1,1 @@
-"""What a branch changes, and whether a guarded figure fell."""
+"""Parts of a review: what a branch changes, and whether a guarded metric got worse."""

@@ -1,4 +1,4 @@
-"""What differs between two revisions beside their figures: code, data and parameters of stages, pictures, time and size."""
+"""Compare two revisions, except their metrics: inputs of stages (code, data, parameters), plots, times and sizes."""
 
 import re
 from collections.abc import Iterable
@@ -9,22 +9,22 @@ from stages.experiments.records.revisions import Revision
 
 PLOTS = re.compile(r"reports/[^/]+/plots")
 PUBLISHED = "reports/published"
-NOT_CACHED = "not in DVC's cache here: `dvc pull` gets it where there is a remote"
+NOT_CACHED = "not in DVC's cache here: if there is a remote, run `dvc pull`"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG file that is new, gone or has other content; None stands for one that is not there, or could not be read."""
+    """A PNG file that was added, removed or changed. Its content is None where there is no file or it can't be read."""
 
     path: str
     before: bytes | None
     after: bytes | None
     missing: bool = False
-    """Whether the base may have it, and its content is not in the cache."""
+    """Whether the base may have this file, but not its content in the cache."""
 
     def sides(self) -> list[tuple[str, bytes | None, str]]:
-        """For before and after: which, the content, and what there is to say or the name of its file in a review."""
-        gone = {"before": "not in the cache" if self.missing else "there was none", "after": "removed"}
+        """Return (which, content, text) for before and after: text is a file name in the review, or why there is none."""
+        gone = {"before": "not in the cache" if self.missing else "did not exist", "after": "removed"}
         name = re.sub(r"[^A-Za-z0-9]+", "-", self.path.removeprefix("reports/").removesuffix(".png"))
         return [
             (which, content, f"{name}-{which}.png" if content else gone[which])
@@ -33,7 +33,10 @@ class Picture:
 
 
 def causes(base: Revision, head: Revision) -> tuple[list[tuple[str, str]], list[str]]:
-    """Stages that are new, gone, or have other code, data or parameters, with what of it; and those that only follow them."""
+    """Return the stages that are new, removed or have changed inputs of their own, with these inputs.
+
+    The second list names stages whose only changed inputs are outputs of other stages.
+    """
     before, after = base.stages(), head.stages()
     made = {out["path"] for stage in [*before.values(), *after.values()] for out in stage.get("outs", [])}
     own, following = [], []
@@ -50,7 +53,7 @@ def causes(base: Revision, head: Revision) -> tuple[list[tuple[str, str]], list[
 
 
 def _inputs(stage: dict[str, Any]) -> dict[str, Any]:
-    """What a stage of dvc.lock depends on, by name: the paths' hashes, the parameters' values, the command."""
+    """Return a stage's inputs in dvc.lock by name: hashes of paths, values of parameters, the command."""
     parameters = {
         f"{file}:{key}": value for file, values in stage.get("params", {}).items() for key, value in values.items()
     }
@@ -73,7 +76,7 @@ def _different(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 
 def pictures(base: Revision, head: Revision) -> list[Picture]:
-    """The pictures of the reports that differ, by path."""
+    """Return the PNG files of the reports that differ, by path."""
     before, after = base.outputs(), head.outputs()
     plots = sorted(path for path in before.keys() | after.keys() if PLOTS.fullmatch(path))
     changed = [path for path in plots if before.get(path, {}).get("md5") != after.get(path, {}).get("md5")]
@@ -85,7 +88,7 @@ def pictures(base: Revision, head: Revision) -> list[Picture]:
 
 
 def _pictures(folder: str, base: Revision, head: Revision, made: bool) -> Iterable[Picture]:
-    """Those of one folder; ``made`` says whether the base has it."""
+    """Yield the PNG files of one folder that differ; ``made`` tells whether the base has the folder."""
     before, after = base.hashes(folder) if made else {}, head.hashes(folder) or {}
     known = before or {}
     for path in sorted(path for path in known.keys() | after.keys() if path.endswith(".png")):
@@ -96,7 +99,7 @@ def _pictures(folder: str, base: Revision, head: Revision, made: bool) -> Iterab
 
 
 def readings(base: Revision, head: Revision) -> list[tuple[str, str, str, str]]:
-    """Project, what was measured, at base, at head: training time, latency and size of the export, where they differ."""
+    """Return training time, latency and export size that differ, as rows of project, title, base and head."""
     before, after = base.outputs(), head.outputs()
     rows = []
     exports = {path for path in before.keys() | after.keys() if path.split("/")[-1] == "export"}
@@ -115,7 +118,7 @@ CLOCKS = [
     ("one request", 1, ["one", "p50_ms"], "ms"),
     ("one execution", 1, ["execution_s", "p50"], "s"),
 ]
-"""What is shown of the readings of training (0) and of the deployed model (1), where it stands, in which unit. Latencies are medians."""
+"""Rows of clock readings: title, training (0) or deployed model (1), keys of the value, unit. Latencies are medians."""
 
 
 def _time(content: Any, keys: list[str], unit: str) -> str:

@@ -1,4 +1,4 @@
-"""A review as Markdown: what GitHub shows in a comment, and, as HTML, what the page of the review shows."""
+"""A review as Markdown. GitHub shows it in a comment; the review's page shows it as HTML."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from stages.experiments.reviewing.changes import NOT_CACHED, Picture
 from stages.experiments.reviewing.guards import Guard
 
-GUARD_COLUMNS = ["project", "figure", "base", "here", "change", "tolerance", "verdict"]
+GUARD_COLUMNS = ["project", "metric", "base", "here", "change", "tolerance", "verdict"]
 
 
 @dataclass(frozen=True)
 class Review:
-    """What a change did."""
+    """The differences between a branch and its base."""
 
     base: str
-    """How the base is named to people."""
+    """The base's name for people."""
     stale: list[str]
-    """Stages whose results are not of the code here."""
+    """Stages whose results do not match the code here."""
     guards: list[Guard]
     loosened: list[str]
     metrics: str
-    """What `dvc metrics diff --md` shows; empty for no difference."""
+    """Output of `dvc metrics diff --md`; empty if nothing differs."""
     parameters: str
     causes: list[tuple[str, str]]
     following: list[str]
@@ -29,22 +29,22 @@ class Review:
     pictures: list[Picture]
 
     def failures(self) -> list[str]:
-        """What is wrong, in a line each."""
-        stale = f"the results are not of this code ({_few(self.stale)}): run `dvc repro` first"
+        """Return what is wrong, one line each."""
+        stale = f"the results do not match this code ({_few(self.stale)}): run `dvc repro` first"
         return [*([stale] if self.stale else []), *(guard.failure for guard in self.guards if guard.failure)]
 
     def verdict(self) -> str:
         if self.stale:
-            return "the results are not of this code"
+            return "the results do not match this code"
         if failing := sum(bool(guard.failure) for guard in self.guards):
-            return f"{failing} of {len(self.guards)} guarded figures {'fails' if failing == 1 else 'fail'}"
+            return f"{failing} of {len(self.guards)} guarded metrics {'fails' if failing == 1 else 'fail'}"
         if any([self.loosened, self.metrics, self.parameters, self.causes, self.following, self.pictures]):
-            return f"all {len(self.guards)} guarded figures hold"
+            return f"all {len(self.guards)} guarded metrics pass"
         return "nothing changed"
 
 
 def text(review: Review) -> str:
-    """All but the pictures."""
+    """Return the review as Markdown, without the plots."""
     return "\n\n".join(part for part in _parts(review) if part) + "\n"
 
 
@@ -54,11 +54,11 @@ def _parts(review: Review) -> Iterable[str]:
     yield _list(f"**Guards:** {escaped(line)}" for line in review.loosened)
     yield f"Against {escaped(review.base)}."
     if review.metrics:
-        yield "### Figures"
+        yield "### Metrics"
         yield review.metrics
     if review.guards:
         changed = [guard.row() for guard in review.guards if guard.changed]
-        yield "### Guarded figures"
+        yield "### Guarded metrics"
         yield _table(GUARD_COLUMNS, changed) if changed else "None of them changed."
         rows = _table(GUARD_COLUMNS, [guard.row() for guard in review.guards])
         yield f"<details><summary>all {len(review.guards)}</summary>\n\n{rows}\n\n</details>"
@@ -66,22 +66,22 @@ def _parts(review: Review) -> Iterable[str]:
         yield "### Parameters"
         yield review.parameters
     if review.causes or review.following:
-        yield "### Stages with other inputs"
+        yield "### Stages with changed inputs"
         yield _table(["stage", "code, data or parameters"], review.causes) if review.causes else ""
-        yield f"What only follows them: {escaped(', '.join(review.following))}." if review.following else ""
+        yield f"Changed only through other stages: {escaped(', '.join(review.following))}." if review.following else ""
     if review.readings:
         yield "### Time and size"
-        yield "For information: clock readings of other hardware differ. Latencies are medians."
-        yield _table(["project", "of", "base", "here"], review.readings)
+        yield "These are not guarded: times depend on the hardware. Latencies are medians."
+        yield _table(["project", "what", "base", "here"], review.readings)
 
 
 def pictures(review: Review) -> str:
-    """The pictures that changed, before and after, as links into `pictures/`; empty for none."""
+    """Return the plots that changed, before and after, as links into `pictures/`; empty if there are none."""
     if not review.pictures:
         return ""
-    parts = [f"### Pictures that changed: {len(review.pictures)}"]
+    parts = [f"### Plots that changed: {len(review.pictures)}"]
     if any(picture.missing for picture in review.pictures):
-        parts.append(f"Some of the base's pictures are missing below: {NOT_CACHED}.")
+        parts.append(f"Some of the base's plots are missing below: {NOT_CACHED}.")
     for picture in review.pictures:
         shown = [f"![{which}](pictures/{name})" if content else name for which, content, name in picture.sides()]
         parts += [f"{escaped(picture.path)}", _table(["before", "after"], [shown], ready=True)]
@@ -89,7 +89,7 @@ def pictures(review: Review) -> str:
 
 
 def escaped(value: str) -> str:
-    """``value`` in one line of Markdown that shows it as it is."""
+    """Escape ``value`` as one line of Markdown that shows it unchanged."""
     line = " ".join(value.split()).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", line)
 

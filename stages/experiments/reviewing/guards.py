@@ -1,4 +1,4 @@
-"""Guarded figures: whether one is worse at the head of a change than at its base, by more than metrics.yaml tolerates."""
+"""Judge guarded metrics: whether one is worse at head than at base by more than its tolerance in metrics.yaml."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ Metrics = Mapping[str, Mapping[str, Metric]]
 
 @dataclass(frozen=True)
 class Guard:
-    """One guarded figure at base and head."""
+    """One guarded metric at base and head."""
 
     project: str
     name: str
@@ -20,29 +20,29 @@ class Guard:
     base: object
     head: object
     verdict: str
-    """What became of it, in a word or a few: for tables."""
+    """The result in a few words, for tables."""
     failure: str = ""
-    """What is wrong, in a sentence; empty where nothing is."""
+    """What is wrong, in one sentence; empty if nothing is."""
 
     @property
     def changed(self) -> bool:
         return bool(self.failure) or self.base != self.head
 
     def change(self) -> str:
-        """The difference as people read it: a share's in points."""
+        """Return the difference as text, in points if the metric is a percentage."""
         if not (_is_figure(self.base) and _is_figure(self.head)):
             return "-"
         return amount(self.metric, _float(self.head) - _float(self.base), "+")
 
     def row(self) -> list[str]:
-        """Project, figure, base, head, change, tolerance, verdict."""
+        """Return project, metric, base, head, change, tolerance, verdict."""
         tolerance = amount(self.metric, self.metric.tolerance or 0.0)
         values = [figure(self.metric, self.base), figure(self.metric, self.head)]
         return [self.project, self.name, *values, self.change(), tolerance, self.verdict]
 
 
 def judge(metrics: Metrics, project: str, base: Mapping[str, Any], head: Mapping[str, Any]) -> list[Guard]:
-    """The guards of ``project``. ``base`` and ``head`` are its figures by name and the `data` they are of; empty for none."""
+    """Judge the guards of ``project``. ``base`` and ``head`` are its metrics by name, with their `data`, or empty."""
     guarded = {name: metric for name, metric in metrics.get(project, {}).items() if metric.tolerance is not None}
     return [
         Guard(project, name, metric, base.get(name), head.get(name), *_verdict(project, name, metric, base, head))
@@ -54,19 +54,19 @@ def judge(metrics: Metrics, project: str, base: Mapping[str, Any], head: Mapping
 def _verdict(
     project: str, name: str, metric: Metric, base: Mapping[str, Any], head: Mapping[str, Any]
 ) -> tuple[str, str]:
-    """The verdict and, where it is a failure, its sentence."""
+    """Return the verdict and, for a failure, its sentence."""
     label = f"{project} {name}"
     before, after = base.get(name), head.get(name)
     if name not in head:
         return "missing", f"{label} is missing: it was {figure(metric, before)}"
     if not _is_figure(after):
-        return "not a number", f"{label} is {figure(metric, after)}: a number is expected"
+        return "not a number", f"{label} is {figure(metric, after)}: expected a number"
     if not _is_figure(before):
         return "new", ""
     if base.get("data") != head.get("data"):
         data = f"{base.get('data')!r} at the base, {head.get('data')!r} here"
-        return "other data", f"{label} is of other data ({data}): the figures can't be compared"
-    gain = round(metric.gain(_float(before), _float(after)), 9)  # 0.93 - 0.92 is 0.01 and a trace: no more than 0.01
+        return "other data", f"{label} was measured on other data ({data}): the values can't be compared"
+    gain = round(metric.gain(_float(before), _float(after)), 9)  # in floats 0.93 - 0.92 is slightly more than 0.01
     if gain >= 0:
         return ("better" if gain else "same"), ""
     if -gain <= (metric.tolerance or 0.0):
@@ -79,19 +79,19 @@ def _verdict(
 
 
 def figure(metric: Metric, value: object) -> str:
-    """``value`` as people read it: `93.06 %`."""
+    """Return ``value`` as text, such as `93.06 %`."""
     return metric.write(value).replace("%", " %") if _is_figure(value) or value is None else repr(value)
 
 
 def amount(metric: Metric, value: float, sign: str = "-") -> str:
-    """A difference or a tolerance as people read it: `0.50 points` where figures are shares. ``sign`` as in format()."""
+    """Return a difference or tolerance as text, such as `0.50 points` for percentages. ``sign`` is as in format()."""
     if metric.format.endswith("%"):
         return f"{value * 100:{sign}{metric.format[:-1]}f} points"
     return format(value, sign + metric.format)
 
 
 def loosened(base: Mapping[str, Any], head: Metrics) -> list[str]:
-    """Every guard of the base's metrics.yaml (its content) that ``head`` does not have as it was, in a sentence each."""
+    """Return a sentence for each guard in the base's metrics.yaml (its content) that ``head`` lacks or changed."""
     found = []
     for project, metrics in base.items():
         for name, was in metrics.items():

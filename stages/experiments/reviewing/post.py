@@ -1,11 +1,11 @@
-"""Makes the comment of a pull request from the review that its own run left, and puts its pictures where GitHub shows them.
+"""Write a pull request's comment from the review of its `check` run, and push its plots to where GitHub shows them.
 
 python3 -I stages/experiments/reviewing/post.py REVIEW COMMENT
 
-Runs in GitHub Actions, after a run of the workflow `check`, with the standard library alone. REVIEW is the artifact's folder:
-the pull request's code wrote it, so it may hold anything. Of it are used comment.md, cut to what a review has (no address,
-no mention, no HTML but <details>), and those of pictures/ that are PNG files of sane size and name. Which pull request it is
-for is asked of GitHub. Writes COMMENT and the output `number`; neither, if the pull request has other commits by now.
+Runs in GitHub Actions after the workflow `check`, with only the standard library. REVIEW is the artifact's folder. It
+is untrusted: the pull request's code wrote it. The program uses comment.md without URLs, mentions and HTML other than
+<details>, and PNG files of pictures/ with a valid name and a limited size. It asks GitHub for the pull request's
+number. Writes COMMENT and the output `number`; writes neither if the pull request has newer commits.
 """
 
 import base64
@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import Any
 
 BRANCH = "review-pictures"
-LONGEST = 60_000  # characters: GitHub takes 65536
+LONGEST = 60_000  # characters: GitHub accepts 65536
 LARGEST = 5_000_000  # bytes of a picture
 MOST = 200  # pictures
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,150}\.png")
 PNG = b"\x89PNG\r\n\x1a\n"
 TAGS = re.compile(r"<(?!/?(?:details|summary)>)")
 BREAKS = re.compile(r"@|:(?=//)|www(?=\.)|#(?=\d)|\](?=[(\[:])", re.IGNORECASE)
-"""Where a space of no width ends a mention, an address, a reference to an issue, a link."""
+"""After these a zero-width space is inserted, which breaks a mention, a URL, an issue reference or a link."""
 LINK = re.compile(r"\]\(pictures/([^()\s]*)\)")
 
 
@@ -38,7 +38,7 @@ def main(review: Path, comment: Path) -> None:
     run = event["workflow_run"]
     number = pull_request(run)
     if number is None:
-        print("no open pull request has this commit: nothing to say")
+        print("no open pull request has this commit: no comment was written")
         return
     found = pictures(review / "pictures")
     commit = run["head_sha"]
@@ -48,17 +48,17 @@ def main(review: Path, comment: Path) -> None:
     text = cleaned(readable(review / "comment.md"), {path.name for path in found}, shown)
     run_address = f"{address}/actions/runs/{int(run['id'])}"
     comment.write_text(
-        f"{text}\n\nOf {commit}; the whole page is in the artifacts of {run_address}\n", encoding="utf-8"
+        f"{text}\n\nReviewed commit: {commit}. The full page is in the artifacts of {run_address}\n", encoding="utf-8"
     )
     with Path(os.environ["GITHUB_OUTPUT"]).open("a", encoding="utf-8") as outputs:
         outputs.write(f"number={number}\n")
 
 
 def pull_request(run: dict[str, Any]) -> int | None:
-    """The open pull request whose newest commit is the one that ``run`` checked; None if there is none."""
+    """Return the number of the open pull request whose newest commit ``run`` checked; None if there is none."""
     owner, branch = run["head_repository"]["owner"]["login"], run["head_branch"]
     query = urllib.parse.urlencode({"state": "open", "head": f"{owner}:{branch}", "per_page": 100})
-    request = urllib.request.Request(  # noqa: S310 (GitHub's own address)
+    request = urllib.request.Request(  # noqa: S310 (GitHub's own URL)
         f"{os.environ['GITHUB_API_URL']}/repos/{os.environ['GITHUB_REPOSITORY']}/pulls?{query}",
         headers={"Authorization": f"Bearer {os.environ['GITHUB_TOKEN']}", "Accept": "application/vnd.github+json"},
     )
@@ -68,16 +68,16 @@ def pull_request(run: dict[str, Any]) -> int | None:
 
 
 def readable(path: Path) -> str:
-    """The first `LONGEST` characters of a text file; it may be missing, a link, huge, or no text."""
+    """Return the first `LONGEST` characters of a file. The file may be missing, a link, huge, or not text."""
     if path.is_symlink() or not path.is_file():
-        return "The run left no review."
+        return "The run wrote no review."
     with path.open("rb") as file:
         text = file.read(4 * LONGEST).decode("utf-8", errors="replace")
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}\n\n(cut here: too long)"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}\n\n(The review was too long and is cut here.)"
 
 
 def pictures(folder: Path) -> list[Path]:
-    """The files of ``folder`` that are taken for pictures, by name."""
+    """Return up to `MOST` valid PNG files of ``folder``, sorted by name."""
     if folder.is_symlink() or not folder.is_dir():
         return []
     return [path for path in sorted(folder.iterdir()) if _is_picture(path)][:MOST]
@@ -91,7 +91,7 @@ def _is_picture(path: Path) -> bool:
 
 
 def cleaned(text: str, names: set[str], address: str) -> str:
-    """``text`` without HTML, links, addresses and mentions; pictures of ``names`` are shown from ``address``."""
+    """Remove HTML, links, URLs and mentions from ``text``. Plots in ``names`` are shown from ``address``."""
     parts = LINK.split(text)
     plain = [_plain(part) for part in parts[::2]]
     links = [f"]({address}/{name})" if name in names else "] (no picture)" for name in parts[1::2]]
@@ -105,10 +105,10 @@ def _plain(text: str) -> str:
 
 
 def publish(found: list[Path], remote: str, place: str, commit: str) -> None:
-    """Make ``found`` the only content of ``place`` on the branch of pictures, in a folder named after ``commit``.
+    """Make ``found`` the only content of the folder ``place`` on the branch `BRANCH`, in a subfolder named ``commit``.
 
-    The branch is one commit without a parent, made anew each time, so it does not grow; GitHub's cache of
-    pictures goes by address, hence the folder. Someone else's push in between is noticed, and it is tried again.
+    The branch is one commit without a parent, replaced each time, so it does not grow. The subfolder gives each commit
+    new URLs, because GitHub caches images by URL. If someone else pushed meanwhile, the push is retried.
     """
     for _ in range(5):
         with tempfile.TemporaryDirectory() as folder:
@@ -131,11 +131,11 @@ def publish(found: list[Path], remote: str, place: str, commit: str) -> None:
             target = f"{new}:refs/heads/{BRANCH}"
             if _pushed(here, "push", "--quiet", f"--force-with-lease={BRANCH}:{old}", remote, target):
                 return
-    sys.exit(f"error: the pictures could not be pushed to {BRANCH}: see above, then run this job again")
+    sys.exit(f"error: could not push the plots to {BRANCH}: see above, then run this job again")
 
 
 def _environment() -> dict[str, str]:
-    """git's: the token as a header, which no list of processes shows; an author."""
+    """Return git's environment: an author, and the token as a header, which process lists do not show."""
     token = base64.b64encode(f"x-access-token:{os.environ['GITHUB_TOKEN']}".encode()).decode()
     name, address = "github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com"
     return os.environ | {

@@ -1,1 +1,1 @@
-"""How experiments and the whole pipeline are run: clones, DVC's queue, several at a time, progress."""
+"""Parts that run experiments and the whole pipeline: clones, DVC's queue, parallel runs, progress."""

@@ -1,7 +1,8 @@
-"""DVC experiments in copies of the working tree: several at a time, and the working tree untouched whatever is killed.
+"""Run DVC experiments in copies of the working tree. Several can run at a time; a kill leaves that tree unchanged.
 
-`dvc exp run --temp` sets the parameters in the working tree, stashes them and takes them back: one process at a time, and
-a `kill -9` in between leaves them there. A copy is a clone of its own; what has become an experiment in it is pushed.
+`dvc exp run --temp` sets the parameters in the working tree, stashes them and restores the old ones. So only one
+process can run at a time, and a `kill -9` in between leaves the parameters changed. Each copy here is a separate clone;
+a finished experiment is pushed from it.
 """
 
 import os
@@ -18,11 +19,11 @@ TEMPLATE = "template"
 
 
 def freeze(place: Path) -> None:
-    """Put a copy of the working tree into the folder ``place``, unless there is one: with its uncommitted changes, as git sees them.
+    """Copy the working tree, with uncommitted changes to tracked files, into ``place``, unless it has a copy.
 
-    ``place`` is below `.dvc/tmp/exps/`, so that what outlives a run (`files.home`) is the working tree's.
+    ``place`` is below `.dvc/tmp/exps/`, so that files kept between runs (`files.home`) stay in the working tree.
     """
-    from dvc.repo import Repo  # a second, which `record` in its many processes need not wait
+    from dvc.repo import Repo  # takes a second to import, which the many processes of `record` do not need
 
     template = place / TEMPLATE
     if template.exists():
@@ -42,9 +43,9 @@ def freeze(place: Path) -> None:
 
 
 def record(root: Path, place: Path, experiment: Experiment, targets: Iterable[str]) -> Path | None:
-    """Run the ``targets`` in a copy of what is frozen in ``place``; the experiment is then one of the repository ``root``.
+    """Run the ``targets`` in a copy of the tree frozen in ``place``, and push the experiment to the repository ``root``.
 
-    Returns the copy, which the caller removes; None if the run failed (`reason` of its `log` tells why).
+    Returns the copy, which the caller removes; None if the run failed (`reason` of its `log` gives the cause).
     """
     copy = place / experiment.name
     shutil.rmtree(copy, ignore_errors=True)
@@ -53,10 +54,10 @@ def record(root: Path, place: Path, experiment: Experiment, targets: Iterable[st
     command = ["dvc", "exp", "run", "--name", experiment.name, *recipes.overrides(experiment.settings), *targets]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    environment.pop("PYTHONPATH", None)  # this copy's code is what runs
+    environment.pop("PYTHONPATH", None)  # run the copy's code
     with (
         log(place, experiment).open("w") as output,
-        # The pipe is never written to: it closes when this process ends, in whatever way.
+        # Nothing is written to the pipe. It closes when this process ends for any reason.
         subprocess.Popen(
             [*leash, *command],
             cwd=copy,
@@ -78,12 +79,12 @@ def record(root: Path, place: Path, experiment: Experiment, targets: Iterable[st
 
 
 def log(place: Path, experiment: Experiment) -> Path:
-    """What an experiment wrote."""
+    """Return the path of the log with an experiment's output."""
     return place / f"{experiment.name}.log"
 
 
 def reason(log: Path) -> str:
-    """The line of a failed run's log that tells why."""
+    """Return the first error line of a failed run's log."""
     lines = log.read_text(errors="replace").splitlines()
     told = [line for start in ("error: ", "ERROR: ") for line in lines if line.startswith(start)]
     return told[0] if told else "it was killed"

@@ -1,4 +1,4 @@
-"""What a person sees of projects side by side: a live line for each in a terminal, plain lines elsewhere."""
+"""Show the progress of several projects: one live line each in a terminal, plain lines elsewhere."""
 
 from collections.abc import Iterable
 from types import TracebackType
@@ -10,11 +10,11 @@ from rich.text import Text
 from stages.experiments.running.progress import Progress
 
 REFRESHES = 4
-"""A second."""
+"""Refreshes per second."""
 
 
 class Display:
-    """Draws the ``runs`` for as long as its block lasts. Lines that `say` prints stay above the live ones."""
+    """A context manager that shows the progress of ``runs``. Lines that `say` prints stay above the live ones."""
 
     def __init__(self, runs: Iterable[Progress]) -> None:
         self._runs = list(runs)
@@ -34,12 +34,12 @@ class Display:
             self._live.stop()
 
     def say(self, project: str, text: str) -> None:
-        """Print ``text``, each of its lines after the ``project``'s name."""
+        """Print ``text`` with the ``project``'s name before each line."""
         for line in text.splitlines():
             self._console.print(f"{project:{self._width}} | {line}", soft_wrap=True)
 
     def step(self, project: str, text: str | None) -> None:
-        """The same for what the live lines show as well: only where there are none."""
+        """Print ``text`` like `say`, but only if there are no live lines, which show the same."""
         if text and not self._live:
             self.say(project, text)
 

@@ -1,4 +1,4 @@
-"""Where a project's run stands, read from what DVC and its stages print: the stage, the share done, the time left."""
+"""Track a project's run from the output of DVC and its stages: current stage, fraction done, time left."""
 
 import re
 import time
@@ -9,19 +9,19 @@ from pathlib import Path
 from stages.common import files, program
 
 TYPICAL = Path(__file__).with_name("durations.json")
-"""Seconds of each stage on the samples, for a first run. `python -m benchmarks.side_by_side --json FILE` writes it."""
+"""Seconds of each stage on the samples, for a first run. Written by `python -m benchmarks.side_by_side --json FILE`."""
 
 UNKNOWN = 10.0
-"""Seconds of a stage of which no duration is known."""
+"""Seconds assumed for a stage without a known duration."""
 
 STARTED = re.compile(r"Running stage '(.+)':")
 SKIPPED = re.compile(r"Stage '(.+)' (didn't change|is cached)")
 BAR = re.compile(r"(\d+)%\|.*\[\S+<(?:\?|(?:(\d+):)?(\d+):(\d+)),")
-"""A progress bar of tqdm: percent, and the time left as hours, minutes, seconds, which it does not know at first."""
+"""A progress bar of tqdm: percent, and the time left as hours, minutes, seconds. At first the time is unknown."""
 
 
 def durations(stages: Iterable[str]) -> dict[str, float]:
-    """Seconds of each stage: those of its last run here, else typical ones."""
+    """Return the seconds of each stage: those of its last run here, or else typical ones."""
     typical = files.read_json(TYPICAL)
     found = {}
     for stage in stages:
@@ -32,22 +32,22 @@ def durations(stages: Iterable[str]) -> dict[str, float]:
 
 @dataclass
 class Progress:
-    """A project's way through its stages; times are those of `time.monotonic`."""
+    """A project's progress through its stages. Times are from `time.monotonic`."""
 
     project: str
     expected: dict[str, float]
-    """Seconds of each stage, in the order in which they run."""
+    """Expected seconds of each stage, in running order."""
     began: float | None = None
     ended: float | None = None
     failed: bool = False
     ran: dict[str, float] = field(default_factory=dict)
     """Seconds of each stage that has run."""
     stage: str | None = None
-    """The one that is running."""
+    """The running stage."""
     _stage_began: float = 0.0
     _pending: list[str] = field(default_factory=list)
     _bar: tuple[float, float] | None = None
-    """When the stage's progress bar was last seen, and the seconds left that it showed."""
+    """The time when the stage's progress bar was last seen, and the seconds left that it showed."""
 
     def __post_init__(self) -> None:
         self._pending = list(self.expected)
@@ -56,10 +56,10 @@ class Progress:
         self.began = time.monotonic()
 
     def read(self, line: str) -> str | None:
-        """Take note of a ``line`` that was printed. Returns what to tell in a plain line, if it begins or ends a stage."""
+        """Update the progress from a printed ``line``. Returns text to show if the line begins or ends a stage."""
         if bar := BAR.search(line):
             percent, hours, minutes, seconds = bar.groups()
-            known = seconds is not None and percent != "100"  # after its bar a stage may have more to do
+            known = seconds is not None and percent != "100"  # a stage may go on after its bar is full
             left = int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(seconds or 0)
             self._bar = (time.monotonic(), left) if known else None
         elif skipped := SKIPPED.match(line):
@@ -73,18 +73,18 @@ class Progress:
         return None
 
     def end(self, failed: bool) -> str:
-        """Take note that all is over. Returns what to tell in plain lines."""
+        """Mark the run as ended. Returns text to show."""
         told = [] if failed else self._finish()
         self.ended, self.failed = time.monotonic(), failed
         return "\n".join([*told, self.outcome()])
 
     @property
     def verb(self) -> str:
-        """`train` of the stage `train@mnist`."""
+        """The part of the stage's name before the project: `train` of `train@mnist`."""
         return (self.stage or "").partition("@")[0]
 
     def outcome(self) -> str:
-        """How the run ended: stages and seconds."""
+        """Return how the run ended: stages and seconds."""
         if self.failed:
             return f"failed at {self.verb}" if self.stage else "failed"
         if not self.ran:
@@ -93,13 +93,13 @@ class Progress:
         return f"done: {stages} run in {(self.ended or 0) - (self.began or 0):.0f} s"
 
     def left(self) -> float:
-        """Estimate the seconds to the end. Stages yet to come take as much longer than expected as those that have run did."""
+        """Estimate the seconds left. The expected times of pending stages are scaled by how long finished ones took."""
         ran, pending, stage, bar = (
             dict(self.ran),
             list(self._pending),
             self.stage,
             self._bar,
-        )  # another thread reads lines
+        )  # copies, because another thread updates them
         pace = (sum(ran.values()) + UNKNOWN) / (sum(self.expected[one] for one in ran) + UNKNOWN)
         seconds = pace * sum(self.expected[one] for one in pending)
         if stage:
@@ -109,7 +109,7 @@ class Progress:
         return seconds
 
     def share(self) -> float:
-        """The part of the run's time that is over, in [0, 1]."""
+        """Estimate the fraction of the run's time that has passed, in [0, 1]."""
         if self.began is None:
             return 0.0
         spent = time.monotonic() - self.began

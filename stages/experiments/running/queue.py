@@ -1,4 +1,4 @@
-"""DVC's queue of experiments: how many at a time this machine has room for, and what becomes of them."""
+"""Run DVC's queue of experiments: decide how many run at a time, and report how each ends."""
 
 import os
 import time
@@ -17,22 +17,22 @@ from stages.experiments.records.recipes import Experiment
 from stages.experiments.running import clones
 
 POLL = 1.0
-"""Seconds between two looks at the queue."""
+"""Seconds between two checks of the queue."""
 
 COLLECTING = 5.0
-"""Seconds that DVC's worker is given for a task's results once its process has ended."""
+"""Seconds that DVC's worker gets to collect a task's results after its process has ended."""
 
 WAITING = ("Queued", "Running")
 
 
 def states(repo: Repo) -> dict[str, str]:
-    """Queued, Running, Failed or Success by experiment: its newest task's."""
+    """Return the state of each experiment's newest task: Queued, Running, Failed or Success."""
     tasks = sorted(repo.experiments.celery_queue.status(), key=lambda task: str(task["timestamp"]))
     return {task["name"]: task["status"] for task in tasks}
 
 
 def without_process(queue: LocalCeleryQueue) -> dict[str, QueueEntry]:
-    """Tasks that DVC takes as running though their process has ended, by revision."""
+    """Return tasks that DVC treats as running although their process has ended, by revision."""
     entries = {entry.stash_rev: entry for entry in queue.iter_active()}
     processes = {revision: queue.proc.get(revision) for revision in entries}
     return {
@@ -43,18 +43,18 @@ def without_process(queue: LocalCeleryQueue) -> dict[str, QueueEntry]:
 
 
 def give_up_killed(repo: Repo) -> None:
-    """Mark tasks as failed whose process is gone: by itself DVC takes them as running for ever."""
+    """Mark tasks whose process is gone as failed: DVC would treat them as running forever."""
     queue = repo.experiments.celery_queue
     if before := without_process(queue):
         time.sleep(COLLECTING)
         for revision, entry in without_process(queue).items():
             if revision in before:
-                with suppress(CannotKillTasksError):  # a worker still has it
+                with suppress(CannotKillTasksError):  # a worker still handles it
                     queue.kill([entry.name or revision], force=True)
 
 
 def room(experiments: list[Experiment], jobs: int | None) -> int:
-    """How many of them run at a time: ``jobs``, else as many as there are cores for; never more than memory holds."""
+    """Return how many experiments to run at a time: ``jobs``, or else as many as fit the cores; limited by memory."""
     parameters, cores = config.read(), os.cpu_count() or 1
     threads = max(experiment.threads(parameters) or cores for experiment in experiments)
     memory = max(experiment.recipe.memory for experiment in experiments)
@@ -62,29 +62,29 @@ def room(experiments: list[Experiment], jobs: int | None) -> int:
     wanted = min(jobs or max(1, cores // threads), len(experiments))
     held = max(1, int(free / memory))
     if held < wanted:
-        print(f"{held} at a time instead of {wanted}: each takes up to {memory:g} GB, and {free:.1f} GB are free")
+        print(f"{held} at a time instead of {wanted}: each needs up to {memory:g} GB, and {free:.1f} GB are free")
     return min(wanted, held)
 
 
 def reason(repo: Repo, name: str) -> str:
-    """The line of a failed task's log that tells why."""
+    """Return the first error line of a failed task's log."""
     queue = repo.experiments.celery_queue
     entry = queue.match_queue_entry_by_name([name], queue.iter_done())[name]
     process = queue.proc.get(entry.stash_rev) if entry else None
     if process is None:
-        return "it did not begin"
+        return "it did not start"
     return clones.reason(Path(process.stdout))
 
 
 def work(repo: Repo, experiments: list[Experiment], jobs: int | None) -> None:
-    """Run those that are queued and tell of each when it ends. Raises InputError naming the ones that failed."""
+    """Run the queued experiments and print how each ends. Raises InputError with the names of failed ones."""
     found = states(repo)
     waiting = [experiment for experiment in experiments if found.get(experiment.name) in WAITING]
     if not waiting:
         return
     count = room(waiting, jobs)
     print(
-        f"{len(waiting)} experiments, {count} at a time. Ctrl-C leaves them to run: `dvc queue stop --kill` ends them."
+        f"{len(waiting)} experiments, {count} at a time. They keep running after Ctrl-C; `dvc queue stop --kill` stops them."
     )
     repo.experiments.celery_queue.start_workers(count)
     begin = time.monotonic()
@@ -105,5 +105,5 @@ def work(repo: Repo, experiments: list[Experiment], jobs: int | None) -> None:
             print(f"{minutes:3}:{seconds:02} {len(told)}/{len(waiting)} {name} {outcome}{why}", flush=True)
     if failed:
         raise InputError(
-            f"{', '.join(failed)} failed: `dvc queue logs {failed[0]}` shows all of it; once mended, the same command runs it again"
+            f"{', '.join(failed)} failed: `dvc queue logs {failed[0]}` shows the full log; fix the error, then run the same command again"
         )

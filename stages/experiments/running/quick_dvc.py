@@ -1,7 +1,8 @@
-"""DVC's command line for `make repro`: `python -m stages.experiments.running.quick_dvc ARGUMENTS...`, the same files sooner.
+"""Run DVC's command line faster, with the same files: `python -m stages.experiments.running.quick_dvc ARGUMENTS...`.
 
-After each stage DVC parses all of dvc.lock in pure Python, to keep comments that are not in it, and writes it anew: half a
-second or more. Here the stage's own part of the file alone is replaced. A process that waits for DVC's lock looks at it more often.
+`make repro` uses it. After each stage DVC parses all of dvc.lock in pure Python, to keep comments (it has none), and
+rewrites the file: half a second or more. Here only the stage's own part of the file is replaced. A process that waits
+for DVC's lock checks it more often.
 """
 
 import re
@@ -22,7 +23,7 @@ in_full = Lockfile.dump_stages
 
 
 def with_stages(before: str, stages: dict[str, Any]) -> str | None:
-    """The text of dvc.lock with the ``stages`` replaced or added, as DVC writes it. None if ``before`` has other parts."""
+    """Return dvc.lock's text with ``stages`` replaced or added, as DVC writes it; None if ``before`` has other parts."""
     lines = before.removeprefix(HEAD)
     if lines == before or re.search(r"^\S", lines, re.MULTILINE):
         return None
@@ -52,5 +53,5 @@ def dump_stages(self: Lockfile, stages: list[PipelineStage], **options: Any) -> 
 
 if __name__ == "__main__":
     Lockfile.dump_stages = dump_stages
-    lock.DEFAULT_TIMEOUT = 0.3  # seconds of six looks
+    lock.DEFAULT_TIMEOUT = 0.3  # seconds for six checks of the lock
     sys.exit(main(sys.argv[1:]))

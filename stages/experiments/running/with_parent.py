@@ -1,6 +1,7 @@
-"""Runs a command that ends with its starter: `python -m stages.experiments.running.with_parent COMMAND...`, standard input a pipe.
+"""Run a command that is killed when its parent ends: `python -m stages.experiments.running.with_parent COMMAND...`.
 
-When the starter dies, by `kill -9` even, its end of the pipe closes: then the command is killed, and what it started.
+Standard input is a pipe from the parent. When the parent ends, even by `kill -9`, the pipe closes. Then the command and
+all processes in its group are killed.
 """
 
 import os

@@ -1,1 +1,1 @@
-"""Trials of a recipe's ranges, and which of them go on."""
+"""Sweeps: trials of a recipe's ranges, and the choice of those that continue."""

@@ -1,4 +1,4 @@
-"""A sweep's trials on Ray Tune: how many run at a time, and which of them are taken on to the next rung."""
+"""Run a sweep's trials on Ray Tune, several at a time, and choose the ones that continue to the next rung."""
 
 import os
 from collections.abc import Callable
@@ -6,12 +6,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before Ray is imported: it would report itself
-os.environ.setdefault("RAY_worker_niceness", "0")  # trials are this machine's work, not something beside it
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # which would tell of the experiment however quiet it has to be
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before the import: Ray would send usage reports
+os.environ.setdefault("RAY_worker_niceness", "0")  # trials run at normal priority, not in the background
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # it prints the experiment even with verbose=0
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # DVC keeps the results
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends it at once
-os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a run that failed has no score
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C stops the sweep at once
+os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a failed run has no score
 import ray
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
@@ -22,16 +22,16 @@ from stages.experiments.records.ranges import Sweep
 from stages.experiments.sweeps.trials import Result
 
 Run = Callable[[int, int], Result]
-"""Runs a trial on a rung, by its number and the rung's epochs; in a worker of Ray."""
+"""Runs a trial on a rung in a Ray worker. Arguments: the trial's number and the rung's epochs."""
 Tell = Callable[[Result, bool], None]
-"""Gets a result when it comes, and whether the trial goes on."""
+"""Receives each result, and whether its trial continues."""
 
 
 class Ladder:
-    """A sweep's rungs, as far as they are climbed.
+    """A sweep's rungs, and the trials on them.
 
-    ASHA decides about a trial when its result comes, by those that came before: from the results ``recorded`` by earlier
-    runs, in the order in which they ended, it decides as it did then.
+    ASHA decides about a trial when its result arrives, from the earlier results. Given the results ``recorded`` by
+    earlier runs, in the order in which they ended, it decides as it did then.
     """
 
     def __init__(self, sweep: Sweep, recorded: list[Result]) -> None:
@@ -50,12 +50,12 @@ class Ladder:
             for number in range(sweep.trials)
             if number not in ended
         }
-        """The trials that are not at their end, and the rungs above them, by their epochs."""
+        """Unfinished trials, each with the epochs of the rungs that it has not run."""
 
     def climb(self, run: Run, tell: Tell, at_a_time: int, resources: dict[str, float], place: Path) -> None:
-        """Run what is left on the Ray that this process is connected to. A trial that fails is not tried again.
+        """Run the unfinished trials on the Ray cluster that this process is connected to. Failed trials are not retried.
 
-        ``resources`` are what a trial holds; Ray's own files are in ``place``.
+        ``resources`` are those that one trial reserves. Ray writes its files to ``place``.
         """
         left = self.left
 
@@ -77,10 +77,10 @@ class Ladder:
 
 
 def _told(scheduler: Any, recorded: list[Result]) -> set[int]:
-    """Let ``scheduler`` see the results ``recorded``; the trials that it ends."""
+    """Give ``scheduler`` the results ``recorded``. Returns the trials that it ends."""
     ended = set()
     for one in recorded:
-        trial = SimpleNamespace(trial_id=f"recorded {one.trial}")  # all that it looks at
+        trial = SimpleNamespace(trial_id=f"recorded {one.trial}")  # the scheduler reads nothing else
         scheduler.on_trial_add(None, trial)
         if scheduler.on_trial_result(None, trial, one._asdict()) == TrialScheduler.STOP:
             ended.add(one.trial)
@@ -93,18 +93,18 @@ class _Telling(tune.Callback):
         self.rungs = {number: list(epochs) for number, epochs in left.items()}
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
-        if "epochs" in result:  # else it is the last word of a trial that has ended
+        if "epochs" in result:  # without it, this is the final report of an ended trial
             told = Result(result["trial"], result["epochs"], result.get("score"), result.get("reason"))
             self.rungs[told.trial].remove(told.epochs)
             self.tell(told, not (result.get("done") or told.reason))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         number = trial.config["trial"]
-        self.tell(Result(number, self.rungs[number][0], None, "its process was killed, or ran out of memory"), False)
+        self.tell(Result(number, self.rungs[number][0], None, "its process was killed or ran out of memory"), False)
 
 
 def room_on_cluster(engine: Engine, resources: dict[str, float]) -> int:
-    """How many trials the cluster that this process is connected to has room for. Raises InputError for none."""
+    """Return how many trials fit the cluster that this process is connected to. Raises InputError if none fits."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
     names = {"cpu": "CPU", "gpu": "GPU"}
     asked = {names[name]: count for name, count in resources.items() if count}
@@ -116,5 +116,5 @@ def room_on_cluster(engine: Engine, resources: dict[str, float]) -> int:
             for node in nodes
         )
         needs = ", ".join(f"{count:g} {name}" for name, count in asked.items())
-        raise InputError(f"engine.address = {engine.address}: a trial takes {needs}, and no node has that ({there})")
+        raise InputError(f"engine.address = {engine.address}: a trial needs {needs}, and no node has that ({there})")
     return room

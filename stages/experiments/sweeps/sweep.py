@@ -1,11 +1,11 @@
-"""Runs a recipe with a sweep: trials with settings drawn from its ranges, the better ones trained for longer (ASHA).
+"""Run a recipe with a sweep: trials with settings sampled from its ranges. The better ones train for longer (ASHA).
 
-`make recipe NAME=mnist-sweep` runs it, and goes on where an earlier run was stopped.
+`make recipe NAME=mnist-sweep` runs it, or resumes a run that was stopped.
 
-A trial on a rung is a DVC experiment of its own, `mnist-sweep-t3-e9`: trained from the start for just so many epochs, on
-the schedule of a training of that length. To stop one long training early, and go on with it later, would take fewer
-epochs; but what it reached would stand beside parameters with which nobody reaches it. Validation scores decide, never
-the test set.
+Each trial on each rung is a separate DVC experiment, such as `mnist-sweep-t3-e9`. It is trained from the start for that
+rung's epochs, with the learning rate schedule of that length. To stop a long training early and resume it later would
+take fewer epochs, but its recorded parameters would not reproduce its score. Validation scores decide, never the test
+set.
 """
 
 import fcntl
@@ -40,11 +40,11 @@ from stages.experiments.sweeps import asha
 from stages.experiments.sweeps.trials import Plan, Result, reach
 
 PLACE = Path(".dvc/tmp/exps/sweeps")
-"""For each sweep copies of the working tree, for as long as it runs, and what its experiments wrote, until it runs again."""
+"""Per sweep: copies of the working tree while it runs, and its experiments' logs, which stay until it runs again."""
 
 
 def run(name: str, changes: dict[str, Any], jobs: int | None) -> None:
-    """Run what is left of the sweep ``name``, and promote its best trial."""
+    """Run the rest of the sweep ``name``, and record its best trial under that name."""
     plan = planned(name, changes)
     with alone(name) as place:
         results = recorded(plan)
@@ -65,13 +65,13 @@ def run(name: str, changes: dict[str, Any], jobs: int | None) -> None:
 
 
 def planned(name: str, changes: dict[str, Any]) -> Plan:
-    """The sweep's trials. Raises InputError if one's settings are not allowed."""
+    """Sample the sweep's trials. Raises InputError if the settings of one are not allowed."""
     recipe = recipes.named(name)
     assert recipe.sweep
     epochs = {name: table for name in projects.names() if (table := projects.about(name).tables.get("history"))}
     if recipe.project not in epochs:
         raise InputError(
-            f"{name}: {recipe.project} is not trained by epochs: expected one of {', '.join(epochs)} (bikes.search tries settings of its models)"
+            f"{name}: {recipe.project} is not trained in epochs: expected one of {', '.join(epochs)} (for bikes use bikes.search)"
         )
     parameters = config.read()
     own = recipes.applied(parameters, recipe.set | changes)[recipe.project]
@@ -81,27 +81,30 @@ def planned(name: str, changes: dict[str, Any]) -> Plan:
         try:
             config.check("", parameters_model(), recipes.applied(parameters, plan.best(trial).settings))
         except InputError as error:
-            raise InputError(f"{name}: trial {trial} can't be run: {error}") from None
+            raise InputError(f"{name}: trial {trial} can't run: {error}") from None
     return plan
 
 
 @contextmanager
 def alone(name: str) -> Iterator[Path]:
-    """A folder for one run of a sweep, while no other one runs. Earlier ones are removed."""
+    """Lock the sweep and yield a folder for one run of it. Folders of earlier runs are removed.
+
+    Raises InputError if the sweep is already running.
+    """
     folder = PLACE / name
     folder.mkdir(parents=True, exist_ok=True)
     with (PLACE / f"{name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"{name} runs already, in another terminal: wait for it, or end it there") from None
+            raise InputError(f"{name} is already running in another terminal: wait for it, or stop it there") from None
         for earlier in folder.iterdir():
-            shutil.rmtree(earlier, ignore_errors=True)  # those who write there are about to end, if they have not yet
+            shutil.rmtree(earlier, ignore_errors=True)  # processes that still write there are about to end
         yield Path(tempfile.mkdtemp(dir=folder))
 
 
 def recorded(plan: Plan) -> list[Result]:
-    """The results there are, of this code and these settings, in the order in which they came; other ones are removed."""
+    """Return the results of this code and these settings, in commit order. Stale experiments are removed."""
     with Repo() as repo:
         found = known(repo)
         results: dict[str, Result] = {}
@@ -112,7 +115,7 @@ def recorded(plan: Plan) -> list[Result]:
                 if revision is None or not is_of(revision, experiment):
                     break
                 rows = revision.table(plan.history)
-                if not rows:  # not in the cache
+                if not rows:  # the file is not in DVC's cache
                     break
                 results[experiment.name] = Result(trial, epochs, plan.score(rows))
         own = re.compile(rf"{re.escape(plan.name)}-t\d+-e\d+")
@@ -126,7 +129,7 @@ def _time(revision: str) -> int:
 
 
 def climb(plan: Plan, ladder: asha.Ladder, done: int, place: Path, jobs: int | None) -> list[Result]:
-    """Run the trials that are left; their results, as they come."""
+    """Run the unfinished trials. Returns their results in the order of arrival."""
     experiments = [plan.experiment(trial, epochs[0]) for trial, epochs in ladder.left.items()]
     engine = config.load("engine", Engine, recipes.applied(config.read(), experiments[0].settings))
     threads = experiments[0].threads(config.read())
@@ -147,35 +150,38 @@ def climb(plan: Plan, ladder: asha.Ladder, done: int, place: Path, jobs: int | N
         minutes, seconds = divmod(int(time.monotonic() - begin), 60)
         name = plan.experiment(result.trial, result.epochs).name
         told = f"failed: {result.reason}" if result.reason else f"{plan.sweep.score} {result.score:.4f}"
-        outcome = ", goes on" if goes_on else ""
+        outcome = ", continues" if goes_on else ""
         print(f"{minutes:3}:{seconds:02} {name} {told}{outcome} ({_settings(plan, result.trial)})", flush=True)
 
     with connected(engine.model_copy(update={"workers": at_a_time, "cpus_per_worker": cores})):
         if engine.address:
-            check_seen(place, engine.timeout)  # a trial's copy of the working tree
+            check_seen(place, engine.timeout)  # all nodes need this folder with the trials' copies
             room = asha.room_on_cluster(engine, asked)
             at_a_time = min(jobs or room, room, len(experiments))
-        left = f", {done} runs are done already" if done else ""
+        left = f", {done} runs are already done" if done else ""
         print(
             f"{plan.name}: {plan.sweep.trials} trials of {', '.join(map(str, plan.sweep.epochs))} epochs{left}; {at_a_time} at a time"
         )
-        print("Ctrl-C stops it: the same command goes on from there.", flush=True)
+        print("Ctrl-C stops the sweep; the same command resumes it.", flush=True)
         ladder.climb(partial(reach, plan, Path.cwd(), place.absolute()), tell, at_a_time, held, place)
     return results
 
 
 def best_of(plan: Plan, results: list[Result], place: Path) -> Result:
-    """The best trial among those with all epochs. Raises InputError if there is none."""
+    """Return the best result among trials with all epochs. Raises InputError if there is none."""
     last = plan.sweep.epochs[-1]
     whole = [(one.score, one.trial, one) for one in results if one.epochs == last and one.score is not None]
     if not whole:
-        raise InputError(f"{plan.name}: no trial reached {last} epochs, see above; what they wrote is in {place}/")
+        raise InputError(f"{plan.name}: no trial reached {last} epochs, see above: their logs are in {place}/")
     sign = 1 if plan.sweep.lower_is_better else -1
     return min(whole, key=lambda one: (sign * one[0], one[1]))[2]
 
 
 def promote(plan: Plan, best: Result, place: Path) -> None:
-    """The best trial's whole row as the experiment that bears the sweep's name; its training comes from DVC's cache."""
+    """Run all stages of the project for the best trial, as the experiment with the sweep's name.
+
+    Its training comes from DVC's cache. Raises InputError if a stage fails.
+    """
     experiment, project = plan.best(best.trial), plan.recipe.project
     with Repo() as repo:
         if is_done(repo, experiment):
@@ -184,11 +190,11 @@ def promote(plan: Plan, best: Result, place: Path) -> None:
     clones.freeze(place)
     if clones.record(Path.cwd(), place, experiment, [f"deploy@{project}", f"plot@{project}"]) is None:
         log = clones.log(place, experiment)
-        raise InputError(f"{experiment.name} failed ({clones.reason(log)}): {log} has all of it")
+        raise InputError(f"{experiment.name} failed ({clones.reason(log)}): see the full log, {log}")
 
 
 def table(plan: Plan, results: list[Result], best: Result) -> Table:
-    """The trials, the furthest and best ones first."""
+    """Return a table of the trials, those with the most epochs and best scores first."""
     drawn = Table(title=plan.name, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for title in ("trial", *(name.removeprefix(f"{plan.recipe.project}.") for name in plan.sweep.ranges)):
         drawn.add_column(title)

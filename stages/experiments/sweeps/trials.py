@@ -1,4 +1,4 @@
-"""The trials of a sweep, as DVC experiments. Light to import: each of Ray's workers does."""
+"""A sweep's trials as DVC experiments. The module is light, because each Ray worker imports it."""
 
 import csv
 import shutil
@@ -13,7 +13,7 @@ from stages.experiments.running import clones
 
 
 class Result(NamedTuple):
-    """What a trial reached on a rung: a score, or the reason why it has none."""
+    """A trial's result on a rung: a score, or the reason why it has none."""
 
     trial: int
     epochs: int
@@ -29,21 +29,21 @@ class Plan:
     recipe: Recipe
     sweep: Sweep
     drawn: list[dict[str, Any]]
-    """Each trial's settings, of the parameters that have ranges."""
+    """Each trial's settings of the parameters with ranges."""
     changes: dict[str, Any]
-    """Further settings, the same for all."""
+    """Further settings, the same for all trials."""
     history: str
-    """The path of the file with an epoch's validation scores in a row."""
+    """The path of a CSV file with the validation scores of one epoch per row."""
     keep: str
-    """The weights of which epoch are kept: last, best."""
+    """Which epoch's weights are kept: last or best."""
 
     def experiment(self, trial: int, epochs: int) -> Experiment:
-        """A trial on a rung."""
+        """Return the experiment of a trial on a rung."""
         number = str(trial).zfill(len(str(self.sweep.trials - 1)))
         return self._named(f"{self.name}-t{number}-e{epochs}", trial, epochs)
 
     def best(self, trial: int) -> Experiment:
-        """A trial on the last rung, under the sweep's own name."""
+        """Return the experiment of a trial on the last rung, with the sweep's own name."""
         return self._named(self.name, trial, self.sweep.epochs[-1])
 
     def _named(self, name: str, trial: int, epochs: int) -> Experiment:
@@ -52,13 +52,13 @@ class Plan:
         return Experiment(name, self.recipe, recipes.flat(self.recipe.set) | self.changes | self.drawn[trial] | rung)
 
     def score(self, rows: list[dict[str, str]]) -> float:
-        """What decides, from the rows of `history`: that of the kept weights."""
+        """Return the score of the kept weights, from the rows of `history`."""
         row = rows[-1] if self.keep == "last" else min(rows, key=lambda one: float(one["valid_loss"]))
         return float(row[self.sweep.score])
 
 
 def reach(plan: Plan, root: Path, place: Path, trial: int, epochs: int) -> Result:
-    """Run a trial on a rung, up to its figures, in a copy of what is frozen in ``place``, and record it in the repository ``root``."""
+    """Run a trial on a rung up to its metrics, in a copy of the tree frozen in ``place``. Push it to ``root``."""
     experiment = plan.experiment(trial, epochs)
     copy = clones.record(root, place, experiment, [f"evaluate@{plan.recipe.project}"])
     if copy is None:

@@ -1,6 +1,6 @@
-"""Pictures of variants side by side.
+"""Charts that compare variants.
 
-Each chart takes the variants by their data, and is None where there is nothing to draw. Data are never mixed in one axis.
+Each function takes the variants by data and returns None if there is nothing to draw. An axis never mixes data sets.
 """
 
 from stages import projects
@@ -10,7 +10,7 @@ from stages.experiments.comparing.charts.chart import Chart, Groups
 
 
 def of(project: str, groups: Groups, metrics: dict[str, Metric]) -> list[Chart]:
-    """The charts of a project that there is something for."""
+    """Return a project's charts, without empty ones."""
     tables = projects.about(project).tables
     own = [bikes.story(groups)] if "leaderboard" in tables else []
     own += [bikes.leaderboards(groups), classes.curves(groups), classes.confusions(groups)]

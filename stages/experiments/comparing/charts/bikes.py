@@ -1,4 +1,4 @@
-"""What the bikes' variants are about: scores from variant to variant, and the models of each."""
+"""Charts of the bikes variants: their scores, and the models of each."""
 
 from collections.abc import Iterator
 
@@ -8,11 +8,11 @@ from matplotlib.figure import FigureBase
 from stages.experiments.comparing.charts.chart import Chart, Groups, without
 from stages.experiments.comparing.variants import Variant
 
-MODELS = 8  # of a leaderboard
+MODELS = 8  # drawn per leaderboard
 
 
 def story(groups: Groups) -> Chart | None:
-    """bikes: the validation score and Kaggle's score from variant to variant, beside the published ones."""
+    """Draw the validation score and Kaggle's score of each bikes variant, with the published ones."""
     groups = {data: variants for data, variants in groups.items() if len(variants) > 1}
 
     def paint(part: FigureBase) -> None:
@@ -30,12 +30,14 @@ def story(groups: Groups) -> Chart | None:
             axes[0].set_title(f"best validation score, data: {data}")
             axes[1].set_title(f"Kaggle's score, data: {data}")
 
-    caption = "Kaggle's score is the RMSLE on the test hours; the validation days stand for them where their answers are not known."
+    caption = (
+        "Kaggle's score is the RMSLE on the test hours, or on the validation days if the test answers are unknown."
+    )
     return Chart("story", caption, 3.6 * len(groups), paint) if groups else None
 
 
 def _story_lines(variants: list[Variant]) -> Iterator[tuple[str, str, str, list[float]]]:
-    """Lines (unit, style, label, values with NaN where there is none) that have a value at least."""
+    """Yield (unit, style, label, values) of each line with at least one value; missing values are NaN."""
 
     def means(metric: str) -> list[float]:
         return [found.mean if (found := variant.spread(metric)) else np.nan for variant in variants]
@@ -56,7 +58,7 @@ def _story_lines(variants: list[Variant]) -> Iterator[tuple[str, str, str, list[
 
 
 def leaderboards(groups: Groups) -> Chart | None:
-    """bikes: the validation score of each model of each variant, of the first seed."""
+    """Draw the validation scores of each bikes variant's models, for its first seed."""
     shown = [
         (data, variant, board)
         for data, variants in groups.items()
@@ -81,5 +83,5 @@ def leaderboards(groups: Groups) -> Chart | None:
             axis.tick_params(labelsize="small")
             axis.grid(axis="y", visible=False)
 
-    caption = f"The best {MODELS} models of each variant, the ensemble among them."
+    caption = f"The best {MODELS} models of each variant. The ensemble counts as a model."
     return Chart("leaderboards", caption, 2.8 * rows, paint, without("leaderboard", groups))

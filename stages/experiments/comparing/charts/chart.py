@@ -1,4 +1,4 @@
-"""What the pictures have in common: a chart is drawn into a figure of its own, or above another one."""
+"""Code shared by all charts. A chart can have its own figure, or share one with other charts."""
 
 import textwrap
 from collections.abc import Callable
@@ -20,19 +20,19 @@ Groups = dict[str, list[Variant]]
 
 @dataclass(frozen=True)
 class Chart:
-    """What draws a picture, and what it says."""
+    """A chart: the function that draws it, and its texts."""
 
     name: str
     caption: str
     height: float
-    """in inches, where it is `WIDTH` wide"""
+    """In inches, for a width of `WIDTH`."""
     paint: Callable[[FigureBase], None]
     note: str = ""
-    """below the picture: whom it lacks"""
+    """Below the chart: the variants it lacks."""
 
 
 def figure(charts: list[Chart]) -> Figure:
-    """The charts one above the other."""
+    """Draw the charts below each other in one figure."""
     whole = plt.figure(figsize=(WIDTH, sum(chart.height for chart in charts)))
     parts = whole.subfigures(len(charts), 1, squeeze=False, height_ratios=[chart.height for chart in charts])
     for part, chart in zip(parts[:, 0], charts, strict=True):
@@ -43,7 +43,7 @@ def figure(charts: list[Chart]) -> Figure:
 
 
 def save(whole: Figure, folder: Path, name: str, kinds: tuple[str, ...] = ("svg", "png")) -> None:
-    """Write ``whole`` as PNG and, where asked for, SVG: the same bytes each time; and close it."""
+    """Write ``whole`` as PNG and, if ``kinds`` has it, SVG, and close it. The same figure gives the same bytes."""
     if "svg" in kinds:
         with files.new_file(folder / f"{name}.svg") as partial, plt.rc_context({"svg.hashsalt": name}):
             whole.savefig(partial, format="svg", metadata={"Date": None, "Creator": None})
@@ -51,10 +51,10 @@ def save(whole: Figure, folder: Path, name: str, kinds: tuple[str, ...] = ("svg"
 
 
 def without(field: str, groups: Groups) -> str:
-    """Which variants a picture has to do without."""
+    """Name the variants that a chart lacks; empty if it has all."""
     variants = [variant for group in groups.values() for variant in group]
     lacking = [variant.label for variant in variants if not any(getattr(run, field) for run in variant.runs)]
-    return f"Missing, as nothing of it was kept: {', '.join(lacking)}" if lacking else ""
+    return f"Missing, because their data for this chart were not kept: {', '.join(lacking)}" if lacking else ""
 
 
 def colours(number: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""How networks that name classes learnt, and what they confuse."""
+"""Charts of classifiers: learning curves and confusion matrices."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +12,7 @@ MATRICES = 6
 
 
 def curves(groups: Groups) -> Chart | None:
-    """Loss and accuracy over the epochs, all variants in one axis for each data."""
+    """Draw loss and accuracy over the epochs. All variants on the same data share an axis."""
     shown = {
         data: [variant for variant in variants if any(run.history for run in variant.runs)]
         for data, variants in groups.items()
@@ -30,12 +30,12 @@ def curves(groups: Groups) -> Chart | None:
                     for axis, what in zip(axes, ("loss", "accuracy"), strict=True):
                         _curve(axis, history, what, own[variant.label], "" if number else variant.label)
             axes[0].set(title=f"data: {data}", xlabel="epoch", ylabel="cross-entropy [nats]", yscale="log")
-            axes[1].set(xlabel="epoch", ylabel="share of right answers [1]")
+            axes[1].set(xlabel="epoch", ylabel="accuracy [1]")
             for axis in axes:
                 axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes[1].legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
 
-    caption = "Solid: on the validation part, after each epoch. Dashed: on the training part, while it is learnt. Further seeds are pale."
+    caption = "Solid: validation part, after each epoch. Dashed: training part, during the epoch. Later seeds are pale."
     return Chart("curves", caption, 3.4 * len(shown), paint, without("history", groups))
 
 
@@ -47,7 +47,7 @@ def _curve(axis: Axes, history: dict[str, list[int | float]], what: str, colour:
 
 
 def confusions(groups: Groups) -> Chart | None:
-    """Which class was taken for which, over all seeds."""
+    """Draw the confusion matrix of each variant, summed over all seeds."""
     shown = [
         (data, variant, counts)
         for data, variants in groups.items()
@@ -68,12 +68,12 @@ def confusions(groups: Groups) -> Chart | None:
             labels = next(run.confusion.labels for run in variant.runs if run.confusion)
             _matrix(axis, counts, labels)
             axis.set_title(
-                f"{variant.label}\n{np.trace(counts):,} of {counts.sum():,} right, data: {data}", fontsize="small"
+                f"{variant.label}\n{np.trace(counts):,} of {counts.sum():,} correct, data: {data}", fontsize="small"
             )
 
     left = [variant.label for _, variant, _ in shown[MATRICES:]]
-    caption = "Rows: the actual class. Columns: what it was taken for. The colour is the share of the row; counts over all seeds."
-    caption += f" Left out, as only {MATRICES} are drawn: {', '.join(left)}." if left else ""
+    caption = "Rows: actual class. Columns: predicted class. Colour: fraction of the row. Counts are over all seeds."
+    caption += f" Only {MATRICES} are drawn; left out: {', '.join(left)}." if left else ""
     return Chart("confusion", caption, 3.9 * rows, paint, without("confusion", groups))
 
 

@@ -1,4 +1,4 @@
-"""Figures of variants as dots in a row each."""
+"""Charts with a row of dots for each variant."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ from stages.experiments.comparing.variants import Spread, Variant
 
 
 def scores(groups: Groups, metrics: dict[str, Metric]) -> Chart | None:
-    """Each headline figure: every seed, their mean, and what was published elsewhere."""
+    """Draw each metric that has a better direction: every seed, the mean, and the value published elsewhere."""
     shown = {
         name: metric
         for name, metric in metrics.items()
@@ -36,12 +36,14 @@ def scores(groups: Groups, metrics: dict[str, Metric]) -> Chart | None:
             axes[0].set_title(f"data: {data}", loc="left")
         _legend(part, grid)
 
-    caption = "Small dots: one seed each. Large dots: their mean. Diamonds: published elsewhere; hollow ones are not comparable."
+    caption = (
+        "Small dots: one seed each. Large dots: mean. Diamonds: published elsewhere; hollow ones are not comparable."
+    )
     return Chart("scores", caption, _height(groups), paint)
 
 
 def costs(groups: Groups) -> Chart | None:
-    """What each variant takes: training time, parameters and, where it was measured, memory."""
+    """Draw what each variant costs: training time, parameters and, if measured, memory."""
     measures: dict[str, Callable[[Variant], Spread | None]] = {
         "training [s]": Variant.seconds,
         "parameters": lambda variant: variant.spread("parameters"),
@@ -64,7 +66,7 @@ def costs(groups: Groups) -> Chart | None:
                     _logarithmic(axis)
             axes[0].set_title(f"data: {data}", loc="left")
 
-    caption = "Training time is of the machine that each variant ran on; several at a time slow each other down."
+    caption = "Training times are from the machine each variant ran on. Runs at the same time slow each other down."
     return Chart("costs", caption, _height(groups), paint)
 
 
@@ -73,7 +75,7 @@ def _height(groups: Groups) -> float:
 
 
 def _rows(part: FigureBase, groups: Groups, columns: int) -> list[list[Axes]]:
-    """Axes of a row for each group, as high as it has variants, which stand from top to bottom."""
+    """Create a row of axes for each group. Its height grows with the number of variants, listed from top to bottom."""
     heights = [1.0 + 0.3 * len(variants) for variants in groups.values()]
     grid = part.subplots(len(groups), columns, squeeze=False, height_ratios=heights, sharey="row")
     for axes, variants in zip(grid, groups.values(), strict=True):
@@ -83,7 +85,7 @@ def _rows(part: FigureBase, groups: Groups, columns: int) -> list[list[Axes]]:
 
 
 def _dots(axis: Axes, variants: list[Variant], values: list[Spread | None], metric: str | None = None) -> None:
-    """A mean for each variant, its seeds' range, and each seed's ``metric``."""
+    """Draw each variant's mean, the range of its seeds, and each seed's ``metric``."""
     for place, (variant, found, colour) in enumerate(zip(variants, values, colours(len(variants)), strict=True)):
         if found is None:
             continue
@@ -107,7 +109,7 @@ def _published(axis: Axes, variants: list[Variant], name: str, metric: Metric) -
 
 
 def _logarithmic(axis: Axes) -> None:
-    """From a power of ten to another, so that the scale has labels."""
+    """Make the axis logarithmic, from one power of ten to another: otherwise the scale may have no labels."""
     low, high = axis.dataLim.intervalx
     if not np.isfinite([low, high]).all():
         return
@@ -118,7 +120,7 @@ def _logarithmic(axis: Axes) -> None:
 
 
 def _legend(part: FigureBase, grid: list[list[Axes]]) -> None:
-    """One legend for all the axes, a line for each label."""
+    """Draw one legend for all axes, with one entry per label."""
     entries: dict[str, Artist] = {}
     for axes in grid:
         for axis in axes:
