@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import model_servers
 import numpy as np
 import pytest
-import serving
 from conftest import ROOT
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -54,10 +54,10 @@ def address(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     log = tmp_path_factory.mktemp("serving") / "log"
 
     def ready(server: subprocess.Popen[bytes]) -> str | None:
-        return serving.printed_address(log, wait=True)
+        return model_servers.printed_address(log, wait=True)
 
     command = [sys.executable, "-m", "stages.serving", "--port", "0"]
-    with serving.running(command, pipeline, log, ready, PYTHONUNBUFFERED="1") as served:
+    with model_servers.running(command, pipeline, log, ready, PYTHONUNBUFFERED="1") as served:
         yield served.address
         assert "Traceback" not in log.read_text(), log.read_text()
 

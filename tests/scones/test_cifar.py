@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import yaml
-from servers import cut_short, file_server, status
+from file_servers import cut_short, file_server, status
 
 from stages.common.program import InputError
 from stages.common.sources import downloads

@@ -20,9 +20,9 @@ import psutil
 import pytest
 import yaml
 from conftest import ROOT, Run
+from model_servers import Served, archive, record, refused, server, shared, until
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
-from serving import Served, archive, record, refused, server, shared, until
 
 from stages import projects
 from stages.serving import exports

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import FileServer, corrupt, cut_short, file_server, status
+from file_servers import FileServer, corrupt, cut_short, file_server, status
 
 from stages.common.program import InputError
 from stages.common.sources.downloads import download

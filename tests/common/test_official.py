@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from servers import corrupt, cut_short, file_server, status
+from file_servers import corrupt, cut_short, file_server, status
 from test_bikes_prepare import to_uci
 
 from stages.bikes import prepare as bikes_prepare

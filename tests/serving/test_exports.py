@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from model_servers import Served, record, server, shared
 from numpy.typing import NDArray
-from serving import Served, record, server, shared
 
 from stages.bikes import deploy as bikes
 from stages.common import files

@@ -19,7 +19,7 @@ import httpx
 import psutil
 import pytest
 from conftest import ROOT, Started
-from serving import INFERENCE, Served, archive, container, refused, rest, until
+from model_servers import INFERENCE, Served, archive, container, refused, rest, until
 
 from stages.common.program import InputError
 from stages.scones import inference as scones

@@ -20,8 +20,8 @@ import pytest
 import schemathesis
 import torch
 from conftest import ROOT
+from model_servers import Served, record, server
 from PIL import Image
-from serving import Served, record, server
 from test_inference_batches import PROJECTS
 
 from stages import projects

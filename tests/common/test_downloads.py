@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import Fault, FileServer, corrupt, cut_short, file_server, stall, status
+from file_servers import Fault, FileServer, corrupt, cut_short, file_server, stall, status
 
 from stages.common.program import InputError
 from stages.common.sources.downloads import download
