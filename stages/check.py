@@ -1,8 +1,8 @@
-"""The guard before every other stage: the whole of params.yaml is valid, and the cluster and the sample that it names are there, or nothing starts.
+"""Check params.yaml, and the cluster and the sample that it names, before any other stage starts.
 
-DVC deletes a stage's outputs before it runs the stage, so a stage that refuses its own parameters has lost its
-last good result already. This one refuses first. Its output is always the same bytes: a change of parameters that
-passes reruns only the stages that read what changed.
+DVC deletes a stage's outputs before it runs the stage. A stage that refused its own parameters would already have lost
+its last good result, so this stage checks them first. Its output is always the same bytes: after a valid change, DVC
+reruns only the stages that read the changed parameters.
 """
 
 import re
@@ -25,7 +25,7 @@ OUTPUT = Path("reports/parameters.txt")
 
 
 class Data(config.Section):
-    """Where the data comes from and how it is split: read by prepare and featurize."""
+    """Where the data comes from and how it is split. Read by prepare and featurize."""
 
     source: str = Field(min_length=1, description="sample, official, a path or a URL; for every project")
     bikes: bikes.Data
@@ -35,7 +35,7 @@ class Data(config.Section):
 
 
 class Deploy(config.Section):
-    """How exported models are served: read by deploy."""
+    """How exported models are served. Read by deploy."""
 
     target: Literal["local", "aws"]
     bikes: bikes.Deploy
@@ -45,7 +45,7 @@ class Deploy(config.Section):
 
 
 class Parameters(config.Section):
-    """params.yaml. A project's own group is read by its train."""
+    """All of params.yaml. A project's own group is read by its train stage."""
 
     data: Data
     engine: Engine
@@ -57,18 +57,21 @@ class Parameters(config.Section):
 
 
 def check_processor(known: Path = Path("/proc/cpuinfo")) -> None:
-    """Raises InputError where the libraries, limited to AVX2 (`stages/__init__.py`), would crash: x86 processors of before 2013."""
+    """Raise InputError on an x86 processor without AVX2 (made before 2013).
+
+    The libraries, limited to AVX2 (`stages/__init__.py`), would crash on it.
+    """
     flags = re.search(r"^flags\s*:(.*)$", known.read_text(), re.MULTILINE) if known.exists() else None
     if flags and "avx2" not in flags[1].split():
-        raise InputError("engine.portable = true needs a processor with AVX2, and this one has none: set it to false")
+        raise InputError("engine.portable = true needs AVX2, which this processor does not have: set it to false")
 
 
 def check_backbone(table: dict[str, Any]) -> None:
-    """Raises InputError for a network, layers or weights that train would refuse. Nothing is downloaded."""
+    """Raise InputError for a network, layers or weights that train would refuse. Downloads nothing."""
     if table["weights"] == "package":
         packaged.find(table["backbone"])
         if table["fine_tune"] in ("none", "all") and set(table.get("layers", [])) <= set(packaged.LAYERS):
-            return  # these networks take images of any size, so nothing needs torch, which takes seconds
+            return  # these networks take images of any size, so this check can skip importing torch (seconds)
     from stages.common.vision import classifiers
 
     classifiers.build("transfer", table, 2, table.pop("weights"), download=False)
@@ -95,7 +98,7 @@ def main() -> None:
             import sagemaker.train  # noqa: F401
     if parameters.engine.kind == "ray":
         with requires("ray", "engine.kind = ray"):
-            from stages.engine import cluster  # and with it Ray
+            from stages.engine import cluster  # imports Ray
 
         cluster.check(parameters.engine)
     with files.new_file(OUTPUT) as partial:
