@@ -82,7 +82,7 @@ def test_a_cluster_trains_the_very_models(
 
 
 def test_more_threads_than_a_worker_has_cores_are_refused(project: Path) -> None:
-    with pytest.raises(InputError, match=r"engine\.cpus_per_worker = 1 is too few for what takes 2 threads"):
+    with pytest.raises(InputError, match=r"engine\.cpus_per_worker = 1 is too small for work that takes 2 threads"):
         trained(project, {"kind": "ray", "cpus_per_worker": 1}, models=["linear"], threads=2)
 
 

@@ -36,7 +36,7 @@ def pick_device(name: str) -> torch.device:
     """Return the device for ``auto``, ``cpu`` or ``cuda``. Raises InputError for ``cuda`` without a GPU."""
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
-        raise InputError("device = 'cuda' needs a GPU that torch can use, and there is none: set it to auto or cpu")
+        raise InputError("device = 'cuda' is not allowed: torch finds no GPU here, set it to auto or cpu")
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
