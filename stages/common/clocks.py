@@ -1,8 +1,8 @@
 """Clock readings: how long a training took, how fast a served model answers.
 
 No two runs take the same time, and DVC hashes what a stage writes, so readings are stored outside what DVC tracks. They
-are in this machine's reports, under the hash that dvc.lock has for the timed output, which also finds an experiment's
-readings.
+are in this machine's reports, under the hash that dvc.lock has for the timed output. So the readings of an experiment
+can be found again.
 """
 
 import hashlib

@@ -24,7 +24,7 @@ SIGNATURES = {  # Not TIFF: the work of its decoders on hostile files is not bou
 """The first bytes of each format. The file's name is not used."""
 
 MAX_ASPECT = 20
-"""Longer / shorter side. The widest panoramas have about 10. Enlarging a strip's shorter side makes it huge."""
+"""Limit of longer / shorter side: enlarging a strip's short side makes it huge. The widest panoramas have about 10."""
 
 SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]")
 MAX_SCANS = 100

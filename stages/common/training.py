@@ -85,7 +85,7 @@ def shuffled(
     into network inputs, on the network's device. A small network's step takes less than a millisecond, so preparing
     each batch separately would slow it. The batches prepared together should fit into the processor's cache.
     ``transform`` draws random numbers for all processes and uses this process's part (`distributed.whole`,
-    `distributed.share`). ``order`` replaces the random order.
+    `distributed.share`). ``order``, if given, draws the order.
     """
     drawn = order(generator) if order else torch.randperm(len(inputs), generator=generator)
     drawn = drawn[: len(inputs) // batch_size * batch_size].to(inputs.device)

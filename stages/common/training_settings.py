@@ -39,7 +39,7 @@ class Plateau(Section):
 
 
 class OneCycle(Section):
-    """From 1/25 of the learning rate up to it, then by a cosine down to 0 (https://arxiv.org/abs/1708.07120)."""
+    """A rise from 1/25 of the learning rate to all of it, then a cosine to 0 (https://arxiv.org/abs/1708.07120)."""
 
     warmup: float = Field(gt=0, lt=1, description="fraction of all steps in which the learning rate rises")
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-# Ray would warn for each worker that it can't restart if its arguments are lost. They are in this process, so they
-# can't be.
+# Ray would warn for each worker that it can't restart if its arguments are lost. They are in this process, so
+# that can't happen.
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 import ray
 import ray.data

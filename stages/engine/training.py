@@ -151,7 +151,7 @@ def _reason(error: Exception) -> str:
     failures = workers or [error]
     if any(isinstance(one, OutOfMemoryError) or "OutOfMemory" in repr(one) for one in failures):
         return (
-            "a worker ran out of memory: lower batch_size, or use fewer workers on a node (a larger engine.cpus_per_worker);"
+            "a worker ran out of memory: lower batch_size, raise engine.cpus_per_worker (fewer workers on a node), or use larger nodes;"
             " the same command resumes from the last checkpoint"
         )
     last = (str(failures[0]).strip().splitlines() or [repr(failures[0])])[-1]

@@ -12,7 +12,7 @@ from stages.common.vision import pixels
 def augment(
     images: Tensor, mean: Tensor, std: Tensor, limits: Mapping[str, float], generator: torch.Generator
 ) -> Tensor:
-    """Augment images (N, 3, S, S) in [0, 255] and normalise them to float32 of mean 0 and deviation 1.
+    """Augment images (N, 3, S, S), 255 for white, and normalise them to float32 of mean 0 and deviation 1.
 
     Images are mirrored, change in light and colour, and get a grey square. ``limits`` are `flip`, `brightness`,
     `contrast`, `saturation` and `erase` of a project's augmentation parameters.

@@ -209,7 +209,7 @@ def closest(name: str, known: Sequence[str]) -> list[str]:
 
 
 def freeze(network: nn.Module, fine_tune: str) -> list[nn.Module]:
-    """Freeze all layers before ``fine_tune``: the name of the first trained module, or `none` or `all` to train.
+    """Freeze layers before ``fine_tune``: the first trained module's name, `none` (train none) or `all` (train all).
 
     Returns the frozen modules, whose batch norm must stay in eval mode. Raises InputError with the known names, closest
     first, for an unknown module.
