@@ -32,7 +32,7 @@ def save_torchscript(model: torch.jit.ScriptModule, path: Path, classes: Any) ->
 
 
 def load_torchscript(path: Path) -> tuple[torch.jit.ScriptModule, Any]:
-    """The network and what was stored with it."""
+    """Return the network and the value that was stored with it."""
     extra = {EXTRA: ""}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit")
@@ -51,7 +51,7 @@ def save_exported(program: torch.export.ExportedProgram, path: Path, classes: An
 
 
 def load_exported(path: Path) -> tuple[Callable[[Tensor], Tensor], Any]:
-    """The network and what was stored with it."""
+    """Return the network and the value that was stored with it."""
     extra = {EXTRA: ""}
     return torch.export.load(path, extra_files=extra).module(), json.loads(extra[EXTRA])
 

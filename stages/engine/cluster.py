@@ -176,7 +176,7 @@ def _require_versions(settings: Engine) -> None:
         for what, version in here.items():
             if there.get(what) != version:
                 raise InputError(
-                    f"{_name(settings)}: node {name} has {what} {there.get(what, 'not at all')}, this machine {version}: {SAME}"
+                    f"{_name(settings)}: node {name} has {what} {there.get(what, '(none)')}, this machine {version}: {SAME}"
                 )
 
 
