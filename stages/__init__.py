@@ -1,8 +1,9 @@
-"""The grid: a module for each verb of each project, and what they share.
+"""The pipeline's code: a folder for each project with a module for each stage, and the modules that projects share.
 
-Importing it limits the numerical libraries to AVX2, unless `engine.portable` is false: they choose their code by the
-processor, and code for AVX-512 rounds differently. They read the variables when they are imported, so this comes first,
-whatever starts a stage; child processes (workers, served models) inherit them.
+Importing this package limits the numerical libraries to AVX2, unless `engine.portable` is false. The libraries choose
+their code by the processor, and code for AVX-512 rounds differently. They read these variables when they are imported,
+so this package sets them first, whatever starts a stage. Child processes (workers, served models) inherit the
+variables.
 """
 
 import gc
@@ -20,11 +21,11 @@ VARIABLES = {
     "OPENBLAS_NUM_THREADS": "1",
 }
 CHOICE = "STAGES_PORTABLE"
-"""The variable by which child processes without a params.yaml know the choice: 1 or 0."""
+"""Variable that passes the choice to child processes without a params.yaml: 1 or 0."""
 
 
 def _chosen() -> bool:
-    """`engine.portable` of params.yaml, true where that is missing or invalid (`check` reports it)."""
+    """Return `engine.portable` of params.yaml, or True if it is missing or invalid (`check` reports it)."""
     try:
         parameters = yaml.load(Path("params.yaml").read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
         return bool(parameters["engine"]["portable"])
@@ -35,7 +36,7 @@ def _chosen() -> bool:
 
 
 def _limit(portable: bool) -> None:
-    """Set the variables, or remove those that a parent process set here."""
+    """Set the variables, or remove those that a parent process of this project set."""
     if portable and platform.machine() in ("x86_64", "AMD64"):
         os.environ.update(VARIABLES, **{CHOICE: "1"})
     else:
@@ -47,11 +48,14 @@ def _limit(portable: bool) -> None:
 
 _limit(_chosen())
 
-# Python's own limit of 700 new objects is for small programs: torch and its like make half a million while they are
-# imported, and looking through them for garbage takes a seventh of that time.
+# Python collects garbage after every 700 new objects by default. Importing torch and similar packages makes half a
+# million objects, and collecting among them takes a seventh of the import time.
 gc.set_threshold(50_000)
 
 
 def portable() -> bool:
-    """Whether the libraries of this process are limited, so that results are the same on every x86-64 processor with AVX2."""
+    """Return whether this process limits its libraries to AVX2.
+
+    Results are then the same on every x86-64 processor with AVX2.
+    """
     return os.environ[CHOICE] == "1"

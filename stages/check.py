@@ -1,8 +1,8 @@
-"""The guard before every other stage: the whole of params.yaml is valid, and the cluster and the sample that it names are there, or nothing starts.
+"""Check params.yaml, and the cluster and the sample that it names, before any other stage starts.
 
-DVC deletes a stage's outputs before it runs the stage, so a stage that refuses its own parameters has lost its
-last good result already. This one refuses first. Its output is always the same bytes: a change of parameters that
-passes reruns only the stages that read what changed.
+DVC deletes a stage's outputs before it runs the stage. A stage that refused its own parameters would already have lost
+its last good result, so this stage checks them first. Its output is always the same bytes: after a valid change, DVC
+reruns only the stages that read the changed parameters.
 """
 
 import re
@@ -53,10 +53,13 @@ def parameters_model() -> type[Common]:
 
 
 def check_processor(known: Path = Path("/proc/cpuinfo")) -> None:
-    """Raise InputError where the libraries, limited to AVX2 (`stages/__init__.py`), would crash: x86 processors of before 2013."""
+    """Raise InputError on an x86 processor without AVX2 (made before 2013).
+
+    The libraries, limited to AVX2 (`stages/__init__.py`), would crash on it.
+    """
     flags = re.search(r"^flags\s*:(.*)$", known.read_text(), re.MULTILINE) if known.exists() else None
     if flags and "avx2" not in flags[1].split():
-        raise InputError("engine.portable = true needs a processor with AVX2, and this one has none: set it to false")
+        raise InputError("engine.portable = true needs AVX2, which this processor does not have: set it to false")
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
-"""A Ray cluster of several nodes on this machine, to try stages on.
+"""Start, show or stop a Ray cluster of several nodes on this machine, for trying out stages.
 
-It listens on 127.0.0.1 alone and outlives the command that starts it.
+The cluster listens only on 127.0.0.1 and keeps running after the command that starts it.
 """
 
 import argparse
@@ -19,7 +19,7 @@ def main(action: str, port: int, nodes: int, cpus: int) -> None:
         print(f"Next:    dvc exp run -S engine.kind=ray -S engine.address={running.address}")
         print("         make cluster STOP=1")
     elif running is None:
-        print("no cluster runs here")
+        print("no cluster is running")
     elif action == "stop":
         local.stop(local.STATE)
         print(f"stopped the cluster at {running.address}")
@@ -30,9 +30,9 @@ def main(action: str, port: int, nodes: int, cpus: int) -> None:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", nargs="?", default="start", choices=["start", "status", "stop"])
-    parser.add_argument("--port", type=int, default=6399, help="where it listens (%(default)s); 0: a free one")
-    parser.add_argument("--nodes", type=int, default=2, help="how many (%(default)s)")
-    parser.add_argument("--cpus", type=int, default=1, help="cores of each, as Ray counts them (%(default)s)")
+    parser.add_argument("--port", type=int, default=6399, help="port of the cluster (%(default)s); 0: any free port")
+    parser.add_argument("--nodes", type=int, default=2, help="number of nodes (%(default)s)")
+    parser.add_argument("--cpus", type=int, default=1, help="cores per node, as Ray counts them (%(default)s)")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A Ray cluster of several nodes on this machine, on loopback alone: to try on one machine what is meant for many."""
+"""A Ray cluster of several nodes on this machine, only on loopback, to try out work that is meant for many machines."""
 
 import contextlib
 import importlib.util
@@ -20,12 +20,12 @@ from stages.engine.ray import scratch
 
 STATE = Path(".dvc/tmp/cluster.json")
 START = 120.0
-"""Seconds in which the nodes have to run: about ten, unless the machine has other work."""
+"""Seconds that the nodes may take to start. They need about ten, unless the machine is busy."""
 
 
 @dataclass(frozen=True)
 class Running:
-    """A cluster's processes: `pid` keeps the nodes, whose `raylets` are in the order of their numbers, the head first."""
+    """A cluster's processes. `pid` runs the nodes; `raylets` has one process per node, head first."""
 
     address: str
     pid: int
@@ -37,28 +37,28 @@ class Running:
         return next((one for one in self.processes() if one.pid == self.pid), None)
 
     def nodes(self) -> list[psutil.Process | None]:
-        """Each node's raylet, or None for one that is gone; its workers are that process's children."""
+        """Return each node's raylet, or None if it has ended. A node's workers are children of its raylet."""
         alive = {one.pid: one for one in self.processes()}
         return [alive.get(pid) for pid in self.raylets]
 
     def processes(self) -> list[psutil.Process]:
-        """All that are left of it: those of the session that `pid` began."""
+        """Return all running processes of the cluster: those of the session that `pid` started."""
         return [one for one in psutil.process_iter(["status"]) if _session(one) == self.pid and self._is_ours(one)]
 
     def _is_ours(self, one: psutil.Process) -> bool:
         if one.info["status"] == psutil.STATUS_ZOMBIE:
             return False
-        its_own = abs(one.create_time() - self.created) < 1  # its number may be another's by now
+        its_own = abs(one.create_time() - self.created) < 1  # another process may have the number by now
         return one.pid != self.pid or bool(its_own)
 
 
 def start(state: Path, port: int, nodes: int = 2, cpus: int = 1, owner: int | None = None) -> Running:
-    """A new cluster, whose address and processes are written to ``state``. Raises InputError if it can't be had.
+    """Start a cluster and write its address and processes to ``state``. Raises InputError if it does not start.
 
-    Port 0 is a free one. It outlives this process, but not the process ``owner``.
+    Port 0 means any free port. The cluster outlives this process, but not the process ``owner``.
     """
     if known := read(state):
-        raise InputError(f"a cluster runs at {known.address}: make cluster STOP=1 stops it")
+        raise InputError(f"a cluster is already running at {known.address}: stop it with make cluster STOP=1")
     port = _free(port)
     if importlib.util.find_spec("ray") is None:
         raise InputError("a Ray cluster needs the package ray, which is not installed: make env GROUPS=ray")
@@ -70,7 +70,7 @@ def start(state: Path, port: int, nodes: int = 2, cpus: int = 1, owner: int | No
     with log.open("w") as said:
         process = subprocess.Popen(
             [sys.executable, "-P", Path(__file__).with_name("nodes.py"), *given],
-            cwd=folder,  # not the checkout: nodes have the project's code from whoever sends them work
+            cwd=folder,  # not the checkout: nodes get the project's code with their work
             env=_environment(folder),
             stdin=subprocess.DEVNULL,
             stdout=said,
@@ -89,7 +89,7 @@ def start(state: Path, port: int, nodes: int = 2, cpus: int = 1, owner: int | No
 
 
 def read(state: Path) -> Running | None:
-    """The cluster that ``state`` speaks of, if it runs; what a killed one left is removed."""
+    """Return the cluster in ``state`` if it is running. Remove the remains of a killed one."""
     if not state.exists():
         return None
     running = Running(**files.read_json(state))
@@ -100,7 +100,7 @@ def read(state: Path) -> Running | None:
 
 
 def stop(state: Path) -> None:
-    """End the processes of the cluster that ``state`` speaks of, and of no other."""
+    """End the processes of the cluster in ``state``, and no others."""
     end(Running(**files.read_json(state)))
     state.unlink()
 
@@ -108,7 +108,7 @@ def stop(state: Path) -> None:
 def end(running: Running) -> None:
     """End a cluster's processes, and remove its folder."""
     if keeper := running.keeper():
-        keeper.terminate()  # it ends its nodes one by one
+        keeper.terminate()  # it stops its nodes one by one
         _until_gone(running.keeper)
     for one in running.processes():
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -118,7 +118,7 @@ def end(running: Running) -> None:
 
 
 def _until_gone(left: Callable[[], object]) -> None:
-    """Wait while there is something ``left``, for some seconds at most; dead ones that nobody has buried don't count."""
+    """Wait until ``left`` returns nothing, at most 15 seconds. Zombies do not count."""
     deadline = time.monotonic() + 15
     while left() and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -128,9 +128,9 @@ def _wait(process: subprocess.Popen[bytes], ready: Path, log: Path) -> None:
     deadline = time.monotonic() + START
     while not ready.exists():
         if process.poll() is not None or time.monotonic() > deadline:
-            last = (log.read_text().strip().splitlines() or ["no word of why"])[-1]
+            last = (log.read_text().strip().splitlines() or ["no reason in its log"])[-1]
             raise InputError(
-                f"the cluster did not start ({last}): see whether memory and processes are left, try again"
+                f"the cluster did not start ({last}): check that memory and processes are available, then try again"
             )
         time.sleep(0.1)
 
@@ -141,7 +141,7 @@ def _free(port: int) -> int:
             return int(listener.getsockname()[1])
     except OSError as error:
         raise InputError(
-            f"port {port} can't be used ({os.strerror(error.errno or 0)}): name another one, make cluster PORT=..."
+            f"port {port} can't be used ({os.strerror(error.errno or 0)}): choose another with make cluster PORT=..."
         ) from None
 
 
@@ -153,6 +153,6 @@ def _session(process: psutil.Process) -> int | None:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """This process's variables without those that lead to another cluster; Ray writes to ``folder`` instead of /tmp/ray."""
+    """Return the environment without variables of other Ray clusters. Ray writes to ``folder`` instead of /tmp/ray."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     return {**kept, "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": str(folder)}

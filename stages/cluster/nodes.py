@@ -1,4 +1,4 @@
-"""The nodes of a Ray cluster on this machine, for as long as this program runs; `local.py` starts it."""
+"""Run the nodes of a Ray cluster on this machine until this program ends. `local.py` starts it."""
 
 import argparse
 import atexit
@@ -14,23 +14,23 @@ from ray._private import ray_constants
 from ray.cluster_utils import Cluster
 
 OBJECT_STORE = 200_000_000
-"""Bytes of shared memory that each node keeps results in; what does not fit goes to its folder."""
+"""Bytes of shared memory for results on each node. Results that do not fit go to its folder."""
 
 
 HEALTH = {"health_check_period_ms": 1000}
-"""A killed node is missed after five seconds, not fifteen: on one machine no network is slow."""
+"""Detect a killed node after 5 seconds instead of 15: on one machine no network is slow."""
 
 
 def main(arguments: argparse.Namespace) -> None:
-    atexit.register(remove, arguments.folder, arguments.ready)  # first, so that it is the last that is done
-    cluster = Cluster()  # whose processes end with this one, even if it is killed
+    atexit.register(remove, arguments.folder, arguments.ready)  # registered first, so that it runs last
+    cluster = Cluster()  # its processes end with this one, even if this one is killed
     settings = {
-        "node_ip_address": "127.0.0.1",  # by which Ray listens on loopback alone
+        "node_ip_address": "127.0.0.1",  # makes Ray listen only on loopback
         "num_cpus": arguments.cpus,
         "num_gpus": 0,
         "object_store_memory": OBJECT_STORE,
         "include_dashboard": False,
-        "dashboard_agent_listen_port": 0,  # a free one: its own may be another cluster's
+        "dashboard_agent_listen_port": 0,  # any free port: another cluster may use the default
         "temp_dir": str(arguments.folder),
     }
     head = {"gcs_server_port": arguments.port, "_system_config": HEALTH}
@@ -43,13 +43,13 @@ def main(arguments: argparse.Namespace) -> None:
     owner = psutil.Process(arguments.owner) if arguments.owner else None
     while not nodes[0].dead_processes() and (owner is None or owner.is_running()):
         for node in nodes[1:]:
-            node.dead_processes()  # one that was killed is buried: its workers wait for that before they end
+            node.dead_processes()  # reaps a killed one: its workers end only after that
         time.sleep(0.2)
-    sys.exit("the first node is gone, and with it the cluster")
+    sys.exit("the cluster has ended: its first node is gone")
 
 
 def remove(folder: Path, ready: Path) -> None:
-    """The cluster's folder; if it never ran, its log says why, and whoever started it reads that."""
+    """Remove the cluster's folder. If it never ran, keep it: the starting program reads the reason in its log."""
     if ready.exists():
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -58,9 +58,9 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--nodes", type=int, required=True)
-    parser.add_argument("--cpus", type=int, required=True, help="of each node")
+    parser.add_argument("--cpus", type=int, required=True, help="cores per node")
     parser.add_argument("--folder", type=Path, required=True, help="for Ray's logs and sockets")
-    parser.add_argument("--ready", type=Path, required=True, help="a file that is written when all nodes run")
+    parser.add_argument("--ready", type=Path, required=True, help="file to write when all nodes run")
     parser.add_argument("--owner", type=int, help="end with this process")
     return parser.parse_args()
 

@@ -1,7 +1,8 @@
 """Clock readings: how long a training took, how fast a served model answers.
 
-No two runs take the same time, so DVC, which hashes what a stage writes, must not see them. They lie beside the results of
-this machine, under the hash that dvc.lock has for what was timed; so an experiment's readings are found again.
+No two runs take the same time, and DVC hashes what a stage writes, so readings are stored outside what DVC tracks. They
+are in this machine's reports, under the hash that dvc.lock has for the timed output. So the readings of an experiment
+can be found again.
 """
 
 import hashlib
@@ -15,19 +16,19 @@ FOLDER = Path("reports/clocks")
 
 
 def write(stage: str, output: Path, readings: dict[str, Any]) -> None:
-    """Keep the ``readings`` of a ``stage`` (train@mnist) that timed ``output``, a folder as it is now."""
+    """Store the ``readings`` of a ``stage`` (train@mnist) that timed ``output``, under the folder's current hash."""
     files.write_json(place(stage, digest(output)), readings)
 
 
 def keep(stage: str, output: Path, readings: Path) -> None:
-    """The same, the readings being a JSON file in the folder ``output``, which is moved out of it."""
+    """Move the JSON file ``readings`` out of the folder ``output`` and store its content as `write` does."""
     content = files.read_json(readings)
     readings.unlink()
     write(stage, output, content)
 
 
 def read(stage: str, digest: str) -> dict[str, Any]:
-    """What was kept for the output with that hash; empty if nothing was, as where another machine made it."""
+    """Return the readings for the output with that hash. Empty if there are none: another machine made the output."""
     path = place(stage, digest)
     found: dict[str, Any] = files.read_json(path) if path.exists() else {}
     return found
@@ -38,7 +39,7 @@ def place(stage: str, digest: str) -> Path:
 
 
 def digest(folder: Path) -> str:
-    """The hash that DVC gives a folder: https://dvc.org/doc/user-guide/project-structure/internal-files."""
+    """Return DVC's hash of a folder: https://dvc.org/doc/user-guide/project-structure/internal-files."""
     paths = sorted(
         (path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.relative_to(folder).parts
     )

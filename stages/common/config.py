@@ -1,4 +1,4 @@
-"""params.yaml, typed: each part is checked against a model before anything else happens."""
+"""Read params.yaml and check each part against a typed model."""
 
 import difflib
 import re
@@ -14,11 +14,11 @@ from stages.common.program import InputError
 PARAMETERS = Path("params.yaml")
 
 VERSION = r"^v(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)$"
-"""The form of a model's version, as v1.0.0."""
+"""The form of a model's version, such as v1.0.0."""
 
 
 class Section(BaseModel):
-    """A group of parameters: unknown keys are refused, values are not converted, nothing is changed later."""
+    """A group of parameters. Unknown keys are refused, values are not converted, and instances can't be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -36,12 +36,12 @@ _Loader.add_implicit_resolver(
 
 
 def parse(text: str) -> Any:
-    """YAML as DVC reads it. Raises YAMLError."""
+    """Parse YAML as DVC does. Raises YAMLError."""
     return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
 
 
 def read(path: Path = PARAMETERS) -> dict[str, Any]:
-    """The whole of params.yaml. Raises InputError if it is missing or not a YAML mapping."""
+    """Return all of params.yaml. Raises InputError if it is missing or not a YAML mapping."""
     try:
         content = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -54,9 +54,9 @@ def read(path: Path = PARAMETERS) -> dict[str, Any]:
 
 
 def load(key: str, model: type[S], parameters: dict[str, Any] | None = None) -> S:
-    """The parameters under the dotted ``key`` (``mnist``, ``data.mnist``) as a ``model``.
+    """Return the parameters under the dotted ``key`` (``mnist``, ``data.mnist``) as a ``model``.
 
-    Raises InputError naming key, value and what is allowed: one line for all that is wrong.
+    Raises InputError with the key, the value and the allowed values of each invalid parameter, in one line.
     """
     value: Any = read() if parameters is None else parameters
     for part in key.split("."):
@@ -67,7 +67,7 @@ def load(key: str, model: type[S], parameters: dict[str, Any] | None = None) -> 
 
 
 def check(key: str, model: type[S], value: Any, file: Path = PARAMETERS) -> S:
-    """``value`` as a ``model``; ``key`` is where it stands in ``file``, for the error message."""
+    """Return ``value`` as a ``model``. ``key`` is its dotted name in ``file``, for the InputError."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -93,7 +93,8 @@ def _describe(key: str, model: type[BaseModel], problem: ErrorDetails) -> str:
         return f"{name} is not a parameter ({hint}allowed here: {', '.join(known)})"
     if problem["type"] == "missing":
         return f"{name} is missing"
-    # "Input should be less than 1", "List should have at least 1 item after validation, not 0", "Value error, each once"
+    # pydantic's messages: "Input should be less than 1", "List should have at least 1 item after validation, not 0",
+    # "Value error, each once"
     allowed = re.sub(
         r"^(Input should be |\w+ should have |\w+ should match |Value error, )| after validation.*", "", problem["msg"]
     )
@@ -101,7 +102,7 @@ def _describe(key: str, model: type[BaseModel], problem: ErrorDetails) -> str:
 
 
 def _known_keys(model: type[BaseModel], location: list[str]) -> list[str]:
-    """The parameters of the group at ``location`` below ``model``."""
+    """Return the parameters of the group at ``location`` below ``model``."""
     for part in location:
         field = model.model_fields.get(part)
         inner = _models_in(field.annotation) if field else []
@@ -112,7 +113,7 @@ def _known_keys(model: type[BaseModel], location: list[str]) -> list[str]:
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """The models that a type annotation names, as `Adam | None` names Adam."""
+    """Return the models in a type annotation: Adam for `Adam | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for argument in get_args(annotation) for model in _models_in(argument)]

@@ -1,4 +1,4 @@
-"""Writing that is never seen half done, and the few questions that stages ask of a path."""
+"""Atomic writes of files and folders, digests, and the paths that stages share."""
 
 import csv
 import hashlib
@@ -14,7 +14,7 @@ from stages.common.program import InputError
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """A path beside ``path`` to write to; it takes ``path``'s place when the block ends without an error."""
+    """Yield a path beside ``path`` to write to. It replaces ``path`` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -26,10 +26,10 @@ def new_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """An empty folder beside ``path`` to fill; it takes ``path``'s place when the block ends without an error."""
+    """Yield an empty folder beside ``path`` to fill. It replaces ``path`` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")
-    _clear(path, partial, old)  # what a killed run left
+    _clear(path, partial, old)  # remains of a killed run
     partial.mkdir()
     try:
         yield partial
@@ -41,14 +41,14 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def _clear(path: Path, partial: Path, old: Path) -> None:
-    if old.exists() and not path.exists():  # stopped between the two renames
+    if old.exists() and not path.exists():  # killed between the two renames
         old.rename(path)
     shutil.rmtree(partial, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """``content`` as indented JSON, atomically. Refuses NaN and infinity, which JSON does not have."""
+    """Write ``content`` as indented JSON, atomically. Raises ValueError for NaN and infinity: JSON has neither."""
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     with new_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
@@ -59,7 +59,7 @@ def read_json(path: Path) -> Any:
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """``rows``, at least one and all with the same keys, as CSV with a header."""
+    """Write ``rows`` as CSV with a header. There is at least one row, and all have the same keys."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -67,28 +67,28 @@ def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def require(path: Path, stage: str) -> Path:
-    """``path`` if it is there; else an InputError that names the ``stage`` (``prepare@mnist``) that makes it."""
+    """Return ``path``. Raises InputError if it is missing, with the ``stage`` (``prepare@mnist``) that makes it."""
     if not path.exists():
         raise InputError(f"{path} is missing: `dvc repro {stage}` makes it")
     return path
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:
-    """Hexadecimal digest of a file's bytes."""
+    """Return the hexadecimal digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def digest_of(lines: Iterable[str]) -> str:
-    """A short name for all of ``lines``."""
+    """Return a digest of ``lines``, of 16 hexadecimal digits."""
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def home() -> Path:
-    """The checkout whose files outlive a run: the downloads, the checkpoints, and where relative sources start.
+    """Return the checkout that keeps downloads and checkpoints after a run, and where relative sources start.
 
-    That is the working folder, except under `dvc exp run --temp` and `--queue`, which run in a copy that lies
-    in `.dvc/tmp/exps/` of the checkout and is deleted afterwards.
+    It is the working folder, except under `dvc exp run --temp` and `--queue`. These run in a copy in `.dvc/tmp/exps/`
+    of the checkout, which is deleted afterwards.
     """
     here = Path.cwd()
     for folder in here.parents:
@@ -98,5 +98,5 @@ def home() -> Path:
 
 
 def kept() -> Path:
-    """Where a run keeps what a later one may go on from: outside what DVC deletes or caches."""
+    """Return the folder for checkpoints. It is outside what DVC deletes or caches, so that a later run can resume."""
     return home() / "models" / "checkpoints"

@@ -1,8 +1,8 @@
 """Matrix products that round the same on every x86-64 processor with AVX2.
 
-torch computes linear layers with MKL, which chooses its code by the processor's vendor whatever it is told. OpenBLAS, limited
-to one kind of code (`stages/__init__.py`), gives the same bytes everywhere, and so do oneDNN's convolutions. Of those, torch
-hands 1x1 convolutions of fewer than 16 pictures to MKL when it has one thread.
+torch computes linear layers with MKL, which always chooses its code by the processor's vendor: no setting prevents it.
+OpenBLAS, limited to one kind of code (`stages/__init__.py`), gives the same bytes everywhere. So do oneDNN's
+convolutions, but on one thread torch computes 1x1 convolutions of fewer than 16 images with MKL.
 """
 
 from functools import partial
@@ -14,26 +14,26 @@ from torch import Tensor, nn
 import stages
 
 SMALL_BATCH = 16
-"""Pictures from which on torch computes 1x1 convolutions with oneDNN, on one thread, too."""
+"""From this number of images, torch computes 1x1 convolutions with oneDNN on one thread, too."""
 
 
 def is_portable(device: torch.device, precision: str, threads: int | None, compiled: bool = False) -> bool:
-    """Whether results with these settings are the same bytes everywhere. How a sum is split into threads changes its rounding."""
+    """Return whether results are the same bytes everywhere. Splitting a sum among threads changes its rounding."""
     return stages.portable() and device.type == "cpu" and precision == "float32" and threads == 1 and not compiled
 
 
 class Computing(NamedTuple):
-    """How a network was trained, as far as its results depend on it."""
+    """The settings of a training that affect the network's results."""
 
     precision: str
-    """float32 or bfloat16: what `auto` chose."""
+    """float32 or bfloat16, as given or as `auto` chose."""
     threads: int | None
-    """None: one a core."""
+    """None: one per core."""
     portable: bool
     """Whether the results are the same bytes on every x86-64 processor with AVX2."""
 
     def repeat(self, network: nn.Module) -> None:
-        """Let this process compute with ``network`` as training did."""
+        """Make this process compute with ``network`` as training did."""
         if self.threads:
             torch.set_num_threads(self.threads)
         if self.portable and stages.portable():
@@ -41,7 +41,7 @@ class Computing(NamedTuple):
 
 
 def make_portable(network: nn.Module) -> None:
-    """Let the linear layers and 1x1 convolutions of ``network`` use OpenBLAS. Parameters and their names stay the same."""
+    """Make linear layers and 1x1 convolutions of ``network`` use OpenBLAS. Parameters and their names stay the same."""
     for layer in network.modules():
         if type(layer) is nn.Linear:
             layer.forward = partial(_linear, layer)  # type: ignore[method-assign]
@@ -54,7 +54,7 @@ def _is_pointwise(layer: nn.Conv2d) -> bool:
 
 
 class _Product(torch.autograd.Function):
-    """float32 inputs (N, in) and weights (out, in) to (N, out)."""
+    """The product of float32 inputs (N, in) and weights (out, in): (N, out)."""
 
     @staticmethod
     def forward(context: Any, inputs: Tensor, weight: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What every stage has in common as a program: its help, its exit codes and its one-line errors."""
+"""Run a stage as a program: help, exit codes, one-line errors."""
 
 import argparse
 import atexit
@@ -14,16 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 DURATIONS = Path("reports/durations")
-"""A file for each stage that DVC has run here: how long it took. Outside what DVC tracks, since no two runs take the same."""
+"""Folder with the run time of each stage that DVC ran here. DVC does not track it: no two runs take the same time."""
 
 
 class InputError(Exception):
-    """Something its user can mend: the message names the cause and the remedy in one line."""
+    """An error that the user can fix. The message gives the cause and the remedy in one line."""
 
 
 @contextmanager
 def requires(group: str, what: str) -> Iterator[None]:
-    """Raise InputError if the block imports a package that is missing: ``what`` needs requirements/``group``.txt."""
+    """Raise InputError if the block imports a missing package. ``what`` needs requirements/``group``.txt."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -37,10 +37,10 @@ def requires(group: str, what: str) -> Iterator[None]:
 def run(main: Callable[..., None], arguments: Callable[[argparse.ArgumentParser], None] | None = None) -> None:
     """Run ``main`` as a command-line program.
 
-    ``arguments`` declares those that it takes; ``main`` gets them by name. ``--help`` prints the docstring of the module
-    that ``main`` comes from. An ``InputError`` ends the
-    program with exit code 1 and its message on one line of standard error; any other exception is a defect
-    and keeps its traceback. The time that a stage of DVC took is kept in `DURATIONS`.
+    ``arguments`` declares its options, and ``main`` gets them by name. ``--help`` prints the docstring of the module
+    that defines ``main``. An ``InputError`` ends the program with exit code 1 and its message on one line of standard
+    error. Any other exception is a defect and keeps its traceback. The run time of a DVC stage is stored in
+    `DURATIONS`.
     """
     module = inspect.getmodule(main)
     name = module.__spec__.name.removesuffix(".__main__") if module and module.__spec__ else None
@@ -52,7 +52,7 @@ def run(main: Callable[..., None], arguments: Callable[[argparse.ArgumentParser]
     if arguments:
         arguments(parser)
     parsed = parser.parse_args()
-    # Else a last collection looks at each object of torch and its like: up to a second at the end.
+    # Skip the final garbage collection: with torch loaded it takes up to a second.
     atexit.register(gc.freeze)
     try:
         main(**vars(parsed))
@@ -61,7 +61,7 @@ def run(main: Callable[..., None], arguments: Callable[[argparse.ArgumentParser]
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        sys.exit("error: no space left on the disk: free some and run this again, nothing half-written is left")
+        sys.exit("error: no space left on the disk: free some and run this again, no partial files remain")
     except KeyboardInterrupt:
         sys.exit(130)
     if stage := os.environ.get("DVC_STAGE"):
@@ -69,7 +69,7 @@ def run(main: Callable[..., None], arguments: Callable[[argparse.ArgumentParser]
 
 
 def cores() -> int:
-    """Count the cores this process may use: those of its CPU affinity, fewer if its container has a CPU quota (cgroup v2)."""
+    """Count the cores of this process: its CPU affinity, or fewer if its container has a CPU quota (cgroup v2)."""
     available = len(os.sched_getaffinity(0))
     quota = Path("/sys/fs/cgroup/cpu.max")
     if quota.exists():
@@ -79,9 +79,10 @@ def cores() -> int:
 
 
 def keep_memory() -> None:
-    """Let glibc keep the memory of a batch for the next one.
+    """Make glibc keep the memory of a batch for the next one.
 
-    By itself it gives large blocks back at once, and each batch pays for fresh pages: a third of a training step, a quarter of scoring.
+    By default it returns large blocks at once, and each batch pays for new pages: a third of the time of a training
+    step, a quarter of scoring.
     """
     try:
         libc = ctypes.CDLL(None)
@@ -92,12 +93,12 @@ def keep_memory() -> None:
 
 
 def workers() -> int:
-    """Count the processes that a stage may run at once: OMP_NUM_THREADS, which `make repro` sets, or else one per core."""
+    """Count the processes that a stage may run at once: OMP_NUM_THREADS, which `make repro` sets, or one per core."""
     return int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or cores())
 
 
 def _keep_duration(stage: str) -> None:
-    """Write the seconds since this process began, imports included."""
+    """Write the seconds since this process started, including imports."""
     import psutil
 
     from stages.common import files

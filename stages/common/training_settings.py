@@ -1,4 +1,4 @@
-"""The parameters that training has in every project. No torch here: `check` reads them within a moment."""
+"""The training parameters of every project. This module does not import torch, so that `check` stays fast."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from stages.common.config import Section
 
 
 class Adam(Section):
-    """Adam (https://arxiv.org/abs/1412.6980), and AdamW, which keeps the decay apart (https://arxiv.org/abs/1711.05101)."""
+    """Adam (https://arxiv.org/abs/1412.6980) or AdamW with decoupled decay (https://arxiv.org/abs/1711.05101)."""
 
     learning_rate: float = Field(gt=0, le=1)
     weight_decay: float = Field(ge=0, le=1)
@@ -39,17 +39,17 @@ class Plateau(Section):
 
 
 class OneCycle(Section):
-    """From a 25th of the learning rate up to it and, by a cosine, down to nothing (https://arxiv.org/abs/1708.07120)."""
+    """A rise from 1/25 of the learning rate to all of it, then a cosine to 0 (https://arxiv.org/abs/1708.07120)."""
 
-    warmup: float = Field(gt=0, lt=1, description="share of all steps in which the learning rate rises")
+    warmup: float = Field(gt=0, lt=1, description="fraction of all steps in which the learning rate rises")
 
 
 class TrainingSettings(Section):
-    """One training run. Only the table of the chosen optimizer and of the chosen schedule counts."""
+    """One training run. Only the tables of the chosen optimizer and schedule have an effect."""
 
     seed: int = Field(ge=0, lt=2**31)
     epochs: int = Field(ge=1, le=10_000)
-    batch_size: int = Field(ge=2, le=100_000, description="pictures a step; batch norm needs two")
+    batch_size: int = Field(ge=2, le=100_000, description="images per step; batch norm needs two")
     optimizer: Literal["adam", "adamw", "sgd"]
     adam: Adam
     adamw: Adam
@@ -59,18 +59,18 @@ class TrainingSettings(Section):
     one_cycle: OneCycle
     label_smoothing: float = Field(ge=0, lt=1)
     ema_decay: float = Field(
-        ge=0, lt=1, description="of a moving average of the weights, which is what is scored and kept; 0: none"
+        ge=0, lt=1, description="decay of the moving average of the weights, which is scored and kept; 0: no average"
     )
     keep: Literal["last", "best"] = Field(description="the weights of the last epoch, or of the best validation loss")
     min_improvement: float = Field(
-        ge=0, lt=1, description="share by which a validation loss must improve to be the best"
+        ge=0, lt=1, description="fraction by which the validation loss must improve to count as better"
     )
     patience: int | None = Field(
-        ge=1, description="epochs without a better validation loss after which it ends; null: all"
+        ge=1, description="epochs without a better validation loss before training ends; null: train all epochs"
     )
     log_every: int = Field(ge=1, description="steps between two rows of the loss curve")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        description="of the products, weights stay float32; auto: bfloat16 where the hardware multiplies it"
+        description="of products; weights stay float32; auto: bfloat16 if the hardware multiplies it"
     )
     device: Literal["auto", "cpu", "cuda"]
-    threads: int | None = Field(ge=1, le=1024, description="of the CPU; null: one a core")
+    threads: int | None = Field(ge=1, le=1024, description="of the CPU; null: one per core")

@@ -1,4 +1,4 @@
-"""Where training and featurizing run. No Ray here: `check` reads it within a moment."""
+"""Settings of where training and featurizing run. This module does not import Ray, so that `check` stays fast."""
 
 from typing import Literal
 
@@ -27,17 +27,17 @@ class Engine(Section):
     kind: Literal["local", "ray", "sagemaker"]
     address: str | None = Field(
         pattern=r"^[^\s:/]+:\d+$",
-        description="host:port of a Ray cluster that this machine is a node of; null: one on this machine alone, for as long as the stage runs",
+        description="host:port of a Ray cluster that includes this machine; null: a temporary one on this machine, while the stage runs",
     )
     workers: int = Field(ge=1, le=10_000, description="processes that share the work")
-    cpus_per_worker: int = Field(ge=1, le=1024, description="cores that each of them is given")
-    gpus_per_worker: int = Field(ge=0, le=64, description="GPUs that each of them is given")
+    cpus_per_worker: int = Field(ge=1, le=1024, description="cores for each worker")
+    gpus_per_worker: int = Field(ge=0, le=64, description="GPUs for each worker")
     storage: str | None = Field(
         min_length=1,
-        description="a folder or URL (s3://bucket/prefix) that all nodes reach; null: this working folder, at the same path on each",
+        description="a folder or URL (s3://bucket/prefix) that all nodes can reach; null: this working folder, at the same path on each",
     )
     portable: bool = Field(
         description="the same bytes on every x86-64 processor with AVX2; false: each processor's fastest code"
     )
     sagemaker: SageMaker
-    timeout: int = Field(ge=1, description="seconds to wait for the cluster, and for the workers' places on it")
+    timeout: int = Field(ge=1, description="seconds to wait for the cluster, and for room for the workers")

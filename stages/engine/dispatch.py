@@ -25,19 +25,20 @@ Result = TypeVar("Result")
 
 
 def storage() -> Path | UPath:
-    """Where training keeps its checkpoints, so that all that take part in it reach them."""
+    """Return the folder or URL for checkpoints. All processes of a training can reach it."""
     settings = config.load("engine", Engine)
     if settings.kind != "ray":
         return files.kept()
-    return UPath(settings.storage or files.kept()) / "ray"  # not those of local runs, which end in the same bytes
+    # A local run must not resume from Ray's checkpoints: local runs give the same bytes each time.
+    return UPath(settings.storage or files.kept()) / "ray"
 
 
 def train(project: str, work: Callable[[Path], None], folder: Path, features: Path, batch_size: int) -> None:
-    """Let ``work``, which can be pickled, fill ``folder`` with what it trains.
+    """Run ``work``, which must be picklable, to fill ``folder`` with the results of training.
 
-    On a cluster each worker calls it with a folder of its own, of which the first one's comes back. They share batches of
-    ``batch_size`` (`distributed`), and find ``features``, a folder, under the same path. A job on SageMaker calls
-    `fill` of the ``project``'s train instead. Raises InputError.
+    On a cluster each worker calls it with its own folder, and the first worker's folder is copied to ``folder``.
+    Workers share batches of ``batch_size`` (`distributed`) and have the folder ``features`` at the same path. A job on
+    SageMaker calls `fill` of the ``project``'s train instead. Raises InputError.
     """
     settings = config.load("engine", Engine)
     if settings.kind == "local":
@@ -56,7 +57,7 @@ def train(project: str, work: Callable[[Path], None], folder: Path, features: Pa
 
 
 def each(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """What ``work`` makes of each of the ``items``, in their order, several at a time; both have to be picklable."""
+    """Yield the result of ``work`` for each of ``items``, in their order, several at a time. Both must be picklable."""
     settings = config.load("engine", Engine)
     if settings.kind != "ray":
         return _each_here(work, items)
@@ -68,12 +69,11 @@ def each(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Resu
 
 @contextmanager
 def shared(folder: Path, cores: int, count: str, **variables: str) -> Iterator[int | None]:
-    """For a library that shares its work out through Ray by itself: how many cores of a cluster it may use together.
+    """Connect a library that uses Ray itself. Yields how many cores it may use in total, or None without a cluster.
 
-    None where there is no cluster, and all is to be done here. ``folder`` is what all nodes write to, so it has to lie on a
-    disk that all of them mount; ``cores`` is what one piece of work takes, on one node. Environment ``variables`` are set
-    here and on the nodes until the end, and one named ``count`` to the number of cores. Raises InputError, for a cluster's
-    losses within, too.
+    All nodes write to ``folder``, so it must be on a disk that all of them mount. One task uses ``cores`` cores of one
+    node. Inside the block, the environment ``variables`` are set here and on the nodes, and the variable named
+    ``count`` has the total number of cores. Raises InputError, also for failures of the cluster inside the block.
     """
     settings = config.load("engine", Engine)
     if settings.kind != "ray":
@@ -90,12 +90,12 @@ def shared(folder: Path, cores: int, count: str, **variables: str) -> Iterator[i
 
 def _each_here(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     workers = min(program.workers(), 16)
-    if workers == 1:  # another process would import all again
+    if workers == 1:  # another process would import everything again
         yield from map(work, items)
         return
     context = get_context("forkserver")
-    context.set_forkserver_preload([work.__module__])  # imported once, not by each process
-    with chdir(Path(__file__).parents[2]):  # where it looks for that module
+    context.set_forkserver_preload([work.__module__])  # imported once instead of in each process
+    with chdir(Path(__file__).parents[2]):  # the server looks for the module there
         forkserver.ensure_running()
     with ProcessPoolExecutor(workers, context) as pool:
         yield from pool.map(work, items)

@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from test_bikes_row import done, prepared  # noqa: F401 (fixtures)
 
 from stages.bikes import export, model
 from stages.bikes.learning import normalised
@@ -16,13 +15,13 @@ from stages.common.models import bundle
 
 
 @pytest.fixture
-def stored(done: Path, tmp_path: Path) -> list[Path]:  # noqa: F811
+def stored(done: Path, tmp_path: Path) -> list[Path]:
     """Every file of the trained models and of the export."""
     bundle.unpack(done / export.EXPORT / "model.tar.gz", tmp_path)
     return [path for folder in (done / model.TRAINED, tmp_path) for path in folder.rglob("*") if path.is_file()]
 
 
-def test_no_file_names_the_place_where_it_was_made(stored: list[Path], done: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_no_file_names_the_place_where_it_was_made(stored: list[Path], done: Path, tmp_path: Path) -> None:
     places = (str(done), "export-", f"{tempfile.gettempdir()}/", f"{Path.home()}/", "/home/")
     code = [path for path in stored if path.suffix in (".py", ".md")]
     found = {
@@ -51,7 +50,7 @@ def readings(path: Path) -> list[tuple[str, float]]:
     ]
 
 
-def test_catboosts_metadata_have_no_time_and_no_random_identifier(done: Path) -> None:  # noqa: F811
+def test_catboosts_metadata_have_no_time_and_no_random_identifier(done: Path) -> None:
     path = done / model.TRAINED / "casual/models/CatBoost/model.pkl"
     metadata = pickle.loads(path.read_bytes()).model.get_metadata()
     assert {key: metadata[key] for key in normalised.CATBOOST} == dict.fromkeys(normalised.CATBOOST, "")

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import Run
+from small_bikes import to_uci
 
 from stages.bikes import prepare
 from stages.bikes.sources import official, sample
@@ -141,27 +142,6 @@ def test_a_refused_file_ends_the_stage_and_leaves_what_was_there(workspace: Path
     assert refused.stderr.startswith("error: ")
     assert refused.stderr.count("\n") == 1
     assert {path: path.read_bytes() for path in Path("data/bikes").rglob("*") if path.is_file()} == before
-
-
-def to_uci(hours: pd.DataFrame) -> pd.DataFrame:
-    """The way from Kaggle's units to UCI's."""
-    return pd.DataFrame(
-        {
-            "dteday": hours["datetime"].dt.strftime("%Y-%m-%d"),
-            "season": hours["season"],
-            "hr": hours["datetime"].dt.hour,
-            "holiday": hours["holiday"],
-            "workingday": hours["workingday"],
-            "weathersit": hours["weather"],
-            "temp": (hours["temp"] / 41).round(2),
-            "atemp": (hours["atemp"] / 50).round(4),
-            "hum": (hours["humidity"] / 100).round(2),
-            "windspeed": (hours["windspeed"] / 67).round(4),
-            "casual": hours["casual"],
-            "registered": hours["registered"],
-            "cnt": hours["count"],
-        }
-    )
 
 
 def test_kaggles_files_are_rebuilt_from_ucis_byte_by_byte(real_data: Path, tmp_path: Path) -> None:

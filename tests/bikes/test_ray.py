@@ -10,7 +10,7 @@ import pytest
 import ray_clusters
 import yaml
 from conftest import ROOT, Run
-from test_bikes_row import prepared, set_parameters  # noqa: F401 (a fixture)
+from small_bikes import set_parameters
 
 from stages.bikes import evaluate, featurize, train
 from stages.bikes.learners import LightGBM, Linear
@@ -40,7 +40,7 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture
-def project(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811
+def project(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "project"
     shutil.copytree(prepared, root)
     monkeypatch.chdir(root)
@@ -82,7 +82,7 @@ def test_a_cluster_trains_the_very_models(
 
 
 def test_more_threads_than_a_worker_has_cores_are_refused(project: Path) -> None:
-    with pytest.raises(InputError, match=r"engine\.cpus_per_worker = 1 is too few for what takes 2 threads"):
+    with pytest.raises(InputError, match=r"engine\.cpus_per_worker = 1 is too small for work that takes 2 threads"):
         trained(project, {"kind": "ray", "cpus_per_worker": 1}, models=["linear"], threads=2)
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT, Run
+from small_bikes import run_row, set_parameters
 
 from stages.bikes import deploy, evaluate, export, featurize, inference, model, plot, prepare, train
 from stages.bikes.config import Train
@@ -17,65 +18,6 @@ from stages.common import clocks, config
 from stages.common.models import bundle
 from stages.common.program import InputError
 from stages.experiments.records.revisions import Revision
-
-SMALL: dict[str, Any] = {
-    "models": ["linear", "lightgbm", "xgboost", "catboost", "sequence"],
-    "lightgbm": {"rounds": 20, "learning_rate": 0.2, "leaves": 8, "rows": 0.8, "columns": 0.8},
-    "xgboost": {"rounds": 20, "learning_rate": 0.2, "depth": 4, "rows": 0.8, "columns": 0.8},
-    "catboost": {"rounds": 20, "learning_rate": 0.3, "depth": 4, "borders": 64},
-    "sequence": {
-        "copies": 2, "epochs": 2, "hidden": 8, "dropout": 0.1, "days_per_batch": 8, "learning_rate": 0.01, "weight_decay": 0.1,
-    },
-}  # fmt: skip
-
-
-def set_parameters(root: Path, features: str = "full", **bikes: Any) -> None:
-    parameters = yaml.safe_load((ROOT / "params.yaml").read_text())
-    parameters["data"]["bikes"]["features"] = features
-    parameters["bikes"] |= SMALL | bikes
-    parameters["deploy"]["bikes"] = {"version": None, "batch": 300, "single": 3}
-    shutil.copy(ROOT / "metrics.yaml", root)
-    (root / "params.yaml").write_text(yaml.safe_dump(parameters))
-
-
-def use_two_months() -> None:
-    """Keep January and February of the sample, so that training takes a moment."""
-    for path in prepare.RAW.glob("*.parquet"):
-        table = pd.read_parquet(path)
-        table[table["datetime"].dt.month.isin([1, 2])].reset_index(drop=True).to_parquet(path)
-
-
-def run_row(root: Path, features: str = "full", **bikes: Any) -> dict[str, Any]:
-    """Featurize, train and evaluate; the metrics."""
-    set_parameters(root, features, **bikes)
-    for stage in (featurize, train, evaluate):
-        stage.main()
-    metrics: dict[str, Any] = json.loads(evaluate.METRICS.read_text())
-    return metrics
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with raw data of two months."""
-    root = tmp_path_factory.mktemp("prepared")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        set_parameters(root)
-        prepare.main()
-        use_two_months()
-    return root
-
-
-@pytest.fixture(scope="module")
-def done(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, trained, evaluated and exported."""
-    root = tmp_path_factory.mktemp("done") / "project"
-    shutil.copytree(prepared, root)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        run_row(root)
-        export.main()
-    return root
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def test_a_card_says_where_the_data_is_from_and_how_good_the_model_is(
     assert f"Source: `{source}`." in text
     assert ("Not for use" in text) == (source == "sample")
     headings = [line[3:] for line in text.splitlines() if line.startswith("## ")]
-    assert headings == ["Intended use", "Out of scope", "Training data", "Training", "Figures", "Limits", "Verified", "Loading", "Licences"]  # fmt: skip
+    assert headings == ["Intended use", "Out of scope", "Training data", "Training", "Metrics", "Limits", "Verified", "Loading", "Licences"]  # fmt: skip
     assert text == written(project, source)
 
 

@@ -65,7 +65,7 @@ def test_a_lasting_fault_names_the_address_and_the_remedy(
     with pytest.raises(InputError, match=words) as caught:
         fetch(server, tmp_path)
     assert f"{server.url}/data.gz" in str(caught.value)
-    assert "put the file at" in str(caught.value)
+    assert "save the file as" in str(caught.value)
     assert not (tmp_path / "data.gz").exists()
 
 

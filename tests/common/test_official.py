@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from file_servers import corrupt, cut_short, file_server, status
-from test_bikes_prepare import to_uci
+from small_bikes import to_uci
 
 from stages.bikes import prepare as bikes_prepare
 from stages.bikes.sources import official as bikes_official
@@ -107,6 +107,6 @@ def test_kaggles_own_files_are_taken_with_credentials_and_only_if_they_are_the_k
 
 def test_without_a_network_the_error_names_address_and_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mnist_official, "MIRRORS", ["http://127.0.0.1:9/"])
-    with pytest.raises(InputError, match="http://127.0.0.1:9/train-images-idx3-ubyte.gz.*put the file at"):
+    with pytest.raises(InputError, match="http://127.0.0.1:9/train-images-idx3-ubyte.gz.*save the file as"):
         mnist_prepare.main()
     assert not Path("data/mnist/raw").exists()

@@ -126,7 +126,7 @@ def test_what_rounds_by_itself_is_not_portable() -> None:
 def test_a_processor_without_avx2_is_refused(tmp_path: Path) -> None:
     known = tmp_path / "cpuinfo"
     known.write_text("model name\t: old\nflags\t\t: fpu sse4_2 avx\n")
-    with pytest.raises(InputError, match="needs a processor with AVX2, and this one has none: set it to false"):
+    with pytest.raises(InputError, match="needs AVX2, which this processor does not have: set it to false"):
         check.check_processor(known)
     known.write_text("flags\t\t: fpu sse4_2 avx avx2\n")
     check.check_processor(known)

@@ -68,11 +68,11 @@ def test_it_listens_on_loopback_alone(cluster: Running) -> None:
 
 def test_too_few_cores_are_named_and_those_there_are(settings: Engine) -> None:
     said = refusal(settings, workers=4, timeout=1)
-    assert "engine.workers = 4 of 1 cores and 0 GPUs each found no place within engine.timeout = 1 seconds" in said
+    assert "engine.workers = 4 of 1 cores and 0 GPUs each found no room within engine.timeout = 1 seconds" in said
     assert (
-        "2 x a node of 1 cores and 0 GPUs, with places for 2 workers, and 2 cores and 0 GPUs free: ask for less" in said
+        "2 x a node of 1 cores and 0 GPUs, with room for 2 workers, and 2 cores and 0 GPUs free: request less" in said
     )
-    assert "with places for 0 workers" in refusal(settings, workers=1, cpus_per_worker=2, timeout=1)
+    assert "with room for 0 workers" in refusal(settings, workers=1, cpus_per_worker=2, timeout=1)
     assert "of 1 cores and 1 GPUs each" in refusal(settings, workers=1, gpus_per_worker=1, timeout=1)
 
 
@@ -141,7 +141,7 @@ def test_the_guard_asks_for_the_cluster_and_leaves_what_there_is(change: Change,
     check.OUTPUT.parent.mkdir()
     check.OUTPUT.write_text("what was there")
     change({"engine.kind": "ray", "engine.address": cluster.address, "engine.workers": 3, "engine.timeout": 1})
-    with pytest.raises(InputError, match="with places for 2 workers"):
+    with pytest.raises(InputError, match="with room for 2 workers"):
         check.main()
     assert check.OUTPUT.read_text() == "what was there"
     change({"engine.address": None, "engine.workers": 1000})
@@ -158,7 +158,9 @@ def test_the_command_tells_of_a_cluster_and_refuses_another(workspace: Path, clu
     assert python("-m", "stages.cluster", "status").stdout == f"2 of 2 nodes run at {cluster.address}\n"
     again = python("-m", "stages.cluster", "start")
     assert again.returncode == 1
-    assert again.stderr == f"error: a cluster runs at {cluster.address}: make cluster STOP=1 stops it\n"
+    assert (
+        again.stderr == f"error: a cluster is already running at {cluster.address}: stop it with make cluster STOP=1\n"
+    )
     assert cluster.keeper()
 
 
@@ -168,7 +170,7 @@ def test_a_port_that_is_taken_is_refused(workspace: Path, mute: str, python: Run
     assert done.returncode == 1
     assert (
         done.stderr
-        == f"error: port {port} can't be used (Address already in use): name another one, make cluster PORT=...\n"
+        == f"error: port {port} can't be used (Address already in use): choose another with make cluster PORT=...\n"
     )
     assert not local.STATE.exists()
 
@@ -181,7 +183,7 @@ def test_a_cluster_outlives_its_command_and_what_a_killed_one_leaves_is_cleared(
     try:
         assert f"dvc exp run -S engine.kind=ray -S engine.address={started.address}\n" in done.stdout
         psutil.Process(started.pid).kill()
-        assert python("-m", "stages.cluster", "status").stdout == "no cluster runs here\n"
+        assert python("-m", "stages.cluster", "status").stdout == "no cluster is running\n"
         assert not started.processes()
         assert not Path(started.folder).exists()
         assert not local.STATE.exists()
@@ -257,7 +259,7 @@ def test_the_command_stops_the_cluster(workspace: Path, cluster: Running, python
     assert python("-m", "stages.cluster", "stop").stdout == f"stopped the cluster at {cluster.address}\n"
     assert not cluster.processes()
     assert not Path(cluster.folder).exists()
-    assert python("-m", "stages.cluster", "stop").stdout == "no cluster runs here\n"
+    assert python("-m", "stages.cluster", "stop").stdout == "no cluster is running\n"
 
 
 def test_a_cluster_of_tests_is_gone_with_them(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import ROOT, Change, Run
-from test_landmarks_row import contents, write_photographs
+from small_photographs import contents, write_photographs
 
 from benchmarks import workspace
 from stages.cluster.local import Running
@@ -86,7 +86,7 @@ def test_a_damaged_photograph_is_one_line_and_nothing_changes(local: dict[str, b
 def test_too_few_places_are_told_of_and_not_waited_for(local: dict[str, bytes], change: Change) -> None:
     change({"engine.workers": 3, "engine.timeout": 1})
     with pytest.raises(
-        InputError, match=r"engine\.workers = 3 of 1 cores .* found no place .* has 2 x a node of 1 cores"
+        InputError, match=r"engine\.workers = 3 of 1 cores .* found no room .* has 2 x a node of 1 cores"
     ):
         featurize.main()
     assert contents(FEATURES) == local
@@ -102,7 +102,7 @@ def test_memory_that_runs_out_is_told_in_a_line_and_nothing_changes(
     change({"engine.address": None})  # a cluster of its own, which has these variables
     done = python("-m", "stages.landmarks.featurize")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: engine: a worker was lost again and again, ")
+    assert done.stderr.splitlines()[-1].startswith("error: engine: a worker was lost repeatedly, ")
     assert contents(FEATURES) == local
 
 

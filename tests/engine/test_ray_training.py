@@ -152,7 +152,7 @@ def test_a_killed_worker_costs_no_more_than_an_epoch(
     victim.kill()
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
-    assert "was lost: all begin again from the last checkpoint" in errors
+    assert "was lost: all workers restart from the last checkpoint" in errors
     assert 1 in done_again(errors)  # not from the beginning
     assert (TRAINED / "weights.pt").read_bytes() == expected
 
@@ -186,7 +186,7 @@ def test_a_loss_that_is_no_number_is_told_in_a_line_and_the_model_stays(
     change(CNN | on(cluster) | {"mnist.optimizer": "sgd", "mnist.sgd.learning_rate": 10.0, "mnist.sgd.momentum": 0.99})
     done = python("-m", "stages.mnist.train")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: training left the numbers at epoch ")
+    assert done.stderr.splitlines()[-1].startswith("error: training diverged at epoch ")
     assert "Traceback" not in done.stderr
     assert (TRAINED / "weights.pt").read_bytes() == b"before"
 
@@ -205,7 +205,7 @@ def test_memory_that_runs_out_is_told_in_a_line_and_the_model_stays(
     change({"engine.kind": "ray"})  # a cluster of its own, which has these variables
     done = python("-m", "stages.mnist.train")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: memory ran out where a worker was: lower batch_size")
+    assert done.stderr.startswith("error: a worker ran out of memory: lower batch_size")
     assert len(done.stderr.splitlines()) == 1
     assert (TRAINED / "weights.pt").read_bytes() == b"before"
 

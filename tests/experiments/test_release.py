@@ -119,7 +119,7 @@ def test_a_version_that_can_t_be_had_is_told_in_a_line(released: Project, tmp_pa
 
     assert "deploy.mnist.version = '1.0' is not allowed: expected pattern '^v" in refused("1.0", "stages.check")
     unknown = refused("v7.0.0", "stages.mnist.deploy")
-    assert "deploy.mnist.version = 'v7.0.0' is not registered: there is v1.0.0" in unknown
+    assert "deploy.mnist.version = 'v7.0.0' is not registered: expected v1.0.0" in unknown
     shutil.rmtree(project.root / ".dvc/cache")
     assert not (tmp_path / "dvc-storage").exists()
     gone = refused("v1.0.0", "stages.mnist.deploy")

@@ -109,5 +109,5 @@ def test_without_a_network_the_error_names_address_and_remedy(
     home: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(official, "URLS", ["http://127.0.0.1:9/landmark_images.zip"])
-    with pytest.raises(InputError, match="http://127.0.0.1:9/landmark_images.zip.*put the file at .*yourself"):
+    with pytest.raises(InputError, match="http://127.0.0.1:9/landmark_images.zip.*save the file as .*yourself"):
         fetch()

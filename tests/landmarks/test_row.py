@@ -16,30 +16,15 @@ import pytest
 import torch
 import torchvision
 from conftest import ROOT, Change, Run
-from PIL import Image
+from small_photographs import COLOURS, contents, write_photographs
 
 from stages.common import files
 from stages.common.program import InputError
 from stages.common.vision import backbones
 from stages.landmarks import deploy, evaluate, export, featurize, model, prepare, train
 from stages.landmarks.learning import frozen
+from stages.landmarks.model import TRAINED
 from stages.landmarks.store import Store
-
-TRAINED = Path("models/landmarks/trained")
-COLOURS = {"blue_tower": (40, 60, 200), "green_hill": (40, 180, 60), "red_bridge": (210, 50, 40)}
-
-
-def write_photographs(folder: Path) -> None:
-    """Three classes that their colours tell, of several sizes and formats: 12 and 4 pictures a class."""
-    random = np.random.default_rng(0)
-    for split, count in (("train", 12), ("test", 4)):
-        for name, colour in COLOURS.items():
-            (folder / split / name).mkdir(parents=True)
-            for number in range(count):
-                height, width = random.integers(40, 70, 2)
-                pixels = np.clip(np.array(colour) + random.normal(0, 40, (height, width, 3)), 0, 255).astype(np.uint8)
-                kind = ("jpg", "png", "webp")[number % 3]
-                Image.fromarray(pixels).save(folder / split / name / f"{number:02}.{kind}")
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +65,6 @@ def features(change: Change) -> Path:
     prepare.main()
     featurize.main()
     return Path("data/landmarks/features")
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 @pytest.mark.long

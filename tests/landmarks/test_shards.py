@@ -9,11 +9,12 @@ import pytest
 import torch
 import webdataset
 from conftest import Change
-from test_landmarks_row import TRAINED, contents, write_photographs
+from small_photographs import contents, write_photographs
 
 from stages.common import files
 from stages.common.program import InputError
 from stages.landmarks import featurize, prepare, store, train
+from stages.landmarks.model import TRAINED
 from stages.landmarks.store import Pixels, Shard, Store
 
 

@@ -22,7 +22,7 @@ import torch
 from conftest import ROOT
 from model_servers import Served, record, server
 from PIL import Image
-from test_inference_batches import PROJECTS
+from tiny_exports import PROJECTS
 
 from stages import projects
 from stages.bikes import inference as bikes

@@ -1,7 +1,7 @@
-"""model.tar.gz: what a trained model is shipped as.
+"""model.tar.gz: the archive in which a trained model is shipped.
 
-The layout is that of SageMaker's PyTorch inference image: the model's files at the top, `code/inference.py` with
-model_fn, input_fn, predict_fn and output_fn beside them.
+It has the layout of SageMaker's PyTorch inference image: the model's files at the top level, and `code/inference.py`
+with model_fn, input_fn, predict_fn and output_fn.
 """
 
 import gzip
@@ -17,7 +17,7 @@ from stages.common import files
 
 
 def pack(archive: Path, members: Mapping[str, Path]) -> None:
-    """Write ``members`` (name in the archive: file or folder) as a .tar.gz: the same contents, the same bytes."""
+    """Write ``members`` (name in the archive: file or folder) as a .tar.gz. The same contents give the same bytes."""
     with (
         files.new_file(archive) as partial,
         partial.open("wb") as raw,
@@ -40,13 +40,16 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack an archive that nobody vouches for: regular files and folders, none outside ``folder``. Raises TarError for others."""
-    # Python's own filter for this came with 3.11.4, and Debian 12 has an earlier one.
+    """Unpack an untrusted archive safely.
+
+    Raises TarError for a member that is not a regular file or folder, or that would lie outside ``folder``.
+    """
+    # Python has its own filter for this only since 3.11.4. Debian 12 has an earlier version.
     with tarfile.open(archive, "r:gz") as tar:
         for member in tar:
             target = (folder / member.name).resolve()
             if not (member.isreg() or member.isdir()) or not target.is_relative_to(folder.resolve()):
-                raise tarfile.TarError(f"{archive}: {member.name} is no regular file below the folder")
+                raise tarfile.TarError(f"{archive}: {member.name} is not a regular file or folder below {folder}")
             if member.isdir():
                 target.mkdir(parents=True, exist_ok=True)
                 continue
@@ -56,5 +59,5 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def relative_difference(found: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far each found value is from the expected one, relative to that; both have the same shape, values of at least 0."""
+    """Return |found - expected| / expected for each value. Both arrays have the same shape and values of at least 0."""
     return np.abs(found - expected) / np.maximum(expected, 1e-9)

@@ -1,7 +1,7 @@
-"""Model cards: what a model is, what it was trained on, how good it was measured to be and where it fails.
+"""Model cards: what a model is, what it was trained on, how well it performs and where it fails.
 
-Markdown with YAML in front, as the Hugging Face Hub reads it. The form is `card_form.md`; what only one project can say of itself
-stands in its `stages/<project>/card.md`. Same inputs, same bytes.
+A card is Markdown with YAML in front, as the Hugging Face Hub reads it. `card_form.md` is the form for all projects;
+the text of one project is in its `stages/<project>/card.md`. The same inputs give the same bytes.
 """
 
 import json
@@ -26,10 +26,11 @@ def write(
     examples: Mapping[str, int],
     **about: object,
 ) -> None:
-    """Write the card to ``path``, with the figures that evaluate left in ``reports/<project>``.
+    """Write the card to ``path``, with the metrics that evaluate wrote to ``reports/<project>``.
 
-    ``text`` is the project's own part, ``groups`` the parameters by where they stand in params.yaml, ``examples`` the numbers of
-    them in each part of the data. ``about`` is what ``text`` names besides: ``mistakes``, as `confusions` has them, at least.
+    ``text`` is the project's own part. ``groups`` maps keys of params.yaml to parameters, and ``examples`` each part of
+    the data to its number of examples. ``about`` has the other variables of ``text``: at least ``mistakes``, as
+    `confusions` returns them.
     """
     reports = Path("reports", project)
     measured = files.read_json(files.require(reports / "metrics.json", f"evaluate@{project}"))
@@ -56,7 +57,10 @@ def write(
 
 
 def chosen(group: config.Section) -> dict[str, Any]:
-    """The parameters of ``group`` that counted: of tables among which another parameter chooses, those that it names."""
+    """Return the parameters of ``group`` that were in effect.
+
+    Where a parameter chooses among tables, only the tables that it names are kept.
+    """
     given = group.model_dump()
     values = dict(given)
     for name, field in type(group).model_fields.items():
@@ -64,19 +68,19 @@ def chosen(group: config.Section) -> dict[str, Any]:
         for choice in _choices(field.annotation):
             if choice not in named:
                 values.pop(str(choice), None)
-    values.pop("source", None)  # which has a place of its own in the card
+    values.pop("source", None)  # the card shows it elsewhere
     return values
 
 
 def _choices(annotation: object) -> list[object]:
-    """The strings among which a type like ``Literal["a", "b"]`` or ``list[Literal["a", "b"]]`` lets choose."""
+    """Return the allowed strings of a type like ``Literal["a", "b"]`` or ``list[Literal["a", "b"]]``."""
     if get_origin(annotation) is Literal:
         return list(get_args(annotation))
     return [choice for argument in get_args(annotation) for choice in _choices(argument)]
 
 
 def flat(key: str, values: Mapping[str, Any]) -> dict[str, str]:
-    """``values`` by their dotted names, as JSON."""
+    """Map dotted names below ``key`` to the values as JSON."""
     found: dict[str, str] = {}
     for name, value in values.items():
         found |= flat(f"{key}.{name}", value) if isinstance(value, dict) else {f"{key}.{name}": json.dumps(value)}
@@ -86,7 +90,7 @@ def flat(key: str, values: Mapping[str, Any]) -> dict[str, str]:
 def confusions(
     probabilities: classification.Probabilities, labels: classification.Labels, classes: Sequence[str], count: int = 5
 ) -> list[str]:
-    """The most frequent mistakes on the test set, as `8 taken for 1: 5 of 36`; fewer than ``count`` where there are not so many."""
+    """Return up to ``count`` most frequent mistakes on the test set, such as `8 taken for 1: 5 of 36`."""
     counts = classification.confusion_matrix(labels, probabilities.argmax(1), len(classes))
     images = counts.sum(1)
     np.fill_diagonal(counts, 0)

@@ -1,6 +1,6 @@
-"""The model registry: versions of a project's model, which are annotated git tags `<project>@v<major>.<minor>.<patch>`.
+"""The model registry: each version of a project's model is an annotated git tag `<project>@v<major>.<minor>.<patch>`.
 
-`python -m stages.experiments.release` makes them; dvc.lock at the tag says which content belongs to it.
+`python -m stages.experiments.release` makes the tags. dvc.lock at a tag has the hashes of the version's files.
 """
 
 import tempfile
@@ -13,36 +13,36 @@ from stages.common.program import InputError
 
 
 def number(version: str) -> tuple[int, ...]:
-    """A version by which versions are in order."""
+    """Return a sort key for a version."""
     return tuple(int(part) for part in version.removeprefix("v").split("."))
 
 
 def versions(project: str) -> list[str]:
-    """The versions of a project's model that are registered in this repository, the lowest first."""
-    import gto  # and with it DVC's git: for those who ask for versions
+    """Return the registered versions of a project's model in this repository, lowest first."""
+    import gto  # here because it also imports DVC's git, which only this function needs
     from gto.exceptions import GTOException
 
     try:
         found = gto.api.show(str(files.home()), project, registered_only=True)
-    except GTOException:  # there is none
+    except GTOException:  # no version is registered
         return []
     return sorted((one["version"] for one in found if one["is_active"]), key=number)
 
 
 @contextmanager
 def opened(project: str, version: str | None, paths: Sequence[Path]) -> Iterator[Path]:
-    """The folder below which ``paths`` are those of a released version of ``project``; the working folder for None.
+    """Yield the folder that has the ``paths`` of a released version of ``project``. None yields the working folder.
 
-    They are read from DVC's cache, or from its remote, into a folder that is gone when the block ends; the working
-    folder's own stay as they are. Raises InputError for an unknown version, and for one whose content is not to be had.
+    The files are copied from DVC's cache or remote to a temporary folder, which is deleted when the block ends. The
+    working folder does not change. Raises InputError if the version is unknown or its files are not available.
     """
     if version is None:
         yield Path()
         return
     known = versions(project)
     if version not in known:
-        there = ", ".join(known) or f"none: `make release PROJECT={project} VERSION={version}` makes one"
-        raise InputError(f"params.yaml: deploy.{project}.version = {version!r} is not registered: there is {there}")
+        there = ", ".join(known) or f"one made by `make release PROJECT={project} VERSION={version}`"
+        raise InputError(f"params.yaml: deploy.{project}.version = {version!r} is not registered: expected {there}")
     with tempfile.TemporaryDirectory(prefix=f"{project}-") as folder:
         _fetch(f"{project}@{version}", paths, Path(folder))
         yield Path(folder)
@@ -61,6 +61,6 @@ def _fetch(tag: str, paths: Sequence[Path], folder: Path) -> None:
             system.get(path.as_posix(), str(target), recursive=True)
     except (OSError, DvcException, DataIndexError) as error:
         raise InputError(
-            f"{tag}: {path} is neither in DVC's cache nor on its remote ({type(error).__name__}): where it was released, "
-            f"`git checkout {tag} && dvc push`, or here, once it is there, `dvc fetch --all-tags`"
+            f"{tag}: {path} is neither in DVC's cache nor on its remote ({type(error).__name__}): run "
+            f"`git checkout {tag} && dvc push` where it was released, then `dvc fetch --all-tags` here"
         ) from error

@@ -1,6 +1,6 @@
-"""Networks as files that torch alone can run: TorchScript and torch.export's form, the same network the same bytes.
+"""Save networks as files that torch can run without their code: as TorchScript and in torch.export's format.
 
-Both carry texts of their user's choosing, such as the names of the classes.
+The same network gives the same bytes. Both formats also store text, such as the names of the classes.
 """
 
 import io
@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 
 EXTRA = "classes.json"
-"""The text that goes with a network."""
+"""Name of the text that is stored with a network."""
 
 
 def save_torchscript(model: torch.jit.ScriptModule, path: Path, classes: Any) -> None:
-    """``model`` as a file, ``classes`` (anything JSON has) within."""
+    """Write ``model`` to a file, together with ``classes`` (any JSON value)."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit")  # torch.export's is the form with a future
+        warnings.filterwarnings("ignore", "`torch.jit")  # it is deprecated in favour of torch.export
         torch.jit.save(model, buffer, _extra_files={EXTRA: json.dumps(classes)})
-    # Left out: debugging records, which hold the path of this very checkout, and the hash over them.
+    # Leave out debugging records, which have the path of this checkout, and their hash.
     with zipfile.ZipFile(buffer) as whole, zipfile.ZipFile(path, "w") as kept:
         for name in whole.namelist():
             if not name.endswith((".debug_pkl", "serialization_id")):
@@ -32,7 +32,7 @@ def save_torchscript(model: torch.jit.ScriptModule, path: Path, classes: Any) ->
 
 
 def load_torchscript(path: Path) -> tuple[torch.jit.ScriptModule, Any]:
-    """The network and what was stored with it."""
+    """Return the network and the value that was stored with it."""
     extra = {EXTRA: ""}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit")
@@ -41,21 +41,21 @@ def load_torchscript(path: Path) -> tuple[torch.jit.ScriptModule, Any]:
 
 
 def save_exported(program: torch.export.ExportedProgram, path: Path, classes: Any) -> None:
-    """``program`` as a file, ``classes`` (anything JSON has) within."""
+    """Write ``program`` to a file, together with ``classes`` (any JSON value)."""
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else []:
-            node.meta.pop("stack_trace", None)  # it holds the path of this very checkout
+            node.meta.pop("stack_trace", None)  # it has the path of this checkout
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "No complete tensor found")  # a constant that is a part of another one
+        warnings.filterwarnings("ignore", "No complete tensor found")  # a constant that is part of another one
         torch.export.save(program, path, extra_files={EXTRA: json.dumps(classes)})
 
 
 def load_exported(path: Path) -> tuple[Callable[[Tensor], Tensor], Any]:
-    """The network and what was stored with it."""
+    """Return the network and the value that was stored with it."""
     extra = {EXTRA: ""}
     return torch.export.load(path, extra_files=extra).module(), json.loads(extra[EXTRA])
 
 
 def differences(answers: Tensor, expected: Tensor) -> tuple[int, float]:
-    """In how many rows (N, classes) another class is the most probable one, and how far apart probabilities are at most."""
+    """Count rows (N, classes) whose most probable class differs. Return also the largest difference in probability."""
     return int((answers.argmax(1) != expected.argmax(1)).sum()), (answers - expected).abs().max().item()

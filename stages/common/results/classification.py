@@ -1,6 +1,6 @@
-"""What probabilities of classes are worth: scores, calibration, confusions. numpy alone.
+"""Metrics of classification: accuracy, cross-entropy, calibration, confusion matrix. Needs numpy only.
 
-`probabilities` are float32 (N, classes), rows that sum to 1; `labels` are whole numbers (N) from 0.
+`probabilities` are float32 (N, classes) whose rows sum to 1; `labels` are integers (N) from 0.
 """
 
 from typing import Any
@@ -12,24 +12,24 @@ Probabilities = NDArray[np.float32]
 Labels = NDArray[np.integer]
 
 BINS = 15
-"""Of confidence, equally wide: the number in https://arxiv.org/abs/1706.04599."""
+"""Number of bins of confidence, equally wide, as in https://arxiv.org/abs/1706.04599."""
 
 
 def accuracy(probabilities: Probabilities, labels: Labels, top: int = 1) -> float:
-    """Share of examples whose class is among the ``top`` most probable ones."""
+    """Return the fraction of examples whose class is among the ``top`` most probable ones."""
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
     return float((best == labels[:, None]).any(1).mean())
 
 
 def cross_entropy(probabilities: Probabilities, labels: Labels) -> float:
-    """Mean negative log-likelihood in nats."""
+    """Return the mean negative log-likelihood in nats."""
     # A probability that underflows to 0 counts as the smallest float32.
     likelihood = probabilities[np.arange(len(labels)), labels].clip(np.finfo(np.float32).tiny).astype(np.float64)
     return float(-np.log(likelihood).mean())
 
 
 def reliability(probabilities: Probabilities, labels: Labels) -> list[dict[str, float]]:
-    """A row a bin of confidence that is not empty: from, to, images, confidence (mean), accuracy."""
+    """Return a row for each bin of confidence that has images: from, to, images, confidence (mean), accuracy."""
     confidence = probabilities.max(1).astype(np.float64)
     right = probabilities.argmax(1) == labels
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
@@ -49,20 +49,23 @@ def reliability(probabilities: Probabilities, labels: Labels) -> list[dict[str, 
 
 
 def calibration_error(probabilities: Probabilities, labels: Labels) -> float:
-    """Expected calibration error in [0, 1]: |accuracy - confidence|, averaged over the bins by their images."""
+    """Return the expected calibration error in [0, 1]: mean |accuracy - confidence| of the bins, weighted by images."""
     rows = reliability(probabilities, labels)
     return sum(row["images"] * abs(row["accuracy"] - row["confidence"]) for row in rows) / len(labels)
 
 
 def confusion_matrix(labels: Labels, predicted: Labels, classes: int) -> NDArray[np.intp]:
-    """How often each actual class (row) was taken for each class (column): (classes, classes)."""
+    """Count how often each actual class (row) was predicted as each class (column): (classes, classes)."""
     counts = np.zeros((classes, classes), np.intp)
     np.add.at(counts, (labels, predicted), 1)
     return counts
 
 
 def by_class(confusion: NDArray[np.intp], names: list[str]) -> list[dict[str, Any]]:
-    """A row a class: class, images, precision, recall; precision is empty where nothing was taken for the class."""
+    """Return a row for each class: class, images, precision, recall.
+
+    Precision is empty if the class was never predicted, recall if it has no images.
+    """
     right, actual, predicted = np.diag(confusion), confusion.sum(1), confusion.sum(0)
     return [
         {

@@ -1,4 +1,4 @@
-"""metrics.yaml: what figures mean, how they are written, and which of them are guarded."""
+"""metrics.yaml: the meaning and format of each metric, and how far guarded metrics may worsen."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -13,34 +13,34 @@ METRICS = Path("metrics.yaml")
 
 
 class Metric(config.Section):
-    """One figure of a project's `metrics.json` or `details.json`."""
+    """One metric of a project's `metrics.json` or `details.json`."""
 
     title: str
     meaning: str
     format: str = Field(default="", description="as in Python's format(value, ...)")
     better: Literal["higher", "lower"] | None = None
     tolerance: float | None = Field(
-        default=None, ge=0, description="by how much it may worsen, in its own unit; None: not guarded"
+        default=None, ge=0, description="how much it may worsen, in its own unit; None: not guarded"
     )
 
     elsewhere: str | None = Field(
         default=None,
-        description="why figures published elsewhere are not to be subtracted from ours; None: they may be",
+        description="why metrics published elsewhere can't be compared with ours; None: they can",
     )
 
     def write(self, value: object) -> str:
-        """``value`` as people read it; a dash for none."""
+        """Return ``value`` formatted for people, or a dash for None."""
         if value is None:
             return "-"
         return format(value, self.format) if isinstance(value, int | float) else str(value)
 
     def gain(self, base: float, value: float) -> float:
-        """By how much ``value`` is better than ``base``: below 0 where it is worse, and 0 where neither way is better."""
+        """Return how much better ``value`` is than ``base``: negative if worse, 0 if neither direction is better."""
         return {"higher": value - base, "lower": base - value, None: 0.0}[self.better]
 
 
 def read(path: Path = METRICS) -> dict[str, dict[str, Metric]]:
-    """The metrics by project and name, projects and metrics in the file's order. Raises InputError for what is not one."""
+    """Return the metrics by project and name, in the file's order. Raises InputError for an invalid metric or file."""
     try:
         content: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

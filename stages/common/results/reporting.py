@@ -1,4 +1,4 @@
-"""Pictures for people, all in one hand: drawn without a display, the same bytes for the same data."""
+"""Figures in one style, drawn without a display. The same data gives the same bytes."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ plt.rcParams.update(
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write ``figure`` as a PNG, atomically and without a date in it, and close it."""
+    """Write ``figure`` as a PNG, atomically and without a date, and close it."""
     with files.new_file(path) as partial:
         figure.savefig(partial, format="png", metadata={"Software": None})
     plt.close(figure)

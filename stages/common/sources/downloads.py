@@ -1,4 +1,4 @@
-"""Downloads that show progress, resume, retry, and are believed only when size and checksum agree."""
+"""Download files: show progress, resume, retry, and check size and checksum."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,14 +11,14 @@ from stages.common import files
 from stages.common.program import InputError
 
 ATTEMPTS = 5
-"""For each address."""
+"""Attempts for each URL."""
 
 STALLED = 30.0
-"""Seconds without a byte after which a connection is given up."""
+"""Seconds without data before a connection is closed."""
 
 
 class _PassingError(Exception):
-    """A failure that another attempt may mend."""
+    """A failure that another attempt may fix."""
 
 
 def download(
@@ -32,12 +32,12 @@ def download(
     stalled: float = STALLED,
     wait: float = 1.0,
 ) -> Path:
-    """The file at the first of ``urls`` that gives it whole, stored as ``path``; nothing is done if it is there already.
+    """Download a file to ``path`` from the first of ``urls`` that provides it, and return ``path``.
 
-    ``size`` is in bytes, ``checksum`` an algorithm and its hexadecimal digest (``md5:0123...``), ``auth`` a user name and
-    password. What arrived before a failure is kept and resumed. Each address is tried ``attempts`` times, ``wait``
-    seconds apart at first and twice as long each time, and given up when it is silent for ``stalled`` seconds.
-    Raises InputError naming each address, what went wrong there, and the remedy.
+    Does nothing if the file is there and valid. ``size`` is in bytes, ``checksum`` an algorithm and its hexadecimal
+    digest (``md5:0123...``), ``auth`` a user name and password. A partial download is kept and resumed. Each URL gets
+    ``attempts`` attempts. The wait between them starts at ``wait`` seconds and doubles each time. An attempt fails
+    after ``stalled`` seconds without data. Raises InputError with each URL, its error, and the remedy.
     """
     if path.exists() and _fault(path, size, checksum) is None:
         return path
@@ -46,7 +46,7 @@ def download(
     failures = []
     for index, url in enumerate(urls):
         if index and checksum is None:
-            part.unlink(missing_ok=True)  # another address may hold another file
+            part.unlink(missing_ok=True)  # another URL may have another file
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type((_PassingError, httpx.TransportError)),
             stop=tenacity.stop_after_attempt(attempts),
@@ -62,8 +62,8 @@ def download(
             part.replace(path)
             return path
     raise InputError(
-        f"{path.name} could not be downloaded ({'; '.join(failures)}): check the network and run it again, "
-        f"or put the file at {path} yourself"
+        f"{path.name} could not be downloaded ({'; '.join(failures)}): check the network and run this again, "
+        f"or save the file as {path} yourself"
     )
 
 
@@ -75,7 +75,7 @@ def _attempt(
         have = 0
     headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"} if have else {"Accept-Encoding": "identity"}
     with httpx.stream("GET", url, headers=headers, auth=auth, follow_redirects=True, timeout=stalled) as response:
-        if response.status_code == 416:  # what is there is not a beginning of that file
+        if response.status_code == 416:  # the partial file is not a beginning of that file
             part.unlink()
             raise _PassingError("the server could not resume")
         if response.status_code >= 500 or response.status_code == 429:
@@ -95,12 +95,12 @@ def _attempt(
     fault = _fault(part, size or length or None, checksum)
     if fault:
         if size is None or part.stat().st_size >= size:
-            part.unlink()  # corrupt, not merely cut short: start over
+            part.unlink()  # corrupt, not only incomplete: restart
         raise _PassingError(fault)
 
 
 def _fault(path: Path, size: int | None, checksum: str | None) -> str | None:
-    """What is wrong with the file at ``path``, or None."""
+    """Return what is wrong with the file at ``path``, or None."""
     if size is not None and path.stat().st_size != size:
         return f"{path.stat().st_size} bytes instead of {size}"
     if checksum is not None:

@@ -1,7 +1,6 @@
-"""Where a project's data comes from: its own sample, its official home, or a path or URL.
+"""Open a project's data: its sample, its official source, a path or a URL.
 
-A project's prepare asks `open_source` for a folder that holds the data set in its published layout, wherever it
-comes from:
+Each project's prepare stage calls `open_source` for a folder with the data set in its published layout:
 
     with open_source("mnist", settings, sample=sample.write, official=official.fetch) as source:
         images = read(source.folder / "train-images-idx3-ubyte.gz")
@@ -22,14 +21,14 @@ from stages.common.program import InputError
 
 
 class SourceSettings(config.Section):
-    """The part of a project's `data` parameters that says where its data comes from."""
+    """The `data` parameters of a project that choose its source."""
 
     source: str | None = Field(min_length=1, description="this project's own source; null: data.source")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set at hand: ``folder`` holds its files, ``name`` is what the metrics call it."""
+    """An opened data set: ``folder`` has its files, ``name`` is its name in the metrics."""
 
     folder: Path
     name: str
@@ -38,16 +37,16 @@ class Source:
 PLACES = "sample, official, a folder or a URL"
 
 Writer = Callable[[Path], None]
-"""Fills an empty folder with the data set's files in their published layout."""
+"""Function that fills an empty folder with the data set's files in their published layout."""
 
 
 @contextmanager
 def open_source(project: str, settings: SourceSettings, sample: Writer, official: Writer) -> Iterator[Source]:
-    """The data that params.yaml asks for. Raises InputError if it can't be had.
+    """Yield the data that params.yaml names. Raises InputError if it is not available.
 
-    `sample` and `official` are made by the given functions. A path or URL is read as it is: with `data.source`
-    the folder of the project's name in it, with the project's own source that folder or, if there is none, the
-    place itself. Relative paths start at the project's root, in DVC's temporary copies too.
+    The given functions make `sample` and `official`. For a path or URL in `data.source`, the data is its subfolder with
+    the project's name. For one in the project's own source, it is that subfolder or, if there is none, the path or URL
+    itself. Relative paths start at the project's root, in DVC's temporary copies too.
     """
     common = config.read().get("data", {}).get("source")
     if not isinstance(common, str) or not common:
@@ -64,9 +63,9 @@ def open_source(project: str, settings: SourceSettings, sample: Writer, official
 
 
 def check(setting: str, place: str | None) -> None:
-    """Raises InputError if the parameter ``setting`` names a folder that isn't there. URLs are not tried.
+    """Raise InputError if the parameter ``setting`` names a folder that does not exist. URLs are not checked.
 
-    Which projects the folder has data for is for their prepare to see: one may want to run some of them only.
+    Each project's prepare stage checks whether the folder has its data: a user may want to run only some projects.
     """
     if place is None or place in ("sample", "official") or "://" in place:
         return
@@ -93,9 +92,9 @@ def _no_folder(setting: str, place: str, missing: Path) -> InputError:
 
 
 def _fetch(project: str, url: str, own: bool) -> Path:
-    """A local copy of the folder at ``url`` (anything fsspec opens), kept among the downloads.
+    """Copy the folder at ``url`` (anything fsspec opens) to the downloads, and return the copy.
 
-    A file is fetched anew when its size, or what its server says of its version, has changed.
+    A file is downloaded again if its size, or the version that the server reports, has changed.
     """
     import fsspec
     from tqdm import tqdm
@@ -110,7 +109,7 @@ def _fetch(project: str, url: str, own: bool) -> Path:
         listing = system.find(root, detail=True)
     except InputError:
         raise
-    except Exception as error:  # each file system behind fsspec has errors of its own
+    except Exception as error:  # each file system behind fsspec has its own errors
         raise InputError(
             f"{_shown(url)} can't be read ({_reason(error)}): check the address, the network and the credentials"
         ) from error
@@ -130,7 +129,7 @@ def _fetch(project: str, url: str, own: bool) -> Path:
                     system.get_file(name, str(partial))
         except Exception as error:
             raise InputError(
-                f"{_shown(name)} could not be fetched ({_reason(error)}): run it again to go on"
+                f"{_shown(name)} could not be downloaded ({_reason(error)}): run this again to resume"
             ) from error
         kept[relative] = version
         files.write_json(ledger_path, ledger | kept)
@@ -142,12 +141,12 @@ def _fetch(project: str, url: str, own: bool) -> Path:
 
 
 def _shown(url: str) -> str:
-    """``url`` without a user name and password: neither messages nor metrics are a place for them."""
+    """Return ``url`` without user name and password, which must not appear in messages or metrics."""
     return re.sub(r"(?<=://)[^/@]*@", "", url)
 
 
 def _version(about: Mapping[str, object]) -> str | None:
-    """What tells one version of a file from the next, or None where its server says nothing of the kind."""
+    """Return a string that changes with the file's version, or None if the server reports no version."""
     marks = [about.get(key) for key in ("ETag", "LastModified", "mtime", "partial_md5", "md5Hash")]
     known = [str(mark) for mark in marks if mark]
     return f"{about.get('size')} {' '.join(known)}" if known else None

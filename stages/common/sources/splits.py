@@ -1,11 +1,11 @@
-"""Setting a part of a data set aside."""
+"""Split a data set."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def stratified(labels: NDArray[np.integer], fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Which examples (N) are set aside: ``fraction`` of each label's, rounded, drawn by ``seed``."""
+    """Return a mask (N) of the examples to set aside: ``fraction`` of each label's, rounded, sampled by ``seed``."""
     random = np.random.default_rng(seed)
     chosen = np.zeros(len(labels), bool)
     for label in np.unique(labels):

@@ -1,4 +1,4 @@
-"""What a training run keeps while it goes on, so that it goes on from there when it was killed."""
+"""Checkpoints: a training run writes one after each epoch, and resumes from it after it was killed."""
 
 import io
 import sys
@@ -14,38 +14,38 @@ from stages.common import files
 from stages.common.training import distributed
 
 Place = Path | UPath
-"""A file here, or elsewhere: s3://bucket/key."""
+"""A local file, or a URL such as s3://bucket/key."""
 
 
 def key(settings: str, inputs: Sequence[Path]) -> str:
-    """A name for what a training keeps: another one for other ``settings``, contents of the ``inputs``, or code.
+    """Return a name for a checkpoint. It differs if ``settings``, the contents of ``inputs``, or the code differ.
 
-    The code is every module of `stages` that the program has loaded, so that no list of them can fall behind.
+    The code is every module of `stages` that the program has loaded: no list has to be kept up to date.
     """
     known = [torch.__version__, str(stages.portable()), settings]
     return files.digest_of([*known, *(files.digest(path) for path in [*inputs, *_code()])])
 
 
 def _code() -> list[Path]:
-    """The files of the modules of `stages` in this process, also of the one that runs as `__main__`."""
+    """Return the files of the loaded modules of `stages`, including the one that runs as `__main__`."""
     package = Path(stages.__file__).parent
     loaded = {Path(file) for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
     return sorted(path for path in loaded if path.is_relative_to(package))
 
 
 def write(path: Place, state: dict[str, Any]) -> None:
-    """Keep ``state``, of tensors, numbers and texts, in the place of what was kept before."""
+    """Replace the checkpoint with ``state``, which has tensors, numbers and strings."""
     if isinstance(path, Path):
         with files.new_file(path) as partial:
             torch.save(state, partial)
     else:
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        path.write_bytes(buffer.getvalue())  # a store of objects shows it when all of it is there
+        path.write_bytes(buffer.getvalue())  # an object store shows the object only once it is complete
 
 
 def read(path: Place) -> dict[str, Any] | None:
-    """What was kept; None if nothing was. All processes get what the first one finds."""
+    """Return the checkpoint, or None if there is none. All processes get the one that the first process reads."""
     content = path.read_bytes() if distributed.rank() == 0 and path.exists() else None
     content = distributed.of_first(content)
     if content is None:
@@ -55,5 +55,5 @@ def read(path: Place) -> dict[str, Any] | None:
 
 
 def forget(path: Place) -> None:
-    """Who has stored a training's result deletes what was kept of it."""
+    """Delete the checkpoint. Call this once the result is saved."""
     path.unlink(missing_ok=True)

@@ -1,9 +1,9 @@
-"""What training has in common: the loop, checkpoints, the history, the weights that are kept.
+"""Train a network: the loop, checkpoints, the history, the weights that are kept.
 
-A project gives `fit` a network, a function that yields an epoch's batches, and one that scores the network on the
-validation split. All that is random in an epoch comes from the seed and the epoch's number, so that a run which is
-killed and goes on from its checkpoint ends in the same bytes as one that never stopped. Several processes share each batch
-(`distributed`); the first one keeps the checkpoints.
+A project passes `fit` a network, a function that yields an epoch's batches, and one that scores the network on the
+validation split. The seed and the epoch's number determine all randomness in an epoch. So a run that is killed and
+resumed from its checkpoint gives the same bytes as one that never stopped. Several processes can share each batch
+(`distributed`); the first one writes the checkpoints.
 """
 
 import io
@@ -33,14 +33,14 @@ from stages.common.training_settings import TrainingSettings
 Row = dict[str, float]
 Weights = dict[str, Tensor]
 Epoch = Iterator[tuple[Tensor, Tensor]]
-"""The batches of one epoch: network inputs and labels int64, on the network's device."""
+"""The batches of one epoch: network inputs and int64 labels, on the network's device."""
 Batches = Callable[[torch.Generator], Epoch]
-"""Begins an epoch, its order and all else that is random in it decided by the generator."""
+"""Function that starts an epoch. The generator determines its order and all other randomness."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Mean cross-entropy in nats, and the share of right answers in [0, 1]."""
+    """Mean cross-entropy in nats, and accuracy in [0, 1]."""
 
     loss: float
     accuracy: float
@@ -48,25 +48,25 @@ class Scores:
 
 @dataclass
 class Trained:
-    """A run so far; `fit` returns it when all epochs are done."""
+    """The results of a run so far. `fit` returns it when training ends."""
 
     weights: Weights = field(default_factory=dict)
     """The state_dict that is kept, on the CPU."""
     best_epoch: int = 0
-    """The last that had a better validation loss than all before; that of the kept weights where `keep` is `best`."""
+    """The last epoch whose validation loss was the best so far. If `keep` is `best`, its weights are kept."""
     best_loss: float = float("inf")
     steps: list[Row] = field(default_factory=list)
-    """Every `log_every` steps: step, epoch, mean training loss since the row before, learning_rate of the last step."""
+    """Every `log_every` steps: step, epoch, mean training loss since the last row, learning_rate of the last step."""
     epochs: list[Row] = field(default_factory=list)
     """epoch, train_loss, train_accuracy (as trained: with dropout and augmentation), valid_*, learning_rate."""
     seconds: float = 0.0
 
 
 def steps_per_epoch(images: int, batch_size: int, project: str) -> int:
-    """Full batches in an epoch. Raises InputError if there is not even one."""
+    """Return the number of full batches in an epoch. Raises InputError if it is 0."""
     if images < batch_size:
         raise InputError(
-            f"{project}.batch_size = {batch_size} is not allowed: expected at most the {images} training images there are"
+            f"{project}.batch_size = {batch_size} is not allowed: expected at most the {images} training images"
         )
     return images // batch_size
 
@@ -80,19 +80,20 @@ def shuffled(
     batches_at_once: int = 8,
     order: Callable[[torch.Generator], Tensor] | None = None,
 ) -> Epoch:
-    """One epoch over tensors, in a new order and in full batches (what is left over waits for another order).
+    """Yield one epoch over tensors, in a new order and in full batches. Images left over are not used in this epoch.
 
-    Yields this process's share of each batch. ``transform`` turns the inputs of ``batches_at_once`` batches together into what
-    the network takes, on its device: a small network's step takes less than a millisecond, in which preparing each batch by
-    itself would be felt; what is made together should fit into the processor's cache. What it draws at random it draws for
-    all processes, and takes its share (`distributed.whole`, `distributed.share`). ``order`` draws an order of its own.
+    Each process gets its part of each batch. ``transform`` turns the inputs of ``batches_at_once`` batches together
+    into network inputs, on the network's device. A small network's step takes less than a millisecond, so preparing
+    each batch separately would slow it. The batches prepared together should fit into the processor's cache.
+    ``transform`` draws random numbers for all processes and uses this process's part (`distributed.whole`,
+    `distributed.share`). ``order``, if given, draws the order.
     """
     drawn = order(generator) if order else torch.randperm(len(inputs), generator=generator)
     drawn = drawn[: len(inputs) // batch_size * batch_size].to(inputs.device)
     own = batch_size // distributed.size()
     for batches in drawn.split(batch_size * batches_at_once):
         chosen = distributed.share(batches)
-        # index_select copies rows where indexing goes element by element.
+        # index_select copies whole rows; indexing would copy element by element.
         ready = transform(inputs.index_select(0, chosen), generator)
         truths = labels.index_select(0, chosen).to(ready.device)
         yield from zip(ready.split(own), truths.split(own), strict=True)
@@ -100,15 +101,15 @@ def shuffled(
 
 @dataclass
 class _Run:
-    """What changes while training goes on, and what a checkpoint has to keep."""
+    """The state of training, which a checkpoint stores."""
 
     network: nn.Module
     learner: nn.Module
-    """The network, or what makes it learn the same in all processes."""
+    """The network, or its wrapper that makes all processes learn the same."""
     optimizer: Optimizer
     schedule: Schedule
     average: Weights
-    """The moving average of all of the network's state_dict that is not counters; empty without `ema_decay`."""
+    """The moving average of the floating-point values of the network's state_dict. Empty without `ema_decay`."""
     trained: Trained
 
 
@@ -122,11 +123,12 @@ def fit(
     title: str,
     rates: Mapping[str, float] | None = None,
 ) -> Trained:
-    """Train ``network`` on its device for `settings.epochs` epochs of ``steps`` batches; the kept weights and the history.
+    """Train ``network`` on its device for `settings.epochs` epochs of ``steps`` batches. Return weights and history.
 
-    ``rates`` are factors on the learning rate of the parameters whose names begin so. Ends earlier after
-    `settings.patience` epochs without a better validation loss. Goes on from ``checkpoint`` if there is one and writes it after each epoch; who has stored the result deletes it.
-    ``score`` gets the network in eval mode. Raises InputError when the loss stops being a number.
+    ``rates`` maps beginnings of parameters' names to factors on their learning rate. Training ends early after
+    `settings.patience` epochs without a better validation loss. It resumes from ``checkpoint`` if that exists, and
+    writes it after each epoch; the caller deletes it once the result is saved. ``score`` gets the network in eval mode.
+    Raises InputError if the loss is not finite.
     """
     optimizer = build_optimizer(network, settings, rates)
     average = {
@@ -180,12 +182,12 @@ def fit(
 
 
 def _train_epoch(run: _Run, settings: TrainingSettings, batches: Epoch, steps: int, bar: tqdm) -> Scores:
-    """One pass over ``batches``; adds its rows to the loss curve and returns the epoch's means."""
+    """Train on ``batches``, add rows to the loss curve, and return the epoch's mean scores."""
     learner, optimizer = run.learner.train(), run.optimizer
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     cycle = run.schedule if isinstance(run.schedule, OneCycleLR) else None
     epoch = len(run.trained.epochs) + 1
-    # Kept as tensors until the next row is due: reading a number would wait for the device at each step.
+    # Kept as tensors until the next row: reading a number at each step would wait for the device.
     losses: list[Tensor] = []
     answers: list[Tensor] = []
     truths: list[Tensor] = []
@@ -194,7 +196,7 @@ def _train_epoch(run: _Run, settings: TrainingSettings, batches: Epoch, steps: i
         with autocast(learner, settings.precision):
             logits = learner(inputs)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=settings.label_smoothing)
-        for parameter in parameters:  # zero_grad, in a tenth of its time
+        for parameter in parameters:  # like zero_grad, in a tenth of its time
             parameter.grad = None
         loss.backward()
         rate = optimizer.param_groups[0]["lr"]
@@ -212,7 +214,7 @@ def _train_epoch(run: _Run, settings: TrainingSettings, batches: Epoch, steps: i
         mean = distributed.total(torch.stack(losses).double().mean()).item() / distributed.size()
         if not math.isfinite(mean):
             raise InputError(
-                f"training left the numbers at epoch {epoch}, step {step}: found a loss of {mean} with {settings.optimizer} "
+                f"training diverged at epoch {epoch}, step {step}: found a loss of {mean} with {settings.optimizer} "
                 f"at learning rate {rate:.2g}, expected a finite one: lower {settings.optimizer}.learning_rate"
             )
         truth = torch.cat(truths)
@@ -232,7 +234,7 @@ def _copied(network: nn.Module) -> Weights:
 
 
 def _follow(run: _Run, decay: float, step: int) -> None:
-    """Move the average towards the weights after ``step`` steps; further in the first ones, to forget where it began."""
+    """Move the average towards the weights after ``step`` steps. Early moves are larger, to forget its start."""
     weights = run.network.state_dict()
     move = get_ema_multi_avg_fn(min(decay, step / (step + 10)))
     move(list(run.average.values()), [weights[name] for name in run.average], None)
@@ -240,7 +242,7 @@ def _follow(run: _Run, decay: float, step: int) -> None:
 
 @contextmanager
 def _averaged(run: _Run) -> Iterator[None]:
-    """Meanwhile the network's weights are their average, where there is one."""
+    """Use the average as the network's weights inside the block, if there is one."""
     own = _copied(run.network) if run.average else {}
     run.network.load_state_dict(run.average, strict=False)
     yield
@@ -268,14 +270,14 @@ def _go_on(run: _Run, state: dict[str, Any]) -> None:
 
 
 def save_weights(path: Path, weights: Weights) -> None:
-    """A state_dict as a file that `torch.load(path, weights_only=True)` reads: the same weights, the same bytes."""
-    buffer = io.BytesIO()  # torch.save writes a file's own name into it
+    """Write a state_dict for `torch.load(path, weights_only=True)`. The same weights give the same bytes."""
+    buffer = io.BytesIO()  # torch.save would write the file's name into the file
     torch.save({name: value.contiguous() for name, value in weights.items()}, buffer)
     path.write_bytes(buffer.getvalue())
 
 
 def write_history(path: Path, rows: Sequence[Row]) -> None:
-    """A history as CSV, its numbers rounded to what one reads (6 significant digits)."""
+    """Write a history as CSV, with numbers rounded to 6 significant digits."""
     files.write_table(
         path,
         [{name: value if isinstance(value, int) else f"{value:.6g}" for name, value in row.items()} for row in rows],

@@ -1,4 +1,4 @@
-"""What training settings name, made ready in torch: seeds and threads, device, optimizer, schedule; and the clock."""
+"""Set up torch from training settings: seed, threads, device, precision, optimizer, schedule; and report run time."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ Schedule = OneCycleLR | ReduceLROnPlateau | None
 
 
 def deterministic(seed: int, threads: int | None) -> None:
-    """Seed torch and let it use only kernels that give the same bytes each time (for the same number of threads)."""
+    """Seed torch and limit it to kernels that give the same bytes each time (for the same number of threads)."""
     if threads:
         torch.set_num_threads(threads)
     program.keep_memory()
@@ -34,22 +34,23 @@ def deterministic(seed: int, threads: int | None) -> None:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device called ``auto``, ``cpu`` or ``cuda``. Raises InputError for a GPU that isn't there."""
+    """Return the device for ``auto``, ``cpu`` or ``cuda``. Raises InputError for ``cuda`` without a GPU."""
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
-        raise InputError("device = 'cuda' but there is no GPU that torch can use here: set it to auto or cpu")
+        raise InputError("device = 'cuda' is not allowed: torch finds no GPU here, set it to auto or cpu")
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
 SLOWDOWN = 11
-"""How many times as long as float32 bfloat16 takes where it is emulated: MobileNetV2's training on AMD Zen 3."""
+"""Time with emulated bfloat16 / time with float32, for training MobileNetV2 on AMD Zen 3."""
 
 
 def pick_precision(name: str, device: torch.device, project: str) -> str:
-    """`float32` or `bfloat16` for the choice ``name``, the same in all processes that train together; prints what `auto` chose.
+    """Return `float32` or `bfloat16` for the choice ``name``, the same in all processes. Prints what `auto` chose.
 
-    `auto` is bfloat16 where the hardware multiplies it: CPUs with AVX512-BF16 or AMX, GPUs of compute capability 8 and more.
-    On a CPU, `engine.portable` limits oneDNN to AVX2, and with it to float32. Warns where bfloat16 will be emulated.
+    `auto` is bfloat16 if the hardware multiplies it: CPUs with AVX512-BF16 or AMX, GPUs of compute capability 8 or
+    higher. On a CPU, `engine.portable` limits oneDNN to AVX2, and so to float32. Prints a warning if bfloat16 will be
+    emulated.
     """
     chosen: str = distributed.of_first("bfloat16" if _multiplies_bfloat16(device) else "float32")
     if distributed.rank() == 0:
@@ -76,12 +77,12 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
 
 
 def _has_bfloat16() -> bool:
-    """Whether the CPU has instructions for it, as torch reports them."""
+    """Return whether the CPU has instructions for bfloat16, as torch reports."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def compile_in_place(network: nn.Module) -> None:
-    """Let torch.compile turn ``network`` into machine code when it is first used. Raises InputError without a C++ compiler."""
+    """Make torch.compile compile ``network`` at its first use. Raises InputError if there is no C++ compiler."""
     compiler = os.environ.get("CXX", "g++")
     if not shutil.which(compiler):
         raise InputError(
@@ -91,7 +92,7 @@ def compile_in_place(network: nn.Module) -> None:
 
 
 def autocast(network: nn.Module, precision: str) -> AbstractContextManager[object]:
-    """Products on the network's device in ``precision`` (float32 or bfloat16), where that is safe."""
+    """Return a context that computes products on the network's device in ``precision`` where that is safe."""
     if precision == "float32":
         return nullcontext()
     return torch.autocast(next(network.parameters()).device.type, torch.bfloat16)
@@ -100,9 +101,9 @@ def autocast(network: nn.Module, precision: str) -> AbstractContextManager[objec
 def build_optimizer(
     network: nn.Module, settings: TrainingSettings, rates: Mapping[str, float] | None = None
 ) -> Optimizer:
-    """The chosen optimizer over the trainable parameters. Biases and norms are not decayed.
+    """Build the chosen optimizer for the trainable parameters. Biases and norms have no weight decay.
 
-    ``rates`` are factors on the learning rate of the parameters whose names begin so.
+    ``rates`` maps beginnings of parameters' names to factors on their learning rate.
     """
     tables: dict[str, training_settings.Adam | training_settings.SGD] = {
         "adam": settings.adam,
@@ -114,10 +115,10 @@ def build_optimizer(
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             factor = next((factor for prefix, factor in (rates or {}).items() if name.startswith(prefix)), 1.0)
-            # As few groups as can be: each costs a small network's step some 20 us.
+            # Use as few groups as possible: each adds about 20 us to a small network's step.
             decay = chosen.weight_decay if parameter.ndim > 1 else 0.0
             found.setdefault((factor, decay), []).append(parameter)
-    # The full learning rate first: it is the one that the history tells of.
+    # The full learning rate comes first: the history records the first group's.
     groups = [
         {"params": parameters, "lr": chosen.learning_rate * factor, "weight_decay": decay}
         for (factor, decay), parameters in sorted(found.items(), key=lambda item: (-item[0][0], -item[0][1]))
@@ -128,11 +129,11 @@ def build_optimizer(
 
 
 def build_schedule(optimizer: Optimizer, settings: TrainingSettings, steps: int) -> Schedule:
-    """The chosen schedule: one cycle moves after each of ``steps`` batches, plateau after each epoch, constant is None."""
+    """Build the schedule. One cycle steps after each of ``steps`` batches, plateau after each epoch. None: constant."""
     if settings.schedule == "one_cycle":
         peak = [group["lr"] for group in optimizer.param_groups]
         warmup = settings.one_cycle.warmup
-        if abs(warmup * steps - 1) < 1e-6:  # a rise of just one step: torch divides by its length less one
+        if abs(warmup * steps - 1) < 1e-6:  # a warmup of one step: torch would divide by its length minus one
             warmup *= 1.01
         return OneCycleLR(optimizer, peak, total_steps=steps, pct_start=warmup, cycle_momentum=False)
     if settings.schedule == "plateau":
@@ -141,13 +142,16 @@ def build_schedule(optimizer: Optimizer, settings: TrainingSettings, steps: int)
 
 
 def choose(settings: TrainingSettings, device: torch.device, project: str, compiled: bool = False) -> Computing:
-    """How training with ``settings`` computes on ``device``."""
+    """Return how training with ``settings`` computes on ``device``."""
     precision = pick_precision(settings.precision, device, project)
     return Computing(precision, settings.threads, is_portable(device, precision, settings.threads, compiled))
 
 
 def clock(seconds: float, images: int, device: torch.device, computing: Computing) -> dict[str, float | str]:
-    """How long training took, with the scoring after each epoch, in which so many ``images`` were seen, and on what."""
+    """Return clock readings: ``seconds`` of training with the scoring after each epoch, speed, hardware, precision.
+
+    ``images`` is the number of images that training processed in that time.
+    """
     return {
         "seconds": round(seconds, 3),
         "images_per_second": round(images / seconds, 1),

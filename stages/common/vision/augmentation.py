@@ -1,4 +1,4 @@
-"""Images changed at random, each by amounts of its own, a whole batch at once."""
+"""Augment a batch of images at once. Each image is changed by its own random amounts."""
 
 from collections.abc import Mapping
 
@@ -12,17 +12,18 @@ from stages.common.vision import pixels
 def augment(
     images: Tensor, mean: Tensor, std: Tensor, limits: Mapping[str, float], generator: torch.Generator
 ) -> Tensor:
-    """Images (N, 3, S, S), 255 for white, as float32 of mean 0 and deviation 1: mirrored, in other light, a part greyed.
+    """Augment images (N, 3, S, S), 255 for white, and normalise them to float32 of mean 0 and deviation 1.
 
-    ``limits`` are `flip` and `brightness`, `contrast`, `saturation`, `erase` of a row's parameters for augmentation.
+    Images are mirrored, change in light and colour, and get a grey square. ``limits`` are `flip`, `brightness`,
+    `contrast`, `saturation` and `erase` of a project's augmentation parameters.
     """
-    # Drawn on the CPU: the same amounts on any device.
+    # Drawn on the CPU, so that the amounts are the same on any device.
     drawn = torch.rand(6, distributed.whole(len(images)), 1, 1, 1, generator=generator)
     drawn = distributed.share(drawn, 1).to(images.device)
     if limits["flip"]:
         images = images.clone()
         for mirrored in (drawn[0].flatten() < 0.5).nonzero().flatten().tolist():
-            images[mirrored] = images[mirrored].flip(2)  # torch's index_copy would lose the layout, channels last
+            images[mirrored] = images[mirrored].flip(2)  # torch's index_copy would lose the channels-last layout
     inputs = pixels.normalise(images, mean, std)
     if limits["saturation"]:
         factor = 1 + limits["saturation"] * (2 * drawn[1] - 1)

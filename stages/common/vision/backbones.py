@@ -1,6 +1,6 @@
-"""The classification networks of torchvision and timm by name, as backbones: photographs to features, which a head of one's own takes.
+"""Build backbones from the classification networks of torchvision and timm: images to features for a new head.
 
-Both libraries are imported only where a network of theirs is named: that takes two to three seconds.
+The libraries are imported inside functions, only when a network needs them: that takes two to three seconds.
 """
 
 import difflib
@@ -17,14 +17,14 @@ from stages.common.program import InputError
 from stages.common.vision import packaged
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-"""Of pixels in [0, 1], in the order red, green, blue: what nearly all of torchvision's weights were trained with."""
+"""Of pixels in [0, 1] in the order red, green, blue. Nearly all of torchvision's weights were trained with these."""
 
 UNFIT = (OSError, EOFError, RuntimeError, TypeError, AttributeError, KeyError, pickle.UnpicklingError)
-"""What reading a file and loading it into a network raise if it is not the network's state_dict."""
+"""Errors of reading a file and loading it into a network if it is not the network's state_dict."""
 
 
 class Backbone(NamedTuple):
-    """A network without its last layer, from images normalised by `mean` and `std` to features (N, `size`)."""
+    """A network without its last layer. It turns images normalised by `mean` and `std` into features (N, `size`)."""
 
     network: nn.Module
     size: int
@@ -41,10 +41,10 @@ class Headless(NamedTuple):
 
 
 class Layers(nn.Module):
-    """The features of several layers of a network: those of its last step, and the averages over the maps of others."""
+    """Features from several layers of a network: its last step's output, and the means over other layers' maps."""
 
     def __init__(self, body: nn.Module, last: str, others: list[str]) -> None:
-        """``body`` gives the output of each of those by name, as `create_feature_extractor` makes it."""
+        """``body``, made by `create_feature_extractor`, returns the outputs of ``last`` and ``others`` by name."""
         super().__init__()
         self.body = body
         self.last, self.others = last, others
@@ -54,7 +54,7 @@ class Layers(nn.Module):
         return torch.cat([answers[self.last], *(answers[path].mean((2, 3)) for path in self.others)], 1)
 
     def check(self, images: Tensor) -> None:
-        """Raises InputError for a layer that doesn't make maps (N, C, H, W) of square ``images``: Swin's have the channels last."""
+        """Raise InputError if a layer's output for square ``images`` is not (N, C, H, W). Swin's have channels last."""
         for path, found in self.body(images).items():
             if path in self.others and (found.ndim != 4 or found.shape[2] != found.shape[3]):
                 raise InputError(
@@ -63,12 +63,13 @@ class Layers(nn.Module):
 
 
 def build(name: str, weights: str, others: list[str], image_size: int, download: bool = True) -> Backbone:
-    """The network ``name`` of torchvision, else of timm, without its last layer, ready to predict.
+    """Build the network ``name`` of torchvision, or else of timm, without its last layer, in eval mode.
 
-    ``weights`` are `package` (see `packaged`), `torchvision` or `timm` (downloaded, for a network of that library), `none` (as initialised),
-    or the path of a state_dict of that network. ``others`` are layers further down that give features, too. Raises
-    InputError for an unknown network or layer, for weights that are missing or do not fit, and for a network that doesn't
-    take images of ``image_size`` pixels a side. Without ``download``, weights that would be downloaded are left out.
+    ``weights`` is `package` (see `packaged`), `torchvision` or `timm` (downloaded, for a network of that library),
+    `none` (random initial weights), or the path of a state_dict of that network. ``others`` are earlier layers whose
+    outputs are also features. Without ``download``, weights that would be downloaded are not loaded. Raises InputError
+    for an unknown network or layer, for weights that are missing or do not fit, and for a network that does not accept
+    images of ``image_size`` pixels a side.
     """
     import torchvision
 
@@ -83,7 +84,7 @@ def build(name: str, weights: str, others: list[str], image_size: int, download:
             features = network(images)
     except (AssertionError, RuntimeError, ValueError) as error:
         raise InputError(
-            f"{name} does not take images of {image_size} pixels a side ({str(error).splitlines()[0]}): expected its own size, often 224"
+            f"{name} does not accept images of {image_size} pixels a side ({str(error).splitlines()[0]}): expected its own size, often 224"
         ) from None
     if features.ndim != 2:
         raise InputError(
@@ -96,13 +97,13 @@ def _from_torchvision(name: str, weights: str, download: bool) -> Headless:
     import torchvision
 
     if weights == "package":
-        packaged.find(name)  # raises: no package has any of torchvision's
+        packaged.find(name)  # always raises: no package has weights of torchvision's networks
     if weights == "timm":
         raise InputError(
-            f"weights 'timm' can't be used for {name}, a network of torchvision: expected torchvision, none, a path, or one of "
-            f"timm's networks (with a tag it is timm's, as resnet18.a1_in1k)"
+            f"weights 'timm' can't be used for {name}, a network of torchvision: expected torchvision, none, a path, "
+            f"or a network of timm (a name with a tag, such as resnet18.a1_in1k, is timm's)"
         )
-    options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}  # else they warn
+    options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}  # without it they warn
     network, mean, std = torchvision.models.get_model(name, weights=None, **options), IMAGENET_MEAN, IMAGENET_STD
     try:
         if weights == "torchvision" and download:
@@ -113,7 +114,7 @@ def _from_torchvision(name: str, weights: str, download: bool) -> Headless:
             network.load_state_dict(_read(weights))
     except UNFIT as error:
         raise _unfit(name, weights, error) from None
-    for branch in ("aux1", "aux2", "AuxLogits"):  # GoogLeNet's and Inception's second opinions, for training alone
+    for branch in ("aux1", "aux2", "AuxLogits"):  # auxiliary classifiers, used only for training
         if hasattr(network, branch):
             setattr(network, branch, None)
             network.aux_logits = False
@@ -138,7 +139,7 @@ def _from_timm(name: str, weights: str, download: bool) -> Headless:
     path = packaged.find(name) if weights == "package" else None
     try:
         network: Any = timm.create_model(name, pretrained=weights == "timm" and download)
-    except Exception as error:  # a download has errors of many types
+    except Exception as error:  # a download can raise many types of errors
         raise InputError(
             f"{name} with weights {weights!r} can't be loaded by timm ({_line(error)}): check the name and the network connection, or use "
             f"a network whose weights are in a package ({', '.join(packaged.WEIGHTS)})"
@@ -159,7 +160,7 @@ def _from_timm(name: str, weights: str, download: bool) -> Headless:
 
 
 def _layers(network: nn.Module, others: list[str]) -> Layers:
-    from timm.models import create_feature_extractor, get_graph_node_names  # torchvision's, for networks of timm, too
+    from timm.models import create_feature_extractor, get_graph_node_names  # for both libraries
 
     for other in others:
         _layer(network, other)
@@ -169,7 +170,7 @@ def _layers(network: nn.Module, others: list[str]) -> Layers:
 
 
 def _read(weights: str) -> dict[str, Tensor]:
-    """The state_dict at the path ``weights``."""
+    """Read the state_dict at the path ``weights``."""
     path = files.home() / Path(weights).expanduser()
     content: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     return content
@@ -189,7 +190,7 @@ def _line(error: Exception) -> str:
 
 
 def _similar(name: str) -> list[str]:
-    """The twelve names of both libraries' networks that are most like ``name``, the closest first."""
+    """Return the twelve names of both libraries' networks that are closest to ``name``, closest first."""
     import timm
     import torchvision
 
@@ -198,7 +199,7 @@ def _similar(name: str) -> list[str]:
 
 
 def _layer(network: nn.Module, path: str) -> nn.Module:
-    """The module of that name. Raises InputError, closest names first, if there is none."""
+    """Return the module of that name. Raises InputError with the known names, closest first, if there is none."""
     modules: dict[str, nn.Module] = dict(network.named_modules())
     if path not in modules:
         names = ", ".join(closest(path, [name for name in modules if name])[:40])
@@ -207,22 +208,22 @@ def _layer(network: nn.Module, path: str) -> nn.Module:
 
 
 def closest(name: str, known: Sequence[str]) -> list[str]:
-    """All of ``known``, those first that are most like ``name``."""
+    """Return all of ``known``, the names closest to ``name`` first."""
     alike = difflib.get_close_matches(name.lower(), known, 5, cutoff=0.4)
     return alike + [other for other in known if other not in alike]
 
 
 def freeze(network: nn.Module, fine_tune: str) -> list[nn.Module]:
-    """Leave only the layers from ``fine_tune`` on to be trained (`none` of them, `all`, or from the module of that name on).
+    """Freeze layers before ``fine_tune``: the first trained module's name, `none` (train none) or `all` (train all).
 
-    Returns the modules that stay as they are, whose batch norm belongs in eval mode all the time. Raises InputError,
-    closest names first, for a module that isn't there.
+    Returns the frozen modules, whose batch norm must stay in eval mode. Raises InputError with the known names, closest
+    first, for an unknown module.
     """
     if isinstance(network, Layers):
-        network = network.body  # where layers have the names that they have in the network alone
+        network = network.body  # here layers have the same names as in the network itself
     first = None if fine_tune in ("none", "all") else _layer(network, fine_tune)
     trained, frozen = fine_tune == "all", []
-    for module in network.modules():  # in the order in which a network makes its layers, which is that of their use
+    for module in network.modules():  # in the order of their creation, which is the order of their use
         trained = trained or module is first
         for parameter in module.parameters(recurse=False):
             parameter.requires_grad = trained
@@ -232,10 +233,10 @@ def freeze(network: nn.Module, fine_tune: str) -> list[nn.Module]:
 
 
 class Transfer(nn.Module):
-    """A backbone and a head of one's own on its features.
+    """A backbone and a new head on its features.
 
-    The layers from ``fine_tune`` on are trained (see `freeze`). Where the backbone is ``pretrained``, the statistics of its batch
-    norm stay those of its weights: they come from far more images than there are in a batch.
+    The layers from ``fine_tune`` on are trained (see `freeze`). If the backbone is ``pretrained``, its batch norm keeps
+    the statistics that came with its weights: they were computed from far more images than a batch has.
     """
 
     def __init__(self, backbone: nn.Module, head: nn.Module, fine_tune: str, pretrained: bool) -> None:

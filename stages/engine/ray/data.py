@@ -1,4 +1,4 @@
-"""Work shared out over a Ray cluster by Ray Data: streamed, in order, done again where a worker is lost."""
+"""Distribute work over a Ray cluster with Ray Data: streamed, in order, repeated if a worker is lost."""
 
 import logging
 import os
@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-# Ray would say of each worker that it could not be begun again if its arguments were lost: they are this process's.
+# Ray would warn for each worker that it can't restart if its arguments are lost. They are in this process, so
+# that can't happen.
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 import ray
 import ray.data
@@ -22,17 +23,17 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 WAITING = 2
-"""Items that wait at each worker beside the one in work: Ray Data notices up to a tenth of a second late that one has ended."""
+"""Queued items per worker, besides the current one: Ray Data may take 0.1 s to notice that an item is done."""
 
 RETRIES, RESTARTS = 3, 10
-"""How often one item may cost a worker its life, and how often a worker may lose it in all."""
+"""How often an item is retried after its worker was lost, and how often a worker is restarted in total."""
 
 
 def each(work: Callable[[Item], Result], items: Sequence[Item], settings: Engine) -> Iterator[Result]:
-    """What ``work`` makes of each of the ``items``, in their order, `engine.workers` at a time.
+    """Yield the result of ``work`` for each of ``items``, in their order, `engine.workers` at a time.
 
-    ``work`` runs in this working folder, or where `engine.storage` is set in any. Raises what program.run tells in one line
-    as it was raised, and InputError for a cluster that is too small or loses a worker time and again.
+    ``work`` runs in this working folder, or in any folder if `engine.storage` is set. Its InputError and OSError are
+    raised here unchanged. Raises InputError if the cluster is too small or repeatedly loses a worker.
     """
     folder = None if settings.storage else str(Path.cwd())
     with cluster.connected(settings):
@@ -40,7 +41,7 @@ def each(work: Callable[[Item], Result], items: Sequence[Item], settings: Engine
         _quiet()
         rows = [{"item": pickle.dumps(item)} for item in items]
         made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            _Worker,  # type: ignore[arg-type]  # they know of functions alone
+            _Worker,  # type: ignore[arg-type]  # typed for functions only
             fn_constructor_args=(work, folder),
             compute=ray.data.ActorPoolStrategy(size=settings.workers, max_tasks_in_flight_per_actor=1 + WAITING),
             num_cpus=settings.cpus_per_worker,
@@ -54,15 +55,18 @@ def each(work: Callable[[Item], Result], items: Sequence[Item], settings: Engine
                     raise result
                 yield result
         except RayActorError as error:
-            memory = "for want of memory" if "memory" in str(error) else "most likely for want of memory"
+            memory = "out of memory" if "memory" in str(error) else "most likely out of memory"
             raise InputError(
-                f"engine: a worker was lost again and again, {memory}: use fewer workers on a node "
+                f"engine: a worker was lost repeatedly, {memory}: use fewer workers on a node "
                 "(a larger engine.cpus_per_worker), or larger nodes"
             ) from None
 
 
 class _Worker:
-    """Does ``work`` on one item after the other, in ``folder``. An error that its user can mend is a result, too: Ray would wrap it."""
+    """Does ``work`` on one item after another, in ``folder``.
+
+    Returns InputError and OSError as results, because Ray would wrap them in its own error.
+    """
 
     def __init__(self, work: Callable[[Any], Any], folder: str | None) -> None:
         self.work, self.folder = work, folder
@@ -82,14 +86,14 @@ def _enter(folder: str) -> None:
         os.chdir(folder)
     except OSError:
         raise InputError(
-            f"node {socket.gethostname()} has no folder {folder}: set engine.storage to a place that all nodes reach"
+            f"node {socket.gethostname()} has no folder {folder}: set engine.storage to a folder or URL that all nodes can reach"
         ) from None
 
 
 def _quiet() -> None:
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
-    context.memory_usage_poll_interval_s = None  # for a statistic, it would stop the work each second
+    context.memory_usage_poll_interval_s = None  # it would interrupt the work each second, for a statistic
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it says of an error is in the error
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # the raised error has the same content

@@ -1,4 +1,4 @@
-"""A cluster for a library that shares its work out through Ray by itself."""
+"""Connect a cluster for a library that uses Ray itself."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -16,12 +16,12 @@ from stages.engine.ray import cluster
 
 @contextmanager
 def shared(folder: Path, cores: int, count: str, settings: Engine, variables: Mapping[str, str]) -> Iterator[int]:
-    """A connection to the cluster; how many of its cores may be used together. See `dispatch.shared`."""
+    """Connect to the cluster and yield how many cores may be used in total. See `dispatch.shared`."""
     together = settings.workers * settings.cpus_per_worker
     variables = {count: str(together), **variables}
     if cores > settings.cpus_per_worker:
         raise InputError(
-            f"engine.cpus_per_worker = {settings.cpus_per_worker} is too few for what takes {cores} threads: give it {cores}"
+            f"engine.cpus_per_worker = {settings.cpus_per_worker} is too small for work that takes {cores} threads: set it to {cores}"
         )
     with _environment(variables), cluster.connected(settings, variables):
         cluster.require(settings)
@@ -29,13 +29,15 @@ def shared(folder: Path, cores: int, count: str, settings: Engine, variables: Ma
             check_seen(folder, settings.timeout)
             yield together
         except OutOfMemoryError:
-            raise InputError("a worker ran out of memory: give each more of a node (engine.cpus_per_worker)") from None
+            raise InputError(
+                "a worker ran out of memory: raise engine.cpus_per_worker, for fewer workers on a node"
+            ) from None
         except RayError as error:
-            raise InputError(f"work on the cluster was lost: {str(error).strip().splitlines()[-1]}") from error
+            raise InputError(f"the work on the cluster failed: {str(error).strip().splitlines()[-1]}") from error
 
 
 def check_seen(folder: Path, timeout: int) -> None:
-    """Raises InputError, with their addresses, unless all nodes of the cluster say within ``timeout`` seconds that they see ``folder``."""
+    """Raise InputError with the addresses of nodes that do not see ``folder``, or don't reply in ``timeout`` seconds."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
     asked = [
         _sees.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(

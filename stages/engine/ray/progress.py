@@ -1,4 +1,4 @@
-"""What a cluster's first worker writes to its standard error, progress bars above all, shown on this machine's as it comes."""
+"""Show the standard error of a cluster's first worker, mainly progress bars, on this machine as it is written."""
 
 import sys
 import threading
@@ -11,11 +11,11 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 INTERVAL = 0.5
-"""Seconds between two looks."""
+"""Seconds between two reads."""
 
 
 class Board:
-    """Holds texts until they are read."""
+    """Stores texts until they are read."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -29,7 +29,7 @@ class Board:
 
 
 class Stream:
-    """What `sys.stderr` of a worker is, for a board to get it."""
+    """A worker's replacement for `sys.stderr` that writes to a board."""
 
     encoding = "utf-8"
 
@@ -41,7 +41,7 @@ class Stream:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: `write` does not buffer."""
 
     def isatty(self) -> bool:
         return False
@@ -49,7 +49,7 @@ class Stream:
 
 @contextmanager
 def shown() -> Iterator[Any]:
-    """A board on this node, whose texts are shown as long as the block and the board last."""
+    """Yield a board on this node, and show its texts until the block ends or the board is lost."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     board: Any = ray.remote(num_cpus=0)(Board).options(scheduling_strategy=here).remote()
     ended = threading.Event()
@@ -60,7 +60,7 @@ def shown() -> Iterator[Any]:
             done = ended.wait(INTERVAL)
             try:
                 sys.stderr.write(ray.get(board.read.remote()))
-            except RayError:  # lost, for want of memory most likely: the work goes on unseen
+            except RayError:  # the board is lost, most likely out of memory: the work continues without progress bars
                 return
             sys.stderr.flush()
 

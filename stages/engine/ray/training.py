@@ -1,7 +1,8 @@
-"""Training through Ray Train: the workers are one process group, and lost ones are replaced, or done without.
+"""Train with Ray Train. The workers form one process group; lost ones are replaced, or training continues without them.
 
-After each epoch the first worker keeps a checkpoint in the storage (`stages.common.training.loop.checkpoints`); when a worker or a node is
-lost, all begin again from it, with as many workers as there is room for. At the end the first worker's result comes back.
+After each epoch the first worker writes a checkpoint to the storage (`stages.common.training.checkpoints`). If a worker or a
+node is lost, all workers restart from it, as many as there is room for. At the end the first worker's result is copied
+back.
 """
 
 import os
@@ -12,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")  # before it is imported
-os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")  # the end is noticed so late at most
+os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")  # before Ray is imported
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")  # longest delay in noticing the end
 import pyarrow.fs
 import ray.train
 from ray.exceptions import OutOfMemoryError, RayError
@@ -33,27 +34,28 @@ from stages.engine.ray.transfer import Sent
 Work = Callable[[Path], None]
 
 FAILURES = 5
-"""How often workers or nodes may be lost in one training."""
+"""How many times a training may lose workers or nodes."""
 
 RESULT, REFUSAL = "result", "error.txt"
 
 
 class _Losses(ray.train.UserCallback):
-    """Tells of workers that were lost."""
+    """Reports lost workers."""
 
     def __init__(self, board: Any) -> None:
         self.board = board
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         ranks = ", ".join(str(rank) for rank in sorted(worker_exceptions))
-        self.board.write.remote(f"\nworker {ranks} was lost: all begin again from the last checkpoint\n")
+        self.board.write.remote(f"\nworker {ranks} was lost: all workers restart from the last checkpoint\n")
 
 
 class _Trainer(TorchTrainer):
-    """Ray's, less two of its helpers that each training would wait for.
+    """Ray's trainer without two of its callbacks, for which each training would wait.
 
-    A guard over its placement group takes 12 seconds at the end, and serves where a controller dies before its driver: when the
-    driver ends, Ray gives the places back by itself. A process for Ray's own data sets has nothing to do here.
+    The guard of the placement group takes 12 seconds at the end. It matters only if the controller dies before the
+    driver: when the driver ends, Ray frees the resources itself. The process for Ray's own data sets has nothing to do
+    here.
     """
 
     def _create_default_callbacks(self) -> list[Any]:
@@ -62,24 +64,24 @@ class _Trainer(TorchTrainer):
 
 
 class Setup(NamedTuple):
-    """What all workers of a training are told."""
+    """The settings that all workers of a training get."""
 
     work: Work
     batch_size: int
-    place: UPath  # for what comes back
+    place: UPath  # where the result or the error is written
     sent: Sent
     board: Any  # progress.Board
 
 
 def _worker(told: dict[str, Setup]) -> None:
-    """What each worker does."""
+    """Run one worker of a training."""
     setup = told["setup"]
     place = setup.place
-    if (place / REFUSAL).exists():  # begun again after an error that beginning again doesn't mend
+    if (place / REFUSAL).exists():  # restarted after an error that a restart can't fix
         return
     try:
         transfer.settle(setup.sent)
-    except InputError as error:  # of this node alone: the others learn it by being begun again
+    except InputError as error:  # only this node knows it: the others read it after the restart
         (place / REFUSAL).write_text(str(error))
         raise
     with distributed.group(setup.batch_size) as taking_part, tempfile.TemporaryDirectory() as scratch:
@@ -89,7 +91,7 @@ def _worker(told: dict[str, Setup]) -> None:
             sys.stderr = progress.Stream(setup.board)
         try:
             setup.work(Path(scratch))
-        except InputError as error:  # all have the same, and none is begun again
+        except InputError as error:  # all workers have the same error, and none is restarted
             (place / REFUSAL).write_text(str(error))
             return
         if distributed.rank() == 0:
@@ -97,11 +99,11 @@ def _worker(told: dict[str, Setup]) -> None:
 
 
 def train(work: Work, folder: Path, features: Path, batch_size: int, settings: Engine) -> None:
-    """Let workers of the cluster do ``work`` together; ``folder`` gets what the first one has written. Raises InputError."""
+    """Run ``work`` in workers of the cluster. ``folder`` gets the first worker's files. Raises InputError."""
     if distributed.sharers(batch_size, settings.workers) < settings.workers:
         raise InputError(
             f"engine.workers = {settings.workers} can't share batches of {batch_size}: expected a number that divides it, "
-            "two images for each at least; change it or batch_size"
+            "with at least two images per worker; change it or batch_size"
         )
     root = UPath(settings.storage or files.kept()).absolute()
     place = root / "runs" / uuid.uuid4().hex
@@ -122,7 +124,7 @@ def train(work: Work, folder: Path, features: Path, batch_size: int, settings: E
 
 
 def _fit(setup: Setup, settings: Engine) -> None:
-    if not settings.address:  # nobody takes this machine away with notice: no process that waits for one
+    if not settings.address:  # this machine is not preempted: skip the process that watches for it
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     resources = {"CPU": settings.cpus_per_worker, "GPU": settings.gpus_per_worker}
     _Trainer(
@@ -145,15 +147,15 @@ def _fit(setup: Setup, settings: Engine) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """One line for what ended a training."""
+    """Return the reason why a training failed, in one line."""
     workers = list(getattr(error, "worker_failures", {}).values())
     failures = workers or [error]
     if any(isinstance(one, OutOfMemoryError) or "OutOfMemory" in repr(one) for one in failures):
         return (
-            "memory ran out where a worker was: lower batch_size, or give it a larger node (engine.cpus_per_worker takes more of one);"
-            " the same command goes on from the last checkpoint"
+            "a worker ran out of memory: lower batch_size, raise engine.cpus_per_worker (fewer workers on a node), or use larger nodes;"
+            " the same command resumes from the last checkpoint"
         )
     last = (str(failures[0]).strip().splitlines() or [repr(failures[0])])[-1]
     if not workers:
-        return f"what watches over the training was lost ({last}): the same command goes on from the last checkpoint"
-    return f"training was lost {FAILURES + 1} times, the last time with: {last}"
+        return f"the training's controller was lost ({last}): the same command resumes from the last checkpoint"
+    return f"training failed {FAILURES + 1} times, the last time with: {last}"

@@ -1,4 +1,4 @@
-"""What travels to a cluster's nodes: work, and the files that it needs."""
+"""Send work, and the files that it needs, to a cluster's nodes."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ from stages.common.program import InputError
 
 
 class Sent(NamedTuple):
-    """A folder of the working folder, and its copy in the storage; None where all nodes see the working folder itself."""
+    """A folder below the working folder, and its copy in the storage. None if all nodes see the working folder."""
 
     home: Path
     folder: Path
@@ -24,7 +24,10 @@ class Sent(NamedTuple):
 
 
 def importable(work: Callable[..., Any]) -> Callable[..., Any]:
-    """``work`` by its module's name, where that is the program that runs: nodes import it instead of getting a copy."""
+    """Return ``work``, replaced by its module's function if it belongs to `__main__`.
+
+    Nodes can then import it instead of getting a copy.
+    """
     if isinstance(work, partial):
         return partial(importable(work.func), *work.args, **work.keywords)
     spec = sys.modules["__main__"].__spec__
@@ -35,7 +38,7 @@ def importable(work: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def copy(source: UPath, target: UPath) -> None:
-    """All files below ``source``."""
+    """Copy all files below ``source`` to ``target``."""
     for path in sorted(source.rglob("*")):
         if path.is_file():
             there = target / path.relative_to(source).as_posix()
@@ -44,7 +47,7 @@ def copy(source: UPath, target: UPath) -> None:
 
 
 def send(folder: Path, storage: str | None) -> Sent:
-    """Make ``folder``, of the working folder, reachable for all nodes; what is in the ``storage`` already stays there."""
+    """Make ``folder``, below the working folder, reachable for all nodes. What is in ``storage`` is not sent again."""
     if storage is None:
         return Sent(Path.cwd(), folder, None)
     found = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -57,15 +60,15 @@ def send(folder: Path, storage: str | None) -> Sent:
 
 
 def settle(sent: Sent) -> None:
-    """On a node: make the folder that has ``sent`` what this process works in. Raises InputError where it doesn't see it."""
+    """On a node, change to a working folder that has the sent folder. Raises InputError if the node does not see it."""
     if sent.copy is None:
         if not (sent.home / sent.folder).is_dir():
             raise InputError(
                 f"node {os.uname().nodename} does not see {sent.home / sent.folder}: "
-                "give engine.storage a folder or URL that all nodes reach"
+                "set engine.storage to a folder or URL that all nodes can reach"
             )
         os.chdir(sent.home)
         return
-    os.chdir(tempfile.mkdtemp(prefix="stages-"))  # a worker's, which ends with its process
+    os.chdir(tempfile.mkdtemp(prefix="stages-"))  # a folder for this worker process only
     sent.folder.mkdir(parents=True)
     copy(sent.copy, UPath(sent.folder))

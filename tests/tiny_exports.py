@@ -1,0 +1,50 @@
+"""Tiny untrained networks as the projects export them, and requests for them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from stages.common.vision.classifiers import build
+from stages.landmarks import export as landmarks_export
+from stages.landmarks import inference as landmarks
+from stages.landmarks.model import Member, Predictor
+from stages.mnist import export as mnist_export
+from stages.mnist import inference as mnist
+from stages.mnist.model import Classifier, fully_connected
+from stages.scones import export as scones_export
+from stages.scones import inference as scones
+from stages.scones.model import Classifier as Vehicles
+
+MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.3, 0.4]
+
+
+def colours() -> nn.Module:
+    """A small network of convolutions with batch norm: float32 (N, 3, 32, 32) to logits (N, 3)."""
+    settings = {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0}
+    return build("residual", settings, 3).network
+
+
+def write_mnist(path: Path) -> None:
+    mnist_export.write_torchscript(Classifier(fully_connected([8], 0.0, True)).eval(), path)
+
+
+def write_landmarks(path: Path) -> None:
+    predictor = Predictor([Member(colours(), MEAN, STD, 36, 32, True)], 40).eval()
+    places: list[dict[str, object]] = [{"name": name, "latitude": None, "longitude": 1.5} for name in "abc"]
+    with torch.inference_mode():
+        landmarks_export.write_torchscript(predictor, path, places)
+
+
+def write_scones(path: Path) -> None:
+    scones_export.write_torchscript(Vehicles(colours(), MEAN, STD, 32, True).eval(), path, ["a", "b", "c"])
+
+
+PROJECTS: dict[str, tuple[Any, Callable[[Path], None], list[tuple[int, ...]]]] = {
+    "mnist": (mnist, write_mnist, [(3, 28, 28), (1, 28, 28), (6, 28, 28)]),
+    "landmarks": (landmarks, write_landmarks, [(1, 3, 90, 50), (4, 3, 40, 40), (1, 3, 33, 200), (2, 3, 500, 500)]),
+    "scones": (scones, write_scones, [(1, 32, 32, 3)] * 5),
+}
+"""The functions, what writes a model for them, and the shapes of the requests' contents."""
