@@ -26,6 +26,10 @@ class Data(config.Section):
     source: str = Field(min_length=1, description="sample, official, a path or a URL; for every project")
 
 
+class Evaluate(config.Section):
+    """How results are judged: read by evaluate. A project may have a group in it."""
+
+
 class Deploy(config.Section):
     """How exported models are served: read by deploy. Each project has a group in it."""
 
@@ -37,6 +41,7 @@ class Common(config.Section):
 
     data: Data
     engine: Engine
+    evaluate: Evaluate
     deploy: Deploy
 
 
@@ -45,11 +50,13 @@ def parameters_model() -> type[Common]:
     configs = {name: projects.config(name) for name in projects.names()}
 
     def groups(kind: str) -> dict[str, Any]:
-        return {name: (getattr(module, kind), ...) for name, module in configs.items()}
+        return {name: (getattr(module, kind), ...) for name, module in configs.items() if hasattr(module, kind)}
 
     data = create_model("Data", __base__=Data, **groups("Data"))
     deploy = create_model("Deploy", __base__=Deploy, **groups("Deploy"))
-    return create_model("Parameters", __base__=Common, data=(data, ...), deploy=(deploy, ...), **groups("Train"))
+    evaluate = create_model("Evaluate", __base__=Evaluate, **groups("Evaluate"))
+    common: dict[str, Any] = {"data": (data, ...), "evaluate": (evaluate, ...), "deploy": (deploy, ...)}
+    return create_model("Parameters", __base__=Common, **common, **groups("Train"))
 
 
 def check_processor(known: Path = Path("/proc/cpuinfo")) -> None:

@@ -1,10 +1,11 @@
 """scones' parameters: names, ranges, choices, units. Their values are in params.yaml."""
 
 import difflib
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
+from stages.common import config
 from stages.common.config import VERSION, Section
 from stages.common.sources.source import SourceSettings
 from stages.common.training_settings import TrainingSettings
@@ -107,13 +108,18 @@ class Challenger(Section):
     weight: float = Field(gt=0, description="its share of the requests is its weight in the sum of both")
 
 
+class Evaluate(Section):
+    """The group `evaluate.scones`: read by evaluate and deploy."""
+
+    threshold: float = Field(gt=0, le=1, description="an execution with a lower confidence fails")
+
+
 class Deploy(Section):
     """The group `deploy.scones`: read by deploy."""
 
     version: str | None = Field(pattern=VERSION, description="a released one; null: the one that export made")
     stack: str = Field(pattern="^[a-z][a-z0-9-]{0,19}$", description="the CloudFormation stack; names begin with it")
     region: str | None = Field(min_length=1, description="null: the one that the usual chain of settings gives")
-    threshold: float = Field(gt=0, le=1, description="an execution with a lower confidence fails")
     executions: int = Field(ge=1, le=10_000, description="test cases to execute")
     concurrency: int = Field(ge=1, le=50, description="executions at a time")
     seed: int = Field(ge=0, lt=2**31, description="of the test cases' choice")
@@ -126,3 +132,13 @@ class Deploy(Section):
     low_confidence_share: float = Field(ge=0, le=1, description="alarm above this share of an hour's pictures")
     capture_days: int = Field(ge=1, le=3650, description="for how long captured requests are kept")
     email: str | None = Field(min_length=3, description="who is told of failures and alarms; null: nobody")
+
+
+class WorkflowSettings(Deploy, Evaluate):
+    """What deploy needs to know: `deploy.scones` with the threshold."""
+
+
+def workflow_settings(parameters: dict[str, Any] | None = None) -> WorkflowSettings:
+    """Read both groups from ``parameters``, by default those of params.yaml. Raises InputError."""
+    groups = config.load("deploy.scones", Deploy, parameters), config.load("evaluate.scones", Evaluate, parameters)
+    return WorkflowSettings(**{name: value for group in groups for name, value in group})

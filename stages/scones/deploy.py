@@ -24,7 +24,7 @@ from stages.scones import layout
 from stages.scones.aws import deployment, trial
 from stages.scones.aws.executions import cases, latency
 from stages.scones.aws.stand_in import local
-from stages.scones.config import Deploy
+from stages.scones.config import WorkflowSettings, workflow_settings
 
 FEATURES = Path("data/scones/features")
 EVALUATION = Path("reports/scones/evaluation")
@@ -49,7 +49,7 @@ class Test(NamedTuple):
 
 
 @contextmanager
-def opened(settings: Deploy) -> Iterator[Test]:
+def opened(settings: WorkflowSettings) -> Iterator[Test]:
     """What `settings.version` names, for as long as the block lasts."""
     with registry.opened("scones", settings.version, [ARCHIVE, EVALUATION, FEATURES]) as root:
         yield read_test(root)
@@ -96,7 +96,7 @@ def measure(done: trial.Trial, test: Test) -> dict[str, float | None]:
     }
 
 
-def put_to_the_test(session: boto3.Session, settings: Deploy, test: Test) -> None:
+def put_to_the_test(session: boto3.Session, settings: WorkflowSettings, test: Test) -> None:
     """Deploy, execute, compare, and write the reports."""
     begin = time.perf_counter()
     deployed = deployment.deploy(session, test.archive, test.pictures, settings)
@@ -133,13 +133,13 @@ def target() -> str:
     return str(found)
 
 
-def on_this_machine(settings: Deploy, test: Test) -> None:
+def on_this_machine(settings: WorkflowSettings, test: Test) -> None:
     with local.stand_in(settings.region or "us-east-1") as session:
         put_to_the_test(session, settings, test)
         deployment.destroy(session, settings)
 
 
-def plan(settings: Deploy, region: str) -> str:
+def plan(settings: WorkflowSettings, region: str) -> str:
     variants = 2 if settings.challenger else 1
     return (
         f"In your AWS account, region {region}, the stacks {settings.stack} and {settings.stack}-artifacts: two buckets, three "
@@ -149,7 +149,7 @@ def plan(settings: Deploy, region: str) -> str:
     )
 
 
-def on_aws(settings: Deploy, action: str, yes: bool) -> None:
+def on_aws(settings: WorkflowSettings, action: str, yes: bool) -> None:
     session = account(settings.region, "deploy.scones.region")
     if action == "destroy":
         names = f"{settings.stack} and {settings.stack}-artifacts"
@@ -165,7 +165,7 @@ def on_aws(settings: Deploy, action: str, yes: bool) -> None:
 
 @plain_errors()
 def main(action: str = "deploy", yes: bool = False) -> None:
-    settings = config.load("deploy.scones", Deploy)
+    settings = workflow_settings()
     # Nothing stays of what is deployed on this machine, so there is something to destroy on AWS alone, whatever is the target now.
     if action == "destroy" or target() == "aws":
         on_aws(settings, action, yes)

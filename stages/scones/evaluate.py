@@ -13,7 +13,7 @@ from stages.common import config, files
 from stages.common.program import run
 from stages.common.results import classification
 from stages.common.results.classification import Labels, Probabilities
-from stages.scones.config import Deploy
+from stages.scones.config import Evaluate
 from stages.scones.model import TRAINED, load, predict
 
 FEATURES = Path("data/scones/features")
@@ -51,7 +51,7 @@ def at_threshold(probabilities: Probabilities, labels: Labels, threshold: float)
 
 
 def main() -> None:
-    threshold = config.load("deploy.scones", Deploy).threshold
+    threshold = config.load("evaluate.scones", Evaluate).threshold
     about = files.read_json(files.require(TRAINED, "train@scones") / "network.json")
     names = about["classes"]
     with np.load(files.require(FEATURES, "featurize@scones") / "test.npz") as test:

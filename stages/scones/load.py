@@ -20,7 +20,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from tqdm import tqdm
 
-from stages.common import config, files
+from stages.common import files
 from stages.common.program import InputError, run
 from stages.engine.aws.clients import account, plain_errors
 from stages.engine.aws.stack import Stack, keys
@@ -28,7 +28,7 @@ from stages.scones import deploy
 from stages.scones.aws import deployment
 from stages.scones.aws.executions import Outcome, Workflow, cases, latency
 from stages.scones.aws.stand_in import local
-from stages.scones.config import Deploy
+from stages.scones.config import WorkflowSettings, workflow_settings
 
 REPORT = Path("reports/scones/load.json")
 
@@ -87,7 +87,7 @@ def stream(workflow: Workflow, bucket: str, chosen: Sequence[str], per_second: f
 
 
 def load(
-    session: boto3.Session, bucket: str, workflow: str, count: int, per_second: float | None, settings: Deploy
+    session: boto3.Session, bucket: str, workflow: str, count: int, per_second: float | None, settings: WorkflowSettings
 ) -> dict[str, Any]:
     """Execute ``count`` test cases; the summary of it. Raises InputError if there are no test pictures."""
     there = sorted(entry["Key"] for entry in keys(session, bucket, deployment.TEST))
@@ -103,7 +103,7 @@ def main(executions: int, per_second: float | None = None) -> None:
         raise InputError(f"--executions {executions} is not allowed: expected 1 or more")
     if per_second is not None and not 0 < per_second < math.inf:
         raise InputError(f"--per-second {per_second:g} is not allowed: expected more than 0")
-    settings = config.load("deploy.scones", Deploy)
+    settings = workflow_settings()
     if deploy.target() == "aws":
         session = account(settings.region, "deploy.scones.region")
         found = Stack(session, settings.stack).outputs()

@@ -6,6 +6,7 @@ that the command writes; figures, names and times may be others. Where a command
 it. `ELSEWHERE` names the tests that run a command, `NOT_RUN` those that none does.
 """
 
+import ast
 import itertools
 import os
 import re
@@ -44,33 +45,25 @@ INSTEAD = {
 }
 
 ELSEWHERE = {
-    r"git clone .*|make (repro|test|lint)": (".ci/run", "make repro"),
-    r"curl .*|python -m stages\.serving\.client .*": ("tests/serving/test_exports.py", "def documented()"),
-    r"make recipe NAME=mnist-sweep": ("tests/experiments/test_sweep.py", '"stages.experiments.run", "tiny"'),
-    r"dvc exp apply mnist-sweep": ("tests/experiments/test_sweep.py", 'dvc("exp", "apply", "tiny")'),
-    r"make recipe NAME=mnist-.*": ("tests/experiments/test_experiments.py", "recipe NAME=mnist-one"),
-    r"make recipe NAME=(landmarks|scones)-best": (
-        "tests/experiments/test_recipes.py",
-        "def test_a_recipe_sets_parameters_that_are_valid",
-    ),
-    r"dvc exp run -S deploy\.target=aws .*|python -m stages\.scones\.deploy( .*)?": (
-        "tests/scones/test_deploy.py",
-        '"destroy"',
-    ),
-    r"python -m stages\.scones\.load .*": ("tests/scones/test_deploy.py", '"stages.scones.load", "--executions"'),
-    r"python -m stages\.scones\.monitor .*": ("tests/scones/test_monitor.py", "monitor.main(str(place))"),
-    r"torchrun .*": ("tests/engine/test_sagemaker.py", "torchrun"),
-    r"dvc exp run -S scones\.engine=sagemaker .*": ("tests/engine/test_sagemaker.py", '"engine": "sagemaker"'),
-    r"python -m stages\.scones\.jobs\.built_in .*": ("tests/engine/test_sagemaker.py", "built_in"),
-    r"dvc (push|pull|status --cloud|remote modify)\b.*": ("tests/project/test_remotes.py", 'on_s3.dvc("pull")'),
-    r"make release .*|dvc artifacts get .*": ("tests/experiments/test_release.py", '"artifacts", "get"'),
-    r"make env( .*)?": ("tests/project/test_make.py", '("env GROUPS=ray"'),
-    r"make cluster( .*)?": ("tests/engine/test_cluster.py", '"make", "--no-print-directory", "--dry-run"'),
-    r"dvc exp run -S engine\.kind=ray .*": ("tests/engine/test_ray_training.py", '"engine.kind": "ray"'),
-    r"dvc exp run -S deploy\.mnist\.version=.*": ("tests/experiments/test_release.py", '"deploy.mnist.version=v1.0.0"'),
+    r"curl .*|python -m stages\.serving\.client .*": "serving/test_exports.py::test_a_documented_request_is_answered",
+    r"make recipe NAME=mnist-sweep|dvc exp apply mnist-sweep": "experiments/test_sweep.py::test_a_sweep_that_is_killed_goes_on_where_it_was_and_keeps_the_best_by_its_name",
+    r"make recipe NAME=mnist-.*": "experiments/test_experiments.py::test_a_recipe_is_an_experiment_for_each_seed_and_is_not_done_twice",
+    r"make recipe NAME=(landmarks|scones)-best": "experiments/test_recipes.py::test_a_recipe_sets_parameters_that_are_valid",
+    r"dvc exp run -S deploy\.target=aws .*|python -m stages\.scones\.deploy( .*)?": "scones/test_deploy.py::test_both_targets_deploy_the_same_byte_for_byte",
+    r"python -m stages\.scones\.load .*": "scones/test_deploy.py::test_a_stream_reports_rates_latency_and_causes",
+    r"python -m stages\.scones\.feedback\.monitor .*": "scones/test_monitor.py::test_pictures_that_others_sent_are_taken_or_reported",
+    r"torchrun .*|dvc exp run -S engine\.kind=sagemaker .*": "engine/test_sagemaker.py::test_a_job_trains_from_what_it_staged_and_its_model_comes_back",
+    r"python -m stages\.scones\.built_in .*": "engine/test_sagemaker.py::test_the_built_in_algorithm_s_job_is_the_published_one",
+    r"dvc (push|pull|status --cloud|remote modify)\b.*": "project/test_remotes.py::test_results_are_shared_by_s3_after_one_command",
+    r"make release .*|dvc artifacts get .*": "experiments/test_release.py::test_a_released_archive_comes_back_with_its_card",
+    r"make env( .*)?": "project/test_make.py::test_a_target_installs_the_groups_that_it_needs",
+    r"make cluster( .*)?": "engine/test_cluster.py::test_make_cluster_is_that_command",
+    r"dvc exp run -S engine\.kind=ray .*": "engine/test_ray_training.py::test_nodes_that_share_no_folder_work_through_the_storage",
+    r"dvc exp run -S deploy\.mnist\.version=.*": "experiments/test_release.py::test_deploy_serves_a_released_version_compared_with_its_own_evaluation",
 }
 
 NOT_RUN = {
+    r"git clone .*|make (repro|test|lint)": "what brought this clone about",
     r"export AWS_PROFILE=.*|output\(\) .*|aws .*": "AWS's own command line, which takes an account",
     r"ray (up|exec|down) .*": "on AWS, which takes an account; test_cluster_manifests.py checks the file",
     r"kubectl .*": "on Kubernetes; test_cluster_manifests.py checks the file",
@@ -96,7 +89,7 @@ def in_table(table: dict[str, object], command: str) -> bool:
 
 def to_run(document: Path) -> list[Line]:
     lines = [Line(command, said) for command, said in shown(document)]
-    return [line for line in lines if not in_table({**ELSEWHERE, **NOT_RUN}, line.command)]
+    return [line for line in lines if not in_table(ELSEWHERE | NOT_RUN, line.command)]
 
 
 def as_run(command: str) -> str:
@@ -185,8 +178,10 @@ def test_the_tables_name_commands_that_there_are_and_tests_that_run_them() -> No
     commands = [command for document in documents() for command, _ in shown(document)]
     for pattern in (*INSTEAD, *ELSEWHERE, *NOT_RUN):
         assert any(re.fullmatch(pattern, command) for command in commands), pattern
-    for file, phrase in ELSEWHERE.values():
-        assert phrase in (ROOT / file).read_text(), (file, phrase)
+    for test in ELSEWHERE.values():
+        file, _, name = test.partition("::")
+        defined = ast.parse((ROOT / "tests" / file).read_text()).body
+        assert name in {one.name for one in defined if isinstance(one, ast.FunctionDef)}, test
 
 
 def anchors(document: Path) -> set[str]:

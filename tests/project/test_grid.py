@@ -105,7 +105,7 @@ def test_a_stage_reads_parameters_of_its_own_row_alone(name: str) -> None:
         "data.source",
         f"data.{project}.source",
         f"data.{project}.photographs",
-        f"deploy.{project}.threshold",
+        f"evaluate.{project}",
         f"data.{project}",
         project,
         "deploy.target",

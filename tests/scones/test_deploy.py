@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 from conftest import ROOT, Run, Started
 from vehicles import archive
 
-from stages.common import config, files
+from stages.common import files
 from stages.common.program import InputError
 from stages.engine.aws.clients import agree, client, estimate, plain_errors
 from stages.engine.aws.stack import Stack, keys
@@ -31,7 +31,7 @@ from stages.scones.aws import deployment, trial
 from stages.scones.aws.deployment import TEST
 from stages.scones.aws.executions import Outcome, Workflow, cases
 from stages.scones.aws.stand_in import local
-from stages.scones.config import Deploy
+from stages.scones.config import workflow_settings
 from stages.scones.feedback import captures
 
 REDS = [*range(225, 256, 5), 0, 10, 120]
@@ -409,7 +409,7 @@ def test_load_tells_in_a_line_what_it_can_t_do(workspace: Path, arguments: dict[
 
 def test_a_model_or_an_image_that_is_not_there_is_told_in_a_line(exported: Path) -> None:
     set_parameters(challenger={"archive": "nowhere.tar.gz", "weight": 1.0}, pytorch="0.0.1")
-    settings = config.load("deploy.scones", Deploy)
+    settings = workflow_settings()
     with pytest.raises(InputError, match=r"deploy.scones.challenger.archive: found no file .*nowhere.tar.gz"):
         deployment.parts(deploy.ARCHIVE, settings)
     with pytest.raises(InputError, match=r"deploy.scones.pytorch = '0.0.1' is not to be had in region eu-west-1"):
@@ -422,7 +422,7 @@ def test_uploads_that_aws_refuses_are_told_in_a_line() -> None:
 
 
 def test_pictures_of_an_earlier_test_set_are_removed(exported: Path, account: boto3.Session) -> None:
-    settings = config.load("deploy.scones", Deploy)
+    settings = workflow_settings()
     deployment.deploy(account, deploy.ARCHIVE, {"old.png": b"old", "kept.png": b"kept"}, settings)
     made = deployment.deploy(account, deploy.ARCHIVE, {"kept.png": b"kept", "new.png": b"new"}, settings)
     assert [entry["Key"] for entry in keys(account, made.bucket, TEST)] == [f"{TEST}kept.png", f"{TEST}new.png"]

@@ -32,7 +32,7 @@ from stages.scones.aws.executions import Outcome, Workflow, message
 from stages.scones.aws.stand_in import local
 from stages.scones.aws.stand_in.functions import MOST
 from stages.scones.aws.stand_in.scratch import NAME
-from stages.scones.config import Challenger, Deploy
+from stages.scones.config import Challenger, WorkflowSettings, workflow_settings
 from stages.scones.feedback import captures
 
 PICTURES = {
@@ -51,7 +51,7 @@ class World(NamedTuple):
     """A stand-in with the workflow deployed."""
 
     session: boto3.Session
-    settings: Deploy
+    settings: WorkflowSettings
     archive: Path
     deployed: deployment.Deployed
     queue: str
@@ -106,7 +106,7 @@ def dead_proxy() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, dead_proxy: None) -> Iterator[World]:
     parameters = config.read(ROOT / "params.yaml")
-    settings = config.load("deploy.scones", Deploy, parameters)
+    settings = workflow_settings(parameters)
     model = archive(tmp_path_factory.mktemp("model"))
     with local.stand_in("eu-central-1") as session:
         deployed = deployment.deploy(session, model, PICTURES, settings)
@@ -273,7 +273,7 @@ def test_a_killed_function_or_model_is_started_again(world: World, of: str) -> N
 class Held(NamedTuple):
     """A stack whose model takes longer to load than the workflow waits for an answer, and answers when it is let go."""
 
-    settings: Deploy
+    settings: WorkflowSettings
     deployed: deployment.Deployed
     folder: Path
     models: list[psutil.Process]

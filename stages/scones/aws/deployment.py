@@ -13,7 +13,7 @@ from stages.engine.aws.clients import client
 from stages.engine.aws.stack import Stack, delete, keys
 from stages.scones.aws import artifacts
 from stages.scones.aws.artifacts import Artifact
-from stages.scones.config import Deploy
+from stages.scones.config import WorkflowSettings
 
 TEST = "test/"
 """Where the test pictures are in the bucket."""
@@ -40,7 +40,7 @@ class Deployed:
     done: list[str]
 
 
-def inference_image(region: str, settings: Deploy) -> str:
+def inference_image(region: str, settings: WorkflowSettings) -> str:
     """The URI of SageMaker's PyTorch inference image in ``region``. Raises InputError if there is none."""
     from sagemaker.core import image_uris  # 1.5 s
 
@@ -59,7 +59,7 @@ def inference_image(region: str, settings: Deploy) -> str:
     return uri
 
 
-def parts(archive: Path, settings: Deploy) -> dict[str, Artifact]:
+def parts(archive: Path, settings: WorkflowSettings) -> dict[str, Artifact]:
     """All objects that the template names, by its parameters. Raises InputError for a model that is not there."""
     files.require(archive, "export@scones")
     found = {**artifacts.of_the_workflow(), "ModelKey": artifacts.named("model.tar.gz", archive.read_bytes())}
@@ -71,7 +71,7 @@ def parts(archive: Path, settings: Deploy) -> dict[str, Artifact]:
     return found
 
 
-def parameters(bucket: str, objects: Mapping[str, Artifact], image: str, settings: Deploy) -> dict[str, str]:
+def parameters(bucket: str, objects: Mapping[str, Artifact], image: str, settings: WorkflowSettings) -> dict[str, str]:
     """The template's parameters."""
     return {
         "ArtifactBucket": bucket,
@@ -90,7 +90,9 @@ def parameters(bucket: str, objects: Mapping[str, Artifact], image: str, setting
     }
 
 
-def deploy(session: boto3.Session, archive: Path, pictures: Mapping[str, bytes], settings: Deploy) -> Deployed:
+def deploy(
+    session: boto3.Session, archive: Path, pictures: Mapping[str, bytes], settings: WorkflowSettings
+) -> Deployed:
     """Everything as it should be; what is so already stays untouched. ``pictures`` are PNG files by name."""
     objects = parts(archive, settings)
     image = inference_image(session.region_name, settings)
@@ -125,6 +127,6 @@ def _upload(session: boto3.Session, bucket: str, objects: Mapping[str, bytes], p
     return f"s3://{bucket}/{prefix}: {len(missing)} of {len(objects)} objects uploaded"
 
 
-def destroy(session: boto3.Session, settings: Deploy) -> list[str]:
+def destroy(session: boto3.Session, settings: WorkflowSettings) -> list[str]:
     """Remove every trace; says what was removed, a line each."""
     return Stack(session, settings.stack).remove() + Stack(session, f"{settings.stack}-artifacts").remove()

@@ -25,7 +25,7 @@ from stages.common import config, files
 from stages.common.program import InputError, run
 from stages.common.results import reporting
 from stages.common.vision import images
-from stages.scones.config import Data, Deploy
+from stages.scones.config import Data, Evaluate
 from stages.scones.feedback import captures, labelled
 from stages.scones.feedback.captures import Captured
 from stages.scones.feedback.collect import collect
@@ -155,7 +155,7 @@ def main(place: str, threshold: float | None = None, collect_into: Path = labell
     if not read.records:
         raise InputError(f"{place}: found no captured record ({'; '.join(read.problems[:1])}), expected at least 1")
     if threshold is None:
-        threshold = config.load("deploy.scones", Deploy).threshold
+        threshold = config.load("evaluate.scones", Evaluate).threshold
     pictures, unusable = decoded(read.records)
     report = {"source": place, **summary(read.records, threshold), "problems": read.problems + unusable}
     if (FEATURES / "train.npz").exists() and pictures:
@@ -181,7 +181,7 @@ def _no_drift(report: dict[str, Any]) -> str:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("place", help="a folder or a URL with captured .jsonl files")
-    parser.add_argument("--threshold", type=float, help="default: deploy.scones.threshold")
+    parser.add_argument("--threshold", type=float, help="default: evaluate.scones.threshold")
     parser.add_argument(
         "--collect-into", type=Path, default=labelled.FOLDER, help="pictures to label (default: %(default)s)"
     )
