@@ -1,4 +1,4 @@
-"""A few test pictures to click, read from the data that the pipeline has prepared."""
+"""Read a few test pictures to click from the data that the pipeline has prepared."""
 
 import io
 from pathlib import Path
@@ -23,7 +23,7 @@ class Example(NamedTuple):
 
 
 def landmarks(number: int = 6) -> list[Example]:
-    """Photographs of the test set, each of another class. Raises InputError that names the command that brings them."""
+    """Return test photographs of different classes. Raise InputError with the command that makes them if there are none."""
     raw = files.require(Path("data/landmarks/raw"), "prepare@landmarks")
     classes = photographs.read_classes(raw)
     of_label = {photograph.label: photograph for photograph in reversed(photographs.read_index(raw, "test"))}
@@ -35,7 +35,7 @@ def landmarks(number: int = 6) -> list[Example]:
 
 
 def scones(number: int = 6) -> list[Example]:
-    """Pictures of the test set, of all classes in turn. Raises InputError."""
+    """Return test pictures of all classes in turn. Raise InputError if there are none."""
     arrays = np.load(files.require(Path("data/scones/features/test.npz"), "featurize@scones"))
     classes = files.read_json(files.require(Path("data/scones/raw/about.json"), "prepare@scones"))["classes"]
     pictures, labels = arrays["images"], arrays["labels"]
@@ -48,7 +48,7 @@ def scones(number: int = 6) -> list[Example]:
 
 
 def mnist() -> list[Example]:
-    """A digit of each class, light ink on dark. Raises InputError."""
+    """Return a test digit of each class, light ink on dark. Raise InputError if there are none."""
     arrays = np.load(files.require(Path("data/mnist/features/test.npz"), "featurize@mnist"))
     pictures, labels = arrays["images"], arrays["labels"]
     rows = [np.flatnonzero(labels == digit)[0] for digit in np.unique(labels)]
@@ -56,7 +56,7 @@ def mnist() -> list[Example]:
 
 
 def _spread(values: list[int], number: int) -> list[int]:
-    """``number`` of ``values``, as far from each other as they can be."""
+    """Return ``number`` of ``values`` at equal distances."""
     places = np.linspace(0, len(values) - 1, min(number, len(values)))
     return [values[int(place)] for place in places]
 
