@@ -785,7 +785,7 @@ def test_what_is_not_certain_is_not_called_so(share: float, text: str) -> None:
     ("project", "metrics", "expected"),
     [
         ("mnist", {"data": "official", "accuracy": 0.98}, ["MNIST", "98.0 %"]),
-        ("bikes", {"data": "../data", "rmsle_valid": 0.25}, ["../data", "0.250", "held out"]),
+        ("bikes", {"data": "../data", "rmsle_valid": 0.25}, ["../data", "0.250", "held-out"]),
         ("bikes", {"data": "sample", "rmsle_valid": 0.25, "rmsle_test": 0.3}, ["sample data", "0.300", "test hours"]),
     ],
 )

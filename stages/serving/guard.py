@@ -74,7 +74,7 @@ class Guard:
             await self._app(scope, receive, send_with_headers)
 
     def _before(self, scope: Scope) -> Response | None:
-        """Return a response if the application is not needed for it, otherwise None. Raise Refusal if a rule forbids it."""
+        """Return a response that replaces the application's, or None. Raise Refusal if a rule forbids the request."""
         rules, headers = self._rules, Headers(scope=scope)
         host = re.sub(r":\d*$", "", headers.get("host", ""))
         if rules.hosts is not None and host.lower() not in rules.hosts:

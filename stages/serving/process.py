@@ -35,11 +35,11 @@ ENVIRONMENT = {
 def launched(
     archive: Path, start: float = 120.0, options: Sequence[str] = (), unwanted: threading.Event | None = None
 ) -> Iterator[str]:
-    """Unpack the archive into an empty folder and serve it from there. Yields the address when the model is loaded.
+    """Unpack the archive into an empty folder and serve it from there. Yield the address when the model is loaded.
 
     ``start`` is the time limit for loading, in seconds. ``options`` are the container's. ``unwanted`` ends the wait for the
     model. The server listens only on loopback, on a port that the system picks. It ends with the block, and also if this
-    process is killed. Its output goes to standard error. Raises InputError if it doesn't start.
+    process is killed. Its output goes to standard error. Raise InputError if it doesn't start.
     """
     with tempfile.TemporaryDirectory(prefix="deployed-") as empty, socket.create_server(("127.0.0.1", 0)) as listener:
         bundle.unpack(archive, Path(empty, "model"))

@@ -80,9 +80,9 @@ def estimate(instance_type: str, instances: int, region: str, hours: int, span: 
 
 
 def agree(plan: str, yes: bool, command: str) -> None:
-    """Print ``plan`` and, without ``yes``, ask the user to agree. Raise InputError otherwise.
+    """Print ``plan`` and, without ``yes``, ask the user to agree. Raise InputError if the user doesn't.
 
-    ``command`` is what to run to agree, without its --yes.
+    ``command`` is what to run again, without --yes.
     """
     print(plan, flush=True)
     if yes:

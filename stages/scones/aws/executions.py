@@ -15,7 +15,7 @@ from stages.common.program import InputError
 from stages.scones.aws.clients import client
 
 LIMIT = 900.0
-"""Most seconds that an execution may take. The workflow's own limit is 600."""
+"""Time limit of an execution, in seconds. The workflow's own limit is 600."""
 
 
 @dataclass(frozen=True)

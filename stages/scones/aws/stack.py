@@ -16,7 +16,7 @@ CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
 PAUSE = 10.0
 """Seconds between two checks of a stack."""
 PATIENCE = 3600.0
-"""Seconds after which an operation has failed: an endpoint needs minutes, not an hour."""
+"""Longest wait for an operation, in seconds. An endpoint needs minutes; an hour means a fault."""
 
 UNUSABLE = (
     "CREATE_FAILED",

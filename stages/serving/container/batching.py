@@ -19,7 +19,7 @@ RETRY_AFTER = 1  # s
 
 @dataclass(frozen=True)
 class Limits:
-    """``batch``: most requests in a batch. ``batch_bytes``: most bytes of their bodies, unless one alone is larger.
+    """``batch``: limit of requests in a batch. ``batch_bytes``: limit of their bodies together, unless one alone is larger.
     ``queue``, ``queue_bytes``: the same for waiting requests. ``wait``: longest wait for other requests, in seconds.
     ``answer``: time limit of a request, in seconds."""
 
@@ -62,7 +62,7 @@ class Batcher:
         self._working: set[Job] = set()
         self._bytes = 0
         self._arrived = asyncio.Event()
-        self._open = 0  # requests that wait or are in work
+        self._open = 0  # requests that wait or are being processed
         self._at_a_time = 0  # their number when the last batch was collected
 
     async def ask(self, body: bytes, content_type: str, accept: str) -> Answer:
@@ -83,7 +83,7 @@ class Batcher:
             raise Refusal(503, "timeout", f"there was no answer within {limits.answer:g} s", RETRY_AFTER) from None
 
     async def run(self) -> None:
-        """Answer requests until cancelled. With two such tasks, one collects a batch while the other's is in work."""
+        """Answer requests until cancelled. With two such tasks, one collects a batch while the other's is processed."""
         while True:
             await self._gather()
             jobs = self._take()  # empty if another task was faster
@@ -112,7 +112,7 @@ class Batcher:
         return outcomes
 
     def refuse(self, refusal: Refusal) -> None:
-        """Refuse all requests that wait or are in work. Call this when no task runs any more."""
+        """Refuse all requests that wait or are being processed. Call this when no task runs any more."""
         for job in (*self._waiting, *self._working):
             if not job.answer.done():
                 job.answer.set_exception(refusal)
@@ -125,7 +125,7 @@ class Batcher:
         while not self._waiting:
             self._arrived.clear()
             await self._arrived.wait()
-        # Half of the clients: while their requests are in work, those of the others gather.
+        # Half of the clients: while their requests are processed, those of the others gather.
         enough = min(max(self._at_a_time, self._open) // 2, self._limits.batch)
         self._at_a_time = self._open
         deadline = time.monotonic() + self._limits.wait

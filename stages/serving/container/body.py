@@ -13,7 +13,7 @@ from .errors import Refusal
 
 @dataclass(frozen=True)
 class BodyLimits:
-    """``size``: most bytes of a body. ``seconds``: time in which it has to arrive."""
+    """``size``: largest body in bytes. ``seconds``: time in which it has to arrive."""
 
     size: int = 32 * 2**20  # SageMaker's own limit is 25 MB
     seconds: float = 30.0

@@ -13,7 +13,7 @@ Part = tuple[dict[str, Any], bytes]
 
 
 def join(parts: Sequence[Part]) -> bytes:
-    """Return the ``parts`` in one body, for `split`."""
+    """Join ``parts`` into one body, which `split` takes apart."""
     head = json.dumps([about | {"length": len(content)} for about, content in parts])
     return b"".join([head.encode(), b"\n", *(content for _, content in parts)])
 

@@ -77,6 +77,5 @@ class Model:
 
 
 def status(error: Exception) -> int:
-    """Return the HTTP status: 400 for ValueError, which a bad request causes, or the error's own status, as in SageMaker's
-    toolkit, otherwise 500."""
+    """Return the HTTP status of an error: its own, as SageMaker's toolkit sets it, or 400 for ValueError, otherwise 500."""
     return int(getattr(error, "status_code", 400 if isinstance(error, ValueError) else 500))

@@ -15,10 +15,10 @@ HEADER_SECONDS = 10.0
 """Time limit for a request's line and headers. uvicorn has none: a connection that sends nothing would stay open forever."""
 
 HEADER_BYTES = 64 * 1024
-"""Most bytes of a request's line and headers together. uvicorn's parser has no limit."""
+"""Largest size of a request's line and headers together, in bytes. uvicorn's parser has no limit."""
 
 DRAIN_SECONDS = 0.3
-"""Seconds between the order to stop and the closing of idle connections: requests that are on their way are still answered."""
+"""Seconds from the stop signal until idle connections are closed: requests that are on their way are still answered."""
 
 STOP_SECONDS = 8.0
 """Seconds after which unanswered requests are abandoned."""

@@ -3,7 +3,7 @@
 CONTENT_SECURITY_POLICY = "; ".join(
     [
         "default-src 'none'",
-        "script-src 'self' 'unsafe-inline'",  # Gradio's HTML has inline scripts; `hashes` replaces it by their hashes
+        "script-src 'self' 'unsafe-inline'",  # Gradio's HTML has inline scripts; `hashes` allows only them, by their hashes
         "style-src 'self' 'unsafe-inline'",  # Svelte and this page's bars set style attributes, which hashes can't allow
         "img-src 'self' data: blob:",  # data: example digits and icons in CSS; blob: a file before its upload
         "media-src 'self' blob:",  # blob: the webcam's picture
@@ -19,4 +19,4 @@ CONTENT_SECURITY_POLICY = "; ".join(
 
 UPLOAD = "/page/gradio_api/upload"
 UPLOADS = 8
-"""A request to UPLOAD may be as large as so many files of the largest size."""
+"""A request to UPLOAD may be as large as this many files of the largest size."""

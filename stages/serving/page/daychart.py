@@ -60,7 +60,7 @@ def draw(forecast: Mapping[int, float], actual: Mapping[int, float], typical: Ty
 def _legend(typical: Typical, counted: bool) -> str:
     entries = [("forecast", "forecast")]
     if typical.days:
-        entries += [("typical", "median of similar days"), ("band", "10 % to 90 % of them")]
+        entries += [("typical", "median of similar days"), ("band", "their 10 % to 90 % range")]
     if counted:
         entries.append(("actual", "counted on this day"))
     return "".join(f'<span class="key"><i class="{kind}"></i>{escape(text)}</span>' for kind, text in entries)

@@ -19,7 +19,7 @@ from stages.serving.container.errors import Refusal
 from stages.serving.page.hashes import Hashes
 
 MAX_QUESTION = 256 * 1024
-"""Most bytes of a handler's inputs: numbers, words and the names of uploaded files."""
+"""Largest size of a handler's inputs, in bytes: numbers, words and the names of uploaded files."""
 
 READ = re.compile(r"/|/config|/theme\.css|/assets/.+|/static/.+|/gradio_api/(queue/data|upload_progress|file=.+)")
 ASK = re.compile(r"/gradio_api/(queue/join|upload)")

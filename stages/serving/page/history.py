@@ -17,7 +17,7 @@ HOURS = Path("data/bikes/features/hours.parquet")
 
 AS_RECORDED = "as recorded"
 WEATHER = {AS_RECORDED: 0, "clear": 1, "mist or cloud": 2, "light rain or snow": 3, "heavy rain or snow": 4}
-"""The choices of weather, with Kaggle's numbers (0: none)."""
+"""The choices of weather, with Kaggle's number for each. 0 is not Kaggle's: it keeps the recorded weather."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import gradio as gr
 
 
 def block(value: str = "", *, live: bool = False, **options: Any) -> gr.Markdown:
-    """Return a component that shows ``value``, HTML, unchanged. ``live``: screen readers read its changes out.
+    """Return a component that shows the HTML ``value`` unchanged. ``live``: screen readers read its changes out.
 
     It is gr.Markdown because the templates of gr.HTML need JavaScript's eval. It is not sanitized because that would
     remove the drawings: this package makes and escapes all that comes here.

@@ -1,4 +1,4 @@
-"""Draw a map of the world with one marked location, in the page's own colours. Its projection is equirectangular."""
+"""Draw a world map with one marked location, in the page's own colours. It is equirectangular: degrees are lengths."""
 
 import json
 from functools import cache

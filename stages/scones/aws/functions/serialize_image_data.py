@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, Inc
 from botocore.exceptions import ConnectionError as NoConnectionError
 
 LARGEST = 190_000
-"""Most bytes of a picture. Step Functions passes at most 256 KiB between states. Base64 turns 3 bytes into 4 characters, and
+"""Largest picture in bytes. Step Functions passes at most 256 KiB between states. Base64 turns 3 bytes into 4 characters, and
 the other fields need space too."""
 
 PNG = b"\x89PNG\r\n\x1a\n"

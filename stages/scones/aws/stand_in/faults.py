@@ -1,4 +1,4 @@
-"""Failures on demand, for tests: the next matching requests are answered like by a failing service."""
+"""Failures on demand, for tests: the next matching requests get the answer of a failing service."""
 
 import json
 import re

@@ -11,7 +11,7 @@ from pathlib import Path
 from stages.scones.aws.stand_in.runtime import Answer, Code, Instance
 
 MOST = 2
-"""Most processes of one function. Further requests wait until one is free."""
+"""Limit of processes for one function. Further requests wait until one is free."""
 
 
 class Function:

@@ -21,7 +21,7 @@ SERVER = Path(__file__).with_name("server.py")
 
 @contextmanager
 def stand_in(region: str) -> Iterator[boto3.Session]:
-    """Start a stand-in for AWS, which is empty at first, as a process on this machine. Yields a session with it.
+    """Start a stand-in for AWS, which is empty at first, as a process on this machine. Yield a session with it.
 
     The process, those that it has started and all their ports are gone when the block ends, and also if this process is
     killed. Inside the block the user's own AWS settings are removed, so that no request can go there.
@@ -57,7 +57,7 @@ def _settings() -> dict[str, str]:
 
 @contextmanager
 def _server() -> Iterator[tuple[str, str]]:
-    """Start the server. Yields its address and its access key."""
+    """Start the server. Yield its address and its access key."""
     with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.{SERVER.stem}"],

@@ -174,7 +174,7 @@ def _without_empty_groups(describing: Any) -> Any:
 
 
 def _give_states_clients() -> None:
-    """Keep clients for states. moto makes one for each call of a state, which is slow, and with an access key of its own."""
+    """Keep clients for states. moto makes one for each call of a state, which is slow, and with a fixed access key."""
     from moto.stepfunctions.parser.asl.component.common.timeouts.timeout import TimeoutSeconds
     from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 

@@ -31,7 +31,7 @@ def scratch_folder() -> Iterator[Path]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold a lock that ends with its owner, even if that is killed. Raises OSError if another process has it."""
+    """Hold a lock that ends with its owner, even if that is killed. Raise OSError if another process has it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

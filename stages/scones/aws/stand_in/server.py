@@ -4,7 +4,7 @@
 
 It listens only on loopback, on a port that the system picks. Its first line of output is its address and an access key. It
 ends when its standard input closes. Clients find it by AWS_ENDPOINT_URL and notice no other difference. Requests that are not
-signed with the key are refused, because creating a function means to run code as this process's user.
+signed with the key are refused, because a function runs code as this process's user.
 """
 
 import json
@@ -115,7 +115,7 @@ class Front:
         return Response(answer.body, answer.status, headers, content_type=answer.content_type)
 
     def _follow(self) -> None:
-        """Stop what is no longer deployed, and load what is."""
+        """Stop functions and endpoints that are no longer deployed, and load the deployed endpoints."""
         with self._following:
             endpoints = moto_state.endpoints()
             self._functions.keep_only(moto_state.functions())
@@ -168,7 +168,7 @@ def serve() -> None:
 
 
 def _starting(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    """Answer 503 until the front is ready. Nobody knows the address before that."""
+    """Answer 503 until the front is ready. No client knows the address before that."""
     return Response(status=503)(environ, start_response)
 
 

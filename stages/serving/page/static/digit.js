@@ -1,7 +1,7 @@
 // The drawing area for digits. A drawing goes to the model while it is drawn, one request at a time. Strokes that were
 // drawn meanwhile go in the next request, so the last state is always answered.
 
-const INTERVAL = 60; // least milliseconds between two requests
+const INTERVAL = 60; // shortest time between two requests, in milliseconds
 const PEN = 20; // pixels; the drawing area has 280
 const STEP = 8; // pixels that an arrow key moves the pen
 
@@ -175,6 +175,6 @@ begin();
 document.addEventListener("click", async (event) => {
   const picture = event.target.closest?.("[data-example]")?.querySelector("img");
   const digit = picture && begun.get(document.querySelector("[data-digit]"));
-  // This decodes the picture's data: address by hand. To fetch it would need a looser Content-Security-Policy.
+  // This decodes the picture's data: address by hand. Fetching it would need a looser Content-Security-Policy.
   if (digit) digit.put(new Blob([Uint8Array.from(atob(picture.src.split(",")[1]), (one) => one.charCodeAt(0))]));
 });
