@@ -8,7 +8,7 @@ from stages.landmarks.learning import ensemble
 ABOUT = About(
     title="Landmarks",
     tab="Landmarks",
-    sample="drawings made by this project's code, not photographs: expect little of a real photograph",
+    sample="drawings made by this project's code, not photographs: the model is poor on real photographs",
     official="the published landmark photographs",
     accepts=PICTURES,
     tables={

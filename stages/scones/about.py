@@ -7,7 +7,7 @@ from stages.scones import config
 ABOUT = About(
     title="Delivery vehicles",
     tab="Vehicles",
-    sample="drawings made by this project's code, not photographs: expect little of a real picture",
+    sample="drawings made by this project's code, not photographs: the model is poor on real pictures",
     official="CIFAR-100's pictures",
     accepts=PICTURES[:2],
     tables={

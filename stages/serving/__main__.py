@@ -1,10 +1,10 @@
-"""Serves every exported model under models/: an HTTP interface, and a page for people.
+"""Serve every exported model under models/ over HTTP, with a web page.
 
     python -m stages.serving                              # http://127.0.0.1:8080
-    python -m stages.serving --host 0.0.0.0 --token ...   # for others: they need the token
+    python -m stages.serving --host 0.0.0.0 --token ...   # for other machines: their requests need the token
 
-The models are loaded in the background, each by a process of its own; GET /ping answers 200 when they are ready. SIGTERM and
-Ctrl-C end the server when all that it has accepted is answered.
+Each model is loaded in the background, in its own process. GET /ping returns 200 when they are ready. SIGTERM or Ctrl-C stops
+the server after it has answered all accepted requests.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from stages.common.program import InputError, requires, run
 from stages.serving import exports
 
 TOKEN = "SERVING_TOKEN"  # noqa: S105
-"""The environment variable that may hold what others have to know to ask."""
+"""Environment variable with the token that requests must carry."""
 
 
 def is_loopback(host: str) -> bool:
@@ -37,7 +37,7 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=1024)
     except (OSError, OverflowError) as error:
         raise InputError(
-            f"can't listen on {host} port {port}: {error}; name another one with --port or --host"
+            f"can't listen on {host} port {port}: {error}; choose another one with --port or --host"
         ) from None
 
 
@@ -56,16 +56,16 @@ def main(
 ) -> None:
     begin = time.monotonic()
     token = token or os.environ.get(TOKEN) or None
-    if token is not None and not re.fullmatch(r"[A-Za-z0-9._~+/=-]{8,}", token):  # what a header and a cookie can carry
-        raise InputError("the token has to be 8 or more letters, digits or characters of ._~+/=-")
+    if token is not None and not re.fullmatch(r"[A-Za-z0-9._~+/=-]{8,}", token):  # valid in a header and in a cookie
+        raise InputError("the token is invalid: expected 8 or more characters, only letters, digits and ._~+/=-")
     if not is_loopback(host) and token is None:
-        raise InputError(f"--host {host} lets others ask: give them a --token, or set {TOKEN}")
+        raise InputError(f"--host {host} lets other machines send requests: set --token or {TOKEN}")
     found, missing = exports.find(project or list(projects.names()))
     if not found:
         raise InputError(f"there is no model to serve: {'; '.join(missing.values())}")
     listener = listen(host, port)
 
-    # Only now what takes its time to import: a wrong argument is told at once.
+    # These imports are slow: they come after the checks, so that a wrong argument is reported at once.
     with requires("serving", "the server"):
         from stages.serving.api import application
         from stages.serving.container.batching import Limits
@@ -91,14 +91,14 @@ def main(
     for name, words in missing.items():
         print(f"not served: {name}: {words}")
     print(
-        f"Accepting requests after {time.monotonic() - begin:.1f} s; models are being loaded. Ctrl-C ends it.",
+        f"Accepting requests after {time.monotonic() - begin:.1f} s; models are being loaded. Ctrl-C stops the server.",
         flush=True,
     )
     server.serve_until_stopped()
 
 
 def at_least(smallest: float, kind: type = float) -> Callable[[str], float]:
-    """For argparse: a finite number of that ``kind`` which is not smaller."""
+    """Return a parser for argparse that accepts finite numbers of type ``kind``, at least ``smallest``."""
 
     def number(text: str) -> float:
         value: float = kind(text)
@@ -106,32 +106,32 @@ def at_least(smallest: float, kind: type = float) -> Callable[[str], float]:
             raise argparse.ArgumentTypeError(f"found {text}: expected at least {smallest:g}")
         return value
 
-    number.__name__ = kind.__name__  # argparse names it where the text is no number at all
+    number.__name__ = kind.__name__  # argparse shows this name if the text is not a number
     return number
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1: this machine alone)")
-    parser.add_argument("--port", type=int, default=8080, help="0: one that is free (8080)")
-    parser.add_argument("--token", help=f"what others have to know; also from the environment, {TOKEN}")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1: this machine only)")
+    parser.add_argument("--port", type=int, default=8080, help="port to listen on; 0: any free one (8080)")
+    parser.add_argument("--token", help=f"token that requests must carry; default: the environment variable {TOKEN}")
     parser.add_argument(
-        "--project", action="append", default=[], choices=list(projects.names()), help="only this one; may be repeated"
+        "--project", action="append", default=[], choices=list(projects.names()), help="only this project; repeatable"
     )
     parser.add_argument(
-        "--max-batch", type=at_least(1, int), default=32, help="requests that go through a model together (32; 1: none)"
+        "--max-batch", type=at_least(1, int), default=32, help="requests in a batch of a model (32; 1: no batches)"
     )
     parser.add_argument(
-        "--wait-ms", type=at_least(0), default=2.0, help="milliseconds that a request waits for others at most (2)"
+        "--wait-ms", type=at_least(0), default=2.0, help="longest wait of a request for others, in milliseconds (2)"
     )
     parser.add_argument(
         "--queue", type=at_least(1, int), default=256, help="requests that may wait for a model; more get 429 (256)"
     )
-    parser.add_argument("--timeout", type=at_least(0.1), default=60.0, help="seconds for an answer (60)")
-    parser.add_argument("--max-megabytes", type=at_least(0.001), default=32.0, help="of a request's body (32)")
+    parser.add_argument("--timeout", type=at_least(0.1), default=60.0, help="seconds until a request fails (60)")
+    parser.add_argument("--max-megabytes", type=at_least(0.001), default=32.0, help="largest body of a request (32)")
     parser.add_argument(
-        "--rate", type=at_least(0, int), default=0, help="requests a second of one address (0: any number)"
+        "--rate", type=at_least(0, int), default=0, help="POST requests per second from one address (0: no limit)"
     )
-    parser.add_argument("--no-page", action="store_true", help="the HTTP interface alone; starts faster")
+    parser.add_argument("--no-page", action="store_true", help="serve only the HTTP interface; starts faster")
 
 
 if __name__ == "__main__":

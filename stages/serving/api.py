@@ -1,4 +1,4 @@
-"""The HTTP interface: models by name, JSON errors with stable codes, an OpenAPI description that is true."""
+"""The HTTP interface: models by name, JSON errors with stable codes, an OpenAPI description that tests check."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,12 +24,12 @@ MAX_TOP = 1000
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Of these a route says in its description that they may come. Those of the guard may come anywhere."""
+    """Return the error responses for a route's OpenAPI description: ``statuses``, and those that the guard may send."""
     return {status: {"model": Error} for status in sorted({401, 403, 429, *statuses})}
 
 
 def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAPI:
-    """The interface; `models` are loaded from its start on, and stopped at its end."""
+    """Return the application. It loads ``models`` when it starts and stops them when it ends."""
 
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
@@ -39,7 +39,7 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
 
     app = FastAPIOffline(
         title="Four models, one server",
-        description="Errors are JSON with a stable `code` and a sentence.",
+        description="Errors are JSON with a stable `code` and a `message`.",
         version="1",
         redoc_url=None,
         lifespan=running,
@@ -55,14 +55,14 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
 
     @app.get("/ping", response_model=Ping, responses={503: {"model": Ping}, 403: {"model": Error}})
     async def ping() -> Response:
-        """200 when no model is being loaded and one at least can answer, else 503."""
+        """Return 200 if no model is loading and at least one is ready, otherwise 503."""
         status = {project: models.status(project)[0] for project in models.exports}
         ready = "loading" not in status.values() and "ready" in status.values()
         return JSONResponse({"models": status}, 200 if ready else 503)
 
     @app.get("/models", response_model=Catalogue, responses=refusals())
     async def catalogue() -> Response:
-        """What is served, how good it was measured to be, and what is missing."""
+        """List the served models with their metrics, and the missing ones."""
         served = []
         for project, export in models.exports.items():
             status, message = models.status(project)
@@ -91,12 +91,12 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
         request: Request,
         project: Annotated[str, Path(json_schema_extra={"enum": list(projects.names())})],
         top: Annotated[
-            int, Query(ge=1, le=MAX_TOP, description="how many classes; of forecasts all hours are told")
+            int, Query(ge=1, le=MAX_TOP, description="number of classes; forecasts always have all hours")
         ] = 5,
     ) -> Response:
-        """The model's answer for a picture as it is (bikes: for hours, as CSV or JSON)."""
+        """Return the model's predictions for a picture file (bikes: for hours, as CSV or JSON)."""
         status = 500
-        # Not by FastAPI's Header, which takes its time with every request.
+        # FastAPI's Header would slow down every request.
         content_type = request.headers.get("content-type", "application/octet-stream")
         accept = request.headers.get("accept", "*/*")
         try:
@@ -124,7 +124,7 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
 
     @app.get("/metrics", response_class=PlainTextResponse, responses=refusals())
     async def metrics() -> Response:
-        """For Prometheus."""
+        """Return the server's measurements for Prometheus."""
         for project in models.exports:
             models.measurements.ready(project, models.status(project)[0] == "ready")
         return Response(models.measurements.text(), media_type=CONTENT_TYPE_LATEST)
@@ -146,7 +146,7 @@ def _request_body() -> dict[str, Any]:
 
 async def _failed(request: Request, error: Exception) -> Response:
     answer = await HANDLERS[Exception](request, error)
-    answer.headers.update(HEADERS)  # which is made outside of the guard
+    answer.headers.update(HEADERS)  # the guard does not see this response, so it can't add them
     return answer
 
 

@@ -1,4 +1,4 @@
-"""Asks a running server (`make serve`) about files.
+"""Send files to a running server (`make serve`) and print its predictions.
 
 python -m stages.serving.client landmarks photograph.jpg another.png
 python -m stages.serving.client mnist digit.png --top 3
@@ -20,7 +20,7 @@ from stages.serving.__main__ import TOKEN
 
 
 def read(name: str) -> bytes:
-    """The bytes of a file, or of standard input for ``-``."""
+    """Return the bytes of a file, or of standard input for ``-``. Raise InputError if it can't be read."""
     try:
         return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
@@ -30,11 +30,11 @@ def read(name: str) -> bytes:
 def content_type(project: str, name: str) -> str:
     if "text/csv" in projects.about(project).accepts:
         return "application/json" if name.endswith(".json") else "text/csv"
-    return "application/octet-stream"  # what kind of picture it is the server sees for itself
+    return "application/octet-stream"  # the server detects a picture's format itself
 
 
 def ask(client: httpx.Client, project: str, name: str, top: int) -> httpx.Response:
-    """Raises InputError with the server's words if it refuses."""
+    """Request predictions for a file. Raise InputError with the server's message if it refuses."""
     headers = {
         "Content-Type": content_type(project, name),
         "Accept": "text/csv" if "text/csv" in projects.about(project).accepts else "*/*",
@@ -44,7 +44,7 @@ def ask(client: httpx.Client, project: str, name: str, top: int) -> httpx.Respon
             f"/models/{project}/invocations", content=read(name), headers=headers, params={"top": top}
         )
     except httpx.TransportError as error:
-        raise InputError(f"{client.base_url} does not answer ({error}): `make serve` starts the server") from None
+        raise InputError(f"{client.base_url} does not answer ({error}): start the server with `make serve`") from None
     if response.status_code != 200:
         try:
             words = response.json()["message"]
@@ -55,7 +55,7 @@ def ask(client: httpx.Client, project: str, name: str, top: int) -> httpx.Respon
 
 
 def lines(name: str, answer: dict[str, Any]) -> list[str]:
-    """An answer about a picture, for a terminal."""
+    """Return the predictions for a picture as lines for a terminal."""
     rows = [f"{name}  ({answer['project']} {answer['version'][:8]}, {answer['milliseconds']:.1f} ms)"]
     for prediction in answer["predictions"]:
         for one in prediction["top"]:
@@ -74,7 +74,7 @@ def main(project: str, files: list[str], address: str, token: str | None, top: i
         for name in files:
             try:
                 response = ask(client, project, name, top)
-            except InputError as error:  # the others shall be answered all the same
+            except InputError as error:  # the other files are still sent
                 failed.append(str(error))
                 continue
             print(response.text.rstrip() if project == "bikes" else "\n".join(lines(name, response.json())))
@@ -84,11 +84,11 @@ def main(project: str, files: list[str], address: str, token: str | None, top: i
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("project", choices=list(projects.names()))
-    parser.add_argument("files", nargs="+", help="what to ask about; - is standard input")
-    parser.add_argument("--address", default="http://127.0.0.1:8080", help="%(default)s")
-    parser.add_argument("--token", help=f"the server's; also from the environment, {TOKEN}")
-    parser.add_argument("--top", type=int, default=5, help="classes a picture (%(default)s)")
-    parser.add_argument("--timeout", type=float, default=60.0, help="seconds (%(default)s)")
+    parser.add_argument("files", nargs="+", help="files to send; - is standard input")
+    parser.add_argument("--address", default="http://127.0.0.1:8080", help="the server's address (%(default)s)")
+    parser.add_argument("--token", help=f"the server's token; default: the environment variable {TOKEN}")
+    parser.add_argument("--top", type=int, default=5, help="classes per picture (%(default)s)")
+    parser.add_argument("--timeout", type=float, default=60.0, help="seconds per request (%(default)s)")
 
 
 if __name__ == "__main__":

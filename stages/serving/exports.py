@@ -1,4 +1,4 @@
-"""The exported models that are to hand: what is known of each, and whether it is the one that dvc.lock records."""
+"""Find the exported models, read their metrics, and check that they match dvc.lock."""
 
 import hashlib
 import json
@@ -18,8 +18,8 @@ from stages.common.program import InputError
 class Export:
     """A model that can be served.
 
-    ``version`` is the MD5 that dvc.lock has of ``models/<project>/export``. ``metrics`` are those of metrics.json and
-    details.json in ``reports/<project>``; ``data`` names the data that the model was trained on and measured with.
+    ``version`` is the MD5 of ``models/<project>/export`` in dvc.lock. ``metrics`` are those of metrics.json and
+    details.json in ``reports/<project>``. Their entry ``data`` names the data of training and evaluation.
     """
 
     project: str
@@ -33,7 +33,7 @@ class Export:
 
 
 def find(wanted: Sequence[str]) -> tuple[dict[str, Export], dict[str, str]]:
-    """Those of the ``wanted`` projects that can be served, and for each of the others a sentence with the command that mends it."""
+    """Return the exports that can be served, and for each other project a message with the command that fixes it."""
     exports, missing = {}, {}
     for project in wanted:
         try:
@@ -47,16 +47,16 @@ def _read(project: str) -> Export:
     folder = Path("models", project, "export")
     files.require(folder / "model.tar.gz", f"export@{project}")
     recorded = _recorded(folder, f"export@{project}")
-    # Loading bikes unpickles, and each archive brings code: only what this pipeline has made.
+    # Loading bikes unpickles, and each archive contains code: only exports of this pipeline are safe.
     if version(folder) != recorded:
-        raise InputError(f"{folder} is not what dvc.lock records: `dvc repro export@{project}` makes it anew")
+        raise InputError(f"{folder} does not match dvc.lock: run `dvc repro export@{project}` to make it again")
     measured = [Path("reports", project, f"{name}.json") for name in ("metrics", "details")]
     metrics, details = (files.read_json(files.require(path, f"evaluate@{project}")) for path in measured)
     return Export(project, folder / "model.tar.gz", recorded, metrics | details)
 
 
 def _recorded(folder: Path, stage: str) -> str:
-    """The MD5 of the output ``folder`` in dvc.lock, without DVC's suffix `.dir`."""
+    """Return the MD5 of the output ``folder`` in dvc.lock, without DVC's suffix `.dir`. Raise InputError if it has none."""
     try:
         lock = yaml.load(files.require(Path("dvc.lock"), stage).read_bytes(), Loader=yaml.CSafeLoader) or {}
     except yaml.YAMLError as error:
@@ -64,12 +64,12 @@ def _recorded(folder: Path, stage: str) -> str:
     outputs = lock.get("stages", {}).get(stage, {}).get("outs", [])
     found = [str(out["md5"]) for out in outputs if out["path"] == folder.as_posix()]
     if not found:
-        raise InputError(f"dvc.lock knows nothing of {folder}: `dvc repro {stage}` makes it")
+        raise InputError(f"dvc.lock has no entry for {folder}: run `dvc repro {stage}` to make it")
     return found[0].removesuffix(".dir")
 
 
 def version(folder: Path) -> str:
-    """The MD5 by which DVC knows ``folder``: of the list of its files, each with its own, as JSON."""
+    """Return DVC's MD5 of ``folder``: that of a JSON list of its files, each with its own MD5."""
     listing = [
         {"md5": files.digest(path, "md5"), "relpath": path.relative_to(folder).as_posix()}
         for path in sorted(folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""What stands before the API and the page alike: who may ask, how often, and the headers of every answer."""
+"""Access rules for the API and the page: who may send requests, how often, and the headers of every response."""
 
 import hmac
 import re
@@ -26,19 +26,19 @@ HEADERS = {
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
 }
 OPEN = "/ping"
-"""Is answered without a token: whoever looks after the server has none."""
+"""Path that needs no token: health checks have none."""
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 COOKIE = "token"
 GUESSES = 20
-"""Requests a second without the token that are told so."""
+"""Requests per second from one address without the correct token that get 401. Further ones get 429."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """``token``: None lets everybody ask. ``hosts``: names under which the server may be asked, None: any; on loopback this
-    keeps out web pages whose own name was made to point here. ``rate``: POST requests a second of one address, 0: any number;
-    GET is not counted, since the page alone is some fifty of them."""
+    """``token``: None allows all clients. ``hosts``: allowed host names, None allows any; on loopback this blocks web pages
+    whose own name was made to point here. ``rate``: POST requests per second from one address, 0 means no limit; GET is not
+    counted, since the page alone needs some fifty of them."""
 
     token: str | None
     hosts: frozenset[str] | None
@@ -46,7 +46,7 @@ class Rules:
 
 
 class Guard:
-    """ASGI middleware."""
+    """ASGI middleware that applies ``Rules`` and adds HEADERS to every response."""
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self._app, self._rules = app, rules
@@ -74,25 +74,26 @@ class Guard:
             await self._app(scope, receive, send_with_headers)
 
     def _before(self, scope: Scope) -> Response | None:
-        """An answer without asking the application. Raises Refusal."""
+        """Return a response that replaces the application's, or None. Raise Refusal if a rule forbids the request."""
         rules, headers = self._rules, Headers(scope=scope)
         host = re.sub(r":\d*$", "", headers.get("host", ""))
         if rules.hosts is not None and host.lower() not in rules.hosts:
-            raise Refusal(403, "unknown_host", f"this server is {' or '.join(sorted(rules.hosts))}, not {host[:100]!r}")
+            raise Refusal(403, "unknown_host", f"host {host[:100]!r}: expected {' or '.join(sorted(rules.hosts))}")
         if headers.get("sec-fetch-site") == "cross-site" and scope["method"] not in ("GET", "HEAD"):
-            raise Refusal(403, "cross_site", "a page of another site may not ask this server")
+            raise Refusal(403, "cross_site", "a page of another site may not send requests to this server")
         if scope["path"] == OPEN:
             return None
         if rules.rate and scope["method"] == "POST":
             client = (scope.get("client") or ["unknown"])[0]
             if not self._limiter.hit(RateLimitItemPerSecond(rules.rate), client):
-                raise Refusal(429, "too_many_requests", f"more than {rules.rate} requests a second", 1)
+                raise Refusal(429, "too_many_requests", f"more than {rules.rate} requests per second", 1)
         if rules.token is not None and (answer := self._authorised(scope, headers, rules.token)):
             return answer
         return None
 
     def _authorised(self, scope: Scope, headers: Headers, token: str) -> Response | None:
-        """None if the request carries the token; a redirect that puts it into a cookie if it is in the address. Raises Refusal."""
+        """Return None if the request carries the token. If the token is in the address, return a redirect that moves it
+        into a cookie. Raise Refusal if the token is missing or wrong."""
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         in_address = dict(query).get("token")
         if in_address is not None and _same(in_address, token) and scope["method"] == "GET":
@@ -100,14 +101,14 @@ class Guard:
             response = RedirectResponse(scope["path"] + (f"?{rest}" if rest else ""), 303)
             response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
             return response
-        # Not http.cookies: it gives up at what other servers on this machine may have set.
+        # http.cookies would fail on some cookies that other servers on this machine may have set.
         cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
         given = headers.get("authorization", "").removeprefix("Bearer ") or cookie
         if not _same(given, token):
             client = (scope.get("client") or ["unknown"])[0]
             if not self._limiter.hit(RateLimitItemPerSecond(GUESSES), "guesses", client):
-                raise Refusal(429, "too_many_requests", f"more than {GUESSES} wrong tokens a second", 1)
-            raise Refusal(401, "unauthorised", "the request needs the header `Authorization: Bearer TOKEN`")
+                raise Refusal(429, "too_many_requests", f"more than {GUESSES} wrong tokens per second", 1)
+            raise Refusal(401, "unauthorised", "no valid token: send the header `Authorization: Bearer TOKEN`")
         return None
 
 

@@ -1,4 +1,4 @@
-"""What Prometheus is told of the server."""
+"""Measurements of the server for Prometheus."""
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,24 +14,24 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 
 
 
 class Measurements:
-    """One server's."""
+    """Measurements of one server."""
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
-        self._requests = Counter("serving_requests", "Requests by answer", ["model", "status"], registry=registry)
+        self._requests = Counter("serving_requests", "Requests by HTTP status", ["model", "status"], registry=registry)
         self._seconds = Histogram(
-            "serving_model_seconds", "Time to the model's answer", ["model"], buckets=SECONDS, registry=registry
+            "serving_model_seconds", "Seconds until the model's answer", ["model"], buckets=SECONDS, registry=registry
         )
         self._batch = Histogram(
             "serving_batch_requests",
-            "Requests that went through the model together, for each request",
+            "Requests in the same batch of the model, for each request",
             ["model"],
             buckets=(1, 2, 4, 8, 16, 32, 64),
             registry=registry,
         )
-        self._ready = Gauge("serving_model_ready", "1 when the model can answer", ["model"], registry=registry)
+        self._ready = Gauge("serving_model_ready", "1 if the model is ready, otherwise 0", ["model"], registry=registry)
 
     def request(self, model: str, status: int) -> None:
         self._requests.labels(model, status).inc()
@@ -44,5 +44,5 @@ class Measurements:
         self._ready.labels(model).set(is_ready)
 
     def text(self) -> bytes:
-        """All of it in Prometheus's text format."""
+        """Return all measurements in Prometheus's text format."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""One model that is served: its process is kept running, and requests go to it in batches."""
+"""Serve one model: keep its process running and send requests to it in batches."""
 
 import asyncio
 import json
@@ -18,24 +18,24 @@ from stages.serving.exports import Export
 from stages.serving.process import ModelProcess
 
 PROBE_SECONDS = 2.0
-"""After which a model that nobody asks is looked after."""
+"""Seconds between health checks."""
 
 AT_A_TIME = 2
-"""Batches that a model is sent: it needn't wait for the next one."""
+"""Batches in flight per model: with two it need not wait for the next one."""
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-"""Seconds between two attempts to start a model; twice as long each time."""
+"""Seconds between two attempts to start a model. The pause doubles each time."""
 
 RETRY_AFTER = 2  # s
 
 
 class Model:
-    """One export and its process, which is started again when it has died. Requests go to it in batches."""
+    """One export and its process, which is restarted when it dies. Requests go to it in batches."""
 
     def __init__(self, export: Export, session: aiohttp.ClientSession, limits: Limits) -> None:
         self.export = export
         self._session, self._limits = session, limits
-        # What waits, waits here, where it can be told at once that there is no room. All that is sent is worked on.
+        # Requests wait here, where a full queue is reported at once. The process works on all that it gets.
         options = {
             "max-batch": limits.batch,
             "wait-ms": 0,
@@ -50,7 +50,7 @@ class Model:
         self.message: str | None = None
 
     async def keep(self) -> None:
-        """Have the process running, for ever."""
+        """Keep the process running until this task is cancelled."""
         pause = SHORTEST_PAUSE
         while True:
             begin = time.monotonic()
@@ -63,12 +63,12 @@ class Model:
                 pause = SHORTEST_PAUSE
             except (InputError, aiohttp.ClientError, OSError) as error:
                 self.status, self.message = "failed", str(error)
-            print(f"{self.export.project}: {self.message}; it is loaded again in {pause:g} s", flush=True)
+            print(f"{self.export.project}: {self.message}; restart in {pause:g} s", flush=True)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _serve(self, address: str, begin: float) -> None:
-        """Until the process at ``address`` has died."""
+        """Send requests to the process at ``address`` until it has died."""
         self._lost.clear()
         async with self._session.get(f"{address}/ping") as response:
             batches = response.headers[BATCHES] == "true"
@@ -94,10 +94,10 @@ class Model:
         except aiohttp.ClientConnectionError:
             self._lost.set()
         except TimeoutError:
-            pass  # it is busy
+            pass  # the process is busy
 
     async def ask(self, body: bytes, content_type: str, accept: str) -> Answer:
-        """The model's answer. Raises Refusal."""
+        """Return the model's answer. Raise Refusal if there is none."""
         if self._address is None:
             words = self.message or "it is being loaded"
             raise Refusal(503, self.status, f"{self.export.project} can't answer: {words}", RETRY_AFTER)
@@ -111,15 +111,15 @@ class Model:
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
             self._lost.set()
             return [self._ended() for _ in jobs]
-        except TimeoutError:  # its process didn't even say that the model was too slow
+        except TimeoutError:  # the process did not report that the model was too slow
             self._lost.set()
-            words = f"{self.export.project} gave no answer in time"
+            words = f"{self.export.project} did not answer in time"
             return [Refusal(503, "timeout", words, RETRY_AFTER) for _ in jobs]
-        if response.status != 200:  # which says that this server has a defect
+        if response.status != 200:  # a bug in this server
             raise RuntimeError(f"HTTP {response.status}: {content[:500]!r}")
         outcomes: list[Answer | Exception] = [self._outcome(about, body) for about, body in framing.split(content)]
         if any(isinstance(one, Refusal) and one.code == "timeout" for one in outcomes):
-            self._lost.set()  # what takes that long may go on for ever, and it has the model's only thread
+            self._lost.set()  # restart: the request may run forever, and it occupies the model's only thread
         return outcomes
 
     def _outcome(self, about: dict[str, Any], body: bytes) -> Answer | Refusal:
@@ -129,7 +129,7 @@ class Model:
         return Refusal(about["status"], refused["code"], refused["message"], about["retry_after"])
 
     def _ended(self) -> Refusal:
-        return Refusal(503, "stopped", f"{self.export.project} ended during this request", RETRY_AFTER)
+        return Refusal(503, "stopped", f"the process of {self.export.project} ended during this request", RETRY_AFTER)
 
     def stop(self) -> None:
         self._process.stop()

@@ -1,4 +1,4 @@
-"""The models that are served, and the one question that the API and the page ask them."""
+"""The served models, and how the API and the page query them."""
 
 import asyncio
 import json
@@ -14,11 +14,11 @@ from stages.serving.measurements import Measurements
 from stages.serving.model import Model
 
 VERBOSE = "application/json; verbose=true"
-"""What is accepted of a model: its classes' names, too, where it would answer with bare probabilities."""
+"""Accept header for a model: classifiers add the names of their classes to the probabilities."""
 
 
 class Models:
-    """What the API and the page ask."""
+    """All served models, for the API and the page."""
 
     def __init__(self, exports: dict[str, Export], missing: dict[str, str], limits: Limits) -> None:
         self.exports, self.missing = exports, missing
@@ -27,10 +27,10 @@ class Models:
         self._models: dict[str, Model] = {}
 
     async def start(self) -> None:
-        """Begin to load the models; they are kept running until ``stop``."""
-        # Shorter than the 5 s for which uvicorn keeps an idle connection, so that none is used that is just being closed.
+        """Start to load the models. They are kept running until ``stop``."""
+        # uvicorn closes an idle connection after 5 s. With less here, no request goes to one that is just being closed.
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=3)
-        timeout = aiohttp.ClientTimeout(total=self._limits.answer + 5)  # the model's own limit comes first
+        timeout = aiohttp.ClientTimeout(total=self._limits.answer + 5)  # the model's own limit is reached first
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
         self._models = {name: Model(export, self._session, self._limits) for name, export in self.exports.items()}
         self._tasks = [asyncio.create_task(model.keep()) for model in self._models.values()]
@@ -42,12 +42,15 @@ class Models:
         await self._session.close()
 
     def status(self, project: str) -> tuple[str, str | None]:
-        """loading, ready or failed; and a sentence on why, where there is something to say."""
+        """Return `loading`, `ready` or `failed`, and a message with the reason or None."""
         model = self._models.get(project)
         return (model.status, model.message) if model else ("loading", None)
 
     async def predict(self, project: str, body: bytes, content_type: str, top: int | None = 5) -> dict[str, Any]:
-        """The answer of POST /models/<project>/invocations, with the ``top`` most probable classes. Raises Refusal."""
+        """Return the response of POST /models/<project>/invocations, with the ``top`` most probable classes.
+
+        Raise Refusal if there is none.
+        """
         model = self._of(project)
         begin = time.perf_counter()
         answer = await model.ask(body, content_type, VERBOSE)
@@ -61,7 +64,7 @@ class Models:
         }
 
     async def table(self, project: str, body: bytes, content_type: str) -> tuple[bytes, str]:
-        """The model's answer as CSV, and its version. Raises Refusal."""
+        """Return the model's predictions as CSV, and its version. Raise Refusal if there are none."""
         model = self._of(project)
         begin = time.perf_counter()
         answer = await model.ask(body, content_type, "text/csv")
@@ -72,12 +75,12 @@ class Models:
         if project in self.missing:
             raise Refusal(404, "not_exported", self.missing[project])
         if project not in self._models:
-            raise Refusal(404, "not_found", f"there is no model {project!r}: {', '.join(self._models)} are served")
+            raise Refusal(404, "not_found", f"there is no model {project!r}: expected {', '.join(self._models)}")
         return self._models[project]
 
 
 def predictions(answer: Any, top: int | None) -> list[dict[str, Any]]:
-    """A classifier's probabilities as the ``top`` classes of each row, the most probable first; a forecaster's rows as they are."""
+    """Return the ``top`` classes of each row, the most probable first, or the unchanged rows of a forecast."""
     if isinstance(answer, list):
         return answer
     described = [{"class": name} for name in answer["classes"]]

@@ -1,4 +1,4 @@
-"""A model.tar.gz served by a process of its own, which finds nothing of this project: only the archive and the container's code."""
+"""Serve a model.tar.gz in a process of its own, which sees only the archive and the container's code."""
 
 import os
 import shutil
@@ -21,30 +21,30 @@ from stages.common.program import InputError
 
 CONTAINER = Path(__file__).with_name("container")
 ENVIRONMENT = {
-    # glibc keeps a batch's memory for the next one, as in training (`torch_setup`): fresh pages cost as much as a small network.
+    # glibc keeps a batch's memory for the next one, as in training (`torch_setup`): new pages cost as much as a small network.
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
     "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
-    # Half of the cores: HTTP needs the others. Threads that compute together wait for the slowest at every layer, so two
-    # threads on two cores, one of which has other work, are ten times slower than one.
+    # Half of the cores: HTTP needs the others. Threads of one computation wait for the slowest at every layer. If one of two
+    # cores has other work, two threads are ten times slower than one.
     "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2)),
 }
-"""Of a model's process; what the caller's own environment says goes before it."""
+"""Environment variables of a model's process. The caller's own environment takes precedence."""
 
 
 @contextmanager
 def launched(
     archive: Path, start: float = 120.0, options: Sequence[str] = (), unwanted: threading.Event | None = None
 ) -> Iterator[str]:
-    """The archive unpacked into an empty folder and served from there; the block gets the address, when the model is loaded.
+    """Unpack the archive into an empty folder and serve it from there. Yield the address when the model is loaded.
 
-    ``start`` is in seconds, ``options`` are the container's, ``unwanted`` ends the wait for the model. The server listens on
-    loopback alone, on a port that the system picks, and is gone when the block ends, also when this process is killed. What it
-    writes goes to standard error. Raises InputError if it doesn't start.
+    ``start`` is the time limit for loading, in seconds. ``options`` are the container's. ``unwanted`` ends the wait for the
+    model. The server listens only on loopback, on a port that the system picks. It ends with the block, and also if this
+    process is killed. Its output goes to standard error. Raise InputError if it doesn't start.
     """
     with tempfile.TemporaryDirectory(prefix="deployed-") as empty, socket.create_server(("127.0.0.1", 0)) as listener:
         bundle.unpack(archive, Path(empty, "model"))
         shutil.copytree(CONTAINER, Path(empty, "container"), ignore=shutil.ignore_patterns("__pycache__"))
-        # -E and -s: of all that may lie on an import path there is the working folder, and installed packages.
+        # With -E and -s only the working folder and installed packages can be imported.
         python = [sys.executable, "-E", "-s", "-W", "ignore::FutureWarning"]
         server = subprocess.Popen(
             [*python, "-m", "container", "model", "--fd", str(listener.fileno()), *options],
@@ -57,13 +57,13 @@ def launched(
         )
         said = Said(server)
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        listener.close()  # the server's alone: once that is dead, connections are refused and wait for nobody
+        listener.close()  # only the server keeps it open: once the server is dead, connections are refused at once
         try:
             _wait(server, address, said, start, unwanted or threading.Event())
             yield address
         finally:
             assert server.stdin
-            server.stdin.close()  # which ends it
+            server.stdin.close()  # this ends the server
             try:
                 server.wait(timeout=10)
             except subprocess.TimeoutExpired:
@@ -73,7 +73,7 @@ def launched(
 
 
 class Said(threading.Thread):
-    """Passes on what a process writes, and remembers the last line of it."""
+    """Copies the output of a process to standard error, and remembers its last line."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         super().__init__(daemon=True)
@@ -95,12 +95,12 @@ def _wait(server: subprocess.Popen[bytes], address: str, said: Said, seconds: fl
     with httpx.Client(timeout=1.0, trust_env=False) as client:
         while time.monotonic() < deadline:
             if unwanted.is_set():
-                raise InputError("the model is served no longer")
+                raise InputError("the model is no longer served")
             if server.poll() is not None:
                 said.join()
-                raise InputError(f"the exported model's server ended at its start: {said.last or 'no output'}")
+                raise InputError(f"the exported model's server stopped while it started: {said.last or 'no output'}")
             try:
-                # The listening socket accepts at once; the answer comes when the model is loaded.
+                # The listening socket accepts at once. The response comes when the model is loaded.
                 if client.get(f"{address}/ping").status_code == 200:
                     return
             except httpx.TransportError:
@@ -109,7 +109,7 @@ def _wait(server: subprocess.Popen[bytes], address: str, said: Said, seconds: fl
 
 
 class ModelProcess:
-    """One archive's process: started once, and again after it has died. Any number of threads may call it."""
+    """The process of one archive, restarted after it has died. Any number of threads may call it."""
 
     def __init__(self, archive: Path, options: Sequence[str] = ()) -> None:
         self._archive, self._options = archive, options
@@ -119,25 +119,25 @@ class ModelProcess:
         self._lock = threading.Lock()
 
     def start(self) -> str:
-        """Its address, when the model is loaded, which it may be already. Raises InputError if that fails."""
+        """Start the process unless it runs. Return its address when the model is loaded. Raise InputError if that fails."""
         with self._lock:
             if self._stopped.is_set():
-                raise InputError("the model is served no longer")
+                raise InputError("the model is no longer served")
             if self._address is None:
                 started = launched(self._archive, options=self._options, unwanted=self._stopped)
                 self._address = self._running.enter_context(started)
             return self._address
 
     def died(self, address: str) -> None:
-        """Clear away what is left of the process at ``address``, unless that was done and another one runs already."""
+        """Clean up after the dead process at ``address``. Do nothing if that was done, or if another one runs already."""
         with self._lock:
             if self._address == address:
                 self._address = None
                 self._running.close()
 
     def stop(self) -> None:
-        """For good."""
-        self._stopped.set()  # before the lock, which is held while the model is loaded
+        """Stop the process. It can't be started again."""
+        self._stopped.set()  # before taking the lock, which is held while the model is loaded
         with self._lock:
             self._address = None
             self._running.close()
@@ -145,21 +145,21 @@ class ModelProcess:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server said, and after how many seconds."""
+    """The server's response, and the seconds that it took."""
 
     body: bytes
     seconds: float
 
 
 class Endpoint:
-    """A model that answers over HTTP on this machine."""
+    """A model that is served over HTTP on this machine."""
 
     def __init__(self, client: httpx.Client) -> None:
         self.address = str(client.base_url)
         self._client = client
 
     def invoke(self, body: bytes, content_type: str, accept: str = "application/json") -> Answer:
-        """Ask for predictions. Raises InputError with the server's words if it refuses."""
+        """Request predictions. Raise InputError with the server's message if it refuses."""
         begin = time.perf_counter()
         response = self._client.post(
             "/invocations", content=body, headers={"Content-Type": content_type, "Accept": accept}
@@ -172,13 +172,13 @@ class Endpoint:
 
 @contextmanager
 def serve(archive: Path, answer: float = 60.0) -> Iterator[Endpoint]:
-    """The archive served for as long as the block lasts. ``answer`` is the time limit of a request, in seconds."""
+    """Serve the archive until the block ends. ``answer`` is the time limit of a request, in seconds."""
     with launched(archive) as address, httpx.Client(base_url=address, timeout=answer, trust_env=False) as client:
         yield Endpoint(client)
 
 
 def latency(seconds: Sequence[float], rows: int) -> dict[str, float]:
-    """Percentiles of a request's time in milliseconds, and rows a second over all of them."""
+    """Return percentiles of a request's time in milliseconds, and rows per second over all requests."""
     p50, p95, p99 = np.percentile(np.asarray(seconds) * 1000, [50, 95, 99])
     return {
         "p50_ms": round(float(p50), 3),

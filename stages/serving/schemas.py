@@ -1,4 +1,4 @@
-"""The forms of the answers, as the OpenAPI description has them."""
+"""Schemas of the responses, for the OpenAPI description."""
 
 from typing import Any
 
@@ -6,19 +6,19 @@ from pydantic import BaseModel, Field
 
 
 class Error(BaseModel):
-    """Why there is no answer."""
+    """Why a request failed."""
 
-    code: str = Field(description="for programs: it stays as it is", examples=["too_large"])
+    code: str = Field(description="for programs: stable", examples=["too_large"])
     message: str = Field(description="for people")
 
 
 class Likely(BaseModel):
-    """One class that the model thinks of."""
+    """One class and its probability."""
 
     name: str = Field(alias="class")
     probability: float = Field(ge=0, le=1)
-    latitude: float | None = Field(None, description="landmarks: degrees north, where it is known")
-    longitude: float | None = Field(None, description="landmarks: degrees east")
+    latitude: float | None = Field(None, description="landmarks: degrees north, null if unknown")
+    longitude: float | None = Field(None, description="landmarks: degrees east, null if unknown")
 
 
 class Classified(BaseModel):
@@ -28,14 +28,14 @@ class Classified(BaseModel):
 
 
 class Forecast(BaseModel):
-    """An hour's riders."""
+    """The forecast for one hour."""
 
     datetime: str
-    count: float = Field(description="riders to expect in this hour")
+    count: float = Field(description="expected riders in this hour")
 
 
 class Answer(BaseModel):
-    """What a model says."""
+    """A model's predictions."""
 
     project: str
     version: str = Field(description="MD5 of the export, as in dvc.lock")
@@ -44,7 +44,7 @@ class Answer(BaseModel):
 
 
 class Served(BaseModel):
-    """A model that is there, or is being loaded."""
+    """A served model."""
 
     project: str
     title: str
@@ -52,7 +52,7 @@ class Served(BaseModel):
     message: str | None = None
     version: str
     metrics: dict[str, Any] = Field(
-        description="metrics.json and details.json of reports/<project>; `data` is what they were measured on"
+        description="metrics.json and details.json of reports/<project>; `data` names the data they were measured on"
     )
     accepts: list[str] = Field(description="content types of a request")
     invocations: str
@@ -62,10 +62,10 @@ class Catalogue(BaseModel):
     """All models."""
 
     models: list[Served]
-    missing: dict[str, str] = Field(description="by project: why it is not served, and the command that mends it")
+    missing: dict[str, str] = Field(description="by project: why it is not served, and the command that fixes it")
 
 
 class Ping(BaseModel):
-    """How far the models are."""
+    """The status of each model."""
 
     models: dict[str, str]

@@ -225,7 +225,7 @@ def test_a_price_is_told_and_agreed_to_before_a_job(
     with pytest.raises(InputError, match="nothing was changed"):
         job.train("scones", settings, train.FEATURES, tmp_path)
     assert (
-        "2 x ml.c5.xlarge: about 0.41 USD an hour, 0.41 USD in 1 h, after which it is stopped"
+        "2 x ml.c5.xlarge: about 0.41 USD per hour, 0.41 USD in 1 h, after which it is stopped"
         in capsys.readouterr().out
     )
     assert not client(session, "s3").list_buckets()["Buckets"]

@@ -11,7 +11,7 @@ import itertools
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlparse
@@ -83,7 +83,7 @@ class Line(NamedTuple):
     said: list[str]
 
 
-def in_table(table: dict[str, object], command: str) -> bool:
+def in_table(table: Mapping[str, str], command: str) -> bool:
     return any(re.fullmatch(pattern, command) for pattern in table)
 
 

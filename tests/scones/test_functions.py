@@ -139,7 +139,7 @@ def test_what_is_no_png_is_refused(s3: Stubber) -> None:
     "event", [{}, {"s3_bucket": "b"}, {"s3_bucket": "b", "s3_key": ""}, {"s3_bucket": 1, "s3_key": "k"}]
 )
 def test_an_event_without_an_object_is_refused(event: dict[str, Any]) -> None:
-    with pytest.raises(serialize_image_data.InvalidEventError, match="s3_(bucket|key) = .* expected a text"):
+    with pytest.raises(serialize_image_data.InvalidEventError, match="s3_(bucket|key) = .* expected a non-empty text"):
         serialize_image_data.handler(event, None)
 
 

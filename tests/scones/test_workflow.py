@@ -179,7 +179,7 @@ FAILURES = {
     "huge.png": ("ImageTooLargeError", r"huge.png has \d+ bytes: expected at most 190000"),
     "missing.png": ("ImageMissingError", "missing.png does not exist"),
     "denied.png": ("AccessDeniedError", "denied.png may not be read.*injected"),
-    "": ("InvalidEventError", "s3_key = '': expected a text that is not empty"),
+    "": ("InvalidEventError", "s3_key = '': expected a non-empty text"),
 }
 
 

@@ -674,7 +674,7 @@ def test_a_child_lives_in_a_folder_of_its_own_and_ends_with_its_parents_block_no
 def test_a_model_that_does_not_load_is_told_in_a_line(tmp_path: Path) -> None:
     broken = CHILD.replace("return None", 'raise OSError("no such weights")')
     with (
-        pytest.raises(InputError, match="ended at its start.*no such weights"),
+        pytest.raises(InputError, match="stopped while it started.*no such weights"),
         process.serve(archive(tmp_path, broken)),
     ):
         pass

@@ -411,9 +411,9 @@ def test_a_vehicle_is_shown_with_its_confidence_against_the_threshold(visit: Vis
     visit.tab("Vehicles")
     visit.page.locator("#scones-picture-0").click()
     result = visit.result("scones")
-    expect(result.locator(".verdict")).to_contain_text(re.compile("goes on|stops here"))
+    expect(result.locator(".verdict")).to_contain_text(re.compile("continues|stops here"))
     share = float(result.locator(".share").first.inner_text().removesuffix(" %"))
-    assert ("goes on" in result.locator(".verdict").inner_text()) == (share >= 94)
+    assert ("continues" in result.locator(".verdict").inner_text()) == (share >= 94)
     [mark, *_] = result.locator(".mark").all()
     assert "left:94.00%" in (mark.get_attribute("style") or "").replace(" ", "")
     # A person's photograph is larger than the workflow's.
@@ -779,7 +779,7 @@ def test_what_is_not_certain_is_not_called_so(share: float, text: str) -> None:
     ("project", "metrics", "expected"),
     [
         ("mnist", {"data": "official", "accuracy": 0.98}, ["MNIST", "98.0 %"]),
-        ("bikes", {"data": "../data", "rmsle_valid": 0.25}, ["../data", "0.250", "held out"]),
+        ("bikes", {"data": "../data", "rmsle_valid": 0.25}, ["../data", "0.250", "held-out"]),
         ("bikes", {"data": "sample", "rmsle_valid": 0.25, "rmsle_test": 0.3}, ["sample data", "0.300", "test hours"]),
     ],
 )

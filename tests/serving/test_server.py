@@ -195,7 +195,7 @@ def test_an_export_that_was_changed_is_not_served_nor_even_opened(tmp_path: Path
     done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert done.returncode == 1
     for project in ("mnist", "bikes"):
-        words = f"models/{project}/export is not what dvc.lock records: `dvc repro export@{project}` makes it anew"
+        words = f"models/{project}/export does not match dvc.lock: run `dvc repro export@{project}` to make it again"
         assert words in done.stderr
     assert not opened.exists()
 
@@ -206,9 +206,9 @@ def test_an_export_that_was_changed_is_not_served_nor_even_opened(tmp_path: Path
         (lambda folder: (folder / "dvc.lock").unlink(), "dvc.lock is missing: `dvc repro export@mnist` makes it"),
         (
             lambda folder: (folder / "dvc.lock").write_text("stages: {}"),
-            "dvc.lock knows nothing of models/mnist/export",
+            "dvc.lock has no entry for models/mnist/export",
         ),
-        (lambda folder: (folder / "dvc.lock").write_text(""), "dvc.lock knows nothing of models/mnist/export"),
+        (lambda folder: (folder / "dvc.lock").write_text(""), "dvc.lock has no entry for models/mnist/export"),
         (lambda folder: (folder / "dvc.lock").write_text("<<<<<<< HEAD\na: [\n"), "dvc.lock"),
         (
             lambda folder: (folder / "reports/mnist/metrics.json").unlink(),
@@ -237,9 +237,9 @@ def test_what_is_not_as_the_pipeline_made_it_is_missing_with_the_reason(
             ["--project", "scones"],
             "there is no model to serve: models/scones/export/model.tar.gz is missing: `dvc repro",
         ),
-        (["--host", "0.0.0.0"], "give them a --token, or set SERVING_TOKEN"),
-        (["--token", "short"], "the token has to be 8 or more"),
-        (["--token", "ünicöde-and-more"], "the token has to be 8 or more"),
+        (["--host", "0.0.0.0"], "set --token or SERVING_TOKEN"),
+        (["--token", "short"], "the token is invalid: expected 8 or more"),
+        (["--token", "ünicöde-and-more"], "the token is invalid: expected 8 or more"),
         (["--host", "203.0.113.1", "--token", "open-sesame"], "can't listen on 203.0.113.1 port 0"),
         (["--port", "70000"], "can't listen on 127.0.0.1 port 70000"),
         (["--host", "nowhere.invalid", "--token", "open-sesame"], "can't listen on nowhere.invalid"),
@@ -728,7 +728,7 @@ def test_the_client_says_in_a_line_that_there_is_no_server(python: Run, tmp_path
     done = python("-m", "stages.serving.client", "--address", address, "mnist", "one.png", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"error: {address} does not answer")
-    assert "`make serve` starts the server" in done.stderr
+    assert "start the server with `make serve`" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

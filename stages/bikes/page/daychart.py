@@ -1,4 +1,4 @@
-"""A day's forecast drawn against what is typical of such a day, as SVG in the page's own colours."""
+"""Draw a day's forecast against the counts of similar days, as SVG in the page's own colours."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 14, 14, 34
 
 
 def draw(forecast: Mapping[int, float], actual: Mapping[int, float], typical: Typical, hour: int, words: str) -> str:
-    """The chart: a band and a line for the typical day, a line of the forecast, dots for what was counted; ``hour`` is marked.
+    """Return the chart: a band and a line for similar days, a line for the forecast, dots for the counts, a mark at ``hour``.
 
-    ``forecast`` and ``actual`` are counts by hour. ``words`` say what the chart shows to those who don't see it.
+    ``forecast`` and ``actual`` are counts by hour. ``words`` describe the chart for those who don't see it.
     """
     values = [*forecast.values(), *actual.values(), *(value for value in typical.high if not math.isnan(value)), 1.0]
     step = _step(max(values))
@@ -33,7 +33,7 @@ def draw(forecast: Mapping[int, float], actual: Mapping[int, float], typical: Ty
         f'<text x="{LEFT - 8}" y="{y(count) + 5:.1f}" text-anchor="end">{count}</text>'
         for count in range(0, highest + 1, step)
     )
-    unit = f'<text x="{LEFT + 8}" y="{TOP + 14}">bikes an hour</text>'
+    unit = f'<text x="{LEFT + 8}" y="{TOP + 14}">bikes per hour</text>'
     ticks = "".join(
         f'<text x="{x(at):.1f}" y="{HEIGHT - 10}" text-anchor="middle">{at}:00</text>' for at in range(0, 24, 6)
     )
@@ -60,13 +60,13 @@ def draw(forecast: Mapping[int, float], actual: Mapping[int, float], typical: Ty
 def _legend(typical: Typical, counted: bool) -> str:
     entries = [("forecast", "forecast")]
     if typical.days:
-        entries += [("typical", "median of such days"), ("band", "10 % to 90 % of them")]
+        entries += [("typical", "median of similar days"), ("band", "their 10 % to 90 % range")]
     if counted:
-        entries.append(("actual", "counted on that day"))
+        entries.append(("actual", "counted on this day"))
     return "".join(f'<span class="key"><i class="{kind}"></i>{escape(text)}</span>' for kind, text in entries)
 
 
 def _step(highest: float) -> int:
-    """The distance of the grid's lines: 1, 2 or 5 times a power of ten, such that there are four to nine of them."""
+    """Return the distance of the chart's lines: 1, 2 or 5 times a power of ten, so that there are four to nine of them."""
     power = 10 ** max(0, math.floor(math.log10(max(highest, 1) / 4)))
     return next(int(power * factor) for factor in (1, 2, 5, 10) if highest / (power * factor) <= 8)

@@ -1,4 +1,4 @@
-"""The hours of bikes' data, as the tab asks for them: a day with its weather, and what is typical of such a day."""
+"""The hours of bikes' data for the tab: a day with its weather, and the counts of similar days."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ HOURS = Path("data/bikes/features/hours.parquet")
 
 AS_RECORDED = "as recorded"
 WEATHER = {AS_RECORDED: 0, "clear": 1, "mist or cloud": 2, "light rain or snow": 3, "heavy rain or snow": 4}
-"""What can be chosen, with Kaggle's number for it."""
+"""The choices of weather, with Kaggle's number for each. 0 is not Kaggle's: it keeps the recorded weather."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Weather:
 
 @dataclass(frozen=True)
 class Typical:
-    """Counts by hour (0 to 23) over ``days`` days: the median, and what 10 % and 90 % of them stay below; NaN where there are none."""
+    """Counts by hour (0 to 23) over ``days`` days: the median, the 10 % and the 90 % quantile, NaN for hours without counts."""
 
     median: list[float]
     low: list[float]
@@ -41,26 +41,26 @@ class Typical:
 
 
 class History:
-    """All hours whose weather is known, and the counts of those that were trained on."""
+    """All hours with known weather. Those of training and validation days also have counts."""
 
     def __init__(self, hours: pd.DataFrame) -> None:
         self.hours = hours.assign(date=hours["datetime"].dt.normalize(), hour=hours["datetime"].dt.hour)
 
     @cached_property
     def months(self) -> list[str]:
-        """`2012-05`, the first one first."""
+        """Months such as `2012-05`, in order."""
         return sorted(self.hours["date"].dt.strftime("%Y-%m").unique())
 
     def days(self, month: str) -> list[int]:
-        """The days of ``month`` that have hours."""
+        """Return the days of ``month`` that have hours."""
         return sorted(self.hours.loc[self.hours["date"].dt.strftime("%Y-%m") == month, "date"].dt.day.unique().tolist())
 
     def day(self, date: pd.Timestamp | NaTType) -> pd.DataFrame:
-        """The hours of ``date``; none if there is no such day."""
+        """Return the hours of ``date``, none if there is no such day."""
         return self.hours[self.hours["date"] == date]
 
     def typical(self, date: pd.Timestamp) -> Typical:
-        """What the same weekday of the same month, in all years but on other days, was like."""
+        """Return the typical counts of the other days of the same weekday and month, in all years."""
         known = self.hours[self.hours["count"].notna() & (self.hours["date"] != date)]
         alike = known[(known["date"].dt.dayofweek == date.dayofweek) & (known["date"].dt.month == date.month)]
         shares = alike.groupby("hour")["count"].quantile([0.1, 0.5, 0.9]).unstack().reindex(range(24))
@@ -70,20 +70,20 @@ class History:
 
 
 def read() -> History:
-    """Raises InputError that names the command which brings the data."""
+    """Read the hours. Raise InputError with the command that makes them if there are none."""
     return History(pd.read_parquet(files.require(HOURS, "featurize@bikes")))
 
 
 def recorded(day: pd.DataFrame) -> Weather:
-    """What is known of a day's weather."""
+    """Return a day's recorded weather, with rounded means."""
     means = day[["temp", "humidity", "windspeed"]].mean().round()
     return Weather(AS_RECORDED, *means.tolist())
 
 
 def rows(day: pd.DataFrame, weather: Weather) -> list[dict[Hashable, Any]]:
-    """A request's body: the hours of ``day`` in Kaggle's columns, with the weather moved so that its means are those of ``weather``.
+    """Return a request's body: the hours of ``day`` in Kaggle's columns, shifted so that their means are those of ``weather``.
 
-    The course over the day stays: at 4 o'clock it is still cooler than at 15. Weather as recorded leaves all as it is.
+    The course of the day is kept: 4:00 is still cooler than 15:00. The recorded weather changes nothing.
     """
     before = recorded(day)
     table = day[KAGGLE].copy()

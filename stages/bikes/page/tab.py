@@ -1,4 +1,4 @@
-"""The tab of bikes: choose a day, an hour and the weather, and see how many bikes will be rented."""
+"""The tab of bikes: choose a day, an hour and the weather, and see the forecast of rented bikes."""
 
 import json
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from stages.serving.models import Models
 from stages.serving.page.answers import answered
 from stages.serving.page.html import block, note, one_block, table
 
-SEASONS = {1: "winter", 2: "spring", 3: "summer", 4: "autumn"}  # by their dates: Kaggle's own names are a season late
+SEASONS = {1: "winter", 2: "spring", 3: "summer", 4: "autumn"}  # by date: Kaggle's own names are one season late
 
 
 def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
@@ -40,13 +40,13 @@ def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
             return shown(past, hours, counts, int(hour), kind)
 
         if hours.empty:
-            yield one_block(note("Nothing is known of that day: choose another one."))
+            yield one_block(note("There is no data for this day: choose another one."))
             return
         async for markup in answered(ask):
             yield markup
 
     async def choose(month: str, day: float) -> tuple[Any, ...]:
-        """The day, the month's last one if it is after that, and its weather as recorded."""
+        """Return the day, at most the month's last one, and its recorded weather."""
         day = min(int(day), past.days(month)[-1])
         hours = past.day(_date(month, day))
         if hours.empty:
@@ -79,12 +79,12 @@ def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
 
 
 def _date(month: str, day: float) -> pd.Timestamp | NaTType:
-    """The day; NaT where the month doesn't have it."""
+    """Return the date, or NaT if the month doesn't have this day."""
     return pd.to_datetime(f"{month}-{int(day):02d}", errors="coerce")
 
 
 def shown(past: History, hours: pd.DataFrame, counts: dict[int, float], hour: int, weather: str) -> str:
-    """The forecast for ``counts`` by hour in words, in a chart and in a table."""
+    """Return the forecast, ``counts`` by hour, as HTML: a sentence, a chart and a table."""
     date = hours["date"].iloc[0]
     typical = past.typical(date)
     counted = hours.dropna(subset="count")
@@ -96,7 +96,7 @@ def shown(past: History, hours: pd.DataFrame, counts: dict[int, float], hour: in
         [f"{at}:00", f"{counts[at]:.0f}", f"{actual[at]:.0f}" if at in actual else "", _number(typical.median[at])]
         for at in sorted(counts)
     ]
-    hours_table = table("Bikes by hour", ["Hour", "Forecast", "Counted", "Median of such days"], lines)
+    hours_table = table("Bikes by hour", ["Hour", "Forecast", "Counted", "Median of similar days"], lines)
     return (
         f'<p class="verdict"><strong>{escape(title)}</strong>, {_kind(hours, weather)}</p><p class="said">{escape(sentence)}</p>{chart}'
         f"<details><summary>As a table</summary>{hours_table}</details>"
@@ -104,22 +104,22 @@ def shown(past: History, hours: pd.DataFrame, counts: dict[int, float], hour: in
 
 
 def said(counts: dict[int, float], actual: dict[int, float], typical: Typical, hour: int) -> str:
-    """The chosen hour in a sentence."""
+    """Return a sentence about the chosen hour."""
     if hour not in counts:
-        return f"Nothing is known of {hour}:00 on that day."
+        return f"There is no data for {hour}:00 on this day."
     words = f"At {hour}:00 the model expects {counts[hour]:.0f} bikes"
     if hour in actual:
         words += f"; {actual[hour]:.0f} were counted"
     if _number(typical.median[hour]):
         words += (
-            f". On {typical.days} days of that weekday and month it was {typical.median[hour]:.0f} in the middle, "
-            f"{typical.low[hour]:.0f} to {typical.high[hour]:.0f} on most"
+            f". On {typical.days} other days of this weekday and month the median was {typical.median[hour]:.0f}; "
+            f"80 % of them had {typical.low[hour]:.0f} to {typical.high[hour]:.0f}"
         )
     return words + "."
 
 
 def _kind(hours: pd.DataFrame, weather: str) -> str:
-    """What follows from the day, and its weather: `working day in spring, a test day; mostly clear`."""
+    """Describe the day and its weather: `working day in spring, a test day; mostly clear`."""
     first = hours.iloc[0]
     day = "holiday" if first["holiday"] else "working day" if first["workingday"] else "weekend"
     part = {"train": "a training day", "valid": "held out for validation", "test": "a test day"}[str(first["part"])]

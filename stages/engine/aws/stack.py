@@ -1,4 +1,4 @@
-"""CloudFormation stacks: made, changed, left alone where nothing has changed, and removed without a trace."""
+"""Create, update and completely remove CloudFormation stacks. An unchanged stack is left alone."""
 
 import itertools
 import time
@@ -14,25 +14,25 @@ from stages.engine.aws.clients import client
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
 
 PAUSE = 10.0
-"""Seconds between two looks at a stack."""
+"""Seconds between two checks of a stack."""
 PATIENCE = 3600.0
-"""Seconds until it has come to an end: an endpoint needs minutes, an hour is a fault."""
+"""Longest wait for an operation, in seconds. An endpoint needs minutes; an hour means a fault."""
 
 UNUSABLE = (
     "CREATE_FAILED",
     "DELETE_FAILED",
-    "REVIEW_IN_PROGRESS",  # a change set that was never executed: nothing is going on
+    "REVIEW_IN_PROGRESS",  # a change set that was never executed: no operation is running
     "ROLLBACK_COMPLETE",
     "ROLLBACK_FAILED",
 )
 """States in which a stack can only be removed."""
 
 STARTS = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS")
-"""States of a stack that somebody has put it into, as against those that follow by themselves."""
+"""States that begin an operation of a user. Other states follow by themselves."""
 
 
 class Stack:
-    """One stack by its name, there or not."""
+    """One stack by its name, whether it exists or not."""
 
     def __init__(self, session: boto3.Session, name: str) -> None:
         self.name = name
@@ -40,20 +40,20 @@ class Stack:
         self._client = client(session, "cloudformation")
 
     def status(self) -> str | None:
-        """As CloudFormation calls it; None if there is no such stack."""
+        """Return CloudFormation's status of the stack, or None if there is no such stack."""
         stack = self._describe()
         return stack["StackStatus"] if stack else None
 
     def outputs(self) -> dict[str, str]:
-        """What the template's outputs have become."""
+        """Return the values of the template's outputs."""
         stack = self._describe() or {}
         return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
     def put(self, template: str, parameters: Mapping[str, str]) -> str:
-        """Make the stack so, or change it; says which: created, updated or unchanged.
+        """Create or update the stack. Return `created`, `updated` or `unchanged`.
 
-        What a stopped run has begun is waited for, what has failed is removed first. Raises InputError with CloudFormation's
-        reason if it can't be done.
+        First wait for an operation that a stopped run has begun, and remove a stack that has failed. Raise InputError with
+        CloudFormation's reason if it fails.
         """
         if self._settled() in UNUSABLE:
             self.remove()
@@ -82,16 +82,16 @@ class Stack:
         return "updated"
 
     def resources(self) -> list[tuple[str, str]]:
-        """Type and name of all that is in the stack; nothing if it is not there."""
+        """Return type and name of all resources in the stack, none if it does not exist."""
         return sorted((kind, name) for kind, name, gone in self._resources() if not gone)
 
     def remove(self) -> list[str]:
-        """Remove the stack, what is in its buckets and what its endpoints have logged; says what it removed, a line each."""
+        """Remove the stack, the contents of its buckets and its endpoints' logs. Return a line for each removed thing."""
         emptied: list[str] = []
         there: set[tuple[str, str]] = set()
         endpoints: set[str] = set()
         status = self._settled()
-        for _ in range(3):  # an endpoint may write what it has captured into the bucket after it was emptied
+        for _ in range(3):  # an endpoint may write captured requests into a bucket that was just emptied
             for kind, name, gone in self._resources():
                 there |= set() if gone else {(kind, name)}
                 endpoints |= {name} if kind == "AWS::SageMaker::Endpoint" else set()
@@ -118,7 +118,7 @@ class Stack:
         return stacks[0]
 
     def _resources(self) -> list[tuple[str, str, bool]]:
-        """Type and name of all that is in the stack, or was, and whether it is gone."""
+        """Return type and name of all current and former resources of the stack, and whether each is gone."""
         try:
             pages = self._client.get_paginator("list_stack_resources").paginate(StackName=self.name)
             found = [resource for page in pages for resource in page["StackResourceSummaries"]]
@@ -132,7 +132,7 @@ class Stack:
         ]
 
     def _settled(self) -> str | None:
-        """The status once nothing is going on any more."""
+        """Wait until no operation is running, and return the status. Raise InputError after PATIENCE."""
         deadline = time.monotonic() + PATIENCE
         while (status := self.status()) and status.endswith("_IN_PROGRESS") and status not in UNUSABLE:
             if time.monotonic() > deadline:
@@ -143,10 +143,10 @@ class Stack:
     def _expect(self, end: str) -> None:
         status = self._settled()
         if status != end:
-            raise InputError(f"the stack {self.name} came to {status}, expected {end}: {self._reason()}")
+            raise InputError(f"the stack {self.name} ended as {status}, expected {end}: {self._reason()}")
 
     def _reason(self) -> str:
-        """The first thing that went wrong since somebody last changed the stack, in CloudFormation's words."""
+        """Return CloudFormation's message for the first failure since the last change of the stack."""
         pages = self._client.get_paginator("describe_stack_events").paginate(StackName=self.name)
         newest_first = (event for page in pages for event in page["StackEvents"])
         since = itertools.takewhile(
@@ -160,7 +160,7 @@ class Stack:
         return f"{first['LogicalResourceId']}: {first.get('ResourceStatusReason', first['ResourceStatus'])}"
 
     def _remove_log(self, endpoint: str) -> list[str]:
-        """The log of an endpoint by its name or ARN: SageMaker made it, not the stack."""
+        """Delete the log of an endpoint, by its name or ARN. SageMaker made it, not the stack."""
         name = f"/aws/sagemaker/Endpoints/{endpoint.rsplit('/', 1)[-1]}"
         logs = client(self._session, "logs")
         found = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
@@ -171,14 +171,14 @@ class Stack:
 
 
 def keys(session: boto3.Session, bucket: str, prefix: str = "") -> Iterator[dict[str, Any]]:
-    """The objects under ``prefix``, as S3 lists them."""
+    """Yield the objects under ``prefix``, as S3 lists them."""
     for page in client(session, "s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         yield from page.get("Contents", [])
 
 
 def delete(session: boto3.Session, bucket: str, names: Sequence[str]) -> None:
-    """Delete these objects. Raises InputError that names the first one that S3 does not delete."""
-    for start in range(0, len(names), 1000):  # at most a thousand a request
+    """Delete these objects. Raise InputError with the first one that S3 does not delete."""
+    for start in range(0, len(names), 1000):  # at most a thousand per request
         chosen = {"Objects": [{"Key": name} for name in names[start : start + 1000]], "Quiet": True}
         refused = client(session, "s3").delete_objects(Bucket=bucket, Delete=chosen).get("Errors", [])
         if refused:
@@ -187,7 +187,7 @@ def delete(session: boto3.Session, bucket: str, names: Sequence[str]) -> None:
 
 
 def empty(session: boto3.Session, bucket: str) -> int:
-    """Delete all objects of ``bucket``; says how many. A bucket that is not there is empty."""
+    """Delete all objects of ``bucket`` and return their number, 0 if there is no such bucket."""
     try:
         names = [entry["Key"] for entry in keys(session, bucket)]
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""The tab of landmarks: a photograph, its five best classes, and where in the world that is."""
+"""The tab of landmarks: a photograph, its five most probable classes, and a map with the first one."""
 
 from collections.abc import AsyncIterator
 from html import escape
@@ -24,7 +24,7 @@ Row = tuple[str, str, str]
 MAX_FILES = 32
 
 
-HINT = one_block('<p class="hint">Bring a photograph, or click one of the examples.</p>')
+HINT = one_block('<p class="hint">Upload a photograph, or click one of the examples.</p>')
 HEADER = ["Picture", "File", "Best class"]
 
 
@@ -42,7 +42,7 @@ def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
     async def look_at_all(payloads: Any) -> AsyncIterator[str]:
         given = list(getattr(payloads, "root", payloads) or [])
         more = (
-            note(f"Only the first {MAX_FILES} of {len(given)} files are looked at.") if len(given) > MAX_FILES else ""
+            note(f"Only the first {MAX_FILES} of {len(given)} files are classified.") if len(given) > MAX_FILES else ""
         )
         rows: list[Row] = []
         yield ""
@@ -62,12 +62,12 @@ def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
 
 
 def shown(top: list[dict[str, Any]]) -> str:
-    """An answer: the best class in words, the bars, and the map where the place is known."""
+    """Return an answer as HTML: the best class in words, the bars, and the map if the coordinates are known."""
     best = top[0]
     title = escape(name(best["class"]))
     sentence = f'<p class="verdict"><strong>{title}</strong> {percent(best["probability"])}</p>'
     if best.get("latitude") is None or best.get("longitude") is None:
-        where = '<p class="about">The place of this class is not known.</p>'
+        where = '<p class="about">The location of this class is not known.</p>'
     else:
         where = worldmap.place(name(best["class"]), best["latitude"], best["longitude"])
     return f"{sentence}{bars(top)}{where}"
@@ -81,21 +81,21 @@ async def _top(models: Models, payload: Any, folder: Path, number: int) -> list[
 
 
 async def _row(models: Models, payload: Any, folder: Path) -> Row:
-    """A file of several in a table; or the reason why there is no class."""
+    """Return a file's row of the table: its best class, or the reason why there is none."""
     fields = payload if isinstance(payload, dict) else payload.model_dump()
     title = escape(str(fields.get("orig_name") or Path(fields["path"]).name))
     try:
         [best] = await _top(models, payload, folder, 1)
     except Refusal as error:
         return "", title, f'<span class="bad">{words(error.message)}</span>'
-    # Relative to the page, so that it is right behind a proxy, too.
+    # Relative to the page, so that it also works behind a proxy.
     source = escape(f"gradio_api/file={quote(fields['path'])}")
     image = f'<img src="{source}" alt="{title}" loading="lazy">'
     return image, title, f"{escape(name(best['class']))}, {percent(best['probability'])}"
 
 
 def clickable(number: int = 6) -> list[Example]:
-    """Photographs of the test set, each of another class. Raises InputError that names the command that brings them."""
+    """Return test photographs of different classes. Raise InputError with the command that makes them if there are none."""
     raw = files.require(Path("data/landmarks/raw"), "prepare@landmarks")
     classes = photographs.read_classes(raw)
     of_label = {photograph.label: photograph for photograph in reversed(photographs.read_index(raw, "test"))}
@@ -107,6 +107,6 @@ def clickable(number: int = 6) -> list[Example]:
 
 
 def _spread(values: list[int], number: int) -> list[int]:
-    """``number`` of ``values``, as far from each other as they can be."""
+    """Return ``number`` of ``values`` at equal distances."""
     places = np.linspace(0, len(values) - 1, min(number, len(values)))
     return [values[int(place)] for place in places]

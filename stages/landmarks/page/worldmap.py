@@ -1,4 +1,4 @@
-"""A map of the world with a place on it, drawn in the page's own colours: equirectangular, so that degrees are lengths."""
+"""Draw a world map with one marked location, in the page's own colours. It is equirectangular: degrees are lengths."""
 
 import json
 from functools import cache
@@ -6,15 +6,15 @@ from html import escape
 from pathlib import Path
 
 LAND = Path(__file__).with_name("land.json")
-"""The outline of the land and where it comes from, in tenths of a degree: x = 1800 + 10 longitude, y = 900 - 10 latitude."""
+"""The outline of the land and its source. Coordinates are tenths of a degree: x = 1800 + 10 longitude, y = 900 - 10 latitude."""
 
 LEFT, TOP, WIDTH, HEIGHT = 0, 60, 3600, 1440
-"""What is shown: from 84 degrees north to 60 degrees south, all there is but the Antarctic."""
+"""The visible part: from 84 degrees north to 60 degrees south, all land except Antarctica."""
 
 
 @cache
 def land() -> str:
-    """The outline as a shape that every map of the page refers to: it is sent once."""
+    """Return the outline as a shape that every map of the page refers to, so that it is sent once."""
     path = json.loads(LAND.read_text(encoding="utf-8"))["path"]
     return (
         f'<svg width="0" height="0" class="shapes" aria-hidden="true"><defs><path id="land" d="{path}"/></defs></svg>'
@@ -22,12 +22,12 @@ def land() -> str:
 
 
 def place(name: str, latitude: float, longitude: float) -> str:
-    """The map with a marker for ``name`` at that place (degrees), and the place in words below it."""
+    """Return the map with a marker for ``name`` at the coordinates (degrees), and the coordinates in words below it."""
     x, y = 1800 + 10 * longitude, 900 - 10 * latitude
     words = (
         f"{abs(latitude):.2f}° {'N' if latitude >= 0 else 'S'}, {abs(longitude):.2f}° {'E' if longitude >= 0 else 'W'}"
     )
-    # The name stands on the side on which there is room for it.
+    # The name is on the side with more room for it.
     anchor, beside = ("end", x - 70) if x > LEFT + WIDTH / 2 else ("start", x + 70)
     label = escape(name)
     return (

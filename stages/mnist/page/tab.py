@@ -1,4 +1,4 @@
-"""The tab of mnist: a digit is drawn, and the ten probabilities change as it is drawn."""
+"""The tab of mnist: draw a digit and see its ten probabilities change."""
 
 from base64 import b64encode
 from html import escape
@@ -14,12 +14,12 @@ from stages.serving.page import examples
 from stages.serving.page.examples import Example
 from stages.serving.page.html import block, note
 
-# An own canvas (static/digit.js), not gr.Sketchpad: that one uploads a file for each stroke through Gradio's queue, answers
-# after the stroke and loads 3 MB of script. This one posts 280x280 PNG to the API itself, one request at a time.
+# The page has its own canvas (static/digit.js). gr.Sketchpad uploads a file for each stroke through Gradio's queue, answers
+# after the stroke and loads 3 MB of script. This canvas posts 280x280 PNG files to the API, one request at a time.
 CANVAS = """
 <div class="digit" data-digit>
 <canvas width="280" height="280" tabindex="0" role="img" aria-label="Drawing area: draw a digit with mouse, finger or pen;
-arrow keys draw, too, and with Shift they move the pen"></canvas>
+arrow keys also draw, and with Shift they move the pen"></canvas>
 <div class="tools"><button type="button" data-clear>Clear</button>
 <label class="file">Open a picture<input type="file" accept="image/*" aria-label="Open a picture of a digit"></label></div></div>
 """
@@ -48,7 +48,7 @@ def _button(example: Example) -> str:
 
 
 def clickable() -> list[Example]:
-    """A digit of each class, light ink on dark. Raises InputError."""
+    """Return a test digit of each class, light ink on dark. Raise InputError if there are none."""
     arrays = np.load(files.require(Path("data/mnist/features/test.npz"), "featurize@mnist"))
     pictures, labels = arrays["images"], arrays["labels"]
     rows = [np.flatnonzero(labels == digit)[0] for digit in np.unique(labels)]

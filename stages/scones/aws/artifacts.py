@@ -1,4 +1,4 @@
-"""What the stack is made from, as objects named by their content: the same content, the same name, nothing to upload again."""
+"""The files that the stack is made from, as objects named by their content: unchanged files are not uploaded again."""
 
 import hashlib
 import io
@@ -16,30 +16,30 @@ FAN_OUT = HERE / "fan_out.asl.json"
 
 @dataclass(frozen=True)
 class Artifact:
-    """An object to be: its key and its bytes."""
+    """An object to upload: its key and its bytes."""
 
     key: str
     content: bytes
 
 
 def named(name: str, content: bytes) -> Artifact:
-    """``content`` under ``name``, preceded by its digest."""
+    """Return ``content`` as an object whose key is its digest and ``name``."""
     return Artifact(f"{hashlib.sha256(content).hexdigest()[:16]}/{name}", content)
 
 
 def zipped(folder: Path) -> bytes:
-    """The modules of ``folder`` as a zip: the same contents, the same bytes."""
+    """Return the modules of ``folder`` as a zip. The same contents give the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.glob("*.py")):
-            entry = zipfile.ZipInfo(path.name)  # of 1980, as the format begins
+            entry = zipfile.ZipInfo(path.name)  # dated 1980, the format's first date
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
 def of_the_workflow() -> dict[str, Artifact]:
-    """The template's parameters that name what this folder holds, each with its object."""
+    """Return the objects made from this folder's files, by the template's parameters that name them."""
     return {
         "FunctionsKey": named("functions.zip", zipped(FUNCTIONS)),
         "WorkflowKey": named(WORKFLOW.name, WORKFLOW.read_bytes()),

@@ -1,4 +1,4 @@
-"""The whole on AWS, or where AWS_ENDPOINT_URL says: the files it is made from, the stack, the test pictures."""
+"""Deploy to AWS, or to AWS_ENDPOINT_URL: the files that the stack is made from, the stack, the test pictures."""
 
 import hashlib
 from collections.abc import Mapping
@@ -16,21 +16,21 @@ from stages.scones.aws.artifacts import Artifact
 from stages.scones.config import WorkflowSettings
 
 TEST = "test/"
-"""Where the test pictures are in the bucket."""
+"""Prefix of the test pictures in the bucket."""
 
 CAPTURED = "data_capture/"
-"""Where the template lets the endpoint put what it captures."""
+"""Prefix that the template sets for the endpoint's captured requests."""
 
 MODEL = "model"
-"""The template's name for the variant that is the exported model."""
+"""The template's name for the variant with the exported model."""
 
 CHALLENGER = "challenger"
-"""And for the other one, where there is one."""
+"""The template's name for the optional second variant."""
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """Names and ARNs of what there is now, and what was done to get there, a line each."""
+    """Names and ARNs of what is deployed. ``done`` has a line for each action."""
 
     bucket: str
     workflow: str
@@ -41,8 +41,8 @@ class Deployed:
 
 
 def inference_image(region: str, settings: WorkflowSettings) -> str:
-    """The URI of SageMaker's PyTorch inference image in ``region``. Raises InputError if there is none."""
-    from sagemaker.core import image_uris  # 1.5 s
+    """Return the URI of SageMaker's PyTorch inference image in ``region``. Raise InputError if there is none."""
+    from sagemaker.core import image_uris  # takes 1.5 s
 
     try:
         uri: str = image_uris.retrieve(
@@ -54,13 +54,13 @@ def inference_image(region: str, settings: WorkflowSettings) -> str:
         )
     except ValueError as error:
         raise InputError(
-            f"deploy.scones.pytorch = {settings.pytorch!r} is not to be had in region {region} for {settings.instance_type}: {error}"
+            f"deploy.scones.pytorch = {settings.pytorch!r} is not available in region {region} for {settings.instance_type}: {error}"
         ) from None
     return uri
 
 
 def parts(archive: Path, settings: WorkflowSettings) -> dict[str, Artifact]:
-    """All objects that the template names, by its parameters. Raises InputError for a model that is not there."""
+    """Return all objects that the template names, by its parameters. Raise InputError if a model is missing."""
     files.require(archive, "export@scones")
     found = {**artifacts.of_the_workflow(), "ModelKey": artifacts.named("model.tar.gz", archive.read_bytes())}
     if settings.challenger:
@@ -72,7 +72,7 @@ def parts(archive: Path, settings: WorkflowSettings) -> dict[str, Artifact]:
 
 
 def parameters(bucket: str, objects: Mapping[str, Artifact], image: str, settings: WorkflowSettings) -> dict[str, str]:
-    """The template's parameters."""
+    """Return the template's parameters."""
     return {
         "ArtifactBucket": bucket,
         "ChallengerKey": "",
@@ -93,7 +93,7 @@ def parameters(bucket: str, objects: Mapping[str, Artifact], image: str, setting
 def deploy(
     session: boto3.Session, archive: Path, pictures: Mapping[str, bytes], settings: WorkflowSettings
 ) -> Deployed:
-    """Everything as it should be; what is so already stays untouched. ``pictures`` are PNG files by name."""
+    """Create or update everything; what is up to date stays untouched. ``pictures`` are PNG files by name."""
     objects = parts(archive, settings)
     image = inference_image(session.region_name, settings)
     base = Stack(session, f"{settings.stack}-artifacts")
@@ -107,14 +107,14 @@ def deploy(
     tests = {f"{TEST}{name}": content for name, content in pictures.items()}
     done.append(_upload(session, found["Bucket"], tests, TEST))
     others = [entry["Key"] for entry in keys(session, found["Bucket"], TEST) if entry["Key"] not in tests]
-    if others:  # of an earlier test set
+    if others:  # from an earlier test set
         delete(session, found["Bucket"], others)
         done.append(f"s3://{found['Bucket']}/{TEST}: {len(others)} other objects removed")
     return Deployed(found["Bucket"], found["Workflow"], found["FanOut"], found["Endpoint"], found["Topic"], done)
 
 
 def _upload(session: boto3.Session, bucket: str, objects: Mapping[str, bytes], prefix: str = "") -> str:
-    """Put those of ``objects``, all under ``prefix``, that are not there yet, or with another content."""
+    """Upload those of ``objects``, all under ``prefix``, that are missing or have other content. Return a line about it."""
     there = {entry["Key"]: entry["ETag"].strip('"') for entry in keys(session, bucket, prefix)}
     missing = {
         key: content
@@ -128,5 +128,5 @@ def _upload(session: boto3.Session, bucket: str, objects: Mapping[str, bytes], p
 
 
 def destroy(session: boto3.Session, settings: WorkflowSettings) -> list[str]:
-    """Remove every trace; says what was removed, a line each."""
+    """Remove everything. Return a line for each thing that was removed."""
     return Stack(session, settings.stack).remove() + Stack(session, f"{settings.stack}-artifacts").remove()

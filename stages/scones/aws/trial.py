@@ -1,4 +1,4 @@
-"""Puts a deployed workflow to the test: executions, what was captured of them, and whether the two agree."""
+"""Test a deployed workflow: run executions, read their captured records, and check that the two agree."""
 
 import json
 import time
@@ -20,24 +20,24 @@ BELOW = "ThresholdConfidenceNotMet"
 """The error of an execution whose confidence is below the threshold."""
 
 PATIENCE = 900.0
-"""Seconds until everything that was captured has to be there; SageMaker writes after a minute or so."""
+"""Seconds in which all captured records have to arrive. SageMaker writes them after about a minute."""
 
 QUIET = 1.5
-"""Seconds without another record after which no more are expected: more than the stand-in's capture collects them for."""
+"""Seconds without a new record after which no more are expected. The stand-in's capture collects records for less."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of some test cases: an outcome each, and the captured files by name."""
+    """The result of some test cases: an outcome each, and the captured files by name."""
 
     outcomes: list[Outcome]
     captured: dict[str, str]
     seconds: float
-    """Of all executions but the first, which waited for everything to start."""
+    """Of all executions except the first, which waited for everything to start."""
 
 
 def run(session: boto3.Session, deployed: Deployed, cases: Sequence[str], concurrency: int) -> Trial:
-    """Execute ``cases``, the names of test pictures, and wait for what is captured of them."""
+    """Execute ``cases``, the names of test pictures, and wait for their captured records."""
     before = {entry["Key"] for entry in keys(session, deployed.bucket, CAPTURED)}
     workflow = Workflow(session, deployed.workflow)
     places = [f"{TEST}{name}" for name in cases]
@@ -52,9 +52,9 @@ def run(session: boto3.Session, deployed: Deployed, cases: Sequence[str], concur
 def _captured(
     session: boto3.Session, deployed: Deployed, before: Set[str], outcomes: Sequence[Outcome]
 ) -> dict[str, str]:
-    """What was captured of some executions, in files that were not there ``before``.
+    """Return the captured records of ``outcomes``, from files that did not exist ``before``.
 
-    Waits for a record of each that got an answer, and then as long again, so that one too many is seen.
+    Wait for a record of each execution that got an answer, and then as long again, so that surplus records are found.
     """
     executions = {one.execution for one in outcomes}
     expected = sum(one.status == "SUCCEEDED" or one.error == BELOW for one in outcomes)
@@ -75,16 +75,16 @@ def _captured(
     if count < expected:
         raise InputError(
             f"s3://{deployed.bucket}/{CAPTURED}: found {count} captured records {PATIENCE:.0f} s after {expected} answers, "
-            "expected one an answer"
+            "expected one per answer"
         )
     return own
 
 
 def records_of(executions: Set[str], captured: Mapping[str, str]) -> dict[str, str]:
-    """The lines of ``captured`` (texts by name) that are of ``executions``: one each, if none is lost and none double.
+    """Return the lines of ``captured`` (texts by name) of ``executions``: one each, if none is lost and none is duplicate.
 
-    The workflow gives each request the id EXECUTION.TRY. Left out are other users' requests, and of an execution that had
-    to ask again all but its last try. Where no request has such an id all are taken for the executions'.
+    The workflow gives each request the id EXECUTION.TRY. Requests of other users are left out, and all tries of an
+    execution except its last. If no request has such an id, all lines are returned.
     """
     asked = [(name, line, *_execution_and_try(line)) for name, text in captured.items() for line in text.splitlines()]
     last: dict[str, int] = {}
@@ -101,22 +101,22 @@ def records_of(executions: Set[str], captured: Mapping[str, str]) -> dict[str, s
 
 
 def _execution_and_try(line: str) -> tuple[str, int]:
-    """From the id of a captured request; nobody's is the first try of ""."""
+    """Return execution and try from the id of a captured request, ("", 0) if it has no such id."""
     execution, _, number = str(json.loads(line)["eventMetadata"].get("inferenceId", "")).rpartition(".")
     return (execution, int(number)) if number.isdecimal() else ("", 0)
 
 
 def check(trial: Trial, pictures: Mapping[str, bytes], threshold: float) -> None:
-    """Raises InputError unless every execution has ended as its confidence says, and one record was captured of each.
+    """Raise InputError unless every execution ended as its confidence requires, and one record was captured of each.
 
-    An execution passes the answer on, or fails with the threshold's error; the records say what the answers were.
+    An execution passes the answer on, or fails with the threshold's error. The records contain the answers.
     """
     ended = Counter((pictures[one.key.removeprefix(TEST)], _end(one)) for one in trial.outcomes)
     lines = [(name, line) for name, text in trial.captured.items() for line in text.splitlines()]
-    read = [captures.read([line]) for line in lines]  # one by one: of all together a record that is there twice is one
+    read = [captures.read([line]) for line in lines]  # one by one: read together, a duplicate record would count once
     problems = [problem for one in read for problem in one.problems]
     if problems:
-        raise InputError(f"what was captured can't be read: {problems[0]} ({len(problems)} such records)")
+        raise InputError(f"captured records can't be read: {problems[0]} ({len(problems)} such records)")
     records = [record for one in read for record in one.records]
     told = Counter((one.image, one.probabilities if one.confidence >= threshold else BELOW) for one in records)
     if ended != told:
@@ -136,7 +136,7 @@ def _end(outcome: Outcome) -> tuple[float, ...] | str:
 
 
 def answers(trial: Trial, pictures: Mapping[str, bytes], variant: str) -> dict[str, tuple[float, ...]]:
-    """The probabilities that the endpoint's ``variant`` gave to the test pictures that it was asked about."""
+    """Return the probabilities that the endpoint's ``variant`` gave to the test pictures it received, by name."""
     own = {key: text for key, text in trial.captured.items() if key.split("/")[2] == variant}
     known = {record.image: record.probabilities for record in captures.read(own.items()).records}
     return {name: known[image] for name, image in pictures.items() if image in known}

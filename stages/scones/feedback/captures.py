@@ -1,4 +1,4 @@
-"""Captured requests and answers, as SageMaker writes them: JSON Lines, several records a file.
+"""Read captured requests and answers as SageMaker writes them: JSON Lines, several records per file.
 
 https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture.html
 """
@@ -16,13 +16,13 @@ class Captured:
     """One request and its answer."""
 
     event: str
-    """Its id."""
+    """The record's id."""
     time: datetime
-    """When the answer was given, in UTC."""
+    """Time of the answer, in UTC."""
     image: bytes
-    """The file of the picture that was asked about: PNG from the workflow, from others any that the endpoint takes."""
+    """The picture file of the request: PNG from the workflow, from other clients any format that the endpoint accepts."""
     probabilities: tuple[float, ...]
-    """Of the classes."""
+    """One per class."""
 
     @property
     def confidence(self) -> float:
@@ -31,17 +31,17 @@ class Captured:
 
 @dataclass(frozen=True)
 class Read:
-    """What is in some files; ``problems`` names the lines that could not be read and why."""
+    """The records of some files. ``problems`` names the lines that could not be read, and why."""
 
     records: list[Captured]
     problems: list[str]
 
 
 def read(files: Iterable[tuple[str, str]]) -> Read:
-    """The records of ``files`` (name and text), in the order of time, each once.
+    """Return the records of ``files`` (name and text) ordered by time, each once.
 
-    A line that is not a record is left out and reported: a request without an answer, one of another type, or a last line that
-    was cut off, since files are read while they are written.
+    A line that is not a record is left out and reported: a request without an answer, a request of another type, or a last
+    line that was cut off. Lines can be cut off because files are read while they are written.
     """
     records: dict[str, Captured] = {}
     problems = []
@@ -61,7 +61,7 @@ def read(files: Iterable[tuple[str, str]]) -> Read:
 
 
 def parse(line: str) -> Captured:
-    """One line. Raises ValueError that says what was found and what was expected."""
+    """Return the record in a line. Raise ValueError with what was found and what was expected."""
     try:
         record = json.loads(line)
         request, answer = record["captureData"]["endpointInput"], record["captureData"]["endpointOutput"]
@@ -91,7 +91,7 @@ def _is_json(line: str) -> bool:
 
 
 def _kind(part: dict[str, str]) -> str:
-    """The content type without its parameters."""
+    """Return the content type without its parameters."""
     return part["observedContentType"].split(";")[0].strip().lower()
 
 

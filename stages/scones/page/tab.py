@@ -19,10 +19,10 @@ from stages.serving.page.answers import answered
 from stages.serving.page.examples import Example
 from stages.serving.page.html import bars, name, one_block, percent
 
-SIDE = 32  # pixels, of the pictures that the workflow gets
+SIDE = 32  # pixels, as in the workflow's pictures
 MAX_PIXELS = 50_000_000
-HINT = one_block('<p class="hint">Bring a picture, or click one of the examples.</p>')
-SCALED = f'<p class="about">The middle of your picture was scaled to {SIDE}x{SIDE} pixels, the size that the workflow gets.</p>'
+HINT = one_block('<p class="hint">Upload a picture, or click one of the examples.</p>')
+SCALED = f'<p class="about">The middle of your picture was scaled to {SIDE}x{SIDE} pixels, the model&rsquo;s size.</p>'
 
 
 def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
@@ -47,9 +47,9 @@ def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
 
 
 def fit(content: bytes) -> tuple[bytes, bool]:
-    """A picture of any size as the model takes it, 32x32, and whether it had to be scaled. Raises ImageError.
+    """Return a picture scaled to the model's 32x32 pixels, and whether it was scaled. Raise ImageError if it can't be read.
 
-    The model refuses other sizes, as the workflow's cameras have none; a person's photograph is larger.
+    The model refuses other sizes because the workflow's cameras have none. A user's photograph is larger.
     """
     pixels = images.decode(content, MAX_PIXELS)
     if pixels.shape[:2] == (SIDE, SIDE):
@@ -60,11 +60,11 @@ def fit(content: bytes) -> tuple[bytes, bool]:
 
 
 def shown(top: list[dict[str, Any]], threshold: float) -> str:
-    """An answer: whether the workflow would go on, in words, and each class's bar with the threshold drawn across."""
+    """Return an answer as HTML: whether the workflow would continue, and each class's bar with the threshold."""
     best = top[0]
     passes = best["probability"] >= threshold
     title = escape(name(best["class"]))
-    verdict = "passes: the workflow goes on" if passes else "is too low: the workflow stops here"
+    verdict = "passes: the workflow continues" if passes else "is too low: the workflow stops here"
     words = f"{'✓' if passes else '✗'} {percent(best['probability'])} {verdict}"
     return (
         f'<p class="verdict"><strong>{title}</strong> <span class="{"good" if passes else "bad"}">{words}</span></p>'
@@ -74,7 +74,7 @@ def shown(top: list[dict[str, Any]], threshold: float) -> str:
 
 
 def clickable(number: int = 6) -> list[Example]:
-    """Pictures of the test set, of all classes in turn. Raises InputError."""
+    """Return test pictures of all classes in turn. Raise InputError if there are none."""
     arrays = np.load(files.require(Path("data/scones/features/test.npz"), "featurize@scones"))
     classes = files.read_json(files.require(Path("data/scones/raw/about.json"), "prepare@scones"))["classes"]
     pictures, labels = arrays["images"], arrays["labels"]

@@ -1,11 +1,11 @@
-"""Serves one unpacked model.tar.gz as SageMaker asks of an inference container; needs nothing else of this project.
+"""Serve one unpacked model.tar.gz by SageMaker's contract for inference containers. Needs no other code of this project.
 
     python -m container serve                       # /opt/ml/model on port 8080 or SAGEMAKER_BIND_TO_PORT
     python -m container MODEL_FOLDER --fd SOCKET    # as a child of another process
 
 It calls the four functions of the PyTorch inference image in the model's `code/inference.py`: model_fn, input_fn,
-predict_fn, output_fn, and batch_fn and ready_fn where they are there. SIGTERM ends it when all that it has accepted is
-answered. A child ends when its standard input closes, so that a killed parent leaves no server behind.
+predict_fn and output_fn. It also calls batch_fn and ready_fn if they exist. SIGTERM stops it after all accepted requests
+are answered. A child ends when its standard input closes, so that a killed parent leaves no server behind.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="container", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model_folder", help="or `serve`: SM_MODEL_DIR, or /opt/ml/model")
+    parser.add_argument("model_folder", help="folder of the model; `serve` means SM_MODEL_DIR, or /opt/ml/model")
     parser.add_argument("--fd", type=int, help="a listening socket to serve on")
     parser.add_argument("--max-batch", type=int, default=usual.batch)
     parser.add_argument("--wait-ms", type=float, default=usual.wait * 1000)
@@ -42,10 +42,10 @@ def main() -> None:
     parser.add_argument("--max-bytes", type=int, default=BodyLimits().size)
     arguments = parser.parse_args()
     if arguments.fd is not None:
-        # The parent drains first, and says when to end: what stops a whole group of processes would stop both at once.
+        # The parent drains first and then ends this process. A signal to the whole process group would stop both at once.
         signal.pthread_sigmask(
             signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT]
-        )  # before there are threads, which inherit it
+        )  # before the threads start, because they inherit it
         threading.Thread(target=_end_with_parent, daemon=True).start()
     serves = arguments.model_folder == "serve"
     folder = Path(os.environ.get("SM_MODEL_DIR", "/opt/ml/model") if serves else arguments.model_folder)
@@ -55,7 +55,7 @@ def main() -> None:
         port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))
         listener = socket.create_server(("0.0.0.0", port))  # noqa: S104  a container's own network
     else:
-        # Not uvicorn's own `fd`: it takes the socket for a Unix one, so Nagle's algorithm stays on and each answer waits 40 ms.
+        # uvicorn's own `fd` treats it as a Unix socket: Nagle's algorithm stays on, and each response waits 40 ms.
         listener = socket.socket(fileno=arguments.fd)
     Server(app, listener).serve_until_stopped()
 

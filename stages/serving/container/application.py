@@ -1,4 +1,4 @@
-"""SageMaker's container contract for one model: `GET /ping` and `POST /invocations`. `POST /batch` is several of the latter."""
+"""SageMaker's container contract for one model: `GET /ping` and `POST /invocations`. `POST /batch` has several of the latter."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,18 +18,18 @@ from .errors import HANDLERS, Refusal
 from .model import Model, status
 
 BATCHES = "X-Batches"
-"""Header of a ping's answer: whether the model works on several requests together."""
+"""Response header of /ping: whether the model processes several requests together."""
 
 
 def application(model: Model, limits: Limits, body_limits: BodyLimits) -> Starlette:
-    """The server for one model."""
+    """Return the application that serves one model."""
     batcher = Batcher(model.work, limits if model.batches else replace(limits, batch=1))
 
     async def ask(body: bytes, content_type: str, accept: str) -> tuple[bytes, int]:
-        """The answer, and how many requests it shared the model with. Raises Refusal."""
+        """Return the answer and the number of requests in its batch. Raise Refusal if there is no answer."""
         if not any(matches(content_type, one) for one in model.content_types):
             expected = ", ".join(model.content_types)
-            raise Refusal(415, "unsupported_type", f"content type {content_type!r} is not known: expected {expected}")
+            raise Refusal(415, "unsupported_type", f"found content type {content_type!r}, expected {expected}")
         try:
             answer = await batcher.ask(body, content_type, accept)
         except Refusal:
@@ -61,7 +61,7 @@ def application(model: Model, limits: Limits, body_limits: BodyLimits) -> Starle
             parts = framing.split(await request.body())
             asked = [(str(about["content_type"]), str(about["accept"]), body) for about, body in parts]
         except (ValueError, KeyError) as error:
-            raise Refusal(400, "unreadable", f"this is no batch of requests: {error}") from None
+            raise Refusal(400, "unreadable", f"this is not a batch of requests: {error}") from None
         answers = await asyncio.gather(*(part(*one) for one in asked))
         return Response(framing.join(answers), media_type=framing.CONTENT_TYPE)
 
@@ -81,7 +81,7 @@ def application(model: Model, limits: Limits, body_limits: BodyLimits) -> Starle
 
 
 def matches(content_type: str, pattern: str) -> bool:
-    """Whether a request's ``content_type``, parameters left aside, is ``pattern``: a type, or `image/*`, or `*/*`."""
+    """Return whether ``content_type`` without its parameters matches ``pattern``: a type, `image/*` or `*/*`."""
     kind = content_type.split(";")[0].strip().lower()
     return pattern in ("*/*", kind) or (pattern.endswith("/*") and kind.startswith(pattern[:-1]))
 

@@ -1,8 +1,8 @@
-"""Requests that come at the same time are worked on together.
+"""Process requests that arrive at the same time in batches.
 
-While the model works requests wait, and what waits when it is done is its next batch; so a request that comes alone never
-waits for others. Where several clients ask at a time, those that were just answered will ask again in a moment: they are
-given that moment, `wait` seconds at most, which makes larger batches.
+Requests wait while the model works. All that wait when it is done are its next batch, so a single request never waits for
+others. With several clients, those that were just answered will soon send another request. The model waits for them, at most
+`wait` seconds, which makes larger batches.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ RETRY_AFTER = 1  # s
 
 @dataclass(frozen=True)
 class Limits:
-    """``batch``: requests that are worked on at once, and ``batch_bytes``, of all their bodies, unless one alone is larger.
-    ``queue``: requests that may wait, and ``queue_bytes``. ``wait``: seconds for which a request waits for company at most.
-    ``answer``: seconds after which nobody waits for an answer any more."""
+    """``batch``: limit of requests in a batch. ``batch_bytes``: limit of their bodies together, unless one alone is larger.
+    ``queue``, ``queue_bytes``: the same for waiting requests. ``wait``: longest wait for other requests, in seconds.
+    ``answer``: time limit of a request, in seconds."""
 
     batch: int = 32
     wait: float = 0.002
@@ -33,7 +33,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer's body, and how many requests were worked on together."""
+    """The body of an answer, and the number of requests in its batch."""
 
     body: bytes
     batch: int
@@ -41,7 +41,7 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A request that waits."""
+    """A waiting request."""
 
     body: bytes
     content_type: str
@@ -50,11 +50,11 @@ class Job:
 
 
 Work = Callable[[Sequence[Job]], Awaitable[Sequence[Answer | Exception]]]
-"""Gives one outcome for each job, in their order."""
+"""Returns one outcome for each job, in their order."""
 
 
 class Batcher:
-    """A bounded queue before some ``work``."""
+    """A bounded queue of requests for ``work``."""
 
     def __init__(self, work: Work, limits: Limits) -> None:
         self._work, self._limits = work, limits
@@ -62,14 +62,14 @@ class Batcher:
         self._working: set[Job] = set()
         self._bytes = 0
         self._arrived = asyncio.Event()
-        self._open = 0  # requests that wait or are worked on
-        self._at_a_time = 0  # how many of them there were lately
+        self._open = 0  # requests that wait or are being processed
+        self._at_a_time = 0  # their number when the last batch was collected
 
     async def ask(self, body: bytes, content_type: str, accept: str) -> Answer:
-        """Raises Refusal, or what the work found wrong with this request."""
+        """Return the answer to a request. Raise Refusal, or the exception that ``work`` returned for this request."""
         waiting, limits = len(self._waiting), self._limits
         if waiting >= limits.queue or (waiting and self._bytes + len(body) > limits.queue_bytes):
-            words = f"{waiting} requests with {self._bytes:,} bytes are waiting already"
+            words = f"the queue is full: {waiting} requests with {self._bytes:,} bytes are waiting"
             raise Refusal(429, "busy", words, RETRY_AFTER)
         job = Job(body, content_type, accept)
         self._waiting.append(job)
@@ -83,11 +83,11 @@ class Batcher:
             raise Refusal(503, "timeout", f"there was no answer within {limits.answer:g} s", RETRY_AFTER) from None
 
     async def run(self) -> None:
-        """Answer requests, for ever. Of two tasks that do so, one prepares a batch while the other one's is worked on."""
+        """Answer requests until cancelled. With two such tasks, one collects a batch while the other's is processed."""
         while True:
             await self._gather()
-            jobs = self._take()  # none, if another task was faster
-            wanted = [job for job in jobs if not job.answer.done()]  # not those that timed out
+            jobs = self._take()  # empty if another task was faster
+            wanted = [job for job in jobs if not job.answer.done()]  # without those that timed out
             self._working.update(wanted)
             outcomes = await self._outcomes(wanted) if wanted else []
             self._working.difference_update(wanted)
@@ -101,7 +101,7 @@ class Batcher:
                     job.answer.set_exception(outcome)
 
     async def _outcomes(self, jobs: Sequence[Job]) -> Sequence[Answer | Exception]:
-        """Of the work; where it has a defect, that is every job's."""
+        """Return the outcomes of ``work``. If it raises, its exception is the outcome of every job."""
         try:
             outcomes = await self._work(jobs)
             if len(outcomes) != len(jobs):
@@ -112,7 +112,7 @@ class Batcher:
         return outcomes
 
     def refuse(self, refusal: Refusal) -> None:
-        """All that waits or is worked on, for nobody will answer it: to be called when no task runs any more."""
+        """Refuse all requests that wait or are being processed. Call this when no task runs any more."""
         for job in (*self._waiting, *self._working):
             if not job.answer.done():
                 job.answer.set_exception(refusal)
@@ -121,11 +121,11 @@ class Batcher:
         self._bytes = self._open = 0
 
     async def _gather(self) -> None:
-        """Until there is a request, and as many as there were lately, or the first one has waited long enough."""
+        """Wait for a request, then until there are enough of them or ``wait`` seconds are over."""
         while not self._waiting:
             self._arrived.clear()
             await self._arrived.wait()
-        # Half of them: while these are worked on the others gather.
+        # Half of the clients: while their requests are processed, those of the others gather.
         enough = min(max(self._at_a_time, self._open) // 2, self._limits.batch)
         self._at_a_time = self._open
         deadline = time.monotonic() + self._limits.wait

@@ -1,4 +1,4 @@
-"""A request's body, read as long as it is neither too large nor too slow."""
+"""Limits on the size of a request's body and on the time it takes to arrive."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,16 +13,16 @@ from .errors import Refusal
 
 @dataclass(frozen=True)
 class BodyLimits:
-    """``size`` in bytes; ``seconds`` in which a body has to arrive."""
+    """``size``: largest body in bytes. ``seconds``: time in which it has to arrive."""
 
-    size: int = 32 * 2**20  # SageMaker itself lets 25 MB through
+    size: int = 32 * 2**20  # SageMaker's own limit is 25 MB
     seconds: float = 30.0
 
 
 class LimitedBody:
-    """ASGI middleware: refuses a body before reading it if it says that it is too large, and while reading it if it is.
+    """ASGI middleware that refuses a large body: by its Content-Length before reading it, otherwise while reading it.
 
-    ``elsewhere`` are other limits by path.
+    ``elsewhere`` has other limits by path.
     """
 
     def __init__(self, app: ASGIApp, limits: BodyLimits, elsewhere: Mapping[str, BodyLimits] | None = None) -> None:
@@ -33,7 +33,7 @@ class LimitedBody:
             await self._app(scope, receive, send)
             return
         limits = self._elsewhere.get(scope["path"], self._limits)
-        # The HTTP parser has refused a length that is not a number.
+        # The HTTP parser has already refused a length that is not a number.
         if int(Headers(scope=scope).get("content-length", 0)) > limits.size:
             await errors.response(_too_large(limits))(scope, receive, send)
         else:
@@ -41,14 +41,14 @@ class LimitedBody:
 
 
 def _limited(receive: Receive, limits: BodyLimits) -> Receive:
-    """``receive``, which raises Refusal."""
+    """Return ``receive`` with the limits applied: it raises Refusal if the body is too large or too slow."""
     length, complete = 0, False
     deadline = asyncio.get_running_loop().time() + limits.seconds
 
     async def limited() -> Message:
         nonlocal length, complete
         if complete:
-            return await receive()  # only the end of the connection is still to come
+            return await receive()  # only the end of the connection can follow
         try:
             async with asyncio.timeout_at(deadline):
                 message = await receive()

@@ -1,4 +1,4 @@
-"""How a server says no: a status, a code and a sentence, as JSON, and never a stack trace."""
+"""Error responses: an HTTP status, and a code and a message as JSON, never a stack trace."""
 
 import json
 
@@ -7,13 +7,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 CODES = {404: "not_found", 405: "method_not_allowed"}
-"""Of what the framework itself refuses."""
+"""Codes for errors of the framework itself, by HTTP status."""
 
 
 class Refusal(HTTPException):
-    """Why there is no answer: an HTTP status, a code that programs can rely on, and a sentence for people.
+    """Why a request failed: an HTTP status, a stable code for programs, and a message for people.
 
-    ``retry_after``: seconds after which another try may help, None where it won't.
+    ``retry_after``: seconds after which a retry may help, None if it won't.
     """
 
     def __init__(self, status: int, code: str, message: str, retry_after: int | None = None) -> None:
@@ -22,7 +22,7 @@ class Refusal(HTTPException):
 
 
 def response(error: HTTPException) -> Response:
-    """``{"code": "too_large", "message": "..."}`` with the error's status."""
+    """Return ``{"code": "too_large", "message": "..."}`` with the error's status."""
     code = error.code if isinstance(error, Refusal) else CODES.get(error.status_code, "refused")
     body = json.dumps({"code": code, "message": error.detail})
     return Response(body, error.status_code, error.headers, media_type="application/json")
@@ -40,10 +40,10 @@ async def _incomplete(request: Request, error: Exception) -> Response:
 async def _failed(request: Request, error: Exception) -> Response:
     answer = response(Refusal(500, "internal", "the server failed on this request; its log has the cause"))
     answer.headers["Connection"] = (
-        "close"  # as uvicorn does after a defect: the client shall not send another request on it
+        "close"  # uvicorn closes it after an exception: the client must not send another request on it
     )
     return answer
 
 
 HANDLERS = {HTTPException: _refused, ClientDisconnect: _incomplete, Exception: _failed}
-"""For an application of Starlette or FastAPI."""
+"""Exception handlers for a Starlette or FastAPI application."""

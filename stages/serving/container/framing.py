@@ -1,6 +1,6 @@
-"""Several requests in the body of one, and their answers: between a server and its models, where a request has its price, too.
+"""Several requests or answers in one body, between a server and its models: this saves the cost of HTTP requests.
 
-A line of JSON, a list with an object a part, each with its ``length``; then the parts' bytes, one after the other.
+The first line is a JSON list with one object per part, each with its ``length``. Then come the bytes of the parts in order.
 """
 
 import json
@@ -13,13 +13,13 @@ Part = tuple[dict[str, Any], bytes]
 
 
 def join(parts: Sequence[Part]) -> bytes:
-    """What `split` takes apart again."""
+    """Join ``parts`` into one body, which `split` takes apart."""
     head = json.dumps([about | {"length": len(content)} for about, content in parts])
     return b"".join([head.encode(), b"\n", *(content for _, content in parts)])
 
 
 def split(content: bytes) -> list[Part]:
-    """Raises ValueError if ``content`` is not what `join` makes."""
+    """Return the parts that `join` put into ``content``. Raise ValueError if it did not make it."""
     head, _, rest = content.partition(b"\n")
     try:
         parts_about = json.loads(head)

@@ -13,11 +13,11 @@ from .batching import Answer, Job
 
 
 class Model:
-    """An unpacked model.tar.gz, loaded.
+    """A loaded model.tar.gz, from its unpacked folder.
 
-    Beside SageMaker's four functions its `inference` may have ``batch_fn(items, model)``, which is predict_fn of several
-    requests at once, and ``ready_fn(data, model)``, which makes such an item of what input_fn has read; without batch_fn
-    requests are worked on one by one. ``CONTENT_TYPES`` says what input_fn reads.
+    Besides SageMaker's four functions, its `inference` may have ``batch_fn(items, model)``, which is predict_fn for several
+    requests at once. Without it requests are processed one by one. ``ready_fn(data, model)`` makes an item from the result
+    of input_fn. ``CONTENT_TYPES`` lists what input_fn reads.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -30,11 +30,11 @@ class Model:
 
     @property
     def batches(self) -> bool:
-        """Whether requests are worked on together."""
+        """Whether requests are processed together."""
         return self._batch_fn is not None
 
     async def work(self, jobs: Sequence[Job]) -> list[Answer | Exception]:
-        """One outcome for each of the ``jobs``."""
+        """Return one outcome for each of the ``jobs``."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._outcomes, jobs)
 
     def _outcomes(self, jobs: Sequence[Job]) -> list[Answer | Exception]:
@@ -53,7 +53,7 @@ class Model:
         if self._batch_fn is None:
             return [self._attempt(self._inference.predict_fn, item, self._model) for item in items]
         together = self._attempt(self._batch_fn, items, self._model) if items else []
-        if isinstance(together, Exception):  # because of one of them: the others shall not suffer
+        if isinstance(together, Exception):  # one item may have caused it: the others still get a prediction
             alone = [self._attempt(self._batch_fn, [item], self._model) for item in items]
             return [one if isinstance(one, Exception) else one[0] for one in alone]
         if len(together) != len(items):
@@ -67,7 +67,7 @@ class Model:
         return text.encode() if isinstance(text, str) else text
 
     def _attempt(self, function: Any, *arguments: Any) -> Any:
-        """What ``function`` returns, or the exception that it raised."""
+        """Return the result of ``function``, or the exception that it raised."""
         try:
             return function(*arguments)
         except Exception as error:
@@ -77,5 +77,5 @@ class Model:
 
 
 def status(error: Exception) -> int:
-    """By HTTP: ValueError says that the request is at fault; errors of SageMaker's toolkit bring a status of their own."""
+    """Return the HTTP status of an error: its own, as SageMaker's toolkit sets it, or 400 for ValueError, otherwise 500."""
     return int(getattr(error, "status_code", 400 if isinstance(error, ValueError) else 500))

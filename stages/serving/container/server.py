@@ -1,4 +1,4 @@
-"""uvicorn with what it leaves out: requests that never begin are cut off, and a stop answers what was accepted."""
+"""uvicorn with two additions: it closes connections that send no request, and a stop answers all accepted requests."""
 
 import asyncio
 import socket
@@ -12,16 +12,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from . import errors
 
 HEADER_SECONDS = 10.0
-"""For a request's line and headers. uvicorn has no such limit: a connection that sends nothing would stay for ever."""
+"""Time limit for a request's line and headers. uvicorn has none: a connection that sends nothing would stay open forever."""
 
 HEADER_BYTES = 64 * 1024
-"""Of a request's line and headers together; its parser has no limit either."""
+"""Largest size of a request's line and headers together, in bytes. uvicorn's parser has no limit."""
 
 DRAIN_SECONDS = 0.3
-"""After the order to stop, until idle connections are closed: requests that are on their way on them are still answered."""
+"""Seconds from the stop signal until idle connections are closed: requests that are on their way are still answered."""
 
 STOP_SECONDS = 8.0
-"""After which requests that are not answered yet are given up."""
+"""Seconds after which unanswered requests are abandoned."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -57,14 +57,14 @@ class Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        # uvicorn waits for ever once more has come: the rest of a refused body, an empty line.
+        # uvicorn waits forever once it has more data: the rest of a refused body, or an empty line.
         if self.cycle.response_complete and not self.transport.is_closing():
             self._expect_headers()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, in the form of all refusals."""
+        """Send the error response for data that is not HTTP, in the same form as all others."""
         answer = errors.response(
-            errors.Refusal(400, "no_http", "this is no HTTP request, or its headers are too large")
+            errors.Refusal(400, "no_http", "this is not an HTTP request, or its headers are too large")
         )
         head = b"".join(name + b": " + value + b"\r\n" for name, value in answer.raw_headers)
         self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"connection: close\r\n\r\n" + bytes(answer.body))
@@ -82,14 +82,14 @@ class Protocol(HttpToolsProtocol):
     def _count(self, length: int) -> None:
         self._header_bytes += length
         if self._header_bytes > HEADER_BYTES:
-            raise httptools.HttpParserError("headers too large")  # answered with 400 and the connection closed
+            raise httptools.HttpParserError("headers too large")  # this sends 400 and closes the connection
 
 
 class Server(uvicorn.Server):
-    """Serves ``application`` on a ``listener`` that is open already."""
+    """Serves ``application`` on a ``listener`` that is already open."""
 
     def __init__(self, application: Any, listener: socket.socket, stopping: Callable[[], None] | None = None) -> None:
-        """``stopping`` is called when the server is told to stop: answers without an end have to find one."""
+        """``stopping`` is called when the server is told to stop. It has to end endless responses."""
         super().__init__(
             uvicorn.Config(
                 application,
@@ -104,13 +104,13 @@ class Server(uvicorn.Server):
         self._stopping = stopping
 
     def serve_until_stopped(self) -> None:
-        """Returns after SIGTERM or SIGINT, when all that was accepted has been answered."""
+        """Serve until SIGTERM or SIGINT. Return when all accepted requests have been answered."""
         self.run(sockets=[self._listener])
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # Each answer tells its client to ask elsewhere, so in the end only idle connections are left to be closed.
+        # Each response tells its client to close the connection, so that in the end only idle connections are left.
         self.server_state.default_headers.append((b"connection", b"close"))
-        # What the system has accepted for us and we have not is still ours; after it nobody gets in.
+        # Also serve connections that the system has accepted and this process has not. Later ones are refused.
         with self._listener.dup() as rest:
             for server in self.servers:
                 server.close()

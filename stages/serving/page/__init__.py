@@ -1,11 +1,11 @@
-"""The page at /page: a tab a project, made with Gradio. It needs no network but this server."""
+"""The page at /page, made with Gradio: one tab per project. It loads nothing from other hosts."""
 
 CONTENT_SECURITY_POLICY = "; ".join(
     [
         "default-src 'none'",
-        "script-src 'self' 'unsafe-inline'",  # Gradio's HTML has inline scripts; `hashes` puts theirs in place of that
-        "style-src 'self' 'unsafe-inline'",  # Svelte and this page's bars set style attributes, for which hashes don't count
-        "img-src 'self' data: blob:",  # data: the digits to click and icons in CSS; blob: a file before it is uploaded
+        "script-src 'self' 'unsafe-inline'",  # Gradio's HTML has inline scripts; `hashes` allows only them, by their hashes
+        "style-src 'self' 'unsafe-inline'",  # Svelte and this page's bars set style attributes, which hashes can't allow
+        "img-src 'self' data: blob:",  # data: example digits and icons in CSS; blob: a file before its upload
         "media-src 'self' blob:",  # blob: the webcam's picture
         "font-src 'self'",
         "connect-src 'self'",
@@ -15,8 +15,8 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
-"""What the page may load and do. No 'unsafe-eval': gr.HTML needs it, so the page's own HTML stands in gr.Markdown."""
+"""What the page may load and run. gr.HTML would need 'unsafe-eval', so the page's own HTML is in gr.Markdown."""
 
 UPLOAD = "/page/gradio_api/upload"
 UPLOADS = 8
-"""How many files of the largest size one request to UPLOAD may hold in all."""
+"""A request to UPLOAD may be as large as this many files of the largest size."""

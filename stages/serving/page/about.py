@@ -1,4 +1,4 @@
-"""What a tab says of its model: the data it was trained on, how good it is, and which version of it answers."""
+"""The text about a tab's model: its training data, its metric and its version."""
 
 from html import escape
 
@@ -8,7 +8,7 @@ from stages.serving.page.html import percent
 
 
 def about(export: Export) -> str:
-    """Two sentences, as HTML."""
+    """Return the text as HTML."""
     version = f'<code title="{escape(export.version)}">{escape(export.version[:12])}</code>'
     return f'<p class="about">Trained on {data(export)}. {score(export)} Model version {version}.</p>'
 
@@ -25,7 +25,7 @@ def data(export: Export) -> str:
 def score(export: Export) -> str:
     metrics = export.metrics
     if "accuracy" in metrics:
-        return f"It names {percent(metrics['accuracy'])} of the test pictures rightly."
+        return f"Test accuracy: {percent(metrics['accuracy'])}."
     if "rmsle_test" in metrics:
-        return f"Its error (RMSLE) on the test hours is {metrics['rmsle_test']:.3f}."
-    return f"Its error (RMSLE) on days that were held out is {metrics['rmsle_valid']:.3f}."
+        return f"Error (RMSLE) on the test hours: {metrics['rmsle_test']:.3f}."
+    return f"Error (RMSLE) on held-out days: {metrics['rmsle_valid']:.3f}."

@@ -1,4 +1,4 @@
-"""A model's answer in the place for it: what was asked for, or a sentence on why there is none."""
+"""Show a model's answer on the page, or the reason why there is none."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -7,20 +7,20 @@ from stages.serving.container.errors import Refusal
 from stages.serving.page.html import note, one_block
 
 PATIENCE = 60
-"""How often a model that is still loading is asked, once a second."""
+"""Limit of requests to a model that is still loading, one per second."""
 
 
 async def answered(ask: Callable[[], Awaitable[str]]) -> AsyncIterator[str]:
-    """What ``ask`` makes of the answer, as HTML. Instead of a refusal its sentence; while the model loads, a word on that.
+    """Yield the HTML that ``ask`` returns, or its error message. While the model is loading, yield a note and retry.
 
-    ``ask`` may raise Refusal, and ValueError with a sentence for people.
+    ``ask`` may raise Refusal, or ValueError with a message for people.
     """
     for _ in range(PATIENCE):
         try:
             yield one_block(await ask())
         except Refusal as refusal:
             if refusal.code == "loading":
-                yield one_block(note("This model is still loading. The answer comes as soon as it is there."))
+                yield one_block(note("This model is still loading. The answer appears when it is ready."))
                 await asyncio.sleep(1)
                 continue
             yield one_block(note(f"No answer: {refusal.message}"))

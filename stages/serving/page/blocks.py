@@ -1,4 +1,4 @@
-"""The page's frame: a tab a project, and its mounting into the server's application."""
+"""Build the page with one tab per project, and mount it into the server's application."""
 
 import os
 import shutil
@@ -27,11 +27,11 @@ HEAD = """<script type="module" src="own/page.js"></script><script type="module"
 <link rel="stylesheet" href="own/page.css">"""
 
 EVERY, AGE = 60, 600
-"""Seconds: how often files are deleted, and for how long an uploaded one is kept, so that its picture can be shown again."""
+"""Seconds between deletions of old files, and seconds that an upload is kept so that its picture can be shown again."""
 
 
 def build(models: Models, folder: Path) -> gr.Blocks:
-    """The page. ``folder`` is its own, with the folders UPLOADED and EXAMPLES in it."""
+    """Return the page. ``folder`` is its own and contains the folders UPLOADED and EXAMPLES."""
     page: gr.Blocks
     with gr.Blocks(title="Four models", analytics_enabled=False, delete_cache=(EVERY, AGE)) as page:
         block("<h1>Four models</h1>")
@@ -39,7 +39,7 @@ def build(models: Models, folder: Path) -> gr.Blocks:
             for project in projects.names():
                 with gr.Tab(projects.about(project).tab, id=project) as opened:
                     _tab(project, models, folder, opened)
-    # Handlers wait for models, which answer several at once; a user doesn't wait for another one's handler.
+    # Handlers only wait for models, which answer several requests at once. With many handlers, users don't wait for each other.
     page.queue(api_open=False, max_size=128, default_concurrency_limit=16)
     return page
 
@@ -58,12 +58,12 @@ def _tab(project: str, models: Models, folder: Path, opened: gr.Tab) -> None:
 def mount(app: FastAPI, models: Models, max_bytes: int) -> Callable[[], None]:
     """Put the page at /page of ``app``. Files of more than ``max_bytes`` are refused.
 
-    What is returned is to be called when the server stops: it ends the answers that go on for as long as a page is open.
+    Returns a function to call when the server stops. It ends the responses that last as long as a page is open.
     """
     folder = Path(tempfile.mkdtemp(prefix="page-")).resolve()
     for part in (UPLOADED, EXAMPLES):
         (folder / part).mkdir()
-    # Gradio's only setting for where uploads go; its default, /tmp/gradio, is shared by all of a machine's Gradio servers.
+    # Gradio's only setting for the folder of uploads. All Gradio servers of a machine share its default, /tmp/gradio.
     os.environ["GRADIO_TEMP_DIR"] = str(folder / UPLOADED)
     page = build(models, folder)
     app.add_api_route("/favicon.ico", _icon, include_in_schema=False)
@@ -83,7 +83,7 @@ def mount(app: FastAPI, models: Models, max_bytes: int) -> Callable[[], None]:
         theme=theme(),
         head=HEAD,
     )
-    # A second lock behind `guard`: else Gradio doesn't look whether a path in a request was uploaded.
+    # A second check behind `guard`: without this Gradio doesn't check whether a path in a request was uploaded.
     page.has_launched = True
     mounted = next(route for route in app.routes if isinstance(route, Mount) and route.path == "/page")
     stop: Callable[[], None] = mounted.app.stop_event.set  # type: ignore[attr-defined]  # of Gradio's App
@@ -112,7 +112,7 @@ def _remove_at_end(app: FastAPI, folder: Path) -> None:
 
 
 def theme() -> gr.themes.Base:
-    """Gradio's default one with the system's fonts, as its own would come from Google, and quiet text that can be read."""
+    """Return Gradio's default theme with system fonts, since its own come from Google, and with readable subdued text."""
     default = gr.themes.Default(
         font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"], font_mono=["ui-monospace", "monospace"]
     )

@@ -1,7 +1,7 @@
-"""What of Gradio is reachable: the routes that the page itself uses, and no path or address of a request's choosing.
+"""Limit access to Gradio: only the routes that the page itself uses, and no path or address that a request chooses.
 
-Gradio looks whether a path in a request was uploaded only where it was started by `launch()`; mounted into another
-application it copies any file that this process can read, and it fetches addresses. So both are refused before it.
+Gradio checks whether a path in a request was uploaded only if it was started by `launch()`. Mounted into another
+application, it copies any file that this process can read, and it fetches addresses. So both are refused here.
 """
 
 import json
@@ -19,14 +19,14 @@ from stages.serving.container.errors import Refusal
 from stages.serving.page.hashes import Hashes
 
 MAX_QUESTION = 256 * 1024
-"""Bytes of a handler's inputs: numbers, words and the names of uploaded files."""
+"""Largest size of a handler's inputs, in bytes: numbers, words and the names of uploaded files."""
 
 READ = re.compile(r"/|/config|/theme\.css|/assets/.+|/static/.+|/gradio_api/(queue/data|upload_progress|file=.+)")
 ASK = re.compile(r"/gradio_api/(queue/join|upload)")
 
 
 class Guard:
-    """Gradio's application behind a list of what may be asked of it. ``folder`` is the one that uploads go to."""
+    """Gradio's application behind a list of allowed requests. ``folder`` is the one for uploads."""
 
     def __init__(self, app: ASGIApp, folder: Path, max_upload: int) -> None:
         self.app, self.folder, self.max_upload = app, folder.resolve(), max_upload
@@ -43,7 +43,7 @@ class Guard:
             elif path == "/":
                 plain = [
                     header for header in scope["headers"] if header[0] != b"accept-encoding"
-                ]  # so that it can be read
+                ]  # `Hashes` reads the response, so it must not be compressed
                 await self.app({**scope, "headers": plain}, receive, Hashes(send))
             else:
                 await self.app(scope, receive, send)
@@ -54,7 +54,7 @@ class Guard:
                 await _refuse(
                     413,
                     "too_large",
-                    f"the body is larger than {limit:,} bytes, or does not say its length",
+                    f"the body is larger than {limit:,} bytes, or Content-Length is missing",
                     scope,
                     receive,
                     send,
@@ -67,12 +67,12 @@ class Guard:
             await _refuse(404, "not_found", "there is nothing here", scope, receive, send)
 
     def _may_read(self, path: str) -> bool:
-        """Whether a file's route names one in the page's folder. Gradio would fetch an address there, too."""
+        """Return whether a file's route names one in the page's folder. Gradio would also fetch an address there."""
         _, marker, name = path.partition("/gradio_api/file=")
         return not marker or self.holds(unquote(name))
 
     def holds(self, name: str) -> bool:
-        """Whether ``name`` is a path to a file in the page's folder."""
+        """Return whether ``name`` is a path to a file in the page's folder."""
         try:
             return Path(name).is_absolute() and Path(name).resolve().is_relative_to(self.folder)
         except (OSError, ValueError):  # a name that is too long, or with a zero byte
@@ -92,7 +92,7 @@ class Guard:
             return
         hosts = [*Headers(scope=scope).getlist("host"), *Headers(scope=scope).getlist("x-forwarded-host")]
         if any(self._strange(one, hosts) for one in _objects(question)):
-            await _refuse(400, "not_uploaded", "only files that were uploaded here are read", scope, receive, send)
+            await _refuse(400, "not_uploaded", "only files that were uploaded here can be read", scope, receive, send)
             return
 
         sent = False
@@ -107,12 +107,12 @@ class Guard:
         await self.app(scope, again, send)
 
     def _strange(self, one: dict[str, Any], hosts: list[str]) -> bool:
-        """Whether an object of the request names a file that isn't in the page's folder, or an address elsewhere."""
+        """Return whether an object of the request names a file outside the page's folder, or an address on another host."""
         path, url = one.get("path"), one.get("url")
         if path is not None and not (isinstance(path, str) and self.holds(path)):
             return True
         if url is None:
-            return "meta" in one and path is None  # what Gradio would take for a file
+            return "meta" in one and path is None  # Gradio would treat it as a file
         if not isinstance(url, str):
             return True
         parts = urlsplit(url)
@@ -122,7 +122,7 @@ class Guard:
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    """All JSON objects in ``value``, however deep."""
+    """Yield all JSON objects in ``value``, at any depth."""
     waiting = [value]
     while waiting:
         one = waiting.pop()

@@ -1,4 +1,4 @@
-"""The policy of the page's HTML: of inline scripts only its own run, known by their hashes."""
+"""The content security policy of the page's HTML: it allows only the page's own inline scripts, by their hashes."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ SCRIPT = re.compile(rb"<script[^>]*>(.*?)</script>", re.DOTALL)
 
 
 class Hashes:
-    """Sends an answer on, HTML, when it is whole, with its policy. They hold the page's configuration, so they aren't always the same."""
+    """Collects an HTML response and sends it with its policy. The scripts contain the page's configuration, so hashes vary."""
 
     def __init__(self, send: Send) -> None:
         self.send = send

@@ -1,7 +1,7 @@
-"""How a picture comes to a tab, and how its bytes come to a handler.
+"""Picture inputs for the tabs, and the uploaded bytes for the handlers.
 
-Handlers get the component's own payload (`preprocess=False`): Gradio's Image would decode a stranger's file with all of
-Pillow's formats, in the server's own process. Here the bytes go to the model's process as they are.
+Handlers get the component's own payload (`preprocess=False`). Otherwise Gradio's Image would decode untrusted files with all
+of Pillow's formats, in the server's own process. Here the bytes go unchanged to the model's process.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ from stages.serving.page.examples import Example
 from stages.serving.page.html import block, name, note
 
 UPLOADED, EXAMPLES = "uploaded", "examples"
-"""Of the page's own folder: what Gradio reads, serves and deletes again; and what it copies from there to show it."""
+"""In the page's own folder: files that Gradio reads, serves and deletes again, and files that it copies to show them."""
 
-REFUSED = "That file is not to hand any more: bring the picture once more."
+REFUSED = "This file is no longer available: upload the picture again."
 
 
 def intake(project: str, label: str, hint: str) -> tuple[gr.Image, gr.Markdown]:
-    """A place to drop, paste, upload or photograph a picture, and beside it that of the answer, with a ``hint`` in it."""
+    """Add an input to drop, paste, upload or photograph a picture, and beside it a block for the answer with a ``hint``."""
     with gr.Row():
         with gr.Column(min_width=280):
             picture = gr.Image(
@@ -43,7 +43,7 @@ def intake(project: str, label: str, hint: str) -> tuple[gr.Image, gr.Markdown]:
 
 
 def buttons(read_examples: Callable[[], Sequence[Example]], picture: gr.Image, folder: Path) -> None:
-    """A button for each example that puts it into ``picture``. Gradio shows files, so they are written to ``folder``, the page's own."""
+    """Add a button for each example that puts it into ``picture``. Gradio shows files, so they are written to ``folder``."""
     try:
         examples = read_examples()
     except InputError as error:
@@ -59,7 +59,7 @@ def buttons(read_examples: Callable[[], Sequence[Example]], picture: gr.Image, f
                 name(example.label), icon=thumbnail, size="sm", min_width=90, elem_id=f"{picture.elem_id}-{number}"
             )
             assert button.icon
-            button.keep_in_cache.add(button.icon["path"])  # else it would be deleted as old, like an upload
+            button.keep_in_cache.add(button.icon["path"])  # otherwise it would be deleted as old, like an upload
             button.click(_constant(content), None, picture, api_visibility="private", show_progress="hidden")
 
 
@@ -78,14 +78,14 @@ def _constant(value: str) -> Callable[[], Coroutine[Any, Any, str]]:
 
 
 async def read(payload: Any, folder: Path) -> bytes:
-    """The bytes of an uploaded file. Raises Refusal for a payload that names no uploaded file.
+    """Return the bytes of an uploaded file. Raise Refusal for a payload that names no uploaded file.
 
-    `guard` has refused others before; this is where a file is opened, so it is looked at here as well.
+    `guard` has already refused others. The payload is checked again here, where a file is opened.
     """
     path = Path(payload["path"] if isinstance(payload, dict) else payload.path).resolve()
     if not path.is_relative_to(folder / UPLOADED):
         raise Refusal(400, "not_uploaded", REFUSED)
     try:
         return await asyncio.to_thread(path.read_bytes)
-    except OSError:  # deleted by Gradio, since it was too old
+    except OSError:  # Gradio has deleted it because it was too old
         raise Refusal(400, "not_uploaded", REFUSED) from None

@@ -1,7 +1,7 @@
-"""confidenceFilter: lets pass what the classifier is confident of, and fails loudly on the rest.
+"""confidenceFilter: pass on confident answers, and fail loudly on the others.
 
-Its confidence is the largest probability. Whether it was too low is logged in CloudWatch's embedded metric format, so that
-an alarm can watch the share of such pictures; that needs no permission beyond writing the log.
+The confidence is the largest probability. The function logs in CloudWatch's embedded metric format whether it was too low, so
+that an alarm can watch the fraction of such pictures. That needs no permission except to write the log.
 """
 
 import json
@@ -22,7 +22,7 @@ class ThresholdConfidenceNotMet(Exception):  # noqa: N818 (the failure's publish
 
 
 def confidence(event: Event) -> float:
-    """The largest of the probabilities in `inferences`. Raises InvalidEventError if there are none."""
+    """Return the largest of the probabilities in `inferences`. Raise InvalidEventError if there are none."""
     inferences = event.get("inferences")
     if not isinstance(inferences, list) or not inferences or not all(type(p) in (int, float) for p in inferences):
         raise InvalidEventError(f"inferences = {str(inferences)[:100]}: expected a list of probabilities")
@@ -30,7 +30,7 @@ def confidence(event: Event) -> float:
 
 
 def metric(low: bool) -> str:
-    """A log line of which CloudWatch makes the metric `LowConfidence`, 1 or 0; its mean is the share."""
+    """Return a log line from which CloudWatch makes the metric `LowConfidence`, 1 or 0. Its mean is the fraction."""
     name = {"Name": "LowConfidence", "Unit": "None"}
     metrics = [{"Namespace": "Scones", "Dimensions": [["Workflow"]], "Metrics": [name]}]
     return json.dumps(
@@ -43,7 +43,7 @@ def metric(low: bool) -> str:
 
 
 def handler(event: Event, context: object) -> Event:
-    """The event as it is. Raises ThresholdConfidenceNotMet if the confidence is below the environment's THRESHOLD."""
+    """Return the event unchanged. Raise ThresholdConfidenceNotMet if the confidence is below the environment's THRESHOLD."""
     found, threshold = confidence(event), float(os.environ["THRESHOLD"])
     print(metric(low=found < threshold))
     if found < threshold:

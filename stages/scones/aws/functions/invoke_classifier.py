@@ -1,4 +1,4 @@
-"""invokeClassifier: asks the endpoint about the picture in `image_data`; its answer goes to `inferences`."""
+"""invokeClassifier: send the picture in `image_data` to the endpoint, and put its answer into `inferences`."""
 
 import base64
 import binascii
@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, Inc
 from botocore.exceptions import ConnectionError as NoConnectionError
 
 NO_ANSWER = (NoConnectionError, HTTPClientError, IncompleteReadError)
-"""What another try may mend; botocore's other errors are of requests that were never made."""
+"""Errors that a retry may fix. With botocore's other errors no request was made."""
 
 Event = dict[str, Any]
 """`image_data` (base64 text), `s3_bucket`, `s3_key`, `inference_id` (EXECUTION.TRY), `inferences` (a probability for each class)."""
@@ -24,15 +24,15 @@ class InvalidEventError(Exception):
 
 
 class ImageRefusedError(Exception):
-    """The model can't read this picture: another try would not help."""
+    """The model can't read this picture: a retry would not help."""
 
 
 class EndpointThrottledError(Exception):
-    """Too many requests: worth another try, later."""
+    """Too many requests: a later retry may help."""
 
 
 class EndpointUnavailableError(Exception):
-    """The model failed, or did not answer in time: worth another try."""
+    """The model failed, or did not answer in time: a retry may help."""
 
 
 class AccessDeniedError(Exception):
@@ -40,7 +40,7 @@ class AccessDeniedError(Exception):
 
 
 class EndpointRefusedError(Exception):
-    """SageMaker refuses the request, for instance as there is no such endpoint, or none can be made: no credentials."""
+    """SageMaker refuses the request (no such endpoint, for instance), or no request can be made (no credentials)."""
 
 
 class InvalidAnswerError(Exception):
@@ -49,16 +49,16 @@ class InvalidAnswerError(Exception):
 
 @functools.cache
 def runtime() -> Any:
-    """SageMaker's runtime; what it fails to answer is for the state machine to retry."""
+    """Return a client of SageMaker's runtime. It does not retry, because the state machine does."""
     seconds = float(os.environ["ENDPOINT_TIMEOUT"])
     config = Config(connect_timeout=2, read_timeout=seconds, retries={"total_max_attempts": 1})
     return boto3.client("sagemaker-runtime", config=config)
 
 
 def invoke(endpoint: str, image: bytes, inference_id: str = "") -> bytes:
-    """The endpoint's answer to a PNG image. Raises the errors above, each naming the endpoint.
+    """Return the endpoint's answer to a PNG image. Raise one of the errors above, which names the endpoint.
 
-    What is captured of the request is marked with the end of ``inference_id``, of which SageMaker takes 64 characters.
+    The captured record has the last 64 characters of ``inference_id``, as SageMaker takes no more.
     """
     named = {"InferenceId": inference_id[-64:]} if inference_id else {}
     try:
@@ -77,7 +77,7 @@ def invoke(endpoint: str, image: bytes, inference_id: str = "") -> bytes:
 
 def _error(error: ClientError) -> type[Exception]:
     code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
-    if code == "ModelError":  # the container answered, with a status of its own
+    if code == "ModelError":  # the container answered with its own error status
         refused = 400 <= error.response.get("OriginalStatusCode", 500) < 500
         return ImageRefusedError if refused else EndpointUnavailableError
     if code == "ModelNotReadyException" or status >= 500:
@@ -90,7 +90,7 @@ def _error(error: ClientError) -> type[Exception]:
 
 
 def probabilities(body: bytes) -> list[float]:
-    """A probability for each class, from the answer's JSON. Raises InvalidAnswerError."""
+    """Return a probability for each class from the answer's JSON. Raise InvalidAnswerError if it has none."""
     try:
         values = json.loads(body)
     except ValueError:
@@ -103,7 +103,7 @@ def probabilities(body: bytes) -> list[float]:
 
 
 def handler(event: Event, context: object) -> Event:
-    """The event with the classes' probabilities in `inferences`."""
+    """Return the event with the classes' probabilities in `inferences`."""
     try:
         image = base64.b64decode(event.get("image_data") or "", validate=True)
     except (binascii.Error, ValueError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""serializeImageData: the picture at `s3_bucket`/`s3_key` becomes base64 text in `image_data`."""
+"""serializeImageData: read the picture at `s3_bucket`/`s3_key` into `image_data` as base64 text."""
 
 import base64
 import functools
@@ -10,12 +10,13 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, Inc
 from botocore.exceptions import ConnectionError as NoConnectionError
 
 LARGEST = 190_000
-"""Bytes. Step Functions pass at most 256 KiB from state to state; base64 makes 4 characters of 3 bytes, and the rest needs room."""
+"""Largest picture in bytes. Step Functions passes at most 256 KiB between states. Base64 turns 3 bytes into 4 characters, and
+the other fields need space too."""
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
 NO_ANSWER = (NoConnectionError, HTTPClientError, IncompleteReadError)
-"""What another try may mend; botocore's other errors are of requests that were never made."""
+"""Errors that a retry may fix. With botocore's other errors no request was made."""
 
 Event = dict[str, Any]
 """`image_data` (base64 text, "" at first), `s3_bucket`, `s3_key`; once classified also `inferences`, a probability for each class."""
@@ -42,28 +43,28 @@ class AccessDeniedError(Exception):
 
 
 class StorageRefusedError(Exception):
-    """S3 refuses the request, or none can be made: no credentials, no valid name of a bucket."""
+    """S3 refuses the request, or no request can be made: no credentials, or no valid bucket name."""
 
 
 class StorageUnavailableError(Exception):
-    """S3 did not answer, or asked to come back later: worth another try."""
+    """S3 did not answer, or asked for a later retry: a retry may help."""
 
 
 @functools.cache
 def storage() -> Any:
-    """S3; what it fails to answer is for the state machine to retry."""
+    """Return a client of S3. It does not retry, because the state machine does."""
     return boto3.client("s3", config=Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}))
 
 
 def read(bucket: str, key: str) -> bytes:
-    """The picture's bytes. Raises the errors above, each naming the object."""
+    """Return the picture's bytes. Raise one of the errors above, which names the object."""
     place = f"s3://{bucket}/{key}"
     try:
         answer = storage().get_object(Bucket=bucket, Key=key)
         size = answer["ContentLength"]
         if size > LARGEST:
             raise ImageTooLargeError(
-                f"{place} has {size} bytes: expected at most {LARGEST}, as Step Functions pass no more than 256 KiB between states"
+                f"{place} has {size} bytes: expected at most {LARGEST}, because Step Functions passes at most 256 KiB between states"
             )
         image: bytes = answer["Body"].read()
     except ClientError as error:
@@ -85,15 +86,15 @@ def read(bucket: str, key: str) -> bytes:
 
 
 def text(event: Event, name: str) -> str:
-    """The event's text ``name``. Raises InvalidEventError if there is none."""
+    """Return the event's text ``name``. Raise InvalidEventError if there is none."""
     value = event.get(name)
     if not isinstance(value, str) or not value:
-        raise InvalidEventError(f"{name} = {str(value)[:100]!r}: expected a text that is not empty")
+        raise InvalidEventError(f"{name} = {str(value)[:100]!r}: expected a non-empty text")
     return value
 
 
 def handler(event: Event, context: object) -> Event:
-    """The event with the picture in `image_data` and no `inferences` yet."""
+    """Return the event with the picture in `image_data` and no `inferences` yet."""
     bucket, key = text(event, "s3_bucket"), text(event, "s3_key")
-    image = base64.b64encode(read(bucket, key)).decode("ascii")  # text: bytes have no place in JSON
+    image = base64.b64encode(read(bucket, key)).decode("ascii")  # as text, because JSON can't hold bytes
     return {"image_data": image, "s3_bucket": bucket, "s3_key": key, "inferences": []}

@@ -1,4 +1,4 @@
-"""Runs a Lambda function by AWS's own runtime client, until its standard input closes: a killed parent leaves none behind.
+"""Run a Lambda function with AWS's own runtime client until standard input closes, so that a killed parent leaves none behind.
 
 python -I bootstrap.py HANDLER
 """

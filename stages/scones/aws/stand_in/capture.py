@@ -1,4 +1,4 @@
-"""SageMaker's data capture: each request and its answer, as lines of JSON in files in S3.
+"""SageMaker's data capture: write each request and its answer as a line of JSON to files in S3.
 
 https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture.html
 """
@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 SECONDS = 1.0
-"""For how long a file collects records before it is written (SageMaker: about a minute)."""
+"""Seconds for which a file collects records before it is written (SageMaker: about a minute)."""
 
 Put = Callable[[str, bytes], None]
-"""Writes an object: its s3:// address, its bytes."""
+"""Writes an object, given its s3:// address and its bytes."""
 
 
 def _part(mode: str, content_type: str, body: bytes, settings: dict[str, Any]) -> dict[str, str]:
@@ -33,9 +33,9 @@ def _part(mode: str, content_type: str, body: bytes, settings: dict[str, Any]) -
 def record(
     request: tuple[str, bytes], answer: tuple[str, bytes], inference_id: str, settings: dict[str, Any], now: datetime
 ) -> dict[str, Any]:
-    """One record; ``request`` and ``answer`` are content type and body, ``settings`` the endpoint's DataCaptureConfig.
+    """Return one record. ``request`` and ``answer`` are content type and body, ``settings`` is the endpoint's DataCaptureConfig.
 
-    ``inference_id`` is what the request named itself, "" if it did not.
+    ``inference_id`` is the id that the request brought, "" if none.
     """
     modes = {option["CaptureMode"] for option in settings["CaptureOptions"]}
     captured = {}
@@ -49,7 +49,7 @@ def record(
 
 
 def address(destination: str, endpoint: str, variant: str, first: datetime) -> str:
-    """Where a file goes whose first record is of that time (UTC)."""
+    """Return the s3:// address of a new file. ``first`` is the time of its first record (UTC)."""
     milliseconds = first.microsecond // 1000
     name = f"{first:%M-%S}-{milliseconds:03d}-{uuid.uuid4()}.jsonl"
     return f"{destination.rstrip('/')}/{endpoint}/{variant}/{first:%Y/%m/%d/%H}/{name}"
@@ -75,7 +75,7 @@ class Capture:
             self._lines.append(line)
 
     def write(self) -> None:
-        """Write what has been collected. What can't be written is kept, and tried again later."""
+        """Write the collected records. If that fails they are kept, and written later."""
         with self._lock:
             if not self._lines:
                 return

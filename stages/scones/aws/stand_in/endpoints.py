@@ -1,4 +1,4 @@
-"""SageMaker's InvokeEndpoint: the model.tar.gz that was uploaded, served by a process that speaks the container contract."""
+"""SageMaker's InvokeEndpoint: serve the uploaded model.tar.gz in a process that implements the container contract."""
 
 import json
 import tempfile
@@ -16,15 +16,15 @@ from stages.scones.aws.stand_in.capture import Capture, Put
 from stages.serving.process import ModelProcess
 
 ANSWER = 60.0
-"""Seconds that a container has for an answer, by its contract."""
+"""Time limit for a container's answer in seconds, by its contract."""
 
 Get = Callable[[str], bytes]
-"""Reads an object at an s3:// address."""
+"""Reads the object at an s3:// address."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A model behind an endpoint: ``model`` is its archive's s3:// address, ``etag`` tells versions of it apart."""
+    """A model behind an endpoint: ``model`` is its archive's s3:// address, ``etag`` identifies its version."""
 
     name: str
     weight: float
@@ -34,7 +34,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Deployed:
-    """What an endpoint is made from: another one of these is another endpoint. ``capture`` is its DataCaptureConfig as JSON."""
+    """The definition of an endpoint. A changed one makes a new endpoint. ``capture`` is its DataCaptureConfig as JSON."""
 
     name: str
     variants: tuple[Variant, ...]
@@ -53,13 +53,13 @@ class Answer:
 
 
 def refusal(status: int, error: str, message: str, **more: Any) -> Answer:
-    """An error as SageMaker's runtime words it."""
+    """Return an error in the format of SageMaker's runtime."""
     body = json.dumps({"ErrorCode": error, "Message": message, **more}).encode()
     return Answer(status, "application/json", body, error=error)
 
 
 class Container:
-    """One model's process, and what it is asked with."""
+    """One model's process and its HTTP client."""
 
     def __init__(self, archive: bytes) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="model-")
@@ -69,30 +69,30 @@ class Container:
         self._client = httpx.Client(timeout=ANSWER, trust_env=False)
 
     def start(self) -> str:
-        """Its address, when the model is loaded, which it may be already. Raises InputError if that fails."""
+        """Start the process unless it runs. Return its address when the model is loaded. Raise InputError if that fails."""
         return self._process.start()
 
     def ask(self, body: bytes, content_type: str, accept: str) -> httpx.Response:
-        """The container's answer, whatever its status.
+        """Return the container's answer, whatever its status.
 
-        Raises httpx.TransportError if there is none, InputError if the container does not start.
+        Raise httpx.TransportError if there is none, InputError if the container does not start.
         """
         address = self.start()
         headers = {"Content-Type": content_type, "Accept": accept}
         try:
             return self._client.post(f"{address}/invocations", content=body, headers=headers)
-        except (httpx.NetworkError, httpx.RemoteProtocolError):  # it has died
+        except (httpx.NetworkError, httpx.RemoteProtocolError):  # the process has died
             self._process.died(address)
             raise
 
     def stop(self) -> None:
-        """For good."""
+        """Stop the process. It can't be started again."""
         self._process.stop()
         self._folder.cleanup()
 
 
 class Endpoint:
-    """Models behind one name, chosen by their weights; what goes in and out is captured."""
+    """Models behind one name, chosen by their weights. Requests and answers are captured."""
 
     def __init__(self, deployed: Deployed, get: Get, put: Put) -> None:
         self.deployed = deployed
@@ -105,10 +105,10 @@ class Endpoint:
         self._loading: list[threading.Thread] = []
 
     def load(self) -> None:
-        """Begin to load the models, so that no request has to wait for it."""
+        """Start to load the models, so that no request has to wait for that."""
 
         def start(container: Container) -> None:
-            with suppress(InputError):  # the requests will say it
+            with suppress(InputError):  # the requests will report it
                 container.start()
 
         containers = self._containers.values()
@@ -117,12 +117,12 @@ class Endpoint:
             thread.start()
 
     def wait(self) -> None:
-        """Until that has been done, or has failed."""
+        """Wait until the models are loaded, or have failed to load."""
         for thread in self._loading:
             thread.join()
 
     def choose(self) -> str:
-        """The variant whose turn it is: over any stretch of requests each gets its share, to within one."""
+        """Return the next variant. In any series of requests each gets its fraction, to within one."""
         with self._lock:
             total = sum(variant.weight for variant in self.deployed.variants)
             for variant in self.deployed.variants:
@@ -141,10 +141,10 @@ class Endpoint:
         inference_id: str = "",
         waiting: Callable[[], bool] = lambda: True,
     ) -> Answer:
-        """The answer of the variant ``target``, or of the one whose turn it is.
+        """Return the answer of the variant ``target``, or of the next one if that is None.
 
-        ``waiting`` says whether whoever asks is still there. A request that was given up while its model was loaded once
-        more is not answered: its record would be a second one beside that of the next try.
+        ``waiting`` returns whether the client still waits. A request that the client gave up while its model was reloaded
+        is not answered: it would be captured a second time beside the client's retry.
         """
         if target is not None and target not in self._containers:
             return refusal(400, "ValidationError", f"Variant {target} not found")
@@ -152,7 +152,7 @@ class Endpoint:
         try:
             self._containers[variant].start()
             if not waiting():
-                return refusal(503, "ServiceUnavailable", "nobody waits for the answer any more")
+                return refusal(503, "ServiceUnavailable", "the client no longer waits for the answer")
             response = self._containers[variant].ask(body, content_type, accept)
         except (httpx.TransportError, InputError) as error:
             message = f'Received server error (0) from {variant} with message "{type(error).__name__}: {error}"'
@@ -175,7 +175,7 @@ class Endpoint:
 
 
 class Endpoints:
-    """All endpoints that there are."""
+    """All endpoints."""
 
     def __init__(self, get: Get, put: Put) -> None:
         self._get, self._put = get, put
@@ -183,7 +183,7 @@ class Endpoints:
         self._lock = threading.Lock()
 
     def of(self, deployed: Deployed) -> Endpoint:
-        """The one that is made so; it begins to load its models at the first call."""
+        """Return the endpoint with this definition. The first call starts to load its models."""
         with self._lock:
             endpoint = self._running.get(deployed.name)
             if endpoint is None or endpoint.deployed != deployed:
@@ -194,7 +194,7 @@ class Endpoints:
             return endpoint
 
     def wait(self) -> None:
-        """Until the models of all endpoints have been loaded, or failed to."""
+        """Wait until the models of all endpoints are loaded, or have failed to load."""
         with self._lock:
             endpoints = list(self._running.values())
         for endpoint in endpoints:

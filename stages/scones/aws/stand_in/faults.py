@@ -1,4 +1,4 @@
-"""Failures on demand, for tests: the next requests that match are answered as a service in trouble would."""
+"""Failures on demand, for tests: the next matching requests get the answer of a failing service."""
 
 import json
 import re
@@ -13,7 +13,10 @@ from werkzeug import Response
 
 @dataclass
 class Fault:
-    """Answers ``times`` requests to ``service`` (as it signs: s3, sns, sagemaker, lambda) whose path matches, after ``delay`` seconds."""
+    """An error response for the next ``times`` requests to ``service`` whose path matches, after ``delay`` seconds.
+
+    ``service`` is the name in a request's signature: s3, sns, sagemaker or lambda.
+    """
 
     service: str
     path: str
@@ -25,7 +28,7 @@ class Fault:
 
 
 class Faults:
-    """Those that are still to come."""
+    """The faults that are still to come."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
@@ -36,12 +39,12 @@ class Faults:
             self._faults.append(fault)
 
     def pending(self) -> list[dict[str, Any]]:
-        """Those that no request has met yet, or not as often as they are to be met."""
+        """Return the faults that have not happened yet, or not often enough."""
         with self._lock:
             return [asdict(fault) for fault in self._faults]
 
     def answer(self, service: str, path: str) -> Response | None:
-        """The wrong answer to this request, if it is to get one."""
+        """Return the error response for this request, or None."""
         with self._lock:
             found = next((f for f in self._faults if f.service == service and re.search(f.path, path)), None)
             if found is None:

@@ -1,4 +1,4 @@
-"""Lambda's Invoke: the zip that was deployed, run in processes that are started as they are needed."""
+"""Lambda's Invoke: run the deployed zip in processes that are started on demand."""
 
 import io
 import os
@@ -11,11 +11,11 @@ from pathlib import Path
 from stages.scones.aws.stand_in.runtime import Answer, Code, Instance
 
 MOST = 2
-"""Processes of one function; further requests wait for one to be free."""
+"""Limit of processes for one function. Further requests wait until one is free."""
 
 
 class Function:
-    """One version of a function: its unpacked code and its processes, started as they are needed."""
+    """One version of a function: its unpacked code and its processes, which are started on demand."""
 
     def __init__(self, code: Code, environment: dict[str, str]) -> None:
         self.code = code
@@ -40,7 +40,7 @@ class Function:
     def _take(self) -> Instance:
         with self._lock:
             while self._free:
-                instance = self._free.pop()  # the one that was busy last
+                instance = self._free.pop()  # the one that was used last
                 if instance.alive:
                     return instance
                 instance.stop()
@@ -51,14 +51,14 @@ class Function:
 
     def stop(self) -> None:
         with self._lock:
-            with ThreadPoolExecutor(MOST) as pool:  # each takes half a second to hear of it
+            with ThreadPoolExecutor(MOST) as pool:  # each takes half a second to stop
                 list(pool.map(Instance.stop, self._all))
             self._all, self._free = [], []
         self._folder.cleanup()
 
 
 class Functions:
-    """All deployed functions; ``environment`` says where their AWS is and who they are to it."""
+    """All deployed functions. ``environment`` has the address and the credentials of their AWS."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}

@@ -1,7 +1,7 @@
-"""Lets antlr's runtime 4.9 read moto's grammar of the states language, which antlr 4.13 compiled.
+"""Let antlr's runtime 4.9 read moto's grammar of the states language, which antlr 4.13 compiled.
 
-DVC holds the runtime at 4.9 (by way of hydra). Between the two the serialized form changed: a list of numbers instead of a
-string, no UUID, and one list of character sets instead of two.
+DVC needs the runtime 4.9 (through hydra). Version 4.10 changed the serialized form: a list of numbers instead of a string,
+no UUID, and one list of character sets instead of two.
 https://github.com/antlr/antlr4/releases/tag/4.10
 """
 
@@ -18,7 +18,7 @@ def _reset(reader: Any, data: list[int]) -> None:
 def _check_version(reader: Any) -> None:
     version = reader.readInt()
     if version != 4:
-        raise ValueError(f"a grammar of format {version}: expected 4")
+        raise ValueError(f"found a grammar of format {version}, expected 4")
 
 
 def _check_uuid(reader: Any) -> None:
@@ -26,9 +26,9 @@ def _check_uuid(reader: Any) -> None:
 
 
 def read_format_4() -> None:
-    """Do so from now on."""
+    """Patch antlr's runtime so that it reads grammars of format 4."""
     if SERIALIZED_VERSION == 3:
         ATNDeserializer.reset = _reset
         ATNDeserializer.checkVersion = _check_version
         ATNDeserializer.checkUUID = _check_uuid
-        Recognizer.checkVersion = lambda recognizer, version: None  # it would print a warning
+        Recognizer.checkVersion = lambda recognizer, version: None  # otherwise it prints a warning

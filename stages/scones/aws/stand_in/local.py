@@ -1,4 +1,4 @@
-"""The stand-in for AWS as a process of this machine."""
+"""Run the stand-in for AWS as a process on this machine."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ import boto3
 from stages.common.program import InputError
 
 LOOPBACK = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
-"""Settings with which no request to this machine goes by way of a proxy."""
+"""Settings that keep requests to this machine away from a proxy."""
 
 ROOT = Path(__file__).parents[4]
 SERVER = Path(__file__).with_name("server.py")
@@ -21,10 +21,10 @@ SERVER = Path(__file__).with_name("server.py")
 
 @contextmanager
 def stand_in(region: str) -> Iterator[boto3.Session]:
-    """A session with an AWS, empty at first, that is a process on this machine.
+    """Start a stand-in for AWS, which is empty at first, as a process on this machine. Yield a session with it.
 
-    The process, those that it has started and all their ports are gone when the block ends, also when this process is
-    killed. Inside the block this process knows nothing of its user's own AWS settings, so that nothing can go there.
+    The process, those that it has started and all their ports are gone when the block ends, and also if this process is
+    killed. Inside the block the user's own AWS settings are removed, so that no request can go there.
     """
     own = _settings()
     nothing = {
@@ -46,18 +46,18 @@ def stand_in(region: str) -> Iterator[boto3.Session]:
 
 
 def credentials(key: str) -> dict[str, str]:
-    """With which boto3 signs: the stand-in looks at the access key alone."""
+    """Return settings for boto3 to sign with. The stand-in checks only the access key."""
     return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": "stand-in"}
 
 
 def _settings() -> dict[str, str]:
-    """Those of this process that say where requests go, and as whose."""
+    """Return this process's settings for the address and the credentials of AWS, and for proxies."""
     return {name: value for name, value in os.environ.items() if name.startswith("AWS_") or name in LOOPBACK}
 
 
 @contextmanager
 def _server() -> Iterator[tuple[str, str]]:
-    """Its address and the access key that it wants."""
+    """Start the server. Yield its address and its access key."""
     with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.{SERVER.stem}"],
@@ -71,11 +71,11 @@ def _server() -> Iterator[tuple[str, str]]:
             address, _, key = server.stdout.readline().decode().strip().partition(" ")
             if not address:
                 log.seek(0)
-                raise InputError(f"AWS's stand-in ended at its start: {log.read().decode(errors='replace')[-500:]}")
+                raise InputError(f"AWS's stand-in failed to start: {log.read().decode(errors='replace')[-500:]}")
             yield address, key
         finally:
             with server:
                 try:
-                    server.communicate(timeout=30)  # closes its standard input, at which it ends
+                    server.communicate(timeout=30)  # closes its standard input, which ends it
                 except subprocess.TimeoutExpired:
                     server.kill()

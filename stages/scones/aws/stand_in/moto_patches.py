@@ -1,4 +1,4 @@
-"""Where moto 5.2.5 is not yet what the template and the SDK expect: mended in this process, each place with its reason."""
+"""Patch moto 5.2.5 in this process where the template or the SDK expect something else. Each patch states its reason."""
 
 import functools
 import sys
@@ -19,11 +19,11 @@ from moto.stepfunctions import models as state_machines
 from stages.scones.aws.stand_in import grammar
 
 KEPT = 50
-"""Executions whose history stays to be read; of older ones only the outcome, or memory would grow with each."""
+"""Executions that keep their history. Older ones keep only their outcome, because memory would grow with each."""
 
 
 def apply() -> None:
-    """All of them, once, before the first request."""
+    """Apply all patches. Call this once, before the first request."""
     grammar.read_format_4()
     from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_sfn import (
         StateTaskServiceSfn,
@@ -31,9 +31,9 @@ def apply() -> None:
     from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
     from moto.stepfunctions.parser.models import StepFunctionsParserBackend, stepfunctions_parser_backends
 
-    werkzeug_app.DISABLE_GLOBAL_CORS = True  # it lets the pages of any website read its answers
+    werkzeug_app.DISABLE_GLOBAL_CORS = True  # moto's CORS lets the pages of any website read its answers
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
-    # CloudFormation makes state machines in the backend that does not execute any.
+    # moto's CloudFormation makes state machines in the backend that does not execute them.
     state_machines.stepfunctions_backends = stepfunctions_parser_backends
     Stack._parse_template = _parse_template
     parsing.clean_json = _without_no_values(parsing.clean_json)
@@ -48,12 +48,12 @@ def apply() -> None:
     StepFunctionsParserBackend.start_execution = _forgetful(starting)
     AmazonStateLanguageParser.parse = staticmethod(_reading_once(AmazonStateLanguageParser.parse))
     _give_states_clients()
-    # It lists its own folders for each request.
+    # moto lists its own folders for each request.
     backends.list_of_moto_modules = functools.cache(lambda modules=backends.list_of_moto_modules: list(modules()))
 
 
 def _parse_template(stack: Any) -> None:
-    """moto knows no SAM: AWS's own translator makes plain CloudFormation of it. `get_template` still gives what was sent."""
+    """Translate SAM, which moto does not support, with AWS's own translator. `get_template` still returns the original."""
     from samtranslator.translator.transform import transform
 
     template = Stack.parse_template(stack.template)
@@ -70,7 +70,7 @@ class _NoPolicies:
 
 
 def _without_no_values(cleaning: Any) -> Any:
-    """moto leaves a None in a list where AWS::NoValue stood."""
+    """Remove the None that moto leaves in a list in place of AWS::NoValue."""
 
     def clean(value: Any, resources: Any) -> Any:
         cleaned = cleaning(value, resources)
@@ -80,7 +80,7 @@ def _without_no_values(cleaning: Any) -> Any:
 
 
 def _with_definition(creating: Any) -> Any:
-    """moto takes a definition as text only; here it may lie in S3, and names in it are substituted."""
+    """Read a definition from S3 and substitute the names in it. moto accepts a definition only as text."""
 
     def create(cls: Any, name: str, resource: Any, account_id: str, region_name: str, **more: Any) -> Any:
         properties = resource["Properties"]
@@ -96,7 +96,7 @@ def _with_definition(creating: Any) -> Any:
 
 
 def _forgetful(starting: Any) -> Any:
-    """moto keeps all that ever was."""
+    """Drop the history of old executions. moto keeps it forever."""
     from moto.stepfunctions.parser import utils
 
     def start(backend: Any, state_machine_arn: str, *arguments: Any, **named: Any) -> Any:
@@ -105,16 +105,16 @@ def _forgetful(starting: Any) -> Any:
         machine = backend.describe_state_machine(state_machine_arn)
         ended = [one for one in machine.executions if one.stop_date]
         for old in ended[:-KEPT]:
-            old.exec_worker.env, old.state_machine = None, machine  # of which each has a copy
+            old.exec_worker.env, old.state_machine = None, machine  # each has a copy of the machine
         return execution
 
     return start
 
 
 def _reading_once(parsing: Any) -> Any:
-    """moto reads a definition anew for each execution, which takes antlr ten times as long as all else about it.
+    """Parse each definition once. moto parses it for each execution, which takes ten times as long as the rest of it.
 
-    What antlr makes of it, a tree, is kept. Nothing changes a tree; the states are made from it anew for each execution.
+    antlr's tree is kept. Nothing changes it: the states are made from it anew for each execution.
     """
     from moto.stepfunctions.parser.asl.parse.preprocessor import Preprocessor
 
@@ -128,7 +128,7 @@ def _reading_once(parsing: Any) -> Any:
 
 
 def _as_boto3_names(normalising: Any) -> Any:
-    """States are written with StateMachineArn, boto3 wants stateMachineArn; moto hands it on as it is."""
+    """Rename parameters for boto3: states have StateMachineArn, boto3 expects stateMachineArn. moto passes it unchanged."""
 
     def normalise(task: Any, parameters: dict[str, Any], *arguments: Any, **named: Any) -> None:
         normalising(task, parameters, *arguments, **named)
@@ -139,13 +139,13 @@ def _as_boto3_names(normalising: Any) -> Any:
 
 
 def _as_states_names(task: Any, response: dict[str, Any], *arguments: Any, **named: Any) -> None:
-    """And the other way round: states read Output, boto3 answers output."""
+    """Rename boto3's results for states: boto3 returns output, states read Output."""
     for name in list(response):
         response[name[0].upper() + name[1:]] = response.pop(name)
 
 
 def _with_capture(describing: Any) -> Any:
-    """moto describes an endpoint's data capture as it was configured; SageMaker's SDK wants to know how it goes, too."""
+    """Add the status of an endpoint's data capture, which SageMaker's SDK expects. moto has only its configuration."""
 
     def describe(endpoint: Any) -> dict[str, Any]:
         response: dict[str, Any] = describing(endpoint)
@@ -164,7 +164,8 @@ def _with_capture(describing: Any) -> Any:
 
 
 def _without_empty_groups(describing: Any) -> Any:
-    """moto describes what was not configured (a model's network, asynchronous inference) as empty, which the SDK refuses."""
+    """Remove empty groups, which the SDK refuses. moto has them for a model's network or asynchronous inference if these
+    were not configured."""
 
     def describe(described: Any) -> dict[str, Any]:
         return {name: value for name, value in describing(described).items() if value != {}}
@@ -173,7 +174,7 @@ def _without_empty_groups(describing: Any) -> Any:
 
 
 def _give_states_clients() -> None:
-    """moto makes a client for each call of a state, which takes long, with an access key that is anybody's."""
+    """Keep clients for states. moto makes one for each call of a state, which is slow, and with a fixed access key."""
     from moto.stepfunctions.parser.asl.component.common.timeouts.timeout import TimeoutSeconds
     from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 

@@ -1,4 +1,4 @@
-"""What moto has on record, as what the functions and the endpoints are started from."""
+"""Read the definitions of functions and endpoints from moto's records."""
 
 import json
 from contextlib import suppress
@@ -15,7 +15,7 @@ from stages.scones.aws.stand_in.runtime import Code
 
 
 def function(region: str, name: str) -> Code | None:
-    """The function of that name or ARN, if there is one."""
+    """Return the function with this name or ARN, or None."""
     known = {found.function_name: found for found in lambda_backends[DEFAULT_ACCOUNT_ID][region].list_functions()}
     found = known.get(name.rsplit(":", 1)[-1])
     if found is None:
@@ -26,7 +26,7 @@ def function(region: str, name: str) -> Code | None:
 
 
 def endpoint(region: str, name: str) -> Deployed | None:
-    """The endpoint of that name, if there is one."""
+    """Return the endpoint with this name, or None."""
     known = sagemaker_backends[DEFAULT_ACCOUNT_ID][region]
     found = known.endpoints.get(name)
     return _endpoint(known, found) if found else None
@@ -44,13 +44,13 @@ def _endpoint(known: Any, found: Any) -> Deployed:
 
 
 def functions() -> set[str]:
-    """The ARNs of all functions."""
+    """Return the ARNs of all functions."""
     found = [one for backend in lambda_backends[DEFAULT_ACCOUNT_ID].values() for one in backend.list_functions()]
     return {one.function_arn.removesuffix(":$LATEST") for one in found}
 
 
 def endpoints() -> list[Deployed]:
-    """All endpoints whose models are there."""
+    """Return all endpoints whose models exist."""
     complete = []
     for known in sagemaker_backends[DEFAULT_ACCOUNT_ID].values():
         for found in list(known.endpoints.values()):
@@ -72,13 +72,13 @@ def _object(address: str) -> Any:
 
 
 def read(address: str) -> bytes:
-    """The object at an s3:// address."""
+    """Return the object at an s3:// address."""
     content: bytes = _object(address).value
     return content
 
 
 def write(address: str, content: bytes) -> None:
-    """The object at an s3:// address, unless its bucket is gone."""
+    """Write the object to an s3:// address, unless its bucket is gone."""
     bucket, key = _bucket_and_key(address)
     with suppress(MissingBucket):
         s3_backends[DEFAULT_ACCOUNT_ID]["aws"].put_object(bucket, key, content)

@@ -20,7 +20,7 @@ BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
 
 @dataclass(frozen=True)
 class Code:
-    """What a function is started from: another one of these is another process."""
+    """The definition of a function. A changed one needs a new process."""
 
     arn: str
     sha256: str
@@ -32,7 +32,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Answer:
-    """What Invoke says: the function's JSON, or the error's with ``failed``."""
+    """The answer of Invoke: the function's JSON, or the error's with ``failed``."""
 
     payload: bytes
     failed: bool = False
@@ -43,7 +43,7 @@ def _error(kind: str, message: str) -> Answer:
 
 
 class Instance:
-    """One process of a function, and the part of the Lambda Runtime API that it talks to. Takes one event at a time."""
+    """One process of a function, and the part of the Lambda Runtime API that it talks to. It takes one event at a time."""
 
     def __init__(self, code: Code, folder: Path, environment: dict[str, str]) -> None:
         self._code = code
@@ -74,7 +74,7 @@ class Instance:
         return self._process.poll() is None
 
     def invoke(self, event: bytes) -> Answer:
-        """The function's answer to ``event``. Past its time limit the process is killed, as Lambda does."""
+        """Return the function's answer to ``event``. After its time limit the process is killed, as in Lambda."""
         request = str(uuid.uuid4())
         deadline = time.monotonic() + self._code.timeout
         self._events.put((request, event))
@@ -86,12 +86,12 @@ class Instance:
                 limit = f"{self._code.timeout:.2f} seconds"
                 return _error("Sandbox.Timedout", f"RequestId: {request} Error: Task timed out after {limit}")
             if about == "":
-                self._kill()  # it may be about to end, and must not be given another event before it has
+                self._kill()  # it may be about to end, and must not get another event before that
             if about in (request, ""):
                 return answer
 
     def _kill(self) -> None:
-        """Nobody finds it alive afterwards."""
+        """Kill the process. It is no longer ``alive`` afterwards."""
         self._process.kill()
         self._process.wait()
 
@@ -108,10 +108,10 @@ class Instance:
         how = f"signal: {-status}" if status < 0 else f"exit status {status}"
         self._answers.put(("", _error("Runtime.ExitError", f"Error: Runtime exited with error: {how}")))
 
-    # What the process asks for and reports, called by the Runtime API's threads.
+    # The Runtime API's threads call these methods when the process asks for an event or reports an answer.
 
     def next(self) -> tuple[dict[str, str], bytes] | None:
-        """The next event with its headers; waits for one. None when the instance is stopped."""
+        """Wait for the next event and return it with its headers, or None when the instance is stopped."""
         item = self._events.get()
         if item is None:
             return None
@@ -125,7 +125,7 @@ class Instance:
         return headers, event
 
     def report(self, path: str, body: bytes) -> None:
-        """`invocation/ID/response`, `invocation/ID/error` or `init/error`."""
+        """Take a report to ``path``: `invocation/ID/response`, `invocation/ID/error` or `init/error`."""
         *_, request, what = path.split("/")
         if what == "response":
             self._answers.put((request, Answer(body)))
@@ -136,7 +136,7 @@ class Instance:
 def _runtime_api(instance: Instance) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # or each answer's second half waits 40 ms
+        disable_nagle_algorithm = True  # otherwise the second half of each answer waits 40 ms
 
         def do_GET(self) -> None:
             found = instance.next()

@@ -1,4 +1,4 @@
-"""One folder for all that a run of the stand-in writes to the disk, which the next run removes if this one could not."""
+"""One folder for all files of a run of the stand-in. The next run removes it if this one could not."""
 
 import fcntl
 import os
@@ -13,14 +13,14 @@ NAME = "aws-stand-in-"
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """The place of all temporary files of this process. Folders whose owners were killed are removed first."""
+    """Create a folder for all temporary files of this process. First remove folders whose owners were killed."""
     above = tempfile.gettempdir()
     for left in Path(above).glob(f"{NAME}*"):
         with suppress(OSError), _locked(left):
             shutil.rmtree(left)
     made = Path(tempfile.mkdtemp())
     with _locked(made):
-        folder = made.rename(made.with_name(f"{NAME}{made.name}"))  # under a lock from the moment that it can be found
+        folder = made.rename(made.with_name(f"{NAME}{made.name}"))  # locked before others can find it
         tempfile.tempdir = str(folder)
         try:
             yield folder
@@ -31,7 +31,7 @@ def scratch_folder() -> Iterator[Path]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Holds a lock that ends with its owner, however that ends. Raises OSError if another process has it."""
+    """Hold a lock that ends with its owner, even if that is killed. Raise OSError if another process has it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,10 +1,10 @@
-"""AWS on this machine: moto keeps the resources, and a front before it runs the functions and serves the models for real.
+"""AWS on this machine: moto keeps the resources, and a front before it really runs the functions and serves the models.
 
     python -m stages.scones.aws.stand_in.server
 
-It listens on loopback alone, on a port that the system picks, prints its address and an access key as its first line, and
-ends when its standard input closes. Clients are told of it by AWS_ENDPOINT_URL and notice no other difference. Whoever does
-not sign with that key is refused: to create a function is to run code as this process's user.
+It listens only on loopback, on a port that the system picks. Its first line of output is its address and an access key. It
+ends when its standard input closes. Clients find it by AWS_ENDPOINT_URL and notice no other difference. Requests that are not
+signed with the key are refused, because a function runs code as this process's user.
 """
 
 import json
@@ -37,11 +37,11 @@ SCOPE = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request")
 
 
 class Handler(MotoRequestHandler):
-    disable_nagle_algorithm = True  # or each answer's second half waits 40 ms
+    disable_nagle_algorithm = True  # otherwise the second half of each answer waits 40 ms
 
 
 class Front:
-    """The application: what is to be executed is executed here, everything else is moto's."""
+    """The application. It runs functions and models itself and passes everything else to moto."""
 
     def __init__(self, address: str, key: str) -> None:
         self._key = key
@@ -58,12 +58,12 @@ class Front:
         if secrets.compare_digest(key.encode(), self._key.encode()):
             response = self._answer(request, region, service)
         else:
-            response = Response("this is another user's", 403)
+            response = Response("this server belongs to another user", 403)
         if response is not None:
-            request.get_data()  # read to its end, or the connection's next request would begin in the middle of it
+            request.get_data()  # read to its end: otherwise the connection's next request would begin in the middle of it
             return response(environ, start_response)
         if service in ("cloudformation", "sagemaker"):
-            self._endpoints.wait()  # in moto's answer an endpoint is in service
+            self._endpoints.wait()  # because moto answers that an endpoint is in service
         answer: Iterable[bytes] = self._moto(environ, start_response)
         if service in ("cloudformation", "lambda", "sagemaker"):
             self._follow()
@@ -115,7 +115,7 @@ class Front:
         return Response(answer.body, answer.status, headers, content_type=answer.content_type)
 
     def _follow(self) -> None:
-        """Stop what is no longer deployed, and load what is."""
+        """Stop functions and endpoints that are no longer deployed, and load the deployed endpoints."""
         with self._following:
             endpoints = moto_state.endpoints()
             self._functions.keep_only(moto_state.functions())
@@ -129,7 +129,7 @@ class Front:
 
 
 def _is_open(connection: socket.socket) -> bool:
-    """Whether the client, whose request has been read, still waits for the answer."""
+    """Return whether the client, whose request has been read, still waits for the answer."""
     try:
         return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
     except BlockingIOError:
@@ -145,9 +145,9 @@ def main() -> None:
 
 def serve() -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    logging.getLogger("moto").setLevel(logging.CRITICAL)  # it would print every execution that fails
+    logging.getLogger("moto").setLevel(logging.CRITICAL)  # otherwise it prints every execution that fails
     key = secrets.token_hex(16)
-    # moto is a client of itself, SAM's translator asks for a region, and no request of this process may leave the machine.
+    # moto sends requests to itself, SAM's translator needs a region, and no request of this process may leave the machine.
     region = os.environ.get("AWS_DEFAULT_REGION", "us-east-1")
     os.environ |= {"AWS_DEFAULT_REGION": region, **LOOPBACK, **credentials(key)}
     server = make_server("127.0.0.1", 0, _starting, threaded=True, request_handler=Handler)
@@ -157,7 +157,7 @@ def serve() -> None:
     front = server.app = Front(address, key)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle; it closes the standard input
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it and closes the standard input
     try:
         print(address, key, flush=True)
         while os.read(0, 1024):
@@ -168,7 +168,7 @@ def serve() -> None:
 
 
 def _starting(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    """Nobody knows the address before the front is there."""
+    """Answer 503 until the front is ready. No client knows the address before that."""
     return Response(status=503)(environ, start_response)
 
 

@@ -1,8 +1,8 @@
-// The drawing area of the digits. What is drawn goes to the model as it is drawn: one request at a time, and what was
-// drawn meanwhile goes in the next one, so the last state is always answered.
+// The drawing area for digits. A drawing goes to the model while it is drawn, one request at a time. Strokes that were
+// drawn meanwhile go in the next request, so the last state is always answered.
 
-const INTERVAL = 60; // milliseconds between two requests at least
-const PEN = 20; // pixels, of 280
+const INTERVAL = 60; // shortest time between two requests, in milliseconds
+const PEN = 20; // pixels; the drawing area has 280
 const STEP = 8; // pixels that an arrow key moves the pen
 
 class Digit {
@@ -27,7 +27,7 @@ class Digit {
     this.context.fillRect(0, 0, this.canvas.width, this.canvas.height);
     this.key = { x: 140, y: 60 };
     this.next = null;
-    this.state = (this.state ?? 0) + 1; // what is still on its way is of another state
+    this.state = (this.state ?? 0) + 1; // requests that are still on their way belong to an older state
     this.show(null);
   }
 
@@ -44,7 +44,7 @@ class Digit {
     try {
       this.canvas.setPointerCapture(event.pointerId);
     } catch {
-      // a pointer that is gone already
+      // the pointer is already gone
     }
     const point = this.at(event);
     this.pens.set(event.pointerId, point);
@@ -54,7 +54,7 @@ class Digit {
   move(event) {
     if (!this.pens.has(event.pointerId)) return;
     event.preventDefault();
-    // All places since the last event, so that a quick stroke is round.
+    // Draw all positions since the last event, so that a quick stroke is round.
     for (const one of event.getCoalescedEvents?.().length ? event.getCoalescedEvents() : [event]) {
       const point = this.at(one);
       this.line(this.pens.get(event.pointerId), point);
@@ -78,7 +78,7 @@ class Digit {
     this.context.moveTo(from.x, from.y);
     this.context.lineTo(to.x, to.y);
     this.context.stroke();
-    // A line without length leaves no ink, but a tap is a dot.
+    // A line without length draws nothing, but a tap should draw a dot.
     this.context.fillStyle = "white";
     this.context.beginPath();
     this.context.arc(to.x, to.y, PEN / 2, 0, 2 * Math.PI);
@@ -92,7 +92,7 @@ class Digit {
     if (file) await this.put(file);
   }
 
-  // A picture of a digit: shown as well as the browser can, and sent as it is.
+  // Show a picture of a digit if the browser can, and send the file unchanged.
   async put(file) {
     this.clear();
     const state = this.state;
@@ -104,7 +104,7 @@ class Digit {
       const [width, height] = [picture.width * scale, picture.height * scale];
       this.context.drawImage(picture, (this.canvas.width - width) / 2, (this.canvas.height - height) / 2, width, height);
     } catch {
-      // Not a picture to the browser; the model's own words say what is wrong with it.
+      // The browser can't read it. The model's error message says what is wrong.
     }
   }
 
@@ -120,7 +120,7 @@ class Digit {
       this.next = null;
       const [answer, wait] = await post(await picture());
       if (state === this.state) this.show(answer);
-      // Busy or loading: the last state is asked for again, unless there is a newer one.
+      // Busy or loading: send this state again, unless there is a newer one.
       if (wait && state === this.state) this.next ??= picture;
       await new Promise((done) => setTimeout(done, wait || Math.max(0, INTERVAL - (performance.now() - begin))));
     }
@@ -144,11 +144,11 @@ class Digit {
 
 const percent = (share) => `${(100 * (share < 1 ? Math.min(share, 0.999) : share)).toFixed(1)} %`;
 
-// The model's answer or a sentence, and the milliseconds after which to ask again, if so.
+// Returns the model's answer or an error message, and the milliseconds until a retry (0: none).
 async function post(body) {
   let response, answer;
   try {
-    // As octet-stream: the model looks at the bytes, not at what the browser takes a file for.
+    // Always octet-stream: the model detects the format from the bytes, whatever the browser assumes.
     const headers = { "Content-Type": "application/octet-stream" };
     response = await fetch("../models/mnist/invocations?top=10", { method: "POST", headers, body });
     answer = await response.json();
@@ -158,12 +158,12 @@ async function post(body) {
   if (response.ok) return [answer.predictions[0], 0];
   if (response.status === 503) return [{ error: "This model is still loading. It will answer in a few seconds." }, 1000];
   if (response.status === 429) {
-    return [{ error: "Too many drawings at once. This one will be looked at in a moment." }, 1000];
+    return [{ error: "Too many drawings at once. This one will be classified in a moment." }, 1000];
   }
   return [{ error: `No answer: ${answer.message}` }, 0];
 }
 
-// Gradio puts a tab's content into the page when the tab is opened, and maybe anew.
+// Gradio puts a tab's content into the page when the tab is opened, and may do so again later.
 const begun = new WeakMap();
 function begin() {
   const root = document.querySelector("[data-digit]");
@@ -175,6 +175,6 @@ begin();
 document.addEventListener("click", async (event) => {
   const picture = event.target.closest?.("[data-example]")?.querySelector("img");
   const digit = picture && begun.get(document.querySelector("[data-digit]"));
-  // From the picture's data: address to bytes by hand: a fetch of it would need a looser Content-Security-Policy.
+  // This decodes the picture's data: address by hand. Fetching it would need a looser Content-Security-Policy.
   if (digit) digit.put(new Blob([Uint8Array.from(atob(picture.src.split(",")[1]), (one) => one.charCodeAt(0))]));
 });

@@ -1,7 +1,7 @@
-// Names for what Gradio leaves without one, so that screen readers can say what a control or a picture is.
+// Give names to elements that Gradio leaves without one, so that screen readers can say what a control or a picture is.
 
 const NAMES = [
-  // [what, its name within the nearest labelled block]
+  // [selector, name made from the label of the nearest block]
   ["input[type=file]:not([aria-label])", (label) => `Upload: ${label}`],
   ["video:not([aria-label])", (label) => `Webcam: ${label}`],
   ["button:not([aria-label]):not([title]):empty", (label) => label],
