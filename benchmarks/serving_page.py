@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks import server, workspace
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.experiments.records import circumstances
 from stages.serving.process import ENVIRONMENT
 

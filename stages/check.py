@@ -13,7 +13,8 @@ from pydantic import Field, create_model
 
 from stages import projects
 from stages.common import config, files
-from stages.common.program import InputError, requires, run
+from stages.common.errors import InputError
+from stages.common.program import requires, run
 from stages.common.sources import source
 from stages.engine.config import Engine
 

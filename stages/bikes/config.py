@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from stages.common.config import VERSION, Section
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.common.sources.source import SourceSettings
 
 Share = Annotated[float, Field(gt=0, le=1)]

@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from stages.bikes.config import Deploy
 from stages.common import clocks, config, files
+from stages.common.errors import InputError
 from stages.common.models import bundle, registry
-from stages.common.program import InputError, run
+from stages.common.program import run
 from stages.serving import process
 
 FEATURES = Path("data/bikes/features")

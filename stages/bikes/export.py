@@ -15,8 +15,9 @@ from stages.bikes import features, inference, learners, model
 from stages.bikes.config import Data, Train
 from stages.bikes.learning.normalised import normalise
 from stages.common import config, files
+from stages.common.errors import InputError
 from stages.common.models import bundle, card
-from stages.common.program import InputError, run
+from stages.common.program import run
 
 FEATURES = Path("data/bikes/features")
 EVALUATION = Path("reports/bikes/evaluation")
@@ -75,7 +76,7 @@ def main() -> None:
         test = hours.loc[hours["part"] == "test", features.KAGGLE].reset_index(drop=True)
         difference = prove(packed, expected, test)
         modules = {name: Path(str(module.__file__)) for name, module in MODULES.items()}
-        modules["code/stages/bikes/sequence.py"] = SEQUENCE
+        modules["code/stages/bikes/sequence.py"] = model.SEQUENCE
         members = {name: packed / name for name in ("forecaster", "known.parquet", "features.json")}
         write_card(folder / "model_card.md", hours)
         members["README.md"] = folder / "model_card.md"
@@ -91,10 +92,6 @@ MODULES = {
     "code/stages/bikes/learners.py": learners,
     "code/stages/bikes/model.py": model,
 }
-
-SEQUENCE = Path(str(learners.__file__)).with_name("sequence.py")
-"""Not imported: only a forecaster that has this model needs torch."""
-
 
 if __name__ == "__main__":
     run(main)

@@ -15,7 +15,8 @@ import pandas as pd
 from stages.bikes.config import Data
 from stages.bikes.features import KAGGLE, build
 from stages.common import config, files
-from stages.common.program import InputError, run
+from stages.common.errors import InputError
+from stages.common.program import run
 
 RAW = Path("data/bikes/raw")
 FEATURES = Path("data/bikes/features")

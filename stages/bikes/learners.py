@@ -114,12 +114,3 @@ def design(X: pd.DataFrame) -> sparse.csr_matrix:
     values = np.column_stack([values for _, _, values in blocks])
     ends = np.arange(0, values.size + 1, values.shape[1])
     return sparse.csr_matrix((values.ravel(), places.ravel(), ends), shape=(len(X), starts[-1]))
-
-
-def by_name(name: str) -> type[AbstractModel]:
-    """The model that `bikes.models` calls so."""
-    if name == "sequence":
-        from stages.bikes.sequence import Sequence  # torch, for those who need it
-
-        return Sequence
-    return {"linear": Linear, "lightgbm": LightGBM, "xgboost": XGBoost, "catboost": CatBoost}[name]

@@ -29,6 +29,10 @@ TARGET = "target"
 """The column that a predictor learns: riders, or log(1 + riders)."""
 
 
+SEQUENCE = Path(__file__).with_name("sequence.py")
+"""The module of the model `sequence`. It is imported when a predictor that has this model is loaded: it needs torch."""
+
+
 @dataclass(frozen=True)
 class Forecaster:
     """Predictors by kind of rider (casual and registered, or count), and the target that they learnt."""

@@ -16,7 +16,8 @@ from pandas.errors import EmptyDataError, ParserError
 from stages.bikes.config import Data
 from stages.bikes.sources import official, sample
 from stages.common import config, files
-from stages.common.program import InputError, run
+from stages.common.errors import InputError
+from stages.common.program import run
 from stages.common.sources.source import open_source
 
 RAW = Path("data/bikes/raw")

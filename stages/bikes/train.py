@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from autogluon.core.models import AbstractModel
 from autogluon.features.generators import AutoMLPipelineFeatureGenerator, IdentityFeatureGenerator
 from autogluon.tabular import TabularPredictor
 from autogluon.tabular.configs.hyperparameter_configs import get_hyperparameter_config
@@ -28,7 +29,8 @@ from stages.bikes.learning.normalised import normalise
 from stages.bikes.learning.progress import Progress, elsewhere
 from stages.bikes.model import PARTS, TARGET, TRAINED, lean, to_target
 from stages.common import clocks, config, files
-from stages.common.program import InputError, run
+from stages.common.errors import InputError
+from stages.common.program import run
 from stages.engine import dispatch
 
 FEATURES = Path("data/bikes/features")
@@ -76,7 +78,7 @@ def hyperparameters(settings: Train) -> dict[Any, list[dict[str, Any]]]:
             preset = tabular_presets_dict[settings.presets] if settings.presets else {}
             chosen |= get_hyperparameter_config(preset.get("hyperparameters", "default"))
         else:
-            chosen[learners.by_name(name)] = search.drawn(name, own[name], settings.search.trials) or [own[name]]
+            chosen[learner(name)] = search.drawn(name, own[name], settings.search.trials) or [own[name]]
     return chosen
 
 
@@ -165,6 +167,20 @@ def _cores(threads: int, cores: int | None) -> dict[str, Any]:
 
 def _numbers_alone(table: pd.DataFrame) -> bool:
     return len(table.select_dtypes("number").columns) == len(table.columns)
+
+
+def learner(name: str) -> type[AbstractModel]:
+    """Return the model that `bikes.models` calls ``name``."""
+    if name == "sequence":
+        from stages.bikes.sequence import Sequence  # torch, which the other models don't need
+
+        return Sequence
+    return {
+        "linear": learners.Linear,
+        "lightgbm": learners.LightGBM,
+        "xgboost": learners.XGBoost,
+        "catboost": learners.CatBoost,
+    }[name]
 
 
 def main() -> None:

@@ -6,7 +6,8 @@ The cluster listens only on 127.0.0.1 and keeps running after the command that s
 import argparse
 
 from stages.cluster import local
-from stages.common.program import InputError, run
+from stages.common.errors import InputError
+from stages.common.program import run
 
 
 def main(action: str, port: int, nodes: int, cpus: int) -> None:

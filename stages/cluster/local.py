@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.engine.ray import scratch
 
 STATE = Path(".dvc/tmp/cluster.json")

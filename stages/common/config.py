@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 
 PARAMETERS = Path("params.yaml")
 

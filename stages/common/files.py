@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 
 
 @contextmanager

@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stages.common import files
+from stages.common.errors import InputError
+
 DURATIONS = Path("reports/durations")
 """Folder with the run time of each stage that DVC ran here. DVC does not track it: no two runs take the same time."""
-
-
-class InputError(Exception):
-    """An error that the user can fix. The message gives the cause and the remedy in one line."""
 
 
 @contextmanager
@@ -100,8 +99,6 @@ def workers() -> int:
 def _keep_duration(stage: str) -> None:
     """Write the seconds since this process started, including imports."""
     import psutil
-
-    from stages.common import files
 
     seconds = time.time() - psutil.Process().create_time()
     files.write_json(DURATIONS / f"{stage}.json", {"seconds": round(seconds, 1)})

@@ -13,7 +13,8 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from stages.common import files
-from stages.common.program import InputError, run
+from stages.common.errors import InputError
+from stages.common.program import run
 from stages.common.results import metrics
 from stages.common.results.metrics import Metric
 from stages.experiments.comparing import charts, variants

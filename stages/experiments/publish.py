@@ -17,7 +17,8 @@ from typing import Any
 import psutil
 from dvc.repo import Repo
 
-from stages.common.program import InputError, run
+from stages.common.errors import InputError
+from stages.common.program import run
 from stages.experiments import documents
 from stages.experiments.records import circumstances, published, recipes, runs
 from stages.experiments.records.published import PUBLISHED, Published

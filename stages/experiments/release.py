@@ -18,8 +18,9 @@ from gto.exceptions import GTOException
 from scmrepo.exceptions import SCMError
 
 from stages.common import config
+from stages.common.errors import InputError
 from stages.common.models import registry
-from stages.common.program import InputError, run
+from stages.common.program import run
 from stages.common.results import metrics
 from stages.experiments.records.revisions import Revision
 

@@ -15,7 +15,8 @@ from dvc.repo.index import Index
 from dvc.utils.flatten import flatten
 
 from stages.common import files
-from stages.common.program import DURATIONS, InputError, run
+from stages.common.errors import InputError
+from stages.common.program import DURATIONS, run
 from stages.common.results import metrics
 from stages.experiments.pages import page
 from stages.experiments.records import recipes, state

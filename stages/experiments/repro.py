@@ -20,7 +20,8 @@ from dvc.dvcfile import load_file
 from dvc.repo import Repo
 
 from stages.common import program
-from stages.common.program import InputError, run
+from stages.common.errors import InputError
+from stages.common.program import run
 from stages.experiments.running import progress
 from stages.experiments.running.display import Display
 from stages.experiments.running.progress import Progress

@@ -20,7 +20,8 @@ from dvc.repo import Repo
 from markdown_it import MarkdownIt
 
 from stages.common import files
-from stages.common.program import InputError, run
+from stages.common.errors import InputError
+from stages.common.program import run
 from stages.common.results import metrics
 from stages.experiments.pages import page
 from stages.experiments.records.revisions import Revision

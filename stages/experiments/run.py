@@ -14,7 +14,8 @@ import subprocess
 
 from dvc.repo import Repo
 
-from stages.common.program import InputError, requires, run
+from stages.common.errors import InputError
+from stages.common.program import requires, run
 from stages.experiments.records import recipes
 from stages.experiments.records.done import is_done, known
 from stages.experiments.records.recipes import Experiment

@@ -14,7 +14,8 @@ from dvc.utils.flatten import flatten
 from rich.console import Console
 from rich.table import Table
 
-from stages.common.program import InputError, run
+from stages.common.errors import InputError
+from stages.common.program import run
 from stages.common.results import metrics
 from stages.experiments.records.revisions import Revision
 

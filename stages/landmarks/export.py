@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from stages.common import config, files
+from stages.common.errors import InputError
 from stages.common.models import bundle, card, torch_files
-from stages.common.program import InputError, run
+from stages.common.program import run
 from stages.common.vision import images
 from stages.landmarks import inference, photographs
 from stages.landmarks.config import Data, Train

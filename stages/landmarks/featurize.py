@@ -16,7 +16,8 @@ from tqdm import tqdm
 from upath import UPath
 
 from stages.common import config, files
-from stages.common.program import InputError, run
+from stages.common.errors import InputError
+from stages.common.program import run
 from stages.common.sources.splits import stratified
 from stages.engine import dispatch
 from stages.engine.config import Engine

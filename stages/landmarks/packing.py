@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from upath import UPath
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.common.vision import images, pixels
 from stages.landmarks import photographs, store
 from stages.landmarks.config import Data

@@ -25,7 +25,7 @@ from torch import Tensor
 from upath import UPath
 
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 
 Pixels = NDArray[np.uint8]
 

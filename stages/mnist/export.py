@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stages.common import config, files
+from stages.common.errors import InputError
 from stages.common.models import bundle, card, torch_files
-from stages.common.program import InputError, run
+from stages.common.program import run
 from stages.common.vision import images
 from stages.mnist import drawing, inference
 from stages.mnist.config import Data, Train

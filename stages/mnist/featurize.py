@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from stages.common import config, files
-from stages.common.program import InputError, run
+from stages.common.errors import InputError
+from stages.common.program import run
 from stages.common.sources.splits import stratified
 from stages.mnist.config import Data
 

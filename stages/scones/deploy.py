@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common import clocks, config, files
+from stages.common.errors import InputError
 from stages.common.models import registry
-from stages.common.program import InputError, run
+from stages.common.program import run
 from stages.engine.aws.clients import account, agree, estimate, plain_errors
 from stages.scones import layout
 from stages.scones.aws import deployment, trial

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stages.common import config, files
+from stages.common.errors import InputError
 from stages.common.models import bundle, card, torch_files
-from stages.common.program import InputError, run
+from stages.common.program import run
 from stages.common.vision import images
 from stages.scones import inference, layout
 from stages.scones.config import Data, Train

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common import config, files
-from stages.common.program import InputError, run
+from stages.common.errors import InputError
+from stages.common.program import run
 from stages.common.sources.splits import stratified
 from stages.common.vision.images import decode
 from stages.scones import layout

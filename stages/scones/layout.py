@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 
 Bytes = NDArray[np.uint8]
 

@@ -21,7 +21,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tqdm import tqdm
 
 from stages.common import files
-from stages.common.program import InputError, run
+from stages.common.errors import InputError
+from stages.common.program import run
 from stages.engine.aws.clients import account, plain_errors
 from stages.engine.aws.stack import Stack, keys
 from stages.scones import deploy

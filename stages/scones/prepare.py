@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stages.common import config, files
-from stages.common.program import InputError, run
+from stages.common.errors import InputError
+from stages.common.program import run
 from stages.common.sources.source import open_source
 from stages.common.vision.images import ImageError, decode
 from stages.scones import layout

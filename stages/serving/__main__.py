@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable
 
 from stages import projects
-from stages.common.program import InputError, requires, run
+from stages.common.errors import InputError
+from stages.common.program import requires, run
 from stages.serving import exports
 
 TOKEN = "SERVING_TOKEN"  # noqa: S105

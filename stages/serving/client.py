@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 
 from stages import projects
-from stages.common.program import InputError, run
+from stages.common.errors import InputError
+from stages.common.program import run
 from stages.serving.__main__ import TOKEN
 
 

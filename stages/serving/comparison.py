@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.serving import process
 
 TOLERANCE = 1e-4

@@ -11,7 +11,7 @@ import yaml
 
 from stages import projects
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.serving.container import framing
 from stages.serving.container.application import BATCHES
 from stages.serving.container.batching import Answer, Batcher, Job, Limits

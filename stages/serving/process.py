@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 
+from stages.common.errors import InputError
 from stages.common.models import bundle
-from stages.common.program import InputError
 
 CONTAINER = Path(__file__).with_name("container")
 ENVIRONMENT = {

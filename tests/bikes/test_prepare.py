@@ -11,7 +11,7 @@ from small_bikes import to_uci
 
 from stages.bikes import prepare
 from stages.bikes.sources import official, sample
-from stages.common.program import InputError
+from stages.common.errors import InputError
 
 HEADER = "datetime,season,holiday,workingday,weather,temp,atemp,humidity,windspeed"
 

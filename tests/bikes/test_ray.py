@@ -16,7 +16,7 @@ from stages.bikes import evaluate, featurize, train
 from stages.bikes.learners import LightGBM, Linear
 from stages.bikes.model import TRAINED
 from stages.common import config
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.engine.config import Engine
 from stages.engine.ray import cluster, libraries
 

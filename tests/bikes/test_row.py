@@ -15,8 +15,8 @@ from small_bikes import run_row, set_parameters
 from stages.bikes import deploy, evaluate, export, featurize, inference, model, plot, prepare, train
 from stages.bikes.config import Train
 from stages.common import clocks, config
+from stages.common.errors import InputError
 from stages.common.models import bundle
-from stages.common.program import InputError
 from stages.experiments.records.revisions import Revision
 
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import Field
 
 from stages.common import config
-from stages.common.program import InputError
+from stages.common.errors import InputError
 
 
 class Inner(config.Section):

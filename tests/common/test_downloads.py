@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from file_servers import Fault, FileServer, corrupt, cut_short, file_server, stall, status
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.common.sources.downloads import download
 
 BODY = bytes(range(256)) * 400

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 
 
 def test_a_new_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from small_bikes import to_uci
 from stages.bikes import prepare as bikes_prepare
 from stages.bikes.sources import official as bikes_official
 from stages.bikes.sources import sample as bikes_sample
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.common.sources import downloads
 from stages.mnist import prepare as mnist_prepare
 from stages.mnist.sources import official as mnist_official

@@ -13,8 +13,8 @@ from torch import nn
 import stages
 from benchmarks import processors
 from stages import check
+from stages.common.errors import InputError
 from stages.common.portable import is_portable, make_portable
-from stages.common.program import InputError
 from stages.common.training import torch_setup
 
 CPU = torch.device("cpu")

@@ -15,7 +15,7 @@ from sklearn.datasets import load_sample_images
 from torch import Tensor, nn
 from torchvision.models._meta import _IMAGENET_CATEGORIES
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.common.vision import backbones, networks, packaged, pixels
 
 LITE0, LITE2 = packaged.WEIGHTS

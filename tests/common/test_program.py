@@ -5,7 +5,8 @@ from pathlib import Path
 from conftest import Run
 
 STAGE = '''"""Turns nothing into nothing."""
-from stages.common.program import InputError, run
+from stages.common.errors import InputError
+from stages.common.program import run
 def main() -> None:
     {body}
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.common.sources.source import Source, SourceSettings, open_source
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages.common import config
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.common.training import checkpoints, loop, torch_setup
 from stages.common.training_settings import TrainingSettings
 

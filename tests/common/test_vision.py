@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.common.vision import backbones, networks, pixels
 
 

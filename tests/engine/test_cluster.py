@@ -22,7 +22,7 @@ from stages import check
 from stages.cluster import local
 from stages.cluster.local import Running
 from stages.common import config, files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.engine.config import Engine
 from stages.engine.ray import cluster as engine
 

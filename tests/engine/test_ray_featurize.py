@@ -14,7 +14,7 @@ from small_photographs import contents, write_photographs
 
 from benchmarks import workspace
 from stages.cluster.local import Running
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.landmarks import featurize
 
 pytestmark = pytest.mark.slow

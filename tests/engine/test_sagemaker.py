@@ -18,7 +18,7 @@ from conftest import ROOT
 from sagemaker.core.telemetry import telemetry_logging
 
 from stages.common import config, files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.engine.aws import clients
 from stages.engine.aws.clients import client
 from stages.engine.aws.stack import Stack, keys

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import boto3
 import pytest
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.engine.aws import stack
 from stages.engine.aws.stack import Stack
 

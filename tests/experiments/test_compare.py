@@ -16,7 +16,7 @@ from clones import with_results
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.common.results.metrics import Metric
 from stages.experiments.comparing import variants
 from stages.experiments.comparing.comparison import elsewhere, expectations

@@ -12,7 +12,7 @@ from conftest import ROOT
 from stages.bikes.config import check_together
 from stages.check import parameters_model
 from stages.common import config, files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.common.results import metrics
 from stages.experiments import documents, publish
 from stages.experiments.records import published, recipes

@@ -15,7 +15,7 @@ from conftest import ROOT
 from dvc.repo import Repo
 from markdown_it import MarkdownIt
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.common.results import metrics
 from stages.common.results.metrics import Metric
 from stages.experiments import review

@@ -17,7 +17,7 @@ from conftest import ROOT
 
 from stages.cluster.local import Running
 from stages.common import config
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.engine.config import Engine
 from stages.experiments.records import recipes
 from stages.experiments.records.ranges import Sweep

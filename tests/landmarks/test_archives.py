@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.landmarks.sources.intake.archives import unpack_zip
 
 Forgery = Callable[[zipfile.ZipInfo], None]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from file_servers import FileServer, corrupt, cut_short, file_server, status
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.common.sources.downloads import download
 from stages.landmarks.sources import official
 

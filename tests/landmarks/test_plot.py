@@ -17,7 +17,7 @@ from PIL import Image
 from torch import nn
 
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.common.results import classification, reporting
 from stages.common.training import loop
 from stages.common.vision import classifiers

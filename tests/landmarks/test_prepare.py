@@ -16,7 +16,7 @@ from conftest import Run
 from pictures import gradient, saved
 from PIL import Image
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.common.vision.images import decode
 from stages.landmarks import photographs, prepare
 from stages.landmarks.sources.intake import places

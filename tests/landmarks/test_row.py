@@ -19,7 +19,7 @@ from conftest import ROOT, Change, Run
 from small_photographs import COLOURS, contents, write_photographs
 
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.common.vision import backbones
 from stages.landmarks import deploy, evaluate, export, featurize, model, prepare, train
 from stages.landmarks.learning import frozen

@@ -12,7 +12,7 @@ from conftest import Change
 from small_photographs import contents, write_photographs
 
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.landmarks import featurize, prepare, store, train
 from stages.landmarks.model import TRAINED
 from stages.landmarks.store import Pixels, Shard, Store

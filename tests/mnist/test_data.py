@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torchvision.datasets import MNIST
 
 from stages import check
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.common.sources.splits import stratified
 from stages.mnist import featurize, prepare
 from stages.mnist.sources import digits, official, sample

@@ -19,8 +19,8 @@ from conftest import ROOT
 from PIL import Image
 from torch import Tensor
 
+from stages.common.errors import InputError
 from stages.common.models import torch_files
-from stages.common.program import InputError
 from stages.common.vision import images
 from stages.mnist import deploy, drawing, export, inference
 from stages.mnist.model import CLASSES, Classifier, build

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from stages.common.program import InputError, requires
+from stages.common.errors import InputError
+from stages.common.program import requires
 
 GROUPS = {path.stem: path for path in sorted((ROOT / "requirements").glob("*.txt"))}
 FILES = [ROOT / "requirements.txt", *GROUPS.values()]

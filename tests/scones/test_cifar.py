@@ -18,7 +18,7 @@ import pytest
 import yaml
 from file_servers import cut_short, file_server, status
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.common.sources import downloads
 from stages.scones import prepare
 from stages.scones.config import FINE_LABELS

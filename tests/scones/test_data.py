@@ -14,7 +14,7 @@ from conftest import Run
 from PIL import Image
 
 from stages.common import config, files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.scones import featurize, layout, prepare
 from stages.scones.config import FINE_LABELS, Data
 from stages.scones.featurize import Pictures, set_aside

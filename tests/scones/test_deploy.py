@@ -22,7 +22,7 @@ from conftest import ROOT, Run, Started
 from vehicles import archive
 
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.engine.aws.clients import agree, client, estimate, plain_errors
 from stages.engine.aws.stack import Stack, keys
 from stages.experiments.records.revisions import Revision

@@ -19,7 +19,7 @@ from PIL import Image
 from vehicles import picture
 
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.scones import layout, prepare
 from stages.scones.feedback import captures, labelled, monitor
 from stages.scones.sources import sample

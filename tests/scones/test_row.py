@@ -18,7 +18,7 @@ from conftest import ROOT, Run
 from PIL import Image
 
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.scones import evaluate, export, featurize, inference, layout, model, plot, prepare, train
 from stages.scones.feedback import monitor
 from stages.scones.learning import augmentation, calibration

@@ -12,7 +12,7 @@ from typing import Any, cast
 import boto3
 import pytest
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.scones.aws import trial
 from stages.scones.aws.deployment import CAPTURED, Deployed
 

@@ -21,7 +21,7 @@ import pytest
 from conftest import ROOT, Started
 from model_servers import INFERENCE, Served, archive, container, refused, rest, until
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.scones import inference as scones
 from stages.serving import process
 from stages.serving.container import framing

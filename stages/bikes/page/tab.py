@@ -12,7 +12,7 @@ from pandas._libs import NaTType
 
 from stages.bikes.page import daychart, history
 from stages.bikes.page.history import AS_RECORDED, WEATHER, History, Typical, Weather
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.serving.models import Models
 from stages.serving.page.answers import answered
 from stages.serving.page.html import block, note, one_block, table

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 
 # https://archive.ics.uci.edu/dataset/275/bike+sharing+dataset (Fanaee-T and Gama, 2013; CC BY 4.0)
 MIRRORS = [

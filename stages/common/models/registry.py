@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 
 
 def number(version: str) -> tuple[int, ...]:

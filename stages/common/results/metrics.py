@@ -7,7 +7,7 @@ import yaml
 from pydantic import Field
 
 from stages.common import config
-from stages.common.program import InputError
+from stages.common.errors import InputError
 
 METRICS = Path("metrics.yaml")
 

@@ -8,7 +8,7 @@ import tenacity
 from tqdm import tqdm
 
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 
 ATTEMPTS = 5
 """Attempts for each URL."""

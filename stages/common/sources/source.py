@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import Field
 
 from stages.common import config, files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 
 
 class SourceSettings(config.Section):

@@ -24,7 +24,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.common.training import checkpoints, distributed
 from stages.common.training.checkpoints import Place
 from stages.common.training.torch_setup import Schedule, autocast, build_optimizer, build_schedule

@@ -13,8 +13,8 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 import stages
 from stages.common import program, training_settings
+from stages.common.errors import InputError
 from stages.common.portable import Computing, is_portable
-from stages.common.program import InputError
 from stages.common.training import distributed
 from stages.common.training_settings import TrainingSettings
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.common.vision import packaged
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

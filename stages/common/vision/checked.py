@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.common.vision import packaged
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 
 
 class Packaged(NamedTuple):

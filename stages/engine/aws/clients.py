@@ -10,7 +10,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 
 LIMITS = Config(
     connect_timeout=5,  # seconds

@@ -15,7 +15,7 @@ import ray
 import ray.data
 from ray.exceptions import RayActorError
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.engine.config import Engine
 from stages.engine.ray import cluster
 

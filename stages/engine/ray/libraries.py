@@ -9,7 +9,7 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.engine.config import Engine
 from stages.engine.ray import cluster
 

@@ -25,7 +25,7 @@ from ray.train.v2._internal.callbacks.placement_group_callback import PlacementG
 from upath import UPath
 
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.common.training import distributed
 from stages.engine.config import Engine
 from stages.engine.ray import cluster, progress, transfer

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from upath import UPath
 
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 
 
 class Sent(NamedTuple):

@@ -22,8 +22,8 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 import stages
 from stages.common import config, files
+from stages.common.errors import InputError
 from stages.common.models import bundle
-from stages.common.program import InputError
 from stages.common.vision import packaged
 from stages.engine.aws.clients import account, agree, client, estimate, plain_errors
 from stages.engine.aws.stack import Stack

@@ -10,7 +10,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[3]))  # torchrun knows only this file of the job's code
 
 from stages.common import config, files
-from stages.common.program import InputError, run
+from stages.common.errors import InputError
+from stages.common.program import run
 from stages.common.training import distributed
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from stages.common import config, files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.experiments.records.runs import Run
 
 PUBLISHED = Path("reports/published")

@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from stages.common import config
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.experiments.records.ranges import Sweep
 
 RECIPES = Path("recipes.yaml")

@@ -14,7 +14,7 @@ from dvc.scm import RevError
 from dvc_data.index import DataIndexDirError
 
 from stages.common import clocks, config, files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is 10 times as fast, and dvc.lock is long
 

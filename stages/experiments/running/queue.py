@@ -12,7 +12,7 @@ from dvc.repo.experiments.queue.celery import LocalCeleryQueue
 from dvc.repo.experiments.queue.exceptions import CannotKillTasksError
 
 from stages.common import config
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.experiments.records.recipes import Experiment
 from stages.experiments.running import clones
 

@@ -28,7 +28,7 @@ from rich.table import Table
 from stages import projects
 from stages.check import parameters_model
 from stages.common import config
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.engine.config import Engine
 from stages.engine.ray.cluster import connected
 from stages.engine.ray.libraries import check_seen

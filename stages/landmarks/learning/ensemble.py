@@ -1,7 +1,7 @@
 """The members of an ensemble: what each changes in the project's own settings."""
 
 from stages.common import config
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.landmarks.config import Train
 
 

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.common.sources.downloads import download
 from stages.landmarks.sources.intake.archives import unpack_zip
 

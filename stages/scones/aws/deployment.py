@@ -8,7 +8,7 @@ from pathlib import Path
 import boto3
 
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.engine.aws.clients import client
 from stages.engine.aws.stack import Stack, delete, keys
 from stages.scones.aws import artifacts

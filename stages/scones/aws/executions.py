@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import numpy as np
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.engine.aws.clients import client
 
 LIMIT = 900.0

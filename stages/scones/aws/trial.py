@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import boto3
 from tqdm import tqdm
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.engine.aws.clients import client
 from stages.engine.aws.stack import keys
 from stages.scones.aws.deployment import CAPTURED, TEST, Deployed

@@ -8,7 +8,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.scones.layout import NAME, Entry
 
 FOLDER = Path("data/scones/labelled")

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
 from stages.common import config, files
-from stages.common.program import InputError, run
+from stages.common.errors import InputError
+from stages.common.program import run
 from stages.common.results import reporting
 from stages.common.vision import images
 from stages.scones.config import Data, Evaluate

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.scones.config import FINE_LABELS
 from stages.scones.layout import NAME, PARTS, SIDE, Bytes
 from stages.scones.sources import pickle_reader

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFilter
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.scones import layout
 from stages.scones.layout import SIDE, Bytes, Entry
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.serving.container.errors import Refusal
 from stages.serving.page.examples import Example
 from stages.serving.page.html import block, name, note

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from tqdm import tqdm
 
 from stages.common import files
-from stages.common.program import InputError
+from stages.common.errors import InputError
 
 MAX_RATIO = 100
 """Bytes that a member may have for each byte that it takes in the archive; photographs have about one."""

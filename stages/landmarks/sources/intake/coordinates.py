@@ -4,7 +4,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.landmarks.photographs import Place
 from stages.landmarks.sources.intake import places
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.landmarks.photographs import SPLITS, Refused
 
 NOT_PICTURES = {"__MACOSX", "Thumbs.db", "desktop.ini"}

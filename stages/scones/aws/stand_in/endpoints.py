@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 from stages.scones.aws.stand_in.capture import Capture, Put
 from stages.serving.process import ModelProcess
 

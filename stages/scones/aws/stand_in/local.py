@@ -10,7 +10,7 @@ from pathlib import Path
 
 import boto3
 
-from stages.common.program import InputError
+from stages.common.errors import InputError
 
 LOOPBACK = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 """Settings that keep requests to this machine away from a proxy."""
