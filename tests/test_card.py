@@ -89,7 +89,7 @@ def test_weights_of_others_are_named_where_there_are_some(workspace: Path, chang
         ("scones", "Weights: torchvision's"),
     ):
         change({f"{project}.network": "residual"})
-        assert "No weights of others are in it." in written(project)
+        assert "The model contains no third-party weights." in written(project)
         change({f"{project}.network": "transfer"})
         assert pretrained in written(project)
 
