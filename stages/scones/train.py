@@ -1,6 +1,6 @@
-"""Trains a network on the training pictures, then fits the temperature of its confidences on the validation pictures.
+"""Train a network on the training pictures, then fit the temperature of its confidences on the validation pictures.
 
-The pictures lie on the device as bytes; a batch is an index into them, moved about and normalised there.
+The pictures are stored on the device as bytes. Batches are selected, augmented and normalised there.
 """
 
 from functools import partial
@@ -36,7 +36,7 @@ class Part(NamedTuple):
 
 
 class Learnt(NamedTuple):
-    """A trained network, and what `model.load` has to know of it."""
+    """A trained network, and the data that `model.load` needs."""
 
     history: training.Trained
     about: dict[str, Any]
@@ -49,7 +49,7 @@ def read(path: Path, device: torch.device) -> Part:
 
 
 def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpoint: Place) -> Learnt:
-    """Train the network that ``settings`` name."""
+    """Train the network chosen by ``settings``."""
     device = train.images.device
     computing = torch_setup.choose(settings, device, "scones")
     settings = settings.model_copy(update={"precision": computing.precision})
@@ -64,7 +64,7 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
         "image_size": settings.chosen.image_size,
         "flip": settings.views == "flip",
     }
-    network = built.network.to(device).to(memory_format=torch.channels_last)  # the faster layout
+    network = built.network.to(device).to(memory_format=torch.channels_last)  # a faster layout
     computing.repeat(network)
     classifier = Classifier(network, **seen).to(device)
 
@@ -101,7 +101,7 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
 
 
 def checkpoint_of(settings: Train, features: Path, root: Place) -> Place:
-    """The place below ``root`` of the checkpoint of this training alone."""
+    """Return the path below ``root`` of this training's own checkpoint."""
     known = settings.model_dump_json(exclude={"engine", "sagemaker"})
     classes = files.read_json(features / "about.json")["classes"]
     inputs = [features / f"{part}.npz" for part in PARTS]
@@ -109,7 +109,7 @@ def checkpoint_of(settings: Train, features: Path, root: Place) -> Place:
 
 
 def fill(folder: Path, settings: Train, features: Path, checkpoint: Place) -> None:
-    """Train on what is in ``features``, and write to ``folder`` what `model.load` and plot read, and the clock."""
+    """Train on ``features``. Write to ``folder`` the files that `model.load` and plot read, and the training times."""
     device = torch_setup.pick_device(settings.device)
     train, valid = (read(features / f"{part}.npz", device) for part in PARTS)
     learnt = learn(train, valid, files.read_json(features / "about.json")["classes"], settings, checkpoint)
@@ -127,7 +127,7 @@ def main() -> None:
     features = files.require(FEATURES, "featurize@scones")
     with files.new_folder(TRAINED) as folder:
         if settings.engine == "sagemaker":
-            from stages.scones.jobs import training as job  # what it imports is of no use elsewhere
+            from stages.scones.jobs import training as job  # its imports are only needed here
 
             job.train_there(settings, features, folder)
             clocks.keep("train@scones", folder, folder / CLOCK)

@@ -1,11 +1,11 @@
-"""What each process of a training job on SageMaker runs: the module train, with the job's folders in the place of its own."""
+"""The script that each process of a training job on SageMaker runs: the module train, with the job's folders."""
 
 import os
 import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[3]))  # the job's code, of which torchrun knows this file alone
+sys.path.insert(0, str(Path(__file__).parents[3]))  # the job's code: torchrun only knows this file
 
 from stages.common import config, distributed, files
 from stages.common.program import InputError, run
@@ -19,8 +19,8 @@ def main() -> None:
     with distributed.group(settings.batch_size) as taking_part, tempfile.TemporaryDirectory() as scratch:
         if not taking_part:
             raise InputError(
-                f"scones.batch_size = {settings.batch_size} can't be shared by {os.environ['WORLD_SIZE']} processes: "
-                "expected a multiple, twice as many at least"
+                f"scones.batch_size = {settings.batch_size} cannot be shared by {os.environ['WORLD_SIZE']} processes: "
+                "expected a multiple of their number, at least twice as many"
             )
         folder = result / "trained" if distributed.rank() == 0 else Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
