@@ -1,4 +1,4 @@
-"""bikes' parameters: names, ranges, choices, units. Their values are in params.yaml."""
+"""Parameters of bikes: names, ranges, choices, units. Their values are in params.yaml."""
 
 from typing import Annotated, Literal
 
@@ -15,11 +15,11 @@ Model = Literal["linear", "lightgbm", "xgboost", "catboost", "sequence", "portfo
 
 
 class Data(SourceSettings):
-    """The group `data.bikes`: read by prepare and featurize."""
+    """The group `data.bikes`. prepare and featurize read it."""
 
     valid_days: int = Field(ge=1, le=15, description="the last training days of each month are the validation days")
     features: Literal["raw", "calendar", "full"] = Field(
-        description="raw: Kaggle's columns; calendar: the date taken apart, categories; full: kind of day, weather around"
+        description="raw: Kaggle's columns; calendar: parts of the date, categories; full: kind of day, nearby weather"
     )
 
 
@@ -30,12 +30,12 @@ class Linear(Section):
 
 
 class Sampled(Section):
-    """Boosted trees that each see a part of the rows and columns."""
+    """Boosted trees. Each tree sees a sample of the rows and columns."""
 
     rounds: Rounds
     learning_rate: Rate
-    rows: Share = Field(description="share of the rows for each tree")
-    columns: Share = Field(description="share of the columns for each tree")
+    rows: Share = Field(description="fraction of the rows for each tree")
+    columns: Share = Field(description="fraction of the columns for each tree")
 
 
 class LightGBM(Sampled):
@@ -56,13 +56,13 @@ class CatBoost(Section):
     rounds: Rounds
     learning_rate: Rate
     depth: int = Field(ge=1, le=12)
-    borders: int = Field(ge=1, le=255, description="thresholds of each feature that a split may use")
+    borders: int = Field(ge=1, le=255, description="candidate split thresholds per feature")
 
 
 class Sequence(Section):
     """A bidirectional GRU over the hours of a day."""
 
-    copies: int = Field(ge=1, le=20, description="networks that differ by their seed")
+    copies: int = Field(ge=1, le=20, description="networks trained with different seeds")
     epochs: int = Field(ge=1, le=1000)
     hidden: int = Field(ge=1, le=1024, description="units")
     dropout: float = Field(ge=0, lt=1)
@@ -72,23 +72,23 @@ class Sequence(Section):
 
 
 class Search(Section):
-    """Hyperparameter search: each model of the list, but the portfolio's, is trained with `trials` settings."""
+    """Hyperparameter search. Each listed model except the portfolio is trained with `trials` settings."""
 
     trials: int = Field(ge=0, le=10_000, description="0: no search")
     searcher: Literal["random"]
 
 
 class Train(Section):
-    """The group `bikes`: read by train."""
+    """The group `bikes`. train reads it."""
 
     seed: int = Field(ge=0, lt=2**31)
-    threads: int = Field(ge=1, le=256, description="of each model's training; the same number gives the same bytes")
+    threads: int = Field(ge=1, le=256, description="CPU threads per model; the same number gives the same bytes")
     riders: Literal["apart", "together"] = Field(
-        description="apart: casual and registered have models of their own; together: the count has"
+        description="apart: one model for casual, one for registered riders; together: one for the count"
     )
-    target: Literal["log1p", "counts"] = Field(description="what is learnt: log(1 + riders), or riders")
+    target: Literal["log1p", "counts"] = Field(description="what the models predict: log(1 + riders), or riders")
     models: list[Model] = Field(
-        min_length=1, description="what is weighed against each other; portfolio: AutoGluon's own choice"
+        min_length=1, description="models to train for the ensemble; portfolio: AutoGluon's own choice"
     )
     linear: Linear
     lightgbm: LightGBM
@@ -96,18 +96,18 @@ class Train(Section):
     catboost: CatBoost
     sequence: Sequence
     presets: Literal["best_quality", "good_quality", "medium_quality"] | None
-    bag_folds: int = Field(ge=0, le=15, description="blocks of days that each model is bagged over; 0: no bagging")
-    stack_levels: int = Field(ge=0, le=3, description="layers of models that learn from models; needs bagging")
+    bag_folds: int = Field(ge=0, le=15, description="blocks of days for bagging each model; 0: no bagging")
+    stack_levels: int = Field(ge=0, le=3, description="layers of models that use models' predictions; needs bagging")
     search: Search
     time_limit: int | None = Field(
-        ge=1, description="seconds for the training before all days are used; null: none, and results that reproduce"
+        ge=1, description="seconds for training, final refit excluded; null: no limit, and results are reproducible"
     )
 
     @field_validator("models")
     @classmethod
     def once_each(cls, models: list[str]) -> list[str]:
         if len(set(models)) < len(models):
-            raise ValueError("each model once")
+            raise ValueError("each model only once")
         return models
 
     @field_validator("bag_folds")
@@ -119,7 +119,7 @@ class Train(Section):
 
 
 def check_together(features: str, settings: Train) -> None:
-    """Raises InputError unless each model gets the features that it needs: the two stand in groups of their own."""
+    """Raise InputError if a model lacks its features or stacking lacks bagging. Models and features are in separate groups."""
     needing = [name for name in ("linear", "sequence") if name in settings.models]
     if needing and features != "full":
         raise InputError(
@@ -128,13 +128,14 @@ def check_together(features: str, settings: Train) -> None:
         )
     if settings.stack_levels and not settings.bag_folds:
         raise InputError(
-            f"params.yaml: bikes.stack_levels = {settings.stack_levels} is not allowed with bikes.bag_folds = 0"
+            f"params.yaml: bikes.stack_levels = {settings.stack_levels} is not allowed with bikes.bag_folds = 0: "
+            "expected stack_levels 0, or bag_folds of at least 2"
         )
 
 
 class Deploy(Section):
-    """The group `deploy.bikes`: read by deploy."""
+    """The group `deploy.bikes`. deploy reads it."""
 
-    version: str | None = Field(pattern=VERSION, description="a released one; null: the one that export made")
-    batch: int = Field(ge=1, le=10_000, description="rows a request, when the whole test set is sent")
-    single: int = Field(ge=1, le=10_000, description="requests of one row, for the latency")
+    version: str | None = Field(pattern=VERSION, description="a released version; null: the current export")
+    batch: int = Field(ge=1, le=10_000, description="rows per request when deploy sends the whole test set")
+    single: int = Field(ge=1, le=10_000, description="one-row requests for measuring latency")

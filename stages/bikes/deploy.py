@@ -1,6 +1,7 @@
-"""Serves the exported forecaster in a process of its own, puts all test hours to it, and compares with evaluate.
+"""Serve the exported forecaster in a separate process, send it all test hours, and compare its answers with evaluate's.
 
-With `deploy.bikes.version` it is that release, compared with its own evaluation. They go over in large requests as CSV; some go one by one, as JSON, for the time that a caller waits.
+With `deploy.bikes.version` set, serve that release and compare it with its own evaluation. All test hours are sent in large
+CSV requests. Some are also sent one by one as JSON, to measure latency.
 """
 
 import io
@@ -26,11 +27,11 @@ REPORT = Path("reports/bikes/deploy.json")
 KAGGLE = ["datetime", "season", "holiday", "workingday", "weather", "temp", "atemp", "humidity", "windspeed"]
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 TOLERANCE = 1e-4
-"""By how much a served answer may differ from evaluate's, relative to it."""
+"""Largest allowed relative difference between a served answer and evaluate's."""
 
 
 def ask_in_batches(endpoint: process.Endpoint, hours: pd.DataFrame, size: int) -> tuple[np.ndarray, list[float]]:
-    """The riders (N) of all ``hours``, asked for as CSV, ``size`` rows a request, and each request's seconds."""
+    """Query all ``hours`` as CSV, ``size`` rows per request. Returns the riders (N) and each request's seconds."""
     riders, seconds = [], []
     for start in tqdm(range(0, len(hours), size), desc="bikes text/csv", unit=" requests"):
         body = hours[start : start + size].to_csv(index=False, date_format=TIME_FORMAT).encode()
@@ -41,7 +42,7 @@ def ask_in_batches(endpoint: process.Endpoint, hours: pd.DataFrame, size: int) -
 
 
 def ask_one_by_one(endpoint: process.Endpoint, hours: pd.DataFrame) -> tuple[np.ndarray, list[float]]:
-    """The same, asked for as JSON, one row a request."""
+    """Query all ``hours`` as JSON, one row per request. Returns the riders (N) and each request's seconds."""
     rows = hours.assign(datetime=hours["datetime"].dt.strftime(TIME_FORMAT)).to_dict("records")
     answers = [
         endpoint.invoke(json.dumps([row]).encode(), "application/json")
@@ -52,15 +53,15 @@ def ask_one_by_one(endpoint: process.Endpoint, hours: pd.DataFrame) -> tuple[np.
 
 
 def compare(served: np.ndarray, expected: np.ndarray) -> float:
-    """The largest relative difference. Raises InputError if it is above the tolerance or the answers don't match in number."""
+    """Return the largest relative difference. Raises InputError if it exceeds the tolerance or the numbers of answers differ."""
     if served.shape != expected.shape:
         raise InputError(f"{ARCHIVE}: {len(served)} answers, expected {len(expected)}")
     difference = bundle.relative_difference(served, expected)
     if not difference.max() <= TOLERANCE:
         row = int(np.nanargmax(difference))
         raise InputError(
-            f"{ARCHIVE}: test hour {row}: found {served[row]:.6g} riders, expected {expected[row]:.6g} as evaluate has it, "
-            f"within {TOLERANCE:g} of it"
+            f"{ARCHIVE}: test hour {row}: found {served[row]:.6g} riders, expected evaluate's {expected[row]:.6g} "
+            f"within a relative difference of {TOLERANCE:g}"
         )
     return float(difference.max())
 
@@ -72,13 +73,13 @@ def main() -> None:
 
 
 def serve(root: Path, settings: Deploy) -> None:
-    """Serve the archive below ``root``, compare with the evaluation there, and write the reports."""
+    """Serve the archive below ``root``, compare it with the evaluation there, and write the reports."""
     archive = files.require(root / ARCHIVE, "export@bikes")
     results = pd.read_csv(files.require(root / EVALUATION, "evaluate@bikes") / "test.csv")
     expected = results["predicted"].to_numpy()
     hours = pd.read_parquet(root / FEATURES / "hours.parquet")
     test = hours.loc[hours["part"] == "test", KAGGLE].reset_index(drop=True)
-    # Spread over the test hours: neighbouring ones share a day.
+    # Spread the requests over the test hours, because neighbouring hours share a day.
     single = np.unique(np.linspace(0, len(test) - 1, settings.single).astype(int))
     with process.serve(archive) as endpoint:
         served, batch_seconds = ask_in_batches(endpoint, test, settings.batch)
@@ -93,7 +94,7 @@ def serve(root: Path, settings: Deploy) -> None:
     files.write_json(REPORT, report)
     one, batch = process.latency(seconds, len(single)), process.latency(batch_seconds, len(test))
     clocks.write("deploy@bikes", (root / ARCHIVE).parent, {"one": one, "batch": batch})
-    print(f"{len(test)} test hours served, all as evaluate had them")
+    print(f"Served {len(test)} test hours: all predictions match evaluate's")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,16 @@
-"""Measures the forecaster: on the validation days with the models that weren't fitted to them, on the test hours with the final ones.
+"""Measure the forecaster on the validation days and the test hours.
 
-Writes `metrics.json`, `details.json`, Kaggle's `submission.csv`, and in `evaluation/`: `leaderboard.csv` (every model on the validation
-days), `importance.csv` (how much worse they get when a feature's values are shuffled, and by how much that differs between shuffles,
-on a sample of the validation days), `validation.csv` and `test.csv` (predicted against actual), `settings.json` (of each model). RMSLE is the root mean squared error of log(1 + riders), Kaggle's score; RMSE is in riders.
+The models for the validation days were not fitted to those days. The final models predict the test hours.
+
+Writes `metrics.json`, `details.json`, Kaggle's `submission.csv`, and in `evaluation/`:
+
+leaderboard.csv           every model's scores on the validation days
+importance.csv            how much the error grows when a feature's values are shuffled, and how much that varies between
+                          shuffles, on a sample of the validation days
+validation.csv, test.csv  predicted and actual riders
+settings.json             each model's settings
+
+RMSLE is the root mean squared error of log(1 + riders), Kaggle's score. RMSE is in riders.
 """
 
 from pathlib import Path
@@ -24,7 +32,7 @@ SUBMISSION = Path("reports/bikes/submission.csv")
 COUNTS = ["casual", "registered", "count"]
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 IMPORTANCE_DAYS, SHUFFLES = 12, 2
-"""Of the validation days, for the importance: each shuffle predicts all their hours once per feature."""
+"""Validation days and shuffles per feature for the importance. Each shuffle predicts all hours of these days once per feature."""
 
 
 def rmsle(actual: np.ndarray, predicted: np.ndarray) -> float:
@@ -36,7 +44,7 @@ def rmse(actual: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def leaderboard(forecaster: Forecaster, valid: pd.DataFrame, actual: np.ndarray) -> pd.DataFrame:
-    """Each model's scores on the validation rows, best first; a model counts as one if all predictors have it."""
+    """Return each model's scores on the validation rows, best first. Only models that all predictors have get a total score."""
     finals = {name for predictor in forecaster.predictors.values() for name in predictor.model_refit_map().values()}
     predicted = {
         part: predictor.predict_multi(valid, models=[name for name in predictor.model_names() if name not in finals])
@@ -54,12 +62,12 @@ def leaderboard(forecaster: Forecaster, valid: pd.DataFrame, actual: np.ndarray)
             row |= {f"rmsle_{part}": rmsle(valid[part].to_numpy(), riders[part]) for part in having}
         rows.append(row)
     table = pd.DataFrame(rows)
-    # A search names its trials anew for each kind of rider: what has no score of its own comes last.
+    # A search names its trials differently for each kind of rider. Such models have no total score and come last.
     return table.sort_values(["rmsle_valid", "model"], ignore_index=True)
 
 
 def settings_of_models(forecaster: Forecaster) -> dict[str, dict[str, Any]]:
-    """The settings that each model was trained with, by predictor and model: what a search chose is among them."""
+    """Return each model's training settings by predictor and model, including the settings that a search chose."""
     with lean():
         tables = {part: predictor.leaderboard(extra_info=True) for part, predictor in forecaster.predictors.items()}
     return {
@@ -72,10 +80,10 @@ def settings_of_models(forecaster: Forecaster) -> dict[str, dict[str, Any]]:
 
 
 def importance(forecaster: Forecaster, valid: pd.DataFrame, when: pd.Series) -> pd.DataFrame:
-    """By how much the RMSLE grows when one feature's values are shuffled among validation rows, largest first.
+    """Return how much the RMSLE grows when one feature's values are shuffled among validation rows, largest first.
 
-    The rows are those of at most `IMPORTANCE_DAYS` days, evenly spaced among all; ``when`` is each row's hour. Columns:
-    feature, rmsle_growth (the mean over `SHUFFLES` shuffles) and spread (half the distance from the lowest to the highest).
+    Uses the rows of at most `IMPORTANCE_DAYS` evenly spaced days. ``when`` is each row's hour. Columns: feature,
+    rmsle_growth (the mean over `SHUFFLES` shuffles) and spread (half the distance from the lowest to the highest).
     """
     date = when.dt.normalize()
     dates = date.unique()
@@ -86,7 +94,7 @@ def importance(forecaster: Forecaster, valid: pd.DataFrame, when: pd.Series) -> 
     random = np.random.default_rng(0)
     orders = [random.permutation(len(features)) for _ in range(SHUFFLES)]
     shuffled = [features.assign(**{column: features[column].array[order]}) for column in features for order in orders]
-    # Together, for the price of one call; a model that reads whole days would take rows of different shuffles for one day.
+    # One call for all shuffles is cheaper. A model that reads whole days would mix rows of different shuffles in one day.
     tables = shuffled if forecaster.reads_days else [pd.concat(shuffled, ignore_index=True)]
     progress = tqdm(tables, desc="bikes permutation importance", unit=" predictions")
     predicted = np.concatenate([forecaster.predict(table, forecaster.validated) for table in progress])
@@ -98,7 +106,7 @@ def importance(forecaster: Forecaster, valid: pd.DataFrame, when: pd.Series) -> 
 
 
 def best_model(forecaster: Forecaster) -> str:
-    """Its name; where casual and registered riders have different ones, all of them."""
+    """Return the best model's name, or all names if casual and registered riders have different best models."""
     return " + ".join(dict.fromkeys(forecaster.validated.values()))
 
 
@@ -123,7 +131,7 @@ def main() -> None:
         results["actual"] = pd.read_parquet(FEATURES / "answers.parquet")["count"]
         metrics["rmsle_test"] = rmsle(results["actual"].to_numpy(), predicted)
     if settings["time_limit"] is not None:
-        details["time_limit"] = settings["time_limit"]  # s: a clock had its say, so this may not reproduce
+        details["time_limit"] = settings["time_limit"]  # s; results with a time limit may not reproduce
 
     with files.new_folder(EVALUATION) as folder:
         files.write_json(folder / "settings.json", settings_of_models(forecaster))

@@ -1,8 +1,8 @@
-"""Packs the final forecaster with all that it needs to answer without this repository, and proves that it answers the same.
+"""Pack the final forecaster so that it runs without this repository, and check that its predictions match evaluate's.
 
-`model.tar.gz` holds AutoGluon's predictors cut down to what predicts, the table of known weather, and under `code/`
-the inference functions with the modules that they (and the predictors' pickles) import. The model card, `model_card.md`, is in
-it as README.md.
+`model.tar.gz` holds AutoGluon's predictors (only the parts needed to predict) and the table of known weather. Its `code/` holds
+the inference functions and the modules that they and the predictors' pickles import. The model card, `model_card.md`, is
+included as README.md.
 """
 
 import json
@@ -24,11 +24,11 @@ EVALUATION = Path("reports/bikes/evaluation")
 EXPORT = Path("models/bikes/export")
 
 TOLERANCE = 1e-6
-"""By how much an answer may differ from the one that evaluate wrote, relative to it."""
+"""Largest allowed relative difference between an answer and evaluate's."""
 
 
 def cut_down(forecaster: model.Forecaster, about: dict[str, object], folder: Path) -> None:
-    """Store in ``folder`` what `model.load` needs to predict with the final models."""
+    """Store in ``folder`` only what `model.load` needs to predict with the final models."""
     with model.lean():
         for part, predictor in forecaster.predictors.items():
             predictor.clone_for_deployment(str(folder / part), model=forecaster.final[part])
@@ -37,13 +37,13 @@ def cut_down(forecaster: model.Forecaster, about: dict[str, object], folder: Pat
 
 
 def prove(folder: Path, expected: pd.DataFrame, test: pd.DataFrame) -> float:
-    """The largest relative difference of the answers in ``folder`` from the ``expected``. Raises InputError if one is too large."""
+    """Return the largest relative difference between ``folder``'s answers and ``expected``. Raises InputError if it is too large."""
     answers = inference.predict_fn(test, inference.model_fn(str(folder)))
     difference = float(bundle.relative_difference(answers["count"].to_numpy(), expected["predicted"].to_numpy()).max())
     if not difference <= TOLERANCE:
         raise InputError(
-            f"{EXPORT}: answers differ by up to {difference:.2g} of their value, expected evaluate's within {TOLERANCE:g}: "
-            "run `dvc repro export@bikes` so that all are of one model"
+            f"{EXPORT}: answers differ from evaluate's by up to {difference:.2g} of their value, expected at most {TOLERANCE:g}: "
+            "run `dvc repro export@bikes` so that all results come from one model"
         )
     return difference
 
@@ -82,12 +82,12 @@ def main() -> None:
         members["README.md"] = folder / "model_card.md"
         bundle.pack(folder / "model.tar.gz", members | modules)
     size = (EXPORT / "model.tar.gz").stat().st_size / 1e6
-    print(f"model.tar.gz, {size:.1f} MB: all {len(expected)} test hours as evaluate had them, within {difference:.2g}")
+    print(f"model.tar.gz, {size:.1f} MB: all {len(expected)} test hours match evaluate's within {difference:.2g}")
 
 
 MODULES = {
     "code/inference.py": inference,
-    # By their full names: that is what the predictors' pickles ask for.
+    # The predictors' pickles import these modules by their full names.
     "code/stages/bikes/features.py": features,
     "code/stages/bikes/learners.py": learners,
     "code/stages/bikes/model.py": model,

@@ -1,8 +1,8 @@
-"""What a model may know of an hour: Kaggle's own columns, the calendar, and the weather of the hours and days around.
+"""Features of an hour: Kaggle's own columns, the calendar, and the weather of the nearby hours and days.
 
-Everything here comes from the date and from the weather table, nothing from the counts, so a row's features are the
-same in training, evaluation and serving, and don't depend on which rows are asked for together. The one thing beyond
-the row itself is `known`: all hours whose weather is known (Kaggle publishes that of the test hours, too).
+All features come from the date and the weather table, none from the counts. So a row's features are the same in training,
+evaluation and serving, and do not depend on the other rows of a request. Besides the row itself only `known` is used: all hours
+whose weather is known (Kaggle publishes the weather of the test hours, too).
 """
 
 import numpy as np
@@ -20,15 +20,15 @@ from pandas.tseries.holiday import (
 
 WEATHER = ["weather", "temp", "atemp", "humidity", "windspeed"]
 KAGGLE = ["datetime", "season", "holiday", "workingday", *WEATHER]
-"""The columns of Kaggle's test.csv: all that a request has to bring."""
+"""The columns of Kaggle's test.csv, which a request must have."""
 
 FIRST_DAY = pd.Timestamp("2011-01-01")
-"""Of the data; the growth of demand is counted in days from here."""
+"""First day of the data. The growth of demand is measured in days since then."""
 
 SATURDAY, SUNDAY, SHORT_STAFFED = 5, 6, 7
 WET = 2.5  # weather: 1 clear, 2 mist or cloud, 3 light rain or snow, 4 heavy rain, snow or fog
 
-# Holidays on which hardly anybody works, on the day itself and on the working day that stands in for it.
+# Holidays on which hardly anybody works: the day itself and the working day on which it is observed.
 _FIXED = {"New Year": (1, 1), "Independence Day": (7, 4), "Christmas": (12, 25)}
 _MAJOR = [
     *(Holiday(name, month=month, day=day) for name, (month, day) in _FIXED.items()),
@@ -37,7 +37,7 @@ _MAJOR = [
     USLaborDay,
     USThanksgivingDay,
 ]
-# Federal holidays on which many offices and schools are open all the same.
+# Federal holidays on which many offices and schools stay open.
 _MINOR = [
     USMartinLutherKingJr,
     USPresidentsDay,
@@ -47,10 +47,10 @@ _MINOR = [
 
 
 def build(kind: str, hours: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    """The features called ``kind`` (raw, calendar or full) of ``hours``, a row each, in their order.
+    """Return the features of type ``kind`` (raw, calendar or full): one row for each row of ``hours``, in the same order.
 
-    ``hours`` and ``known`` have Kaggle's columns (temp and atemp in degrees Celsius, humidity in %, windspeed as
-    Kaggle has it); where both have an hour, the one in ``hours`` counts.
+    ``hours`` and ``known`` have Kaggle's columns (temp and atemp in degrees Celsius, humidity in %, windspeed in
+    Kaggle's unit). If both have an hour, the row in ``hours`` is used.
     """
     hours = hours[KAGGLE].reset_index(drop=True)
     if kind == "raw":
@@ -62,19 +62,19 @@ def build(kind: str, hours: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
 
 
 def _calendar(hours: pd.DataFrame) -> pd.DataFrame:
-    """Kaggle's columns with the datetime taken apart, season and weather as categories."""
+    """Return Kaggle's columns with the datetime split into parts, and season and weather as categories."""
     when = hours["datetime"].dt
     parts = {"hour": when.hour, "weekday": when.weekday, "month": when.month, "year": when.year}
-    # As text: Parquet gives categories of numbers back as plain numbers.
+    # Categories are text because Parquet returns categories of numbers as plain numbers.
     categories = {name: pd.Categorical(hours[name].astype(str), list("1234")) for name in ("season", "weather")}
     return hours.drop(columns="datetime").assign(**parts, **categories)
 
 
 def _time(hours: pd.DataFrame) -> pd.DataFrame:
-    """Date and hour as numbers.
+    """Return date and hour as numbers.
 
-    Kaggle's season is not used: it turns on about the 21st, after the last training day of a month, so that in
-    training it is the quarter, and in the test it isn't.
+    Kaggle's season is not used. It changes on about the 21st, after a month's last training day. So it equals the quarter
+    in the training data but not in the test data.
     """
     when = hours["datetime"].dt
     days = (when.normalize() - FIRST_DAY).dt.days
@@ -93,19 +93,20 @@ def _time(hours: pd.DataFrame) -> pd.DataFrame:
 
 
 def days(first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
-    """What kind of day each one is, from the calendar alone, indexed by date.
+    """Return the kind of each day from ``first`` to ``last``, from the calendar alone, indexed by date.
 
-    Kaggle's `holiday` and `workingday` are not used: to them the day after Thanksgiving and 27 to 31 December are
-    plain working days (and no training day shows otherwise), Emancipation Day is a holiday (commuters ride as ever),
-    and Columbus Day is like Christmas.
+    Kaggle's `holiday` and `workingday` are not used. They treat the day after Thanksgiving and 27 to 31 December as plain
+    working days (and no training day shows otherwise), Emancipation Day as a holiday (commuters ride as usual), and
+    Columbus Day like Christmas.
 
-    off: 1 for a day without work, 0.5 for one on which part of the town works, 0 for a working day.
-    quiet: Thanksgiving and 24 December to 2 January, when people stay at home or are away.
-    pattern: the weekday as which it behaves (0 Monday to 6 Sunday; a free day before a free day is a Saturday, else
-    a Sunday), 7 for a short-staffed one. acts_as: the same, but a short-staffed day keeps its own weekday.
+    off: 1 for a day without work, 0.5 for a day on which part of the town works, 0 for a working day.
+    quiet: 1 on Thanksgiving and from 24 December to 2 January, when people stay at home or are away.
+    pattern: the weekday that the day resembles (0 Monday to 6 Sunday), or 7 for a short-staffed day. A free day before a free
+    day counts as a Saturday, any other free day as a Sunday.
+    acts_as: like pattern, but a short-staffed day keeps its own weekday.
     """
     dates = pd.date_range(first - pd.Timedelta(days=2), last + pd.Timedelta(days=2))
-    span = dates[0] - pd.Timedelta(days=7), dates[-1] + pd.Timedelta(days=7)  # an observed day may lie across the edge
+    span = dates[0] - pd.Timedelta(days=7), dates[-1] + pd.Timedelta(days=7)  # a holiday outside may be observed inside
 
     def on(rules: list[Holiday]) -> np.ndarray:
         return np.asarray(np.logical_or.reduce([dates.isin(rule.dates(*span)) for rule in rules]))
@@ -143,19 +144,19 @@ def days(first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
 def _kind_of_day(when: pd.Series) -> pd.DataFrame:
     date, hour = when.dt.normalize(), when.dt.hour
     table: pd.DataFrame = days(date.min(), date.max()).loc[date].reset_index(drop=True)
-    # Trees would need many splits for "8 o'clock on a working day"; here it is one number.
+    # "8 o'clock on a working day" takes trees many splits, so it is also given as one number.
     table["hour_of_pattern"] = hour + 24 * table["pattern"]
     table["hour_by_off"] = hour + 48 * table["off"].astype(float)
-    # A night belongs to the free day that it leads to or ends.
+    # Evening hours use the next day's `off`, early hours their own day's.
     table["night_off"] = np.select([hour < 6, hour >= 18], [table["off"], table["off_tomorrow"]], -1.0)
     table["nearest_off"] = np.where(hour < 12, table["off_yesterday"], table["off_tomorrow"])
     return table
 
 
 def _weather(hours: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    """The weather around each hour and of its day; hours without a row are interpolated, and counted.
+    """Return the weather around each hour and of its day. Hours without a row are interpolated and counted.
 
-    Kaggle has no row for an hour in which nobody rode: a gap by day tells of a snowstorm or a hurricane.
+    Kaggle has no row for an hour without riders. A gap in the daytime means a snowstorm or a hurricane.
     """
     by_hour = known.set_index("datetime")[WEATHER]
     first, last = by_hour.index[0].normalize(), by_hour.index[-1].normalize() + pd.Timedelta(hours=23)

@@ -1,10 +1,11 @@
-"""Turns checked hours into tables for the models, and sets whole days aside for validation. 1 s for Kaggle's 17,379 hours.
+"""Turn checked hours into tables for the models, and hold out whole days for validation. Takes 1 s for Kaggle's 17,379 hours.
 
-Validation imitates the test: it is the last training days of each month, as the test is the days after them. Shuffled
-hours would be predicted from their neighbours, which the test hours don't have.
+Validation imitates the test: it uses the last training days of each month, and the test uses the days after them. With
+shuffled hours, models could use neighbouring hours, which the test hours do not have.
 
-Writes `train.parquet`, `valid.parquet` (features, casual, registered, count), `test.parquet` (features), a row an hour in
-the order of time; `hours.parquet`, Kaggle's columns of all hours with their `part`, and `answers.parquet` if there are any.
+Writes `train.parquet`, `valid.parquet` (features, casual, registered, count) and `test.parquet` (features), one row per hour,
+sorted by time. Also writes `hours.parquet` (Kaggle's columns of all hours and their `part`), and `answers.parquet` if the
+source has answers.
 """
 
 from pathlib import Path
@@ -24,7 +25,7 @@ COUNTS = ["casual", "registered", "count"]
 
 
 def split(hours: pd.DataFrame, valid_days: int) -> pd.Series:
-    """ "valid" for the hours of the last ``valid_days`` days that each month has in ``hours``, "train" for the others."""
+    """Return "valid" for hours of each month's last ``valid_days`` days in ``hours``, and "train" for all others."""
     date = hours["datetime"].dt.normalize()
     dates = date.drop_duplicates()
     from_end = dates.groupby(dates.dt.to_period("M")).rank(ascending=False)
@@ -40,7 +41,7 @@ def main() -> None:
     if part.nunique() < 2:
         raise InputError(
             f"{RAW / 'train.parquet'}: no month has more than {settings.valid_days} days, expected more than "
-            f"data.bikes.valid_days = {settings.valid_days}: give more days or a smaller number"
+            f"data.bikes.valid_days = {settings.valid_days}: add days or reduce valid_days"
         )
     hours = pd.concat([labelled.assign(part=part), test.assign(part="test")]).sort_values("datetime", ignore_index=True)
     features = build(settings.features, hours, hours[KAGGLE])

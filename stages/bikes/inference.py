@@ -1,10 +1,10 @@
-"""What runs beside the exported forecaster in SageMaker's PyTorch inference image: its four functions.
+"""The four functions that SageMaker's PyTorch inference image calls to serve the exported forecaster.
 
-A request brings hours in Kaggle's columns (datetime, season, holiday, workingday, weather, temp, atemp, humidity,
-windspeed), as CSV with a header or as JSON (a list of objects); the answer has a row for each: `datetime,count`, or a
-list of objects. The weather of the hours and days around comes from the table in the archive, so that an answer doesn't
-depend on what else is asked; an hour that the request gives other weather than the table does changes its surroundings,
-too. The archive carries the modules that it imports. What can't be read raises ValueError.
+A request holds hours in Kaggle's columns (datetime, season, holiday, workingday, weather, temp, atemp, humidity, windspeed),
+as CSV with a header or as JSON (a list of objects). The answer has one row per hour: `datetime,count`, or a list of objects.
+The weather of the nearby hours and days comes from the table in the archive, so an answer does not depend on the other rows. If the
+request's weather differs from the table's, the request's weather is used, for the nearby hours too. The archive contains the
+modules that this one imports. Unreadable input raises ValueError.
 """
 
 import csv
@@ -23,15 +23,15 @@ TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 MAX_COLUMNS = 1000
 YEARS = 2000, 2099
-"""Of an hour: the calendar is made for all days between it and the known ones."""
+"""First and last year of a request's hours. The calendar is built for all days between an hour and the known ones."""
 
 CONTENT_TYPES = ("text/csv", "application/json")
-"""What `input_fn` reads."""
+"""Content types that `input_fn` reads."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """The forecaster, the hours whose weather is known, and their features."""
+    """The forecaster, the kind of its features, the hours whose weather is known, and their features."""
 
     forecaster: Forecaster
     kind: str
@@ -40,7 +40,7 @@ class Model:
 
 
 def model_fn(model_dir: str) -> Model:
-    """The model in ``model_dir``, its predictors in memory."""
+    """Load the model from ``model_dir``, with its predictors in memory."""
     folder = Path(model_dir)
     forecaster = load(folder / "forecaster")
     forecaster.hold(forecaster.final)
@@ -50,14 +50,14 @@ def model_fn(model_dir: str) -> Model:
 
 
 def input_fn(body: bytes | str, content_type: str) -> pd.DataFrame:
-    """A request's hours in Kaggle's columns; text/csv or application/json."""
+    """Return a request's hours in Kaggle's columns. Reads text/csv and application/json."""
     try:
         return _hours(body, content_type)
     except ValueError:
         raise
-    except Exception as error:  # broad on purpose: pandas has another one for each kind of nonsense
+    except Exception as error:  # pandas raises many types of errors for bad input
         cause = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"the hours can't be read: {cause}") from None
+        raise ValueError(f"cannot read the hours: {cause}") from None
 
 
 def _hours(body: bytes | str, content_type: str) -> pd.DataFrame:
@@ -84,40 +84,40 @@ def _hours(body: bytes | str, content_type: str) -> pd.DataFrame:
     if (rows["datetime"] != rows["datetime"].dt.floor("h")).any():
         raise ValueError("found a time within an hour, expected full hours")
     if not rows["datetime"].dt.year.between(*YEARS).all():
-        raise ValueError(f"found an hour outside of the years {YEARS[0]} to {YEARS[1]}")
+        raise ValueError(f"found an hour outside the years {YEARS[0]} to {YEARS[1]}")
     table = pd.concat([rows[["datetime"]], numbers], axis=1)
     if table.drop_duplicates()["datetime"].duplicated().any():
-        raise ValueError("found an hour twice with different values, expected one weather for each hour")
+        raise ValueError("found an hour twice with different values, expected the same weather")
     return table
 
 
-# No batch_fn as the other projects have: the weather that a request brings changes the hours around it, so that one request's
-# hours among another's would change its answer.
+# Unlike the other projects this one has no batch_fn: a request's weather changes the features of nearby hours, so merging requests
+# would change their answers.
 def predict_fn(rows: pd.DataFrame, model: Model) -> pd.DataFrame:
-    """The hours with the riders to expect in each."""
+    """Return the hours with the predicted riders in each, in columns datetime and count."""
     known, features = model.known, model.features
     asked = rows.drop_duplicates("datetime", keep="last")
     if len(asked.merge(known, on=KAGGLE)) != len(asked):
-        # Other weather than is known, or other hours: the features around them change with it.
+        # New hours or different weather change the features of the hours around them.
         known = pd.concat([known, asked]).drop_duplicates("datetime", keep="last")
         known = known.sort_values("datetime", ignore_index=True).astype(model.known.dtypes.to_dict())
         features = build(model.kind, known, known)
-    # Whole days, as in training: the sequence model reads an hour's day.
+    # Predict whole days, as in training: the sequence model reads an hour's whole day.
     dates = known["datetime"].dt.normalize()
     of_days = dates.isin(rows["datetime"].dt.normalize()).to_numpy()
     riders = pd.Series(model.forecaster.predict(features[of_days]), known.loc[of_days, "datetime"])
     count = riders.loc[rows["datetime"]].to_numpy()
     if not np.isfinite(count).all():
-        raise ValueError("found weather that is so far from any known one that the model has no answer")
+        raise ValueError("found weather too far from all known weather: the model cannot predict it")
     return pd.DataFrame({"datetime": rows["datetime"], "count": count})
 
 
 def output_fn(prediction: pd.DataFrame, accept: str) -> str:
-    """The answer as text/csv or application/json."""
+    """Return the answer as text/csv or application/json."""
     kind = accept.split(";")[0].strip().lower()
     table = prediction.assign(datetime=prediction["datetime"].dt.strftime(TIME_FORMAT))
     if kind == "text/csv":
         return str(table.to_csv(index=False, lineterminator="\n"))
     if kind in ("application/json", "*/*"):
         return json.dumps(table.to_dict("records"))
-    raise ValueError(f"an answer of type {accept!r} can't be given: expected text/csv or application/json")
+    raise ValueError(f"cannot answer as {accept!r}: expected text/csv or application/json")

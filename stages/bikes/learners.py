@@ -1,7 +1,7 @@
-"""The models that AutoGluon trains besides its own: boosted trees with a fixed number of rounds, and a linear model.
+"""Models that AutoGluon trains besides its own: boosted trees with a fixed number of rounds, and a linear model.
 
-AutoGluon's own boosters stop when the validation score does, and so report the best of many looks at the validation
-days. These don't see them, train as many rounds as they are told, and give the same model each time.
+AutoGluon's own boosters stop when the validation score stops improving. So they report the best of many scores on the
+validation days. The boosters here do not see those days, train a fixed number of rounds, and give the same model each time.
 """
 
 from typing import Any, ClassVar
@@ -13,12 +13,12 @@ from autogluon.tabular.models import CatBoostModel, LGBModel, XGBoostModel
 from scipy import sparse
 
 SINGLE_DAYS = ("day", "day_of_year")
-"""Columns by which a tree can learn single training days by heart. No day to predict is among them, and what New Year's
-tells of Christmas would go to its date; trees get the fortnights instead."""
+"""Columns with which a tree can memorise single training days. Test days never have these values, and a holiday's effect
+would be attributed to its date. Trees get the fortnights instead."""
 
 
 class _FixedRounds:
-    """Keeps the validation rows from a booster, and the columns that single out a day."""
+    """Train a booster without the validation rows and without the columns that identify a single day."""
 
     def _fit(self, X: pd.DataFrame, y: pd.Series, X_val: object = None, y_val: object = None, **kwargs: Any) -> None:
         super()._fit(X=X, y=y, **kwargs)  # type: ignore[misc]
@@ -44,25 +44,25 @@ class CatBoost(_FixedRounds, CatBoostModel):
 
 
 class Own(AbstractModel):
-    """What AutoGluon asks of models that are not its own."""
+    """Base class of models that are not AutoGluon's own."""
 
-    _default_auxiliary_params_extra: ClassVar = {"drop_unique": False}  # in a small data set one may be constant
+    _default_auxiliary_params_extra: ClassVar = {"drop_unique": False}  # in a small data set a feature may be constant
 
     def _more_tags(self) -> dict[str, bool]:
         return {"can_refit_full": True}
 
     @classmethod
     def _estimate_memory_usage_static(cls, *, X: pd.DataFrame, **kwargs: Any) -> int:
-        """Bytes; without an estimate it leaves out a model that is to be trained beside others."""
+        """Return an estimate in bytes. Without one, AutoGluon skips a model when it trains models in parallel."""
         return 10 * int(X.memory_usage(deep=True).sum())
 
 
 class Linear(Own):
     """Ridge regression on the hour of each kind of day, the season, a trend and the weather.
 
-    On the logarithm of demand these effects very nearly add up: this alone does as well as boosted trees, errs
-    elsewhere, and continues what trees can't (a rare kind of day in a month that never had one). It takes the
-    `full` features. Parameter: ``alpha``, the ridge penalty.
+    On the logarithm of demand these effects are almost additive. This model alone is as good as boosted trees and makes
+    different errors. It also extrapolates where trees cannot, for example to a rare kind of day in a month that never had
+    one. It takes the `full` features. Parameter: ``alpha``, the ridge penalty.
     """
 
     ag_key = "BIKES_LINEAR"
@@ -78,12 +78,12 @@ class Linear(Own):
 
 
 KNOTS = np.arange(-5, 760, 30.5)
-"""Days since the first one, a month apart: between its training days demand's level is interpolated."""
+"""Days since `FIRST_DAY`, a month apart. The level of demand is interpolated between them."""
 
 
 def design(X: pd.DataFrame) -> sparse.csr_matrix:
-    """The ridge's inputs (rows, about 400) from the `full` features, centred and scaled roughly to 1."""
-    x = dict(zip(X.columns, X.to_numpy(float).T, strict=True))  # in pandas each of the operations below takes 0.1 ms
+    """Return the ridge's inputs (rows, about 400) from the `full` features, centred and scaled roughly to 1."""
+    x = dict(zip(X.columns, X.to_numpy(float).T, strict=True))  # in pandas each operation below takes 0.1 ms
     hour, quarter = x["hour"].astype(int), x["quarter"].astype(int)
     months = np.maximum(0, 1 - np.abs(x["day"][:, None] - KNOTS) / 30.5)
     warmth = (x["temp"] - 20) / 8
@@ -102,7 +102,7 @@ def design(X: pd.DataFrame) -> sparse.csr_matrix:
     dense = np.column_stack([months, *columns])
     one = np.ones(len(X))
     part_of_day = hour // 3 + 8 * (x["off"] > 0.75)
-    # Blocks of columns: their width, and in each row the places in the block and the values there.
+    # Blocks of columns: the width of each, and for each row the column indices in the block and their values.
     blocks = [
         (24 * 8, x["hour_of_pattern"].astype(int), one),
         (24 * 4, hour + 24 * (quarter - 1), one),

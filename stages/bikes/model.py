@@ -1,7 +1,7 @@
-"""The forecaster: one AutoGluon predictor for each kind of rider, and the way from what they predict to riders.
+"""The forecaster: one AutoGluon predictor for each kind of rider, and the conversion of their predictions to riders.
 
-Train stores its folder, evaluate measures it, and the export carries this very module, so that what is served is what
-was measured. It imports nothing of the project but the models.
+train stores its folder and evaluate measures it. The export contains this module, so the served model is the measured one.
+From the project it imports only the models.
 """
 
 import json
@@ -21,7 +21,7 @@ from autogluon.tabular import TabularPredictor
 from autogluon.tabular import __version__ as autogluon_version
 from autogluon.tabular.predictor import predictor as autogluon_predictor
 
-from stages.bikes import learners  # noqa: F401 (the predictors' pickles name it)
+from stages.bikes import learners  # noqa: F401 (the predictors' pickles need it)
 
 TRAINED = Path("models/bikes/trained")
 PARTS = {"apart": ["casual", "registered"], "together": ["count"]}
@@ -35,29 +35,29 @@ SEQUENCE = Path(__file__).with_name("sequence.py")
 
 @dataclass(frozen=True)
 class Forecaster:
-    """Predictors by kind of rider (casual and registered, or count), and the target that they learnt."""
+    """Predictors by kind of rider (casual and registered, or count), and the target that they predict."""
 
     predictors: dict[str, TabularPredictor]
     target: str
     validated: dict[str, str]
     """The best model of each predictor, trained without the validation days."""
     final: dict[str, str]
-    """The same, trained again on all training days."""
+    """The same model of each predictor, retrained on all training days."""
 
     def hold(self, *models: dict[str, str]) -> None:
-        """Keep ``models`` in memory, as `validated` or `final`; AutoGluon reads the others for each prediction."""
+        """Keep ``models`` (such as `validated` or `final`) in memory. AutoGluon reads other models from disk for each prediction."""
         for part, predictor in self.predictors.items():
-            # Without a limit: to compare with one, AutoGluon would pickle each model for its size.
+            # No memory limit: to compare with a limit, AutoGluon would pickle each model to get its size.
             predictor.persist([names[part] for names in models], max_memory=None)
 
     @property
     def reads_days(self) -> bool:
-        """Whether a prediction depends on more rows than its own: `sequence` reads those of the same day."""
+        """Whether a prediction depends on other rows: `sequence` reads all rows of the same day."""
         names = (name for predictor in self.predictors.values() for name in predictor.model_names())
         return any("Sequence" in name for name in names)
 
     def predict(self, features: pd.DataFrame, models: dict[str, str] | None = None) -> np.ndarray:
-        """Riders an hour, float64 (rows), never negative; by the final models or by ``models``, one a predictor."""
+        """Return riders per hour, float64 (rows), never negative. ``models``: one per predictor; default: the final ones."""
         chosen = models or self.final
         parts = [
             to_riders(predictor.predict(features, model=chosen[part], as_pandas=False), self.target)
@@ -71,13 +71,13 @@ def to_target(riders: pd.Series, target: str) -> pd.Series:
 
 
 def to_riders(predicted: np.ndarray, target: str) -> np.ndarray:
-    """Float64, at least 0."""
+    """Return riders per hour, float64, at least 0."""
     predicted = predicted.astype(np.float64)
     return np.asarray(np.maximum(np.expm1(predicted) if target == "log1p" else predicted, 0.0))
 
 
 def load(folder: Path = TRAINED) -> Forecaster:
-    """The forecaster that train stored in ``folder``."""
+    """Load the forecaster that train stored in ``folder``."""
     about = json.loads((folder / "forecaster.json").read_text(encoding="utf-8"))
     with lean():
         predictors = {part: TabularPredictor.load(str(folder / part), verbosity=0) for part in PARTS[about["riders"]]}
@@ -86,10 +86,10 @@ def load(folder: Path = TRAINED) -> Forecaster:
 
 @contextmanager
 def lean() -> Iterator[None]:
-    """Keep AutoGluon from costly inquiries whose answers are not used here.
+    """Skip slow steps of AutoGluon whose results are not used here.
 
-    At each save and load it lists all installed packages (0.3 s), which would also be in the stored files. To log torch's version
-    and to count GPUs, of which no model here gets one, it imports torch (3 s). For a model's size in memory it pickles the model.
+    At each save and load AutoGluon lists all installed packages (0.3 s) and writes the list into the stored files. It imports
+    torch (3 s) to log torch's version and to count GPUs, which no model here uses. It pickles a model to get its size in memory.
     """
     python = ".".join(platform.python_version_tuple()[:2])
     about = {

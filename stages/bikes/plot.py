@@ -1,4 +1,4 @@
-"""Draws the data, the models and their forecasts of bikes for people. 3 s."""
+"""Plot the data, the models and the forecasts of bikes. Takes 3 s."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ SHOWN_FEATURES = 20
 
 
 def demand_by_hour(hours: pd.DataFrame) -> Figure:
-    """Mean riders by hour of the day on working days and others, for each kind of rider. ``hours`` have counts."""
+    """Plot mean riders by hour on working and free days, for each kind of rider. ``hours`` must have counts."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharex=True)
     for axis, kind in zip(axes, ("registered", "casual"), strict=True):
         means = hours.groupby(["workingday", hours["datetime"].dt.hour])[kind].mean()
@@ -51,19 +51,19 @@ def demand_by_hour(hours: pd.DataFrame) -> Figure:
 
 
 def demand_over_time(hours: pd.DataFrame) -> Figure:
-    """Riders of each day that is known, by kind of rider: season and growth."""
+    """Plot riders per training day by kind of rider, which shows season and growth."""
     figure, axis = plt.subplots(figsize=(9, 3.2))
     by_day = hours.groupby(hours["datetime"].dt.normalize())[["registered", "casual"]].sum()
     for kind in by_day:
         axis.plot(by_day.index, by_day[kind], ".", markersize=3, label=kind)
     _dates(axis)
-    axis.set(title="Riders a day, training days", xlabel="date", ylabel="riders a day")
+    axis.set(title="Riders per day, training days", xlabel="date", ylabel="riders per day")
     axis.legend()
     return figure
 
 
 def histograms(hours: pd.DataFrame) -> Figure:
-    """How often each value occurs, for all of Kaggle's columns."""
+    """Plot how often each value occurs, for all of Kaggle's columns."""
     figure, axes = plt.subplots(4, 3, figsize=(9, 9))
     for axis, (column, label) in zip(axes.flat, UNITS.items(), strict=True):
         values = hours[column]
@@ -80,27 +80,27 @@ def histograms(hours: pd.DataFrame) -> Figure:
 
 
 def predicted_against_actual(validation: pd.DataFrame) -> Figure:
-    """A point an hour on logarithmic axes, and the course of the last month's validation days."""
+    """Plot a point per hour on logarithmic axes, and the last month's validation days over time."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), width_ratios=[2, 3])
     actual, predicted = validation["actual"] + 1, validation["predicted"] + 1
     limit = max(actual.max(), predicted.max()) * 1.2
     left.scatter(actual, predicted, s=4, alpha=0.4)
     left.plot([1, limit], [1, limit], color="black", linewidth=1, label="predicted = actual")
     left.set(xscale="log", yscale="log", xlim=(1, limit), ylim=(1, limit))
-    left.set(title="Every validation hour", xlabel="actual riders an hour + 1", ylabel="predicted riders an hour + 1")
+    left.set(title="Every validation hour", xlabel="actual riders per hour + 1", ylabel="predicted riders per hour + 1")
     left.legend()
     month = validation["datetime"].dt.to_period("M")
     last = validation[month == month.iloc[-1]]
     right.plot(last["datetime"], last["actual"], label="actual")
     right.plot(last["datetime"], last["predicted"], label="predicted")
     _dates(right)
-    right.set(title=f"Validation days of {month.iloc[-1]}", xlabel="date and hour", ylabel="riders an hour")
+    right.set(title=f"Validation days of {month.iloc[-1]}", xlabel="date and hour", ylabel="riders per hour")
     right.legend()
     return figure
 
 
 def residuals(validation: pd.DataFrame) -> Figure:
-    """The errors that make up the RMSLE: how large, at what hour, on what day."""
+    """Plot the errors that make up the RMSLE: their sizes, by hour and by day."""
     error = np.log1p(validation["predicted"]) - np.log1p(validation["actual"])
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.8))
     label = "log(1 + predicted) - log(1 + actual)"
@@ -119,33 +119,33 @@ def residuals(validation: pd.DataFrame) -> Figure:
 
 
 def feature_importance(importance: pd.DataFrame) -> Figure:
-    """The features that matter most."""
+    """Plot the most important features."""
     top = importance.head(SHOWN_FEATURES)[::-1]
     figure, axis = plt.subplots(figsize=(7, 0.25 * len(top) + 1.2))
     axis.barh(top["feature"], top["rmsle_growth"], xerr=top["spread"], error_kw={"elinewidth": 1})
     axis.set(
-        title=f"Permutation importance, the first {len(top)} of {len(importance)} features,\n"
-        "on a sample of the validation days (lines: range of its shuffles)",
-        xlabel="growth of the validation RMSLE when the feature is shuffled [1]",
+        title=f"Permutation importance, top {len(top)} of {len(importance)} features,\n"
+        "on a sample of the validation days (lines: range over shuffles)",
+        xlabel="increase of the validation RMSLE when the feature is shuffled [1]",
         ylabel="feature",
     )
     return figure
 
 
 def models(leaderboard: pd.DataFrame) -> Figure:
-    """The validation score of each model."""
+    """Plot the validation score of each model."""
     scored = leaderboard.dropna(subset="rmsle_valid")[::-1]
     figure, axis = plt.subplots(figsize=(7, 0.3 * len(scored) + 1.2))
     bars = axis.barh(scored["model"], scored["rmsle_valid"])
     axis.bar_label(bars, fmt="%.4f", padding=3)
     axis.margins(x=0.15)
-    axis.set(title="Models on the validation days, less is better", xlabel="RMSLE [1]", ylabel="model")
+    axis.set(title="Models on the validation days, lower is better", xlabel="RMSLE [1]", ylabel="model")
     return figure
 
 
 def _dates(axis: Axes, most: int = 8) -> None:
     locator = AutoDateLocator(minticks=3, maxticks=most)
-    # Without these, matplotlib finds no interval for some days or two years, and warns.
+    # Without these intervals, matplotlib warns if the data span a few days or two years.
     locator.intervald[HOURLY].append(24)
     locator.intervald[MONTHLY].append(12)
     axis.xaxis.set_major_locator(locator)

@@ -1,9 +1,9 @@
-"""Kaggle's csv files to one checked form: `train.parquet`, `test.parquet` and, where they are known, `answers.parquet`. 1 s.
+"""Check Kaggle's CSV files and write `train.parquet`, `test.parquet` and, if the answers are known, `answers.parquet`. Takes 1 s.
 
 train.csv             datetime,season,holiday,workingday,weather,temp,atemp,humidity,windspeed,casual,registered,count
 test.csv              the same without the last three
-test_answers.csv      datetime,count of the test hours; not Kaggle's, and read by evaluate alone
-sampleSubmission.csv  not needed; where it is there it has to name the test hours
+test_answers.csv      datetime,count of the test hours; not from Kaggle, used only by evaluate
+sampleSubmission.csv  optional; must list the test hours
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ RAW = Path("data/bikes/raw")
 TEST = ["datetime", "season", "holiday", "workingday", "weather", "temp", "atemp", "humidity", "windspeed"]
 COUNTS = ["casual", "registered", "count"]
 FORMAT = "%Y-%m-%d %H:%M:%S"
-RANGES = {  # smallest, largest; temperatures in degrees Celsius, humidity in %, windspeed as Kaggle has it
+RANGES = {  # smallest, largest; temperatures in degrees Celsius, humidity in %, windspeed in Kaggle's unit
     "season": (1, 4),
     "holiday": (0, 1),
     "workingday": (0, 1),
@@ -34,15 +34,15 @@ RANGES = {  # smallest, largest; temperatures in degrees Celsius, humidity in %,
     "atemp": (-80, 80),
     "humidity": (0, 100),
     "windspeed": (0, 400),
-    **dict.fromkeys(COUNTS, (0, 1_000_000)),  # in an hour
+    **dict.fromkeys(COUNTS, (0, 1_000_000)),  # per hour
 }
 WHOLE = {"season", "holiday", "workingday", "weather", "humidity", *COUNTS}
 
 
 def read_hours(path: Path, columns: list[str], whole: frozenset[str] = frozenset(WHOLE)) -> pd.DataFrame:
-    """The file's rows, sorted by time as they have to be: datetime64, int64 or float64 columns.
+    """Return the file's rows as datetime64, int64 or float64 columns.
 
-    Raises InputError that names the file, line and column of the first fault.
+    Rows must be sorted by time. Raises InputError with the file, line and column of the first error.
     """
     table = _read_text(path)
     _check_header(path, list(table.columns), columns)
@@ -55,7 +55,7 @@ def read_hours(path: Path, columns: list[str], whole: frozenset[str] = frozenset
 
 
 def check_counts(path: Path, table: pd.DataFrame) -> None:
-    """Raises InputError at the first row whose count isn't its casual and registered riders together."""
+    """Raise InputError for the first row whose count is not the sum of its casual and registered riders."""
     wrong = table["count"] != table["casual"] + table["registered"]
     if wrong.any():
         row = int(wrong.argmax())
@@ -64,7 +64,7 @@ def check_counts(path: Path, table: pd.DataFrame) -> None:
 
 
 def check_same_hours(path: Path, table: pd.DataFrame, test: pd.DataFrame) -> None:
-    """Raises InputError where ``table`` has not exactly the hours of test.csv."""
+    """Raise InputError unless ``table`` has exactly the hours of test.csv."""
     for row, (found, expected) in enumerate(zip(table["datetime"], test["datetime"], strict=False)):
         if found != expected:
             raise _fault(path, row, "datetime", found, f"{expected} as in test.csv")
@@ -74,13 +74,13 @@ def check_same_hours(path: Path, table: pd.DataFrame, test: pd.DataFrame) -> Non
 
 def _read_text(path: Path) -> pd.DataFrame:
     if not path.is_file():
-        raise InputError(f"{path}: found no such file, expected Kaggle's train.csv and test.csv in that folder")
+        raise InputError(f"{path}: no such file, expected Kaggle's train.csv and test.csv in that folder")
     try:
         return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False)
     except EmptyDataError:
-        raise InputError(f"{path}: found an empty file, expected a header line and a row an hour") from None
+        raise InputError(f"{path}: found an empty file, expected a header line and one row per hour") from None
     except (ParserError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: found what is not csv ({error}), expected csv in UTF-8") from None
+        raise InputError(f"{path}: found invalid CSV ({error}), expected CSV in UTF-8") from None
 
 
 def _check_header(path: Path, found: list[str], expected: list[str]) -> None:
@@ -88,19 +88,19 @@ def _check_header(path: Path, found: list[str], expected: list[str]) -> None:
     unknown = [name for name in found if name not in expected]
     if expected == TEST and not missing and set(unknown) >= set(COUNTS):
         raise InputError(
-            f"{path}: header: found casual, registered and count (a train file), expected a test file without"
+            f"{path}: header: found casual, registered and count (a train file), expected a test file without them"
         )
     if missing or unknown or found != expected:
         what = [f"no column {name}" for name in missing] + [f"an unknown column {name!r}" for name in unknown]
         raise InputError(
-            f"{path}: header: found {', '.join(what) or 'another order of columns'}, expected {','.join(expected)}"
+            f"{path}: header: found {', '.join(what) or 'a different order of columns'}, expected {','.join(expected)}"
         )
 
 
 def _times(path: Path, text: pd.Series) -> pd.Series:
     times = pd.to_datetime(text, format=FORMAT, errors="coerce")
     whole_hour = times == times.dt.floor("h")
-    _raise_first(path, text, times.isna() | ~whole_hour, "a full hour that exists, as 2011-01-31 23:00:00")
+    _raise_first(path, text, times.isna() | ~whole_hour, "an existing full hour, such as 2011-01-31 23:00:00")
     _raise_first(path, text, times.duplicated(), "each hour once")
     earlier = times < times.shift(1)
     _raise_first(path, text, earlier, "hours in ascending order")
@@ -130,16 +130,16 @@ def _fault(path: Path, row: int, column: str, found: object, expected: str) -> I
 
 
 def read(folder: Path) -> dict[str, pd.DataFrame]:
-    """The checked tables ``train``, ``test`` and, if the folder has them, ``answers``."""
+    """Return the checked tables ``train``, ``test`` and, if the folder has them, ``answers``."""
     tables = {"train": read_hours(folder / "train.csv", TEST + COUNTS), "test": read_hours(folder / "test.csv", TEST)}
     check_counts(folder / "train.csv", tables["train"])
     both = tables["test"]["datetime"].isin(tables["train"]["datetime"])
     if both.any():
         row = int(both.argmax())
         raise _fault(
-            folder / "test.csv", row, "datetime", tables["test"]["datetime"][row], "an hour that train.csv doesn't have"
+            folder / "test.csv", row, "datetime", tables["test"]["datetime"][row], "an hour that is not in train.csv"
         )
-    # Kaggle's submissions may have fractions.
+    # Kaggle's submissions may have fractional counts.
     others: dict[str, Callable[[Path], pd.DataFrame]] = {
         "test_answers.csv": lambda path: read_hours(path, ["datetime", "count"]),
         "sampleSubmission.csv": lambda path: read_hours(path, ["datetime", "count"], frozenset()),

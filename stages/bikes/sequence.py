@@ -1,7 +1,7 @@
-"""A recurrent network that reads a whole day, as one more model for AutoGluon to weigh.
+"""A recurrent network that reads a whole day, as an additional model for AutoGluon's ensemble.
 
-Trees see an hour and a few numbers about its surroundings. This reads the 24 hours of its day, forth and back, and so
-knows that rain in the morning has already moved a trip to the afternoon.
+Trees see an hour and a few numbers about the hours around it. This network reads the 24 hours of the day in both directions. So it
+can learn that rain in the morning moves trips to the afternoon.
 """
 
 from typing import Any
@@ -20,14 +20,14 @@ COLUMNS = [
     *("day_temp", "day_temp_anomaly", "temp_15d", "day_rain_hours", "daylight_rain_hours", "day_missing_hours"),
     *("off", "off_yesterday", "off_tomorrow", "major_holiday", "short_staffed", "quiet", "day", "year"),
 ]
-"""Those of the `full` features that it reads as they are."""
+"""The `full` features that the network reads unchanged."""
 
 
 class Sequence(Own):
-    """The mean of a few bidirectional GRUs over the hours of a day. It takes the `full` features, rows of whole days in any order.
+    """The mean of several bidirectional GRUs over the hours of a day. It takes the `full` features, rows of whole days in any order.
 
-    Parameters: ``copies``, networks that differ by their seed, ``hidden`` units, ``dropout``, ``epochs``, ``days_per_batch``, ``learning_rate`` (peak of one cycle),
-    ``weight_decay``, ``seed``.
+    Parameters: ``copies`` (networks trained with different seeds), ``hidden`` units, ``dropout``, ``epochs``,
+    ``days_per_batch``, ``learning_rate`` (peak of one cycle), ``weight_decay``, ``seed``.
     """
 
     ag_key = "BIKES_SEQUENCE"
@@ -66,7 +66,7 @@ class Sequence(Own):
 
 
 class _Days:
-    """Rows laid out as days of 24 hours; an hour without a row has the values of the one before (or after)."""
+    """Rows arranged as days of 24 hours. An hour without a row gets the values of the previous hour (or of the next one)."""
 
     def __init__(self, X: pd.DataFrame, values: np.ndarray) -> None:
         dates, self.row = np.unique(X["day"].to_numpy(), return_inverse=True)
@@ -75,7 +75,7 @@ class _Days:
         self.present[self.row, self.hour] = True
         source = np.zeros((len(dates), HOURS), int)
         source[self.row, self.hour] = np.arange(len(X))
-        # For each hour the last one with a row up to it; before the first one with a row, that one.
+        # For each hour, the latest hour up to it that has a row. Hours before the first row use the first row.
         last = np.maximum.accumulate(np.where(self.present, np.arange(HOURS), -1), axis=1)
         filled = np.where(last >= 0, last, self.present.argmax(1)[:, None])
         rows = np.take_along_axis(source, filled, axis=1)
@@ -85,7 +85,7 @@ class _Days:
 
 
 def _inputs(X: pd.DataFrame) -> np.ndarray:
-    """Float64 (rows, inputs): the columns, wet and misty weather as flags, the year as three waves."""
+    """Return float64 (rows, inputs): the columns, flags for wet and misty weather, and three sine and cosine pairs for the year."""
     angle = 2 * np.pi * X["day_of_year"].to_numpy() / 365.25
     waves = [wave(k * angle) for k in (1, 2, 3) for wave in (np.sin, np.cos)]
     weather = X["weather"].to_numpy()
@@ -93,7 +93,7 @@ def _inputs(X: pd.DataFrame) -> np.ndarray:
 
 
 class Network(nn.Module):
-    """Days (N, 24, inputs) with their hours and patterns, both int64 (N, 24), to one number an hour: (N, 24)."""
+    """Maps days (N, 24, inputs) with their hours and patterns, both int64 (N, 24), to one number per hour (N, 24)."""
 
     def __init__(self, inputs: int, hidden: int, dropout: float, mean: float) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class Network(nn.Module):
         nn.init.zeros_(self.profile.weight)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the weights as NumPy's arrays: torch stores each tensor with its address in memory, other bytes each time."""
+        """Pickle the weights as NumPy arrays. torch stores each tensor's memory address, so its bytes differ each time."""
         return _rebuilt, (self.arguments, {name: weight.numpy() for name, weight in self.state_dict().items()})
 
     def forward(self, values: Tensor, hour: Tensor, pattern: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ class Network(nn.Module):
 
 
 def _rebuilt(arguments: tuple[int, int, float, float], weights: dict[str, np.ndarray]) -> Network:
-    with torch.device("meta"):  # without values: drawing them would change torch's random state
+    with torch.device("meta"):  # no values, because sampling them would change torch's random state
         network = Network(*arguments)
     network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()}, assign=True)
     return network.eval()
@@ -136,7 +136,7 @@ def _train(network: Network, days: _Days, target: Tensor, settings: dict[str, An
     size = settings["days_per_batch"]
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=settings["weight_decay"])
     steps = settings["epochs"] * -(-len(target) // size)
-    # Not 0.2: in a run of 5 steps the rise would be of just one, and torch divides by its length less one.
+    # Not 0.2: with 5 steps the warm-up would have one step, and torch divides by its length minus one.
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings["learning_rate"], steps, pct_start=0.2001)
     network.train()
     for _ in range(settings["epochs"]):

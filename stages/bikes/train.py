@@ -1,13 +1,13 @@
-"""Trains the models on the training days, weighs them on the validation days, and trains them again on both.
+"""Train the models on the training days, choose ensemble weights on the validation days, and retrain on both.
 
-The models that are reported as validated were not fitted to the validation days, but their weights in the ensemble are
-chosen there (as is the best of a search, and where AutoGluon's own models stop), so that score is a little too good. What
-predicts the test hours has seen all training days, with the same rounds and weights. Half a minute for Kaggle's 10,886
-hours with the default parameters.
+The validated models were not fitted to the validation days. But their ensemble weights, the best trial of a search, and the
+stopping points of AutoGluon's own models are chosen there. So the validation score is slightly too good. The final models, which
+predict the test hours, are trained on all training days with the same rounds and weights. Training takes half a minute for
+Kaggle's 10,886 hours with the default parameters.
 
-On a cluster models, trials of a search and folds of a bag are trained side by side, each as it would be here, so scores and
-weights are the same; the ensemble, and the training on all days, are done here. The nodes write into this working folder, which
-must lie on a disk that all of them mount at the same path.
+On a cluster, models, trials of a search and folds of a bag are trained in parallel, each exactly as on one machine. So scores and
+weights are the same. The ensemble and the final training on all days run on this machine. The nodes write into this working folder,
+which must be on a disk that all nodes mount at the same path.
 """
 
 import time
@@ -39,7 +39,7 @@ BLOCK = "block"
 
 
 def hyperparameters(settings: Train) -> dict[Any, list[dict[str, Any]]]:
-    """What AutoGluon is to train: for each model, a class of ours or a name of AutoGluon's, its settings."""
+    """Return the settings for each model to train. A key is one of this project's classes or a name from AutoGluon."""
     lightgbm, xgboost, catboost, sequence = settings.lightgbm, settings.xgboost, settings.catboost, settings.sequence
     own: dict[str, dict[str, Any]] = {
         "linear": {"alpha": settings.linear.alpha},
@@ -83,23 +83,23 @@ def hyperparameters(settings: Train) -> dict[Any, list[dict[str, Any]]]:
 
 
 def day_blocks(day_of_month: pd.Series, folds: int) -> pd.Series:
-    """Each row's fold, 0 to ``folds`` - 1: neighbouring days of a month, so that no day is in two."""
+    """Return each row's fold, 0 to ``folds`` - 1. A fold is a block of neighbouring days of a month, so no day is in two folds."""
     return (day_of_month - 1) * folds // int(day_of_month.max())
 
 
 def fit(
     train: pd.DataFrame, valid: pd.DataFrame, settings: Train, part: str, folder: Path, cores: int | None
 ) -> tuple[str, str]:
-    """Train the predictor of ``part`` (casual, registered or count) in ``folder``, on as many ``cores`` of a cluster; None: here.
+    """Train the predictor of ``part`` (casual, registered or count) in ``folder`` on ``cores`` of a cluster (None: this machine).
 
-    ``train`` and ``valid`` are features with a column TARGET, and BLOCK where the models are bagged. Returns the names
-    of the best model and of its copy that is trained on both.
+    ``train`` and ``valid`` hold features and the column TARGET, and BLOCK if the models are bagged. Returns the names of
+    the best model and of its copy that is trained on both.
     """
     bagged = settings.bag_folds > 0
     predictor = TabularPredictor(
         TARGET,
         problem_type="regression",
-        eval_metric="root_mean_squared_error",  # of log(1 + riders) that is RMSLE
+        eval_metric="root_mean_squared_error",  # of log(1 + riders), which is RMSLE
         path=str(folder),
         groups=BLOCK if bagged else None,
         verbosity=1,
@@ -114,7 +114,7 @@ def fit(
                 train,
                 tuning_data=valid,
                 hyperparameters=models,
-                # AutoGluon's own generator leaves out columns that are the same throughout, which our models name.
+                # AutoGluon's own generator drops constant columns, but our models need them.
                 feature_generator=IdentityFeatureGenerator()
                 if _numbers_alone(train)
                 else AutoMLPipelineFeatureGenerator(),
@@ -138,14 +138,14 @@ def fit(
                 raise
             if not strict:
                 raise InputError(
-                    f"bikes.time_limit = {settings.time_limit} s is too short for any model: expected more, or null"
+                    f"params.yaml: bikes.time_limit = {settings.time_limit} s is too short for any model: increase it or set null"
                 ) from error
     trained = sum(not name.startswith("WeightedEnsemble") for name in predictor.model_names())
     if strict and trained < (wanted := sum(map(len, models.values())) * (1 + settings.stack_levels)):
-        why = refused[0] if refused else "a worker had too little memory"
+        why = refused[0] if refused else "a worker ran out of memory"
         raise InputError(f"the cluster trained {trained} of {wanted} models of {part}: {why}")
     best = predictor.model_best
-    print(f"{part}: {best} is the best and is trained again on all training days", flush=True)
+    print(f"{part}: {best} is the best model; retraining it on all training days", flush=True)
     alone = {"num_cpus": settings.threads, "num_gpus": 0, "fit_strategy": "sequential"}
     final = predictor.refit_full(best, set_best_to_refit_full=True, **alone)[best]
     predictor.save_space()
@@ -153,7 +153,7 @@ def fit(
 
 
 def _cores(threads: int, cores: int | None) -> dict[str, Any]:
-    """One model after the other, or as many at a time as a cluster has cores for: each has the same number of threads."""
+    """Return AutoGluon's resource settings: models in sequence, or in parallel on a cluster, each with the same threads."""
     if cores is None:
         folds = {"fold_fitting_strategy": "sequential_local"}
         return {"num_cpus": threads, "fit_strategy": "sequential", "ag_args_ensemble": folds}
@@ -161,7 +161,7 @@ def _cores(threads: int, cores: int | None) -> dict[str, Any]:
         "num_cpus": cores,
         "ag_args_fit": {"num_cpus": threads, "num_gpus": 0},
         "fit_strategy": "parallel",
-        "ag_args_ensemble": {"fold_fitting_strategy": "parallel_local"},  # on the cluster, as Ray is connected to it
+        "ag_args_ensemble": {"fold_fitting_strategy": "parallel_local"},  # runs on the cluster that Ray is connected to
     }
 
 

@@ -1,4 +1,4 @@
-"""landmarks' parameters: names, ranges, choices, units. Their values are in params.yaml."""
+"""Parameters of landmarks: names, ranges, choices, units. Their values are in params.yaml."""
 
 from typing import Any, Literal
 
@@ -10,58 +10,58 @@ from stages.common.training_settings import TrainingSettings
 
 
 class Photographs(Section):
-    """How files are taken as they come; read by prepare."""
+    """How prepare checks and splits the source's files."""
 
-    max_megapixels: int = Field(ge=1, le=1000, description="a larger picture is refused before it is decoded")
-    max_refused: float = Field(ge=0, le=1, description="share of files that may be refused before prepare gives up")
+    max_megapixels: int = Field(ge=1, le=1000, description="larger pictures are refused before decoding")
+    max_refused: float = Field(ge=0, le=1, description="fraction of refused files above which prepare fails")
     test_fraction: float = Field(
-        gt=0, lt=0.9, description="share of each class for the test, where the source has no test folder"
+        gt=0, lt=0.9, description="fraction of each class for the test set, if the source has no test folder"
     )
-    seed: int = Field(ge=0, lt=2**31, description="of that choice")
+    seed: int = Field(ge=0, lt=2**31, description="seed for choosing the test set")
 
 
 class Data(SourceSettings):
-    """The group `data.landmarks`: read by prepare and featurize."""
+    """The group `data.landmarks`. prepare and featurize read it."""
 
     photographs: Photographs
     size: int = Field(ge=16, le=1024, description="pixels of the shorter side, as stored")
-    shard: int = Field(ge=1, le=4096, description="MiB of pixels in a shard, about: what one process packs at a time")
-    valid_fraction: float = Field(gt=0, lt=0.5, description="share of each class's training photographs for validation")
-    seed: int = Field(ge=0, lt=2**31, description="of that choice")
+    shard: int = Field(ge=1, le=4096, description="approximate MiB of pixels in a shard, the unit of parallel work")
+    valid_fraction: float = Field(gt=0, lt=0.5, description="fraction of each class's training set for validation")
+    seed: int = Field(ge=0, lt=2**31, description="seed for choosing the validation photographs")
 
 
 class Scratch(Section):
     """The published network: VGG with batch norm."""
 
-    image_size: int = Field(ge=32, le=1024, description="pixels of a side, into the network")
-    width: float = Field(gt=0, le=4, description="1.0: as published; factor on the width of each layer")
+    image_size: int = Field(ge=32, le=1024, description="side of the network's input in pixels")
+    width: float = Field(gt=0, le=4, description="factor on the width of each layer; 1.0: as published")
     dropout: float = Field(ge=0, lt=1, description="after both hidden layers")
 
 
 class Residual(Section):
     """A small residual network, for training from scratch."""
 
-    image_size: int = Field(ge=16, le=1024, description="pixels of a side, into the network")
-    width: int = Field(ge=1, le=512, description="channels of the first stage; each stage has twice as many")
+    image_size: int = Field(ge=16, le=1024, description="side of the network's input in pixels")
+    width: int = Field(ge=1, le=512, description="channels of the first stage; each later stage has twice as many")
     depth: int = Field(ge=1, le=16, description="blocks in each of the four stages")
     dropout: float = Field(ge=0, lt=1, description="before the last layer")
 
 
 class Transfer(Section):
-    """A network of torchvision or timm, trained elsewhere, with a last layer of one's own."""
+    """A pretrained network of torchvision or timm with a new last layer."""
 
-    image_size: int = Field(ge=16, le=1024, description="pixels of a side, into the network")
-    backbone: str = Field(min_length=1, description="a network of torchvision, else of timm, by its name there")
+    image_size: int = Field(ge=16, le=1024, description="side of the network's input in pixels")
+    backbone: str = Field(min_length=1, description="name of a network of torchvision or, if not there, of timm")
     weights: str = Field(
         min_length=1,
-        description="package: those that a package of requirements.txt holds; torchvision, timm: downloaded; none; or a path",
+        description="package: from a package in requirements.txt; torchvision, timm: downloaded; none: random; or a path",
     )
     layers: list[str] = Field(
-        max_length=20, description="whose averaged maps are features besides those of the last one"
+        max_length=20, description="layers whose averaged maps are features besides the last layer's"
     )
-    fine_tune: str = Field(min_length=1, description="none: frozen; all; or the layer from which on it is trained")
+    fine_tune: str = Field(min_length=1, description="none: frozen; all; or the first trained layer")
     rate: float = Field(gt=0, le=1, description="the backbone's learning rate, as a factor on the last layer's")
-    views: int = Field(ge=1, le=1000, description="augmented views of each photograph, where the backbone is frozen")
+    views: int = Field(ge=1, le=1000, description="views of each photograph if the backbone is frozen")
     hidden: int | None = Field(ge=1, le=65536, description="units of a hidden layer before the last one; null: none")
     dropout: float = Field(ge=0, lt=1, description="before the last layer")
 
@@ -69,46 +69,46 @@ class Transfer(Section):
 class Ensemble(Section):
     """The mean of several networks' probabilities."""
 
-    members: list[dict[str, Any]] = Field(max_length=20, description="what each changes in the group `landmarks`")
+    members: list[dict[str, Any]] = Field(max_length=20, description="each member's changes to the group `landmarks`")
 
 
 class Augmentation(Section):
-    """What a training photograph goes through: a square at a random place, and changes that are drawn for each."""
+    """Random changes to training photographs: a square at a random position, and changes sampled for each photograph."""
 
     least: float = Field(
-        gt=0, le=1, description="of the shorter side: the smallest square's side; the largest is `crop`"
+        gt=0, le=1, description="smallest square's side, as a fraction of the shorter side; the largest is `crop`"
     )
-    flip: bool = Field(description="left to right, every second one")
+    flip: bool = Field(description="mirror each photograph with probability 0.5")
     brightness: float = Field(
-        ge=0, lt=1, description="added to all pixels, of which 1 is white: within plus and minus it"
+        ge=0, lt=1, description="limit of the amount added to all pixels (1 is white), plus or minus"
     )
     contrast: float = Field(ge=0, lt=1, description="factor on the distance from the mean: 1 plus or minus it")
     saturation: float = Field(ge=0, lt=1, description="factor on the distance from grey: 1 plus or minus it")
-    erase: float = Field(ge=0, lt=1, description="side of a square that is greyed, as a share of the image's side")
+    erase: float = Field(ge=0, lt=1, description="side of the greyed square, as a fraction of the image's side")
 
 
 class Train(TrainingSettings):
-    """The group `landmarks`: read by train. Only the table of the chosen network counts."""
+    """The group `landmarks`. train reads it. Of the networks' groups, only the chosen network's is used."""
 
     network: Literal["residual", "scratch", "transfer", "ensemble"]
     residual: Residual
     scratch: Scratch
     transfer: Transfer
     ensemble: Ensemble
-    crop: float = Field(gt=0, le=1, description="of the shorter side: the square in the middle that is looked at")
-    views: Literal["one", "flip"] = Field(description="predict from the square alone, or from it and its mirror image")
+    crop: float = Field(gt=0, le=1, description="side of the central square, as a fraction of the shorter side")
+    views: Literal["one", "flip"] = Field(description="predict from the square only, or from it and its mirror image")
     augmentation: Augmentation
-    compile: bool = Field(description="torch.compile: needs a C++ compiler, pays for long trainings")
+    compile: bool = Field(description="torch.compile: needs a C++ compiler, worthwhile for long trainings")
 
     @property
     def image_size(self) -> int:
-        """Pixels of a side, into the chosen network (of an ensemble's members, each has its own)."""
+        """Side of the chosen network's input in pixels. Each member of an ensemble has its own."""
         sizes = {"residual": self.residual.image_size, "scratch": self.scratch.image_size}
         return sizes.get(self.network, self.transfer.image_size)
 
 
 class Deploy(Section):
-    """The group `deploy.landmarks`: read by deploy."""
+    """The group `deploy.landmarks`. deploy reads it."""
 
-    version: str | None = Field(pattern=VERSION, description="a released one; null: the one that export made")
-    batch: int = Field(ge=1, le=1000, description="images a request, when the whole test set is sent once more")
+    version: str | None = Field(pattern=VERSION, description="a released version; null: the current export")
+    batch: int = Field(ge=1, le=1000, description="images per request when deploy sends the whole test set in batches")

@@ -1,6 +1,7 @@
-"""Serves the exported predictor in a process of its own, puts the test photographs to it, and compares with evaluate.
+"""Serve the exported predictor in a separate process, send it the test photographs, and compare its answers with evaluate's.
 
-With `deploy.landmarks.version` it is that release, compared with its own evaluation. They go one by one as the files they came as, decoding included, and once more in requests of many.
+With `deploy.landmarks.version` set, serve that release and compare it with its own evaluation. The photographs are sent one by one
+as the original files, which includes decoding, and again in batches.
 """
 
 from pathlib import Path
@@ -30,7 +31,7 @@ def main() -> None:
 
 
 def serve(root: Path, settings: Deploy) -> None:
-    """Serve the archive below ``root``, compare with the evaluation there, and write the reports."""
+    """Serve the archive below ``root``, compare it with the evaluation there, and write the reports."""
     model = files.require(root / ARCHIVE, "export@landmarks")
     expected = np.load(files.require(root / EVALUATION, "evaluate@landmarks") / "probabilities.npy")
     about, test = files.read_json(root / FEATURES / "about.json"), Store(root / FEATURES, "test")
@@ -55,7 +56,7 @@ def serve(root: Path, settings: Deploy) -> None:
         (root / ARCHIVE).parent,
         {"one": process.latency(seconds, len(test)), "batch": process.latency(batch_seconds, len(test))},
     )
-    print(f"{len(test)} test photographs served, all as evaluate had them")
+    print(f"Served {len(test)} test photographs: all predictions match evaluate's")
 
 
 if __name__ == "__main__":

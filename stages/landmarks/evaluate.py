@@ -1,7 +1,8 @@
-"""Scores the trained predictor on the test photographs: the first time that anything of the row looks at them.
+"""Score the trained predictor on the test photographs, which training does not use.
 
-Writes `metrics.json`; what else there is to know in `details.json`; a row a photograph in `confusion.csv`; in `evaluation/` the probabilities (float32 (N, classes)), and as
-CSV the confusion matrix, precision and recall of each class, and how often the predictor is right where it is how sure.
+Writes `metrics.json`, `details.json` (further metrics) and `confusion.csv` (one row per photograph). Writes to `evaluation/` the
+probabilities (float32 (N, classes)) and, as CSV, the confusion matrix, each class's precision and recall, and the accuracy at each
+level of confidence.
 """
 
 from pathlib import Path

@@ -1,13 +1,13 @@
-"""Writes the predictor in forms that run without this repository, and proves that they answer as it was measured.
+"""Write the predictor in formats that run without this repository, and check that their predictions match evaluate's.
 
-`model.pt` (TorchScript) and `model.pt2` (torch.export) take photographs, uint8 (N, 3, H, W) of any size, and give probabilities,
-float32 (N, classes); resizing and all else is inside. The classes with their places are in both files. With torch alone:
+`model.pt` (TorchScript) and `model.pt2` (torch.export) take photographs, uint8 (N, 3, H, W) of any size, and return probabilities,
+float32 (N, classes). They include all preprocessing, and the classes with their coordinates. Using only torch:
 
     model = torch.jit.load("model.pt")
     model.top5(torchvision.io.read_image("photograph.jpg")[None])    # [[("hagia_sophia", 0.98), ...]]
 
-`model.tar.gz` is `model.pt` with its inference code, as SageMaker's PyTorch image wants it, and with the model card,
-`model_card.md`, as README.md.
+`model.tar.gz` holds `model.pt`, its inference code in the layout of SageMaker's PyTorch image, and the model card, `model_card.md`, as
+README.md.
 """
 
 import itertools
@@ -38,13 +38,13 @@ EVALUATION = Path("reports/landmarks/evaluation")
 EXPORT = Path("models/landmarks/export")
 
 TOLERANCE = 1e-4
-"""By how much a probability may differ from the one that evaluate wrote."""
+"""Largest allowed difference between a probability and evaluate's."""
 
 BATCH = 64
 
 
 class Named(nn.Module):
-    """A traced predictor with the names of its classes, to be scripted."""
+    """A traced predictor with the names of its classes, for scripting."""
 
     def __init__(self, predictor: nn.Module, classes: list[str]) -> None:
         super().__init__()
@@ -52,25 +52,25 @@ class Named(nn.Module):
         self.classes = classes
 
     def forward(self, images: Tensor) -> Tensor:
-        """Photographs, uint8 (N, 3, H, W), to probabilities, float32 (N, classes)."""
+        """Return the probabilities, float32 (N, classes), of photographs, uint8 (N, 3, H, W)."""
         probabilities: Tensor = self.predictor(images)
         return probabilities
 
     @torch.jit.export
     def squares(self, images: Tensor) -> Tensor:
-        """What of photographs is looked at, uint8 (N, 3, S, S): of one size, so that those of any sizes make a batch."""
+        """Return the used square of photographs, uint8 (N, 3, S, S). One size for all, so any photographs can form a batch."""
         squares: Tensor = self.predictor.squares(images)  # type: ignore[operator]
         return squares
 
     @torch.jit.export
     def classify(self, squares: Tensor) -> Tensor:
-        """Squares to probabilities, float32 (N, classes)."""
+        """Return the probabilities of squares, float32 (N, classes)."""
         probabilities: Tensor = self.predictor.classify(squares)  # type: ignore[operator]
         return probabilities
 
     @torch.jit.export
     def top5(self, images: Tensor) -> list[list[tuple[str, float]]]:
-        """The five most probable classes of each photograph with their probabilities, the most probable first."""
+        """Return the five most probable classes of each photograph with their probabilities, the most probable first."""
         values, labels = self.predictor(images).topk(min(5, len(self.classes)))
         answers: list[list[tuple[str, float]]] = []
         for row in range(len(values)):
@@ -81,7 +81,7 @@ class Named(nn.Module):
 def write_torchscript(predictor: Predictor, path: Path, classes: list[dict[str, object]]) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit")
-        warnings.filterwarnings("ignore", ".*Python")  # the tracer, of sizes: those behind `squares` are fixed
+        warnings.filterwarnings("ignore", ".*Python")  # the tracer warns of sizes, but after `squares` they are fixed
         photograph = torch.zeros(2, 3, predictor.size, 2 * predictor.size, dtype=torch.uint8)
         square = predictor.squares(photograph)
         methods = {"forward": photograph, "squares": photograph, "classify": square}
@@ -91,7 +91,7 @@ def write_torchscript(predictor: Predictor, path: Path, classes: list[dict[str, 
 
 
 def write_exported(predictor: Predictor, path: Path, classes: list[dict[str, object]]) -> None:
-    # Of two photographs, neither square: a dimension of 1, or two that are equal, would be taken as fixed.
+    # Two photographs that are not square: torch.export treats a dimension of 1, or two equal ones, as fixed.
     photograph = torch.zeros(2, 3, predictor.size + 6, 2 * predictor.size, dtype=torch.uint8)
     dynamic = torch.export.Dim.DYNAMIC
     program = torch.export.export(predictor, (photograph,), dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},))
@@ -99,7 +99,7 @@ def write_exported(predictor: Predictor, path: Path, classes: list[dict[str, obj
 
 
 def originals(chosen: Sequence[Photograph]) -> Iterator[Tensor]:
-    """The ``chosen`` test photographs as they came, decoded: each uint8 (3, H, W)."""
+    """Yield the ``chosen`` test photographs, decoded from their original files: each uint8 (3, H, W)."""
     with photographs.open_archive(RAW, "test") as archive:
         for photograph in tqdm(chosen, desc="landmarks export", unit=" images"):
             content = archive.read(photograph.path)
@@ -108,13 +108,13 @@ def originals(chosen: Sequence[Photograph]) -> Iterator[Tensor]:
 
 
 def answers_of_any_size(model: torch.jit.ScriptModule) -> Tensor:
-    """Probabilities (N, classes) of the originals, in batches of photographs of any sizes."""
+    """Return probabilities (N, classes) of the originals, in batches of photographs of any sizes."""
     squares = (model.squares(image[None]) for image in originals(photographs.read_index(RAW, "test")))
     return torch.cat([model.classify(torch.cat(batch)) for batch in batched(squares)])
 
 
 def answers_by_size(model: Callable[[Tensor], Tensor]) -> Tensor:
-    """Probabilities (N, classes) of the originals, in batches of photographs of one size."""
+    """Return probabilities (N, classes) of the originals, in batches of photographs of one size."""
     index = photographs.read_index(RAW, "test")
     order = sorted(range(len(index)), key=lambda place: (index[place].height, index[place].width))
     groups = itertools.groupby(originals([index[place] for place in order]), lambda image: image.shape)
@@ -128,15 +128,15 @@ def batched(images: Iterator[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def prove(name: str, answers: Tensor, expected: Tensor) -> None:
-    """Raises InputError unless ``answers`` (N, classes) are the ``expected`` ones, evaluate's."""
+    """Raise InputError unless ``answers`` (N, classes) match ``expected``, which are evaluate's."""
     changed, difference = torch_files.differences(answers, expected)
     if changed or not difference <= TOLERANCE:
         raise InputError(
-            f"{name}: {changed} of {len(answers)} test photographs get another class and probabilities differ by up to {difference:.2g}, "
-            f"expected evaluate's answers within {TOLERANCE:g}: run `dvc repro export@landmarks` so that all are of one model"
+            f"{name}: {changed} of {len(answers)} test photographs get another class, and probabilities differ by up to {difference:.2g}, "
+            f"expected evaluate's within {TOLERANCE:g}: run `dvc repro export@landmarks` so that all results come from one model"
         )
     print(
-        f"{name}: the classes of all {len(answers)} test photographs are evaluate's, probabilities within {difference:.2g}"
+        f"{name}: the classes of all {len(answers)} test photographs match evaluate's, probabilities within {difference:.2g}"
     )
 
 

@@ -1,8 +1,8 @@
-"""Decodes each photograph once, resizes it, and packs the pixels into shards: training, validation and test part.
+"""Decode each photograph once, resize it, and pack the pixels into shards for training, validation and test.
 
-`store.py` says what the parts look like. `about.json` holds the source, the shorter side in pixels, the classes with their
-places, and the mean and standard deviation of the training part's pixels by channel, in [0, 1]. With `engine.storage` the
-shards of the training part stay there, and only their index comes here.
+`store.py` describes the format. `about.json` holds the source, the shorter side in pixels, the classes with their coordinates, and
+the mean and standard deviation of the training part's pixels by channel, in [0, 1]. With `engine.storage` set, the training
+shards stay there, and only their index is stored here.
 """
 
 import hashlib
@@ -31,24 +31,24 @@ FEATURES = Path("data/landmarks/features")
 
 
 def split(settings: Data) -> dict[str, list[Photograph]]:
-    """The photographs of each part. Raises InputError if none are left for training or for validation."""
+    """Return the photographs of each part. Raises InputError if none are left for training or for validation."""
     known = photographs.read_index(RAW, "train")
     chosen = stratified(np.array([one.label for one in known]), settings.valid_fraction, settings.seed)
     train = [one for one, aside in zip(known, chosen, strict=True) if not aside]
     valid = [one for one, aside in zip(known, chosen, strict=True) if aside]
     if not train or not valid:
         raise InputError(
-            f"{RAW / 'images.csv'}: {len(valid)} of {len(known)} training photographs fall to validation with "
-            f"data.landmarks.valid_fraction = {settings.valid_fraction}, expected at least 1 on each side: give more, or another share"
+            f"{RAW / 'images.csv'}: data.landmarks.valid_fraction = {settings.valid_fraction} selects {len(valid)} of {len(known)} training "
+            "photographs for validation, expected at least 1 in each part: add photographs or change valid_fraction"
         )
     return {"train": train, "valid": valid, "test": photographs.read_index(RAW, "test")}
 
 
 @contextmanager
 def exchange(storage: str | None, settings: Data, folder: Path) -> Iterator[tuple[str, str]]:
-    """Where those who pack find the zips, and where they leave the shards: here, or in the ``storage`` that all of them reach.
+    """Yield where workers read the zips and where they write the shards: on this machine, or in the shared ``storage``.
 
-    In the storage the place is named by what its shards are made of. Those that are not for training go on to ``folder``.
+    The folder's name in the storage is a hash of the shards' inputs. Validation and test shards are then moved to ``folder``.
     """
     if storage is None:
         yield str(RAW), str(folder)
@@ -62,7 +62,7 @@ def exchange(storage: str | None, settings: Data, folder: Path) -> Iterator[tupl
             place.mkdir(parents=True, exist_ok=True)
         for name in archives:
             place.fs.put_file(str(RAW / name), (place / name).path)
-    except Exception as error:  # each file system behind fsspec has errors of its own
+    except Exception as error:  # fsspec's file systems raise different errors
         remedy = "check the address, the network and the credentials"
         raise InputError(f"engine.storage = {storage}: {type(error).__name__}: {error}: {remedy}") from None
     yield str(place), str(place)
@@ -74,10 +74,13 @@ def exchange(storage: str | None, settings: Data, folder: Path) -> Iterator[tupl
 
 
 def mean_and_std(moments: NDArray[np.int64]) -> tuple[list[float], list[float]]:
-    """Of pixels by channel, in [0, 1], rounded to six places, from their number, sums and sums of squares (3, 3)."""
+    """Return mean and standard deviation by channel, in [0, 1], rounded to six places.
+
+    ``moments`` (3, 3) are the number of pixels, their sums and the sums of their squares, by channel.
+    """
     count, sums, squares = moments
     mean = sums / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 1.0))  # never 0, were all pictures of one colour
+    std = np.sqrt(np.maximum(squares / count - mean**2, 1.0))  # never 0, even if all pictures have one colour
     return (mean / 255).round(6).tolist(), (std / 255).round(6).tolist()
 
 

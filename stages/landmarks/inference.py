@@ -1,9 +1,9 @@
-"""What runs beside the exported model in SageMaker's PyTorch inference image: its four functions.
+"""The functions that SageMaker's PyTorch inference image calls to serve the exported model.
 
-It imports nothing of the project that made it but `images.py`, which lies beside it: torch, numpy and Pillow are there. A
-request carries one photograph as it is, or several of one size; the answer has a row a photograph:
+The image provides torch, numpy and Pillow. From the project this module imports only `images.py`, which is in the same folder. A
+request contains one photograph as a file, or several of one size. The answer has one row per photograph:
 `{"classes": ["hagia_sophia", ...], "places": [[41.0085, 28.98], ...], "probabilities": [[0.98, ...]], "top5": [[{"class":
-"hagia_sophia", "probability": 0.98, "latitude": 41.0085, "longitude": 28.98}, ...]]}`. What can't be read raises ValueError.
+"hagia_sophia", "probability": 0.98, "latitude": 41.0085, "longitude": 28.98}, ...]]}`. Unreadable input raises ValueError.
 """
 
 import io
@@ -16,38 +16,38 @@ import torch
 
 try:
     import images
-except ImportError:  # in the project itself, where the export takes this file from
+except ImportError:  # in the project, not in the export
     from stages.common.vision import images
 
 MAX_PIXELS = 100_000_000
-"""Of a photograph, before it is decoded."""
+"""Largest number of pixels of a photograph, checked before it is decoded."""
 
 MAX_PHOTOGRAPHS = 1000
-"""Of a request: each becomes a square, which may be larger than what was sent."""
+"""Largest number of photographs in a request. Each becomes a square, which may be larger than the photograph."""
 
 CONTENT_TYPES = ("image/*", "application/octet-stream", "application/x-npy")
-"""What `input_fn` reads."""
+"""Content types that `input_fn` reads."""
 
 Model = tuple[torch.jit.ScriptModule, list[dict[str, object]]]
 Prediction = tuple[list[dict[str, object]], torch.Tensor]
 
 
 def model_fn(model_dir: str) -> Model:
-    """The TorchScript model in ``model_dir``, and its classes: name, latitude, longitude (None where they aren't known)."""
+    """Load the TorchScript model in ``model_dir`` and its classes: name, latitude, longitude (None if unknown)."""
     extra = {"classes.json": ""}
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit")  # they are deprecated, but this export is a TorchScript file
+        warnings.filterwarnings("ignore", "`torch.jit")  # deprecated, but the export is TorchScript
         model = torch.jit.load(str(Path(model_dir, "model.pt")), map_location="cpu", _extra_files=extra)
-        # Folds batch norm into the convolutions: fewer passes over the maps.
+        # Freezing folds batch norm into the convolutions, which saves passes over the maps.
         frozen = torch.jit.freeze(model.eval(), preserved_attrs=["squares", "classify"])
     return frozen, json.loads(extra["classes.json"])
 
 
 def input_fn(body: bytes, content_type: str) -> torch.Tensor:
-    """A request's photographs as uint8 (N, 3, H, W).
+    """Return a request's photographs as uint8 (N, 3, H, W).
 
-    image/*, application/octet-stream: one photograph, JPEG, PNG, WEBP, GIF or BMP. application/x-npy: an uint8 array
-    (N, H, W, 3) as numpy.save writes it.
+    image/*, application/octet-stream: one photograph, JPEG, PNG, WEBP, GIF or BMP.
+    application/x-npy: a uint8 array (N, H, W, 3) as written by numpy.save.
     """
     kind = content_type.split(";")[0].strip().lower()
     if kind.startswith("image/") or kind == "application/octet-stream":
@@ -63,8 +63,8 @@ def _from_npy(body: bytes) -> np.ndarray:
     try:
         pixels = np.load(io.BytesIO(body), allow_pickle=False)
     except Exception as error:
-        # Broad on purpose: headers that are made up make numpy raise ValueError, EOFError, OSError, IndexError, SyntaxError,
-        # TokenError, OverflowError, MemoryError, BadZipFile.
+        # For forged headers numpy raises ValueError, EOFError, OSError, IndexError, SyntaxError, TokenError, OverflowError,
+        # MemoryError or BadZipFile.
         raise ValueError(f"the body is not a .npy file: {error}") from None
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
         raise ValueError(f"values of type {getattr(pixels, 'dtype', 'npz')}: expected one array of uint8")
@@ -73,16 +73,16 @@ def _from_npy(body: bytes) -> np.ndarray:
     count, height, width, _ = pixels.shape
     if count > MAX_PHOTOGRAPHS or max(height, width) > images.MAX_ASPECT * min(height, width):
         raise ValueError(
-            f"photographs of shape {pixels.shape}: expected {MAX_PHOTOGRAPHS} at most, and neither side more than "
+            f"photographs of shape {pixels.shape}: expected at most {MAX_PHOTOGRAPHS}, and neither side more than "
             f"{images.MAX_ASPECT} times the other"
         )
     return pixels
 
 
 def ready_fn(data: torch.Tensor, model: Model) -> torch.Tensor:
-    """What is kept of a request's photographs, uint8 (N, 3, H, W), until others join them: their squares, uint8 (N, 3, S, S).
+    """Reduce a request's photographs, uint8 (N, 3, H, W), to their squares, uint8 (N, 3, S, S), which wait for a batch.
 
-    All squares have one size, so photographs of any sizes go through the network together, and none waits in full.
+    All squares have one size, so photographs of any sizes form one batch, and no full photograph is kept waiting.
     """
     network, _ = model
     with torch.inference_mode():
@@ -91,7 +91,7 @@ def ready_fn(data: torch.Tensor, model: Model) -> torch.Tensor:
 
 
 def batch_fn(items: list[torch.Tensor], model: Model) -> list[Prediction]:
-    """The predictions for several requests, whose squares (see `ready_fn`) go through the network together."""
+    """Return the predictions for several requests, whose squares (see `ready_fn`) are computed in one batch."""
     network, classes = model
     with torch.inference_mode():
         probabilities = network.classify(torch.cat(items))
@@ -99,14 +99,14 @@ def batch_fn(items: list[torch.Tensor], model: Model) -> list[Prediction]:
 
 
 def predict_fn(data: torch.Tensor, model: Model) -> Prediction:
-    """The classes, and probabilities float32 (N, classes)."""
+    """Return the classes and the probabilities, float32 (N, classes)."""
     return batch_fn([ready_fn(data, model)], model)[0]
 
 
 def output_fn(prediction: Prediction, accept: str) -> str:
-    """The answer as JSON text."""
+    """Return the answer as JSON text."""
     if accept.split(";")[0].strip().lower() not in ("application/json", "*/*"):
-        raise ValueError(f"an answer of type {accept!r} can't be given: expected application/json")
+        raise ValueError(f"cannot answer as {accept!r}: expected application/json")
     classes, probabilities = prediction
     values, labels = probabilities.topk(min(5, len(classes)))
     top5 = [

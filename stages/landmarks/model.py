@@ -1,6 +1,6 @@
-"""The predictor: one or several networks that carry their preprocessing with them.
+"""The predictor: one or several networks that include their preprocessing.
 
-Train, evaluate, plot and export share it: what is served does to a photograph what was done to it when it was measured.
+train, evaluate, plot and export share it, so the served model preprocesses photographs exactly as the measured one.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ TRAINED = Path("models/landmarks/trained")
 
 
 class Member(nn.Module):
-    """One network with what comes before and after it: uint8 squares (N, 3, S, S) to probabilities float32 (N, classes)."""
+    """One network with its pre- and postprocessing. Maps uint8 squares (N, 3, S, S) to probabilities, float32 (N, classes)."""
 
     mean: Tensor
     std: Tensor
@@ -26,7 +26,7 @@ class Member(nn.Module):
     def __init__(
         self, network: nn.Module, mean: list[float], std: list[float], side: int, image_size: int, flip: bool
     ) -> None:
-        """The ``side`` x ``side`` pixels in the middle are resized to ``image_size``; ``flip``: seen in the mirror, too."""
+        """``side``: central pixels, resized to ``image_size``. ``flip``: also predict the mirror image."""
         super().__init__()
         self.network = network
         self.register_buffer("mean", torch.tensor(mean), persistent=False)
@@ -34,7 +34,7 @@ class Member(nn.Module):
         self.side, self.image_size, self.flip = side, image_size, flip
 
     def inputs(self, squares: Tensor) -> Tensor:
-        """What the network takes: float32 (N, 3, image_size, image_size)."""
+        """Return the network's inputs, float32 (N, 3, image_size, image_size)."""
         seen = pixels.resize_square(pixels.centre_square(squares, self.side), self.side, self.image_size)
         return pixels.normalise(seen, self.mean, self.std)
 
@@ -47,7 +47,7 @@ class Member(nn.Module):
 
 
 class Predictor(nn.Module):
-    """Photographs to the probabilities of their classes: the mean of the members'."""
+    """Maps photographs to the probabilities of their classes, the mean of the members' probabilities."""
 
     def __init__(self, members: list[Member], size: int) -> None:
         """``size`` is the shorter side, in pixels, to which photographs are resized first."""
@@ -56,22 +56,22 @@ class Predictor(nn.Module):
         self.size = size
 
     def squares(self, images: Tensor) -> Tensor:
-        """The middle of photographs, uint8 (N, 3, H, W) of any size, as uint8 (N, 3, size, size)."""
+        """Return the central square of photographs, uint8 (N, 3, H, W) of any size, as uint8 (N, 3, size, size)."""
         squares: Tensor = pixels.centre_square(pixels.resize_shorter(images, self.size), self.size)
         return squares
 
     def classify(self, squares: Tensor) -> Tensor:
-        """Squares, uint8 (N, 3, size, size), to probabilities, float32 (N, classes)."""
+        """Return the probabilities, float32 (N, classes), of squares, uint8 (N, 3, size, size)."""
         answers: Tensor = torch.stack([member(squares) for member in self.members]).mean(0)
         return answers
 
     def forward(self, images: Tensor) -> Tensor:
-        """Photographs, uint8 (N, 3, H, W) of any size, to probabilities, float32 (N, classes)."""
+        """Return the probabilities, float32 (N, classes), of photographs, uint8 (N, 3, H, W) of any size."""
         return self.classify(self.squares(images))
 
 
 def load(folder: Path = TRAINED, measured: bool = False) -> Predictor:
-    """The predictor that train stored in ``folder``, on the CPU, ready to predict; ``measured``: computed as in training."""
+    """Load the predictor that train stored in ``folder``, on the CPU, for prediction. ``measured``: compute as in training."""
     program.keep_memory()
     about = files.read_json(folder / "network.json")
     members = []
@@ -85,7 +85,7 @@ def load(folder: Path = TRAINED, measured: bool = False) -> Predictor:
 
 
 def classify(predictor: Predictor, photographs: Store, batch_size: int = 64) -> Tensor:
-    """Probabilities float32 (N, classes) of stored photographs, as `predictor` would give them for the originals."""
+    """Return probabilities, float32 (N, classes), of stored photographs, the same as `predictor` gives for the originals."""
     with torch.no_grad():
         return torch.cat(
             [

@@ -1,4 +1,4 @@
-"""Decodes and resizes the photographs of a shard and writes it: what the processes of featurize do, here or on other machines."""
+"""The work of featurize's processes, on this or other machines: decode and resize a shard's photographs and write the shard."""
 
 import struct
 import tempfile
@@ -21,12 +21,12 @@ from stages.landmarks.store import Pixels, Shard
 
 
 class Task(NamedTuple):
-    """A shard to be made, of photographs that stand one after the other in their part."""
+    """A shard to write. Its photographs are consecutive in their part."""
 
     part: str
     number: int
     first: int
-    """The place in the part of its first photograph."""
+    """Index of its first photograph in the part."""
     chosen: list[tuple[Photograph, Member]]
     size: int
     """Pixels of the shorter side."""
@@ -37,7 +37,7 @@ class Task(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What is known of a shard that is written."""
+    """The index data and pixel statistics of a written shard."""
 
     shard: Shard
     moments: NDArray[np.int64]
@@ -47,9 +47,9 @@ class Done(NamedTuple):
 def tasks(
     part: str, chosen: Sequence[Photograph], members: Mapping[str, Member], settings: Data, raw: str, features: str
 ) -> list[Task]:
-    """The shards of ``part``: in each as many photographs as `settings.shard` MiB of pixels hold, and at least one.
+    """Return the shards of ``part``. Each has as many photographs as fit into `settings.shard` MiB of pixels, at least one.
 
-    ``members`` say where each lies in its zip, by its path.
+    ``members`` map a photograph's path to its position in the zip.
     """
     begins, full = [0], 0.0
     for place, photograph in enumerate(chosen):
@@ -63,13 +63,13 @@ def tasks(
     return [
         Task(part, number, begin, pairs[begin:end], settings.size, raw, features)
         for number, (begin, end) in enumerate(zip(begins, [*begins[1:], len(pairs)], strict=True))
-        if begin < end  # there may be no photographs at all
+        if begin < end  # there may be no photographs
     ]
 
 
 def pack(task: Task) -> Done:
-    """Write the shard, one photograph in memory at a time. Once more gives the same. Raises InputError for a damaged photograph."""
-    torch.set_num_threads(1)  # there is a process a core
+    """Write the shard, with one photograph in memory at a time. Repeatable. Raises InputError for a damaged photograph."""
+    torch.set_num_threads(1)  # there is one process per core
     moments = np.zeros((3, 3), np.int64)
     labels = [photograph.label for photograph, _ in task.chosen]
     target, passing = UPath(task.features) / store.shard_name(task.part, task.number), _watched(_decoded(task), moments)
@@ -84,14 +84,14 @@ def pack(task: Task) -> Done:
 
 
 def _decoded(task: Task) -> Iterator[Pixels]:
-    """The photographs as uint8 (H, W, 3), the shorter side ``size`` pixels."""
+    """Yield the photographs as uint8 (H, W, 3), with a shorter side of ``size`` pixels."""
     source = UPath(task.raw) / f"{task.chosen[0][0].split}.zip"
     with source.open("rb") as archive:
         for photograph, member in task.chosen:
             try:
                 decoded = images.decode(photographs.read(archive, member), photograph.width * photograph.height)
             except (images.ImageError, zipfile.BadZipFile, struct.error) as error:
-                remedy = "`dvc repro -f prepare@landmarks` makes it anew"
+                remedy = "run `dvc repro -f prepare@landmarks` to recreate it"
                 raise InputError(f"{source}: {photograph.path}: {error}: {remedy}") from None
             image = torch.from_numpy(decoded).permute(2, 0, 1)[None]
             resized: Pixels = pixels.resize_shorter(image, task.size)[0].permute(1, 2, 0).numpy()
@@ -99,7 +99,7 @@ def _decoded(task: Task) -> Iterator[Pixels]:
 
 
 def _watched(passing: Iterator[Pixels], moments: NDArray[np.int64]) -> Iterator[Pixels]:
-    """The images; ``moments`` grow as they go by."""
+    """Yield the images and add their pixel statistics to ``moments``."""
     for image in passing:
         values = image.reshape(-1, 3).astype(np.int64)
         moments += [[len(values)] * 3, values.sum(0), (values**2).sum(0)]

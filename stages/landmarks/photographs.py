@@ -1,12 +1,12 @@
-"""The raw form of the photographs. Thousands of small files would make DVC slow, so they are packed.
+"""The raw form of the photographs. They are packed because thousands of small files would make DVC slow.
 
-train.zip, test.zip  the files as they came, not compressed again, as `<class>/<name>`, by class and name
-images.csv           split,path,label,width,height,bytes,sha256: a row a photograph, in the order of the zips; path is the
+train.zip, test.zip  the original files, not compressed again, as `<class>/<name>`, sorted by class and name
+images.csv           split,path,label,width,height,bytes,sha256: one row per photograph, in the order of the zips; path is the
                      name in its split's zip, width and height are of the upright picture, sha256 is of its pixels
                      (inspection.Picture)
-classes.csv          class,latitude,longitude,source: a row a class, whose label is the number of the row, from 0; degrees,
-                     empty where the place isn't known
-refused.csv          path,reason: a row a file that was left out, by its path in the source
+classes.csv          class,latitude,longitude,source: one row per class; its label is the row number, from 0; degrees,
+                     empty if the coordinates are unknown
+refused.csv          path,reason: one row per refused file, with its path in the source
 about.json           {"source": ...}
 """
 
@@ -25,7 +25,7 @@ SPLITS = ("train", "test")
 
 
 class Photograph(NamedTuple):
-    """``path`` is its name in the zip of its ``split`` (train or test); ``width`` and ``height`` are pixels."""
+    """A photograph. ``path`` is its name in the zip of its ``split`` (train or test). ``width`` and ``height`` are in pixels."""
 
     split: str
     path: str
@@ -35,7 +35,7 @@ class Photograph(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where the landmark of a class stands, in degrees, and who says so; None and "" where that isn't known."""
+    """Coordinates of a class's landmark in degrees, and their source; None and "" if unknown."""
 
     name: str
     latitude: float | None
@@ -44,14 +44,14 @@ class Place(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A file that was left out, and one sentence on why."""
+    """A refused file, and one sentence with the reason."""
 
     path: str
     reason: str
 
 
 class Member(NamedTuple):
-    """Where a file lies in its zip: the byte at which its header begins, its length, and the CRC-32 of its bytes."""
+    """A file's position in its zip: the byte where its header begins, its length, and the CRC-32 of its bytes."""
 
     offset: int
     bytes: int
@@ -59,7 +59,7 @@ class Member(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """A photograph on its way into the raw form: ``file`` holds it, of that many ``bytes``."""
+    """A photograph to pack: ``file`` is the source file, ``bytes`` its size."""
 
     photograph: Photograph
     file: Path
@@ -68,7 +68,7 @@ class Packed(NamedTuple):
 
 
 def read_index(raw: Path, split: str) -> list[Photograph]:
-    """The photographs of ``split`` (train or test)."""
+    """Return the photographs of ``split`` (train or test)."""
     return [
         Photograph(row["split"], row["path"], int(row["label"]), int(row["width"]), int(row["height"]))
         for row in _rows(raw / "images.csv")
@@ -77,7 +77,7 @@ def read_index(raw: Path, split: str) -> list[Photograph]:
 
 
 def read_classes(raw: Path) -> list[Place]:
-    """The classes: label 0 first."""
+    """Return the classes, label 0 first."""
     return [
         Place(row["class"], _degrees(row["latitude"]), _degrees(row["longitude"]), row["source"])
         for row in _rows(raw / "classes.csv")
@@ -85,20 +85,20 @@ def read_classes(raw: Path) -> list[Place]:
 
 
 def open_archive(raw: Path, split: str) -> zipfile.ZipFile:
-    """The files of ``split``: `open_archive(raw, "train").read(photograph.path)` are the bytes of one, checked by their CRC."""
+    """Open the zip of ``split``. `open_archive(raw, "train").read(photograph.path)` returns a file's bytes and checks their CRC."""
     return zipfile.ZipFile(raw / f"{split}.zip")
 
 
 def members(raw: Path, split: str) -> dict[str, Member]:
-    """Where the files of ``split`` lie in their zip, by their path: for who reads a few of millions, without the zip's directory."""
+    """Return the positions of ``split``'s files in the zip, by path. A reader of few files then needs no zip directory."""
     with open_archive(raw, split) as archive:
         return {one.filename: Member(one.header_offset, one.file_size, one.CRC) for one in archive.infolist()}
 
 
 def read(archive: BinaryIO, member: Member) -> bytes:
-    """The bytes of one file out of the opened zip. Raises BadZipFile if they are others than were written."""
+    """Return the bytes of one file in the opened zip. Raises BadZipFile if they are not the written ones."""
     archive.seek(member.offset + 26)
-    lengths = struct.unpack("<HH", archive.read(4))  # of name and extra field, after which the file begins
+    lengths = struct.unpack("<HH", archive.read(4))  # of name and extra field, which precede the file
     archive.seek(sum(lengths), os.SEEK_CUR)
     content = archive.read(member.bytes)
     if zlib.crc32(content) != member.crc:
@@ -109,7 +109,7 @@ def read(archive: BinaryIO, member: Member) -> bytes:
 def write(
     folder: Path, packed: Sequence[Packed], places: Iterable[Place], refused: Iterable[Refused], source: str
 ) -> None:
-    """Fill ``folder``. The photographs are copied one at a time, in the order in which they are given."""
+    """Fill ``folder``. The photographs are copied one at a time, in the given order."""
     for split in SPLITS:
         with zipfile.ZipFile(folder / f"{split}.zip", "w", zipfile.ZIP_STORED) as archive:
             for photograph, file, *_ in packed:
@@ -126,7 +126,7 @@ def write(
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
-    """A member of a zip without anything of the file's own beside its ``name``: the same in every copy of the source."""
+    """Return a zip member with no file attributes except its ``name``, so that all copies of a source give the same zip."""
     member = zipfile.ZipInfo(name)  # dated 1980-01-01
     member.create_system, member.external_attr = 3, 0o644 << 16  # Unix, rw-r--r--
     return member

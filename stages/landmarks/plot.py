@@ -1,6 +1,6 @@
-"""Draws the data, the training and the results of landmarks for people.
+"""Plot the data, the training and the results of landmarks.
 
-What shows photographs is in `sheets.py`.
+`sheets.py` draws the plots that show photographs.
 """
 
 import math
@@ -31,17 +31,17 @@ PLOTS = Path("reports/landmarks/plots")
 
 
 def history(title: str, about: dict[str, Any], steps: NDArray[np.void], epochs: NDArray[np.void]) -> Figure:
-    """Loss, accuracy and learning rate over epochs; ``about`` is what train says of the network."""
+    """Plot loss, accuracy and learning rate over epochs. ``about`` is train's description of the network."""
     figure, axes = plt.subplots(3, 1, figsize=(8, 8), sharex=True, height_ratios=[3, 3, 1.3])
     loss, accuracy, rate = axes
     passed = steps["step"] * epochs["epoch"][-1] / steps["step"][-1]
     loss.plot(passed, steps["loss"], linewidth=1)
     loss.plot(epochs["epoch"], epochs["valid_loss"], "o-", markersize=4)
-    loss.set(title="loss (of training: since the point before, with augmentation, dropout, label smoothing where set)")
+    loss.set(title="loss (training: mean since the previous point, with augmentation, dropout, label smoothing if set)")
     loss.set(ylabel="cross-entropy [nats]")
     for part, label in (("train", "training, during the epoch"), ("valid", "validation, after the epoch")):
         accuracy.plot(epochs["epoch"], 100 * epochs[f"{part}_accuracy"], "o-", markersize=4, label=label)
-    accuracy.set(title="accuracy", ylabel="right answers [%]")
+    accuracy.set(title="accuracy", ylabel="accuracy [%]")
     kept = epochs[epochs["epoch"] == about["kept_epoch"]]
     for axis, values in ((loss, kept["valid_loss"]), (accuracy, 100 * kept["valid_accuracy"])):
         axis.plot(kept["epoch"], values, "o", markersize=11, color="black", fillstyle="none", label="weights kept")
@@ -57,7 +57,7 @@ def history(title: str, about: dict[str, Any], steps: NDArray[np.void], epochs: 
 
 
 def confusion(counts: NDArray[np.intp], names: list[str]) -> Figure:
-    """How many test photographs of each actual class were taken for each class; the colour is the share of the row."""
+    """Plot how many test photographs of each actual class got each predicted class. Colour: fraction of the row."""
     classes = len(names)
     shares = 100 * counts / counts.sum(1, keepdims=True).clip(1)
     side = min(max(5, min(0.45 * classes, 9), 0.26 * classes), 16)  # of the matrix, in inches
@@ -65,7 +65,7 @@ def confusion(counts: NDArray[np.intp], names: list[str]) -> Figure:
     size = min(9.0, max(26 * cell, 6.5))  # points
     margin = 0.5 + max(len(readable(name)) for name in names) * 0.6 * size / 72
     figure, axis = plt.subplots(figsize=(margin + side + 1.2, 0.4 + side + 0.75 * margin))
-    # Few mistakes should be seen, too: colours are spread by the root of the share.
+    # The colour scale is the square root of the fraction, so that few mistakes are visible, too.
     picture = axis.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 100))
     for (row, column), count in np.ndenumerate(counts):
         if count and len(str(count)) * 0.64 * size < 72 * cell:  # where it fits
@@ -77,14 +77,14 @@ def confusion(counts: NDArray[np.intp], names: list[str]) -> Figure:
     axis.set_yticks(shown, labels, fontsize=size)
     axis.set(xlabel="predicted class", ylabel="actual class")
     axis.grid(False)
-    right = f"{np.trace(counts)} of {counts.sum()} test photographs right"
+    right = f"{np.trace(counts)} of {counts.sum()} test photographs correct"
     figure.suptitle(f"landmarks: confusion matrix, {right}", fontsize="medium")
-    figure.colorbar(picture, label="share of the row [%]", shrink=0.6)
+    figure.colorbar(picture, label="fraction of the row [%]", shrink=0.6)
     return figure
 
 
 def reliability(probabilities: Probabilities, labels: Labels) -> Figure:
-    """How often answers of some confidence are right."""
+    """Plot the accuracy of predictions by their confidence."""
     rows = classification.reliability(probabilities, labels)
     bins = {name: 100 * np.array([row[name] for row in rows]) for name in ("from", "to", "confidence", "accuracy")}
     bars: dict[str, Any] = {"width": bins["to"] - bins["from"], "align": "edge", "edgecolor": "white"}
@@ -96,7 +96,7 @@ def reliability(probabilities: Probabilities, labels: Labels) -> Figure:
     error = classification.calibration_error(probabilities, labels)
     upper.set(
         title=f"landmarks: reliability on {len(labels)} test photographs, expected calibration error {error:.1%}",
-        ylabel="right answers [%]",
+        ylabel="accuracy [%]",
         xlim=(0, 100),
         ylim=(0, 100),
     )
@@ -107,33 +107,33 @@ def reliability(probabilities: Probabilities, labels: Labels) -> Figure:
 
 
 def classes(counts: NDArray[np.intp], names: list[str]) -> Figure:
-    """Precision and recall of each class, the best recall on top."""
+    """Plot precision and recall of each class, the best recall on top."""
     rows = sorted(classification.by_class(counts, names), key=lambda row: row["recall"] or 0)
     figure, axis = plt.subplots(figsize=(8, min(1.8 + 0.36 * len(rows), 300)))
     places = np.arange(len(rows))
     meanings = {
-        "recall": "recall: of the class's photographs, those that were found",
-        "precision": "precision: of the photographs taken for the class, those that are of it",
+        "recall": "recall: fraction of the class's photographs that are predicted correctly",
+        "precision": "precision: fraction of the photographs predicted as the class that belong to it",
     }
     for (name, meaning), shift, colour in zip(meanings.items(), (0.2, -0.2), ("tab:blue", "tab:orange"), strict=True):
         bars = axis.barh(places + shift, [100 * (row[name] or 0) for row in rows], 0.38, color=colour, label=meaning)
-        shares = ["none taken for it" if row[name] == "" else f"{row[name]:.0%}" for row in rows]
+        shares = ["never predicted" if row[name] == "" else f"{row[name]:.0%}" for row in rows]
         axis.bar_label(bars, shares, padding=2, fontsize="x-small")
     axis.set_yticks(places, [f"{readable(row['class'])} ({row['images']})" for row in rows], fontsize="small")
-    axis.set(xlabel="share [%]", xlim=(0, 107), ylabel="class (test photographs)", ylim=(-0.6, len(rows) - 0.4))
+    axis.set(xlabel="fraction [%]", xlim=(0, 107), ylabel="class (test photographs)", ylim=(-0.6, len(rows) - 0.4))
     figure.suptitle("landmarks: recall and precision by class, on the test photographs")
     figure.legend(loc="outside lower center")
     return figure
 
 
 def title(about: dict[str, Any], number: int, networks: int) -> str:
-    """What a network is called in pictures."""
+    """Return a network's name for use in plots."""
     words = [about["network"], about["settings"].get("backbone"), f"({number} of {networks})" if networks > 1 else None]
     return " ".join(word for word in words if word)
 
 
 def table(path: Path) -> NDArray[np.void]:
-    """A history that train wrote: one field a column."""
+    """Read a history that train wrote, with one field per column."""
     return np.atleast_1d(np.genfromtxt(path, delimiter=",", names=True, encoding="utf-8"))
 
 

@@ -1,12 +1,12 @@
-"""Folders of photographs, one a class, to one checked form (stages/landmarks/photographs.py).
+"""Check folders of photographs, one per class, and pack them into one form (stages/landmarks/photographs.py).
 
-train/<class>/*, test/<class>/*  or one tree <class>/*, of which a share becomes the test set; in the source's folder, or in its
-                                 only sub-folder, as archives unpack
-places.csv                       class,latitude,longitude, beside those folders, for classes whose place is known
+train/<class>/*, test/<class>/*  or one tree <class>/*, of which a fraction becomes the test set; in the source's folder, or in its
+                                 only subfolder, as in unpacked archives
+places.csv                       class,latitude,longitude, beside those folders, for classes with known coordinates
 
-Every file is decoded once. What is no picture is left out and listed in refused.csv; so is a training photograph that is, pixel
-by pixel, one of the test set, or one of another class: nobody knows which of the two classes is right, so both copies go.
-The test set stays as it came.
+Every file is decoded once. Files that are not pictures are left out and listed in refused.csv. So are training photographs whose
+pixels equal a test photograph's, or a training photograph's of another class. In the second case it is unknown which class is
+correct, so both copies are left out. The test set is not changed.
 """
 
 import sys
@@ -33,14 +33,14 @@ from stages.landmarks.sources.intake.inspection import Picture, inspect_all
 RAW = Path("data/landmarks/raw")
 
 LISTED = 10
-"""Refused files that are printed when there are too many."""
+"""How many refused files are printed when there are too many."""
 
 
 def select(tree: Tree, pictures: Sequence[Picture | str], settings: Photographs) -> tuple[list[Packed], list[Refused]]:
-    """What goes into the raw form, train before test, and what is refused, by path.
+    """Return the accepted photographs, train before test, and the refused files, sorted by path.
 
-    ``pictures`` says of each of the tree's candidates what it shows, or why it is refused. Raises InputError if too many
-    are, or if a class is left without a photograph in train or in test.
+    ``pictures`` holds for each of the tree's candidates its picture, or the reason why it is refused. Raises InputError if too many
+    are refused, or if a class has no photograph left in train or in test.
     """
     inspected = list(zip(tree.candidates, pictures, strict=True))
     bad = sorted(
@@ -55,7 +55,7 @@ def select(tree: Tree, pictures: Sequence[Picture | str], settings: Photographs)
 
 
 def split(readable: Sequence[tuple[Candidate, Picture]], classes: Sequence[str], settings: Photographs) -> list[Packed]:
-    """The photographs, train before test; where the source leaves it open, a share of each class is the test set."""
+    """Return the photographs, train before test. If the source has no split, a fraction of each class is the test set."""
     labels = np.array([candidate.label for candidate, _ in readable], np.int64)
     chosen = stratified(labels, settings.test_fraction, settings.seed)
     packed = []
@@ -68,7 +68,7 @@ def split(readable: Sequence[tuple[Candidate, Picture]], classes: Sequence[str],
 
 
 def without_copies(packed: Sequence[Packed]) -> tuple[list[Packed], list[tuple[Packed, str]]]:
-    """What stays, and the training photographs that go, with the reason."""
+    """Return the photographs to keep, and the training photographs to leave out, with the reason."""
     same: dict[str, list[Photograph]] = defaultdict(list)
     for one in packed:
         same[one.sha256].append(one.photograph)
@@ -89,31 +89,31 @@ def _contradiction(photograph: Photograph, same: Sequence[Photograph]) -> str | 
                 return f"same picture as test/{other.path}"
         for other in same:
             if other.label != photograph.label:
-                return f"same picture as train/{other.path}, which is another class"
+                return f"same picture as train/{other.path}, which has another class"
     return None
 
 
 def check_share(tree: Tree, bad: Sequence[Refused], allowed: float) -> None:
-    """Raises InputError, after printing the first of them, if more than the share ``allowed`` of all files is ``bad``."""
+    """Raise InputError if more than the fraction ``allowed`` of all files is ``bad``, after printing the first of them."""
     total = len(tree.candidates) + len(tree.refused)
     if len(bad) > allowed * total:
         for path, reason in bad[:LISTED]:
             print(f"{path}: {reason}", file=sys.stderr)
         raise InputError(
-            f"{tree.root}: found {len(bad)} of {total} files that are not photographs, {bad[0].path} the first ({bad[0].reason}), expected "
-            f"at most the share data.landmarks.photographs.max_refused = {allowed} (the first {min(len(bad), LISTED)} are listed above; "
-            f"with a greater share, {RAW / 'refused.csv'} lists all of them)"
+            f"{tree.root}: found {len(bad)} of {total} files that are not photographs, the first is {bad[0].path} ({bad[0].reason}), expected "
+            f"at most the fraction data.landmarks.photographs.max_refused = {allowed} (the first {min(len(bad), LISTED)} are listed above; "
+            f"with a larger fraction, {RAW / 'refused.csv'} lists all of them)"
         )
 
 
 def check_classes(tree: Tree, kept: Sequence[Packed], refused: Sequence[Refused]) -> None:
-    """Raises InputError if a class has no photograph in train or in test."""
+    """Raise InputError if a class has no photograph in train or in test."""
     there = {(packed.photograph.split, packed.photograph.label) for packed in kept}
     for part in SPLITS:
         for label, name in enumerate(tree.classes):
             if (part, label) not in there:
                 own = [one for one in refused if Path(one.path).parent.name == name]
-                why = f" ({len(own)} of its files are refused, {own[0].path} the first: {own[0].reason})" if own else ""
+                why = f" ({len(own)} of its files are refused, first {own[0].path}: {own[0].reason})" if own else ""
                 raise InputError(
                     f"{tree.root}: found no photograph of {name} for {part}{why}, expected at least 1 in every class"
                 )
@@ -132,7 +132,7 @@ def main() -> None:
     counts = [sum(packed.photograph.split == part for packed in kept) for part in SPLITS]
     print(
         f"landmarks from {source.name}: {counts[0]} training and {counts[1]} test photographs of {len(tree.classes)} classes in {RAW}, "
-        f"{len(refused)} files refused (refused.csv there says why); next: dvc repro featurize@landmarks"
+        f"{len(refused)} files refused (refused.csv there has the reasons); next: dvc repro featurize@landmarks"
     )
 
 

@@ -1,11 +1,11 @@
-"""Photographs as shards: tar files of pixels that torch maps into memory, or reads from an object store one after the other.
+"""Photographs as shards: tar files of pixels that torch maps into memory, or reads one by one from an object store.
 
-`<part>-00000.tar`, ... have WebDataset's layout: for each image `000000012.npy`, uint8 (height, width, 3), and `000000012.cls`,
-its label as text, named by its place in the part. Nothing in them is compressed, so that a local one is mapped and just the crops
-that a batch needs are touched, and one in a storage is a single sequential read of some 32 MiB; `webdataset`, Ray Data, torchdata and
-`tar` read them as they are. `<part>.npz` is the index of all: `shards` int32 (N), `offsets` int64 (N) of the pixels in their shard,
-`sizes` int32 (N, 2) of height and width, `labels` int64 (N); `digests` (S), the SHA-256 of each shard, and `place`, the URL
-of the folder that holds them, empty where they lie beside the index.
+`<part>-00000.tar`, ... have WebDataset's layout: for each image `000000012.npy`, uint8 (height, width, 3), and `000000012.cls`, its label
+as text. The number is the image's index in the part. Nothing is compressed. So a local shard is memory-mapped, and a batch reads only
+its crops. A shard in a storage is one sequential read of about 32 MiB. `webdataset`, Ray Data, torchdata and `tar` can read the shards.
+`<part>.npz` is the index: `shards` int32 (N), `offsets` int64 (N) of the pixels in their shard, `sizes` int32 (N, 2) of height
+and width, `labels` int64 (N), `digests` (S), the SHA-256 of each shard, and `place`, the URL of the shards' folder, empty if they
+are beside the index.
 """
 
 import hashlib
@@ -30,11 +30,11 @@ from stages.common.errors import InputError
 Pixels = NDArray[np.uint8]
 
 WINDOW = 16
-"""Shards of a storage that are on this machine's disk together, and between which images are shuffled; as many more are on their way."""
+"""Shards of a storage that are on this machine's disk at a time. Images are shuffled among them while the next ones are fetched."""
 
 
 class Shard(NamedTuple):
-    """What the index says of a shard and its n images."""
+    """The index data of a shard and its n images."""
 
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int32]
@@ -46,9 +46,9 @@ def shard_name(part: str, shard: int) -> str:
 
 
 def write_shard(path: Path, first: int, images: Iterable[Pixels], labels: Sequence[int]) -> Shard:
-    """Store ``images``, each uint8 (H, W, 3), as they come: one at a time is held. ``first`` is the first one's place in the part.
+    """Store ``images``, each uint8 (H, W, 3), with one in memory at a time. ``first`` is the first image's index in the part.
 
-    The file takes ``path``'s place when it is complete; the same images give the same bytes.
+    The file replaces ``path`` when it is complete. The same images give the same bytes.
     """
     offsets, sizes = [], []
     with files.new_file(path) as partial_file:
@@ -65,13 +65,13 @@ def write_shard(path: Path, first: int, images: Iterable[Pixels], labels: Sequen
 
 
 def _add(tar: tarfile.TarFile, member: str, content: bytes) -> None:
-    about = tarfile.TarInfo(member)  # of no one, dated 1970-01-01
+    about = tarfile.TarInfo(member)  # no owner, dated 1970-01-01
     about.size = len(content)
     tar.addfile(about, io.BytesIO(content))
 
 
 def write_index(folder: Path, part: str, shards: Sequence[Shard], labels: Sequence[int], place: str = "") -> None:
-    """``shards`` hold the images of all ``labels``, in this order."""
+    """Write the index of ``part``. ``shards`` hold the images of all ``labels``, in this order."""
     np.savez(
         folder / f"{part}.npz",
         shards=np.repeat(np.arange(len(shards), dtype=np.int32), [len(shard.offsets) for shard in shards]),
@@ -84,12 +84,12 @@ def write_index(folder: Path, part: str, shards: Sequence[Shard], labels: Sequen
 
 
 class Store:
-    """The images of one part of the features, read from disk, or from the storage that holds them, as they are asked for."""
+    """The images of one part of the features, read on demand from disk or from the storage."""
 
     def __init__(self, folder: Path, part: str) -> None:
         with np.load(folder / f"{part}.npz") as index:
             if "shards" not in index:
-                raise InputError(f"{folder / part}.npz: no index of shards: `dvc repro featurize@landmarks` makes one")
+                raise InputError(f"{folder / part}.npz: no index of shards: run `dvc repro featurize@landmarks`")
             self.shards, self.offsets, self.sizes = index["shards"], index["offsets"], index["sizes"]
             self.labels = torch.from_numpy(index["labels"])
             digests, place = index["digests"].tolist(), str(index["place"])
@@ -98,13 +98,13 @@ class Store:
         self._mapped: dict[int, Pixels] = {}
         self._coming: dict[int, Future[Pixels]] = {}
         self._after: dict[int, int] = {}
-        self._threads = ThreadPoolExecutor(4, "shards")  # starts none before it is asked to
+        self._threads = ThreadPoolExecutor(4, "shards")  # starts no thread before the first use
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def image(self, index: int) -> Pixels:
-        """One image, uint8 (H, W, 3), a view of its shard."""
+        """Return one image, uint8 (H, W, 3), as a view of its shard."""
         height, width = map(int, self.sizes[index])
         begin, shard = int(self.offsets[index]), int(self.shards[index])
         content = self._mapped[shard] if shard in self._mapped else self._open(shard)
@@ -112,9 +112,9 @@ class Store:
         return view
 
     def crops(self, indices: NDArray[np.int64], side: int, places: NDArray[np.float64] | None = None) -> Tensor:
-        """A ``side`` x ``side`` square of each image, uint8 (N, 3, side, side), channels last in memory.
+        """Return a ``side`` x ``side`` square of each image, uint8 (N, 3, side, side), channels last in memory.
 
-        ``places`` (N, 2) in [0, 1) say where it lies between top and bottom, left and right; None: in the middle.
+        ``places`` (N, 2) in [0, 1) are the positions from top to bottom and from left to right. None: the middle.
         """
         squares = np.empty((len(indices), side, side, 3), np.uint8)
         free = self.sizes[indices] - side
@@ -124,21 +124,21 @@ class Store:
         return torch.from_numpy(squares).permute(0, 3, 1, 2)
 
     def order(self, generator: torch.Generator) -> Tensor:
-        """An epoch's order, int64 (N): all images shuffled, or those of so many shards of a storage as are on disk together.
+        """Return an epoch's order, int64 (N): all images shuffled or, with more than `WINDOW` shards in a storage, by window.
 
-        Then the shards come in a random order, too, and those of the next window are fetched while this one is read.
+        Windows consist of shards in random order. The next window's shards are fetched while the current ones are read.
         """
         if not self._place or len(self._sources) <= WINDOW:
             return torch.randperm(len(self), generator=generator)
         turns = torch.randperm(len(self._sources), generator=generator)
-        self._coming.clear()  # of an epoch that ended early
+        self._coming.clear()  # left over if an epoch ended early
         self._after = dict(zip(turns.tolist(), turns[WINDOW:].tolist(), strict=False))
         by_shard = torch.arange(len(self)).split(np.bincount(self.shards).tolist())
         windows = [torch.cat([by_shard[shard] for shard in window.tolist()]) for window in turns.split(WINDOW)]
         return torch.cat([window[torch.randperm(len(window), generator=generator)] for window in windows])
 
     def _open(self, shard: int) -> Pixels:
-        """The bytes of a shard. Of a storage's, two windows at most are kept: what was opened first is let go."""
+        """Return the bytes of a shard. At most two windows of a storage's shards are kept; the oldest is released first."""
         if not self._place:
             self._mapped[shard] = _map(self._folder / self._sources[shard][0])
             return self._mapped[shard]
@@ -152,14 +152,14 @@ class Store:
 
 
 def _map(path: Path) -> Pixels:
-    """The file in memory, of which pages are read as they are touched. Closed again: there may be more shards than open files."""
+    """Map the file into memory; pages are read on first use. It is closed again: there may be more shards than open files allowed."""
     mapped = torch.from_file(str(path), size=path.stat().st_size, dtype=torch.uint8)
     array: Pixels = mapped.numpy()
     return array
 
 
 def _fetch(place: str, shard: str, digest: str) -> Pixels:
-    """A shard of a storage by way of a scratch file, whose room is free again when the array is let go."""
+    """Fetch a shard of a storage into a scratch file, whose disk space is freed when the array is deleted."""
     source = UPath(place) / shard
     with tempfile.NamedTemporaryFile(prefix="shard-") as scratch:
         found = hashlib.sha256()
@@ -169,8 +169,8 @@ def _fetch(place: str, shard: str, digest: str) -> Pixels:
                     found.update(block)
                     scratch.write(block)
         except OSError as error:
-            raise InputError(f"{source}: {error}: give access to it, or run `dvc repro featurize@landmarks`") from None
+            raise InputError(f"{source}: {error}: grant access to it, or run `dvc repro featurize@landmarks`") from None
         scratch.flush()
         if found.hexdigest() != digest:
-            raise InputError(f"{source}: not the bytes that featurize wrote: `dvc repro -f featurize@landmarks`")
+            raise InputError(f"{source}: content differs from featurize's: run `dvc repro -f featurize@landmarks`")
         return _map(Path(scratch.name))

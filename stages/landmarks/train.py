@@ -1,7 +1,7 @@
-"""Trains the network that params.yaml names, or each member of an ensemble, and scores it on the validation photographs.
+"""Train the chosen network, or each member of an ensemble, and score it on the validation photographs.
 
-Batches are cut out of the shards of photographs as training asks for them. Where a backbone is frozen, its features are
-computed once for each view of a photograph, and only the head is trained, on those.
+Batches are read from the shards of photographs on demand. If a backbone is frozen, its features are computed once for each view of a
+photograph, and only the head is trained on them.
 """
 
 import time
@@ -32,7 +32,7 @@ CLOCK = "training.json"
 PARTS = ("train", "valid")
 
 INPUTS = [FEATURES / name for name in ("train.npz", "valid.npz", "about.json")]
-"""What training depends on besides its settings and its code: an index holds its shards' digests."""
+"""Files that training depends on besides its settings and code. An index holds its shards' digests."""
 
 
 class Learnt(NamedTuple):
@@ -42,25 +42,25 @@ class Learnt(NamedTuple):
     weights: loop.Weights
     computing: Computing
     about: dict[str, Any]
-    """What `model.load` has to know of it; how its training photographs were changed; numbers of parameters; the epoch kept."""
+    """What `model.load` needs; how training photographs were augmented; numbers of parameters; the epoch kept."""
     features: list[Path]
     """The files of a frozen backbone's features; empty if there is none."""
     features_seconds: float
-    """For computing them, before the training itself; near 0 if they were there."""
+    """Seconds for computing the features before training. Near 0 if existing files were reused."""
 
 
 def features_of(settings: Train, computing: Computing) -> list[Path]:
-    """Where the features of the training and the validation photographs lie, if the network's backbone is frozen."""
+    """Return the feature files of the training and the validation photographs; empty if no backbone is frozen."""
     if settings.network != "transfer" or settings.transfer.fine_tune != "none":
         return []
     known = settings.model_dump_json(include={"seed", "transfer", "crop", "augmentation"})
-    process = f"-{distributed.rank()}" if distributed.rank() else ""  # each has its own: they may not share a disk
+    process = f"-{distributed.rank()}" if distributed.rank() else ""  # processes may not share a disk
     folder = files.kept() / "landmarks"
     return [folder / f"{checkpoints.key(f'{part} {computing} {known}', INPUTS)}{process}.npy" for part in PARTS]
 
 
 def learn(settings: Train, about: dict[str, Any], checkpoint: Place, title: str) -> Learnt:
-    """Train one network. ``about`` is what featurize says of the photographs."""
+    """Train one network. ``about`` is featurize's about.json."""
     device = torch_setup.pick_device(settings.device)
     computing = torch_setup.choose(settings, device, "landmarks", settings.compile)
     settings = settings.model_copy(update={"precision": computing.precision})
@@ -77,7 +77,7 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Place, title: str)
         "flip": settings.views == "flip",
     }
     kept: list[Path] = []
-    whole = built.network.to(device).to(memory_format=torch.channels_last)  # the faster layout
+    whole = built.network.to(device).to(memory_format=torch.channels_last)  # a faster layout
     computing.repeat(whole)
     member = Member(whole, **seen).to(device)
     limits = settings.augmentation.model_dump()
@@ -129,15 +129,15 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Place, title: str)
 
 
 def checkpoints_of(settings: Train, root: Place) -> list[Place]:
-    """The checkpoints of the networks of ``settings``, below ``root``."""
+    """Return the paths below ``root`` of the checkpoints of this training alone."""
     keys = [checkpoints.key(member.model_dump_json(), INPUTS) for member in members(settings)]
     return [root / "landmarks" / f"{key}.pt" for key in keys]
 
 
 def fill(folder: Path, settings: Train, kept: list[Place]) -> None:
-    """Train the networks of ``settings``, and write to ``folder`` what `model.load` and plot read, and the clock.
+    """Train the networks of ``settings``. Write to ``folder`` the files that `model.load` and plot read, and the training times.
 
-    ``kept`` is where their checkpoints are.
+    ``kept`` has the paths of their checkpoints.
     """
     about, chosen = files.read_json(FEATURES / "about.json"), members(settings)
     learnt = []
@@ -156,7 +156,7 @@ def fill(folder: Path, settings: Train, kept: list[Place]) -> None:
     images = len(Store(FEATURES, "train")) * sum(len(one.history.epochs) for one in learnt)
     clock = torch_setup.clock(seconds, images, torch_setup.pick_device(chosen[0].device), learnt[0].computing)
     files.write_json(folder / CLOCK, clock | {"features_seconds": round(features_seconds, 3)})
-    # The features of a frozen backbone are kept for the next head, those of other backbones and views are not.
+    # Keep this backbone's features for the next head, and delete those of other backbones and views.
     for old in set((files.kept() / "landmarks").glob("*.npy")) - {path for one in learnt for path in one.features}:
         old.unlink()
 

@@ -1,4 +1,4 @@
-"""mnist's parameters: names, ranges, choices, units. Their values are in params.yaml."""
+"""Parameters of mnist: names, ranges, choices, units. Their values are in params.yaml."""
 
 from typing import Annotated, Literal
 
@@ -12,12 +12,12 @@ Width = Annotated[int, Field(ge=1, le=8192)]
 
 
 class Data(SourceSettings):
-    """The group `data.mnist`: read by prepare and featurize."""
+    """The group `data.mnist`. prepare and featurize read it."""
 
     valid_fraction: float = Field(
-        gt=0, lt=0.5, description="share of each digit's training images set aside for validation"
+        gt=0, lt=0.5, description="fraction of each digit's training images held out for validation"
     )
-    seed: int = Field(ge=0, lt=2**31, description="of that choice")
+    seed: int = Field(ge=0, lt=2**31, description="seed for choosing the validation images")
 
 
 class Mlp(Section):
@@ -29,7 +29,7 @@ class Mlp(Section):
 
 
 class Cnn(Section):
-    """A convolutional network with batch norm, of three stages, each twice as wide as the one before."""
+    """A convolutional network with batch norm. It has three stages, each twice as wide as the previous one."""
 
     width: int = Field(ge=1, le=512, description="channels of the first stage")
     depth: int = Field(ge=1, le=8, description="convolutions of each stage")
@@ -37,27 +37,27 @@ class Cnn(Section):
 
 
 class Augmentation(Section):
-    """The furthest that a training image is moved; each amount is drawn evenly between it and its opposite."""
+    """Limits of the random changes to training images. Each amount is sampled uniformly between minus and plus its limit."""
 
     rotation: float = Field(ge=0, le=180, description="degrees")
-    scale: float = Field(ge=0, lt=1, description="as the logarithm of the factor, for height and width apart")
+    scale: float = Field(ge=0, lt=1, description="logarithm of the factor, separate for height and width")
     shear: float = Field(ge=0, le=45, description="degrees")
     shift: float = Field(ge=0, le=14, description="pixels")
 
 
 class Train(TrainingSettings):
-    """The group `mnist`: read by train."""
+    """The group `mnist`. train reads it."""
 
     network: Literal["mlp", "cnn"]
     mlp: Mlp
     cnn: Cnn
-    augment: bool = Field(description="move training images at random, within `augmentation`")
+    augment: bool = Field(description="change training images at random, within `augmentation`")
     augmentation: Augmentation
 
 
 class Deploy(Section):
-    """The group `deploy.mnist`: read by deploy."""
+    """The group `deploy.mnist`. deploy reads it."""
 
-    version: str | None = Field(pattern=VERSION, description="a released one; null: the one that export made")
-    batch: int = Field(ge=1, le=10_000, description="images a request, when the whole test set is sent")
-    single: int = Field(ge=1, le=10_000, description="requests of one image, for the latency")
+    version: str | None = Field(pattern=VERSION, description="a released version; null: the current export")
+    batch: int = Field(ge=1, le=10_000, description="images per request when deploy sends the whole test set")
+    single: int = Field(ge=1, le=10_000, description="one-image requests for measuring latency")

@@ -1,6 +1,7 @@
-"""Serves the exported model in a process of its own, puts the whole test set to it, and compares with evaluate.
+"""Serve the exported model in a separate process, send it the whole test set, and compare its answers with evaluate's.
 
-With `deploy.mnist.version` it is that release, compared with its own evaluation. The test set goes over in large requests; some images go one by one, as PNG files, for the time that a caller waits.
+With `deploy.mnist.version` set, serve that release and compare it with its own evaluation. The whole test set is sent in large
+requests. Some images are also sent one by one as PNG files, to measure latency.
 """
 
 import io
@@ -35,7 +36,7 @@ def main() -> None:
 
 
 def serve(root: Path, settings: Deploy) -> None:
-    """Serve the archive below ``root``, compare with the evaluation there, and write the reports."""
+    """Serve the archive below ``root``, compare it with the evaluation there, and write the reports."""
     archive = files.require(root / ARCHIVE, "export@mnist")
     expected = np.load(files.require(root / EVALUATION, "evaluate@mnist") / "probabilities.npy")
     with np.load(root / FEATURES / "test.npz") as test:
@@ -60,7 +61,7 @@ def serve(root: Path, settings: Deploy) -> None:
         (root / ARCHIVE).parent,
         {"one": process.latency(seconds, len(single)), "batch": process.latency(batch_seconds, len(images))},
     )
-    print(f"{len(labels)} test images served, all as evaluate had them")
+    print(f"Served {len(labels)} test images: all predictions match evaluate's")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Writes the classifier in forms that run without this repository, and proves that they answer as it was measured.
+"""Write the classifier in formats that run without this repository, and check that their predictions match evaluate's.
 
-`model.pt` is TorchScript, `model.pt2` torch.export's form; both take raw images, uint8 (N, 28, 28) with any N, and give
-probabilities, float32 (N, 10). The names of the classes are in both files. `model.tar.gz` is `model.pt` with its
-inference code, as SageMaker's PyTorch image wants it, and with the model card, `model_card.md`, as README.md.
+`model.pt` is TorchScript, `model.pt2` is torch.export's format. Both take raw images, uint8 (N, 28, 28) with any N, and return
+probabilities, float32 (N, 10). Both contain the names of the classes. `model.tar.gz` holds `model.pt`, its inference code in the
+layout of SageMaker's PyTorch image, and the model card, `model_card.md`, as README.md.
 """
 
 import warnings
@@ -28,11 +28,11 @@ EVALUATION = Path("reports/mnist/evaluation")
 EXPORT = Path("models/mnist/export")
 
 TOLERANCE = 1e-5
-"""By how much a probability may differ from the one that evaluate wrote."""
+"""Largest allowed difference between a probability and evaluate's."""
 
 
 def write_torchscript(classifier: nn.Module, path: Path) -> None:
-    # Traced (the classifier has no branches): a script module's constants come in another order in each process.
+    # Tracing works because the classifier has no branches. Scripting orders constants differently in each process.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit")
         example = torch.zeros(2, SIDE, SIDE, dtype=torch.uint8)
@@ -41,19 +41,19 @@ def write_torchscript(classifier: nn.Module, path: Path) -> None:
 
 
 def write_exported(classifier: nn.Module, path: Path) -> None:
-    example = torch.zeros(2, SIDE, SIDE, dtype=torch.uint8)  # of two images: one would be taken as a fixed size
+    example = torch.zeros(2, SIDE, SIDE, dtype=torch.uint8)  # two images: a batch of one would become a fixed size
     program = torch.export.export(classifier, (example,), dynamic_shapes=({0: torch.export.Dim("images")},))
     torch_files.save_exported(program, path, CLASSES)
 
 
 def prove(path: Path, model: Callable[[Tensor], Tensor], classes: list[str], digits: Tensor, expected: Tensor) -> float:
-    """The largest difference of ``model``'s probabilities from the ``expected``. Raises InputError if they are not the same."""
+    """Return the largest difference of ``model``'s probabilities from ``expected``. Raises InputError unless they match."""
     answers = predict(model, digits)
     changed, difference = torch_files.differences(answers, expected)
     if changed or not difference <= TOLERANCE or classes != CLASSES:
         raise InputError(
-            f"{path.name}: {changed} of {len(digits)} test images get another class and probabilities differ by up to {difference:.2g}, "
-            f"expected evaluate's answers within {TOLERANCE:g}: run `dvc repro export@mnist` so that all are of one model"
+            f"{path.name}: {changed} of {len(digits)} test images get another class, and probabilities differ by up to {difference:.2g}, "
+            f"expected evaluate's within {TOLERANCE:g}: run `dvc repro export@mnist` so that all results come from one model"
         )
     return difference
 
@@ -85,7 +85,7 @@ def main() -> None:
             model, classes = read(folder / name)
             difference = prove(folder / name, model, classes, digits, expected)
             print(
-                f"{name}: the classes of all {len(digits)} test images are evaluate's, probabilities within {difference:.2g}"
+                f"{name}: the classes of all {len(digits)} test images match evaluate's, probabilities within {difference:.2g}"
             )
         modules = (inference, images, drawing)
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in modules}

@@ -1,7 +1,7 @@
-"""Sets a part of the training images aside for validation, the same share of each digit. 1 s for 70,000 images.
+"""Hold out the same fraction of each digit's training images for validation. Takes 1 s for 70,000 images.
 
 Writes `train.npz`, `valid.npz` and `test.npz`: `images` uint8 (N, 28, 28), 0 background to 255 ink, and `labels` uint8 (N).
-Scaling and normalisation belong to the model.
+The model does the scaling and normalisation.
 """
 
 from pathlib import Path
@@ -27,8 +27,8 @@ def main() -> None:
     chosen = stratified(labels, settings.valid_fraction, settings.seed)
     if not 0 < chosen.sum() < len(chosen):
         raise InputError(
-            f"{RAW / 'train.npz'}: {chosen.sum()} of {len(chosen)} training images fall to validation with data.mnist.valid_fraction "
-            f"= {settings.valid_fraction}, expected at least 1 on each side: give more images or another share"
+            f"{RAW / 'train.npz'}: data.mnist.valid_fraction = {settings.valid_fraction} selects {chosen.sum()} of {len(chosen)} training "
+            "images for validation, expected at least 1 in each part: add images or change valid_fraction"
         )
     with files.new_folder(FEATURES) as folder:
         np.savez(folder / "train.npz", images=images[~chosen], labels=labels[~chosen])

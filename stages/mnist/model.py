@@ -1,7 +1,7 @@
-"""The networks, and the classifier that carries its preprocessing with it.
+"""The networks, and the classifier that includes the preprocessing.
 
-Train, evaluate and export build their network here, and evaluate and export wrap it in a `Classifier`: what is served
-does to an image what was done to it when it was measured.
+train, evaluate and export build their network here. evaluate and export wrap it in a `Classifier`, so the served model preprocesses
+images exactly as the measured one.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,16 +17,16 @@ from stages.common.portable import Computing
 TRAINED = Path("models/mnist/trained")
 CLASSES = [str(digit) for digit in range(10)]
 SIDE = 28  # pixels
-MEAN, STD = 0.1307, 0.3081  # of MNIST's training images, their pixels scaled to [0, 1]
+MEAN, STD = 0.1307, 0.3081  # of MNIST's training images, pixels scaled to [0, 1]
 
 
 def normalise(images: Tensor, mean: float = 255 * MEAN, std: float = 255 * STD) -> Tensor:
-    """uint8 images (N, 28, 28), 0 background to 255 ink, as network inputs: float32 (N, 1, 28, 28), mean 0, std 1."""
+    """Convert uint8 images (N, 28, 28), 0 background to 255 ink, to network inputs: float32 (N, 1, 28, 28), mean 0, std 1."""
     return images.unsqueeze(1).float().sub_(mean).mul_(1 / std)
 
 
 def fully_connected(hidden: list[int], dropout: float, batch_norm: bool) -> nn.Sequential:
-    """784 pixels through layers of ``hidden`` units with ReLU to 10 logits."""
+    """Return a network from 784 pixels through layers of ``hidden`` units with ReLU to 10 logits."""
     layers: list[nn.Module] = [nn.Flatten()]
     size = SIDE * SIDE
     for units in hidden:
@@ -41,8 +41,9 @@ def fully_connected(hidden: list[int], dropout: float, batch_norm: bool) -> nn.S
 
 
 def convolutional(width: int, depth: int, dropout: float) -> nn.Sequential:
-    """Stages of ``depth`` 3x3 convolutions at 28x28, 14x14 and 7x7 pixels, each twice as wide; the strongest answer of each
-    channel; 10 logits.
+    """Return a network of three stages of ``depth`` 3x3 convolutions, at 28x28, 14x14 and 7x7 pixels.
+
+    Each stage is twice as wide as the previous one. The maximum of each channel leads to 10 logits.
     """
     layers: list[nn.Module] = []
     channels = 1
@@ -53,17 +54,17 @@ def convolutional(width: int, depth: int, dropout: float) -> nn.Sequential:
         for _ in range(depth):
             layers += [nn.Conv2d(channels, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()]
             channels = wide
-    pool = nn.MaxPool2d(SIDE // 4)  # the whole map; AdaptiveMaxPool2d has no deterministic gradient on CUDA
+    pool = nn.MaxPool2d(SIDE // 4)  # pools the whole map; AdaptiveMaxPool2d has no deterministic gradient on CUDA
     return nn.Sequential(*layers, pool, nn.Flatten(), nn.Dropout(dropout), nn.Linear(channels, len(CLASSES)))
 
 
 def build(network: str, settings: Mapping[str, Any]) -> nn.Sequential:
-    """The network called ``mlp`` or ``cnn``; ``settings`` are the parameters of that name."""
+    """Build the ``network`` "mlp" or "cnn" with ``settings``, the parameters of that name."""
     return fully_connected(**settings) if network == "mlp" else convolutional(**settings)
 
 
 class Classifier(nn.Module):
-    """Raw images in, probabilities out: uint8 (N, 28, 28) to float32 (N, 10)."""
+    """Maps raw images, uint8 (N, 28, 28), to probabilities, float32 (N, 10)."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -75,7 +76,7 @@ class Classifier(nn.Module):
 
 
 def load(folder: Path = TRAINED, measured: bool = False) -> Classifier:
-    """The classifier that train stored in ``folder``, on the CPU, ready to predict; ``measured``: computed as in training."""
+    """Load the classifier that train stored in ``folder``, on the CPU, for prediction. ``measured``: compute as in training."""
     about = files.read_json(folder / "network.json")
     network = build(about["network"], about["settings"])
     if measured:
@@ -85,6 +86,6 @@ def load(folder: Path = TRAINED, measured: bool = False) -> Classifier:
 
 
 def predict(classifier: Callable[[Tensor], Tensor], images: Tensor, batch_size: int = 1000) -> Tensor:
-    """Probabilities float32 (N, 10) for uint8 ``images`` (N, 28, 28)."""
+    """Return probabilities, float32 (N, 10), for uint8 ``images`` (N, 28, 28)."""
     with torch.no_grad():
         return torch.cat([classifier(batch) for batch in images.split(batch_size)])

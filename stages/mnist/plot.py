@@ -1,4 +1,4 @@
-"""Draws the data, the training and the results of mnist for people. 3 s."""
+"""Plot the data, the training and the results of mnist. Takes 3 s."""
 
 import csv
 from pathlib import Path
@@ -24,7 +24,7 @@ MISTAKES = 20
 
 
 def digits(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Figure:
-    """The first five images with their labels."""
+    """Plot the first five images with their labels."""
     figure, axes = plt.subplots(1, 5, figsize=(8, 2.4), sharey=True)
     for axis, image, label in zip(axes, images, labels, strict=False):
         _show(axis, image)
@@ -36,13 +36,13 @@ def digits(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Figure:
 
 
 def loss(steps: Columns, epochs: Columns) -> Figure:
-    """Training loss over steps, validation loss after each epoch, and the learning rate below."""
+    """Plot training loss over steps and validation loss after each epoch, with the learning rate below."""
     figure, (upper, lower) = plt.subplots(2, 1, figsize=(8, 5), sharex=True, height_ratios=[3, 1])
     ends = steps["step"].max() * epochs["epoch"] / epochs["epoch"].max()
     upper.plot(
         steps["step"],
         steps["loss"],
-        label="training, mean since the point before",
+        label="training, mean since the previous point",
     )
     upper.plot(ends, epochs["valid_loss"], "o-", label="validation, after each epoch")
     upper.set(
@@ -58,7 +58,7 @@ def loss(steps: Columns, epochs: Columns) -> Figure:
 
 
 def accuracy(epochs: Columns) -> Figure:
-    """Training and validation accuracy over epochs."""
+    """Plot training and validation accuracy over epochs."""
     figure, axis = plt.subplots(figsize=(8, 3.5))
     axis.plot(
         epochs["epoch"],
@@ -67,14 +67,14 @@ def accuracy(epochs: Columns) -> Figure:
         label="training, during the epoch (with dropout, augmentation)",
     )
     axis.plot(epochs["epoch"], 100 * epochs["valid_accuracy"], "o-", label="validation, after the epoch")
-    axis.set(title="mnist: accuracy over epochs", xlabel="epoch", ylabel="right answers [%]")
+    axis.set(title="mnist: accuracy over epochs", xlabel="epoch", ylabel="accuracy [%]")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend()
     return figure
 
 
 def confusion(probabilities: NDArray[np.float32], labels: NDArray[np.uint8]) -> Figure:
-    """How many test images of each actual digit were taken for each digit; the colour is the share of the row."""
+    """Plot how many test images of each actual digit got each predicted digit. Colour: fraction of the row."""
     classes = probabilities.shape[1]
     counts = np.zeros((classes, classes), int)
     np.add.at(counts, (labels, probabilities.argmax(1)), 1)
@@ -87,18 +87,18 @@ def confusion(probabilities: NDArray[np.float32], labels: NDArray[np.uint8]) -> 
             axis.text(column, row, str(count), ha="center", va="center", color=colour, fontsize="small")
     right = int(np.trace(counts))
     axis.set(
-        title=f"mnist: confusion matrix, {right} of {len(labels)} test images right",
+        title=f"mnist: confusion matrix, {right} of {len(labels)} test images correct",
         xlabel="predicted digit",
         ylabel="actual digit",
     )
     axis.set(xticks=range(classes), yticks=range(classes))
     axis.grid(False)
-    figure.colorbar(picture, label="share of the actual digit's images [%]")
+    figure.colorbar(picture, label="fraction of the actual digit's images [%]")
     return figure
 
 
 def mistakes(images: NDArray[np.uint8], probabilities: NDArray[np.float32], labels: NDArray[np.uint8]) -> Figure:
-    """The wrong answers that the network was surest of, surest first."""
+    """Plot the wrong predictions with the highest confidence, highest first."""
     predicted, confidence = probabilities.argmax(1), probabilities.max(1)
     wrong = np.flatnonzero(predicted != labels)
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
@@ -108,7 +108,7 @@ def mistakes(images: NDArray[np.uint8], probabilities: NDArray[np.float32], labe
     for axis, index in zip(axes.flat, surest, strict=False):
         axis.set_axis_on()
         _show(axis, images[index])
-        title = f"image {index}\n{labels[index]} taken for {predicted[index]}, {confidence[index]:.1%}"
+        title = f"image {index}\n{labels[index]} predicted as {predicted[index]}, {confidence[index]:.1%}"
         axis.set(title=title, xticks=[], yticks=[])
         axis.set(xlabel="column [pixel]", ylabel="row [pixel]")
         for text in (axis.title, axis.xaxis.label, axis.yaxis.label):

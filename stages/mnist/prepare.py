@@ -1,4 +1,4 @@
-"""The four idx files of MNIST, gzipped or not, to one checked form: `train.npz` and `test.npz`. 2 s for 70,000 images."""
+"""Check MNIST's four idx files, gzipped or not, and write `train.npz` and `test.npz`. Takes 2 s for 70,000 images."""
 
 import gzip
 import zlib
@@ -22,7 +22,7 @@ UNSIGNED_BYTES = 0x08
 
 
 def read_part(folder: Path, part: str) -> tuple[Bytes, Bytes]:
-    """The images (N, 28, 28) and labels (N) of ``part`` (train or t10k). Raises InputError where they are not MNIST's form."""
+    """Return the images (N, 28, 28) and labels (N) of ``part`` (train or t10k). Raises InputError if they are not in MNIST's form."""
     images_path, labels_path = find(folder, f"{part}-images-idx3-ubyte"), find(folder, f"{part}-labels-idx1-ubyte")
     images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
     if images.shape[1:] != (SIDE, SIDE):
@@ -33,7 +33,7 @@ def read_part(folder: Path, part: str) -> tuple[Bytes, Bytes]:
         raise InputError(f"{images_path}: header: found 0 images, expected at least 1")
     if len(images) != len(labels):
         raise InputError(
-            f"{labels_path}: header: found {len(labels)} labels, expected {len(images)}, one for each image of {images_path.name}"
+            f"{labels_path}: header: found {len(labels)} labels, expected {len(images)}, one per image of {images_path.name}"
         )
     if labels.max() >= CLASSES:
         first = int((labels >= CLASSES).argmax())
@@ -49,9 +49,9 @@ def find(folder: Path, name: str) -> Path:
 
 
 def read_idx(path: Path, dimensions: int) -> Bytes:
-    """An idx file of unsigned bytes with that many ``dimensions``; the format is described at yann.lecun.com/exdb/mnist.
+    """Read an idx file of unsigned bytes with ``dimensions`` dimensions. Format: yann.lecun.com/exdb/mnist.
 
-    Raises InputError for any other file, one that is cut short among them.
+    Raises InputError for any other file, including a truncated one.
     """
     content = unpacked(path)
     magic = bytes([0, 0, UNSIGNED_BYTES, dimensions])
@@ -65,13 +65,13 @@ def read_idx(path: Path, dimensions: int) -> Bytes:
     if len(content) != expected:
         sizes = "x".join(map(str, shape))
         raise InputError(
-            f"{path}: found {len(content)} bytes, expected {expected} for the {sizes} values that its header tells of"
+            f"{path}: found {len(content)} bytes, expected {expected} for the {sizes} values in its header"
         )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
 def unpacked(path: Path) -> bytes:
-    """The file's bytes, unzipped if its name ends in .gz. Raises InputError if it is empty or its gzip is damaged."""
+    """Return the file's bytes, unzipped if its name ends in .gz. Raises InputError if it is empty or its gzip is damaged."""
     packed = path.read_bytes()
     if not packed:
         raise InputError(f"{path}: found an empty file, expected idx data")
@@ -81,7 +81,7 @@ def unpacked(path: Path) -> bytes:
         return gzip.decompress(packed)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(
-            f"{path}: found {len(packed)} bytes that are not a whole gzip file ({error}), expected one"
+            f"{path}: found {len(packed)} bytes that are not a complete gzip file ({error}), expected a complete one"
         ) from None
 
 

@@ -1,6 +1,6 @@
-"""Trains a network on the training images and scores it on the validation images after each epoch.
+"""Train a network on the training images and score it on the validation images after each epoch.
 
-The images lie on the device as bytes; a batch is an index into them, moved about (if asked) and normalised there.
+The images are stored on the device as bytes. Batches are selected, augmented (if set) and normalised there.
 """
 
 import math
@@ -28,17 +28,20 @@ PARTS = ("train", "valid")
 
 
 def read(path: Path, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Images uint8 (N, 28, 28) and labels int64 (N) on ``device``."""
+    """Return images, uint8 (N, 28, 28), and labels, int64 (N), on ``device``."""
     with np.load(path) as features:
         return torch.from_numpy(features["images"]).to(device), torch.from_numpy(features["labels"]).long().to(device)
 
 
 def moved(images: Tensor, limits: Augmentation, generator: torch.Generator) -> Tensor:
-    """Network inputs (N, 1, 28, 28), each turned, scaled, sheared and shifted by an amount of its own, background around."""
+    """Return network inputs (N, 1, 28, 28), each rotated, scaled, sheared and shifted by its own random amounts.
+
+    Pixels from outside the image are background.
+    """
     count = len(images)
-    # Drawn on the CPU: the same amounts on any device.
+    # Sampled on the CPU, so that the amounts are the same on any device.
     drawn = distributed.share(torch.rand(6, distributed.whole(count), generator=generator), 1)
-    # By numpy: torch's sine and exponential round by the processor.
+    # numpy, because torch's sine and exponential round differently on different processors.
     turn, height, width, shear, right, down = (drawn * 2 - 1).numpy()
     turn, shear = turn * math.radians(limits.rotation), shear * math.tan(math.radians(limits.shear))
     height, width = np.exp(height * limits.scale), np.exp(width * limits.scale)
@@ -54,7 +57,7 @@ def moved(images: Tensor, limits: Augmentation, generator: torch.Generator) -> T
 
 
 def scorer(images: Tensor, labels: Tensor) -> Callable[[nn.Module], loop.Scores]:
-    """A function that scores a network on these images, in float32."""
+    """Return a function that scores a network on these images, in float32."""
 
     def score(network: nn.Module) -> loop.Scores:
         logits = distributed.in_turns(images.split(1000), lambda batch: network(normalise(batch))).to(labels.device)
@@ -66,9 +69,9 @@ def scorer(images: Tensor, labels: Tensor) -> Callable[[nn.Module], loop.Scores]
 def learn(
     train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: Train, checkpoint: Place
 ) -> tuple[loop.Trained, Computing]:
-    """The weights and history of a network trained on ``train``, and how it was computed.
+    """Train a network on ``train``. Returns its weights and history, and how it was computed.
 
-    Both parts are images uint8 (N, 28, 28) and labels int64 (N) on one device.
+    ``train`` and ``valid`` are images, uint8 (N, 28, 28), and labels, int64 (N), on one device.
     """
     images, labels = train
     computing = torch_setup.choose(settings, images.device, "mnist")
@@ -90,13 +93,16 @@ def learn(
 
 
 def checkpoints_of(settings: Train, root: Place) -> list[Place]:
-    """The checkpoint of this training alone, below ``root``."""
+    """Return the paths below ``root`` of the checkpoints of this training alone."""
     inputs = [FEATURES / f"{part}.npz" for part in PARTS]
     return [root / "mnist" / f"{checkpoints.key(settings.model_dump_json(), inputs)}.pt"]
 
 
 def fill(folder: Path, settings: Train, kept: list[Place]) -> None:
-    """Train, and write to ``folder`` what `model.load` and plot read, and the clock. ``kept`` is where the checkpoint is."""
+    """Train, and write to ``folder`` the files that `model.load` and plot read, and the training times.
+
+    ``kept`` has the path of the checkpoint.
+    """
     device = torch_setup.pick_device(settings.device)
     train, valid = (read(FEATURES / f"{part}.npz", device) for part in PARTS)
     trained, computing = learn(train, valid, settings, kept[0])

@@ -1,9 +1,10 @@
-"""Trains SageMaker's own image-classification algorithm on the pictures, as the workflow's authors did, for comparison.
+"""Train SageMaker's own image-classification algorithm on the pictures, as the workflow's authors did, for comparison.
 
     python -m stages.scones.built_in [--yes]
 
-A job on AWS; the model (of MXNet, for SageMaker's image of that algorithm) comes back as models/scones/built_in/model.tar.gz. Its
-instance and its region are those of `engine.sagemaker`, and the algorithm wants a GPU: `ml.p3.2xlarge` was used.
+It runs as a job on AWS. The model is an MXNet model for SageMaker's image of that algorithm and is downloaded to
+models/scones/built_in/model.tar.gz. `engine.sagemaker` sets the instance and the region. The algorithm needs a GPU: `ml.p3.2xlarge` was
+used.
 """
 
 import argparse
@@ -23,16 +24,16 @@ RAW = Path("data/scones/raw")
 MODEL = Path("models/scones/built_in/model.tar.gz")
 
 CHANNELS = {"train": "train/", "validation": "test/", "train_lst": "train.lst", "validation_lst": "test.lst"}
-"""The algorithm's four inputs, each with what it is of the published layout."""
+"""The algorithm's four inputs, each with its path in the published layout."""
 
 
 def hyperparameters(classes: int, pictures: int) -> dict[str, str]:
-    """https://docs.aws.amazon.com/sagemaker/latest/dg/IC-Hyperparameter.html; all but these have defaults."""
+    """Return the hyperparameters that have no default: https://docs.aws.amazon.com/sagemaker/latest/dg/IC-Hyperparameter.html."""
     return {"image_shape": f"3,{SIDE},{SIDE}", "num_classes": str(classes), "num_training_samples": str(pictures)}
 
 
 def upload(where: Place, raw: Path) -> None:
-    """Put the pictures and their lists into the bucket, under `data/`."""
+    """Upload the pictures and their lists to the bucket, under `data/`."""
     s3 = client(where.session, "s3")
     for part in PARTS:
         for path in [raw / f"{part}.lst", *sorted((raw / part).glob("*.png"))]:
@@ -40,7 +41,7 @@ def upload(where: Place, raw: Path) -> None:
 
 
 def inputs(bucket: str) -> list[Any]:
-    """The four channels over what `upload` has put there."""
+    """Return the four channels for the uploaded files."""
     from sagemaker.core.training.configs import InputData
 
     return [
@@ -50,7 +51,7 @@ def inputs(bucket: str) -> list[Any]:
 
 
 def trainer(where: Place, settings: SageMaker, classes: int, pictures: int) -> Any:
-    """The algorithm as a job, ready to start."""
+    """Return the algorithm as a job that is ready to start."""
     from sagemaker.core import image_uris
 
     image = image_uris.retrieve("image-classification", region=where.session.region_name)
@@ -61,7 +62,7 @@ def trainer(where: Place, settings: SageMaker, classes: int, pictures: int) -> A
 @plain_errors()
 def main(yes: bool = False) -> None:
     with requires("aws", "SageMaker's built-in algorithm"):
-        import sagemaker.train  # noqa: F401  (a missing package stops this before anything exists on AWS)
+        import sagemaker.train  # noqa: F401  (fails on a missing package before anything is created on AWS)
     logging.getLogger("sagemaker").setLevel(logging.WARNING)
     settings = config.load("engine", Engine).sagemaker
     classes = files.read_json(files.require(RAW, "prepare@scones") / "about.json")["classes"]
@@ -74,11 +75,11 @@ def main(yes: bool = False) -> None:
         bucket, key = model.removeprefix("s3://").split("/", 1)
         with files.new_file(MODEL) as partial:
             client(session, "s3").download_file(bucket, key, str(partial))
-    print(f"the model is {MODEL}")
+    print(f"The model is in {MODEL}")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--yes", action="store_true", help="do so without asking")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 if __name__ == "__main__":

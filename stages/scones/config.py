@@ -1,4 +1,4 @@
-"""scones' parameters: names, ranges, choices, units. Their values are in params.yaml."""
+"""Parameters of scones: names, ranges, choices, units. Their values are in params.yaml."""
 
 import difflib
 from typing import Annotated, Any, Literal
@@ -10,7 +10,7 @@ from stages.common.config import VERSION, Section
 from stages.common.sources.source import SourceSettings
 from stages.common.training_settings import TrainingSettings
 
-# CIFAR-100's hundred, in the order of their numbers: https://www.cs.toronto.edu/~kriz/cifar.html
+# CIFAR-100's 100 fine labels in the order of their numbers: https://www.cs.toronto.edu/~kriz/cifar.html
 FINE_LABELS = """
     apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
     caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
@@ -19,93 +19,93 @@ FINE_LABELS = """
     possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
     sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale
     willow_tree wolf woman worm
-""".split()  # noqa: SIM905 (as a list it would be formatted into a hundred lines)
+""".split()  # noqa: SIM905 (a list would be formatted into a hundred lines)
 
 
 def _known(name: str) -> str:
     if name not in FINE_LABELS:
         closest = difflib.get_close_matches(name, FINE_LABELS, n=8, cutoff=0)
-        raise ValueError(f"one of CIFAR-100's {len(FINE_LABELS)} fine labels, as {', '.join(closest)}")
+        raise ValueError(f"one of CIFAR-100's {len(FINE_LABELS)} fine labels, such as {', '.join(closest)}")
     return name
 
 
 class Data(SourceSettings):
-    """The group `data.scones`: read by prepare and featurize."""
+    """The group `data.scones`. prepare and featurize read it."""
 
     classes: list[Annotated[str, AfterValidator(_known)]] = Field(
         min_length=2,
-        description="fine labels of CIFAR-100; a picture's label is its class's place in this list, from 0",
+        description="fine labels of CIFAR-100; a picture's label is its class's index in this list, from 0",
     )
-    max_refused: float = Field(ge=0, le=1, description="share of pictures that may be refused before prepare gives up")
+    max_refused: float = Field(ge=0, le=1, description="fraction of refused pictures above which prepare fails")
     valid_fraction: float = Field(
-        gt=0, lt=0.5, description="share of each class's training pictures set aside for validation"
+        gt=0, lt=0.5, description="fraction of each class's training pictures held out for validation"
     )
-    seed: int = Field(ge=0, lt=2**31, description="of that choice")
+    seed: int = Field(ge=0, lt=2**31, description="seed for choosing the validation pictures")
 
     @field_validator("classes")
     @classmethod
     def each_once(cls, classes: list[str]) -> list[str]:
         if len(set(classes)) != len(classes):
-            raise ValueError("each class once")
+            raise ValueError("each class only once")
         return classes
 
 
 class Residual(Section):
     """A small residual network, for training from scratch."""
 
-    image_size: int = Field(ge=32, le=256, description="pixels of a side, into the network")
-    width: int = Field(ge=1, le=512, description="channels of the first stage; each stage has twice as many")
+    image_size: int = Field(ge=32, le=256, description="side of the network's input in pixels")
+    width: int = Field(ge=1, le=512, description="channels of the first stage; each later stage has twice as many")
     depth: int = Field(ge=1, le=16, description="blocks in each of the four stages")
     dropout: float = Field(ge=0, lt=1, description="before the last layer")
 
 
 class Transfer(Section):
-    """A network of torchvision or timm, trained elsewhere, with a last layer of one's own."""
+    """A pretrained network of torchvision or timm with a new last layer."""
 
-    image_size: int = Field(ge=32, le=512, description="pixels of a side, into the network")
-    backbone: str = Field(min_length=1, description="a network of torchvision, else of timm, by its name there")
+    image_size: int = Field(ge=32, le=512, description="side of the network's input in pixels")
+    backbone: str = Field(min_length=1, description="name of a network of torchvision or, if not there, of timm")
     weights: str = Field(
         min_length=1,
-        description="package: those that a package of requirements.txt holds; torchvision, timm: downloaded; none; or a path",
+        description="package: from a package in requirements.txt; torchvision, timm: downloaded; none: random; or a path",
     )
-    fine_tune: str = Field(min_length=1, description="none: frozen; all; or the layer from which on it is trained")
+    fine_tune: str = Field(min_length=1, description="none: frozen; all; or the first trained layer")
     rate: float = Field(gt=0, le=1, description="the backbone's learning rate, as a factor on the last layer's")
     dropout: float = Field(ge=0, lt=1, description="before the last layer")
 
 
 class Augmentation(Section):
-    """What a training picture goes through, by amounts that are drawn for each."""
+    """Limits of the random changes to training pictures. Each picture gets its own amounts."""
 
-    rotation: float = Field(ge=0, le=180, description="degrees, within plus and minus it")
-    scale: float = Field(ge=0, le=1, description="log of the factor on its size, within plus and minus it")
-    shift: float = Field(ge=0, le=16, description="pixels of 32, within plus and minus it, along each side")
-    flip: bool = Field(description="left to right, every second one")
-    brightness: float = Field(ge=0, lt=1, description="added to all pixels, of which 1 is white")
+    rotation: float = Field(ge=0, le=180, description="degrees, plus or minus")
+    scale: float = Field(ge=0, le=1, description="log of the factor on the size, plus or minus")
+    shift: float = Field(ge=0, le=16, description="pixels of 32, plus or minus, along each side")
+    flip: bool = Field(description="mirror each picture with probability 0.5")
+    brightness: float = Field(ge=0, lt=1, description="added to all pixels (1 is white), plus or minus")
     contrast: float = Field(ge=0, lt=1, description="factor on the distance from the mean: 1 plus or minus it")
     saturation: float = Field(ge=0, lt=1, description="factor on the distance from grey: 1 plus or minus it")
-    erase: float = Field(ge=0, lt=1, description="side of a square that is greyed, as a share of the image's side")
+    erase: float = Field(ge=0, lt=1, description="side of the greyed square, as a fraction of the image's side")
 
 
 class Train(TrainingSettings):
-    """The group `scones`: read by train. Only the table of the chosen network counts."""
+    """The group `scones`. train reads it. Of the networks' groups, only the chosen network's is used."""
 
     network: Literal["residual", "transfer"]
     residual: Residual
     transfer: Transfer
-    views: Literal["one", "flip"] = Field(description="predict from the picture alone, or from its mirror image, too")
+    views: Literal["one", "flip"] = Field(description="predict from the picture only, or from it and its mirror image")
     augmentation: Augmentation
 
     @property
     def chosen(self) -> Residual | Transfer:
-        """The table of the network that is named."""
+        """The settings of the chosen network."""
         return self.residual if self.network == "residual" else self.transfer
 
 
 class Challenger(Section):
     """A second model behind the same endpoint."""
 
-    archive: str = Field(min_length=1, description="its model.tar.gz")
-    weight: float = Field(gt=0, description="its share of the requests is its weight in the sum of both")
+    archive: str = Field(min_length=1, description="path of its model.tar.gz")
+    weight: float = Field(gt=0, description="its fraction of the requests is its weight divided by both models' sum")
 
 
 class Evaluate(Section):
@@ -115,30 +115,30 @@ class Evaluate(Section):
 
 
 class Deploy(Section):
-    """The group `deploy.scones`: read by deploy."""
+    """The group `deploy.scones`. deploy reads it."""
 
-    version: str | None = Field(pattern=VERSION, description="a released one; null: the one that export made")
+    version: str | None = Field(pattern=VERSION, description="a released version; null: the current export")
     stack: str = Field(pattern="^[a-z][a-z0-9-]{0,19}$", description="the CloudFormation stack; names begin with it")
-    region: str | None = Field(min_length=1, description="null: the one that the usual chain of settings gives")
+    region: str | None = Field(min_length=1, description="null: the region from the usual AWS settings")
     executions: int = Field(ge=1, le=10_000, description="test cases to execute")
-    concurrency: int = Field(ge=1, le=50, description="executions at a time")
-    seed: int = Field(ge=0, lt=2**31, description="of the test cases' choice")
-    instance_type: str = Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$", description="of the endpoint")
-    instance_count: int = Field(ge=1, le=100, description="of each variant")
+    concurrency: int = Field(ge=1, le=50, description="concurrent executions")
+    seed: int = Field(ge=0, lt=2**31, description="seed for choosing the test cases")
+    instance_type: str = Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$", description="instance type of the endpoint")
+    instance_count: int = Field(ge=1, le=100, description="instances of each variant")
     pytorch: str = Field(pattern=r"^\d+\.\d+\.\d+$", description="version of SageMaker's inference image")
-    weight: float = Field(gt=0, description="of the exported model, where there is a challenger")
+    weight: float = Field(gt=0, description="weight of the exported model if there is a challenger")
     challenger: Challenger | None
     endpoint_timeout: int = Field(ge=1, le=60, description="seconds that the workflow waits for an answer")
-    low_confidence_share: float = Field(ge=0, le=1, description="alarm above this share of an hour's pictures")
-    capture_days: int = Field(ge=1, le=3650, description="for how long captured requests are kept")
-    email: str | None = Field(min_length=3, description="who is told of failures and alarms; null: nobody")
+    low_confidence_share: float = Field(ge=0, le=1, description="alarm above this fraction of an hour's pictures")
+    capture_days: int = Field(ge=1, le=3650, description="days for which captured requests are kept")
+    email: str | None = Field(min_length=3, description="address for failures and alarms; null: none")
 
 
 class WorkflowSettings(Deploy, Evaluate):
-    """What deploy needs to know: `deploy.scones` with the threshold."""
+    """The settings of a deployment: the group `deploy.scones` and the threshold."""
 
 
 def workflow_settings(parameters: dict[str, Any] | None = None) -> WorkflowSettings:
-    """Read both groups from ``parameters``, by default those of params.yaml. Raises InputError."""
+    """Return both groups of ``parameters``, by default those of params.yaml. Raises InputError."""
     groups = config.load("deploy.scones", Deploy, parameters), config.load("evaluate.scones", Evaluate, parameters)
     return WorkflowSettings(**{name: value for group in groups for name, value in group})

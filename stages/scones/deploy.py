@@ -1,8 +1,9 @@
-"""Deploys the workflow with the exported model, executes test cases, and checks each execution and each captured request.
+"""Deploy the workflow with the exported model, execute test cases, and check each execution and each captured request.
 
-With `deploy.target: local` AWS is a process on this machine that is gone afterwards; 100 executions take 25 s of one core. With `aws` it is
-the account of the usual chain of credentials, after a question, and stays until `destroy`. Files, template and checks are the
-same. With `deploy.scones.version` it is that release, compared with its own evaluation. A second run changes nothing that is as it should be.
+With `deploy.target: local`, a process on this machine stands in for AWS and ends afterwards; 100 executions take 25 s of one core.
+With `aws`, the workflow is deployed to the account of the usual AWS credentials, after a question, and stays until `destroy`. Files,
+template and checks are the same. With `deploy.scones.version` set, deploy that release and compare it with its own evaluation. A second
+run changes only what differs.
 """
 
 import argparse
@@ -36,11 +37,11 @@ CAPTURED = Path("reports/scones/captured")
 COMMAND = "python -m stages.scones.deploy"
 
 TOLERANCE = 1e-4
-"""By how much a served probability may differ from the one that evaluate wrote."""
+"""Largest allowed difference between a served probability and evaluate's."""
 
 
 class Test(NamedTuple):
-    """A model's archive with the test set: PNG files by name, and by name the label and evaluate's probabilities (classes)."""
+    """A model's archive with the test set: by name the PNG file, the label and evaluate's probabilities (classes)."""
 
     archive: Path
     source: str
@@ -51,13 +52,13 @@ class Test(NamedTuple):
 
 @contextmanager
 def opened(settings: WorkflowSettings) -> Iterator[Test]:
-    """What `settings.version` names, for as long as the block lasts."""
+    """Provide the model of `settings.version` and its test set during the block."""
     with registry.opened("scones", settings.version, [ARCHIVE, EVALUATION, FEATURES]) as root:
         yield read_test(root)
 
 
 def read_test(root: Path = Path()) -> Test:
-    """The model below ``root`` and its test set."""
+    """Return the model below ``root`` and its test set."""
     archive = files.require(root / ARCHIVE, "export@scones")
     expected = np.load(files.require(root / EVALUATION, "evaluate@scones") / "probabilities.npy")
     with np.load(files.require(root / FEATURES, "featurize@scones") / "test.npz") as test:
@@ -69,24 +70,24 @@ def read_test(root: Path = Path()) -> Test:
 
 
 def compare(answers: Mapping[str, tuple[float, ...]], asked: Set[str], test: Test) -> None:
-    """Raises InputError unless the served answers are evaluate's, and there is one for each picture that was ``asked`` about."""
+    """Raise InputError unless each picture in ``asked`` has an answer and all answers match evaluate's."""
     without = sorted(asked - answers.keys())
     if without or not answers:
         raise InputError(
-            f"{ARCHIVE}: {len(answers)} pictures have an answer of the deployed model, {len(without)} have none {without[:3]}: "
-            "expected one for each test case"
+            f"{ARCHIVE}: the deployed model answered {len(answers)} pictures but not {len(without)} others {without[:3]}: "
+            "expected one answer for each test case"
         )
     for name, probabilities in answers.items():
         expected = test.probabilities[name]
         if len(expected) != len(probabilities) or not np.abs(expected - probabilities).max() <= TOLERANCE:
             raise InputError(
-                f"{ARCHIVE}: {name} gets the probabilities {probabilities}, expected evaluate's {expected.tolist()} "
+                f"{ARCHIVE}: {name}: found the probabilities {probabilities}, expected evaluate's {expected.tolist()} "
                 f"within {TOLERANCE:g}"
             )
 
 
 def measure(done: trial.Trial, test: Test) -> dict[str, float | None]:
-    """Counts of executions, and the fraction of correct classes among those that succeeded (None: none did)."""
+    """Return counts of executions, and the fraction of correct classes among the successful ones (None if there are none)."""
     passed = [outcome for outcome in done.outcomes if outcome.status == "SUCCEEDED"]
     right = [int(np.argmax(one.probabilities)) == test.labels[one.key.removeprefix(deployment.TEST)] for one in passed]
     return {
@@ -123,11 +124,11 @@ def put_to_the_test(session: boto3.Session, settings: WorkflowSettings, test: Te
     counts = (
         f"{report['succeeded']} succeeded, {report['below_threshold']} were below the threshold {settings.threshold:g}"
     )
-    print(f"{report['executions']} executions: {counts}, each as its confidence says; one captured record for each")
+    print(f"{report['executions']} executions: {counts}; each matches its confidence and has one captured record")
 
 
 def target() -> str:
-    """deploy.target: local or aws."""
+    """Return deploy.target: local or aws."""
     found = config.read().get("deploy", {}).get("target")
     if found not in ("local", "aws"):
         raise InputError(f"{config.PARAMETERS}: deploy.target = {found!r} is not allowed: expected local or aws")
@@ -143,7 +144,7 @@ def on_this_machine(settings: WorkflowSettings, test: Test) -> None:
 def plan(settings: WorkflowSettings, region: str) -> str:
     variants = 2 if settings.challenger else 1
     return (
-        f"In your AWS account, region {region}, the stacks {settings.stack} and {settings.stack}-artifacts: two buckets, three "
+        f"This creates the stacks {settings.stack} and {settings.stack}-artifacts in your AWS account, region {region}: two buckets, three "
         f"functions, two state machines, an endpoint with {variants} model(s), a topic, two alarms, their roles and logs.\n"
         f"{estimate(settings.instance_type, variants * settings.instance_count, region, 24 * 30, '30 days')}\n"
         f"`{COMMAND} destroy` removes all of it."
@@ -154,7 +155,7 @@ def on_aws(settings: WorkflowSettings, action: str, yes: bool) -> None:
     session = account(settings.region, "deploy.scones.region")
     if action == "destroy":
         names = f"{settings.stack} and {settings.stack}-artifacts"
-        what = f"The stacks {names} in region {session.region_name} with all they hold will be removed."
+        what = f"This removes the stacks {names} in region {session.region_name} and everything in them."
         agree(what, yes, f"{COMMAND} destroy")
         removed = deployment.destroy(session, settings)
         print("\n".join(f"removed: {line}" for line in removed) or "there was nothing to remove")
@@ -167,7 +168,7 @@ def on_aws(settings: WorkflowSettings, action: str, yes: bool) -> None:
 @plain_errors()
 def main(action: str = "deploy", yes: bool = False) -> None:
     settings = workflow_settings()
-    # Nothing stays of what is deployed on this machine, so there is something to destroy on AWS alone, whatever is the target now.
+    # Local deployments do not persist, so destroy always refers to AWS, whatever the current target.
     if action == "destroy" or target() == "aws":
         on_aws(settings, action, yes)
     else:
@@ -177,7 +178,7 @@ def main(action: str = "deploy", yes: bool = False) -> None:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", nargs="?", default="deploy", choices=["deploy", "destroy"])
-    parser.add_argument("--yes", action="store_true", help="do so without asking")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 if __name__ == "__main__":

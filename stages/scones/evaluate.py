@@ -1,7 +1,8 @@
-"""Scores the trained classifier on the test pictures: the first time that anything of the row looks at them.
+"""Score the trained classifier on the test pictures, which training does not use.
 
-Writes `metrics.json`; what else there is to know in `details.json`; a row a picture in `confusion.csv`; in `evaluation/` the probabilities (float32 (N, classes)) and, as
-CSV, the confusion matrix, how often the classifier is right where it is how sure, and what each threshold would let through.
+Writes `metrics.json`, `details.json` (further metrics) and `confusion.csv` (one row per picture). Writes to `evaluation/` the
+probabilities (float32 (N, classes)) and, as CSV, the confusion matrix, the accuracy at each level of confidence, and each threshold's
+coverage and accuracy.
 """
 
 from pathlib import Path
@@ -24,14 +25,14 @@ CONFUSION = Path("reports/scones/confusion.csv")
 
 
 def coverage(probabilities: Probabilities, labels: Labels, threshold: float) -> tuple[float, float | None]:
-    """Share of pictures with a confidence at or above ``threshold``, and the accuracy among them (None: there are none)."""
-    covered = probabilities.max(1).astype(np.float64) >= threshold  # as the workflow compares what it reads in JSON
+    """Return the fraction of pictures with a confidence at or above ``threshold``, and their accuracy (None if there are none)."""
+    covered = probabilities.max(1).astype(np.float64) >= threshold  # the workflow compares float64 from JSON
     right = probabilities.argmax(1) == labels
     return float(covered.mean()), float(right[covered].mean()) if covered.any() else None
 
 
 def curve(probabilities: Probabilities, labels: Labels) -> list[dict[str, float | str]]:
-    """`coverage` at each percent from the least confidence that is possible: threshold, coverage, accuracy (empty: None)."""
+    """Return `coverage` at each percent from the lowest possible confidence: threshold, coverage, accuracy (empty if None)."""
     rows: list[dict[str, float | str]] = []
     for percent in range(100 // probabilities.shape[1], 101):
         covered, accuracy = coverage(probabilities, labels, percent / 100)
@@ -41,7 +42,7 @@ def curve(probabilities: Probabilities, labels: Labels) -> list[dict[str, float 
 
 
 def at_threshold(probabilities: Probabilities, labels: Labels, threshold: float) -> dict[str, float | None]:
-    """What an execution's test of its confidence lets through."""
+    """Return the fraction and the accuracy of the pictures whose executions would succeed at ``threshold``."""
     covered, right = coverage(probabilities, labels, threshold)
     return {
         "threshold": threshold,
@@ -86,7 +87,7 @@ def main() -> None:
     files.write_json(DETAILS, details)
     passed = f"{details['share_at_threshold']:.1%} of them at or above the threshold {threshold:g}"
     among = (
-        "" if details["accuracy_at_threshold"] is None else f", {details['accuracy_at_threshold']:.1%} of those right"
+        "" if details["accuracy_at_threshold"] is None else f", {details['accuracy_at_threshold']:.1%} of those correct"
     )
     print(f"accuracy {metrics['accuracy']:.4f} on {len(labels)} test pictures ({metrics['data']}), {passed}{among}")
 

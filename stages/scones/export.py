@@ -1,8 +1,8 @@
-"""Writes the classifier in forms that run without this repository, and proves that they answer as it was measured.
+"""Write the classifier in formats that run without this repository, and check that their predictions match evaluate's.
 
-`model.pt` is TorchScript, `model.pt2` torch.export's form; both take pictures, uint8 (N, 32, 32, 3) with any N, and give
-probabilities, float32 (N, classes), calibrated. The names of the classes are in both files. `model.tar.gz` is `model.pt`
-with its inference code, as SageMaker's PyTorch image wants it, and with the model card, `model_card.md`, as README.md.
+`model.pt` is TorchScript, `model.pt2` is torch.export's format. Both take pictures, uint8 (N, 32, 32, 3) with any N, and return
+calibrated probabilities, float32 (N, classes). Both contain the names of the classes. `model.tar.gz` holds `model.pt`, its inference
+code in the layout of SageMaker's PyTorch image, and the model card, `model_card.md`, as README.md.
 """
 
 import json
@@ -31,14 +31,14 @@ DETAILS = Path("reports/scones/details.json")
 EXPORT = Path("models/scones/export")
 
 TOLERANCE = 1e-5
-"""By how much a probability may differ from the one that evaluate wrote."""
+"""Largest allowed difference between a probability and evaluate's."""
 
 EXAMPLE = torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8)
-"""Of two pictures: a dimension of 1 would be taken as fixed."""
+"""Two pictures, because torch.export treats a dimension of 1 as fixed."""
 
 
 def write_torchscript(classifier: Classifier, path: Path, classes: list[str]) -> None:
-    # Traced (the classifier has no branches): a script module's constants come in another order in each process.
+    # Tracing works because the classifier has no branches. Scripting orders constants differently in each process.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit")
         model = torch.jit.trace(classifier, EXAMPLE, check_trace=False)
@@ -51,7 +51,7 @@ def write_exported(classifier: Classifier, path: Path, classes: list[str]) -> No
 
 
 def served(archive: Path, pictures: Tensor) -> Tensor:
-    """The probabilities (N, classes) that the archive's functions give for ``pictures``, each a PNG file of its own."""
+    """Return the probabilities (N, classes) that the archive's functions give for ``pictures``, each sent as a PNG file."""
     with tempfile.TemporaryDirectory() as folder:
         bundle.unpack(archive, Path(folder))
         model = inference.model_fn(folder)
@@ -61,15 +61,15 @@ def served(archive: Path, pictures: Tensor) -> Tensor:
 
 
 def prove(name: str, answers: Tensor, expected: Tensor) -> None:
-    """Raises InputError unless ``answers`` (N, classes) are the ``expected`` ones, evaluate's."""
+    """Raise InputError unless ``answers`` (N, classes) match ``expected``, which are evaluate's."""
     changed, difference = torch_files.differences(answers, expected)
     if changed or not difference <= TOLERANCE:
         raise InputError(
-            f"{name}: {changed} of {len(answers)} test pictures get another class and probabilities differ by up to {difference:.2g}, "
-            f"expected evaluate's answers within {TOLERANCE:g}: run `dvc repro export@scones` so that all are of one model"
+            f"{name}: {changed} of {len(answers)} test pictures get another class, and probabilities differ by up to {difference:.2g}, "
+            f"expected evaluate's within {TOLERANCE:g}: run `dvc repro export@scones` so that all results come from one model"
         )
     print(
-        f"{name}: the classes of all {len(answers)} test pictures are evaluate's, probabilities within {difference:.2g}"
+        f"{name}: the classes of all {len(answers)} test pictures match evaluate's, probabilities within {difference:.2g}"
     )
 
 

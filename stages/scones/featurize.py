@@ -1,6 +1,6 @@
-"""Packs the pictures and sets a part of the training ones aside for validation, the same share of each class. 1 s.
+"""Pack the pictures and hold out the same fraction of each class's training pictures for validation. Takes 1 s.
 
-Writes `train.npz`, `valid.npz` and `test.npz`, each with the arrays of `Pictures`. Scaling and normalisation belong to the model.
+Writes `train.npz`, `valid.npz` and `test.npz`, each with the arrays of `Pictures`. The model does the scaling and normalisation.
 """
 
 from collections.abc import Sequence
@@ -29,17 +29,17 @@ class Pictures(NamedTuple):
     images: Bytes
     """(N, 32, 32, 3): red, green, blue."""
     labels: NDArray[np.int64]
-    """(N), places in the classes of about.json."""
+    """(N), indices into the classes of about.json."""
     names: NDArray[np.str_]
-    """(N), of the files."""
+    """(N), file names."""
 
     def of(self, chosen: NDArray[np.bool_]) -> "Pictures":
-        """Those that are ``chosen`` (N)."""
+        """Return the pictures where ``chosen`` (N) is true."""
         return Pictures(self.images[chosen], self.labels[chosen], self.names[chosen])
 
 
 def pack(folder: Path, part: str, classes: Sequence[str]) -> Pictures:
-    """The pictures of ``part``, in the order of its list."""
+    """Return the pictures of ``part``, in the order of its list."""
     entries = layout.read_list(folder, part, classes)
     images = [decode((folder / part / entry.name).read_bytes(), SIDE * SIDE) for entry in entries]
     labels, names = [entry.label for entry in entries], [entry.name for entry in entries]
@@ -47,16 +47,16 @@ def pack(folder: Path, part: str, classes: Sequence[str]) -> Pictures:
 
 
 def set_aside(pictures: Pictures, fraction: float, seed: int) -> tuple[Pictures, Pictures]:
-    """What is left to train on, and ``fraction`` of each class to validate on.
+    """Return the pictures for training, and ``fraction`` of each class for validation.
 
-    Raises InputError for a class too small to give any.
+    Raises InputError if a class is too small for a validation picture.
     """
     chosen = stratified(pictures.labels, fraction, seed)
     for label, count in zip(*np.unique(pictures.labels, return_counts=True), strict=True):
         if not chosen[pictures.labels == label].any():
             raise InputError(
-                f"{RAW / 'train.lst'}: found {count} pictures with label {label}, of which data.scones.valid_fraction = {fraction} sets "
-                "none aside for validation, expected one at least: give more pictures or a larger share"
+                f"{RAW / 'train.lst'}: found {count} pictures with label {label}, of which data.scones.valid_fraction = {fraction} selects "
+                "none for validation, expected at least 1: add pictures or increase valid_fraction"
             )
     return pictures.of(~chosen), pictures.of(chosen)
 

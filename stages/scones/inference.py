@@ -1,10 +1,10 @@
-"""What runs beside the exported model in SageMaker's PyTorch inference image: its four functions.
+"""The functions that SageMaker's PyTorch inference image calls to serve the exported model.
 
-It imports nothing of the project that made it but `images.py`, which lies beside it: torch, numpy and Pillow are there. A
-request carries one picture of 32x32 pixels; the answer is a JSON array with a probability for each class, in the order of
-data.scones.classes: `[p_bicycle, p_motorcycle]`. Who accepts `application/json; verbose=true`, as of some of SageMaker's
-own algorithms, gets `{"classes": ["bicycle", "motorcycle"], "probabilities": [[p_bicycle, p_motorcycle]]}`. What can't be
-read is refused, see `refusal`.
+The image provides torch, numpy and Pillow. From the project this module imports only `images.py`, which is in the same folder. A
+request contains one picture of 32x32 pixels. The answer is a JSON array with one probability per class, in the order of
+data.scones.classes: `[p_bicycle, p_motorcycle]`. If the client accepts `application/json; verbose=true`, as with some of SageMaker's own
+algorithms, the answer is `{"classes": ["bicycle", "motorcycle"], "probabilities": [[p_bicycle, p_motorcycle]]}`. Unreadable input is
+refused, see `refusal`.
 """
 
 import json
@@ -15,33 +15,33 @@ import torch
 
 try:
     import images
-except ImportError:  # in the project itself, where the export takes this file from
+except ImportError:  # in the project, not in the export
     from stages.common.vision import images
 
 SIDE = 32  # pixels
 MAX_PIXELS = 1_000_000
-"""Beyond which a picture isn't even decoded."""
+"""Largest number of pixels of a picture, checked before it is decoded."""
 
 CONTENT_TYPES = ("image/*", "application/octet-stream")
-"""What `input_fn` reads."""
+"""Content types that `input_fn` reads."""
 
 Model = tuple[torch.jit.ScriptModule, list[str]]
 Prediction = tuple[list[str], torch.Tensor]
 
 
 def model_fn(model_dir: str) -> Model:
-    """The TorchScript model in ``model_dir`` and the names of its classes."""
+    """Load the TorchScript model in ``model_dir`` and the names of its classes."""
     names = {"classes.json": ""}
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit")  # they are deprecated, but this export is a TorchScript file
+        warnings.filterwarnings("ignore", "`torch.jit")  # deprecated, but the export is TorchScript
         model = torch.jit.load(str(Path(model_dir, "model.pt")), map_location="cpu", _extra_files=names)
     return model.eval(), json.loads(names["classes.json"])
 
 
 def refusal(message: str) -> Exception:
-    """What to raise for a request at fault, so that the answer is HTTP 400: ValueError, or SageMaker's own error in its image.
+    """Return the exception to raise for an invalid request, so that the answer is HTTP 400.
 
-    There all other errors are HTTP 500, which says that another try may help.
+    It is ValueError, or SageMaker's own error in its image. There all other errors become HTTP 500, which suggests a retry.
     """
     try:
         from sagemaker_inference.errors import BaseInferenceToolkitError  # type: ignore[import-not-found]
@@ -52,7 +52,7 @@ def refusal(message: str) -> Exception:
 
 
 def input_fn(body: bytes, content_type: str) -> torch.Tensor:
-    """A request's picture as uint8 (1, 32, 32, 3)."""
+    """Return a request's picture as uint8 (1, 32, 32, 3)."""
     kind = content_type.split(";")[0].strip().lower()
     if not kind.startswith("image/") and kind not in CONTENT_TYPES:
         raise refusal(f"content type {content_type!r} is not known: expected {', '.join(CONTENT_TYPES)}")
@@ -67,7 +67,7 @@ def input_fn(body: bytes, content_type: str) -> torch.Tensor:
 
 
 def batch_fn(items: list[torch.Tensor], model: Model) -> list[Prediction]:
-    """The predictions for several requests, whose pictures go through the network together."""
+    """Return the predictions for several requests, computed in one batch."""
     network, classes = model
     with torch.inference_mode():
         probabilities = network(torch.cat(items))
@@ -75,15 +75,15 @@ def batch_fn(items: list[torch.Tensor], model: Model) -> list[Prediction]:
 
 
 def predict_fn(data: torch.Tensor, model: Model) -> Prediction:
-    """Class names and probabilities float32 (1, classes)."""
+    """Return class names and probabilities, float32 (1, classes)."""
     return batch_fn([data], model)[0]
 
 
 def output_fn(prediction: Prediction, accept: str) -> str:
-    """The answer as JSON text: the probabilities alone, or with verbose=true those of all pictures and the classes' names."""
+    """Return the answer as JSON text: the probabilities only or, with verbose=true, all pictures' probabilities and the class names."""
     kind, *options = (part.strip().lower() for part in accept.split(";"))
     if kind not in ("application/json", "*/*"):
-        raise refusal(f"an answer of type {accept!r} can't be given: expected application/json")
+        raise refusal(f"cannot answer as {accept!r}: expected application/json")
     classes, probabilities = prediction
     if "verbose=true" in options:
         return json.dumps({"classes": classes, "probabilities": probabilities.tolist()})

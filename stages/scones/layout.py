@@ -1,7 +1,7 @@
-"""The published layout of the data set: `train/*.png`, `test/*.png`, and for each of the two a list of its pictures.
+"""The published layout of the data set: `train/*.png`, `test/*.png`, and a list of the pictures of each.
 
-A line of `train.lst` or `test.lst` is a row number, a label and a file name with tabs between them, as SageMaker's
-built-in image classification reads it. Labels are in the lists alone: a name may be that of another class.
+A line of `train.lst` or `test.lst` is a row number, a label and a file name, separated by tabs, as SageMaker's built-in image
+classification reads it. Only the lists define labels: a file's name may contain another class.
 """
 
 import io
@@ -22,7 +22,7 @@ PARTS = ("train", "test")
 SIDE = 32
 
 NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*\.png")
-"""A file in the folder itself, not hidden."""
+"""Name of a file directly in the folder, not hidden."""
 
 
 class Entry(NamedTuple):
@@ -34,18 +34,17 @@ class Entry(NamedTuple):
 
 
 def read_list(folder: Path, part: str, classes: Sequence[str]) -> list[Entry]:
-    """The list of ``part``; labels are places in ``classes``.
+    """Return the list of ``part``. Labels are indices into ``classes``.
 
-    Raises InputError that names the file and the line of the first fault, a picture that isn't there among them. The
-    pictures are not looked at.
+    Raises InputError with the file and the line of the first error, such as a missing picture. The pictures are not read.
     """
     path = folder / f"{part}.lst"
     try:
         lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except FileNotFoundError:
-        raise InputError(f"{path}: found no such file, expected {part}.lst beside the folder {part}") from None
+        raise InputError(f"{path}: no such file, expected {part}.lst beside the folder {part}") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte {error.start}: found what is not UTF-8, expected text") from None
+        raise InputError(f"{path}: byte {error.start}: found invalid UTF-8, expected text") from None
     entries: dict[str, Entry] = {}
     for number, line in enumerate(lines, 1):
         try:
@@ -63,7 +62,7 @@ def read_list(folder: Path, part: str, classes: Sequence[str]) -> list[Entry]:
 def _entry(line: str, classes: Sequence[str]) -> Entry:
     fields = line.split("\t")
     if len(fields) != 3:
-        raise ValueError(f"found {line[:80]!r}, expected row number, label and file name with tabs between them")
+        raise ValueError(f"found {line[:80]!r}, expected row number, label and file name, separated by tabs")
     row, label, name = fields
     if not re.fullmatch("[0-9]{1,9}", row):
         raise ValueError(f"found the row number {row!r}, expected a whole number")
@@ -71,19 +70,19 @@ def _entry(line: str, classes: Sequence[str]) -> Entry:
         meaning = ", ".join(f"{index} {name}" for index, name in enumerate(classes))
         raise ValueError(f"found the label {label!r}, expected one of data.scones.classes: {meaning}")
     if not NAME.fullmatch(name):
-        raise ValueError(f"found the file name {name!r}, expected one that ends in .png, without a folder")
+        raise ValueError(f"found the file name {name!r}, expected a name that ends in .png, without a folder")
     return Entry(int(row), int(label), name)
 
 
 def png(image: Bytes) -> bytes:
-    """``image``, uint8 (H, W, 3), as a PNG file."""
+    """Return ``image``, uint8 (H, W, 3), as a PNG file."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def write(folder: Path, part: str, pictures: Iterable[tuple[Entry, Bytes]]) -> None:
-    """Add ``part`` to ``folder``: its list and its PNG files, of images uint8 (32, 32, 3)."""
+    """Write the list of ``part`` and its PNG files, of images uint8 (32, 32, 3), to ``folder``."""
     (folder / part).mkdir()
     with (folder / f"{part}.lst").open("w", encoding="utf-8", newline="\n") as file:
         for entry, image in pictures:

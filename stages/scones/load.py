@@ -1,10 +1,10 @@
-"""Sends test cases to the deployed workflow, as a steady stream or all at once, and reports what became of them.
+"""Send test cases to the deployed workflow, as a steady stream or all at once, and report the results.
 
     python -m stages.scones.load --executions 300 --per-second 5
     python -m stages.scones.load --executions 100                    a burst
 
-With `deploy.target: local` the workflow is deployed on this machine for it; with `aws` it has to be deployed. A failure's
-cause is its error: ThresholdConfidenceNotMet is one by design. A test case that AWS refuses to start counts as one, too.
+With `deploy.target: local` this deploys the workflow on this machine. With `aws` it must already be deployed. Failures are counted by
+their error. ThresholdConfidenceNotMet is a failure by design. A test case that AWS refuses to start is a failure, too.
 """
 
 import argparse
@@ -34,14 +34,14 @@ from stages.scones.config import WorkflowSettings, workflow_settings
 REPORT = Path("reports/scones/load.json")
 
 CONCURRENCY = 50
-"""Executions at a time, at most: as many as there are connections to AWS."""
+"""Largest number of concurrent executions, equal to the number of connections to AWS."""
 
 REFUSED = "REFUSED"
-"""The status of a test case that AWS refused to start, or to tell of."""
+"""The status of a test case that AWS refused to start or to report on."""
 
 
 class Sent(NamedTuple):
-    """What became of a test case, and its times in seconds after the first was due."""
+    """The outcome of a test case, and its start and end in seconds after the first one's scheduled start."""
 
     outcome: Outcome
     start: float
@@ -49,7 +49,7 @@ class Sent(NamedTuple):
 
 
 def summary(sent: Sequence[Sent], per_second: float | None) -> dict[str, Any]:
-    """Executions a second, how they ended, and percentiles of the time that one took."""
+    """Return executions per second, how they ended, and percentiles of their duration."""
     outcomes = [one.outcome for one in sent]
     failures = Counter(outcome.error or outcome.status for outcome in outcomes if outcome.status != "SUCCEEDED")
     done = [outcome for outcome in outcomes if outcome.status != REFUSED]
@@ -68,7 +68,7 @@ def summary(sent: Sequence[Sent], per_second: float | None) -> dict[str, Any]:
 
 
 def stream(workflow: Workflow, bucket: str, chosen: Sequence[str], per_second: float | None) -> Iterator[Sent]:
-    """Execute the pictures ``chosen``, CONCURRENCY at a time: started as they are due, or without a rate as soon as may be."""
+    """Execute the pictures ``chosen``, at most CONCURRENCY at a time: at the given rate, or without one as soon as possible."""
     begin = time.monotonic()
 
     def send(index: int, key: str) -> Sent:
@@ -90,7 +90,7 @@ def stream(workflow: Workflow, bucket: str, chosen: Sequence[str], per_second: f
 def load(
     session: boto3.Session, bucket: str, workflow: str, count: int, per_second: float | None, settings: WorkflowSettings
 ) -> dict[str, Any]:
-    """Execute ``count`` test cases; the summary of it. Raises InputError if there are no test pictures."""
+    """Execute ``count`` test cases and return their summary. Raises InputError if there are no test pictures."""
     there = sorted(entry["Key"] for entry in keys(session, bucket, deployment.TEST))
     if not there:
         raise InputError(f"s3://{bucket}/{deployment.TEST}: found no test pictures: run `{deploy.COMMAND}`")
@@ -123,15 +123,15 @@ def _told(report: dict[str, Any]) -> str:
     failures = ", ".join(f"{count} {cause}" for cause, count in report["failures"].items()) or "none failed"
     counts = f"{report['executions']} executions in {report['start_to_end_s']:.1f} s"
     if report["asked_per_second"] and report["started_per_second"]:
-        counts += f", {report['started_per_second']:.2f} started a second of {report['asked_per_second']:g} asked for"
+        counts += f", {report['started_per_second']:.2f} started per second, {report['asked_per_second']:g} requested"
     took = report["latency_s"]
     times = f", half of them within {took['p50']:.2f} s, 95 % within {took['p95']:.2f} s" if took else ""
-    return f"{counts}, {report['executions_per_second']:.1f} a second{times}; {failures}"
+    return f"{counts}, {report['executions_per_second']:.1f} per second{times}; {failures}"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--executions", type=int, default=100, help="how many test cases (default: %(default)s)")
-    parser.add_argument("--per-second", type=float, help="a stream of so many; default: all at once")
+    parser.add_argument("--executions", type=int, default=100, help="number of test cases (default: %(default)s)")
+    parser.add_argument("--per-second", type=float, help="executions to start per second (default: all at once)")
 
 
 if __name__ == "__main__":

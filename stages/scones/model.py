@@ -1,6 +1,6 @@
-"""The classifier: a network that carries its preprocessing and its calibration with it.
+"""The classifier: a network that includes its preprocessing and calibration.
 
-Train, evaluate, plot and export share it: what is served does to a picture what was done to it when it was measured.
+train, evaluate, plot and export share it, so the served model treats pictures exactly as the measured one.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from stages.common.vision.classifiers import build
 from stages.scones.layout import SIDE
 
 BATCH = 100
-"""Pictures that are predicted together."""
+"""Pictures per batch in prediction."""
 
 TRAINED = Path("models/scones/trained")
 
 
 class Classifier(nn.Module):
-    """Pictures in, probabilities out: uint8 (N, 32, 32, 3), red, green, blue, to float32 (N, classes)."""
+    """Maps pictures, uint8 (N, 32, 32, 3), red, green, blue, to probabilities, float32 (N, classes)."""
 
     mean: Tensor
     std: Tensor
@@ -36,7 +36,7 @@ class Classifier(nn.Module):
         flip: bool,
         temperature: float = 1.0,
     ) -> None:
-        """Pictures are resized to ``image_size`` and, with ``flip``, seen in the mirror, too; logits are divided by ``temperature``."""
+        """``image_size``: pictures are resized to it. ``flip``: also predict the mirror image. ``temperature`` divides the logits."""
         super().__init__()
         self.network = network
         self.register_buffer("mean", torch.tensor(mean), persistent=False)
@@ -44,7 +44,7 @@ class Classifier(nn.Module):
         self.image_size, self.flip, self.temperature = image_size, flip, temperature
 
     def logits(self, images: Tensor) -> Tensor:
-        """Of pictures, uint8 (N, 32, 32, 3), before calibration: float32 (N, classes)."""
+        """Return the logits, float32 (N, classes), of pictures, uint8 (N, 32, 32, 3), before calibration."""
         seen = pixels.resize_square(images.permute(0, 3, 1, 2), SIDE, self.image_size)
         inputs = pixels.normalise(seen, self.mean, self.std)
         logits: Tensor = self.network(inputs)
@@ -57,7 +57,7 @@ class Classifier(nn.Module):
 
 
 def load(folder: Path = TRAINED, measured: bool = False) -> Classifier:
-    """The classifier that train stored in ``folder``, on the CPU, ready to predict; ``measured``: computed as in training."""
+    """Load the classifier that train stored in ``folder``, on the CPU, for prediction. ``measured``: compute as in training."""
     program.keep_memory()
     about = files.read_json(folder / "network.json")
     network = build(about["network"], about["settings"], len(about["classes"])).network
@@ -69,6 +69,6 @@ def load(folder: Path = TRAINED, measured: bool = False) -> Classifier:
 
 
 def predict(classifier: Callable[[Tensor], Tensor], images: Tensor, batch_size: int = BATCH) -> Tensor:
-    """What ``classifier``, or its `logits`, gives for ``images``, uint8 (N, 32, 32, 3), in batches: float32 (N, classes)."""
+    """Return the output of ``classifier``, or its `logits`, for ``images``, uint8 (N, 32, 32, 3), in batches: float32 (N, classes)."""
     with torch.no_grad():
         return torch.cat([classifier(batch) for batch in images.split(batch_size)])

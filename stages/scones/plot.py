@@ -1,4 +1,4 @@
-"""Draws the data, the training and the results of scones for people."""
+"""Plot the data, the training and the results of scones."""
 
 import math
 from pathlib import Path
@@ -24,13 +24,13 @@ EVALUATION = Path("reports/scones/evaluation")
 PLOTS = Path("reports/scones/plots")
 
 COLUMNS, ROWS = 8, 3
-"""Of a sheet of pictures, at most."""
+"""Largest size of a sheet of pictures."""
 
 Pixels = NDArray[np.uint8]
 
 
 def pictures(images: Pixels, labels: Labels, names: list[str]) -> Figure:
-    """Training pictures with their classes."""
+    """Plot training pictures with their classes."""
     chosen = np.random.default_rng(0).permutation(len(labels))[: COLUMNS * ROWS]
     figure, axes = _sheet(len(chosen))
     for axis, index in zip(axes, chosen, strict=False):
@@ -43,7 +43,7 @@ def pictures(images: Pixels, labels: Labels, names: list[str]) -> Figure:
 def augmentation(
     images: Pixels, labels: Labels, names: list[str], classifier: Classifier, limits: dict[str, float]
 ) -> Figure:
-    """A few training pictures, a row each, as the network sees them in several epochs."""
+    """Plot a few training pictures, one per row, as the network sees them in several epochs."""
     generator = torch.Generator().manual_seed(0)
     kinds = np.unique(labels)[:ROWS]
     figure, axes = _sheet(COLUMNS * len(kinds))
@@ -56,22 +56,22 @@ def augmentation(
             axis.imshow(image)
             axis.set_title(names[label], fontsize="x-small")
     side = f"{classifier.image_size}x{classifier.image_size}"
-    figure.suptitle(f"scones: the same pictures as training makes something else of them each time, {side} pixels")
+    figure.suptitle(f"scones: the same pictures with different random augmentation in each epoch, {side} pixels")
     return figure
 
 
 def history(about: dict[str, Any], steps: NDArray[np.void], epochs: NDArray[np.void]) -> Figure:
-    """Loss, accuracy and learning rate over epochs."""
+    """Plot loss, accuracy and learning rate over epochs."""
     figure, (loss, accuracy, rate) = plt.subplots(3, 1, figsize=(8, 8), sharex=True, height_ratios=[3, 3, 1.3])
     passed = steps["step"] * epochs["epoch"][-1] / steps["step"][-1]
     loss.plot(
-        passed, steps["loss"], linewidth=1, label="training, since the point before (with augmentation and smoothing)"
+        passed, steps["loss"], linewidth=1, label="training, since the previous point (with augmentation, smoothing)"
     )
     loss.plot(epochs["epoch"], epochs["valid_loss"], "o-", markersize=3, label="validation, after the epoch")
     loss.set(title="loss, before calibration", ylabel="cross-entropy [nats]")
     for part, label in (("train", "training, during the epoch"), ("valid", "validation, after the epoch")):
         accuracy.plot(epochs["epoch"], 100 * epochs[f"{part}_accuracy"], "o-", markersize=3, label=label)
-    accuracy.set(title="accuracy", ylabel="right answers [%]")
+    accuracy.set(title="accuracy", ylabel="accuracy [%]")
     for axis in (loss, accuracy):
         axis.axvline(about["kept_epoch"], color="black", linestyle=":", linewidth=1, label="weights kept")
         axis.legend(fontsize="small")
@@ -85,7 +85,7 @@ def history(about: dict[str, Any], steps: NDArray[np.void], epochs: NDArray[np.v
 
 
 def confusion(probabilities: Probabilities, labels: Labels, names: list[str]) -> Figure:
-    """How many test pictures of each class were taken for each class; the colour is the share of the row."""
+    """Plot how many test pictures of each actual class got each predicted class. Colour: fraction of the row."""
     counts = classification.confusion_matrix(labels, probabilities.argmax(1), len(names))
     shares = 100 * counts / counts.sum(1, keepdims=True).clip(1)
     side = max(4.0, 0.5 * len(names))
@@ -104,14 +104,14 @@ def confusion(probabilities: Probabilities, labels: Labels, names: list[str]) ->
     axis.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axis.set_yticks(range(len(names)), names)
     axis.set(xlabel="predicted class", ylabel="actual class")
-    axis.set_title(f"scones: confusion matrix, {np.trace(counts)} of {len(labels)} test pictures right")
+    axis.set_title(f"scones: confusion matrix, {np.trace(counts)} of {len(labels)} test pictures correct")
     axis.grid(False)
-    figure.colorbar(picture, label="share of the row [%]", shrink=0.8)
+    figure.colorbar(picture, label="fraction of the row [%]", shrink=0.8)
     return figure
 
 
 def reliability(probabilities: Probabilities, labels: Labels, temperature: float) -> Figure:
-    """How often answers of some confidence are right."""
+    """Plot the accuracy of predictions by their confidence."""
     rows = classification.reliability(probabilities, labels)
     bins = {name: np.array([row[name] for row in rows]) for name in ("from", "to", "confidence", "accuracy", "images")}
     width = bins["to"] - bins["from"]
@@ -122,7 +122,7 @@ def reliability(probabilities: Probabilities, labels: Labels, temperature: float
     upper.plot(bins["confidence"], bins["accuracy"], "o", clip_on=False, label="at the bin's mean confidence")
     upper.plot([0, 1], [0, 1], "--", color="black", linewidth=1, label="perfectly calibrated")
     error = classification.calibration_error(probabilities, labels)
-    upper.set(xlim=(1 / probabilities.shape[1], 1), ylim=(0, 1), ylabel="share of right answers [1]")
+    upper.set(xlim=(1 / probabilities.shape[1], 1), ylim=(0, 1), ylabel="accuracy [1]")
     upper.set_title(f"scones: reliability at temperature {temperature:g}, expected calibration error {error:.1%}")
     upper.legend(loc="lower right")
     lower.bar(bins["from"], bins["images"], width, align="edge", edgecolor="white", color="tab:gray")
@@ -131,24 +131,24 @@ def reliability(probabilities: Probabilities, labels: Labels, temperature: float
 
 
 def coverage(rows: NDArray[np.void], threshold: float) -> Figure:
-    """What each threshold lets through and how much of that is right, and the two against each other."""
+    """Plot coverage and accuracy over thresholds, and accuracy over coverage."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
     left.plot(rows["threshold"], 100 * rows["coverage"], label="pictures at or above it")
-    left.plot(rows["threshold"], 100 * rows["accuracy"], label="right ones among them")
+    left.plot(rows["threshold"], 100 * rows["accuracy"], label="accuracy among them")
     left.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:g}")
-    left.set(title="scones: over thresholds", xlabel="threshold of confidence [1]", ylabel="share of test pictures [%]")
+    left.set(title="scones: over thresholds", xlabel="threshold of confidence [1]", ylabel="test pictures [%]")
     right.plot(100 * rows["coverage"], 100 * rows["accuracy"], ".-")
     own = rows[np.abs(rows["threshold"] - threshold).argmin()]
-    label = f"at {own['threshold']:g}: {own['coverage']:.1%}, of which {own['accuracy']:.1%} right"
+    label = f"at {own['threshold']:g}: {own['coverage']:.1%}, of which {own['accuracy']:.1%} correct"
     right.plot(100 * own["coverage"], 100 * own["accuracy"], "o", color="black", label=label)
-    right.set(title="coverage against accuracy", xlabel="pictures let through [%]", ylabel="right ones among them [%]")
+    right.set(title="for each threshold", xlabel="pictures at or above it [%]", ylabel="accuracy among them [%]")
     left.legend(loc="lower left")
     right.legend(loc="lower left")
     return figure
 
 
 def mistakes(images: Pixels, probabilities: Probabilities, labels: Labels, names: list[str]) -> Figure:
-    """The wrong answers that the classifier was surest of, surest first."""
+    """Plot the wrong predictions with the highest confidence, highest first."""
     predicted, confidence = probabilities.argmax(1), probabilities.max(1)
     wrong = np.flatnonzero(predicted != labels)
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][: COLUMNS * ROWS]
@@ -159,8 +159,8 @@ def mistakes(images: Pixels, probabilities: Probabilities, labels: Labels, names
             f"{names[labels[index]]}\nfor {names[predicted[index]]}\n{confidence[index]:.1%}", fontsize="xx-small"
         )
     figure.suptitle(
-        f"scones: the {len(surest)} most confident of {len(wrong)} mistakes in {len(labels)} test pictures: what it is, "
-        "what it was taken for"
+        f"scones: the {len(surest)} most confident of {len(wrong)} mistakes in {len(labels)} test pictures: actual class, "
+        "predicted class"
     )
     return figure
 
@@ -197,7 +197,7 @@ def main() -> None:
 
 
 def _table(path: Path) -> NDArray[np.void]:
-    """A table of numbers: one field a column; NaN where it is empty."""
+    """Read a table of numbers with one field per column. Empty values are NaN."""
     return np.atleast_1d(np.genfromtxt(path, delimiter=",", names=True, encoding="utf-8"))
 
 

@@ -1,8 +1,8 @@
-"""Small pictures of vehicles, to one checked form: `train/*.png`, `test/*.png`, `train.lst`, `test.lst`. 1 s for 1,200 pictures.
+"""Check small pictures of vehicles and write `train/*.png`, `test/*.png`, `train.lst`, `test.lst`. Takes 1 s for 1,200 pictures.
 
-Pictures are RGB, 32x32; a label in a list is the place of its class in data.scones.classes. Captured pictures that someone
-has labelled join the training pictures. What is left out stands in `refused.csv` with the reason: pictures that can't be
-used, and training pictures that are in the test set or in the training set already.
+Pictures are RGB, 32x32. A label in a list is the index of its class in data.scones.classes. Labelled captured pictures are added to
+the training pictures. `refused.csv` lists the pictures that are left out, with the reason: unusable pictures, and training pictures
+that are already in the test set or the training set.
 """
 
 import csv
@@ -25,20 +25,20 @@ from stages.scones.sources import official, sample
 RAW = Path("data/scones/raw")
 
 MAX_PIXELS = 1_000_000
-"""Beyond which a picture isn't even decoded."""
+"""Largest number of pixels of a picture, checked before it is decoded."""
 
 
 class Picture(NamedTuple):
-    """One that can be used."""
+    """A usable picture."""
 
     file: str
-    """Folder and name, as it is called in messages."""
+    """Folder and name, for messages."""
     entry: Entry
     image: Bytes
 
 
 class Refused(NamedTuple):
-    """One that is left out: a row of refused.csv."""
+    """A picture that is left out: a row of refused.csv."""
 
     file: str
     reason: str
@@ -48,7 +48,7 @@ Sorted = tuple[list[Picture], list[Refused]]
 
 
 def read_pictures(folder: Path, entries: Iterable[Entry], prefix: str = "") -> Sorted:
-    """The pictures in ``folder`` that ``entries`` name, those that are no picture of 32x32 apart; ``prefix`` renames them."""
+    """Read the pictures in ``folder`` that ``entries`` name. Returns those of 32x32 pixels, with ``prefix`` in their names, and the others."""
     pictures, refused = [], []
     for entry in entries:
         file = f"{folder.name}/{entry.name}"
@@ -65,13 +65,13 @@ def read_pictures(folder: Path, entries: Iterable[Entry], prefix: str = "") -> S
 
 
 def unlisted(folder: Path, entries: Iterable[Entry]) -> list[Refused]:
-    """The pictures in ``folder`` that no list gives a label."""
+    """Return the pictures in ``folder`` that no list gives a label."""
     names = {path.name for path in folder.glob("*.png")} - {entry.name for entry in entries}
     return [Refused(f"{folder.name}/{name}", f"{folder.name}.lst does not name it") for name in sorted(names)]
 
 
 def without_copies(train: list[Picture], test: list[Picture]) -> Sorted:
-    """``train``, those apart that are in ``test``, or in ``train`` before, pixel for pixel."""
+    """Return the pictures of ``train`` without copies, and the copies: pixels equal to a picture in ``test`` or earlier in ``train``."""
     seen = {picture.image.tobytes(): picture.file for picture in test}
     pictures, copies = [], []
     for picture in train:
@@ -84,19 +84,19 @@ def without_copies(train: list[Picture], test: list[Picture]) -> Sorted:
 
 
 def check(source: Path, pictures: dict[str, list[Picture]], refused: list[Refused], settings: Data) -> None:
-    """Raises InputError if too many were refused, or a class has no picture to learn from or to test with."""
+    """Raise InputError if too many pictures are refused, or a class has no training or no test picture."""
     count = sum(map(len, pictures.values())) + len(refused)
     if len(refused) > settings.max_refused * count:
         raise InputError(
-            f"{source}: {len(refused)} of {count} pictures can't be used, the first {refused[0].file}: {refused[0].reason}; "
-            f"expected at most data.scones.max_refused = {settings.max_refused:g} of them"
+            f"{source}: {len(refused)} of {count} pictures are unusable, first {refused[0].file}: {refused[0].reason}; "
+            f"expected at most the fraction data.scones.max_refused = {settings.max_refused:g}"
         )
     for part in PARTS:
         present = {picture.entry.label for picture in pictures[part]}
         missing = [name for label, name in enumerate(settings.classes) if label not in present]
         if missing:
             raise InputError(
-                f"{source / part}.lst: found no picture of {', '.join(missing)} that can be used, expected one at least"
+                f"{source / part}.lst: found no usable picture of {', '.join(missing)}, expected at least 1"
             )
 
 
@@ -125,7 +125,7 @@ def main() -> None:
         files.write_json(folder / "about.json", {"source": name, "classes": settings.classes})
     print(
         f"scones from {name}: {len(pictures['train'])} training and {len(pictures['test'])} test pictures in {RAW}, "
-        f"{len(captured)} captured ones labelled; left out {len(refused)} that can't be used and {len(copies)} copies"
+        f"{len(captured)} labelled captured ones; left out {len(refused)} unusable pictures and {len(copies)} copies"
     )
 
 

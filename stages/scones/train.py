@@ -1,6 +1,6 @@
-"""Trains a network on the training pictures, then fits the temperature of its confidences on the validation pictures.
+"""Train a network on the training pictures, then fit the temperature of its confidences on the validation pictures.
 
-The pictures lie on the device as bytes; a batch is an index into them, moved about and normalised there.
+The pictures are stored on the device as bytes. Batches are selected, augmented and normalised there.
 """
 
 from functools import partial
@@ -37,7 +37,7 @@ class Part(NamedTuple):
 
 
 class Learnt(NamedTuple):
-    """A trained network, and what `model.load` has to know of it."""
+    """A trained network, and the data that `model.load` needs."""
 
     history: loop.Trained
     about: dict[str, Any]
@@ -50,7 +50,7 @@ def read(path: Path, device: torch.device) -> Part:
 
 
 def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpoint: Place) -> Learnt:
-    """Train the network that ``settings`` name."""
+    """Train the network chosen by ``settings``."""
     device = train.images.device
     computing = torch_setup.choose(settings, device, "scones")
     settings = settings.model_copy(update={"precision": computing.precision})
@@ -65,7 +65,7 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
         "image_size": settings.chosen.image_size,
         "flip": settings.views == "flip",
     }
-    network = built.network.to(device).to(memory_format=torch.channels_last)  # the faster layout
+    network = built.network.to(device).to(memory_format=torch.channels_last)  # a faster layout
     computing.repeat(network)
     classifier = Classifier(network, **seen).to(device)
 
@@ -102,14 +102,17 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
 
 
 def checkpoints_of(settings: Train, root: Place) -> list[Place]:
-    """The checkpoint of this training alone, below ``root``."""
+    """Return the paths below ``root`` of the checkpoints of this training alone."""
     classes = files.read_json(FEATURES / "about.json")["classes"]
     inputs = [FEATURES / f"{part}.npz" for part in PARTS]
     return [root / "scones" / f"{checkpoints.key(f'{settings.model_dump_json()} {classes}', inputs)}.pt"]
 
 
 def fill(folder: Path, settings: Train, kept: list[Place]) -> None:
-    """Train, and write to ``folder`` what `model.load` and plot read, and the clock. ``kept`` is where the checkpoint is."""
+    """Train, and write to ``folder`` the files that `model.load` and plot read, and the training times.
+
+    ``kept`` has the path of the checkpoint.
+    """
     device = torch_setup.pick_device(settings.device)
     train, valid = (read(FEATURES / f"{part}.npz", device) for part in PARTS)
     classes = files.read_json(FEATURES / "about.json")["classes"]

@@ -115,7 +115,7 @@ BAD = {
     "not a full hour": ("train.csv", put(0, "datetime", "2011-07-01 00:30:00"), "line 2, column datetime: .* full hour"),
     "unknown weather": ("train.csv", put(0, "weather", "5"), "line 2, column weather: found 5, expected a whole number from 1 to 4"),
     "a train file as test": ("test.csv", train_as_test, "a train file"),
-    "an hour of train in test": ("test.csv", put(0, "datetime", "2011-07-01 00:00:00"), "line 2, column datetime: .* train.csv doesn't have"),
+    "an hour of train in test": ("test.csv", put(0, "datetime", "2011-07-01 00:00:00"), "line 2, column datetime: .* not in train.csv"),
     "answers to other hours": ("test_answers.csv", rows(lambda lines: lines[:-1]), "expected the 30 hours of test.csv"),
     "another submission": ("sampleSubmission.csv", put(0, "datetime", "2010-01-01 00:00:00"), "line 2, column datetime"),
 }  # fmt: skip

@@ -230,7 +230,7 @@ def test_models_that_need_more_than_the_features_there_are_refused(untrained: Pa
     ("values", "message"),
     [
         ({"models": []}, r"bikes\.models = \[\] is not allowed: expected .*at least 1"),
-        ({"models": ["linear", "linear"]}, "each model once"),
+        ({"models": ["linear", "linear"]}, "each model only once"),
         ({"models": ["lstm"]}, r"bikes\.models\.0 = 'lstm' is not allowed: expected 'linear'"),
         ({"bag_folds": 1}, r"bikes\.bag_folds = 1 is not allowed: expected 0 or at least 2"),
         ({"time_limit": 0}, r"bikes\.time_limit = 0"),

@@ -86,11 +86,11 @@ def test_only_the_tables_that_were_chosen_are_among_the_parameters(workspace: Pa
 
 def test_weights_of_others_are_named_where_there_are_some(workspace: Path, change: Change) -> None:
     for project, pretrained in (
-        ("landmarks", "Weights that training starts from"),
+        ("landmarks", "Initial weights"),
         ("scones", "Weights: torchvision's"),
     ):
         change({f"{project}.network": "residual"})
-        assert "No weights of others are in it." in written(project)
+        assert "The model contains no third-party weights." in written(project)
         change({f"{project}.network": "transfer"})
         assert pretrained in written(project)
 

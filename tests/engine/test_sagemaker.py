@@ -239,7 +239,7 @@ def test_the_sdk_s_own_clients_have_time_limits(session: boto3.Session) -> None:
 def test_a_version_that_there_is_no_image_of_is_told_in_a_line(
     settings: SageMaker, where: Place, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"engine.sagemaker.pytorch = '0.0.1' is not to be had"):
+    with pytest.raises(InputError, match=r"engine.sagemaker.pytorch = '0.0.1' is not available"):
         job.trainer(where, settings.model_copy(update={"pytorch": "0.0.1"}), tmp_path)
 
 

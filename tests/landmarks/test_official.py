@@ -85,14 +85,14 @@ def test_another_archive_than_the_published_one_is_refused(
     home: FileServer, members: dict[str, bytes], words: str
 ) -> None:
     home.content["/landmark_images.zip"] = zipped(members)
-    with pytest.raises(InputError, match=f"{words}.*: delete .*landmark_images.zip to have it fetched again"):
+    with pytest.raises(InputError, match=f"{words}.*: delete .*landmark_images.zip to download it again"):
         fetch()
     assert not Path("out/train").exists()
 
 
 def test_damage_that_no_length_shows_is_found(home: FileServer) -> None:
     home.faults = [corrupt]
-    with pytest.raises(InputError, match="expected a sound zip file: delete"):
+    with pytest.raises(InputError, match="expected a valid zip file: delete"):
         fetch()
 
 

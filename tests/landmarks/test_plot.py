@@ -240,8 +240,8 @@ def test_the_most_frequent_confusions_come_first_and_in_them_the_surest(photogra
     assert "3 of 3 mistakes in 24 test photographs" in figure.get_suptitle()
     tower, signs = sheets.readable(NAMES[0]), sheets.readable(NAMES[1])
     assert [row.get_suptitle() for row in figure.subfigs] == [
-        f"{signs} taken for {tower}: 2 of 8 photographs",
-        f"{tower} taken for {signs}: 1 of 8 photographs",
+        f"{signs} predicted as {tower}: 2 of 8 photographs",
+        f"{tower} predicted as {signs}: 1 of 8 photographs",
     ]
     (first, image), (second, other) = panels(figure.subfigs[0])
     assert (first, second) == ("predicted 90.0% actual 4.0%", "predicted 80.0% actual 10.0%")
@@ -255,7 +255,7 @@ def test_a_predictor_without_mistakes_has_a_sheet_that_says_so(photographs: Path
     np.save(plot.EVALUATION / "probabilities.npy", answers(*Store(FEATURES, "test").labels.tolist(), confidence=1.0))
     plot.main()
     figure = sheets.confusions(np.load(plot.EVALUATION / "probabilities.npy"), NAMES, Store(FEATURES, "test"))
-    assert [text.get_text() for text in figure.texts][-1] == "There is none: every answer is right."
+    assert [text.get_text() for text in figure.texts][-1] == "There are none: every prediction is correct."
     assert list(pictures()) == PICTURES
 
 
@@ -263,7 +263,7 @@ def test_a_class_that_nothing_was_taken_for_has_no_precision() -> None:
     counts = classification.confusion_matrix(np.array([0, 1, 2, 2]), np.array([0, 0, 2, 2]), 3)
     figure = plot.classes(counts, ["first", "second", "third"])
     texts = [text.get_text() for text in figure.axes[0].texts]
-    assert texts == ["0%", "100%", "100%", "none taken for it", "50%", "100%"]
+    assert texts == ["0%", "100%", "100%", "never predicted", "50%", "100%"]
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["second (1)", "first (1)", "third (2)"]
 
@@ -307,7 +307,7 @@ def test_the_evidence_is_shown_in_the_surest_right_photograph_of_each_class(phot
     figure = sheets.evidence("residual", Views(member, SIZE, 1.0, UNCHANGED, test, test), probabilities, NAMES, test)
     assert [title for title, _ in panels(figure)] == [
         "a tower 70.0%",
-        rf"{sheets.readable(NAMES[1])} 40.0%, taken for a tower",
+        rf"{sheets.readable(NAMES[1])} 40.0%, predicted as a tower",
         f"{sheets.readable(NAMES[2])} 60.0%",
     ]
     middle = test.crops(np.array([surest]), SIZE)[0].permute(1, 2, 0).numpy()

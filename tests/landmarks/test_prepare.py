@@ -181,17 +181,17 @@ def test_what_is_no_picture_is_left_out_and_listed(source: Path, workspace: Path
     found = refused()
     assert list(found) == sorted(found)
     assert found == {
-        "train/bridge/00.png": "same picture as train/tower/within.png, which is another class",
+        "train/bridge/00.png": "same picture as train/tower/within.png, which has another class",
         "train/tower/big.png": "the picture has more than 1,000,000 pixels",
         "train/tower/caf\\udce9.png": "its name is not UTF-8",
         "train/tower/dead.jpg": "it is not a file",
         "train/tower/empty.jpg": "the file is empty",
         "train/tower/film.jpg": "the file has more than 512 MiB",
-        "train/tower/inner": "it is a folder, expected pictures alone in the folder of a class",
+        "train/tower/inner": "it is a folder, expected only pictures in a class folder",
         "train/tower/out.png": "it is a link that leads out of the source",
         "train/tower/pipe.jpg": "it is not a file",
         "train/tower/text.jpg": "it is not a JPEG, PNG, WEBP, GIF or BMP file: it begins with b'hello'",
-        "train/tower/within.png": "same picture as train/bridge/00.png, which is another class",
+        "train/tower/within.png": "same picture as train/bridge/00.png, which has another class",
     }
     assert len(photographs.read_index(RAW, "train")) == 11
 
@@ -202,7 +202,9 @@ def test_too_many_of_them_end_the_program(source: Path, workspace: Path, python:
     done = python("-m", "stages.landmarks.prepare")
     assert done.returncode == 1
     lines = done.stderr.splitlines()
-    assert "found 12 of 30 files that are not photographs, train/tower/0.jpg the first (it is not a JPEG" in lines[-1]
+    assert (
+        "found 12 of 30 files that are not photographs, the first is train/tower/0.jpg (it is not a JPEG" in lines[-1]
+    )
     assert "data.landmarks.photographs.max_refused = 0.05" in lines[-1]
     assert sum("train/tower/" in line for line in lines[:-1]) == 10
     assert not (workspace / "data").exists()
@@ -238,8 +240,8 @@ def test_the_same_picture_in_two_classes_is_in_neither(source: Path) -> None:
     shutil.copy(source / "train/tower/00.png", source / "train/bridge/again.png")
     prepare.main()
     assert refused() == {
-        "train/bridge/again.png": "same picture as train/tower/00.png, which is another class",
-        "train/tower/00.png": "same picture as train/bridge/again.png, which is another class",
+        "train/bridge/again.png": "same picture as train/tower/00.png, which has another class",
+        "train/tower/00.png": "same picture as train/bridge/again.png, which has another class",
     }
 
 
@@ -299,13 +301,13 @@ def link(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (no_test, "landmarks: found a folder train and none called test, expected both or neither"),
-        (nothing, "landmarks: found 0 folders of classes, expected at least 2: train/<class>/ and test/<class>/, or <class>/"),
-        (other_classes, "landmarks: found tower in train alone; towers in test alone; expected the same classes in train and test"),
-        (one_class, "landmarks/tower: found 0 folders of classes, expected at least 2"),
+        (no_test, "landmarks: found a folder train but no folder test, expected both or neither"),
+        (nothing, "landmarks: found 0 class folders, expected at least 2: train/<class>/ and test/<class>/, or <class>/"),
+        (other_classes, "landmarks: found tower only in train; towers only in test; expected the same classes in train and test"),
+        (one_class, "landmarks/tower: found 0 class folders, expected at least 2"),
         (empty_class, "landmarks: found no photograph of bridge for test, expected at least 1 in every class"),
-        (bad_class, "found no photograph of bridge for test (2 of its files are refused, test/bridge/00.png the first: the file is empty)"),
-        (copied_class, "of bridge for train (2 of its files are refused, train/bridge/00.png the first: same picture as test/bridge/00.png)"),
+        (bad_class, "found no photograph of bridge for test (2 of its files are refused, first test/bridge/00.png: the file is empty)"),
+        (copied_class, "of bridge for train (2 of its files are refused, first train/bridge/00.png: same picture as test/bridge/00.png)"),
         (few, "landmarks: found no photograph of tower for test, expected at least 1 in every class"),
         (link, "landmarks/train/tower: found a link that leads out of the source, expected a folder"),
     ],
@@ -344,9 +346,9 @@ def test_a_class_s_place_is_the_source_s_else_the_known_one_else_empty(
         ("class,latitude,longitude\ntower,91,2\n", "line 2, column latitude: found 91, expected degrees from -90 to 90"),
         ("class,latitude,longitude\ntower,1,nan\n", "line 2, column longitude: found nan, expected degrees from -180 to 180"),
         ("class,latitude,longitude\ntower,,2\n", "line 2, column latitude: found nothing, expected degrees"),
-        ("class,latitude,longitude\ntowr,1,2\n", "line 2: found 'towr', expected the folder of a class"),
+        ("class,latitude,longitude\ntowr,1,2\n", "line 2: found 'towr', expected the name of a class folder"),
         ("class,latitude,longitude\ntower,1,2\ntower,1,3\n", "line 3: found tower again, expected each class once"),
-        ("\udcff", "found what is not csv"),
+        ("\udcff", "found invalid CSV"),
     ],
 )  # fmt: skip
 def test_a_wrong_places_csv_is_one_line(source: Path, text: str, words: str) -> None:
@@ -371,7 +373,7 @@ def test_the_same_source_gives_the_same_bytes_in_every_process(
         assert contents() == first
     assert done.stdout == (
         "landmarks from given: 11 training and 6 test photographs of 3 classes in data/landmarks/raw, "
-        "3 files refused (refused.csv there says why); next: dvc repro featurize@landmarks\n"
+        "3 files refused (refused.csv there has the reasons); next: dvc repro featurize@landmarks\n"
     )
 
 

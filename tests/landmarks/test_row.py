@@ -324,7 +324,7 @@ def test_export_refuses_an_evaluation_of_another_model(features: Path, change: C
     evaluate.main()
     change({"landmarks.seed": 1})
     train.main()
-    with pytest.raises(InputError, match="expected evaluate's answers"):
+    with pytest.raises(InputError, match="expected evaluate's within"):
         export.main()
     assert not Path("models/landmarks/export").exists()
 

@@ -220,7 +220,7 @@ def other_size(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (cut_gz, ["train-images-idx3-ubyte.gz", "found 5000 bytes that are not a whole gzip file"]),
+        (cut_gz, ["train-images-idx3-ubyte.gz", "found 5000 bytes that are not a complete gzip file"]),
         (cut_content, ["train-images-idx3-ubyte.gz", "found 3136015 bytes, expected 3136016", "4000x28x28"]),
         (wrong_magic, ["t10k-images-idx3-ubyte.gz", "bytes 0 to 3", "0x00000d03", "expected 0x00000803"]),
         (labels_for_images, ["train-images-idx3-ubyte.gz", "0x00000801", "expected 0x00000803"]),
@@ -229,7 +229,7 @@ def other_size(folder: Path) -> None:
         (empty, ["train-labels-idx1-ubyte.gz", "empty file"]),
         (empty_inside, ["train-labels-idx1-ubyte.gz", "found 0 bytes, expected an idx header of 8"]),
         (missing, ["found neither t10k-labels-idx1-ubyte nor t10k-labels-idx1-ubyte.gz"]),
-        (not_gz, ["train-labels-idx1-ubyte.gz", "not a whole gzip file"]),
+        (not_gz, ["train-labels-idx1-ubyte.gz", "not a complete gzip file"]),
         (no_images, ["t10k-images-idx3-ubyte.gz", "found 0 images"]),
         (other_size, ["t10k-images-idx3-ubyte.gz", "found images of 14x56, expected 28x28"]),
     ],

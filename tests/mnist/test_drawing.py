@@ -106,7 +106,7 @@ def test_a_blank_picture_is_refused_in_words(size: tuple[int, int]) -> None:
     paper = np.random.default_rng(0).integers(240, 251, size, dtype=np.uint8)
     for picture in (canvas(*size), canvas(*size, 0), canvas(*size, 127), paper):
         with pytest.raises(
-            ValueError, match="^the picture is blank: expected a digit that stands out from its ground$"
+            ValueError, match="^the picture is blank: expected a digit that contrasts with its background$"
         ):
             drawing.centred(picture)
 

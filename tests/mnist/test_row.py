@@ -106,7 +106,7 @@ def test_export_refuses_an_evaluation_of_another_model(features: Path, change: C
     evaluate.main()
     change({"mnist.epochs": 1, "mnist.seed": 1})
     train.main()
-    with pytest.raises(Exception, match="expected evaluate's answers"):
+    with pytest.raises(Exception, match="expected evaluate's within"):
         export.main()
     assert not Path("models/mnist/export").exists()
 

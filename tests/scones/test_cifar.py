@@ -193,7 +193,7 @@ def long_string(claimed: int) -> bytes:
         (b"\x80\x02\x86.", "IndexError"),
         (b"\x80\x02NNa.", "no attribute 'append'"),
         (b"\x80\x02h\x05.", "KeyError: 5"),
-        (b"\x80\x02}K\x01K\x02s.", "a key that is no string"),
+        (b"\x80\x02}K\x01K\x02s.", "a key is not a string"),
         (b"\x80\x02}(U\x01au.", "shorter"),
         (b"\x80\x02]N\x62.", "no attribute 'state'"),
         (b"\xff\xfe", "opcode"),
@@ -204,12 +204,12 @@ def long_string(claimed: int) -> bytes:
         (long_string(-1), "byte count < 0"),
         (
             b"\x80\x02})" + 200_000 * b"\x85" + b"K\x01s.",
-            "a key that is no string",
+            "a key is not a string",
         ),  # a tuple so deep that to hash it is fatal
     ],
 )
 def test_what_is_no_pickle_of_plain_values_is_a_value_error(content: bytes, words: str) -> None:
-    with pytest.raises(ValueError, match=f"found what is no pickle of plain values .*{words}"):
+    with pytest.raises(ValueError, match=f"found no pickle of plain values .*{words}"):
         pickle_reader.read(content)
 
 
@@ -299,7 +299,7 @@ def test_a_file_that_is_no_archive_is_refused(archive: Callable[..., Path]) -> N
     whole = path.read_bytes()
     for content in (b"", b"<html>", whole[: len(whole) // 2], gzip.compress(b"no tar"), whole[:-200] + 200 * b"x"):
         path.write_bytes(content)
-        with pytest.raises(InputError, match=r"cifar-100-python.tar.gz: found (what is not a whole .tar.gz|no )"):
+        with pytest.raises(InputError, match=r"cifar-100-python.tar.gz: found (an incomplete or invalid .tar.gz|no )"):
             cifar.read(path)
 
 
@@ -318,7 +318,7 @@ def test_a_link_in_the_archive_is_not_followed(tmp_path: Path) -> None:
         tar.addfile(link)
     path = tmp_path / "linked.tar.gz"
     path.write_bytes(gzip.compress(buffer.getvalue()))
-    with pytest.raises(InputError, match="found no cifar-100-python/train in it"):
+    with pytest.raises(InputError, match="found no cifar-100-python/train, expected"):
         cifar.read(path)
 
 

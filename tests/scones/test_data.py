@@ -206,9 +206,7 @@ def test_a_picture_that_no_list_names_is_left_out(source: Path) -> None:
 def test_too_many_such_pictures_are_an_error(source: Path) -> None:
     for _, _, name in lines(source / "train.lst")[:2]:
         empty(source / "train" / name)
-    with pytest.raises(
-        InputError, match="2 of 80 pictures can't be used, the first train/.*empty; .*max_refused = 0.02"
-    ):
+    with pytest.raises(InputError, match="2 of 80 pictures are unusable, first train/.*empty; .*max_refused = 0.02"):
         prepare.main()
     assert not RAW.exists()
 
@@ -253,12 +251,12 @@ FIRST, SECOND = (f"drawn_s_{row:06d}.png" for row in range(2))
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (no_list, ["test.lst: found no such file"]),
+        (no_list, ["test.lst: no such file"]),
         (empty_list, ["train.lst: line 1: found ''"]),
-        (binary_list, ["train.lst: byte 4: found what is not UTF-8"]),
+        (binary_list, ["train.lst: byte 4: found invalid UTF-8"]),
         (missing_picture, ["train.lst: line 9: found no file drawn_s_000008.png in the folder train"]),
         (no_folder, ["test.lst: line 1: found no file drawn_s_000000.png in the folder test"]),
-        (one_class, ["test.lst: found no picture of bicycle"]),
+        (one_class, ["test.lst: found no usable picture of bicycle"]),
         (replace("train.lst", 3, ""), ["train.lst: line 3: found ''", "row number, label and file name"]),
         (replace("train.lst", 3, f"0 0 {FIRST}"), ["train.lst: line 3: found '0 0 drawn", "tabs"]),
         (replace("train.lst", 3, f"0\t0\t{FIRST}\t1"), ["train.lst: line 3", "tabs"]),
@@ -361,7 +359,7 @@ def test_a_captured_picture_that_cannot_be_used_is_left_out(source: Path, captur
         ("file,label\n\ncapture-9.png,bicycle\n", "labels.csv: line 3, column file: found 'capture-9.png'"),
         ("file,label\n../raw/a.png,bicycle\n", "labels.csv: line 2, column file: found '../raw/a.png'"),
         ("file,label\ncapture-0.png,bicycle\ncapture-0.png,motorcycle\n", "line 3, column file: found capture-0.png for the second"),
-        ("file,label\n\xff,bicycle\n", "labels.csv: found what is not csv"),
+        ("file,label\n\xff,bicycle\n", "labels.csv: found invalid CSV"),
     ],
 )  # fmt: skip
 def test_a_table_of_labels_with_a_fault_is_one_line(captured: Path, table: str, words: str) -> None:
@@ -406,7 +404,7 @@ def test_the_share_for_validation_is_of_each_class() -> None:
 
 
 def test_a_class_with_too_few_pictures_to_set_any_aside_is_an_error() -> None:
-    with pytest.raises(InputError, match="found 4 pictures with label 1, .*valid_fraction = 0.1 sets none aside"):
+    with pytest.raises(InputError, match="found 4 pictures with label 1, .*valid_fraction = 0.1 selects none"):
         set_aside(pictures(500, 4), 0.1, seed=0)
 
 
@@ -430,9 +428,12 @@ def test_the_same_input_gives_the_same_bytes(source: Path, captured: Path) -> No
 @pytest.mark.parametrize(
     ("classes", "words"),
     [
-        (["bycicle", "bus"], "data.scones.classes.0 = 'bycicle' is not allowed: expected .* fine labels, as bicycle, "),
+        (
+            ["bycicle", "bus"],
+            "data.scones.classes.0 = 'bycicle' is not allowed: expected .* fine labels, such as bicycle, ",
+        ),
         (["bus", "truck"], "data.scones.classes.1 = 'truck' is not allowed: .*pickup_truck"),
-        (["bus", "bus"], "expected each class once"),
+        (["bus", "bus"], "expected each class only once"),
         (["bus"], "expected at least 2 items"),
     ],
 )

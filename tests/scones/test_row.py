@@ -273,4 +273,4 @@ def test_a_batch_that_processes_can_t_share_is_refused(change: Change, workspace
     change({"batch_size": 9})
     done = train_in_two_processes(tmp_path)
     assert done.returncode != 0
-    assert "scones.batch_size = 9 can't be shared by 2 processes" in done.stderr
+    assert "scones.batch_size = 9 cannot be shared by 2 processes" in done.stderr

@@ -1,7 +1,7 @@
-"""Gives AutoGluon's files the same bytes each time: without clock readings, random identifiers and the folder they were made in.
+"""Give AutoGluon's files the same bytes each time: without times, random identifiers and their original folder.
 
 AutoGluon and CatBoost store how long each step took, when training ended and where it ran. Nothing here reads that again, and
-AutoGluon sets its paths when it loads a predictor. What predicts stays as it is.
+AutoGluon sets its paths when it loads a predictor. Predictions do not change.
 """
 
 import pickle
@@ -12,7 +12,7 @@ from typing import IO, Any, ClassVar
 from stages.common import files
 
 PLACE = "models"
-"""Stands where the folder's absolute path stood."""
+"""Replaces the folder's absolute path."""
 
 CLOCKS = {
     *("fit_time", "predict_time", "predict_child_time", "predict_n_time_per_row", "predict_1_time"),
@@ -25,16 +25,16 @@ CLOCKS = {
         "_time_train_start_last",
     ),
 }
-"""Attributes and keys that hold seconds: numbers there become 0."""
+"""Attributes and keys that hold seconds. Their numbers become 0."""
 
 CATBOOST = ("train_finish_time", "model_guid")
-"""Metadata of a CatBoost model: when its training ended, and a random identifier. They become empty."""
+"""Metadata of a CatBoost model that become empty: when its training ended, and a random identifier."""
 
 
 def normalise(folder: Path) -> None:
-    """Write every pickle below ``folder`` anew. Call this only for files that this process or its cluster has just made.
+    """Rewrite every pickle below ``folder``. Call this only for files that this process or its cluster has just made.
 
-    Files in other formats stay as they are: XGBoost's hold no clock readings.
+    Files in other formats are not changed: XGBoost's files hold no times.
     """
     for path in sorted(folder.rglob("*.pkl")):
         with path.open("rb") as file:
@@ -49,7 +49,7 @@ def normalise(folder: Path) -> None:
 
 
 class _Pickler(pickle._Pickler):
-    """Pickles without clock readings and without ``place``, sets in order, equal strings stored once. It changes what it pickles.
+    """A pickler that leaves out times and ``place``, sorts sets and stores equal strings once. It changes the pickled objects.
 
     Pickle stores an object once if it is the same object in memory. For equal strings that depends on where they come from,
     for example on whether a worker of a cluster sent the model.

@@ -1,4 +1,4 @@
-"""Says when a model is trained, and why one is not."""
+"""Print when a model has been trained, and collect the reasons why models were skipped."""
 
 import logging
 import time
@@ -10,7 +10,7 @@ from autogluon.core.callbacks import AbstractCallback
 
 
 class Progress(AbstractCallback):
-    """Of models that are trained here. It travels with them, so a program's own module is no place for it."""
+    """Progress of models that are trained on this machine. It is pickled with the models, so it must not be defined in a main module."""
 
     def __init__(self, part: str) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Progress(AbstractCallback):
 
 @contextmanager
 def elsewhere(progress: Progress) -> Iterator[list[str]]:
-    """The same of models that a cluster trains: AutoGluon says it in its log alone. Yields the reasons for those that are left out."""
+    """Print progress of models that a cluster trains, which AutoGluon only logs. Yields the reasons for skipped models."""
     logger = logging.getLogger("autogluon.tabular.trainer.abstract_trainer")
     listener = _Listener(progress)
     level, logger.propagate = logger.level, False

@@ -1,6 +1,6 @@
-"""The settings that a search tries: drawn before anything is trained, so that the trials are models like any other.
+"""The settings that a search tries. They are sampled before training, so the trials are models like any other.
 
-AutoGluon's own search would train one after the other, and on a cluster draw others (Ray Tune's) than here.
+AutoGluon's own search would train one trial after the other. On a cluster it would use Ray Tune, which samples other settings.
 """
 
 from typing import Any
@@ -28,13 +28,13 @@ RANGES = {
     },
     "sequence": {"learning_rate": space.Real(1e-3, 1e-2, log=True), "dropout": space.Real(0.1, 0.5)},
 }
-"""What a search tries in place of the model's own setting; the first trial has the default, or else the lower end."""
+"""Ranges that a search samples instead of the model's own settings. The first trial uses the default if given, or the lower end."""
 
 
 def drawn(name: str, own: dict[str, Any], trials: int) -> list[dict[str, Any]]:
-    """As many settings as ``trials`` for the model that `bikes.models` calls ``name``, of which ``own`` are not searched."""
+    """Return ``trials`` settings for the model ``name`` of `bikes.models`. Settings in ``own`` without a range are kept."""
     searcher = LocalRandomSearcher(search_space=own | RANGES[name])
-    # All models' first trials are trained before any second one, so that a time limit cuts all of them alike.
+    # The first trials of all models are trained before any second trial, so that a time limit affects all models equally.
     return [
         searcher.get_config() | {"ag_args": {"name_suffix": f"_T{trial}", "priority": -trial}}
         for trial in range(1, trials + 1)

@@ -1,7 +1,7 @@
-"""The data itself: UCI's Bike Sharing Dataset (open), from which Kaggle's files and the answers to its test are rebuilt.
+"""The real data: UCI's open Bike Sharing Dataset, from which Kaggle's files and the answers to its test are rebuilt.
 
-With Kaggle's credentials at hand (KAGGLE_USERNAME and KAGGLE_KEY, or ~/.kaggle/kaggle.json) the files come from Kaggle,
-whose competition one has to have joined; the answers are UCI's all the same.
+If Kaggle's credentials are set (KAGGLE_USERNAME and KAGGLE_KEY, or ~/.kaggle/kaggle.json), the files are downloaded from Kaggle.
+The user must have joined the competition there. The answers still come from UCI.
 """
 
 import hashlib
@@ -31,12 +31,12 @@ KAGGLE_FILES = {  # sha256
 }
 
 LAST_TRAINING_DAY = 19
-"""Of each month: the days after it are the test."""
+"""Last training day of each month. The days after it are test days."""
 
 
 def fetch(folder: Path) -> None:
     """Fill ``folder`` with train.csv, test.csv, sampleSubmission.csv and test_answers.csv."""
-    from stages.common.sources.downloads import download  # an HTTP client, for this source alone
+    from stages.common.sources.downloads import download  # imports an HTTP client, which only this source needs
 
     downloads = files.home() / "data" / "downloads" / "bikes"
     archive = download(MIRRORS, downloads / "Bike-Sharing-Dataset.zip", SIZE, CHECKSUM)
@@ -51,7 +51,7 @@ def fetch(folder: Path) -> None:
 
 
 def verified(kept: Path, name: str, sha256: str) -> bytes:
-    """The file ``name`` that Kaggle sent, zipped (as it does at times) or not. Raises InputError if it is another one."""
+    """Return the content of the file ``name`` from Kaggle, which sometimes zips it. Raises InputError if the checksum differs."""
     content = kept.read_bytes()
     if zipfile.is_zipfile(kept):
         with zipfile.ZipFile(kept) as archive:
@@ -61,13 +61,13 @@ def verified(kept: Path, name: str, sha256: str) -> bytes:
         kept.unlink()
         raise InputError(
             f"{KAGGLE}{name}: found sha256 {found}, expected {sha256}: join the competition on Kaggle, or unset the "
-            "credentials to have the same files from UCI alone"
+            "credentials to get the same files from UCI"
         )
     return content
 
 
 def to_kaggle(uci: pd.DataFrame) -> pd.DataFrame:
-    """UCI's hour.csv in Kaggle's columns and units, sorted by time, with casual, registered and count.
+    """Return UCI's hour.csv in Kaggle's columns and units, sorted by time, with casual, registered and count.
 
     UCI divided temperature by 41, apparent temperature by 50, humidity by 100 and windspeed by 67.
     """
@@ -91,9 +91,9 @@ def to_kaggle(uci: pd.DataFrame) -> pd.DataFrame:
 
 
 def write(hours: pd.DataFrame, folder: Path) -> None:
-    """Split ``hours`` by the day of the month into Kaggle's files and the answers, written to ``folder``."""
+    """Split ``hours`` by the day of the month and write Kaggle's files and the answers to ``folder``."""
     weather = ["temp", "atemp", "windspeed"]
-    hours = hours.assign(**hours[weather].map("{:g}".format))  # 0 and 9.84, not 0.0, as Kaggle has it
+    hours = hours.assign(**hours[weather].map("{:g}".format))  # Kaggle writes 0 and 9.84, not 0.0
     test = hours["datetime"].dt.day > LAST_TRAINING_DAY
     answers = hours.loc[test, ["datetime", "count"]]
     tables = {
@@ -107,7 +107,7 @@ def write(hours: pd.DataFrame, folder: Path) -> None:
 
 
 def kaggle_credentials(environment: "os._Environ[str] | dict[str, str]", home: Path) -> tuple[str, str] | None:
-    """User name and key, where Kaggle's own tools look for them. Raises InputError if their file is damaged."""
+    """Return user name and key from where Kaggle's own tools read them, or None. Raises InputError if their file is damaged."""
     if environment.get("KAGGLE_USERNAME") and environment.get("KAGGLE_KEY"):
         return environment["KAGGLE_USERNAME"], environment["KAGGLE_KEY"]
     path = home / ".kaggle" / "kaggle.json"

@@ -1,10 +1,9 @@
-"""The embedded sample: nine months of a simulated town, in Kaggle's columns and files, with the answers to the test hours.
+"""The built-in sample: nine months of a simulated town, in Kaggle's columns and files, with the answers to the test hours.
 
-Weather comes in spells and follows the season and the time of day. Two kinds of riders react to it: registered ones
-commute on working days, casual ones come out on mild free afternoons. Their number grows over the months, varies from
-day to day for reasons that no column tells, and is counted hour by hour (Poisson); as in the real data an hour without
-riders has no row. docs/your-data.md says how it differs from the real data: its scores
-say nothing about that.
+Weather comes in spells and follows the season and the time of day. Two kinds of riders react to it: registered riders commute
+on working days, casual riders come on mild free afternoons. Their number grows over the months and varies from day to day for
+reasons that no column shows. Hourly counts are Poisson distributed. As in the real data, an hour without riders has no row.
+docs/your-data.md describes how the sample differs from the real data. Scores on the sample do not predict scores on the real data.
 """
 
 from pathlib import Path
@@ -21,12 +20,12 @@ Floats = NDArray[np.float64]
 
 FIRST, LAST = "2011-07-01 00:00", "2012-03-31 23:00"
 SEED = 2011
-GROWTH = 0.5  # of registered riders in a year, on the logarithm
+GROWTH = 0.5  # yearly growth of the logarithm of registered riders
 
 WIND = np.array([0, 6.0032, 7.0015, 8.9981, 11.0014, 12.998, 15.0013, 16.9979, 19.0012, 22.0028, 26.0027, 30.0026])
-TEMPERATURE_STEP, FELT_STEP = 0.82, 0.7576  # degrees Celsius, as the real data has them
+TEMPERATURE_STEP, FELT_STEP = 0.82, 0.7576  # degrees Celsius, as in the real data
 
-# Riders an hour on a fine day at 20 degrees, midnight to 11 p.m.
+# Riders per hour on a fine day at 20 degrees, midnight to 11 p.m.
 COMMUTERS = np.array(
     [8, 3, 2, 1, 2, 12, 50, 140, 230, 110, 60, 70, 90, 90, 80, 100, 180, 330, 300, 200, 130, 90, 60, 30], float
 )
@@ -43,7 +42,7 @@ def write(folder: Path) -> None:
 
 
 def simulate(random: Generator) -> pd.DataFrame:
-    """All hours from FIRST to LAST, in Kaggle's columns; count may be 0."""
+    """Return all hours from FIRST to LAST, in Kaggle's columns. count may be 0."""
     hours = _calendar(pd.Series(pd.date_range(FIRST, LAST, freq="h"), name="datetime"))
     hours = pd.concat([hours, _weather(hours["datetime"], random)], axis=1)
     casual, registered = (random.poisson(riders) for riders in _demand(hours, random))
@@ -87,7 +86,7 @@ def _weather(when: pd.Series, random: Generator) -> pd.DataFrame:
 
 
 def _demand(hours: pd.DataFrame, random: Generator) -> tuple[Floats, Floats]:
-    """Expected casual and registered riders of each hour."""
+    """Return the expected casual and registered riders of each hour."""
     when, hour = hours["datetime"], hours["datetime"].dt.hour.to_numpy()
     temp, weather = hours["temp"].to_numpy(), hours["weather"].to_numpy()
     away = ((when.dt.month == 12) & (when.dt.day >= 24)).to_numpy()  # the last week of the year
@@ -95,7 +94,7 @@ def _demand(hours: pd.DataFrame, random: Generator) -> tuple[Floats, Floats]:
     growth = GROWTH * (when - when[0]).dt.days.to_numpy() / 365.25
     comfort = -(((temp - 25) / 16) ** 2)
     rain = np.select([weather >= 3, weather == 2], [-1.0, -0.06], 0.0)
-    # Rain of the hours before still keeps people off their bicycles.
+    # Rain in the previous hours still reduces demand.
     after_rain = -0.35 * pd.Series(weather >= 3).rolling(3, min_periods=1).mean().to_numpy()
     humid = -0.004 * (hours["humidity"].to_numpy() - 60)
     mood = np.repeat(random.normal(0, 0.08, len(when) // 24), 24) + 0.1 * _memory(random, len(when), hours=3)
@@ -109,7 +108,7 @@ def _demand(hours: pd.DataFrame, random: Generator) -> tuple[Floats, Floats]:
 
 
 def _memory(random: Generator, size: int, hours: float) -> Floats:
-    """Noise of standard deviation 1 that forgets itself over so many ``hours``."""
+    """Return autocorrelated noise of standard deviation 1. Its correlation falls to 1/e in ``hours``."""
     keep = np.exp(-1 / hours)
     steps = random.normal(0, np.sqrt(1 - keep**2), size)
     values = np.empty(size)

@@ -1,7 +1,7 @@
 """Training as a job on SageMaker: this repository's own module in the PyTorch image, on any number of instances.
 
-A job brings its bucket and its role along, as a stack of its own that is removed when the model is back. Stopped by Ctrl-C it
-stops what it has started on AWS before that.
+Each job has its own stack with a bucket and a role, which is removed after the model is downloaded. On Ctrl-C everything that was
+started on AWS is stopped first.
 """
 
 import logging
@@ -36,17 +36,17 @@ REQUIREMENTS = HERE / "requirements.txt"
 SCRIPT = HERE / "script.py"
 
 MISSING_ROLE = "assume"
-"""In what SageMaker says of a role that was made a moment ago."""
+"""Word in SageMaker's error for a role that was created a moment ago."""
 
 WAIT = {"Delay": 10, "MaxAttempts": 60}
-"""Seconds between two looks at a job that is being stopped, and how many."""
+"""Seconds between two checks of a job that is being stopped, and the number of checks."""
 
 CONFIG = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
-"""Of SageMaker's SDK, which would otherwise tell AWS of each call."""
+"""Configuration of SageMaker's SDK, which would otherwise report each call to AWS."""
 
 
 class Place(NamedTuple):
-    """What a job works with; ``name`` is its stack's, and the beginning of its own."""
+    """A job's resources on AWS. ``name`` is the stack's name and the prefix of the job's name."""
 
     session: boto3.Session
     name: str
@@ -56,9 +56,9 @@ class Place(NamedTuple):
 
 @contextmanager
 def place(session: boto3.Session, prefix: str) -> Iterator[Place]:
-    """A stack with a bucket and a role for as long as the block lasts; its name is ``prefix`` and what no other job has.
+    """Create a stack with a bucket and a role for the duration of the block. Its name is ``prefix`` and a unique suffix.
 
-    However the block ends, no job of that name runs on afterwards.
+    However the block ends, no job of that name keeps running.
     """
     stack = Stack(session, f"{prefix}-{uuid.uuid4().hex[:8]}")
     try:
@@ -71,20 +71,20 @@ def place(session: boto3.Session, prefix: str) -> Iterator[Place]:
 
 
 def stop_jobs(session: boto3.Session, name: str) -> list[str]:
-    """Stop the training jobs whose names begin with ``name``, which are charged for otherwise, and wait until they have ended."""
+    """Stop the training jobs whose names begin with ``name``, because running jobs cost money, and wait until they have ended."""
     sagemaker, stopped = client(session, "sagemaker"), []
     for page in sagemaker.get_paginator("list_training_jobs").paginate(NameContains=name):
         for job in page["TrainingJobSummaries"]:
             if job["TrainingJobStatus"] in ("InProgress", "Stopping"):
                 stopped.append(job["TrainingJobName"])
     for job in stopped:
-        print(f"stopping the training job {job}, which takes a minute or two", flush=True)
+        print(f"stopping the training job {job}; this takes a minute or two", flush=True)
         try:
             sagemaker.stop_training_job(TrainingJobName=job)
         except ClientError as error:
-            if error.response["Error"]["Code"] != "ValidationException":  # it has ended in the meantime
+            if error.response["Error"]["Code"] != "ValidationException":  # else it has ended in the meantime
                 raise
-        with suppress(WaiterError):  # which a job that has failed is to it
+        with suppress(WaiterError):  # the waiter raises it for a failed job
             sagemaker.get_waiter("training_job_completed_or_stopped").wait(TrainingJobName=job, WaiterConfig=WAIT)
     return [f"training job {job}, stopped" for job in stopped]
 
@@ -115,8 +115,8 @@ def _with_weights(value: Any, folder: Path) -> Any:
 
 
 def job(where: Place, settings: SageMaker, image: str, **own: Any) -> Any:
-    """A ModelTrainer, ready to start, on the instances of ``settings``; ``own`` are further arguments of its."""
-    from sagemaker.core.helper.session_helper import Session  # 1.5 s, as what else is of SageMaker's SDK
+    """Return a ModelTrainer, ready to start, on the instances of ``settings``. ``own`` are further arguments for it."""
+    from sagemaker.core.helper.session_helper import Session  # takes 1.5 s, like the rest of SageMaker's SDK
     from sagemaker.core.shapes import OutputDataConfig, StoppingCondition
     from sagemaker.core.training.configs import Compute
     from sagemaker.train.model_trainer import ModelTrainer
@@ -135,7 +135,7 @@ def job(where: Place, settings: SageMaker, image: str, **own: Any) -> Any:
 
 
 def trainer(where: Place, settings: SageMaker, code: Path) -> Any:
-    """SCRIPT of the staged ``code`` as a job, under torchrun on each instance. Raises InputError if there is no image for it."""
+    """Return a job that runs SCRIPT of the staged ``code`` with torchrun on each instance. Raises InputError without an image."""
     from sagemaker.core import image_uris
     from sagemaker.core.training.configs import SourceCode
     from sagemaker.train.distributed import Torchrun
@@ -149,14 +149,14 @@ def trainer(where: Place, settings: SageMaker, code: Path) -> Any:
             image_scope="training",
         )
     except ValueError as error:
-        raise InputError(f"engine.sagemaker.pytorch = {settings.pytorch!r} is not to be had: {error}") from None
+        raise InputError(f"engine.sagemaker.pytorch = {settings.pytorch!r} is not available: {error}") from None
     script = SCRIPT.relative_to(STAGES.parent).as_posix()
     source = SourceCode(source_dir=str(code), entry_script=script, requirements=REQUIREMENTS.name)
     return job(where, settings, image, source_code=source, distributed=Torchrun())
 
 
 def inputs(features: Path) -> list[Any]:
-    """The folder ``features`` as the job's channel of that name; it is uploaded when the job starts."""
+    """Return the folder ``features`` as the job's channel of that name. It is uploaded when the job starts."""
     from sagemaker.core.training.configs import InputData
 
     return [InputData(channel_name="features", data_source=str(features))]
@@ -168,7 +168,7 @@ def _young(error: BaseException) -> bool:
 
 @retry(retry=retry_if_exception(_young), stop=stop_after_delay(60), wait=wait_fixed(5), reraise=True)
 def start(trainer: Any, inputs: list[Any]) -> str:
-    """Run the job with its ``inputs`` to its end; the place of its model in S3. Raises InputError unless it is completed."""
+    """Run the job with its ``inputs`` to its end. Returns its model's URL in S3. Raises InputError unless the job completes."""
     from sagemaker.core.utils.exceptions import FailedStatusError
 
     trainer.train(inputs, wait=False, logs=False)
@@ -176,18 +176,18 @@ def start(trainer: Any, inputs: list[Any]) -> str:
     if done is None:  # the SDK swallows Ctrl-C
         raise KeyboardInterrupt
     with suppress(FailedStatusError):
-        done.wait()  # without logs: the SDK's client for them would take neither this session nor its region
+        done.wait()  # no logs: the SDK's client for them uses neither this session nor its region
     if done.training_job_status != "Completed":
         words = [done.training_job_status, done.secondary_status, done.failure_reason]
         raise InputError(
             f"the training job {done.training_job_name} ended: {', '.join(word for word in words if word and isinstance(word, str))}; "
-            "what it printed is in CloudWatch's log group /aws/sagemaker/TrainingJobs, its time is limited by engine.sagemaker.max_hours"
+            "see its output in CloudWatch's log group /aws/sagemaker/TrainingJobs; engine.sagemaker.max_hours limits its time"
         )
     return str(done.model_artifacts.s3_model_artifacts)
 
 
 def fetch(session: boto3.Session, model: str, folder: Path) -> None:
-    """Bring back to ``folder`` what SCRIPT wrote, from the job's archive at ``model``."""
+    """Download SCRIPT's results from the job's archive at ``model`` to ``folder``."""
     bucket, key = model.removeprefix("s3://").split("/", 1)
     with tempfile.TemporaryDirectory() as scratch:
         archive = Path(scratch, "model.tar.gz")
@@ -197,21 +197,21 @@ def fetch(session: boto3.Session, model: str, folder: Path) -> None:
 
 
 def plan(settings: SageMaker, region: str) -> str:
-    """What a job does in an account, and what it costs at most."""
+    """Return a description of what a job does in an account and what it costs at most."""
     hours = settings.max_hours
     return (
-        f"Training on SageMaker in your AWS account, region {region}: a stack with a bucket and a role, removed afterwards, and\n"
+        f"This trains on SageMaker in your AWS account, region {region}, with a bucket and a role that are removed afterwards, and\n"
         f"{estimate(settings.instance_type, settings.instance_count, region, hours, f'{hours} h, after which it is stopped')}"
     )
 
 
 @plain_errors()
 def train(project: str, settings: SageMaker, features: Path, folder: Path) -> None:
-    """Fill ``folder`` with what a job on SageMaker trains for ``project`` from its ``features``.
+    """Train ``project`` on its ``features`` as a job on SageMaker and write the results to ``folder``.
 
-    In a terminal it asks first. Elsewhere `engine.kind` counts as consent: DVC has no place for a `--yes`.
+    In a terminal it asks for confirmation first. Elsewhere `engine.kind` is the confirmation, because DVC cannot pass `--yes`.
     """
-    import sagemaker.train  # noqa: F401  (a missing package stops this before anything exists on AWS)
+    import sagemaker.train  # noqa: F401  (fails on a missing package before anything is created on AWS)
 
     logging.getLogger("sagemaker").setLevel(logging.WARNING)
     session = account(settings.region, "engine.sagemaker.region")

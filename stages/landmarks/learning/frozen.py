@@ -1,4 +1,4 @@
-"""A frozen backbone answers the same each time: its features are computed once a view, and a head learns from those."""
+"""Features of a frozen backbone. It gives the same output each time, so they are computed once per view and train a head."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,32 +13,32 @@ from stages.common.training import distributed, torch_setup
 from stages.landmarks.learning.views import Views
 
 BATCH = 64
-"""Photographs that go through a network together where none is trained."""
+"""Photographs per batch when the network is not trained."""
 
 
 class FrozenViews:
-    """The photographs as a head sees them: a backbone's features of the middle, of its mirror image, and of augmented views.
+    """A head's inputs: the backbone's features of the central square, of its mirror image, and of augmented views.
 
-    They lie in files, mapped into memory (there may be more than fit), and are taken from there if they are there already.
+    They are stored in memory-mapped files, because they may not fit into memory. Existing files are reused.
     """
 
     def __init__(
         self, eyes: Views, backbone: nn.Module, views: int, seed: int, precision: str, kept: Sequence[Path]
     ) -> None:
-        """``kept`` are the files for the features of the training and of the validation photographs."""
+        """Compute the features, or reuse the files ``kept``: one for training and one for validation photographs."""
         self.eyes, self.backbone, self.seed, self.precision = eyes, backbone, seed, precision
         self.size = answer(backbone, eyes.validation(torch.arange(1)), precision).shape[1]
         self._train = self._features(kept[0], views, len(eyes.train), self._training_inputs)
         self._valid = self._features(kept[1], 1, len(eyes.valid), lambda view, chosen: eyes.validation(chosen))
 
     def training(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
-        """The features of one view, drawn at random, of each of the training photographs ``chosen`` (N): (N, size)."""
+        """Return the features (N, size) of one randomly sampled view of each training photograph in ``chosen`` (N)."""
         count = distributed.whole(len(chosen))
         views = distributed.share(torch.randint(len(self._train), (count,), generator=generator))
         return self._train[views, chosen].to(self.eyes.device)
 
     def validation(self, chosen: Tensor) -> Tensor:
-        """The features of the validation photographs ``chosen`` (N): float32 (N, size)."""
+        """Return the features, float32 (N, size), of the validation photographs ``chosen`` (N)."""
         return self._valid[0, chosen].to(self.eyes.device)
 
     def _training_inputs(self, view: int, chosen: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ class FrozenViews:
         return self.eyes.training(chosen, torch.Generator().manual_seed(seed))
 
     def _features(self, kept: Path, views: int, count: int, inputs: Callable[[int, Tensor], Tensor]) -> Tensor:
-        """float32 (views, count, size)."""
+        """Return the features, float32 (views, count, size), mapped from ``kept``."""
         if not kept.exists():
             with files.new_file(kept) as partial, distributed.alone():
                 answers = np.lib.format.open_memmap(partial, "w+", np.float32, (views, count, self.size))
@@ -60,11 +60,11 @@ class FrozenViews:
                             answers[view, chosen.numpy()] = features.numpy()
                             bar.update(len(chosen))
                 answers.flush()
-        return torch.from_numpy(np.load(kept, mmap_mode="c"))  # "c": torch wants what it could write to
+        return torch.from_numpy(np.load(kept, mmap_mode="c"))  # "c", because torch needs writable memory
 
 
 def answer(network: nn.Module, inputs: Tensor, precision: str) -> Tensor:
-    """What ``network`` says to ``inputs`` when it isn't trained: float32 on the CPU."""
+    """Return the output of ``network`` for ``inputs`` in eval mode, without gradients, as float32 on the CPU."""
     with torch.no_grad(), torch_setup.autocast(network, precision):
         result: Tensor = network.eval()(inputs).float().cpu()
     return result

@@ -1,6 +1,6 @@
-"""Photographs as a network sees them: in training each time another way, when predicting always the same.
+"""A network's views of photographs: random in training, always the same in prediction.
 
-All of it is done to whole batches: a square cut out, resized, mirrored, in other light.
+Whole batches are cropped to squares, resized, mirrored and changed in colour at once.
 """
 
 import math
@@ -17,12 +17,12 @@ from stages.landmarks.store import Store
 
 
 class Views:
-    """What one network's settings make of the photographs that it learns from, as its inputs on its device."""
+    """The training and validation photographs as one network's inputs, on its device."""
 
     def __init__(
         self, member: Member, size: int, crop: float, limits: Mapping[str, float], train: Store, valid: Store
     ) -> None:
-        """``size``: pixels of the stored photographs' shorter side; ``crop``: the largest share of it that is looked at."""
+        """``size``: the stored photographs' shorter side in pixels. ``crop``: the largest square, as a fraction of ``size``."""
         self.member, self.size, self.crop, self.limits, self.train, self.valid = (
             member,
             size,
@@ -34,15 +34,15 @@ class Views:
         self.device = member.mean.device
 
     def training(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
-        """The training photographs ``chosen`` (N), each changed by amounts of its own: float32 (N, 3, S, S)."""
+        """Return the training photographs ``chosen`` (N), each changed by its own random amounts: float32 (N, 3, S, S)."""
         squares = self.squares(chosen, generator).to(self.device)
         return augment(squares, self.member.mean, self.member.std, self.limits, generator)
 
     def squares(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
-        """A square out of each training photograph, resized to the network's size: uint8 (N, 3, S, S).
+        """Return a square of each training photograph, resized to the network's size: uint8 (N, 3, S, S).
 
-        Its side, a share from `least` to `crop` of the shorter side, is drawn evenly by area and is the same for
-        all of them, as they are resized together. Its place is drawn for each.
+        The side is a fraction from `least` to `crop` of the shorter side, sampled uniformly by area. It is the same for all, because
+        they are resized together. The position is sampled for each.
         """
         most, least = self.crop, min(self.limits["least"], self.crop)
         drawn = torch.rand(1, generator=generator, dtype=torch.float64).item()
@@ -52,7 +52,7 @@ class Views:
         return pixels.resize_square(self.train.crops(chosen.numpy(), side, places), side, self.member.image_size)
 
     def validation(self, chosen: Tensor) -> Tensor:
-        """The middle of the validation photographs ``chosen`` (N), as when predicting: float32 (N, 3, S, S)."""
+        """Return the middle of the validation photographs ``chosen`` (N), as in prediction: float32 (N, 3, S, S)."""
         return self.centred(self.valid, chosen)
 
     def centred(self, photographs: Store, chosen: Tensor) -> Tensor:

@@ -1,19 +1,19 @@
-"""Where in a photograph the evidence for a class lies, as a network sees it."""
+"""Saliency maps: which parts of a photograph are a network's evidence for a class."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 BATCH = 8
-"""Photographs at once: all that lies between them and the last maps stays in memory."""
+"""Photographs per batch. All activations up to the last maps stay in memory."""
 
 
 def saliency(network: nn.Module, inputs: Tensor, classes: Tensor) -> tuple[str, Tensor]:
-    """How much each place of ``inputs`` (N, 3, H, W) speaks for its class, int64 (N): the method, float32 (N, H, W) in [0, 1].
+    """Return the method's name and, for each pixel of ``inputs`` (N, 3, H, W), the evidence for its class in ``classes``, int64 (N).
 
-    ``network`` is in eval mode. Grad-CAM (https://arxiv.org/abs/1610.02391) on its last maps; where it has none, as
-    vision transformers, the largest gradient of a pixel's colours (https://arxiv.org/abs/1312.6034). Each photograph's
-    strongest place is 1; all are 0 if nothing speaks for the class.
+    The evidence is float32 (N, H, W) in [0, 1]. ``network`` must be in eval mode. The method is Grad-CAM
+    (https://arxiv.org/abs/1610.02391) on the last maps. A network without maps, such as a vision transformer, gets the largest gradient
+    of a pixel's colours (https://arxiv.org/abs/1312.6034). Each photograph's maximum is 1; without any evidence all values are 0.
     """
     pairs = zip(inputs.split(BATCH), classes.split(BATCH), strict=True)
     methods, strengths = zip(*(_saliency(network, *pair) for pair in pairs), strict=True)
@@ -21,9 +21,9 @@ def saliency(network: nn.Module, inputs: Tensor, classes: Tensor) -> tuple[str, 
 
 
 def _saliency(network: nn.Module, inputs: Tensor, classes: Tensor) -> tuple[str, Tensor]:
-    inputs = inputs.detach().requires_grad_()  # else there is no gradient in a frozen network
+    inputs = inputs.detach().requires_grad_()  # a frozen network has no gradients otherwise
     logits, maps = _logits_and_maps(network, inputs)
-    evidence = logits.gather(1, classes[:, None]).sum()  # in eval mode photographs don't touch each other
+    evidence = logits.gather(1, classes[:, None]).sum()  # in eval mode photographs are independent
     if maps is None:
         method, (gradient,) = "gradient of the pixels", torch.autograd.grad(evidence, inputs)
         strength = gradient.abs().amax(1)
@@ -36,10 +36,10 @@ def _saliency(network: nn.Module, inputs: Tensor, classes: Tensor) -> tuple[str,
 
 
 def _offset(maps: Tensor, inputs: Tensor) -> Tensor:
-    """How far from their own place in the photograph the cells of ``maps`` look, down and right, as shares of its sides: (2).
+    """Return how far the cells of ``maps`` look from their own position, down and right, as fractions of the photograph's sides: (2).
 
-    A convolution with stride 2 and padding 1 looks at the first of each two pixels; after five of them that is half a cell,
-    by which evidence would be drawn too far down and right. Measured by the gradient of the cells in the middle.
+    A convolution with stride 2 and padding 1 is centred on the first pixel of each pair. After five of them the offset is half a cell.
+    Without correction, evidence would be plotted too far down and right. The offset is measured from the gradient of the middle cells.
     """
     middle = [slice((side - 1) // 2, side // 2 + 1) for side in maps.shape[2:]]
     (gradient,) = torch.autograd.grad(maps[:, :, middle[0], middle[1]].sum(), inputs)
@@ -52,17 +52,17 @@ def _offset(maps: Tensor, inputs: Tensor) -> Tensor:
 
 
 def _enlarged(strength: Tensor, offset: Tensor, shape: torch.Size) -> Tensor:
-    """``strength`` (N, 1, h, w) of cells as that of pixels, (N, H, W), each cell's where it looks."""
-    down, right = (-2 * offset).tolist()  # a photograph's sides are 2 long here
+    """Resize ``strength`` (N, 1, h, w) of cells to pixels (N, H, W), corrected by ``offset``."""
+    down, right = (-2 * offset).tolist()  # in these coordinates the sides have length 2
     move = torch.tensor([[1.0, 0.0, right], [0.0, 1.0, down]]).expand(shape[0], 2, 3)
     grid = F.affine_grid(move, [shape[0], 1, *shape[2:]], align_corners=False)
     return F.grid_sample(strength, grid, padding_mode="border", align_corners=False)[:, 0]
 
 
 def _logits_and_maps(network: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The logits, and the last thing with more than one place in it that any layer gave, if that is maps (N, C, H, W).
+    """Return the logits, and the last layer output with more than one position if it is maps (N, C, H, W), or else None.
 
-    It may be a sequence (N, places, C) as well: a transformer's first layer alone gives maps, and they say little.
+    In a transformer that output is a sequence (N, positions, C): only its first layer gives maps, and they are not informative.
     """
     last: list[Tensor] = []
 

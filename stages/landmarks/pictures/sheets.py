@@ -1,4 +1,4 @@
-"""Contact sheets: photographs in training, those that were taken for others, and where the evidence lies."""
+"""Contact sheets: training photographs, misclassified photographs, and the evidence for the predictions."""
 
 import math
 import textwrap
@@ -22,24 +22,24 @@ PHOTOGRAPHS = 20
 PAIRS, EXAMPLES = 6, 5
 COLUMNS, CLASSES = 4, 60
 LONGEST = 40
-"""Characters of a class's name."""
+"""Longest class name, in characters."""
 GAP = 0.03
-"""Between a photograph and its evidence, as a share of its side."""
+"""Gap between a photograph and its evidence, as a fraction of its side."""
 
 
 def readable(name: str) -> str:
-    """A class's name as it is written in pictures."""
+    """Return a class's name for use in plots."""
     text = name.replace("_", " ")
     text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-    return text.replace("$", r"\$")  # two dollars would make it a formula
+    return text.replace("$", r"\$")  # matplotlib reads text between two dollars as a formula
 
 
 def training(title: str, eyes: Views, settings: dict[str, Any], names: list[str]) -> Figure:
-    """Training photographs as the network called ``title`` has seen them; ``settings`` are its own."""
+    """Plot training photographs as the network ``title`` saw them. ``settings`` are the network's."""
     member, generator = eyes.member, torch.Generator().manual_seed(0)
     chosen = torch.randperm(len(eyes.train), generator=generator)[:PHOTOGRAPHS]
     inputs = eyes.training(chosen, generator)
-    if settings.get("fine_tune") == "none":  # frozen: seen in few views, the first two without augmentation
+    if settings.get("fine_tune") == "none":  # frozen: few views, the first two without augmentation
         middle = eyes.centred(eyes.train, chosen)
         view = torch.randint(settings["views"], (len(chosen), 1, 1, 1), generator=generator)
         inputs = torch.where(view == 0, middle, torch.where(view == 1, middle.flip(3), inputs))
@@ -54,7 +54,7 @@ def training(title: str, eyes: Views, settings: dict[str, Any], names: list[str]
 
 
 def confusions(probabilities: Probabilities, names: list[str], test: Store) -> Figure:
-    """The pairs of classes with the most mistakes, and of each the photographs with the surest ones."""
+    """Plot the pairs of classes with the most mistakes, and each pair's photographs with the most confident mistakes."""
     predicted, labels = probabilities.argmax(1), test.labels.numpy()
     wrong = np.flatnonzero(predicted != labels)
     pairs, counts = np.unique(np.stack([labels, predicted], 1)[wrong], axis=0, return_counts=True)
@@ -66,11 +66,11 @@ def confusions(probabilities: Probabilities, names: list[str], test: Store) -> F
         f"in {len(labels)} test photographs"
     )
     if not len(worst):
-        figure.text(0.5, 0.5, "There is none: every answer is right.", ha="center")
+        figure.text(0.5, 0.5, "There are none: every prediction is correct.", ha="center")
     rows = figure.subfigures(max(1, len(worst)), 1, squeeze=False)[:, 0]
     for row, (actual, other), count in zip(rows, pairs[worst], counts[worst], strict=False):
         row.suptitle(
-            f"{readable(names[actual])} taken for {readable(names[other])}: "
+            f"{readable(names[actual])} predicted as {readable(names[other])}: "
             f"{count} of {(labels == actual).sum()} photographs",
             fontsize="medium",
             fontweight="bold",
@@ -79,17 +79,17 @@ def confusions(probabilities: Probabilities, names: list[str], test: Store) -> F
         surest = own[np.argsort(-probabilities[own, other], kind="stable")]
         for axis, index in zip(_bare(row.subplots(1, EXAMPLES)), surest, strict=False):
             axis.imshow(test.image(index))
-            axis.set_anchor("N")  # all on one line
+            axis.set_anchor("N")  # aligns all photographs
             chances = probabilities[index, [other, actual]]
             axis.set_title("predicted {:.1%}\nactual {:.1%}".format(*chances), fontsize="small")
     return figure
 
 
 def evidence(title: str, eyes: Views, probabilities: Probabilities, names: list[str], test: Store) -> Figure:
-    """A test photograph of each class, the right answer that is surest, and where the network sees the class in it."""
+    """Plot each class's test photograph with the most confident correct prediction, and the network's evidence in it."""
     member, labels = eyes.member, test.labels.numpy()
     right = probabilities.argmax(1) == labels
-    own = probabilities[np.arange(len(labels)), labels] + right  # right ones first
+    own = probabilities[np.arange(len(labels)), labels] + right  # correct predictions first
     chosen = np.array(
         [max(np.flatnonzero(labels == label), key=own.__getitem__) for label in np.unique(labels)[:CLASSES]]
     )
@@ -99,12 +99,12 @@ def evidence(title: str, eyes: Views, probabilities: Probabilities, names: list[
     figure, axes = _sheet(len(chosen), COLUMNS, 2.6, 1.85)
     for axis, index, image, heat in zip(axes, chosen, shown, strength.numpy(), strict=False):
         taken = probabilities[index].argmax()
-        answer = "" if right[index] else f", taken for {readable(names[taken])}"
+        answer = "" if right[index] else f", predicted as {readable(names[taken])}"
         _title(axis, f"{readable(names[labels[index]])} {probabilities[index, labels[index]]:.1%}{answer}", 38)
         _beside(axis, image, heat)
     figure.suptitle(
-        f"landmarks: the surest right test photograph of each of {len(chosen)} classes, with its probability,\n"
-        f"and the evidence for the class in it, yellow where it is strongest: {method} of {title}"
+        f"landmarks: the most confident correct test photograph of each of {len(chosen)} classes, its probability,\n"
+        f"and the evidence for the class, strongest in yellow: {method} of {title}"
     )
     return figure
 
@@ -118,7 +118,7 @@ def _beside(axis: Axes, image: NDArray[np.uint8], heat: NDArray[np.float32]) -> 
 
 
 def _sheet(count: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """Places for ``count`` photographs, ``width`` x ``height`` inches each with their titles."""
+    """Return axes for ``count`` photographs, ``width`` x ``height`` inches each, including their titles."""
     rows = math.ceil(count / columns)
     figure, axes = plt.subplots(rows, columns, figsize=(columns * width, 0.5 + rows * height), squeeze=False)
     return figure, _bare(axes)
@@ -132,4 +132,4 @@ def _bare(axes: NDArray[Any]) -> list[Axes]:
 
 def _title(axis: Axes, text: str, width: int) -> None:
     axis.set_title(textwrap.fill(text, width), fontsize="small")
-    axis.set_anchor("S")  # what is left of the height belongs to the title
+    axis.set_anchor("S")  # leaves the rest of the height to the title

@@ -1,8 +1,8 @@
-"""The data itself: 6,246 photographs of 50 landmarks, a subset of Google Landmarks v2 that Udacity put together.
+"""The real data: 6,246 photographs of 50 landmarks, a subset of Google Landmarks v2 that Udacity put together.
 
-No checksum of it is published. So what arrives is believed if it has the length that the server announced, every file
-in it agrees with its CRC-32, and the 50 classes hold as many photographs as they should. The photographs have authors
-and licences of their own, listed in https://github.com/cvdfoundation/google-landmark.
+No checksum of it is published. So the download is accepted if its length is the one that the server announced, every file in it
+matches its CRC-32, and the 50 classes hold the expected number of photographs. The photographs have their own authors and
+licences, listed in https://github.com/cvdfoundation/google-landmark.
 """
 
 import shutil
@@ -15,22 +15,22 @@ from stages.landmarks.sources.intake.archives import unpack_zip
 
 URLS = ["https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"]
 FOLDER = "landmark_images"
-"""The one folder of the archive."""
+"""The archive's only folder."""
 
 CLASSES = 50
 PHOTOGRAPHS = {"train": 4_996, "test": 1_250}
 
 MAX_BYTES = 2_000_000_000
-"""The photographs have about 600 MB."""
+"""Largest accepted size of the unpacked archive. The photographs take about 600 MB."""
 
 MAX_FILES = 20_000
-"""More than photographs, as archives packed on a Mac have a hidden file beside each file."""
+"""Largest accepted number of files. Archives packed on a Mac have a hidden file beside each photograph."""
 
 
 def fetch(folder: Path) -> None:
     """Fill ``folder`` with ``train/NN.Name/*.jpg`` and ``test/NN.Name/*.jpg``.
 
-    Raises InputError if the archive can't be had, or is not the one that was published.
+    Raises InputError if the archive cannot be downloaded, or is not the published one.
     """
     archive = download(URLS, files.home() / "data" / "downloads" / "landmarks" / "landmark_images.zip")
     unpacked = folder / "unpacked"
@@ -39,14 +39,14 @@ def fetch(folder: Path) -> None:
         for part, expected in PHOTOGRAPHS.items():
             check(unpacked / FOLDER / part, expected)
     except InputError as error:
-        raise InputError(f"{error}: delete {archive} to have it fetched again") from None
+        raise InputError(f"{error}: delete {archive} to download it again") from None
     for part in PHOTOGRAPHS:
         (unpacked / FOLDER / part).rename(folder / part)
     shutil.rmtree(unpacked)
 
 
 def check(part: Path, expected: int) -> None:
-    """Raises InputError unless the folder ``part`` has the 50 classes with ``expected`` photographs altogether."""
+    """Raise InputError unless the folder ``part`` has the 50 classes and ``expected`` photographs in total."""
     found = sorted(path.name for path in part.glob("*.*") if path.is_dir())
     numbers = [name.partition(".")[0] for name in found]
     if numbers != [f"{number:02}" for number in range(CLASSES)]:

@@ -1,9 +1,9 @@
-"""The embedded sample: 780 drawn pictures of twelve kinds of landmark, in the published layout.
+"""The built-in sample: 780 drawn pictures of twelve kinds of landmark, in the published layout.
 
-Invented landmarks stand in invented places, in changing light, size, pose and company, so that a classifier has to look
-at their shape: pylons resemble lattice towers, chimneys and steeples obelisks and lighthouses, office blocks the twin
-towers. As in photographs people collected, some pictures are upright, grey, turned (which only their EXIF data
-says), or not JPEG. It is made to be learnt from: its scores say nothing about photographs.
+Invented landmarks stand in invented places. Light, size, pose and nearby objects vary, so that a classifier has to use the shape:
+pylons resemble lattice towers, chimneys and steeples resemble obelisks and lighthouses, office blocks resemble the twin towers. As in
+collections of photographs, some pictures are in portrait format, grey, rotated (as only their EXIF data shows), or not JPEG. The
+sample is made to be easy to learn: its scores do not predict scores on photographs.
 """
 
 from dataclasses import replace
@@ -34,12 +34,12 @@ BRIDGES = ("arch_bridge", "suspension_bridge")
 WIDE = (*BRIDGES, "stone_circle")
 
 TRAIN, TEST = 50, 15
-"""Pictures of each class."""
+"""Pictures per class."""
 
 SEED = 50
 SIZES = [(192, 144), (192, 144), (240, 180), (216, 162), (240, 192), (192, 192), (144, 192), (168, 216), (180, 240)]
 FINER = 2
-"""Times finer than the result that is drawn, in each direction: it is then averaged to smooth the edges."""
+"""Factor by which drawings are larger than the result, in each direction. Averaging them then smooths the edges."""
 
 
 def write(folder: Path) -> None:
@@ -53,9 +53,9 @@ def write(folder: Path) -> None:
 
 
 def picture(name: str, random: Generator) -> Image.Image:
-    """A picture of the landmark ``name``: RGB, one of SIZES (width, height)."""
+    """Draw a picture of the landmark ``name``: RGB, in one of SIZES (width, height)."""
     width, height = (FINER * side for side in SIZES[random.integers(len(SIZES))])
-    # All that matters lies in the square in the middle, which is what a network sees.
+    # The landmark is in the central square, which is what a network sees.
     side = min(width, height)
     horizon = (height - side) / 2 + side * random.uniform(0.7, 0.86)
     now = scenery.weather(random)
@@ -70,7 +70,7 @@ def picture(name: str, random: Generator) -> Image.Image:
 
 
 def landmark_pen(image: Image.Image, name: str, horizon: float, now: scenery.Weather, random: Generator) -> Pen:
-    """A pen with the landmark's place, size, pose (a mild homography) and light."""
+    """Return a pen with the landmark's position, size, pose (a mild homography) and light."""
     width, height = image.size
     side = min(width, height)
     top = (height - side) / 2
@@ -99,7 +99,7 @@ def landmark_pen(image: Image.Image, name: str, horizon: float, now: scenery.Wea
 
 
 def save(image: Image.Image, path: Path, index: int, random: Generator) -> None:
-    """Write ``image`` to ``path`` with the suffix of its format; one in four is something else than a plain JPEG."""
+    """Write ``image`` to ``path`` with the suffix of its format. One in four is not a plain JPEG."""
     quality = int(random.integers(45, 95))
     match index % 20:
         case 3:
@@ -108,7 +108,7 @@ def save(image: Image.Image, path: Path, index: int, random: Generator) -> None:
             image.save(path.with_suffix(".webp"), quality=quality)
         case 11:
             image.convert("L").save(path.with_suffix(".jpg"), quality=quality)
-        case 13:  # stored lying on its side
+        case 13:  # stored rotated by 90 degrees
             turned = Image.Exif()
             turned[ExifTags.Base.Orientation] = 6
             image.transpose(Image.Transpose.ROTATE_90).save(path.with_suffix(".jpg"), quality=quality, exif=turned)

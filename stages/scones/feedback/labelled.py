@@ -1,7 +1,7 @@
-"""Captured pictures that someone has labelled: `data/scones/labelled/labels.csv` and the files that it names.
+"""Captured pictures with labels from people: `data/scones/labelled/labels.csv` and the files that it names.
 
-prepare adds them to the training pictures, so that after labelling some `dvc repro` trains anew. The columns `file` and
-`label` are needed, others may stand beside them. A label is the name of a class, or empty while nobody has said.
+prepare adds them to the training pictures, so `dvc repro` retrains after new labels. The columns `file` and `label` are required,
+others are allowed. A label is the name of a class, or empty for an unlabelled picture.
 """
 
 import csv
@@ -16,9 +16,9 @@ TABLE = "labels.csv"
 
 
 def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """The columns, and each row's fields by them with the number of its line; nothing if there is no table.
+    """Return the columns, and each row's line number and fields by column. Both are empty if there is no table.
 
-    Raises InputError for what is not a table with the columns `file` and `label`, with line and reason.
+    Raises InputError with line and reason if it is not a table with the columns `file` and `label`.
     """
     if not path.exists():
         return [], []
@@ -28,23 +28,23 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]
             header = list(reader.fieldnames or [])
             if not {"file", "label"} <= set(header):
                 raise InputError(
-                    f"{path}: header: found {','.join(header)!r}, expected the columns file and label, with commas between"
+                    f"{path}: header: found {','.join(header)!r}, expected the columns file and label, separated by commas"
                 )
             rows = [(reader.line_num, row) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: found what is not csv ({error}), expected csv in UTF-8") from None
+        raise InputError(f"{path}: found invalid CSV ({error}), expected CSV in UTF-8") from None
     for line, row in rows:
         if None in row:
             raise InputError(
-                f"{path}: line {line}: found more fields than the header's {len(header)}, expected as many"
+                f"{path}: line {line}: found more fields than the header's {len(header)}, expected {len(header)}"
             )
     return header, rows
 
 
 def read_list(folder: Path, classes: Sequence[str], row: int) -> list[Entry]:
-    """The pictures that have a label, numbered from ``row`` on; none if there is no table.
+    """Return the pictures with a label, numbered from ``row``; empty if there is no table.
 
-    Raises InputError that names the line and column of the first fault. The pictures are not looked at.
+    Raises InputError with the line and column of the first error. The pictures are not read.
     """
     path = folder / TABLE
     entries: dict[str, Entry] = {}
@@ -54,7 +54,7 @@ def read_list(folder: Path, classes: Sequence[str], row: int) -> list[Entry]:
             continue
         where = f"{path}: line {number}"
         if label not in classes:
-            raise InputError(f"{where}, column label: found {label!r}, expected {', '.join(classes)}, or nothing")
+            raise InputError(f"{where}, column label: found {label!r}, expected {', '.join(classes)}, or no label")
         if not NAME.fullmatch(name) or not (folder / name).is_file():
             raise InputError(f"{where}, column file: found {name!r}, expected a .png file in {folder}")
         if name in entries:

@@ -1,9 +1,9 @@
-"""What the endpoint was asked and how sure it was, from its captured data: pictures, drift of the input, an estimate of accuracy.
+"""Monitoring of the endpoint from its captured requests: confidences, drift of the input, an estimate of the accuracy.
 
     python -m stages.scones.feedback.monitor reports/scones/captured
     python -m stages.scones.feedback.monitor s3://BUCKET/data_capture
 
-Pictures that it was not sure of go to data/scones/labelled/ for somebody to label; `dvc repro` then trains with them.
+Pictures with low confidence are copied to data/scones/labelled/ for labelling. `dvc repro` then trains with them.
 """
 
 import argparse
@@ -37,26 +37,26 @@ MODEL = Path("models/scones/export/model.pt")
 MONITOR = Path("reports/scones/monitor")
 
 SIGNIFICANT = 0.01
-"""Chance of calling it drift where there is none, over all properties together (Bonferroni)."""
+"""Probability of reporting drift when there is none, over all properties together (Bonferroni)."""
 
 Pixels = NDArray[np.uint8]
 
 
 def fetch(place: str) -> list[tuple[str, str]]:
-    """Name and text of all .jsonl files under a folder or a URL that fsspec opens. Raises InputError if there are none."""
+    """Return name and text of all .jsonl files below a folder, or a URL that fsspec opens. Raises InputError if there are none."""
     try:
         system, root = fsspec.url_to_fs(place)
         names = sorted(name for name in system.find(root) if name.endswith(".jsonl"))
         found = [(name, system.cat_file(name).decode("utf-8", "replace")) for name in names]
-    except Exception as error:  # each file system behind fsspec has errors of its own
-        raise InputError(f"{place} can't be read ({type(error).__name__}: {error})") from error
+    except Exception as error:  # fsspec's file systems raise different errors
+        raise InputError(f"cannot read {place} ({type(error).__name__}: {error})") from error
     if not found:
-        raise InputError(f"{place}: found no .jsonl files, expected what an endpoint has captured")
+        raise InputError(f"{place}: found no .jsonl files, expected an endpoint's captured requests")
     return found
 
 
 def over_time(records: Sequence[Captured], threshold: float) -> Figure:
-    """Each answer's confidence, red below the threshold, blue at or above it."""
+    """Plot each answer's confidence, red below the threshold, blue at or above it."""
     figure, axis = plt.subplots(figsize=(9, 4))
     confidences = np.array([record.confidence for record in records])
     times = mdates.date2num([record.time for record in records])
@@ -73,7 +73,7 @@ def over_time(records: Sequence[Captured], threshold: float) -> Figure:
 
 
 def histogram(records: Sequence[Captured], threshold: float) -> Figure:
-    """How often each confidence occurs, in 25 steps from the least that is possible to 1."""
+    """Plot how often each confidence occurs, in 25 steps from the lowest possible one to 1."""
     figure, axis = plt.subplots(figsize=(9, 4))
     confidences = np.array([record.confidence for record in records])
     edges = np.linspace(1 / len(records[0].probabilities), 1, 26)
@@ -87,17 +87,20 @@ def histogram(records: Sequence[Captured], threshold: float) -> Figure:
 
 
 def properties(pictures: Pixels) -> dict[str, NDArray[np.float64]]:
-    """Of each picture (N, H, W, 3): its mean red, green and blue, and its contrast, the deviation of its grey values."""
+    """Return each picture's mean red, green and blue and its contrast, the standard deviation of its grey values.
+
+    ``pictures`` are (N, H, W, 3).
+    """
     means = pictures.mean((1, 2))
     contrast = pictures.mean(3).std((1, 2))
     return {"red": means[:, 0], "green": means[:, 1], "blue": means[:, 2], "contrast": contrast}
 
 
 def drift(captured: Pixels, training: Pixels) -> dict[str, Any]:
-    """How far each property's distribution is from the training pictures'.
+    """Return how much each property's distribution differs from the training pictures'.
 
-    The statistic is Kolmogorov and Smirnov's of two samples: the largest difference between their cumulative
-    distributions, from 0 to 1, with the probability of one at least as large if both came from the same distribution.
+    The statistic is the two-sample Kolmogorov-Smirnov statistic: the largest difference between the cumulative distributions, from 0
+    to 1. `p` is the probability of at least this difference if both samples had the same distribution.
     """
     ours, theirs = properties(captured), properties(training)
     tests = {name: ks_2samp(ours[name], theirs[name]) for name in ours}
@@ -112,7 +115,7 @@ def drift(captured: Pixels, training: Pixels) -> dict[str, Any]:
 
 
 def summary(records: Sequence[Captured], threshold: float) -> dict[str, Any]:
-    """Counts, and the accuracy to be expected if the confidences are calibrated: their mean (Guo et al. 2017, arXiv:1706.04599)."""
+    """Return counts and an estimate of the accuracy: the mean confidence, if calibrated (Guo et al. 2017, arXiv:1706.04599)."""
     confidences = np.array([record.confidence for record in records])
     sure = confidences >= threshold
     return {
@@ -128,7 +131,7 @@ def summary(records: Sequence[Captured], threshold: float) -> dict[str, Any]:
 
 
 def decoded(records: Sequence[Captured]) -> tuple[list[tuple[Captured, Pixels]], list[str]]:
-    """The records with their pictures' pixels (32, 32, 3), and a line for each picture that can't be used."""
+    """Return the records with their pictures' pixels (32, 32, 3), and a line for each unusable picture."""
     pictures, problems = [], []
     for record in records:
         try:
@@ -142,10 +145,10 @@ def decoded(records: Sequence[Captured]) -> tuple[list[tuple[Captured, Pixels]],
 
 
 def class_names() -> list[str]:
-    """Those of the exported model, which is the one that is deployed; without an export those that params.yaml names."""
+    """Return the classes of the exported model, which is the deployed one, or without an export those in params.yaml."""
     if not MODEL.exists():
         return config.load("data.scones", Data).classes
-    with zipfile.ZipFile(MODEL) as archive:  # as TorchScript's files are: torch is not needed for a list of names
+    with zipfile.ZipFile(MODEL) as archive:  # TorchScript files are zip files, so this needs no torch
         (name,) = (one for one in archive.namelist() if one.endswith("/extra/classes.json"))
         names: list[str] = json.loads(archive.read(name))
     return names
@@ -173,18 +176,18 @@ def main(place: str, threshold: float | None = None, collect_into: Path = labell
     print(f"{counts}; estimated accuracy {report['estimated_accuracy']:.1%}")
     moved = [name for name, test in report.get("drift", {}).items() if test["drifted"]]
     print(f"the input has drifted in {', '.join(moved)}" if moved else _no_drift(report))
-    print(f"{new} pictures to label are new in {collect_into}; reports in {MONITOR}")
+    print(f"{new} new pictures to label in {collect_into}; reports in {MONITOR}")
 
 
 def _no_drift(report: dict[str, Any]) -> str:
-    return "no drift of the input" if "drift" in report else f"drift is not known without {FEATURES / 'train.npz'}"
+    return "no drift of the input" if "drift" in report else f"drift is unknown: {FEATURES / 'train.npz'} is missing"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("place", help="a folder or a URL with captured .jsonl files")
+    parser.add_argument("place", help="folder or URL with captured .jsonl files")
     parser.add_argument("--threshold", type=float, help="default: evaluate.scones.threshold")
     parser.add_argument(
-        "--collect-into", type=Path, default=labelled.FOLDER, help="pictures to label (default: %(default)s)"
+        "--collect-into", type=Path, default=labelled.FOLDER, help="folder for pictures to label (default: %(default)s)"
     )
 
 

@@ -1,4 +1,4 @@
-"""What training makes of the pictures: each turned, resized and shifted by amounts of its own, in other light. All of a batch at once."""
+"""Augmentation of training pictures, a whole batch at once: each is rotated, resized, shifted and recoloured by its own amounts."""
 
 import math
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ from stages.scones.model import Classifier
 
 
 def moved(images: Tensor, size: int, limits: Mapping[str, float], generator: torch.Generator) -> Tensor:
-    """uint8 (N, H, W, 3) as float32 (N, 3, ``size``, ``size``), 255 for white, turned, scaled and shifted; edges are mirrored.
+    """Rotate, scale and shift uint8 (N, H, W, 3) at random to float32 (N, 3, ``size``, ``size``), 255 for white.
 
-    ``limits`` are the parameters `scones.augmentation`.
+    Pixels from outside a picture are mirrored at its edges. ``limits`` are the parameters `scones.augmentation`.
     """
-    # Drawn on the CPU: the same amounts on any device.
+    # Sampled on the CPU, so that the amounts are the same on any device.
     drawn = distributed.share(torch.rand(4, distributed.whole(len(images)), generator=generator), 1)
-    # By numpy: torch's sine and exponential round by the processor.
+    # numpy, because torch's sine and exponential round differently on different processors.
     turn, scale, right, down = (drawn * 2 - 1).numpy()
     turn, scale = turn * math.radians(limits["rotation"]), np.exp(scale * limits["scale"])
     right, down = (move * (2 * limits["shift"] / images.shape[1]) for move in (right, down))  # the image is 2 wide
@@ -35,6 +35,6 @@ def moved(images: Tensor, size: int, limits: Mapping[str, float], generator: tor
 def augmented(
     images: Tensor, classifier: Classifier, limits: Mapping[str, float], generator: torch.Generator
 ) -> Tensor:
-    """Pictures, uint8 (N, 32, 32, 3), as the network of ``classifier`` gets them in training: float32 (N, 3, S, S)."""
+    """Return pictures, uint8 (N, 32, 32, 3), as training inputs of ``classifier``'s network: float32 (N, 3, S, S)."""
     seen = moved(images, classifier.image_size, limits, generator)
     return augment(seen, classifier.mean, classifier.std, limits, generator)

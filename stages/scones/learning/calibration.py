@@ -1,8 +1,8 @@
-"""Temperature scaling (https://arxiv.org/abs/1706.04599): one number by which logits are divided, so that confidences hold.
+"""Temperature scaling (https://arxiv.org/abs/1706.04599): division of the logits by one number, to calibrate confidences.
 
-It is fitted on the validation pictures, which are few, and most of them are recognised: two precautions are taken. The
-true class's target is a little below 1, by Laplace's rule (as in Platt's scaling), or a network without a mistake would be
-called certain of everything. And the temperature counts only if it helps on pictures that it was not fitted on.
+The temperature is fitted on the validation pictures, which are few, and most are classified correctly. So there are two precautions.
+First, the true class's target is slightly below 1, by Laplace's rule (as in Platt's scaling); otherwise a network without mistakes
+would get full confidence everywhere. Second, the temperature is used only if it helps on pictures that it was not fitted on.
 """
 
 import numpy as np
@@ -18,14 +18,14 @@ FOLDS = 5
 
 
 def loss(logits: Logits, labels: Labels, temperature: float, doubt: float = 0.0) -> float:
-    """Mean cross-entropy in nats of ``logits`` (N, classes) divided by ``temperature``; targets share out ``doubt`` evenly."""
+    """Return the mean cross-entropy in nats of ``logits`` (N, classes) / ``temperature``. Targets spread ``doubt`` over all classes."""
     likelihoods = log_softmax(logits.astype(np.float64) / temperature, axis=1)
     own = likelihoods[np.arange(len(labels)), labels]
     return float(-((1 - doubt) * own + doubt * likelihoods.mean(1)).mean())
 
 
 def best(logits: Logits, labels: Labels) -> float:
-    """The temperature of the least loss, the true class's target being (N + 1) / (N + classes)."""
+    """Return the temperature with the lowest loss. The true class's target is (N + 1) / (N + classes)."""
     count, classes = logits.shape
     doubt = classes / (count + classes)
     bounds = (np.log(LOWEST), np.log(HIGHEST))
@@ -34,7 +34,7 @@ def best(logits: Logits, labels: Labels) -> float:
 
 
 def fit(logits: Logits, labels: Labels) -> float:
-    """The best temperature, or 1 if those of four fifths of the pictures don't lower the loss of the other fifths."""
+    """Return the best temperature, or 1 if in 5-fold cross-validation the fitted temperatures do not lower the loss."""
     folds = np.arange(len(labels)) % FOLDS
     held_out = 0.0
     for fold in np.unique(folds):

@@ -1,8 +1,7 @@
-"""Reads CIFAR-100's "python version": a tar of pickles, taken as data and not unpickled (`pickle_reader`).
+"""Reader of CIFAR-100's "python version", a tar of pickles. The pickles are read as data, not unpickled (`pickle_reader`).
 
-https://www.cs.toronto.edu/~kriz/cifar.html. The pickle `meta` is a dict with the names of the fine labels; `train` and
-`test` are dicts with `filenames`, `fine_labels` and `data`, uint8 (N, 3072): a row holds a picture's red, green and blue
-planes one after the other.
+Source: https://www.cs.toronto.edu/~kriz/cifar.html. The pickle `meta` is a dict with the names of the fine labels. `train` and `test`
+are dicts with `filenames`, `fine_labels` and `data`, uint8 (N, 3072). A row holds a picture's red, then green, then blue plane.
 """
 
 import itertools
@@ -22,9 +21,9 @@ from stages.scones.sources.pickle_reader import Call, Global
 
 FOLDER = "cifar-100-python"
 LARGEST = 200_000_000
-"""Bytes of an unpacked member: `train` has 155,249,918."""
+"""Largest accepted size of an unpacked member in bytes. `train` has 155,249,918."""
 MOST_MEMBERS = 100
-"""That are looked through for the three."""
+"""How many members are searched for the three."""
 
 
 class Split(NamedTuple):
@@ -33,13 +32,13 @@ class Split(NamedTuple):
     images: Bytes
     """(N, 32, 32, 3), red, green, blue."""
     labels: NDArray[np.int64]
-    """(N), places in FINE_LABELS."""
+    """(N), indices into FINE_LABELS."""
     names: list[str]
     """The N files' names."""
 
 
 def read(archive: Path) -> dict[str, Split]:
-    """The splits ``train`` and ``test``. Raises InputError that names the member of the archive and what is wrong with it."""
+    """Return the splits ``train`` and ``test``. Raises InputError with the archive's member and the problem."""
     contents = _members(archive)
     splits = {}
     for name, content in contents.items():
@@ -57,7 +56,7 @@ def read(archive: Path) -> dict[str, Split]:
 
 
 def _members(archive: Path) -> dict[str, bytes]:
-    """The bytes of `train`, `test` and `meta`. Nothing is unpacked to the disk, and no other member is read."""
+    """Return the bytes of `train`, `test` and `meta`. Nothing is unpacked to the disk, and no other member is read."""
     wanted = {f"{FOLDER}/{name}": name for name in (*PARTS, "meta")}
     contents: dict[str, bytes] = {}
     try:
@@ -72,15 +71,15 @@ def _members(archive: Path) -> dict[str, bytes]:
                     assert file is not None  # a regular file has contents
                     contents[wanted[member.name]] = file.read()
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{archive}: found what is not a whole .tar.gz ({error}), expected CIFAR-100's") from None
+        raise InputError(f"{archive}: found an incomplete or invalid .tar.gz ({error}), expected CIFAR-100's") from None
     missing = [path for path, name in wanted.items() if name not in contents]
     if missing:
-        raise InputError(f"{archive}: found no {' and no '.join(missing)} in it, expected CIFAR-100's python version")
+        raise InputError(f"{archive}: found no {' and no '.join(missing)}, expected CIFAR-100's python version")
     return contents
 
 
 def _split(value: dict[str, object]) -> Split:
-    """Raises ValueError."""
+    """Check the content of a split. Raises ValueError."""
     names, labels = value.get("filenames"), value.get("fine_labels")
     if not isinstance(names, list) or not all(isinstance(name, str) and NAME.fullmatch(name) for name in names):
         raise ValueError("found other filenames, expected a list of names that end in .png")
@@ -91,16 +90,16 @@ def _split(value: dict[str, object]) -> Split:
     data = _array(value.get("data"))
     if not len(names) == len(labels) == len(data):
         raise ValueError(
-            f"found {len(names)} filenames, {len(labels)} fine_labels and {len(data)} rows of data, expected as many of each"
+            f"found {len(names)} filenames, {len(labels)} fine_labels and {len(data)} rows of data, expected equal numbers"
         )
     images = data.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
     return Split(images, np.array(labels, np.int64), names)
 
 
 def _array(value: object) -> Bytes:
-    """The rows that numpy has pickled as ``value``: (N, 3072). Raises ValueError."""
+    """Return the rows (N, 3072) that numpy has pickled as ``value``. Raises ValueError."""
     match value:
-        # The state of a pickled array: version, shape, type, 1 if in Fortran's order, the bytes.
+        # The state of a pickled array: version, shape, type, 1 for Fortran order, bytes.
         case Call(
             Global("numpy.core.multiarray _reconstruct"),
             _,

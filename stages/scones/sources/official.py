@@ -1,4 +1,4 @@
-"""CIFAR-100 itself, 600 pictures a class, in the published layout."""
+"""The real data: CIFAR-100, 600 pictures per class, in the published layout."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ def fetch(folder: Path, classes: Sequence[str]) -> None:
 
 
 def _of_classes(split: cifar.Split, classes: Sequence[str]) -> Iterator[tuple[Entry, Bytes]]:
-    """The pictures of ``classes``. As published, their numbers are those of the rows in CIFAR's file."""
+    """Yield the pictures of ``classes``. Their numbers are the rows in CIFAR's file, as in the published data set."""
     labels = {FINE_LABELS.index(name): label for label, name in enumerate(classes)}
     for row, (fine_label, name) in enumerate(zip(split.labels.tolist(), split.names, strict=True)):
         if fine_label in labels:

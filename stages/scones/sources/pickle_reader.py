@@ -1,9 +1,8 @@
-"""Reads a pickle as data, without unpickling it: nothing that it names is imported, nothing is called.
+"""Reader of a pickle as data, without unpickling it: nothing that it names is imported or called.
 
-`pickletools.genops` takes the bytes apart into opcodes (https://docs.python.org/3/library/pickletools.html). Those that make
-plain values are carried out here. Those by which a pickle runs code only leave a record of what they ask for (`Global`,
-`Call`), and all others are refused. That is enough for what Python 2 wrote, CIFAR's files among it. Time and memory are
-bounded by the size of the pickle.
+`pickletools.genops` splits the bytes into opcodes (https://docs.python.org/3/library/pickletools.html). Opcodes that build plain values
+are executed here. Opcodes that would run code only leave a record (`Global`, `Call`). All others are refused. That is enough for
+pickles from Python 2, such as CIFAR's files. Time and memory are bounded by the size of the pickle.
 """
 
 import pickletools
@@ -11,19 +10,19 @@ from dataclasses import dataclass
 from typing import Any
 
 MOST_OPCODES = 1_000_000
-"""CIFAR-100's training images, the longest pickle there is a need for, take about 200,000."""
+"""Largest accepted number of opcodes. The longest needed pickle, CIFAR-100's training images, has about 200,000."""
 
 
 @dataclass(frozen=True)
 class Global:
-    """What unpickling would import: module and name, with a space between them."""
+    """An import that unpickling would do: module and name, separated by a space."""
 
     name: str
 
 
 @dataclass
 class Call:
-    """What unpickling would call, and the state that it would give to the result."""
+    """A call that unpickling would do, and the state that it would set on the result."""
 
     function: object
     arguments: object
@@ -31,7 +30,7 @@ class Call:
 
 
 def read(content: bytes) -> object:
-    """The value in ``content``: dict, list, tuple, str (Latin-1 for a Python 2 string), int, bool, None, Global or Call.
+    """Return the value in ``content``: dict, list, tuple, str (Latin-1 for a Python 2 string), int, bool, None, Global or Call.
 
     Raises ValueError, and no other exception, for anything else.
     """
@@ -45,7 +44,7 @@ def read(content: bytes) -> object:
         (value,) = machine.stack
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         cause = f"{type(error).__name__}: {error}"
-        raise ValueError(f"found what is no pickle of plain values ({cause})") from None
+        raise ValueError(f"found no pickle of plain values ({cause})") from None
     return value
 
 
@@ -58,7 +57,7 @@ class _Machine:
         self._memo: dict[int, Any] = {}
 
     def carry_out(self, opcode: str, argument: Any) -> bool:
-        """Whether the opcode is a known one. Raises one of several errors where the stack does not hold what it needs."""
+        """Execute the opcode and return True, or return False if it is unknown. Raises various errors if the stack lacks its operands."""
         stack = self.stack
         match opcode:
             case "PROTO" | "STOP":
@@ -115,8 +114,8 @@ class _Machine:
 
 
 def _pairs(values: list[Any]) -> dict[str, Any]:
-    """Keys and values in turn as a dict. Keys are strings: hashing a deep tuple would end the process."""
+    """Return alternating keys and values as a dict. Keys must be strings, because hashing a deep tuple would crash the process."""
     keys = values[::2]
     if not all(isinstance(key, str) for key in keys):
-        raise TypeError("a key that is no string")
+        raise TypeError("a key is not a string")
     return dict(zip(keys, values[1::2], strict=True))

@@ -1,8 +1,8 @@
-"""The embedded sample: drawn bicycles and motorcycles, in the published layout. 1 s for 1,000 pictures.
+"""The built-in sample: drawn bicycles and motorcycles, in the published layout. Takes 1 s for 1,000 pictures.
 
-Each is drawn at four times its size, with its own pose, colours, background, rider and luggage, and reduced. Most are easy
-to tell apart. A fraction `HARD` is not: far away, out of focus, dark, hidden, or a vehicle with traits of both. A good
-classifier is unsure of some of these, so both ends of the workflow are seen. The scores say nothing about photographs.
+Each is drawn at four times its size, with its own pose, colours, background, rider and luggage, and then reduced. Most are easy to
+distinguish. A fraction `HARD` is not: far away, out of focus, dark, hidden, or a vehicle with traits of both. A good classifier is
+unsure of some of these, so both outcomes of the workflow occur. The scores do not predict scores on photographs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,21 +22,21 @@ Points = Sequence[tuple[float, float]]
 COUNTS = {"train": 800, "test": 200}
 SEED = 100
 DRAWN = 4 * SIDE
-"""Pixels of a side before the picture is reduced."""
+"""Side of a picture in pixels before it is reduced."""
 
 HARD = 0.22
-"""Fraction of the pictures that are drawn with one of the troubles."""
+"""Fraction of the pictures that are drawn with one of TROUBLES."""
 
 TROUBLES = ("far", "blurred", "dark", "hidden", "between")
 
 
 def write(folder: Path, classes: Sequence[str]) -> None:
-    """Fill ``folder`` with the two parts. Raises InputError for classes that can't be drawn."""
+    """Fill ``folder`` with the two parts. Raises InputError for classes that the sample cannot draw."""
     unknown = [name for name in classes if name not in DRAWINGS]
     if unknown:
         raise InputError(
             f"params.yaml: data.scones.classes = {', '.join(classes)} is not allowed with the source sample: expected "
-            f"{' and '.join(DRAWINGS)}, the only ones that it draws; set data.scones.source to official for others"
+            f"{' and '.join(DRAWINGS)}; for other classes set data.scones.source to official"
         )
     for number, (part, count) in enumerate(COUNTS.items()):
         layout.write(folder, part, _pictures(number, count, classes))
@@ -50,7 +50,7 @@ def _pictures(part: int, count: int, classes: Sequence[str]) -> Iterator[tuple[E
 
 
 def picture(name: str, random: Generator) -> Bytes:
-    """One picture of the class ``name``, uint8 (32, 32, 3)."""
+    """Draw one picture of the class ``name``, uint8 (32, 32, 3)."""
     trouble = TROUBLES[random.integers(len(TROUBLES))] if random.random() < HARD else ""
     canvas = _background(random)
     sketch = Sketch(canvas, random, random.uniform(0.24, 0.36) if trouble == "far" else random.uniform(0.5, 0.64))
@@ -69,18 +69,18 @@ def picture(name: str, random: Generator) -> Bytes:
 
 
 class Sketch:
-    """Draws on a canvas in a vehicle's own units: rear wheel at (0, 0), front wheel at (1, 0), upwards is positive.
+    """A drawing on a canvas in a vehicle's own units: rear wheel at (0, 0), front wheel at (1, 0), upwards is positive.
 
-    Sums and products alone make a point from another: the last bit of a sine differs between processors.
+    Points are computed with sums and products only, because the last bit of a sine differs between processors.
     """
 
     def __init__(self, canvas: Image.Image, random: Generator, size: float) -> None:
         """``size`` is the distance between the wheels as a fraction of the canvas."""
         self._draw = ImageDraw.Draw(canvas)
         size *= DRAWN
-        half = random.uniform(-0.09, 0.09)  # tangent of half the angle by which it leans
+        half = random.uniform(-0.09, 0.09)  # tangent of half the angle of lean
         cosine, sine = (1 - half * half) / (1 + half * half), 2 * half / (1 + half * half)
-        # Seen from the side (1) or more from the front; facing left or right.
+        # View from the side (1) or more from the front, facing left or right.
         facing = (1 if random.random() < 0.5 else -1) * random.uniform(0.65, 1)
         self._right = size * cosine * facing, size * sine * facing
         self._up = size * sine, -size * cosine
@@ -93,7 +93,7 @@ class Sketch:
         return [(x + a * right + c * up, y + b * right + d * up) for right, up in points]
 
     def line(self, points: Points, colour: Colour, width: float) -> None:
-        """``width`` is in hundredths of the distance between the wheels."""
+        """Draw a line. ``width`` is in hundredths of the distance between the wheels."""
         self._draw.line(self._place(points), colour, max(1, round(width * self._unit)))
 
     def area(self, points: Points, colour: Colour) -> None:
@@ -122,7 +122,7 @@ def _circle(centre: tuple[float, float], radius: float) -> Points:
 
 
 def _bicycle(sketch: Sketch, random: Generator, heavy: bool) -> None:
-    """``heavy`` ones have a motorcycle's tyres and something in the frame that looks like an engine."""
+    """Draw a bicycle. A ``heavy`` one has a motorcycle's tyres and something like an engine in the frame."""
     paint, dark = _vivid(random), _grey(random, 10, 55)
     radius, tyre = random.uniform(0.3, 0.36), random.uniform(5, 8) if heavy else random.uniform(3, 5.5)
     for x in (0.0, 1.0):
@@ -149,7 +149,7 @@ def _bicycle(sketch: Sketch, random: Generator, heavy: bool) -> None:
 
 
 def _motorcycle(sketch: Sketch, random: Generator, light: bool) -> None:
-    """``light`` ones have thin tyres and little around the engine."""
+    """Draw a motorcycle. A ``light`` one has thin tyres and little around the engine."""
     paint, dark = _vivid(random), _grey(random, 10, 55)
     radius, tyre = random.uniform(0.25, 0.31), random.uniform(7, 10) if light else random.uniform(10, 15)
     for x in (0.0, 1.0):
@@ -193,7 +193,7 @@ DRAWINGS = {"bicycle": _bicycle, "motorcycle": _motorcycle}
 
 
 def _background(random: Generator) -> Image.Image:
-    """A plain wall, as in a catalogue, or ground and sky with things that stand about."""
+    """Return a plain wall, as in a catalogue, or ground and sky with some objects."""
     if random.random() < 0.3:
         return Image.new("RGB", (DRAWN, DRAWN), _grey(random, 180, 250))
     canvas = Image.new("RGB", (DRAWN, DRAWN), _pale(random, 165, 250))
@@ -208,7 +208,7 @@ def _background(random: Generator) -> Image.Image:
 
 
 def _foreground(canvas: Image.Image, random: Generator, where: tuple[int, int], widths: tuple[int, int]) -> None:
-    """A post, a bush or a passer-by in front."""
+    """Draw a post, a bush or a passer-by in front."""
     x, width, top = random.integers([where[0], widths[0], 10], [where[1], widths[1], DRAWN // 2]).tolist()
     draw = ImageDraw.Draw(canvas)
     shape = draw.rectangle if random.random() < 0.5 else draw.ellipse
@@ -221,7 +221,7 @@ def _vivid(random: Generator) -> Colour:
 
 
 def _pale(random: Generator, low: int, high: int) -> Colour:
-    """Near a grey between ``low`` and ``high``."""
+    """Return a colour near a grey between ``low`` and ``high``."""
     level = random.integers(low, high)
     red, green, blue = (level + random.integers(-22, 23, 3)).clip(0, 255).tolist()
     return red, green, blue

@@ -1,6 +1,6 @@
-"""Six landmarks that are wide: each drawn at a Pen's origin, standing on y = 0, about 1 high or from -1 to 1 wide.
+"""Six wide landmarks. Each is drawn at a Pen's origin, stands on y = 0, and is about 1 high or from -1 to 1 wide.
 
-Proportions, numbers of parts and colours come from the given generator.
+Proportions, numbers of parts and colours are sampled from the given generator.
 """
 
 import numpy as np
@@ -64,7 +64,7 @@ def castle(pen: Pen, random: Generator) -> None:
     if random.random() < 0.5:
         towers.insert(0, (random.uniform(-0.4, 0.4), keep * random.uniform(0.75, 1.1), 0.07))
     for index, (x, high, wide) in enumerate(towers):
-        if index == len(towers) - 2:  # the wall stands before the keep and behind the two corner towers
+        if index == len(towers) - 2:  # the wall is in front of the keep and behind the two corner towers
             pen.box(-half, half, 0, wall, stone, 0.94)
             _battlements(pen, -half, half, wall, stone, 0.94)
         pen.round(x, [(wide, 0), (wide, high)], stone)

@@ -24,9 +24,9 @@ LIT_WINDOW: Colour = (255, 214, 130)
 
 @dataclass(frozen=True)
 class Light:
-    """How things look in a picture: ``tint`` multiplies every colour, then ``haze`` (0 to 1) mixes it with the ``air``.
+    """The light in a picture. ``tint`` multiplies every colour, then ``haze`` (0 to 1) mixes it with the ``air``.
 
-    ``side`` is where the sun stands, from -1 (left) to 1 (right); at ``night`` windows shine.
+    ``side`` is the sun's position, from -1 (left) to 1 (right). At ``night`` windows shine.
     """
 
     tint: Colour
@@ -36,7 +36,7 @@ class Light:
     night: bool
 
     def on(self, colour: Colour) -> tuple[int, int, int]:
-        """``colour`` as it appears."""
+        """Return ``colour`` as it appears in this light."""
         (red, green, blue), (by_red, by_green, by_blue), haze = colour, self.tint, self.haze
         air_red, air_green, air_blue = self.air
         return (
@@ -48,7 +48,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Pen:
-    """Draws in a landmark's own units (y upwards) what ``view``, a 3x3 homography into pixels, makes of it."""
+    """A pen for drawing in a landmark's own units (y upwards). ``view`` is a 3x3 homography from them to pixels."""
 
     draw: ImageDraw.ImageDraw
     view: NDArray[np.float64]
@@ -56,11 +56,11 @@ class Pen:
 
     @classmethod
     def upright(cls, image: Image.Image, x: float, y: float, scale: float, light: Light) -> "Pen":
-        """A pen with its origin at the pixel (x, y) and ``scale`` pixels to a unit."""
+        """Return a pen with its origin at the pixel (x, y) and ``scale`` pixels per unit."""
         return cls(ImageDraw.Draw(image), np.array([[scale, 0, x], [0, -scale, y], [0, 0, 1.0]]), light)
 
     def polygon(self, points: Points, colour: Colour, shade: float = 1.0) -> None:
-        """Fill the polygon through ``points``; ``shade`` multiplies the colour."""
+        """Fill the polygon through ``points``. ``shade`` multiplies the colour."""
         (a, b, c), (d, e, f), (g, h, i) = self.view.tolist()
         pixels = []
         for x, y in points:
@@ -73,7 +73,7 @@ class Pen:
         self.polygon([(left, bottom), (right, bottom), (right, top), (left, top)], colour, shade)
 
     def line(self, points: Points, width: float, colour: Colour, shade: float = 1.0) -> None:
-        """Straight strokes from point to point."""
+        """Draw straight strokes from point to point."""
         for (x0, y0), (x1, y1) in itertools.pairwise(points):
             length = float(np.hypot(x1 - x0, y1 - y0)) or 1.0
             dx, dy = -(y1 - y0) / length * width / 2, (x1 - x0) / length * width / 2
@@ -82,7 +82,7 @@ class Pen:
             )
 
     def round(self, x: float, profile: Points, colour: Colour, shade: float = 1.0) -> None:
-        """A turned body: ``profile`` gives its half width and height from the bottom up; lit from the side."""
+        """Draw a rotationally symmetric body, lit from the side. ``profile`` holds half widths and heights from the bottom up."""
         strips = 6
         for strip in range(strips):
             left, right = (2 * edge / strips - 1 for edge in (strip, strip + 1))
@@ -98,7 +98,7 @@ class Pen:
     def windows(
         self, left: float, right: float, bottom: float, top: float, columns: int, rows: int, random: Generator
     ) -> None:
-        """A grid of windows; at night some of them are lit."""
+        """Draw rows of windows. At night some of them are lit."""
         wide, high = (right - left) / columns, (top - bottom) / rows
         lit = random.random((columns, rows)) < 0.45
         glowing = replace(self, light=replace(self.light, tint=(1, 1, 1)))
@@ -110,18 +110,18 @@ class Pen:
                 pen.box(x, x + wide * 0.5, y, y + high * 0.55, colour)
 
     def at(self, x: float, y: float, scale: float = 1.0) -> "Pen":
-        """A pen whose origin is this pen's (x, y), for a smaller or larger drawing."""
+        """Return a pen whose origin is this pen's (x, y), for a smaller or larger drawing."""
         return replace(self, view=self.view @ np.array([[scale, 0, x], [0, scale, y], [0, 0, 1]]))
 
 
 def pick(colours: Sequence[Colour], random: Generator) -> Colour:
-    """One of ``colours``, a little lighter or darker."""
+    """Return one of ``colours``, slightly lighter or darker."""
     red, green, blue = colours[int(random.integers(len(colours)))]
     shade = random.uniform(0.85, 1.1)
     return red * shade, green * shade, blue * shade
 
 
 def arc(x: float, y: float, half: float, rise: float, points: int = 9) -> list[tuple[float, float]]:
-    """Points from the left to the right end of a half ellipse."""
+    """Return points from the left to the right end of a half ellipse."""
     angles = np.linspace(np.pi, 0, points)
     return [(x + half * float(np.cos(a)), y + rise * float(np.sin(a))) for a in angles]

@@ -1,4 +1,4 @@
-"""What surrounds a landmark in the sample: light and sky, the land behind it, what stands before it, the camera."""
+"""The surroundings of a landmark in the sample: light and sky, the land behind it, the foreground, the camera."""
 
 import itertools
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from stages.landmarks.sources.drawings.pen import Colour, Light, Pen, pick
 
 SKIES: dict[str, tuple[float, Colour, Colour, Colour]] = {
-    # how likely; its colour at the top and at the horizon; the tint of what stands under it
+    # probability; the sky's colour at the top and at the horizon; the tint of everything under it
     "day": (0.34, (86, 138, 206), (196, 218, 236), (1.0, 1.0, 0.98)),
     "pale": (0.16, (150, 178, 204), (222, 226, 226), (0.98, 0.98, 0.98)),
     "overcast": (0.16, (148, 154, 162), (196, 198, 200), (0.8, 0.81, 0.83)),
@@ -20,7 +20,7 @@ SKIES: dict[str, tuple[float, Colour, Colour, Colour]] = {
     "night": (0.12, (14, 18, 42), (52, 58, 94), (0.34, 0.37, 0.5)),
 }
 SHORE = 0.3
-"""The nearest part of the ground, where things stand before the landmark."""
+"""Fraction of the ground, nearest to the camera, where foreground objects stand."""
 
 FLOODLIT: Colour = (0.95, 0.8, 0.56)
 GRASS: list[Colour] = [(106, 132, 70), (128, 146, 84), (92, 112, 66)]
@@ -32,7 +32,7 @@ CLOTHES: list[Colour] = [(170, 48, 44), (48, 70, 120), (228, 220, 208), (40, 40,
 
 @dataclass(frozen=True)
 class Weather:
-    """The sky's colours at the top and at the horizon, the light under it, how much of it clouds cover (0 to 1)."""
+    """The sky's colours at the top and at the horizon, the light under it, and the cloud cover (0 to 1)."""
 
     top: Colour
     horizon: Colour
@@ -50,7 +50,7 @@ def weather(random: Generator) -> Weather:
 
 
 def sky(width: int, height: int, horizon: float, now: Weather, random: Generator) -> Image.Image:
-    """A gradient from the top to the ``horizon`` (in pixels from above), sun, moon or stars, and clouds."""
+    """Draw a gradient from the top to the ``horizon`` (pixels from the top), with sun, moon or stars, and clouds."""
     at = np.clip(np.arange(height) / horizon, 0, 1)[:, None] ** 1.3
     column = np.array(now.top) * (1 - at) + np.array(now.horizon) * at
     line = Image.fromarray(column.round().astype(np.uint8)[:, None])
@@ -72,14 +72,14 @@ def sky(width: int, height: int, horizon: float, now: Weather, random: Generator
 
 
 def _smooth(noise: NDArray[np.float64]) -> NDArray[np.float32]:
-    """``noise`` enlarged to 48 rows of 64."""
+    """Return ``noise`` enlarged to 48 rows of 64."""
     return np.asarray(Image.fromarray(noise.astype(np.float32)).resize((64, 48), Image.Resampling.BICUBIC))
 
 
 def land(image: Image.Image, horizon: float, light: Light, random: Generator) -> Colour | None:
     """Draw hills, far buildings, and the ground up to the ``horizon``, or water with a shore in front.
 
-    Returns the shore's colour if there is water, for the island that a building in it needs.
+    Returns the shore's colour if there is water, for the island under a building in the water.
     """
     width, height = image.size
     far = Pen.upright(image, 0, horizon, width, replace(light, haze=min(0.9, light.haze + 0.35)))
@@ -171,7 +171,7 @@ def person(pen: Pen, random: Generator) -> None:
 
 
 def foreground(image: Image.Image, horizon: float, light: Light, random: Generator) -> None:
-    """Trees, lamp posts and people before the landmark, up to a tree that hides a good part of it."""
+    """Draw trees, lamp posts and people in front of the landmark. A tree may hide a large part of it."""
     width, height = image.size
     near = replace(light, haze=light.haze * 0.5)
     things = [(tree, 0.15, 0.4)] * int(random.choice([0, 0, 0, 1, 2]))
@@ -184,7 +184,7 @@ def foreground(image: Image.Image, horizon: float, light: Light, random: Generat
 
 
 def photograph(image: Image.Image, now: Weather, random: Generator) -> Image.Image:
-    """The picture as a camera takes it: out of focus, against the light, with its exposure, colour cast and noise."""
+    """Return the picture as a camera takes it, with blur, flare, exposure, colour cast and noise."""
     if random.random() < 0.2:
         image = image.filter(ImageFilter.GaussianBlur(random.uniform(0.5, 1.2)))
     pixels = np.asarray(image).astype(np.float32)
@@ -194,7 +194,7 @@ def photograph(image: Image.Image, now: Weather, random: Generator) -> Image.Ima
     gain = random.uniform(0.8, 1.15) * random.uniform(0.95, 1.05, 3)
     contrast = random.uniform(0.75, 1.15)
     grain = random.uniform(1, 4) if random.random() < 0.75 else random.uniform(4, 10)
-    pixels *= (gain * contrast).astype(np.float32)  # in place: fresh memory costs as much as the product
+    pixels *= (gain * contrast).astype(np.float32)  # in place, because allocating memory takes as long as the product
     pixels += np.float32(110 - 110 * contrast)
     noise = random.standard_normal((*pixels.shape[:2], 1), np.float32)
     noise *= np.float32(grain)
@@ -203,9 +203,9 @@ def photograph(image: Image.Image, now: Weather, random: Generator) -> Image.Ima
 
 
 def glare(height: int, width: int, x: float, random: Generator) -> NDArray[np.float32]:
-    """Light that the sun at ``x`` (0 to 1), high in the picture, spreads over it: (height, width, 3)."""
+    """Return the light that the sun at ``x`` (0 to 1), high in the picture, spreads over it: (height, width, 3)."""
     rows, columns = np.ogrid[:height, :width]
-    # In float64: processors round exp and hypot differently, which 8 bits a channel must not show.
+    # float64, because processors round exp and hypot differently, which must not show in 8 bits per channel.
     distance = np.hypot(rows - random.uniform(0, 0.4) * height, columns - x * width) / width
     strength = random.uniform(80, 150) * np.exp(-distance / random.uniform(0.2, 0.5))
     return np.multiply.outer(strength, (1.0, 0.95, 0.8)).astype(np.float32)

@@ -1,6 +1,6 @@
-"""Six landmarks that are tall: each drawn at a Pen's origin, standing on y = 0 and about 1 high.
+"""Six tall landmarks. Each is drawn at a Pen's origin, stands on y = 0, and is about 1 high.
 
-Proportions, numbers of parts and colours come from the given generator.
+Proportions, numbers of parts and colours are sampled from the given generator.
 """
 
 import itertools

@@ -1,8 +1,8 @@
-"""Zip files from elsewhere, unpacked only if they can do no harm.
+"""Safe unpacking of untrusted zip files.
 
-An archive can name places outside its folder, hold links, or unpack to far more than it is large. Its directory is
-checked as a whole before anything is written. While a member is read, zipfile compares its header with the directory,
-never gives more bytes than the directory announced, and checks their CRC-32.
+An archive can name paths outside its folder, contain links, or unpack to far more than its own size. Its whole directory is
+checked before anything is written. While a member is read, zipfile compares its header with the directory, never returns more
+bytes than the directory announced, and checks their CRC-32.
 """
 
 import shutil
@@ -19,20 +19,20 @@ from stages.common import files
 from stages.common.errors import InputError
 
 MAX_RATIO = 100
-"""Bytes that a member may have for each byte that it takes in the archive; photographs have about one."""
+"""Largest ratio of a member's unpacked size to its packed size. For photographs it is about 1."""
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""Those that zipfile unpacks piece by piece: a few bytes of the others can fill the memory."""
+"""Allowed methods. zipfile unpacks them piece by piece; with the other methods, a few bytes can fill the memory."""
 
-ENCRYPTED = 0x1 | 0x40 | 0x2000  # traditional, strong, and of the directory itself
-HEADER = 30  # bytes before the name in the header of a member, at least
+ENCRYPTED = 0x1 | 0x40 | 0x2000  # traditional, strong, and encryption of the directory
+HEADER = 30  # minimum bytes before the name in a member's header
 
 
 def unpack_zip(archive: Path, folder: Path, *, max_bytes: int, max_files: int) -> None:
-    """Unpack all of ``archive`` to ``folder``, which appears when all of it is there (and replaces what was there).
+    """Unpack ``archive`` to ``folder``. The folder appears (and replaces an old one) only when it is complete.
 
-    Only plain files and folders are unpacked, ``max_files`` of them at most with ``max_bytes`` altogether.
-    Raises InputError naming the member and what is wrong with it.
+    Unpacks only plain files and folders, at most ``max_files`` of them with at most ``max_bytes`` in total. Raises InputError
+    with the member and the problem.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -44,11 +44,11 @@ def unpack_zip(archive: Path, folder: Path, *, max_bytes: int, max_files: int) -
                 for member in tqdm(members, desc=f"unpacking {archive.name}", unit="file"):
                     _unpack(opened, member, partial)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError) as error:
-        raise InputError(f"{archive}: found {str(error) or 'an early end'}, expected a sound zip file") from error
+        raise InputError(f"{archive}: found {str(error) or 'an early end'}, expected a valid zip file") from error
 
 
 def _faults(members: Sequence[zipfile.ZipInfo], end: int, max_bytes: int, max_files: int) -> Iterator[str]:
-    """What the directory of an archive shows to be wrong; its members lie before the byte ``end``."""
+    """Yield the problems in an archive's directory. All members must end before the byte ``end``."""
     if len(members) > max_files:
         yield f"found {len(members)} members, expected at most {max_files}"
     size = sum(member.file_size for member in members)
@@ -61,8 +61,8 @@ def _faults(members: Sequence[zipfile.ZipInfo], end: int, max_bytes: int, max_fi
     starts = [*(member.header_offset for member in placed), end]
     for member, (start, following) in zip(placed, pairwise(starts), strict=True):
         if start < 0 or start + HEADER + len(member.orig_filename) + member.compress_size > following:
-            yield f"{member.orig_filename!r}: found an overlap with what follows it, expected a place of its own"
-    # Some file systems don't tell upper from lower case.
+            yield f"{member.orig_filename!r}: found an overlap with the next member, expected no overlap"
+    # Some file systems ignore case.
     names = [PurePosixPath(member.orig_filename.casefold()) for member in members]
     folders = {folder for name in names for folder in name.parents}
     seen = set()
@@ -73,10 +73,10 @@ def _faults(members: Sequence[zipfile.ZipInfo], end: int, max_bytes: int, max_fi
 
 
 def _member_faults(member: zipfile.ZipInfo) -> Iterator[tuple[str, str]]:
-    """What is wrong with one member, and what was expected."""
+    """Yield the problems of one member: what was found, and what is expected."""
     name = member.orig_filename
     parts = name.removesuffix("/").split("/")
-    plain = name == member.filename  # zipfile cuts at a NUL, and from Python 3.13 on prefers a second name beside it
+    plain = name == member.filename  # zipfile cuts at a NUL; from Python 3.13 on it prefers a second name
     if (
         not plain
         or not name.isprintable()
@@ -89,11 +89,11 @@ def _member_faults(member: zipfile.ZipInfo) -> Iterator[tuple[str, str]]:
     if kind not in (0, stat.S_IFDIR if member.is_dir() else stat.S_IFREG):
         yield "a link or device", "files and folders"
     if member.flag_bits & ENCRYPTED:
-        yield "it encrypted", "it readable"
+        yield "an encrypted file", "an unencrypted one"
     if member.compress_type not in METHODS:
         yield f"compression method {member.compress_type}", "stored or deflated"
     if member.file_size > MAX_RATIO * member.compress_size:
-        yield f"{member.file_size} bytes in {member.compress_size}", f"{MAX_RATIO} times as many at most"
+        yield f"{member.file_size} bytes in {member.compress_size}", f"at most {MAX_RATIO} times as many"
 
 
 def _unpack(opened: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where the landmarks stand: from the source's own places.csv, else from the table of known places, else not known."""
+"""Coordinates of the landmarks: from the source's places.csv or, if missing there, from the table of known places."""
 
 import csv
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ COLUMNS = ["class", "latitude", "longitude"]
 
 
 def read_places(path: Path, classes: Sequence[str]) -> list[Place]:
-    """The place of each class. ``path`` may not exist, and need not name all of them.
+    """Return the coordinates of each class. ``path`` may be missing or list only some classes.
 
-    Raises InputError that names its file and line where it is not right.
+    Raises InputError with the file and line of an error.
     """
     own = _read(path, classes) if path.exists() else {}
     return [own.get(name) or _known(name) for name in classes]
@@ -37,7 +37,7 @@ def _read(path: Path, classes: Sequence[str]) -> dict[str, Place]:
                 place = _place(f"{path}: line {reader.line_num}", row)
                 if place.name not in classes:
                     raise InputError(
-                        f"{path}: line {reader.line_num}: found {place.name!r}, expected the folder of a class"
+                        f"{path}: line {reader.line_num}: found {place.name!r}, expected the name of a class folder"
                     )
                 if place.name in result:
                     raise InputError(
@@ -45,7 +45,7 @@ def _read(path: Path, classes: Sequence[str]) -> dict[str, Place]:
                     )
                 result[place.name] = place
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: found what is not csv ({error}), expected csv in UTF-8") from None
+        raise InputError(f"{path}: found invalid CSV ({error}), expected CSV in UTF-8") from None
     return result
 
 
@@ -65,6 +65,6 @@ def _degrees(where: str, text: str, limit: int) -> float:
         value = float(text)
     except ValueError:
         value = float("nan")
-    if not -limit <= value <= limit:  # NaN is not, either
+    if not -limit <= value <= limit:  # also true for NaN
         raise InputError(f"{where}: found {text or 'nothing'}, expected degrees from -{limit} to {limit}")
     return value

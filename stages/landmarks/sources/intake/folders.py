@@ -1,4 +1,4 @@
-"""The published layout of the photographs: a folder a class, below `train` and `test` or in one tree."""
+"""The published layout of the photographs: one folder per class, below `train` and `test` or in one tree."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,11 +8,11 @@ from stages.common.errors import InputError
 from stages.landmarks.photographs import SPLITS, Refused
 
 NOT_PICTURES = {"__MACOSX", "Thumbs.db", "desktop.ini"}
-"""What systems leave behind, beside files whose names begin with a dot. They are passed over."""
+"""Files that operating systems create. They are ignored, as are files whose names begin with a dot."""
 
 
 class Candidate(NamedTuple):
-    """A file in a class's folder; ``split`` is None where the source leaves it open."""
+    """A file in a class's folder. ``split`` is None if the source has no train and test folders."""
 
     split: str | None
     label: int
@@ -20,7 +20,7 @@ class Candidate(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """What a source holds: ``candidates`` by split (train before test), class and name, and what is no file."""
+    """The contents of a source: ``candidates`` by split (train before test), class and name, and refused entries."""
 
     root: Path
     classes: list[str]
@@ -28,14 +28,14 @@ class Tree(NamedTuple):
     refused: list[Refused]
 
     def name(self, file: Path) -> str:
-        """The path of ``file`` below the root, as tables and messages have it."""
+        """Return the path of ``file`` below the root, for tables and messages."""
         return shown(file.relative_to(self.root).as_posix())
 
 
 def read(source: Path) -> Tree:
-    """The tree in ``source``, or in its only sub-folder. Raises InputError where there is none.
+    """Return the tree in ``source``, or in its only subfolder. Raises InputError if there is none.
 
-    Beside `train` and `test`, other folders are passed over; so are files beside the folders of the classes.
+    Other folders beside `train` and `test` are ignored, as are files beside the class folders.
     """
     source = root = source.resolve()
     found = _folders(root, source)
@@ -48,7 +48,7 @@ def read(source: Path) -> Tree:
         by_split = {split: _folders(root / split, source) for split in SPLITS}
     elif not names.isdisjoint(SPLITS):
         there, missing = sorted(SPLITS, key=lambda split: split not in names)
-        raise InputError(f"{root}: found a folder {there} and none called {missing}, expected both or neither")
+        raise InputError(f"{root}: found a folder {there} but no folder {missing}, expected both or neither")
     tree = Tree(root, _classes(root, list(by_split.values())), [], [])
     for split, class_folders in by_split.items():
         for folder in class_folders:
@@ -62,21 +62,21 @@ def read(source: Path) -> Tree:
 
 
 def shown(name: str) -> str:
-    """``name`` with escapes for bytes that are not UTF-8, which no table could hold."""
+    """Return ``name`` with escapes for bytes that are not UTF-8, which cannot be written to a table."""
     return name.encode(errors="backslashreplace").decode()
 
 
 def _classes(root: Path, sides: list[list[Path]]) -> list[str]:
-    """The names of the classes, sorted; ``sides`` are the folders in train and in test, or those of the one tree."""
+    """Return the sorted names of the classes. ``sides`` are the folders in train and in test, or in the one tree."""
     first, *others = [{folder.name for folder in side} for side in sides]
     for other in others:
         if first != other:
             alone = {"train": first - other, "test": other - first}
-            found = "; ".join(f"{', '.join(map(shown, sorted(own)))} in {at} alone" for at, own in alone.items() if own)
+            found = "; ".join(f"{', '.join(map(shown, sorted(own)))} only in {at}" for at, own in alone.items() if own)
             raise InputError(f"{root}: found {found}; expected the same classes in train and test")
     if len(first) < 2:
         raise InputError(
-            f"{root}: found {len(first)} folders of classes, expected at least 2: train/<class>/ and test/<class>/, or <class>/"
+            f"{root}: found {len(first)} class folders, expected at least 2: train/<class>/ and test/<class>/, or <class>/"
         )
     for name in sorted(first):
         if shown(name) != name:
@@ -85,13 +85,13 @@ def _classes(root: Path, sides: list[list[Path]]) -> list[str]:
 
 
 def _fault(file: Path, source: Path) -> str | None:
-    """Why ``file`` is not even opened, or None."""
+    """Return the reason why ``file`` cannot be opened, or None."""
     if shown(file.name) != file.name:
         return "its name is not UTF-8"
     if _leads_outside(file, source):
         return "it is a link that leads out of the source"
     if file.is_dir():
-        return "it is a folder, expected pictures alone in the folder of a class"
+        return "it is a folder, expected only pictures in a class folder"
     if not file.is_file():
         return "it is not a file"
     return None
@@ -106,7 +106,7 @@ def _folders(folder: Path, source: Path) -> list[Path]:
 
 
 def _visible(folder: Path) -> Iterator[Path]:
-    """What is in ``folder``, sorted by name: its order on the disk says nothing."""
+    """Yield the visible entries of ``folder``, sorted by name because the order on disk is arbitrary."""
     for path in sorted(folder.iterdir()):
         if not path.name.startswith(".") and path.name not in NOT_PICTURES:
             yield path

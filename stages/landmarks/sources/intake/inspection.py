@@ -1,4 +1,4 @@
-"""Every file is decoded once, in processes of its own: several at a time, and a file that kills one is named."""
+"""Decoding of every file in separate processes, several at a time. A file that kills its process is reported."""
 
 import hashlib
 import multiprocessing
@@ -17,22 +17,22 @@ from stages.common.vision.images import ImageError, decode
 R = TypeVar("R")
 
 MAX_BYTES = 512 * 2**20
-"""Of a file: more than any photograph has. Larger ones, films for instance, are not read into memory."""
+"""Largest accepted file, larger than any photograph. Larger files, such as films, are not read into memory."""
 
 MAX_WORKERS = 8
-"""Each holds one picture at a time, with what decoding takes: 14 bytes a pixel, 22 for WEBP."""
+"""Largest number of processes. Each decodes one picture at a time, which takes 14 bytes per pixel, 22 for WEBP."""
 
 CHUNK = 8
-"""Files that a worker is given at a time."""
+"""Files that a worker gets at a time."""
 
-KILLED = "the process that read it was killed: too little memory, or a defect of the decoder"
+KILLED = "the process that read it was killed: out of memory, or a bug in the decoder"
 
 
 class Picture(NamedTuple):
-    """A file that was read: pixels of the upright picture, bytes of the file.
+    """A readable file: width and height of the upright picture in pixels, size of the file in bytes.
 
-    ``sha256`` is of the shape (`HEIGHTxWIDTH`) and then the RGB values of all pixels, row by row: the same picture in
-    another lossless file has the same.
+    ``sha256`` is the hash of the shape (`HEIGHTxWIDTH`) followed by the RGB values of all pixels, row by row. So lossless files of
+    the same picture have the same hash.
     """
 
     width: int
@@ -42,7 +42,7 @@ class Picture(NamedTuple):
 
 
 def inspect(file: Path, max_pixels: int) -> Picture | str:
-    """What is in ``file``, or one sentence on why it is refused."""
+    """Return the picture in ``file``, or one sentence with the reason why it is refused."""
     try:
         if file.stat().st_size > MAX_BYTES:
             return f"the file has more than {MAX_BYTES >> 20} MiB"
@@ -51,7 +51,7 @@ def inspect(file: Path, max_pixels: int) -> Picture | str:
     except ImageError as error:
         return str(error)
     except OSError as error:
-        return f"the file can't be read: {error.strerror}"
+        return f"cannot read the file: {error.strerror}"
     height, width, _ = pixels.shape
     digest = hashlib.sha256(f"{height}x{width}".encode())
     digest.update(pixels.data)
@@ -59,15 +59,15 @@ def inspect(file: Path, max_pixels: int) -> Picture | str:
 
 
 def inspect_all(paths: Sequence[Path], max_pixels: int) -> list[Picture | str]:
-    """What is in each file, in their order, or why it is refused."""
+    """Return for each file, in order, the picture in it or the reason why it is refused."""
     found = in_processes(partial(inspect, max_pixels=max_pixels), paths)
     return [KILLED if picture is None else picture for picture in found]
 
 
 def in_processes(function: Callable[[Path], R], paths: Sequence[Path]) -> list[R | None]:
-    """``function`` of each path, in their order; None for a path that takes its process down with it.
+    """Return ``function(path)`` for each path, in order, and None for a path that kills its process.
 
-    Paths go out and results come back, which should be small: the rest of the memory is what the workers hold.
+    Results should be small, because they are sent back to this process.
     """
     workers = min(program.workers(), MAX_WORKERS)
     results: list[R | None] = []
@@ -78,7 +78,7 @@ def in_processes(function: Callable[[Path], R], paths: Sequence[Path]) -> list[R
                     for result in pool.map(function, paths[len(results) :], chunksize=CHUNK):
                         results.append(result)
                         bar.update()
-            except BrokenProcessPool:  # most likely by one of the next few
+            except BrokenProcessPool:  # the cause is probably one of the next files
                 suspects = paths[len(results) : len(results) + 2 * CHUNK * workers]
                 results += _one_by_one(function, suspects)
                 bar.update(len(suspects))
@@ -99,6 +99,6 @@ def _one_by_one(function: Callable[[Path], R], paths: Sequence[Path]) -> list[R 
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("forkserver")  # a fork of this process could copy a lock that a thread holds
+    context = multiprocessing.get_context("forkserver")  # a fork could copy a lock that a thread holds
     context.set_forkserver_preload(["__main__", __name__])
     return ProcessPoolExecutor(workers, context)

@@ -1,6 +1,6 @@
-"""Where the known landmarks stand: the 50 of the published data set and ten more, in places.csv.
+"""Coordinates of the known landmarks in places.csv: the 50 of the published data set and ten more.
 
-For a park, a sea, a reef or a wall it is a point in its middle or its best known one.
+For a park, a sea, a reef or a wall they are those of its middle or of its best-known point.
 """
 
 import csv
@@ -11,11 +11,11 @@ from pathlib import Path
 PLACES = Path(__file__).with_name("places.csv")
 
 Place = tuple[float, float, str]
-"""Latitude and longitude in degrees (WGS 84), and where they are from."""
+"""Latitude and longitude in degrees (WGS 84), and their source."""
 
 
 def lookup(class_name: str) -> Place | None:
-    """The place of a class, or None if it isn't known: ``09.Golden_Gate_Bridge`` and ``golden gate bridge`` are one."""
+    """Return the place of a class, or None if unknown. ``09.Golden_Gate_Bridge`` and ``golden gate bridge`` are the same."""
     return _places().get(_key(class_name))
 
 
@@ -29,5 +29,5 @@ def _places() -> dict[str, Place]:
 
 
 def _key(name: str) -> str:
-    """``name`` without the number before it, case and separators."""
+    """Return ``name`` in lower case, without its leading number and separators."""
     return re.sub(r"[\W_]+", "", re.sub(r"^\d+[\W_]", "", name)).casefold()
