@@ -55,7 +55,7 @@ def write_card(path: Path, hours: pd.DataFrame) -> None:
         path,
         Path(__file__).with_name("card.md"),
         "bikes",
-        {"data.bikes": data, "bikes": config.load("bikes", Train)},
+        {"data.bikes": data, "bikes": config.trained("bikes", Train, model.TRAINED / model.SETTINGS)},
         {name: int((hours["part"] == part).sum()) for name, part in parts.items()},
         data=data,
         mistakes=[],

@@ -24,6 +24,9 @@ from autogluon.tabular.predictor import predictor as autogluon_predictor
 from stages.bikes import learners  # noqa: F401 (the predictors' pickles need it)
 
 TRAINED = Path("models/bikes/trained")
+SETTINGS = "settings.json"
+"""The parameters of the training, in TRAINED."""
+
 PARTS = {"apart": ["casual", "registered"], "together": ["count"]}
 TARGET = "target"
 """The column that a predictor learns: riders, or log(1 + riders)."""

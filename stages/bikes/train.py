@@ -27,7 +27,7 @@ from stages.bikes.config import Train, check_together
 from stages.bikes.learning import search
 from stages.bikes.learning.normalised import normalise
 from stages.bikes.learning.progress import Progress, elsewhere
-from stages.bikes.model import PARTS, TARGET, TRAINED, lean, to_target
+from stages.bikes.model import PARTS, SETTINGS, TARGET, TRAINED, lean, to_target
 from stages.common import clocks, config, files
 from stages.common.errors import InputError
 from stages.common.program import run
@@ -218,6 +218,7 @@ def main() -> None:
             "time_limit": settings.time_limit,
         }
         files.write_json(folder / "forecaster.json", about)
+        files.write_json(folder / SETTINGS, settings.model_dump())
     clock["seconds"] = round(time.perf_counter() - begin, 1)
     clocks.write("train@bikes", TRAINED, clock)
 

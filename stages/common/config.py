@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from stages.common import files
 from stages.common.errors import InputError
 
 PARAMETERS = Path("params.yaml")
@@ -73,6 +74,11 @@ def check(key: str, model: type[S], value: Any, file: Path = PARAMETERS) -> S:
     except ValidationError as error:
         problems = [_describe(key, model, problem) for problem in error.errors(include_url=False)]
     raise InputError(f"{file}: {'; '.join(problems)}")
+
+
+def trained(key: str, model: type[S], path: Path) -> S:
+    """Return the parameters ``key`` that train stored as JSON at ``path``, as a ``model``. Raises InputError."""
+    return check(key, model, files.read_json(files.require(path, f"train@{key}")), path)
 
 
 def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

@@ -44,6 +44,29 @@ class OneCycle(Section):
     warmup: float = Field(gt=0, lt=1, description="fraction of all steps in which the learning rate rises")
 
 
+class Residual(Section):
+    """A small residual network, for training from scratch."""
+
+    image_size: int = Field(ge=16, le=1024, description="side of the network's input in pixels")
+    width: int = Field(ge=1, le=512, description="channels of the first stage; each later stage has twice as many")
+    depth: int = Field(ge=1, le=16, description="blocks in each of the four stages")
+    dropout: float = Field(ge=0, lt=1, description="before the last layer")
+
+
+class Transfer(Section):
+    """A pretrained network of torchvision or timm with a new last layer."""
+
+    image_size: int = Field(ge=16, le=1024, description="side of the network's input in pixels")
+    backbone: str = Field(min_length=1, description="name of a network of torchvision or, if not there, of timm")
+    weights: str = Field(
+        min_length=1,
+        description="package: from a package in requirements.txt; torchvision, timm: downloaded; none: random; or a path",
+    )
+    fine_tune: str = Field(min_length=1, description="none: frozen; all; or the first trained layer")
+    rate: float = Field(gt=0, le=1, description="the backbone's learning rate, as a factor on the last layer's")
+    dropout: float = Field(ge=0, lt=1, description="before the last layer")
+
+
 class TrainingSettings(Section):
     """One training run. Only the tables of the chosen optimizer and schedule have an effect."""
 

@@ -4,9 +4,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from stages.common import training_settings
 from stages.common.config import VERSION, Section
 from stages.common.sources.source import SourceSettings
-from stages.common.training_settings import TrainingSettings
+from stages.common.training_settings import Residual, TrainingSettings
 
 
 class Photographs(Section):
@@ -38,32 +39,14 @@ class Scratch(Section):
     dropout: float = Field(ge=0, lt=1, description="after both hidden layers")
 
 
-class Residual(Section):
-    """A small residual network, for training from scratch."""
+class Transfer(training_settings.Transfer):
+    """A pretrained network, whose features may come from several layers and views if it is frozen."""
 
-    image_size: int = Field(ge=16, le=1024, description="side of the network's input in pixels")
-    width: int = Field(ge=1, le=512, description="channels of the first stage; each later stage has twice as many")
-    depth: int = Field(ge=1, le=16, description="blocks in each of the four stages")
-    dropout: float = Field(ge=0, lt=1, description="before the last layer")
-
-
-class Transfer(Section):
-    """A pretrained network of torchvision or timm with a new last layer."""
-
-    image_size: int = Field(ge=16, le=1024, description="side of the network's input in pixels")
-    backbone: str = Field(min_length=1, description="name of a network of torchvision or, if not there, of timm")
-    weights: str = Field(
-        min_length=1,
-        description="package: from a package in requirements.txt; torchvision, timm: downloaded; none: random; or a path",
-    )
     layers: list[str] = Field(
         max_length=20, description="layers whose averaged maps are features besides the last layer's"
     )
-    fine_tune: str = Field(min_length=1, description="none: frozen; all; or the first trained layer")
-    rate: float = Field(gt=0, le=1, description="the backbone's learning rate, as a factor on the last layer's")
     views: int = Field(ge=1, le=1000, description="views of each photograph if the backbone is frozen")
     hidden: int | None = Field(ge=1, le=65536, description="units of a hidden layer before the last one; null: none")
-    dropout: float = Field(ge=0, lt=1, description="before the last layer")
 
 
 class Ensemble(Section):

@@ -22,13 +22,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from stages.common import config, files
-from stages.common.errors import InputError
 from stages.common.models import bundle, card, torch_files
 from stages.common.program import run
 from stages.common.vision import images
 from stages.landmarks import inference, photographs
 from stages.landmarks.config import Data, Train
-from stages.landmarks.model import TRAINED, Predictor, load
+from stages.landmarks.model import SETTINGS, TRAINED, Predictor, load
 from stages.landmarks.photographs import Photograph
 from stages.landmarks.store import Store
 
@@ -127,19 +126,6 @@ def batched(images: Iterator[Tensor]) -> Iterator[list[Tensor]]:
         yield batch
 
 
-def prove(name: str, answers: Tensor, expected: Tensor) -> None:
-    """Raise InputError unless ``answers`` (N, classes) match ``expected``, which are evaluate's."""
-    changed, difference = torch_files.differences(answers, expected)
-    if changed or not difference <= TOLERANCE:
-        raise InputError(
-            f"{name}: {changed} of {len(answers)} test photographs get another class, and probabilities differ by up to {difference:.2g}, "
-            f"expected evaluate's within {TOLERANCE:g}: run `dvc repro export@landmarks` so that all results come from one model"
-        )
-    print(
-        f"{name}: the classes of all {len(answers)} test photographs match evaluate's, probabilities within {difference:.2g}"
-    )
-
-
 def write_card(path: Path, classes: list[str], probabilities: NDArray[np.float32]) -> None:
     parts = {"training": "train", "validation": "valid", "test": "test"}
     stores = {name: Store(FEATURES, part) for name, part in parts.items()}
@@ -147,7 +133,10 @@ def write_card(path: Path, classes: list[str], probabilities: NDArray[np.float32
         path,
         Path(__file__).with_name("card.md"),
         "landmarks",
-        {"data.landmarks": config.load("data.landmarks", Data), "landmarks": config.load("landmarks", Train)},
+        {
+            "data.landmarks": config.load("data.landmarks", Data),
+            "landmarks": config.trained("landmarks", Train, TRAINED / SETTINGS),
+        },
         {name: len(store) for name, store in stores.items()},
         classes=classes,
         mistakes=card.confusions(probabilities, stores["test"].labels.numpy(), classes),
@@ -162,9 +151,21 @@ def main() -> None:
     predictor = load()
     with files.new_folder(EXPORT) as folder, torch.inference_mode():
         write_torchscript(predictor, folder / "model.pt", classes)
-        prove("model.pt", answers_of_any_size(torch_files.load_torchscript(folder / "model.pt")[0]), expected)
+        torch_files.prove(
+            "landmarks",
+            "model.pt",
+            answers_of_any_size(torch_files.load_torchscript(folder / "model.pt")[0]),
+            expected,
+            TOLERANCE,
+        )
         write_exported(predictor, folder / "model.pt2", classes)
-        prove("model.pt2", answers_by_size(torch_files.load_exported(folder / "model.pt2")[0]), expected)
+        torch_files.prove(
+            "landmarks",
+            "model.pt2",
+            answers_by_size(torch_files.load_exported(folder / "model.pt2")[0]),
+            expected,
+            TOLERANCE,
+        )
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in (inference, images)}
         write_card(folder / "model_card.md", [str(place["name"]) for place in classes], expected.numpy())
         members = {"model.pt": folder / "model.pt", "README.md": folder / "model_card.md"}

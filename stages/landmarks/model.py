@@ -15,6 +15,8 @@ from stages.common.vision.classifiers import build
 from stages.landmarks.store import Store
 
 TRAINED = Path("models/landmarks/trained")
+SETTINGS = "settings.json"
+"""The parameters of the training, in TRAINED."""
 
 
 class Member(nn.Module):

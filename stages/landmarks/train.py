@@ -24,7 +24,7 @@ from stages.landmarks.config import Train
 from stages.landmarks.learning.ensemble import members
 from stages.landmarks.learning.frozen import BATCH, FrozenViews, answer
 from stages.landmarks.learning.views import Views
-from stages.landmarks.model import TRAINED, Member
+from stages.landmarks.model import SETTINGS, TRAINED, Member
 from stages.landmarks.store import Store
 
 FEATURES = Path("data/landmarks/features")
@@ -114,9 +114,7 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Place, title: str)
         "computing": computing._asdict(),
         "input": seen,
         "views": {"crop": settings.crop, "limits": limits},
-        "parameters": sum(parameter.numel() for parameter in whole.parameters()),
-        "parameters_trained": sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
-        "kept_epoch": history.best_epoch if settings.keep == "best" else len(history.epochs),
+        **loop.summary(whole, settings, history),
     }
     return Learnt(
         history,
@@ -146,11 +144,10 @@ def fill(folder: Path, settings: Train, kept: list[Place]) -> None:
         learnt.append(learn(member, about, checkpoint, f"landmarks {member.network}{count}"))
     for index, one in enumerate(learnt):
         (folder / str(index)).mkdir()
-        loop.save_weights(folder / str(index) / "weights.pt", one.weights)
-        loop.write_history(folder / str(index) / "steps.csv", one.history.steps)
-        loop.write_history(folder / str(index) / "epochs.csv", one.history.epochs)
+        loop.save(folder / str(index), one.history, one.weights)
     network = {"classes": about["classes"], "size": about["size"], "members": [one.about for one in learnt]}
     files.write_json(folder / "network.json", network)
+    files.write_json(folder / SETTINGS, settings.model_dump() | {"precision": learnt[0].computing.precision})
     features_seconds = sum(one.features_seconds for one in learnt)
     seconds = sum(one.history.seconds for one in learnt) + features_seconds
     images = len(Store(FEATURES, "train")) * sum(len(one.history.epochs) for one in learnt)

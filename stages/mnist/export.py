@@ -5,23 +5,20 @@ probabilities, float32 (N, 10). Both contain the names of the classes. `model.ta
 layout of SageMaker's PyTorch image, and the model card, `model_card.md`, as README.md.
 """
 
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from stages.common import config, files
-from stages.common.errors import InputError
 from stages.common.models import bundle, card, torch_files
 from stages.common.program import run
 from stages.common.vision import images
 from stages.mnist import drawing, inference
 from stages.mnist.config import Data, Train
-from stages.mnist.model import CLASSES, SIDE, TRAINED, load, predict
+from stages.mnist.model import CLASSES, SETTINGS, SIDE, TRAINED, load, predict
 
 FEATURES = Path("data/mnist/features")
 EVALUATION = Path("reports/mnist/evaluation")
@@ -31,31 +28,17 @@ TOLERANCE = 1e-5
 """Largest allowed difference between a probability and evaluate's."""
 
 
+EXAMPLE = torch.zeros(2, SIDE, SIDE, dtype=torch.uint8)
+"""Two images, because torch.export treats a dimension of 1 as fixed."""
+
+
 def write_torchscript(classifier: nn.Module, path: Path) -> None:
-    # Tracing works because the classifier has no branches. Scripting orders constants differently in each process.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit")
-        example = torch.zeros(2, SIDE, SIDE, dtype=torch.uint8)
-        model = torch.jit.trace(classifier, example, check_trace=False)
-    torch_files.save_torchscript(model, path, CLASSES)
+    torch_files.save_torchscript(torch_files.traced(classifier, EXAMPLE), path, CLASSES)
 
 
 def write_exported(classifier: nn.Module, path: Path) -> None:
-    example = torch.zeros(2, SIDE, SIDE, dtype=torch.uint8)  # two images: a batch of one would become a fixed size
-    program = torch.export.export(classifier, (example,), dynamic_shapes=({0: torch.export.Dim("images")},))
+    program = torch.export.export(classifier, (EXAMPLE,), dynamic_shapes=({0: torch.export.Dim("images")},))
     torch_files.save_exported(program, path, CLASSES)
-
-
-def prove(path: Path, model: Callable[[Tensor], Tensor], classes: list[str], digits: Tensor, expected: Tensor) -> float:
-    """Return the largest difference of ``model``'s probabilities from ``expected``. Raises InputError unless they match."""
-    answers = predict(model, digits)
-    changed, difference = torch_files.differences(answers, expected)
-    if changed or not difference <= TOLERANCE or classes != CLASSES:
-        raise InputError(
-            f"{path.name}: {changed} of {len(digits)} test images get another class, and probabilities differ by up to {difference:.2g}, "
-            f"expected evaluate's within {TOLERANCE:g}: run `dvc repro export@mnist` so that all results come from one model"
-        )
-    return difference
 
 
 def write_card(path: Path, labels: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> None:
@@ -64,7 +47,7 @@ def write_card(path: Path, labels: NDArray[np.uint8], probabilities: NDArray[np.
         path,
         Path(__file__).with_name("card.md"),
         "mnist",
-        {"data.mnist": config.load("data.mnist", Data), "mnist": config.load("mnist", Train)},
+        {"data.mnist": config.load("data.mnist", Data), "mnist": config.trained("mnist", Train, TRAINED / SETTINGS)},
         {name: len(np.load(FEATURES / f"{part}.npz")["labels"]) for name, part in parts.items()},
         mistakes=card.confusions(probabilities, labels, CLASSES),
         tolerance=TOLERANCE,
@@ -82,11 +65,7 @@ def main() -> None:
             ("model.pt2", write_exported, torch_files.load_exported),
         ):
             write(classifier, folder / name)
-            model, classes = read(folder / name)
-            difference = prove(folder / name, model, classes, digits, expected)
-            print(
-                f"{name}: the classes of all {len(digits)} test images match evaluate's, probabilities within {difference:.2g}"
-            )
+            torch_files.prove("mnist", name, predict(read(folder / name)[0], digits), expected, TOLERANCE)
         modules = (inference, images, drawing)
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in modules}
         write_card(folder / "model_card.md", labels, expected.numpy())

@@ -15,6 +15,9 @@ from stages.common import files
 from stages.common.portable import Computing
 
 TRAINED = Path("models/mnist/trained")
+SETTINGS = "settings.json"
+"""The parameters of the training, in TRAINED."""
+
 CLASSES = [str(digit) for digit in range(10)]
 SIDE = 28  # pixels
 MEAN, STD = 0.1307, 0.3081  # of MNIST's training images, pixels scaled to [0, 1]

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,11 +21,19 @@ from stages.common.training import checkpoints, distributed, loop, torch_setup
 from stages.common.training.checkpoints import Place
 from stages.engine import dispatch
 from stages.mnist.config import Augmentation, Train
-from stages.mnist.model import TRAINED, build, normalise
+from stages.mnist.model import SETTINGS, TRAINED, build, normalise
 
 FEATURES = Path("data/mnist/features")
 CLOCK = "training.json"
 PARTS = ("train", "valid")
+
+
+class Learnt(NamedTuple):
+    """A trained network, and what `model.load` needs to know about it."""
+
+    trained: loop.Trained
+    about: dict[str, Any]
+    computing: Computing
 
 
 def read(path: Path, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -66,10 +75,8 @@ def scorer(images: Tensor, labels: Tensor) -> Callable[[nn.Module], loop.Scores]
     return score
 
 
-def learn(
-    train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: Train, checkpoint: Place
-) -> tuple[loop.Trained, Computing]:
-    """Train a network on ``train``. Returns its weights and history, and how it was computed.
+def learn(train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: Train, checkpoint: Place) -> Learnt:
+    """Train a network on ``train``.
 
     ``train`` and ``valid`` are images, uint8 (N, 28, 28), and labels, int64 (N), on one device.
     """
@@ -88,8 +95,14 @@ def learn(
     def batches(generator: torch.Generator) -> loop.Epoch:
         return loop.shuffled(images, labels, settings.batch_size, prepared, generator)
 
-    title = f"mnist {settings.network}"
-    return loop.fit(network, batches, steps, scorer(*valid), settings, checkpoint, title), computing
+    trained = loop.fit(network, batches, steps, scorer(*valid), settings, checkpoint, f"mnist {settings.network}")
+    about = {
+        "network": settings.network,
+        "settings": getattr(settings, settings.network).model_dump(),
+        "computing": computing._asdict(),
+        **loop.summary(network, settings, trained),
+    }
+    return Learnt(trained, about, computing)
 
 
 def checkpoints_of(settings: Train, root: Place) -> list[Place]:
@@ -105,16 +118,10 @@ def fill(folder: Path, settings: Train, kept: list[Place]) -> None:
     """
     device = torch_setup.pick_device(settings.device)
     train, valid = (read(FEATURES / f"{part}.npz", device) for part in PARTS)
-    trained, computing = learn(train, valid, settings, kept[0])
-    network = {
-        "network": settings.network,
-        "settings": getattr(settings, settings.network).model_dump(),
-        "computing": computing._asdict(),
-    }
-    loop.save_weights(folder / "weights.pt", trained.weights)
-    loop.write_history(folder / "steps.csv", trained.steps)
-    loop.write_history(folder / "epochs.csv", trained.epochs)
-    files.write_json(folder / "network.json", network)
+    trained, about, computing = learn(train, valid, settings, kept[0])
+    loop.save(folder, trained)
+    files.write_json(folder / "network.json", about)
+    files.write_json(folder / SETTINGS, settings.model_dump() | {"precision": computing.precision})
     clock = torch_setup.clock(trained.seconds, len(train[0]) * len(trained.epochs), device, computing)
     files.write_json(folder / CLOCK, clock)
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, field_validator
 from stages.common import config
 from stages.common.config import VERSION, Section
 from stages.common.sources.source import SourceSettings
-from stages.common.training_settings import TrainingSettings
+from stages.common.training_settings import Residual, TrainingSettings, Transfer
 
 # CIFAR-100's 100 fine labels in the order of their numbers: https://www.cs.toronto.edu/~kriz/cifar.html
 FINE_LABELS = """
@@ -48,29 +48,6 @@ class Data(SourceSettings):
         if len(set(classes)) != len(classes):
             raise ValueError("each class only once")
         return classes
-
-
-class Residual(Section):
-    """A small residual network, for training from scratch."""
-
-    image_size: int = Field(ge=32, le=256, description="side of the network's input in pixels")
-    width: int = Field(ge=1, le=512, description="channels of the first stage; each later stage has twice as many")
-    depth: int = Field(ge=1, le=16, description="blocks in each of the four stages")
-    dropout: float = Field(ge=0, lt=1, description="before the last layer")
-
-
-class Transfer(Section):
-    """A pretrained network of torchvision or timm with a new last layer."""
-
-    image_size: int = Field(ge=32, le=512, description="side of the network's input in pixels")
-    backbone: str = Field(min_length=1, description="name of a network of torchvision or, if not there, of timm")
-    weights: str = Field(
-        min_length=1,
-        description="package: from a package in requirements.txt; torchvision, timm: downloaded; none: random; or a path",
-    )
-    fine_tune: str = Field(min_length=1, description="none: frozen; all; or the first trained layer")
-    rate: float = Field(gt=0, le=1, description="the backbone's learning rate, as a factor on the last layer's")
-    dropout: float = Field(ge=0, lt=1, description="before the last layer")
 
 
 class Augmentation(Section):

@@ -12,16 +12,12 @@ import torch
 
 from stages.common import config, files
 from stages.common.program import run
-from stages.common.results import classification
+from stages.common.results import classification, evaluation
 from stages.common.results.classification import Labels, Probabilities
 from stages.scones.config import Evaluate
 from stages.scones.model import TRAINED, load, predict
 
 FEATURES = Path("data/scones/features")
-METRICS = Path("reports/scones/metrics.json")
-DETAILS = Path("reports/scones/details.json")
-EVALUATION = Path("reports/scones/evaluation")
-CONFUSION = Path("reports/scones/confusion.csv")
 
 
 def coverage(probabilities: Probabilities, labels: Labels, threshold: float) -> tuple[float, float | None]:
@@ -58,38 +54,19 @@ def main() -> None:
     with np.load(files.require(FEATURES, "featurize@scones") / "test.npz") as test:
         images, labels = test["images"], test["labels"]
     probabilities = predict(load(measured=True), torch.from_numpy(images)).numpy()
-    predicted = probabilities.argmax(1)
-    metrics = {
-        "data": files.read_json(FEATURES / "about.json")["source"],
-        "accuracy": round(classification.accuracy(probabilities, labels), 6),
-        "loss": round(classification.cross_entropy(probabilities, labels), 6),
-    }
     details = {
         **at_threshold(probabilities, labels, threshold),
         "calibration_error": round(classification.calibration_error(probabilities, labels), 6),
         **{name: about[name] for name in ("temperature", "parameters", "parameters_trained")},
     }
-    counts = classification.confusion_matrix(labels, predicted, len(names))
-    with files.new_folder(EVALUATION) as folder:
-        np.save(folder / "probabilities.npy", probabilities)
-        files.write_table(folder / "reliability.csv", classification.reliability(probabilities, labels))
-        files.write_table(folder / "coverage.csv", curve(probabilities, labels))
-        files.write_json(folder / "threshold.json", threshold)
-        files.write_table(folder / "classes.csv", classification.by_class(counts, names))
-        matrix = [
-            {"actual": name, **dict(zip(names, row, strict=True))} for name, row in zip(names, counts, strict=True)
-        ]
-        files.write_table(folder / "confusion_matrix.csv", matrix)
-    with files.new_file(CONFUSION) as partial:
-        rows = [{"actual": names[a], "predicted": names[p]} for a, p in zip(labels, predicted, strict=True)]
-        files.write_table(partial, rows)
-    files.write_json(METRICS, metrics)
-    files.write_json(DETAILS, details)
+    source = files.read_json(FEATURES / "about.json")["source"]
+    tables = {"coverage.csv": curve(probabilities, labels)}
+    metrics = evaluation.write("scones", source, probabilities, labels, names, details, tables)
     passed = f"{details['share_at_threshold']:.1%} of them at or above the threshold {threshold:g}"
     among = (
         "" if details["accuracy_at_threshold"] is None else f", {details['accuracy_at_threshold']:.1%} of those correct"
     )
-    print(f"accuracy {metrics['accuracy']:.4f} on {len(labels)} test pictures ({metrics['data']}), {passed}{among}")
+    print(f"accuracy {metrics['accuracy']:.4f} on {len(labels)} test pictures ({source}), {passed}{among}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ code in the layout of SageMaker's PyTorch image, and the model card, `model_card
 
 import json
 import tempfile
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stages.common import config, files
-from stages.common.errors import InputError
 from stages.common.models import bundle, card, torch_files
 from stages.common.program import run
 from stages.common.vision import images
 from stages.scones import inference, layout
 from stages.scones.config import Data, Train
 from stages.scones.layout import SIDE
-from stages.scones.model import TRAINED, Classifier, load, predict
+from stages.scones.model import SETTINGS, TRAINED, Classifier, load, predict
 
 FEATURES = Path("data/scones/features")
 EVALUATION = Path("reports/scones/evaluation")
@@ -38,11 +36,7 @@ EXAMPLE = torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8)
 
 
 def write_torchscript(classifier: Classifier, path: Path, classes: list[str]) -> None:
-    # Tracing works because the classifier has no branches. Scripting orders constants differently in each process.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit")
-        model = torch.jit.trace(classifier, EXAMPLE, check_trace=False)
-    torch_files.save_torchscript(model, path, classes)
+    torch_files.save_torchscript(torch_files.traced(classifier, EXAMPLE), path, classes)
 
 
 def write_exported(classifier: Classifier, path: Path, classes: list[str]) -> None:
@@ -60,19 +54,6 @@ def served(archive: Path, pictures: Tensor) -> Tensor:
     return torch.tensor([json.loads(answer) for answer in answers])
 
 
-def prove(name: str, answers: Tensor, expected: Tensor) -> None:
-    """Raise InputError unless ``answers`` (N, classes) match ``expected``, which are evaluate's."""
-    changed, difference = torch_files.differences(answers, expected)
-    if changed or not difference <= TOLERANCE:
-        raise InputError(
-            f"{name}: {changed} of {len(answers)} test pictures get another class, and probabilities differ by up to {difference:.2g}, "
-            f"expected evaluate's within {TOLERANCE:g}: run `dvc repro export@scones` so that all results come from one model"
-        )
-    print(
-        f"{name}: the classes of all {len(answers)} test pictures match evaluate's, probabilities within {difference:.2g}"
-    )
-
-
 def write_card(path: Path, classes: list[str], labels: NDArray[np.integer], probabilities: NDArray[np.float32]) -> None:
     parts = {"training": "train", "validation": "valid", "test": "test"}
     details = files.read_json(files.require(DETAILS, "evaluate@scones"))
@@ -80,7 +61,10 @@ def write_card(path: Path, classes: list[str], labels: NDArray[np.integer], prob
         path,
         Path(__file__).with_name("card.md"),
         "scones",
-        {"data.scones": config.load("data.scones", Data), "scones": config.load("scones", Train)},
+        {
+            "data.scones": config.load("data.scones", Data),
+            "scones": config.trained("scones", Train, TRAINED / SETTINGS),
+        },
         {name: len(np.load(FEATURES / f"{part}.npz")["labels"]) for name, part in parts.items()},
         classes=classes,
         mistakes=card.confusions(probabilities, labels, classes),
@@ -98,14 +82,26 @@ def main() -> None:
     classifier = load()
     with files.new_folder(EXPORT) as folder:
         write_torchscript(classifier, folder / "model.pt", classes)
-        prove("model.pt", predict(torch_files.load_torchscript(folder / "model.pt")[0], pictures), expected)
+        torch_files.prove(
+            "scones",
+            "model.pt",
+            predict(torch_files.load_torchscript(folder / "model.pt")[0], pictures),
+            expected,
+            TOLERANCE,
+        )
         write_exported(classifier, folder / "model.pt2", classes)
-        prove("model.pt2", predict(torch_files.load_exported(folder / "model.pt2")[0], pictures), expected)
+        torch_files.prove(
+            "scones",
+            "model.pt2",
+            predict(torch_files.load_exported(folder / "model.pt2")[0], pictures),
+            expected,
+            TOLERANCE,
+        )
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in (inference, images)}
         write_card(folder / "model_card.md", classes, labels, expected.numpy())
         members = {"model.pt": folder / "model.pt", "README.md": folder / "model_card.md"}
         bundle.pack(folder / "model.tar.gz", members | code)
-        prove("model.tar.gz", served(folder / "model.tar.gz", pictures), expected)
+        torch_files.prove("scones", "model.tar.gz", served(folder / "model.tar.gz", pictures), expected, TOLERANCE)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ BATCH = 100
 """Pictures per batch in prediction."""
 
 TRAINED = Path("models/scones/trained")
+SETTINGS = "settings.json"
+"""The parameters of the training, in TRAINED."""
 
 
 class Classifier(nn.Module):

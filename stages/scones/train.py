@@ -22,7 +22,7 @@ from stages.engine import dispatch
 from stages.scones.config import Train
 from stages.scones.learning import calibration
 from stages.scones.learning.augmentation import augmented
-from stages.scones.model import BATCH, TRAINED, Classifier, predict
+from stages.scones.model import BATCH, SETTINGS, TRAINED, Classifier, predict
 
 FEATURES = Path("data/scones/features")
 CLOCK = "training.json"
@@ -94,9 +94,7 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
         "input": seen,
         "temperature": calibration.fit(logits, valid.labels.cpu().numpy()),
         "augmentation": limits,
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "parameters_trained": sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
-        "kept_epoch": history.best_epoch if settings.keep == "best" else len(history.epochs),
+        **loop.summary(network, settings, history),
     }
     return Learnt(history, about, computing)
 
@@ -118,10 +116,9 @@ def fill(folder: Path, settings: Train, kept: list[Place]) -> None:
     classes = files.read_json(FEATURES / "about.json")["classes"]
     learnt = learn(train, valid, classes, settings, kept[0])
     history = learnt.history
-    loop.save_weights(folder / "weights.pt", history.weights)
-    loop.write_history(folder / "steps.csv", history.steps)
-    loop.write_history(folder / "epochs.csv", history.epochs)
+    loop.save(folder, history)
     files.write_json(folder / "network.json", learnt.about)
+    files.write_json(folder / SETTINGS, settings.model_dump() | {"precision": learnt.computing.precision})
     clock = torch_setup.clock(history.seconds, len(train.images) * len(history.epochs), device, learnt.computing)
     files.write_json(folder / CLOCK, clock)
 

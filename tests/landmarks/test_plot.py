@@ -18,7 +18,7 @@ from torch import nn
 
 from stages.common import files
 from stages.common.errors import InputError
-from stages.common.results import classification, reporting
+from stages.common.results import classification, figures, reporting
 from stages.common.training import loop
 from stages.common.vision import classifiers
 from stages.landmarks import evaluate, model, plot, store
@@ -193,7 +193,7 @@ def test_photographs_are_shown_as_they_were_before_normalisation(photographs: Pa
     for title, image in panels(figure):
         difference = np.abs(middles - image).max((1, 2, 3))
         assert difference.min() < 1e-5
-        assert title == sheets.readable(NAMES[train.labels[int(difference.argmin())]])
+        assert title == figures.readable(NAMES[train.labels[int(difference.argmin())]])
 
 
 def test_a_frozen_network_saw_the_middle_as_its_first_view_and_augmented_ones_later(photographs: Path) -> None:
@@ -213,9 +213,9 @@ def test_a_frozen_network_saw_the_middle_as_its_first_view_and_augmented_ones_la
 
 def test_the_epoch_whose_weights_were_kept_is_marked(photographs: Path) -> None:
     write_trained("residual")
-    steps, epochs = (plot.table(TRAINED / "0" / f"{name}.csv") for name in ("steps", "epochs"))
+    steps, epochs = (figures.table(TRAINED / "0" / f"{name}.csv") for name in ("steps", "epochs"))
     about = {"kept_epoch": 2, "parameters": 1000, "parameters_trained": 10}
-    figure = plot.history("residual", about, steps, epochs)
+    figure = figures.history("residual", about, steps, epochs)
     marks = [line for axis in figure.axes for line in axis.lines if line.get_label() == "weights kept"]
     assert [np.asarray(line.get_xydata()).tolist() for line in marks] == [[[2, 1.2]], [[2, 60]]]
     assert "1,000 parameters, 10 of them trained" in figure.get_suptitle()
@@ -225,7 +225,9 @@ def test_a_training_of_one_epoch_and_one_step_is_drawn(tmp_path: Path) -> None:
     loop.write_history(tmp_path / "steps.csv", [step(1)])
     loop.write_history(tmp_path / "epochs.csv", [epoch(1)])
     about = {"kept_epoch": 1, "parameters": 10, "parameters_trained": 10}
-    figure = plot.history("residual", about, plot.table(tmp_path / "steps.csv"), plot.table(tmp_path / "epochs.csv"))
+    figure = figures.history(
+        "residual", about, figures.table(tmp_path / "steps.csv"), figures.table(tmp_path / "epochs.csv")
+    )
     assert "10 parameters, all of them trained" in figure.get_suptitle()
 
 
@@ -238,7 +240,7 @@ def test_the_most_frequent_confusions_come_first_and_in_them_the_surest(photogra
     probabilities[twice[1]] = [0.9, 0.04, 0.06]
     figure = sheets.confusions(probabilities, NAMES, test)
     assert "3 of 3 mistakes in 24 test photographs" in figure.get_suptitle()
-    tower, signs = sheets.readable(NAMES[0]), sheets.readable(NAMES[1])
+    tower, signs = figures.readable(NAMES[0]), figures.readable(NAMES[1])
     assert [row.get_suptitle() for row in figure.subfigs] == [
         f"{signs} predicted as {tower}: 2 of 8 photographs",
         f"{tower} predicted as {signs}: 1 of 8 photographs",
@@ -271,7 +273,9 @@ def test_a_class_that_nothing_was_taken_for_has_no_precision() -> None:
 @pytest.mark.parametrize("classes", [2, 10, 50])
 def test_the_confusion_matrix_names_all_classes_and_no_name_covers_another(classes: int) -> None:
     counts = np.full((classes, classes), 7) + 100 * np.eye(classes, dtype=int)
-    figure = plot.confusion(counts, [f"some_landmark_or_other_{number}" for number in range(classes)])
+    figure = figures.confusion(
+        "landmarks", "photographs", counts, [f"some_landmark_or_other_{number}" for number in range(classes)]
+    )
     figure.draw_without_rendering()
     labels = figure.axes[0].get_yticklabels()
     assert [label.get_text() for label in labels] == [f"some landmark or other {number}" for number in range(classes)]
@@ -282,13 +286,15 @@ def test_the_confusion_matrix_names_all_classes_and_no_name_covers_another(class
 
 
 def test_numbers_that_do_not_fit_are_left_out_of_the_confusion_matrix() -> None:
-    figure = plot.confusion(np.diag([1_000_000] * 49 + [5]), [str(number) for number in range(50)])
+    figure = figures.confusion(
+        "landmarks", "photographs", np.diag([1_000_000] * 49 + [5]), [str(number) for number in range(50)]
+    )
     assert [text.get_text() for text in figure.axes[0].texts] == ["5"]
 
 
 def test_the_reliability_picture_tells_the_calibration_error() -> None:
     probabilities = answers(0, 0, 0, 0)
-    figure = plot.reliability(probabilities, np.array([0, 0, 1, 2]))
+    figure = figures.reliability("landmarks", "photographs", probabilities, np.array([0, 0, 1, 2]))
     assert "4 test photographs, expected calibration error 30.0%" in figure.axes[0].get_title()
     bars = [bar.get_height() for axis in figure.axes for bar in axis.patches if isinstance(bar, Rectangle)]
     assert bars == [50, 4]  # per cent, photographs
@@ -307,8 +313,8 @@ def test_the_evidence_is_shown_in_the_surest_right_photograph_of_each_class(phot
     figure = sheets.evidence("residual", Views(member, SIZE, 1.0, UNCHANGED, test, test), probabilities, NAMES, test)
     assert [title for title, _ in panels(figure)] == [
         "a tower 70.0%",
-        rf"{sheets.readable(NAMES[1])} 40.0%, predicted as a tower",
-        f"{sheets.readable(NAMES[2])} 60.0%",
+        rf"{figures.readable(NAMES[1])} 40.0%, predicted as a tower",
+        f"{figures.readable(NAMES[2])} 60.0%",
     ]
     middle = test.crops(np.array([surest]), SIZE)[0].permute(1, 2, 0).numpy()
     assert np.array_equal(panels(figure)[0][1], middle)

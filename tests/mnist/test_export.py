@@ -88,15 +88,17 @@ def test_the_same_weights_give_the_same_bytes_in_every_process_and_folder(tmp_pa
 def test_an_export_that_answers_otherwise_is_refused(classifier: Classifier, digits: Tensor) -> None:
     with torch.no_grad():
         expected = classifier(digits)
-    assert export.prove(Path("model.pt"), classifier, CLASSES, digits, expected) <= 1e-6
+
+    def prove(answers: Tensor) -> None:
+        torch_files.prove("mnist", "model.pt", answers, expected, export.TOLERANCE)
+
+    prove(expected + 1e-7)
     with pytest.raises(InputError, match="7 of 7 test images get another class"):
-        export.prove(Path("model.pt"), classifier, CLASSES, digits, expected.roll(1, 1))
+        prove(expected.roll(1, 1))
     with pytest.raises(InputError, match="differ by up to"):
-        export.prove(Path("model.pt"), classifier, CLASSES, digits, expected + 1e-3)
-    with pytest.raises(InputError, match="model.pt"):
-        export.prove(Path("model.pt"), classifier, CLASSES[::-1], digits, expected)
+        prove(expected + 1e-3)
     with pytest.raises(InputError, match="nan"):
-        export.prove(Path("model.pt"), classifier, CLASSES, digits, expected * torch.nan)
+        prove(expected * torch.nan)
 
 
 def imported(module: ModuleType) -> set[str]:

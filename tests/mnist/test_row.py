@@ -49,7 +49,7 @@ def test_the_whole_row_on_the_sample(workspace: Path, python: Run) -> None:
     assert sorted(contents(TRAINED)) == ["epochs.csv", "network.json", "steps.csv", "weights.pt"]
     assert set(torch.load(TRAINED / "weights.pt", weights_only=True)) >= {"1.weight", "1.bias"}
     assert sorted(contents(Path("models/mnist/export"))) == ["model.pt", "model.pt2", "model.tar.gz", "model_card.md"]
-    names = ["accuracy.png", "confusion_matrix.png", "digits.png", "loss.png", "mistakes.png"]
+    names = ["confusion_matrix.png", "digits.png", "history.png", "mistakes.png", "reliability.png"]
     assert sorted(contents(Path("reports/mnist/plots"))) == names
     rows = Path("reports/mnist/confusion.csv").read_text().splitlines()
     assert rows[0] == "actual,predicted"

@@ -82,11 +82,11 @@ def test_the_row_from_features_to_export(change: Change, workspace: Path, python
     for verb in ("train", "evaluate", "plot", "export"):
         done = python("-m", f"stages.scones.{verb}", cwd=workspace)
         assert done.returncode == 0, f"{verb}: {done.stderr}"
-    metrics = files.read_json(evaluate.METRICS)
+    metrics = files.read_json(Path("reports/scones/metrics.json"))
     assert metrics["data"] == "a test"
     assert metrics["accuracy"] > 0.8
     assert set(metrics) == {"data", "accuracy", "loss"}
-    details = files.read_json(evaluate.DETAILS)
+    details = files.read_json(Path("reports/scones/details.json"))
     assert details["threshold"] == 0.94
     assert {"share_at_threshold", "accuracy_at_threshold", "calibration_error", "temperature"} <= set(details)
     assert sorted(contents(model.TRAINED)) == ["epochs.csv", "network.json", "steps.csv", "weights.pt"]
@@ -100,7 +100,7 @@ def test_the_row_from_features_to_export(change: Change, workspace: Path, python
         "coverage",
         "mistakes",
     }
-    assert len(evaluate.CONFUSION.read_text().splitlines()) == 21
+    assert len(Path("reports/scones/confusion.csv").read_text().splitlines()) == 21
     parameters = yaml.safe_load(Path("params.yaml").read_text())
     parameters["data"]["scones"]["classes"] = ["bus", "train"]  # the next model's
     Path("params.yaml").write_text(yaml.safe_dump(parameters))
@@ -151,7 +151,7 @@ def test_the_export_answers_a_png_with_an_array_of_probabilities(change: Change)
     train.main()
     evaluate.main()
     export.main()
-    expected = np.load(evaluate.EVALUATION / "probabilities.npy")
+    expected = np.load(Path("reports/scones/evaluation") / "probabilities.npy")
     with np.load(train.FEATURES / "test.npz") as test:
         pictures = [layout.png(image) for image in test["images"]]
     with process.serve(export.EXPORT / "model.tar.gz") as endpoint:
@@ -168,8 +168,8 @@ def test_the_export_answers_a_png_with_an_array_of_probabilities(change: Change)
 def test_an_export_of_another_model_is_refused(change: Change) -> None:
     train.main()
     evaluate.main()
-    probabilities = np.load(evaluate.EVALUATION / "probabilities.npy")
-    np.save(evaluate.EVALUATION / "probabilities.npy", probabilities[:, ::-1])
+    probabilities = np.load(Path("reports/scones/evaluation") / "probabilities.npy")
+    np.save(Path("reports/scones/evaluation") / "probabilities.npy", probabilities[:, ::-1])
     with pytest.raises(InputError, match="20 of 20 test pictures get another class"):
         export.main()
     assert not export.EXPORT.exists()

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from stages.common.errors import InputError
 
 EXTRA = "classes.json"
 """Name of the text that is stored with a network."""
@@ -56,6 +58,23 @@ def load_exported(path: Path) -> tuple[Callable[[Tensor], Tensor], Any]:
     return torch.export.load(path, extra_files=extra).module(), json.loads(extra[EXTRA])
 
 
-def differences(answers: Tensor, expected: Tensor) -> tuple[int, float]:
-    """Count rows (N, classes) whose most probable class differs. Return also the largest difference in probability."""
-    return int((answers.argmax(1) != expected.argmax(1)).sum()), (answers - expected).abs().max().item()
+def traced(network: nn.Module, example: Tensor) -> torch.jit.ScriptModule:
+    """Return ``network``, which must have no branches, as TorchScript. Scripting would order constants differently in each process."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit")
+        model: torch.jit.ScriptModule = torch.jit.trace(network, example, check_trace=False)
+    return model
+
+
+def prove(project: str, name: str, answers: Tensor, expected: Tensor, tolerance: float) -> None:
+    """Raise InputError unless the ``answers`` (N, classes) of the export ``name`` match ``expected``, which are evaluate's."""
+    changed = int((answers.argmax(1) != expected.argmax(1)).sum())
+    difference = (answers - expected).abs().max().item()
+    if changed or not difference <= tolerance:
+        raise InputError(
+            f"{name}: {changed} of {len(answers)} test images get another class, and probabilities differ by up to {difference:.2g}, "
+            f"expected evaluate's within {tolerance:g}: run `dvc repro export@{project}` so that all results come from one model"
+        )
+    print(
+        f"{name}: the classes of all {len(answers)} test images match evaluate's, probabilities within {difference:.2g}"
+    )

@@ -282,3 +282,20 @@ def write_history(path: Path, rows: Sequence[Row]) -> None:
         path,
         [{name: value if isinstance(value, int) else f"{value:.6g}" for name, value in row.items()} for row in rows],
     )
+
+
+def save(folder: Path, trained: Trained, weights: Weights | None = None) -> None:
+    """Write to ``folder`` the history and the ``weights``, by default those that were trained."""
+    save_weights(folder / "weights.pt", trained.weights if weights is None else weights)
+    write_history(folder / "steps.csv", trained.steps)
+    write_history(folder / "epochs.csv", trained.epochs)
+
+
+def summary(network: nn.Module, settings: TrainingSettings, history: Trained) -> dict[str, int]:
+    """Return the numbers of parameters of ``network``, of those that training changed, and the epoch whose weights were kept."""
+    parameters = list(network.parameters())
+    return {
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "parameters_trained": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        "kept_epoch": history.best_epoch if settings.keep == "best" else len(history.epochs),
+    }

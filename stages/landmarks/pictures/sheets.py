@@ -13,6 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from stages.common.results.classification import Probabilities
+from stages.common.results.figures import readable
 from stages.common.vision import pixels
 from stages.landmarks.learning.views import Views
 from stages.landmarks.pictures.saliency import saliency
@@ -21,17 +22,8 @@ from stages.landmarks.store import Store
 PHOTOGRAPHS = 20
 PAIRS, EXAMPLES = 6, 5
 COLUMNS, CLASSES = 4, 60
-LONGEST = 40
-"""Longest class name, in characters."""
 GAP = 0.03
 """Gap between a photograph and its evidence, as a fraction of its side."""
-
-
-def readable(name: str) -> str:
-    """Return a class's name for use in plots."""
-    text = name.replace("_", " ")
-    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-    return text.replace("$", r"\$")  # matplotlib reads text between two dollars as a formula
 
 
 def training(title: str, eyes: Views, settings: dict[str, Any], names: list[str]) -> Figure:
