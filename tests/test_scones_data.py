@@ -427,7 +427,10 @@ def test_the_same_input_gives_the_same_bytes(source: Path, captured: Path) -> No
 @pytest.mark.parametrize(
     ("classes", "words"),
     [
-        (["bycicle", "bus"], "data.scones.classes.0 = 'bycicle' is not allowed: expected .* fine labels, such as bicycle, "),
+        (
+            ["bycicle", "bus"],
+            "data.scones.classes.0 = 'bycicle' is not allowed: expected .* fine labels, such as bicycle, ",
+        ),
         (["bus", "truck"], "data.scones.classes.1 = 'truck' is not allowed: .*pickup_truck"),
         (["bus", "bus"], "expected each class only once"),
         (["bus"], "expected at least 2 items"),

@@ -1,7 +1,7 @@
 """Train the chosen network, or each member of an ensemble, and score it on the validation photographs.
 
-Batches are read from the shards of photographs on demand. If a backbone is frozen, its features are computed once for each view of a
-photograph, and only the head is trained on them.
+Batches are read from the shards of photographs on demand. If a backbone is frozen, its features are computed once for
+each view of a photograph, and only the head is trained on them.
 """
 
 import time
@@ -128,7 +128,10 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Place, title: str)
 
 
 def fill(folder: Path, chosen: Sequence[Train], kept: Sequence[Place]) -> None:
-    """Train the ``chosen`` networks. Write to ``folder`` the files that `model.load` and plot read, and the training times."""
+    """Train the ``chosen`` networks.
+
+    Write to ``folder`` the files that `model.load` and plot read, and the training times.
+    """
     about = files.read_json(FEATURES / "about.json")
     learnt = []
     for number, (member, checkpoint) in enumerate(zip(chosen, kept, strict=True), 1):

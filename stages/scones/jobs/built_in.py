@@ -3,8 +3,8 @@
     python -m stages.scones.jobs.built_in [--yes]
 
 It runs as a job on AWS. The model is an MXNet model for SageMaker's image of that algorithm and is downloaded to
-models/scones/built_in/model.tar.gz. `scones.sagemaker` sets the instance and the region. The algorithm needs a GPU: `ml.p3.2xlarge` was
-used.
+models/scones/built_in/model.tar.gz. `scones.sagemaker` sets the instance and the region. The algorithm needs a GPU:
+`ml.p3.2xlarge` was used.
 """
 
 import argparse
