@@ -119,7 +119,10 @@ class Train(Section):
 
 
 def check_together(features: str, settings: Train) -> None:
-    """Raise InputError if a model lacks its features or stacking lacks bagging. Models and features are in separate groups."""
+    """Raise InputError if a model lacks its features or stacking lacks bagging.
+
+    Models and features are in separate groups.
+    """
     needing = [name for name in ("linear", "sequence") if name in settings.models]
     if needing and features != "full":
         raise InputError(

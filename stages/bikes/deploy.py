@@ -1,7 +1,7 @@
 """Serve the exported forecaster in a separate process, send it all test hours, and compare its answers with evaluate's.
 
-With `deploy.bikes.version` set, serve that release and compare it with its own evaluation. All test hours are sent in large
-CSV requests. Some are also sent one by one as JSON, to measure latency.
+With `deploy.bikes.version` set, serve that release and compare it with its own evaluation. All test hours are sent in
+large CSV requests. Some are also sent one by one as JSON, to measure latency.
 """
 
 import io
@@ -53,7 +53,10 @@ def ask_one_by_one(endpoint: process.Endpoint, hours: pd.DataFrame) -> tuple[np.
 
 
 def compare(served: np.ndarray, expected: np.ndarray) -> float:
-    """Return the largest relative difference. Raises InputError if it exceeds the tolerance or the numbers of answers differ."""
+    """Return the largest relative difference.
+
+    Raises InputError if it exceeds the tolerance or the numbers of answers differ.
+    """
     if served.shape != expected.shape:
         raise InputError(f"{ARCHIVE}: {len(served)} answers, expected {len(expected)}")
     difference = bundle.relative_difference(served, expected)

@@ -32,7 +32,8 @@ SUBMISSION = Path("reports/bikes/submission.csv")
 COUNTS = ["casual", "registered", "count"]
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 IMPORTANCE_DAYS, SHUFFLES = 12, 2
-"""Validation days and shuffles per feature for the importance. Each shuffle predicts all hours of these days once per feature."""
+"""Validation days and shuffles per feature for the importance. Each shuffle predicts all hours of these days once per
+feature."""
 
 
 def rmsle(actual: np.ndarray, predicted: np.ndarray) -> float:
@@ -44,7 +45,10 @@ def rmse(actual: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def leaderboard(forecaster: Forecaster, valid: pd.DataFrame, actual: np.ndarray) -> pd.DataFrame:
-    """Return each model's scores on the validation rows, best first. Only models that all predictors have get a total score."""
+    """Return each model's scores on the validation rows, best first.
+
+    Only models that all predictors have get a total score.
+    """
     finals = {name for predictor in forecaster.predictors.values() for name in predictor.model_refit_map().values()}
     predicted = {
         part: predictor.predict_multi(valid, models=[name for name in predictor.model_names() if name not in finals])

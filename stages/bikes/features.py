@@ -1,8 +1,8 @@
 """Features of an hour: Kaggle's own columns, the calendar, and the weather of the nearby hours and days.
 
-All features come from the date and the weather table, none from the counts. So a row's features are the same in training,
-evaluation and serving, and do not depend on the other rows of a request. Besides the row itself only `known` is used: all hours
-whose weather is known (Kaggle publishes the weather of the test hours, too).
+All features come from the date and the weather table, none from the counts. So a row's features are the same in
+training, evaluation and serving, and do not depend on the other rows of a request. Besides the row itself only `known`
+is used: all hours whose weather is known (Kaggle publishes the weather of the test hours, too).
 """
 
 import numpy as np
@@ -73,8 +73,8 @@ def _calendar(hours: pd.DataFrame) -> pd.DataFrame:
 def _time(hours: pd.DataFrame) -> pd.DataFrame:
     """Return date and hour as numbers.
 
-    Kaggle's season is not used. It changes on about the 21st, after a month's last training day. So it equals the quarter
-    in the training data but not in the test data.
+    Kaggle's season is not used. It changes on about the 21st, after a month's last training day. So it equals the
+    quarter in the training data but not in the test data.
     """
     when = hours["datetime"].dt
     days = (when.normalize() - FIRST_DAY).dt.days
@@ -95,9 +95,9 @@ def _time(hours: pd.DataFrame) -> pd.DataFrame:
 def days(first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
     """Return the kind of each day from ``first`` to ``last``, from the calendar alone, indexed by date.
 
-    Kaggle's `holiday` and `workingday` are not used. They treat the day after Thanksgiving and 27 to 31 December as plain
-    working days (and no training day shows otherwise), Emancipation Day as a holiday (commuters ride as usual), and
-    Columbus Day like Christmas.
+    Kaggle's `holiday` and `workingday` are not used. They treat the day after Thanksgiving and 27 to 31 December as
+    plain working days (and no training day shows otherwise), Emancipation Day as a holiday (commuters ride as usual),
+    and Columbus Day like Christmas.
 
     off: 1 for a day without work, 0.5 for a day on which part of the town works, 0 for a working day.
     quiet: 1 on Thanksgiving and from 24 December to 2 January, when people stay at home or are away.

@@ -1,11 +1,13 @@
-"""Turn checked hours into tables for the models, and hold out whole days for validation. Takes 1 s for Kaggle's 17,379 hours.
+"""Turn checked hours into tables for the models, and hold out whole days for validation.
+
+Takes 1 s for Kaggle's 17,379 hours.
 
 Validation imitates the test: it uses the last training days of each month, and the test uses the days after them. With
 shuffled hours, models could use neighbouring hours, which the test hours do not have.
 
-Writes `train.parquet`, `valid.parquet` (features, casual, registered, count) and `test.parquet` (features), one row per hour,
-sorted by time. Also writes `hours.parquet` (Kaggle's columns of all hours and their `part`), and `answers.parquet` if the
-source has answers.
+Writes `train.parquet`, `valid.parquet` (features, casual, registered, count) and `test.parquet` (features), one row per
+hour, sorted by time. Also writes `hours.parquet` (Kaggle's columns of all hours and their `part`), and
+`answers.parquet` if the source has answers.
 """
 
 from pathlib import Path

@@ -1,10 +1,10 @@
 """The four functions that SageMaker's PyTorch inference image calls to serve the exported forecaster.
 
-A request holds hours in Kaggle's columns (datetime, season, holiday, workingday, weather, temp, atemp, humidity, windspeed),
-as CSV with a header or as JSON (a list of objects). The answer has one row per hour: `datetime,count`, or a list of objects.
-The weather of the nearby hours and days comes from the table in the archive, so an answer does not depend on the other rows. If the
-request's weather differs from the table's, the request's weather is used, for the nearby hours too. The archive contains the
-modules that this one imports. Unreadable input raises ValueError.
+A request holds hours in Kaggle's columns (datetime, season, holiday, workingday, weather, temp, atemp, humidity,
+windspeed), as CSV with a header or as JSON (a list of objects). The answer has one row per hour: `datetime,count`, or a
+list of objects. The weather of the nearby hours and days comes from the table in the archive, so an answer does not
+depend on the other rows. If the request's weather differs from the table's, the request's weather is used, for the
+nearby hours too. The archive contains the modules that this one imports. Unreadable input raises ValueError.
 """
 
 import csv

@@ -1,7 +1,8 @@
 """Models that AutoGluon trains besides its own: boosted trees with a fixed number of rounds, and a linear model.
 
 AutoGluon's own boosters stop when the validation score stops improving. So they report the best of many scores on the
-validation days. The boosters here do not see those days, train a fixed number of rounds, and give the same model each time.
+validation days. The boosters here do not see those days, train a fixed number of rounds, and give the same model each
+time.
 """
 
 from typing import Any, ClassVar
@@ -61,8 +62,8 @@ class Linear(Own):
     """Ridge regression on the hour of each kind of day, the season, a trend and the weather.
 
     On the logarithm of demand these effects are almost additive. This model alone is as good as boosted trees and makes
-    different errors. It also extrapolates where trees cannot, for example to a rare kind of day in a month that never had
-    one. It takes the `full` features. Parameter: ``alpha``, the ridge penalty.
+    different errors. It also extrapolates where trees cannot, for example to a rare kind of day in a month that never
+    had one. It takes the `full` features. Parameter: ``alpha``, the ridge penalty.
     """
 
     ag_key = "BIKES_LINEAR"

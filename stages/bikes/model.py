@@ -1,7 +1,7 @@
 """The forecaster: one AutoGluon predictor for each kind of rider, and the conversion of their predictions to riders.
 
-train stores its folder and evaluate measures it. The export contains this module, so the served model is the measured one.
-From the project it imports only the models.
+train stores its folder and evaluate measures it. The export contains this module, so the served model is the measured
+one. From the project it imports only the models.
 """
 
 import json
@@ -48,7 +48,10 @@ class Forecaster:
     """The same model of each predictor, retrained on all training days."""
 
     def hold(self, *models: dict[str, str]) -> None:
-        """Keep ``models`` (such as `validated` or `final`) in memory. AutoGluon reads other models from disk for each prediction."""
+        """Keep ``models`` (such as `validated` or `final`) in memory.
+
+        AutoGluon reads other models from disk for each prediction.
+        """
         for part, predictor in self.predictors.items():
             # No memory limit: to compare with a limit, AutoGluon would pickle each model to get its size.
             predictor.persist([names[part] for names in models], max_memory=None)
@@ -60,7 +63,10 @@ class Forecaster:
         return any("Sequence" in name for name in names)
 
     def predict(self, features: pd.DataFrame, models: dict[str, str] | None = None) -> np.ndarray:
-        """Return riders per hour, float64 (rows), never negative. ``models``: one per predictor; default: the final ones."""
+        """Return riders per hour, float64 (rows), never negative.
+
+        ``models``: one per predictor; default: the final ones.
+        """
         chosen = models or self.final
         parts = [
             to_riders(predictor.predict(features, model=chosen[part], as_pandas=False), self.target)
@@ -91,8 +97,9 @@ def load(folder: Path = TRAINED) -> Forecaster:
 def lean() -> Iterator[None]:
     """Skip slow steps of AutoGluon whose results are not used here.
 
-    At each save and load AutoGluon lists all installed packages (0.3 s) and writes the list into the stored files. It imports
-    torch (3 s) to log torch's version and to count GPUs, which no model here uses. It pickles a model to get its size in memory.
+    At each save and load AutoGluon lists all installed packages (0.3 s) and writes the list into the stored files. It
+    imports torch (3 s) to log torch's version and to count GPUs, which no model here uses. It pickles a model to get
+    its size in memory.
     """
     python = ".".join(platform.python_version_tuple()[:2])
     about = {

@@ -1,4 +1,6 @@
-"""Check Kaggle's CSV files and write `train.parquet`, `test.parquet` and, if the answers are known, `answers.parquet`. Takes 1 s.
+"""Check Kaggle's CSV files and write `train.parquet`, `test.parquet` and, if the answers are known, `answers.parquet`.
+
+Takes 1 s.
 
 train.csv             datetime,season,holiday,workingday,weather,temp,atemp,humidity,windspeed,casual,registered,count
 test.csv              the same without the last three

@@ -1,7 +1,7 @@
 """A recurrent network that reads a whole day, as an additional model for AutoGluon's ensemble.
 
-Trees see an hour and a few numbers about the hours around it. This network reads the 24 hours of the day in both directions. So it
-can learn that rain in the morning moves trips to the afternoon.
+Trees see an hour and a few numbers about the hours around it. This network reads the 24 hours of the day in both
+directions. So it can learn that rain in the morning moves trips to the afternoon.
 """
 
 from typing import Any
@@ -24,7 +24,9 @@ COLUMNS = [
 
 
 class Sequence(Own):
-    """The mean of several bidirectional GRUs over the hours of a day. It takes the `full` features, rows of whole days in any order.
+    """The mean of several bidirectional GRUs over the hours of a day.
+
+    It takes the `full` features, rows of whole days in any order.
 
     Parameters: ``copies`` (networks trained with different seeds), ``hidden`` units, ``dropout``, ``epochs``,
     ``days_per_batch``, ``learning_rate`` (peak of one cycle), ``weight_decay``, ``seed``.
@@ -66,7 +68,10 @@ class Sequence(Own):
 
 
 class _Days:
-    """Rows arranged as days of 24 hours. An hour without a row gets the values of the previous hour (or of the next one)."""
+    """Rows arranged as days of 24 hours.
+
+    An hour without a row gets the values of the previous hour (or of the next one).
+    """
 
     def __init__(self, X: pd.DataFrame, values: np.ndarray) -> None:
         dates, self.row = np.unique(X["day"].to_numpy(), return_inverse=True)

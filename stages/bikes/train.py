@@ -1,13 +1,13 @@
 """Train the models on the training days, choose ensemble weights on the validation days, and retrain on both.
 
-The validated models were not fitted to the validation days. But their ensemble weights, the best trial of a search, and the
-stopping points of AutoGluon's own models are chosen there. So the validation score is slightly too good. The final models, which
-predict the test hours, are trained on all training days with the same rounds and weights. Training takes half a minute for
-Kaggle's 10,886 hours with the default parameters.
+The validated models were not fitted to the validation days. But their ensemble weights, the best trial of a search, and
+the stopping points of AutoGluon's own models are chosen there. So the validation score is slightly too good. The final
+models, which predict the test hours, are trained on all training days with the same rounds and weights. Training takes
+half a minute for Kaggle's 10,886 hours with the default parameters.
 
-On a cluster, models, trials of a search and folds of a bag are trained in parallel, each exactly as on one machine. So scores and
-weights are the same. The ensemble and the final training on all days run on this machine. The nodes write into this working folder,
-which must be on a disk that all nodes mount at the same path.
+On a cluster, models, trials of a search and folds of a bag are trained in parallel, each exactly as on one machine. So
+scores and weights are the same. The ensemble and the final training on all days run on this machine. The nodes write
+into this working folder, which must be on a disk that all nodes mount at the same path.
 """
 
 import time
@@ -83,7 +83,10 @@ def hyperparameters(settings: Train) -> dict[Any, list[dict[str, Any]]]:
 
 
 def day_blocks(day_of_month: pd.Series, folds: int) -> pd.Series:
-    """Return each row's fold, 0 to ``folds`` - 1. A fold is a block of neighbouring days of a month, so no day is in two folds."""
+    """Return each row's fold, 0 to ``folds`` - 1.
+
+    A fold is a block of neighbouring days of a month, so no day is in two folds.
+    """
     return (day_of_month - 1) * folds // int(day_of_month.max())
 
 
@@ -92,8 +95,8 @@ def fit(
 ) -> tuple[str, str]:
     """Train the predictor of ``part`` (casual, registered or count) in ``folder`` on ``cores`` of a cluster (None: this machine).
 
-    ``train`` and ``valid`` hold features and the column TARGET, and BLOCK if the models are bagged. Returns the names of
-    the best model and of its copy that is trained on both.
+    ``train`` and ``valid`` hold features and the column TARGET, and BLOCK if the models are bagged. Returns the names
+    of the best model and of its copy that is trained on both.
     """
     bagged = settings.bag_folds > 0
     predictor = TabularPredictor(

@@ -1,7 +1,7 @@
 """Serve the exported predictor in a separate process, send it the test photographs, and compare its answers with evaluate's.
 
-With `deploy.landmarks.version` set, serve that release and compare it with its own evaluation. The photographs are sent one by one
-as the original files, which includes decoding, and again in batches.
+With `deploy.landmarks.version` set, serve that release and compare it with its own evaluation. The photographs are sent
+one by one as the original files, which includes decoding, and again in batches.
 """
 
 from pathlib import Path

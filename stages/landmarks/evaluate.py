@@ -1,8 +1,8 @@
 """Score the trained predictor on the test photographs, which training does not use.
 
-Writes `metrics.json`, `details.json` (further metrics) and `confusion.csv` (one row per photograph). Writes to `evaluation/` the
-probabilities (float32 (N, classes)) and, as CSV, the confusion matrix, each class's precision and recall, and the accuracy at each
-level of confidence.
+Writes `metrics.json`, `details.json` (further metrics) and `confusion.csv` (one row per photograph). Writes to
+`evaluation/` the probabilities (float32 (N, classes)) and, as CSV, the confusion matrix, each class's precision and
+recall, and the accuracy at each level of confidence.
 """
 
 from pathlib import Path

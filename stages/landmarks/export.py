@@ -1,13 +1,14 @@
 """Write the predictor in formats that run without this repository, and check that their predictions match evaluate's.
 
-`model.pt` (TorchScript) and `model.pt2` (torch.export) take photographs, uint8 (N, 3, H, W) of any size, and return probabilities,
-float32 (N, classes). They include all preprocessing, and the classes with their coordinates. Using only torch:
+`model.pt` (TorchScript) and `model.pt2` (torch.export) take photographs, uint8 (N, 3, H, W) of any size, and return
+probabilities, float32 (N, classes). They include all preprocessing, and the classes with their coordinates. Using only
+torch:
 
     model = torch.jit.load("model.pt")
     model.top5(torchvision.io.read_image("photograph.jpg")[None])    # [[("hagia_sophia", 0.98), ...]]
 
-`model.tar.gz` holds `model.pt`, its inference code in the layout of SageMaker's PyTorch image, and the model card, `model_card.md`, as
-README.md.
+`model.tar.gz` holds `model.pt`, its inference code in the layout of SageMaker's PyTorch image, and the model card,
+`model_card.md`, as README.md.
 """
 
 import itertools
@@ -57,7 +58,10 @@ class Named(nn.Module):
 
     @torch.jit.export
     def squares(self, images: Tensor) -> Tensor:
-        """Return the used square of photographs, uint8 (N, 3, S, S). One size for all, so any photographs can form a batch."""
+        """Return the used square of photographs, uint8 (N, 3, S, S).
+
+        One size for all, so any photographs can form a batch.
+        """
         squares: Tensor = self.predictor.squares(images)  # type: ignore[operator]
         return squares
 

@@ -1,8 +1,8 @@
 """Decode each photograph once, resize it, and pack the pixels into shards for training, validation and test.
 
-`store.py` describes the format. `about.json` holds the source, the shorter side in pixels, the classes with their coordinates, and
-the mean and standard deviation of the training part's pixels by channel, in [0, 1]. With `engine.storage` set, the training
-shards stay there, and only their index is stored here.
+`store.py` describes the format. `about.json` holds the source, the shorter side in pixels, the classes with their
+coordinates, and the mean and standard deviation of the training part's pixels by channel, in [0, 1]. With
+`engine.storage` set, the training shards stay there, and only their index is stored here.
 """
 
 import hashlib
@@ -48,7 +48,8 @@ def split(settings: Data) -> dict[str, list[Photograph]]:
 def exchange(storage: str | None, settings: Data, folder: Path) -> Iterator[tuple[str, str]]:
     """Yield where workers read the zips and where they write the shards: on this machine, or in the shared ``storage``.
 
-    The folder's name in the storage is a hash of the shards' inputs. Validation and test shards are then moved to ``folder``.
+    The folder's name in the storage is a hash of the shards' inputs. Validation and test shards are then moved to
+    ``folder``.
     """
     if storage is None:
         yield str(RAW), str(folder)

@@ -1,9 +1,10 @@
 """The functions that SageMaker's PyTorch inference image calls to serve the exported model.
 
-The image provides torch, numpy and Pillow. From the project this module imports only `images.py`, which is in the same folder. A
-request contains one photograph as a file, or several of one size. The answer has one row per photograph:
-`{"classes": ["hagia_sophia", ...], "places": [[41.0085, 28.98], ...], "probabilities": [[0.98, ...]], "top5": [[{"class":
-"hagia_sophia", "probability": 0.98, "latitude": 41.0085, "longitude": 28.98}, ...]]}`. Unreadable input raises ValueError.
+The image provides torch, numpy and Pillow. From the project this module imports only `images.py`, which is in the same
+folder. A request contains one photograph as a file, or several of one size. The answer has one row per photograph:
+`{"classes": ["hagia_sophia", ...], "places": [[41.0085, 28.98], ...], "probabilities": [[0.98, ...]], "top5":
+[[{"class": "hagia_sophia", "probability": 0.98, "latitude": 41.0085, "longitude": 28.98}, ...]]}`. Unreadable input
+raises ValueError.
 """
 
 import io

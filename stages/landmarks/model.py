@@ -20,7 +20,10 @@ SETTINGS = "settings.json"
 
 
 class Member(nn.Module):
-    """One network with its pre- and postprocessing. Maps uint8 squares (N, 3, S, S) to probabilities, float32 (N, classes)."""
+    """One network with its pre- and postprocessing.
+
+    Maps uint8 squares (N, 3, S, S) to probabilities, float32 (N, classes).
+    """
 
     mean: Tensor
     std: Tensor
@@ -73,7 +76,10 @@ class Predictor(nn.Module):
 
 
 def load(folder: Path = TRAINED, measured: bool = False) -> Predictor:
-    """Load the predictor that train stored in ``folder``, on the CPU, for prediction. ``measured``: compute as in training."""
+    """Load the predictor that train stored in ``folder``, on the CPU, for prediction.
+
+    ``measured``: compute as in training.
+    """
     program.keep_memory()
     about = files.read_json(folder / "network.json")
     members = []

@@ -47,7 +47,9 @@ class Done(NamedTuple):
 def tasks(
     part: str, chosen: Sequence[Photograph], members: Mapping[str, Member], settings: Data, raw: str, features: str
 ) -> list[Task]:
-    """Return the shards of ``part``. Each has as many photographs as fit into `settings.shard` MiB of pixels, at least one.
+    """Return the shards of ``part``.
+
+    Each has as many photographs as fit into `settings.shard` MiB of pixels, at least one.
 
     ``members`` map a photograph's path to its position in the zip.
     """
@@ -68,7 +70,10 @@ def tasks(
 
 
 def pack(task: Task) -> Done:
-    """Write the shard, with one photograph in memory at a time. Repeatable. Raises InputError for a damaged photograph."""
+    """Write the shard, with one photograph in memory at a time.
+
+    Repeatable. Raises InputError for a damaged photograph.
+    """
     torch.set_num_threads(1)  # there is one process per core
     moments = np.zeros((3, 3), np.int64)
     labels = [photograph.label for photograph, _ in task.chosen]

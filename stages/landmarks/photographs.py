@@ -25,7 +25,10 @@ SPLITS = ("train", "test")
 
 
 class Photograph(NamedTuple):
-    """A photograph. ``path`` is its name in the zip of its ``split`` (train or test). ``width`` and ``height`` are in pixels."""
+    """A photograph.
+
+    ``path`` is its name in the zip of its ``split`` (train or test). ``width`` and ``height`` are in pixels.
+    """
 
     split: str
     path: str
@@ -85,12 +88,18 @@ def read_classes(raw: Path) -> list[Place]:
 
 
 def open_archive(raw: Path, split: str) -> zipfile.ZipFile:
-    """Open the zip of ``split``. `open_archive(raw, "train").read(photograph.path)` returns a file's bytes and checks their CRC."""
+    """Open the zip of ``split``.
+
+    `open_archive(raw, "train").read(photograph.path)` returns a file's bytes and checks their CRC.
+    """
     return zipfile.ZipFile(raw / f"{split}.zip")
 
 
 def members(raw: Path, split: str) -> dict[str, Member]:
-    """Return the positions of ``split``'s files in the zip, by path. A reader of few files then needs no zip directory."""
+    """Return the positions of ``split``'s files in the zip, by path.
+
+    A reader of few files then needs no zip directory.
+    """
     with open_archive(raw, split) as archive:
         return {one.filename: Member(one.header_offset, one.file_size, one.CRC) for one in archive.infolist()}
 

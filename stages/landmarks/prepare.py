@@ -4,9 +4,9 @@ train/<class>/*, test/<class>/*  or one tree <class>/*, of which a fraction beco
                                  only subfolder, as in unpacked archives
 places.csv                       class,latitude,longitude, beside those folders, for classes with known coordinates
 
-Every file is decoded once. Files that are not pictures are left out and listed in refused.csv. So are training photographs whose
-pixels equal a test photograph's, or a training photograph's of another class. In the second case it is unknown which class is
-correct, so both copies are left out. The test set is not changed.
+Every file is decoded once. Files that are not pictures are left out and listed in refused.csv. So are training
+photographs whose pixels equal a test photograph's, or a training photograph's of another class. In the second case it
+is unknown which class is correct, so both copies are left out. The test set is not changed.
 """
 
 import sys
@@ -39,8 +39,8 @@ LISTED = 10
 def select(tree: Tree, pictures: Sequence[Picture | str], settings: Photographs) -> tuple[list[Packed], list[Refused]]:
     """Return the accepted photographs, train before test, and the refused files, sorted by path.
 
-    ``pictures`` holds for each of the tree's candidates its picture, or the reason why it is refused. Raises InputError if too many
-    are refused, or if a class has no photograph left in train or in test.
+    ``pictures`` holds for each of the tree's candidates its picture, or the reason why it is refused. Raises InputError
+    if too many are refused, or if a class has no photograph left in train or in test.
     """
     inspected = list(zip(tree.candidates, pictures, strict=True))
     bad = sorted(
@@ -55,7 +55,10 @@ def select(tree: Tree, pictures: Sequence[Picture | str], settings: Photographs)
 
 
 def split(readable: Sequence[tuple[Candidate, Picture]], classes: Sequence[str], settings: Photographs) -> list[Packed]:
-    """Return the photographs, train before test. If the source has no split, a fraction of each class is the test set."""
+    """Return the photographs, train before test.
+
+    If the source has no split, a fraction of each class is the test set.
+    """
     labels = np.array([candidate.label for candidate, _ in readable], np.int64)
     chosen = stratified(labels, settings.test_fraction, settings.seed)
     packed = []

@@ -1,11 +1,12 @@
 """Photographs as shards: tar files of pixels that torch maps into memory, or reads one by one from an object store.
 
-`<part>-00000.tar`, ... have WebDataset's layout: for each image `000000012.npy`, uint8 (height, width, 3), and `000000012.cls`, its label
-as text. The number is the image's index in the part. Nothing is compressed. So a local shard is memory-mapped, and a batch reads only
-its crops. A shard in a storage is one sequential read of about 32 MiB. `webdataset`, Ray Data, torchdata and `tar` can read the shards.
-`<part>.npz` is the index: `shards` int32 (N), `offsets` int64 (N) of the pixels in their shard, `sizes` int32 (N, 2) of height
-and width, `labels` int64 (N), `digests` (S), the SHA-256 of each shard, and `place`, the URL of the shards' folder, empty if they
-are beside the index.
+`<part>-00000.tar`, ... have WebDataset's layout: for each image `000000012.npy`, uint8 (height, width, 3), and
+`000000012.cls`, its label as text. The number is the image's index in the part. Nothing is compressed. So a local shard
+is memory-mapped, and a batch reads only its crops. A shard in a storage is one sequential read of about 32 MiB.
+`webdataset`, Ray Data, torchdata and `tar` can read the shards. `<part>.npz` is the index: `shards` int32 (N),
+`offsets` int64 (N) of the pixels in their shard, `sizes` int32 (N, 2) of height and width, `labels` int64 (N),
+`digests` (S), the SHA-256 of each shard, and `place`, the URL of the shards' folder, empty if they are beside the
+index.
 """
 
 import hashlib
@@ -30,7 +31,8 @@ from stages.common.errors import InputError
 Pixels = NDArray[np.uint8]
 
 WINDOW = 16
-"""Shards of a storage that are on this machine's disk at a time. Images are shuffled among them while the next ones are fetched."""
+"""Shards of a storage that are on this machine's disk at a time. Images are shuffled among them while the next ones are
+fetched."""
 
 
 class Shard(NamedTuple):
@@ -46,7 +48,9 @@ def shard_name(part: str, shard: int) -> str:
 
 
 def write_shard(path: Path, first: int, images: Iterable[Pixels], labels: Sequence[int]) -> Shard:
-    """Store ``images``, each uint8 (H, W, 3), with one in memory at a time. ``first`` is the first image's index in the part.
+    """Store ``images``, each uint8 (H, W, 3), with one in memory at a time.
+
+    ``first`` is the first image's index in the part.
 
     The file replaces ``path`` when it is complete. The same images give the same bytes.
     """
@@ -138,7 +142,10 @@ class Store:
         return torch.cat([window[torch.randperm(len(window), generator=generator)] for window in windows])
 
     def _open(self, shard: int) -> Pixels:
-        """Return the bytes of a shard. At most two windows of a storage's shards are kept; the oldest is released first."""
+        """Return the bytes of a shard.
+
+        At most two windows of a storage's shards are kept; the oldest is released first.
+        """
         if not self._place:
             self._mapped[shard] = _map(self._folder / self._sources[shard][0])
             return self._mapped[shard]
@@ -152,7 +159,10 @@ class Store:
 
 
 def _map(path: Path) -> Pixels:
-    """Map the file into memory; pages are read on first use. It is closed again: there may be more shards than open files allowed."""
+    """Map the file into memory; pages are read on first use.
+
+    It is closed again: there may be more shards than open files allowed.
+    """
     mapped = torch.from_file(str(path), size=path.stat().st_size, dtype=torch.uint8)
     array: Pixels = mapped.numpy()
     return array

@@ -1,7 +1,7 @@
 """Train the chosen network, or each member of an ensemble, and score it on the validation photographs.
 
-Batches are read from the shards of photographs on demand. If a backbone is frozen, its features are computed once for each view of a
-photograph, and only the head is trained on them.
+Batches are read from the shards of photographs on demand. If a backbone is frozen, its features are computed once for
+each view of a photograph, and only the head is trained on them.
 """
 
 import time
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from stages.common import clocks, config, files
 from stages.common.portable import Computing
 from stages.common.program import run
-from stages.common.training import checkpoints, distributed, loop, torch_setup
+from stages.common.training import checkpoints, distributed, loop, saving, torch_setup
 from stages.common.training.checkpoints import Place
 from stages.common.vision import backbones, classifiers
 from stages.engine import dispatch
@@ -114,7 +114,7 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Place, title: str)
         "computing": computing._asdict(),
         "input": seen,
         "views": {"crop": settings.crop, "limits": limits},
-        **loop.summary(whole, settings, history),
+        **saving.summary(whole, settings, history),
     }
     return Learnt(
         history,
@@ -144,7 +144,7 @@ def fill(folder: Path, settings: Train, kept: list[Place]) -> None:
         learnt.append(learn(member, about, checkpoint, f"landmarks {member.network}{count}"))
     for index, one in enumerate(learnt):
         (folder / str(index)).mkdir()
-        loop.save(folder / str(index), one.history, one.weights)
+        saving.save(folder / str(index), one.history, one.weights)
     network = {"classes": about["classes"], "size": about["size"], "members": [one.about for one in learnt]}
     files.write_json(folder / "network.json", network)
     files.write_json(folder / SETTINGS, settings.model_dump() | {"precision": learnt[0].computing.precision})

@@ -37,7 +37,10 @@ class Cnn(Section):
 
 
 class Augmentation(Section):
-    """Limits of the random changes to training images. Each amount is sampled uniformly between minus and plus its limit."""
+    """Limits of the random changes to training images.
+
+    Each amount is sampled uniformly between minus and plus its limit.
+    """
 
     rotation: float = Field(ge=0, le=180, description="degrees")
     scale: float = Field(ge=0, lt=1, description="logarithm of the factor, separate for height and width")

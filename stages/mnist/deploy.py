@@ -1,7 +1,7 @@
 """Serve the exported model in a separate process, send it the whole test set, and compare its answers with evaluate's.
 
-With `deploy.mnist.version` set, serve that release and compare it with its own evaluation. The whole test set is sent in large
-requests. Some images are also sent one by one as PNG files, to measure latency.
+With `deploy.mnist.version` set, serve that release and compare it with its own evaluation. The whole test set is sent
+in large requests. Some images are also sent one by one as PNG files, to measure latency.
 """
 
 import io

@@ -1,9 +1,9 @@
 """Conversion of a picture of one digit, of any size, to the form of MNIST's images.
 
-It follows LeCun, Bottou, Bengio and Haffner, who made MNIST from NIST's images (1998, https://doi.org/10.1109/5.726791). The digit
-is scaled into a box of 20x20 pixels, keeping its proportions, and its centre of mass is moved to the middle of 28x28. That middle is
-pixel (14, 14), counted from 0, where the mean of all 70,000 images is. An offset of half a pixel costs a fully connected network
-one percentage point of accuracy.
+It follows LeCun, Bottou, Bengio and Haffner, who made MNIST from NIST's images (1998,
+https://doi.org/10.1109/5.726791). The digit is scaled into a box of 20x20 pixels, keeping its proportions, and its
+centre of mass is moved to the middle of 28x28. That middle is pixel (14, 14), counted from 0, where the mean of all
+70,000 images is. An offset of half a pixel costs a fully connected network one percentage point of accuracy.
 
 Exported models contain this file, so it imports only numpy and Pillow.
 """
@@ -30,8 +30,8 @@ maximum, it would stay too pale to be recognised."""
 def centred(grey: Bytes) -> Bytes:
     """Convert a drawing, uint8 (H, W) of any size, to MNIST's form: uint8 (28, 28), ink up to 255 on a background of 0.
 
-    The background is the median of the outermost pixels. Ink is either darker or lighter, whichever has the stronger contrast.
-    Raises ValueError if there is no ink.
+    The background is the median of the outermost pixels. Ink is either darker or lighter, whichever has the stronger
+    contrast. Raises ValueError if there is no ink.
     """
     ink = _ink(grey)
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))

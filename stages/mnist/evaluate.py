@@ -1,7 +1,7 @@
 """Score the trained network on the test images, which no earlier stage of the project uses.
 
-Writes `metrics.json`, `details.json`, `confusion.csv` (one row per image), and in `evaluation/` the probabilities (float32 (N, 10))
-and the confusion matrix (one row per actual digit, one column per predicted digit).
+Writes `metrics.json`, `details.json`, `confusion.csv` (one row per image), and in `evaluation/` the probabilities
+(float32 (N, 10)) and the confusion matrix (one row per actual digit, one column per predicted digit).
 """
 
 from pathlib import Path

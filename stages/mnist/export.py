@@ -1,8 +1,8 @@
 """Write the classifier in formats that run without this repository, and check that their predictions match evaluate's.
 
-`model.pt` is TorchScript, `model.pt2` is torch.export's format. Both take raw images, uint8 (N, 28, 28) with any N, and return
-probabilities, float32 (N, 10). Both contain the names of the classes. `model.tar.gz` holds `model.pt`, its inference code in the
-layout of SageMaker's PyTorch image, and the model card, `model_card.md`, as README.md.
+`model.pt` is TorchScript, `model.pt2` is torch.export's format. Both take raw images, uint8 (N, 28, 28) with any N, and
+return probabilities, float32 (N, 10). Both contain the names of the classes. `model.tar.gz` holds `model.pt`, its
+inference code in the layout of SageMaker's PyTorch image, and the model card, `model_card.md`, as README.md.
 """
 
 from pathlib import Path

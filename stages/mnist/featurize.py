@@ -1,7 +1,7 @@
 """Hold out the same fraction of each digit's training images for validation. Takes 1 s for 70,000 images.
 
-Writes `train.npz`, `valid.npz` and `test.npz`: `images` uint8 (N, 28, 28), 0 background to 255 ink, and `labels` uint8 (N).
-The model does the scaling and normalisation.
+Writes `train.npz`, `valid.npz` and `test.npz`: `images` uint8 (N, 28, 28), 0 background to 255 ink, and `labels` uint8
+(N). The model does the scaling and normalisation.
 """
 
 from pathlib import Path

@@ -1,9 +1,9 @@
 """The functions that SageMaker's PyTorch inference image calls to serve the exported model.
 
-The image provides torch, numpy and Pillow. From the project this module imports only `images.py` and `drawing.py`, which are in the
-same folder. A request contains a picture of a digit, or images of digits in MNIST's form: 28x28 pixels, light ink (255) on a dark
-background (0). The answer is `{"classes": ["0", ...], "probabilities": [[p0, ..., p9], ...]}`, one row per image. Unreadable input
-raises ValueError.
+The image provides torch, numpy and Pillow. From the project this module imports only `images.py` and `drawing.py`,
+which are in the same folder. A request contains a picture of a digit, or images of digits in MNIST's form: 28x28
+pixels, light ink (255) on a dark background (0). The answer is `{"classes": ["0", ...], "probabilities": [[p0, ...,
+p9], ...]}`, one row per image. Unreadable input raises ValueError.
 """
 
 import io

@@ -1,7 +1,7 @@
 """The networks, and the classifier that includes the preprocessing.
 
-train, evaluate and export build their network here. evaluate and export wrap it in a `Classifier`, so the served model preprocesses
-images exactly as the measured one.
+train, evaluate and export build their network here. evaluate and export wrap it in a `Classifier`, so the served model
+preprocesses images exactly as the measured one.
 """
 
 from collections.abc import Callable, Mapping
@@ -79,7 +79,10 @@ class Classifier(nn.Module):
 
 
 def load(folder: Path = TRAINED, measured: bool = False) -> Classifier:
-    """Load the classifier that train stored in ``folder``, on the CPU, for prediction. ``measured``: compute as in training."""
+    """Load the classifier that train stored in ``folder``, on the CPU, for prediction.
+
+    ``measured``: compute as in training.
+    """
     about = files.read_json(folder / "network.json")
     network = build(about["network"], about["settings"])
     if measured:

@@ -22,7 +22,10 @@ UNSIGNED_BYTES = 0x08
 
 
 def read_part(folder: Path, part: str) -> tuple[Bytes, Bytes]:
-    """Return the images (N, 28, 28) and labels (N) of ``part`` (train or t10k). Raises InputError if they are not in MNIST's form."""
+    """Return the images (N, 28, 28) and labels (N) of ``part`` (train or t10k).
+
+    Raises InputError if they are not in MNIST's form.
+    """
     images_path, labels_path = find(folder, f"{part}-images-idx3-ubyte"), find(folder, f"{part}-labels-idx1-ubyte")
     images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
     if images.shape[1:] != (SIDE, SIDE):
@@ -71,7 +74,10 @@ def read_idx(path: Path, dimensions: int) -> Bytes:
 
 
 def unpacked(path: Path) -> bytes:
-    """Return the file's bytes, unzipped if its name ends in .gz. Raises InputError if it is empty or its gzip is damaged."""
+    """Return the file's bytes, unzipped if its name ends in .gz.
+
+    Raises InputError if it is empty or its gzip is damaged.
+    """
     packed = path.read_bytes()
     if not packed:
         raise InputError(f"{path}: found an empty file, expected idx data")

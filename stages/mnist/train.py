@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from stages.common import clocks, config, files
 from stages.common.portable import Computing
 from stages.common.program import run
-from stages.common.training import checkpoints, distributed, loop, torch_setup
+from stages.common.training import checkpoints, distributed, loop, saving, torch_setup
 from stages.common.training.checkpoints import Place
 from stages.engine import dispatch
 from stages.mnist.config import Augmentation, Train
@@ -100,7 +100,7 @@ def learn(train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: 
         "network": settings.network,
         "settings": getattr(settings, settings.network).model_dump(),
         "computing": computing._asdict(),
-        **loop.summary(network, settings, trained),
+        **saving.summary(network, settings, trained),
     }
     return Learnt(trained, about, computing)
 
@@ -119,7 +119,7 @@ def fill(folder: Path, settings: Train, kept: list[Place]) -> None:
     device = torch_setup.pick_device(settings.device)
     train, valid = (read(FEATURES / f"{part}.npz", device) for part in PARTS)
     trained, about, computing = learn(train, valid, settings, kept[0])
-    loop.save(folder, trained)
+    saving.save(folder, trained)
     files.write_json(folder / "network.json", about)
     files.write_json(folder / SETTINGS, settings.model_dump() | {"precision": computing.precision})
     clock = torch_setup.clock(trained.seconds, len(train[0]) * len(trained.epochs), device, computing)

@@ -1,9 +1,9 @@
 """Deploy the workflow with the exported model, execute test cases, and check each execution and each captured request.
 
-With `deploy.target: local`, a process on this machine stands in for AWS and ends afterwards; 100 executions take 25 s of one core.
-With `aws`, the workflow is deployed to the account of the usual AWS credentials, after a question, and stays until `destroy`. Files,
-template and checks are the same. With `deploy.scones.version` set, deploy that release and compare it with its own evaluation. A second
-run changes only what differs.
+With `deploy.target: local`, a process on this machine stands in for AWS and ends afterwards; 100 executions take 25 s
+of one core. With `aws`, the workflow is deployed to the account of the usual AWS credentials, after a question, and
+stays until `destroy`. Files, template and checks are the same. With `deploy.scones.version` set, deploy that release
+and compare it with its own evaluation. A second run changes only what differs.
 """
 
 import argparse

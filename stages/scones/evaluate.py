@@ -1,8 +1,8 @@
 """Score the trained classifier on the test pictures, which training does not use.
 
-Writes `metrics.json`, `details.json` (further metrics) and `confusion.csv` (one row per picture). Writes to `evaluation/` the
-probabilities (float32 (N, classes)) and, as CSV, the confusion matrix, the accuracy at each level of confidence, and each threshold's
-coverage and accuracy.
+Writes `metrics.json`, `details.json` (further metrics) and `confusion.csv` (one row per picture). Writes to
+`evaluation/` the probabilities (float32 (N, classes)) and, as CSV, the confusion matrix, the accuracy at each level of
+confidence, and each threshold's coverage and accuracy.
 """
 
 from pathlib import Path

@@ -1,8 +1,9 @@
 """Write the classifier in formats that run without this repository, and check that their predictions match evaluate's.
 
-`model.pt` is TorchScript, `model.pt2` is torch.export's format. Both take pictures, uint8 (N, 32, 32, 3) with any N, and return
-calibrated probabilities, float32 (N, classes). Both contain the names of the classes. `model.tar.gz` holds `model.pt`, its inference
-code in the layout of SageMaker's PyTorch image, and the model card, `model_card.md`, as README.md.
+`model.pt` is TorchScript, `model.pt2` is torch.export's format. Both take pictures, uint8 (N, 32, 32, 3) with any N,
+and return calibrated probabilities, float32 (N, classes). Both contain the names of the classes. `model.tar.gz` holds
+`model.pt`, its inference code in the layout of SageMaker's PyTorch image, and the model card, `model_card.md`, as
+README.md.
 """
 
 import json

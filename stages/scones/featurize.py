@@ -1,6 +1,7 @@
 """Pack the pictures and hold out the same fraction of each class's training pictures for validation. Takes 1 s.
 
-Writes `train.npz`, `valid.npz` and `test.npz`, each with the arrays of `Pictures`. The model does the scaling and normalisation.
+Writes `train.npz`, `valid.npz` and `test.npz`, each with the arrays of `Pictures`. The model does the scaling and
+normalisation.
 """
 
 from collections.abc import Sequence

@@ -1,10 +1,10 @@
 """The functions that SageMaker's PyTorch inference image calls to serve the exported model.
 
-The image provides torch, numpy and Pillow. From the project this module imports only `images.py`, which is in the same folder. A
-request contains one picture of 32x32 pixels. The answer is a JSON array with one probability per class, in the order of
-data.scones.classes: `[p_bicycle, p_motorcycle]`. If the client accepts `application/json; verbose=true`, as with some of SageMaker's own
-algorithms, the answer is `{"classes": ["bicycle", "motorcycle"], "probabilities": [[p_bicycle, p_motorcycle]]}`. Unreadable input is
-refused, see `refusal`.
+The image provides torch, numpy and Pillow. From the project this module imports only `images.py`, which is in the same
+folder. A request contains one picture of 32x32 pixels. The answer is a JSON array with one probability per class, in
+the order of data.scones.classes: `[p_bicycle, p_motorcycle]`. If the client accepts `application/json; verbose=true`,
+as with some of SageMaker's own algorithms, the answer is `{"classes": ["bicycle", "motorcycle"], "probabilities":
+[[p_bicycle, p_motorcycle]]}`. Unreadable input is refused, see `refusal`.
 """
 
 import json
@@ -41,7 +41,8 @@ def model_fn(model_dir: str) -> Model:
 def refusal(message: str) -> Exception:
     """Return the exception to raise for an invalid request, so that the answer is HTTP 400.
 
-    It is ValueError, or SageMaker's own error in its image. There all other errors become HTTP 500, which suggests a retry.
+    It is ValueError, or SageMaker's own error in its image. There all other errors become HTTP 500, which suggests a
+    retry.
     """
     try:
         from sagemaker_inference.errors import BaseInferenceToolkitError  # type: ignore[import-not-found]

@@ -1,7 +1,7 @@
 """The published layout of the data set: `train/*.png`, `test/*.png`, and a list of the pictures of each.
 
-A line of `train.lst` or `test.lst` is a row number, a label and a file name, separated by tabs, as SageMaker's built-in image
-classification reads it. Only the lists define labels: a file's name may contain another class.
+A line of `train.lst` or `test.lst` is a row number, a label and a file name, separated by tabs, as SageMaker's built-in
+image classification reads it. Only the lists define labels: a file's name may contain another class.
 """
 
 import io
@@ -36,7 +36,8 @@ class Entry(NamedTuple):
 def read_list(folder: Path, part: str, classes: Sequence[str]) -> list[Entry]:
     """Return the list of ``part``. Labels are indices into ``classes``.
 
-    Raises InputError with the file and the line of the first error, such as a missing picture. The pictures are not read.
+    Raises InputError with the file and the line of the first error, such as a missing picture. The pictures are not
+    read.
     """
     path = folder / f"{part}.lst"
     try:

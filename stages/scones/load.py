@@ -3,8 +3,9 @@
     python -m stages.scones.load --executions 300 --per-second 5
     python -m stages.scones.load --executions 100                    a burst
 
-With `deploy.target: local` this deploys the workflow on this machine. With `aws` it must already be deployed. Failures are counted by
-their error. ThresholdConfidenceNotMet is a failure by design. A test case that AWS refuses to start is a failure, too.
+With `deploy.target: local` this deploys the workflow on this machine. With `aws` it must already be deployed. Failures
+are counted by their error. ThresholdConfidenceNotMet is a failure by design. A test case that AWS refuses to start is a
+failure, too.
 """
 
 import argparse

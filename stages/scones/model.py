@@ -38,7 +38,10 @@ class Classifier(nn.Module):
         flip: bool,
         temperature: float = 1.0,
     ) -> None:
-        """``image_size``: pictures are resized to it. ``flip``: also predict the mirror image. ``temperature`` divides the logits."""
+        """``image_size``: pictures are resized to it.
+
+        ``flip``: also predict the mirror image. ``temperature`` divides the logits.
+        """
         super().__init__()
         self.network = network
         self.register_buffer("mean", torch.tensor(mean), persistent=False)
@@ -59,7 +62,10 @@ class Classifier(nn.Module):
 
 
 def load(folder: Path = TRAINED, measured: bool = False) -> Classifier:
-    """Load the classifier that train stored in ``folder``, on the CPU, for prediction. ``measured``: compute as in training."""
+    """Load the classifier that train stored in ``folder``, on the CPU, for prediction.
+
+    ``measured``: compute as in training.
+    """
     program.keep_memory()
     about = files.read_json(folder / "network.json")
     network = build(about["network"], about["settings"], len(about["classes"])).network

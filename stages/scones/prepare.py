@@ -1,8 +1,10 @@
-"""Check small pictures of vehicles and write `train/*.png`, `test/*.png`, `train.lst`, `test.lst`. Takes 1 s for 1,200 pictures.
+"""Check small pictures of vehicles and write `train/*.png`, `test/*.png`, `train.lst`, `test.lst`.
 
-Pictures are RGB, 32x32. A label in a list is the index of its class in data.scones.classes. Labelled captured pictures are added to
-the training pictures. `refused.csv` lists the pictures that are left out, with the reason: unusable pictures, and training pictures
-that are already in the test set or the training set.
+Takes 1 s for 1,200 pictures.
+
+Pictures are RGB, 32x32. A label in a list is the index of its class in data.scones.classes. Labelled captured pictures
+are added to the training pictures. `refused.csv` lists the pictures that are left out, with the reason: unusable
+pictures, and training pictures that are already in the test set or the training set.
 """
 
 import csv
@@ -48,7 +50,10 @@ Sorted = tuple[list[Picture], list[Refused]]
 
 
 def read_pictures(folder: Path, entries: Iterable[Entry], prefix: str = "") -> Sorted:
-    """Read the pictures in ``folder`` that ``entries`` name. Returns those of 32x32 pixels, with ``prefix`` in their names, and the others."""
+    """Read the pictures in ``folder`` that ``entries`` name.
+
+    Returns those of 32x32 pixels, with ``prefix`` in their names, and the others.
+    """
     pictures, refused = [], []
     for entry in entries:
         file = f"{folder.name}/{entry.name}"

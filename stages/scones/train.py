@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from stages.common import clocks, config, files
 from stages.common.portable import Computing
 from stages.common.program import run
-from stages.common.training import checkpoints, distributed, loop, torch_setup
+from stages.common.training import checkpoints, distributed, loop, saving, torch_setup
 from stages.common.training.checkpoints import Place
 from stages.common.vision import classifiers
 from stages.engine import dispatch
@@ -94,7 +94,7 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
         "input": seen,
         "temperature": calibration.fit(logits, valid.labels.cpu().numpy()),
         "augmentation": limits,
-        **loop.summary(network, settings, history),
+        **saving.summary(network, settings, history),
     }
     return Learnt(history, about, computing)
 
@@ -116,7 +116,7 @@ def fill(folder: Path, settings: Train, kept: list[Place]) -> None:
     classes = files.read_json(FEATURES / "about.json")["classes"]
     learnt = learn(train, valid, classes, settings, kept[0])
     history = learnt.history
-    loop.save(folder, history)
+    saving.save(folder, history)
     files.write_json(folder / "network.json", learnt.about)
     files.write_json(folder / SETTINGS, settings.model_dump() | {"precision": learnt.computing.precision})
     clock = torch_setup.clock(history.seconds, len(train.images) * len(history.epochs), device, learnt.computing)

@@ -111,7 +111,7 @@ def test_the_export_is_served_and_answers_as_evaluate_did(project: Path) -> None
 def test_other_answers_than_evaluates_are_refused() -> None:
     expected = np.array([100.0, 0.2])
     assert deploy.compare(expected * (1 + 1e-6), expected) < 1e-4
-    with pytest.raises(InputError, match=r"test hour 1: found 0\.3 riders, expected 0\.2"):
+    with pytest.raises(InputError, match=r"test hour 1: found 0\.3 riders, expected evaluate's 0\.2"):
         deploy.compare(np.array([100.0, 0.3]), expected)
     with pytest.raises(InputError, match="1 answers, expected 2"):
         deploy.compare(expected[:1], expected)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from stages.common import config
 from stages.common.errors import InputError
-from stages.common.training import checkpoints, loop, torch_setup
+from stages.common.training import checkpoints, loop, saving, torch_setup
 from stages.common.training_settings import TrainingSettings
 
 SETTINGS = {
@@ -232,7 +232,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Pa
     contents = []
     for index, seed in enumerate((0, 0, 1)):
         path = tmp_path / f"{index}.pt"
-        loop.save_weights(path, train(tmp_path / str(index), seed=seed).weights)
+        saving.save_weights(path, train(tmp_path / str(index), seed=seed).weights)
         contents.append(path.read_bytes())
     assert contents[0] == contents[1] != contents[2]
 
@@ -292,5 +292,5 @@ def test_a_checkpoint_belongs_to_the_code_that_the_program_has_loaded(workspace:
 
 
 def test_a_history_is_a_table_of_what_one_reads(tmp_path: Path) -> None:
-    loop.write_history(tmp_path / "steps.csv", [{"step": 250, "loss": 0.123456789, "learning_rate": 1.2e-8}])
+    saving.write_history(tmp_path / "steps.csv", [{"step": 250, "loss": 0.123456789, "learning_rate": 1.2e-8}])
     assert (tmp_path / "steps.csv").read_text() == "step,loss,learning_rate\n250,0.123457,1.2e-08\n"

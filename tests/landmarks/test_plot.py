@@ -19,7 +19,7 @@ from torch import nn
 from stages.common import files
 from stages.common.errors import InputError
 from stages.common.results import classification, figures, reporting
-from stages.common.training import loop
+from stages.common.training import loop, saving
 from stages.common.vision import classifiers
 from stages.landmarks import evaluate, model, plot, store
 from stages.landmarks.learning.views import Views
@@ -85,9 +85,9 @@ def write_trained(*networks: str) -> None:
         )
         folder = TRAINED / str(index)
         folder.mkdir(parents=True)
-        loop.save_weights(folder / "weights.pt", network.state_dict())
-        loop.write_history(folder / "steps.csv", [step(1), step(2)])
-        loop.write_history(folder / "epochs.csv", [epoch(1), epoch(2)])
+        saving.save_weights(folder / "weights.pt", network.state_dict())
+        saving.write_history(folder / "steps.csv", [step(1), step(2)])
+        saving.write_history(folder / "epochs.csv", [epoch(1), epoch(2)])
     classes = [{"name": name, "latitude": None, "longitude": None} for name in NAMES]
     files.write_json(TRAINED / "network.json", {"classes": classes, "size": SIZE, "members": members})
 
@@ -222,8 +222,8 @@ def test_the_epoch_whose_weights_were_kept_is_marked(photographs: Path) -> None:
 
 
 def test_a_training_of_one_epoch_and_one_step_is_drawn(tmp_path: Path) -> None:
-    loop.write_history(tmp_path / "steps.csv", [step(1)])
-    loop.write_history(tmp_path / "epochs.csv", [epoch(1)])
+    saving.write_history(tmp_path / "steps.csv", [step(1)])
+    saving.write_history(tmp_path / "epochs.csv", [epoch(1)])
     about = {"kept_epoch": 1, "parameters": 10, "parameters_trained": 10}
     figure = figures.history(
         "residual", about, figures.table(tmp_path / "steps.csv"), figures.table(tmp_path / "epochs.csv")

@@ -247,7 +247,7 @@ def test_test_cases_without_an_answer_are_an_error(exported: Path) -> None:
     test = deploy.read_test()
     answer = {"vehicle_0.png": (0.0, 1.0)}
     deploy.compare(answer, {"vehicle_0.png"}, test)
-    with pytest.raises(InputError, match=r"1 have none \['vehicle_10.png'\]"):
+    with pytest.raises(InputError, match=r"not 1 others \['vehicle_10.png'\]"):
         deploy.compare(answer, {"vehicle_0.png", "vehicle_10.png"}, test)
     with pytest.raises(InputError, match="answered 0 pictures"):
         deploy.compare({}, set(), test)

@@ -1,7 +1,7 @@
 """Give AutoGluon's files the same bytes each time: without times, random identifiers and their original folder.
 
-AutoGluon and CatBoost store how long each step took, when training ended and where it ran. Nothing here reads that again, and
-AutoGluon sets its paths when it loads a predictor. Predictions do not change.
+AutoGluon and CatBoost store how long each step took, when training ended and where it ran. Nothing here reads that
+again, and AutoGluon sets its paths when it loads a predictor. Predictions do not change.
 """
 
 import pickle
@@ -49,10 +49,12 @@ def normalise(folder: Path) -> None:
 
 
 class _Pickler(pickle._Pickler):
-    """A pickler that leaves out times and ``place``, sorts sets and stores equal strings once. It changes the pickled objects.
+    """A pickler that leaves out times and ``place``, sorts sets and stores equal strings once.
 
-    Pickle stores an object once if it is the same object in memory. For equal strings that depends on where they come from,
-    for example on whether a worker of a cluster sent the model.
+    It changes the pickled objects.
+
+    Pickle stores an object once if it is the same object in memory. For equal strings that depends on where they come
+    from, for example on whether a worker of a cluster sent the model.
     """
 
     dispatch: ClassVar[dict[type, Callable[[Any, Any], None]]] = dict(pickle._Pickler.dispatch)

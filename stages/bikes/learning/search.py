@@ -1,6 +1,7 @@
 """The settings that a search tries. They are sampled before training, so the trials are models like any other.
 
-AutoGluon's own search would train one trial after the other. On a cluster it would use Ray Tune, which samples other settings.
+AutoGluon's own search would train one trial after the other. On a cluster it would use Ray Tune, which samples other
+settings.
 """
 
 from typing import Any
@@ -28,11 +29,15 @@ RANGES = {
     },
     "sequence": {"learning_rate": space.Real(1e-3, 1e-2, log=True), "dropout": space.Real(0.1, 0.5)},
 }
-"""Ranges that a search samples instead of the model's own settings. The first trial uses the default if given, or the lower end."""
+"""Ranges that a search samples instead of the model's own settings. The first trial uses the default if given, or the
+lower end."""
 
 
 def drawn(name: str, own: dict[str, Any], trials: int) -> list[dict[str, Any]]:
-    """Return ``trials`` settings for the model ``name`` of `bikes.models`. Settings in ``own`` without a range are kept."""
+    """Return ``trials`` settings for the model ``name`` of `bikes.models`.
+
+    Settings in ``own`` without a range are kept.
+    """
     searcher = LocalRandomSearcher(search_space=own | RANGES[name])
     # The first trials of all models are trained before any second trial, so that a time limit affects all models equally.
     return [

@@ -1,7 +1,7 @@
 """The real data: UCI's open Bike Sharing Dataset, from which Kaggle's files and the answers to its test are rebuilt.
 
-If Kaggle's credentials are set (KAGGLE_USERNAME and KAGGLE_KEY, or ~/.kaggle/kaggle.json), the files are downloaded from Kaggle.
-The user must have joined the competition there. The answers still come from UCI.
+If Kaggle's credentials are set (KAGGLE_USERNAME and KAGGLE_KEY, or ~/.kaggle/kaggle.json), the files are downloaded
+from Kaggle. The user must have joined the competition there. The answers still come from UCI.
 """
 
 import hashlib
@@ -51,7 +51,10 @@ def fetch(folder: Path) -> None:
 
 
 def verified(kept: Path, name: str, sha256: str) -> bytes:
-    """Return the content of the file ``name`` from Kaggle, which sometimes zips it. Raises InputError if the checksum differs."""
+    """Return the content of the file ``name`` from Kaggle, which sometimes zips it.
+
+    Raises InputError if the checksum differs.
+    """
     content = kept.read_bytes()
     if zipfile.is_zipfile(kept):
         with zipfile.ZipFile(kept) as archive:
@@ -107,7 +110,10 @@ def write(hours: pd.DataFrame, folder: Path) -> None:
 
 
 def kaggle_credentials(environment: "os._Environ[str] | dict[str, str]", home: Path) -> tuple[str, str] | None:
-    """Return user name and key from where Kaggle's own tools read them, or None. Raises InputError if their file is damaged."""
+    """Return user name and key from where Kaggle's own tools read them, or None.
+
+    Raises InputError if their file is damaged.
+    """
     if environment.get("KAGGLE_USERNAME") and environment.get("KAGGLE_KEY"):
         return environment["KAGGLE_USERNAME"], environment["KAGGLE_KEY"]
     path = home / ".kaggle" / "kaggle.json"

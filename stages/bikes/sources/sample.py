@@ -1,9 +1,10 @@
-"""The built-in sample: nine months of a simulated town, in Kaggle's columns and files, with the answers to the test hours.
+"""The embedded sample: nine months of a simulated town, in Kaggle's columns and files, with the answers to the test hours.
 
-Weather comes in spells and follows the season and the time of day. Two kinds of riders react to it: registered riders commute
-on working days, casual riders come on mild free afternoons. Their number grows over the months and varies from day to day for
-reasons that no column shows. Hourly counts are Poisson distributed. As in the real data, an hour without riders has no row.
-docs/your-data.md describes how the sample differs from the real data. Scores on the sample do not predict scores on the real data.
+Weather comes in spells and follows the season and the time of day. Two kinds of riders react to it: registered riders
+commute on working days, casual riders come on mild free afternoons. Their number grows over the months and varies from
+day to day for reasons that no column shows. Hourly counts are Poisson distributed. As in the real data, an hour without
+riders has no row. docs/your-data.md describes how the sample differs from the real data. Scores on the sample do not
+predict scores on the real data.
 """
 
 from pathlib import Path

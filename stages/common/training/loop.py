@@ -6,13 +6,11 @@ resumed from its checkpoint gives the same bytes as one that never stopped. Seve
 (`distributed`); the first one writes the checkpoints.
 """
 
-import io
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +21,6 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from stages.common import files
 from stages.common.errors import InputError
 from stages.common.training import checkpoints, distributed
 from stages.common.training.checkpoints import Place
@@ -267,35 +264,3 @@ def _go_on(run: _Run, state: dict[str, Any]) -> None:
     for name, value in run.average.items():
         value.copy_(state["average"][name])
     run.trained = Trained(**state["trained"])
-
-
-def save_weights(path: Path, weights: Weights) -> None:
-    """Write a state_dict for `torch.load(path, weights_only=True)`. The same weights give the same bytes."""
-    buffer = io.BytesIO()  # torch.save would write the file's name into the file
-    torch.save({name: value.contiguous() for name, value in weights.items()}, buffer)
-    path.write_bytes(buffer.getvalue())
-
-
-def write_history(path: Path, rows: Sequence[Row]) -> None:
-    """Write a history as CSV, with numbers rounded to 6 significant digits."""
-    files.write_table(
-        path,
-        [{name: value if isinstance(value, int) else f"{value:.6g}" for name, value in row.items()} for row in rows],
-    )
-
-
-def save(folder: Path, trained: Trained, weights: Weights | None = None) -> None:
-    """Write to ``folder`` the history and the ``weights``, by default those that were trained."""
-    save_weights(folder / "weights.pt", trained.weights if weights is None else weights)
-    write_history(folder / "steps.csv", trained.steps)
-    write_history(folder / "epochs.csv", trained.epochs)
-
-
-def summary(network: nn.Module, settings: TrainingSettings, history: Trained) -> dict[str, int]:
-    """Return the numbers of parameters of ``network``, of those that training changed, and the epoch whose weights were kept."""
-    parameters = list(network.parameters())
-    return {
-        "parameters": sum(parameter.numel() for parameter in parameters),
-        "parameters_trained": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
-        "kept_epoch": history.best_epoch if settings.keep == "best" else len(history.epochs),
-    }

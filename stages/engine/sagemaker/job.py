@@ -1,7 +1,7 @@
 """Training as a job on SageMaker: this repository's own module in the PyTorch image, on any number of instances.
 
-Each job has its own stack with a bucket and a role, which is removed after the model is downloaded. On Ctrl-C everything that was
-started on AWS is stopped first.
+Each job has its own stack with a bucket and a role, which is removed after the model is downloaded. On Ctrl-C
+everything that was started on AWS is stopped first.
 """
 
 import logging
@@ -56,7 +56,9 @@ class Place(NamedTuple):
 
 @contextmanager
 def place(session: boto3.Session, prefix: str) -> Iterator[Place]:
-    """Create a stack with a bucket and a role for the duration of the block. Its name is ``prefix`` and a unique suffix.
+    """Create a stack with a bucket and a role for the duration of the block.
+
+    Its name is ``prefix`` and a unique suffix.
 
     However the block ends, no job of that name keeps running.
     """
@@ -135,7 +137,10 @@ def job(where: Place, settings: SageMaker, image: str, **own: Any) -> Any:
 
 
 def trainer(where: Place, settings: SageMaker, code: Path) -> Any:
-    """Return a job that runs SCRIPT of the staged ``code`` with torchrun on each instance. Raises InputError without an image."""
+    """Return a job that runs SCRIPT of the staged ``code`` with torchrun on each instance.
+
+    Raises InputError without an image.
+    """
     from sagemaker.core import image_uris
     from sagemaker.core.training.configs import SourceCode
     from sagemaker.train.distributed import Torchrun
@@ -168,7 +173,10 @@ def _young(error: BaseException) -> bool:
 
 @retry(retry=retry_if_exception(_young), stop=stop_after_delay(60), wait=wait_fixed(5), reraise=True)
 def start(trainer: Any, inputs: list[Any]) -> str:
-    """Run the job with its ``inputs`` to its end. Returns its model's URL in S3. Raises InputError unless the job completes."""
+    """Run the job with its ``inputs`` to its end.
+
+    Returns its model's URL in S3. Raises InputError unless the job completes.
+    """
     from sagemaker.core.utils.exceptions import FailedStatusError
 
     trainer.train(inputs, wait=False, logs=False)

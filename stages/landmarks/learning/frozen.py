@@ -1,4 +1,7 @@
-"""Features of a frozen backbone. It gives the same output each time, so they are computed once per view and train a head."""
+"""Features of a frozen backbone.
+
+It gives the same output each time, so they are computed once per view and train a head.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -22,7 +22,10 @@ class Views:
     def __init__(
         self, member: Member, size: int, crop: float, limits: Mapping[str, float], train: Store, valid: Store
     ) -> None:
-        """``size``: the stored photographs' shorter side in pixels. ``crop``: the largest square, as a fraction of ``size``."""
+        """``size``: the stored photographs' shorter side in pixels.
+
+        ``crop``: the largest square, as a fraction of ``size``.
+        """
         self.member, self.size, self.crop, self.limits, self.train, self.valid = (
             member,
             size,
@@ -41,8 +44,8 @@ class Views:
     def squares(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
         """Return a square of each training photograph, resized to the network's size: uint8 (N, 3, S, S).
 
-        The side is a fraction from `least` to `crop` of the shorter side, sampled uniformly by area. It is the same for all, because
-        they are resized together. The position is sampled for each.
+        The side is a fraction from `least` to `crop` of the shorter side, sampled uniformly by area. It is the same for
+        all, because they are resized together. The position is sampled for each.
         """
         most, least = self.crop, min(self.limits["least"], self.crop)
         drawn = torch.rand(1, generator=generator, dtype=torch.float64).item()

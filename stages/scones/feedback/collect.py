@@ -20,8 +20,8 @@ COLUMNS = ["file", "label", "predicted", "confidence", "time"]
 def collect(pictures: Iterable[tuple[Captured, Bytes]], threshold: float, classes: Sequence[str], folder: Path) -> int:
     """Write pictures with a confidence below the threshold to ``folder`` as PNG files, each with a row in its labels.csv.
 
-    ``pictures`` are records and their pixels, ``classes`` are the answering model's. Existing pictures and labels are not changed.
-    Returns the number of new pictures. Raises InputError, and writes nothing, if labels.csv is invalid.
+    ``pictures`` are records and their pixels, ``classes`` are the answering model's. Existing pictures and labels are
+    not changed. Returns the number of new pictures. Raises InputError, and writes nothing, if labels.csv is invalid.
     """
     table = folder / labelled.TABLE
     header, numbered = labelled.read_table(table)

@@ -1,7 +1,7 @@
 """Captured pictures with labels from people: `data/scones/labelled/labels.csv` and the files that it names.
 
-prepare adds them to the training pictures, so `dvc repro` retrains after new labels. The columns `file` and `label` are required,
-others are allowed. A label is the name of a class, or empty for an unlabelled picture.
+prepare adds them to the training pictures, so `dvc repro` retrains after new labels. The columns `file` and `label` are
+required, others are allowed. A label is the name of a class, or empty for an unlabelled picture.
 """
 
 import csv

@@ -43,7 +43,10 @@ Pixels = NDArray[np.uint8]
 
 
 def fetch(place: str) -> list[tuple[str, str]]:
-    """Return name and text of all .jsonl files below a folder, or a URL that fsspec opens. Raises InputError if there are none."""
+    """Return name and text of all .jsonl files below a folder, or a URL that fsspec opens.
+
+    Raises InputError if there are none.
+    """
     try:
         system, root = fsspec.url_to_fs(place)
         names = sorted(name for name in system.find(root) if name.endswith(".jsonl"))
@@ -99,8 +102,9 @@ def properties(pictures: Pixels) -> dict[str, NDArray[np.float64]]:
 def drift(captured: Pixels, training: Pixels) -> dict[str, Any]:
     """Return how much each property's distribution differs from the training pictures'.
 
-    The statistic is the two-sample Kolmogorov-Smirnov statistic: the largest difference between the cumulative distributions, from 0
-    to 1. `p` is the probability of at least this difference if both samples had the same distribution.
+    The statistic is the two-sample Kolmogorov-Smirnov statistic: the largest difference between the cumulative
+    distributions, from 0 to 1. `p` is the probability of at least this difference if both samples had the same
+    distribution.
     """
     ours, theirs = properties(captured), properties(training)
     tests = {name: ks_2samp(ours[name], theirs[name]) for name in ours}

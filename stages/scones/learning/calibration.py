@@ -1,8 +1,9 @@
 """Temperature scaling (https://arxiv.org/abs/1706.04599): division of the logits by one number, to calibrate confidences.
 
-The temperature is fitted on the validation pictures, which are few, and most are classified correctly. So there are two precautions.
-First, the true class's target is slightly below 1, by Laplace's rule (as in Platt's scaling); otherwise a network without mistakes
-would get full confidence everywhere. Second, the temperature is used only if it helps on pictures that it was not fitted on.
+The temperature is fitted on the validation pictures, which are few, and most are classified correctly. So there are two
+precautions. First, the true class's target is slightly below 1, by Laplace's rule (as in Platt's scaling); otherwise a
+network without mistakes would get full confidence everywhere. Second, the temperature is used only if it helps on
+pictures that it was not fitted on.
 """
 
 import numpy as np
@@ -18,7 +19,10 @@ FOLDS = 5
 
 
 def loss(logits: Logits, labels: Labels, temperature: float, doubt: float = 0.0) -> float:
-    """Return the mean cross-entropy in nats of ``logits`` (N, classes) / ``temperature``. Targets spread ``doubt`` over all classes."""
+    """Return the mean cross-entropy in nats of ``logits`` (N, classes) / ``temperature``.
+
+    Targets spread ``doubt`` over all classes.
+    """
     likelihoods = log_softmax(logits.astype(np.float64) / temperature, axis=1)
     own = likelihoods[np.arange(len(labels)), labels]
     return float(-((1 - doubt) * own + doubt * likelihoods.mean(1)).mean())

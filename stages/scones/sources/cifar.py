@@ -1,7 +1,10 @@
-"""Reader of CIFAR-100's "python version", a tar of pickles. The pickles are read as data, not unpickled (`pickle_reader`).
+"""Reader of CIFAR-100's "python version", a tar of pickles.
 
-Source: https://www.cs.toronto.edu/~kriz/cifar.html. The pickle `meta` is a dict with the names of the fine labels. `train` and `test`
-are dicts with `filenames`, `fine_labels` and `data`, uint8 (N, 3072). A row holds a picture's red, then green, then blue plane.
+The pickles are read as data, not unpickled (`pickle_reader`).
+
+Source: https://www.cs.toronto.edu/~kriz/cifar.html. The pickle `meta` is a dict with the names of the fine labels.
+`train` and `test` are dicts with `filenames`, `fine_labels` and `data`, uint8 (N, 3072). A row holds a picture's red,
+then green, then blue plane.
 """
 
 import itertools

@@ -1,8 +1,9 @@
 """Reader of a pickle as data, without unpickling it: nothing that it names is imported or called.
 
-`pickletools.genops` splits the bytes into opcodes (https://docs.python.org/3/library/pickletools.html). Opcodes that build plain values
-are executed here. Opcodes that would run code only leave a record (`Global`, `Call`). All others are refused. That is enough for
-pickles from Python 2, such as CIFAR's files. Time and memory are bounded by the size of the pickle.
+`pickletools.genops` splits the bytes into opcodes (https://docs.python.org/3/library/pickletools.html). Opcodes that
+build plain values are executed here. Opcodes that would run code only leave a record (`Global`, `Call`). All others are
+refused. That is enough for pickles from Python 2, such as CIFAR's files. Time and memory are bounded by the size of the
+pickle.
 """
 
 import pickletools
@@ -57,7 +58,10 @@ class _Machine:
         self._memo: dict[int, Any] = {}
 
     def carry_out(self, opcode: str, argument: Any) -> bool:
-        """Execute the opcode and return True, or return False if it is unknown. Raises various errors if the stack lacks its operands."""
+        """Execute the opcode and return True, or return False if it is unknown.
+
+        Raises various errors if the stack lacks its operands.
+        """
         stack = self.stack
         match opcode:
             case "PROTO" | "STOP":
@@ -114,7 +118,10 @@ class _Machine:
 
 
 def _pairs(values: list[Any]) -> dict[str, Any]:
-    """Return alternating keys and values as a dict. Keys must be strings, because hashing a deep tuple would crash the process."""
+    """Return alternating keys and values as a dict.
+
+    Keys must be strings, because hashing a deep tuple would crash the process.
+    """
     keys = values[::2]
     if not all(isinstance(key, str) for key in keys):
         raise TypeError("a key is not a string")

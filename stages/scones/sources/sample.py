@@ -1,8 +1,9 @@
-"""The built-in sample: drawn bicycles and motorcycles, in the published layout. Takes 1 s for 1,000 pictures.
+"""The embedded sample: drawn bicycles and motorcycles, in the published layout. Takes 1 s for 1,000 pictures.
 
-Each is drawn at four times its size, with its own pose, colours, background, rider and luggage, and then reduced. Most are easy to
-distinguish. A fraction `HARD` is not: far away, out of focus, dark, hidden, or a vehicle with traits of both. A good classifier is
-unsure of some of these, so both outcomes of the workflow occur. The scores do not predict scores on photographs.
+Each is drawn at four times its size, with its own pose, colours, background, rider and luggage, and then reduced. Most
+are easy to distinguish. A fraction `HARD` is not: far away, out of focus, dark, hidden, or a vehicle with traits of
+both. A good classifier is unsure of some of these, so both outcomes of the workflow occur. The scores do not predict
+scores on photographs.
 """
 
 from collections.abc import Iterator, Sequence

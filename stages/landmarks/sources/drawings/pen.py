@@ -82,7 +82,10 @@ class Pen:
             )
 
     def round(self, x: float, profile: Points, colour: Colour, shade: float = 1.0) -> None:
-        """Draw a rotationally symmetric body, lit from the side. ``profile`` holds half widths and heights from the bottom up."""
+        """Draw a rotationally symmetric body, lit from the side.
+
+        ``profile`` holds half widths and heights from the bottom up.
+        """
         strips = 6
         for strip in range(strips):
             left, right = (2 * edge / strips - 1 for edge in (strip, strip + 1))

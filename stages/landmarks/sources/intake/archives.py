@@ -1,8 +1,8 @@
 """Safe unpacking of untrusted zip files.
 
-An archive can name paths outside its folder, contain links, or unpack to far more than its own size. Its whole directory is
-checked before anything is written. While a member is read, zipfile compares its header with the directory, never returns more
-bytes than the directory announced, and checks their CRC-32.
+An archive can name paths outside its folder, contain links, or unpack to far more than its own size. Its whole
+directory is checked before anything is written. While a member is read, zipfile compares its header with the directory,
+never returns more bytes than the directory announced, and checks their CRC-32.
 """
 
 import shutil
@@ -31,8 +31,8 @@ HEADER = 30  # minimum bytes before the name in a member's header
 def unpack_zip(archive: Path, folder: Path, *, max_bytes: int, max_files: int) -> None:
     """Unpack ``archive`` to ``folder``. The folder appears (and replaces an old one) only when it is complete.
 
-    Unpacks only plain files and folders, at most ``max_files`` of them with at most ``max_bytes`` in total. Raises InputError
-    with the member and the problem.
+    Unpacks only plain files and folders, at most ``max_files`` of them with at most ``max_bytes`` in total. Raises
+    InputError with the member and the problem.
     """
     try:
         with zipfile.ZipFile(archive) as opened:

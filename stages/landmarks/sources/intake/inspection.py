@@ -31,8 +31,8 @@ KILLED = "the process that read it was killed: out of memory, or a bug in the de
 class Picture(NamedTuple):
     """A readable file: width and height of the upright picture in pixels, size of the file in bytes.
 
-    ``sha256`` is the hash of the shape (`HEIGHTxWIDTH`) followed by the RGB values of all pixels, row by row. So lossless files of
-    the same picture have the same hash.
+    ``sha256`` is the hash of the shape (`HEIGHTxWIDTH`) followed by the RGB values of all pixels, row by row. So
+    lossless files of the same picture have the same hash.
     """
 
     width: int

@@ -15,7 +15,10 @@ Place = tuple[float, float, str]
 
 
 def lookup(class_name: str) -> Place | None:
-    """Return the place of a class, or None if unknown. ``09.Golden_Gate_Bridge`` and ``golden gate bridge`` are the same."""
+    """Return the place of a class, or None if unknown.
+
+    ``09.Golden_Gate_Bridge`` and ``golden gate bridge`` are the same.
+    """
     return _places().get(_key(class_name))
 
 
