@@ -7,14 +7,12 @@ import ast
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from dvc import cli
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.repo.index import Index
-from dvc.utils.flatten import flatten
 
-from stages.common import files
+from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.program import DURATIONS, run
 from stages.common.results import metrics
@@ -89,7 +87,7 @@ def figures(project: str, here: dict[str, Any], head: dict[str, Any]) -> list[di
 def settings(project: str, here: dict[str, Any], head: dict[str, Any]) -> list[dict[str, str | None]]:
     """Return the parameters that a project reads, by dotted name. ``head`` is the commit's value if it differs."""
     wanted = ("data.source", f"data.{project}", project, "deploy.target", f"deploy.{project}")
-    now, before = flatten(here), flatten(head)
+    now, before = config.flat(here), config.flat(head)
     return [
         {
             "name": name,
@@ -154,7 +152,7 @@ def main() -> None:
         cells = grid(repo)
     cli.main(["metrics", "show"])  # in this process: another one would import DVC again
     here, head = Revision(), Revision("HEAD")
-    artifacts = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8")).get("artifacts", {})
+    artifacts = config.read(Path("dvc.yaml")).get("artifacts", {})
     everything = [cell for row_ in cells.values() for cell in row_]
     page.write(
         PAGE,

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from stages.common import config
 from stages.experiments.records.revisions import Revision
 
 PLOTS = re.compile(r"reports/[^/]+/plots")
@@ -57,18 +58,10 @@ def _inputs(stage: dict[str, Any]) -> dict[str, Any]:
     parameters = {
         f"{file}:{key}": value for file, values in stage.get("params", {}).items() for key, value in values.items()
     }
-    inputs = {dep["path"]: dep.get("md5") for dep in stage.get("deps", []) if dep["path"] != "params.yaml"} | dict(
-        _flat(parameters.items())
-    )
+    inputs = {dep["path"]: dep.get("md5") for dep in stage.get("deps", []) if dep["path"] != "params.yaml"} | {
+        name.removeprefix("params.yaml:"): value for name, value in config.flat(parameters).items()
+    }
     return inputs | {"its command": stage.get("cmd")}
-
-
-def _flat(items: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:
-    for key, value in items:
-        if isinstance(value, dict):
-            yield from _flat((f"{key}.{inner}", content) for inner, content in value.items())
-        else:
-            yield key.removeprefix("params.yaml:"), value
 
 
 def _different(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
