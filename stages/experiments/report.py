@@ -103,9 +103,13 @@ def _text(value: object) -> str:
     return "absent" if value is ABSENT else "null" if value is None else str(value)
 
 
+FIGURES = Path("stages/common/results/figures.py")
+"""The module with the plots that several projects have."""
+
+
 def about_source(project: str, source: str) -> str:
     """Describe the data: the first paragraph of the module that makes or fetches them, or else their path."""
-    module = Path(f"stages/{project}/{source}.py")
+    module = Path(f"stages/{project}/sources/{source}.py")
     if source not in ("sample", "official") or not module.exists():
         return f"The data are your files at {source}."
     paragraph = (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").split("\n\n")[0]
@@ -114,10 +118,10 @@ def about_source(project: str, source: str) -> str:
 
 def pictures(project: str) -> list[dict[str, str]]:
     """Return a project's plots. The caption of each is the first sentence of the function that draws it."""
-    drawn = {}
-    if (module := Path(f"stages/{project}/plot.py")).exists():
-        functions = ast.parse(module.read_text(encoding="utf-8")).body
-        drawn = {one.name: ast.get_docstring(one) or "" for one in functions if isinstance(one, ast.FunctionDef)}
+    drawn: dict[str, str] = {}
+    for module in (FIGURES, *Path(f"stages/{project}").glob("pictures/*.py"), Path(f"stages/{project}/plot.py")):
+        functions = ast.parse(module.read_text(encoding="utf-8")).body if module.exists() else []
+        drawn |= {one.name: ast.get_docstring(one) or "" for one in functions if isinstance(one, ast.FunctionDef)}
     found = []
     for path in sorted(Path(f"reports/{project}/plots").glob("*.png")):
         name = max((name for name in drawn if path.stem.startswith(name)), key=len, default="")

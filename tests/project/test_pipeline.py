@@ -138,7 +138,7 @@ def test_a_stage_runs_without_dvc(project: Clone) -> None:
 @pytest.mark.parametrize("way", ["--temp", pytest.param("--queue", marks=pytest.mark.long)])
 def test_a_path_is_a_source_in_dvc_s_temporary_copies_too(project: Clone, way: str) -> None:
     project.run(
-        "mkdir -p ../sets/mnist && python -c 'from pathlib import Path; from stages.mnist import sample; "
+        "mkdir -p ../sets/mnist && python -c 'from pathlib import Path; from stages.mnist.sources import sample; "
         'sample.write(Path("../sets/mnist"))\''
     )
     project.run(f"dvc exp run {way} --force --name other -S data.source=../sets -S mnist.epochs=1 evaluate@mnist")
