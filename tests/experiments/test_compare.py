@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clones import with_results
+from checkouts import with_results
 from PIL import Image
 from playwright.sync_api import Browser, Page
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from clones import Clone, processes_in, with_results
+from checkouts import Checkout, processes_in, with_results
 from dvc.repo import Repo
 
 from stages.experiments.records import recipes
@@ -29,7 +29,7 @@ def recipe(settings: dict[str, object], seeds: list[int], memory: float = 0.5) -
 
 
 @pytest.fixture(scope="module")
-def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
+def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """A clone with results and small recipes; what its queue started is ended."""
     copy = with_results(tmp_path_factory.mktemp("experiments"))
     write(copy, {"mnist-one": recipe(SMALL, [0, 1]), "mnist-two": recipe(SMALL | {"optimizer": "sdg"}, [0])})
@@ -39,16 +39,16 @@ def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         process.kill()
 
 
-def write(copy: Clone, entries: dict[str, dict[str, object]]) -> None:
+def write(copy: Checkout, entries: dict[str, dict[str, object]]) -> None:
     (copy.root / "recipes.yaml").write_text(yaml.safe_dump(entries))
 
 
-def run(copy: Clone, arguments: str) -> str:
+def run(copy: Checkout, arguments: str) -> str:
     return copy.run(f"make --no-print-directory -o .venv/.installed {arguments}", check=False)
 
 
 @pytest.mark.slow
-def test_a_recipe_is_an_experiment_for_each_seed_and_is_not_done_twice(built: Clone) -> None:
+def test_a_recipe_is_an_experiment_for_each_seed_and_is_not_done_twice(built: Checkout) -> None:
     run(built, "recipe NAME=mnist-one")
     assert built.returncode == 0
     assert set(built.run("dvc exp list --name-only").split()) == {"mnist-one", "mnist-one-seed1"}
@@ -59,7 +59,7 @@ def test_a_recipe_is_an_experiment_for_each_seed_and_is_not_done_twice(built: Cl
 
 
 @pytest.mark.slow
-def test_a_failure_says_why_and_the_same_command_runs_it_again(built: Clone) -> None:
+def test_a_failure_says_why_and_the_same_command_runs_it_again(built: Checkout) -> None:
     shown = run(built, "recipes RUN=mnist JOBS=2")
     assert built.returncode == 2  # make's
     assert "already done: mnist-one, mnist-one-seed1" in shown
@@ -76,7 +76,7 @@ def test_a_failure_says_why_and_the_same_command_runs_it_again(built: Clone) -> 
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_what_runs_and_a_killed_run_is_run_again(built: Clone) -> None:
+def test_ctrl_c_stops_what_runs_and_a_killed_run_is_run_again(built: Checkout) -> None:
     write(built, {"mnist-long": recipe(SMALL | {"epochs": 10_000}, [0, 1])})
     command = [sys.executable, "-m", "stages.experiments.run", "--all", "mnist", "--jobs", "2"]
     for number in (signal.SIGINT, signal.SIGKILL):
@@ -94,7 +94,7 @@ def test_ctrl_c_stops_what_runs_and_a_killed_run_is_run_again(built: Clone) -> N
     assert "1/1 mnist-long done" in shown
 
 
-def wait_for(built: Clone, module: str) -> None:
+def wait_for(built: Checkout, module: str) -> None:
     for _ in range(600):
         if any(module in (process.info["cmdline"] or []) for process in processes_in(built.root)):
             return
@@ -103,7 +103,7 @@ def wait_for(built: Clone, module: str) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_done_is_so_for_its_settings_and_code(built: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_done_is_so_for_its_settings_and_code(built: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(built.root)
     write(built, {"mnist-one": recipe(SMALL, [0])})
     (as_it_was,), (changed,) = (
@@ -129,7 +129,7 @@ def test_what_is_done_is_so_for_its_settings_and_code(built: Clone, monkeypatch:
         ("recipes RUN=mnist JOBS=0", "error: --jobs 0 is not allowed: expected 1 or more"),
     ],
 )
-def test_a_wrong_argument_is_named_in_a_line(built: Clone, arguments: str, words: str) -> None:
+def test_a_wrong_argument_is_named_in_a_line(built: Checkout, arguments: str, words: str) -> None:
     write(built, {"mnist-one": recipe(SMALL, [0])})
     shown = run(built, arguments)
     assert built.returncode == 2
