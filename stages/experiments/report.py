@@ -125,7 +125,9 @@ def pictures(project: str) -> list[dict[str, str]]:
     found = []
     for path in sorted(Path(f"reports/{project}/plots").glob("*.png")):
         name = max((name for name in drawn if path.stem.startswith(name)), key=len, default="")
-        sentence = " ".join(drawn.get(name, "").replace("`", "").split()).split(". ")[0].rstrip(".")
+        sentence = (
+            " ".join(drawn.get(name, "").replace("`", "").split()).split(". ")[0].rstrip(".").removeprefix("Plot ")
+        )
         title = path.stem.replace("_", " ").capitalize()
         found.append({"title": title, "caption": sentence, "url": page.inlined(path.read_bytes(), path.name)})
     return found

@@ -84,7 +84,7 @@ def test_a_worse_model_is_named_and_fails_and_its_pictures_are_shown(project: Pr
     assert f"| reports/mnist/metrics.json | accuracy | {round(before, 5)}" in text
     assert "| params.yaml | mnist.epochs | 15 " in text
     assert "| train@mnist | mnist.epochs |" in text
-    assert "Changed only through other stages: deploy@mnist, evaluate@mnist, plot@mnist." in text
+    assert "Changed only through other stages: deploy@mnist, evaluate@mnist, export@mnist, plot@mnist." in text
     html = MarkdownIt().enable("table").render(text)
     folder = project.root / "reports/review"
     for which in ("before", "after"):
@@ -137,9 +137,7 @@ def test_results_of_other_code_are_said_first_and_fail(project: Project, capsys:
     parameters = project.root / "params.yaml"
     parameters.write_text(parameters.read_text().replace("  epochs: 15\n", "  epochs: 16\n", 1))
     errors = failures(capsys)
-    assert errors == [
-        "error: the results do not match this code (check, train@mnist, export@mnist): run `dvc repro` first"
-    ]
+    assert errors == ["error: the results do not match this code (check, train@mnist): run `dvc repro` first"]
     assert project.report().startswith(
         "## Review: the results do not match this code\n\n- **the results do not match this code"
     )
@@ -166,7 +164,7 @@ def test_a_project_that_the_base_does_not_have_is_new_and_a_picture_of_unknown_c
         "Some of the base's plots are missing below: not in DVC's cache here: if there is a remote, run `dvc pull`"
         in text
     )
-    assert "| not in the cache | ![after](pictures/mnist-plots-loss-after.png) |" in text
+    assert "| not in the cache | ![after](pictures/mnist-plots-history-after.png) |" in text
     assert "| did not exist | ![after](pictures/bikes-plots-residuals-after.png) |" in text
 
 
