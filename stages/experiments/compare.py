@@ -77,7 +77,7 @@ def tell(project: str, found: list[Variant]) -> None:
     experiments = experiments_in(found)
     published = sum(variant.origin == "published" for variant in found)
     print(
-        f"{project}: the working tree, {len(experiments)} experiments and {published} published results, "
+        f"{project}: the working tree, {len(experiments)} experiment{'s' * (len(experiments) != 1)} and {published} published results, "
         f"as {len(found)} variants on {len({variant.data for variant in found})} data sets"
     )
     if not experiments:

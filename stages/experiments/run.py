@@ -48,7 +48,8 @@ def work(experiments: list[Experiment], place: Path, jobs: int | None) -> None:
     clones.freeze(place)
     count = clones.room(experiments, jobs)
     print(
-        f"{len(experiments)} experiments, {count} at a time. Ctrl-C stops them; the same command resumes.", flush=True
+        f"{len(experiments)} experiment{'s' * (len(experiments) > 1)}, {count} at a time. Ctrl-C stops them; the same command resumes.",
+        flush=True,
     )
     root, show, begin, failed = Path.cwd(), count == 1, time.monotonic(), []
 

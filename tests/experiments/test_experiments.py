@@ -63,7 +63,7 @@ def test_a_failure_says_why_and_the_same_command_runs_it_again(built: Checkout) 
     shown = run(built, "recipes RUN=mnist JOBS=2")
     assert built.returncode == 2  # make's
     assert "already done: mnist-one, mnist-one-seed1" in shown
-    assert "1 experiments, 1 at a time" in shown
+    assert "1 experiment, 1 at a time" in shown
     assert "error: params.yaml: mnist.optimizer = 'sdg' is not allowed" in shown
     assert re.search("^error: mnist-two failed, see above", shown, re.MULTILINE)
 
