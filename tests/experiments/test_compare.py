@@ -147,7 +147,7 @@ def test_named_experiments_alone_and_one_whose_files_are_gone(compared: Path, cl
     subprocess.run([DVC, "--cd", str(bare), "config", "--local", "cache.dir", str(tmp_path / "empty")], check=True)
     done = compare(bare, "mnist", "--experiments", "short")
     assert done.returncode == 0, done.stderr
-    assert "1 experiments" in done.stdout
+    assert "1 experiment " in done.stdout
     text = (bare / FOLDER / "index.html").read_text()
     assert "short, seed 0: models/mnist/trained/epochs.csv is not in DVC&#39;s cache" in text
     assert "short-seed1" not in text
