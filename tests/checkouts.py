@@ -43,16 +43,17 @@ class Checkout:
             "cwd": self.root,
             "env": {**os.environ, **TOOLS, **self.environment},
             "stdin": subprocess.DEVNULL,
-            "text": True,
         }
 
     def tried(self, *command: str) -> subprocess.CompletedProcess[str]:
         """A command's result, its streams apart."""
-        return subprocess.run(**self.command(*command), capture_output=True, check=False)
+        return subprocess.run(**self.command(*command), capture_output=True, text=True, check=False)
 
     def run(self, *command: str, check: bool = True) -> str:
         """A command's output, both streams together."""
-        done = subprocess.run(**self.command(*command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        done = subprocess.run(
+            **self.command(*command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
         self.returncode = done.returncode
         if check and done.returncode:
             pytest.fail(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}")
