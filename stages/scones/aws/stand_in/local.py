@@ -16,7 +16,7 @@ LOOPBACK = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 """Settings that keep requests to this machine away from a proxy."""
 
 ROOT = Path(__file__).parents[4]
-SERVER = f"{__package__}.server"
+SERVER = f"{__package__}.{Path(__file__).with_name('server.py').stem}"
 
 
 @contextmanager
