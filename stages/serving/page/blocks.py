@@ -36,7 +36,7 @@ def build(models: Models, folder: Path) -> gr.Blocks:
     with gr.Blocks(title="Four models", analytics_enabled=False, delete_cache=(EVERY, AGE)) as page:
         block("<h1>Four models</h1>")
         with gr.Tabs():
-            for project in projects.names():
+            for project in sorted(projects.names(), key=lambda name: projects.about(name).rank):
                 with gr.Tab(projects.about(project).tab, id=project) as opened:
                     _tab(project, models, folder, opened)
     # Handlers only wait for models, which answer several requests at once. With many handlers, users don't wait for each other.
