@@ -2,13 +2,14 @@
 
     python -m benchmarks.overhead [--runs 5] [--json FILE]
 
-Run it where `dvc repro` has nothing to do. It works in a clone that shares the cache. It reports an experiment's wall
+Run it where `dvc repro` has nothing to do. It works in a clone. It reports an experiment's wall
 time and the time of its stages alone, as if run by hand. A stage's start is the wall time of
 `python -m stages.<project>.<verb> --help`: the interpreter and all imports, up to the first line of work. The time of the
 interpreter alone is reported, too.
 """
 
 import argparse
+import shutil
 import statistics
 import subprocess
 import sys
@@ -29,11 +30,13 @@ EXPERIMENT = ["dvc", "exp", "run", "-S", "mnist.optimizer=sgd"]
 
 
 def clone(folder: Path) -> Path:
-    """Clone this commit, and check out its results from this checkout's cache. Returns the clone's folder."""
+    """Clone this commit, and check out its results. Returns the clone's folder.
+
+    Its cache has the files of this checkout's cache but not its runs: DVC would restore an experiment that was run here.
+    """
     project = folder / "project"
     subprocess.run(["git", "clone", "--quiet", ".", project], check=True)
-    cache = Path(".dvc/cache").resolve()
-    subprocess.run(["dvc", "config", "--quiet", "--local", "cache.dir", cache], cwd=project, check=True)
+    shutil.copytree(".dvc/cache/files", project / ".dvc/cache/files")
     subprocess.run(["dvc", "checkout", "--quiet"], cwd=project, check=True)
     return project
 

@@ -19,9 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import yaml
-
-from stages.common import clocks, files
+from stages.common import clocks, config, files
 from stages.experiments.records import circumstances
 
 NATIVE = ("Intel", "AMD", "COMPATIBLE")
@@ -61,7 +59,7 @@ def differing(folder: Path, stage: str, beginning: list[str]) -> list[str]:
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"error: {' '.join(command)} ended with exit code {done.returncode}:\n{done.stderr[-2000:]}")
-    lock = yaml.safe_load((folder / "dvc.lock").read_text())
+    lock = config.parse((folder / "dvc.lock").read_text())
     outs = {out["path"]: out["md5"] for out in lock["stages"][stage]["outs"]}
     return [path for path, md5 in outs.items() if md5 != digest(folder / path)]
 
@@ -72,7 +70,7 @@ def digest(path: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    stages = [name for name in yaml.safe_load(Path("dvc.lock").read_text())["stages"] if "@" in name]
+    stages = [name for name in config.parse(Path("dvc.lock").read_text())["stages"] if "@" in name]
     parser.add_argument("--stages", nargs="+", default=stages, help="such as train@mnist (default: all)")
     parser.add_argument("--processors", nargs="+", choices=(*NATIVE, *EMULATED), default=NATIVE)
     parser.add_argument("--json", type=Path, help="a file for the results")

@@ -29,7 +29,7 @@ from benchmarks import workspace
 from stages.common import files
 from stages.experiments.records import circumstances
 from stages.landmarks import photographs
-from stages.landmarks.photographs import Packed, Photograph, Place
+from stages.landmarks.photographs import Landmark, Packed, Photograph
 
 RESULT = Path("benchmarks/results/ray_featurize.json")
 INTERVAL = 1.0  # seconds
@@ -51,7 +51,7 @@ def write_raw(source: Path, count: int, folder: Path) -> None:
         for split, inside, path, name in (*train, *test)
     ]
     folder.mkdir(parents=True)
-    photographs.write(folder, packed, [Place(name, None, None, "") for name in names], [], "repeated")
+    photographs.write(folder, packed, [Landmark(name, None, None, "") for name in names], [], "repeated")
 
 
 def featurize(folder: Path, workers: int) -> tuple[dict[str, float], dict[int, list[float]]]:

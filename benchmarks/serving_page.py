@@ -13,7 +13,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from benchmarks import server, workspace
 from stages.common import files
@@ -25,6 +25,14 @@ RESULT = Path("benchmarks/results/serving_page.json")
 # These allow to run as root and without a screen, and prevent connections to Google's services.
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+
+
+def chromium(playwright: Playwright) -> Browser:
+    """Start Chromium. Raises InputError if it is not installed."""
+    path = shutil.which("chromium")
+    if path is None:
+        raise InputError("chromium not found: install it (Debian: apt install chromium)")
+    return playwright.chromium.launch(executable_path=path, args=OPTIONS)
 
 
 def first_paint(browser: Browser, address: str) -> float:
@@ -67,11 +75,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")
     arguments = parser.parse_args()
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        raise InputError("chromium not found: install it (Debian: apt install chromium)")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
+        browser = chromium(playwright)
         rounds = [one_round(browser) for _ in range(arguments.rounds)]
         browser.close()
     medians = {what: statistics.median(one[what] for one in rounds) for what in rounds[0]}

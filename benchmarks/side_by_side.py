@@ -13,9 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import yaml
-
-from stages.common import files, program
+from stages.common import config, files, program
 from stages.experiments.records import circumstances
 from stages.experiments.running import progress
 
@@ -27,7 +25,7 @@ def build(folder: Path, jobs: int) -> tuple[float, dict[str, str]]:
     begin = time.perf_counter()
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     seconds = time.perf_counter() - begin
-    lock = yaml.safe_load((folder / "dvc.lock").read_text())
+    lock = config.parse((folder / "dvc.lock").read_text())
     outputs = {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
     return seconds, outputs
 

@@ -6,6 +6,7 @@ from stages.common.facts import About
 ABOUT = About(
     title="Bike demand",
     tab="Bikes",
+    rank=3,
     sample="simulated demand, made by this project's code: no real riders",
     official="the rentals of Washington's Capital Bikeshare, 2011 and 2012 (UCI's Bike Sharing Dataset)",
     accepts=("text/csv", "application/json"),

@@ -22,3 +22,5 @@ class About:
     """Content types that the exported model takes. With text/csv it also answers in CSV."""
     tables: Mapping[str, str] = field(default_factory=dict)
     """Files that comparisons draw, by field of a run: history (epochs.csv), confusion (a matrix), leaderboard."""
+    rank: int = 9
+    """Position of its tab on the page, the lowest first."""

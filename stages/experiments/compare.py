@@ -12,7 +12,7 @@ from typing import Any
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from stages.common import files
+from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.program import run
 from stages.common.results import metrics
@@ -59,7 +59,7 @@ def of_head() -> list[str]:
 def gather(project: str, revisions: list[Revision], named: bool) -> list[Variant]:
     """Return the project's variants: working tree, experiments and published results, in the order of recipes.yaml."""
     known = {name: recipe for name, recipe in recipes.read().items() if recipe.project == project}
-    base = recipes.flat(Revision("HEAD").parameters())
+    base = config.flat(Revision("HEAD").parameters())
     found = variants.of_revisions(project, revisions, named, known)
     for name, recipe in known.items():
         if result := published.read(name):
@@ -77,7 +77,7 @@ def tell(project: str, found: list[Variant]) -> None:
     experiments = experiments_in(found)
     published = sum(variant.origin == "published" for variant in found)
     print(
-        f"{project}: the working tree, {len(experiments)} experiments and {published} published results, "
+        f"{project}: the working tree, {len(experiments)} experiment{'s' * (len(experiments) != 1)} and {published} published results, "
         f"as {len(found)} variants on {len({variant.data for variant in found})} data sets"
     )
     if not experiments:

@@ -79,7 +79,7 @@ def written(metric: Metric, value: float) -> str:
 def draw(folder: Path = PUBLISHED) -> None:
     """Draw a PNG for each project: its published results, and those published elsewhere."""
     known, found = metrics.read(), results()
-    base = recipes.flat(config.read())
+    base = config.flat(config.read())
     for project in dict.fromkeys(recipe.project for recipe, _ in found.values()):
         own = [
             variants.of_published(name, result, recipe, base)

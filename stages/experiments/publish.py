@@ -21,6 +21,7 @@ from stages.common.errors import InputError
 from stages.common.program import run
 from stages.experiments import documents
 from stages.experiments.records import circumstances, published, recipes, runs
+from stages.experiments.records.git import git
 from stages.experiments.records.published import PUBLISHED, Published
 from stages.experiments.records.recipes import Experiment, Recipe
 from stages.experiments.records.revisions import Revision
@@ -32,7 +33,7 @@ def measure(name: str, recipe: Recipe, changes: dict[str, Any]) -> Iterator[Publ
 
     Yields the results so far after each seed. Raises InputError if a seed fails.
     """
-    commit = subprocess.check_output(["git", "rev-parse", "--short=10", "HEAD"], text=True).strip()
+    commit = git("rev-parse", "--short=10", "HEAD")
     done: list[Run] = []
     for one in recipes.experiments(name, changes):
         seed = one.settings[f"{recipe.project}.seed"]

@@ -8,11 +8,9 @@ cost money, and show data to others. It prints the next commands. A release is a
 
 import argparse
 import re
-import subprocess
 from pathlib import Path
 
 import gto
-import yaml
 from dvc.repo import Repo
 from gto.exceptions import GTOException
 from scmrepo.exceptions import SCMError
@@ -22,6 +20,7 @@ from stages.common.errors import InputError
 from stages.common.models import registry
 from stages.common.program import run
 from stages.common.results import metrics
+from stages.experiments.records.git import git
 from stages.experiments.records.revisions import Revision
 
 
@@ -29,7 +28,7 @@ def known(project: str) -> None:
     """Raise InputError unless dvc.yaml has an artifact called ``project``."""
     if not Path("dvc.yaml").exists():
         raise InputError("dvc.yaml is missing: run this from the project's root")
-    artifacts = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["artifacts"]
+    artifacts = config.read(Path("dvc.yaml"))["artifacts"]
     if project not in artifacts:
         raise InputError(f"{project!r} is not a project: expected one of {', '.join(artifacts)}")
 
@@ -47,7 +46,10 @@ def follows(project: str, version: str) -> None:
 
 def committed() -> None:
     """Raise InputError if a tracked file differs from the last commit, or a file below stages/ was never committed."""
-    changed = _git("status", "--porcelain", "--untracked-files=no") + _git("status", "--porcelain", "--", "stages")
+    changed = (
+        git("status", "--porcelain", "--untracked-files=no").splitlines()
+        + git("status", "--porcelain", "--", "stages").splitlines()
+    )
     names = sorted({line[3:] for line in changed})
     if names:
         raise InputError(
@@ -116,13 +118,6 @@ NEXT = """Registered as the tag {tag}. Next:
   git push origin {tag}                            show it to others
   dvc artifacts get . {project} --rev {version}            get the archive; instead of . any URL of the repository
   dvc exp run -S deploy.{project}.version={version} deploy@{project}    serve it and compare with its evaluation"""
-
-
-def _git(*arguments: str) -> list[str]:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True)
-    if done.returncode:
-        raise InputError(f"git {' '.join(arguments)} failed: {done.stderr.strip()}")
-    return done.stdout.splitlines()
 
 
 def _some(names: list[str]) -> str:

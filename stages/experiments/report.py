@@ -7,14 +7,12 @@ import ast
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from dvc import cli
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.repo.index import Index
-from dvc.utils.flatten import flatten
 
-from stages.common import files
+from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.program import DURATIONS, run
 from stages.common.results import metrics
@@ -89,7 +87,7 @@ def figures(project: str, here: dict[str, Any], head: dict[str, Any]) -> list[di
 def settings(project: str, here: dict[str, Any], head: dict[str, Any]) -> list[dict[str, str | None]]:
     """Return the parameters that a project reads, by dotted name. ``head`` is the commit's value if it differs."""
     wanted = ("data.source", f"data.{project}", project, "deploy.target", f"deploy.{project}")
-    now, before = flatten(here), flatten(head)
+    now, before = config.flat(here), config.flat(head)
     return [
         {
             "name": name,
@@ -105,9 +103,13 @@ def _text(value: object) -> str:
     return "absent" if value is ABSENT else "null" if value is None else str(value)
 
 
+FIGURES = Path("stages/common/results/figures.py")
+"""The module with the plots that several projects have."""
+
+
 def about_source(project: str, source: str) -> str:
     """Describe the data: the first paragraph of the module that makes or fetches them, or else their path."""
-    module = Path(f"stages/{project}/{source}.py")
+    module = Path(f"stages/{project}/sources/{source}.py")
     if source not in ("sample", "official") or not module.exists():
         return f"The data are your files at {source}."
     paragraph = (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").split("\n\n")[0]
@@ -116,14 +118,16 @@ def about_source(project: str, source: str) -> str:
 
 def pictures(project: str) -> list[dict[str, str]]:
     """Return a project's plots. The caption of each is the first sentence of the function that draws it."""
-    drawn = {}
-    if (module := Path(f"stages/{project}/plot.py")).exists():
-        functions = ast.parse(module.read_text(encoding="utf-8")).body
-        drawn = {one.name: ast.get_docstring(one) or "" for one in functions if isinstance(one, ast.FunctionDef)}
+    drawn: dict[str, str] = {}
+    for module in (FIGURES, *Path(f"stages/{project}").glob("pictures/*.py"), Path(f"stages/{project}/plot.py")):
+        functions = ast.parse(module.read_text(encoding="utf-8")).body if module.exists() else []
+        drawn |= {one.name: ast.get_docstring(one) or "" for one in functions if isinstance(one, ast.FunctionDef)}
     found = []
     for path in sorted(Path(f"reports/{project}/plots").glob("*.png")):
         name = max((name for name in drawn if path.stem.startswith(name)), key=len, default="")
-        sentence = " ".join(drawn.get(name, "").replace("`", "").split()).split(". ")[0].rstrip(".")
+        sentence = (
+            " ".join(drawn.get(name, "").replace("`", "").split()).split(". ")[0].rstrip(".").removeprefix("Plot ")
+        )
         title = path.stem.replace("_", " ").capitalize()
         found.append({"title": title, "caption": sentence, "url": page.inlined(path.read_bytes(), path.name)})
     return found
@@ -154,7 +158,7 @@ def main() -> None:
         cells = grid(repo)
     cli.main(["metrics", "show"])  # in this process: another one would import DVC again
     here, head = Revision(), Revision("HEAD")
-    artifacts = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8")).get("artifacts", {})
+    artifacts = config.read(Path("dvc.yaml")).get("artifacts", {})
     everything = [cell for row_ in cells.values() for cell in row_]
     page.write(
         PAGE,

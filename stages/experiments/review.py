@@ -9,21 +9,20 @@ import argparse
 import contextlib
 import io
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import dvc.cli
-import yaml
 from dvc.repo import Repo
 from markdown_it import MarkdownIt
 
-from stages.common import files
+from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.program import run
 from stages.common.results import metrics
 from stages.experiments.pages import page
+from stages.experiments.records.git import find
 from stages.experiments.records.revisions import Revision
 from stages.experiments.reviewing import changes, comment, guards
 from stages.experiments.reviewing.comment import Review
@@ -50,30 +49,24 @@ def branch_point(base: str) -> tuple[str, str]:
     A pull request compares with the same revision: later commits on the base branch are not part of this branch's
     changes. An experiment, or a revision that shares no commit with HEAD, is itself the base.
     """
-    if _git("rev-parse", "--git-dir") is None:
+    if find("rev-parse", "--git-dir") is None:
         raise InputError("this is not a git repository: run `make review` in a clone of the project")
-    shallow = _git("rev-parse", "--is-shallow-repository") == "true"
+    shallow = find("rev-parse", "--is-shallow-repository") == "true"
     fetch = "`git fetch --unshallow origin '+refs/heads/*:refs/remotes/origin/*'` fetches the rest"
-    tip = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}")
+    tip = find("rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}")
     if tip is None:
         if shallow:
             raise InputError(f"{base!r} is not in this shallow clone: {fetch}")
-        remote = _git("rev-parse", "--verify", "--quiet", f"refs/remotes/origin/{base}^{{commit}}")
+        remote = find("rev-parse", "--verify", "--quiet", f"refs/remotes/origin/{base}^{{commit}}")
         if remote:
             raise InputError(f"{base!r} is not a branch here: run make review BASE=origin/{base}")
         Revision(base)  # a DVC experiment; otherwise this raises InputError
         return base, base
-    commit = _git("merge-base", "HEAD", tip)
+    commit = find("merge-base", "HEAD", tip)
     if commit is None and shallow:
         raise InputError(f"the commit where HEAD left {base!r} is not in this shallow clone: {fetch}")
     commit = commit or tip
     return f"{base} at {commit[:7]}", commit
-
-
-def _git(*arguments: str) -> str | None:
-    """Return git's output; None if it fails."""
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def compare(name: str, base: Revision, head: Revision, commit: str) -> Review:
@@ -89,7 +82,7 @@ def compare(name: str, base: Revision, head: Revision, commit: str) -> Review:
         base=name,
         stale=list(Repo().status()),
         guards=judged,
-        loosened=guards.loosened(yaml.safe_load(base.read("metrics.yaml") or b"") or {}, known),
+        loosened=guards.loosened(config.parse(base.read("metrics.yaml") or b"") or {}, known),
         metrics=_differences("metrics", commit),
         parameters=_differences("params", commit),
         causes=causes,

@@ -2,7 +2,7 @@
 
 python -m stages.experiments.run                           list all recipes
 python -m stages.experiments.run mnist-adam                run one, seed after seed
-python -m stages.experiments.run --all mnist --jobs 2      run all of a project through DVC's queue
+python -m stages.experiments.run --all mnist --jobs 2      run all of a project, two at a time
 python -m stages.experiments.run mnist-sweep --jobs 2      run a sweep; its best trial gets the sweep's name
 
 Experiments already done with the working tree's code and parameters are skipped. To run failed ones again, repeat
@@ -10,7 +10,10 @@ the command.
 """
 
 import argparse
-import subprocess
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 
 from dvc.repo import Repo
 
@@ -19,14 +22,7 @@ from stages.common.program import requires, run
 from stages.experiments.records import recipes
 from stages.experiments.records.done import is_done, known
 from stages.experiments.records.recipes import Experiment
-from stages.experiments.running import queue
-
-
-def command(experiment: Experiment, way: str) -> list[str]:
-    """Return the `dvc exp run` command for all stages of its project; ``way`` is --temp or --queue."""
-    project = experiment.recipe.project
-    settings = recipes.overrides(experiment.settings)
-    return ["dvc", "exp", "run", way, "--name", experiment.name, *settings, f"deploy@{project}", f"plot@{project}"]
+from stages.experiments.running import clones
 
 
 def show() -> None:
@@ -47,6 +43,42 @@ def one_by_one(project: str | None) -> list[str]:
     return [name for name in own if name not in sweeps]
 
 
+def work(experiments: list[Experiment], place: Path, jobs: int | None) -> None:
+    """Run the experiments in copies below ``place`` and print how each ends. Raises InputError with the names of failed ones."""
+    clones.freeze(place)
+    count = clones.room(experiments, jobs)
+    print(
+        f"{len(experiments)} experiment{'s' * (len(experiments) > 1)}, {count} at a time. Ctrl-C stops them; the same command resumes.",
+        flush=True,
+    )
+    root, show, begin, failed = Path.cwd(), count == 1, time.monotonic(), []
+
+    def run_one(experiment: Experiment) -> bool:
+        project = experiment.recipe.project
+        targets = [f"deploy@{project}", f"plot@{project}"]
+        copy = clones.record(root, place.absolute(), experiment, targets, show)
+        if copy:
+            shutil.rmtree(copy, ignore_errors=True)
+        return copy is not None
+
+    with ThreadPoolExecutor(count) as pool:
+        running = {pool.submit(run_one, experiment): experiment for experiment in experiments}
+        try:
+            for number, future in enumerate(as_completed(running), 1):
+                name, log = running[future].name, clones.log(place, running[future])
+                why = "" if future.result() else ": see above" if show else f": {clones.reason(log)} (full log: {log})"
+                failed += [name] if why else []
+                minutes, seconds = divmod(int(time.monotonic() - begin), 60)
+                outcome = f"failed{why}" if why else "done"
+                print(f"{minutes:3}:{seconds:02} {number}/{len(experiments)} {name} {outcome}", flush=True)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            clones.stop()
+            raise
+    if failed:
+        raise InputError(f"{', '.join(failed)} failed, see above: fix the error, then run the same command again")
+
+
 def main(recipe: str | None, all_of: str | None, settings: list[str], jobs: int | None) -> None:
     if recipe is None and all_of is None:
         show()
@@ -63,22 +95,17 @@ def main(recipe: str | None, all_of: str | None, settings: list[str], jobs: int 
     if not names:
         projects = dict.fromkeys(entry.project for entry in recipes.read().values())
         raise InputError(f"{all_of!r} has no recipes: expected one of {', '.join(projects)}")
-    repo = Repo()
-    queue.give_up_killed(repo)
     experiments = [experiment for name in names for experiment in recipes.experiments(name, recipes.changes(settings))]
-    finished = [experiment.name for experiment in experiments if is_done(repo, experiment)]
+    with Repo() as repo:
+        finished = [experiment.name for experiment in experiments if is_done(repo, experiment)]
+        left = [experiment for experiment in experiments if experiment.name not in finished]
+        if stale := [experiment.name for experiment in left if experiment.name in known(repo)]:
+            repo.experiments.remove(stale)  # of other code or settings
     if finished:
         print(f"already done: {', '.join(finished)}")
-    tasks = queue.states(repo)
-    for experiment in experiments:
-        name = experiment.name
-        if name in finished or tasks.get(name) in queue.WAITING:
-            continue
-        if name in known(repo) or name in tasks:  # it failed, or has other code or settings
-            repo.experiments.remove([name])
-        if subprocess.run(command(experiment, "--queue" if all_of else "--temp"), check=False).returncode:
-            raise InputError(f"{name} failed, see above: fix the error, then run the same command again")
-    queue.work(repo, experiments, jobs)
+    if left:
+        with clones.alone(recipe or f"all-{all_of}") as place:
+            work(left, place, jobs)
     project = experiments[0].recipe.project
     print(
         f"Next: make compare PROJECT={project}, make experiments PROJECT={project}, dvc exp apply {experiments[0].name}"

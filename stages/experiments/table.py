@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
-from dvc.utils.flatten import flatten
 from rich.console import Console
 from rich.table import Table
 
+from stages.common import config
 from stages.common.errors import InputError
 from stages.common.program import run
 from stages.common.results import metrics
@@ -62,7 +62,7 @@ def _row(listed: dict[str, Any], state: str) -> Row:
     measured = {} if state in ("queued", "failed") else data["metrics"]
     figures = {path.split("/")[1]: part.get("data") or {} for path, part in measured.items()}
     revision = None if state == "workspace" else listed["rev"]
-    return Row(listed["name"] or listed["rev"][:7], revision, state, flatten(parameters), figures)
+    return Row(listed["name"] or listed["rev"][:7], revision, state, config.flat(parameters), figures)
 
 
 def differences(row: Row, base: Row) -> list[str]:

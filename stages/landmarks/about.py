@@ -8,6 +8,7 @@ from stages.landmarks.learning import ensemble
 ABOUT = About(
     title="Landmarks",
     tab="Landmarks",
+    rank=1,
     sample="drawings made by this project's code, not photographs: the model is poor on real photographs",
     official="the published landmark photographs",
     accepts=PICTURES,

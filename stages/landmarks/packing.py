@@ -16,7 +16,7 @@ from stages.common.errors import InputError
 from stages.common.vision import images, pixels
 from stages.landmarks import photographs, store
 from stages.landmarks.config import Data
-from stages.landmarks.photographs import Member, Photograph
+from stages.landmarks.photographs import Photograph, ZipEntry
 from stages.landmarks.store import Pixels, Shard
 
 
@@ -27,7 +27,7 @@ class Task(NamedTuple):
     number: int
     first: int
     """Index of its first photograph in the part."""
-    chosen: list[tuple[Photograph, Member]]
+    chosen: list[tuple[Photograph, ZipEntry]]
     size: int
     """Pixels of the shorter side."""
     raw: str
@@ -45,7 +45,7 @@ class Done(NamedTuple):
 
 
 def tasks(
-    part: str, chosen: Sequence[Photograph], members: Mapping[str, Member], settings: Data, raw: str, features: str
+    part: str, chosen: Sequence[Photograph], members: Mapping[str, ZipEntry], settings: Data, raw: str, features: str
 ) -> list[Task]:
     """Return the shards of ``part``.
 

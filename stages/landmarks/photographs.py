@@ -3,7 +3,7 @@
 train.zip, test.zip  the original files, not compressed again, as `<class>/<name>`, sorted by class and name
 images.csv           split,path,label,width,height,bytes,sha256: one row per photograph, in the order of the zips; path is the
                      name in its split's zip, width and height are of the upright picture, sha256 is of its pixels
-                     (inspection.Picture)
+                     (inspection.Inspected)
 classes.csv          class,latitude,longitude,source: one row per class; its label is the row number, from 0; degrees,
                      empty if the coordinates are unknown
 refused.csv          path,reason: one row per refused file, with its path in the source
@@ -37,7 +37,7 @@ class Photograph(NamedTuple):
     height: int
 
 
-class Place(NamedTuple):
+class Landmark(NamedTuple):
     """Coordinates of a class's landmark in degrees, and their source; None and "" if unknown."""
 
     name: str
@@ -53,7 +53,7 @@ class Refused(NamedTuple):
     reason: str
 
 
-class Member(NamedTuple):
+class ZipEntry(NamedTuple):
     """A file's position in its zip: the byte where its header begins, its length, and the CRC-32 of its bytes."""
 
     offset: int
@@ -79,10 +79,10 @@ def read_index(raw: Path, split: str) -> list[Photograph]:
     ]
 
 
-def read_classes(raw: Path) -> list[Place]:
+def read_classes(raw: Path) -> list[Landmark]:
     """Return the classes, label 0 first."""
     return [
-        Place(row["class"], _degrees(row["latitude"]), _degrees(row["longitude"]), row["source"])
+        Landmark(row["class"], _degrees(row["latitude"]), _degrees(row["longitude"]), row["source"])
         for row in _rows(raw / "classes.csv")
     ]
 
@@ -95,16 +95,16 @@ def open_archive(raw: Path, split: str) -> zipfile.ZipFile:
     return zipfile.ZipFile(raw / f"{split}.zip")
 
 
-def members(raw: Path, split: str) -> dict[str, Member]:
+def members(raw: Path, split: str) -> dict[str, ZipEntry]:
     """Return the positions of ``split``'s files in the zip, by path.
 
     A reader of few files then needs no zip directory.
     """
     with open_archive(raw, split) as archive:
-        return {one.filename: Member(one.header_offset, one.file_size, one.CRC) for one in archive.infolist()}
+        return {one.filename: ZipEntry(one.header_offset, one.file_size, one.CRC) for one in archive.infolist()}
 
 
-def read(archive: BinaryIO, member: Member) -> bytes:
+def read(archive: BinaryIO, member: ZipEntry) -> bytes:
     """Return the bytes of one file in the opened zip. Raises BadZipFile if they are not the written ones."""
     archive.seek(member.offset + 26)
     lengths = struct.unpack("<HH", archive.read(4))  # of name and extra field, which precede the file
@@ -116,7 +116,7 @@ def read(archive: BinaryIO, member: Member) -> bytes:
 
 
 def write(
-    folder: Path, packed: Sequence[Packed], places: Iterable[Place], refused: Iterable[Refused], source: str
+    folder: Path, packed: Sequence[Packed], places: Iterable[Landmark], refused: Iterable[Refused], source: str
 ) -> None:
     """Fill ``folder``. The photographs are copied one at a time, in the given order."""
     for split in SPLITS:

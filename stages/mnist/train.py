@@ -18,7 +18,7 @@ from stages.common import clocks, config, files
 from stages.common.portable import Computing
 from stages.common.program import run
 from stages.common.training import checkpoints, distributed, loop, saving, torch_setup
-from stages.common.training.checkpoints import Place
+from stages.common.training.checkpoints import Location
 from stages.engine import dispatch
 from stages.mnist.config import Augmentation, Train
 from stages.mnist.model import SETTINGS, TRAINED, build, normalise
@@ -75,7 +75,7 @@ def scorer(images: Tensor, labels: Tensor) -> Callable[[nn.Module], loop.Scores]
     return score
 
 
-def learn(train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: Train, checkpoint: Place) -> Learnt:
+def learn(train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: Train, checkpoint: Location) -> Learnt:
     """Train a network on ``train``.
 
     ``train`` and ``valid`` are images, uint8 (N, 28, 28), and labels, int64 (N), on one device.
@@ -105,13 +105,13 @@ def learn(train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: 
     return Learnt(trained, about, computing)
 
 
-def checkpoints_of(settings: Train, root: Place) -> list[Place]:
+def checkpoints_of(settings: Train, root: Location) -> list[Location]:
     """Return the paths below ``root`` of the checkpoints of this training alone."""
     inputs = [FEATURES / f"{part}.npz" for part in PARTS]
     return [root / "mnist" / f"{checkpoints.key(settings.model_dump_json(), inputs)}.pt"]
 
 
-def fill(folder: Path, settings: Train, kept: list[Place]) -> None:
+def fill(folder: Path, settings: Train, kept: list[Location]) -> None:
     """Train, and write to ``folder`` the files that `model.load` and plot read, and the training times.
 
     ``kept`` has the path of the checkpoint.

@@ -7,6 +7,7 @@ from stages.scones import config
 ABOUT = About(
     title="Delivery vehicles",
     tab="Vehicles",
+    rank=4,
     sample="drawings made by this project's code, not photographs: the model is poor on real pictures",
     official="CIFAR-100's pictures",
     accepts=PICTURES[:2],

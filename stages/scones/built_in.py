@@ -16,7 +16,7 @@ from stages.common import config, files
 from stages.common.program import requires, run
 from stages.engine.aws.clients import account, agree, client, plain_errors
 from stages.engine.config import Engine, SageMaker
-from stages.engine.sagemaker.job import Place, job, place, plan, start
+from stages.engine.sagemaker.job import JobResources, job, place, plan, start
 from stages.scones import layout
 from stages.scones.layout import PARTS, SIDE
 
@@ -32,7 +32,7 @@ def hyperparameters(classes: int, pictures: int) -> dict[str, str]:
     return {"image_shape": f"3,{SIDE},{SIDE}", "num_classes": str(classes), "num_training_samples": str(pictures)}
 
 
-def upload(where: Place, raw: Path) -> None:
+def upload(where: JobResources, raw: Path) -> None:
     """Upload the pictures and their lists to the bucket, under `data/`."""
     s3 = client(where.session, "s3")
     for part in PARTS:
@@ -50,7 +50,7 @@ def inputs(bucket: str) -> list[Any]:
     ]
 
 
-def trainer(where: Place, settings: SageMaker, classes: int, pictures: int) -> Any:
+def trainer(where: JobResources, settings: SageMaker, classes: int, pictures: int) -> Any:
     """Return the algorithm as a job that is ready to start."""
     from sagemaker.core import image_uris
 

@@ -16,7 +16,7 @@ from stages.common import clocks, config, files
 from stages.common.portable import Computing
 from stages.common.program import run
 from stages.common.training import checkpoints, distributed, loop, saving, torch_setup
-from stages.common.training.checkpoints import Place
+from stages.common.training.checkpoints import Location
 from stages.common.vision import classifiers
 from stages.engine import dispatch
 from stages.scones.config import Train
@@ -49,7 +49,7 @@ def read(path: Path, device: torch.device) -> Part:
         return Part(*(torch.from_numpy(features[name]).to(device) for name in Part._fields))
 
 
-def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpoint: Place) -> Learnt:
+def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpoint: Location) -> Learnt:
     """Train the network chosen by ``settings``."""
     device = train.images.device
     computing = torch_setup.choose(settings, device, "scones")
@@ -99,14 +99,14 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
     return Learnt(history, about, computing)
 
 
-def checkpoints_of(settings: Train, root: Place) -> list[Place]:
+def checkpoints_of(settings: Train, root: Location) -> list[Location]:
     """Return the paths below ``root`` of the checkpoints of this training alone."""
     classes = files.read_json(FEATURES / "about.json")["classes"]
     inputs = [FEATURES / f"{part}.npz" for part in PARTS]
     return [root / "scones" / f"{checkpoints.key(f'{settings.model_dump_json()} {classes}', inputs)}.pt"]
 
 
-def fill(folder: Path, settings: Train, kept: list[Place]) -> None:
+def fill(folder: Path, settings: Train, kept: list[Location]) -> None:
     """Train, and write to ``folder`` the files that `model.load` and plot read, and the training times.
 
     ``kept`` has the path of the checkpoint.

@@ -15,10 +15,10 @@ from stages import projects
 from stages.serving.container import errors
 from stages.serving.container.body import BodyLimits, LimitedBody
 from stages.serving.container.errors import HANDLERS, Refusal
-from stages.serving.guard import HEADERS, Guard, Rules
+from stages.serving.guard import HEADERS, AccessGuard, Rules
 from stages.serving.models import Models
 from stages.serving.page import UPLOAD, UPLOADS
-from stages.serving.schemas import Answer, Catalogue, Error, Ping
+from stages.serving.schemas import Catalogue, Error, Ping, Predictions
 
 MAX_TOP = 1000
 
@@ -47,7 +47,7 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
     )
     uploads = BodyLimits(UPLOADS * body_limits.size, UPLOADS * body_limits.seconds)
     app.add_middleware(LimitedBody, limits=body_limits, elsewhere={UPLOAD: uploads})
-    app.add_middleware(Guard, rules=rules)
+    app.add_middleware(AccessGuard, rules=rules)
 
     @app.get("/", include_in_schema=False)
     async def root() -> Response:
@@ -82,7 +82,7 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
 
     @app.post(
         "/models/{project}/invocations",
-        response_model=Answer,
+        response_model=Predictions,
         responses=refusals(400, 404, 408, 413, 415, 422, 500, 503)
         | {200: {"content": {"text/csv": {"schema": {"type": "string", "description": "bikes, by Accept: text/csv"}}}}},
         openapi_extra={"requestBody": _request_body()},

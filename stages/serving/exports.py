@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from stages import projects
-from stages.common import files
+from stages.common import config, files
 from stages.common.errors import InputError
 
 
@@ -58,7 +58,7 @@ def _read(project: str) -> Export:
 def _recorded(folder: Path, stage: str) -> str:
     """Return the MD5 of the output ``folder`` in dvc.lock, without DVC's suffix `.dir`. Raise InputError if it has none."""
     try:
-        lock = yaml.load(files.require(Path("dvc.lock"), stage).read_bytes(), Loader=yaml.CSafeLoader) or {}
+        lock = config.parse(files.require(Path("dvc.lock"), stage).read_bytes()) or {}
     except yaml.YAMLError as error:
         raise InputError(f"dvc.lock can't be read: {error}") from None
     outputs = lock.get("stages", {}).get(stage, {}).get("outs", [])

@@ -45,7 +45,7 @@ class Rules:
     rate: int
 
 
-class Guard:
+class AccessGuard:
     """ASGI middleware that applies ``Rules`` and adds HEADERS to every response."""
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:

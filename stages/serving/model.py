@@ -12,7 +12,7 @@ import aiohttp
 from stages.common.errors import InputError
 from stages.serving.container import framing
 from stages.serving.container.application import BATCHES
-from stages.serving.container.batching import Answer, Batcher, Job, Limits
+from stages.serving.container.batching import Batcher, BatchReply, Job, Limits
 from stages.serving.container.errors import Refusal
 from stages.serving.exports import Export
 from stages.serving.process import ModelProcess
@@ -96,14 +96,14 @@ class Model:
         except TimeoutError:
             pass  # the process is busy
 
-    async def ask(self, body: bytes, content_type: str, accept: str) -> Answer:
+    async def ask(self, body: bytes, content_type: str, accept: str) -> BatchReply:
         """Return the model's answer. Raise Refusal if there is none."""
         if self._address is None:
             words = self.message or "it is being loaded"
             raise Refusal(503, self.status, f"{self.export.project} can't answer: {words}", RETRY_AFTER)
         return await self._batcher.ask(body, content_type, accept)
 
-    async def _work(self, jobs: Sequence[Job]) -> list[Answer | Exception]:
+    async def _work(self, jobs: Sequence[Job]) -> list[BatchReply | Exception]:
         message = framing.join([({"content_type": job.content_type, "accept": job.accept}, job.body) for job in jobs])
         try:
             async with self._session.post(f"{self._address}/batch", data=message) as response:
@@ -117,14 +117,14 @@ class Model:
             return [Refusal(503, "timeout", words, RETRY_AFTER) for _ in jobs]
         if response.status != 200:  # a bug in this server
             raise RuntimeError(f"HTTP {response.status}: {content[:500]!r}")
-        outcomes: list[Answer | Exception] = [self._outcome(about, body) for about, body in framing.split(content)]
+        outcomes: list[BatchReply | Exception] = [self._outcome(about, body) for about, body in framing.split(content)]
         if any(isinstance(one, Refusal) and one.code == "timeout" for one in outcomes):
             self._lost.set()  # restart: the request may run forever, and it occupies the model's only thread
         return outcomes
 
-    def _outcome(self, about: dict[str, Any], body: bytes) -> Answer | Refusal:
+    def _outcome(self, about: dict[str, Any], body: bytes) -> BatchReply | Refusal:
         if about["status"] == 200:
-            return Answer(body, about["batch"])
+            return BatchReply(body, about["batch"])
         refused = json.loads(body)
         return Refusal(about["status"], refused["code"], refused["message"], about["retry_after"])
 

@@ -144,7 +144,7 @@ class ModelProcess:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Invocation:
     """The server's response, and the seconds that it took."""
 
     body: bytes
@@ -158,7 +158,7 @@ class Endpoint:
         self.address = str(client.base_url)
         self._client = client
 
-    def invoke(self, body: bytes, content_type: str, accept: str = "application/json") -> Answer:
+    def invoke(self, body: bytes, content_type: str, accept: str = "application/json") -> Invocation:
         """Request predictions. Raise InputError with the server's message if it refuses."""
         begin = time.perf_counter()
         response = self._client.post(
@@ -167,7 +167,7 @@ class Endpoint:
         seconds = time.perf_counter() - begin
         if response.status_code != 200:
             raise InputError(f"the exported model answered HTTP {response.status_code}: {response.text[:500]}")
-        return Answer(response.content, seconds)
+        return Invocation(response.content, seconds)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ class Forecast(BaseModel):
     count: float = Field(description="expected riders in this hour")
 
 
-class Answer(BaseModel):
+class Predictions(BaseModel):
     """A model's predictions."""
 
     project: str

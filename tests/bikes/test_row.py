@@ -127,7 +127,7 @@ def test_every_plot_is_drawn(project: Path) -> None:
 @pytest.mark.parametrize(
     ("features", "bikes"),
     [
-        ("full", {}),
+        pytest.param("full", {}, marks=pytest.mark.long),
         ("raw", {"models": ["lightgbm"], "riders": "together", "target": "counts"}),
         pytest.param(
             "calendar",

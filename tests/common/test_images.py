@@ -65,7 +65,7 @@ def test_bombs_are_refused_before_memory_is_filled(python: Run) -> None:
     code = """if True:
         import resource
         import pictures
-        from stages.common.images import ImageError, decode
+        from stages.common.vision.images import ImageError, decode
         decode(pictures.readable()["webp"].content, pictures.LIMIT)
         bombs = pictures.bombs()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

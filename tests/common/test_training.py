@@ -239,7 +239,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Pa
 
 def test_a_loss_that_is_no_number_stops_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     points, labels = problem()
-    monkeypatch.setattr("test_training.problem", lambda: (points * torch.nan, labels))
+    monkeypatch.setitem(globals(), "problem", lambda: (points * torch.nan, labels))
     with pytest.raises(InputError, match=r"epoch 1, step 4: found a loss of nan .* lower sgd.learning_rate"):
         train(tmp_path, optimizer="sgd")
 
@@ -282,7 +282,9 @@ def test_a_checkpoint_belongs_to_its_settings_and_inputs(tmp_path: Path) -> None
 def test_a_checkpoint_belongs_to_the_code_that_the_program_has_loaded(workspace: Path, python: Run) -> None:
     """Also to a module two imports away, which the training itself does not name."""
     copytree(ROOT / "stages", workspace / "stages", ignore=ignore_patterns("__pycache__"))
-    script = "import stages.landmarks.train; from stages.common import checkpoints; print(checkpoints.key('', []))"
+    script = (
+        "import stages.landmarks.train; from stages.common.training import checkpoints; print(checkpoints.key('', []))"
+    )
     first = python("-c", script).stdout
     assert len(first.strip()) == 16
     assert first == python("-c", script).stdout

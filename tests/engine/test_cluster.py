@@ -214,7 +214,7 @@ def test_a_cluster_starts_where_ray_has_never_run_and_leaves_nothing(
 
 def test_a_stage_s_own_cluster_leaves_nothing(settings: Engine, machine: Path, python: Run) -> None:
     program = f"""
-from stages.engine import cluster
+from stages.engine.ray import cluster
 from stages.engine.config import Engine
 settings = Engine(**{settings.model_copy(update={"address": None, "workers": 1}).model_dump()})
 with cluster.connected(settings):

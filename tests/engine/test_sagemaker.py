@@ -24,7 +24,7 @@ from stages.engine.aws.clients import client
 from stages.engine.aws.stack import Stack, keys
 from stages.engine.config import Engine, SageMaker
 from stages.engine.sagemaker import job
-from stages.engine.sagemaker.job import Place, place
+from stages.engine.sagemaker.job import JobResources, place
 from stages.scones import built_in, layout, model, train
 from stages.scones.aws.stand_in import local
 from stages.scones.layout import Entry
@@ -39,7 +39,7 @@ def session() -> Iterator[boto3.Session]:
 
 
 @pytest.fixture
-def where(session: boto3.Session) -> Iterator[Place]:
+def where(session: boto3.Session) -> Iterator[JobResources]:
     with place(session, "training") as where:
         yield where
 
@@ -61,7 +61,7 @@ def settings(workspace: Path) -> SageMaker:
     return config.load("engine", Engine).sagemaker
 
 
-def described(where: Place) -> dict[str, Any]:
+def described(where: JobResources) -> dict[str, Any]:
     """The newest training job, as SageMaker describes it."""
     sagemaker = client(where.session, "sagemaker")
     jobs = sagemaker.list_training_jobs()["TrainingJobSummaries"]
@@ -74,7 +74,7 @@ def channels(job: dict[str, Any]) -> dict[str, str]:
     return {one["ChannelName"]: one["DataSource"]["S3DataSource"]["S3Uri"] for one in job["InputDataConfig"]}
 
 
-def download(where: Place, place: str, folder: Path) -> None:
+def download(where: JobResources, place: str, folder: Path) -> None:
     """What an instance of the job would find under /opt/ml/input/data."""
     prefix = place.removeprefix(f"s3://{where.bucket}/").rstrip("/") + "/"
     for entry in keys(where.session, where.bucket, prefix):
@@ -84,7 +84,7 @@ def download(where: Place, place: str, folder: Path) -> None:
 
 
 def test_a_job_trains_from_what_it_staged_and_its_model_comes_back(
-    settings: SageMaker, where: Place, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: SageMaker, where: JobResources, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[object] = []
     monkeypatch.setattr(telemetry_logging, "_send_telemetry_request", lambda *event: told.append(event))
@@ -133,7 +133,9 @@ def test_weights_that_are_a_file_travel_with_the_code(settings: SageMaker, works
     assert (tmp_path / parameters["scones"]["transfer"]["weights"]).read_bytes() == b"weights"
 
 
-def test_the_built_in_algorithm_s_job_is_the_published_one(settings: SageMaker, where: Place, tmp_path: Path) -> None:
+def test_the_built_in_algorithm_s_job_is_the_published_one(
+    settings: SageMaker, where: JobResources, tmp_path: Path
+) -> None:
     entries = [Entry(row, row % 2, f"vehicle_{row}.png") for row in range(4)]
     for part in layout.PARTS:
         layout.write(tmp_path, part, [(entry, np.zeros((32, 32, 3), np.uint8)) for entry in entries])
@@ -237,7 +239,7 @@ def test_the_sdk_s_own_clients_have_time_limits(session: boto3.Session) -> None:
 
 
 def test_a_version_that_there_is_no_image_of_is_told_in_a_line(
-    settings: SageMaker, where: Place, tmp_path: Path
+    settings: SageMaker, where: JobResources, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=r"engine.sagemaker.pytorch = '0.0.1' is not available"):
         job.trainer(where, settings.model_copy(update={"pytorch": "0.0.1"}), tmp_path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from checkouts import Project, mnist_alone
+from checkouts import Checkout, mnist_alone
 
 pytestmark = pytest.mark.slow
 
@@ -16,12 +16,12 @@ RELEASE = ("python", "-m", "stages.experiments.release")
 
 
 @pytest.fixture(scope="module")
-def made(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def made(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     return mnist_alone(pipeline, tmp_path_factory.mktemp("made") / "checkout")
 
 
 @pytest.fixture(scope="module")
-def released(made: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def released(made: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A project with mnist@v1.0.0, and later another model as the pipeline's own."""
     project = made.copy(tmp_path_factory.mktemp("released") / "checkout")
     project.dvc("push")
@@ -37,7 +37,7 @@ def digest(path: Path) -> str:
     return hashlib.md5(path.read_bytes()).hexdigest()
 
 
-def test_what_is_not_fit_for_a_release_is_refused_in_a_line(made: Project, tmp_path: Path) -> None:
+def test_what_is_not_fit_for_a_release_is_refused_in_a_line(made: Checkout, tmp_path: Path) -> None:
     project = made.copy(tmp_path / "checkout")
 
     def refused(*arguments: str) -> str:
@@ -62,21 +62,21 @@ def test_what_is_not_fit_for_a_release_is_refused_in_a_line(made: Project, tmp_p
     assert "stages/mnist/other.py is not committed" in refused("mnist", "v1.0.0")
 
 
-def test_a_version_is_an_annotated_tag_with_the_figures(released: Project) -> None:
+def test_a_version_is_an_annotated_tag_with_the_figures(released: Checkout) -> None:
     assert released.run("git", "cat-file", "-t", "mnist@v1.0.0") == "tag\n"
     message = released.run("git", "tag", "--list", "--format=%(contents)", "mnist@v1.0.0")
     metrics = json.loads(released.run("git", "show", "mnist@v1.0.0:reports/mnist/metrics.json"))
     assert f"test accuracy {metrics['accuracy']:.2%}" in message
 
 
-def test_a_version_that_is_taken_or_lower_is_refused(released: Project) -> None:
+def test_a_version_that_is_taken_or_lower_is_refused(released: Checkout) -> None:
     shown = released.run(*RELEASE, "mnist", "v1.0.0", check=False)
     assert shown == "error: mnist@v1.0.0 is already registered: expected a version above v1.0.0\n"
     shown = released.run(*RELEASE, "mnist", "v0.9.0", check=False)
     assert shown == "error: mnist@v0.9.0 is below the last version: expected a version above v1.0.0\n"
 
 
-def test_a_released_archive_comes_back_with_its_card(released: Project, tmp_path: Path) -> None:
+def test_a_released_archive_comes_back_with_its_card(released: Checkout, tmp_path: Path) -> None:
     lock = yaml.safe_load(released.run("git", "show", "mnist@v1.0.0:dvc.lock"))
     [folder] = [out for out in lock["stages"]["export@mnist"]["outs"] if out["path"] == "models/mnist/export"]
     listing = released.root.parent / "dvc-storage/files/md5" / folder["md5"][:2] / folder["md5"][2:]
@@ -92,7 +92,7 @@ def test_a_released_archive_comes_back_with_its_card(released: Project, tmp_path
 
 @pytest.mark.parametrize("way", ["--quiet", pytest.param("--temp", marks=pytest.mark.long)])
 def test_deploy_serves_a_released_version_compared_with_its_own_evaluation(
-    released: Project, tmp_path: Path, way: str
+    released: Checkout, tmp_path: Path, way: str
 ) -> None:
     project = released.copy(tmp_path / "checkout")
     own = digest(project.root / ARCHIVE)
@@ -106,7 +106,7 @@ def test_deploy_serves_a_released_version_compared_with_its_own_evaluation(
     assert digest(project.root / ARCHIVE) == own
 
 
-def test_a_version_that_can_t_be_had_is_told_in_a_line(released: Project, tmp_path: Path) -> None:
+def test_a_version_that_can_t_be_had_is_told_in_a_line(released: Checkout, tmp_path: Path) -> None:
     project = released.copy(tmp_path / "checkout")
 
     def refused(version: str, *module: str) -> str:

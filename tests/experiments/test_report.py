@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clones import Clone, with_results
+from checkouts import Checkout, with_results
 from conftest import ROOT
 from playwright.sync_api import Browser, Page, Route, expect
 
@@ -22,7 +22,7 @@ WIDTHS = [("light", 1400), ("dark", 390)]
 
 
 @pytest.fixture(scope="module")
-def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A clone with this checkout's results and its cache."""
     copy = with_results(tmp_path_factory.mktemp("report"))
     durations = copy.root / "reports/durations"
@@ -32,7 +32,7 @@ def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 
 @pytest.fixture(scope="module")
-def tried(built: Clone) -> Clone:
+def tried(built: Checkout) -> Checkout:
     """The clone with an experiment that ran and one that waits."""
     built.run("dvc exp run --temp -n sgd -S mnist.optimizer=sgd -S mnist.epochs=2 evaluate@mnist")
     built.run("dvc exp run --queue -n waiting -S mnist.batch_size=32 -S 'mnist.mlp.hidden=[64, 32]' evaluate@mnist")
@@ -70,7 +70,9 @@ def visit(page: Page, file: Path) -> None:
 # reports/index.html
 
 
-def test_the_page_says_of_each_project_what_was_measured_and_shows_its_pictures(built: Clone, open_page: Page) -> None:
+def test_the_page_says_of_each_project_what_was_measured_and_shows_its_pictures(
+    built: Checkout, open_page: Page
+) -> None:
     said = built.run(REPORT).splitlines()
     assert any(line.split()[:1] == ["reports/mnist/metrics.json"] for line in said)  # the metrics, as DVC shows them
     assert said[-1] == "reports/index.html"
@@ -100,7 +102,7 @@ def test_the_page_says_of_each_project_what_was_measured_and_shows_its_pictures(
     expect(open_page.locator("td[title='train@bikes']")).to_contain_text("-")
 
 
-def test_what_differs_from_the_commit_is_marked(tried: Clone, open_page: Page) -> None:
+def test_what_differs_from_the_commit_is_marked(tried: Checkout, open_page: Page) -> None:
     tried.run("dvc exp apply sgd")
     tried.run(REPORT)
     visit(open_page, tried.root / "reports/index.html")
@@ -123,7 +125,7 @@ def test_a_figure_without_a_value_is_a_dash(before: float | None, now: float | N
     assert shown["gain"] == 0
 
 
-def test_a_partly_built_pipeline_has_a_page_that_names_what_is_missing(built: Clone, open_page: Page) -> None:
+def test_a_partly_built_pipeline_has_a_page_that_names_what_is_missing(built: Checkout, open_page: Page) -> None:
     for folder in ("models/scones/trained", "reports/scones/plots"):
         shutil.rmtree(built.root / folder)
     for path in (built.root / "reports/mnist").glob("*.json"):
@@ -146,7 +148,7 @@ def test_a_partly_built_pipeline_has_a_page_that_names_what_is_missing(built: Cl
 # dvc plots
 
 
-def test_dvc_s_plots_are_drawn_without_a_network(tried: Clone, open_page: Page) -> None:
+def test_dvc_s_plots_are_drawn_without_a_network(tried: Checkout, open_page: Page) -> None:
     tried.run("dvc plots show")
     visit(open_page, tried.root / "dvc_plots/index.html")
     drawings = open_page.locator("svg.marks")
@@ -183,7 +185,7 @@ def test_the_page_of_dvc_s_plots_is_the_one_that_the_pinned_vega_gives(tmp_path:
 # the table of experiments
 
 
-def test_the_table_shows_experiments_in_120_columns_with_nothing_cut(tried: Clone) -> None:
+def test_the_table_shows_experiments_in_120_columns_with_nothing_cut(tried: Checkout) -> None:
     shown = tried.run(TABLE)
     assert max(len(line) for line in shown.splitlines()) <= 120
     assert "…" not in shown
@@ -205,7 +207,7 @@ def test_the_table_shows_experiments_in_120_columns_with_nothing_cut(tried: Clon
     assert found["waiting"] == ["queued", "-", "-", "-", "-", "mlp.hidden=[64,32]"]
 
 
-def test_dvc_s_own_table_is_readable_in_120_columns_where_start_says_so(tried: Clone) -> None:
+def test_dvc_s_own_table_is_readable_in_120_columns_where_start_says_so(tried: Checkout) -> None:
     (documented,) = re.findall(r"^\$ (dvc exp show .*)$", (ROOT / "docs/start.md").read_text(), re.MULTILINE)
     assert "'Created|" in documented
     one_change = documented.replace("'Created|", "'mnist.epochs|Created|")  # the experiment has two
@@ -219,6 +221,6 @@ def test_dvc_s_own_table_is_readable_in_120_columns_where_start_says_so(tried: C
     assert all(len(value) <= len("0.12345") for value in row[-3:-1])
 
 
-def test_the_table_without_experiments_says_how_to_make_one(tried: Clone) -> None:
+def test_the_table_without_experiments_says_how_to_make_one(tried: Checkout) -> None:
     assert "dvc exp run -S" in tried.run(f"{TABLE} bikes")
     assert "expected one of bikes, mnist" in tried.run(f"{TABLE} boats", check=False)

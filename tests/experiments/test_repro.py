@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from clones import Clone, processes_in
+from checkouts import Checkout, processes_in
 from conftest import ROOT
 
 REPRO = f"PYTHONPATH={ROOT} {sys.executable} -m stages.experiments.repro"
@@ -58,18 +58,18 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("template")
     for name, text in {"dvc.yaml": PIPELINE, "stage.py": STAGE, "first.txt": "1", "second.txt": "2"}.items():
         (root / name).write_text(text)
-    Clone(root).run("git init -q && dvc init -q && dvc config core.analytics false")
+    Checkout(root).run("git init -q && dvc init -q && dvc config core.analytics false")
     return root
 
 
 @pytest.fixture
-def project(template: Path, tmp_path: Path) -> Clone:
+def project(template: Path, tmp_path: Path) -> Checkout:
     """A repository of two projects with two stages each, of which none has run."""
     shutil.copytree(template, tmp_path / "project")
-    return Clone(tmp_path / "project")
+    return Checkout(tmp_path / "project")
 
 
-def in_terminal(project: Clone, command: str) -> str:
+def in_terminal(project: Checkout, command: str) -> str:
     """What ``command`` writes to a terminal of 80 columns."""
     inner, outer = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "PYTHONPATH": str(ROOT)}
@@ -89,7 +89,7 @@ def in_terminal(project: Clone, command: str) -> str:
     return shown.decode()
 
 
-def test_without_a_terminal_a_plain_line_tells_where_a_stage_begins_and_ends(project: Clone) -> None:
+def test_without_a_terminal_a_plain_line_tells_where_a_stage_begins_and_ends(project: Checkout) -> None:
     shown = project.run(f"{REPRO} --jobs 2").splitlines()
     assert shown[0] == "2 projects, 2 at a time. Logs: reports/logs/<project>.log"
     for name in ("first ", "second"):
@@ -112,7 +112,7 @@ def test_without_a_terminal_a_plain_line_tells_where_a_stage_begins_and_ends(pro
     assert sorted(again) == ["first  | up to date", "second | up to date"]
 
 
-def test_in_a_terminal_each_project_has_a_line_that_lives(project: Clone) -> None:
+def test_in_a_terminal_each_project_has_a_line_that_lives(project: Checkout) -> None:
     shown = in_terminal(project, f"{sys.executable} -m stages.experiments.repro --jobs 1")
     assert project.returncode == 0
     assert re.search(r"first   train +\d+ %  0:\d\d left", shown)
@@ -124,15 +124,15 @@ def test_in_a_terminal_each_project_has_a_line_that_lives(project: Clone) -> Non
     assert re.fullmatch(r"second  done: 2 stages run in \d+ s", second)
 
 
-def test_dvc_lock_has_the_bytes_that_dvc_itself_writes(project: Clone, tmp_path: Path) -> None:
+def test_dvc_lock_has_the_bytes_that_dvc_itself_writes(project: Checkout, tmp_path: Path) -> None:
     shutil.copytree(project.root, tmp_path / "other")
-    other = Clone(tmp_path / "other")
+    other = Checkout(tmp_path / "other")
     other.run("dvc repro check && dvc repro --single-item prepare@first train@first prepare@second train@second")
     project.run(f"{REPRO} --jobs 1")
     assert (project.root / "dvc.lock").read_bytes() == (other.root / "dvc.lock").read_bytes()
 
 
-def test_each_project_gets_its_share_of_the_cores_unless_the_user_says_otherwise(project: Clone) -> None:
+def test_each_project_gets_its_share_of_the_cores_unless_the_user_says_otherwise(project: Checkout) -> None:
     cores = len(os.sched_getaffinity(0))
     project.run(f"unset OMP_NUM_THREADS; {REPRO} --jobs 2")
     assert f"train of first on {max(1, cores // 2)} threads" in (project.root / "reports/logs/first.log").read_text()
@@ -141,7 +141,7 @@ def test_each_project_gets_its_share_of_the_cores_unless_the_user_says_otherwise
 
 
 @pytest.mark.parametrize("shown_in", ["a pipe", "a terminal"])
-def test_a_failure_shows_its_error_and_the_log_and_the_other_project_is_done(project: Clone, shown_in: str) -> None:
+def test_a_failure_shows_its_error_and_the_log_and_the_other_project_is_done(project: Checkout, shown_in: str) -> None:
     (project.root / "first.txt").write_text("bad data")
     command = f"{REPRO} --jobs 2"
     shown = project.run(command, check=False) if shown_in == "a pipe" else in_terminal(project, command)
@@ -155,7 +155,7 @@ def test_a_failure_shows_its_error_and_the_log_and_the_other_project_is_done(pro
     assert "failed at train" in shown
 
 
-def test_a_pipeline_that_dvc_cannot_read_stops_before_any_project(project: Clone) -> None:
+def test_a_pipeline_that_dvc_cannot_read_stops_before_any_project(project: Checkout) -> None:
     (project.root / "dvc.yaml").write_text("stages: [")
     shown = project.run(REPRO, check=False)
     assert project.returncode == 1
@@ -163,7 +163,7 @@ def test_a_pipeline_that_dvc_cannot_read_stops_before_any_project(project: Clone
     assert "projects" not in shown
 
 
-def test_a_defect_shows_the_end_of_the_log(project: Clone) -> None:
+def test_a_defect_shows_the_end_of_the_log(project: Checkout) -> None:
     (project.root / "first.txt").write_text("defect")
     shown = project.run(f"{REPRO} --jobs 1", check=False)
     assert project.returncode == 1
@@ -172,7 +172,7 @@ def test_a_defect_shows_the_end_of_the_log(project: Clone) -> None:
     assert "first  | full log: reports/logs/first.log" in shown
 
 
-def test_an_interrupt_ends_all_and_the_same_command_goes_on(project: Clone) -> None:
+def test_an_interrupt_ends_all_and_the_same_command_goes_on(project: Checkout) -> None:
     (project.root / "first.txt").write_text("slow")
     with subprocess.Popen(
         f"exec {REPRO.replace('PYTHONPATH', 'env PYTHONPATH')} --jobs 1",

@@ -1,16 +1,13 @@
 """make review: what a branch changes is shown, and a guarded figure that fell is named and fails."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from clones import with_results
+from checkouts import Checkout, with_results
 from conftest import ROOT
 from dvc.repo import Repo
 from markdown_it import MarkdownIt
@@ -24,26 +21,11 @@ from stages.experiments.reviewing import comment, guards
 ACCURACY = Path("reports/mnist/metrics.json")
 
 
-class Project:
+class Project(Checkout):
     """A clone with this checkout's results and DVC cache, as the working folder."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def run(self, command: str) -> subprocess.CompletedProcess[str]:
-        tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        environment = os.environ | {"PATH": tools, "DVC_NO_ANALYTICS": "1"}
-        return subprocess.run(
-            command, shell=True, cwd=self.root, env=environment, capture_output=True, text=True, check=False
-        )
-
-    def do(self, command: str) -> str:
-        done = self.run(command)
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-        return done.stdout
-
     def commit(self) -> None:
-        self.do("git add -A && git commit -qm change --allow-empty")
+        self.run("git add -A && git commit -qm change --allow-empty")
 
     def set(self, path: Path = ACCURACY, **figures: object) -> None:
         """Change figures of a file as if evaluate had measured them: DVC takes what lies there for the stages' results."""
@@ -60,7 +42,7 @@ class Project:
 def clone(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(with_results(tmp_path_factory.mktemp("review")).root)
     project.commit()
-    project.do("git tag start")
+    project.run("git tag start")
     return project
 
 
@@ -68,7 +50,7 @@ def clone(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
 def project(clone: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
     monkeypatch.chdir(clone.root)
     yield clone
-    clone.do("git checkout -q -f -B main start && git clean -fdq")
+    clone.run("git checkout -q -f -B main start && git clean -fdq")
     Repo(str(clone.root)).checkout(force=True)
 
 
@@ -90,8 +72,8 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 def test_a_worse_model_is_named_and_fails_and_its_pictures_are_shown(project: Project) -> None:
-    project.do("dvc exp run --quiet -S mnist.epochs=1 deploy@mnist plot@mnist")
-    done = project.run("make -o .venv/.installed review BASE=main")
+    project.run("dvc exp run --quiet -S mnist.epochs=1 deploy@mnist plot@mnist")
+    done = project.tried("make -o .venv/.installed review BASE=main")
     assert done.returncode
     accuracy = json.loads((project.root / ACCURACY).read_text())["accuracy"]
     before = json.loads((ROOT / ACCURACY).read_text())["accuracy"]
@@ -102,7 +84,7 @@ def test_a_worse_model_is_named_and_fails_and_its_pictures_are_shown(project: Pr
     assert f"| reports/mnist/metrics.json | accuracy | {round(before, 5)}" in text
     assert "| params.yaml | mnist.epochs | 15 " in text
     assert "| train@mnist | mnist.epochs |" in text
-    assert "Changed only through other stages: deploy@mnist, evaluate@mnist, plot@mnist." in text
+    assert "Changed only through other stages: deploy@mnist, evaluate@mnist, export@mnist, plot@mnist." in text
     html = MarkdownIt().enable("table").render(text)
     folder = project.root / "reports/review"
     for which in ("before", "after"):
@@ -120,7 +102,7 @@ def test_a_worse_model_is_named_and_fails_and_its_pictures_are_shown(project: Pr
 def test_a_fall_of_one_percent_fails_whatever_the_base_branch_got_since(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    project.do("git checkout -q -b change")
+    project.run("git checkout -q -b change")
     before = json.loads(ACCURACY.read_text())["accuracy"]
     project.set(accuracy=before * 0.99)
     (error,) = failures(capsys)
@@ -129,9 +111,9 @@ def test_a_fall_of_one_percent_fails_whatever_the_base_branch_got_since(
     first = contents(review.REPORT)
     assert len(first) == 2
     project.commit()  # committed or not is the same
-    project.do("git checkout -q main && git rm -q metrics.yaml reports/mnist/metrics.json")
+    project.run("git checkout -q main && git rm -q metrics.yaml reports/mnist/metrics.json")
     project.commit()
-    project.do("git checkout -q change")
+    project.run("git checkout -q change")
     failures(capsys)
     assert contents(review.REPORT) == first  # to the byte
 
@@ -155,9 +137,7 @@ def test_results_of_other_code_are_said_first_and_fail(project: Project, capsys:
     parameters = project.root / "params.yaml"
     parameters.write_text(parameters.read_text().replace("  epochs: 15\n", "  epochs: 16\n", 1))
     errors = failures(capsys)
-    assert errors == [
-        "error: the results do not match this code (check, train@mnist, export@mnist): run `dvc repro` first"
-    ]
+    assert errors == ["error: the results do not match this code (check, train@mnist): run `dvc repro` first"]
     assert project.report().startswith(
         "## Review: the results do not match this code\n\n- **the results do not match this code"
     )
@@ -171,10 +151,10 @@ def test_a_project_that_the_base_does_not_have_is_new_and_a_picture_of_unknown_c
     for verb in ("plot", "evaluate"):
         del lock["stages"][f"{verb}@bikes"]
     (project.root / "dvc.lock").write_text(yaml.safe_dump(lock))
-    project.do(
+    project.run(
         "git rm -q --cached reports/bikes/metrics.json reports/bikes/details.json && git add dvc.lock && git commit -qm base"
     )
-    project.do("git branch -q base && git checkout -q -f start && git reset -q --soft base")
+    project.run("git branch -q base && git checkout -q -f start && git reset -q --soft base")
     assert failures(capsys, "base") == []
     text = project.report()
     assert "| bikes | rmsle\\_test | - |" in text
@@ -184,7 +164,7 @@ def test_a_project_that_the_base_does_not_have_is_new_and_a_picture_of_unknown_c
         "Some of the base's plots are missing below: not in DVC's cache here: if there is a remote, run `dvc pull`"
         in text
     )
-    assert "| not in the cache | ![after](pictures/mnist-plots-loss-after.png) |" in text
+    assert "| not in the cache | ![after](pictures/mnist-plots-history-after.png) |" in text
     assert "| did not exist | ![after](pictures/bikes-plots-residuals-after.png) |" in text
 
 
@@ -195,13 +175,13 @@ def test_a_base_that_is_not_there_is_an_error_of_one_line(
         review.main("mian")
     project.commit()
     copy = tmp_path / "copy"
-    project.do(f"git clone -q --depth 1 file://{project.root} {copy}")
+    project.run(f"git clone -q --depth 1 file://{project.root} {copy}")
     monkeypatch.chdir(copy)
     with pytest.raises(InputError, match="'start' is not in this shallow clone: `git fetch --unshallow origin"):
         review.main("start")
-    project.do(f"cd {copy} && git fetch -q --unshallow origin '+refs/heads/*:refs/remotes/origin/*'")
+    project.run(f"cd {copy} && git fetch -q --unshallow origin '+refs/heads/*:refs/remotes/origin/*'")
     assert review.branch_point("start")[0].startswith("start at ")
-    project.do(f"cd {copy} && git checkout -q -b change && git branch -q -D main")
+    project.run(f"cd {copy} && git checkout -q -b change && git branch -q -D main")
     with pytest.raises(InputError, match="'main' is not a branch here: run make review BASE=origin/main"):
         review.main("main")
     monkeypatch.chdir(tmp_path)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clones import Clone, processes_in, with_results
+from checkouts import Checkout, processes_in, with_results
 
 pytestmark = pytest.mark.slow
 
@@ -17,17 +17,17 @@ REPRO = "python -m stages.experiments.repro --jobs 2"
 
 
 @pytest.fixture(scope="module")
-def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     return with_results(tmp_path_factory.mktemp("side-by-side"))
 
 
 @pytest.fixture
-def project(built: Clone) -> Iterator[Clone]:
+def project(built: Checkout) -> Iterator[Checkout]:
     yield built
     built.restore()
 
 
-def change(project: Clone, before: str, after: str) -> None:
+def change(project: Checkout, before: str, after: str) -> None:
     parameters = project.root / "params.yaml"
     text = parameters.read_text()
     assert before in text
@@ -35,7 +35,7 @@ def change(project: Clone, before: str, after: str) -> None:
 
 
 @pytest.mark.long
-def test_a_project_that_fails_is_named_and_the_others_are_done(project: Clone, tmp_path: Path) -> None:
+def test_a_project_that_fails_is_named_and_the_others_are_done(project: Checkout, tmp_path: Path) -> None:
     (tmp_path / "mnist").mkdir()
     change(project, "mnist:\n    source: null", f"mnist:\n    source: {tmp_path}/mnist")
     shown = project.run(REPRO, check=False)
@@ -49,7 +49,7 @@ def test_a_project_that_fails_is_named_and_the_others_are_done(project: Clone, t
     assert project.run("git status --porcelain") == ""
 
 
-def test_a_bad_parameter_stops_before_any_project(project: Clone) -> None:
+def test_a_bad_parameter_stops_before_any_project(project: Checkout) -> None:
     change(project, "optimizer: adam ", "optimizer: sdg ")
     shown = project.run(REPRO, check=False)
     assert project.returncode == 1
@@ -57,7 +57,7 @@ def test_a_bad_parameter_stops_before_any_project(project: Clone) -> None:
     assert " | " not in shown
 
 
-def test_an_interrupt_ends_everything_and_the_next_run_goes_on(project: Clone) -> None:
+def test_an_interrupt_ends_everything_and_the_next_run_goes_on(project: Checkout) -> None:
     change(project, "  seed: 0\n  epochs: 15", "  seed: 0\n  epochs: 5000")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     command = [sys.executable, "-m", "stages.experiments.repro", "--jobs", "2"]

@@ -11,8 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from checkouts import BIN, Project, mnist_alone
-from clones import processes_in
+from checkouts import BIN, Checkout, mnist_alone, processes_in
 from conftest import ROOT
 
 from stages.cluster.local import Running
@@ -147,7 +146,7 @@ def test_a_command_on_a_leash_ends_with_who_started_it(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def project(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A checkout of mnist alone, with a sweep of two trials, of which the second can't be trained."""
     project = mnist_alone(pipeline, tmp_path_factory.mktemp("sweep") / "mnist")
     recipe = yaml.safe_load(RECIPE.replace("RANGES", "{mnist.batch_size: {choice: [64, 5000]}}"))
@@ -157,14 +156,14 @@ def project(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Project
     return project
 
 
-def revisions(project: Project) -> dict[str, str]:
+def revisions(project: Checkout) -> dict[str, str]:
     listed = project.run("git", "for-each-ref", "--format=%(refname:lstrip=4) %(objectname)", "refs/exps/")
     return dict(line.split() for line in listed.splitlines() if line.startswith("tiny"))
 
 
 @pytest.mark.long
 @pytest.mark.slow
-def test_a_sweep_that_is_killed_goes_on_where_it_was_and_keeps_the_best_by_its_name(project: Project) -> None:
+def test_a_sweep_that_is_killed_goes_on_where_it_was_and_keeps_the_best_by_its_name(project: Checkout) -> None:
     command = [str(BIN / "python"), "-m", "stages.experiments.run", "tiny", "--jobs", "1"]
     with subprocess.Popen(**project.command(*command), stdout=subprocess.PIPE, text=True) as sweep:
         assert sweep.stdout

@@ -126,8 +126,8 @@ def test_train_never_looks_at_the_test_photographs(features: Path) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"network": "scratch"},
-        {"network": "transfer"},
+        pytest.param({"network": "scratch"}, marks=pytest.mark.long),
+        pytest.param({"network": "transfer"}, marks=pytest.mark.long),
         {"network": "transfer", "transfer.layers": ["features.3", "features.8"], "transfer.hidden": 16},
         {"network": "transfer", "transfer.fine_tune": "features.9"},
         {"network": "transfer", "transfer.backbone": "tf_efficientnet_lite0", "transfer.weights": "package"},
@@ -138,7 +138,9 @@ def test_train_never_looks_at_the_test_photographs(features: Path) -> None:
             "transfer.fine_tune": "blocks.3",
             "views": "flip",
         },
-        {"network": "transfer", "transfer.fine_tune": "all", "views": "flip", "crop": 0.8},
+        pytest.param(
+            {"network": "transfer", "transfer.fine_tune": "all", "views": "flip", "crop": 0.8}, marks=pytest.mark.long
+        ),
         {"network": "residual", "optimizer": "sgd", "schedule": "plateau", "keep": "best", "patience": 2},
         {"network": "residual", "precision": "bfloat16", "augmentation.erase": 0.3},
         {

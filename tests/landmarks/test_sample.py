@@ -47,7 +47,7 @@ def test_no_picture_is_there_twice(drawn: Path) -> None:
 def test_another_process_draws_the_same_bytes(drawn: Path, workspace: Path, python: Run) -> None:
     program = """if True:
         from pathlib import Path
-        from stages.landmarks import sample
+        from stages.landmarks.sources import sample
         sample.TRAIN, sample.TEST = 20, 0
         sample.write(Path("again"))
     """

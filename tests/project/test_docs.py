@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
 import pytest
-from clones import Clone, processes_in, with_results
+from checkouts import Checkout, processes_in, with_results
 from conftest import ROOT
 from documents import documents, shown, tokens
 
@@ -111,7 +111,7 @@ def expected(line: str) -> re.Pattern[str]:
 
 
 @pytest.fixture(scope="module")
-def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A clone with results; beside it the folders that the documents name."""
     root = tmp_path_factory.mktemp("docs") / "clone"
     root.mkdir()
@@ -129,7 +129,7 @@ def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 
 @pytest.fixture
-def checkout(built: Clone, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clone]:
+def checkout(built: Checkout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Checkout]:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -141,13 +141,13 @@ def checkout(built: Clone, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clone]:
 
 
 @pytest.fixture
-def bucket(built: Clone, s3: Any) -> None:
+def bucket(built: Checkout, s3: Any) -> None:
     """s3://bucket/prefix, with what is in ../data."""
     for path in (built.root.parent / "data" / "mnist").iterdir():
         s3.upload_file(str(path), "bucket", f"prefix/mnist/{path.name}")
 
 
-def follow(document: Path, checkout: Clone, alternatives: bool = False) -> None:
+def follow(document: Path, checkout: Checkout, alternatives: bool = False) -> None:
     """Run a document's commands; ``alternatives`` to one another begin with the clone as it was committed."""
     for command, lines in to_run(document):
         if alternatives:
@@ -160,7 +160,7 @@ def follow(document: Path, checkout: Clone, alternatives: bool = False) -> None:
 
 
 @pytest.mark.long
-def test_the_commands_that_read_a_bucket_do_what_they_say(checkout: Clone, bucket: None) -> None:
+def test_the_commands_that_read_a_bucket_do_what_they_say(checkout: Checkout, bucket: None) -> None:
     follow(ROOT / "docs/your-data.md", checkout, alternatives=True)
 
 
@@ -170,7 +170,7 @@ def test_the_commands_that_read_a_bucket_do_what_they_say(checkout: Clone, bucke
     [one for one in documents() if one.name not in (*WORKED, "your-data.md") and to_run(one)],
     ids=lambda document: document.name,
 )
-def test_the_commands_do_what_the_document_says(document: Path, checkout: Clone) -> None:
+def test_the_commands_do_what_the_document_says(document: Path, checkout: Checkout) -> None:
     follow(document, checkout)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dvc.api
 import pytest
-from clones import Clone, clone, with_results
+from checkouts import Checkout, clone, with_results
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ RESULTS = [
 
 
 @pytest.fixture(scope="module")
-def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A clone with this checkout's results, which `make repro` made from the sample, committed."""
     copy = with_results(tmp_path_factory.mktemp("built"))
     # The environment is the one that these tests run in: make is told not to look after it.
@@ -35,7 +35,7 @@ def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 
 @pytest.fixture
-def project(built: Clone) -> Iterator[Clone]:
+def project(built: Checkout) -> Iterator[Checkout]:
     yield built
     built.restore()
 
@@ -45,7 +45,7 @@ def stages_run(output: str) -> set[str]:
     return set(re.findall(r"^(?:Running stage|Stage) '(.+?)'(?::| is cached)", output, re.MULTILINE))
 
 
-def test_repro_takes_every_project_from_its_sample_to_a_served_export(project: Clone) -> None:
+def test_repro_takes_every_project_from_its_sample_to_a_served_export(project: Checkout) -> None:
     for path in RESULTS:
         assert (project.root / path).is_file(), path
     for name in PROJECTS:
@@ -56,7 +56,7 @@ def test_repro_takes_every_project_from_its_sample_to_a_served_export(project: C
     assert project.json("reports/bikes/metrics.json")["rmsle_test"] < 0.6
 
 
-def test_a_clone_whose_git_turns_line_ends_has_the_same_bytes(built: Clone, tmp_path: Path) -> None:
+def test_a_clone_whose_git_turns_line_ends_has_the_same_bytes(built: Checkout, tmp_path: Path) -> None:
     built.run(f"git clone -q -c core.autocrlf=true . {tmp_path}/turned")
     differing = built.run(
         f"diff -rq --exclude .git --exclude .venv stages {tmp_path}/turned/stages | grep -v __pycache__", check=False
@@ -65,13 +65,13 @@ def test_a_clone_whose_git_turns_line_ends_has_the_same_bytes(built: Clone, tmp_
     assert "\r" not in (tmp_path / "turned/params.yaml").read_bytes().decode()
 
 
-def test_a_second_repro_runs_nothing(project: Clone) -> None:
+def test_a_second_repro_runs_nothing(project: Checkout) -> None:
     assert stages_run(project.run("dvc repro")) == set()
     assert "up to date" in project.run("dvc status")
     assert project.run("git status --porcelain") == ""
 
 
-def test_exp_run_tries_a_variant_and_metrics_diff_shows_it(project: Clone) -> None:
+def test_exp_run_tries_a_variant_and_metrics_diff_shows_it(project: Checkout) -> None:
     ran = stages_run(project.run("dvc exp run -S mnist.optimizer=sgd"))
     assert ran == {"check", *(f"{verb}@mnist" for verb in ("train", "evaluate", "plot", "export", "deploy"))}
     assert project.json("reports/mnist/metrics.json")["accuracy"] > 0.9  # its learning rate followed
@@ -104,7 +104,7 @@ def test_exp_run_tries_a_variant_and_metrics_diff_shows_it(project: Clone) -> No
         ),
     ],
 )
-def test_a_bad_value_stops_at_once_and_loses_nothing(project: Clone, setting: str, words: str) -> None:
+def test_a_bad_value_stops_at_once_and_loses_nothing(project: Checkout, setting: str, words: str) -> None:
     output = project.run(f"dvc exp run -S '{setting}'", check=False)
     assert project.returncode != 0
     assert words in output
@@ -116,19 +116,26 @@ def test_a_bad_value_stops_at_once_and_loses_nothing(project: Clone, setting: st
     assert stages_run(project.run("dvc repro")) <= {"check"}
 
 
-def test_editing_one_project_reruns_nothing_of_another(project: Clone) -> None:
+def test_editing_one_project_reruns_nothing_of_another(project: Checkout) -> None:
     for module in (project.root / "stages/mnist").glob("*.py"):
         module.write_text(module.read_text() + "\n# edited\n")
     changed = json.loads(project.run("dvc status --json"))
     assert {stage.partition("@")[2] for stage in changed} == {"mnist", ""}  # check reads mnist's config
 
 
-def test_deploy_settings_do_not_retrain(project: Clone) -> None:
+def test_an_edit_of_a_parameters_description_or_of_an_engine_reruns_only_check(project: Checkout) -> None:
+    for module in ("mnist/config.py", "common/training_settings.py", "engine/ray/cluster.py", "engine/aws/stack.py"):
+        path = project.root / "stages" / module
+        path.write_text(path.read_text() + "\n# edited\n")
+    assert set(json.loads(project.run("dvc status --json"))) == {"check", "deploy@scones"}  # which uses the stack
+
+
+def test_deploy_settings_do_not_retrain(project: Checkout) -> None:
     ran = stages_run(project.run("dvc exp run -S deploy.mnist.single=5 -S deploy.bikes.single=5"))
     assert ran == {"check", "deploy@bikes", "deploy@mnist"}
 
 
-def test_a_stage_runs_without_dvc(project: Clone) -> None:
+def test_a_stage_runs_without_dvc(project: Checkout) -> None:
     before = project.hashes()
     project.run("python -m stages.mnist.prepare && python -m stages.mnist.featurize && python -m stages.mnist.train")
     project.run("dvc commit --force train@mnist")
@@ -136,9 +143,9 @@ def test_a_stage_runs_without_dvc(project: Clone) -> None:
 
 
 @pytest.mark.parametrize("way", ["--temp", pytest.param("--queue", marks=pytest.mark.long)])
-def test_a_path_is_a_source_in_dvc_s_temporary_copies_too(project: Clone, way: str) -> None:
+def test_a_path_is_a_source_in_dvc_s_temporary_copies_too(project: Checkout, way: str) -> None:
     project.run(
-        "mkdir -p ../sets/mnist && python -c 'from pathlib import Path; from stages.mnist import sample; "
+        "mkdir -p ../sets/mnist && python -c 'from pathlib import Path; from stages.mnist.sources import sample; "
         'sample.write(Path("../sets/mnist"))\''
     )
     project.run(f"dvc exp run {way} --force --name other -S data.source=../sets -S mnist.epochs=1 evaluate@mnist")
@@ -150,7 +157,7 @@ def test_a_path_is_a_source_in_dvc_s_temporary_copies_too(project: Clone, way: s
 
 
 @pytest.mark.long
-def test_the_same_inputs_give_the_same_results(built: Clone, tmp_path: Path) -> None:
+def test_the_same_inputs_give_the_same_results(built: Checkout, tmp_path: Path) -> None:
     """Built once more from nothing, one project after the other."""
     other = clone(tmp_path)
     other.run("dvc repro " + " ".join(f"deploy@{name} plot@{name}" for name in PROJECTS))

@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 import pytest
 import yaml
-from checkouts import Project, mnist_alone
+from checkouts import Checkout, mnist_alone
 from conftest import ROOT
 from moto.backends import get_backend
 from moto.server import DomainDispatcherApplication, create_backend_app
@@ -26,12 +26,12 @@ UP_TO_DATE = "Data and pipelines are up to date.\n"
 
 
 @pytest.fixture(scope="module")
-def made(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def made(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     return mnist_alone(pipeline, tmp_path_factory.mktemp("made") / "checkout")
 
 
 @pytest.fixture
-def project(made: Project, tmp_path: Path) -> Project:
+def project(made: Checkout, tmp_path: Path) -> Checkout:
     return made.copy(tmp_path / "checkout")
 
 
@@ -111,7 +111,7 @@ DOCUMENT = (ROOT / "docs/storage.md").read_text()
 
 
 @pytest.fixture
-def on_s3(project: Project, storage: Storage) -> Project:
+def on_s3(project: Checkout, storage: Storage) -> Checkout:
     """The project, switched to S3 by the commands in docs/storage.md."""
     project.run(*documented("url")[:-1], f"s3://{BUCKET}/prefix")
     project.run(*documented("endpointurl")[:-1], storage.address)
@@ -127,7 +127,7 @@ def whole(objects: dict[str, bytes]) -> bool:
     return contents and all(f"{one['md5'][:2]}/{one['md5'][2:]}" in objects for listing in lists for one in listing)
 
 
-def test_results_are_shared_by_a_folder_beside_the_checkout(project: Project) -> None:
+def test_results_are_shared_by_a_folder_beside_the_checkout(project: Checkout) -> None:
     there = project.objects()
     shown = project.dvc("push")
     assert f"{len(there)} files pushed" in shown
@@ -141,7 +141,7 @@ def test_results_are_shared_by_a_folder_beside_the_checkout(project: Project) ->
     assert project.run("git", "status", "--porcelain") == ""
 
 
-def test_results_are_shared_by_s3_after_one_command(on_s3: Project, storage: Storage) -> None:
+def test_results_are_shared_by_s3_after_one_command(on_s3: Checkout, storage: Storage) -> None:
     there = on_s3.objects()
     storage.requests.clear()
     on_s3.dvc("push")
@@ -160,7 +160,7 @@ def test_results_are_shared_by_s3_after_one_command(on_s3: Project, storage: Sto
     assert not (on_s3.root.parent / "dvc-storage").exists()
 
 
-def test_a_push_that_is_killed_is_finished_by_the_next(on_s3: Project, storage: Storage) -> None:
+def test_a_push_that_is_killed_is_finished_by_the_next(on_s3: Checkout, storage: Storage) -> None:
     storage.fail_after(20, waits=True)
     process = subprocess.Popen(
         **on_s3.command("dvc", "push", "--jobs", "4"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -173,7 +173,7 @@ def test_a_push_that_is_killed_is_finished_by_the_next(on_s3: Project, storage: 
 
 
 def test_a_push_to_a_server_that_fails_half_way_says_so_and_is_finished_by_the_next(
-    on_s3: Project, storage: Storage
+    on_s3: Checkout, storage: Storage
 ) -> None:
     storage.fail_after(20)
     shown = on_s3.dvc("push", "--jobs", "4", check=False)
@@ -182,7 +182,7 @@ def test_a_push_to_a_server_that_fails_half_way_says_so_and_is_finished_by_the_n
     check_that_a_half_done_push_is_harmless(on_s3, storage)
 
 
-def check_that_a_half_done_push_is_harmless(project: Project, storage: Storage) -> None:
+def check_that_a_half_done_push_is_harmless(project: Checkout, storage: Storage) -> None:
     there = project.objects()
     stored = storage.objects()
     assert 0 < len(stored) < len(there)
@@ -197,7 +197,7 @@ def check_that_a_half_done_push_is_harmless(project: Project, storage: Storage) 
     assert whole(storage.objects())
 
 
-def test_damaged_objects_of_the_remote_do_not_arrive_and_can_be_put_back(on_s3: Project, storage: Storage) -> None:
+def test_damaged_objects_of_the_remote_do_not_arrive_and_can_be_put_back(on_s3: Checkout, storage: Storage) -> None:
     on_s3.dvc("push")
     stages = yaml.safe_load((on_s3.root / "dvc.lock").read_text())["stages"]
     md5s = {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}

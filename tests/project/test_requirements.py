@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from stages import projects
 from stages.common.errors import InputError
 from stages.common.program import requires
 
@@ -17,12 +18,13 @@ FILES = [ROOT / "requirements.txt", *GROUPS.values()]
 ELSEWHERE = {
     "ray": (
         "stages/cluster/nodes.py",
-        *(f"stages/engine/{name}.py" for name in ("cluster", "data", "libraries", "progress", "training")),
+        "stages/engine/ray/",
         *(f"stages/experiments/sweeps/{name}.py" for name in ("asha", "sweep")),
     ),
     "serving": (
         *(f"stages/serving/{name}.py" for name in ("api", "guard", "measurements", "model", "models")),
         "stages/serving/page/",
+        *(f"stages/{project}/page/" for project in projects.names()),
     ),
 }
 """Where packages of a group are imported; all else has to run with requirements.txt alone."""

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from conftest import ROOT
 
+from stages import projects
+
 LAYERS = [
     ["stages"],
     ["common"],
@@ -14,7 +16,7 @@ LAYERS = [
     ["engine"],
     ["projects", "cluster"],
     ["serving"],
-    ["bikes", "landmarks", "mnist", "scones"],
+    list(projects.names()),
     ["check"],
     ["experiments"],
 ]

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from clones import Clone, with_results
+from checkouts import Checkout, with_results
 from conftest import ROOT
 from documents import apply, commands
 
@@ -12,11 +12,11 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def checkout(pipeline: Path, tmp_path: Path) -> Clone:
+def checkout(pipeline: Path, tmp_path: Path) -> Checkout:
     return with_results(tmp_path)
 
 
-def follow(document: str, checkout: Clone) -> str:
+def follow(document: str, checkout: Checkout) -> str:
     """Write what the document has one write, then run its commands in turn; what they said."""
     path = ROOT / "docs" / document
     apply(path, checkout.root)
@@ -28,18 +28,18 @@ def follow(document: str, checkout: Clone) -> str:
     return said
 
 
-def test_a_fifth_project_goes_from_its_data_to_a_served_export(checkout: Clone) -> None:
+def test_a_fifth_project_goes_from_its_data_to_a_served_export(checkout: Checkout) -> None:
     said = follow("add-a-project.md", checkout)
     assert re.search(r"reports/wine/metrics.json +(0\.9\d+|1\.0) ", said)
     assert checkout.json("reports/wine/deploy.json")["data"] == "sample"
     assert (checkout.root / "reports/wine/plots/confidence.png").is_file()
-    assert "wine: the working tree, 1 experiments" in said
+    assert "wine: the working tree, 1 experiment and" in said
     card = (checkout.root / "models/wine/export/model_card.md").read_text()
     assert "tabular-classification" in card
 
 
 @pytest.mark.long
-def test_a_third_network_is_trained_served_and_compared(checkout: Clone) -> None:
+def test_a_third_network_is_trained_served_and_compared(checkout: Checkout) -> None:
     said = follow("add-a-model.md", checkout)
     assert re.search(r"reports/mnist/metrics.json +accuracy +0\.9", said)
     assert "mnist-lenet" in checkout.run("make -o .venv/.installed recipes")

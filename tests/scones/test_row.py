@@ -19,6 +19,7 @@ from PIL import Image
 
 from stages.common import files
 from stages.common.errors import InputError
+from stages.engine.sagemaker import job
 from stages.scones import evaluate, export, featurize, inference, layout, model, plot, prepare, train
 from stages.scones.feedback import monitor
 from stages.scones.learning import augmentation, calibration
@@ -89,7 +90,7 @@ def test_the_row_from_features_to_export(change: Change, workspace: Path, python
     details = files.read_json(Path("reports/scones/details.json"))
     assert details["threshold"] == 0.94
     assert {"share_at_threshold", "accuracy_at_threshold", "calibration_error", "temperature"} <= set(details)
-    assert sorted(contents(model.TRAINED)) == ["epochs.csv", "network.json", "steps.csv", "weights.pt"]
+    assert sorted(contents(model.TRAINED)) == ["epochs.csv", "network.json", "settings.json", "steps.csv", "weights.pt"]
     assert sorted(contents(export.EXPORT)) == ["model.pt", "model.pt2", "model.tar.gz", "model_card.md"]
     assert {path.stem for path in plot.PLOTS.iterdir()} == {
         "pictures",
@@ -170,7 +171,7 @@ def test_an_export_of_another_model_is_refused(change: Change) -> None:
     evaluate.main()
     probabilities = np.load(Path("reports/scones/evaluation") / "probabilities.npy")
     np.save(Path("reports/scones/evaluation") / "probabilities.npy", probabilities[:, ::-1])
-    with pytest.raises(InputError, match="20 of 20 test pictures get another class"):
+    with pytest.raises(InputError, match="20 of 20 test images get another class"):
         export.main()
     assert not export.EXPORT.exists()
 
@@ -244,16 +245,21 @@ def test_pictures_that_training_does_not_move_are_those_that_are_predicted(chang
 
 
 def train_in_two_processes(folder: Path) -> subprocess.CompletedProcess[str]:
-    """As a job on SageMaker does; the model goes to ``folder``."""
+    """As a job on SageMaker does, with its code; the model goes to ``folder``."""
+    job.stage_code(folder / "code", "scones")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = {
         **os.environ,
-        "PYTHONPATH": str(ROOT),
         "SM_MODEL_DIR": str(folder),
-        "SM_CHANNEL_FEATURES": str(train.FEATURES),
+        "SM_CHANNEL_FEATURES": str(train.FEATURES.absolute()),
     }
     return subprocess.run(
-        [*command, "-m", "stages.engine.sagemaker.script"], env=environment, capture_output=True, text=True, check=False
+        [*command, str(job.SCRIPT.relative_to(ROOT))],
+        cwd=folder / "code",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 

@@ -17,10 +17,9 @@ from vehicles import archive
 
 from stages.scones.aws.stand_in import capture
 from stages.scones.aws.stand_in.capture import Capture
-from stages.scones.aws.stand_in.endpoints import Answer as Served
-from stages.scones.aws.stand_in.endpoints import Deployed, Endpoint, Variant
+from stages.scones.aws.stand_in.endpoints import Endpoint, EndpointResponse, HostedEndpoint, Variant
 from stages.scones.aws.stand_in.functions import Functions
-from stages.scones.aws.stand_in.runtime import Answer, Code
+from stages.scones.aws.stand_in.runtime import Code, FunctionResult
 from stages.scones.aws.stand_in.scratch import NAME, scratch_folder
 
 SOURCE = """
@@ -64,7 +63,7 @@ def functions(started: Started) -> Iterator[Functions]:
     assert not started()
 
 
-def invoke(functions: Functions, code: Code, event: object = None) -> tuple[Answer, dict[str, object]]:
+def invoke(functions: Functions, code: Code, event: object = None) -> tuple[FunctionResult, dict[str, object]]:
     answer = functions.invoke(code, json.dumps(event).encode())
     return answer, json.loads(answer.payload)
 
@@ -128,7 +127,7 @@ def test_code_that_does_not_load_is_an_error_of_its_own(functions: Functions) ->
 
 def test_variants_get_their_shares_of_any_stretch_of_requests() -> None:
     variants = (Variant("model", 3.0, "s3://a/model", ""), Variant("challenger", 1.0, "s3://a/challenger", ""))
-    endpoint = Endpoint(Deployed("vehicles", variants, "{}"), lambda address: b"", lambda address, content: None)
+    endpoint = Endpoint(HostedEndpoint("vehicles", variants, "{}"), lambda address: b"", lambda address, content: None)
     chosen = [endpoint.choose() for _ in range(400)]
     for start in range(0, 400, 40):
         assert 9 <= chosen[start : start + 40].count("challenger") <= 11
@@ -160,12 +159,14 @@ def output_fn(prediction, accept):
 def test_a_model_that_dies_under_several_requests_is_started_again_once(tmp_path: Path, started: Started) -> None:
     model = archive(tmp_path, HOLDING.format(folder=tmp_path)).read_bytes()
     variants = (Variant("model", 1.0, "s3://a/model", ""),)
-    endpoint = Endpoint(Deployed("vehicles", variants, "{}"), lambda address: model, lambda address, content: None)
+    endpoint = Endpoint(
+        HostedEndpoint("vehicles", variants, "{}"), lambda address: model, lambda address, content: None
+    )
     endpoint.load()
     endpoint.wait()
     (tmp_path / "held").touch()
 
-    def ask_twice(number: int) -> tuple[Served, Served]:
+    def ask_twice(number: int) -> tuple[EndpointResponse, EndpointResponse]:
         return tuple(endpoint.invoke(f"{number}".encode(), "text/plain", "*/*") for _ in range(2))  # type: ignore[return-value]
 
     with ThreadPoolExecutor(8) as pool:
@@ -187,7 +188,7 @@ def test_a_model_that_dies_under_several_requests_is_started_again_once(tmp_path
 def test_a_request_that_was_given_up_meanwhile_is_neither_answered_nor_captured(tmp_path: Path) -> None:
     model, written = archive(tmp_path).read_bytes(), list[bytes]()
     settings = {"EnableCapture": True, "DestinationS3Uri": "s3://a/data", "CaptureOptions": [{"CaptureMode": "Input"}]}
-    deployed = Deployed("vehicles", (Variant("model", 1.0, "s3://a/model", ""),), json.dumps(settings))
+    deployed = HostedEndpoint("vehicles", (Variant("model", 1.0, "s3://a/model", ""),), json.dumps(settings))
     endpoint = Endpoint(deployed, lambda address: model, lambda address, content: written.append(content))
     assert endpoint.invoke(b"", "image/png", "*/*", waiting=lambda: False).status == 503
     endpoint.stop()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import boto3
+import faulty_stand_in
 import httpx
 import psutil
 import pytest
@@ -103,12 +104,18 @@ def dead_proxy() -> Iterator[None]:
         yield
 
 
+def faulty(patch: pytest.MonkeyPatch) -> str:
+    """The module of the stand-in that fails on demand, with the folder in which Python finds it."""
+    patch.setenv("PYTHONPATH", str(Path(faulty_stand_in.__file__).parent))
+    return faulty_stand_in.__name__
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, dead_proxy: None) -> Iterator[World]:
     parameters = config.read(ROOT / "params.yaml")
     settings = workflow_settings(parameters)
     model = archive(tmp_path_factory.mktemp("model"))
-    with local.stand_in("eu-central-1") as session:
+    with pytest.MonkeyPatch.context() as patch, local.stand_in("eu-central-1", faulty(patch)) as session:
         deployed = deployment.deploy(session, model, PICTURES, settings)
         sqs = client(session, "sqs")
         queue = sqs.create_queue(QueueName="notifications")["QueueUrl"]

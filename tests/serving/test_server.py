@@ -140,7 +140,7 @@ def client(served: Served) -> Iterator[httpx.Client]:
 
 def test_it_starts_with_what_is_there_and_names_the_rest_with_its_command(served: Served, client: httpx.Client) -> None:
     log = served.log.read_text()
-    assert f"Serving bikes, mnist, landmarks on {served.address}  (documentation: {served.address}/docs)" in log
+    assert f"Serving bikes, landmarks, mnist on {served.address}  (documentation: {served.address}/docs)" in log
     why = "models/scones/export/model.tar.gz is missing: `dvc repro export@scones` makes it"
     assert f"not served: scones: {why}" in log
     assert refused(predict(client, picture(0), "scones"), 404, "not_exported") == why
@@ -148,7 +148,7 @@ def test_it_starts_with_what_is_there_and_names_the_rest_with_its_command(served
 
 
 def test_the_catalogue_says_what_is_served_and_how_good_it_is(client: httpx.Client) -> None:
-    bikes, mnist, landmarks = client.get("/models").json()["models"]
+    bikes, landmarks, mnist = client.get("/models").json()["models"]
     assert mnist == {
         "project": "mnist",
         "title": "Handwritten digits",

@@ -49,7 +49,10 @@ def write(
         figures=[
             (name, metric, measured[name]) for name, metric in metrics.read()[project].items() if name in measured
         ],
-        parameters={name: value for key, group in groups.items() for name, value in flat(key, chosen(group)).items()},
+        parameters={
+            name: json.dumps(value)
+            for name, value in config.flat({key: chosen(group) for key, group in groups.items()}).items()
+        },
         examples=examples,
         **about,
     )
@@ -77,14 +80,6 @@ def _choices(annotation: object) -> list[object]:
     if get_origin(annotation) is Literal:
         return list(get_args(annotation))
     return [choice for argument in get_args(annotation) for choice in _choices(argument)]
-
-
-def flat(key: str, values: Mapping[str, Any]) -> dict[str, str]:
-    """Map dotted names below ``key`` to the values as JSON."""
-    found: dict[str, str] = {}
-    for name, value in values.items():
-        found |= flat(f"{key}.{name}", value) if isinstance(value, dict) else {f"{key}.{name}": json.dumps(value)}
-    return found
 
 
 def confusions(

@@ -42,7 +42,7 @@ class Metric(config.Section):
 def read(path: Path = METRICS) -> dict[str, dict[str, Metric]]:
     """Return the metrics by project and name, in the file's order. Raises InputError for an invalid metric or file."""
     try:
-        content: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: dict[str, dict[str, Any]] = config.parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} is missing: run this from the project's root") from None
     except yaml.YAMLError as error:

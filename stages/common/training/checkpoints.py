@@ -13,7 +13,7 @@ import stages
 from stages.common import files
 from stages.common.training import distributed
 
-Place = Path | UPath
+Location = Path | UPath
 """A local file, or a URL such as s3://bucket/key."""
 
 
@@ -33,7 +33,7 @@ def _code() -> list[Path]:
     return sorted(path for path in loaded if path.is_relative_to(package))
 
 
-def write(path: Place, state: dict[str, Any]) -> None:
+def write(path: Location, state: dict[str, Any]) -> None:
     """Replace the checkpoint with ``state``, which has tensors, numbers and strings."""
     if isinstance(path, Path):
         with files.new_file(path) as partial:
@@ -44,7 +44,7 @@ def write(path: Place, state: dict[str, Any]) -> None:
         path.write_bytes(buffer.getvalue())  # an object store shows the object only once it is complete
 
 
-def read(path: Place) -> dict[str, Any] | None:
+def read(path: Location) -> dict[str, Any] | None:
     """Return the checkpoint, or None if there is none. All processes get the one that the first process reads."""
     content = path.read_bytes() if distributed.rank() == 0 and path.exists() else None
     content = distributed.of_first(content)
@@ -54,6 +54,6 @@ def read(path: Place) -> dict[str, Any] | None:
     return state
 
 
-def forget(path: Place) -> None:
+def forget(path: Location) -> None:
     """Delete the checkpoint. Call this once the result is saved."""
     path.unlink(missing_ok=True)

@@ -45,7 +45,7 @@ CONFIG = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"Telem
 """Configuration of SageMaker's SDK, which would otherwise report each call to AWS."""
 
 
-class Place(NamedTuple):
+class JobResources(NamedTuple):
     """A job's resources on AWS. ``name`` is the stack's name and the prefix of the job's name."""
 
     session: boto3.Session
@@ -55,7 +55,7 @@ class Place(NamedTuple):
 
 
 @contextmanager
-def place(session: boto3.Session, prefix: str) -> Iterator[Place]:
+def place(session: boto3.Session, prefix: str) -> Iterator[JobResources]:
     """Create a stack with a bucket and a role for the duration of the block.
 
     Its name is ``prefix`` and a unique suffix.
@@ -66,7 +66,7 @@ def place(session: boto3.Session, prefix: str) -> Iterator[Place]:
     try:
         print(f"stack {stack.name}: {stack.put(TEMPLATE.read_text(), {})}", flush=True)
         found = stack.outputs()
-        yield Place(session, stack.name, found["Bucket"], found["Role"])
+        yield JobResources(session, stack.name, found["Bucket"], found["Role"])
     finally:
         removed = [*stop_jobs(session, stack.name), *stack.remove()]
         print("\n".join(f"removed: {line}" for line in removed), flush=True)
@@ -116,7 +116,7 @@ def _with_weights(value: Any, folder: Path) -> Any:
     return found
 
 
-def job(where: Place, settings: SageMaker, image: str, **own: Any) -> Any:
+def job(where: JobResources, settings: SageMaker, image: str, **own: Any) -> Any:
     """Return a ModelTrainer, ready to start, on the instances of ``settings``. ``own`` are further arguments for it."""
     from sagemaker.core.helper.session_helper import Session  # takes 1.5 s, like the rest of SageMaker's SDK
     from sagemaker.core.shapes import OutputDataConfig, StoppingCondition
@@ -136,7 +136,7 @@ def job(where: Place, settings: SageMaker, image: str, **own: Any) -> Any:
     )
 
 
-def trainer(where: Place, settings: SageMaker, code: Path) -> Any:
+def trainer(where: JobResources, settings: SageMaker, code: Path) -> Any:
     """Return a job that runs SCRIPT of the staged ``code`` with torchrun on each instance.
 
     Raises InputError without an image.

@@ -25,7 +25,7 @@ def main() -> None:
     with distributed.group(settings.batch_size) as taking_part, tempfile.TemporaryDirectory() as scratch:
         if not taking_part:
             raise InputError(
-                f"{project}.batch_size = {settings.batch_size} can't be shared by {os.environ['WORLD_SIZE']} processes: "
+                f"{project}.batch_size = {settings.batch_size} cannot be shared by {os.environ['WORLD_SIZE']} processes: "
                 "expected a multiple, twice as many at least"
             )
         folder = Path(os.environ["SM_MODEL_DIR"], "trained") if distributed.rank() == 0 else Path(scratch)

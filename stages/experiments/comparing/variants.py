@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from stages.experiments.records import recipes, runs
+from stages.common import config
+from stages.experiments.records import runs
 from stages.experiments.records.published import Published
 from stages.experiments.records.recipes import Recipe
 from stages.experiments.records.revisions import Revision
@@ -95,7 +96,7 @@ def trained(revision: Revision, project: str) -> Trained:
     cells = [stages[f"{verb}@{project}"] for verb in CELLS if f"{verb}@{project}" in stages]
     parameters: dict[str, Any] = {}
     for cell in cells:
-        parameters |= recipes.flat(cell.get("params", {}).get("params.yaml", {}))
+        parameters |= config.flat(cell.get("params", {}).get("params.yaml", {}))
     code = {dep["path"]: dep["md5"] for cell in cells for dep in cell["deps"] if dep["path"].startswith("stages/")}
     return Trained(parameters, code)
 
@@ -107,7 +108,7 @@ def of_revisions(project: str, revisions: list[Revision], named: bool, known: di
     if ``named`` is true or they have a recipe's name.
     """
     head = Revision("HEAD")
-    base = recipes.flat(head.parameters())
+    base = config.flat(head.parameters())
     origin = trained(head, project)
     found: dict[str, Variant] = {}
     for revision in revisions:
@@ -134,7 +135,7 @@ def of_revisions(project: str, revisions: list[Revision], named: bool, known: di
 
 def _same(settings: dict[str, Any], known: dict[str, Recipe], base: dict[str, Any]) -> Recipe | None:
     for recipe in known.values():
-        own = {name: value for name, value in recipes.flat(recipe.set).items() if base.get(name) != value}
+        own = {name: value for name, value in config.flat(recipe.set).items() if base.get(name) != value}
         if own == settings and not recipe.sweep:
             return recipe
     return None
@@ -150,7 +151,7 @@ def _tidied(variant: Variant) -> Variant:
 
 def of_published(name: str, result: Published, recipe: Recipe, base: dict[str, Any]) -> Variant:
     """Return a recipe's published results as a variant."""
-    settings = {key: value for key, value in recipes.flat(result.settings).items() if base.get(key) != value}
+    settings = {key: value for key, value in config.flat(result.settings).items() if base.get(key) != value}
     data = str(result.runs[0].metrics["data"])
     return Variant(name, "published", [], data, settings, False, result.runs, recipe)
 

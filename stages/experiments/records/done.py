@@ -1,11 +1,10 @@
 """Find experiments that are finished and match the working tree's code and parameters."""
 
-import subprocess
-
 from dvc.repo import Repo
 
 from stages.common import config
 from stages.experiments.records import recipes
+from stages.experiments.records.git import find
 from stages.experiments.records.recipes import Experiment
 from stages.experiments.records.revisions import Revision
 
@@ -24,8 +23,7 @@ def is_done(repo: Repo, experiment: Experiment) -> bool:
 
 def is_of(revision: Revision, experiment: Experiment) -> bool:
     """Tell whether ``revision`` has the ``experiment``'s parameters and the working tree's code, wherever it ran."""
-    code = ["git", "diff", "--quiet", revision.name, "--", "stages", "dvc.yaml"]
-    if subprocess.run(code, check=False).returncode:
+    if find("diff", "--quiet", revision.name, "--", "stages", "dvc.yaml") is None:
         return False
     expected, found = recipes.applied(config.read(), experiment.settings), revision.parameters()
     for parameters in (expected, found):

@@ -55,21 +55,10 @@ def named(name: str) -> Recipe:
     return recipes[name]
 
 
-def flat(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return nested settings by their full dotted names. Mappings are flattened; lists stay whole."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            found |= flat({f"{key}.{inner}": content for inner, content in value.items()})
-        else:
-            found[key] = value
-    return found
-
-
 def overrides(settings: dict[str, Any]) -> list[str]:
     """Return ``settings`` as arguments of `dvc exp run`."""
     arguments = []
-    for key, value in flat(settings).items():
+    for key, value in config.flat(settings).items():
         arguments += ["-S", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     return arguments
 
@@ -77,7 +66,7 @@ def overrides(settings: dict[str, Any]) -> list[str]:
 def applied(parameters: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     """Return a copy of ``parameters`` with ``settings`` applied. Raises InputError for an unknown parameter."""
     changed: dict[str, Any] = json.loads(json.dumps(parameters))
-    for key, value in flat(settings).items():
+    for key, value in config.flat(settings).items():
         group: Any = changed
         *path, last = key.split(".")
         for part in path:
@@ -113,7 +102,7 @@ def experiments(name: str, changes: dict[str, Any]) -> list[Experiment]:
         Experiment(
             name if seed == recipe.seeds[0] else f"{name}-seed{seed}",
             recipe,
-            flat(recipe.set) | {f"{recipe.project}.seed": seed} | changes,
+            config.flat(recipe.set) | {f"{recipe.project}.seed": seed} | changes,
         )
         for seed in recipe.seeds
     ]

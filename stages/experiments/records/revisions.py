@@ -7,7 +7,6 @@ from hashlib import md5
 from pathlib import Path
 from typing import Any
 
-import yaml
 from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 from dvc.scm import RevError
@@ -15,8 +14,6 @@ from dvc_data.index import DataIndexDirError
 
 from stages.common import clocks, config, files
 from stages.common.errors import InputError
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is 10 times as fast, and dvc.lock is long
 
 
 class Revision:
@@ -80,7 +77,7 @@ class Revision:
 
     def stages(self) -> dict[str, dict[str, Any]]:
         """Return dvc.lock's stages by name, each with `cmd`, `deps`, `params` and `outs`; empty without a dvc.lock."""
-        lock = yaml.load(self.read("dvc.lock") or b"", _LOADER) or {}  # noqa: S506 (a SafeLoader)
+        lock = config.parse(self.read("dvc.lock") or b"") or {}
         stages: dict[str, dict[str, Any]] = lock.get("stages", {})
         return stages
 

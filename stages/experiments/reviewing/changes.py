@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from stages.common import config
 from stages.experiments.records.revisions import Revision
 
 PLOTS = re.compile(r"reports/[^/]+/plots")
@@ -13,7 +14,7 @@ NOT_CACHED = "not in DVC's cache here: if there is a remote, run `dvc pull`"
 
 
 @dataclass(frozen=True)
-class Picture:
+class ChangedPlot:
     """A PNG file that was added, removed or changed. Its content is None where there is no file or it can't be read."""
 
     path: str
@@ -57,25 +58,17 @@ def _inputs(stage: dict[str, Any]) -> dict[str, Any]:
     parameters = {
         f"{file}:{key}": value for file, values in stage.get("params", {}).items() for key, value in values.items()
     }
-    inputs = {dep["path"]: dep.get("md5") for dep in stage.get("deps", []) if dep["path"] != "params.yaml"} | dict(
-        _flat(parameters.items())
-    )
+    inputs = {dep["path"]: dep.get("md5") for dep in stage.get("deps", []) if dep["path"] != "params.yaml"} | {
+        name.removeprefix("params.yaml:"): value for name, value in config.flat(parameters).items()
+    }
     return inputs | {"its command": stage.get("cmd")}
-
-
-def _flat(items: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:
-    for key, value in items:
-        if isinstance(value, dict):
-            yield from _flat((f"{key}.{inner}", content) for inner, content in value.items())
-        else:
-            yield key.removeprefix("params.yaml:"), value
 
 
 def _different(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     return [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
 
 
-def pictures(base: Revision, head: Revision) -> list[Picture]:
+def pictures(base: Revision, head: Revision) -> list[ChangedPlot]:
     """Return the PNG files of the reports that differ, by path."""
     before, after = base.outputs(), head.outputs()
     plots = sorted(path for path in before.keys() | after.keys() if PLOTS.fullmatch(path))
@@ -87,7 +80,7 @@ def pictures(base: Revision, head: Revision) -> list[Picture]:
     ]
 
 
-def _pictures(folder: str, base: Revision, head: Revision, made: bool) -> Iterable[Picture]:
+def _pictures(folder: str, base: Revision, head: Revision, made: bool) -> Iterable[ChangedPlot]:
     """Yield the PNG files of one folder that differ; ``made`` tells whether the base has the folder."""
     before, after = base.hashes(folder) if made else {}, head.hashes(folder) or {}
     known = before or {}
@@ -95,7 +88,7 @@ def _pictures(folder: str, base: Revision, head: Revision, made: bool) -> Iterab
         if known.get(path) != after.get(path):
             old = base.read(path) if path in known else None
             new = head.read(path) if path in after else None
-            yield Picture(path, old, new, missing=before is None or (path in known and old is None))
+            yield ChangedPlot(path, old, new, missing=before is None or (path in known and old is None))
 
 
 def readings(base: Revision, head: Revision) -> list[tuple[str, str, str, str]]:

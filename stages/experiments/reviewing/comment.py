@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from stages.experiments.reviewing.changes import NOT_CACHED, Picture
-from stages.experiments.reviewing.guards import Guard
+from stages.experiments.reviewing.changes import NOT_CACHED, ChangedPlot
+from stages.experiments.reviewing.guards import MetricGuard
 
 GUARD_COLUMNS = ["project", "metric", "base", "here", "change", "tolerance", "verdict"]
 
@@ -18,7 +18,7 @@ class Review:
     """The base's name for people."""
     stale: list[str]
     """Stages whose results do not match the code here."""
-    guards: list[Guard]
+    guards: list[MetricGuard]
     loosened: list[str]
     metrics: str
     """Output of `dvc metrics diff --md`; empty if nothing differs."""
@@ -26,7 +26,7 @@ class Review:
     causes: list[tuple[str, str]]
     following: list[str]
     readings: list[tuple[str, str, str, str]]
-    pictures: list[Picture]
+    pictures: list[ChangedPlot]
 
     def failures(self) -> list[str]:
         """Return what is wrong, one line each."""

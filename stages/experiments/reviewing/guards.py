@@ -11,7 +11,7 @@ Metrics = Mapping[str, Mapping[str, Metric]]
 
 
 @dataclass(frozen=True)
-class Guard:
+class MetricGuard:
     """One guarded metric at base and head."""
 
     project: str
@@ -41,11 +41,11 @@ class Guard:
         return [self.project, self.name, *values, self.change(), tolerance, self.verdict]
 
 
-def judge(metrics: Metrics, project: str, base: Mapping[str, Any], head: Mapping[str, Any]) -> list[Guard]:
+def judge(metrics: Metrics, project: str, base: Mapping[str, Any], head: Mapping[str, Any]) -> list[MetricGuard]:
     """Judge the guards of ``project``. ``base`` and ``head`` are its metrics by name, with their `data`, or empty."""
     guarded = {name: metric for name, metric in metrics.get(project, {}).items() if metric.tolerance is not None}
     return [
-        Guard(project, name, metric, base.get(name), head.get(name), *_verdict(project, name, metric, base, head))
+        MetricGuard(project, name, metric, base.get(name), head.get(name), *_verdict(project, name, metric, base, head))
         for name, metric in guarded.items()
         if name in base or name in head
     ]

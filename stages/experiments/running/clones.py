@@ -5,17 +5,64 @@ process can run at a time, and a `kill -9` in between leaves the parameters chan
 a finished experiment is pushed from it.
 """
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
+from stages.common import config
+from stages.common.errors import InputError
 from stages.experiments.records import recipes
+from stages.experiments.records.git import find, git
 from stages.experiments.records.recipes import Experiment
 
+PLACE = Path(".dvc/tmp/exps/runs")
+"""Per recipe or project: copies of the working tree while experiments run, and their logs, which stay until the next run."""
+
 TEMPLATE = "template"
+
+
+@contextmanager
+def alone(name: str) -> Iterator[Path]:
+    """Lock ``name`` and yield a folder for copies and logs. Copies are removed at the end, earlier runs' folders before.
+
+    Raises InputError if it is already running.
+    """
+    folder = PLACE / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with (PLACE / f"{name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{name} is already running in another terminal: wait for it, or stop it there") from None
+        for earlier in folder.iterdir():
+            shutil.rmtree(earlier, ignore_errors=True)  # processes that still write there are about to end
+        place = Path(tempfile.mkdtemp(dir=folder))
+        try:
+            yield place
+        finally:
+            for copy in [entry for entry in place.iterdir() if entry.is_dir()]:
+                shutil.rmtree(copy, ignore_errors=True)
+
+
+def room(experiments: list[Experiment], jobs: int | None) -> int:
+    """Return how many experiments to run at a time: ``jobs``, or else as many as fit the cores; limited by memory."""
+    parameters, cores = config.read(), os.cpu_count() or 1
+    threads = max(experiment.threads(parameters) or cores for experiment in experiments)
+    memory = max(experiment.recipe.memory for experiment in experiments)
+    free = psutil.virtual_memory().available / 1e9
+    wanted = min(jobs or max(1, cores // threads), len(experiments))
+    held = max(1, int(free / memory))
+    if held < wanted:
+        print(f"{held} at a time instead of {wanted}: each needs up to {memory:g} GB, and {free:.1f} GB are free")
+    return min(wanted, held)
 
 
 def freeze(place: Path) -> None:
@@ -28,13 +75,12 @@ def freeze(place: Path) -> None:
     template = place / TEMPLATE
     if template.exists():
         return
-    _git(Path.cwd(), "clone", "--quiet", "--shared", ".", str(template))
-    if changes := subprocess.check_output(["git", "diff", "--binary", "HEAD"]):
+    git("clone", "--quiet", "--shared", ".", str(template))
+    if changes := subprocess.check_output(["git", "diff", "--binary", "HEAD"]):  # bytes: files have any encoding
         subprocess.run(["git", "apply", "--index", "-"], cwd=template, input=changes, check=True)
     for name in ("user.name", "user.email"):
-        value = subprocess.run(["git", "config", name], capture_output=True, text=True, check=False).stdout.strip()
-        if value:
-            _git(template, "config", name, value)
+        if value := find("config", name):
+            git("config", name, value, folder=template)
     local = Path(".dvc/config.local")
     if local.exists():
         shutil.copy(local, template / local)
@@ -42,10 +88,11 @@ def freeze(place: Path) -> None:
         settings.setdefault("cache", {})["dir"] = repo.cache.local_cache_dir
 
 
-def record(root: Path, place: Path, experiment: Experiment, targets: Iterable[str]) -> Path | None:
+def record(root: Path, place: Path, experiment: Experiment, targets: Iterable[str], show: bool = False) -> Path | None:
     """Run the ``targets`` in a copy of the tree frozen in ``place``, and push the experiment to the repository ``root``.
 
-    Returns the copy, which the caller removes; None if the run failed (`reason` of its `log` gives the cause).
+    Its output goes to its `log`, or with ``show`` to the terminal. Returns the copy, which the caller removes; None if
+    the run failed (`reason` of its log gives the cause).
     """
     copy = place / experiment.name
     shutil.rmtree(copy, ignore_errors=True)
@@ -63,19 +110,31 @@ def record(root: Path, place: Path, experiment: Experiment, targets: Iterable[st
             cwd=copy,
             env=environment,
             stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
+            stdout=None if show else output,
+            stderr=None if show else output,
             start_new_session=True,
         ) as process,
     ):
+        _running.add(process)
         returncode = process.wait()
+        _running.discard(process)
     if returncode:
         shutil.rmtree(copy, ignore_errors=True)
         return None
-    references = _git(copy, "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
+    references = git("for-each-ref", "--format=%(refname)", "refs/exps", folder=copy).splitlines()
     reference = next(name for name in references if name.endswith(f"/{experiment.name}"))
-    _git(copy, "push", "--quiet", "--force", str(root), reference)
+    git("push", "--quiet", "--force", str(root), reference, folder=copy)
     return copy
+
+
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+def stop() -> None:
+    """Kill the experiments that this process runs: each ends when its pipe is closed."""
+    for process in list(_running):
+        assert process.stdin
+        process.stdin.close()
 
 
 def log(place: Path, experiment: Experiment) -> Path:
@@ -88,7 +147,3 @@ def reason(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines()
     told = [line for start in ("error: ", "ERROR: ") for line in lines if line.startswith(start)]
     return told[0] if told else "it was killed"
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout

@@ -8,15 +8,10 @@ take fewer epochs, but its recorded parameters would not reproduce its score. Va
 set.
 """
 
-import fcntl
 import os
 import re
 import shutil
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,30 +29,24 @@ from stages.engine.ray.cluster import connected
 from stages.engine.ray.libraries import check_seen
 from stages.experiments.records import recipes
 from stages.experiments.records.done import is_done, is_of, known
+from stages.experiments.records.git import git
 from stages.experiments.records.revisions import Revision
-from stages.experiments.running import clones, queue
+from stages.experiments.running import clones
 from stages.experiments.sweeps import asha
 from stages.experiments.sweeps.trials import Plan, Result, reach
-
-PLACE = Path(".dvc/tmp/exps/sweeps")
-"""Per sweep: copies of the working tree while it runs, and its experiments' logs, which stay until it runs again."""
 
 
 def run(name: str, changes: dict[str, Any], jobs: int | None) -> None:
     """Run the rest of the sweep ``name``, and record its best trial under that name."""
     plan = planned(name, changes)
-    with alone(name) as place:
+    with clones.alone(name) as place:
         results = recorded(plan)
         ladder = asha.Ladder(plan.sweep, results)
-        try:
-            if ladder.left:
-                clones.freeze(place)
-                results += climb(plan, ladder, len(results), place, jobs)
-            best = best_of(plan, results, place)
-            promote(plan, best, place)
-        finally:
-            for folder in [entry for entry in place.iterdir() if entry.is_dir()]:
-                shutil.rmtree(folder, ignore_errors=True)
+        if ladder.left:
+            clones.freeze(place)
+            results += climb(plan, ladder, len(results), place, jobs)
+        best = best_of(plan, results, place)
+        promote(plan, best, place)
     width = shutil.get_terminal_size((120, 24)).columns
     Console(width=width, highlight=False, markup=False).print(table(plan, results, best))
     project = plan.recipe.project
@@ -85,24 +74,6 @@ def planned(name: str, changes: dict[str, Any]) -> Plan:
     return plan
 
 
-@contextmanager
-def alone(name: str) -> Iterator[Path]:
-    """Lock the sweep and yield a folder for one run of it. Folders of earlier runs are removed.
-
-    Raises InputError if the sweep is already running.
-    """
-    folder = PLACE / name
-    folder.mkdir(parents=True, exist_ok=True)
-    with (PLACE / f"{name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{name} is already running in another terminal: wait for it, or stop it there") from None
-        for earlier in folder.iterdir():
-            shutil.rmtree(earlier, ignore_errors=True)  # processes that still write there are about to end
-        yield Path(tempfile.mkdtemp(dir=folder))
-
-
 def recorded(plan: Plan) -> list[Result]:
     """Return the results of this code and these settings, in commit order. Stale experiments are removed."""
     with Repo() as repo:
@@ -125,7 +96,7 @@ def recorded(plan: Plan) -> list[Result]:
 
 
 def _time(revision: str) -> int:
-    return int(subprocess.check_output(["git", "log", "-1", "--format=%ct", revision]))
+    return int(git("log", "-1", "--format=%ct", revision))
 
 
 def climb(plan: Plan, ladder: asha.Ladder, done: int, place: Path, jobs: int | None) -> list[Result]:
@@ -140,7 +111,7 @@ def climb(plan: Plan, ladder: asha.Ladder, done: int, place: Path, jobs: int | N
         cores = threads or (engine.cpus_per_worker if engine.address else here)
     asked: dict[str, float] = {"cpu": cores, "gpu": engine.gpus_per_worker}
     held = dict.fromkeys(asked, 0.0) if engine.kind == "ray" else asked  # Ray Train asks for them itself
-    at_a_time = 0 if engine.address else queue.room(experiments, jobs or max(1, here // cores))
+    at_a_time = 0 if engine.address else clones.room(experiments, jobs or max(1, here // cores))
     results: list[Result] = []
     begin = time.monotonic()
 

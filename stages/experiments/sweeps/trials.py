@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stages.experiments.records import recipes
+from stages.common import config
 from stages.experiments.records.ranges import Sweep
 from stages.experiments.records.recipes import Experiment, Recipe
 from stages.experiments.running import clones
@@ -49,7 +49,7 @@ class Plan:
     def _named(self, name: str, trial: int, epochs: int) -> Experiment:
         project = self.recipe.project
         rung = {f"{project}.seed": self.recipe.seeds[0], f"{project}.epochs": epochs}
-        return Experiment(name, self.recipe, recipes.flat(self.recipe.set) | self.changes | self.drawn[trial] | rung)
+        return Experiment(name, self.recipe, config.flat(self.recipe.set) | self.changes | self.drawn[trial] | rung)
 
     def score(self, rows: list[dict[str, str]]) -> float:
         """Return the score of the kept weights, from the rows of `history`."""

@@ -32,7 +32,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Answer:
+class BatchReply:
     """The body of an answer, and the number of requests in its batch."""
 
     body: bytes
@@ -46,10 +46,10 @@ class Job:
     body: bytes
     content_type: str
     accept: str
-    answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    answer: asyncio.Future[BatchReply] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-Work = Callable[[Sequence[Job]], Awaitable[Sequence[Answer | Exception]]]
+Work = Callable[[Sequence[Job]], Awaitable[Sequence[BatchReply | Exception]]]
 """Returns one outcome for each job, in their order."""
 
 
@@ -65,7 +65,7 @@ class Batcher:
         self._open = 0  # requests that wait or are being processed
         self._at_a_time = 0  # their number when the last batch was collected
 
-    async def ask(self, body: bytes, content_type: str, accept: str) -> Answer:
+    async def ask(self, body: bytes, content_type: str, accept: str) -> BatchReply:
         """Return the answer to a request. Raise Refusal, or the exception that ``work`` returned for this request."""
         waiting, limits = len(self._waiting), self._limits
         if waiting >= limits.queue or (waiting and self._bytes + len(body) > limits.queue_bytes):
@@ -83,7 +83,7 @@ class Batcher:
             raise Refusal(503, "timeout", f"there was no answer within {limits.answer:g} s", RETRY_AFTER) from None
 
     async def run(self) -> None:
-        """Answer requests until cancelled. With two such tasks, one collects a batch while the other's is processed."""
+        """BatchReply requests until cancelled. With two such tasks, one collects a batch while the other's is processed."""
         while True:
             await self._gather()
             jobs = self._take()  # empty if another task was faster
@@ -95,12 +95,12 @@ class Batcher:
             for job, outcome in zip(wanted, outcomes, strict=True):
                 if job.answer.done():
                     continue
-                if isinstance(outcome, Answer):
+                if isinstance(outcome, BatchReply):
                     job.answer.set_result(outcome)
                 else:
                     job.answer.set_exception(outcome)
 
-    async def _outcomes(self, jobs: Sequence[Job]) -> Sequence[Answer | Exception]:
+    async def _outcomes(self, jobs: Sequence[Job]) -> Sequence[BatchReply | Exception]:
         """Return the outcomes of ``work``. If it raises, its exception is the outcome of every job."""
         try:
             outcomes = await self._work(jobs)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from .batching import Answer, Job
+from .batching import BatchReply, Job
 
 
 class Model:
@@ -33,16 +33,16 @@ class Model:
         """Whether requests are processed together."""
         return self._batch_fn is not None
 
-    async def work(self, jobs: Sequence[Job]) -> list[Answer | Exception]:
+    async def work(self, jobs: Sequence[Job]) -> list[BatchReply | Exception]:
         """Return one outcome for each of the ``jobs``."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._outcomes, jobs)
 
-    def _outcomes(self, jobs: Sequence[Job]) -> list[Answer | Exception]:
+    def _outcomes(self, jobs: Sequence[Job]) -> list[BatchReply | Exception]:
         outcomes = [self._attempt(self._read, job) for job in jobs]
         readable = [place for place, outcome in enumerate(outcomes) if not isinstance(outcome, Exception)]
         for place, prediction in zip(readable, self._predict([outcomes[place] for place in readable]), strict=True):
             outcomes[place] = self._attempt(self._write, prediction, jobs[place].accept)
-        return [one if isinstance(one, Exception) else Answer(one, len(jobs)) for one in outcomes]
+        return [one if isinstance(one, Exception) else BatchReply(one, len(jobs)) for one in outcomes]
 
     def _read(self, job: Job) -> Any:
         data = self._inference.input_fn(job.body, job.content_type)

@@ -18,7 +18,7 @@ from stages import projects
 from stages.serving.models import Models
 from stages.serving.page import UPLOADS, plain
 from stages.serving.page.about import about
-from stages.serving.page.guard import Guard
+from stages.serving.page.guard import UploadGuard
 from stages.serving.page.html import block, note
 from stages.serving.page.pictures import EXAMPLES, UPLOADED
 
@@ -36,7 +36,7 @@ def build(models: Models, folder: Path) -> gr.Blocks:
     with gr.Blocks(title="Four models", analytics_enabled=False, delete_cache=(EVERY, AGE)) as page:
         block("<h1>Four models</h1>")
         with gr.Tabs():
-            for project in projects.names():
+            for project in sorted(projects.names(), key=lambda name: projects.about(name).rank):
                 with gr.Tab(projects.about(project).tab, id=project) as opened:
                     _tab(project, models, folder, opened)
     # Handlers only wait for models, which answer several requests at once. With many handlers, users don't wait for each other.
@@ -87,7 +87,7 @@ def mount(app: FastAPI, models: Models, max_bytes: int) -> Callable[[], None]:
     page.has_launched = True
     mounted = next(route for route in app.routes if isinstance(route, Mount) and route.path == "/page")
     stop: Callable[[], None] = mounted.app.stop_event.set  # type: ignore[attr-defined]  # of Gradio's App
-    mounted.app = Guard(mounted.app, folder / UPLOADED, UPLOADS * max_bytes)
+    mounted.app = UploadGuard(mounted.app, folder / UPLOADED, UPLOADS * max_bytes)
     _remove_at_end(app, folder)
     return stop
 

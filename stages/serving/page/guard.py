@@ -25,7 +25,7 @@ READ = re.compile(r"/|/config|/theme\.css|/assets/.+|/static/.+|/gradio_api/(que
 ASK = re.compile(r"/gradio_api/(queue/join|upload)")
 
 
-class Guard:
+class UploadGuard:
     """Gradio's application behind a list of allowed requests. ``folder`` is the one for uploads."""
 
     def __init__(self, app: ASGIApp, folder: Path, max_upload: int) -> None:

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages.common.errors import InputError
-from stages.landmarks.photographs import Place
+from stages.landmarks.photographs import Landmark
 from stages.landmarks.sources.intake import places
 
 COLUMNS = ["class", "latitude", "longitude"]
 
 
-def read_places(path: Path, classes: Sequence[str]) -> list[Place]:
+def read_places(path: Path, classes: Sequence[str]) -> list[Landmark]:
     """Return the coordinates of each class. ``path`` may be missing or list only some classes.
 
     Raises InputError with the file and line of an error.
@@ -20,13 +20,13 @@ def read_places(path: Path, classes: Sequence[str]) -> list[Place]:
     return [own.get(name) or _known(name) for name in classes]
 
 
-def _known(name: str) -> Place:
+def _known(name: str) -> Landmark:
     found = places.lookup(name)
-    return Place(name, *found) if found else Place(name, None, None, "")
+    return Landmark(name, *found) if found else Landmark(name, None, None, "")
 
 
-def _read(path: Path, classes: Sequence[str]) -> dict[str, Place]:
-    result: dict[str, Place] = {}
+def _read(path: Path, classes: Sequence[str]) -> dict[str, Landmark]:
+    result: dict[str, Landmark] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
@@ -49,7 +49,7 @@ def _read(path: Path, classes: Sequence[str]) -> dict[str, Place]:
     return result
 
 
-def _place(where: str, row: list[str]) -> Place:
+def _place(where: str, row: list[str]) -> Landmark:
     if len(row) != len(COLUMNS):
         raise InputError(f"{where}: found {len(row)} values, expected {','.join(COLUMNS)}")
     name, *degrees = row
@@ -57,7 +57,7 @@ def _place(where: str, row: list[str]) -> Place:
         _degrees(f"{where}, column {column}", text, limit)
         for column, text, limit in zip(COLUMNS[1:], degrees, (90, 180), strict=True)
     )
-    return Place(name, latitude, longitude, "places.csv")
+    return Landmark(name, latitude, longitude, "places.csv")
 
 
 def _degrees(where: str, text: str, limit: int) -> float:

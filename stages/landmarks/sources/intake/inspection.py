@@ -28,7 +28,7 @@ CHUNK = 8
 KILLED = "the process that read it was killed: out of memory, or a bug in the decoder"
 
 
-class Picture(NamedTuple):
+class Inspected(NamedTuple):
     """A readable file: width and height of the upright picture in pixels, size of the file in bytes.
 
     ``sha256`` is the hash of the shape (`HEIGHTxWIDTH`) followed by the RGB values of all pixels, row by row. So
@@ -41,7 +41,7 @@ class Picture(NamedTuple):
     sha256: str
 
 
-def inspect(file: Path, max_pixels: int) -> Picture | str:
+def inspect(file: Path, max_pixels: int) -> Inspected | str:
     """Return the picture in ``file``, or one sentence with the reason why it is refused."""
     try:
         if file.stat().st_size > MAX_BYTES:
@@ -55,10 +55,10 @@ def inspect(file: Path, max_pixels: int) -> Picture | str:
     height, width, _ = pixels.shape
     digest = hashlib.sha256(f"{height}x{width}".encode())
     digest.update(pixels.data)
-    return Picture(width, height, len(content), digest.hexdigest())
+    return Inspected(width, height, len(content), digest.hexdigest())
 
 
-def inspect_all(paths: Sequence[Path], max_pixels: int) -> list[Picture | str]:
+def inspect_all(paths: Sequence[Path], max_pixels: int) -> list[Inspected | str]:
     """Return for each file, in order, the picture in it or the reason why it is refused."""
     found = in_processes(partial(inspect, max_pixels=max_pixels), paths)
     return [KILLED if picture is None else picture for picture in found]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 PLACES = Path(__file__).with_name("places.csv")
 
-Place = tuple[float, float, str]
+Coordinates = tuple[float, float, str]
 """Latitude and longitude in degrees (WGS 84), and their source."""
 
 
-def lookup(class_name: str) -> Place | None:
+def lookup(class_name: str) -> Coordinates | None:
     """Return the place of a class, or None if unknown.
 
     ``09.Golden_Gate_Bridge`` and ``golden gate bridge`` are the same.
@@ -23,7 +23,7 @@ def lookup(class_name: str) -> Place | None:
 
 
 @functools.cache
-def _places() -> dict[str, Place]:
+def _places() -> dict[str, Coordinates]:
     with PLACES.open(encoding="utf-8", newline="") as file:
         return {
             _key(row["class"]): (float(row["latitude"]), float(row["longitude"]), row["source"])

@@ -33,7 +33,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Deployed:
+class HostedEndpoint:
     """The definition of an endpoint. A changed one makes a new endpoint. ``capture`` is its DataCaptureConfig as JSON."""
 
     name: str
@@ -42,7 +42,7 @@ class Deployed:
 
 
 @dataclass(frozen=True)
-class Answer:
+class EndpointResponse:
     """HTTP status, content type and body; the variant that answered, or the error's name."""
 
     status: int
@@ -52,10 +52,10 @@ class Answer:
     error: str = ""
 
 
-def refusal(status: int, error: str, message: str, **more: Any) -> Answer:
+def refusal(status: int, error: str, message: str, **more: Any) -> EndpointResponse:
     """Return an error in the format of SageMaker's runtime."""
     body = json.dumps({"ErrorCode": error, "Message": message, **more}).encode()
-    return Answer(status, "application/json", body, error=error)
+    return EndpointResponse(status, "application/json", body, error=error)
 
 
 class Container:
@@ -94,7 +94,7 @@ class Container:
 class Endpoint:
     """Models behind one name, chosen by their weights. Requests and answers are captured."""
 
-    def __init__(self, deployed: Deployed, get: Get, put: Put) -> None:
+    def __init__(self, deployed: HostedEndpoint, get: Get, put: Put) -> None:
         self.deployed = deployed
         settings = json.loads(deployed.capture)
         captured = deployed.variants if settings.get("EnableCapture") else ()
@@ -140,7 +140,7 @@ class Endpoint:
         target: str | None = None,
         inference_id: str = "",
         waiting: Callable[[], bool] = lambda: True,
-    ) -> Answer:
+    ) -> EndpointResponse:
         """Return the answer of the variant ``target``, or of the next one if that is None.
 
         ``waiting`` returns whether the client still waits. A request that the client gave up while its model was reloaded
@@ -165,7 +165,7 @@ class Endpoint:
         answered = response.headers["Content-Type"]
         if variant in self._captures:
             self._captures[variant].add((content_type, body), (answered, response.content), inference_id)
-        return Answer(200, answered, response.content, variant)
+        return EndpointResponse(200, answered, response.content, variant)
 
     def stop(self) -> None:
         for container in self._containers.values():
@@ -182,7 +182,7 @@ class Endpoints:
         self._running: dict[str, Endpoint] = {}
         self._lock = threading.Lock()
 
-    def of(self, deployed: Deployed) -> Endpoint:
+    def of(self, deployed: HostedEndpoint) -> Endpoint:
         """Return the endpoint with this definition. The first call starts to load its models."""
         with self._lock:
             endpoint = self._running.get(deployed.name)

@@ -8,7 +8,7 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from stages.scones.aws.stand_in.runtime import Answer, Code, Instance
+from stages.scones.aws.stand_in.runtime import Code, FunctionResult, Instance
 
 MOST = 2
 """Limit of processes for one function. Further requests wait until one is free."""
@@ -28,7 +28,7 @@ class Function:
         self._lock = threading.Lock()
         self._slots = threading.Semaphore(MOST)
 
-    def invoke(self, event: bytes) -> Answer:
+    def invoke(self, event: bytes) -> FunctionResult:
         with self._slots:
             instance = self._take()
             try:
@@ -66,7 +66,7 @@ class Functions:
         self._running: dict[str, Function] = {}
         self._lock = threading.Lock()
 
-    def invoke(self, code: Code, event: bytes) -> Answer:
+    def invoke(self, code: Code, event: bytes) -> FunctionResult:
         region = code.arn.split(":")[3]
         with self._lock:
             function = self._running.get(code.arn)

@@ -16,12 +16,12 @@ LOOPBACK = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 """Settings that keep requests to this machine away from a proxy."""
 
 ROOT = Path(__file__).parents[4]
-SERVER = Path(__file__).with_name("server.py")
+SERVER = f"{__package__}.{Path(__file__).with_name('server.py').stem}"
 
 
 @contextmanager
-def stand_in(region: str) -> Iterator[boto3.Session]:
-    """Start a stand-in for AWS, which is empty at first, as a process on this machine. Yield a session with it.
+def stand_in(region: str, server: str = SERVER) -> Iterator[boto3.Session]:
+    """Start a stand-in for AWS, the module ``server``, as a process on this machine, empty at first. Yield a session with it.
 
     The process, those that it has started and all their ports are gone when the block ends, and also if this process is
     killed. Inside the block the user's own AWS settings are removed, so that no request can go there.
@@ -36,7 +36,7 @@ def stand_in(region: str) -> Iterator[boto3.Session]:
         for name in own:
             del os.environ[name]
         os.environ |= {**nothing, **LOOPBACK, "AWS_DEFAULT_REGION": region}
-        with _server() as (address, key):
+        with _server(server) as (address, key):
             os.environ |= {"AWS_ENDPOINT_URL": address, **credentials(key)}
             yield boto3.Session()
     finally:
@@ -56,12 +56,15 @@ def _settings() -> dict[str, str]:
 
 
 @contextmanager
-def _server() -> Iterator[tuple[str, str]]:
-    """Start the server. Yield its address and its access key."""
+def _server(module: str) -> Iterator[tuple[str, str]]:
+    """Start the server ``module``. Yield its address and its access key."""
     with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.{SERVER.stem}"],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            [sys.executable, "-m", module],
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

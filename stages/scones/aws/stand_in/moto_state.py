@@ -10,7 +10,7 @@ from moto.s3.exceptions import MissingBucket
 from moto.s3.models import s3_backends
 from moto.sagemaker.models import sagemaker_backends
 
-from stages.scones.aws.stand_in.endpoints import Deployed, Variant
+from stages.scones.aws.stand_in.endpoints import HostedEndpoint, Variant
 from stages.scones.aws.stand_in.runtime import Code
 
 
@@ -25,14 +25,14 @@ def function(region: str, name: str) -> Code | None:
     return Code(arn, found.code_sha_256, found.handler, int(found.timeout), environment, found.code_bytes)
 
 
-def endpoint(region: str, name: str) -> Deployed | None:
+def endpoint(region: str, name: str) -> HostedEndpoint | None:
     """Return the endpoint with this name, or None."""
     known = sagemaker_backends[DEFAULT_ACCOUNT_ID][region]
     found = known.endpoints.get(name)
     return _endpoint(known, found) if found else None
 
 
-def _endpoint(known: Any, found: Any) -> Deployed:
+def _endpoint(known: Any, found: Any) -> HostedEndpoint:
     config = known.endpoint_configs[found.endpoint_config_name]
     models = {model.model_name: model for model in known._models.values()}
     variants = []
@@ -40,7 +40,7 @@ def _endpoint(known: Any, found: Any) -> Deployed:
         address = models[variant["ModelName"]].primary_container["ModelDataUrl"]
         weight = float(variant.get("InitialVariantWeight", 1))
         variants.append(Variant(variant["VariantName"], weight, address, _object(address).etag))
-    return Deployed(found.endpoint_name, tuple(variants), json.dumps(config.data_capture_config))
+    return HostedEndpoint(found.endpoint_name, tuple(variants), json.dumps(config.data_capture_config))
 
 
 def functions() -> set[str]:
@@ -49,7 +49,7 @@ def functions() -> set[str]:
     return {one.function_arn.removesuffix(":$LATEST") for one in found}
 
 
-def endpoints() -> list[Deployed]:
+def endpoints() -> list[HostedEndpoint]:
     """Return all endpoints whose models exist."""
     complete = []
     for known in sagemaker_backends[DEFAULT_ACCOUNT_ID].values():

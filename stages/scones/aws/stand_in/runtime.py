@@ -31,15 +31,15 @@ class Code:
 
 
 @dataclass(frozen=True)
-class Answer:
+class FunctionResult:
     """The answer of Invoke: the function's JSON, or the error's with ``failed``."""
 
     payload: bytes
     failed: bool = False
 
 
-def _error(kind: str, message: str) -> Answer:
-    return Answer(json.dumps({"errorType": kind, "errorMessage": message}).encode(), failed=True)
+def _error(kind: str, message: str) -> FunctionResult:
+    return FunctionResult(json.dumps({"errorType": kind, "errorMessage": message}).encode(), failed=True)
 
 
 class Instance:
@@ -48,7 +48,7 @@ class Instance:
     def __init__(self, code: Code, folder: Path, environment: dict[str, str]) -> None:
         self._code = code
         self._events: queue.Queue[tuple[str, bytes] | None] = queue.Queue()
-        self._answers: queue.Queue[tuple[str, Answer]] = queue.Queue()
+        self._answers: queue.Queue[tuple[str, FunctionResult]] = queue.Queue()
         self._api = _runtime_api(self)
         threading.Thread(target=self._api.serve_forever, daemon=True).start()
         with (folder / "log").open("ab") as log:
@@ -73,7 +73,7 @@ class Instance:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def invoke(self, event: bytes) -> Answer:
+    def invoke(self, event: bytes) -> FunctionResult:
         """Return the function's answer to ``event``. After its time limit the process is killed, as in Lambda."""
         request = str(uuid.uuid4())
         deadline = time.monotonic() + self._code.timeout
@@ -128,9 +128,9 @@ class Instance:
         """Take a report to ``path``: `invocation/ID/response`, `invocation/ID/error` or `init/error`."""
         *_, request, what = path.split("/")
         if what == "response":
-            self._answers.put((request, Answer(body)))
+            self._answers.put((request, FunctionResult(body)))
         else:
-            self._answers.put(("" if request == "init" else request, Answer(body, failed=True)))
+            self._answers.put(("" if request == "init" else request, FunctionResult(body, failed=True)))
 
 
 def _runtime_api(instance: Instance) -> ThreadingHTTPServer:

@@ -26,7 +26,6 @@ from werkzeug.serving import make_server
 
 from stages.scones.aws.stand_in import moto_patches, moto_state
 from stages.scones.aws.stand_in.endpoints import Endpoints, refusal
-from stages.scones.aws.stand_in.faults import Fault, Faults
 from stages.scones.aws.stand_in.functions import Functions
 from stages.scones.aws.stand_in.local import LOOPBACK, credentials
 from stages.scones.aws.stand_in.scratch import scratch_folder
@@ -48,7 +47,6 @@ class Front:
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._functions = Functions({"AWS_ENDPOINT_URL": address, **credentials(key)})
         self._endpoints = Endpoints(moto_state.read, moto_state.write)
-        self._faults = Faults()
         self._following = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -70,13 +68,6 @@ class Front:
         return answer
 
     def _answer(self, request: Request, region: str, service: str) -> Response | None:
-        if request.path == "/stand-in/faults" and request.method == "POST":
-            self._faults.add(Fault(**json.loads(request.get_data())))
-            return Response(status=204)
-        if request.path == "/stand-in/faults":
-            return Response(json.dumps(self._faults.pending()), content_type="application/json")
-        if fault := self._faults.answer(service, request.path):
-            return fault
         if service == "lambda" and (match := INVOKE.fullmatch(request.path)):
             return self._invoke(match[1], region, request)
         if service == "sagemaker" and (match := INVOKE_ENDPOINT.fullmatch(request.path)):
@@ -138,12 +129,12 @@ def _is_open(connection: socket.socket) -> bool:
         return False
 
 
-def main() -> None:
+def main(front: type[Front] = Front) -> None:
     with scratch_folder():
-        serve()
+        serve(front)
 
 
-def serve() -> None:
+def serve(kind: type[Front]) -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     logging.getLogger("moto").setLevel(logging.CRITICAL)  # otherwise it prints every execution that fails
     key = secrets.token_hex(16)
@@ -154,7 +145,7 @@ def serve() -> None:
     address = f"http://127.0.0.1:{server.server_port}"
     os.environ["AWS_ENDPOINT_URL"] = address
     moto_patches.apply()
-    front = server.app = Front(address, key)
+    front = server.app = kind(address, key)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it and closes the standard input

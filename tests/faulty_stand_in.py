@@ -1,4 +1,7 @@
-"""Failures on demand, for tests: the next matching requests get the answer of a failing service."""
+"""The stand-in for AWS with failures on demand: the next matching requests get the answer of a failing service.
+
+`python -m faulty_stand_in` is the server; POST /stand-in/faults announces a fault, GET lists those that are still to come.
+"""
 
 import json
 import re
@@ -8,7 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from xml.sax.saxutils import escape
 
-from werkzeug import Response
+from werkzeug import Request, Response
+
+from stages.scones.aws.stand_in import server
 
 
 @dataclass
@@ -59,3 +64,23 @@ class Faults:
             return Response(text, found.status, content_type="application/xml")
         body = json.dumps({"message": found.message, "Message": found.message})
         return Response(body, found.status, {"x-amzn-ErrorType": found.code}, content_type="application/json")
+
+
+class FaultyFront(server.Front):
+    """The front of the stand-in, which meets the announced faults first."""
+
+    def __init__(self, address: str, key: str) -> None:
+        super().__init__(address, key)
+        self._faults = Faults()
+
+    def _answer(self, request: Request, region: str, service: str) -> Response | None:
+        if request.path == "/stand-in/faults" and request.method == "POST":
+            self._faults.add(Fault(**json.loads(request.get_data())))
+            return Response(status=204)
+        if request.path == "/stand-in/faults":
+            return Response(json.dumps(self._faults.pending()), content_type="application/json")
+        return self._faults.answer(service, request.path) or super()._answer(request, region, service)
+
+
+if __name__ == "__main__":
+    server.main(FaultyFront)

@@ -1,0 +1,24 @@
+"""Run git in a repository."""
+
+import subprocess
+from pathlib import Path
+
+from stages.common.errors import InputError
+
+
+def git(*arguments: str, folder: Path | None = None) -> str:
+    """Return what git prints in ``folder``, by default the working folder. Raises InputError with git's words if it fails."""
+    done = _run(arguments, folder)
+    if done.returncode:
+        raise InputError(f"git {' '.join(arguments)} failed: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def find(*arguments: str, folder: Path | None = None) -> str | None:
+    """Return what git prints; None if it fails, as for something that does not exist."""
+    done = _run(arguments, folder)
+    return None if done.returncode else done.stdout.strip()
+
+
+def _run(arguments: tuple[str, ...], folder: Path | None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
