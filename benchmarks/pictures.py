@@ -42,12 +42,14 @@ def served(browser: Browser, path: Path) -> None:
 
 
 def compared(browser: Browser, path: Path) -> None:
-    """Take a picture of the comparison's first table and charts."""
+    """Take a picture of the comparison's first table."""
     subprocess.run([sys.executable, "-m", "stages.experiments.compare", "mnist"], check=True)
     page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
     page.goto(COMPARED.absolute().as_uri())
-    page.wait_for_timeout(500)
-    page.screenshot(path=path)
+    table = page.locator("table").first.bounding_box()
+    assert table
+    page.set_viewport_size({"width": int(table["x"] * 2 + max(WIDTH, table["width"])), "height": HEIGHT})
+    page.screenshot(path=path, full_page=True, clip={**table, "height": HEIGHT})
 
 
 def main() -> None:
