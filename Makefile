@@ -84,7 +84,7 @@ release: $(STAMP)  ## tag a model as a version: make release PROJECT=mnist VERSI
 cluster: $(STAMP)-ray  ## start a Ray cluster of two nodes on this machine; make cluster STOP=1 stops it
 	@python -m stages.cluster $(if $(STOP),stop,start $(addprefix --port ,$(PORT)) $(addprefix --nodes ,$(NODES)) $(addprefix --cpus ,$(CPUS)))
 
-readme-table: $(STAMP)  ## update the README's results from reports/published/
+readme-table: $(STAMP)  ## update the tables of README and docs, and the charts of published results
 	@python -m stages.experiments.documents
 
 clean:  ## remove the environment and the tools' caches (data, models and reports stay)

@@ -12,6 +12,7 @@ class About:
     """What there is to say about a project and its data."""
 
     title: str
+    """What GET /models calls it."""
     tab: str
     """The title of its tab on the page: short enough for a phone to show all tabs."""
     sample: str

@@ -30,12 +30,12 @@ INSTEAD = {
     r"\. \.venv/bin/activate": "true",
     # A server doesn't end: that the target leads to it. The tests of the server start it.
     r"make serve(.*)": r"make -o .venv/.installed -n serve\1 | grep 'python -m stages.serving'",
-    # Downloads are tested with servers of their own, test_official.py and others: here, that such parameters are taken.
+    # Downloads are tested with servers of their own, tests/common/test_official.py and others: here, that such parameters are taken.
     r"(dvc exp run -S data\.\S*source=official.*)": r"\1 check",
     # Up to where the source has been read.
     r"(dvc exp run -S data\.source=\.\./data)": r"\1 prepare@mnist prepare@landmarks",
     r"(dvc exp run -S data\.source=s3://bucket/prefix)": r"\1 prepare@mnist",
-    # Few epochs; that the parameters of backbones are taken, which test_landmarks_row.py trains.
+    # Few epochs; that the parameters of backbones are taken, which tests/landmarks/test_row.py trains.
     r"(dvc exp run -S data\.landmarks\.source=\.\./photographs)": r"\1 -S landmarks.epochs=1 train@landmarks",
     r"(dvc exp run -S data\.landmarks\.source=\.\./photographs -S .*)": r"\1 check",
     # Up to the figures; the one before it goes on to deploy.

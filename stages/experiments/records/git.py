@@ -11,13 +11,13 @@ def git(*arguments: str, folder: Path | None = None) -> str:
     done = _run(arguments, folder)
     if done.returncode:
         raise InputError(f"git {' '.join(arguments)} failed: {done.stderr.strip()}")
-    return done.stdout.strip()
+    return done.stdout.rstrip()  # lines of `git status` may begin with a space
 
 
 def find(*arguments: str, folder: Path | None = None) -> str | None:
     """Return what git prints; None if it fails, as for something that does not exist."""
     done = _run(arguments, folder)
-    return None if done.returncode else done.stdout.strip()
+    return None if done.returncode else done.stdout.rstrip()
 
 
 def _run(arguments: tuple[str, ...], folder: Path | None) -> subprocess.CompletedProcess[str]:
