@@ -391,7 +391,8 @@ def test_a_picture_whose_execution_is_stopped_has_a_result_like_the_others(world
         described = going.result()
     assert described["status"] == "SUCCEEDED"
     stopped, sure = json.loads(described["output"])
-    assert (stopped["s3_key"], stopped["status"], stopped["error"]) == ("test/slow.png", "FAILED", "States.TaskFailed")
+    assert (stopped["s3_key"], stopped["status"]) == ("test/slow.png", "FAILED")
+    assert stopped["error"] in ("States.TaskFailed", "States.Runtime")  # within a task, or between two of them
     assert "ABORTED" in stopped["cause"]
     assert sure["status"] == "SUCCEEDED"
 
