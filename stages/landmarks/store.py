@@ -76,7 +76,7 @@ def _add(tar: tarfile.TarFile, member: str, content: bytes) -> None:
 
 def write_index(folder: Path, part: str, shards: Sequence[Shard], labels: Sequence[int], place: str = "") -> None:
     """Write the index of ``part``. ``shards`` hold the images of all ``labels``, in this order."""
-    np.savez(
+    files.write_arrays(
         folder / f"{part}.npz",
         shards=np.repeat(np.arange(len(shards), dtype=np.int32), [len(shard.offsets) for shard in shards]),
         offsets=np.concatenate([np.empty(0, np.int64), *(shard.offsets for shard in shards)]),

@@ -31,9 +31,9 @@ def main() -> None:
             "images for validation, expected at least 1 in each part: add images or change valid_fraction"
         )
     with files.new_folder(FEATURES) as folder:
-        np.savez(folder / "train.npz", images=images[~chosen], labels=labels[~chosen])
-        np.savez(folder / "valid.npz", images=images[chosen], labels=labels[chosen])
-        np.savez(folder / "test.npz", **test)
+        files.write_arrays(folder / "train.npz", images=images[~chosen], labels=labels[~chosen])
+        files.write_arrays(folder / "valid.npz", images=images[chosen], labels=labels[chosen])
+        files.write_arrays(folder / "test.npz", **test)
         files.write_json(folder / "about.json", files.read_json(RAW / "about.json"))
     print(f"{(~chosen).sum()} training, {chosen.sum()} validation and {len(test['labels'])} test images in {FEATURES}")
 

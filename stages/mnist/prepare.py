@@ -97,7 +97,7 @@ def main() -> None:
         name = source.name
     with files.new_folder(RAW) as folder:
         for part, (images, labels) in parts.items():
-            np.savez(folder / f"{part}.npz", images=images, labels=labels)
+            files.write_arrays(folder / f"{part}.npz", images=images, labels=labels)
         files.write_json(folder / "about.json", {"source": name})
     print(f"mnist from {name}: {len(parts['train'][1])} training and {len(parts['test'][1])} test images in {RAW}")
 

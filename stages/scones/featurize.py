@@ -69,7 +69,7 @@ def main() -> None:
     train, valid = set_aside(known, settings.valid_fraction, settings.seed)
     with files.new_folder(FEATURES) as folder:
         for name, pictures in {"train": train, "valid": valid, "test": test}.items():
-            np.savez(folder / f"{name}.npz", **pictures._asdict())
+            files.write_arrays(folder / f"{name}.npz", **pictures._asdict())
         files.write_json(folder / "about.json", about)
     counts = f"{len(train.labels)} training, {len(valid.labels)} validation and {len(test.labels)} test pictures"
     print(f"{counts} in {FEATURES}")

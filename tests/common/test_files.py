@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stages.common import files
@@ -64,3 +65,13 @@ def test_home_is_the_checkout_also_from_dvc_s_temporary_copies(tmp_path: Path, m
     assert files.home() == tmp_path
     monkeypatch.chdir(copy)
     assert files.home() == tmp_path
+
+
+def test_arrays_have_the_same_bytes_with_any_python_and_numpy_reads_them(tmp_path: Path) -> None:
+    path = tmp_path / "arrays.npz"
+    numbers = np.arange(6, dtype=np.int32).reshape(2, 3)
+    files.write_arrays(path, numbers=numbers, names=np.array(["a", "bc"]))
+    assert files.digest(path, "md5") == "f50a45436294d2808e422d7ff723f089"
+    with np.load(path) as read:
+        assert np.array_equal(read["numbers"], numbers)
+        assert read["names"].tolist() == ["a", "bc"]

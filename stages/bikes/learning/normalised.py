@@ -1,4 +1,4 @@
-"""Give AutoGluon's files the same bytes each time: without times, random identifiers and their original folder.
+"""Give AutoGluon's files the same bytes each time: without times, random identifiers, Python's version and their original folder.
 
 AutoGluon and CatBoost store how long each step took, when training ended and where it ran. Nothing here reads that
 again, and AutoGluon sets its paths when it loads a predictor. Predictions do not change.
@@ -26,6 +26,9 @@ CLOCKS = {
     ),
 }
 """Attributes and keys that hold seconds. Their numbers become 0."""
+
+PYTHON = "_python_version"
+"""Attribute of AutoGluon's learner with the version of Python, which nothing reads. It becomes empty."""
 
 CATBOOST = ("train_finish_time", "model_guid")
 """Metadata of a CatBoost model that become empty: when its training ended, and a random identifier."""
@@ -84,6 +87,8 @@ class _Pickler(pickle._Pickler):
         for key in CLOCKS & mapping.keys():
             if isinstance(mapping[key], int | float):
                 mapping[key] = 0.0
+        if PYTHON in mapping:
+            mapping[PYTHON] = ""
         super().save_dict(mapping)  # type: ignore[misc]
 
     def save_members(self, members: set[Any] | frozenset[Any]) -> None:
