@@ -146,6 +146,19 @@ def ray_table() -> str:
     return "\n".join([*lines, "", f"Measured on landmarks, on {ran['hardware']}, {ran['date']}."])
 
 
+def settings_table() -> str:
+    """Return how much faster or slower each network trains with another setting, as a Markdown table."""
+    measured = files.read_json(RESULTS / "settings.json")
+    rows = measured["networks"]
+    changes = [name for name in next(iter(rows.values())) if name != "images_per_second"]
+    lines = [f"| network | images per second | {' | '.join(changes)} |", "|---|---|" + "---|" * len(changes)]
+    for name, row in rows.items():
+        lines.append(
+            f"| {name} | {row['images_per_second']:,.0f} | {' | '.join(f'{row[change]:.2f}' for change in changes)} |"
+        )
+    return "\n".join([*lines, "", f"Measured on {measured['hardware']}, {measured['date']}."])
+
+
 def graph() -> str:
     """Return DVC's graph of mnist's stages in the Mermaid language, which GitHub draws."""
     shown = subprocess.check_output(["dvc", "dag", "--mermaid"], text=True).splitlines()
@@ -157,7 +170,7 @@ def graph() -> str:
 TABLES: dict[Path, dict[str, Callable[[], str]]] = {
     README: {"results": headlines, "sample": sample_table},
     Path("docs/results.md"): {"results": table},
-    Path("docs/speed.md"): {"speed": speed_table},
+    Path("docs/speed.md"): {"speed": speed_table, "settings": settings_table},
     Path("docs/architecture.md"): {"graph": graph},
     Path("docs/ray.md"): {"rates": ray_table},
 }

@@ -25,6 +25,7 @@ from stages.common.program import run
 from stages.experiments.running import progress
 from stages.experiments.running.display import Display
 from stages.experiments.running.progress import Progress
+from stages.experiments.running.stopping import stop_on_signals
 
 LOGS = Path("reports/logs")
 
@@ -125,16 +126,10 @@ def room() -> int:
     return max(1, min(program.cores(), int(psutil.virtual_memory().available / 1e9 / MEMORY)))
 
 
-def interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 def main(jobs: int | None) -> None:
     if jobs is not None and jobs < 1:
         raise InputError(f"--jobs {jobs} is not allowed: expected 1 or more")
-    # SIGINT, too: a program that a shell starts in the background ignores it, and so would the processes it starts.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
+    stop_on_signals()
     with ThreadPoolExecutor(1) as pool:  # at the same time: each takes a second
         known = pool.submit(projects)
         checked = subprocess.run(

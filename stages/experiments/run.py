@@ -23,6 +23,7 @@ from stages.experiments.records import recipes
 from stages.experiments.records.done import is_done, known
 from stages.experiments.records.recipes import Experiment
 from stages.experiments.running import clones
+from stages.experiments.running.stopping import stop_on_signals
 
 
 def show() -> None:
@@ -104,6 +105,7 @@ def main(recipe: str | None, all_of: str | None, settings: list[str], jobs: int 
     if finished:
         print(f"already done: {', '.join(finished)}")
     if left:
+        stop_on_signals()
         with clones.alone(recipe or f"all-{all_of}") as place:
             work(left, place, jobs)
     project = experiments[0].recipe.project
