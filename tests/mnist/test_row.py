@@ -48,7 +48,7 @@ def test_the_whole_row_on_the_sample(workspace: Path, python: Run) -> None:
     served = files.read_json(Path("reports/mnist/deploy.json"))
     assert served == {"version": None, "data": "sample", "rows": 1000, "accuracy": metrics["accuracy"]}
     assert set(Revision().latency("mnist")) == {"one", "batch"}
-    assert sorted(contents(TRAINED)) == ["epochs.csv", "network.json", "steps.csv", "weights.pt"]
+    assert sorted(contents(TRAINED)) == ["epochs.csv", "network.json", "settings.json", "steps.csv", "weights.pt"]
     assert set(torch.load(TRAINED / "weights.pt", weights_only=True)) >= {"1.weight", "1.bias"}
     assert sorted(contents(Path("models/mnist/export"))) == ["model.pt", "model.pt2", "model.tar.gz", "model_card.md"]
     names = ["confusion_matrix.png", "digits.png", "history.png", "mistakes.png", "reliability.png"]
