@@ -81,7 +81,7 @@ def main() -> None:
         projects.check(name, data, getattr(parameters, name), data.source or parameters.data.source)
     if parameters.engine.kind == "sagemaker":
         with requires("aws", "engine.kind = sagemaker"):
-            import sagemaker.train  # noqa: F401
+            import sagemaker.train  # noqa: F401  (a missing package is reported before any stage starts)
     if parameters.engine.kind == "ray":
         with requires("ray", "engine.kind = ray"):
             from stages.engine.ray import cluster  # and with it Ray
