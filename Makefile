@@ -25,7 +25,7 @@ project := $${PROJECT:+"$$PROJECT"}
 settings := set -f; for setting in $$SET; do set -- "$$@" -S "$$setting"; done;
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro serve metrics experiments recipes recipe compare review release readme-table cluster test test-all test-fast lint format lock clean
+.PHONY: help env repro serve metrics experiments recipes recipe compare review release readme-table cluster test test-all test-fast lint format audit lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,10 @@ lint: $(addprefix $(STAMP)-,$(ALL))  ## check format, style and types
 format: $(STAMP)-dev  ## format the code and fix what ruff can fix
 	@ruff format .
 	@ruff check --fix .
+
+audit: $(STAMP)-dev  ## look for known vulnerabilities of the pinned packages at osv.dev
+	@pip-audit --vulnerability-service osv --require-hashes --disable-pip --progress-spinner off \
+		-r requirements.txt $(ALL:%=-r requirements/%.txt)
 
 # Resolve all groups together, then each one from those versions, so that they agree. Keep current versions if possible.
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
