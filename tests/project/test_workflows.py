@@ -276,10 +276,24 @@ def test_what_a_stranger_wrote_becomes_no_link_picture_or_html(job: Job, hostile
 
 def test_mentions_and_addresses_are_left_as_text(job: Job) -> None:
     (job.review / "comment.md").write_text(
-        "@owner &#64;owner other/name#1 https://elsewhere.example www.elsewhere.example"
+        "@owner &#64;owner other/name#1 GH-12 gh-12 ABC-12 https://elsewhere.example www.elsewhere.example"
     )
     text = MarkdownIt().render(job.run()).partition("Reviewed commit: a")[0]
-    assert not re.search(r"@owner|#1|https://|www\.", text)
+    assert not re.search(r"@owner|#1|GH-12|gh-12|ABC-12|https://|www\.", text)
+
+
+@pytest.mark.parametrize("fence", ["```", "~~~"])
+def test_a_diagram_is_left_as_text(job: Job, fence: str) -> None:
+    (job.review / "comment.md").write_text(f"{fence}mermaid\nflowchart LR\n{fence}\n")
+    assert "<pre>" not in MarkdownIt().render(job.run())
+
+
+def test_a_fork_that_was_deleted_gets_no_comment(job: Job) -> None:
+    event = json.loads((job.folder / "event.json").read_text())
+    event["workflow_run"]["head_repository"] = None
+    (job.folder / "event.json").write_text(json.dumps(event))
+    assert job.run() == ""
+    assert (job.folder / "outputs").read_text() == ""
 
 
 def test_a_review_that_is_too_long_missing_or_no_text_is_survived(job: Job) -> None:

@@ -1,6 +1,5 @@
 """Read the results of a revision of this repository: a branch, a tag, an experiment or the working tree."""
 
-import csv
 import io
 import json
 from hashlib import md5
@@ -63,7 +62,7 @@ class Revision:
     def table(self, path: str) -> list[dict[str, str]] | None:
         """Return a CSV file's rows by column; None as in `read`."""
         content = self.read(path)
-        return None if content is None else list(csv.DictReader(io.StringIO(content.decode())))
+        return None if content is None else list(files.read_rows(io.StringIO(content.decode())))
 
     def parameters(self) -> dict[str, Any]:
         """Return the content of params.yaml."""
