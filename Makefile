@@ -25,7 +25,7 @@ project := $${PROJECT:+"$$PROJECT"}
 settings := set -f; for setting in $$SET; do set -- "$$@" -S "$$setting"; done;
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro serve metrics experiments recipes recipe compare review release readme-table cluster test test-all test-fast lint format audit lock clean
+.PHONY: help env repro restore run serve metrics experiments recipes recipe compare review release readme-table cluster test test-all test-fast lint format audit lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,15 @@ env: $(STAMP) $(addprefix $(STAMP)-,$(WANTED))  ## create .venv for the pipeline
 repro: $(STAMP)  ## run the stages that changed, projects in parallel (JOBS=1: one after another)
 	@exec python -m stages.experiments.repro $(jobs)
 	$(show)
+
+# Without --allow-missing, dvc stops at results that only another machine has. repro makes those again.
+restore: $(STAMP)  ## go back to the last commit and its results, whatever happened; uncommitted changes are lost
+	@git reset --quiet --hard
+	@dvc checkout --quiet --force --allow-missing || true
+	@exec python -m stages.experiments.repro $(jobs)
+
+run: $(STAMP)  ## run a variant, with its parameters checked first: make run SET="mnist.optimizer=sgd mnist.seed=1"
+	@$(settings) exec python -m stages.experiments.run "$$@"
 
 serve: $(STAMP)-serving  ## serve the exported models over HTTP, with a page (make serve ARGS="--port 9000")
 	@set -f; exec python -m stages.serving $$ARGS

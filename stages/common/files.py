@@ -17,6 +17,7 @@ from stages.common.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+CONFLICT = re.compile(rb"^(<{7}|>{7}) ", re.MULTILINE)
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.ASCII)
 
 
@@ -104,6 +105,17 @@ def write_arrays(path: Path, **arrays: "ArrayLike") -> None:
             buffer = io.BytesIO()
             np.lib.format.write_array(buffer, np.asanyarray(array), allow_pickle=False)
             archive.writestr(zipfile.ZipInfo(f"{name}.npy"), buffer.getvalue())
+
+
+def refuse_conflicts() -> None:
+    """Raise InputError if git left a merge conflict in one of the project's files."""
+    written, made = ["params.yaml", "dvc.yaml", "metrics.yaml", "recipes.yaml"], ["dvc.lock", "reports/*/*.json"]
+    for pattern in [*written, *made]:
+        for path in sorted(Path().glob(pattern)):
+            if CONFLICT.search(path.read_bytes()):
+                one_side = f"take one side with `git checkout --ours {path}`, run `make repro`"
+                remedy = "edit it" if pattern in written else one_side
+                raise InputError(f"merge conflict in {path}: {remedy}, then `git add {path}`")
 
 
 def require(path: Path, stage: str) -> Path:

@@ -62,7 +62,9 @@ def run(main: Callable[..., None], arguments: Callable[[argparse.ArgumentParser]
     atexit.register(gc.freeze)
     try:
         try:
-            main(**vars(parser.parse_args()))
+            options = vars(parser.parse_args())
+            files.refuse_conflicts()
+            main(**options)
         finally:
             sys.stdout.flush()
     except InputError as error:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT, Run
 
 STAGE = '''"""Turns nothing into nothing."""
@@ -84,3 +85,40 @@ def test_a_reader_that_stops_early_is_no_error(tmp_path: Path, lines: int) -> No
     )
     assert done.stderr == ""
     assert done.returncode == 141  # as any other program's, which SIGPIPE ends
+
+
+@pytest.mark.parametrize("there", ["", "yaml"])
+def test_a_python_without_the_packages_is_told_in_a_line(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str
+) -> None:
+    """`.venv/bin/dvc repro` runs the system's Python unless the environment is activated."""
+    if there:
+        (tmp_path / "packages").mkdir()
+        (tmp_path / "packages/yaml").symlink_to(Path(yaml.__file__).parent)
+    environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path / 'packages'}", "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-S", "-m", "stages.check"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"error: {sys.executable} does not have the package " in done.stderr
+    assert "activate the environment (. .venv/bin/activate)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("params.yaml", "edit it"),
+        ("dvc.lock", "take one side with `git checkout --ours dvc.lock`, run `make repro`"),
+        (
+            "reports/mnist/metrics.json",
+            "take one side with `git checkout --ours reports/mnist/metrics.json`, run `make repro`",
+        ),
+    ],
+)
+def test_a_merge_conflict_is_told_in_a_line(tmp_path: Path, python: Run, name: str, remedy: str) -> None:
+    (tmp_path / "stage.py").write_text(STAGE.format(body="pass"))
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> theirs\n")
+    done = python("-m", "stage", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == f"error: merge conflict in {name}: {remedy}, then `git add {name}`\n"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
+from conftest import Run as Python
 
 from stages.bikes.config import check_together
 from stages.check import parameters_model
@@ -33,6 +34,28 @@ def test_an_unknown_recipe_is_an_error_that_lists_those_there_are(monkeypatch: p
     monkeypatch.chdir(ROOT)
     with pytest.raises(InputError, match="'mnist-cmm' is not a recipe: expected one of bikes-initial, "):
         recipes.named("mnist-cmm")
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (
+            "mnist.optimiser=sgd",
+            "error: mnist.optimiser is not a parameter: did you mean mnist.optimizer? params.yaml has all",
+        ),
+        ("+mnist.optimiser=sgd", "error: +mnist.optimiser is not a parameter: did you mean mnist.optimizer?"),
+        ("mnist.optimizer=sdg", "error: params.yaml: mnist.optimizer = 'sdg' is not allowed: expected 'adam'"),
+        ("mnist.epochs", "error: -S mnist.epochs is not a setting: expected key=value"),
+        ("mnist.epochs=2", "ERROR: you are not inside of a DVC repository"),  # it is run
+    ],
+)
+def test_a_variant_s_settings_are_checked_before_anything_changes(
+    workspace: Path, python: Python, setting: str, said: str
+) -> None:
+    done = python("-m", "stages.experiments.run", "-S", setting)
+    assert done.returncode
+    assert done.stderr.startswith(said)
+    assert Path("params.yaml").read_text() == (ROOT / "params.yaml").read_text()
 
 
 @pytest.mark.parametrize("document", documents.TABLES, ids=str)
