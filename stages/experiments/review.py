@@ -104,7 +104,7 @@ def _figures(revision: Revision, project: str) -> dict[str, Any]:
 def _differences(kind: str, commit: str) -> str:
     """Return the table of `dvc metrics diff` or `dvc params diff`, as text without markup; empty if it has no rows."""
     try:
-        changed = getattr(Repo(), kind).diff(a_rev=commit)["diff"]
+        changed = getattr(Repo(), kind).diff(a_rev=commit).get("diff", {})
     except DvcException as error:
         raise InputError(f"`dvc {kind} diff {commit[:7]}` failed: {error}") from None
     found = diff_table(
