@@ -221,3 +221,23 @@ def test_restore_leads_back_from_anything_also_where_the_committed_results_are_a
     assert (project.root / "first.txt").read_text() == "1"
     assert (project.root / "train.first").read_text() == "trainfirst"
     assert project.hashes()["train.first"] == own
+
+
+def test_a_conflict_in_dvc_lock_is_resolved_as_documented(project: Checkout) -> None:
+    stage = project.root / "stage.py"
+    stage.write_text(stage.read_text().replace("0.05", "0"))
+    project.run("git config user.name t && git config user.email t@example.org && dvc repro -q && git add -A")
+    project.run("git commit -qm start && git checkout -qb other")
+    for branch, name in (("other", "first"), ("-", "second")):
+        project.run(f"git checkout -q {branch} && echo {name} >{name}.txt && dvc repro -q && git commit -qam {name}")
+    lock = project.root / "dvc.lock"
+    project.run("git merge other", check=False)
+    if "<<<<<<<" not in lock.read_text():  # git may merge what lies apart
+        lock.write_text(f"<<<<<<< HEAD\n{lock.read_text()}=======\n>>>>>>> other\n")
+    shown = project.run(REPRO, check=False)
+    assert shown.startswith("error: merge conflict in dvc.lock: take one side with `git checkout --ours dvc.lock`")
+    documented = (ROOT / "docs/when-a-run-fails.md").read_text().partition("git checkout --ours dvc.lock reports\n")[2]
+    assert documented.startswith("make repro\ngit add --all && git commit\n")
+    project.run(f"git checkout --ours dvc.lock && {REPRO} && git add --all && git commit -qm merged")
+    assert "up to date" in project.run("dvc status")
+    assert (project.root / "first.txt").read_text() + (project.root / "second.txt").read_text() == "first\nsecond\n"
