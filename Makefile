@@ -5,7 +5,7 @@ VENV   := .venv
 
 # Values from the command line reach a shell only as environment variables, so that no part of one is run as a command:
 # NAME='x; rm file' is an unknown recipe. `value` keeps make from running $(shell ...) in one.
-SETTINGS := ARGS BASE CPUS EXPERIMENTS GROUPS JOBS NAME NODES PORT PROJECT PYTHON RUN SET STOP TORCH VERSION
+SETTINGS := ARGS BASE CPUS EXPERIMENTS GROUPS JOBS MINUTES NAME NODES PORT PROJECT PYTHON RUN SEED SET STOP TORCH VERSION
 $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(if $(filter $(SETTINGS),$(name)),, \
 	$(error $(name)=... is not allowed: expected one of $(SETTINGS)))))
 $(foreach name,$(SETTINGS),$(if $(filter undefined,$(origin $(name))),, \
@@ -25,7 +25,7 @@ project := $${PROJECT:+"$$PROJECT"}
 settings := set -f; for setting in $$SET; do set -- "$$@" -S "$$setting"; done;
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro restore run serve metrics experiments recipes recipe compare review release readme-table cluster test test-all test-fast lint format audit lock clean
+.PHONY: help env repro restore run serve metrics experiments recipes recipe compare review release readme-table cluster test test-all test-fast torture lint format audit lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ test-all: $(addprefix $(STAMP)-,$(ALL))  ## run all tests, including the few tha
 
 test-fast: $(addprefix $(STAMP)-,$(ALL))  ## run only the tests that take seconds
 	@$(PYTEST) -m "not slow and not long"
+
+torture: $(addprefix $(STAMP)-,$(ALL))  ## kill stages at random moments and compare their results: make torture MINUTES=5 SEED=1
+	@exec python tests/torture/kills.py $${MINUTES:+--minutes "$$MINUTES"} $${SEED:+--seed "$$SEED"} $${PROJECT:+--project "$$PROJECT"}
 
 lint: $(addprefix $(STAMP)-,$(ALL))  ## check format, style and types
 	@ruff format --check .

@@ -64,7 +64,7 @@ ELSEWHERE = {
 }
 
 NOT_RUN = {
-    r"git clone .*|make (repro|test|lint)": "what brought this clone about",
+    r"git clone .*|make (repro|test|torture|lint)": "what brought this clone about",
     r"export AWS_PROFILE=.*|output\(\) .*|aws .*": "AWS's own command line, which takes an account",
     r"ray (up|exec|down) .*": "on AWS, which takes an account; test_cluster_manifests.py checks the file",
     r"kubectl .*": "on Kubernetes; test_cluster_manifests.py checks the file",
