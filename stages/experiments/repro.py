@@ -29,7 +29,7 @@ from stages.experiments.running.progress import Progress
 from stages.experiments.running.stopping import stop_on_signals
 
 LOGS = Path("reports/logs")
-LOCK = Path(".dvc/tmp/make-repro.lock")
+LOCK = LOGS / "make-repro.lock"
 DVC_LOCK = Path(".dvc/tmp/lock")
 
 DVC = [sys.executable, "-m", "stages.experiments.running.quick_dvc"]
@@ -151,7 +151,6 @@ def reproduce(jobs: int | None) -> None:
         sys.exit(said or f"error: `dvc repro check` ended with exit code {checked.returncode}: run it to see why")
     runs = known.result()
     jobs = min(jobs or room(), len(runs))
-    LOGS.mkdir(parents=True, exist_ok=True)
     print(f"{len(runs)} projects, {jobs} at a time. Logs: {log('<project>')}", flush=True)
     with Display(runs) as display:
         side_by_side = SideBySide(display, max(1, program.cores() // jobs))

@@ -103,6 +103,8 @@ class Place(Checkout):
                 stages = [one for one in below if f"stages.{kill.stage.partition('@')[2]}" in " ".join(one.cmdline())]
                 for one in [dvc, *below] if kill.whole else stages[:1]:
                     one.kill()
+                if not stages:  # DVC is saving what the stage wrote
+                    process.kill()
                 process.stdout.read()  # until all that has it open is gone
                 return True
         return False
