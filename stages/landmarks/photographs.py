@@ -10,7 +10,6 @@ refused.csv          path,reason: one row per refused file, with its path in the
 about.json           {"source": ...}
 """
 
-import csv
 import os
 import struct
 import zipfile
@@ -124,13 +123,13 @@ def write(
             for photograph, file, *_ in packed:
                 if photograph.split == split:
                     archive.writestr(_entry(photograph.path), file.read_bytes())
-    _write_rows(
+    files.write_rows(
         folder / "images.csv",
         [*Photograph._fields, "bytes", "sha256"],
         ((*photograph, size, sha256) for photograph, _, size, sha256 in packed),
     )
-    _write_rows(folder / "classes.csv", ["class", "latitude", "longitude", "source"], places)
-    _write_rows(folder / "refused.csv", Refused._fields, refused)
+    files.write_rows(folder / "classes.csv", ["class", "latitude", "longitude", "source"], places)
+    files.write_rows(folder / "refused.csv", Refused._fields, refused)
     files.write_json(folder / "about.json", {"source": source})
 
 
@@ -143,14 +142,7 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 def _rows(path: Path) -> Iterable[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
-        yield from csv.DictReader(file)
-
-
-def _write_rows(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+        yield from files.read_rows(file)
 
 
 def _degrees(text: str) -> float | None:

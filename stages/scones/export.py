@@ -7,7 +7,6 @@ README.md.
 """
 
 import json
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stages.common import config, files
+from stages.common import config, files, temporary
 from stages.common.models import bundle, card, torch_files
 from stages.common.program import run
 from stages.common.vision import images
@@ -47,9 +46,9 @@ def write_exported(classifier: Classifier, path: Path, classes: list[str]) -> No
 
 def served(archive: Path, pictures: Tensor) -> Tensor:
     """Return the probabilities (N, classes) that the archive's functions give for ``pictures``, each sent as a PNG file."""
-    with tempfile.TemporaryDirectory() as folder:
-        bundle.unpack(archive, Path(folder))
-        model = inference.model_fn(folder)
+    with temporary.folder("export") as folder:
+        bundle.unpack(archive, folder)
+        model = inference.model_fn(str(folder))
         requests = [inference.input_fn(layout.png(picture), "image/png") for picture in pictures.numpy()]
         answers = [inference.output_fn(inference.predict_fn(one, model), "application/json") for one in requests]
     return torch.tensor([json.loads(answer) for answer in answers])

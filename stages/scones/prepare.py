@@ -7,7 +7,6 @@ are added to the training pictures. `refused.csv` lists the pictures that are le
 pictures, and training pictures that are already in the test set or the training set.
 """
 
-import csv
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -125,8 +124,7 @@ def main() -> None:
     with files.new_folder(RAW) as folder:
         for part in PARTS:
             layout.write(folder, part, ((picture.entry, picture.image) for picture in pictures[part]))
-        with (folder / "refused.csv").open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([Refused._fields, *refused, *copies])
+        files.write_rows(folder / "refused.csv", Refused._fields, [*refused, *copies])
         files.write_json(folder / "about.json", {"source": name, "classes": settings.classes})
     print(
         f"scones from {name}: {len(pictures['train'])} training and {len(pictures['test'])} test pictures in {RAW}, "

@@ -2,11 +2,15 @@
 
 import io
 import os
+import re
+import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from stages import projects
 from stages.common.models import bundle
 
 
@@ -53,3 +57,25 @@ def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes) -> None:
     with pytest.raises(tarfile.TarError, match="weights is not a regular file"):
         bundle.unpack(tmp_path / "evil.tar.gz", tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+PLACE = re.compile(rb"(?<![\w.:/<-])/(?:Users|home|mnt|opt|root|srv|tmp|usr|var|work)/[\w./-]+|site-packages")
+
+
+def places(content: bytes) -> set[bytes]:
+    """What looks like a path of the machine, also in the members of a zip, such as model.pt."""
+    found = set(PLACE.findall(content))
+    if zipfile.is_zipfile(io.BytesIO(content)):
+        with zipfile.ZipFile(io.BytesIO(content)) as inner:
+            found = found.union(*(places(inner.read(name)) for name in inner.namelist()))
+    return found
+
+
+@pytest.mark.parametrize("project", projects.names())
+def test_no_export_names_a_place_of_the_machine_that_made_it(pipeline: Path, tmp_path: Path, project: str) -> None:
+    export = pipeline / "models" / project / "export"
+    bundle.unpack(export / "model.tar.gz", tmp_path)
+    files = [path for folder in (export, tmp_path) for path in folder.rglob("*") if path.is_file()]
+    here = [str(pipeline).encode(), sys.prefix.encode()]
+    assert {path.name: found for path in files if (found := places(path.read_bytes()))} == {}
+    assert not [path.name for path in files for place in here if place in path.read_bytes()]

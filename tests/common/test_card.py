@@ -1,5 +1,6 @@
 """Model cards: what counted is in them, what didn't is not, and the same results give the same bytes."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import Change
+from markdown_it import MarkdownIt
 
 from stages.bikes import config as bikes
 from stages.common import config, files
@@ -66,6 +68,17 @@ def test_a_card_says_where_the_data_is_from_and_how_good_the_model_is(
     headings = [line[3:] for line in text.splitlines() if line.startswith("## ")]
     assert headings == ["Intended use", "Out of scope", "Training data", "Training", "Metrics", "Limits", "Verified", "Loading", "Licences"]  # fmt: skip
     assert text == written(project, source)
+
+
+def test_text_from_outside_is_no_markup(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile = ["<img src=x onerror=alert(1)>", "a\n# heading", "[x](//elsewhere)", "`a` | b", "![x](y)"]
+    monkeypatch.setitem(ROWS["landmarks"][1], "classes", hostile)
+    text = written("landmarks", "a`\n\n<b>|x", tuple(f"{name} taken for b" for name in hostile))
+    html = MarkdownIt("commonmark").enable("table").render(text.split("---\n", 2)[2])
+    plain = written("landmarks", "elsewhere", ("a", "b", "c", "d", "e"))
+    known = MarkdownIt("commonmark").enable("table").render(plain.split("---\n", 2)[2])
+    assert re.findall("<[^>]*>", html) == re.findall("<[^>]*>", known)
+    assert yaml.safe_load(text.split("---\n")[1])["model-index"][0]["results"][0]["dataset"]["name"] == "a`\n\n<b>|x"
 
 
 def test_only_the_tables_that_were_chosen_are_among_the_parameters(workspace: Path, change: Change) -> None:

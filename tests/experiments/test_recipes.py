@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import ROOT
-from conftest import Run as Fixture
+from conftest import Run as Python
 
 from stages.bikes.config import check_together
 from stages.check import parameters_model
@@ -35,6 +35,28 @@ def test_an_unknown_recipe_is_an_error_that_lists_those_there_are(monkeypatch: p
     monkeypatch.chdir(ROOT)
     with pytest.raises(InputError, match="'mnist-cmm' is not a recipe: expected one of bikes-initial, "):
         recipes.named("mnist-cmm")
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (
+            "mnist.optimiser=sgd",
+            "error: mnist.optimiser is not a parameter: did you mean mnist.optimizer? params.yaml has all",
+        ),
+        ("+mnist.optimiser=sgd", "error: +mnist.optimiser is not a parameter: did you mean mnist.optimizer?"),
+        ("mnist.optimizer=sdg", "error: params.yaml: mnist.optimizer = 'sdg' is not allowed: expected 'adam'"),
+        ("mnist.epochs", "error: -S mnist.epochs is not a setting: expected key=value"),
+        ("mnist.epochs=2", "ERROR: you are not inside of a DVC repository"),  # it is run
+    ],
+)
+def test_a_variant_s_settings_are_checked_before_anything_changes(
+    workspace: Path, python: Python, setting: str, said: str
+) -> None:
+    done = python("-m", "stages.experiments.run", "-S", setting)
+    assert done.returncode
+    assert done.stderr.startswith(said)
+    assert Path("params.yaml").read_text() == (ROOT / "params.yaml").read_text()
 
 
 @pytest.mark.parametrize("document", documents.TABLES, ids=str)
@@ -84,13 +106,13 @@ def test_memory_is_that_of_all_processes_at_once() -> None:
         publish.watched([sys.executable, "-c", "raise SystemExit(3)"])
 
 
-def test_publishing_needs_no_dvc(workspace: Path, python: Fixture) -> None:
+def test_publishing_needs_no_dvc(workspace: Path, python: Python) -> None:
     script = "import sys, stages.experiments.publish; print('dvc' in sys.modules)"
     assert python("-c", script).stdout == "False\n"
 
 
 @pytest.mark.slow
-def test_without_dvc_the_stages_run_by_themselves_and_their_results_are_kept(workspace: Path, python: Fixture) -> None:
+def test_without_dvc_the_stages_run_by_themselves_and_their_results_are_kept(workspace: Path, python: Python) -> None:
     recipe = RECIPES["mnist-adam"].model_copy(update={"seeds": [3], "set": {"mnist": {"epochs": 1, "augment": False}}})
     Path("recipes.yaml").write_text(yaml.safe_dump({"one": recipe.model_dump(exclude_none=True)}))
     for arguments in (

@@ -32,7 +32,7 @@ from stages.scones.aws import artifacts, deployment, trial
 from stages.scones.aws.executions import Outcome, Workflow, message
 from stages.scones.aws.stand_in import local
 from stages.scones.aws.stand_in.functions import MOST
-from stages.scones.aws.stand_in.scratch import NAME
+from stages.scones.aws.stand_in.scratch import PURPOSE
 from stages.scones.config import Challenger, WorkflowSettings, workflow_settings
 from stages.scones.feedback import captures
 
@@ -468,8 +468,9 @@ def test_nobody_else_may_use_the_stand_in(world: World) -> None:
 def test_what_runs_lies_in_the_stand_ins_scratch_folder(world: World) -> None:
     running = world.processes("bootstrap.py") + world.processes("container")
     assert running
-    assert {Path(process.cwd()).relative_to(tempfile.gettempdir()).parts[0][: len(NAME)] for process in running} == {
-        NAME
+    name = f"stages-{PURPOSE}-"
+    assert {Path(process.cwd()).relative_to(tempfile.gettempdir()).parts[0][: len(name)] for process in running} == {
+        name
     }
 
 

@@ -47,9 +47,11 @@ def save_exported(program: torch.export.ExportedProgram, path: Path, classes: An
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else []:
             node.meta.pop("stack_trace", None)  # it has the path of this checkout
+    buffer = io.BytesIO()  # writing to a full disk, torch would end the process
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No complete tensor found")  # a constant that is part of another one
-        torch.export.save(program, path, extra_files={EXTRA: json.dumps(classes)})
+        torch.export.save(program, buffer, extra_files={EXTRA: json.dumps(classes)})
+    path.write_bytes(buffer.getbuffer())
 
 
 def load_exported(path: Path) -> tuple[Callable[[Tensor], Tensor], Any]:

@@ -1,12 +1,11 @@
 """Read the results in a folder in which stages ran. This module needs neither git nor DVC."""
 
-import csv
 import io
 import json
 from pathlib import Path
 from typing import Any
 
-from stages.common import clocks, config
+from stages.common import clocks, config, files
 from stages.common.errors import InputError
 
 
@@ -36,7 +35,7 @@ class Folder:
     def table(self, path: str) -> list[dict[str, str]] | None:
         """Return a CSV file's rows by column; None as in `read`."""
         content = self.read(path)
-        return None if content is None else list(csv.DictReader(io.StringIO(content.decode())))
+        return None if content is None else list(files.read_rows(io.StringIO(content.decode())))
 
     def parameters(self) -> dict[str, Any]:
         """Return the content of params.yaml."""

@@ -1,8 +1,6 @@
 """Collection of captured pictures with low confidence in the folder where they are labelled and where prepare reads them."""
 
-import csv
 import hashlib
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -47,10 +45,7 @@ def collect(pictures: Iterable[tuple[Captured, Bytes]], threshold: float, classe
             }
         )
     if new:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(dict.fromkeys([*header, *COLUMNS])), restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        columns = list(dict.fromkeys([*header, *COLUMNS]))
         with files.new_file(table) as partial:
-            partial.write_text(text.getvalue(), encoding="utf-8")
+            files.write_rows(partial, columns, ([row.get(name, "") for name in columns] for row in rows))
     return new

@@ -18,6 +18,8 @@ TABLE = "labels.csv"
 def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Return the columns, and each row's line number and fields by column. Both are empty if there is no table.
 
+    An apostrophe in front of a field is left out (`files.write_rows`).
+
     Raises InputError with line and reason if it is not a table with the columns `file` and `label`.
     """
     if not path.exists():
@@ -38,7 +40,7 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]
             raise InputError(
                 f"{path}: line {line}: found more fields than the header's {len(header)}, expected {len(header)}"
             )
-    return header, rows
+    return header, [(line, {name: text.removeprefix("'") for name, text in row.items()}) for line, row in rows]
 
 
 def read_list(folder: Path, classes: Sequence[str], row: int) -> list[Entry]:
