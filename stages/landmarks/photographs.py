@@ -8,7 +8,7 @@ images.csv           split,path,label,width,height,bytes,sha256: one row per pho
 classes.csv          class,latitude,longitude,source: one row per class; its label is the row number, from 0; degrees,
                      empty if the coordinates are unknown
 refused.csv          path,reason: one row per file that is left out, with its path in the source
-near_copies.csv      file,near,difference: near copies in different splits (copies.NearCopy), only if there are any
+near_copies.csv      file,near,difference: near copies in different splits (see copies.py), only if there are any
 about.json           {"source": ...}
 """
 
@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from stages.common import files
-from stages.common.sources.copies import Look, NearCopy
 
 SPLITS = ("train", "valid", "test")
 
@@ -65,13 +64,12 @@ class ZipEntry(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """A photograph to pack: ``file`` is the source file, ``bytes`` its size, ``look`` its `copies.look`."""
+    """A photograph to pack: ``file`` is the source file, ``bytes`` its size."""
 
     photograph: Photograph
     file: Path
     bytes: int
     sha256: str
-    look: Look
 
 
 def read_index(raw: Path, split: str) -> list[Photograph]:
@@ -129,7 +127,6 @@ def write(
     packed: Sequence[Packed],
     places: Iterable[Landmark],
     refused: Iterable[Refused],
-    near: Sequence[NearCopy],
     source: str,
 ) -> None:
     """Fill ``folder``. The photographs are copied one at a time, in the given order."""
@@ -142,12 +139,10 @@ def write(
     _write_rows(
         folder / "images.csv",
         [*Photograph._fields, "bytes", "sha256"],
-        ((*photograph, size, sha256) for photograph, _, size, sha256, _ in packed),
+        ((*photograph, size, sha256) for photograph, _, size, sha256 in packed),
     )
     _write_rows(folder / "classes.csv", ["class", "latitude", "longitude", "source"], places)
     _write_rows(folder / "refused.csv", Refused._fields, refused)
-    if near:
-        _write_rows(folder / "near_copies.csv", NearCopy._fields, near)
     files.write_json(folder / "about.json", {"source": source})
 
 

@@ -24,7 +24,6 @@ from stages.common.errors import InputError
 from stages.common.program import run
 from stages.common.sources import copies
 from stages.common.sources.copies import NearCopy
-from stages.common.sources.listing import nfc
 from stages.common.sources.source import open_source
 from stages.common.sources.splits import stratified
 from stages.landmarks import photographs
@@ -73,7 +72,10 @@ def select(tree: Tree, pictures: Sequence[Inspected | str], settings: Photograph
     left_out = [Refused(known[index].file, reason) for index, reason in excess.items()]
     kept = split([one for index, one in enumerate(readable) if index not in excess], tree.classes, settings)
     check_classes(tree, kept, unusable + left_out)
-    looks = {part: {tree.name(one.file): one.look for one in kept if one.photograph.split == part} for part in SPLITS}
+    look = {candidate.file: picture.look for candidate, picture in readable}
+    looks = {
+        part: {tree.name(one.file): look[one.file] for one in kept if one.photograph.split == part} for part in SPLITS
+    }
     near = copies.near_copies(looks)
     note = copies.check_near(near, looks, tree.root, NEAR_SETTING, settings.max_near_copies)
     notes = [note] if note else []
@@ -96,7 +98,7 @@ def split(
         part = candidate.split or ("test" if is_test else "train")
         path = f"{classes[candidate.label]}/{candidate.file.name}"
         photograph = Photograph(part, path, candidate.label, picture.width, picture.height)
-        packed.append(Packed(photograph, candidate.file, picture.bytes, picture.sha256, picture.look))
+        packed.append(Packed(photograph, candidate.file, picture.bytes, picture.sha256))
     return sorted(packed, key=lambda one: SPLITS.index(one.photograph.split))
 
 
@@ -120,7 +122,7 @@ def check_classes(tree: Tree, kept: Sequence[Packed], refused: Sequence[Refused]
     for part in (part for part in SPLITS if part != "valid" or part in brought):
         for label, name in enumerate(tree.classes):
             if (part, label) not in there:
-                own = sorted(one for one in refused if name in map(nfc, Path(one.path).parent.parts))
+                own = sorted(one for one in refused if name in map(files.nfc, Path(one.path).parent.parts))
                 why = f" ({len(own)} of its files are refused, first {own[0].path}: {own[0].reason})" if own else ""
                 raise InputError(
                     f"{tree.root}: found no photograph of {name} for {part}{why}, expected at least 1 in every class"
@@ -154,7 +156,8 @@ def main() -> None:
         selected = select(tree, pictures, settings.photographs)
         refused = sorted(selected.unusable + selected.copies + tree.ignored)
         with files.new_folder(RAW) as folder:
-            photographs.write(folder, selected.kept, places, refused, selected.near, source.name)
+            photographs.write(folder, selected.kept, places, refused, source.name)
+            copies.write_near(folder / "near_copies.csv", selected.near)
     for note in selected.notes:
         print(f"warning: {note}")
     print(report(source.name, tree, selected))

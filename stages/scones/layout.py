@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages.common.errors import InputError
-from stages.common.sources.listing import by_name, nfc
+from stages.common.files import nfc
 
 Bytes = NDArray[np.uint8]
 
@@ -60,6 +60,20 @@ def read_list(folder: Path, part: str, classes: Sequence[str]) -> list[Entry]:
             raise InputError(f"{path}: line {number}: {error}") from None
         entries[entry.name] = entry
     return list(entries.values())
+
+
+def by_name(folder: Path) -> dict[str, Path]:
+    """Return what is in ``folder`` by name in Unicode's form NFC; nothing if there is no folder.
+
+    Raises InputError if two names differ only in their form.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if found.setdefault(nfc(path.name), path) != path:
+            raise InputError(
+                f"{folder}: found two entries named {nfc(path.name)}, whose names differ only in their Unicode form, expected one"
+            )
+    return found
 
 
 def _entry(line: str, classes: Sequence[str]) -> Entry:

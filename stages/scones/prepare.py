@@ -19,14 +19,12 @@ from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.program import run
 from stages.common.sources import copies, listing
-from stages.common.sources.copies import NearCopy
-from stages.common.sources.listing import by_name
 from stages.common.sources.source import open_source
 from stages.common.vision.images import ImageError, decode
 from stages.scones import layout
 from stages.scones.config import Data
 from stages.scones.feedback import labelled
-from stages.scones.layout import PARTS, SIDE, Bytes, Entry
+from stages.scones.layout import PARTS, SIDE, Bytes, Entry, by_name
 from stages.scones.sources import official, sample
 
 RAW = Path("data/scones/raw")
@@ -83,7 +81,7 @@ def unlisted(source: Path, lists: Mapping[str, Sequence[Entry]]) -> tuple[list[R
     for path in listing.files_below(source):
         below = path.relative_to(source)
         name = listing.shown(below.as_posix())
-        if Path(listing.nfc(str(below))) in used:
+        if Path(files.nfc(str(below))) in used:
             continue
         if listing.by_system(below):
             others.append(Refused(name, listing.SYSTEM_REASON))
@@ -162,9 +160,9 @@ def main() -> None:
     with files.new_folder(RAW) as folder:
         for part in PARTS:
             layout.write(folder, part, ((picture.entry, picture.image) for picture in pictures[part]))
-        write_rows(folder / "refused.csv", [Refused._fields, *refused, *left_out, *others])
-        if near:
-            write_rows(folder / "near_copies.csv", [NearCopy._fields, *near])
+        with (folder / "refused.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([Refused._fields, *refused, *left_out, *others])
+        copies.write_near(folder / "near_copies.csv", near)
         files.write_json(folder / "about.json", {"source": name, "classes": settings.classes})
     if note:
         print(f"warning: {note}")
@@ -175,11 +173,6 @@ def main() -> None:
         f"{len(captured)} of all are labelled captured ones; {len(PARTS)} lists; left out {len(refused)} unusable pictures, "
         f"{len(left_out)} copies and {len(others)} other files (refused.csv there has the reasons)"
     )
-
-
-def write_rows(path: Path, rows: Iterable[Iterable[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 if __name__ == "__main__":

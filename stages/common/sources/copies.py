@@ -7,12 +7,14 @@ data set only, and pictures of different parts that look the same are reported.
 import sys
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence, Sized
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from stages.common import files
 from stages.common.errors import InputError
 
 SIDE = 16
@@ -138,13 +140,19 @@ def near_copies(looks: Mapping[str, Mapping[str, Look]]) -> list[NearCopy]:
     earlier: dict[str, Look] = {}
     found = []
     for own in looks.values():
-        files, others = list(own), list(earlier)
+        names, others = list(own), list(earlier)
         pairs = nearest(list(own.values()), list(earlier.values()))
         found += [
-            NearCopy(files[mine], others[other], difference) for mine, (other, difference) in sorted(pairs.items())
+            NearCopy(names[mine], others[other], difference) for mine, (other, difference) in sorted(pairs.items())
         ]
         earlier |= own
     return found
+
+
+def write_near(path: Path, found: Sequence[NearCopy]) -> None:
+    """Write the near copies as CSV if there are any."""
+    if found:
+        files.write_table(path, [one._asdict() for one in found])
 
 
 def check_near(

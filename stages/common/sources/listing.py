@@ -30,11 +30,6 @@ ALIKE = {
 """What people call the parts, without anything that is not a letter."""
 
 
-def nfc(name: str) -> str:
-    """Return ``name`` in Unicode's form NFC. Macs and some archives store the form NFD, whose characters look the same."""
-    return unicodedata.normalize("NFC", name)
-
-
 def part(name: str) -> str | None:
     """Return the part that a folder or list is probably meant for: train, valid, test, or None."""
     letters = re.sub("[^a-z]", "", unicodedata.normalize("NFKC", name).casefold())
@@ -57,20 +52,6 @@ def files_below(folder: Path) -> list[Path]:
         found += [here / name for name in names]
         found += [here / name for name in folders if (here / name).is_symlink()]
     return sorted(found)
-
-
-def by_name(folder: Path) -> dict[str, Path]:
-    """Return what is in ``folder`` by name in NFC; nothing if there is no folder.
-
-    Raises InputError if two names differ only in their Unicode form.
-    """
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if found.setdefault(nfc(path.name), path) != path:
-            raise InputError(
-                f"{folder}: found two entries named {nfc(path.name)}, whose names differ only in their Unicode form, expected one"
-            )
-    return found
 
 
 def written(names: Iterable[str]) -> str:

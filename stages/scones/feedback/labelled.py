@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages.common.errors import InputError
-from stages.common.sources.listing import by_name, nfc
-from stages.scones.layout import NAME, Entry
+from stages.common.files import nfc
+from stages.scones.layout import NAME, Entry, by_name
 
 FOLDER = Path("data/scones/labelled")
 TABLE = "labels.csv"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages.common.errors import InputError
-from stages.common.sources.listing import nfc
+from stages.common.files import nfc
 from stages.landmarks.photographs import Landmark
 from stages.landmarks.sources.intake import places
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stages.common.errors import InputError
+from stages.common.files import nfc
 from stages.common.sources import listing
-from stages.common.sources.listing import VALIDATION, nfc, shown
+from stages.common.sources.listing import VALIDATION, shown
 from stages.landmarks.photographs import Refused
 
 PLACES = "places.csv"

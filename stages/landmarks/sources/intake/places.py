@@ -8,7 +8,7 @@ import functools
 import re
 from pathlib import Path
 
-from stages.common.sources.listing import nfc
+from stages.common.files import nfc
 
 PLACES = Path(__file__).with_name("places.csv")
 
