@@ -201,13 +201,16 @@ def test_records_are_read_in_any_form_and_the_counts_add_up(
     lines += [line(4, about_eventId=""), line(4, about_eventId=""), line(3, confidence=0.7)]
     (workspace / "captured").mkdir()
     (workspace / "captured" / "a.jsonl").write_bytes(FORMS[form](lines))
+    (workspace / "captured" / "b.jsonl.gz").write_bytes(b"")
     monitor.main(str(workspace / "captured"))
     report = files.read_json(monitor.MONITOR / "monitor.json")
     assert {name: report[name] for name in ("found", "records", "refused", "repeated")} == {
         "found": 8, "records": 5, "refused": 2, "repeated": 1
     }  # fmt: skip
     assert report["below_threshold"] == 2
-    assert "8 captured records: 5 read, 2 refused, 1 repeated" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "8 captured records: 5 read, 2 refused, 1 repeated" in printed
+    assert re.search("warning: 1 other files are not read, first .*b.jsonl.gz: expected .jsonl files", printed)
 
 
 def test_a_record_whose_time_has_no_zone_is_of_utc() -> None:

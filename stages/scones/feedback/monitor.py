@@ -41,10 +41,10 @@ SIGNIFICANT = 0.01
 Pixels = NDArray[np.uint8]
 
 
-def fetch(place: str) -> list[tuple[str, str]]:
-    """Return name and text of all .jsonl files below a folder, or a URL that fsspec opens, in any of Unicode's encodings.
+def fetch(place: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return name and text of all .jsonl files below a folder, or a URL that fsspec opens, and the names of other files.
 
-    Raises InputError if there are none.
+    The text may be in any of Unicode's encodings. Raises InputError if there are none.
     """
     try:
         system, root = fsspec.url_to_fs(place)
@@ -57,7 +57,7 @@ def fetch(place: str) -> list[tuple[str, str]]:
     if not found:
         others = f", only {listed[0]} and {len(listed) - 1} other files" if listed else ""
         raise InputError(f"{place}: found no .jsonl files{others}, expected an endpoint's captured requests")
-    return found
+    return found, [name for name in listed if name not in names]
 
 
 def over_time(records: Sequence[Captured], threshold: float) -> Figure:
@@ -159,7 +159,8 @@ def class_names() -> list[str]:
 
 def main(place: str, threshold: float | None = None, collect_into: Path = labelled.FOLDER) -> None:
     classes = class_names()
-    read = captures.read(fetch(place), len(classes))
+    texts, others = fetch(place)
+    read = captures.read(texts, len(classes))
     if not read.records:
         raise InputError(f"{place}: found no captured record ({'; '.join(read.problems[:1])}), expected at least 1")
     if threshold is None:
@@ -182,6 +183,8 @@ def main(place: str, threshold: float | None = None, collect_into: Path = labell
         files.write_json(folder / "monitor.json", report)
     for problem in report["problems"]:
         print(f"warning: {problem}")
+    if others:
+        print(f"warning: {len(others)} other files are not read, first {others[0]}: expected .jsonl files")
     print(
         f"{read.found} captured records: {report['records']} read, {len(read.problems)} refused, {read.repeated} repeated; "
         f"{len(unusable)} of the pictures read are unusable"
