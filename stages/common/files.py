@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import unicodedata
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -134,6 +135,11 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
 def digest_of(lines: Iterable[str]) -> str:
     """Return a digest of ``lines``, of 16 hexadecimal digits."""
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def nfc(name: str) -> str:
+    """Return a file's ``name`` in Unicode's form NFC. Macs and some archives store the form NFD, which looks the same."""
+    return unicodedata.normalize("NFC", name)
 
 
 def home() -> Path:

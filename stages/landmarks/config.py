@@ -15,6 +15,11 @@ class Photographs(Section):
 
     max_megapixels: int = Field(ge=1, le=1000, description="larger pictures are refused before decoding")
     max_refused: float = Field(ge=0, le=1, description="fraction of refused files above which prepare fails")
+    max_near_copies: float = Field(
+        ge=0,
+        le=1,
+        description="fraction of test and validation photographs that look like one of an earlier split, above which prepare fails",
+    )
     test_fraction: float = Field(
         gt=0, lt=0.9, description="fraction of each class for the test set, if the source has no test folder"
     )

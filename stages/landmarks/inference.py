@@ -26,7 +26,7 @@ MAX_PIXELS = 100_000_000
 MAX_PHOTOGRAPHS = 1000
 """Largest number of photographs in a request. Each becomes a square, which may be larger than the photograph."""
 
-CONTENT_TYPES = ("image/*", "application/octet-stream", "application/x-npy")
+CONTENT_TYPES = (*images.CONTENT_TYPES, "application/x-npy")
 """Content types that `input_fn` reads."""
 
 Model = tuple[torch.jit.ScriptModule, list[dict[str, object]]]
@@ -47,11 +47,11 @@ def model_fn(model_dir: str) -> Model:
 def input_fn(body: bytes, content_type: str) -> torch.Tensor:
     """Return a request's photographs as uint8 (N, 3, H, W).
 
-    image/*, application/octet-stream: one photograph, JPEG, PNG, WEBP, GIF or BMP.
+    image/*, application/x-image, application/octet-stream: one photograph, JPEG, PNG, WEBP, GIF or BMP.
     application/x-npy: a uint8 array (N, H, W, 3) as written by numpy.save.
     """
     kind = content_type.split(";")[0].strip().lower()
-    if kind.startswith("image/") or kind == "application/octet-stream":
+    if images.is_picture(kind):
         pixels = images.decode(body, MAX_PIXELS)[None]
     elif kind == "application/x-npy":
         pixels = _from_npy(body)

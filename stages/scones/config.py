@@ -37,6 +37,9 @@ class Data(SourceSettings):
         description="fine labels of CIFAR-100; a picture's label is its class's index in this list, from 0",
     )
     max_refused: float = Field(ge=0, le=1, description="fraction of refused pictures above which prepare fails")
+    max_near_copies: float = Field(
+        ge=0, le=1, description="fraction of test pictures that look like a training picture, above which prepare fails"
+    )
     valid_fraction: float = Field(
         gt=0, lt=0.5, description="fraction of each class's training pictures held out for validation"
     )

@@ -20,6 +20,7 @@ from stages.common.program import run
 from stages.common.vision import images
 from stages.scones import inference, layout
 from stages.scones.config import Data, Train
+from stages.scones.endpoint import picture
 from stages.scones.layout import SIDE
 from stages.scones.model import SETTINGS, TRAINED, Classifier, load, predict
 
@@ -97,7 +98,10 @@ def main() -> None:
             expected,
             TOLERANCE,
         )
-        code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in (inference, images)}
+        code = {
+            f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__))
+            for module in (inference, picture, images)
+        }
         write_card(folder / "model_card.md", classes, labels, expected.numpy())
         members = {"model.pt": folder / "model.pt", "README.md": folder / "model_card.md"}
         bundle.pack(folder / "model.tar.gz", members | code)

@@ -1,7 +1,7 @@
 """The functions that SageMaker's PyTorch inference image calls to serve the exported model.
 
-The image provides torch, numpy and Pillow. From the project this module imports only `images.py`, which is in the same
-folder. A request contains one picture of 32x32 pixels. The answer is a JSON array with one probability per class, in
+The image provides torch, numpy and Pillow. From the project this module imports only `picture.py`, which is in the same
+folder with `images.py`. A request contains one picture of 32x32 pixels. The answer is a JSON array with one probability per class, in
 the order of data.scones.classes: `[p_bicycle, p_motorcycle]`. If the client accepts `application/json; verbose=true`,
 as with some of SageMaker's own algorithms, the answer is `{"classes": ["bicycle", "motorcycle"], "probabilities":
 [[p_bicycle, p_motorcycle]]}`. Unreadable input is refused, see `refusal`.
@@ -14,15 +14,11 @@ from pathlib import Path
 import torch
 
 try:
-    import images
+    import picture  # type: ignore[import-not-found]
 except ImportError:  # in the project, not in the export
-    from stages.common.vision import images
+    from stages.scones.endpoint import picture
 
-SIDE = 32  # pixels
-MAX_PIXELS = 1_000_000
-"""Largest number of pixels of a picture, checked before it is decoded."""
-
-CONTENT_TYPES = ("image/*", "application/octet-stream")
+CONTENT_TYPES = picture.CONTENT_TYPES
 """Content types that `input_fn` reads."""
 
 Model = tuple[torch.jit.ScriptModule, list[str]]
@@ -54,17 +50,11 @@ def refusal(message: str) -> Exception:
 
 def input_fn(body: bytes, content_type: str) -> torch.Tensor:
     """Return a request's picture as uint8 (1, 32, 32, 3)."""
-    kind = content_type.split(";")[0].strip().lower()
-    if not kind.startswith("image/") and kind not in CONTENT_TYPES:
-        raise refusal(f"content type {content_type!r} is not known: expected {', '.join(CONTENT_TYPES)}")
     try:
-        picture = images.decode(body, MAX_PIXELS)
-    except images.ImageError as error:
+        pixels = picture.read(body, content_type)
+    except ValueError as error:
         raise refusal(str(error)) from None
-    height, width, _ = picture.shape
-    if (height, width) != (SIDE, SIDE):
-        raise refusal(f"a picture of {width}x{height} pixels: expected {SIDE}x{SIDE}")
-    return torch.from_numpy(picture)[None]
+    return torch.from_numpy(pixels)[None]
 
 
 def batch_fn(items: list[torch.Tensor], model: Model) -> list[Prediction]:

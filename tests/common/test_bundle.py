@@ -48,6 +48,52 @@ def test_a_path_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "evil").exists()
 
 
+def packed(folder: Path, *members: tuple[str, bytes, bytes]) -> Path:
+    """An archive of members, each with name, type and content."""
+    with tarfile.open(folder / "evil.tar.gz", "w:gz", format=tarfile.USTAR_FORMAT) as tar:
+        for name, kind, content in members:
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.size = kind, len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return folder / "evil.tar.gz"
+
+
+FILE, FOLDER = tarfile.REGTYPE, tarfile.DIRTYPE
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ([("a", FILE, b"1"), ("a/b", FILE, b"2")], "a/b is where another member is"),
+        ([("a", FILE, b"1"), ("a", FOLDER, b"")], "a is where another member is"),
+        ([("a", FOLDER, b""), ("a", FILE, b"1")], "a is where another member is"),
+        ([("a", FILE, b"1"), ("a/b/c", FOLDER, b"")], "is where another member is"),
+        ([(".", FILE, b"1")], "is not a regular file or folder below"),
+        ([("././@PaxHeader", tarfile.XHDTYPE, b"9" * 2**17), ("a", FILE, b"1")], "extended header of 131072 bytes"),
+        ([("././@LongLink", tarfile.GNUTYPE_LONGNAME, b"a" * 300 + b"\0"), ("a", FILE, b"1")], "name that is too long"),
+        ([("././@LongLink", tarfile.GNUTYPE_LONGNAME, b"a\0b\0"), ("a", FILE, b"1")], None),
+    ],
+)  # fmt: skip
+def test_whatever_is_wrong_with_the_members_is_one_kind_of_error(
+    tmp_path: Path, members: list[tuple[str, bytes, bytes]], words: str | None
+) -> None:
+    archive = packed(tmp_path, *members)
+    if words is None:  # tarfile ends the name at the NUL
+        bundle.unpack(archive, tmp_path / "model")
+        return
+    with pytest.raises(tarfile.TarError, match=words):
+        bundle.unpack(archive, tmp_path / "model")
+
+
+@pytest.mark.parametrize("keep", [0, 5, 15, 60, 120, -8, -1])
+def test_a_truncated_or_damaged_archive_is_the_same_kind_of_error(archive: Path, tmp_path: Path, keep: int) -> None:
+    content = archive.read_bytes()
+    for damaged in (content[:keep], content[: len(content) // 2] + b"\x55" + content[len(content) // 2 + 1 :]):
+        archive.write_bytes(damaged)
+        with pytest.raises(tarfile.TarError):
+            bundle.unpack(archive, tmp_path / "model")
+
+
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
 def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes) -> None:
     with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as tar:

@@ -32,6 +32,7 @@ def encoded(kind: str, pixels: np.ndarray = PIXELS, **options: Any) -> bytes:
         (encoded("WEBP", lossless=True), "image/webp"),
         (encoded("BMP"), "image/jpeg"),  # what it is tells the file, not its sender
         (encoded("PNG"), "application/octet-stream"),
+        (encoded("PNG"), "application/x-image"),
         (comparison.npy(PIXELS[None]), "application/x-npy; charset=binary"),
     ],
 )

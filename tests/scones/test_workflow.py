@@ -136,14 +136,14 @@ def test_what_is_deployed_is_what_stands_in_the_files(world: World) -> None:
     body = cloudformation.get_template(StackName=world.settings.stack, TemplateStage="Original")["TemplateBody"]
     assert body == artifacts.TEMPLATE.read_text()
     functions = client(world.session, "lambda")
-    zipped = artifacts.zipped(artifacts.FUNCTIONS)
+    zipped = artifacts.of_the_workflow()["FunctionsKey"].content
     digest = base64.b64encode(hashlib.sha256(zipped).digest()).decode()
     for name in ("serializeImageData", "invokeClassifier", "confidenceFilter"):
         found = functions.get_function(FunctionName=f"scones-{name}")["Configuration"]
         assert found["CodeSha256"] == digest
     with zipfile.ZipFile(io.BytesIO(zipped)) as unzipped:
         assert {name: unzipped.read(name) for name in unzipped.namelist()} == {
-            path.name: path.read_bytes() for path in artifacts.FUNCTIONS.glob("*.py")
+            path.name: path.read_bytes() for path in [*artifacts.FUNCTIONS.glob("*.py"), artifacts.ANSWER]
         }
     states = client(world.session, "stepfunctions")
     for arn, path in ((world.deployed.workflow, artifacts.WORKFLOW), (world.deployed.fan_out, artifacts.FAN_OUT)):

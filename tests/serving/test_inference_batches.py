@@ -72,9 +72,17 @@ def test_a_request_of_bikes_stays_alone() -> None:
 @pytest.mark.parametrize(
     ("module", "accepted", "refused"),
     [
-        (mnist, ["image/*", "application/octet-stream", "application/x-npy", "application/json"], "text/csv"),
-        (landmarks, ["image/*", "application/octet-stream", "application/x-npy"], "application/json"),
-        (scones, ["image/*", "application/octet-stream"], "application/x-npy"),
+        (
+            mnist,
+            ["image/*", "application/x-image", "application/octet-stream", "application/x-npy", "application/json"],
+            "text/csv",
+        ),
+        (
+            landmarks,
+            ["image/*", "application/x-image", "application/octet-stream", "application/x-npy"],
+            "application/json",
+        ),
+        (scones, ["image/*", "application/x-image", "application/octet-stream"], "application/x-npy"),
         (bikes, ["text/csv", "application/json"], "image/png"),
     ],
 )

@@ -9,12 +9,17 @@ import os
 import time
 from typing import Any
 
+try:
+    import answer  # type: ignore[import-not-found]
+except ImportError:  # in the project, not in Lambda
+    from stages.scones.endpoint import answer
+
 Event = dict[str, Any]
 """`image_data` (base64 text), `s3_bucket`, `s3_key`, `inferences` (a probability for each class)."""
 
 
 class InvalidEventError(Exception):
-    """The event holds no probabilities."""
+    """The event holds no probability distribution over the classes."""
 
 
 class ThresholdConfidenceNotMet(Exception):  # noqa: N818 (the failure's published name)
@@ -22,11 +27,15 @@ class ThresholdConfidenceNotMet(Exception):  # noqa: N818 (the failure's publish
 
 
 def confidence(event: Event) -> float:
-    """Return the largest of the probabilities in `inferences`. Raise InvalidEventError if there are none."""
-    inferences = event.get("inferences")
-    if not isinstance(inferences, list) or not inferences or not all(type(p) in (int, float) for p in inferences):
-        raise InvalidEventError(f"inferences = {str(inferences)[:100]}: expected a list of probabilities")
-    return float(max(inferences))
+    """Return the largest of the probabilities in `inferences`.
+
+    Raise InvalidEventError if they are no distribution over the classes, whose number is CLASSES in the environment (0 or
+    missing: any number from 2).
+    """
+    try:
+        return float(max(answer.distribution(event.get("inferences"), int(os.environ.get("CLASSES", "0")))))
+    except ValueError as error:
+        raise InvalidEventError(f"inferences: {error}") from None
 
 
 def metric(low: bool) -> str:

@@ -3,7 +3,6 @@
 import base64
 import binascii
 import functools
-import json
 import os
 from typing import Any
 
@@ -11,6 +10,11 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as NoConnectionError
+
+try:
+    import answer  # type: ignore[import-not-found]
+except ImportError:  # in the project, not in Lambda
+    from stages.scones.endpoint import answer
 
 NO_ANSWER = (NoConnectionError, HTTPClientError, IncompleteReadError)
 """Errors that a retry may fix. With botocore's other errors no request was made."""
@@ -44,7 +48,7 @@ class EndpointRefusedError(Exception):
 
 
 class InvalidAnswerError(Exception):
-    """The model's answer is not a JSON array with a probability for each class."""
+    """The model's answer is no probability distribution over the classes."""
 
 
 @functools.cache
@@ -62,10 +66,10 @@ def invoke(endpoint: str, image: bytes, inference_id: str = "") -> bytes:
     """
     named = {"InferenceId": inference_id[-64:]} if inference_id else {}
     try:
-        answer = runtime().invoke_endpoint(
+        reply = runtime().invoke_endpoint(
             EndpointName=endpoint, ContentType="image/png", Accept="application/json", Body=image, **named
         )
-        body: bytes = answer["Body"].read()
+        body: bytes = reply["Body"].read()
     except ClientError as error:
         raise _error(error)(f"endpoint {endpoint}: {error}") from error
     except NO_ANSWER as error:
@@ -92,14 +96,9 @@ def _error(error: ClientError) -> type[Exception]:
 def probabilities(body: bytes) -> list[float]:
     """Return a probability for each class from the answer's JSON. Raise InvalidAnswerError if it has none."""
     try:
-        values = json.loads(body)
-    except ValueError:
-        values = None
-    if not isinstance(values, list) or not values or not all(type(p) is float or type(p) is int for p in values):
-        raise InvalidAnswerError(f"the endpoint answered {body[:100]!r}: expected a JSON array of probabilities")
-    if not all(0 <= p <= 1 for p in values):
-        raise InvalidAnswerError(f"the endpoint answered {values}: expected probabilities from 0 to 1")
-    return [float(p) for p in values]
+        return list(answer.read(body).probabilities)
+    except ValueError as error:
+        raise InvalidAnswerError(f"the endpoint answered {body[:100]!r}: {error}") from None
 
 
 def handler(event: Event, context: object) -> Event:
