@@ -107,7 +107,10 @@ def test_the_page_works_below_the_proxys_path(proxied: str, browser: Browser, tm
     faults: list[str] = []
     elsewhere: list[str] = []
     visit.on("pageerror", lambda error: faults.append(str(error)))
-    visit.on("console", lambda message: faults.append(f"{message.text} {message.location}") if message.type == "error" else None)
+    visit.on(
+        "console",
+        lambda message: faults.append(f"{message.text} {message.location}") if message.type == "error" else None,
+    )
     visit.on("request", lambda one: elsewhere.append(one.url) if one.url.startswith("http") else None)
     visit.goto(f"{proxied}/ml/")
     visit.get_by_role("tab").first.wait_for()
@@ -117,7 +120,8 @@ def test_the_page_works_below_the_proxys_path(proxied: str, browser: Browser, tm
     expect(shown).to_have_js_property("complete", True)
     assert shown.evaluate("image => image.naturalWidth") == 40
     context.close()
-    assert faults == []
+    # Browsers look for an icon in the root of the host, which is the proxy's own.
+    assert [fault for fault in faults if "/favicon.ico'" not in fault] == []
     assert {url for url in elsewhere if not url.startswith(f"{proxied}/ml/")} == set()
 
 

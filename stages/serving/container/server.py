@@ -7,7 +7,7 @@ from typing import Any
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from . import errors
 
@@ -34,6 +34,7 @@ class Protocol(HttpToolsProtocol):
     """One connection."""
 
     _deadline: asyncio.TimerHandle | None = None
+    _answering: RequestResponseCycle | None = None
     _has_headers = False
     _header_bytes = 0  # of complete headers and trailers
     _unfinished = 0  # bytes since the last complete headers or the last byte of a body
@@ -52,8 +53,15 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._expect_headers()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._headers_came()
+        if self._answering:  # uvicorn knows only the last request that was sent ahead
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:

@@ -25,7 +25,7 @@ from stages.serving.page.pictures import EXAMPLES, UPLOADED
 
 STATIC = Path(__file__).with_name("static")
 HEAD = """<script type="module" src="own/page.js"></script><script type="module" src="own/digit.js"></script>
-<link rel="stylesheet" href="own/page.css"><link rel="icon" href="own/icon.svg">"""
+<link rel="stylesheet" href="own/page.css">"""
 
 EVERY, AGE = 60, 600
 """Seconds between deletions of old files, and seconds that an upload is kept so that its picture can be shown again."""
