@@ -26,7 +26,7 @@ MAX_TOP = 1000
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the error responses for a route's OpenAPI description: ``statuses``, and those that the guard may send."""
-    return {status: {"model": Error} for status in sorted({401, 403, 429, *statuses})}
+    return {status: {"model": Error} for status in sorted({400, 401, 403, 429, *statuses})}
 
 
 def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAPI:
@@ -57,7 +57,9 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
     async def root(request: Request) -> Response:
         return RedirectResponse(f"{request.scope['root_path']}/page/")
 
-    @app.get("/ping", response_model=Ping, responses={503: {"model": Ping}, 403: {"model": Error}})
+    @app.get(
+        "/ping", response_model=Ping, responses={503: {"model": Ping}, 400: {"model": Error}, 403: {"model": Error}}
+    )
     async def ping() -> Response:
         """Return 200 if no model is loading and at least one is ready, otherwise 503."""
         status = {project: models.status(project)[0] for project in models.exports}

@@ -80,7 +80,10 @@ def _recorded(folder: Path, stage: str) -> str:
         outputs = lock.get("stages", {}).get(stage, {}).get("outs", [])
         found = [str(out["md5"]) for out in outputs if out["path"] == folder.as_posix()]
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"dvc.lock can't be read: {error}") from None
+        words = " ".join(str(error).split())  # YAML's errors have several lines
+        raise InputError(
+            f"dvc.lock can't be read: {words}: run `git checkout dvc.lock` or `dvc repro {stage}`"
+        ) from None
     except (
         AttributeError,
         TypeError,
