@@ -184,7 +184,7 @@ def running(
             assert process.poll() is None, log.read_text()
             return address(process)
 
-        yield Served(process, until(found, 120), log)
+        yield Served(process, until(found, 400), log)
     finally:
         process.terminate()
         try:

@@ -7,6 +7,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from stages.serving.container import errors
 from stages.serving.container.errors import Refusal
+from stages.serving.guard import HEADERS
 
 PREFIX = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*")
 """A path below which a proxy serves this server: empty, or as /models or /a/b."""
@@ -48,7 +49,9 @@ class Forwarded:
             refusal = Refusal(
                 400, "invalid_prefix", f"X-Forwarded-Prefix: found {prefix[:100]!r}, expected a path as /models"
             )
-            await errors.response(refusal)(scope, receive, send)
+            answer = errors.response(refusal)
+            answer.headers.update(HEADERS)  # the guard is behind this middleware
+            await answer(scope, receive, send)
             return
         path, raw_path = scope["path"], scope.get("raw_path") or b""
         kept = path == prefix or path.startswith(f"{prefix}/")

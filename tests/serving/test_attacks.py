@@ -7,7 +7,6 @@ import os
 import resource
 import socket
 import tempfile
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -552,22 +551,17 @@ def test_folders_of_killed_processes_are_removed_and_those_in_use_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    long_ago = time.time() - 10 * temporary.YOUNG
-    with temporary.folder("model") as used:
-        remains, young = tmp_path / "stages-model-killed", tmp_path / "stages-model-young"
-        others = [tmp_path / "stages-page-other", tmp_path / "model-killed"]
-        for path in (remains, young, *others):
+    with temporary.folder("stages-model") as used:
+        remains = tmp_path / "stages-model-killed"
+        others = [tmp_path / "stages-page-other", tmp_path / "model-killed", tmp_path / "elsewhere"]
+        for path in (remains, *others):
             path.mkdir()
             (path / "file").touch()
-        for path in (used, remains, *others):
-            os.utime(path, (long_ago, long_ago))
-        elsewhere = tmp_path / "elsewhere"
-        elsewhere.mkdir()
-        (tmp_path / "stages-model-link").symlink_to(elsewhere)
-        with temporary.folder("model") as another:
-            assert another != used
-            found = {path for path in tmp_path.iterdir() if path.exists()}
-        assert found == {used, another, young, *others, elsewhere, tmp_path / "stages-model-link"}
+        link = tmp_path / "stages-model-link"
+        link.symlink_to(others[-1])
+        with temporary.folder("stages-model") as another:
+            assert set(tmp_path.iterdir()) == {used, another, *others, link}
+        assert all((path / "file").exists() for path in others)
     assert not used.exists()
 
 
@@ -579,7 +573,6 @@ def test_a_killed_server_leaves_folders_that_the_next_one_removes(tmp_path: Path
         one.process.kill()
         one.process.wait()
         (left,) = place.glob("stages-model-*")
-    os.utime(left, (0, 0))
     with server(folder, TMPDIR=str(place)):
         assert not left.exists()
     assert not set(place.glob("stages-*"))

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -615,6 +616,10 @@ def test_a_model_that_cannot_be_loaded_says_why_and_the_others_are_served(tmp_pa
         assert top(predict(client, picture(0)))
 
 
+def has_loaded(served: Served, times: int) -> bool:
+    return served.log.read_text().count("mnist is ready") == times
+
+
 def test_a_model_that_is_started_again_is_the_one_that_was_checked(tmp_path: Path) -> None:
     with server(export(tmp_path, "mnist")) as one, one.client() as client:
         version = client.get("/models").json()["models"][0]["version"]
@@ -631,7 +636,7 @@ def test_a_model_that_is_started_again_is_the_one_that_was_checked(tmp_path: Pat
                 place.unlink()
             (child,) = one.children()
             child.kill()
-            until(lambda: one.log.read_text().count("mnist is ready") == count)
+            until(partial(has_loaded, one, count))
             answer = predict(client, picture(255))
             assert (top(answer)[0]["class"], answer.json()["version"]) == ("yes", version)
         assert not (tmp_path / "opened").exists()

@@ -30,7 +30,7 @@ class Limits:
     answer: float = 60.0
     batch_bytes: int = 32 * 2**20
     queue_bytes: int = 256 * 2**20
-    model: float = 20.0
+    model: float = 60.0
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 from .batching import BatchReply, Job
 from .errors import Refusal
 
-READERS = 4
-"""Threads that read bodies. A body that takes long to read does not hold up the others."""
+READERS = 2
+"""Threads that read bodies: a body that takes long to read does not hold up the others. More would need more memory."""
 
 RETRY_AFTER = 5  # s
 

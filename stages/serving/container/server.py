@@ -1,6 +1,7 @@
 """uvicorn with two additions: it closes connections that send no request, and a stop answers all accepted requests."""
 
 import asyncio
+import resource
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -159,6 +160,8 @@ class Server(uvicorn.Server):
 
     def serve_until_stopped(self) -> None:
         """Serve until SIGTERM or SIGINT. Return when all accepted requests have been answered."""
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the usual 1,024 connections are soon taken
         self.run(sockets=[self._listener])
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

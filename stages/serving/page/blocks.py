@@ -62,7 +62,7 @@ def mount(app: FastAPI, models: Models, max_bytes: int) -> Callable[[], None]:
     Returns a function to call when the server stops. It ends the responses that last as long as a page is open.
     """
     kept = ExitStack()
-    folder = kept.enter_context(temporary.folder("page"))
+    folder = kept.enter_context(temporary.folder("stages-page"))
     for part in (UPLOADED, EXAMPLES):
         (folder / part).mkdir()
     # Gradio's only setting for the folder of uploads. All Gradio servers of a machine share its default, /tmp/gradio.

@@ -4,7 +4,6 @@ import errno
 from pathlib import Path
 
 from gradio import route_utils
-from python_multipart.exceptions import FormParserError
 from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException
 
@@ -32,7 +31,7 @@ class UploadParser(route_utils.GradioMultiPartParser):
             if isinstance(error, MultiPartException):
                 large = "maximum allowed size" in error.message
                 raise Refusal(413 if large else 400, "too_large" if large else "unreadable", error.message) from None
-            if isinstance(error, FormParserError):
+            if isinstance(error, ValueError):  # of the parser, for example for a boundary that is too long
                 raise Refusal(400, "unreadable", str(error)) from None
             if isinstance(error, OSError) and error.errno in FULL:
                 raise no_space("the server's disk is full") from None
