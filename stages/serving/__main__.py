@@ -164,7 +164,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--max-megabytes", type=between(0.001, 1000), default=32.0, help="largest body of a request (32)"
     )
     parser.add_argument(
-        "--model-seconds", type=between(0.1, 3600), default=20.0, help="longest work of a model on one request (20)"
+        "--model-seconds", type=between(0.1, 3600), default=30.0, help="longest work of a model on one request (30)"
     )
     parser.add_argument(
         "--rate",
