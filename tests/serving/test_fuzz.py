@@ -296,10 +296,10 @@ def test_hours_that_cannot_be_read_raise_valueerror_alone(content_type: str) -> 
 def test_a_model_reads_no_compressed_body_behind_its_callers_back(client: httpx.Client, project: str) -> None:
     content_type = GOOD[project][0][1]
     packed = zlib.compress(b"\0" * 10_000_000)
-    for encoding in ("gzip", "deflate", "br"):
+    for encoding, status in (("gzip", 400), ("deflate", 415), ("br", 415)):
         headers = {"Content-Type": content_type, "Content-Encoding": encoding}
         response = client.post(f"/models/{project}/invocations", content=packed, headers=headers)
-        assert response.status_code == 400
+        assert response.status_code == status
     goes_on(client, project)
 
 

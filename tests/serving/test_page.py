@@ -662,7 +662,7 @@ class Models:
     def __init__(self, loading: int = 0, metrics: dict[str, Any] | None = None) -> None:
         self.loading = loading
         about = metrics or {"data": "sample", "accuracy": 0.9, "rmsle_valid": 0.3, "threshold": 0.94}
-        self.exports = {project: Export(project, Path(), "0" * 32, about) for project in projects.names()}
+        self.exports = {project: Export(project, Path(), "0" * 32, about, "") for project in projects.names()}
         self.missing: dict[str, str] = {}
 
     async def predict(self, project: str, body: bytes, content_type: str, top: int | None = 5) -> dict[str, Any]:
@@ -784,7 +784,7 @@ def test_what_is_not_certain_is_not_called_so(share: float, text: str) -> None:
     ],
 )
 def test_what_is_said_of_a_model(project: str, metrics: dict[str, Any], expected: list[str]) -> None:
-    said = about.about(Export(project, Path(), "0123456789abcdef", metrics))
+    said = about.about(Export(project, Path(), "0123456789abcdef", metrics, ""))
     assert all(word in said for word in [*expected, "0123456789ab"])
 
 
