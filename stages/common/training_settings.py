@@ -74,7 +74,9 @@ class Known(Section):
         description="best: the one that tells the validation pictures best from textures, noise and shapes made in code"
     )
     accepted: float = Field(
-        ge=0.5, lt=1, description="fraction of the validation pictures that count as known; others like them may be refused"
+        ge=0.5,
+        lt=1,
+        description="fraction of the validation pictures that count as known; others like them may be refused",
     )
 
 

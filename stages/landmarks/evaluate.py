@@ -2,8 +2,8 @@
 
 Writes `metrics.json`, `details.json` (further metrics) and `confusion.csv` (one row per photograph). Writes to
 `evaluation/` the probabilities (float32 (N, classes)) and, as CSV, the confusion matrix, each class's precision and
-recall, the accuracy at each level of confidence, and how well each method recognises other pictures; `scores.npy`
-(float64 (N)) has each photograph's score by the chosen one.
+recall, the accuracy at each level of confidence, and how well each method recognises other pictures; `familiarity.npy`
+(float64 (N)) has by how much each photograph's score exceeds the threshold.
 """
 
 from pathlib import Path
@@ -34,8 +34,10 @@ def main() -> None:
         "parameters_trained": sum(member["parameters_trained"] for member in about["members"]),
     }
     source = files.read_json(FEATURES / "about.json")["source"]
-    tables, own = {"known.csv": methods}, scores[:, int(arrays["method"])]
-    metrics = evaluation.write("landmarks", source, probabilities, labels, names, details, tables, {"scores.npy": own})
+    tables, own = {"known.csv": methods}, scores[:, int(arrays["method"])] - arrays["threshold"]
+    metrics = evaluation.write(
+        "landmarks", source, probabilities, labels, names, details, tables, {"familiarity.npy": own}
+    )
     print(
         f"accuracy {metrics['accuracy']:.4f}, top 5 {details['top5_accuracy']:.4f}, loss {metrics['loss']:.4f} "
         f"on {len(labels)} test photographs ({source})"

@@ -179,9 +179,7 @@ def recognition(folder: Path, bank: NDArray[np.float32], settings: Train) -> dic
     predictor = load(folder, measured=True).to(device)
     valid = batches(predictor, Store(FEATURES, "valid"))
     made = squares(outliers.made(outliers.CHOOSING, predictor.size))
-    return classifiers.recognition(
-        bank, lambda batch: predictor.inspect(batch.to(device)), valid, made, settings.known
-    )
+    return classifiers.recognition(bank, lambda batch: predictor.inspect(batch.to(device)), valid, made, settings.known)
 
 
 def main() -> None:

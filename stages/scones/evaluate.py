@@ -2,12 +2,13 @@
 
 Writes `metrics.json`, `details.json` (further metrics) and `confusion.csv` (one row per picture). Writes to
 `evaluation/` the probabilities (float32 (N, classes)) and, as CSV, the confusion matrix, the accuracy at each level of
-confidence, each threshold's coverage and accuracy, and how well each method recognises other pictures; `scores.npy`
-(float64 (N)) has each picture's score by the chosen one.
+confidence, each threshold's coverage and accuracy, and how well each method recognises other pictures; `familiarity.npy`
+(float64 (N)) has by how much each picture's score exceeds the threshold.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,21 +68,23 @@ def main() -> None:
         images, labels = test["images"], test["labels"]
     classifier, arrays = load(measured=True), known.read(TRAINED / KNOWN)
 
-    def batched(pictures: Pixels) -> Iterable[Tensor]:
-        return torch.from_numpy(pictures).split(BATCH)
+    def batched(pictures: Pixels) -> Iterator[Tensor]:
+        yield from torch.from_numpy(pictures).split(BATCH)
 
     probabilities, scores = classifiers.measure(classifier.inspect, batched(images), arrays)
     recognition, methods = strangers.measured(classifier.inspect, batched, arrays, SIDE, scores)
-    own = scores[:, int(arrays["method"])]
+    own = scores[:, int(arrays["method"])] - arrays["threshold"]
     details = {
-        **at_threshold(probabilities, labels, threshold, own >= arrays["threshold"]),
+        **at_threshold(probabilities, labels, threshold, own >= 0),
         **recognition,
         "calibration_error": round(classification.calibration_error(probabilities, labels), 6),
         **{name: about[name] for name in ("temperature", "parameters", "parameters_trained")},
     }
     source = files.read_json(FEATURES / "about.json")["source"]
-    tables = {"coverage.csv": curve(probabilities, labels), "known.csv": methods}
-    metrics = evaluation.write("scones", source, probabilities, labels, names, details, tables, {"scores.npy": own})
+    tables: dict[str, Any] = {"coverage.csv": curve(probabilities, labels), "known.csv": methods}
+    metrics = evaluation.write(
+        "scones", source, probabilities, labels, names, details, tables, {"familiarity.npy": own}
+    )
     passed = f"{details['share_at_threshold']:.1%} of them known and at or above the threshold {threshold:g}"
     among = (
         "" if details["accuracy_at_threshold"] is None else f", {details['accuracy_at_threshold']:.1%} of those correct"

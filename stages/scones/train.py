@@ -23,9 +23,9 @@ from stages.common.training.checkpoints import Location
 from stages.common.vision import classifiers, known, outliers
 from stages.engine import dispatch
 from stages.scones.config import Train
+from stages.scones.layout import SIDE
 from stages.scones.learning import calibration
 from stages.scones.learning.augmentation import augmented
-from stages.scones.layout import SIDE
 from stages.scones.model import BATCH, KNOWN, SETTINGS, TRAINED, Classifier, load, predict
 
 FEATURES = Path("data/scones/features")
@@ -109,8 +109,8 @@ def recognition(classifier: Classifier, train: Part, valid: Part, settings: Trai
     made = torch.from_numpy(outliers.made(outliers.CHOOSING, SIDE)).to(train.images.device)
     with torch.no_grad():
         bank = torch.cat([classifier.inspect(batch)[1] for batch in train.images[chosen].split(BATCH)])
-    batches = (images.split(BATCH) for images in (valid.images, made))
-    return classifiers.recognition(bank.cpu().numpy(), classifier.inspect, *batches, settings.known)
+    seen, strange = valid.images.split(BATCH), made.split(BATCH)
+    return classifiers.recognition(bank.cpu().numpy(), classifier.inspect, seen, strange, settings.known)
 
 
 def checkpoints_of(settings: Train, root: Location) -> list[Location]:
@@ -134,7 +134,9 @@ def fill(folder: Path, settings: Train, kept: list[Location]) -> None:
     files.write_json(folder / "network.json", learnt.about)
     files.write_json(folder / SETTINGS, settings.model_dump() | {"precision": learnt.computing.precision})
     if distributed.rank() == 0:
-        files.write_arrays(folder / KNOWN, **recognition(load(folder, measured=True).to(device), train, valid, settings))
+        files.write_arrays(
+            folder / KNOWN, **recognition(load(folder, measured=True).to(device), train, valid, settings)
+        )
     clock = torch_setup.clock(history.seconds, len(train.images) * len(history.epochs), device, learnt.computing)
     files.write_json(folder / CLOCK, clock)
 

@@ -51,14 +51,16 @@ def score(method: str, arrays: Arrays, features: Floats, logits: Floats) -> Scor
     if method == "neighbours":
         alike = features @ arrays["bank"].astype(np.float32).T
         nearest = min(NEIGHBOUR, alike.shape[1])
-        return np.partition(alike, -nearest, axis=1)[:, -nearest].astype(np.float64)
-    if method == "subspace":
+        found = np.partition(alike, -nearest, axis=1)[:, -nearest].astype(np.float64)
+    elif method == "subspace":
         apart = features - arrays["centre"]
         residual = apart - (apart @ arrays["directions"]) @ arrays["directions"].T
-        return -np.sqrt((residual.astype(np.float64) ** 2).sum(1))
-    high = logits.astype(np.float64)
-    top = high.max(1, keepdims=True)
-    return top[:, 0] + np.log(np.exp(high - top).sum(1))
+        found = -np.sqrt((residual.astype(np.float64) ** 2).sum(1))
+    else:
+        high = logits.astype(np.float64)
+        top = high.max(1, keepdims=True)
+        found = top[:, 0] + np.log(np.exp(high - top).sum(1))
+    return found
 
 
 def scores(arrays: Arrays, features: Floats, logits: Floats) -> Scores:
@@ -112,7 +114,6 @@ def chosen(arrays: Arrays) -> dict[str, NDArray]:
     return {name: arrays[name] for name in ("method", "threshold", *NEEDS[method(arrays)])}
 
 
-def judge(arrays: Arrays, features: Floats, logits: Floats) -> tuple[list[bool], list[float]]:
-    """Return for each picture whether it is known, and its score by the chosen method."""
-    found = score(method(arrays), arrays, features, logits)
-    return (found >= arrays["threshold"]).tolist(), found.tolist()
+def familiarity(arrays: Arrays, features: Floats, logits: Floats) -> Scores:
+    """Return by how much each picture's score, by the chosen method, is above the threshold: negative if it is unknown."""
+    return score(method(arrays), arrays, features, logits) - float(arrays["threshold"])

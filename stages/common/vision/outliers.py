@@ -6,7 +6,6 @@ bytes give the same pictures on every processor.
 """
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator

@@ -29,9 +29,14 @@ def pictures(side: int) -> dict[str, Pixels]:
     """Return pictures by kind, uint8 (N, side, side, 3)."""
     digits = read()[0][-2 * COUNT :]
     digits[:COUNT] = 255 - digits[:COUNT]
-    found = {"digits": [Image.fromarray(digit) for digit in digits], "photographs": list(_crops(np.random.default_rng(0)))}
+    found = {
+        "digits": [Image.fromarray(digit) for digit in digits],
+        "photographs": list(_crops(np.random.default_rng(0))),
+    }
     resized = {
-        kind: np.stack([np.asarray(one.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)) for one in images])
+        kind: np.stack(
+            [np.asarray(one.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)) for one in images]
+        )
         for kind, images in found.items()
     }
     return {**resized, "textures": outliers.made(outliers.MEASURING, side)}

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,16 @@ class Captured:
     """The picture file of the request: PNG from the workflow, from other clients any format that the endpoint accepts."""
     probabilities: tuple[float, ...]
     """One per class."""
+    known: bool | None
+    """Whether the picture resembles those of the classes; None if the answer does not tell."""
 
     @property
     def confidence(self) -> float:
         return max(self.probabilities)
+
+    def passes(self, threshold: float) -> bool:
+        """Return whether the workflow passes the answer on: the picture is not unknown, and the confidence not too low."""
+        return self.known is not False and self.confidence >= threshold
 
 
 @dataclass(frozen=True)
@@ -67,19 +74,32 @@ def parse(line: str) -> Captured:
         request, answer = record["captureData"]["endpointInput"], record["captureData"]["endpointOutput"]
         about = record["eventMetadata"]
         event, time = str(about["eventId"]), datetime.fromisoformat(about["inferenceTime"])
-        kind, image, probabilities = _kind(request), _data(request), json.loads(_data(answer))
+        kind, image, content = _kind(request), _data(request), json.loads(_data(answer))
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"found no captured record ({type(error).__name__}: {error})") from None
     if not kind.startswith("image/"):
         raise ValueError(f"found a request of type {kind}, expected a picture")
+    time = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return Captured(event, time, image, *_answer(content))
+
+
+def _answer(content: Any) -> tuple[tuple[float, ...], bool | None]:
+    """Return the probabilities and whether the picture is known, of an answer about one picture: a list, or a verbose object."""
+    probabilities, known = content, None
+    try:
+        if isinstance(content, dict):
+            (probabilities,) = content["probabilities"]
+            (known,) = content.get("known", [None])
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"found the answer {str(content)[:80]}, expected a list of probabilities") from None
     if (
         not isinstance(probabilities, list)
         or not probabilities
         or not all(type(p) in (int, float) and 0 <= p <= 1 for p in probabilities)
+        or not (known is None or isinstance(known, bool))
     ):
-        raise ValueError(f"found the answer {str(probabilities)[:80]}, expected a list of probabilities")
-    time = time if time.tzinfo else time.replace(tzinfo=UTC)
-    return Captured(event, time, image, tuple(float(p) for p in probabilities))
+        raise ValueError(f"found the answer {str(content)[:80]}, expected a list of probabilities")
+    return tuple(float(p) for p in probabilities), known
 
 
 def _is_json(line: str) -> bool:

@@ -1,4 +1,4 @@
-"""invokeClassifier: send the picture in `image_data` to the endpoint, and put its answer into `inferences`."""
+"""invokeClassifier: send the picture in `image_data` to the endpoint, and put its answer into `inferences` and `known`."""
 
 import base64
 import binascii
@@ -16,7 +16,11 @@ NO_ANSWER = (NoConnectionError, HTTPClientError, IncompleteReadError)
 """Errors that a retry may fix. With botocore's other errors no request was made."""
 
 Event = dict[str, Any]
-"""`image_data` (base64 text), `s3_bucket`, `s3_key`, `inference_id` (EXECUTION.TRY), `inferences` (a probability for each class)."""
+"""`image_data` (base64 text), `s3_bucket`, `s3_key`, `inference_id` (EXECUTION.TRY), `inferences` (a probability for each class), and
+`known`: whether the picture resembles those of the classes, null if the model doesn't tell."""
+
+ACCEPT = "application/json; verbose=true"
+"""Our models' answer is then an object with `probabilities` and `known`, each a list over pictures."""
 
 
 class InvalidEventError(Exception):
@@ -44,7 +48,7 @@ class EndpointRefusedError(Exception):
 
 
 class InvalidAnswerError(Exception):
-    """The model's answer is not a JSON array with a probability for each class."""
+    """The model's answer has no list with a probability for each class, or doesn't tell clearly whether it knows the picture."""
 
 
 @functools.cache
@@ -63,7 +67,7 @@ def invoke(endpoint: str, image: bytes, inference_id: str = "") -> bytes:
     named = {"InferenceId": inference_id[-64:]} if inference_id else {}
     try:
         answer = runtime().invoke_endpoint(
-            EndpointName=endpoint, ContentType="image/png", Accept="application/json", Body=image, **named
+            EndpointName=endpoint, ContentType="image/png", Accept=ACCEPT, Body=image, **named
         )
         body: bytes = answer["Body"].read()
     except ClientError as error:
@@ -89,21 +93,40 @@ def _error(error: ClientError) -> type[Exception]:
     return EndpointRefusedError
 
 
-def probabilities(body: bytes) -> list[float]:
-    """Return a probability for each class from the answer's JSON. Raise InvalidAnswerError if it has none."""
+def read(body: bytes) -> tuple[list[float], bool | None]:
+    """Return a probability for each class from the answer's JSON, and whether the picture is known (None: not told).
+
+    The answer is a verbose object, or an array of probabilities, as of a model that ignores ACCEPT. Raise
+    InvalidAnswerError if it is neither.
+    """
     try:
         values = json.loads(body)
     except ValueError:
         values = None
+    known = None
+    if isinstance(values, dict):
+        known = _only(values.get("known", [None]))
+        values = _only(values.get("probabilities"))
     if not isinstance(values, list) or not values or not all(type(p) is float or type(p) is int for p in values):
-        raise InvalidAnswerError(f"the endpoint answered {body[:100]!r}: expected a JSON array of probabilities")
+        raise InvalidAnswerError(f"the endpoint answered {body[:100]!r}: expected probabilities of the classes as JSON")
     if not all(0 <= p <= 1 for p in values):
         raise InvalidAnswerError(f"the endpoint answered {values}: expected probabilities from 0 to 1")
-    return [float(p) for p in values]
+    if known is not None and type(known) is not bool:
+        raise InvalidAnswerError(f"the endpoint answered {body[:100]!r}: expected true or false in `known`")
+    return [float(p) for p in values], known
+
+
+def _only(values: Any) -> Any:
+    """Return the only item of a list. Raise InvalidAnswerError if it is not such a list."""
+    if not isinstance(values, list) or len(values) != 1:
+        raise InvalidAnswerError(
+            f"the endpoint answered {str(values)[:100]} for one picture: expected a list with one item"
+        )
+    return values[0]
 
 
 def handler(event: Event, context: object) -> Event:
-    """Return the event with the classes' probabilities in `inferences`."""
+    """Return the event with the classes' probabilities in `inferences`, and `known`."""
     try:
         image = base64.b64decode(event.get("image_data") or "", validate=True)
     except (binascii.Error, ValueError, TypeError) as error:
@@ -111,4 +134,5 @@ def handler(event: Event, context: object) -> Event:
     if not image:
         raise InvalidEventError("image_data is missing or empty: expected a PNG image as base64 text")
     body = invoke(os.environ["ENDPOINT_NAME"], image, str(event.get("inference_id", "")))
-    return {**event, "inferences": probabilities(body)}
+    inferences, known = read(body)
+    return {**event, "inferences": inferences, "known": known}
