@@ -110,6 +110,26 @@ def test_any_other_line_that_is_no_record_is_left_out_and_reported_with_its_reas
         assert re.search(rf"a.jsonl: line 3: .*{words}.*, left out", problem)
 
 
+VERBOSE = (
+    '{"classes": ["bicycle", "motorcycle"], "probabilities": [[0.97, 0.03]], "known": [false], "familiarity": [-1]}'
+)
+
+
+def test_an_answer_may_tell_that_the_picture_is_unknown(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = captures.parse(line(1, answer_data=VERBOSE))
+    assert (record.probabilities, record.known, record.passes(0.94)) == ((0.97, 0.03), False, False)
+    for answer in (VERBOSE.replace("[false]", "[]"), VERBOSE.replace("[false]", "[1]"), VERBOSE.replace("[[", "[")):
+        with pytest.raises(ValueError, match="expected a list of probabilities"):
+            captures.parse(line(1, answer_data=answer))
+    (place / "3.jsonl").write_text(line(5, red=50, answer_data=VERBOSE) + "\n")
+    monitor.main(str(place))
+    assert "2 of 5 answers are below the threshold 0.94, 1 pictures are unknown" in capsys.readouterr().out
+    report = files.read_json(monitor.MONITOR / "monitor.json")
+    assert (report["unknown"], report["unknown_share"]) == (1, 0.2)
+    rows = list(csv.DictReader((labelled.FOLDER / labelled.TABLE).open()))
+    assert [row["known"] for row in rows] == ["", "", "no"]
+
+
 def test_a_record_whose_time_has_no_zone_is_of_utc() -> None:
     read = captures.read([("a", "\n".join([line(2), line(1, about_inferenceTime="2024-10-16T09:01:00")]))])
     assert [record.event for record in read.records] == ["1", "2"]
@@ -228,7 +248,9 @@ def test_pictures_like_the_training_set_are_no_drift_and_darker_ones_are() -> No
 def test_the_program_reports_and_collects_what_it_was_not_sure_of(place: Path, python: Run) -> None:
     done = python("-m", "stages.scones.feedback.monitor", str(place))
     assert done.returncode == 0, done.stderr
-    assert "2 of 4 answers are below the threshold 0.94; estimated accuracy 84.2%" in done.stdout
+    assert (
+        "2 of 4 answers are below the threshold 0.94, 0 pictures are unknown; estimated accuracy 84.2%" in done.stdout
+    )
     assert "drift is unknown" in done.stdout
     report = files.read_json(monitor.MONITOR / "monitor.json")
     assert report["records"] == 4

@@ -32,6 +32,9 @@ BANK = 1000
 
 NEIGHBOUR, DIRECTIONS = 5, 32
 
+FEW = 5
+"""Validation pictures to be refused from which on their quantile is trusted."""
+
 
 def sampled(count: int, seed: int) -> NDArray[np.int64]:
     """Return the indices, in order, of the training pictures whose features are kept, of ``count``."""
@@ -91,11 +94,13 @@ def choose(arrays: Arrays, valid: Scores, outliers: Scores, method: str, accepte
 def threshold(valid: Scores, accepted: float) -> float:
     """Return the score that the fraction ``accepted`` of pictures such as the validation's reaches.
 
-    It is the lower of two estimates: the quantile of ``valid``, and that of a normal distribution. Few validation
-    pictures do not show how low the others of their kind score.
+    It is the quantile of ``valid``. Few validation pictures do not show how low others of their kind score; then it is
+    the lower of that and of the quantile of a normal distribution.
     """
-    normal = valid.mean() + NormalDist().inv_cdf(1 - accepted) * valid.std()
-    return float(min(np.quantile(valid, 1 - accepted, method="lower"), normal))
+    quantile = float(np.quantile(valid, 1 - accepted, method="lower"))
+    if len(valid) * (1 - accepted) >= FEW:
+        return quantile
+    return min(quantile, float(valid.mean() + NormalDist().inv_cdf(1 - accepted) * valid.std()))
 
 
 def read(path: Path) -> dict[str, NDArray]:
