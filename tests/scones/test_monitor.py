@@ -118,7 +118,11 @@ VERBOSE = (
 def test_an_answer_may_tell_that_the_picture_is_unknown(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = captures.parse(line(1, answer_data=VERBOSE))
     assert (record.probabilities, record.known, record.passes(0.94)) == ((0.97, 0.03), False, False)
-    for answer in (VERBOSE.replace("[false]", "[]"), VERBOSE.replace("[false]", "[1]"), VERBOSE.replace("[[", "[")):
+    for answer in (
+        VERBOSE.replace("[false]", "[]"),
+        VERBOSE.replace("[false]", "[1]"),
+        VERBOSE.replace("[[0.97, 0.03]]", "[0.97, 0.03]"),
+    ):
         with pytest.raises(ValueError, match="expected a list of probabilities"):
             captures.parse(line(1, answer_data=answer))
     (place / "3.jsonl").write_text(line(5, red=50, answer_data=VERBOSE) + "\n")
