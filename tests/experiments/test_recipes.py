@@ -7,7 +7,9 @@ from statistics import mean
 from typing import Any
 
 import pytest
+import yaml
 from conftest import ROOT
+from conftest import Run as Fixture
 
 from stages.bikes.config import check_together
 from stages.check import parameters_model
@@ -68,8 +70,7 @@ def test_a_seed_that_fails_says_so_and_those_before_it_are_kept(monkeypatch: pyt
         return Run(seed=seed, metrics={"accuracy": 0.9}, training={})
 
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(publish, "experiment", experiment)
-    measured = publish.measure("mnist-adam", RECIPES["mnist-adam"], {"data.mnist.source": "../data"})
+    measured = publish.measure("mnist-adam", RECIPES["mnist-adam"], {"data.mnist.source": "../data"}, experiment, [])
     assert [run.seed for run in next(measured).runs] == [0]
     with pytest.raises(InputError, match="mnist-adam: seed 1 failed with exit code 255, see above: reports/published/"):
         next(measured)
@@ -81,3 +82,43 @@ def test_memory_is_that_of_all_processes_at_once() -> None:
     assert 0.3 < publish.watched([sys.executable, "-c", both]) < 0.6
     with pytest.raises(subprocess.CalledProcessError):
         publish.watched([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+def test_publishing_needs_no_dvc(workspace: Path, python: Fixture) -> None:
+    script = "import sys, stages.experiments.publish; print('dvc' in sys.modules)"
+    assert python("-c", script).stdout == "False\n"
+
+
+@pytest.mark.slow
+def test_without_dvc_the_stages_run_by_themselves_and_their_results_are_kept(workspace: Path, python: Fixture) -> None:
+    recipe = RECIPES["mnist-adam"].model_copy(update={"seeds": [3], "set": {"mnist": {"epochs": 1, "augment": False}}})
+    Path("recipes.yaml").write_text(yaml.safe_dump({"one": recipe.model_dump(exclude_none=True)}))
+    for arguments in (
+        ["init", "-q"],
+        ["-c", "user.name=a", "-c", "user.email=b", "commit", "-qm", "c", "--allow-empty"],
+    ):
+        subprocess.run(["git", *arguments], check=True)
+    program = ("-m", "stages.experiments.publish", "one", "--without-dvc")
+    refused = python(*program, "-S", "data.source=nowhere")
+    assert refused.returncode == 1
+    assert "there is no folder" in refused.stderr
+    assert "one: seed 3 failed with exit code 1, see above: no results were saved" in refused.stderr
+    done = python(*program, "-S", "mnist.threads=1")
+    assert done.returncode == 0, done.stderr
+    kept = published.read("one")
+    assert kept is not None
+    assert kept.changes == {"mnist.threads": 1}
+    assert kept.command == "python -m stages.experiments.publish one --without-dvc -S mnist.threads=1"
+    (result,) = kept.runs
+    assert result.seed == 3
+    assert result.metrics["data"] == "sample"
+    assert result.metrics["accuracy"] > 0.6
+    assert result.history is not None
+    assert result.history["epoch"] == [1]
+    assert result.training["precision"] == "float32"
+    assert not list(publish.TEMPORARY.iterdir())
+
+
+def test_a_gpu_is_named_before_the_processor() -> None:
+    runs = [Run(seed=0, metrics={}, training=found) for found in ({"device": "NVIDIA H200"}, {"device": "cpu"}, {})]
+    assert publish.gpus(runs) == ["NVIDIA H200"]

@@ -72,7 +72,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 def test_a_worse_model_is_named_and_fails_and_its_pictures_are_shown(project: Project) -> None:
-    project.run("dvc exp run --quiet -S mnist.epochs=1 deploy@mnist plot@mnist")
+    project.experiment("-S", "mnist.epochs=1", "deploy@mnist", "plot@mnist")
     done = project.tried("make -o .venv/.installed review BASE=main")
     assert done.returncode
     accuracy = json.loads((project.root / ACCURACY).read_text())["accuracy"]

@@ -98,7 +98,8 @@ def record(root: Path, place: Path, experiment: Experiment, targets: Iterable[st
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(place / TEMPLATE, copy, symlinks=True)
     leash = [sys.executable, "-m", "stages.experiments.running.with_parent"]
-    command = ["dvc", "exp", "run", "--name", experiment.name, *recipes.overrides(experiment.settings), *targets]
+    dvc = [sys.executable, "-m", "stages.experiments.running.quick_dvc"]
+    command = [*dvc, "exp", "run", "--name", experiment.name, *recipes.overrides(experiment.settings), *targets]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     environment.pop("PYTHONPATH", None)  # run the copy's code
