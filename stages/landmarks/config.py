@@ -7,7 +7,7 @@ from pydantic import Field
 from stages.common import training_settings
 from stages.common.config import VERSION, Section
 from stages.common.sources.source import SourceSettings
-from stages.common.training_settings import Residual, TrainingSettings
+from stages.common.training_settings import Known, Residual, TrainingSettings
 
 
 class Photographs(Section):
@@ -86,6 +86,7 @@ class Train(TrainingSettings):
     crop: float = Field(gt=0, le=1, description="side of the central square, as a fraction of the shorter side")
     views: Literal["one", "flip"] = Field(description="predict from the square only, or from it and its mirror image")
     augmentation: Augmentation
+    known: Known
     compile: bool = Field(description="torch.compile: needs a C++ compiler, worthwhile for long trainings")
 
     @property

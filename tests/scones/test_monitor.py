@@ -165,9 +165,10 @@ def test_a_record_of_any_request_and_answer_of_the_endpoint_is_read(changes: dic
 
 @pytest.mark.parametrize("accept", ["application/json", "application/json; verbose=true", "*/*"])
 def test_what_the_endpoint_writes_is_what_is_read(accept: str) -> None:
-    prediction = (["bicycle", "motorcycle"], torch.tensor([[0.75, 0.25]]))
+    prediction = (["bicycle", "motorcycle"], torch.tensor([[0.75, 0.25]]), torch.tensor([-0.1]))
     written = inference.output_fn(prediction, accept)
-    assert answer.read(written.encode(), accept, 2).probabilities == (0.75, 0.25)
+    known = False if "verbose" in accept else None
+    assert answer.read(written.encode(), accept, 2) == ((0.75, 0.25), known)
 
 
 @pytest.mark.parametrize("kind", ["image/png", "IMAGE/PNG; q=1", "application/x-image", "application/octet-stream"])
@@ -211,6 +212,29 @@ def test_records_are_read_in_any_form_and_the_counts_add_up(
     printed = capsys.readouterr().out
     assert "8 captured records: 5 read, 2 refused, 1 repeated" in printed
     assert re.search("warning: 1 other files are not read, first .*b.jsonl.gz: expected .jsonl files", printed)
+
+
+UNKNOWN = (
+    '{"classes": ["bicycle", "motorcycle"], "probabilities": [[0.97, 0.03]], "known": [false], "familiarity": [-1]}'
+)
+
+
+def test_an_answer_may_tell_that_the_picture_is_unknown(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = captures.parse(json.loads(line(1, answer_data=UNKNOWN)))
+    assert (record.probabilities, record.known, record.passes(0.94)) == ((0.97, 0.03), False, False)
+    for other in (
+        UNKNOWN.replace("[false]", "[]"),
+        UNKNOWN.replace("[false]", "[1]"),
+    ):
+        with pytest.raises(ValueError, match="expected true or false"):
+            captures.parse(json.loads(line(1, answer_data=other)))
+    (place / "3.jsonl").write_text(line(5, red=50, answer_data=UNKNOWN) + "\n")
+    monitor.main(str(place))
+    assert "2 of 5 answers are below the threshold 0.94, 1 pictures are unknown" in capsys.readouterr().out
+    report = files.read_json(monitor.MONITOR / "monitor.json")
+    assert (report["unknown"], report["unknown_share"]) == (1, 0.2)
+    rows = list(csv.DictReader((labelled.FOLDER / labelled.TABLE).open()))
+    assert [row["known"] for row in rows] == ["", "", "no"]
 
 
 def test_a_record_whose_time_has_no_zone_is_of_utc() -> None:
@@ -332,7 +356,9 @@ def test_pictures_like_the_training_set_are_no_drift_and_darker_ones_are() -> No
 def test_the_program_reports_and_collects_what_it_was_not_sure_of(place: Path, python: Run) -> None:
     done = python("-m", "stages.scones.feedback.monitor", str(place))
     assert done.returncode == 0, done.stderr
-    assert "2 of 4 answers are below the threshold 0.94; estimated accuracy 84.2%" in done.stdout
+    assert (
+        "2 of 4 answers are below the threshold 0.94, 0 pictures are unknown; estimated accuracy 84.2%" in done.stdout
+    )
     assert "drift is unknown" in done.stdout
     report = files.read_json(monitor.MONITOR / "monitor.json")
     assert report["records"] == 4

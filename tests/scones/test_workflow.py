@@ -23,7 +23,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 from conftest import ROOT
-from vehicles import BROKEN, SLOW, archive, picture
+from vehicles import BROKEN, SLOW, UNKNOWN, archive, picture
 
 from stages.common import config
 from stages.engine.aws.clients import client
@@ -39,6 +39,7 @@ from stages.scones.feedback import captures
 PICTURES = {
     "sure.png": picture(255),
     "unsure.png": picture(200),
+    "unknown.png": picture(255, UNKNOWN),
     "broken.png": picture(255, BROKEN),
     "slow.png": picture(255, SLOW),
     "cut.png": picture(255)[:60],
@@ -177,6 +178,18 @@ def test_an_execution_that_is_not_sure_fails_and_somebody_is_told(world: World) 
     assert note["Subject"] == "Confidence below the threshold"
     assert note["error"] == "ThresholdConfidenceNotMet"
     assert note["input"]["s3_key"] == "test/unsure.png"
+
+
+def test_an_execution_with_an_unknown_picture_fails_however_sure_and_somebody_is_told(world: World) -> None:
+    world.told()
+    done = trial.run(world.session, world.deployed, ["unknown.png", "sure.png", "unsure.png"], 1)
+    trial.check(done, PICTURES, world.settings.threshold)
+    assert [one.error for one in done.outcomes] == ["UnknownPictureError", "", "ThresholdConfidenceNotMet"]
+    assert "resembles none of the classes" in message(done.outcomes[0])
+    assert sorted(note["Subject"] for note in world.told()) == [
+        "Confidence below the threshold",
+        "Picture of none of the classes",
+    ]
 
 
 FAILURES = {

@@ -27,7 +27,7 @@ from tiny_exports import PROJECTS
 from stages import projects
 from stages.bikes import inference as bikes
 from stages.common.models import bundle
-from stages.common.vision import images
+from stages.common.vision import images, known
 from stages.mnist import drawing
 from stages.serving.comparison import npy
 
@@ -95,9 +95,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         place.mkdir(parents=True)
         torch.manual_seed(0)
         write(place / "model.pt")
-        beside = (module, images, drawing) if name == "mnist" else (module, images)
+        beside = (module, images, drawing) if name == "mnist" else (module, images, known)
         code = {f"code/{Path(str(one.__file__)).name}": Path(str(one.__file__)) for one in beside}
-        bundle.pack(place / "model.tar.gz", {"model.pt": place / "model.pt", **code})
+        bundle.pack(place / "model.tar.gz", {path.name: path for path in place.iterdir()} | code)
     if has_this_code(BIKES):
         (folder / "models" / "bikes" / "export").mkdir(parents=True)
         shutil.copy(BIKES, folder / "models" / "bikes" / "export")

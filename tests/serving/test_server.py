@@ -331,6 +331,9 @@ def test_probabilities_become_rows_of_classes_in_falling_order() -> None:
     assert first == {"top": [{"class": "b", "probability": 0.7}, {"class": "c", "probability": 0.2}]}
     assert [one["class"] for one in second["top"]] == ["a", "b"]  # of equals the first one first
     assert len(predictions(answer, None)[0]["top"]) == 3
+    first, second = predictions(answer | {"known": [True, False], "familiarity": [0.25, -0.5]}, 1)
+    assert (first["known"], first["familiarity"]) == (True, 0.25)
+    assert (second["known"], second["familiarity"]) == (False, -0.5)
 
 
 def test_landmarks_have_their_places_and_none_where_they_are_not_known(client: httpx.Client) -> None:
@@ -830,6 +833,14 @@ def test_the_client_has_the_token_from_its_environment(
     assert "HTTP 401" in python(*ask, cwd=tmp_path).stderr
     monkeypatch.setenv("SERVING_TOKEN", "open-sesame")
     assert python(*ask, cwd=tmp_path).returncode == 0
+
+
+def test_the_client_says_that_a_picture_looks_like_none_of_the_classes() -> None:
+    prediction = {"known": False, "familiarity": -0.5, "top": [{"class": "a", "probability": 0.5}]}
+    answer = {"project": "scones", "version": "0123456789", "milliseconds": 1.0, "predictions": [prediction]}
+    _, warning, likely = lines("x.png", answer)
+    assert warning == "  looks like none of the classes; if it were one of them:"
+    assert likely.startswith("   50.00%  a ")
 
 
 def test_a_place_that_is_not_known_is_not_shown() -> None:

@@ -30,10 +30,16 @@ class Captured:
     """Of the request."""
     probabilities: tuple[float, ...]
     """One per class."""
+    known: bool | None
+    """Whether the picture resembles those of the classes; None if the answer does not tell."""
 
     @property
     def confidence(self) -> float:
         return max(self.probabilities)
+
+    def passes(self, threshold: float) -> bool:
+        """Return whether the workflow passes the answer on: the picture is not unknown, and the confidence not too low."""
+        return self.known is not False and self.confidence >= threshold
 
 
 @dataclass(frozen=True)
@@ -131,9 +137,9 @@ def parse(content: Any, classes: int = 0) -> Captured:
         picture.check_type(kind)
     except ValueError:
         raise ValueError(f"found a request of type {kind}, expected a picture") from None
-    probabilities = answer.read(body, as_type, classes).probabilities
+    found = answer.read(body, as_type, classes)
     time = time if time.tzinfo else time.replace(tzinfo=UTC)
-    return Captured(event, time.astimezone(UTC), image, kind, probabilities)
+    return Captured(event, time.astimezone(UTC), image, kind, found.probabilities, found.known)
 
 
 def _data(part: dict[str, Any]) -> bytes:

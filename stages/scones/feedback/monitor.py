@@ -3,7 +3,7 @@
     python -m stages.scones.feedback.monitor reports/scones/captured
     python -m stages.scones.feedback.monitor s3://BUCKET/data_capture
 
-Pictures with low confidence are copied to data/scones/labelled/ for labelling. `dvc repro` then trains with them.
+Pictures that are unknown or have a low confidence are copied to data/scones/labelled/ for labelling. `dvc repro` then trains with them.
 """
 
 import argparse
@@ -123,7 +123,7 @@ def drift(captured: Pixels, training: Pixels) -> dict[str, Any]:
 def summary(records: Sequence[Captured], threshold: float) -> dict[str, Any]:
     """Return counts and an estimate of the accuracy: the mean confidence, if calibrated (Guo et al. 2017, arXiv:1706.04599)."""
     confidences = np.array([record.confidence for record in records])
-    sure = confidences >= threshold
+    sure, unknown = confidences >= threshold, [record.known is False for record in records]
     return {
         "records": len(records),
         "from": records[0].time.isoformat(),
@@ -131,6 +131,8 @@ def summary(records: Sequence[Captured], threshold: float) -> dict[str, Any]:
         "threshold": threshold,
         "below_threshold": int((~sure).sum()),
         "below_threshold_share": round(float((~sure).mean()), 6),
+        "unknown": sum(unknown),
+        "unknown_share": round(float(np.mean(unknown)), 6),
         "estimated_accuracy": round(float(confidences.mean()), 6),
         "estimated_accuracy_above": round(float(confidences[sure].mean()), 6) if sure.any() else None,
     }
@@ -189,8 +191,8 @@ def main(place: str, threshold: float | None = None, collect_into: Path = labell
         f"{read.found} captured records: {report['records']} read, {len(read.problems)} refused, {read.repeated} repeated; "
         f"{len(unusable)} of the pictures read are unusable"
     )
-    below = f"{report['below_threshold']} of {report['records']} answers are below the threshold {threshold:g}"
-    print(f"{below}; estimated accuracy {report['estimated_accuracy']:.1%}")
+    counts = f"{report['below_threshold']} of {report['records']} answers are below the threshold {threshold:g}"
+    print(f"{counts}, {report['unknown']} pictures are unknown; estimated accuracy {report['estimated_accuracy']:.1%}")
     moved = [name for name, test in report.get("drift", {}).items() if test["drifted"]]
     print(f"the input has drifted in {', '.join(moved)}" if moved else _no_drift(report))
     print(f"{new} new pictures to label in {collect_into}; reports in {MONITOR}")
