@@ -93,7 +93,7 @@ def unlisted(source: Path, lists: Mapping[str, Sequence[Entry]]) -> tuple[list[R
 
 def check_parts(source: Path) -> None:
     """Raise InputError for a folder or list that probably stands for a part of the data but would not be read."""
-    for path in sorted(source.iterdir()):
+    for path in listing.entries(source):
         name = path.stem if path.suffix.casefold() == ".lst" else path.name
         part = listing.part(name)
         if part and name not in PARTS and (path.is_dir() or name != path.name):

@@ -68,11 +68,9 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 class _Member(tarfile.TarInfo):
-    """A member whose extended header, which tarfile reads into memory, is bounded."""
+    """A member whose extended header, which tarfile reads into memory, is bounded. The method is tarfile's hook for this."""
 
-    def _proc_member(
-        self, tar: tarfile.TarFile
-    ) -> tarfile.TarInfo:  # the hook for subclasses, as tarfile's source says
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
         if self.type in EXTENDED and self.size > LARGEST_HEADER:
             raise tarfile.TarError(
                 f"{tar.name!r}: found an extended header of {self.size} bytes, expected at most {LARGEST_HEADER}"

@@ -174,6 +174,6 @@ def check_near(
             print(f"{one.file} is like {one.near} (difference {one.difference})", file=sys.stderr)
         raise InputError(
             f"{source}: found near copies in different parts: {counts} look like one of an earlier part, first {first}; "
-            f"expected at most the fraction {setting} = {allowed}: move near copies into one part, delete them, or allow more"
+            f"expected at most the fraction {setting} = {allowed}: delete near copies, put them into one part, or allow more"
         )
     return f"{counts} are near copies of pictures in an earlier part (near_copies.csv lists them), first {first}"

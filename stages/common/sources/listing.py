@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePath
+from typing import NoReturn
 
 from stages.common.errors import InputError
 
@@ -54,6 +55,17 @@ def files_below(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+def entries(folder: Path) -> list[Path]:
+    """Return what is directly in ``folder``, sorted by name because the order on disk is arbitrary.
+
+    Raises InputError if it cannot be read.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        return _unreadable(error)
+
+
 def written(names: Iterable[str]) -> str:
     """Return ``names`` for a message, with escapes for bytes that are not UTF-8."""
     return ", ".join(shown(name) for name in sorted(names))
@@ -64,5 +76,5 @@ def shown(name: str) -> str:
     return CONTROL.sub(lambda found: ascii(found[0])[1:-1], name).encode(errors="backslashreplace").decode()
 
 
-def _unreadable(error: OSError) -> None:
+def _unreadable(error: OSError) -> NoReturn:
     raise InputError(f"{error.filename}: the folder cannot be read ({error.strerror})") from None

@@ -174,8 +174,8 @@ def _folders(folder: Path, source: Path) -> list[Path]:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    """Return the visible folders in ``folder``, sorted by name because the order on disk is arbitrary."""
-    return [path for path in sorted(folder.iterdir()) if path.is_dir() and not listing.by_system(Path(path.name))]
+    """Return the visible folders in ``folder``, sorted by name."""
+    return [path for path in listing.entries(folder) if path.is_dir() and not listing.by_system(Path(path.name))]
 
 
 def _leads_outside(path: Path, source: Path) -> bool:
