@@ -189,6 +189,9 @@ def test_an_interrupt_ends_all_and_the_same_command_goes_on(project: Checkout) -
         assert second.stderr == (
             f"error: make repro is already running in another terminal (process {running.pid}): wait for it, or stop it there\n"
         )
+        shutil.copy(ROOT / "Makefile", project.root)
+        shutil.copy(ROOT / "requirements.txt", project.root)
+        assert "error: make repro is running here" in project.tried("make -o .venv/.installed restore").stderr
         time.sleep(0.5)
         running.send_signal(signal.SIGTERM)  # taken as Ctrl-C is
         rest = running.stdout.read()
