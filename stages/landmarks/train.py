@@ -113,7 +113,7 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: s
     rates = {"backbone.": settings.transfer.rate}
     history = loop.fit(network, epoch, steps, score, settings, checkpoint, title, rates)
     network.load_state_dict(history.weights)
-    chosen = torch.from_numpy(known.sampled(len(train), settings.seed)).split(BATCH)
+    chosen = torch.from_numpy(known.sampled(len(train))).split(BATCH)
     with torch.no_grad():
         bank = [classifiers.inspect(network.eval(), eyes.centres(some))[0].cpu() for some in chosen]
     found = {

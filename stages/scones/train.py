@@ -105,7 +105,7 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
 
 def recognition(classifier: Classifier, train: Part, valid: Part, settings: Train) -> dict[str, NDArray]:
     """Return the arrays by which `known` judges pictures."""
-    chosen = torch.from_numpy(known.sampled(len(train.images), settings.seed)).to(train.images.device)
+    chosen = torch.from_numpy(known.sampled(len(train.images))).to(train.images.device)
     made = torch.from_numpy(outliers.made(outliers.CHOOSING, SIDE)).to(train.images.device)
     with torch.no_grad():
         bank = torch.cat([classifier.inspect(batch)[1] for batch in train.images[chosen].split(BATCH)])

@@ -78,10 +78,10 @@ def test_few_training_pictures_are_enough() -> None:
 
 
 def test_the_kept_training_pictures_are_the_same_each_time_and_limited() -> None:
-    chosen = known.sampled(5000, 3)
+    chosen = known.sampled(5000)
     assert (len(chosen), len(set(chosen.tolist()))) == (known.BANK, known.BANK)
-    assert np.array_equal(chosen, known.sampled(5000, 3))
-    assert known.sampled(4, 3).tolist() == [0, 1, 2, 3]
+    assert np.array_equal(chosen, known.sampled(5000))
+    assert known.sampled(4).tolist() == [0, 1, 2, 3]
 
 
 def test_made_pictures_are_the_same_on_every_machine_and_no_kind_measures_what_it_chose() -> None:

@@ -36,9 +36,12 @@ FEW = 5
 """Validation pictures to be refused from which on their quantile is trusted."""
 
 
-def sampled(count: int, seed: int) -> NDArray[np.int64]:
-    """Return the indices, in order, of the training pictures whose features are kept, of ``count``."""
-    return np.sort(np.random.default_rng(seed).permutation(count)[:BANK])
+def sampled(count: int) -> NDArray[np.int64]:
+    """Return the indices, in order, of the training pictures whose features are kept, of ``count``.
+
+    They are the same for all members of an ensemble, whatever their seeds: their features are put together.
+    """
+    return np.sort(np.random.default_rng(0).permutation(count)[:BANK])
 
 
 def fit(bank: Floats) -> dict[str, NDArray]:
