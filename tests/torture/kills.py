@@ -29,8 +29,8 @@ from stages.experiments.running import progress  # noqa: E402
 
 VERBS = ("prepare", "featurize", "train", "evaluate", "plot", "export", "deploy")
 
-REPEATED = (".git", ".dvc", "__pycache__", "durations", "clocks")
-"""Folders whose files differ from run to run."""
+REPEATED = (".git", ".dvc", "__pycache__", "durations", "clocks", "captured")
+"""Folders whose files differ from run to run. Captured requests are named after the time."""
 
 KEPT = ("torchinductor_",)
 """Prefixes of folders in $TMPDIR that a library keeps for later runs."""
