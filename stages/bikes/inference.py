@@ -1,42 +1,47 @@
 """The four functions that SageMaker's PyTorch inference image calls to serve the exported forecaster.
 
 A request holds hours in Kaggle's columns (datetime, season, holiday, workingday, weather, temp, atemp, humidity,
-windspeed), as CSV with a header or as JSON (a list of objects). The answer has one row per hour: `datetime,count`, or a
-list of objects. The weather of the nearby hours and days comes from the table in the archive, so an answer does not
-depend on the other rows. If the request's weather differs from the table's, the request's weather is used, for the
-nearby hours too. The archive contains the modules that this one imports. Unreadable input raises ValueError.
+windspeed), as CSV with a header or as JSON (a list of objects, or one object). The answer has one row per hour:
+`datetime,count`, or a list of objects. An hour's answer comes from its own row and the record in the archive, so it does
+not depend on the other hours of the request. Hours that the training data doesn't cover are answered with warnings; an
+hour that can't be raises ValueError, and so does input that can't be read. The archive contains the modules that this
+one imports.
 """
 
-import csv
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from stages.bikes.features import KAGGLE, build
+from stages.bikes.features import Record
+from stages.bikes.hours import request
+from stages.bikes.hours.columns import FORMAT, CellError
+from stages.bikes.hours.plausible import Plausible, Warned
 from stages.bikes.model import Forecaster, load
 
-TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
-
-MAX_COLUMNS = 1000
-YEARS = 2000, 2099
-"""First and last year of a request's hours. The calendar is built for all days between an hour and the known ones."""
-
-CONTENT_TYPES = ("text/csv", "application/json")
+CONTENT_TYPES = request.CONTENT_TYPES
 """Content types that `input_fn` reads."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """The forecaster, the kind of its features, the hours whose weather is known, and their features."""
+    """The forecaster, the hours whose weather is known, and what is usual in them."""
 
     forecaster: Forecaster
-    kind: str
-    known: pd.DataFrame
-    features: pd.DataFrame
+    record: Record
+    plausible: Plausible
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The hours of a request, the riders in each, float64, and the warnings."""
+
+    hours: pd.Series
+    riders: np.ndarray
+    warned: list[Warned]
 
 
 def model_fn(model_dir: str) -> Model:
@@ -45,79 +50,72 @@ def model_fn(model_dir: str) -> Model:
     forecaster = load(folder / "forecaster")
     forecaster.hold(forecaster.final)
     known = pd.read_parquet(folder / "known.parquet")
-    kind = json.loads((folder / "features.json").read_text(encoding="utf-8"))["features"]
-    return Model(forecaster, kind, known, build(kind, known, known))
+    about = json.loads((folder / "features.json").read_text(encoding="utf-8"))
+    return Model(forecaster, Record(about["features"], known), Plausible(known, about["ranges"]))
 
 
 def input_fn(body: bytes | str, content_type: str) -> pd.DataFrame:
     """Return a request's hours in Kaggle's columns. Reads text/csv and application/json."""
+    return request.read(body, content_type)
+
+
+# Unlike the other projects this one has no batch_fn: the hours of a request are already predicted together.
+def predict_fn(rows: pd.DataFrame, model: Model) -> Forecast:
+    """Return the hours with the predicted riders in each, and the warnings."""
     try:
-        return _hours(body, content_type)
-    except ValueError:
-        raise
-    except Exception as error:  # pandas raises many types of errors for bad input
-        cause = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"cannot read the hours: {cause}") from None
+        warned = model.plausible.check(rows)
+    except CellError as fault:
+        raise ValueError(f"row {fault.row + 1}, {fault}") from None
+    asked = rows.drop_duplicates("datetime", ignore_index=True)
+    riders = pd.Series(_riders(asked, model), asked["datetime"])
+    return Forecast(rows["datetime"], riders.loc[rows["datetime"]].to_numpy(), warned)
 
 
-def _hours(body: bytes | str, content_type: str) -> pd.DataFrame:
-    text = body.decode("utf-8") if isinstance(body, bytes) else body
-    kind = content_type.split(";")[0].strip().lower()
+def _riders(asked: pd.DataFrame, model: Model) -> np.ndarray:
+    features = model.record.features(asked)
+    riders = model.forecaster.predict_apart(features, asked["datetime"])
+    recorded = model.record.has(asked)
+    if model.forecaster.reads_days and recorded.any():  # hours as recorded have a recorded day
+        known, date = model.record.known, asked["datetime"].dt.normalize()
+        days = known[known["datetime"].dt.normalize().isin(date[recorded])]
+        of_days = pd.Series(model.forecaster.predict(model.record.features(days)), days["datetime"])
+        riders[recorded] = of_days.loc[asked.loc[recorded, "datetime"]].to_numpy()
+    return riders
+
+
+def output_fn(prediction: Forecast, accept: str) -> str:
+    """Return the answer as text/csv or application/json.
+
+    CSV has the columns datetime and count, and `warnings` if there are any. JSON is a list of objects with datetime,
+    count, and `warnings` where there are any; with `verbose=true` it is an object: the list as `predictions`, and each
+    warning once as `warnings`, with the number of hours and the first one.
+    """
+    kind, *parameters = (part.strip().lower() for part in accept.split(";"))
+    when = prediction.hours.dt.strftime(FORMAT).tolist()
+    of_rows: list[list[str]] = [[] for _ in when]
+    for one in prediction.warned:
+        for row in np.flatnonzero(one.rows):
+            of_rows[row].append(one.words)
     if kind == "text/csv":
-        header = next(filter(None, csv.reader(io.StringIO(text))), [])
-        if len(header) > MAX_COLUMNS:  # pandas takes minutes for a million
-            raise ValueError(f"found {len(header)} columns, expected {MAX_COLUMNS} at most")
-        rows = pd.read_csv(io.StringIO(text))
-    elif kind == "application/json":
-        rows = pd.DataFrame(json.loads(text))
-    else:
-        raise ValueError(f"content type {content_type!r} is not known: expected {' or '.join(CONTENT_TYPES)}")
-    missing = [column for column in KAGGLE if column not in rows]
-    if missing or rows.empty:
-        raise ValueError(
-            f"found {len(rows)} rows without {', '.join(missing) or 'a fault'}: expected {','.join(KAGGLE)}"
-        )
-    rows["datetime"] = pd.to_datetime(rows["datetime"], format=TIME_FORMAT)
-    numbers = rows[KAGGLE[1:]].apply(pd.to_numeric)
-    if not np.isfinite(numbers).all(axis=None):
-        raise ValueError("found a value that is not a number")
-    if (rows["datetime"] != rows["datetime"].dt.floor("h")).any():
-        raise ValueError("found a time within an hour, expected full hours")
-    if not rows["datetime"].dt.year.between(*YEARS).all():
-        raise ValueError(f"found an hour outside the years {YEARS[0]} to {YEARS[1]}")
-    table = pd.concat([rows[["datetime"]], numbers], axis=1)
-    if table.drop_duplicates()["datetime"].duplicated().any():
-        raise ValueError("found an hour twice with different values, expected the same weather")
-    return table
-
-
-# Unlike the other projects this one has no batch_fn: a request's weather changes the features of nearby hours, so merging requests
-# would change their answers.
-def predict_fn(rows: pd.DataFrame, model: Model) -> pd.DataFrame:
-    """Return the hours with the predicted riders in each, in columns datetime and count."""
-    known, features = model.known, model.features
-    asked = rows.drop_duplicates("datetime", keep="last")
-    if len(asked.merge(known, on=KAGGLE)) != len(asked):
-        # New hours or different weather change the features of the hours around them.
-        known = pd.concat([known, asked]).drop_duplicates("datetime", keep="last")
-        known = known.sort_values("datetime", ignore_index=True).astype(model.known.dtypes.to_dict())
-        features = build(model.kind, known, known)
-    # Predict whole days, as in training: the sequence model reads an hour's whole day.
-    dates = known["datetime"].dt.normalize()
-    of_days = dates.isin(rows["datetime"].dt.normalize()).to_numpy()
-    riders = pd.Series(model.forecaster.predict(features[of_days]), known.loc[of_days, "datetime"])
-    count = riders.loc[rows["datetime"]].to_numpy()
-    if not np.isfinite(count).all():
-        raise ValueError("found weather too far from all known weather: the model cannot predict it")
-    return pd.DataFrame({"datetime": rows["datetime"], "count": count})
-
-
-def output_fn(prediction: pd.DataFrame, accept: str) -> str:
-    """Return the answer as text/csv or application/json."""
-    kind = accept.split(";")[0].strip().lower()
-    table = prediction.assign(datetime=prediction["datetime"].dt.strftime(TIME_FORMAT))
-    if kind == "text/csv":
+        table = pd.DataFrame({"datetime": when, "count": prediction.riders})
+        if prediction.warned:
+            table["warnings"] = ["; ".join(words) for words in of_rows]
         return str(table.to_csv(index=False, lineterminator="\n"))
-    if kind in ("application/json", "*/*"):
-        return json.dumps(table.to_dict("records"))
-    raise ValueError(f"cannot answer as {accept!r}: expected text/csv or application/json")
+    if kind not in ("application/json", "*/*"):
+        raise ValueError(f"cannot answer as {accept!r}: expected text/csv or application/json")
+    rows: list[dict[str, Any]] = [
+        {"datetime": time, "count": count} | ({"warnings": words} if words else {})
+        for time, count, words in zip(when, prediction.riders.tolist(), of_rows, strict=True)
+    ]
+    if "verbose=true" not in parameters:
+        return json.dumps(rows)
+    warnings = [_of_all(one, when) for one in prediction.warned]
+    return json.dumps({"predictions": rows, "warnings": warnings})
+
+
+def _of_all(one: Warned, when: list[str]) -> str:
+    """Return a warning for the whole answer: `... (24 hours, the first 2050-05-15 00:00:00)`."""
+    rows = np.flatnonzero(one.rows)
+    return (
+        f"{one.words} ({len(rows)} {'hour' if len(rows) == 1 else 'hours'}, the first in the request {when[rows[0]]})"
+    )
