@@ -44,7 +44,7 @@ def prove(folder: Path, expected: pd.DataFrame, test: pd.DataFrame) -> float:
     Raises InputError if it is too large.
     """
     answers = inference.predict_fn(test, inference.model_fn(str(folder)))
-    difference = float(bundle.relative_difference(answers.riders, expected["predicted"].to_numpy()).max())
+    difference = float(bundle.relative_difference(answers["count"].to_numpy(), expected["predicted"].to_numpy()).max())
     if not difference <= TOLERANCE:
         raise InputError(
             f"{EXPORT}: answers differ from evaluate's by up to {difference:.2g} of their value, expected at most {TOLERANCE:g}: "
@@ -65,6 +65,7 @@ def write_card(path: Path, hours: pd.DataFrame, ranges: dict[str, list[float]]) 
         data=data,
         mistakes=[],
         tolerance=TOLERANCE,
+        room=model.ROOM,
         columns=columns.COLUMNS,
         ranges=ranges,
         period=[f"{hours.loc[hours['part'] != 'test', 'datetime'].agg(end):%Y-%m-%d}" for end in ("min", "max")],

@@ -70,8 +70,9 @@ class Record:
 
     def has(self, hours: pd.DataFrame) -> np.ndarray:
         """Return for each row whether it is in the record with the same values, a mask."""
-        merged = hours[NAMES].merge(self.known.assign(_known=1.0), "left", on=NAMES)
-        return np.asarray(merged["_known"].notna())
+        numbers = dict.fromkeys(NAMES[1:], float)
+        known = self.known.astype(numbers).assign(_known=True)
+        return np.asarray(hours[NAMES].astype(numbers).merge(known, "left", on=NAMES)["_known"].notna())
 
     def features(self, hours: pd.DataFrame, alone: bool = False) -> pd.DataFrame:
         """Return one row of features for each row of ``hours``, in the same order.

@@ -11,7 +11,6 @@ one imports.
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,7 @@ import pandas as pd
 from stages.bikes.features import Record
 from stages.bikes.hours import request
 from stages.bikes.hours.columns import FORMAT, CellError
-from stages.bikes.hours.plausible import Plausible, Warned
+from stages.bikes.hours.plausible import Plausible
 from stages.bikes.model import Forecaster, load
 
 CONTENT_TYPES = request.CONTENT_TYPES
@@ -33,15 +32,6 @@ class Model:
     forecaster: Forecaster
     record: Record
     plausible: Plausible
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """The hours of a request, the riders in each, float64, and the warnings."""
-
-    hours: pd.Series
-    riders: np.ndarray
-    warned: list[Warned]
 
 
 def model_fn(model_dir: str) -> Model:
@@ -60,15 +50,16 @@ def input_fn(body: bytes | str, content_type: str) -> pd.DataFrame:
 
 
 # Unlike the other projects this one has no batch_fn: the hours of a request are already predicted together.
-def predict_fn(rows: pd.DataFrame, model: Model) -> Forecast:
-    """Return the hours with the predicted riders in each, and the warnings."""
+def predict_fn(rows: pd.DataFrame, model: Model) -> pd.DataFrame:
+    """Return the hours with the predicted riders in each and its warnings, in columns datetime, count and warnings."""
     try:
-        warned = model.plausible.check(rows)
-    except CellError as fault:
-        raise ValueError(f"row {fault.row + 1}, {fault}") from None
+        warnings = model.plausible.check(rows)
+    except CellError as error:
+        raise ValueError(f"row {error.row + 1}, {error}") from None
     asked = rows.drop_duplicates("datetime", ignore_index=True)
     riders = pd.Series(_riders(asked, model), asked["datetime"])
-    return Forecast(rows["datetime"], riders.loc[rows["datetime"]].to_numpy(), warned)
+    count = riders.loc[rows["datetime"]].to_numpy()
+    return pd.DataFrame({"datetime": rows["datetime"], "count": count, "warnings": warnings})
 
 
 def _riders(asked: pd.DataFrame, model: Model) -> np.ndarray:
@@ -83,7 +74,7 @@ def _riders(asked: pd.DataFrame, model: Model) -> np.ndarray:
     return riders
 
 
-def output_fn(prediction: Forecast, accept: str) -> str:
+def output_fn(prediction: pd.DataFrame, accept: str) -> str:
     """Return the answer as text/csv or application/json.
 
     CSV has the columns datetime and count, and `warnings` if there are any. JSON is a list of objects with datetime,
@@ -91,31 +82,24 @@ def output_fn(prediction: Forecast, accept: str) -> str:
     warning once as `warnings`, with the number of hours and the first one.
     """
     kind, *parameters = (part.strip().lower() for part in accept.split(";"))
-    when = prediction.hours.dt.strftime(FORMAT).tolist()
-    of_rows: list[list[str]] = [[] for _ in when]
-    for one in prediction.warned:
-        for row in np.flatnonzero(one.rows):
-            of_rows[row].append(one.words)
+    table = prediction.assign(datetime=prediction["datetime"].dt.strftime(FORMAT))
+    warned = table[table["warnings"].map(len) > 0]
     if kind == "text/csv":
-        table = pd.DataFrame({"datetime": when, "count": prediction.riders})
-        if prediction.warned:
-            table["warnings"] = ["; ".join(words) for words in of_rows]
-        return str(table.to_csv(index=False, lineterminator="\n"))
+        table["warnings"] = table["warnings"].map("; ".join)
+        return str(
+            table[list(table) if len(warned) else ["datetime", "count"]].to_csv(index=False, lineterminator="\n")
+        )
     if kind not in ("application/json", "*/*"):
         raise ValueError(f"cannot answer as {accept!r}: expected text/csv or application/json")
-    rows: list[dict[str, Any]] = [
-        {"datetime": time, "count": count} | ({"warnings": words} if words else {})
-        for time, count, words in zip(when, prediction.riders.tolist(), of_rows, strict=True)
-    ]
+    rows = [{name: value for name, value in row.items() if value != []} for row in table.to_dict("records")]
     if "verbose=true" not in parameters:
         return json.dumps(rows)
-    warnings = [_of_all(one, when) for one in prediction.warned]
+    hours: dict[str, list[str]] = {}
+    for when, words in zip(warned["datetime"], warned["warnings"], strict=True):
+        for one in words:
+            hours.setdefault(one, []).append(when)
+    warnings = [
+        f"{one} ({len(of)} {'hour' if len(of) == 1 else 'hours'}, the first in the request {of[0]})"
+        for one, of in hours.items()
+    ]
     return json.dumps({"predictions": rows, "warnings": warnings})
-
-
-def _of_all(one: Warned, when: list[str]) -> str:
-    """Return a warning for the whole answer: `... (24 hours, the first 2050-05-15 00:00:00)`."""
-    rows = np.flatnonzero(one.rows)
-    return (
-        f"{one.words} ({len(rows)} {'hour' if len(rows) == 1 else 'hours'}, the first in the request {when[rows[0]]})"
-    )

@@ -132,14 +132,13 @@ def test_hours_without_a_row_are_counted_within_a_day_of_the_record_alone(
     gap = gap.reset_index(drop=True)
     found = Record("full", gap).features(gap)
 
-    def at(time: str) -> pd.Series:
-        return found[(gap["datetime"] == time).to_numpy()].iloc[0]
+    found.index = pd.DatetimeIndex(gap["datetime"])
 
     full = table[(known["datetime"] == "2011-08-10 16:00:00").to_numpy()].iloc[0]
-    assert at("2011-08-10 16:00:00")["day_missing_hours"] == full["day_missing_hours"] + 6
-    assert at("2011-08-10 16:00:00")["missing_5h"] == 2
-    assert at("2011-08-21 00:00:00")["missing_5h"] == 0, "a day without rows is unknown"
-    assert at(f"{day.max():%Y-%m-%d} 12:00:00")["missing_5h"] == 0, "so are the hours after the last row"
+    assert found.loc["2011-08-10 16:00:00", "day_missing_hours"] == full["day_missing_hours"] + 6
+    assert found.loc["2011-08-10 16:00:00", "missing_5h"] == 2
+    assert found.loc["2011-08-21 00:00:00", "missing_5h"] == 0, "a day without rows is unknown"
+    assert found.loc[f"{day.max():%Y-%m-%d} 12:00:00", "missing_5h"] == 0, "so are the hours after the last row"
 
 
 def test_validation_is_whole_days_at_the_end_of_each_months_training_days(hours: pd.DataFrame) -> None:

@@ -16,6 +16,7 @@ from small_bikes import run_row, set_parameters
 
 from stages.bikes import deploy, evaluate, export, featurize, inference, model, plot, prepare, train
 from stages.bikes.config import Train
+from stages.bikes.hours.columns import FORMAT
 from stages.common import clocks, config
 from stages.common.errors import InputError
 from stages.common.models import bundle
@@ -86,7 +87,8 @@ def served(done: Path, tmp_path_factory: pytest.TempPathFactory) -> inference.Mo
 
 
 def ask(served: inference.Model, rows: pd.DataFrame) -> np.ndarray:
-    return inference.predict_fn(inference.input_fn(rows.to_csv(index=False), "text/csv"), served).riders
+    hours = inference.input_fn(rows.to_csv(index=False, date_format=FORMAT), "text/csv")
+    return inference.predict_fn(hours, served)["count"].to_numpy()
 
 
 def day_of(date: str, **values: float) -> pd.DataFrame:
@@ -155,7 +157,7 @@ def test_an_hour_beyond_the_training_data_is_answered_with_warnings(served: infe
     plain, verbose = (answer(served, rows, kind) for kind in ("application/json", "application/json; verbose=true"))
     assert "warnings" not in plain[0]
     later, windy = plain[1]["warnings"]
-    assert later.startswith("the hour is later than all known hours (to 2012-02-29 23:00:00)")
+    assert later.startswith("the hour is after all known hours (to 2012-02-29 23:00:00)")
     assert re.fullmatch(r"windspeed is outside the training data's 0 to \d+\.?\d* km/h: .*", windy)
     assert verbose["predictions"] == plain
     assert verbose["warnings"][1] == f"{windy} (2 hours, the first in the request 2050-02-14 12:00:00)"
@@ -171,9 +173,10 @@ def test_an_hour_beyond_the_training_data_is_answered_with_warnings(served: infe
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"temp": 41.0, "atemp": 42.0}, "row 1, column temp: found 41 on 2012-02-14, expected at most .* 41 degrees Fahrenheit are 5.0 °C"),
-        ({"temp": 30.0, "atemp": 31.0}, "temp is higher than ever at this time of year: is it in °C"),
-        ({"temp": -20.0, "atemp": -21.0}, "temp is lower than ever at this time of year"),
+        ({"temp": 41.0, "atemp": 42.0}, "row 1, column temp: found 41 on 2012-02-14, expected at most .* °C at this time of year: 41 degrees Fahrenheit are 5.0 °C"),
+        ({"temp": 30.0, "atemp": 31.0}, "temp is above all known hours of this time of year: is it in °C"),
+        ({"temp": -20.0, "atemp": -21.0}, "temp is below all known hours of this time of year"),
+        ({"temp": 0.5, "atemp": 0.4}, "temp and atemp are from 0 to 1: are they in °C, not on UCI's scale"),
         ({"windspeed": 0.13}, "windspeed is below 1: is it in km/h, not on UCI's scale"),
     ],
 )  # fmt: skip

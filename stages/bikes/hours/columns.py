@@ -130,7 +130,7 @@ def _likely(name: str, value: float, text: str) -> str:
         return ": write a decimal point, not a comma"
     if name in ("temp", "atemp"):
         if 60 < value <= 150:
-            return f": {value:g} degrees Fahrenheit are {(value - 32) / 1.8:.1f} °C"
+            return in_celsius(value)
         if 200 <= value <= 350:
             return f": {value:g} Kelvin are {value - 273.15:.1f} °C"
     if _is_fraction(name, value):
@@ -138,6 +138,22 @@ def _likely(name: str, value: float, text: str) -> str:
     if name == "weather" and value == value:
         return ": translate the codes of other weather services (OpenWeatherMap's 800 is 1)"
     return ""
+
+
+def _likely_time(text: str) -> str:
+    """Return the likely mistake of a time, as the end of a sentence."""
+    if re.fullmatch(r"\s*\d{4}-\d\d-\d\d\s*", text):  # pandas writes midnight like this if no row has another hour
+        return ": write the hour, too, also at midnight"
+    if re.fullmatch(r"\s*\d{9,}(\.\d*)?\s*", text):
+        return ": convert seconds or milliseconds since 1970 to the town's own time"
+    if re.match(r"\s*\d{1,2}[/.]\d{1,2}[/.]\d{2,4}", text):
+        return ": write year, month and day in this order"
+    return ""
+
+
+def in_celsius(fahrenheit: float) -> str:
+    """Return the likely mistake of a temperature that is too high, as the end of a sentence."""
+    return f": {fahrenheit:g} degrees Fahrenheit are {(fahrenheit - 32) / 1.8:.1f} °C"
 
 
 def differences(temp: NDArray[np.float64], atemp: NDArray[np.float64]) -> None:
@@ -166,7 +182,7 @@ def times(texts: Sequence[str]) -> pd.Series:
         except ValueError:  # no such day or hour
             hour = None
         if hour is None or hour.minute or hour.second:
-            raise CellError(row, "datetime", text, f"an existing full hour, such as {EXAMPLE}")
+            raise CellError(row, "datetime", text, f"an existing full hour, such as {EXAMPLE}{_likely_time(text)}")
         if not YEARS[0] <= hour.year <= YEARS[1]:
             raise CellError(row, "datetime", text, f"an hour of the years {YEARS[0]} to {YEARS[1]}")
         hours.append(hour)

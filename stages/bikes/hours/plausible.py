@@ -3,25 +3,15 @@
 `columns` has what no hour can have. This module has what the town never had.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
-from stages.bikes.hours.columns import COLUMNS, FORMAT, CellError
+from stages.bikes.hours.columns import COLUMNS, FORMAT, CellError, in_celsius
 
 TOO_HOT = 15
 """°C above all known temperatures of the time of year, from which on an hour is refused: a winter's day in Fahrenheit."""
 
 WEATHER = ["temp", "atemp", "humidity", "windspeed"]
-
-
-@dataclass(frozen=True)
-class Warned:
-    """A warning and the hours that it is about, a mask of the rows asked."""
-
-    words: str
-    rows: np.ndarray
 
 
 def ranges(training: pd.DataFrame) -> dict[str, list[float]]:
@@ -35,57 +25,54 @@ class Plausible:
     def __init__(self, known: pd.DataFrame, trained: dict[str, list[float]]) -> None:
         self._first, self._last = known["datetime"].min(), known["datetime"].max()
         self._trained = trained
-        temps = known.groupby(known["datetime"].dt.month)["temp"].agg(["min", "max"]).reindex(range(1, 13))
-        # With the months before and after. Months far from all known hours get the range of all.
-        near = pd.concat(
-            [temps.shift(step).fillna(temps.shift(step - 12 * np.sign(step))) for step in (-1, 1)] + [temps]
-        )
-        by_month = near.groupby(level=0).agg({"min": "min", "max": "max"})
-        self._coldest = by_month["min"].fillna(temps["min"].min())
-        self._hottest = by_month["max"].fillna(temps["max"].max())
+        by_month = known.groupby(known["datetime"].dt.month)["temp"]
+        self._coldest, self._hottest = (_near(by_month.min(), "min"), _near(by_month.max(), "max"))
 
-    def check(self, hours: pd.DataFrame) -> list[Warned]:
-        """Return the warnings for ``hours``. Raise CellError for the first hour whose temperature can't be in °C."""
+    def check(self, hours: pd.DataFrame) -> list[list[str]]:
+        """Return the warnings of each of ``hours``. Raise CellError for the first whose temperature can't be in °C."""
         temp, month = hours["temp"].to_numpy(), hours["datetime"].dt.month
         coldest, hottest = self._coldest.loc[month].to_numpy(), self._hottest.loc[month].to_numpy()
         hot = temp > hottest + TOO_HOT
         if hot.any():
             row = int(hot.argmax())
-            celsius = (temp[row] - 32) / 1.8
-            expected = (
-                f"at most {hottest[row] + TOO_HOT:g} °C: the highest temperature known of this time of year is {hottest[row]:g} °C. "
-                f"{temp[row]:g} degrees Fahrenheit are {celsius:.1f} °C"
-            )
-            raise CellError(row, "temp", f"{temp[row]:g} on {hours['datetime'][row]:%Y-%m-%d}", expected)
+            found, most = f"{temp[row]:g} on {hours['datetime'][row]:%Y-%m-%d}", f"{hottest[row] + TOO_HOT:g}"
+            raise CellError(row, "temp", found, f"at most {most} °C at this time of year{in_celsius(temp[row])}")
         when, wind = hours["datetime"], hours["windspeed"]
-        warned = [
-            Warned(
-                f"the hour is later than all known hours (to {self._last:{FORMAT}}): demand is taken not to grow after the "
-                "training period",
-                (when > self._last).to_numpy(),
+        unknown = (
+            "demand is taken not to grow outside the training period, and the weather around the hour is estimated"
+        )
+        tests = {
+            f"the hour is after all known hours (to {self._last:{FORMAT}}): {unknown}": when > self._last,
+            f"the hour is before all known hours (from {self._first:{FORMAT}}): {unknown}": when < self._first,
+            **{self._words(name): self._outside(name, hours[name]) for name in WEATHER},
+            "temp is above all known hours of this time of year: is it in °C?": temp > hottest,
+            "temp is below all known hours of this time of year: is it in °C, not on UCI's scale of 0 to 1?": temp
+            < coldest,
+            "temp and atemp are from 0 to 1: are they in °C, not on UCI's scale of 0 to 1?": (
+                hours["temp"].between(0, 1) & hours["atemp"].between(0, 1)
             ),
-            Warned(
-                f"the hour is earlier than all known hours (from {self._first:{FORMAT}}): demand is taken not to grow before "
-                "the training period",
-                (when < self._first).to_numpy(),
-            ),
-            *(self._outside(name, hours[name]) for name in WEATHER),
-            Warned("temp is higher than ever at this time of year: is it in °C?", temp > hottest),
-            Warned(
-                "temp is lower than ever at this time of year: is it in °C, not on UCI's scale of 0 to 1?",
-                temp < coldest,
-            ),
-            Warned(
-                "windspeed is below 1: is it in km/h, not on UCI's scale of 0 to 1?",
-                ((wind > 0) & (wind < 1)).to_numpy(),
-            ),
-        ]
-        return [one for one in warned if one.rows.any()]
+            "windspeed is below 1: is it in km/h, not on UCI's scale of 0 to 1?": (wind > 0) & (wind < 1),
+        }
+        warnings: list[list[str]] = [[] for _ in range(len(hours))]
+        for words, found in tests.items():
+            for place in np.flatnonzero(found):
+                warnings[int(place)].append(words)
+        return warnings
 
-    def _outside(self, name: str, values: pd.Series) -> Warned:
+    def _outside(self, name: str, values: pd.Series) -> pd.Series:
         low, high = self._trained[name]
-        words = (
+        return (values < low) | (values > high)
+
+    def _words(self, name: str) -> str:
+        low, high = self._trained[name]
+        return (
             f"{name} is outside the training data's {low:g} to {high:g} {COLUMNS[name].unit}: "
             "the answer is that of the nearest value in it"
         )
-        return Warned(words, ((values < low) | (values > high)).to_numpy())
+
+
+def _near(by_month: pd.Series, extreme: str) -> pd.Series:
+    """Return the extreme of each month and its neighbours, by month, 1 to 12. Months without any get that of all months."""
+    months = [by_month.reindex([(month + step - 1) % 12 + 1 for month in range(1, 13)]) for step in (-1, 0, 1)]
+    near = pd.DataFrame([month.to_numpy() for month in months], columns=range(1, 13)).agg(extreme)
+    return near.fillna(by_month.agg(extreme))
