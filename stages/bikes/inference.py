@@ -63,10 +63,9 @@ def predict_fn(rows: pd.DataFrame, model: Model) -> pd.DataFrame:
 
 
 def _riders(asked: pd.DataFrame, model: Model) -> np.ndarray:
-    features = model.record.features(asked)
-    riders = model.forecaster.predict_apart(features, asked["datetime"])
-    recorded = model.record.has(asked)
-    if model.forecaster.reads_days and recorded.any():  # hours as recorded have a recorded day
+    """Return the riders in each hour. No hour sees another one of the request."""
+    riders = model.forecaster.predict_apart(model.record.features(asked), asked["datetime"])
+    if model.forecaster.reads_days and (recorded := model.record.has(asked)).any():
         known, date = model.record.known, asked["datetime"].dt.normalize()
         days = known[known["datetime"].dt.normalize().isin(date[recorded])]
         of_days = pd.Series(model.forecaster.predict(model.record.features(days)), days["datetime"])

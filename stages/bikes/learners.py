@@ -67,8 +67,9 @@ class Own(AbstractModel):
 
     def _learn_range(self, X: pd.DataFrame) -> None:
         """Remember the range of each feature in the training rows, except for the calendar's."""
-        self.held = [column for column in X.columns if column not in CALENDAR]
-        self.low, self.high = X[self.held].to_numpy(float).min(0), X[self.held].to_numpy(float).max(0)
+        free = np.array([column in CALENDAR for column in X.columns])
+        values = X.to_numpy(float)
+        self.low, self.high = np.where(free, -np.inf, values.min(0)), np.where(free, np.inf, values.max(0))
 
     def _held(self, X: pd.DataFrame) -> pd.DataFrame:
         """Return ``X`` held within the range of the training rows, as trees hold it by themselves.
@@ -76,8 +77,7 @@ class Own(AbstractModel):
         So the growth of demand ends with the training period, and weather that training never saw counts as the
         nearest that it saw. Otherwise the exponential of a straight line forecasts millions of riders.
         """
-        values = X[self.held].to_numpy(float).clip(self.low, self.high)
-        return X.assign(**dict(zip(self.held, values.T, strict=True)))
+        return pd.DataFrame(X.to_numpy(float).clip(self.low, self.high), X.index, X.columns)
 
 
 class Linear(Own):

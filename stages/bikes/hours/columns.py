@@ -57,6 +57,14 @@ class Column:
             return f"{kind} ({', '.join(f'{number} {name}' for number, name in self.codes.items())})"
         return f"{kind} {self.unit}".rstrip()
 
+    @property
+    def label(self) -> str:
+        """What a plot calls it: `temperature [°C]`, or `kind of weather (1 clear, ...)`."""
+        if self.codes:
+            first, *_, last = self.codes.items()
+            return f"{self.meaning} ({first[0]} {first[1]} to {last[0]} {last[1]})"
+        return f"{self.meaning} [{self.unit}]"
+
 
 _SWITCH = {0: "no", 1: "yes"}
 _RIDERS = "riders per hour"
@@ -65,8 +73,8 @@ COLUMNS = {
     "season": Column(
         "season", "", 1, 4, whole=True, codes={1: "winter", 2: "spring", 3: "summer", 4: "autumn"}
     ),  # by date: Kaggle's own names are one season late
-    "holiday": Column("whether the day is a holiday", "", 0, 1, whole=True, codes=_SWITCH),
-    "workingday": Column("whether the day is neither weekend nor holiday", "", 0, 1, whole=True, codes=_SWITCH),
+    "holiday": Column("holiday", "", 0, 1, whole=True, codes=_SWITCH),
+    "workingday": Column("working day", "", 0, 1, whole=True, codes=_SWITCH),
     "weather": Column(
         "kind of weather",
         "",
@@ -76,7 +84,7 @@ COLUMNS = {
         codes={1: "clear", 2: "mist or cloud", 3: "light rain or snow", 4: "heavy rain or snow"},
     ),
     "temp": Column("temperature", "°C", -60, 60),
-    "atemp": Column("temperature as it feels", "°C", -80, 80),
+    "atemp": Column("felt temperature", "°C", -80, 80),
     "humidity": Column("relative humidity", "%", 0, 100),
     "windspeed": Column("wind speed", "km/h", 0, 250),
 }
