@@ -2,16 +2,30 @@
 
 PYTHON ?= python3
 VENV   := .venv
+
+# Values from the command line reach a shell only as environment variables, so that no part of one is run as a command:
+# NAME='x; rm file' is an unknown recipe. `value` keeps make from running $(shell ...) in one.
+SETTINGS := ARGS BASE CPUS EXPERIMENTS GROUPS JOBS MINUTES NAME NODES PORT PROJECT PYTHON RUN SEED SET STOP TORCH VERSION
+$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(if $(filter $(SETTINGS),$(name)),, \
+	$(error $(name)=... is not allowed: expected one of $(SETTINGS)))))
+$(foreach name,$(SETTINGS),$(if $(filter undefined,$(origin $(name))),, \
+	$(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 STAMP  := $(VENV)/.installed
 # requirements.txt is what the pipeline needs. A group of requirements/ is added when a target needs it: STAMP-group.
 ALL    := $(patsubst requirements/%.txt,%,$(wildcard requirements/*.txt))
 WANTED := $(if $(filter all,$(GROUPS)),$(ALL),$(GROUPS))
 $(foreach group,$(filter-out $(ALL),$(WANTED)),$(error GROUPS=$(group) is not allowed: expected $(ALL) or all))
+$(foreach torch,$(filter-out cpu,$(TORCH)),$(error TORCH=$(torch) is not allowed: expected cpu))
 # Use the environment's dvc, ruff, mypy and pytest, also in stages that dvc starts.
 export PATH := $(abspath $(VENV)/bin):$(PATH)
 
+# Arguments of several programs, as a shell expands them. SET="a=1 b=2" becomes -S a=1 -S b=2.
+jobs := $${JOBS:+--jobs "$$JOBS"}
+project := $${PROJECT:+"$$PROJECT"}
+settings := set -f; for setting in $$SET; do set -- "$$@" -S "$$setting"; done;
+
 .DEFAULT_GOAL := help
-.PHONY: help env repro serve metrics experiments recipes recipe compare review release readme-table cluster test test-all test-fast lint format lock clean
+.PHONY: help env repro restore run serve metrics experiments recipes recipe compare review release readme-table cluster test test-all test-fast torture lint format audit lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,11 +33,20 @@ help:  ## list the targets
 env: $(STAMP) $(addprefix $(STAMP)-,$(WANTED))  ## create .venv for the pipeline; GROUPS="serving ray" adds packages, GROUPS=all adds all, TORCH=cpu leaves out CUDA
 
 repro: $(STAMP)  ## run the stages that changed, projects in parallel (JOBS=1: one after another)
-	@python -m stages.experiments.repro $(addprefix --jobs ,$(JOBS))
+	@exec python -m stages.experiments.repro $(jobs)
 	$(show)
 
+# Without --allow-missing, dvc stops at results that only another machine has. repro makes those again.
+restore: $(STAMP)  ## go back to the last commit and its results, whatever happened; uncommitted changes are lost
+	@git reset --quiet --hard
+	@dvc checkout --quiet --force --allow-missing || true
+	@exec python -m stages.experiments.repro $(jobs)
+
+run: $(STAMP)  ## run a variant, with its parameters checked first: make run SET="mnist.optimizer=sgd mnist.seed=1"
+	@$(settings) exec python -m stages.experiments.run "$$@"
+
 serve: $(STAMP)-serving  ## serve the exported models over HTTP, with a page (make serve ARGS="--port 9000")
-	@python -m stages.serving $(ARGS)
+	@set -f; exec python -m stages.serving $$ARGS
 
 metrics: $(STAMP)  ## show the metrics and write a page of all results
 	$(show)
@@ -46,6 +69,9 @@ test-all: $(addprefix $(STAMP)-,$(ALL))  ## run all tests, including the few tha
 test-fast: $(addprefix $(STAMP)-,$(ALL))  ## run only the tests that take seconds
 	@$(PYTEST) -m "not slow and not long"
 
+torture: $(addprefix $(STAMP)-,$(ALL))  ## kill stages at random moments and compare their results: make torture MINUTES=5 SEED=1
+	@exec python tests/torture/kills.py $${MINUTES:+--minutes "$$MINUTES"} $${SEED:+--seed "$$SEED"} $${PROJECT:+--project "$$PROJECT"}
+
 lint: $(addprefix $(STAMP)-,$(ALL))  ## check format, style and types
 	@ruff format --check .
 	@ruff check .
@@ -54,6 +80,10 @@ lint: $(addprefix $(STAMP)-,$(ALL))  ## check format, style and types
 format: $(STAMP)-dev  ## format the code and fix what ruff can fix
 	@ruff format .
 	@ruff check --fix .
+
+audit: $(STAMP)-dev  ## look for known vulnerabilities of the pinned packages at osv.dev
+	@pip-audit --vulnerability-service osv --require-hashes --disable-pip --progress-spinner off \
+		-r requirements.txt $(ALL:%=-r requirements/%.txt)
 
 # Resolve all groups together, then each one from those versions, so that they agree. Keep current versions if possible.
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
@@ -64,25 +94,25 @@ lock: $(STAMP)  ## compile requirements.in and requirements/*.in into *.txt
 		cp $(VENV)/lock.txt $$file.txt && $(COMPILE) $$file.in -o $$file.txt || exit; done
 
 recipes: $(STAMP)  ## list the named experiments; make recipes RUN=mnist runs all of a project
-	@python -m stages.experiments.run $(addprefix --all ,$(RUN)) $(addprefix --jobs ,$(JOBS)) $(addprefix -S ,$(SET))
+	@$(settings) exec python -m stages.experiments.run $${RUN:+--all "$$RUN"} $(jobs) "$$@"
 
 recipe: $(STAMP)$(if $(findstring sweep,$(NAME)),-ray)  ## run a named experiment: make recipe NAME=mnist-sgd-dropout SET=data.source=../data
-	@python -m stages.experiments.run $(NAME) $(addprefix --jobs ,$(JOBS)) $(addprefix -S ,$(SET))
+	@$(settings) exec python -m stages.experiments.run $${NAME:+"$$NAME"} $(jobs) "$$@"
 
 experiments: $(STAMP)  ## show a table of experiments: make experiments PROJECT=mnist
-	@python -m stages.experiments.table $(PROJECT)
+	@exec python -m stages.experiments.table $(project)
 
 compare: $(STAMP)  ## write a page that compares experiments: make compare PROJECT=mnist
-	@python -m stages.experiments.compare $(PROJECT) $(if $(EXPERIMENTS),--experiments $(EXPERIMENTS))
+	@set -f; exec python -m stages.experiments.compare $(project) $${EXPERIMENTS:+--experiments $$EXPERIMENTS}
 
 review: $(STAMP)  ## show what this branch changes and whether a guarded metric worsened: make review BASE=main
-	@python -m stages.experiments.review $(addprefix --base ,$(BASE))
+	@exec python -m stages.experiments.review $${BASE:+--base "$$BASE"}
 
 release: $(STAMP)  ## tag a model as a version: make release PROJECT=mnist VERSION=v1.0.0
-	@python -m stages.experiments.release $(PROJECT) $(VERSION)
+	@exec python -m stages.experiments.release $(project) $${VERSION:+"$$VERSION"}
 
 cluster: $(STAMP)-ray  ## start a Ray cluster of two nodes on this machine; make cluster STOP=1 stops it
-	@python -m stages.cluster $(if $(STOP),stop,start $(addprefix --port ,$(PORT)) $(addprefix --nodes ,$(NODES)) $(addprefix --cpus ,$(CPUS)))
+	@exec python -m stages.cluster $(if $(STOP),stop,start $${PORT:+--port "$$PORT"} $${NODES:+--nodes "$$NODES"} $${CPUS:+--cpus "$$CPUS"})
 
 readme-table: $(STAMP)  ## update the tables of README and docs, and the charts of published results
 	@python -m stages.experiments.documents
@@ -90,8 +120,10 @@ readme-table: $(STAMP)  ## update the tables of README and docs, and the charts 
 clean:  ## remove the environment and the tools' caches (data, models and reports stay)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
 
-# uv installs in a fraction of pip's time, and compiles as pip does, so that programs start faster. pip alone also works:
+# uv installs in a fraction of pip's time, and compiles as pip does, so that programs start faster. It checks the hashes of
+# all other packages, so pip checks uv's own. pip alone also works:
 #   python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
+OWN_LINES := awk '/^[^ \#]/ {own = /^uv==/} own'
 INSTALL := $(VENV)/bin/uv pip install --python $(VENV)/bin/python --compile-bytecode
 PIPELINE := $(INSTALL) --require-hashes -r requirements.txt
 
@@ -109,15 +141,16 @@ failed = { echo "error: the packages could not be installed ($$(grep -s -m 1 ^ER
 check the network or the package index, then run make env again" >&2; exit 1; }
 
 $(STAMP): requirements.txt
-	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found: install Python 3.11 to 3.13, or choose one: make PYTHON=..." >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
-		{ echo "error: $$($(PYTHON) --version) found, expected Python 3.11 to 3.13: choose one with make PYTHON=python3.12" >&2; exit 1; }
+	@command -v "$$PYTHON" >/dev/null || { echo "error: $$PYTHON not found: install Python 3.11 to 3.13, or choose one: make PYTHON=..." >&2; exit 1; }
+	@"$$PYTHON" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "error: $$("$$PYTHON" --version) found, expected Python 3.11 to 3.13: choose one with make PYTHON=python3.12" >&2; exit 1; }
 	@command -v git >/dev/null || { echo "error: git not found: install it, DVC needs a git repository" >&2; exit 1; }
 	@[ ! -L $(VENV) ] || { echo "error: $(VENV) is a link to $$(readlink $(VENV)), older than requirements.txt here: \
 if its packages match requirements.txt, touch $(STAMP), otherwise remove the link" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { echo "error: $(PYTHON) can't create an environment: install its venv module (Debian: apt install python3-venv)" >&2; exit 1; }
+	@"$$PYTHON" -m venv $(VENV) || { echo "error: $$PYTHON can't create an environment: install its venv module (Debian: apt install python3-venv)" >&2; exit 1; }
 	@echo "Installing the packages of requirements.txt into $(VENV) (once; 2 GB, with CUDA 7 GB)"
-	@$(VENV)/bin/python -m pip install --quiet "$$(grep -o '^uv==[^ ]*' requirements.txt)" >$(VENV)/install.log 2>&1 \
+	@$(OWN_LINES) requirements.txt >$(VENV)/uv.txt
+	@$(VENV)/bin/python -m pip install --quiet --require-hashes --no-deps -r $(VENV)/uv.txt >$(VENV)/install.log 2>&1 \
 		&& $(PIPELINE) || $(failed)
 	@touch $@
 

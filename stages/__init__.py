@@ -9,9 +9,26 @@ variables.
 import gc
 import os
 import platform
+import sys
 from pathlib import Path
+from types import TracebackType
 
-import yaml
+
+def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Report a missing package in one line: nearly always a stage runs with the system's Python."""
+    if not isinstance(error, ModuleNotFoundError) or str(error.name).partition(".")[0] == "stages":
+        sys.__excepthook__(kind, error, trace)
+        return
+    print(
+        f"error: {sys.executable} does not have the package {error.name}: activate the environment "
+        "(. .venv/bin/activate), which `make env` creates",
+        file=sys.stderr,
+    )
+
+
+sys.excepthook = _report
+
+import yaml  # noqa: E402  (the first package that may be missing)
 
 VARIABLES = {
     "ATEN_CPU_CAPABILITY": "avx2",  # torch's own kernels

@@ -62,6 +62,10 @@ class Checkout:
     def dvc(self, *arguments: str, check: bool = True) -> str:
         return self.run("dvc", *arguments, check=check)
 
+    def experiment(self, *arguments: str) -> None:
+        """Run an experiment as `dvc exp run` does, in less time."""
+        self.run("python", "-m", "stages.experiments.running.quick_dvc", "exp", "run", "--quiet", *arguments)
+
     def json(self, path: str) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.root / path).read_text())
         return content

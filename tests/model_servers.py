@@ -184,7 +184,7 @@ def running(
             assert process.poll() is None, log.read_text()
             return address(process)
 
-        yield Served(process, until(found, 120), log)
+        yield Served(process, until(found, 400), log)
     finally:
         process.terminate()
         try:
@@ -225,13 +225,13 @@ def printed_address(log: Path, wait: bool) -> str | None:
 
 
 @contextmanager
-def server(folder: Path, *options: str, wait: bool = True, **environment: str) -> Iterator[Served]:
+def server(folder: Path, *options: str, wait: bool = True, page: bool = False, **environment: str) -> Iterator[Served]:
     """`python -m stages.serving` in ``folder``; with ``wait`` its models are loaded when the block begins."""
 
     def address(process: subprocess.Popen[bytes]) -> str | None:
         return printed_address(folder / "server.log", wait)
 
-    command = [sys.executable, "-m", "stages.serving", "--port", "0", "--no-page", *options]
+    command = [sys.executable, "-m", "stages.serving", "--port", "0", *([] if page else ["--no-page"]), *options]
     with running(
         command, folder, folder / "server.log", address, PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1", **environment
     ) as served:

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from stages.common.vision.classifiers import build
+from stages.common import files
+from stages.common.vision import known
+from stages.common.vision.classifiers import build, inspect
 from stages.landmarks import export as landmarks_export
 from stages.landmarks import inference as landmarks
 from stages.landmarks.model import Member, Predictor
@@ -27,19 +29,32 @@ def colours() -> nn.Module:
     return build("residual", settings, 3).network
 
 
+def write_known(folder: Path, network: nn.Module) -> None:
+    """Write what tells pictures from others: random ones are the network's training pictures."""
+    with torch.no_grad():
+        features, logits = inspect(network.eval(), torch.randn(8, 3, 32, 32))
+    arrays = known.fit(features.numpy())
+    found = known.scores(arrays, features.numpy(), logits.numpy())
+    files.write_arrays(folder / "known.npz", **known.chosen(known.choose(arrays, found, found, "subspace", 0.99)))
+
+
 def write_mnist(path: Path) -> None:
     mnist_export.write_torchscript(Classifier(fully_connected([8], 0.0, True)).eval(), path)
 
 
 def write_landmarks(path: Path) -> None:
-    predictor = Predictor([Member(colours(), MEAN, STD, 36, 32, True)], 40).eval()
+    network = colours()
+    write_known(path.parent, network)
+    predictor = Predictor([Member(network, MEAN, STD, 36, 32, True)], 40).eval()
     places: list[dict[str, object]] = [{"name": name, "latitude": None, "longitude": 1.5} for name in "abc"]
     with torch.inference_mode():
         landmarks_export.write_torchscript(predictor, path, places)
 
 
 def write_scones(path: Path) -> None:
-    scones_export.write_torchscript(Vehicles(colours(), MEAN, STD, 32, True).eval(), path, ["a", "b", "c"])
+    network = colours()
+    write_known(path.parent, network)
+    scones_export.write_torchscript(Vehicles(network, MEAN, STD, 32, True).eval(), path, ["a", "b", "c"])
 
 
 PROJECTS: dict[str, tuple[Any, Callable[[Path], None], list[tuple[int, ...]]]] = {

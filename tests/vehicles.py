@@ -28,14 +28,17 @@ def predict_fn(colour, model):
         raise RuntimeError("the network is broken")
     if green == 2:
         time.sleep(3)
-    return [red / 255, 1 - red / 255]
+    return [red / 255, 1 - red / 255], green != 3
 
 def output_fn(prediction, accept):
-    return json.dumps(prediction)
+    probabilities, known = prediction
+    if known or "verbose=true" not in accept:
+        return json.dumps(probabilities)
+    return json.dumps({"classes": ["a", "b"], "probabilities": [probabilities], "known": [known]})
 """
 
-BROKEN, SLOW = 1, 2
-"""Values of green at which the model fails, or takes 3 s."""
+BROKEN, SLOW, UNKNOWN = 1, 2, 3
+"""Values of green at which the model fails, takes 3 s, or answers that it doesn't know such pictures."""
 
 
 def archive(folder: Path, inference: str = INFERENCE) -> Path:

@@ -7,7 +7,6 @@ of the training data. Its
 """
 
 import json
-import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +15,7 @@ from stages.bikes import features, inference, learners, model
 from stages.bikes.config import Data, Train
 from stages.bikes.hours import columns, plausible, request
 from stages.bikes.learning.normalised import normalise
-from stages.common import config, files
+from stages.common import config, files, temporary
 from stages.common.errors import InputError
 from stages.common.models import bundle, card
 from stages.common.program import run
@@ -77,8 +76,7 @@ def main() -> None:
     expected = pd.read_csv(files.require(EVALUATION, "evaluate@bikes") / "test.csv")
     hours = pd.read_parquet(FEATURES / "hours.parquet")
     about = files.read_json(FEATURES / "about.json")
-    with files.new_folder(EXPORT) as folder, tempfile.TemporaryDirectory(prefix="export-") as temporary:
-        packed = Path(temporary)
+    with files.new_folder(EXPORT) as folder, temporary.folder("export") as packed:
         cut_down(forecaster, files.read_json(model.TRAINED / "forecaster.json"), packed / "forecaster")
         hours[columns.NAMES].to_parquet(packed / "known.parquet")
         ranges = plausible.ranges(hours[hours["part"] != "test"])

@@ -75,6 +75,8 @@ def predicted_against_actual(validation: pd.DataFrame) -> Figure:
     left.scatter(actual, predicted, s=4, alpha=0.4)
     left.plot([1, limit], [1, limit], color="black", linewidth=1, label="predicted = actual")
     left.set(xscale="log", yscale="log", xlim=(1, limit), ylim=(1, limit))
+    reporting.plain(left.xaxis)
+    reporting.plain(left.yaxis)
     left.set(title="Every validation hour", xlabel="actual riders per hour + 1", ylabel="predicted riders per hour + 1")
     left.legend()
     month = validation["datetime"].dt.to_period("M")

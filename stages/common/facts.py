@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-PICTURES = ("image/*", "application/octet-stream", "application/x-npy")
+PICTURES = ("image/*", "application/x-image", "application/octet-stream", "application/x-npy")
 """Content types of a model that takes pictures: files, or arrays of pixels."""
 
 

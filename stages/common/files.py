@@ -4,7 +4,9 @@ import csv
 import hashlib
 import io
 import json
+import re
 import shutil
+import unicodedata
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +17,9 @@ from stages.common.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+CONFLICT = re.compile(rb"^(<{7}|>{7}) ", re.MULTILINE)
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.ASCII)
 
 
 @contextmanager
@@ -65,10 +70,31 @@ def read_json(path: Path) -> Any:
 
 def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write ``rows`` as CSV with a header. There is at least one row, and all have the same keys."""
+    write_rows(path, list(rows[0]), (row.values() for row in rows))
+
+
+def write_rows(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write CSV that a spreadsheet shows as it is: text that it would run as a formula gets an apostrophe in front.
+
+    `read_rows` takes the apostrophe off again.
+    """
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows([_cell(value) for value in row] for row in rows)
+
+
+def read_rows(lines: Iterable[str]) -> Iterator[dict[str, str]]:
+    """Yield the rows of a CSV file that `write_rows` wrote, by column."""
+    for row in csv.DictReader(lines):
+        yield {name: text.removeprefix("'") for name, text in row.items()}
+
+
+def _cell(value: object) -> object:
+    """Return ``value``, with an apostrophe in front if it is text that starts like a formula, or with an apostrophe."""
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "'")):
+        return value
+    return value if NUMBER.fullmatch(value) else f"'{value}"
 
 
 def write_arrays(path: Path, **arrays: "ArrayLike") -> None:
@@ -80,6 +106,17 @@ def write_arrays(path: Path, **arrays: "ArrayLike") -> None:
             buffer = io.BytesIO()
             np.lib.format.write_array(buffer, np.asanyarray(array), allow_pickle=False)
             archive.writestr(zipfile.ZipInfo(f"{name}.npy"), buffer.getvalue())
+
+
+def refuse_conflicts() -> None:
+    """Raise InputError if git left a merge conflict in one of the project's files."""
+    written, made = ["params.yaml", "dvc.yaml", "metrics.yaml", "recipes.yaml"], ["dvc.lock", "reports/*/*.json"]
+    for pattern in [*written, *made]:
+        for path in sorted(Path().glob(pattern)):
+            if CONFLICT.search(path.read_bytes()):
+                one_side = f"take one side with `git checkout --ours {path}`, run `make repro`"
+                remedy = "edit it" if pattern in written else one_side
+                raise InputError(f"merge conflict in {path}: {remedy}, then `git add {path}`")
 
 
 def require(path: Path, stage: str) -> Path:
@@ -98,6 +135,11 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
 def digest_of(lines: Iterable[str]) -> str:
     """Return a digest of ``lines``, of 16 hexadecimal digits."""
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def nfc(name: str) -> str:
+    """Return a file's ``name`` in Unicode's form NFC. Macs and some archives store the form NFD, which looks the same."""
+    return unicodedata.normalize("NFC", name)
 
 
 def home() -> Path:

@@ -7,6 +7,8 @@ import errno
 import gc
 import inspect
 import os
+import select
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +20,12 @@ from stages.common.errors import InputError
 
 DURATIONS = Path("reports/durations")
 """Folder with the run time of each stage that DVC ran here. DVC does not track it: no two runs take the same time."""
+
+FULL = {
+    errno.ENOSPC: "no space left on the disk: free some",
+    errno.EDQUOT: "the disk quota is used up: free some of it",
+    errno.EFBIG: "a file would be larger than this shell allows: raise the limit (`ulimit -f unlimited`)",
+}
 
 
 @contextmanager
@@ -50,21 +58,45 @@ def run(main: Callable[..., None], arguments: Callable[[argparse.ArgumentParser]
     )
     if arguments:
         arguments(parser)
-    parsed = parser.parse_args()
     # Skip the final garbage collection: with torch loaded it takes up to a second.
     atexit.register(gc.freeze)
     try:
-        main(**vars(parsed))
+        try:
+            options = vars(parser.parse_args())
+            files.refuse_conflicts()
+            main(**options)
+        finally:
+            sys.stdout.flush()
     except InputError as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        sys.exit("error: no space left on the disk: free some and run this again, no partial files remain")
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            # Python writes what is left at exit, and would print another error.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + signal.SIGPIPE)
+        if reason := _cannot_write(error):
+            sys.exit(f"error: {reason} and run this again, no partial files remain")
+        raise
     if stage := os.environ.get("DVC_STAGE"):
         _keep_duration(stage)
+
+
+def _reader_is_gone() -> bool:
+    """Return whether standard output is a pipe that nothing reads any more, as after `| head`."""
+    poll = select.poll()
+    poll.register(1, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _cannot_write(error: BaseException | None) -> str | None:
+    """Return why the system refused to write a file, if that caused ``error``."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return FULL[error.errno]
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def cores() -> int:

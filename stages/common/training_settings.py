@@ -67,6 +67,19 @@ class Transfer(Section):
     dropout: float = Field(ge=0, lt=1, description="before the last layer")
 
 
+class Known(Section):
+    """How a picture of none of the classes is recognised (`stages/common/vision/known.py`)."""
+
+    method: Literal["best", "neighbours", "subspace", "energy"] = Field(
+        description="best: the one that tells the validation pictures best from textures, noise and shapes made in code"
+    )
+    accepted: float = Field(
+        ge=0.5,
+        lt=1,
+        description="fraction of the validation pictures that count as known; others like them may be refused",
+    )
+
+
 class TrainingSettings(Section):
     """One training run. Only the tables of the chosen optimizer and schedule have an effect."""
 

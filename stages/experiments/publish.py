@@ -4,41 +4,60 @@
 
 Each seed is a DVC experiment in a temporary copy, removed once its results are read: the workspace and `dvc exp list`
 do not change. At the end the documents' tables are updated.
+
+With `--without-dvc`, the stages up to evaluate run by themselves in a temporary folder: for a rented machine with a
+GPU, which has no DVC. Copy the file that it writes to your checkout, and update the tables with `make readme-table`.
 """
 
 import argparse
+import os
 import secrets
 import shlex
+import shutil
 import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psutil
-from dvc.repo import Repo
+import yaml
 
+from stages.common import config
 from stages.common.errors import InputError
 from stages.common.program import run
-from stages.experiments import documents
+from stages.common.results.metrics import METRICS
 from stages.experiments.records import circumstances, published, recipes, runs
+from stages.experiments.records.folder import Folder
 from stages.experiments.records.git import git
 from stages.experiments.records.published import PUBLISHED, Published
 from stages.experiments.records.recipes import Experiment, Recipe
-from stages.experiments.records.revisions import Revision
 from stages.experiments.records.runs import Run
 
+TEMPORARY = Path(".dvc/tmp/exps/publishing")
+"""Below `.dvc/tmp/exps/`, so that checkpoints and clock readings are kept in the checkout (`files.home`)."""
 
-def measure(name: str, recipe: Recipe, changes: dict[str, Any]) -> Iterator[Published]:
+STEPS = ("prepare", "featurize", "train", "evaluate")
+"""The stages that run without DVC, after `check`. The first two do not depend on the seed."""
+
+
+def measure(
+    name: str, recipe: Recipe, changes: dict[str, Any], work: Callable[[Experiment, int], Run], options: list[str]
+) -> Iterator[Published]:
     """Run a recipe with this machine's ``changes``, such as where its data are.
 
-    Yields the results so far after each seed. Raises InputError if a seed fails.
+    ``work`` runs one seed, ``options`` are those of the command that chose it. Yields the results so far after each
+    seed. Raises InputError if a seed fails.
     """
     commit = git("rev-parse", "--short=10", "HEAD")
     done: list[Run] = []
     for one in recipes.experiments(name, changes):
         seed = one.settings[f"{recipe.project}.seed"]
         try:
-            done.append(experiment(one, seed))
+            done.append(work(one, seed))
         except subprocess.CalledProcessError as error:
             kept = f"{PUBLISHED / name}.json has the earlier seeds" if done else "no results were saved"
             raise InputError(
@@ -50,16 +69,27 @@ def measure(name: str, recipe: Recipe, changes: dict[str, Any]) -> Iterator[Publ
             settings=recipe.set,
             published=recipe.published,
             changes=changes,
-            command=shlex.join(["python", "-m", "stages.experiments.publish", name, *recipes.overrides(changes)]),
+            command=shlex.join(
+                ["python", "-m", "stages.experiments.publish", name, *options, *recipes.overrides(changes)]
+            ),
             date=circumstances.today(),
-            hardware=circumstances.hardware(),
+            hardware=", ".join([*gpus(done), circumstances.hardware()]),
             commit=commit,
             runs=list(done),
         )
 
 
+def gpus(done: list[Run]) -> list[str]:
+    """Return the names of the GPUs that trained, without repetition."""
+    return sorted({run.training.get("device", "cpu") for run in done} - {"cpu"})
+
+
 def experiment(one: Experiment, seed: int) -> Run:
     """Run all stages of its project as a temporary experiment. Returns the results; the experiment is removed."""
+    from dvc.repo import Repo  # here, because `stages_alone` runs on machines without DVC
+
+    from stages.experiments.records.revisions import Revision
+
     project, temporary = one.recipe.project, f"publishing-{one.name}-{secrets.token_hex(4)}"
     command = [
         "dvc",
@@ -83,13 +113,33 @@ def experiment(one: Experiment, seed: int) -> Run:
     return found.model_copy(update={"memory_gb": memory})
 
 
-def watched(command: list[str]) -> float:
+def stages_alone(one: Experiment, seed: int, place: Path) -> Run:
+    """Run the stages up to evaluate in the folder ``place``, without DVC. Returns the results.
+
+    An earlier seed's data there are used again.
+    """
+    project = one.recipe.project
+    parameters = recipes.applied(config.read(), one.settings)
+    shutil.copy(METRICS, place)
+    (place / config.PARAMETERS).write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
+    left = STEPS[2:] if (place / "data" / project / "features").exists() else STEPS
+    modules = ["stages.check", *(f"stages.{project}.{step}" for step in left)]
+    code = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": code}
+    memory = [watched([sys.executable, "-m", module], cwd=place, env=environment) for module in modules]
+    found = runs.of(Folder(place), project, seed)
+    assert found is not None  # evaluate ended without an error
+    return found.model_copy(update={"memory_gb": max(memory)})
+
+
+def watched(command: list[str], **options: Any) -> float:
     """Run ``command`` and return the peak memory in GB (10^9 bytes) of it and all its child processes together.
 
-    Memory is read four times a second. Shared memory counts once per process. Raises CalledProcessError if it fails.
+    ``options`` are those of `subprocess.Popen`. Memory is read four times a second. Shared memory counts once per
+    process. Raises CalledProcessError if it fails.
     """
     peak = 0
-    with psutil.Popen(command) as process:
+    with psutil.Popen(command, **options) as process:
         while process.poll() is None:
             peak = max(peak, sum(map(resident, [process, *process.children(recursive=True)])))
             time.sleep(0.25)
@@ -106,16 +156,22 @@ def resident(process: psutil.Process) -> int:
         return 0
 
 
-def main(names: list[str], settings: list[str]) -> None:
-    changes = recipes.changes(settings)
+def main(names: list[str], settings: list[str], without_dvc: bool) -> None:
+    changes, options = recipes.changes(settings), ["--without-dvc"] if without_dvc else []
+    TEMPORARY.mkdir(parents=True, exist_ok=True)
     failures = []
     for name, recipe in {name: recipes.named(name) for name in names}.items():
-        try:
-            for result in measure(name, recipe, changes):
-                published.write(result)
-        except InputError as error:
-            failures.append(str(error))
-    documents.main()
+        with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=TEMPORARY) as place:
+            work = partial(stages_alone, place=Path(place)) if without_dvc else experiment
+            try:
+                for result in measure(name, recipe, changes, work, options):
+                    published.write(result)
+            except InputError as error:
+                failures.append(str(error))
+    if not without_dvc:
+        from stages.experiments import documents  # needs DVC
+
+        documents.main()
     if failures:
         raise InputError("; ".join(failures))
 
@@ -123,6 +179,7 @@ def main(names: list[str], settings: list[str]) -> None:
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="+", metavar="recipe")
     recipes.add_settings(parser)
+    parser.add_argument("--without-dvc", action="store_true", help="run the stages up to evaluate by themselves")
 
 
 if __name__ == "__main__":

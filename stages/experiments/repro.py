@@ -24,10 +24,13 @@ from stages.common.errors import InputError
 from stages.common.program import run
 from stages.experiments.running import progress
 from stages.experiments.running.display import Display
+from stages.experiments.running.exclusive import exclusive
 from stages.experiments.running.progress import Progress
 from stages.experiments.running.stopping import stop_on_signals
 
 LOGS = Path("reports/logs")
+LOCK = LOGS / "make-repro.lock"
+DVC_LOCK = Path(".dvc/tmp/lock")
 
 DVC = [sys.executable, "-m", "stages.experiments.running.quick_dvc"]
 
@@ -130,16 +133,24 @@ def main(jobs: int | None) -> None:
     if jobs is not None and jobs < 1:
         raise InputError(f"--jobs {jobs} is not allowed: expected 1 or more")
     stop_on_signals()
+    with exclusive(LOCK, "make repro"):
+        reproduce(jobs)
+
+
+def reproduce(jobs: int | None) -> None:
+    """Run the stages that changed. Raises InputError if one fails."""
     with ThreadPoolExecutor(1) as pool:  # at the same time: each takes a second
         known = pool.submit(projects)
         checked = subprocess.run(
             [*DVC, "repro", "check"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
         )
     if checked.returncode:
-        sys.exit(checked.stdout.decode(errors="replace").strip())
+        said = checked.stdout.decode(errors="replace").strip()
+        if "Unable to acquire lock" in said:
+            said += f"\nerror: process {DVC_LOCK.read_text().strip()} has DVC's lock: wait for it, or stop it there"
+        sys.exit(said or f"error: `dvc repro check` ended with exit code {checked.returncode}: run it to see why")
     runs = known.result()
     jobs = min(jobs or room(), len(runs))
-    LOGS.mkdir(parents=True, exist_ok=True)
     print(f"{len(runs)} projects, {jobs} at a time. Logs: {log('<project>')}", flush=True)
     with Display(runs) as display:
         side_by_side = SideBySide(display, max(1, program.cores() // jobs))

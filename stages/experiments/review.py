@@ -6,14 +6,14 @@ guarded: the exit code is 1 if one is worse by more than that, is missing, or wa
 """
 
 import argparse
-import contextlib
-import io
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
-import dvc.cli
+from dvc.commands.metrics import DEFAULT_PRECISION
+from dvc.compare import diff_table
+from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from markdown_it import MarkdownIt
 
@@ -102,15 +102,20 @@ def _figures(revision: Revision, project: str) -> dict[str, Any]:
 
 
 def _differences(kind: str, commit: str) -> str:
-    """Return the table of `dvc metrics diff` or `dvc params diff`; empty if it has no rows."""
-    shown = io.StringIO()
-    with contextlib.redirect_stdout(shown):
-        code = dvc.cli.main([kind, "diff", "--md", commit])
-    if code:
-        raise InputError(f"`dvc {kind} diff {commit[:7]}` failed: see its message above")
-    rows = [line for line in shown.getvalue().splitlines() if line.startswith("|")]
-    table = "\n".join(rows).replace(commit, "base".ljust(len(commit)))
-    return table.replace("&", "&amp;").replace("<", "&lt;") if len(rows) > 2 else ""
+    """Return the table of `dvc metrics diff` or `dvc params diff`, as text without markup; empty if it has no rows."""
+    try:
+        changed = getattr(Repo(), kind).diff(a_rev=commit).get("diff", {})
+    except DvcException as error:
+        raise InputError(f"`dvc {kind} diff {commit[:7]}` failed: {error}") from None
+    found = diff_table(
+        changed,
+        title=kind.removesuffix("s").capitalize(),
+        show_changes=kind == "metrics",
+        precision=DEFAULT_PRECISION if kind == "metrics" else None,
+        round_digits=kind == "metrics",
+        a_rev="base",
+    )
+    return comment.table(found.keys(), found) if len(found) else ""
 
 
 def write(review: Review) -> None:

@@ -4,19 +4,24 @@ python -m stages.experiments.run                           list all recipes
 python -m stages.experiments.run mnist-adam                run one, seed after seed
 python -m stages.experiments.run --all mnist --jobs 2      run all of a project, two at a time
 python -m stages.experiments.run mnist-sweep --jobs 2      run a sweep; its best trial gets the sweep's name
+python -m stages.experiments.run -S mnist.optimizer=sgd    run a variant here, as `dvc exp run` does
 
 Experiments already done with the working tree's code and parameters are skipped. To run failed ones again, repeat
 the command.
 """
 
 import argparse
+import os
 import shutil
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from dvc.repo import Repo
 
+from stages.check import parameters_model
+from stages.common import config
 from stages.common.errors import InputError
 from stages.common.program import requires, run
 from stages.experiments.records import recipes
@@ -80,9 +85,22 @@ def work(experiments: list[Experiment], place: Path, jobs: int | None) -> None:
         raise InputError(f"{', '.join(failed)} failed, see above: fix the error, then run the same command again")
 
 
+def variant(settings: list[str]) -> None:
+    """Run `dvc exp run -S ...` in the working tree. Raises InputError before anything changes if it would be invalid.
+
+    DVC would answer a misspelt name with Hydra's advice to add it to params.yaml.
+    """
+    config.check("", parameters_model(), recipes.applied(config.read(), recipes.changes(settings)))
+    command = [sys.executable, "-m", "dvc", "exp", "run"]
+    for setting in settings:
+        command += ["-S", setting]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # stages run with this Python, too
+    os.execve(sys.executable, command, os.environ | {"PATH": path})  # noqa: S606 (no shell is wanted)
+
+
 def main(recipe: str | None, all_of: str | None, settings: list[str], jobs: int | None) -> None:
     if recipe is None and all_of is None:
-        show()
+        variant(settings) if settings else show()
         return
     if jobs is not None and jobs < 1:
         raise InputError(f"--jobs {jobs} is not allowed: expected 1 or more")

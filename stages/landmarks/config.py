@@ -7,7 +7,7 @@ from pydantic import Field
 from stages.common import training_settings
 from stages.common.config import VERSION, Section
 from stages.common.sources.source import SourceSettings
-from stages.common.training_settings import Residual, TrainingSettings
+from stages.common.training_settings import Known, Residual, TrainingSettings
 
 
 class Photographs(Section):
@@ -15,6 +15,11 @@ class Photographs(Section):
 
     max_megapixels: int = Field(ge=1, le=1000, description="larger pictures are refused before decoding")
     max_refused: float = Field(ge=0, le=1, description="fraction of refused files above which prepare fails")
+    max_near_copies: float = Field(
+        ge=0,
+        le=1,
+        description="fraction of test and validation photographs that look like one of an earlier split, above which prepare fails",
+    )
     test_fraction: float = Field(
         gt=0, lt=0.9, description="fraction of each class for the test set, if the source has no test folder"
     )
@@ -81,6 +86,7 @@ class Train(TrainingSettings):
     crop: float = Field(gt=0, le=1, description="side of the central square, as a fraction of the shorter side")
     views: Literal["one", "flip"] = Field(description="predict from the square only, or from it and its mirror image")
     augmentation: Augmentation
+    known: Known
     compile: bool = Field(description="torch.compile: needs a C++ compiler, worthwhile for long trainings")
 
     @property

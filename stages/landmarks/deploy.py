@@ -44,11 +44,15 @@ def serve(root: Path, settings: Deploy) -> None:
     with process.serve(model) as endpoint:
         comparison.ask(endpoint, originals[:5], "image/*", "landmarks")  # TorchScript compiles in its first calls
         comparison.ask(endpoint, batches[:2], "application/x-npy", "landmarks")
-        one_by_one, seconds = comparison.ask(endpoint, originals, "image/*", "landmarks")
+        one_by_one, seconds = comparison.replies(endpoint, originals, "image/*", "landmarks")
         together, batch_seconds = comparison.ask(endpoint, batches, "application/x-npy", "landmarks")
     labels = test.labels.numpy()
-    compared = comparison.compare(ARCHIVE, one_by_one, expected, labels)
+    probabilities = np.concatenate([answer["probabilities"] for answer in one_by_one])
+    compared = comparison.compare(ARCHIVE, probabilities, expected, labels)
     report = {"version": settings.version, "data": about["source"], **compared}
+    familiarity = root / EVALUATION / "familiarity.npy"
+    if familiarity.exists():  # releases from before it was measured have none
+        report["known"] = comparison.compare_known(ARCHIVE, one_by_one, np.load(familiarity))
     comparison.compare(ARCHIVE, together, expected, labels)
     files.write_json(REPORT, report)
     clocks.write(

@@ -2,7 +2,8 @@
 
 Writes `metrics.json`, `details.json` (further metrics) and `confusion.csv` (one row per photograph). Writes to
 `evaluation/` the probabilities (float32 (N, classes)) and, as CSV, the confusion matrix, each class's precision and
-recall, and the accuracy at each level of confidence.
+recall, the accuracy at each level of confidence, and how well each method recognises other pictures; `familiarity.npy`
+(float64 (N)) has by how much each photograph's score exceeds the threshold.
 """
 
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 from stages.common import files
 from stages.common.program import run
 from stages.common.results import classification, evaluation
+from stages.common.vision import classifiers, known, strangers
 from stages.landmarks import model
-from stages.landmarks.model import TRAINED
+from stages.landmarks.model import KNOWN, TRAINED
 from stages.landmarks.store import Store
 
 FEATURES = Path("data/landmarks/features")
@@ -21,15 +23,21 @@ def main() -> None:
     about = files.read_json(files.require(TRAINED, "train@landmarks") / "network.json")
     names = [place["name"] for place in about["classes"]]
     test = Store(files.require(FEATURES, "featurize@landmarks"), "test")
-    probabilities, labels = model.classify(model.load(measured=True), test).numpy(), test.labels.numpy()
+    predictor, arrays, labels = model.load(measured=True), known.read(TRAINED / KNOWN), test.labels.numpy()
+    probabilities, scores = classifiers.measure(predictor.inspect, model.batches(predictor, test), arrays)
+    recognition, methods = strangers.measured(predictor.inspect, model.squares, arrays, predictor.size, scores)
     details = {
         "top5_accuracy": round(classification.accuracy(probabilities, labels, 5), 6),
         "calibration_error": round(classification.calibration_error(probabilities, labels), 6),
+        **recognition,
         "parameters": sum(member["parameters"] for member in about["members"]),
         "parameters_trained": sum(member["parameters_trained"] for member in about["members"]),
     }
     source = files.read_json(FEATURES / "about.json")["source"]
-    metrics = evaluation.write("landmarks", source, probabilities, labels, names, details)
+    tables, own = {"known.csv": methods}, scores[:, int(arrays["method"])] - arrays["threshold"]
+    metrics = evaluation.write(
+        "landmarks", source, probabilities, labels, names, details, tables, {"familiarity.npy": own}
+    )
     print(
         f"accuracy {metrics['accuracy']:.4f}, top 5 {details['top5_accuracy']:.4f}, loss {metrics['loss']:.4f} "
         f"on {len(labels)} test photographs ({source})"

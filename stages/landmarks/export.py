@@ -8,7 +8,7 @@ torch:
     model.top5(torchvision.io.read_image("photograph.jpg")[None])    # [[("hagia_sophia", 0.98), ...]]
 
 `model.tar.gz` holds `model.pt`, its inference code in the layout of SageMaker's PyTorch image, and the model card,
-`model_card.md`, as README.md.
+`model_card.md`, as README.md. It also has `known.npz`, which tells whether a photograph shows one of the classes.
 """
 
 import itertools
@@ -25,16 +25,17 @@ from tqdm import tqdm
 from stages.common import config, files
 from stages.common.models import bundle, card, torch_files
 from stages.common.program import run
-from stages.common.vision import images
+from stages.common.vision import images, known
 from stages.landmarks import inference, photographs
 from stages.landmarks.config import Data, Train
-from stages.landmarks.model import SETTINGS, TRAINED, Predictor, load
+from stages.landmarks.model import KNOWN, SETTINGS, TRAINED, Predictor, load
 from stages.landmarks.photographs import Photograph
 from stages.landmarks.store import Store
 
 FEATURES = Path("data/landmarks/features")
 RAW = Path("data/landmarks/raw")
 EVALUATION = Path("reports/landmarks/evaluation")
+DETAILS = Path("reports/landmarks/details.json")
 EXPORT = Path("models/landmarks/export")
 
 TOLERANCE = 1e-4
@@ -72,6 +73,12 @@ class Named(nn.Module):
         return probabilities
 
     @torch.jit.export
+    def inspect(self, squares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the probabilities of squares, and the features and logits from which `known.py` judges them."""
+        answers: tuple[Tensor, Tensor, Tensor] = self.predictor.inspect(squares)  # type: ignore[operator]
+        return answers
+
+    @torch.jit.export
     def top5(self, images: Tensor) -> list[list[tuple[str, float]]]:
         """Return the five most probable classes of each photograph with their probabilities, the most probable first."""
         values, labels = self.predictor(images).topk(min(5, len(self.classes)))
@@ -87,7 +94,7 @@ def write_torchscript(predictor: Predictor, path: Path, classes: list[dict[str, 
         warnings.filterwarnings("ignore", ".*Python")  # the tracer warns of sizes, but after `squares` they are fixed
         photograph = torch.zeros(2, 3, predictor.size, 2 * predictor.size, dtype=torch.uint8)
         square = predictor.squares(photograph)
-        methods = {"forward": photograph, "squares": photograph, "classify": square}
+        methods = {"forward": photograph, "squares": photograph, "classify": square, "inspect": square}
         traced = torch.jit.trace_module(predictor, methods, check_trace=False)
         named = torch.jit.script(Named(traced, [str(place["name"]) for place in classes]).eval())
     torch_files.save_torchscript(named, path, classes)
@@ -144,6 +151,7 @@ def write_card(path: Path, classes: list[str], probabilities: NDArray[np.float32
         {name: len(store) for name, store in stores.items()},
         classes=classes,
         mistakes=card.confusions(probabilities, stores["test"].labels.numpy(), classes),
+        refused_share=files.read_json(files.require(DETAILS, "evaluate@landmarks"))["refused_share"],
         tolerance=TOLERANCE,
     )
 
@@ -170,9 +178,11 @@ def main() -> None:
             expected,
             TOLERANCE,
         )
-        code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in (inference, images)}
+        modules = (inference, images, known)
+        code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in modules}
+        files.write_arrays(folder / KNOWN, **known.chosen(known.read(TRAINED / KNOWN)))
         write_card(folder / "model_card.md", [str(place["name"]) for place in classes], expected.numpy())
-        members = {"model.pt": folder / "model.pt", "README.md": folder / "model_card.md"}
+        members = {name: folder / name for name in ("model.pt", KNOWN)} | {"README.md": folder / "model_card.md"}
         bundle.pack(folder / "model.tar.gz", members | code)
 
 

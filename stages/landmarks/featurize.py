@@ -31,8 +31,13 @@ FEATURES = Path("data/landmarks/features")
 
 
 def split(settings: Data) -> dict[str, list[Photograph]]:
-    """Return the photographs of each part. Raises InputError if none are left for training or for validation."""
-    known = photographs.read_index(RAW, "train")
+    """Return the photographs of each part: the source's validation split, or `valid_fraction` of the training photographs.
+
+    Raises InputError if none are left for training or for validation.
+    """
+    known, test = photographs.read_index(RAW, "train"), photographs.read_index(RAW, "test")
+    if own := photographs.read_index(RAW, "valid"):
+        return {"train": known, "valid": own, "test": test}
     chosen = stratified(np.array([one.label for one in known]), settings.valid_fraction, settings.seed)
     train = [one for one, aside in zip(known, chosen, strict=True) if not aside]
     valid = [one for one, aside in zip(known, chosen, strict=True) if aside]
@@ -41,7 +46,7 @@ def split(settings: Data) -> dict[str, list[Photograph]]:
             f"{RAW / 'images.csv'}: data.landmarks.valid_fraction = {settings.valid_fraction} selects {len(valid)} of {len(known)} training "
             "photographs for validation, expected at least 1 in each part: add photographs or change valid_fraction"
         )
-    return {"train": train, "valid": valid, "test": photographs.read_index(RAW, "test")}
+    return {"train": train, "valid": valid, "test": test}
 
 
 @contextmanager
@@ -57,7 +62,7 @@ def exchange(storage: str | None, settings: Data, folder: Path) -> Iterator[tupl
     made_of = files.digest(RAW / "images.csv") + settings.model_dump_json(exclude={"source", "photographs"})
     root = UPath(storage) if "://" in storage else UPath(files.home() / storage)
     place = root / "landmarks" / hashlib.sha256(made_of.encode()).hexdigest()[:16]
-    archives = [f"{split}.zip" for split in photographs.SPLITS]
+    archives = [f"{split}.zip" for split in photographs.splits(RAW)]
     try:
         if not place.protocol:
             place.mkdir(parents=True, exist_ok=True)
@@ -89,15 +94,14 @@ def main() -> None:
     settings, storage = config.load("data.landmarks", Data), config.load("engine", Engine).storage
     files.require(RAW, "prepare@landmarks")
     parts = split(settings)
-    known, test = (photographs.members(RAW, split) for split in photographs.SPLITS)
-    members = {"train": known, "valid": known, "test": test}
+    members = {split: photographs.members(RAW, split) for split in photographs.splits(RAW)}
     done: dict[str, list[Done]] = {part: [] for part in parts}
     with files.new_folder(FEATURES) as folder:
         with exchange(storage, settings, folder) as (raw, target):
             work = [
                 task
                 for part, chosen in parts.items()
-                for task in packing.tasks(part, chosen, members[part], settings, raw, target)
+                for task in packing.tasks(part, chosen, members[chosen[0].split], settings, raw, target)
             ]
             images = sum(len(chosen) for chosen in parts.values())
             with tqdm(desc="landmarks photographs", total=images, unit=" images", unit_scale=True) as bar:

@@ -1,10 +1,11 @@
 """The functions that SageMaker's PyTorch inference image calls to serve the exported model.
 
-The image provides torch, numpy and Pillow. From the project this module imports only `images.py`, which is in the same
-folder. A request contains one photograph as a file, or several of one size. The answer has one row per photograph:
-`{"classes": ["hagia_sophia", ...], "places": [[41.0085, 28.98], ...], "probabilities": [[0.98, ...]], "top5":
-[[{"class": "hagia_sophia", "probability": 0.98, "latitude": 41.0085, "longitude": 28.98}, ...]]}`. Unreadable input
-raises ValueError.
+The image provides torch, numpy and Pillow. From the project this module imports only `images.py` and `known.py`, which
+are in the same folder. A request contains one photograph as a file, or several of one size. The answer has one row per
+photograph: `{"classes": ["hagia_sophia", ...], "places": [[41.0085, 28.98], ...], "probabilities": [[0.98, ...]],
+"known": [true], "familiarity": [0.1], "top5": [[{"class": "hagia_sophia", "probability": 0.98, "latitude": 41.0085,
+"longitude": 28.98}, ...]]}`. A photograph with a negative familiarity is not known: it resembles none of the training
+photographs, and its probabilities mean nothing. Unreadable input raises ValueError.
 """
 
 import io
@@ -17,8 +18,9 @@ import torch
 
 try:
     import images
+    import known  # type: ignore[import-not-found]
 except ImportError:  # in the project, not in the export
-    from stages.common.vision import images
+    from stages.common.vision import images, known
 
 MAX_PIXELS = 100_000_000
 """Largest number of pixels of a photograph, checked before it is decoded."""
@@ -26,32 +28,35 @@ MAX_PIXELS = 100_000_000
 MAX_PHOTOGRAPHS = 1000
 """Largest number of photographs in a request. Each becomes a square, which may be larger than the photograph."""
 
-CONTENT_TYPES = ("image/*", "application/octet-stream", "application/x-npy")
+CONTENT_TYPES = (*images.CONTENT_TYPES, "application/x-npy")
 """Content types that `input_fn` reads."""
 
-Model = tuple[torch.jit.ScriptModule, list[dict[str, object]]]
-Prediction = tuple[list[dict[str, object]], torch.Tensor]
+Model = tuple[torch.jit.ScriptModule, list[dict[str, object]], known.Arrays]
+Prediction = tuple[list[dict[str, object]], torch.Tensor, torch.Tensor]
 
 
 def model_fn(model_dir: str) -> Model:
-    """Load the TorchScript model in ``model_dir`` and its classes: name, latitude, longitude (None if unknown)."""
+    """Load the TorchScript model in ``model_dir``, its classes, and what tells them from other photographs.
+
+    A class has name, latitude and longitude (None if unknown).
+    """
     extra = {"classes.json": ""}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit")  # deprecated, but the export is TorchScript
         model = torch.jit.load(str(Path(model_dir, "model.pt")), map_location="cpu", _extra_files=extra)
         # Freezing folds batch norm into the convolutions, which saves passes over the maps.
-        frozen = torch.jit.freeze(model.eval(), preserved_attrs=["squares", "classify"])
-    return frozen, json.loads(extra["classes.json"])
+        frozen = torch.jit.freeze(model.eval(), preserved_attrs=["squares", "inspect"])
+    return frozen, json.loads(extra["classes.json"]), known.read(Path(model_dir, "known.npz"))
 
 
 def input_fn(body: bytes, content_type: str) -> torch.Tensor:
     """Return a request's photographs as uint8 (N, 3, H, W).
 
-    image/*, application/octet-stream: one photograph, JPEG, PNG, WEBP, GIF or BMP.
+    image/*, application/x-image, application/octet-stream: one photograph, JPEG, PNG, WEBP, GIF or BMP.
     application/x-npy: a uint8 array (N, H, W, 3) as written by numpy.save.
     """
     kind = content_type.split(";")[0].strip().lower()
-    if kind.startswith("image/") or kind == "application/octet-stream":
+    if images.is_picture(kind):
         pixels = images.decode(body, MAX_PIXELS)[None]
     elif kind == "application/x-npy":
         pixels = _from_npy(body)
@@ -85,7 +90,7 @@ def ready_fn(data: torch.Tensor, model: Model) -> torch.Tensor:
 
     All squares have one size, so photographs of any sizes form one batch, and no full photograph is kept waiting.
     """
-    network, _ = model
+    network, *_ = model
     with torch.inference_mode():
         squares: torch.Tensor = network.squares(data)
     return squares
@@ -93,14 +98,16 @@ def ready_fn(data: torch.Tensor, model: Model) -> torch.Tensor:
 
 def batch_fn(items: list[torch.Tensor], model: Model) -> list[Prediction]:
     """Return the predictions for several requests, whose squares (see `ready_fn`) are computed in one batch."""
-    network, classes = model
+    network, classes, arrays = model
     with torch.inference_mode():
-        probabilities = network.classify(torch.cat(items))
-    return [(classes, part) for part in probabilities.split([len(item) for item in items])]
+        probabilities, features, logits = network.inspect(torch.cat(items))
+    familiarity = torch.from_numpy(known.familiarity(arrays, features.numpy(), logits.numpy()))
+    sizes = [len(item) for item in items]
+    return [(classes, *parts) for parts in zip(probabilities.split(sizes), familiarity.split(sizes), strict=True)]
 
 
 def predict_fn(data: torch.Tensor, model: Model) -> Prediction:
-    """Return the classes and the probabilities, float32 (N, classes)."""
+    """Return the classes, the probabilities, float32 (N, classes), and the familiarity, float64 (N)."""
     return batch_fn([ready_fn(data, model)], model)[0]
 
 
@@ -108,7 +115,7 @@ def output_fn(prediction: Prediction, accept: str) -> str:
     """Return the answer as JSON text."""
     if accept.split(";")[0].strip().lower() not in ("application/json", "*/*"):
         raise ValueError(f"cannot answer as {accept!r}: expected application/json")
-    classes, probabilities = prediction
+    classes, probabilities, familiarity = prediction
     values, labels = probabilities.topk(min(5, len(classes)))
     top5 = [
         [
@@ -124,4 +131,6 @@ def output_fn(prediction: Prediction, accept: str) -> str:
     ]
     names = [place["name"] for place in classes]
     places = [[place["latitude"], place["longitude"]] for place in classes]
-    return json.dumps({"classes": names, "places": places, "probabilities": probabilities.tolist(), "top5": top5})
+    judged = {"known": (familiarity >= 0).tolist(), "familiarity": familiarity.tolist()}
+    answer = {"classes": names, "places": places, "probabilities": probabilities.tolist(), **judged, "top5": top5}
+    return json.dumps(answer)

@@ -3,20 +3,25 @@
 train, evaluate, plot and export share it, so the served model preprocesses photographs exactly as the measured one.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stages.common import files, program
 from stages.common.portable import Computing
 from stages.common.vision import pixels
-from stages.common.vision.classifiers import build
+from stages.common.vision.classifiers import build, inspect
 from stages.landmarks.store import Store
 
 TRAINED = Path("models/landmarks/trained")
 SETTINGS = "settings.json"
 """The parameters of the training, in TRAINED."""
+KNOWN = "known.npz"
+"""What tells photographs of the classes from others, in TRAINED and in the export."""
 
 
 class Member(nn.Module):
@@ -50,6 +55,17 @@ class Member(nn.Module):
             probabilities = (probabilities + self.network(inputs.flip(3)).softmax(1)) / 2
         return probabilities
 
+    def inspect(self, squares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the probabilities, and features and logits for `known`: float32 (N, size) and (N, classes)."""
+        inputs = self.inputs(squares)
+        features, logits = inspect(self.network, inputs)
+        probabilities = logits.softmax(1)
+        if self.flip:
+            mirrored, others = inspect(self.network, inputs.flip(3))
+            probabilities = (probabilities + others.softmax(1)) / 2
+            features, logits = (features + mirrored) / 2, (logits + others) / 2
+        return probabilities, features, logits
+
 
 class Predictor(nn.Module):
     """Maps photographs to the probabilities of their classes, the mean of the members' probabilities."""
@@ -69,6 +85,12 @@ class Predictor(nn.Module):
         """Return the probabilities, float32 (N, classes), of squares, uint8 (N, 3, size, size)."""
         answers: Tensor = torch.stack([member(squares) for member in self.members]).mean(0)
         return answers
+
+    def inspect(self, squares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `classify` returns, and for `known` all members' features (N, size) and mean logits (N, classes)."""
+        answers = [member.inspect(squares) for member in self.members]  # type: ignore[operator]  # of Member
+        probabilities, features, logits = zip(*answers, strict=True)
+        return torch.stack(probabilities).mean(0), torch.cat(features, 1), torch.stack(logits).mean(0)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the probabilities, float32 (N, classes), of photographs, uint8 (N, 3, H, W) of any size."""
@@ -92,12 +114,12 @@ def load(folder: Path = TRAINED, measured: bool = False) -> Predictor:
     return Predictor(members, about["size"]).eval().to(memory_format=torch.channels_last)
 
 
-def classify(predictor: Predictor, photographs: Store, batch_size: int = 64) -> Tensor:
-    """Return probabilities, float32 (N, classes), of stored photographs, the same as `predictor` gives for the originals."""
-    with torch.no_grad():
-        return torch.cat(
-            [
-                predictor.classify(photographs.crops(chosen.numpy(), predictor.size))
-                for chosen in torch.arange(len(photographs)).split(batch_size)
-            ]
-        )
+def batches(predictor: Predictor, photographs: Store, batch_size: int = 64) -> Iterator[Tensor]:
+    """Yield the squares, uint8 (N, 3, size, size), of stored photographs, the same as `predictor` makes of the originals."""
+    for chosen in torch.arange(len(photographs)).split(batch_size):
+        yield photographs.crops(chosen.numpy(), predictor.size)
+
+
+def squares(pictures: NDArray[np.uint8], batch_size: int = 64) -> Iterator[Tensor]:
+    """Yield the ``pictures``, uint8 (N, size, size, 3), in batches as `Predictor.inspect` takes them."""
+    yield from torch.from_numpy(pictures).permute(0, 3, 1, 2).split(batch_size)

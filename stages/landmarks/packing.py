@@ -1,7 +1,6 @@
 """The work of featurize's processes, on this or other machines: decode and resize a shard's photographs and write the shard."""
 
 import struct
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from upath import UPath
 
+from stages.common import temporary
 from stages.common.errors import InputError
 from stages.common.vision import images, pixels
 from stages.landmarks import photographs, store
@@ -81,8 +81,8 @@ def pack(task: Task) -> Done:
     if not target.protocol:
         shard = store.write_shard(Path(target.path), task.first, passing, labels)
     else:
-        with tempfile.TemporaryDirectory(prefix="shard-") as scratch:
-            here = Path(scratch) / target.name
+        with temporary.folder("shard") as scratch:
+            here = scratch / target.name
             shard = store.write_shard(here, task.first, passing, labels)
             target.fs.put_file(str(here), target.path)
     return Done(shard, moments)

@@ -1,16 +1,17 @@
 """The raw form of the photographs. They are packed because thousands of small files would make DVC slow.
 
 train.zip, test.zip  the original files, not compressed again, as `<class>/<name>`, sorted by class and name
+valid.zip            the same, only if the source has a validation split
 images.csv           split,path,label,width,height,bytes,sha256: one row per photograph, in the order of the zips; path is the
                      name in its split's zip, width and height are of the upright picture, sha256 is of its pixels
                      (inspection.Inspected)
 classes.csv          class,latitude,longitude,source: one row per class; its label is the row number, from 0; degrees,
                      empty if the coordinates are unknown
-refused.csv          path,reason: one row per refused file, with its path in the source
+refused.csv          path,reason: one row per file that is left out, with its path in the source
+near_copies.csv      file,near,difference: near copies in different splits (see copies.py), only if there are any
 about.json           {"source": ...}
 """
 
-import csv
 import os
 import struct
 import zipfile
@@ -21,13 +22,13 @@ from typing import BinaryIO, NamedTuple
 
 from stages.common import files
 
-SPLITS = ("train", "test")
+SPLITS = ("train", "valid", "test")
 
 
 class Photograph(NamedTuple):
     """A photograph.
 
-    ``path`` is its name in the zip of its ``split`` (train or test). ``width`` and ``height`` are in pixels.
+    ``path`` is its name in the zip of its ``split`` (train, valid or test). ``width`` and ``height`` are in pixels.
     """
 
     split: str
@@ -47,7 +48,7 @@ class Landmark(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A refused file, and one sentence with the reason."""
+    """A file that is left out, and one sentence with the reason."""
 
     path: str
     reason: str
@@ -71,12 +72,17 @@ class Packed(NamedTuple):
 
 
 def read_index(raw: Path, split: str) -> list[Photograph]:
-    """Return the photographs of ``split`` (train or test)."""
+    """Return the photographs of ``split`` (train, valid or test); no source needs to have valid."""
     return [
         Photograph(row["split"], row["path"], int(row["label"]), int(row["width"]), int(row["height"]))
         for row in _rows(raw / "images.csv")
         if row["split"] == split
     ]
+
+
+def splits(raw: Path) -> list[str]:
+    """Return the splits that there are: train, valid if the source has it, test."""
+    return [split for split in SPLITS if (raw / f"{split}.zip").exists()]
 
 
 def read_classes(raw: Path) -> list[Landmark]:
@@ -116,21 +122,26 @@ def read(archive: BinaryIO, member: ZipEntry) -> bytes:
 
 
 def write(
-    folder: Path, packed: Sequence[Packed], places: Iterable[Landmark], refused: Iterable[Refused], source: str
+    folder: Path,
+    packed: Sequence[Packed],
+    places: Iterable[Landmark],
+    refused: Iterable[Refused],
+    source: str,
 ) -> None:
     """Fill ``folder``. The photographs are copied one at a time, in the given order."""
-    for split in SPLITS:
+    there = {photograph.split for photograph, *_ in packed}
+    for split in (split for split in SPLITS if split in there):
         with zipfile.ZipFile(folder / f"{split}.zip", "w", zipfile.ZIP_STORED) as archive:
             for photograph, file, *_ in packed:
                 if photograph.split == split:
                     archive.writestr(_entry(photograph.path), file.read_bytes())
-    _write_rows(
+    files.write_rows(
         folder / "images.csv",
         [*Photograph._fields, "bytes", "sha256"],
         ((*photograph, size, sha256) for photograph, _, size, sha256 in packed),
     )
-    _write_rows(folder / "classes.csv", ["class", "latitude", "longitude", "source"], places)
-    _write_rows(folder / "refused.csv", Refused._fields, refused)
+    files.write_rows(folder / "classes.csv", ["class", "latitude", "longitude", "source"], places)
+    files.write_rows(folder / "refused.csv", Refused._fields, refused)
     files.write_json(folder / "about.json", {"source": source})
 
 
@@ -143,14 +154,7 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 def _rows(path: Path) -> Iterable[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
-        yield from csv.DictReader(file)
-
-
-def _write_rows(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+        yield from files.read_rows(file)
 
 
 def _degrees(text: str) -> float | None:

@@ -2,23 +2,28 @@
 
 train/<class>/*, test/<class>/*  or one tree <class>/*, of which a fraction becomes the test set; in the source's folder, or in its
                                  only subfolder, as in unpacked archives
+valid/<class>/*                  beside those two, also as val, validation or dev: the validation split
 places.csv                       class,latitude,longitude, beside those folders, for classes with known coordinates
 
-Every file is decoded once. Files that are not pictures are left out and listed in refused.csv. So are training
-photographs whose pixels equal a test photograph's, or a training photograph's of another class. In the second case it
-is unknown which class is correct, so both copies are left out. The test set is not changed.
+Every file is decoded once. refused.csv lists each file that is left out, with the reason: files that are not pictures,
+files that are in no class folder, and copies. A picture, known by its pixels, is used once, in one split: see
+`copies.excess`. A source's own test set is not changed. Photographs of different splits that look the same are listed
+in near_copies.csv; above a fraction of them, prepare fails.
 """
 
 import sys
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.program import run
+from stages.common.sources import copies
+from stages.common.sources.copies import NearCopy
 from stages.common.sources.source import open_source
 from stages.common.sources.splits import stratified
 from stages.landmarks import photographs
@@ -32,34 +37,57 @@ from stages.landmarks.sources.intake.inspection import Inspected, inspect_all
 
 RAW = Path("data/landmarks/raw")
 
+NEAR_SETTING = "data.landmarks.photographs.max_near_copies"
+
 LISTED = 10
 """How many refused files are printed when there are too many."""
 
 
-def select(
-    tree: Tree, pictures: Sequence[Inspected | str], settings: Photographs
-) -> tuple[list[Packed], list[Refused]]:
-    """Return the accepted photographs, train before test, and the refused files, sorted by path.
+class Selected(NamedTuple):
+    """The photographs to pack, train before valid before test, the files to leave out by kind, and near copies."""
+
+    kept: list[Packed]
+    unusable: list[Refused]
+    copies: list[Refused]
+    near: list[NearCopy]
+    notes: list[str]
+    """Sentences about near copies, and copies within the test set."""
+
+
+def select(tree: Tree, pictures: Sequence[Inspected | str], settings: Photographs) -> Selected:
+    """Return the selected photographs.
 
     ``pictures`` holds for each of the tree's candidates its picture, or the reason why it is refused. Raises InputError
-    if too many are refused, or if a class has no photograph left in train or in test.
+    if too many are refused, if a class has no photograph left in a split, or for too many near copies.
     """
     inspected = list(zip(tree.candidates, pictures, strict=True))
-    bad = sorted(
-        tree.refused + [Refused(tree.name(one.file), reason) for one, reason in inspected if isinstance(reason, str)]
-    )
-    check_share(tree, bad, settings.max_refused)
+    unusable = tree.refused + [Refused(tree.name(one.file), why) for one, why in inspected if isinstance(why, str)]
+    check_share(tree, sorted(unusable), settings.max_refused)
     readable = [(one, picture) for one, picture in inspected if isinstance(picture, Inspected)]
-    kept, copies = without_copies(split(readable, tree.classes, settings))
-    refused = sorted(bad + [Refused(tree.name(packed.file), reason) for packed, reason in copies])
-    check_classes(tree, kept, refused)
-    return kept, refused
+    known = [
+        copies.Picture(tree.name(one.file), one.split or "train", one.label, picture.sha256)
+        for one, picture in readable
+    ]
+    excess = copies.excess(known)
+    left_out = [Refused(known[index].file, reason) for index, reason in excess.items()]
+    kept = split([one for index, one in enumerate(readable) if index not in excess], tree.classes, settings)
+    check_classes(tree, kept, unusable + left_out)
+    look = {candidate.file: picture.look for candidate, picture in readable}
+    looks = {
+        part: {tree.name(one.file): look[one.file] for one in kept if one.photograph.split == part} for part in SPLITS
+    }
+    near = copies.near_copies(looks)
+    note = copies.check_near(near, looks, tree.root, NEAR_SETTING, settings.max_near_copies)
+    notes = [note] if note else []
+    if repeated := copies.repeated(known):
+        notes.append(f"{repeated} test photographs are copies of another one: the source's test set is not changed")
+    return Selected(kept, unusable, left_out, near, notes)
 
 
 def split(
     readable: Sequence[tuple[Candidate, Inspected]], classes: Sequence[str], settings: Photographs
 ) -> list[Packed]:
-    """Return the photographs, train before test.
+    """Return the photographs, train before valid before test.
 
     If the source has no split, a fraction of each class is the test set.
     """
@@ -67,37 +95,11 @@ def split(
     chosen = stratified(labels, settings.test_fraction, settings.seed)
     packed = []
     for (candidate, picture), is_test in zip(readable, chosen, strict=True):
-        part = candidate.split or SPLITS[int(is_test)]
+        part = candidate.split or ("test" if is_test else "train")
         path = f"{classes[candidate.label]}/{candidate.file.name}"
         photograph = Photograph(part, path, candidate.label, picture.width, picture.height)
         packed.append(Packed(photograph, candidate.file, picture.bytes, picture.sha256))
     return sorted(packed, key=lambda one: SPLITS.index(one.photograph.split))
-
-
-def without_copies(packed: Sequence[Packed]) -> tuple[list[Packed], list[tuple[Packed, str]]]:
-    """Return the photographs to keep, and the training photographs to leave out, with the reason."""
-    same: dict[str, list[Photograph]] = defaultdict(list)
-    for one in packed:
-        same[one.sha256].append(one.photograph)
-    kept, copies = [], []
-    for one in packed:
-        reason = _contradiction(one.photograph, same[one.sha256])
-        if reason is None:
-            kept.append(one)
-        else:
-            copies.append((one, reason))
-    return kept, copies
-
-
-def _contradiction(photograph: Photograph, same: Sequence[Photograph]) -> str | None:
-    if photograph.split == "train":
-        for other in same:
-            if other.split == "test":
-                return f"same picture as test/{other.path}"
-        for other in same:
-            if other.label != photograph.label:
-                return f"same picture as train/{other.path}, which has another class"
-    return None
 
 
 def check_share(tree: Tree, bad: Sequence[Refused], allowed: float) -> None:
@@ -107,40 +109,58 @@ def check_share(tree: Tree, bad: Sequence[Refused], allowed: float) -> None:
         for path, reason in bad[:LISTED]:
             print(f"{path}: {reason}", file=sys.stderr)
         raise InputError(
-            f"{tree.root}: found {len(bad)} of {total} files that are not photographs, the first is {bad[0].path} ({bad[0].reason}), expected "
+            f"{tree.root}: found {len(bad)} of {total} files in class folders that cannot be used, the first is {bad[0].path} ({bad[0].reason}), expected "
             f"at most the fraction data.landmarks.photographs.max_refused = {allowed} (the first {min(len(bad), LISTED)} are listed above; "
             f"with a larger fraction, {RAW / 'refused.csv'} lists all of them)"
         )
 
 
 def check_classes(tree: Tree, kept: Sequence[Packed], refused: Sequence[Refused]) -> None:
-    """Raise InputError if a class has no photograph in train or in test."""
+    """Raise InputError if a class has no photograph in a split."""
     there = {(packed.photograph.split, packed.photograph.label) for packed in kept}
-    for part in SPLITS:
+    brought = {candidate.split for candidate in tree.candidates}
+    for part in (part for part in SPLITS if part != "valid" or part in brought):
         for label, name in enumerate(tree.classes):
             if (part, label) not in there:
-                own = [one for one in refused if Path(one.path).parent.name == name]
+                own = sorted(one for one in refused if name in map(files.nfc, Path(one.path).parent.parts))
                 why = f" ({len(own)} of its files are refused, first {own[0].path}: {own[0].reason})" if own else ""
                 raise InputError(
                     f"{tree.root}: found no photograph of {name} for {part}{why}, expected at least 1 in every class"
                 )
 
 
+def report(source: str, tree: Tree, selected: Selected) -> str:
+    """Return how many files there are, and how many of them are used and left out, by kind."""
+    counts = Counter(one.photograph.split for one in selected.kept)
+    names = {"train": "training", "valid": "validation", "test": "test"}
+    used = ", ".join(f"{counts[part]} {names[part]}" for part in SPLITS if part in counts)
+    table = " and a table of places" if tree.places else ""
+    left = {"unusable": selected.unusable, "copies": selected.copies, "of systems or in no class folder": tree.ignored}
+    total = len(selected.kept) + sum(map(len, left.values())) + bool(table)
+    kinds = ", ".join(f"{len(files)} {kind}" for kind, files in left.items() if files)
+    count = sum(map(len, left.values()))
+    out = f"{count} files left out ({kinds}; refused.csv there has the reasons)" if count else "no file left out"
+    return (
+        f"landmarks from {source}, {total} files: {used} photographs of {len(tree.classes)} classes{table} in {RAW}, {out}; "
+        "next: dvc repro featurize@landmarks"
+    )
+
+
 def main() -> None:
     settings = config.load("data.landmarks", Data)
     with open_source("landmarks", settings, sample.write, official.fetch) as source:
         tree = folders.read(source.folder)
-        places = read_places(tree.root / "places.csv", tree.classes)
+        places = read_places(tree.places, tree.classes)
         max_pixels = settings.photographs.max_megapixels * 1_000_000
         pictures = inspect_all([candidate.file for candidate in tree.candidates], max_pixels)
-        kept, refused = select(tree, pictures, settings.photographs)
+        selected = select(tree, pictures, settings.photographs)
+        refused = sorted(selected.unusable + selected.copies + tree.ignored)
         with files.new_folder(RAW) as folder:
-            photographs.write(folder, kept, places, refused, source.name)
-    counts = [sum(packed.photograph.split == part for packed in kept) for part in SPLITS]
-    print(
-        f"landmarks from {source.name}: {counts[0]} training and {counts[1]} test photographs of {len(tree.classes)} classes in {RAW}, "
-        f"{len(refused)} files refused (refused.csv there has the reasons); next: dvc repro featurize@landmarks"
-    )
+            photographs.write(folder, selected.kept, places, refused, source.name)
+            copies.write_near(folder / "near_copies.csv", selected.near)
+    for note in selected.notes:
+        print(f"warning: {note}")
+    print(report(source.name, tree, selected))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Train the chosen network, or each member of an ensemble, and score it on the validation photographs.
 
 Batches are read from the shards of photographs on demand. If a backbone is frozen, its features are computed once for
-each view of a photograph, and only the head is trained on them.
+each view of a photograph, and only the head is trained on them. At last, how a photograph of none of the classes is
+recognised is chosen on the validation photographs, and on textures and shapes made in code.
 """
 
 import time
@@ -9,7 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
@@ -18,13 +21,13 @@ from stages.common.portable import Computing
 from stages.common.program import run
 from stages.common.training import checkpoints, distributed, loop, saving, torch_setup
 from stages.common.training.checkpoints import Location
-from stages.common.vision import backbones, classifiers
+from stages.common.vision import backbones, classifiers, known, outliers
 from stages.engine import dispatch
 from stages.landmarks.config import Train
 from stages.landmarks.learning.ensemble import members
 from stages.landmarks.learning.frozen import BATCH, FrozenViews, answer
 from stages.landmarks.learning.views import Views
-from stages.landmarks.model import SETTINGS, TRAINED, Member
+from stages.landmarks.model import KNOWN, SETTINGS, TRAINED, Member, batches, load, squares
 from stages.landmarks.store import Store
 
 FEATURES = Path("data/landmarks/features")
@@ -45,6 +48,8 @@ class Learnt(NamedTuple):
     """What `model.load` needs; how training photographs were augmented; numbers of parameters; the epoch kept."""
     features: list[Path]
     """The files of a frozen backbone's features; empty if there is none."""
+    bank: NDArray[np.float32]
+    """Features, for `known`, of some training photographs: (N, size)."""
     features_seconds: float
     """Seconds for computing the features before training. Near 0 if existing files were reused."""
 
@@ -91,7 +96,7 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: s
         network = whole.head
     features_seconds = time.perf_counter() - began
 
-    def batches(generator: torch.Generator) -> loop.Epoch:
+    def epoch(generator: torch.Generator) -> loop.Epoch:
         everyone = torch.arange(len(train))
         return loop.shuffled(everyone, train.labels, settings.batch_size, eyes.training, generator, 1, train.order)
 
@@ -106,8 +111,11 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: s
     if settings.compile:
         torch_setup.compile_in_place(network)
     rates = {"backbone.": settings.transfer.rate}
-    history = loop.fit(network, batches, steps, score, settings, checkpoint, title, rates)
+    history = loop.fit(network, epoch, steps, score, settings, checkpoint, title, rates)
     network.load_state_dict(history.weights)
+    chosen = torch.from_numpy(known.sampled(len(train), settings.seed)).split(BATCH)
+    with torch.no_grad():
+        bank = [classifiers.inspect(network.eval(), eyes.centres(some))[0].cpu() for some in chosen]
     found = {
         "network": settings.network,
         "settings": table,
@@ -122,6 +130,7 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: s
         computing,
         found,
         kept,
+        torch.cat(bank).numpy(),
         features_seconds,
     )
 
@@ -148,6 +157,9 @@ def fill(folder: Path, settings: Train, kept: list[Location]) -> None:
     network = {"classes": about["classes"], "size": about["size"], "members": [one.about for one in learnt]}
     files.write_json(folder / "network.json", network)
     files.write_json(folder / SETTINGS, settings.model_dump() | {"precision": learnt[0].computing.precision})
+    if distributed.rank() == 0:
+        banks = np.concatenate([one.bank for one in learnt], 1)
+        files.write_arrays(folder / KNOWN, **recognition(folder, banks, settings))
     features_seconds = sum(one.features_seconds for one in learnt)
     seconds = sum(one.history.seconds for one in learnt) + features_seconds
     images = len(Store(FEATURES, "train")) * sum(len(one.history.epochs) for one in learnt)
@@ -156,6 +168,18 @@ def fill(folder: Path, settings: Train, kept: list[Location]) -> None:
     # Keep this backbone's features for the next head, and delete those of other backbones and views.
     for old in set((files.kept() / "landmarks").glob("*.npy")) - {path for one in learnt for path in one.features}:
         old.unlink()
+
+
+def recognition(folder: Path, bank: NDArray[np.float32], settings: Train) -> dict[str, NDArray]:
+    """Return the arrays by which `known` judges photographs.
+
+    ``bank`` has the features of training photographs by the predictor that is stored in ``folder``.
+    """
+    device = torch_setup.pick_device(settings.device)
+    predictor = load(folder, measured=True).to(device)
+    valid = batches(predictor, Store(FEATURES, "valid"))
+    made = squares(outliers.made(outliers.CHOOSING, predictor.size))
+    return classifiers.recognition(bank, lambda batch: predictor.inspect(batch.to(device)), valid, made, settings.known)
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """The facts about mnist that the server, its page and the comparisons show, and the check of its parameters."""
 
 from stages.common.facts import PICTURES, About
+from stages.common.sources import digits
 from stages.mnist import config
-from stages.mnist.sources import digits
 
 ABOUT = About(
     title="Handwritten digits",

@@ -29,7 +29,7 @@ MAX_PIXELS = 25_000_000
 MAX_IMAGES = 10_000
 """Largest number of images in a request. Convolutions need a hundred times an image's size in memory."""
 
-CONTENT_TYPES = ("image/*", "application/octet-stream", "application/x-npy", "application/json")
+CONTENT_TYPES = (*images.CONTENT_TYPES, "application/x-npy", "application/json")
 """Content types that `input_fn` reads."""
 
 Model = tuple[torch.jit.ScriptModule, list[str]]
@@ -50,13 +50,13 @@ def model_fn(model_dir: str) -> Model:
 def input_fn(body: bytes, content_type: str) -> torch.Tensor:
     """Return a request's images as uint8 (N, 28, 28).
 
-    image/*, application/octet-stream: one picture, JPEG, PNG, WEBP, GIF or BMP. A picture of 28x28 pixels is used unchanged, any other
+    image/*, application/x-image, application/octet-stream: one picture, JPEG, PNG, WEBP, GIF or BMP. A picture of 28x28 pixels is used unchanged, any other
     is converted as a drawing, see `drawing.centred`.
     application/x-npy: a uint8 array (N, 28, 28) as written by numpy.save.
     application/json: {"images": nested lists of whole numbers from 0 to 255}.
     """
     kind = content_type.split(";")[0].strip().lower()
-    if kind.startswith("image/") or kind == "application/octet-stream":
+    if images.is_picture(kind):
         digits = _from_picture(body)
     elif kind == "application/x-npy":
         digits = _from_npy(body)

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, field_validator
 from stages.common import config
 from stages.common.config import VERSION, Section
 from stages.common.sources.source import SourceSettings
-from stages.common.training_settings import Residual, TrainingSettings, Transfer
+from stages.common.training_settings import Known, Residual, TrainingSettings, Transfer
 
 # CIFAR-100's 100 fine labels in the order of their numbers: https://www.cs.toronto.edu/~kriz/cifar.html
 FINE_LABELS = """
@@ -37,6 +37,9 @@ class Data(SourceSettings):
         description="fine labels of CIFAR-100; a picture's label is its class's index in this list, from 0",
     )
     max_refused: float = Field(ge=0, le=1, description="fraction of refused pictures above which prepare fails")
+    max_near_copies: float = Field(
+        ge=0, le=1, description="fraction of test pictures that look like a training picture, above which prepare fails"
+    )
     valid_fraction: float = Field(
         gt=0, lt=0.5, description="fraction of each class's training pictures held out for validation"
     )
@@ -71,6 +74,7 @@ class Train(TrainingSettings):
     transfer: Transfer
     views: Literal["one", "flip"] = Field(description="predict from the picture only, or from it and its mirror image")
     augmentation: Augmentation
+    known: Known
 
     @property
     def chosen(self) -> Residual | Transfer:

@@ -27,6 +27,7 @@ from stages.scones.aws import deployment, trial
 from stages.scones.aws.executions import cases, latency
 from stages.scones.aws.stand_in import local
 from stages.scones.config import WorkflowSettings, workflow_settings
+from stages.scones.feedback.captures import Captured
 
 FEATURES = Path("data/scones/features")
 EVALUATION = Path("reports/scones/evaluation")
@@ -41,13 +42,17 @@ TOLERANCE = 1e-4
 
 
 class Test(NamedTuple):
-    """A model's archive with the test set: by name the PNG file, the label and evaluate's probabilities (classes)."""
+    """A model's archive with the test set: by name the PNG file, the label, evaluate's probabilities (classes) and familiarity.
+
+    A release from before familiarity was measured has none.
+    """
 
     archive: Path
     source: str
     pictures: dict[str, bytes]
     labels: dict[str, int]
     probabilities: dict[str, NDArray[np.float32]]
+    familiarity: dict[str, float]
 
 
 @contextmanager
@@ -66,10 +71,12 @@ def read_test(root: Path = Path()) -> Test:
         pictures = {name: layout.png(image) for name, image in zip(names, test["images"], strict=True)}
         labels = dict(zip(names, map(int, test["labels"]), strict=True))
     source = files.read_json(root / FEATURES / "about.json")["source"]
-    return Test(archive, source, pictures, labels, dict(zip(names, expected, strict=True)))
+    stored = root / EVALUATION / "familiarity.npy"
+    familiarity = dict(zip(names, np.load(stored).tolist(), strict=True)) if stored.exists() else {}
+    return Test(archive, source, pictures, labels, dict(zip(names, expected, strict=True)), familiarity)
 
 
-def compare(answers: Mapping[str, tuple[float, ...]], asked: Set[str], test: Test) -> None:
+def compare(answers: Mapping[str, Captured], asked: Set[str], test: Test) -> None:
     """Raise InputError unless each picture in ``asked`` has an answer and all answers match evaluate's."""
     without = sorted(asked - answers.keys())
     if without or not answers:
@@ -77,23 +84,33 @@ def compare(answers: Mapping[str, tuple[float, ...]], asked: Set[str], test: Tes
             f"{ARCHIVE}: the deployed model answered {len(answers)} pictures but not {len(without)} others {without[:3]}: "
             "expected one answer for each test case"
         )
-    for name, probabilities in answers.items():
-        expected = test.probabilities[name]
+    for name, answer in answers.items():
+        expected, probabilities, familiarity = (
+            test.probabilities[name],
+            answer.probabilities,
+            test.familiarity.get(name, 0.0),
+        )
         if len(expected) != len(probabilities) or not np.abs(expected - probabilities).max() <= TOLERANCE:
             raise InputError(
                 f"{ARCHIVE}: {name}: found the probabilities {probabilities}, expected evaluate's {expected.tolist()} "
                 f"within {TOLERANCE:g}"
+            )
+        if abs(familiarity) > TOLERANCE and answer.known is not (familiarity > 0):
+            raise InputError(
+                f"{ARCHIVE}: {name}: found known = {answer.known}, expected {familiarity > 0}, as evaluate's familiarity is {familiarity:g}"
             )
 
 
 def measure(done: trial.Trial, test: Test) -> dict[str, float | None]:
     """Return counts of executions, and the fraction of correct classes among the successful ones (None if there are none)."""
     passed = [outcome for outcome in done.outcomes if outcome.status == "SUCCEEDED"]
+    unknown = sum(outcome.error == trial.UNKNOWN for outcome in done.outcomes)
     right = [int(np.argmax(one.probabilities)) == test.labels[one.key.removeprefix(deployment.TEST)] for one in passed]
     return {
         "executions": len(done.outcomes),
         "succeeded": len(passed),
-        "below_threshold": len(done.outcomes) - len(passed),
+        "below_threshold": len(done.outcomes) - len(passed) - unknown,
+        "unknown": unknown,
         "accuracy_succeeded": round(float(np.mean(right)), 6) if right else None,
     }
 
@@ -122,7 +139,8 @@ def put_to_the_test(session: boto3.Session, settings: WorkflowSettings, test: Te
     }
     clocks.write("deploy@scones", test.archive.parent, speed)
     counts = (
-        f"{report['succeeded']} succeeded, {report['below_threshold']} were below the threshold {settings.threshold:g}"
+        f"{report['succeeded']} succeeded, {report['below_threshold']} were below the threshold {settings.threshold:g}, "
+        f"{report['unknown']} had an unknown picture"
     )
     print(f"{report['executions']} executions: {counts}; each matches its confidence and has one captured record")
 

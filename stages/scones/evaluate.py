@@ -2,20 +2,28 @@
 
 Writes `metrics.json`, `details.json` (further metrics) and `confusion.csv` (one row per picture). Writes to
 `evaluation/` the probabilities (float32 (N, classes)) and, as CSV, the confusion matrix, the accuracy at each level of
-confidence, and each threshold's coverage and accuracy.
+confidence, each threshold's coverage and accuracy, and how well each method recognises other pictures; `familiarity.npy`
+(float64 (N)) has by how much each picture's score exceeds the threshold.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from stages.common import config, files
 from stages.common.program import run
 from stages.common.results import classification, evaluation
 from stages.common.results.classification import Labels, Probabilities
+from stages.common.vision import classifiers, known, strangers
+from stages.common.vision.strangers import Pixels
 from stages.scones.config import Evaluate
-from stages.scones.model import TRAINED, load, predict
+from stages.scones.layout import SIDE
+from stages.scones.model import BATCH, KNOWN, TRAINED, load
 
 FEATURES = Path("data/scones/features")
 
@@ -37,12 +45,17 @@ def curve(probabilities: Probabilities, labels: Labels) -> list[dict[str, float 
     return rows
 
 
-def at_threshold(probabilities: Probabilities, labels: Labels, threshold: float) -> dict[str, float | None]:
-    """Return the fraction and the accuracy of the pictures whose executions would succeed at ``threshold``."""
-    covered, right = coverage(probabilities, labels, threshold)
+def at_threshold(
+    probabilities: Probabilities, labels: Labels, threshold: float, known: NDArray[np.bool_]
+) -> dict[str, float | None]:
+    """Return the fraction and the accuracy of the pictures whose executions would succeed at ``threshold``.
+
+    ``known`` (N) is whether a picture belongs to the classes at all, by its score.
+    """
+    covered, right = coverage(probabilities[known], labels[known], threshold) if known.any() else (0.0, None)
     return {
         "threshold": threshold,
-        "share_at_threshold": round(covered, 6),
+        "share_at_threshold": round(covered * float(known.mean()), 6),
         "accuracy_at_threshold": None if right is None else round(right, 6),
     }
 
@@ -53,16 +66,26 @@ def main() -> None:
     names = about["classes"]
     with np.load(files.require(FEATURES, "featurize@scones") / "test.npz") as test:
         images, labels = test["images"], test["labels"]
-    probabilities = predict(load(measured=True), torch.from_numpy(images)).numpy()
+    classifier, arrays = load(measured=True), known.read(TRAINED / KNOWN)
+
+    def batched(pictures: Pixels) -> Iterator[Tensor]:
+        yield from torch.from_numpy(pictures).split(BATCH)
+
+    probabilities, scores = classifiers.measure(classifier.inspect, batched(images), arrays)
+    recognition, methods = strangers.measured(classifier.inspect, batched, arrays, SIDE, scores)
+    own = scores[:, int(arrays["method"])] - arrays["threshold"]
     details = {
-        **at_threshold(probabilities, labels, threshold),
+        **at_threshold(probabilities, labels, threshold, own >= 0),
+        **recognition,
         "calibration_error": round(classification.calibration_error(probabilities, labels), 6),
         **{name: about[name] for name in ("temperature", "parameters", "parameters_trained")},
     }
     source = files.read_json(FEATURES / "about.json")["source"]
-    tables = {"coverage.csv": curve(probabilities, labels)}
-    metrics = evaluation.write("scones", source, probabilities, labels, names, details, tables)
-    passed = f"{details['share_at_threshold']:.1%} of them at or above the threshold {threshold:g}"
+    tables: dict[str, Any] = {"coverage.csv": curve(probabilities, labels), "known.csv": methods}
+    metrics = evaluation.write(
+        "scones", source, probabilities, labels, names, details, tables, {"familiarity.npy": own}
+    )
+    passed = f"{details['share_at_threshold']:.1%} of them known and at or above the threshold {threshold:g}"
     among = (
         "" if details["accuracy_at_threshold"] is None else f", {details['accuracy_at_threshold']:.1%} of those correct"
     )

@@ -1,10 +1,11 @@
 """The functions that SageMaker's PyTorch inference image calls to serve the exported model.
 
-The image provides torch, numpy and Pillow. From the project this module imports only `images.py`, which is in the same
-folder. A request contains one picture of 32x32 pixels. The answer is a JSON array with one probability per class, in
+The image provides torch, numpy and Pillow. From the project this module imports only `picture.py` and `known.py`, which
+are in the same folder with `images.py`. A request contains one picture of 32x32 pixels. The answer is a JSON array with one probability per class, in
 the order of data.scones.classes: `[p_bicycle, p_motorcycle]`. If the client accepts `application/json; verbose=true`,
 as with some of SageMaker's own algorithms, the answer is `{"classes": ["bicycle", "motorcycle"], "probabilities":
-[[p_bicycle, p_motorcycle]]}`. Unreadable input is refused, see `refusal`.
+[[p_bicycle, p_motorcycle]], "known": [true], "familiarity": [0.1]}`. A picture with a negative familiarity is not known:
+it resembles none of the training pictures, and its probabilities mean nothing. Unreadable input is refused, see `refusal`.
 """
 
 import json
@@ -14,28 +15,26 @@ from pathlib import Path
 import torch
 
 try:
-    import images
+    import known  # type: ignore[import-not-found]
+    import picture  # type: ignore[import-not-found]
 except ImportError:  # in the project, not in the export
-    from stages.common.vision import images
+    from stages.common.vision import known
+    from stages.scones.endpoint import picture
 
-SIDE = 32  # pixels
-MAX_PIXELS = 1_000_000
-"""Largest number of pixels of a picture, checked before it is decoded."""
-
-CONTENT_TYPES = ("image/*", "application/octet-stream")
+CONTENT_TYPES = picture.CONTENT_TYPES
 """Content types that `input_fn` reads."""
 
-Model = tuple[torch.jit.ScriptModule, list[str]]
-Prediction = tuple[list[str], torch.Tensor]
+Model = tuple[torch.jit.ScriptModule, list[str], known.Arrays]
+Prediction = tuple[list[str], torch.Tensor, torch.Tensor]
 
 
 def model_fn(model_dir: str) -> Model:
-    """Load the TorchScript model in ``model_dir`` and the names of its classes."""
+    """Load the TorchScript model in ``model_dir``, the names of its classes, and what tells them from other pictures."""
     names = {"classes.json": ""}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit")  # deprecated, but the export is TorchScript
         model = torch.jit.load(str(Path(model_dir, "model.pt")), map_location="cpu", _extra_files=names)
-    return model.eval(), json.loads(names["classes.json"])
+    return model.eval(), json.loads(names["classes.json"]), known.read(Path(model_dir, "known.npz"))
 
 
 def refusal(message: str) -> Exception:
@@ -54,38 +53,35 @@ def refusal(message: str) -> Exception:
 
 def input_fn(body: bytes, content_type: str) -> torch.Tensor:
     """Return a request's picture as uint8 (1, 32, 32, 3)."""
-    kind = content_type.split(";")[0].strip().lower()
-    if not kind.startswith("image/") and kind not in CONTENT_TYPES:
-        raise refusal(f"content type {content_type!r} is not known: expected {', '.join(CONTENT_TYPES)}")
     try:
-        picture = images.decode(body, MAX_PIXELS)
-    except images.ImageError as error:
+        pixels = picture.read(body, content_type)
+    except ValueError as error:
         raise refusal(str(error)) from None
-    height, width, _ = picture.shape
-    if (height, width) != (SIDE, SIDE):
-        raise refusal(f"a picture of {width}x{height} pixels: expected {SIDE}x{SIDE}")
-    return torch.from_numpy(picture)[None]
+    return torch.from_numpy(pixels)[None]
 
 
 def batch_fn(items: list[torch.Tensor], model: Model) -> list[Prediction]:
     """Return the predictions for several requests, computed in one batch."""
-    network, classes = model
+    network, classes, arrays = model
     with torch.inference_mode():
-        probabilities = network(torch.cat(items))
-    return [(classes, part) for part in probabilities.split([len(item) for item in items])]
+        probabilities, features, logits = network.inspect(torch.cat(items))
+    familiarity = torch.from_numpy(known.familiarity(arrays, features.numpy(), logits.numpy()))
+    sizes = [len(item) for item in items]
+    return [(classes, *parts) for parts in zip(probabilities.split(sizes), familiarity.split(sizes), strict=True)]
 
 
 def predict_fn(data: torch.Tensor, model: Model) -> Prediction:
-    """Return class names and probabilities, float32 (1, classes)."""
+    """Return class names, probabilities, float32 (1, classes), and familiarity, float64 (1)."""
     return batch_fn([data], model)[0]
 
 
 def output_fn(prediction: Prediction, accept: str) -> str:
-    """Return the answer as JSON text: the probabilities only or, with verbose=true, all pictures' probabilities and the class names."""
+    """Return the answer as JSON text: the probabilities only or, with verbose=true, an object, see above."""
     kind, *options = (part.strip().lower() for part in accept.split(";"))
     if kind not in ("application/json", "*/*"):
         raise refusal(f"cannot answer as {accept!r}: expected application/json")
-    classes, probabilities = prediction
+    classes, probabilities, familiarity = prediction
     if "verbose=true" in options:
-        return json.dumps({"classes": classes, "probabilities": probabilities.tolist()})
+        judged = {"known": (familiarity >= 0).tolist(), "familiarity": familiarity.tolist()}
+        return json.dumps({"classes": classes, "probabilities": probabilities.tolist(), **judged})
     return json.dumps(probabilities[0].tolist())

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages.common.errors import InputError
+from stages.common.files import nfc
 
 Bytes = NDArray[np.uint8]
 
@@ -34,7 +35,7 @@ class Entry(NamedTuple):
 
 
 def read_list(folder: Path, part: str, classes: Sequence[str]) -> list[Entry]:
-    """Return the list of ``part``. Labels are indices into ``classes``.
+    """Return the list of ``part``. Labels are indices into ``classes``, names are in Unicode's form NFC.
 
     Raises InputError with the file and the line of the first error, such as a missing picture. The pictures are not
     read.
@@ -47,12 +48,13 @@ def read_list(folder: Path, part: str, classes: Sequence[str]) -> list[Entry]:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start}: found invalid UTF-8, expected text") from None
     entries: dict[str, Entry] = {}
+    there = by_name(folder / part)
     for number, line in enumerate(lines, 1):
         try:
             entry = _entry(line, classes)
             if entry.name in entries:
                 raise ValueError(f"found {entry.name} for the second time, expected each file once")
-            if not (folder / part / entry.name).is_file():
+            if entry.name not in there or not there[entry.name].is_file():
                 raise ValueError(f"found no file {entry.name} in the folder {part}, expected it there")
         except ValueError as error:
             raise InputError(f"{path}: line {number}: {error}") from None
@@ -60,11 +62,25 @@ def read_list(folder: Path, part: str, classes: Sequence[str]) -> list[Entry]:
     return list(entries.values())
 
 
+def by_name(folder: Path) -> dict[str, Path]:
+    """Return what is in ``folder`` by name in Unicode's form NFC; nothing if there is no folder.
+
+    Raises InputError if two names differ only in their form.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if found.setdefault(nfc(path.name), path) != path:
+            raise InputError(
+                f"{folder}: found two entries named {nfc(path.name)}, whose names differ only in their Unicode form, expected one"
+            )
+    return found
+
+
 def _entry(line: str, classes: Sequence[str]) -> Entry:
     fields = line.split("\t")
     if len(fields) != 3:
         raise ValueError(f"found {line[:80]!r}, expected row number, label and file name, separated by tabs")
-    row, label, name = fields
+    row, label, name = fields[0], fields[1], nfc(fields[2])
     if not re.fullmatch("[0-9]{1,9}", row):
         raise ValueError(f"found the row number {row!r}, expected a whole number")
     if not re.fullmatch("[0-9]{1,9}", label) or int(label) >= len(classes):

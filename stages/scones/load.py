@@ -4,7 +4,7 @@
     python -m stages.scones.load --executions 100                    a burst
 
 With `deploy.target: local` this deploys the workflow on this machine. With `aws` it must already be deployed. Failures
-are counted by their error. ThresholdConfidenceNotMet is a failure by design. A test case that AWS refuses to start is a
+are counted by their error. ThresholdConfidenceNotMet and UnknownPictureError are failures by design. A test case that AWS refuses to start is a
 failure, too.
 """
 

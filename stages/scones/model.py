@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from stages.common import files, program
 from stages.common.portable import Computing
 from stages.common.vision import pixels
-from stages.common.vision.classifiers import build
+from stages.common.vision.classifiers import build, inspect
 from stages.scones.layout import SIDE
 
 BATCH = 100
@@ -21,6 +21,8 @@ BATCH = 100
 TRAINED = Path("models/scones/trained")
 SETTINGS = "settings.json"
 """The parameters of the training, in TRAINED."""
+KNOWN = "known.npz"
+"""What tells pictures of the classes from others, in TRAINED and in the export."""
 
 
 class Classifier(nn.Module):
@@ -48,10 +50,14 @@ class Classifier(nn.Module):
         self.register_buffer("std", torch.tensor(std), persistent=False)
         self.image_size, self.flip, self.temperature = image_size, flip, temperature
 
+    def inputs(self, images: Tensor) -> Tensor:
+        """Return the network's inputs, float32 (N, 3, image_size, image_size), of pictures, uint8 (N, 32, 32, 3)."""
+        seen = pixels.resize_square(images.permute(0, 3, 1, 2), SIDE, self.image_size)
+        return pixels.normalise(seen, self.mean, self.std)
+
     def logits(self, images: Tensor) -> Tensor:
         """Return the logits, float32 (N, classes), of pictures, uint8 (N, 32, 32, 3), before calibration."""
-        seen = pixels.resize_square(images.permute(0, 3, 1, 2), SIDE, self.image_size)
-        inputs = pixels.normalise(seen, self.mean, self.std)
+        inputs = self.inputs(images)
         logits: Tensor = self.network(inputs)
         if self.flip:
             logits = (logits + self.network(inputs.flip(3))) / 2
@@ -59,6 +65,15 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return (self.logits(images) / self.temperature).softmax(1)
+
+    def inspect(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the probabilities of pictures, and their features and logits for `known`: float32 (N, size), (N, classes)."""
+        inputs = self.inputs(images)
+        features, logits = inspect(self.network, inputs)
+        if self.flip:
+            mirrored, others = inspect(self.network, inputs.flip(3))
+            features, logits = (features + mirrored) / 2, (logits + others) / 2
+        return (logits / self.temperature).softmax(1), features, logits
 
 
 def load(folder: Path = TRAINED, measured: bool = False) -> Classifier:

@@ -1,5 +1,7 @@
 """Train a network on the training pictures, then fit the temperature of its confidences on the validation pictures.
 
+How a picture of none of the classes is recognised is chosen on them, too, and on textures and shapes made in code.
+
 The pictures are stored on the device as bytes. Batches are selected, augmented and normalised there.
 """
 
@@ -9,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,12 +20,13 @@ from stages.common.portable import Computing
 from stages.common.program import run
 from stages.common.training import checkpoints, distributed, loop, saving, torch_setup
 from stages.common.training.checkpoints import Location
-from stages.common.vision import classifiers
+from stages.common.vision import classifiers, known, outliers
 from stages.engine import dispatch
 from stages.scones.config import Train
+from stages.scones.layout import SIDE
 from stages.scones.learning import calibration
 from stages.scones.learning.augmentation import augmented
-from stages.scones.model import BATCH, SETTINGS, TRAINED, Classifier, predict
+from stages.scones.model import BATCH, KNOWN, SETTINGS, TRAINED, Classifier, load, predict
 
 FEATURES = Path("data/scones/features")
 CLOCK = "training.json"
@@ -99,6 +103,16 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
     return Learnt(history, about, computing)
 
 
+def recognition(classifier: Classifier, train: Part, valid: Part, settings: Train) -> dict[str, NDArray]:
+    """Return the arrays by which `known` judges pictures."""
+    chosen = torch.from_numpy(known.sampled(len(train.images), settings.seed)).to(train.images.device)
+    made = torch.from_numpy(outliers.made(outliers.CHOOSING, SIDE)).to(train.images.device)
+    with torch.no_grad():
+        bank = torch.cat([classifier.inspect(batch)[1] for batch in train.images[chosen].split(BATCH)])
+    seen, strange = valid.images.split(BATCH), made.split(BATCH)
+    return classifiers.recognition(bank.cpu().numpy(), classifier.inspect, seen, strange, settings.known)
+
+
 def checkpoints_of(settings: Train, root: Location) -> list[Location]:
     """Return the paths below ``root`` of the checkpoints of this training alone."""
     classes = files.read_json(FEATURES / "about.json")["classes"]
@@ -119,6 +133,10 @@ def fill(folder: Path, settings: Train, kept: list[Location]) -> None:
     saving.save(folder, history)
     files.write_json(folder / "network.json", learnt.about)
     files.write_json(folder / SETTINGS, settings.model_dump() | {"precision": learnt.computing.precision})
+    if distributed.rank() == 0:
+        files.write_arrays(
+            folder / KNOWN, **recognition(load(folder, measured=True).to(device), train, valid, settings)
+        )
     clock = torch_setup.clock(history.seconds, len(train.images) * len(history.epochs), device, learnt.computing)
     files.write_json(folder / CLOCK, clock)
 

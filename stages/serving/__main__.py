@@ -9,7 +9,6 @@ the server after it has answered all accepted requests.
 
 import argparse
 import ipaddress
-import math
 import os
 import re
 import socket
@@ -52,7 +51,11 @@ def main(
     queue: int,
     timeout: float,
     max_megabytes: float,
+    model_seconds: float,
     rate: int,
+    allowed_host: list[str],
+    proxy: list[str],
+    root_path: str,
     no_page: bool,
 ) -> None:
     begin = time.monotonic()
@@ -76,10 +79,12 @@ def main(
         from stages.serving.models import Models
 
     max_bytes = int(max_megabytes * 1e6)
-    limits = Limits(max_batch, wait_ms / 1000, queue, timeout, max_bytes, 8 * max_bytes)
+    limits = Limits(max_batch, wait_ms / 1000, queue, timeout, max_bytes, 8 * max_bytes, model_seconds)
     models = Models(found, missing, limits)
-    rules = Rules(token, LOOPBACK | {host} if is_loopback(host) else None, rate)
-    app = application(models, rules, BodyLimits(max_bytes))
+    hosts = LOOPBACK | {host, *allowed_host} if is_loopback(host) or allowed_host else None
+    app = application(
+        models, Rules(token, hosts, rate, tuple(proxy), root_path), BodyLimits(max_bytes, together=8 * max_bytes)
+    )
     stopping = None
     if not no_page:
         with requires("serving", "the page"):
@@ -98,17 +103,38 @@ def main(
     server.serve_until_stopped()
 
 
-def at_least(smallest: float, kind: type = float) -> Callable[[str], float]:
-    """Return a parser for argparse that accepts finite numbers of type ``kind``, at least ``smallest``."""
+def between(smallest: float, largest: float, kind: type = float) -> Callable[[str], float]:
+    """Return a parser for argparse that accepts numbers of type ``kind`` from ``smallest`` to ``largest``."""
 
     def number(text: str) -> float:
         value: float = kind(text)
-        if not math.isfinite(value) or value < smallest:
-            raise argparse.ArgumentTypeError(f"found {text}: expected at least {smallest:g}")
+        if not smallest <= value <= largest:  # NaN is refused, too
+            raise argparse.ArgumentTypeError(f"found {text}: expected {smallest:g} to {largest:g}")
         return value
 
     number.__name__ = kind.__name__  # argparse shows this name if the text is not a number
     return number
+
+
+def host_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", text):
+        raise argparse.ArgumentTypeError(
+            f"found {text}: expected a name without scheme and port, as models.example.org"
+        )
+    return text.lower().removesuffix(".")
+
+
+def network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"found {text}: expected an address or a network: {error}") from None
+
+
+def prefix(text: str) -> str:
+    if not re.fullmatch(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*/?", text):
+        raise argparse.ArgumentTypeError(f"found {text}: expected a path as /models or /a/b")
+    return text.rstrip("/")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -119,18 +145,49 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--project", action="append", default=[], choices=list(projects.names()), help="only this project; repeatable"
     )
     parser.add_argument(
-        "--max-batch", type=at_least(1, int), default=32, help="requests in a batch of a model (32; 1: no batches)"
+        "--max-batch", type=between(1, 1024, int), default=32, help="requests in a batch of a model (32; 1: no batches)"
     )
     parser.add_argument(
-        "--wait-ms", type=at_least(0), default=2.0, help="longest wait of a request for others, in milliseconds (2)"
+        "--wait-ms",
+        type=between(0, 1000),
+        default=2.0,
+        help="longest wait of a request for others, in milliseconds (2)",
     )
     parser.add_argument(
-        "--queue", type=at_least(1, int), default=256, help="requests that may wait for a model; more get 429 (256)"
+        "--queue",
+        type=between(1, 100_000, int),
+        default=256,
+        help="requests that may wait for a model; more get 429 (256)",
     )
-    parser.add_argument("--timeout", type=at_least(0.1), default=60.0, help="seconds until a request fails (60)")
-    parser.add_argument("--max-megabytes", type=at_least(0.001), default=32.0, help="largest body of a request (32)")
+    parser.add_argument("--timeout", type=between(0.1, 3600), default=60.0, help="seconds until a request fails (60)")
     parser.add_argument(
-        "--rate", type=at_least(0, int), default=0, help="POST requests per second from one address (0: no limit)"
+        "--max-megabytes", type=between(0.001, 1000), default=32.0, help="largest body of a request (32)"
+    )
+    parser.add_argument(
+        "--model-seconds", type=between(0.1, 3600), default=30.0, help="longest work of a model on one request (30)"
+    )
+    parser.add_argument(
+        "--rate",
+        type=between(0, 1_000_000, int),
+        default=0,
+        help="POST requests per second from one address (0: no limit)",
+    )
+    parser.add_argument(
+        "--allowed-host",
+        action="append",
+        default=[],
+        type=host_name,
+        help="a name of this server in addresses; repeatable",
+    )
+    parser.add_argument(
+        "--proxy",
+        action="append",
+        default=[],
+        type=network,
+        help="address or network of a proxy whose X-Forwarded-* headers count; repeatable",
+    )
+    parser.add_argument(
+        "--root-path", type=prefix, default="", help="path below which a proxy serves this server, as /models"
     )
     parser.add_argument("--no-page", action="store_true", help="serve only the HTTP interface; starts faster")
 

@@ -15,6 +15,7 @@ from stages import projects
 from stages.serving.container import errors
 from stages.serving.container.body import BodyLimits, LimitedBody
 from stages.serving.container.errors import HANDLERS, Refusal
+from stages.serving.forwarded import Forwarded
 from stages.serving.guard import HEADERS, AccessGuard, Rules
 from stages.serving.models import Models
 from stages.serving.page import UPLOAD, UPLOADS
@@ -25,7 +26,7 @@ MAX_TOP = 1000
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the error responses for a route's OpenAPI description: ``statuses``, and those that the guard may send."""
-    return {status: {"model": Error} for status in sorted({401, 403, 429, *statuses})}
+    return {status: {"model": Error} for status in sorted({400, 401, 403, 429, *statuses})}
 
 
 def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAPI:
@@ -45,15 +46,20 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
         lifespan=running,
         exception_handlers={**HANDLERS, RequestValidationError: _invalid, Exception: _failed},
     )
-    uploads = BodyLimits(UPLOADS * body_limits.size, UPLOADS * body_limits.seconds)
+    size = UPLOADS * body_limits.size
+    uploads = BodyLimits(size, UPLOADS * body_limits.seconds, size)
     app.add_middleware(LimitedBody, limits=body_limits, elsewhere={UPLOAD: uploads})
     app.add_middleware(AccessGuard, rules=rules)
+    app.add_middleware(Forwarded, proxies=rules.proxies, root_path=rules.root_path)
 
+    @app.get("/page", include_in_schema=False)  # Starlette's own redirect would name a host
     @app.get("/", include_in_schema=False)
-    async def root() -> Response:
-        return RedirectResponse("/page")
+    async def root(request: Request) -> Response:
+        return RedirectResponse(f"{request.scope['root_path']}/page/")
 
-    @app.get("/ping", response_model=Ping, responses={503: {"model": Ping}, 403: {"model": Error}})
+    @app.get(
+        "/ping", response_model=Ping, responses={503: {"model": Ping}, 400: {"model": Error}, 403: {"model": Error}}
+    )
     async def ping() -> Response:
         """Return 200 if no model is loading and at least one is ready, otherwise 503."""
         status = {project: models.status(project)[0] for project in models.exports}
@@ -97,7 +103,7 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
         """Return the model's predictions for a picture file (bikes: for hours, as CSV or JSON)."""
         status = 500
         # FastAPI's Header would slow down every request.
-        content_type = request.headers.get("content-type", "application/octet-stream")
+        content_type = request.headers.get("content-type", "")
         accept = request.headers.get("accept", "*/*")
         try:
             if project not in projects.names():
@@ -105,6 +111,9 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
                     404, "not_found", f"there is no model {project[:100]!r}: expected {', '.join(projects.names())}"
                 )
             body = await request.body()
+            if not body:
+                expected = ", ".join(projects.about(project).accepts)
+                raise Refusal(400, "unreadable", f"the body is empty: send a file of type {expected}")
             if accept.split(";")[0].strip().lower() == "text/csv" in projects.about(project).accepts:
                 table, version = await models.table(project, body, content_type)
                 answer = Response(table, media_type="text/csv", headers={"X-Model-Version": version})

@@ -59,6 +59,8 @@ def lines(name: str, answer: dict[str, Any]) -> list[str]:
     """Return the predictions for a picture as lines for a terminal."""
     rows = [f"{name}  ({answer['project']} {answer['version'][:8]}, {answer['milliseconds']:.1f} ms)"]
     for prediction in answer["predictions"]:
+        if prediction.get("known") is False:
+            rows.append("  looks like none of the classes; if it were one of them:")
         for one in prediction["top"]:
             bar = "#" * round(40 * one["probability"])
             known = one.get("latitude") is not None

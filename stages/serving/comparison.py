@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +28,16 @@ def ask(
     endpoint: process.Endpoint, bodies: Sequence[bytes], content_type: str, title: str
 ) -> tuple[NDArray[np.float64], list[float]]:
     """Send ``bodies`` one by one. Return the probabilities (N, classes) of all, and the seconds that each request took."""
+    answers, seconds = replies(endpoint, bodies, content_type, title)
+    return np.concatenate([answer["probabilities"] for answer in answers]), seconds
+
+
+def replies(
+    endpoint: process.Endpoint, bodies: Sequence[bytes], content_type: str, title: str
+) -> tuple[list[dict[str, Any]], list[float]]:
+    """Send ``bodies`` one by one. Return the answers, and the seconds that each request took."""
     answers = [endpoint.invoke(body, content_type) for body in tqdm(bodies, desc=f"{title} served", unit=" requests")]
-    probabilities = np.concatenate([json.loads(answer.body)["probabilities"] for answer in answers])
-    return probabilities, [answer.seconds for answer in answers]
+    return [json.loads(answer.body) for answer in answers], [answer.seconds for answer in answers]
 
 
 def compare(
@@ -47,3 +55,17 @@ def compare(
             f"probabilities differ by up to {difference:.2g}, expected at most {TOLERANCE:g}"
         )
     return {"rows": len(labels), "accuracy": round(float((served.argmax(1) == labels).mean()), 6)}
+
+
+def compare_known(archive: Path, answers: Sequence[dict[str, Any]], expected: NDArray[np.float64]) -> int:
+    """Return how many of the test images are known. Raise InputError unless ``answers`` match evaluate's familiarity (N)."""
+    known = np.concatenate([answer["known"] for answer in answers])
+    familiarity = np.concatenate([answer["familiarity"] for answer in answers])
+    difference = float(np.abs(familiarity - expected).max())
+    changed = (known != (expected >= 0)) & (np.abs(expected) > TOLERANCE)
+    if changed.any() or not difference <= TOLERANCE:
+        raise InputError(
+            f"{archive}: {changed.sum()} of {len(expected)} test images are known or unknown unlike in evaluate, and their "
+            f"familiarity differs by up to {difference:.2g}, expected at most {TOLERANCE:g}"
+        )
+    return int(known.sum())

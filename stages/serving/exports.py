@@ -18,7 +18,7 @@ from stages.common.errors import InputError
 class Export:
     """A model that can be served.
 
-    ``version`` is the MD5 of ``models/<project>/export`` in dvc.lock. ``metrics`` are those of metrics.json and
+    ``version`` is the MD5 of ``models/<project>/export`` in dvc.lock, ``md5`` that of the archive. ``metrics`` are those of metrics.json and
     details.json in ``reports/<project>``. Their entry ``data`` names the data of training and evaluation.
     """
 
@@ -26,6 +26,7 @@ class Export:
     archive: Path
     version: str
     metrics: dict[str, Any]
+    md5: str
 
     @property
     def title(self) -> str:
@@ -47,22 +48,50 @@ def _read(project: str) -> Export:
     folder = Path("models", project, "export")
     files.require(folder / "model.tar.gz", f"export@{project}")
     recorded = _recorded(folder, f"export@{project}")
+    md5s = _md5s(folder)
     # Loading bikes unpickles, and each archive contains code: only exports of this pipeline are safe.
-    if version(folder) != recorded:
+    if _version(md5s) != recorded:
         raise InputError(f"{folder} does not match dvc.lock: run `dvc repro export@{project}` to make it again")
-    measured = [Path("reports", project, f"{name}.json") for name in ("metrics", "details")]
-    metrics, details = (files.read_json(files.require(path, f"evaluate@{project}")) for path in measured)
-    return Export(project, folder / "model.tar.gz", recorded, metrics | details)
+    metrics = _measured(project, "metrics") | _measured(project, "details")
+    if not isinstance(metrics.get("data"), str):
+        raise InputError(
+            f"reports/{project}/metrics.json has no entry data: `dvc repro evaluate@{project}` makes it again"
+        )
+    return Export(project, folder / "model.tar.gz", recorded, metrics, md5s["model.tar.gz"])
+
+
+def _measured(project: str, name: str) -> dict[str, Any]:
+    """Return the metrics of ``reports/<project>/<name>.json``. Raise InputError if they can't be read."""
+    stage = f"evaluate@{project}"
+    path = files.require(Path("reports", project, f"{name}.json"), stage)
+    try:
+        found = files.read_json(path)
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} can't be read ({error}): `dvc repro {stage}` makes it again") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: expected an object with metrics: `dvc repro {stage}` makes it again")
+    return found
 
 
 def _recorded(folder: Path, stage: str) -> str:
     """Return the MD5 of the output ``folder`` in dvc.lock, without DVC's suffix `.dir`. Raise InputError if it has none."""
     try:
         lock = config.parse(files.require(Path("dvc.lock"), stage).read_bytes()) or {}
-    except yaml.YAMLError as error:
-        raise InputError(f"dvc.lock can't be read: {error}") from None
-    outputs = lock.get("stages", {}).get(stage, {}).get("outs", [])
-    found = [str(out["md5"]) for out in outputs if out["path"] == folder.as_posix()]
+        outputs = lock.get("stages", {}).get(stage, {}).get("outs", [])
+        found = [str(out["md5"]) for out in outputs if out["path"] == folder.as_posix()]
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        words = " ".join(str(error).split())  # YAML's errors have several lines
+        raise InputError(
+            f"dvc.lock can't be read: {words}: run `git checkout dvc.lock` or `dvc repro {stage}`"
+        ) from None
+    except (
+        AttributeError,
+        TypeError,
+        KeyError,
+    ):  # a list or a text where DVC writes an object, or an entry without MD5
+        raise InputError(
+            f"dvc.lock is not as DVC writes it: run `git checkout dvc.lock` or `dvc repro {stage}`"
+        ) from None
     if not found:
         raise InputError(f"dvc.lock has no entry for {folder}: run `dvc repro {stage}` to make it")
     return found[0].removesuffix(".dir")
@@ -70,10 +99,15 @@ def _recorded(folder: Path, stage: str) -> str:
 
 def version(folder: Path) -> str:
     """Return DVC's MD5 of ``folder``: that of a JSON list of its files, each with its own MD5."""
-    listing = [
-        {"md5": files.digest(path, "md5"), "relpath": path.relative_to(folder).as_posix()}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    ]
-    listing.sort(key=lambda entry: entry["relpath"])
+    return _version(_md5s(folder))
+
+
+def _md5s(folder: Path) -> dict[str, str]:
+    """Return the MD5 of each file in ``folder`` by its path."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): files.digest(path, "md5") for path in paths}
+
+
+def _version(md5s: dict[str, str]) -> str:
+    listing = [{"md5": md5, "relpath": path} for path, md5 in sorted(md5s.items())]
     return hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False).hexdigest()

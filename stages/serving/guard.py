@@ -3,7 +3,7 @@
 import hmac
 import re
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
@@ -22,6 +22,7 @@ HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
 }
@@ -29,6 +30,9 @@ OPEN = "/ping"
 """Path that needs no token: health checks have none."""
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{0,5})?")
+"""A Host header: a name or an address, and a port."""
+
 COOKIE = "token"
 GUESSES = 20
 """Requests per second from one address without the correct token that get 401. Further ones get 429."""
@@ -37,12 +41,14 @@ GUESSES = 20
 @dataclass(frozen=True)
 class Rules:
     """``token``: None allows all clients. ``hosts``: allowed host names, None allows any; on loopback this blocks web pages
-    whose own name was made to point here. ``rate``: POST requests per second from one address, 0 means no limit; GET is not
+    whose own name was made to point here. ``proxies``, ``root_path``: see `Forwarded`. ``rate``: POST requests per second from one address, 0 means no limit; GET is not
     counted, since the page alone needs some fifty of them."""
 
     token: str | None
     hosts: frozenset[str] | None
     rate: int
+    proxies: tuple[str, ...] = ()
+    root_path: str = ""
 
 
 class AccessGuard:
@@ -56,6 +62,8 @@ class AccessGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":  # answered as GET; uvicorn leaves out the body
+            scope = {**scope, "method": "GET"}
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -76,12 +84,9 @@ class AccessGuard:
     def _before(self, scope: Scope) -> Response | None:
         """Return a response that replaces the application's, or None. Raise Refusal if a rule forbids the request."""
         rules, headers = self._rules, Headers(scope=scope)
-        host = re.sub(r":\d*$", "", headers.get("host", ""))
-        if rules.hosts is not None and host.lower() not in rules.hosts:
-            raise Refusal(403, "unknown_host", f"host {host[:100]!r}: expected {' or '.join(sorted(rules.hosts))}")
-        if headers.get("sec-fetch-site") == "cross-site" and scope["method"] not in ("GET", "HEAD"):
-            raise Refusal(403, "cross_site", "a page of another site may not send requests to this server")
-        if scope["path"] == OPEN:
+        _check_host(scope, headers, rules.hosts)
+        _check_origin(scope, headers)
+        if scope["path"].removeprefix(scope.get("root_path", "")) == OPEN:
             return None
         if rules.rate and scope["method"] == "POST":
             client = (scope.get("client") or ["unknown"])[0]
@@ -98,8 +103,16 @@ class AccessGuard:
         in_address = dict(query).get("token")
         if in_address is not None and _same(in_address, token) and scope["method"] == "GET":
             rest = urlencode([(name, value) for name, value in query if name != "token"])
-            response = RedirectResponse(scope["path"] + (f"?{rest}" if rest else ""), 303)
-            response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
+            path = "/" + scope["path"].lstrip("/")  # a browser would take //name for another server
+            response = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
+            response.set_cookie(
+                COOKIE,
+                token,
+                path=scope.get("root_path") or "/",
+                secure=scope["scheme"] == "https",
+                httponly=True,
+                samesite="strict",
+            )
             return response
         # http.cookies would fail on some cookies that other servers on this machine may have set.
         cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
@@ -109,6 +122,41 @@ class AccessGuard:
             if not self._limiter.hit(RateLimitItemPerSecond(GUESSES), "guesses", client):
                 raise Refusal(429, "too_many_requests", f"more than {GUESSES} wrong tokens per second", 1)
             raise Refusal(401, "unauthorised", "no valid token: send the header `Authorization: Bearer TOKEN`")
+        return None
+
+
+def _check_host(scope: Scope, headers: Headers, allowed: frozenset[str] | None) -> None:
+    """Raise Refusal unless the request has one Host header with an allowed name."""
+    names = headers.getlist("host")
+    if not names and scope["http_version"] == "1.0":  # a simple health check; browsers always send Host
+        return
+    if len(names) != 1:
+        raise Refusal(400, "no_http", f"found {len(names)} Host headers, expected one")
+    host = HOST.fullmatch(names[0])
+    name = host[1].lower().removesuffix(".") if host else None
+    if name is None or (allowed is not None and name not in allowed):
+        expected = " or ".join(sorted(allowed or {"a name or an address"}))
+        words = f"host {names[0][:100]!r}: expected {expected}; other names are allowed with --allowed-host"
+        raise Refusal(403, "unknown_host", words)
+
+
+def _check_origin(scope: Scope, headers: Headers) -> None:
+    """Raise Refusal if a page of another server sends the request. Links from such pages are allowed."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None:
+        foreign = site not in ("same-origin", "none")  # same-site: a page of another port of this machine
+    else:  # not a browser, or one without TLS: it sends Origin unless it follows a link
+        foreign = origin is not None and _server(origin) != headers.get("host")
+    link = scope["method"] == "GET" and headers.get("sec-fetch-mode", "navigate") == "navigate" and origin is None
+    if foreign and not link:
+        raise Refusal(403, "cross_site", "a page of another site or port may not send requests to this server")
+
+
+def _server(origin: str) -> str | None:
+    """Return the name and port of an Origin header, None if it has none."""
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
         return None
 
 

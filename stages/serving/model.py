@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,6 +24,9 @@ PROBE_SECONDS = 2.0
 AT_A_TIME = 2
 """Batches in flight per model: with two it need not wait for the next one."""
 
+LATE = 32
+"""Requests that take long and may be in flight per model. With more, no further batch is sent."""
+
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds between two attempts to start a model. The pause doubles each time."""
 
@@ -40,12 +44,16 @@ class Model:
             "max-batch": limits.batch,
             "wait-ms": 0,
             "timeout": limits.answer,
+            "model-seconds": limits.model,
             "max-bytes": 2 * limits.batch_bytes,
         }
-        self._process = ModelProcess(export.archive, [f"--{name}={value}" for name, value in options.items()])
+        self._process = ModelProcess(
+            export.archive, export.md5, [f"--{name}={value}" for name, value in options.items()]
+        )
         self._address: str | None = None
         self._lost = asyncio.Event()
         self._batcher = Batcher(self._work, limits)
+        self._late: set[asyncio.Task[None]] = set()
         self.status = "loading"
         self.message: str | None = None
 
@@ -63,6 +71,9 @@ class Model:
                 pause = SHORTEST_PAUSE
             except (InputError, aiohttp.ClientError, OSError) as error:
                 self.status, self.message = "failed", str(error)
+            except Exception as error:  # a defect: the model is tried again all the same
+                traceback.print_exc()
+                self.status, self.message = "failed", f"{type(error).__name__}: {error}"
             print(f"{self.export.project}: {self.message}; restart in {pause:g} s", flush=True)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
@@ -103,7 +114,9 @@ class Model:
             raise Refusal(503, self.status, f"{self.export.project} can't answer: {words}", RETRY_AFTER)
         return await self._batcher.ask(body, content_type, accept)
 
-    async def _work(self, jobs: Sequence[Job]) -> list[BatchReply | Exception]:
+    async def _work(self, jobs: Sequence[Job]) -> list[BatchReply | Exception | None]:
+        while len(self._late) >= LATE:
+            await asyncio.wait(self._late, return_when=asyncio.FIRST_COMPLETED)
         message = framing.join([({"content_type": job.content_type, "accept": job.accept}, job.body) for job in jobs])
         try:
             async with self._session.post(f"{self._address}/batch", data=message) as response:
@@ -117,16 +130,30 @@ class Model:
             return [Refusal(503, "timeout", words, RETRY_AFTER) for _ in jobs]
         if response.status != 200:  # a bug in this server
             raise RuntimeError(f"HTTP {response.status}: {content[:500]!r}")
-        outcomes: list[BatchReply | Exception] = [self._outcome(about, body) for about, body in framing.split(content)]
-        if any(isinstance(one, Refusal) and one.code == "timeout" for one in outcomes):
-            self._lost.set()  # restart: the request may run forever, and it occupies the model's only thread
-        return outcomes
+        parts = zip(framing.split(content), jobs, strict=True)
+        return [self._outcome(about, body, job) for (about, body), job in parts]
 
-    def _outcome(self, about: dict[str, Any], body: bytes) -> BatchReply | Refusal:
+    def _outcome(self, about: dict[str, Any], body: bytes, job: Job) -> BatchReply | Refusal | None:
+        if about["status"] == 202:
+            task = asyncio.create_task(self._later(about["later"], job))
+            self._late.add(task)  # the event loop itself holds only weak references
+            task.add_done_callback(self._late.discard)
+            return None
         if about["status"] == 200:
             return BatchReply(body, about["batch"])
         refused = json.loads(body)
+        if refused["code"] == "timeout":
+            self._lost.set()  # restart: the request may run forever, and no thread is left for others
         return Refusal(about["status"], refused["code"], refused["message"], about["retry_after"])
+
+    async def _later(self, path: str, job: Job) -> None:
+        """Answer a request that takes long, outside of a batch, so that no other request waits for it."""
+        try:
+            async with self._session.get(f"{self._address}{path}") as response:
+                [(about, body)] = framing.split(await response.read())
+            job.finish(self._outcome(about, body, job) or self._ended())
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            job.finish(self._ended())
 
     def _ended(self) -> Refusal:
         return Refusal(503, "stopped", f"the process of {self.export.project} ended during this request", RETRY_AFTER)

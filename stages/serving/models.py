@@ -81,7 +81,10 @@ class Models:
 
 
 def predictions(answer: Any, top: int | None) -> list[dict[str, Any]]:
-    """Return the ``top`` classes of each row, the most probable first, or the unchanged rows of a forecast."""
+    """Return the ``top`` classes of each row, the most probable first, or the unchanged rows of a forecast.
+
+    If the model tells, a row also has `known`, whether its picture resembles those of the classes, and `familiarity`.
+    """
     if isinstance(answer, list):
         return answer
     if "predictions" in answer:
@@ -89,8 +92,9 @@ def predictions(answer: Any, top: int | None) -> list[dict[str, Any]]:
     described = [{"class": name} for name in answer["classes"]]
     for about, (latitude, longitude) in zip(described, answer.get("places", []), strict=False):
         about |= {"latitude": latitude, "longitude": longitude}
-    rows = []
-    for probabilities in answer["probabilities"]:
+    rows: list[dict[str, Any]] = []
+    for number, probabilities in enumerate(answer["probabilities"]):
         order = sorted(range(len(described)), key=probabilities.__getitem__, reverse=True)[:top]
-        rows.append({"top": [described[label] | {"probability": probabilities[label]} for label in order]})
+        best = [described[label] | {"probability": probabilities[label]} for label in order]
+        rows.append({name: answer[name][number] for name in ("known", "familiarity") if name in answer} | {"top": best})
     return rows

@@ -5,9 +5,10 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
+import tarfile
 import threading
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
+from stages.common import files, temporary
 from stages.common.errors import InputError
 from stages.common.models import bundle
 
@@ -32,23 +34,41 @@ ENVIRONMENT = {
 
 
 @contextmanager
+def unpacked(archive: Path, md5: str | None = None) -> Iterator[Path]:
+    """Yield a folder of its own with the unpacked archive in `model` and the container's code in `container`.
+
+    Raise InputError if the archive can't be unpacked, or if its MD5 is not ``md5``.
+    """
+    with temporary.folder("model") as folder:
+        copy = folder / "model.tar.gz"  # what is checked is what is unpacked, even if the archive is replaced meanwhile
+        try:
+            shutil.copyfile(archive, copy)
+            if md5 not in (None, files.digest(copy, "md5")):
+                raise InputError(f"{archive} was changed after the server had checked it: start the server again")
+            bundle.unpack(copy, folder / "model")
+            copy.unlink()
+            shutil.copytree(CONTAINER, folder / "container", ignore=shutil.ignore_patterns("__pycache__"))
+        except (OSError, EOFError, tarfile.TarError, zlib.error, ValueError) as error:
+            raise InputError(f"{archive} can't be unpacked: {str(error) or type(error).__name__}") from None
+        yield folder
+
+
+@contextmanager
 def launched(
-    archive: Path, start: float = 120.0, options: Sequence[str] = (), unwanted: threading.Event | None = None
+    folder: Path, start: float = 120.0, options: Sequence[str] = (), unwanted: threading.Event | None = None
 ) -> Iterator[str]:
-    """Unpack the archive into an empty folder and serve it from there. Yield the address when the model is loaded.
+    """Serve the model in a ``folder`` of `unpacked`. Yield the address when the model is loaded.
 
     ``start`` is the time limit for loading, in seconds. ``options`` are the container's. ``unwanted`` ends the wait for the
     model. The server listens only on loopback, on a port that the system picks. It ends with the block, and also if this
     process is killed. Its output goes to standard error. Raise InputError if it doesn't start.
     """
-    with tempfile.TemporaryDirectory(prefix="deployed-") as empty, socket.create_server(("127.0.0.1", 0)) as listener:
-        bundle.unpack(archive, Path(empty, "model"))
-        shutil.copytree(CONTAINER, Path(empty, "container"), ignore=shutil.ignore_patterns("__pycache__"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         # With -E and -s only the working folder and installed packages can be imported.
         python = [sys.executable, "-E", "-s", "-W", "ignore::FutureWarning"]
         server = subprocess.Popen(
             [*python, "-m", "container", "model", "--fd", str(listener.fileno()), *options],
-            cwd=empty,
+            cwd=folder,
             env=ENVIRONMENT | os.environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -109,11 +129,15 @@ def _wait(server: subprocess.Popen[bytes], address: str, said: Said, seconds: fl
 
 
 class ModelProcess:
-    """The process of one archive, restarted after it has died. Any number of threads may call it."""
+    """The process of one archive, restarted after it has died. Any number of threads may call it.
 
-    def __init__(self, archive: Path, options: Sequence[str] = ()) -> None:
-        self._archive, self._options = archive, options
-        self._running = ExitStack()
+    The archive is checked and unpacked once: a restarted process has the same model, whatever has happened to the archive.
+    """
+
+    def __init__(self, archive: Path, md5: str | None = None, options: Sequence[str] = ()) -> None:
+        self._archive, self._md5, self._options = archive, md5, options
+        self._folder: Path | None = None
+        self._kept, self._running = ExitStack(), ExitStack()
         self._address: str | None = None
         self._stopped = threading.Event()
         self._lock = threading.Lock()
@@ -123,8 +147,10 @@ class ModelProcess:
         with self._lock:
             if self._stopped.is_set():
                 raise InputError("the model is no longer served")
+            if self._folder is None:
+                self._folder = self._kept.enter_context(unpacked(self._archive, self._md5))
             if self._address is None:
-                started = launched(self._archive, options=self._options, unwanted=self._stopped)
+                started = launched(self._folder, options=self._options, unwanted=self._stopped)
                 self._address = self._running.enter_context(started)
             return self._address
 
@@ -139,8 +165,9 @@ class ModelProcess:
         """Stop the process. It can't be started again."""
         self._stopped.set()  # before taking the lock, which is held while the model is loaded
         with self._lock:
-            self._address = None
+            self._address = self._folder = None
             self._running.close()
+            self._kept.close()
 
 
 @dataclass(frozen=True)
@@ -173,7 +200,11 @@ class Endpoint:
 @contextmanager
 def serve(archive: Path, answer: float = 60.0) -> Iterator[Endpoint]:
     """Serve the archive until the block ends. ``answer`` is the time limit of a request, in seconds."""
-    with launched(archive) as address, httpx.Client(base_url=address, timeout=answer, trust_env=False) as client:
+    with (
+        unpacked(archive) as folder,
+        launched(folder) as address,
+        httpx.Client(base_url=address, timeout=answer, trust_env=False) as client,
+    ):
         yield Endpoint(client)
 
 

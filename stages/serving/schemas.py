@@ -25,6 +25,14 @@ class Classified(BaseModel):
     """A picture's most probable classes, the most probable first."""
 
     top: list[Likely]
+    known: bool | None = Field(
+        None,
+        description="landmarks, scones: false if the picture resembles none of the classes; then ignore the probabilities",
+    )
+    familiarity: float | None = Field(
+        None,
+        description="landmarks, scones: how far the picture's score is above the threshold for known ones; negative: unknown",
+    )
 
 
 class Forecast(BaseModel):

@@ -2,11 +2,15 @@
 
 import io
 import os
+import re
+import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from stages import projects
 from stages.common.models import bundle
 
 
@@ -44,6 +48,52 @@ def test_a_path_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "evil").exists()
 
 
+def packed(folder: Path, *members: tuple[str, bytes, bytes]) -> Path:
+    """An archive of members, each with name, type and content."""
+    with tarfile.open(folder / "evil.tar.gz", "w:gz", format=tarfile.USTAR_FORMAT) as tar:
+        for name, kind, content in members:
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.size = kind, len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return folder / "evil.tar.gz"
+
+
+FILE, FOLDER = tarfile.REGTYPE, tarfile.DIRTYPE
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ([("a", FILE, b"1"), ("a/b", FILE, b"2")], "a/b is where another member is"),
+        ([("a", FILE, b"1"), ("a", FOLDER, b"")], "a is where another member is"),
+        ([("a", FOLDER, b""), ("a", FILE, b"1")], "a is where another member is"),
+        ([("a", FILE, b"1"), ("a/b/c", FOLDER, b"")], "is where another member is"),
+        ([(".", FILE, b"1")], "is not a regular file or folder below"),
+        ([("././@PaxHeader", tarfile.XHDTYPE, b"9" * 2**17), ("a", FILE, b"1")], "extended header of 131072 bytes"),
+        ([("././@LongLink", tarfile.GNUTYPE_LONGNAME, b"a" * 300 + b"\0"), ("a", FILE, b"1")], "name that is too long"),
+        ([("././@LongLink", tarfile.GNUTYPE_LONGNAME, b"a\0b\0"), ("a", FILE, b"1")], None),
+    ],
+)  # fmt: skip
+def test_whatever_is_wrong_with_the_members_is_one_kind_of_error(
+    tmp_path: Path, members: list[tuple[str, bytes, bytes]], words: str | None
+) -> None:
+    archive = packed(tmp_path, *members)
+    if words is None:  # tarfile ends the name at the NUL
+        bundle.unpack(archive, tmp_path / "model")
+        return
+    with pytest.raises(tarfile.TarError, match=words):
+        bundle.unpack(archive, tmp_path / "model")
+
+
+@pytest.mark.parametrize("keep", [0, 5, 15, 60, 120, -8, -1])
+def test_a_truncated_or_damaged_archive_is_the_same_kind_of_error(archive: Path, tmp_path: Path, keep: int) -> None:
+    content = archive.read_bytes()
+    for damaged in (content[:keep], content[: len(content) // 2] + b"\x55" + content[len(content) // 2 + 1 :]):
+        archive.write_bytes(damaged)
+        with pytest.raises(tarfile.TarError):
+            bundle.unpack(archive, tmp_path / "model")
+
+
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
 def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes) -> None:
     with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as tar:
@@ -53,3 +103,25 @@ def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes) -> None:
     with pytest.raises(tarfile.TarError, match="weights is not a regular file"):
         bundle.unpack(tmp_path / "evil.tar.gz", tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+PLACE = re.compile(rb"(?<![\w.:/<-])/(?:Users|home|mnt|opt|root|srv|tmp|usr|var|work)/[\w./-]+|site-packages")
+
+
+def places(content: bytes) -> set[bytes]:
+    """What looks like a path of the machine, also in the members of a zip, such as model.pt."""
+    found = set(PLACE.findall(content))
+    if zipfile.is_zipfile(io.BytesIO(content)):
+        with zipfile.ZipFile(io.BytesIO(content)) as inner:
+            found = found.union(*(places(inner.read(name)) for name in inner.namelist()))
+    return found
+
+
+@pytest.mark.parametrize("project", projects.names())
+def test_no_export_names_a_place_of_the_machine_that_made_it(pipeline: Path, tmp_path: Path, project: str) -> None:
+    export = pipeline / "models" / project / "export"
+    bundle.unpack(export / "model.tar.gz", tmp_path)
+    files = [path for folder in (export, tmp_path) for path in folder.rglob("*") if path.is_file()]
+    here = [str(pipeline).encode(), sys.prefix.encode()]
+    assert {path.name: found for path in files if (found := places(path.read_bytes()))} == {}
+    assert not [path.name for path in files for place in here if place in path.read_bytes()]

@@ -1,5 +1,6 @@
 """Model cards: what counted is in them, what didn't is not, and the same results give the same bytes."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import Change
+from markdown_it import MarkdownIt
 
 from stages.bikes import config as bikes
 from stages.bikes.hours.columns import COLUMNS
@@ -22,8 +24,11 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
         {"room": 1.5, "columns": COLUMNS, "ranges": {"temp": [-8.2, 40.18]}, "period": ["2011-07-01", "2012-03-19"]},
     ),
     "mnist": (mnist, {}),
-    "landmarks": (landmarks, {"classes": ["tower", "bridge"]}),
-    "scones": (scones, {"classes": ["bicycle", "motorcycle"], "threshold": 0.94, "share_at_threshold": 0.5}),
+    "landmarks": (landmarks, {"classes": ["tower", "bridge"], "refused_share": 0.01}),
+    "scones": (
+        scones,
+        {"classes": ["bicycle", "motorcycle"], "threshold": 0.94, "share_at_threshold": 0.5, "refused_share": 0.01},
+    ),
 }
 FIGURES = {"accuracy": 0.91234, "loss": 0.25, "rmsle_valid": 0.3}
 
@@ -76,6 +81,17 @@ def test_the_card_of_bikes_describes_the_columns(workspace: Path) -> None:
     text = written("bikes")
     assert "| `temp` | temperature | a number from -60 to 60 °C | -8.2 to 40.18 |" in text
     assert "| `holiday` | holiday | a whole number from 0 to 1 (0 no, 1 yes) |  |" in text
+
+
+def test_text_from_outside_is_no_markup(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile = ["<img src=x onerror=alert(1)>", "a\n# heading", "[x](//elsewhere)", "`a` | b", "![x](y)"]
+    monkeypatch.setitem(ROWS["landmarks"][1], "classes", hostile)
+    text = written("landmarks", "a`\n\n<b>|x", tuple(f"{name} taken for b" for name in hostile))
+    html = MarkdownIt("commonmark").enable("table").render(text.split("---\n", 2)[2])
+    plain = written("landmarks", "elsewhere", ("a", "b", "c", "d", "e"))
+    known = MarkdownIt("commonmark").enable("table").render(plain.split("---\n", 2)[2])
+    assert re.findall("<[^>]*>", html) == re.findall("<[^>]*>", known)
+    assert yaml.safe_load(text.split("---\n")[1])["model-index"][0]["results"][0]["dataset"]["name"] == "a`\n\n<b>|x"
 
 
 def test_only_the_tables_that_were_chosen_are_among_the_parameters(workspace: Path, change: Change) -> None:

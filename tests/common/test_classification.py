@@ -1,10 +1,14 @@
 """What probabilities are worth: scores, calibration, confusions, and splits by class."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from matplotlib import pyplot as plt
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
-from stages.common.results import classification
+from stages.common.results import classification, figures, reporting
 
 LABELS = np.array([3, 2, 8], np.uint8)
 
@@ -53,3 +57,25 @@ def test_reliability_has_a_row_for_each_confidence_there_is() -> None:
     rows = classification.reliability(np.array([[0.8, 0.2], [0.81, 0.19], [0.0, 1.0]], np.float32), np.array([0, 1, 1]))
     assert [(row["images"], row["accuracy"]) for row in rows] == [(2, 0.5), (1, 1.0)]
     assert rows[-1] == {"from": round(14 / 15, 6), "to": 1.0, "images": 1, "confidence": 1.0, "accuracy": 1.0}
+
+
+@pytest.mark.parametrize("name", [r"$\frac{1}$", r"$\alpha$", "$", "a $x^1$ b", r"\$x\$"])
+def test_text_in_a_plot_is_never_a_formula(tmp_path: Path, name: str) -> None:
+    figure = figures.confusion(name, name, np.array([[3, 1], [0, 2]]), [name, "b"])
+    reporting.save(figure, tmp_path / "confusion.png")
+    texts = figure.findobj(Text)
+    assert name in [text.get_text() for text in texts]
+    assert not any(text.get_parse_math() for text in texts)
+
+
+@pytest.mark.parametrize(("low", "high", "labels"), [(0.001, 10, {"0.01", "0.1", "1"}), (0.2, 0.7, {"0.3", "0.6"})])
+def test_a_logarithmic_axis_has_plain_labels(low: float, high: float, labels: set[str]) -> None:
+    figure, axis = plt.subplots()
+    axis.plot([low, high], [1, 2])
+    axis.set_xscale("log")
+    reporting.plain(axis.xaxis)
+    figure.canvas.draw()
+    shown = {text.get_text() for text in axis.get_xticklabels(which="both")}
+    plt.close(figure)
+    assert labels <= shown
+    assert "$" not in "".join(shown)

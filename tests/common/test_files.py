@@ -1,5 +1,6 @@
 """Files: nothing half-written is ever visible."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +76,16 @@ def test_arrays_have_the_same_bytes_with_any_python_and_numpy_reads_them(tmp_pat
     with np.load(path) as read:
         assert np.array_equal(read["numbers"], numbers)
         assert read["names"].tolist() == ["a", "bc"]
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3", "\t=1", "\n=1", "'quoted", "a=b", "-"]
+)
+def test_a_spreadsheet_runs_no_text_of_a_table(tmp_path: Path, text: str) -> None:
+    files.write_rows(tmp_path / "table.csv", ["class", "degrees"], [[text, "-12.5"], ["tower", -1e-7]])
+    with (tmp_path / "table.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert first["class"][0] not in "=+-@\t\r\n"
+    assert (first["degrees"], second["class"], second["degrees"]) == ("-12.5", "tower", "-1e-07")
+    with (tmp_path / "table.csv").open(newline="") as file:
+        assert next(files.read_rows(file)) == {"class": text, "degrees": "-12.5"}

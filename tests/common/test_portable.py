@@ -146,6 +146,15 @@ def test_auto_is_bfloat16_where_the_processor_multiplies_it(
     assert capsys.readouterr().out == f"mnist: precision {chosen}, chosen for this cpu\n"
 
 
+@pytest.mark.parametrize(("capability", "chosen"), [((8, 0), "bfloat16"), ((9, 0), "bfloat16"), ((7, 5), "float32")])
+def test_auto_is_bfloat16_on_gpus_from_compute_capability_8(
+    capability: tuple[int, int], chosen: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
+    assert torch_setup.pick_precision("auto", torch.device("cuda"), "mnist") == chosen
+    assert capsys.readouterr().out == f"mnist: precision {chosen}, chosen for this cuda\n"
+
+
 def test_emulated_bfloat16_is_warned_of_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

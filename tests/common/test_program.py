@@ -1,8 +1,13 @@
 """A stage as a program: help, exit codes, one-line errors."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
-from conftest import Run
+import pytest
+import yaml
+from conftest import ROOT, Run
 
 STAGE = '''"""Turns nothing into nothing."""
 from stages.common.errors import InputError
@@ -42,3 +47,78 @@ def test_a_full_disk_is_told_in_a_line(tmp_path: Path, python: Run) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("error: no space left on the disk: ")
     assert done.stderr.count("\n") == 1
+
+
+CHECKPOINT = """__import__("torch"); from stages.common.training import checkpoints as c
+    import torch; c.write(__import__("pathlib").Path("x.pt"), {"a": torch.zeros(100_000)})"""
+EXPORT = """import torch; from pathlib import Path; from stages.common.models import torch_files
+    program = torch.export.export(torch.nn.Linear(200, 200), (torch.zeros(1, 200),))
+    torch_files.save_exported(program, Path("x.pt"), [])"""
+WRAPPED = """import os
+    try: open("x.bin", "wb").write(bytes(200_000))
+    except OSError: raise ValueError("a library's error")"""
+
+
+@pytest.mark.parametrize("body", [CHECKPOINT, EXPORT, WRAPPED], ids=["checkpoint", "export", "wrapped"])
+def test_a_limit_of_file_sizes_is_told_in_a_line(tmp_path: Path, python: Run, body: str) -> None:
+    (tmp_path / "stage.py").write_text(STAGE.format(body=body))
+    command = f"ulimit -f 100; exec {sys.executable} -m stage"  # blocks of 1 KB
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: a file would be larger than this shell allows: raise the limit (`ulimit -f unlimited`) and run this again, "
+        "no partial files remain\n"
+    )
+
+
+@pytest.mark.parametrize("lines", [2, 200_000])
+def test_a_reader_that_stops_early_is_no_error(tmp_path: Path, lines: int) -> None:
+    body = f"__import__('time').sleep(0.5); print(*range({lines}), sep=chr(10))"
+    (tmp_path / "stage.py").write_text(STAGE.format(body=body))
+    command = f"set -o pipefail; {sys.executable} -m stage | head -c 0"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert done.returncode == 141  # as any other program's, which SIGPIPE ends
+
+
+@pytest.mark.parametrize("there", ["", "yaml"])
+def test_a_python_without_the_packages_is_told_in_a_line(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str
+) -> None:
+    """`.venv/bin/dvc repro` runs the system's Python unless the environment is activated."""
+    if there:
+        (tmp_path / "packages").mkdir()
+        (tmp_path / "packages/yaml").symlink_to(Path(yaml.__file__).parent)
+    environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path / 'packages'}", "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-S", "-m", "stages.check"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"error: {sys.executable} does not have the package " in done.stderr
+    assert "activate the environment (. .venv/bin/activate)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("params.yaml", "edit it"),
+        ("dvc.lock", "take one side with `git checkout --ours dvc.lock`, run `make repro`"),
+        (
+            "reports/mnist/metrics.json",
+            "take one side with `git checkout --ours reports/mnist/metrics.json`, run `make repro`",
+        ),
+    ],
+)
+def test_a_merge_conflict_is_told_in_a_line(tmp_path: Path, python: Run, name: str, remedy: str) -> None:
+    (tmp_path / "stage.py").write_text(STAGE.format(body="pass"))
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> theirs\n")
+    done = python("-m", "stage", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == f"error: merge conflict in {name}: {remedy}, then `git add {name}`\n"

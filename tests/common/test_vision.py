@@ -74,6 +74,16 @@ def test_the_published_network_has_its_published_layers() -> None:
     assert sum(parameter.numel() for parameter in network.parameters()) == 134_473_842
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 2), (3, 3), (7, 7), (7, 9), (10, 28)])
+def test_a_gpu_s_averages_are_those_of_torch_with_their_gradients(height: int, width: int) -> None:
+    maps = torch.rand(2, 3, height, width, requires_grad=True)
+    factors, found = torch.rand(2, 3, 7, 7), []
+    for averages in (networks.averaged(maps, 7), nn.functional.adaptive_avg_pool2d(maps, 7)):
+        found.append((averages, *torch.autograd.grad((averages * factors).sum(), maps)))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.parametrize("size", [32, 64, 96, 100])
 def test_the_residual_network_takes_any_size(size: int) -> None:
     network = networks.residual(7, 8, 2, 0.1).eval()

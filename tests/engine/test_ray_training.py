@@ -115,12 +115,12 @@ def begun() -> Iterator[Callable[[], subprocess.Popen[str]]]:
 
 def checkpoint(process: subprocess.Popen[str]) -> Path:
     """The first that a training keeps, once it is there."""
-    for _ in range(1200):
+    for _ in range(6000):
         if found := list(Path("models/checkpoints").rglob("*.pt")):
             return found[0]
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.1)
-    pytest.fail("no checkpoint within two minutes")
+    pytest.fail("no checkpoint within ten minutes")
 
 
 def workers(cluster: Running) -> list[psutil.Process]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkouts import with_results
+from checkouts import Checkout, with_results
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
@@ -45,8 +45,7 @@ def compared(clone: Path) -> Path:
     """The page of mnist with a variant of two seeds."""
     for name, seed in (("short", 0), ("short-seed1", 1)):
         settings = ["-S", "mnist.epochs=1", "-S", f"mnist.seed={seed}"]
-        command = [DVC, "exp", "run", "--quiet", "--temp", "--name", name, *settings, "evaluate@mnist"]
-        subprocess.run(command, cwd=clone, check=True)
+        Checkout(clone).experiment("--temp", "--name", name, *settings, "evaluate@mnist")
     done = compare(clone, "mnist")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(

@@ -7,7 +7,9 @@ from statistics import mean
 from typing import Any
 
 import pytest
+import yaml
 from conftest import ROOT
+from conftest import Run as Python
 
 from stages.bikes.config import check_together
 from stages.check import parameters_model
@@ -33,6 +35,28 @@ def test_an_unknown_recipe_is_an_error_that_lists_those_there_are(monkeypatch: p
     monkeypatch.chdir(ROOT)
     with pytest.raises(InputError, match="'mnist-cmm' is not a recipe: expected one of bikes-initial, "):
         recipes.named("mnist-cmm")
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (
+            "mnist.optimiser=sgd",
+            "error: mnist.optimiser is not a parameter: did you mean mnist.optimizer? params.yaml has all",
+        ),
+        ("+mnist.optimiser=sgd", "error: +mnist.optimiser is not a parameter: did you mean mnist.optimizer?"),
+        ("mnist.optimizer=sdg", "error: params.yaml: mnist.optimizer = 'sdg' is not allowed: expected 'adam'"),
+        ("mnist.epochs", "error: -S mnist.epochs is not a setting: expected key=value"),
+        ("mnist.epochs=2", "ERROR: you are not inside of a DVC repository"),  # it is run
+    ],
+)
+def test_a_variant_s_settings_are_checked_before_anything_changes(
+    workspace: Path, python: Python, setting: str, said: str
+) -> None:
+    done = python("-m", "stages.experiments.run", "-S", setting)
+    assert done.returncode
+    assert done.stderr.startswith(said)
+    assert Path("params.yaml").read_text() == (ROOT / "params.yaml").read_text()
 
 
 @pytest.mark.parametrize("document", documents.TABLES, ids=str)
@@ -68,8 +92,7 @@ def test_a_seed_that_fails_says_so_and_those_before_it_are_kept(monkeypatch: pyt
         return Run(seed=seed, metrics={"accuracy": 0.9}, training={})
 
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(publish, "experiment", experiment)
-    measured = publish.measure("mnist-adam", RECIPES["mnist-adam"], {"data.mnist.source": "../data"})
+    measured = publish.measure("mnist-adam", RECIPES["mnist-adam"], {"data.mnist.source": "../data"}, experiment, [])
     assert [run.seed for run in next(measured).runs] == [0]
     with pytest.raises(InputError, match="mnist-adam: seed 1 failed with exit code 255, see above: reports/published/"):
         next(measured)
@@ -81,3 +104,43 @@ def test_memory_is_that_of_all_processes_at_once() -> None:
     assert 0.3 < publish.watched([sys.executable, "-c", both]) < 0.6
     with pytest.raises(subprocess.CalledProcessError):
         publish.watched([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+def test_publishing_needs_no_dvc(workspace: Path, python: Python) -> None:
+    script = "import sys, stages.experiments.publish; print('dvc' in sys.modules)"
+    assert python("-c", script).stdout == "False\n"
+
+
+@pytest.mark.slow
+def test_without_dvc_the_stages_run_by_themselves_and_their_results_are_kept(workspace: Path, python: Python) -> None:
+    recipe = RECIPES["mnist-adam"].model_copy(update={"seeds": [3], "set": {"mnist": {"epochs": 1, "augment": False}}})
+    Path("recipes.yaml").write_text(yaml.safe_dump({"one": recipe.model_dump(exclude_none=True)}))
+    for arguments in (
+        ["init", "-q"],
+        ["-c", "user.name=a", "-c", "user.email=b", "commit", "-qm", "c", "--allow-empty"],
+    ):
+        subprocess.run(["git", *arguments], check=True)
+    program = ("-m", "stages.experiments.publish", "one", "--without-dvc")
+    refused = python(*program, "-S", "data.source=nowhere")
+    assert refused.returncode == 1
+    assert "there is no folder" in refused.stderr
+    assert "one: seed 3 failed with exit code 1, see above: no results were saved" in refused.stderr
+    done = python(*program, "-S", "mnist.threads=1")
+    assert done.returncode == 0, done.stderr
+    kept = published.read("one")
+    assert kept is not None
+    assert kept.changes == {"mnist.threads": 1}
+    assert kept.command == "python -m stages.experiments.publish one --without-dvc -S mnist.threads=1"
+    (result,) = kept.runs
+    assert result.seed == 3
+    assert result.metrics["data"] == "sample"
+    assert result.metrics["accuracy"] > 0.6
+    assert result.history is not None
+    assert result.history["epoch"] == [1]
+    assert result.training["precision"] == "float32"
+    assert not list(publish.TEMPORARY.iterdir())
+
+
+def test_a_gpu_is_named_before_the_processor() -> None:
+    runs = [Run(seed=0, metrics={}, training=found) for found in ({"device": "NVIDIA H200"}, {"device": "cpu"}, {})]
+    assert publish.gpus(runs) == ["NVIDIA H200"]

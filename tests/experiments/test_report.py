@@ -34,7 +34,7 @@ def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 @pytest.fixture(scope="module")
 def tried(built: Checkout) -> Checkout:
     """The clone with an experiment that ran and one that waits."""
-    built.run("dvc exp run --temp -n sgd -S mnist.optimizer=sgd -S mnist.epochs=2 evaluate@mnist")
+    built.experiment("--temp", "-n", "sgd", "-S", "mnist.optimizer=sgd", "-S", "mnist.epochs=2", "evaluate@mnist")
     built.run("dvc exp run --queue -n waiting -S mnist.batch_size=32 -S 'mnist.mlp.hidden=[64, 32]' evaluate@mnist")
     return built
 

@@ -184,6 +184,11 @@ def test_an_interrupt_ends_all_and_the_same_command_goes_on(project: Checkout) -
     ) as running:
         assert running.stdout
         assert any("first  | train: started" in line for line in running.stdout)
+        second = project.tried(REPRO)
+        assert second.returncode == 1
+        assert second.stderr == (
+            f"error: make repro is already running in another terminal (process {running.pid}): wait for it, or stop it there\n"
+        )
         time.sleep(0.5)
         running.send_signal(signal.SIGTERM)  # taken as Ctrl-C is
         rest = running.stdout.read()
@@ -192,3 +197,47 @@ def test_an_interrupt_ends_all_and_the_same_command_goes_on(project: Checkout) -
     assert processes_in(project.root) == []
     (project.root / "first.txt").write_text("1")
     assert "first  | done" in project.run(REPRO)
+
+
+def test_restore_leads_back_from_anything_also_where_the_committed_results_are_another_machine_s(
+    project: Checkout,
+) -> None:
+    shutil.copy(ROOT / "Makefile", project.root)
+    shutil.copy(ROOT / "requirements.txt", project.root)
+    project.run(f"{REPRO} && git config user.name t && git config user.email t@example.org")
+    own = project.hashes()["train.first"]
+    lock = project.root / "dvc.lock"
+    lock.write_text(lock.read_text().replace(own, "f" * 32))
+    project.run("git add -A && git commit -qm 'results of another machine'")
+    project.run("git checkout . && dvc checkout", check=False)
+    assert project.returncode  # the content is not here
+
+    (project.root / "first.txt").write_text("an edit")
+    (project.root / "prepare.second").unlink()
+    (project.root / "train.second").write_text("half")
+    lock.write_text(f"<<<<<<< HEAD\n{lock.read_text()}")
+    project.run(f"PYTHONPATH={ROOT} make -o .venv/.installed restore JOBS=1")
+    assert "up to date" in project.run("dvc status")
+    assert (project.root / "first.txt").read_text() == "1"
+    assert (project.root / "train.first").read_text() == "trainfirst"
+    assert project.hashes()["train.first"] == own
+
+
+def test_a_conflict_in_dvc_lock_is_resolved_as_documented(project: Checkout) -> None:
+    stage = project.root / "stage.py"
+    stage.write_text(stage.read_text().replace("0.05", "0"))
+    project.run("git config user.name t && git config user.email t@example.org && dvc repro -q && git add -A")
+    project.run("git commit -qm start && git checkout -qb other")
+    for branch, name in (("other", "first"), ("-", "second")):
+        project.run(f"git checkout -q {branch} && echo {name} >{name}.txt && dvc repro -q && git commit -qam {name}")
+    lock = project.root / "dvc.lock"
+    project.run("git merge other", check=False)
+    if "<<<<<<<" not in lock.read_text():  # git may merge what lies apart
+        lock.write_text(f"<<<<<<< HEAD\n{lock.read_text()}=======\n>>>>>>> other\n")
+    shown = project.run(REPRO, check=False)
+    assert shown.startswith("error: merge conflict in dvc.lock: take one side with `git checkout --ours dvc.lock`")
+    documented = (ROOT / "docs/when-a-run-fails.md").read_text().partition("git checkout --ours dvc.lock reports\n")[2]
+    assert documented.startswith("make repro\ngit add --all && git commit\n")
+    project.run(f"git checkout --ours dvc.lock && {REPRO} && git add --all && git commit -qm merged")
+    assert "up to date" in project.run("dvc status")
+    assert (project.root / "first.txt").read_text() + (project.root / "second.txt").read_text() == "first\nsecond\n"

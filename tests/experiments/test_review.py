@@ -12,6 +12,7 @@ from conftest import ROOT
 from dvc.repo import Repo
 from markdown_it import MarkdownIt
 
+from stages.common import markdown
 from stages.common.errors import InputError
 from stages.common.results import metrics
 from stages.common.results.metrics import Metric
@@ -72,7 +73,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 def test_a_worse_model_is_named_and_fails_and_its_pictures_are_shown(project: Project) -> None:
-    project.run("dvc exp run --quiet -S mnist.epochs=1 deploy@mnist plot@mnist")
+    project.experiment("-S", "mnist.epochs=1", "deploy@mnist", "plot@mnist")
     done = project.tried("make -o .venv/.installed review BASE=main")
     assert done.returncode
     accuracy = json.loads((project.root / ACCURACY).read_text())["accuracy"]
@@ -141,6 +142,17 @@ def test_results_of_other_code_are_said_first_and_fail(project: Project, capsys:
     assert project.report().startswith(
         "## Review: the results do not match this code\n\n- **the results do not match this code"
     )
+
+
+@pytest.mark.parametrize("hostile", ["![x](https://elsewhere.example/x.png)", "[x](javascript:alert)", "a | b", "*a*"])
+def test_a_parameter_s_value_is_shown_as_text(
+    project: Project, capsys: pytest.CaptureFixture[str], hostile: str
+) -> None:
+    parameters = project.root / "params.yaml"
+    parameters.write_text(parameters.read_text().replace("source: sample ", f"source: '{hostile}' ", 1))
+    assert failures(capsys)
+    page = (project.root / "reports/review/index.html").read_text()
+    assert f"<td>data.source</td>\n<td>sample</td>\n<td>{hostile}</td>" in page
 
 
 def test_a_project_that_the_base_does_not_have_is_new_and_a_picture_of_unknown_content_is_told(
@@ -250,7 +262,7 @@ def test_every_guarded_figure_knows_which_way_is_better() -> None:
 
 @pytest.mark.parametrize("value", ["a|b", "**a**", "<b>a</b>", "[a](b)", "a\n# b", "&lt;", "`a`", "a_b_c", "~~a~~"])
 def test_what_comes_from_files_is_shown_as_it_is(value: str) -> None:
-    html = MarkdownIt("commonmark").enable("table").render(f"| a |\n|---|\n| {comment.escaped(value)} |\n")
+    html = MarkdownIt("commonmark").enable("table").render(f"| a |\n|---|\n| {markdown.escaped(value)} |\n")
     shown = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
     assert f"<td>{shown}</td>" in html
 

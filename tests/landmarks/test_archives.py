@@ -95,6 +95,13 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> No
     refused(pack(tmp_path / "a.zip", {"fine.jpg": b"1", name: b"2"}), "found that name, expected a plain path inside")
 
 
+@pytest.mark.parametrize("name", ["a" * 256, "ü" * 128, "/".join(["a" * 200] * 11)])
+def test_a_name_that_no_file_system_takes_is_refused(tmp_path: Path, name: str) -> None:
+    refused(
+        pack(tmp_path / "a.zip", {"fine.jpg": b"1", name: b"2"}), "found a name that is too long, expected at most 255"
+    )
+
+
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFDIR])
 def test_links_and_devices_are_refused(tmp_path: Path, kind: int) -> None:
     forge = {"link": put(external_attr=(kind | 0o777) << 16)}

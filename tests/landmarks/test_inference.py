@@ -32,6 +32,7 @@ def encoded(kind: str, pixels: np.ndarray = PIXELS, **options: Any) -> bytes:
         (encoded("WEBP", lossless=True), "image/webp"),
         (encoded("BMP"), "image/jpeg"),  # what it is tells the file, not its sender
         (encoded("PNG"), "application/octet-stream"),
+        (encoded("PNG"), "application/x-image"),
         (comparison.npy(PIXELS[None]), "application/x-npy; charset=binary"),
     ],
 )
@@ -73,9 +74,12 @@ def test_an_array_of_objects_is_not_unpickled() -> None:
 
 
 def test_the_answer_has_the_best_classes_with_their_places() -> None:
-    answer = json.loads(inference.output_fn((CLASSES, torch.tensor([[0.25, 0.75]])), "application/json"))
+    answer = json.loads(
+        inference.output_fn((CLASSES, torch.tensor([[0.25, 0.75]]), torch.tensor([-0.5])), "application/json")
+    )
     assert answer["classes"] == ["eiffel_tower", "own_garden"]
     assert answer["probabilities"] == [[0.25, 0.75]]
+    assert (answer["known"], answer["familiarity"]) == ([False], [-0.5])
     assert answer["top5"] == [
         [
             {"class": "own_garden", "probability": 0.75, "latitude": None, "longitude": None},
@@ -83,4 +87,4 @@ def test_the_answer_has_the_best_classes_with_their_places() -> None:
         ]
     ]
     with pytest.raises(ValueError, match="text/html"):
-        inference.output_fn((CLASSES, torch.tensor([[0.25, 0.75]])), "text/html")
+        inference.output_fn((CLASSES, torch.tensor([[0.25, 0.75]]), torch.tensor([-0.5])), "text/html")

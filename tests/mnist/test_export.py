@@ -147,7 +147,7 @@ def test_a_picture_of_28x28_pixels_is_taken_as_it_is(digits: Tensor) -> None:
             (two, two.convert("L")),
             (grey.convert("1"), grey.convert("1").convert("L")),
         ]:
-            for kind in ("image/png", "application/octet-stream"):
+            for kind in ("image/png", "application/x-image", "application/octet-stream"):
                 assert np.array_equal(inference.input_fn(as_png(image), kind).numpy(), np.asarray(expected)[None])
     every_grey = np.resize(np.arange(256, dtype=np.uint8), (28, 28))
     assert np.array_equal(inference.input_fn(deploy.png(every_grey), "image/png").numpy()[0], every_grey)

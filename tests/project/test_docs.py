@@ -50,6 +50,7 @@ ELSEWHERE = {
     r"make recipe NAME=mnist-.*": "experiments/test_experiments.py::test_a_recipe_is_an_experiment_for_each_seed_and_is_not_done_twice",
     r"make recipe NAME=(landmarks|scones)-best": "experiments/test_recipes.py::test_a_recipe_sets_parameters_that_are_valid",
     r"dvc exp run -S deploy\.target=aws .*|python -m stages\.scones\.deploy( .*)?": "scones/test_deploy.py::test_both_targets_deploy_the_same_byte_for_byte",
+    r"python -m stages\.experiments\.publish .* --without-dvc .*": "experiments/test_recipes.py::test_without_dvc_the_stages_run_by_themselves_and_their_results_are_kept",
     r"python -m stages\.scones\.load .*": "scones/test_deploy.py::test_a_stream_reports_rates_latency_and_causes",
     r"python -m stages\.scones\.feedback\.monitor .*": "scones/test_monitor.py::test_pictures_that_others_sent_are_taken_or_reported",
     r"dvc exp run -S engine\.kind=sagemaker .*": "engine/test_sagemaker.py::test_a_job_trains_from_what_it_staged_and_its_model_comes_back",
@@ -57,13 +58,14 @@ ELSEWHERE = {
     r"dvc (push|pull|status --cloud|remote modify)\b.*": "project/test_remotes.py::test_results_are_shared_by_s3_after_one_command",
     r"make release .*|dvc artifacts get .*": "experiments/test_release.py::test_a_released_archive_comes_back_with_its_card",
     r"make env( .*)?": "project/test_make.py::test_a_target_installs_the_groups_that_it_needs",
+    r"make restore": "experiments/test_repro.py::test_restore_leads_back_from_anything_also_where_the_committed_results_are_another_machine_s",
     r"make cluster( .*)?": "engine/test_cluster.py::test_make_cluster_is_that_command",
     r"dvc exp run -S engine\.kind=ray .*": "engine/test_ray_training.py::test_nodes_that_share_no_folder_work_through_the_storage",
     r"dvc exp run -S deploy\.mnist\.version=.*": "experiments/test_release.py::test_deploy_serves_a_released_version_compared_with_its_own_evaluation",
 }
 
 NOT_RUN = {
-    r"git clone .*|make (repro|test|lint)": "what brought this clone about",
+    r"git clone .*|make (repro|test|torture|lint)": "what brought this clone about",
     r"export AWS_PROFILE=.*|output\(\) .*|aws .*": "AWS's own command line, which takes an account",
     r"ray (up|exec|down) .*": "on AWS, which takes an account; test_cluster_manifests.py checks the file",
     r"kubectl .*": "on Kubernetes; test_cluster_manifests.py checks the file",

@@ -1,13 +1,17 @@
-"""make env on machines that lack something: one line says what, and nothing is done twice."""
+"""make: on machines that lack something one line says what, nothing is done twice, and no value runs as a command."""
 
+import io
 import os
 import re
 import shutil
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from file_servers import file_server
 
 TOOLS = ("sh", "make", "awk", "grep", "touch", "python3", "cat")
 
@@ -118,3 +122,119 @@ def test_help_lists_every_target(checkout: Path) -> None:
     shown = subprocess.run(["make"], cwd=checkout, capture_output=True, text=True, check=True).stdout
     for target in ("env", "repro", "test", "lint", "lock"):
         assert f"make {target} " in shown
+
+
+def test_an_index_that_exchanged_uv_is_refused(checkout: Path) -> None:
+    """uv checks the hashes of all other packages: a false one could leave them out."""
+    (version,) = re.findall(r"^uv==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    wheel = f"/uv-{version}-py3-none-any.whl"
+    content = {"/simple/uv/": f'<a href="{wheel}">{wheel[1:]}</a>'.encode(), wheel: false_wheel(version)}
+    with file_server(content) as index:
+        false = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": f"{index.url}/simple", "PIP_FIND_LINKS": ""}
+        code, lines = make(checkout, "env", variables=false)
+    assert code == 2
+    assert len(lines) == 1
+    assert "(ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE." in lines[0]
+    assert not (checkout / ".venv/bin/uv").exists()
+    assert not (checkout / ".venv/.installed").exists()
+
+
+def false_wheel(version: str) -> bytes:
+    """A wheel that pip installs: its uv installs nothing and reports success."""
+    buffer, about = io.BytesIO(), f"uv-{version}.dist-info"
+    with zipfile.ZipFile(buffer, "w") as wheel:
+        wheel.writestr(f"uv-{version}.data/scripts/uv", "#!/bin/sh\nexit 0\n")
+        wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: uv\nVersion: {version}\n")
+        wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{about}/RECORD", "")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def installed(checkout: Path) -> Path:
+    """A checkout whose environment has a `python` that prints its arguments, one a line."""
+    (checkout / ".venv/bin").mkdir(parents=True)
+    for group in ("", "-aws", "-dev", "-ray", "-serving"):
+        (checkout / f".venv/.installed{group}").touch()
+    program = checkout / ".venv/bin/python"
+    program.write_text(f"#!{sys.executable}\nimport sys\nprint(*sys.argv[1:], sep='\\n')\n")
+    program.chmod(0o755)
+    return checkout
+
+
+USES = {
+    "ARGS": "serve",
+    "BASE": "review",
+    "CPUS": "cluster",
+    "EXPERIMENTS": "compare",
+    "JOBS": "recipes",
+    "MINUTES": "torture",
+    "NAME": "recipe",
+    "NODES": "cluster",
+    "PORT": "cluster",
+    "PROJECT": "release",
+    "RUN": "recipes",
+    "SEED": "torture",
+    "SET": "run",
+    "STOP": "cluster",
+    "VERSION": "release",
+}
+REFUSED = {"GROUPS": "env", "TORCH": "env", "PYTHON": "env", "VENV": "clean", "INSTALL": "env", "SHELL": "help"}
+HOSTILE = [
+    "x;touch F;",
+    "x`touch F`",
+    "x$$(touch F)",
+    "x$(touch F)",
+    "x$(shell touch F)",
+    "x' ; touch F ; '",
+    'x" ; touch F ; "',
+    "x\ntouch F\n",
+    "x & touch F #",
+    "x > F",
+]
+
+
+@pytest.mark.parametrize(("variable", "target"), [*USES.items(), *REFUSED.items()])
+def test_no_part_of_a_value_is_run(installed: Path, variable: str, target: str) -> None:
+    if variable in ("GROUPS", "PYTHON", "INSTALL"):
+        (installed / ".venv/.installed").unlink()  # so that the target would install
+    for value in HOSTILE:
+        for given in ((f"{variable}={value}",), ()):
+            environment = {} if given else {variable: value}
+            if environment and variable in ("SHELL", "VENV", "INSTALL"):
+                continue  # make does not take them from there
+            code, _ = make(installed, target, *given, variables=environment)
+            assert (code == 0) == (variable in USES), value
+            assert not (installed / "F").exists(), value
+
+
+def test_every_variable_that_a_person_may_set_is_tried() -> None:
+    (settings,) = re.findall(r"^SETTINGS := (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(settings.split()) == {*USES, "GROUPS", "TORCH", "PYTHON"}
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (["recipe", "NAME=a b", "SET=c=1 d=*", "JOBS=2"], ["a b", "--jobs", "2", "-S", "c=1", "-S", "d=*"]),
+        (["recipes"], []),
+        (["serve", "ARGS=--port 9000 --project mnist"], ["--port", "9000", "--project", "mnist"]),
+        (["compare", "PROJECT=mnist", "EXPERIMENTS=a b"], ["mnist", "--experiments", "a", "b"]),
+        (["run", "SET=a=1"], ["-S", "a=1"]),
+        (["torture", "MINUTES=5", "PROJECT=mnist"], ["--minutes", "5", "--project", "mnist"]),
+        (["review", "BASE=origin/main"], ["--base", "origin/main"]),
+        (["release", "PROJECT=mnist", "VERSION=v1.0.0"], ["mnist", "v1.0.0"]),
+        (["cluster", "PORT=1", "CPUS=2"], ["start", "--port", "1", "--cpus", "2"]),
+        (["cluster", "STOP=1"], ["stop"]),
+    ],
+)
+def test_values_become_the_program_s_arguments(installed: Path, command: list[str], arguments: list[str]) -> None:
+    done = subprocess.run(["make", *command], cwd=installed, capture_output=True, text=True, check=True)
+    program, *rest = done.stdout.splitlines()
+    assert (rest[1:] if program == "-m" else rest) == arguments
+
+
+def test_a_misspelt_variable_is_named(installed: Path) -> None:
+    done = subprocess.run(["make", "recipe", "NMAE=x"], cwd=installed, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "NMAE=... is not allowed: expected one of ARGS BASE " in done.stderr

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import os
 import re
 import subprocess
 import sys
@@ -76,8 +77,48 @@ def test_shell_is_valid_holds_no_expressions_and_its_make_targets_exist() -> Non
         subprocess.run(["bash", "-n"], input=script, text=True, check=True)
         assert "${{" not in script
     targets = set(re.findall(r"make ([a-z-]+)", "\n".join(scripts)))
-    assert targets >= {"env", "lint", "repro", "review", "test"}
+    assert targets >= {"audit", "env", "lint", "repro", "review", "test"}
     assert targets <= set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_the_pins_are_audited_each_day_and_when_one_changes() -> None:
+    audit = yaml.safe_load((ROOT / ".github/workflows/audit.yml").read_text())
+    assert len(audit[True]["schedule"]) == 1
+    assert audit[True]["pull_request"]["paths"][:2] == ["requirements.txt", "requirements/*.txt"]
+    (job,) = audit["jobs"].values()
+    assert job["steps"][-1]["run"] == "make audit"
+
+
+def test_an_audit_asks_for_every_pinned_package_and_fails_for_a_vulnerable_one(tmp_path: Path) -> None:
+    """Against a stand-in for osv.dev."""
+    asked, vulnerable = set(), "dvc"
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            name = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["package"]["name"]
+            asked.add(name)
+            affected = [{"package": {"name": name, "ecosystem": "PyPI"}, "ranges": []}]
+            found = {"vulns": [{"id": "PYSEC-0", "summary": "a hole", "affected": affected}]}
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(found if name == vulnerable else {}).encode())
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    (line,) = re.findall(r"^\t@(pip-audit (?:.*\\\n)*.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    files = sorted(path.relative_to(ROOT) for path in [ROOT / "requirements.txt", *ROOT.glob("requirements/*.txt")])
+    command = line.replace("$(ALL:%=-r requirements/%.txt)", " ".join(f"-r {path}" for path in files[:-1]))
+    environment = {**os.environ, "PIP_AUDIT_OSV_URL": f"http://127.0.0.1:{server.server_port}", "HOME": str(tmp_path)}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    done = subprocess.run(command, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    server.shutdown()
+    server.server_close()
+    assert done.returncode == 1
+    assert re.search(r"^dvc +\S+ +PYSEC-0", done.stdout, re.MULTILINE)
+    assert asked >= {"torch", "uv", "zizmor", "ray", "starlette", "gradio", "sagemaker"}
 
 
 # What the comment's job makes of a review
@@ -235,10 +276,24 @@ def test_what_a_stranger_wrote_becomes_no_link_picture_or_html(job: Job, hostile
 
 def test_mentions_and_addresses_are_left_as_text(job: Job) -> None:
     (job.review / "comment.md").write_text(
-        "@owner &#64;owner other/name#1 https://elsewhere.example www.elsewhere.example"
+        "@owner &#64;owner other/name#1 GH-12 gh-12 ABC-12 https://elsewhere.example www.elsewhere.example"
     )
     text = MarkdownIt().render(job.run()).partition("Reviewed commit: a")[0]
-    assert not re.search(r"@owner|#1|https://|www\.", text)
+    assert not re.search(r"@owner|#1|GH-12|gh-12|ABC-12|https://|www\.", text)
+
+
+@pytest.mark.parametrize("fence", ["```", "~~~"])
+def test_a_diagram_is_left_as_text(job: Job, fence: str) -> None:
+    (job.review / "comment.md").write_text(f"{fence}mermaid\nflowchart LR\n{fence}\n")
+    assert "<pre>" not in MarkdownIt().render(job.run())
+
+
+def test_a_fork_that_was_deleted_gets_no_comment(job: Job) -> None:
+    event = json.loads((job.folder / "event.json").read_text())
+    event["workflow_run"]["head_repository"] = None
+    (job.folder / "event.json").write_text(json.dumps(event))
+    assert job.run() == ""
+    assert (job.folder / "outputs").read_text() == ""
 
 
 def test_a_review_that_is_too_long_missing_or_no_text_is_survived(job: Job) -> None:

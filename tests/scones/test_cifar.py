@@ -336,7 +336,7 @@ def test_official_becomes_pictures_of_the_chosen_classes(
 ) -> None:
     parameters = yaml.safe_load(Path("params.yaml").read_text())
     parameters["data"]["scones"] = {
-        "source": "official", "classes": classes, "max_refused": 0.0, "valid_fraction": 0.1, "seed": 0
+        "source": "official", "classes": classes, "max_refused": 0.0, "max_near_copies": 0.05, "valid_fraction": 0.1, "seed": 0
     }  # fmt: skip
     Path("params.yaml").write_text(yaml.safe_dump(parameters))
     body = archive().read_bytes()

@@ -3,9 +3,10 @@
 import csv
 import io
 import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -21,10 +22,18 @@ from stages.scones.featurize import Pictures, set_aside
 from stages.scones.sources import sample
 
 CLASSES = ["bicycle", "motorcycle"]
-SETTINGS = {"source": None, "classes": CLASSES, "max_refused": 0.02, "valid_fraction": 0.1, "seed": 0}
+SETTINGS = {
+    "source": None,
+    "classes": CLASSES,
+    "max_refused": 0.02,
+    "max_near_copies": 0.05,
+    "valid_fraction": 0.1,
+    "seed": 0,
+}
 RAW, FEATURES, LABELLED = (Path("data/scones", name) for name in ("raw", "features", "labelled"))
 
 Change = Callable[..., None]
+Form = Literal["NFC", "NFD"]
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +84,11 @@ def refused() -> dict[str, str]:
     """The table of what was left out: reasons by file."""
     with (RAW / "refused.csv").open(newline="") as file:
         return {line["file"]: line["reason"] for line in csv.DictReader(file)}
+
+
+def near_copies() -> list[dict[str, str]]:
+    with (RAW / "near_copies.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def arrays(part: str) -> dict[str, np.ndarray]:
@@ -196,11 +210,17 @@ def test_a_picture_that_cannot_be_used_is_left_out_with_the_reason(
     assert not (RAW / "train" / table[7][2]).exists()
 
 
-def test_a_picture_that_no_list_names_is_left_out(source: Path) -> None:
+def test_a_file_that_no_list_names_is_left_out(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGB", (32, 32)).save(source / "test" / "stray.png")
     (source / "test" / ".DS_Store").write_bytes(b"")
+    (source / "README.md").write_text("")
     prepare.main()
-    assert refused() == {"test/stray.png": "test.lst does not name it"}
+    assert refused() == {
+        "test/stray.png": "test.lst does not name it",
+        "README.md": "it is neither a list nor a .png file in train or test",
+        "test/.DS_Store": "a hidden file, or one that an operating system created",
+    }
+    assert "scones from given, 85 files: 60 training and 20 test pictures" in capsys.readouterr().out
 
 
 def test_too_many_such_pictures_are_an_error(source: Path) -> None:
@@ -232,6 +252,14 @@ def binary_list(folder: Path) -> None:
     (folder / "train.lst").write_bytes(b"1\t0\t\xff\xd8.png\n")
 
 
+def capitals(folder: Path) -> None:
+    (folder / "train").rename(folder / "Train")
+
+
+def validation(folder: Path) -> None:
+    (folder / "val.lst").write_text("")
+
+
 def missing_picture(folder: Path) -> None:
     (folder / "train" / lines(folder / "train.lst")[8][2]).unlink()
 
@@ -256,6 +284,8 @@ FIRST, SECOND = (f"drawn_s_{row:06d}.png" for row in range(2))
         (binary_list, ["train.lst: byte 4: found invalid UTF-8"]),
         (missing_picture, ["train.lst: line 9: found no file drawn_s_000008.png in the folder train"]),
         (no_folder, ["test.lst: line 1: found no file drawn_s_000000.png in the folder test"]),
+        (capitals, ["scones: found 'Train', expected the folders train and test, and train.lst and test.lst"]),
+        (validation, ["scones: found 'val.lst', expected the folders", "data.scones.valid_fraction chooses"]),
         (one_class, ["test.lst: found no usable picture of bicycle"]),
         (replace("train.lst", 3, ""), ["train.lst: line 3: found ''", "row number, label and file name"]),
         (replace("train.lst", 3, f"0 0 {FIRST}"), ["train.lst: line 3: found '0 0 drawn", "tabs"]),
@@ -295,17 +325,67 @@ def test_training_pictures_that_are_known_already_are_left_out(source: Path) -> 
     train, test = (lines(source / f"{part}.lst") for part in ("train", "test"))
     shutil.copy(source / "test" / test[3][2], source / "train" / train[4][2])
     shutil.copy(source / "train" / train[10][2], source / "train" / train[20][2])
+    shutil.copy(source / "train" / train[30][2], source / "train" / train[31][2])
     # Other bytes, the same pixels.
     Image.fromarray(pixels(source / "train" / train[11][2])).save(source / "train" / train[21][2], compress_level=0)
     shutil.copy(source / "test" / test[0][2], source / "test" / test[1][2])
     prepare.main()
     assert refused() == {
-        f"train/{train[4][2]}": f"the same picture as test/{test[3][2]}",
-        f"train/{train[20][2]}": f"the same picture as train/{train[10][2]}",
-        f"train/{train[21][2]}": f"the same picture as train/{train[11][2]}",
+        f"train/{train[4][2]}": f"same picture as test/{test[3][2]}",
+        f"train/{train[20][2]}": f"same picture as train/{train[10][2]}",
+        f"train/{train[21][2]}": f"same picture as train/{train[11][2]}",
+        f"train/{train[30][2]}": f"same picture as train/{train[31][2]}, which has another class",
+        f"train/{train[31][2]}": f"same picture as train/{train[30][2]}, which has another class",
     }
-    assert lines(RAW / "train.lst") == [line for row, line in enumerate(train) if row not in (4, 20, 21)]
+    assert lines(RAW / "train.lst") == [line for row, line in enumerate(train) if row not in (4, 20, 21, 30, 31)]
     assert lines(RAW / "test.lst") == test
+
+
+def saved_again(source: Path, place: str, as_place: str) -> None:
+    """Makes ``as_place`` a copy of ``place`` as JPEG keeps it."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels(source / place)).save(buffer, "JPEG", quality=75)
+    Image.open(buffer).save(source / as_place)
+
+
+def test_test_pictures_that_look_like_training_pictures_are_reported_and_limited(
+    source: Path, change: Change, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours, theirs = f"test/{lines(source / 'test.lst')[5][2]}", f"train/{lines(source / 'train.lst')[7][2]}"
+    saved_again(source, theirs, ours)
+    prepare.main()
+    (found,) = near_copies()
+    assert (found["file"], found["near"]) == (ours, theirs)
+    printed = capsys.readouterr().out
+    assert "warning: 1 of 20 pictures for test and validation (5.0%) are near copies" in printed
+    assert f"first {ours} is like {theirs}\n" in printed
+    change("given", max_near_copies=0.04)
+    with pytest.raises(InputError, match=r"found near copies in different parts: 1 of 20.*max_near_copies = 0\.04"):
+        prepare.main()
+    assert f"{ours} is like {theirs} (" in capsys.readouterr().err
+
+
+def test_a_labelled_picture_saved_again_from_the_test_set_is_reported(source: Path, captured: Path) -> None:
+    name = lines(source / "test.lst")[1][2]
+    saved_again(source, f"test/{name}", f"../../{LABELLED / 'capture-0.png'}")
+    prepare.main()
+    assert [(one["file"], one["near"]) for one in near_copies()] == [(f"test/{name}", "labelled/capture-0.png")]
+
+
+@pytest.mark.parametrize("listed", ["NFC", "NFD"])
+def test_names_are_compared_after_unicode_normalisation(source: Path, captured: Path, listed: Form) -> None:
+    (row, label, name), *others = lines(source / "train.lst")
+    stored: Form = "NFD" if listed == "NFC" else "NFC"
+    for folder, old in ((source / "train", name), (captured, "capture-0.png")):
+        (folder / old).rename(folder / unicodedata.normalize(stored, "Fahrräder.png"))
+    new = unicodedata.normalize(listed, "Fahrräder.png")
+    table = [[row, label, new], *others]
+    (source / "train.lst").write_text("".join("\t".join(line) + "\n" for line in table))
+    (captured / "labels.csv").write_text(f"file,label\n{new},bicycle\n")
+    prepare.main()
+    names = [name for _, _, name in lines(RAW / "train.lst")]
+    assert (names[0], names[-1]) == ("Fahrräder.png", "labelled_Fahrräder.png")
+    assert refused() == {}
 
 
 @pytest.fixture
@@ -338,7 +418,7 @@ def test_a_captured_test_picture_is_not_trained_on(source: Path, captured: Path)
     name = lines(source / "test.lst")[0][2]
     shutil.copy(source / "test" / name, captured / "capture-0.png")
     prepare.main()
-    assert refused() == {"labelled/capture-0.png": f"the same picture as test/{name}"}
+    assert refused() == {"labelled/capture-0.png": f"same picture as test/{name}"}
     assert len(lines(RAW / "train.lst")) == 61
 
 
@@ -450,7 +530,8 @@ def test_the_real_pictures(workspace: Path, change: Change, real_data: Path) -> 
     change(str(real_data))
     prepare.main()
     featurize.main()
-    assert refused() == {}
+    assert {file.split("/")[0] for file in refused()} == {"captured_data"}
+    assert not (RAW / "near_copies.csv").exists()
     for part, counts in {"train": [500, 500], "test": [100, 100]}.items():
         assert (RAW / f"{part}.lst").read_bytes() == (real_data / "scones" / f"{part}.lst").read_bytes()
         labels = [int(label) for _, label, _ in lines(RAW / f"{part}.lst")]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ def test_the_stage_executes_the_workflow_on_this_machine_and_leaves_nothing(
         "executions": 15,
         "succeeded": sure,
         "below_threshold": 15 - sure,
+        "unknown": 0,
         "accuracy_succeeded": 1.0,
     }
     assert 0 < sure < 15
@@ -233,11 +235,18 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
+def answer(*probabilities: float) -> captures.Captured:
+    return captures.Captured("1", datetime(2026, 1, 1, tzinfo=UTC), b"", probabilities, None)
+
+
 def test_answers_that_are_not_evaluates_are_an_error(exported: Path) -> None:
     expected = np.load(deploy.EVALUATION / "probabilities.npy")
     test = deploy.read_test()
-    answers = {f"vehicle_{red}.png": (red / 255, 1 - red / 255) for red in REDS}
+    answers = {f"vehicle_{red}.png": answer(red / 255, 1 - red / 255) for red in REDS}
     deploy.compare(answers, answers.keys(), test)
+    np.save(deploy.EVALUATION / "familiarity.npy", np.linspace(-0.5, 0.6, len(REDS)))
+    with pytest.raises(InputError, match="found known = None, expected False, as evaluate's familiarity is -0.5"):
+        deploy.compare(answers, answers.keys(), deploy.read_test())
     np.save(deploy.EVALUATION / "probabilities.npy", expected[::-1])
     with pytest.raises(InputError, match="vehicle_.*expected evaluate's"):
         deploy.compare(answers, answers.keys(), deploy.read_test())
@@ -245,10 +254,10 @@ def test_answers_that_are_not_evaluates_are_an_error(exported: Path) -> None:
 
 def test_test_cases_without_an_answer_are_an_error(exported: Path) -> None:
     test = deploy.read_test()
-    answer = {"vehicle_0.png": (0.0, 1.0)}
-    deploy.compare(answer, {"vehicle_0.png"}, test)
+    answers = {"vehicle_0.png": answer(0.0, 1.0)}
+    deploy.compare(answers, {"vehicle_0.png"}, test)
     with pytest.raises(InputError, match=r"not 1 others \['vehicle_10.png'\]"):
-        deploy.compare(answer, {"vehicle_0.png", "vehicle_10.png"}, test)
+        deploy.compare(answers, {"vehicle_0.png", "vehicle_10.png"}, test)
     with pytest.raises(InputError, match="answered 0 pictures"):
         deploy.compare({}, set(), test)
 
@@ -291,7 +300,8 @@ def tried(outcomes: list[Outcome], records: list[str]) -> trial.Trial:
 
 def test_executions_that_agree_with_what_was_captured_pass() -> None:
     trial.check(tried(GOOD, RECORDS), PICTURES, 0.94)
-    assert trial.answers(tried(GOOD, RECORDS), PICTURES, "model") == {"a.png": SURE, "b.png": UNSURE}
+    answers = trial.answers(tried(GOOD, RECORDS), PICTURES, "model")
+    assert {name: answer.probabilities for name, answer in answers.items()} == {"a.png": SURE, "b.png": UNSURE}
     assert trial.answers(tried(GOOD, RECORDS), PICTURES, "challenger") == {}
 
 
@@ -316,11 +326,17 @@ def test_executions_that_disagree_with_what_was_captured_are_an_error(
 
 @pytest.mark.parametrize(("label", "accuracy"), [(0, 1.0), (1, 0.0)])
 def test_the_accuracy_of_what_succeeded_is_null_where_nothing_did(label: int, accuracy: float) -> None:
-    test = deploy.Test(Path(), "a test", PICTURES, {"a.png": label, "b.png": 0}, {})
+    test = deploy.Test(Path(), "a test", PICTURES, {"a.png": label, "b.png": 0}, {}, {})
     measured = deploy.measure(tried(GOOD, RECORDS), test)
-    assert measured == {"executions": 2, "succeeded": 1, "below_threshold": 1, "accuracy_succeeded": accuracy}
+    assert measured == {
+        "executions": 2,
+        "succeeded": 1,
+        "below_threshold": 1,
+        "unknown": 0,
+        "accuracy_succeeded": accuracy,
+    }
     none = deploy.measure(tried(GOOD[1:], RECORDS[1:]), test)
-    assert none == {"executions": 1, "succeeded": 0, "below_threshold": 1, "accuracy_succeeded": None}
+    assert none == {"executions": 1, "succeeded": 0, "below_threshold": 1, "unknown": 0, "accuracy_succeeded": None}
 
 
 def test_test_cases_use_each_picture_before_any_twice_and_follow_the_seed() -> None:

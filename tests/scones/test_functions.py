@@ -68,7 +68,7 @@ def answered(endpoint: Stubber, body: bytes) -> None:
     expected = {
         "EndpointName": "vehicles",
         "ContentType": "image/png",
-        "Accept": "application/json",
+        "Accept": "application/json; verbose=true",
         "Body": PNG,
     }
     endpoint.add_response("invoke_endpoint", {"Body": StreamingBody(io.BytesIO(body), len(body))}, expected)
@@ -76,22 +76,29 @@ def answered(endpoint: Stubber, body: bytes) -> None:
 
 def test_a_picture_goes_from_function_to_function_as_json(s3: Stubber, endpoint: Stubber) -> None:
     stored(s3, PNG)
-    answered(endpoint, b"[0.97, 0.03]")
+    answered(
+        endpoint, b'{"classes": ["a", "b"], "probabilities": [[0.97, 0.03]], "known": [true], "familiarity": [0.1]}'
+    )
     serialized = through_json(serialize_image_data.handler(EVENT, None))
     assert base64.b64decode(serialized["image_data"]) == PNG
     assert {**serialized, "image_data": ""} == {**EVENT, "inferences": []}
     classified = through_json(invoke_classifier.handler(serialized, None))
-    assert classified == {**serialized, "inferences": [0.97, 0.03]}
+    assert classified == {**serialized, "inferences": [0.97, 0.03], "known": True}
     assert through_json(confidence_filter.handler(classified, None)) == classified
 
 
 def test_what_is_captured_of_a_request_is_marked_with_execution_and_try(endpoint: Stubber) -> None:
     name = f"{'x' * 50}-{'y' * 29}.0"  # an execution's name may have 80 characters, an InferenceId 64
-    asked = {"EndpointName": "vehicles", "ContentType": "image/png", "Accept": "application/json", "Body": PNG}
-    answer = {"Body": StreamingBody(io.BytesIO(b"[1.0]"), 5)}
+    asked = {
+        "EndpointName": "vehicles",
+        "ContentType": "image/png",
+        "Accept": "application/json; verbose=true",
+        "Body": PNG,
+    }
+    answer = {"Body": StreamingBody(io.BytesIO(b"[1.0, 0]"), 8)}
     endpoint.add_response("invoke_endpoint", answer, {**asked, "InferenceId": name[-64:]})
     event = {"image_data": base64.b64encode(PNG).decode(), "inference_id": name}
-    assert invoke_classifier.handler(event, None)["inferences"] == [1.0]
+    assert invoke_classifier.handler(event, None)["inferences"] == [1.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -213,7 +220,9 @@ def test_a_bucket_of_no_valid_name_is_refused_at_once(monkeypatch: pytest.Monkey
         serialize_image_data.handler({"s3_bucket": bucket, "s3_key": "k"}, None)
 
 
-@pytest.mark.parametrize("path", sorted(artifacts.FUNCTIONS.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [*sorted(artifacts.FUNCTIONS.glob("*.py")), artifacts.ANSWER], ids=lambda path: path.name
+)
 def test_a_function_imports_what_lambda_has(path: Path) -> None:
     imported = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -222,11 +231,35 @@ def test_a_function_imports_what_lambda_has(path: Path) -> None:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0
             imported.add(str(node.module).split(".")[0])
-    assert imported <= sys.stdlib_module_names | {"boto3", "botocore"}
+    beside = {"answer", "stages"}  # a module in the same zip, or in the project
+    assert imported <= sys.stdlib_module_names | {"boto3", "botocore"} | beside
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"oops", b"{}", b"[]", b'["0.9"]', b"[true, false]", b"[1.5, -0.5]", b"[NaN, 1]", b"null"]
+    "body",
+    [
+        *(
+            b"",
+            b"oops",
+            b"{}",
+            b"[]",
+            b'["0.9"]',
+            b"[true, false]",
+            b"[1.5, -0.5]",
+            b"[NaN, 1]",
+            b"null",
+            b"[1]",
+            b"[0.9, 0.9]",
+        ),
+        *(
+            b"[[0.9, 0.1], [0.2, 0.8]]",
+            b'{"classes": ["a", "b", "c"], "probabilities": [[0.9, 0.1]]}',
+            b'{"probabilities": [[0.9, 0.1], [0.8, 0.2]]}',
+            b'{"probabilities": [[0.9, 0.1]], "known": ["no"]}',
+            b"[" * 9999,
+            b"\xff",
+        ),
+    ],
 )
 def test_an_answer_that_is_no_list_of_probabilities_is_refused(endpoint: Stubber, body: bytes) -> None:
     answered(endpoint, body)
@@ -246,6 +279,22 @@ def test_confidence_at_or_above_the_threshold_passes(inferences: list[float]) ->
     assert confidence_filter.handler(event, None) == event
 
 
+@pytest.mark.parametrize("body", [b"[0.97, 0.03]", b'{"probabilities": [[0.97, 0.03]]}'])
+def test_a_model_that_does_not_tell_what_it_knows_passes_by_its_confidence(endpoint: Stubber, body: bytes) -> None:
+    answered(endpoint, body)
+    classified = invoke_classifier.handler({**EVENT, "image_data": base64.b64encode(PNG).decode()}, None)
+    assert (classified["inferences"], classified["known"]) == ([0.97, 0.03], None)
+    assert confidence_filter.handler(through_json(classified), None) == classified
+
+
+@pytest.mark.parametrize("inferences", [[0.99, 0.01], [0.6, 0.4]])
+def test_an_unknown_picture_fails_whatever_its_confidence(inferences: list[float]) -> None:
+    with pytest.raises(confidence_filter.UnknownPictureError, match="resembles none of the classes"):
+        confidence_filter.handler({**EVENT, "inferences": inferences, "known": False}, None)
+    with pytest.raises(confidence_filter.InvalidEventError, match="known = no: expected true, false or null"):
+        confidence_filter.handler({**EVENT, "inferences": inferences, "known": "no"}, None)
+
+
 def test_confidence_below_the_threshold_fails_loudly() -> None:
     with pytest.raises(
         confidence_filter.ThresholdConfidenceNotMet, match="confidence 0.939900 is below the threshold 0.94"
@@ -253,23 +302,67 @@ def test_confidence_below_the_threshold_fails_loudly() -> None:
         confidence_filter.handler({**EVENT, "inferences": [0.0601, 0.9399]}, None)
 
 
-@pytest.mark.parametrize("inferences", [None, [], "[0.97, 0.03]", ["0.97"], [True]])
-def test_an_event_without_probabilities_is_refused(inferences: object) -> None:
-    with pytest.raises(confidence_filter.InvalidEventError, match="expected a list of probabilities"):
-        confidence_filter.handler({**EVENT, "inferences": inferences}, None)
-
-
-@pytest.mark.parametrize(("inferences", "low"), [([0.97, 0.03], 0), ([0.6, 0.4], 1)])
-def test_whether_confidence_was_low_is_logged_as_a_metric(
-    inferences: list[float], low: int, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("inferences", "words"),
+    [
+        (None, "found None, expected a list of probabilities"),
+        ([], "expected a list of probabilities"),
+        ("[0.97, 0.03]", "expected a list of probabilities"),
+        ({"probabilities": [0.97, 0.03]}, "expected a list of probabilities"),
+        ([[0.97, 0.03]], "expected a list of probabilities"),
+        ([0.97], "expected a list of probabilities, at least 2"),
+        (["0.97", "0.03"], "found 0.97 in .*, expected numbers"),
+        ([True, False], "found True in .*, expected numbers"),
+        ([None, 0.97], "found None in .*, expected numbers"),
+        ([float("nan"), 0.97], "found nan in .*, expected probabilities from 0 to 1"),
+        ([float("inf"), 0], "found inf in"),
+        ([97, 3], "found 97 in .*, expected probabilities from 0 to 1"),
+        ([1.03, -0.03], "found 1.03 in"),
+        ([-0.0001, 1], "found -0.0001 in"),
+        ([0.97, 0.97], "with a sum of 1.94, expected a sum of 1"),
+        ([0.96, 0.03], "with a sum of 0.99, expected a sum of 1"),
+        ([0, 0], "with a sum of 0, expected a sum of 1"),
+    ],
+)
+def test_an_event_without_a_probability_distribution_is_refused_without_a_metric(
+    inferences: object, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with contextlib.suppress(confidence_filter.ThresholdConfidenceNotMet):
+    with pytest.raises(confidence_filter.InvalidEventError, match=f"inferences: .*{words}"):
         confidence_filter.handler({**EVENT, "inferences": inferences}, None)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("inferences", [[0.97], [0.97, 0.02, 0.01], []])
+def test_another_number_of_probabilities_than_the_models_classes_is_refused(
+    inferences: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLASSES", "2")
+    assert confidence_filter.handler({**EVENT, "inferences": [0.97, 0.03]}, None)["inferences"] == [0.97, 0.03]
+    with pytest.raises(confidence_filter.InvalidEventError, match="expected a list of probabilities, 2 of them"):
+        confidence_filter.handler({**EVENT, "inferences": inferences}, None)
+
+
+def test_a_verbose_or_nested_answer_is_read_as_well(endpoint: Stubber) -> None:
+    for body in (b'{"classes": ["a", "b"], "probabilities": [[0.97, 0.03]], "more": 1}', b"[[0.97, 0.03]]"):
+        answered(endpoint, body)
+        event = invoke_classifier.handler({"image_data": base64.b64encode(PNG).decode()}, None)
+        assert event["inferences"] == [0.97, 0.03]
+
+
+@pytest.mark.parametrize(
+    ("inferences", "known", "low", "unknown"),
+    [([0.97, 0.03], True, 0, 0), ([0.6, 0.4], None, 1, 0), ([0.6, 0.4], False, 1, 1)],
+)
+def test_whether_confidence_was_low_or_the_picture_unknown_is_logged_as_a_metric(
+    inferences: list[float], known: bool | None, low: int, unknown: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with contextlib.suppress(confidence_filter.ThresholdConfidenceNotMet, confidence_filter.UnknownPictureError):
+        confidence_filter.handler({**EVENT, "inferences": inferences, "known": known}, None)
     line = json.loads(capsys.readouterr().out)
     (metrics,) = line["_aws"]["CloudWatchMetrics"]
     assert metrics == {
         "Namespace": "Scones",
         "Dimensions": [["Workflow"]],
-        "Metrics": [{"Name": "LowConfidence", "Unit": "None"}],
+        "Metrics": [{"Name": "LowConfidence", "Unit": "None"}, {"Name": "Unknown", "Unit": "None"}],
     }
-    assert (line["Workflow"], line["LowConfidence"]) == ("scones-workflow", low)
+    assert (line["Workflow"], line["LowConfidence"], line["Unknown"]) == ("scones-workflow", low, unknown)

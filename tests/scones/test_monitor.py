@@ -5,12 +5,15 @@ import csv
 import io
 import json
 import re
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import boto3
 import numpy as np
 import pytest
+import torch
 from conftest import Change, Run
 from matplotlib.colors import same_color
 from matplotlib.patches import Rectangle
@@ -20,7 +23,9 @@ from vehicles import picture
 
 from stages.common import files
 from stages.common.errors import InputError
-from stages.scones import layout, prepare
+from stages.scones import inference, layout, prepare
+from stages.scones.endpoint import answer
+from stages.scones.endpoint import picture as endpoint_picture
 from stages.scones.feedback import captures, labelled, monitor
 from stages.scones.sources import sample
 
@@ -65,16 +70,14 @@ def test_all_records_of_a_file_are_read_in_the_order_of_time_each_once() -> None
 @pytest.mark.parametrize("encoding", ["JSON", "BASE64"])
 def test_content_types_may_have_parameters_and_answers_may_be_encoded(encoding: str) -> None:
     data = "[0.6, 0.4]" if encoding == "JSON" else base64.b64encode(b"[0.6, 0.4]").decode()
-    record = captures.parse(
-        line(
-            1,
-            request_observedContentType="Image/PNG; q=1",
-            answer_observedContentType="application/json; charset=utf-8",
-            answer_data=data,
-            answer_encoding=encoding,
-        )
+    text = line(
+        1,
+        request_observedContentType="Image/PNG; q=1",
+        answer_observedContentType="application/json; charset=utf-8",
+        answer_data=data,
+        answer_encoding=encoding,
     )
-    assert record.confidence == 0.6
+    assert captures.parse(json.loads(text)).confidence == 0.6
 
 
 @pytest.mark.parametrize("length", [1, 40, -1])
@@ -92,10 +95,21 @@ def test_a_last_line_that_is_cut_off_is_left_out_and_reported(length: int) -> No
         (line(2)[:-5], "found no captured record"),
         (line(2).replace("endpointOutput", "nothing"), "found no captured record .*endpointOutput"),
         (line(2, request_observedContentType="text/csv"), "a request of type text/csv, expected a picture"),
+        (line(2, answer_data="[91.0, 9.0]"), r"found 91.0 in \[91.0, 9.0\], expected probabilities from 0 to 1"),
+        (line(2, answer_data="[0.9, 0.9]"), "with a sum of 1.8, expected a sum of 1"),
+        (line(2, answer_data='["0.9", "0.1"]'), "expected numbers"),
+        (line(2, answer_data="[0.2, 0.5, 0.3]"), "expected a list of probabilities, 2 of them"),
+        (line(2, answer_data="[[0.9, 0.1], [0.2, 0.8]]"), "found 2 answers to one picture, expected one"),
+        (line(2, answer_data="0.9,0.1"), "found the answer .*0.9,0.1.* as application/json, expected probabilities"),
+        (
+            line(2, answer_data="0.9,x", answer_encoding="CSV"),
+            "found the answer .* as text/csv, expected probabilities",
+        ),
+        (line(2, answer_data=None), "expected a list of probabilities"),
         (line(2, request_data="*"), "found data that is not base64"),
         (line(2, answer_data='{"error": 1}'), "expected a list of probabilities"),
         (line(2, answer_data="[]"), "expected a list of probabilities"),
-        (line(2, answer_data="[NaN]"), "expected a list of probabilities"),
+        (line(2, answer_data="[NaN, 1]"), "found nan in .*, expected probabilities from 0 to 1"),
         (line(2, about_inferenceTime="yesterday"), "yesterday"),
     ],
 )
@@ -103,11 +117,124 @@ def test_a_last_line_that_is_cut_off_is_left_out_and_reported(length: int) -> No
 def test_any_other_line_that_is_no_record_is_left_out_and_reported_with_its_reason(
     bad: str, words: str, end: str
 ) -> None:
-    read = captures.read([("a.jsonl", f"{line(1)}\n{line(3)}\n{bad}{end}")])
+    read = captures.read([("a.jsonl", f"{line(1)}\n{line(3)}\n{bad}{end}")], 2)
     assert [record.event for record in read.records] == ["1", "3"]
     (problem,) = read.problems
+    assert read.found == 3
     if end or bad != line(2)[:-5]:
         assert re.search(rf"a.jsonl: line 3: .*{words}.*, left out", problem)
+
+
+PNG, TWO = base64.b64encode(picture(100)).decode(), [0.9, 0.1]
+VERBOSE = json.dumps(
+    {"classes": ["bicycle", "motorcycle"], "probabilities": [TWO], "known": [True], "familiarity": [0.2]}
+)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"request_observedContentType": "application/octet-stream"},
+        {"request_observedContentType": "application/x-image"},
+        {"request_observedContentType": ""},  # the endpoint takes this for application/octet-stream
+        {"request_data": "\n".join(PNG[begin : begin + 76] for begin in range(0, len(PNG), 76))},
+        {"answer_data": VERBOSE, "answer_observedContentType": "application/json; verbose=true"},
+        {"answer_data": json.loads(VERBOSE)},
+        {"answer_data": json.dumps({"probabilities": TWO})},
+        {"answer_data": "[[0.9, 0.1]]"},
+        {"answer_data": "[[[0.9, 0.1]]]"},
+        {"answer_data": " [0.9, 0.1]\n"},
+        {"answer_data": "\ufeff[0.9, 0.1]"},
+        {"answer_data": '"[0.9, 0.1]"'},
+        {"answer_data": "0.9,0.1", "answer_encoding": "CSV", "answer_observedContentType": "text/csv; charset=utf-8"},
+        {"answer_data": "0.9, 0.1\r\n", "answer_encoding": "CSV", "answer_observedContentType": ""},
+        {"answer_data": base64.b64encode(b"0.9,0.1\n").decode(), "answer_encoding": "BASE64", "answer_observedContentType": "text/csv"},
+        {"answer_data": base64.b64encode(VERBOSE.encode()).decode(), "answer_encoding": "BASE64"},
+        {"about_inferenceTime": "2024-10-16T14:31:00.123456+05:30"},
+    ],
+)  # fmt: skip
+def test_a_record_of_any_request_and_answer_of_the_endpoint_is_read(changes: dict[str, Any]) -> None:
+    read = captures.read([("a.jsonl", line(1, confidence=0.9, **changes))], 2)
+    assert read.problems == []
+    (record,) = read.records
+    assert record.probabilities == pytest.approx((0.9, 0.1))
+    assert endpoint_picture.read(record.image, record.content_type).shape == (32, 32, 3)
+    assert record.time.utcoffset() == timedelta(0)
+    assert record.time.replace(microsecond=0).isoformat() == "2024-10-16T09:01:00+00:00"
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/json; verbose=true", "*/*"])
+def test_what_the_endpoint_writes_is_what_is_read(accept: str) -> None:
+    prediction = (["bicycle", "motorcycle"], torch.tensor([[0.75, 0.25]]), torch.tensor([-0.1]))
+    written = inference.output_fn(prediction, accept)
+    known = False if "verbose" in accept else None
+    assert answer.read(written.encode(), accept, 2) == ((0.75, 0.25), known)
+
+
+@pytest.mark.parametrize("kind", ["image/png", "IMAGE/PNG; q=1", "application/x-image", "application/octet-stream"])
+def test_what_the_endpoint_takes_is_what_is_read(kind: str) -> None:
+    ours, theirs = endpoint_picture.read(picture(7), kind), inference.input_fn(picture(7), kind)
+    assert np.array_equal(ours, theirs[0].numpy())
+    for other in ("text/csv", "application/json", "imagepng", "application/x-images"):
+        with pytest.raises(ValueError, match="is not known: expected image/"):
+            endpoint_picture.read(picture(7), other)
+        with pytest.raises(ValueError, match="is not known: expected image/"):
+            inference.input_fn(picture(7), other)
+
+
+FORMS: dict[str, Callable[[list[str]], bytes]] = {
+    "lines": lambda lines: "".join(f"{one}\n" for one in lines).encode(),
+    "with a BOM": lambda lines: "\n".join(lines).encode("utf-8-sig"),
+    "two with a BOM, joined": lambda lines: b"\n".join(one.encode("utf-8-sig") for one in lines),
+    "UTF-16": lambda lines: "\r\n".join(lines).encode("utf-16"),
+    "CRLF, empty lines": lambda lines: "\r\n\r\n".join(["", *lines, ""]).encode(),
+    "on one line": lambda lines: " ".join(lines).encode(),
+    "a list": lambda lines: f"[{','.join(lines)}]".encode(),
+    "a list on many lines": lambda lines: json.dumps([json.loads(one) for one in lines], indent=1).encode(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_records_are_read_in_any_form_and_the_counts_add_up(
+    form: str, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [line(1), line(2, answer_data="[0.9, 0.9]"), line(3, confidence=0.6), line(1), "7"]
+    lines += [line(4, about_eventId=""), line(4, about_eventId=""), line(3, confidence=0.7)]
+    (workspace / "captured").mkdir()
+    (workspace / "captured" / "a.jsonl").write_bytes(FORMS[form](lines))
+    (workspace / "captured" / "b.jsonl.gz").write_bytes(b"")
+    monitor.main(str(workspace / "captured"))
+    report = files.read_json(monitor.MONITOR / "monitor.json")
+    assert {name: report[name] for name in ("found", "records", "refused", "repeated")} == {
+        "found": 8, "records": 5, "refused": 2, "repeated": 1
+    }  # fmt: skip
+    assert report["below_threshold"] == 2
+    printed = capsys.readouterr().out
+    assert "8 captured records: 5 read, 2 refused, 1 repeated" in printed
+    assert re.search("warning: 1 other files are not read, first .*b.jsonl.gz: expected .jsonl files", printed)
+
+
+UNKNOWN = (
+    '{"classes": ["bicycle", "motorcycle"], "probabilities": [[0.97, 0.03]], "known": [false], "familiarity": [-1]}'
+)
+
+
+def test_an_answer_may_tell_that_the_picture_is_unknown(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = captures.parse(json.loads(line(1, answer_data=UNKNOWN)))
+    assert (record.probabilities, record.known, record.passes(0.94)) == ((0.97, 0.03), False, False)
+    for other in (
+        UNKNOWN.replace("[false]", "[]"),
+        UNKNOWN.replace("[false]", "[1]"),
+    ):
+        with pytest.raises(ValueError, match="expected true or false"):
+            captures.parse(json.loads(line(1, answer_data=other)))
+    (place / "3.jsonl").write_text(line(5, red=50, answer_data=UNKNOWN) + "\n")
+    monitor.main(str(place))
+    assert "2 of 5 answers are below the threshold 0.94, 1 pictures are unknown" in capsys.readouterr().out
+    report = files.read_json(monitor.MONITOR / "monitor.json")
+    assert (report["unknown"], report["unknown_share"]) == (1, 0.2)
+    rows = list(csv.DictReader((labelled.FOLDER / labelled.TABLE).open()))
+    assert [row["known"] for row in rows] == ["", "", "no"]
 
 
 def test_a_record_whose_time_has_no_zone_is_of_utc() -> None:
@@ -135,7 +262,8 @@ def test_pictures_that_others_sent_are_taken_or_reported(place: Path, capsys: py
     assert report["records"] == 7
     no_picture, too_large, truncated = report["problems"]
     assert "3.jsonl: line 4: found a request of type text/csv, expected a picture, left out" in no_picture
-    assert too_large == "the picture of event 6 is not used: it has 40x30 pixels, not 32x32"
+    assert too_large == "the picture of event 6 is not used: a picture of 40x30 pixels: expected 32x32"
+    assert (report["found"], report["refused"], report["unusable_pictures"]) == (8, 1, 2)
     assert "event 7 is not used: the PNG file is damaged" in truncated
     assert "warning: the picture of event 6" in capsys.readouterr().out
     names = [row["file"] for row in csv.DictReader((labelled.FOLDER / labelled.TABLE).open())]
@@ -228,7 +356,9 @@ def test_pictures_like_the_training_set_are_no_drift_and_darker_ones_are() -> No
 def test_the_program_reports_and_collects_what_it_was_not_sure_of(place: Path, python: Run) -> None:
     done = python("-m", "stages.scones.feedback.monitor", str(place))
     assert done.returncode == 0, done.stderr
-    assert "2 of 4 answers are below the threshold 0.94; estimated accuracy 84.2%" in done.stdout
+    assert (
+        "2 of 4 answers are below the threshold 0.94, 0 pictures are unknown; estimated accuracy 84.2%" in done.stdout
+    )
     assert "drift is unknown" in done.stdout
     report = files.read_json(monitor.MONITOR / "monitor.json")
     assert report["records"] == 4

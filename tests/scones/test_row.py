@@ -90,8 +90,16 @@ def test_the_row_from_features_to_export(change: Change, workspace: Path, python
     details = files.read_json(Path("reports/scones/details.json"))
     assert details["threshold"] == 0.94
     assert {"share_at_threshold", "accuracy_at_threshold", "calibration_error", "temperature"} <= set(details)
-    assert sorted(contents(model.TRAINED)) == ["epochs.csv", "network.json", "settings.json", "steps.csv", "weights.pt"]
-    assert sorted(contents(export.EXPORT)) == ["model.pt", "model.pt2", "model.tar.gz", "model_card.md"]
+    assert {"refused_share", "auroc_digits", "auroc_photographs", "auroc_textures", "known_method"} <= set(details)
+    assert sorted(contents(model.TRAINED)) == [
+        "epochs.csv",
+        "known.npz",
+        "network.json",
+        "settings.json",
+        "steps.csv",
+        "weights.pt",
+    ]
+    assert sorted(contents(export.EXPORT)) == ["known.npz", "model.pt", "model.pt2", "model.tar.gz", "model_card.md"]
     assert {path.stem for path in plot.PLOTS.iterdir()} == {
         "pictures",
         "augmentation",
@@ -152,16 +160,22 @@ def test_the_export_answers_a_png_with_an_array_of_probabilities(change: Change)
     train.main()
     evaluate.main()
     export.main()
-    expected = np.load(Path("reports/scones/evaluation") / "probabilities.npy")
+    expected, familiar = (
+        np.load(Path("reports/scones/evaluation", f"{name}.npy")) for name in ("probabilities", "familiarity")
+    )
     with np.load(train.FEATURES / "test.npz") as test:
         pictures = [layout.png(image) for image in test["images"]]
     with process.serve(export.EXPORT / "model.tar.gz") as endpoint:
-        for picture, probabilities in list(zip(pictures, expected, strict=True))[:5]:
+        for picture, probabilities, measured in list(zip(pictures, expected, familiar, strict=True))[:5]:
             answer = json.loads(endpoint.invoke(picture, "image/png").body)
             assert isinstance(answer, list)
             assert np.abs(np.array(answer) - probabilities).max() < 1e-5
             verbose = json.loads(endpoint.invoke(picture, "image/png", "application/json; verbose=true").body)
-            assert verbose == {"classes": ["bicycle", "motorcycle"], "probabilities": [answer]}
+            assert verbose["classes"] == ["bicycle", "motorcycle"]
+            assert verbose["probabilities"] == [answer]
+            (familiarity,) = verbose["familiarity"]
+            assert familiarity == pytest.approx(measured, abs=1e-4)
+            assert verbose["known"] == [familiarity >= 0]
         with pytest.raises(InputError, match="it is not a JPEG, PNG"):
             endpoint.invoke(b"not a picture", "image/png")
 

@@ -20,7 +20,7 @@ from stages.scones.aws.stand_in.capture import Capture
 from stages.scones.aws.stand_in.endpoints import Endpoint, EndpointResponse, HostedEndpoint, Variant
 from stages.scones.aws.stand_in.functions import Functions
 from stages.scones.aws.stand_in.runtime import Code, FunctionResult
-from stages.scones.aws.stand_in.scratch import NAME, scratch_folder
+from stages.scones.aws.stand_in.scratch import PURPOSE, scratch_folder
 
 SOURCE = """
 import importlib.util, os, time
@@ -230,7 +230,7 @@ def test_the_folder_of_a_killed_run_is_removed_by_the_next(tmp_path: Path, monke
     for owner in owners:
         assert owner.stdout
         owner.stdout.readline()
-    left = sorted(tmp_path.glob(f"{NAME}*"))
+    left = sorted(tmp_path.glob(f"stages-{PURPOSE}-*"))
     assert len(left) == 2
     owners[0].kill()
     owners[0].wait()

@@ -299,16 +299,16 @@ def test_an_alarm_watches_what_should_not_happen_and_leaves_low_confidence_out()
     }
 
 
-def test_executions_of_low_confidence_are_counted_by_the_state_in_which_they_end() -> None:
+def test_executions_that_fail_by_design_are_counted_by_the_state_in_which_they_end() -> None:
     filters = {
         one["MetricTransformations"][0]["MetricName"]: one for one in of_type("AWS::Logs::MetricFilter").values()
     }
     assert set(filters) == {"Failed", "FailedByDesign"}
     assert {one["LogGroupName"]["Ref"] for one in filters.values()} == {"WorkflowLogs"}
-    (state,) = re.findall(r'\$\.details\.name = "(\w+)"', filters["FailedByDesign"]["FilterPattern"])
+    counted = re.findall(r'\$\.details\.name = "(\w+)"', filters["FailedByDesign"]["FilterPattern"])
     states = json.loads(artifacts.WORKFLOW.read_text())["States"]
-    assert states[state]["Type"] == "Fail"
-    assert states["notifyLowConfidence"]["Next"] == state
+    assert {states[state]["Type"] for state in counted} == {"Fail"}
+    assert {states[name]["Next"] for name in ("notifyLowConfidence", "notifyUnknown")} == set(counted)
 
 
 def test_every_task_of_the_workflow_is_retried_and_caught() -> None:
@@ -317,12 +317,12 @@ def test_every_task_of_the_workflow_is_retried_and_caught() -> None:
     for name in functions:
         retried = {error for rule in states[name]["Retry"] for error in rule["ErrorEquals"]}
         assert {"Lambda.TooManyRequestsException", "Lambda.ServiceException", "Lambda.SdkClientException"} <= retried
-        assert "ThresholdConfidenceNotMet" not in retried
+        assert not {"ThresholdConfidenceNotMet", "UnknownPictureError"} & retried
         assert states[name]["Catch"][-1] == {"ErrorEquals": ["States.ALL"], "Next": "notifyError"}
     assert {"EndpointThrottledError", "EndpointUnavailableError"} <= {
         error for rule in states["invokeClassifier"]["Retry"] for error in rule["ErrorEquals"]
     }
-    for name in ("notifyError", "notifyLowConfidence"):
+    for name in ("notifyError", "notifyLowConfidence", "notifyUnknown"):
         assert states[name]["Retry"][0]["MaxAttempts"] >= 2
         assert states[states[name]["Next"]]["Type"] == "Fail"
 

@@ -23,7 +23,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 from conftest import ROOT
-from vehicles import BROKEN, SLOW, archive, picture
+from vehicles import BROKEN, SLOW, UNKNOWN, archive, picture
 
 from stages.common import config
 from stages.engine.aws.clients import client
@@ -32,13 +32,14 @@ from stages.scones.aws import artifacts, deployment, trial
 from stages.scones.aws.executions import Outcome, Workflow, message
 from stages.scones.aws.stand_in import local
 from stages.scones.aws.stand_in.functions import MOST
-from stages.scones.aws.stand_in.scratch import NAME
+from stages.scones.aws.stand_in.scratch import PURPOSE
 from stages.scones.config import Challenger, WorkflowSettings, workflow_settings
 from stages.scones.feedback import captures
 
 PICTURES = {
     "sure.png": picture(255),
     "unsure.png": picture(200),
+    "unknown.png": picture(255, UNKNOWN),
     "broken.png": picture(255, BROKEN),
     "slow.png": picture(255, SLOW),
     "cut.png": picture(255)[:60],
@@ -136,14 +137,14 @@ def test_what_is_deployed_is_what_stands_in_the_files(world: World) -> None:
     body = cloudformation.get_template(StackName=world.settings.stack, TemplateStage="Original")["TemplateBody"]
     assert body == artifacts.TEMPLATE.read_text()
     functions = client(world.session, "lambda")
-    zipped = artifacts.zipped(artifacts.FUNCTIONS)
+    zipped = artifacts.of_the_workflow()["FunctionsKey"].content
     digest = base64.b64encode(hashlib.sha256(zipped).digest()).decode()
     for name in ("serializeImageData", "invokeClassifier", "confidenceFilter"):
         found = functions.get_function(FunctionName=f"scones-{name}")["Configuration"]
         assert found["CodeSha256"] == digest
     with zipfile.ZipFile(io.BytesIO(zipped)) as unzipped:
         assert {name: unzipped.read(name) for name in unzipped.namelist()} == {
-            path.name: path.read_bytes() for path in artifacts.FUNCTIONS.glob("*.py")
+            path.name: path.read_bytes() for path in [*artifacts.FUNCTIONS.glob("*.py"), artifacts.ANSWER]
         }
     states = client(world.session, "stepfunctions")
     for arn, path in ((world.deployed.workflow, artifacts.WORKFLOW), (world.deployed.fan_out, artifacts.FAN_OUT)):
@@ -177,6 +178,18 @@ def test_an_execution_that_is_not_sure_fails_and_somebody_is_told(world: World) 
     assert note["Subject"] == "Confidence below the threshold"
     assert note["error"] == "ThresholdConfidenceNotMet"
     assert note["input"]["s3_key"] == "test/unsure.png"
+
+
+def test_an_execution_with_an_unknown_picture_fails_however_sure_and_somebody_is_told(world: World) -> None:
+    world.told()
+    done = trial.run(world.session, world.deployed, ["unknown.png", "sure.png", "unsure.png"], 1)
+    trial.check(done, PICTURES, world.settings.threshold)
+    assert [one.error for one in done.outcomes] == ["UnknownPictureError", "", "ThresholdConfidenceNotMet"]
+    assert "resembles none of the classes" in message(done.outcomes[0])
+    assert sorted(note["Subject"] for note in world.told()) == [
+        "Confidence below the threshold",
+        "Picture of none of the classes",
+    ]
 
 
 FAILURES = {
@@ -468,8 +481,9 @@ def test_nobody_else_may_use_the_stand_in(world: World) -> None:
 def test_what_runs_lies_in_the_stand_ins_scratch_folder(world: World) -> None:
     running = world.processes("bootstrap.py") + world.processes("container")
     assert running
-    assert {Path(process.cwd()).relative_to(tempfile.gettempdir()).parts[0][: len(NAME)] for process in running} == {
-        NAME
+    name = f"stages-{PURPOSE}-"
+    assert {Path(process.cwd()).relative_to(tempfile.gettempdir()).parts[0][: len(name)] for process in running} == {
+        name
     }
 
 

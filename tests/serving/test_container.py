@@ -430,6 +430,9 @@ class Echo:
 
     batches, content_types = True, ("*/*",)
 
+    async def read(self, body: bytes, content_type: str) -> bytes:
+        return body
+
     async def work(self, jobs: Sequence[Job]) -> list[BatchReply | Exception]:
         if any(job.body == b"slow" for job in jobs):
             await asyncio.sleep(1)
@@ -659,7 +662,7 @@ def test_a_child_answers_and_cannot_import_this_repository(child: Path, monkeypa
 def test_a_child_lives_in_a_folder_of_its_own_and_ends_with_its_parents_block_not_by_a_signal(
     child: Path, started: Started
 ) -> None:
-    with process.launched(child) as address:
+    with process.unpacked(child) as unpacked, process.launched(unpacked) as address:
         (server,) = started()
         folder = Path(server.cwd())
         assert {"-E", "-s"} <= set(server.cmdline())
@@ -686,7 +689,8 @@ def test_a_model_that_loads_for_too_long_is_given_up(tmp_path: Path, started: St
     slow = CHILD.replace("return None", "import time; time.sleep(60)")
     with (
         pytest.raises(InputError, match="did not answer within 1 s"),
-        process.launched(archive(tmp_path, slow), start=1.0),
+        process.unpacked(archive(tmp_path, slow)) as folder,
+        process.launched(folder, start=1.0),
     ):
         pass
     assert not started()
@@ -731,7 +735,7 @@ def test_a_model_that_is_still_being_loaded_can_be_stopped(tmp_path: Path, start
 def test_no_child_outlives_a_killed_parent(child: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path; from stages.serving import process\n"
-        "with process.launched(Path(sys.argv[1])) as address:\n"
+        "with process.unpacked(Path(sys.argv[1])) as folder, process.launched(folder) as address:\n"
         "    print(address, flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", program, str(child)]

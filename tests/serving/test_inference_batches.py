@@ -41,14 +41,17 @@ def test_requests_together_are_answered_as_one_by_one(model_folder: Path, projec
     data, ready = contents(module, model, shapes)
     together = module.batch_fn(ready, model)
     assert len(together) == len(data)
-    for one, (classes, probabilities) in zip(data, together, strict=True):
-        alone_classes, alone = module.predict_fn(one, model)
+    for one, (classes, probabilities, *familiarity) in zip(data, together, strict=True):
+        alone_classes, alone, *alone_familiarity = module.predict_fn(one, model)
         assert classes == alone_classes
         assert probabilities.shape == (len(one), len(classes))
         assert torch.equal(probabilities.argmax(1), alone.argmax(1))
         assert torch.allclose(probabilities, alone, atol=1e-5)
-        assert module.output_fn((classes, probabilities), "application/json")
-    assert len({tuple(rows[0].tolist()) for _, rows in together}) == len(data), "the requests are not told apart"
+        for values, others in zip(familiarity, alone_familiarity, strict=True):
+            assert values.shape == (len(one),)
+            assert torch.allclose(values, others, atol=1e-5)
+        assert module.output_fn((classes, probabilities, *familiarity), "application/json")
+    assert len({tuple(rows[0].tolist()) for _, rows, *_ in together}) == len(data), "the requests are not told apart"
 
 
 @pytest.mark.parametrize("model_folder", ["landmarks"], indirect=True)
@@ -72,9 +75,17 @@ def test_a_request_of_bikes_stays_alone() -> None:
 @pytest.mark.parametrize(
     ("module", "accepted", "refused"),
     [
-        (mnist, ["image/*", "application/octet-stream", "application/x-npy", "application/json"], "text/csv"),
-        (landmarks, ["image/*", "application/octet-stream", "application/x-npy"], "application/json"),
-        (scones, ["image/*", "application/octet-stream"], "application/x-npy"),
+        (
+            mnist,
+            ["image/*", "application/x-image", "application/octet-stream", "application/x-npy", "application/json"],
+            "text/csv",
+        ),
+        (
+            landmarks,
+            ["image/*", "application/x-image", "application/octet-stream", "application/x-npy"],
+            "application/json",
+        ),
+        (scones, ["image/*", "application/x-image", "application/octet-stream"], "application/x-npy"),
         (bikes, ["text/csv", "application/json"], "image/png"),
     ],
 )
@@ -92,11 +103,11 @@ def test_the_table_of_content_types_is_what_input_fn_reads(
 
 
 def test_scones_answers_an_array_and_with_its_names_when_asked() -> None:
-    prediction = (["bicycle", "motorcycle"], torch.tensor([[0.25, 0.75]]))
+    prediction = (["bicycle", "motorcycle"], torch.tensor([[0.25, 0.75]]), torch.tensor([-0.5]))
     for accept in ("application/json", "*/*", "application/json; verbose=false"):
         assert scones.output_fn(prediction, accept) == "[0.25, 0.75]"
     for accept in ("application/json; verbose=true", "Application/JSON;charset=utf-8; verbose=TRUE"):
-        verbose = '{"classes": ["bicycle", "motorcycle"], "probabilities": [[0.25, 0.75]]}'
+        verbose = '{"classes": ["bicycle", "motorcycle"], "probabilities": [[0.25, 0.75]], "known": [false], "familiarity": [-0.5]}'
         assert scones.output_fn(prediction, accept) == verbose
     with pytest.raises(ValueError, match="text/csv; verbose=true"):
         scones.output_fn(prediction, "text/csv; verbose=true")

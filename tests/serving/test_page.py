@@ -40,6 +40,7 @@ from stages.bikes.page import daychart, history
 from stages.landmarks import photographs
 from stages.landmarks.page import tab as landmarks_tab
 from stages.landmarks.page import worldmap
+from stages.scones.page import tab as scones_tab
 from stages.serving.container.errors import Refusal
 from stages.serving.exports import Export
 from stages.serving.page import CONTENT_SECURITY_POLICY, about, answers, blocks, examples, guard
@@ -419,9 +420,10 @@ def test_a_vehicle_is_shown_with_its_confidence_against_the_threshold(visit: Vis
     assert ("continues" in result.locator(".verdict").inner_text()) == (share >= 94)
     [mark, *_] = result.locator(".mark").all()
     assert "left:94.00%" in (mark.get_attribute("style") or "").replace(" ", "")
-    # A person's photograph is larger than the workflow's.
+    # A person's photograph is larger than the workflow's. This one is noise.
     visit.bring("scones", picture(tmp_path))
     expect(result).to_contain_text("scaled to 32x32")
+    expect(result.locator(".verdict")).to_contain_text("looks like none of the 2 vehicles")
 
 
 def test_each_tab_says_what_its_model_learnt_from_how_good_it_is_and_its_version(visit: Visit, address: str) -> None:
@@ -665,7 +667,7 @@ class Models:
     def __init__(self, loading: int = 0, metrics: dict[str, Any] | None = None) -> None:
         self.loading = loading
         about = metrics or {"data": "sample", "accuracy": 0.9, "rmsle_valid": 0.3, "threshold": 0.94}
-        self.exports = {project: Export(project, Path(), "0" * 32, about) for project in projects.names()}
+        self.exports = {project: Export(project, Path(), "0" * 32, about, "") for project in projects.names()}
         self.missing: dict[str, str] = {}
 
     async def predict(self, project: str, body: bytes, content_type: str, top: int | None = 5) -> dict[str, Any]:
@@ -787,7 +789,7 @@ def test_what_is_not_certain_is_not_called_so(share: float, text: str) -> None:
     ],
 )
 def test_what_is_said_of_a_model(project: str, metrics: dict[str, Any], expected: list[str]) -> None:
-    said = about.about(Export(project, Path(), "0123456789abcdef", metrics))
+    said = about.about(Export(project, Path(), "0123456789abcdef", metrics, ""))
     assert all(word in said for word in [*expected, "0123456789ab"])
 
 
@@ -810,3 +812,18 @@ def test_other_weather_moves_a_day_and_keeps_its_course() -> None:
     chart = daychart.draw({5: 10.0}, {}, empty, 5, 'a "chart"')
     assert "nan" not in chart
     assert "a &quot;chart&quot;" in chart
+
+
+def test_a_picture_of_none_of_the_classes_is_called_so() -> None:
+    top = [{"class": f"tower_{number}", "probability": 0.1, "latitude": 1.0, "longitude": 2.0} for number in range(10)]
+    strange = landmarks_tab.shown({"known": False, "familiarity": -0.5, "top": top})
+    assert "<strong>looks like none of the 10 landmarks</strong>" in strange
+    assert strange.count("<li>") == landmarks_tab.SHOWN
+    assert "svg" not in strange  # no map: it has no place
+    assert "<strong>tower 0</strong>" in landmarks_tab.shown({"known": True, "familiarity": 0.5, "top": top})
+    assert "<strong>tower 0</strong>" in landmarks_tab.shown({"top": top})  # a model that doesn't tell
+    sure = [{"class": "bicycle", "probability": 0.99}, {"class": "motorcycle", "probability": 0.01}]
+    strange = scones_tab.shown({"known": False, "familiarity": -0.5, "top": sure}, 0.94)
+    assert "looks like none of the 2 vehicles" in strange
+    assert "the workflow stops here" in strange
+    assert "the workflow continues" in scones_tab.shown({"known": True, "familiarity": 0.5, "top": sure}, 0.94)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from stages import projects
-from stages.serving import exports
+from stages.common import files
+from stages.common.errors import InputError
+from stages.serving import exports, process
 from stages.serving.api import application
 from stages.serving.client import lines
 from stages.serving.container import server as container_server
@@ -209,13 +212,44 @@ def test_an_export_that_was_changed_is_not_served_nor_even_opened(tmp_path: Path
             "dvc.lock has no entry for models/mnist/export",
         ),
         (lambda folder: (folder / "dvc.lock").write_text(""), "dvc.lock has no entry for models/mnist/export"),
+        *(
+            (lambda folder, text=text: (folder / "dvc.lock").write_text(text), "dvc.lock is not as DVC writes it")
+            for text in (
+                "[1, 2]",
+                "text",
+                "5",
+                "stages: []",
+                "stages:",
+                "stages: {export@mnist: []}",
+                "stages: {export@mnist: {outs: 5}}",
+                "stages: {export@mnist: {outs: [text]}}",
+                "stages: {export@mnist: {outs: [{path: models/mnist/export}]}}",
+                "stages: {export@mnist: {outs: [{md5: 0123.dir}]}}",
+            )
+        ),
+        (lambda folder: (folder / "dvc.lock").write_bytes(b"\xff\0"), "dvc.lock can't be read"),
+        *(
+            (lambda folder, text=text: (folder / "reports/mnist/metrics.json").write_text(text), words)
+            for text, words in (
+                ("", "reports/mnist/metrics.json can't be read"),
+                ("<<<<<<< HEAD", "reports/mnist/metrics.json can't be read"),
+                ("[" * 100_000, "reports/mnist/metrics.json can't be read"),
+                ("[]", "reports/mnist/metrics.json: expected an object"),
+                ("null", "reports/mnist/metrics.json: expected an object"),
+                ("{}", "reports/mnist/metrics.json has no entry data"),
+                ('{"data": 5}', "reports/mnist/metrics.json has no entry data"),
+            )
+        ),
+        (
+            lambda folder: (folder / "reports/mnist/details.json").write_text("5"),
+            "reports/mnist/details.json: expected",
+        ),
         (lambda folder: (folder / "dvc.lock").write_text("<<<<<<< HEAD\na: [\n"), "dvc.lock"),
         (
             lambda folder: (folder / "reports/mnist/metrics.json").unlink(),
             "reports/mnist/metrics.json is missing: `dvc repro evaluate@mnist` makes it",
         ),
     ],
-    ids=["no lock", "not in it", "empty lock", "merge conflict", "no metrics"],
 )
 def test_what_is_not_as_the_pipeline_made_it_is_missing_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Any, words: str
@@ -225,6 +259,7 @@ def test_what_is_not_as_the_pipeline_made_it_is_missing_with_the_reason(
     found, missing = exports.find(["mnist"])
     assert found == {}
     assert words in missing["mnist"]
+    assert "`dvc repro " in missing["mnist"]
 
 
 # How it does not start
@@ -296,6 +331,9 @@ def test_probabilities_become_rows_of_classes_in_falling_order() -> None:
     assert first == {"top": [{"class": "b", "probability": 0.7}, {"class": "c", "probability": 0.2}]}
     assert [one["class"] for one in second["top"]] == ["a", "b"]  # of equals the first one first
     assert len(predictions(answer, None)[0]["top"]) == 3
+    first, second = predictions(answer | {"known": [True, False], "familiarity": [0.25, -0.5]}, 1)
+    assert (first["known"], first["familiarity"]) == (True, 0.25)
+    assert (second["known"], second["familiarity"]) == (False, -0.5)
 
 
 def test_a_release_without_warnings_is_served_too() -> None:
@@ -586,6 +624,61 @@ def test_a_model_that_cannot_be_loaded_says_why_and_the_others_are_served(tmp_pa
         assert top(predict(client, picture(0)))
 
 
+def has_loaded(served: Served, times: int) -> bool:
+    return served.log.read_text().count("mnist is ready") == times
+
+
+def test_a_model_that_is_started_again_is_the_one_that_was_checked(tmp_path: Path) -> None:
+    with server(export(tmp_path, "mnist")) as one, one.client() as client:
+        version = client.get("/models").json()["models"][0]["version"]
+        evil = PICTURE.replace(
+            "import io", f"import pathlib; pathlib.Path({str(tmp_path / 'opened')!r}).touch()\nimport io"
+        )
+        place = tmp_path / "models" / "mnist" / "export" / "model.tar.gz"
+        for count, exchange in enumerate(("exchanged", "damaged", "removed"), 2):
+            if exchange == "exchanged":
+                archive(place.parent, evil)
+            elif exchange == "damaged":
+                place.write_bytes(place.read_bytes()[:100])
+            else:
+                place.unlink()
+            (child,) = one.children()
+            child.kill()
+            until(partial(has_loaded, one, count))
+            answer = predict(client, picture(255))
+            assert (top(answer)[0]["class"], answer.json()["version"]) == ("yes", version)
+        assert not (tmp_path / "opened").exists()
+
+
+def test_an_archive_that_is_damaged_is_reported_and_tried_again(tmp_path: Path) -> None:
+    export(tmp_path, "mnist", "scones")
+    place = tmp_path / "models" / "mnist" / "export" / "model.tar.gz"
+    place.write_bytes(place.read_bytes()[:-300])
+    with server(record(tmp_path), wait=False) as one, one.client() as client:
+        until(lambda: one.log.read_text().count("mnist: models/mnist/export/model.tar.gz can't be unpacked") >= 2)
+        assert client.get("/models").json()["models"][0]["status"] == "failed"
+        failed = predict(client, picture(0))
+        assert "can't be unpacked" in refused(failed, 503, "failed")
+        assert int(failed.headers["retry-after"]) >= 1
+        until(lambda: client.get("/ping").status_code == 200)  # scones is ready
+        assert "Traceback" not in one.log.read_text()
+
+
+def test_an_archive_that_changes_after_the_check_is_refused_and_loaded_once_it_is_itself_again(tmp_path: Path) -> None:
+    path = archive(tmp_path, PICTURE)
+    content, md5 = path.read_bytes(), files.digest(path, "md5")
+    model = process.ModelProcess(path, md5)
+    try:
+        archive(tmp_path, LANDMARKS)
+        for _ in range(2):
+            with pytest.raises(InputError, match="was changed after the server had checked it"):
+                model.start()
+        path.write_bytes(content)
+        assert httpx.get(f"{model.start()}/ping").status_code == 200
+    finally:
+        model.stop()
+
+
 @pytest.fixture(scope="module")
 def shaky(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with server(
@@ -745,6 +838,14 @@ def test_the_client_has_the_token_from_its_environment(
     assert "HTTP 401" in python(*ask, cwd=tmp_path).stderr
     monkeypatch.setenv("SERVING_TOKEN", "open-sesame")
     assert python(*ask, cwd=tmp_path).returncode == 0
+
+
+def test_the_client_says_that_a_picture_looks_like_none_of_the_classes() -> None:
+    prediction = {"known": False, "familiarity": -0.5, "top": [{"class": "a", "probability": 0.5}]}
+    answer = {"project": "scones", "version": "0123456789", "milliseconds": 1.0, "predictions": [prediction]}
+    _, warning, likely = lines("x.png", answer)
+    assert warning == "  looks like none of the classes; if it were one of them:"
+    assert likely.startswith("   50.00%  a ")
 
 
 def test_a_place_that_is_not_known_is_not_shown() -> None:

@@ -4,9 +4,11 @@ It has the layout of SageMaker's PyTorch inference image: the model's files at t
 with model_fn, input_fn, predict_fn and output_fn.
 """
 
+import errno
 import gzip
 import shutil
 import tarfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common import files
+
+EXTENDED = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+LARGEST_HEADER = 2**16
+"""Largest accepted extended header in bytes. It holds a member's long name."""
 
 
 def pack(archive: Path, members: Mapping[str, Path]) -> None:
@@ -42,20 +54,49 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack an untrusted archive safely.
 
-    Raises TarError for a member that is not a regular file or folder, or that would lie outside ``folder``.
+    Raises TarError for whatever is wrong with it: damage, a member that is not a regular file or folder, that would lie
+    outside ``folder`` or where another member is. Raises OSError only for the disk, such as a full one.
     """
+    try:
+        with tarfile.open(archive, "r:gz", tarinfo=_Member) as tar:
+            for member in tar:
+                _unpack(tar, member, folder.resolve(), f"{archive}: {member.name[:100]}")
+            while tar.fileobj.read(2**20):  # to the end, where gzip's checksum is
+                pass
+    except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
+        raise tarfile.TarError(f"{archive} is damaged: {str(error) or type(error).__name__}") from None
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose extended header, which tarfile reads into memory, is bounded."""
+
+    def _proc_member(
+        self, tar: tarfile.TarFile
+    ) -> tarfile.TarInfo:  # the hook for subclasses, as tarfile's source says
+        if self.type in EXTENDED and self.size > LARGEST_HEADER:
+            raise tarfile.TarError(
+                f"{tar.name!r}: found an extended header of {self.size} bytes, expected at most {LARGEST_HEADER}"
+            )
+        return super()._proc_member(tar)  # type: ignore[misc,no-any-return]
+
+
+def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, name: str) -> None:
     # Python has its own filter for this only since 3.11.4. Debian 12 has an earlier version.
-    with tarfile.open(archive, "r:gz") as tar:
-        for member in tar:
-            target = (folder / member.name).resolve()
-            if not (member.isreg() or member.isdir()) or not target.is_relative_to(folder.resolve()):
-                raise tarfile.TarError(f"{archive}: {member.name} is not a regular file or folder below {folder}")
-            if member.isdir():
-                target.mkdir(parents=True, exist_ok=True)
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
+    target = (folder / member.name).resolve()
+    below = target.is_relative_to(folder) and (member.isdir() or target != folder)
+    if not (member.isreg() or member.isdir()) or not below:
+        raise tarfile.TarError(f"{name} is not a regular file or folder below {folder}")
+    try:
+        (target if member.isdir() else target.parent).mkdir(parents=True, exist_ok=True)
+        if not member.isdir():
             with tar.extractfile(member) as packed, target.open("wb") as file:  # type: ignore[union-attr]  # is regular
                 shutil.copyfileobj(packed, file)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        raise tarfile.TarError(f"{name} is where another member is") from None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise tarfile.TarError(f"{name} has a name that is too long") from None
 
 
 def relative_difference(found: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:

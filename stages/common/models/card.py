@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 import jinja2
 import numpy as np
 
-from stages.common import config, files
+from stages.common import config, files, markdown
 from stages.common.results import classification, metrics
 
 FORM = Path(__file__).with_name("card_form.md")
@@ -35,13 +35,14 @@ def write(
     reports = Path("reports", project)
     measured = files.read_json(files.require(reports / "metrics.json", f"evaluate@{project}"))
     measured |= files.read_json(files.require(reports / "details.json", f"evaluate@{project}"))
-    environment = jinja2.Environment(  # noqa: S701 (Markdown: nothing to escape)
+    environment = jinja2.Environment(  # noqa: S701 (Markdown: its own filters escape)
         loader=jinja2.FileSystemLoader([text.parent, FORM.parent]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters |= {"escaped": markdown.escaped, "code": markdown.code}
     content = environment.get_template(text.name).render(
         project=project,
         source=measured["data"],

@@ -3,12 +3,11 @@
 `python -m stages.experiments.release` makes the tags. dvc.lock at a tag has the hashes of the version's files.
 """
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages.common import files
+from stages.common import files, temporary
 from stages.common.errors import InputError
 
 
@@ -43,9 +42,9 @@ def opened(project: str, version: str | None, paths: Sequence[Path]) -> Iterator
     if version not in known:
         there = ", ".join(known) or f"one made by `make release PROJECT={project} VERSION={version}`"
         raise InputError(f"params.yaml: deploy.{project}.version = {version!r} is not registered: expected {there}")
-    with tempfile.TemporaryDirectory(prefix=f"{project}-") as folder:
-        _fetch(f"{project}@{version}", paths, Path(folder))
-        yield Path(folder)
+    with temporary.folder("released") as folder:
+        _fetch(f"{project}@{version}", paths, folder)
+        yield folder
 
 
 def _fetch(tag: str, paths: Sequence[Path], folder: Path) -> None:

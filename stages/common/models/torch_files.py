@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stages.common.errors import InputError
@@ -47,9 +49,11 @@ def save_exported(program: torch.export.ExportedProgram, path: Path, classes: An
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else []:
             node.meta.pop("stack_trace", None)  # it has the path of this checkout
+    buffer = io.BytesIO()  # writing to a full disk, torch would end the process
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No complete tensor found")  # a constant that is part of another one
-        torch.export.save(program, path, extra_files={EXTRA: json.dumps(classes)})
+        torch.export.save(program, buffer, extra_files={EXTRA: json.dumps(classes)})
+    path.write_bytes(buffer.getbuffer())
 
 
 def load_exported(path: Path) -> tuple[Callable[[Tensor], Tensor], Any]:
@@ -58,11 +62,16 @@ def load_exported(path: Path) -> tuple[Callable[[Tensor], Tensor], Any]:
     return torch.export.load(path, extra_files=extra).module(), json.loads(extra[EXTRA])
 
 
-def traced(network: nn.Module, example: Tensor) -> torch.jit.ScriptModule:
-    """Return ``network``, which must have no branches, as TorchScript. Scripting would order constants differently in each process."""
+def traced(network: nn.Module, example: Tensor, *methods: str) -> torch.jit.ScriptModule:
+    """Return ``network``, which must have no branches, as TorchScript, with further ``methods`` that take the same input.
+
+    Scripting would order constants differently in each process.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit")
-        model: torch.jit.ScriptModule = torch.jit.trace(network, example, check_trace=False)
+        model: torch.jit.ScriptModule = torch.jit.trace_module(
+            network, dict.fromkeys(("forward", *methods), example), check_trace=False
+        )
     return model
 
 
@@ -78,3 +87,15 @@ def prove(project: str, name: str, answers: Tensor, expected: Tensor, tolerance:
     print(
         f"{name}: the classes of all {len(answers)} test images match evaluate's, probabilities within {difference:.2g}"
     )
+
+
+def prove_known(
+    project: str, name: str, familiarity: NDArray[np.float64], expected: NDArray[np.float64], tolerance: float
+) -> None:
+    """Raise InputError unless the ``familiarity`` (N) by the export ``name`` matches ``expected``, which is evaluate's."""
+    difference = float(np.abs(familiarity - expected).max())
+    if not difference <= tolerance:
+        raise InputError(
+            f"{name}: the familiarity of the {len(expected)} test images differs by up to {difference:.2g}, expected evaluate's "
+            f"within {tolerance:g}: run `dvc repro export@{project}` so that all results come from one model"
+        )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stages.common import files
 from stages.common.results import classification
@@ -19,12 +20,14 @@ def write(
     names: Sequence[str],
     details: Mapping[str, Any],
     tables: Mapping[str, Sequence[Mapping[str, object]]] | None = None,
+    arrays: Mapping[str, NDArray] | None = None,
 ) -> dict[str, Any]:
     """Write the results of ``project`` on its test set below reports/<project>, and return its metrics.
 
     ``source`` is the data that was measured on, ``names`` are those of the classes. `metrics.json` has accuracy and loss,
     `details.json` the ``details``, `confusion.csv` one row per example. `evaluation/` has the probabilities, float32 (N, classes), and as
-    CSV the confusion matrix, precision and recall of each class, accuracy by confidence, and further ``tables``.
+    CSV the confusion matrix, precision and recall of each class, accuracy by confidence, and further ``tables`` and
+    ``arrays`` by name.
     """
     reports, predicted = Path("reports", project), probabilities.argmax(1)
     counts = classification.confusion_matrix(labels, predicted, len(names))
@@ -40,7 +43,8 @@ def write(
         "reliability.csv": classification.reliability(probabilities, labels),
     }
     with files.new_folder(reports / "evaluation") as folder:
-        np.save(folder / "probabilities.npy", probabilities)
+        for name, array in {"probabilities.npy": probabilities, **(arrays or {})}.items():
+            np.save(folder / name, array)
         for name, rows in {**own, **(tables or {})}.items():
             files.write_table(folder / name, rows)
     with files.new_file(reports / "confusion.csv") as partial:

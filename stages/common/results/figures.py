@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from stages.common.results import classification
+from stages.common.results import classification, reporting
 from stages.common.results.classification import Labels, Probabilities
 
 LONGEST = 40
@@ -21,8 +21,7 @@ LONGEST = 40
 def readable(name: str) -> str:
     """Return a class's name for use in plots."""
     text = name.replace("_", " ")
-    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-    return text.replace("$", r"\$")  # matplotlib reads text between two dollars as a formula
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def table(path: Path) -> NDArray[np.void]:
@@ -39,6 +38,7 @@ def history(title: str, about: dict[str, Any], steps: NDArray[np.void], epochs: 
     loss.plot(epochs["epoch"], epochs["valid_loss"], "o-", markersize=4)
     loss.set(title="loss (training: mean since the previous point, with augmentation, dropout, label smoothing if set)")
     loss.set(ylabel="cross-entropy [nats]", yscale="log")
+    reporting.plain(loss.yaxis)
     for part, label in (("train", "training, during the epoch"), ("valid", "validation, after the epoch")):
         accuracy.plot(epochs["epoch"], 100 * epochs[f"{part}_accuracy"], "o-", markersize=4, label=label)
     accuracy.set(title="accuracy", ylabel="accuracy [%]")

@@ -7,12 +7,15 @@ import matplotlib
 matplotlib.use("Agg")  # before pyplot: no display
 
 import matplotlib.pyplot as plt
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from stages.common import files
 
 plt.rcParams.update(
     {
+        "text.parse_math": False,  # a class may be called $x_1$
         "figure.constrained_layout.use": True,
         "figure.dpi": 120,
         "axes.grid": True,
@@ -23,6 +26,19 @@ plt.rcParams.update(
         "legend.frameon": False,
     }
 )
+
+
+class Plain(LogFormatter):
+    """Labels of a logarithmic axis without markup. matplotlib's own ones are formulas."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+def plain(axis: Axis) -> None:
+    """Label ``axis``, which is already logarithmic, with `Plain`."""
+    axis.set_major_formatter(Plain())
+    axis.set_minor_formatter(Plain())
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -8,7 +8,6 @@ Each project's prepare stage calls `open_source` for a folder with the data set 
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from stages.common import config, files
+from stages.common import config, files, temporary
 from stages.common.errors import InputError
 
 
@@ -53,9 +52,9 @@ def open_source(project: str, settings: SourceSettings, sample: Writer, official
         raise InputError(f"{config.PARAMETERS}: data.source = {common!r} is not allowed: expected {PLACES}")
     place = settings.source or common
     if place in ("sample", "official"):
-        with tempfile.TemporaryDirectory(prefix=f"{project}-") as made:
-            (sample if place == "sample" else official)(Path(made))
-            yield Source(Path(made), place)
+        with temporary.folder("source") as made:
+            (sample if place == "sample" else official)(made)
+            yield Source(made, place)
     elif "://" in place:
         yield Source(_fetch(project, place, own=settings.source is not None), _shown(place))
     else:

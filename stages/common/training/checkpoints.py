@@ -35,12 +35,12 @@ def _code() -> list[Path]:
 
 def write(path: Location, state: dict[str, Any]) -> None:
     """Replace the checkpoint with ``state``, which has tensors, numbers and strings."""
+    buffer = io.BytesIO()  # torch reports a full disk as `unexpected pos`, without its cause
+    torch.save(state, buffer)
     if isinstance(path, Path):
         with files.new_file(path) as partial:
-            torch.save(state, partial)
+            partial.write_bytes(buffer.getbuffer())
     else:
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
         path.write_bytes(buffer.getvalue())  # an object store shows the object only once it is complete
 
 

@@ -22,14 +22,19 @@ Schedule = OneCycleLR | ReduceLROnPlateau | None
 
 
 def deterministic(seed: int, threads: int | None) -> None:
-    """Seed torch and limit it to kernels that give the same bytes each time (for the same number of threads)."""
+    """Seed torch and limit it to kernels that give the same bytes each time (for the same number of threads).
+
+    On a GPU, an operation without such a kernel is used with torch's warning, and products of float32 are not rounded
+    to TF32, torch's default for convolutions.
+    """
     if threads:
         torch.set_num_threads(threads)
     program.keep_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a slow debugging aid
     torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
     torch.manual_seed(seed)
 
 
@@ -148,7 +153,7 @@ def choose(settings: TrainingSettings, device: torch.device, project: str, compi
 
 
 def clock(seconds: float, images: int, device: torch.device, computing: Computing) -> dict[str, float | str]:
-    """Return clock readings: ``seconds`` of training with the scoring after each epoch, speed, hardware, precision.
+    """Return clock readings: ``seconds`` of training with the scoring after each epoch, speed, hardware, precision, torch.
 
     ``images`` is the number of images that training processed in that time.
     """
@@ -156,6 +161,7 @@ def clock(seconds: float, images: int, device: torch.device, computing: Computin
         "seconds": round(seconds, 3),
         "images_per_second": round(images / seconds, 1),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "precision": computing.precision,
         "portable": computing.portable,

@@ -1,11 +1,16 @@
-"""Build the networks that a project's parameters can name. They turn normalised images into logits."""
+"""Build the networks that a project's parameters can name, and compute with them. They turn normalised images into logits."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from torch import nn
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from stages.common.vision import backbones, networks
+from stages.common.training_settings import Known
+from stages.common.vision import backbones, known, networks
 
 
 class Built(NamedTuple):
@@ -30,3 +35,55 @@ def build(name: str, settings: Mapping[str, Any], classes: int, weights: str = "
     head = networks.head(backbone.size, classes, hidden, settings["dropout"])
     network = backbones.Transfer(backbone.network, head, settings["fine_tune"], weights != "none")
     return Built(network, backbone.mean, backbone.std)
+
+
+def inspect(network: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the features by which `known` compares images, float32 (N, size), and the logits (N, classes).
+
+    The features are the last layer's inputs. A network that was not pretrained has learnt few of them, so the mean and
+    the deviation of each stage's maps are added. Each of these parts has length 1.
+    """
+    if isinstance(network, backbones.Transfer):
+        return inspect(network.head, network.backbone(inputs))
+    assert isinstance(network, nn.Sequential)
+    parts = []
+    for layer in network[:-1]:
+        inputs = layer(inputs)
+        if isinstance(layer, networks.Block | nn.MaxPool2d):
+            maps = inputs.flatten(2)
+            mean = maps.mean(2)
+            parts += [mean, (maps - mean.unsqueeze(2)).square().mean(2).sqrt()]
+    features = torch.cat([F.normalize(part) for part in [*parts, inputs]], 1)
+    return features, network[-1](inputs)
+
+
+def measure(
+    look: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]], batches: Iterable[Tensor], arrays: known.Arrays
+) -> tuple[NDArray[np.float32], known.Scores]:
+    """Return probabilities (N, classes) and `known.scores` (N, methods) of the images in ``batches``.
+
+    ``look`` returns probabilities, features and logits of a batch, on any device.
+    """
+    probabilities, scores = [], []
+    with torch.no_grad():
+        for batch in batches:
+            answers, features, logits = (part.cpu().numpy() for part in look(batch))
+            probabilities.append(answers)
+            scores.append(known.scores(arrays, features, logits))
+    return np.concatenate(probabilities), np.concatenate(scores)
+
+
+def recognition(
+    bank: NDArray[np.float32],
+    look: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]],
+    valid: Iterable[Tensor],
+    outliers: Iterable[Tensor],
+    settings: Known,
+) -> dict[str, NDArray]:
+    """Return the arrays by which `known` judges images: fitted to training, chosen on validation images and on outliers.
+
+    ``bank`` has features of training images (N, size). ``valid`` and ``outliers`` are batches for ``look``, see `measure`.
+    """
+    arrays = known.fit(bank)
+    (_, familiar), (_, strange) = (measure(look, batches, arrays) for batches in (valid, outliers))
+    return known.choose(arrays, familiar, strange, settings.method, settings.accepted)

@@ -23,6 +23,9 @@ SIGNATURES = {  # Not TIFF: the work of its decoders on hostile files is not bou
 }
 """The first bytes of each format. The file's name is not used."""
 
+CONTENT_TYPES = ("image/*", "application/x-image", "application/octet-stream")
+"""Content types of requests with a picture. The second is what SageMaker's own image classification takes."""
+
 MAX_ASPECT = 20
 """Limit of longer / shorter side: enlarging a strip's short side makes it huge. The widest panoramas have about 10."""
 
@@ -46,6 +49,12 @@ _one_at_a_time = threading.Lock()
 
 class ImageError(ValueError):
     """The bytes are not an image, are damaged, or are refused. The message gives the cause in one sentence."""
+
+
+def is_picture(content_type: str) -> bool:
+    """Return whether a request of this type has a picture, whatever the type's parameters."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind in CONTENT_TYPES or kind.startswith("image/")
 
 
 def decode(content: bytes, max_pixels: int) -> Pixels:

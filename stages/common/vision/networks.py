@@ -1,5 +1,6 @@
 """Convolutional networks that are trained from scratch. They turn pixels into logits."""
 
+import torch
 from torch import Tensor, nn
 
 
@@ -20,7 +21,7 @@ def vgg(classes: int, width: float, dropout: float) -> nn.Sequential:
     hidden = max(1, round(4096 * width))
     return nn.Sequential(
         *layers,
-        nn.AdaptiveAvgPool2d(7),
+        AveragePool(7),
         nn.Flatten(),
         nn.Linear(49 * channels, hidden),
         nn.ReLU(),
@@ -30,6 +31,31 @@ def vgg(classes: int, width: float, dropout: float) -> nn.Sequential:
         nn.Dropout(dropout),
         nn.Linear(hidden, classes),
     )
+
+
+class AveragePool(nn.AdaptiveAvgPool2d):
+    """Average maps (N, C, H, W) to (N, C, ``side``, ``side``).
+
+    On a GPU the same means are sums of slices, because torch's kernel has no deterministic gradient there.
+    """
+
+    def __init__(self, side: int) -> None:
+        super().__init__(side)
+        self.side = side
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return averaged(maps, self.side) if maps.is_cuda else super().forward(maps)
+
+
+def averaged(maps: Tensor, side: int) -> Tensor:
+    """Return the means of maps (N, C, H, W) over ``side`` x ``side`` regions, those of torch's adaptive_avg_pool2d."""
+    for dimension in (2, 3):
+        length = maps.shape[dimension]
+        if length != side:
+            regions = [(place * length // side, -(-(place + 1) * length // side)) for place in range(side)]
+            means = [maps.narrow(dimension, begin, end - begin).mean(dimension) for begin, end in regions]
+            maps = torch.stack(means, dimension)
+    return maps
 
 
 class Block(nn.Module):

@@ -32,7 +32,11 @@ def centre_square(images: Tensor, side: int) -> Tensor:
 
 def resize_square(images: Tensor, side: int, size: int) -> Tensor:
     """Resize square uint8 images (N, 3, ``side``, ``side``) to uint8 (N, 3, ``size``, ``size``)."""
-    return images if side == size else F.interpolate(images, [size, size], mode="bilinear", antialias=True)
+    if side == size:
+        return images
+    if images.is_cuda:  # torch resizes bytes on the CPU only
+        return resize_square(images.cpu(), side, size).to(images.device)
+    return F.interpolate(images, [size, size], mode="bilinear", antialias=True)
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:

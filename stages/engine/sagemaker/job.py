@@ -8,7 +8,6 @@ import logging
 import os
 import shutil
 import sys
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +20,7 @@ from botocore.exceptions import ClientError, WaiterError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 import stages
-from stages.common import config, files
+from stages.common import config, files, temporary
 from stages.common.errors import InputError
 from stages.common.models import bundle
 from stages.common.vision import packaged
@@ -197,11 +196,11 @@ def start(trainer: Any, inputs: list[Any]) -> str:
 def fetch(session: boto3.Session, model: str, folder: Path) -> None:
     """Download SCRIPT's results from the job's archive at ``model`` to ``folder``."""
     bucket, key = model.removeprefix("s3://").split("/", 1)
-    with tempfile.TemporaryDirectory() as scratch:
-        archive = Path(scratch, "model.tar.gz")
+    with temporary.folder("job") as scratch:
+        archive = scratch / "model.tar.gz"
         client(session, "s3").download_file(bucket, key, str(archive))
-        bundle.unpack(archive, Path(scratch, "model"))
-        shutil.copytree(Path(scratch, "model", "trained"), folder, dirs_exist_ok=True)
+        bundle.unpack(archive, scratch / "model")
+        shutil.copytree(scratch / "model/trained", folder, dirs_exist_ok=True)
 
 
 def plan(settings: SageMaker, region: str) -> str:
@@ -224,7 +223,7 @@ def train(project: str, settings: SageMaker, features: Path, folder: Path) -> No
     logging.getLogger("sagemaker").setLevel(logging.WARNING)
     session = account(settings.region, "engine.sagemaker.region")
     agree(plan(settings, session.region_name), not sys.stdin.isatty(), "")
-    with place(session, settings.stack) as where, tempfile.TemporaryDirectory() as code:
-        stage_code(Path(code), project)
-        model = start(trainer(where, settings, Path(code)), inputs(features))
+    with place(session, settings.stack) as where, temporary.folder("job") as code:
+        stage_code(code, project)
+        model = start(trainer(where, settings, code), inputs(features))
         fetch(session, model, folder)

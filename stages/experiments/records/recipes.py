@@ -1,6 +1,7 @@
 """Recipes of recipes.yaml: named settings, their metrics published elsewhere, and the metrics expected here."""
 
 import argparse
+import difflib
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,7 +73,9 @@ def applied(parameters: dict[str, Any], settings: dict[str, Any]) -> dict[str, A
         for part in path:
             group = group.get(part) if isinstance(group, dict) else None
         if not isinstance(group, dict) or last not in group:
-            raise InputError(f"{key} is not a parameter: expected a dotted name from {config.PARAMETERS}")
+            close = difflib.get_close_matches(key, config.flat(parameters), 1)
+            hint = f"did you mean {close[0]}? {config.PARAMETERS} has all of them" if close else ""
+            raise InputError(f"{key} is not a parameter: {hint or f'expected a dotted name from {config.PARAMETERS}'}")
         group[last] = value
     return changed
 

@@ -1,8 +1,5 @@
 """Read the results of a revision of this repository: a branch, a tag, an experiment or the working tree."""
 
-import csv
-import io
-import json
 from hashlib import md5
 from pathlib import Path
 from typing import Any
@@ -14,13 +11,15 @@ from dvc_data.index import DataIndexDirError
 
 from stages.common import clocks, config, files
 from stages.common.errors import InputError
+from stages.experiments.records.folder import Folder
 
 
-class Revision:
+class Revision(Folder):
     """One revision, with its files in git and those that DVC tracks."""
 
     def __init__(self, name: str | None = None) -> None:
         """Open the revision that git or DVC call ``name``; None is the working tree. Raises InputError if unknown."""
+        super().__init__()
         self.name = name or "workspace"
         try:
             self._files = DVCFileSystem(".", rev=name) if name else None
@@ -34,7 +33,7 @@ class Revision:
     def read(self, path: str) -> bytes | None:
         """Return a file's bytes; None if it does not exist or DVC's cache lacks its content (`dvc pull` fetches it)."""
         try:
-            return self._files.read_bytes(path) if self._files else Path(path).read_bytes()
+            return self._files.read_bytes(path) if self._files else super().read(path)
         except (OSError, DvcException, DataIndexDirError):
             return None
 
@@ -52,29 +51,6 @@ class Revision:
         except (OSError, DvcException, DataIndexDirError):
             return None
 
-    def json(self, path: str) -> Any:
-        """Return a JSON file's content; None as in `read`. Raises InputError if it is not JSON."""
-        content = self.read(path)
-        try:
-            return None if content is None else json.loads(content)
-        except ValueError:
-            raise InputError(f"{path} of {self.name} is not valid JSON: run `dvc repro` to write it again") from None
-
-    def table(self, path: str) -> list[dict[str, str]] | None:
-        """Return a CSV file's rows by column; None as in `read`."""
-        content = self.read(path)
-        return None if content is None else list(csv.DictReader(io.StringIO(content.decode())))
-
-    def parameters(self) -> dict[str, Any]:
-        """Return the content of params.yaml."""
-        parameters: dict[str, Any] = config.parse((self.read("params.yaml") or b"").decode()) or {}
-        return parameters
-
-    def metrics(self, project: str) -> dict[str, Any]:
-        """Return a project's `metrics.json` and `details.json` as one mapping; empty if it has none."""
-        found = [self.json(f"reports/{project}/{name}.json") or {} for name in ("metrics", "details")]
-        return {name: value for part in found for name, value in part.items()}
-
     def stages(self) -> dict[str, dict[str, Any]]:
         """Return dvc.lock's stages by name, each with `cmd`, `deps`, `params` and `outs`; empty without a dvc.lock."""
         lock = config.parse(self.read("dvc.lock") or b"") or {}
@@ -85,15 +61,7 @@ class Revision:
         """Return every output of dvc.lock by its path, with `md5` and `size` in bytes."""
         return {out["path"]: out for stage in self.stages().values() for out in stage.get("outs", [])}
 
-    def training(self, project: str) -> dict[str, Any]:
-        """Return the clock readings of a project's training; empty if it ran on another machine."""
-        return self._clock(f"train@{project}", f"models/{project}/trained")
-
-    def latency(self, project: str) -> dict[str, Any]:
-        """Return the clock readings of a project's deployed model; empty if it ran on another machine."""
-        return self._clock(f"deploy@{project}", f"models/{project}/export")
-
     def _clock(self, stage: str, output: str) -> dict[str, Any]:
         if self._files is None and Path(output).is_dir():
-            return clocks.read(stage, clocks.digest(Path(output)))
+            return super()._clock(stage, output)
         return clocks.read(stage, self.outputs().get(output, {}).get("md5", "none"))

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from stages import projects
 from stages.common import config
-from stages.experiments.records.revisions import Revision
+from stages.experiments.records.folder import Folder
 
 
 class Confusion(config.Section):
@@ -32,17 +32,17 @@ class Run(config.Section):
     leaderboard: list[dict[str, str | float]] | None = Field(default=None, description="bikes' models, best first")
 
 
-def of(revision: Revision, project: str, seed: int) -> Run | None:
-    """Return the results of a project's training in ``revision``; None if it has no metrics."""
-    metrics = revision.metrics(project)
+def of(folder: Folder, project: str, seed: int) -> Run | None:
+    """Return the results of a project's training in ``folder``, or a revision; None if it has no metrics."""
+    metrics = folder.metrics(project)
     if not metrics:
         return None
-    tables = {field: revision.table(path) for field, path in projects.about(project).tables.items()}
+    tables = {field: folder.table(path) for field, path in projects.about(project).tables.items()}
     return Run(
         seed=seed,
         metrics=metrics,
-        training=revision.training(project),
-        latency=revision.latency(project),
+        training=folder.training(project),
+        latency=folder.latency(project),
         history=_history(tables.get("history")),
         confusion=_confusion(tables.get("confusion")),
         leaderboard=_leaderboard(tables.get("leaderboard")),

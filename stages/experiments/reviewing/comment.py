@@ -1,9 +1,9 @@
 """A review as Markdown. GitHub shows it in a comment; the review's page shows it as HTML."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from stages.common.markdown import escaped
 from stages.experiments.reviewing.changes import NOT_CACHED, ChangedPlot
 from stages.experiments.reviewing.guards import MetricGuard
 
@@ -59,20 +59,20 @@ def _parts(review: Review) -> Iterable[str]:
     if review.guards:
         changed = [guard.row() for guard in review.guards if guard.changed]
         yield "### Guarded metrics"
-        yield _table(GUARD_COLUMNS, changed) if changed else "None of them changed."
-        rows = _table(GUARD_COLUMNS, [guard.row() for guard in review.guards])
+        yield table(GUARD_COLUMNS, changed) if changed else "None of them changed."
+        rows = table(GUARD_COLUMNS, [guard.row() for guard in review.guards])
         yield f"<details><summary>all {len(review.guards)}</summary>\n\n{rows}\n\n</details>"
     if review.parameters:
         yield "### Parameters"
         yield review.parameters
     if review.causes or review.following:
         yield "### Stages with changed inputs"
-        yield _table(["stage", "code, data or parameters"], review.causes) if review.causes else ""
+        yield table(["stage", "code, data or parameters"], review.causes) if review.causes else ""
         yield f"Changed only through other stages: {escaped(', '.join(review.following))}." if review.following else ""
     if review.readings:
         yield "### Time and size"
         yield "These are not guarded: times depend on the hardware. Latencies are medians."
-        yield _table(["project", "what", "base", "here"], review.readings)
+        yield table(["project", "what", "base", "here"], review.readings)
 
 
 def pictures(review: Review) -> str:
@@ -84,17 +84,12 @@ def pictures(review: Review) -> str:
         parts.append(f"Some of the base's plots are missing below: {NOT_CACHED}.")
     for picture in review.pictures:
         shown = [f"![{which}](pictures/{name})" if content else name for which, content, name in picture.sides()]
-        parts += [f"{escaped(picture.path)}", _table(["before", "after"], [shown], ready=True)]
+        parts += [f"{escaped(picture.path)}", table(["before", "after"], [shown], ready=True)]
     return "\n\n".join(parts) + "\n"
 
 
-def escaped(value: str) -> str:
-    """Escape ``value`` as one line of Markdown that shows it unchanged."""
-    line = " ".join(value.split()).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", line)
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], ready: bool = False) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], ready: bool = False) -> str:
+    """Return a Markdown table. Cells are escaped, except if they are ``ready``."""
     cells = [row if ready else [escaped(value) for value in row] for row in rows]
     lines = [columns, ["---"] * len(columns), *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

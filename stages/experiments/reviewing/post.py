@@ -28,8 +28,12 @@ MOST = 200  # pictures
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,150}\.png")
 PNG = b"\x89PNG\r\n\x1a\n"
 TAGS = re.compile(r"<(?!/?(?:details|summary)>)")
-BREAKS = re.compile(r"@|:(?=//)|www(?=\.)|#(?=\d)|\](?=[(\[:])", re.IGNORECASE)
-"""After these a zero-width space is inserted, which breaks a mention, a URL, an issue reference or a link."""
+BREAKS = re.compile(r"@|:(?=//)|www(?=\.)|#(?=\d)|(?<=[a-z])-(?=\d)|\](?=[(\[:])|`(?=``)|~(?=~~)", re.IGNORECASE)
+"""After these a zero-width space is inserted.
+
+It breaks a mention, a URL, a reference to an issue (`#12`, `GH-12`, and `ABC-12` where a repository has such links), a
+link, and a block of code, which GitHub may draw as a diagram or a map.
+"""
 LINK = re.compile(r"\]\(pictures/([^()\s]*)\)")
 
 
@@ -56,6 +60,8 @@ def main(review: Path, comment: Path) -> None:
 
 def pull_request(run: dict[str, Any]) -> int | None:
     """Return the number of the open pull request whose newest commit ``run`` checked; None if there is none."""
+    if not run["head_repository"]:  # a fork that was deleted meanwhile
+        return None
     owner, branch = run["head_repository"]["owner"]["login"], run["head_branch"]
     query = urllib.parse.urlencode({"state": "open", "head": f"{owner}:{branch}", "per_page": 100})
     request = urllib.request.Request(  # noqa: S310 (GitHub's own URL)

@@ -5,7 +5,6 @@ process can run at a time, and a `kill -9` in between leaves the parameters chan
 a finished experiment is pushed from it.
 """
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -18,10 +17,10 @@ from pathlib import Path
 import psutil
 
 from stages.common import config
-from stages.common.errors import InputError
 from stages.experiments.records import recipes
 from stages.experiments.records.git import find, git
 from stages.experiments.records.recipes import Experiment
+from stages.experiments.running.exclusive import exclusive
 
 PLACE = Path(".dvc/tmp/exps/runs")
 """Per recipe or project: copies of the working tree while experiments run, and their logs, which stay until the next run."""
@@ -37,11 +36,7 @@ def alone(name: str) -> Iterator[Path]:
     """
     folder = PLACE / name
     folder.mkdir(parents=True, exist_ok=True)
-    with (PLACE / f"{name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{name} is already running in another terminal: wait for it, or stop it there") from None
+    with exclusive(PLACE / f"{name}.lock", name):
         for earlier in folder.iterdir():
             shutil.rmtree(earlier, ignore_errors=True)  # processes that still write there are about to end
         place = Path(tempfile.mkdtemp(dir=folder))
@@ -98,7 +93,8 @@ def record(root: Path, place: Path, experiment: Experiment, targets: Iterable[st
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(place / TEMPLATE, copy, symlinks=True)
     leash = [sys.executable, "-m", "stages.experiments.running.with_parent"]
-    command = ["dvc", "exp", "run", "--name", experiment.name, *recipes.overrides(experiment.settings), *targets]
+    dvc = [sys.executable, "-m", "stages.experiments.running.quick_dvc"]
+    command = [*dvc, "exp", "run", "--name", experiment.name, *recipes.overrides(experiment.settings), *targets]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     environment.pop("PYTHONPATH", None)  # run the copy's code

@@ -44,6 +44,10 @@ class FrozenViews:
         """Return the features, float32 (N, size), of the validation photographs ``chosen`` (N)."""
         return self._valid[0, chosen].to(self.eyes.device)
 
+    def centres(self, chosen: Tensor) -> Tensor:
+        """Return the features, float32 (N, size), of the middle of the training photographs ``chosen`` (N)."""
+        return self._train[0, chosen].to(self.eyes.device)
+
     def _training_inputs(self, view: int, chosen: Tensor) -> Tensor:
         if view < 2:
             inputs = self.eyes.centred(self.eyes.train, chosen)

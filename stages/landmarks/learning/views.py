@@ -58,5 +58,9 @@ class Views:
         """Return the middle of the validation photographs ``chosen`` (N), as in prediction: float32 (N, 3, S, S)."""
         return self.centred(self.valid, chosen)
 
+    def centres(self, chosen: Tensor) -> Tensor:
+        """Return the middle of the training photographs ``chosen`` (N), as in prediction: float32 (N, 3, S, S)."""
+        return self.centred(self.train, chosen)
+
     def centred(self, photographs: Store, chosen: Tensor) -> Tensor:
         return self.member.inputs(photographs.crops(chosen.numpy(), self.size).to(self.device))

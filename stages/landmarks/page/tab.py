@@ -17,12 +17,14 @@ from stages.serving.models import Models
 from stages.serving.page import examples, pictures
 from stages.serving.page.answers import answered
 from stages.serving.page.examples import Example
-from stages.serving.page.html import bars, block, name, note, one_block, percent, table, words
+from stages.serving.page.html import bars, block, name, none_of, note, one_block, percent, table, words
 
 Row = tuple[str, str, str]
 
 MAX_FILES = 32
 
+SHOWN = 5
+"""Number of classes with a bar."""
 
 HINT = one_block('<p class="hint">Upload a photograph, or click one of the examples.</p>')
 HEADER = ["Picture", "File", "Best class"]
@@ -31,7 +33,7 @@ HEADER = ["Picture", "File", "Best class"]
 def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
     async def look(payload: Any) -> AsyncIterator[str]:
         async def ask() -> str:
-            return shown(await _top(models, payload, folder, 5))
+            return shown(await _ask(models, payload, folder))
 
         if payload is None:
             yield HINT
@@ -61,23 +63,30 @@ def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
     several.change(look_at_all, several, results, **quiet)
 
 
-def shown(top: list[dict[str, Any]]) -> str:
-    """Return an answer as HTML: the best class in words, the bars, and the map if the coordinates are known."""
-    best = top[0]
+def shown(prediction: dict[str, Any]) -> str:
+    """Return an answer as HTML: the best class in words, the bars, and the map if the coordinates are known.
+
+    ``prediction`` has all classes. A photograph of none of them has no place, and bars only for those who wonder.
+    """
+    classes = prediction["top"]
+    best, rows = classes[0], bars(classes[:SHOWN])
+    if prediction.get("known") is False:
+        return f'{none_of(len(classes), "landmarks")}<p class="about">If it were one of them:</p>{rows}'
     title = escape(name(best["class"]))
     sentence = f'<p class="verdict"><strong>{title}</strong> {percent(best["probability"])}</p>'
     if best.get("latitude") is None or best.get("longitude") is None:
         where = '<p class="about">The location of this class is not known.</p>'
     else:
         where = worldmap.place(name(best["class"]), best["latitude"], best["longitude"])
-    return f"{sentence}{bars(top)}{where}"
+    return f"{sentence}{rows}{where}"
 
 
-async def _top(models: Models, payload: Any, folder: Path, number: int) -> list[dict[str, Any]]:
+async def _ask(models: Models, payload: Any, folder: Path) -> dict[str, Any]:
+    """Return the prediction for an uploaded file, with all classes."""
     content = await pictures.read(payload, folder)
-    answer = await models.predict("landmarks", content, "application/octet-stream", number)
-    top: list[dict[str, Any]] = answer["predictions"][0]["top"]
-    return top
+    answer = await models.predict("landmarks", content, "application/octet-stream", None)
+    prediction: dict[str, Any] = answer["predictions"][0]
+    return prediction
 
 
 async def _row(models: Models, payload: Any, folder: Path) -> Row:
@@ -85,12 +94,15 @@ async def _row(models: Models, payload: Any, folder: Path) -> Row:
     fields = payload if isinstance(payload, dict) else payload.model_dump()
     title = escape(str(fields.get("orig_name") or Path(fields["path"]).name))
     try:
-        [best] = await _top(models, payload, folder, 1)
+        prediction = await _ask(models, payload, folder)
     except Refusal as error:
         return "", title, f'<span class="bad">{words(error.message)}</span>'
     # Relative to the page, so that it also works behind a proxy.
     source = escape(f"gradio_api/file={quote(fields['path'])}")
     image = f'<img src="{source}" alt="{title}" loading="lazy">'
+    best = prediction["top"][0]
+    if prediction.get("known") is False:
+        return image, title, f"none of the {len(prediction['top'])} landmarks"
     return image, title, f"{escape(name(best['class']))}, {percent(best['probability'])}"
 
 

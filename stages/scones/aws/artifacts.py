@@ -3,6 +3,7 @@
 import hashlib
 import io
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,9 @@ HERE = Path(__file__).parent
 TEMPLATE = HERE / "template.yaml"
 ARTIFACTS_TEMPLATE = HERE / "artifacts.yaml"
 FUNCTIONS = HERE / "functions"
+ANSWER = HERE.parent / "endpoint" / "answer.py"
+"""A module that the functions import."""
+
 WORKFLOW = HERE / "workflow.asl.json"
 FAN_OUT = HERE / "fan_out.asl.json"
 
@@ -27,11 +31,11 @@ def named(name: str, content: bytes) -> Artifact:
     return Artifact(f"{hashlib.sha256(content).hexdigest()[:16]}/{name}", content)
 
 
-def zipped(folder: Path) -> bytes:
-    """Return the modules of ``folder`` as a zip. The same contents give the same bytes."""
+def zipped(modules: Iterable[Path]) -> bytes:
+    """Return ``modules`` as a zip. The same contents give the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(folder.glob("*.py")):
+        for path in sorted(modules, key=lambda path: path.name):
             entry = zipfile.ZipInfo(path.name)  # dated 1980, the format's first date
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
@@ -41,7 +45,7 @@ def zipped(folder: Path) -> bytes:
 def of_the_workflow() -> dict[str, Artifact]:
     """Return the objects made from this folder's files, by the template's parameters that name them."""
     return {
-        "FunctionsKey": named("functions.zip", zipped(FUNCTIONS)),
+        "FunctionsKey": named("functions.zip", zipped([*FUNCTIONS.glob("*.py"), ANSWER])),
         "WorkflowKey": named(WORKFLOW.name, WORKFLOW.read_bytes()),
         "FanOutKey": named(FAN_OUT.name, FAN_OUT.read_bytes()),
     }

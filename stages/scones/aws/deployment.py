@@ -1,6 +1,10 @@
 """Deploy to AWS, or to AWS_ENDPOINT_URL: the files that the stack is made from, the stack, the test pictures."""
 
 import hashlib
+import io
+import json
+import tarfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +75,21 @@ def parts(archive: Path, settings: WorkflowSettings) -> dict[str, Artifact]:
     return found
 
 
-def parameters(bucket: str, objects: Mapping[str, Artifact], image: str, settings: WorkflowSettings) -> dict[str, str]:
+def count_classes(archive: Path) -> int:
+    """Return the number of classes of the TorchScript model in ``archive``, 0 if there is no such model."""
+    with tarfile.open(archive) as tar:
+        if "model.pt" not in tar.getnames():
+            return 0
+        packed = tar.extractfile("model.pt")
+        assert packed is not None  # it is a regular file: export has written it
+        with zipfile.ZipFile(io.BytesIO(packed.read())) as model:  # TorchScript files are zip files
+            (name,) = (one for one in model.namelist() if one.endswith("/extra/classes.json"))
+            return len(json.loads(model.read(name)))
+
+
+def parameters(
+    bucket: str, objects: Mapping[str, Artifact], image: str, classes: int, settings: WorkflowSettings
+) -> dict[str, str]:
     """Return the template's parameters."""
     return {
         "ArtifactBucket": bucket,
@@ -82,6 +100,7 @@ def parameters(bucket: str, objects: Mapping[str, Artifact], image: str, setting
         "InferenceImage": image,
         "InstanceType": settings.instance_type,
         "InstanceCount": str(settings.instance_count),
+        "Classes": str(classes),
         "Threshold": f"{settings.threshold:g}",
         "EndpointTimeout": str(settings.endpoint_timeout),
         "LowConfidenceShare": f"{settings.low_confidence_share:g}",
@@ -101,7 +120,7 @@ def deploy(
     home = base.outputs()["Bucket"]
     done.append(_upload(session, home, {artifact.key: artifact.content for artifact in objects.values()}))
     stack = Stack(session, settings.stack)
-    wanted = parameters(home, objects, image, settings)
+    wanted = parameters(home, objects, image, count_classes(archive), settings)
     done.append(f"stack {stack.name}: {stack.put(artifacts.TEMPLATE.read_text(), wanted)}")
     found = stack.outputs()
     tests = {f"{TEST}{name}": content for name, content in pictures.items()}

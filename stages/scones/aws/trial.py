@@ -19,6 +19,9 @@ from stages.scones.feedback import captures
 BELOW = "ThresholdConfidenceNotMet"
 """The error of an execution whose confidence is below the threshold."""
 
+UNKNOWN = "UnknownPictureError"
+"""The error of an execution whose picture resembles none of the classes."""
+
 PATIENCE = 900.0
 """Seconds in which all captured records have to arrive. SageMaker writes them after about a minute."""
 
@@ -57,7 +60,7 @@ def _captured(
     Wait for a record of each execution that got an answer, and then as long again, so that surplus records are found.
     """
     executions = {one.execution for one in outcomes}
-    expected = sum(one.status == "SUCCEEDED" or one.error == BELOW for one in outcomes)
+    expected = sum(one.status == "SUCCEEDED" or one.error in (BELOW, UNKNOWN) for one in outcomes)
     s3, found, own = client(session, "s3"), dict[str, str](), dict[str, str]()
     begin, count, last = time.monotonic(), 0, 0.0
     while (waited := time.monotonic() - begin) < PATIENCE:
@@ -109,7 +112,8 @@ def _execution_and_try(line: str) -> tuple[str, int]:
 def check(trial: Trial, pictures: Mapping[str, bytes], threshold: float) -> None:
     """Raise InputError unless every execution ended as its confidence requires, and one record was captured of each.
 
-    An execution passes the answer on, or fails with the threshold's error. The records contain the answers.
+    An execution passes the answer on, or fails with the error for an unknown picture or with the threshold's. The records
+    contain the answers.
     """
     ended = Counter((pictures[one.key.removeprefix(TEST)], _end(one)) for one in trial.outcomes)
     lines = [(name, line) for name, text in trial.captured.items() for line in text.splitlines()]
@@ -118,7 +122,7 @@ def check(trial: Trial, pictures: Mapping[str, bytes], threshold: float) -> None
     if problems:
         raise InputError(f"captured records can't be read: {problems[0]} ({len(problems)} such records)")
     records = [record for one in read for record in one.records]
-    told = Counter((one.image, one.probabilities if one.confidence >= threshold else BELOW) for one in records)
+    told = Counter((one.image, _due(one, threshold)) for one in records)
     if ended != told:
         name = {image: name for name, image in pictures.items()}
         without = [f"{name[image]} ended with {end}" for image, end in (ended - told).elements()]
@@ -129,14 +133,20 @@ def check(trial: Trial, pictures: Mapping[str, bytes], threshold: float) -> None
         )
 
 
+def _due(record: captures.Captured, threshold: float) -> tuple[float, ...] | str:
+    if record.known is False:
+        return UNKNOWN
+    return record.probabilities if record.passes(threshold) else BELOW
+
+
 def _end(outcome: Outcome) -> tuple[float, ...] | str:
     if outcome.status == "SUCCEEDED":
         return outcome.probabilities
-    return BELOW if outcome.error == BELOW else f"{outcome.error}: {message(outcome)}"
+    return outcome.error if outcome.error in (BELOW, UNKNOWN) else f"{outcome.error}: {message(outcome)}"
 
 
-def answers(trial: Trial, pictures: Mapping[str, bytes], variant: str) -> dict[str, tuple[float, ...]]:
-    """Return the probabilities that the endpoint's ``variant`` gave to the test pictures it received, by name."""
+def answers(trial: Trial, pictures: Mapping[str, bytes], variant: str) -> dict[str, captures.Captured]:
+    """Return a record, with the answer of the endpoint's ``variant``, of each test picture that it received, by name."""
     own = {key: text for key, text in trial.captured.items() if key.split("/")[2] == variant}
-    known = {record.image: record.probabilities for record in captures.read(own.items()).records}
-    return {name: known[image] for name, image in pictures.items() if image in known}
+    answered = {record.image: record for record in captures.read(own.items()).records}
+    return {name: answered[image] for name, image in pictures.items() if image in answered}

@@ -1,14 +1,19 @@
 """Read captured requests and answers as SageMaker writes them: JSON Lines, several records per file.
 
+Requests and answers are read as the endpoint and its clients read them (stages/scones/endpoint).
+
 https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture.html
 """
 
 import base64
 import binascii
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
+
+from stages.scones.endpoint import answer, picture
 
 
 @dataclass(frozen=True)
@@ -16,89 +21,133 @@ class Captured:
     """One request and its answer."""
 
     event: str
-    """The record's id."""
+    """The record's id, "" if it has none."""
     time: datetime
     """Time of the answer, in UTC."""
     image: bytes
-    """The picture file of the request: PNG from the workflow, from other clients any format that the endpoint accepts."""
+    """The body of the request: a PNG file from the workflow, from other clients whatever they sent as a picture."""
+    content_type: str
+    """Of the request."""
     probabilities: tuple[float, ...]
     """One per class."""
+    known: bool | None
+    """Whether the picture resembles those of the classes; None if the answer does not tell."""
 
     @property
     def confidence(self) -> float:
         return max(self.probabilities)
 
+    def passes(self, threshold: float) -> bool:
+        """Return whether the workflow passes the answer on: the picture is not unknown, and the confidence not too low."""
+        return self.known is not False and self.confidence >= threshold
+
 
 @dataclass(frozen=True)
 class Read:
-    """The records of some files. ``problems`` names the lines that could not be read, and why."""
+    """The records of some files: each one found is in ``records`` or ``problems``, or was there before.
+
+    ``problems`` names those that could not be read, and why. ``repeated`` counts those that were there before.
+    """
 
     records: list[Captured]
     problems: list[str]
+    repeated: int
+
+    @property
+    def found(self) -> int:
+        return len(self.records) + len(self.problems) + self.repeated
 
 
-def read(files: Iterable[tuple[str, str]]) -> Read:
+def read(files: Iterable[tuple[str, str]], classes: int = 0) -> Read:
     """Return the records of ``files`` (name and text) ordered by time, each once.
 
-    A line that is not a record is left out and reported: a request without an answer, a request of another type, or a last
-    line that was cut off. Lines can be cut off because files are read while they are written.
+    A record that cannot be read is left out and reported: a request without an answer, a request of another type, an
+    answer that is no probability distribution over ``classes`` classes (0: any number), or a last line that was cut
+    off. Lines can be cut off because files are read while they are written.
     """
-    records: dict[str, Captured] = {}
+    records: list[Captured] = []
     problems = []
+    known = set()
+    repeated = 0
     for name, text in files:
-        lines = text.split("\n")
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
+        for place, content in _contents(text):
             try:
-                record = parse(line)
+                record = parse(content, classes)
             except ValueError as error:
-                cut = number == len(lines) and not _is_json(line)
-                problems.append(f"{name}: line {number}: {'cut off' if cut else error}, left out")
+                problems.append(f"{name}: {place}: {error}, left out")
+                continue
+            if record.event and record in known:
+                repeated += 1
             else:
-                records[record.event] = record
-    return Read(sorted(records.values(), key=lambda record: (record.time, record.event)), problems)
+                records.append(record)
+            known.add(record)
+    return Read(sorted(records, key=lambda record: (record.time, record.event)), problems, repeated)
 
 
-def parse(line: str) -> Captured:
-    """Return the record in a line. Raise ValueError with what was found and what was expected."""
+def _contents(text: str) -> Iterator[tuple[str, Any]]:
+    """Yield the place and the JSON value of each record: one per line, several on a line, or a list of records.
+
+    The value is a ValueError if the text is not JSON.
+    """
+    text = text.removeprefix("\ufeff")
     try:
-        record = json.loads(line)
-        request, answer = record["captureData"]["endpointInput"], record["captureData"]["endpointOutput"]
-        about = record["eventMetadata"]
-        event, time = str(about["eventId"]), datetime.fromisoformat(about["inferenceTime"])
-        kind, image, probabilities = _kind(request), _data(request), json.loads(_data(answer))
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        whole = json.loads(text)  # a list of records, or one record, on any number of lines
+    except (ValueError, RecursionError):
+        yield from _lines(text)
+        return
+    if isinstance(whole, list):
+        for number, content in enumerate(whole, 1):
+            yield f"record {number}", content
+    else:
+        yield "line 1", whole
+
+
+def _lines(text: str) -> Iterator[tuple[str, Any]]:
+    lines = text.split("\n")
+    for number, line in enumerate(lines, 1):
+        rest = line.strip().removeprefix("\ufeff")
+        while rest:
+            try:
+                content, end = json.JSONDecoder().raw_decode(rest)
+            except (ValueError, RecursionError) as error:
+                cut = number == len(lines)
+                yield f"line {number}", ValueError("cut off" if cut else f"found no captured record ({error})")
+                break
+            yield f"line {number}", content
+            rest = rest[end:].strip()
+
+
+def parse(content: Any, classes: int = 0) -> Captured:
+    """Return the record in ``content``, a JSON value. Raise ValueError with what was found and what was expected."""
+    if isinstance(content, ValueError):
+        raise content
+    try:
+        request, reply = content["captureData"]["endpointInput"], content["captureData"]["endpointOutput"]
+        about = content["eventMetadata"]
+        event, time = str(about.get("eventId") or ""), datetime.fromisoformat(about["inferenceTime"])
+        # The endpoint takes a request without a type for application/octet-stream.
+        kind, image = str(request.get("observedContentType") or "application/octet-stream"), _data(request)
+        as_type = (
+            "text/csv" if reply["encoding"] == "CSV" else str(reply.get("observedContentType") or "application/json")
+        )
+        body = _data(reply)
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"found no captured record ({type(error).__name__}: {error})") from None
-    if not kind.startswith("image/"):
-        raise ValueError(f"found a request of type {kind}, expected a picture")
-    if (
-        not isinstance(probabilities, list)
-        or not probabilities
-        or not all(type(p) in (int, float) and 0 <= p <= 1 for p in probabilities)
-    ):
-        raise ValueError(f"found the answer {str(probabilities)[:80]}, expected a list of probabilities")
-    time = time if time.tzinfo else time.replace(tzinfo=UTC)
-    return Captured(event, time, image, tuple(float(p) for p in probabilities))
-
-
-def _is_json(line: str) -> bool:
     try:
-        json.loads(line)
+        picture.check_type(kind)
     except ValueError:
-        return False
-    return True
+        raise ValueError(f"found a request of type {kind}, expected a picture") from None
+    found = answer.read(body, as_type, classes)
+    time = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return Captured(event, time.astimezone(UTC), image, kind, found.probabilities, found.known)
 
 
-def _kind(part: dict[str, str]) -> str:
-    """Return the content type without its parameters."""
-    return part["observedContentType"].split(";")[0].strip().lower()
-
-
-def _data(part: dict[str, str]) -> bytes:
+def _data(part: dict[str, Any]) -> bytes:
+    """Return the bytes of a request or an answer. Some tools unpack JSON in JSON: then ``data`` is no text."""
+    data = part["data"]
     if part["encoding"] != "BASE64":
-        return part["data"].encode()
+        return (data if isinstance(data, str) else json.dumps(data)).encode()
     try:
-        return base64.b64decode(part["data"], validate=True)
-    except binascii.Error as error:
+        return base64.b64decode("".join(data.split()), validate=True)  # some tools break long lines
+    except (binascii.Error, ValueError) as error:
         raise ValueError(f"found data that is not base64 ({error})") from None

@@ -1,8 +1,6 @@
-"""Collection of captured pictures with low confidence in the folder where they are labelled and where prepare reads them."""
+"""Collection of captured pictures that are unknown or have a low confidence in the folder where they are labelled and where prepare reads them."""
 
-import csv
 import hashlib
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -14,11 +12,11 @@ from stages.scones.feedback import labelled
 from stages.scones.feedback.captures import Captured
 from stages.scones.layout import Bytes
 
-COLUMNS = ["file", "label", "predicted", "confidence", "time"]
+COLUMNS = ["file", "label", "predicted", "confidence", "known", "time"]
 
 
 def collect(pictures: Iterable[tuple[Captured, Bytes]], threshold: float, classes: Sequence[str], folder: Path) -> int:
-    """Write pictures with a confidence below the threshold to ``folder`` as PNG files, each with a row in its labels.csv.
+    """Write pictures that did not pass the ``threshold`` to ``folder`` as PNG files, each with a row in its labels.csv.
 
     ``pictures`` are records and their pixels, ``classes`` are the answering model's. Existing pictures and labels are
     not changed. Returns the number of new pictures. Raises InputError, and writes nothing, if labels.csv is invalid.
@@ -26,13 +24,13 @@ def collect(pictures: Iterable[tuple[Captured, Bytes]], threshold: float, classe
     table = folder / labelled.TABLE
     header, numbered = labelled.read_table(table)
     rows = [row for _, row in numbered]
-    known = {row["file"] for row in rows}
+    there = {row["file"] for row in rows}
     new = 0
     for record, pixels in pictures:
         name = f"captured-{hashlib.sha256(record.image).hexdigest()[:12]}.png"
-        if record.confidence >= threshold or name in known:
+        if record.passes(threshold) or name in there:
             continue
-        known.add(name)
+        there.add(name)
         new += 1
         with files.new_file(folder / name) as partial:
             partial.write_bytes(layout.png(pixels))
@@ -43,14 +41,12 @@ def collect(pictures: Iterable[tuple[Captured, Bytes]], threshold: float, classe
                 "label": "",
                 "predicted": classes[predicted] if len(record.probabilities) == len(classes) else str(predicted),
                 "confidence": f"{record.confidence:.6f}",
+                "known": {True: "yes", False: "no", None: ""}[record.known],
                 "time": record.time.isoformat(),
             }
         )
     if new:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(dict.fromkeys([*header, *COLUMNS])), restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        columns = list(dict.fromkeys([*header, *COLUMNS]))
         with files.new_file(table) as partial:
-            partial.write_text(text.getvalue(), encoding="utf-8")
+            files.write_rows(partial, columns, ([row.get(name, "") for name in columns] for row in rows))
     return new

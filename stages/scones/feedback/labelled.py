@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages.common.errors import InputError
-from stages.scones.layout import NAME, Entry
+from stages.common.files import nfc
+from stages.scones.layout import NAME, Entry, by_name
 
 FOLDER = Path("data/scones/labelled")
 TABLE = "labels.csv"
@@ -17,6 +18,8 @@ TABLE = "labels.csv"
 
 def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Return the columns, and each row's line number and fields by column. Both are empty if there is no table.
+
+    An apostrophe in front of a field is left out (`files.write_rows`).
 
     Raises InputError with line and reason if it is not a table with the columns `file` and `label`.
     """
@@ -38,24 +41,25 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]
             raise InputError(
                 f"{path}: line {line}: found more fields than the header's {len(header)}, expected {len(header)}"
             )
-    return header, rows
+    return header, [(line, {name: text.removeprefix("'") for name, text in row.items()}) for line, row in rows]
 
 
 def read_list(folder: Path, classes: Sequence[str], row: int) -> list[Entry]:
-    """Return the pictures with a label, numbered from ``row``; empty if there is no table.
+    """Return the pictures with a label, numbered from ``row``, with names in Unicode's form NFC; empty if there is no table.
 
     Raises InputError with the line and column of the first error. The pictures are not read.
     """
     path = folder / TABLE
     entries: dict[str, Entry] = {}
+    there = by_name(folder)
     for number, line in read_table(path)[1]:
-        name, label = line["file"], line["label"].strip()
+        name, label = nfc(line["file"]), nfc(line["label"].strip())
         if not label:
             continue
         where = f"{path}: line {number}"
         if label not in classes:
             raise InputError(f"{where}, column label: found {label!r}, expected {', '.join(classes)}, or no label")
-        if not NAME.fullmatch(name) or not (folder / name).is_file():
+        if not NAME.fullmatch(name) or name not in there or not there[name].is_file():
             raise InputError(f"{where}, column file: found {name!r}, expected a .png file in {folder}")
         if name in entries:
             raise InputError(f"{where}, column file: found {name} for the second time, expected each file once")

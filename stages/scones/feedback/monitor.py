@@ -3,7 +3,7 @@
     python -m stages.scones.feedback.monitor reports/scones/captured
     python -m stages.scones.feedback.monitor s3://BUCKET/data_capture
 
-Pictures with low confidence are copied to data/scones/labelled/ for labelling. `dvc repro` then trains with them.
+Pictures that are unknown or have a low confidence are copied to data/scones/labelled/ for labelling. `dvc repro` then trains with them.
 """
 
 import argparse
@@ -25,12 +25,11 @@ from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.program import run
 from stages.common.results import reporting
-from stages.common.vision import images
 from stages.scones.config import Data, Evaluate
+from stages.scones.endpoint import picture
 from stages.scones.feedback import captures, labelled
 from stages.scones.feedback.captures import Captured
 from stages.scones.feedback.collect import collect
-from stages.scones.layout import SIDE
 
 FEATURES = Path("data/scones/features")
 MODEL = Path("models/scones/export/model.pt")
@@ -42,20 +41,23 @@ SIGNIFICANT = 0.01
 Pixels = NDArray[np.uint8]
 
 
-def fetch(place: str) -> list[tuple[str, str]]:
-    """Return name and text of all .jsonl files below a folder, or a URL that fsspec opens.
+def fetch(place: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return name and text of all .jsonl files below a folder, or a URL that fsspec opens, and the names of other files.
 
-    Raises InputError if there are none.
+    The text may be in any of Unicode's encodings. Raises InputError if there are none.
     """
     try:
         system, root = fsspec.url_to_fs(place)
-        names = sorted(name for name in system.find(root) if name.endswith(".jsonl"))
-        found = [(name, system.cat_file(name).decode("utf-8", "replace")) for name in names]
+        listed = sorted(system.find(root))
+        names = [name for name in listed if name.endswith(".jsonl")]
+        contents = [(name, system.cat_file(name)) for name in names]
+        found = [(name, content.decode(json.detect_encoding(content), "replace")) for name, content in contents]
     except Exception as error:  # fsspec's file systems raise different errors
         raise InputError(f"cannot read {place} ({type(error).__name__}: {error})") from error
     if not found:
-        raise InputError(f"{place}: found no .jsonl files, expected an endpoint's captured requests")
-    return found
+        others = f", only {listed[0]} and {len(listed) - 1} other files" if listed else ""
+        raise InputError(f"{place}: found no .jsonl files{others}, expected an endpoint's captured requests")
+    return found, [name for name in listed if name not in names]
 
 
 def over_time(records: Sequence[Captured], threshold: float) -> Figure:
@@ -121,7 +123,7 @@ def drift(captured: Pixels, training: Pixels) -> dict[str, Any]:
 def summary(records: Sequence[Captured], threshold: float) -> dict[str, Any]:
     """Return counts and an estimate of the accuracy: the mean confidence, if calibrated (Guo et al. 2017, arXiv:1706.04599)."""
     confidences = np.array([record.confidence for record in records])
-    sure = confidences >= threshold
+    sure, unknown = confidences >= threshold, [record.known is False for record in records]
     return {
         "records": len(records),
         "from": records[0].time.isoformat(),
@@ -129,6 +131,8 @@ def summary(records: Sequence[Captured], threshold: float) -> dict[str, Any]:
         "threshold": threshold,
         "below_threshold": int((~sure).sum()),
         "below_threshold_share": round(float((~sure).mean()), 6),
+        "unknown": sum(unknown),
+        "unknown_share": round(float(np.mean(unknown)), 6),
         "estimated_accuracy": round(float(confidences.mean()), 6),
         "estimated_accuracy_above": round(float(confidences[sure].mean()), 6) if sure.any() else None,
     }
@@ -139,11 +143,8 @@ def decoded(records: Sequence[Captured]) -> tuple[list[tuple[Captured, Pixels]],
     pictures, problems = [], []
     for record in records:
         try:
-            picture = images.decode(record.image, 1_000_000)
-            if picture.shape != (SIDE, SIDE, 3):
-                raise images.ImageError(f"it has {picture.shape[1]}x{picture.shape[0]} pixels, not {SIDE}x{SIDE}")
-            pictures.append((record, picture))
-        except images.ImageError as error:
+            pictures.append((record, picture.read(record.image, record.content_type)))
+        except ValueError as error:
             problems.append(f"the picture of event {record.event} is not used: {error}")
     return pictures, problems
 
@@ -159,25 +160,39 @@ def class_names() -> list[str]:
 
 
 def main(place: str, threshold: float | None = None, collect_into: Path = labelled.FOLDER) -> None:
-    read = captures.read(fetch(place))
+    classes = class_names()
+    texts, others = fetch(place)
+    read = captures.read(texts, len(classes))
     if not read.records:
         raise InputError(f"{place}: found no captured record ({'; '.join(read.problems[:1])}), expected at least 1")
     if threshold is None:
         threshold = config.load("evaluate.scones", Evaluate).threshold
     pictures, unusable = decoded(read.records)
-    report = {"source": place, **summary(read.records, threshold), "problems": read.problems + unusable}
+    counts = {
+        "found": read.found,
+        "refused": len(read.problems),
+        "repeated": read.repeated,
+        "unusable_pictures": len(unusable),
+    }
+    report = {"source": place, **counts, **summary(read.records, threshold), "problems": read.problems + unusable}
     if (FEATURES / "train.npz").exists() and pictures:
         with np.load(FEATURES / "train.npz") as train:
             report["drift"] = drift(np.stack([picture for _, picture in pictures]), train["images"])
-    new = collect(pictures, threshold, class_names(), collect_into)
+    new = collect(pictures, threshold, classes, collect_into)
     with files.new_folder(MONITOR) as folder:
         reporting.save(over_time(read.records, threshold), folder / "confidence_over_time.png")
         reporting.save(histogram(read.records, threshold), folder / "confidence_histogram.png")
         files.write_json(folder / "monitor.json", report)
     for problem in report["problems"]:
         print(f"warning: {problem}")
+    if others:
+        print(f"warning: {len(others)} other files are not read, first {others[0]}: expected .jsonl files")
+    print(
+        f"{read.found} captured records: {report['records']} read, {len(read.problems)} refused, {read.repeated} repeated; "
+        f"{len(unusable)} of the pictures read are unusable"
+    )
     counts = f"{report['below_threshold']} of {report['records']} answers are below the threshold {threshold:g}"
-    print(f"{counts}; estimated accuracy {report['estimated_accuracy']:.1%}")
+    print(f"{counts}, {report['unknown']} pictures are unknown; estimated accuracy {report['estimated_accuracy']:.1%}")
     moved = [name for name, test in report.get("drift", {}).items() if test["drifted"]]
     print(f"the input has drifted in {', '.join(moved)}" if moved else _no_drift(report))
     print(f"{new} new pictures to label in {collect_into}; reports in {MONITOR}")

@@ -17,10 +17,13 @@ from stages.serving.models import Models
 from stages.serving.page import examples, pictures
 from stages.serving.page.answers import answered
 from stages.serving.page.examples import Example
-from stages.serving.page.html import bars, name, one_block, percent
+from stages.serving.page.html import bars, name, none_of, one_block, percent
 
 SIDE = 32  # pixels, as in the workflow's pictures
 MAX_PIXELS = 50_000_000
+SHOWN = 5
+"""Number of classes with a bar."""
+
 HINT = one_block('<p class="hint">Upload a picture, or click one of the examples.</p>')
 SCALED = f'<p class="about">The middle of your picture was scaled to {SIDE}x{SIDE} pixels, the model&rsquo;s size.</p>'
 
@@ -32,8 +35,8 @@ def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
         async def ask() -> str:
             content = await pictures.read(payload, folder)
             small, scaled = await asyncio.to_thread(fit, content)
-            answer = await models.predict("scones", small, "image/png")
-            return shown(answer["predictions"][0]["top"], threshold) + (SCALED if scaled else "")
+            answer = await models.predict("scones", small, "image/png", None)
+            return shown(answer["predictions"][0], threshold) + (SCALED if scaled else "")
 
         if payload is None:
             yield HINT
@@ -59,8 +62,15 @@ def fit(content: bytes) -> tuple[bytes, bool]:
     return file.getvalue(), True
 
 
-def shown(top: list[dict[str, Any]], threshold: float) -> str:
-    """Return an answer as HTML: whether the workflow would continue, and each class's bar with the threshold."""
+def shown(prediction: dict[str, Any], threshold: float) -> str:
+    """Return an answer as HTML: whether the workflow would continue, and the best classes' bars with the threshold.
+
+    ``prediction`` has all classes.
+    """
+    top = prediction["top"]
+    if prediction.get("known") is False:
+        words = '<span class="bad">✗ the workflow stops here</span> If it were one of them:'
+        return f'{none_of(len(top), "vehicles")}<p class="about">{words}</p>{bars(top[:SHOWN])}'
     best = top[0]
     passes = best["probability"] >= threshold
     title = escape(name(best["class"]))
@@ -68,7 +78,7 @@ def shown(top: list[dict[str, Any]], threshold: float) -> str:
     words = f"{'✓' if passes else '✗'} {percent(best['probability'])} {verdict}"
     return (
         f'<p class="verdict"><strong>{title}</strong> <span class="{"good" if passes else "bad"}">{words}</span></p>'
-        f"{bars(top, threshold)}"
+        f"{bars(top[:SHOWN], threshold)}"
         f'<p class="legend" aria-hidden="true"><i class="mark"></i> threshold {percent(threshold)}</p>'
     )
 

@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--wait-ms", type=float, default=usual.wait * 1000)
     parser.add_argument("--queue", type=int, default=usual.queue)
     parser.add_argument("--timeout", type=float, default=usual.answer, help="seconds")
+    parser.add_argument("--model-seconds", type=float, default=usual.model)
     parser.add_argument("--max-bytes", type=int, default=BodyLimits().size)
     arguments = parser.parse_args()
     if arguments.fd is not None:
@@ -49,8 +50,11 @@ def main() -> None:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     serves = arguments.model_folder == "serve"
     folder = Path(os.environ.get("SM_MODEL_DIR", "/opt/ml/model") if serves else arguments.model_folder)
-    limits = Limits(arguments.max_batch, arguments.wait_ms / 1000, arguments.queue, arguments.timeout)
-    app = application(Model(folder), limits, BodyLimits(arguments.max_bytes))
+    limits = Limits(
+        arguments.max_batch, arguments.wait_ms / 1000, arguments.queue, arguments.timeout, model=arguments.model_seconds
+    )
+    size = arguments.max_bytes
+    app = application(Model(folder, limits.model), limits, BodyLimits(size, together=8 * size))
     if arguments.fd is None:
         port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))
         listener = socket.create_server(("0.0.0.0", port))  # noqa: S104  a container's own network

@@ -1,7 +1,8 @@
 """SageMaker's container contract for one model: `GET /ping` and `POST /invocations`. `POST /batch` has several of the latter."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -17,6 +18,9 @@ from .body import BodyLimits, LimitedBody
 from .errors import HANDLERS, Refusal
 from .model import Model, status
 
+PATIENCE = 1.0
+"""Seconds after which /batch answers without the requests that still take time. The client gets them at /later."""
+
 BATCHES = "X-Batches"
 """Response header of /ping: whether the model processes several requests together."""
 
@@ -25,13 +29,16 @@ def application(model: Model, limits: Limits, body_limits: BodyLimits) -> Starle
     """Return the application that serves one model."""
     batcher = Batcher(model.work, limits if model.batches else replace(limits, batch=1))
 
+    late: dict[int, asyncio.Task[framing.Part]] = {}
+    numbers = itertools.count()
+
     async def ask(body: bytes, content_type: str, accept: str) -> tuple[bytes, int]:
         """Return the answer and the number of requests in its batch. Raise Refusal if there is no answer."""
-        if not any(matches(content_type, one) for one in model.content_types):
-            expected = ", ".join(model.content_types)
-            raise Refusal(415, "unsupported_type", f"found content type {content_type!r}, expected {expected}")
+        check_type(content_type, model.content_types)
+        content_type = content_type or UNKNOWN
         try:
-            answer = await batcher.ask(body, content_type, accept)
+            data = await model.read(body, content_type)
+            answer = await batcher.ask(body, content_type, accept, data)
         except Refusal:
             raise
         except Exception as error:
@@ -42,7 +49,7 @@ def application(model: Model, limits: Limits, body_limits: BodyLimits) -> Starle
         return Response(headers={BATCHES: str(model.batches).lower()})
 
     async def invocations(request: Request) -> Response:
-        content_type = request.headers.get("content-type", "application/octet-stream")
+        content_type = request.headers.get("content-type", "")
         accept = request.headers.get("accept", "*/*")
         accept = "application/json" if accept == "*/*" else accept
         answer, _ = await ask(await request.body(), content_type, accept)
@@ -62,8 +69,24 @@ def application(model: Model, limits: Limits, body_limits: BodyLimits) -> Starle
             asked = [(str(about["content_type"]), str(about["accept"]), body) for about, body in parts]
         except (ValueError, KeyError) as error:
             raise Refusal(400, "unreadable", f"this is not a batch of requests: {error}") from None
-        answers = await asyncio.gather(*(part(*one) for one in asked))
-        return Response(framing.join(answers), media_type=framing.CONTENT_TYPE)
+        answering = [asyncio.create_task(part(*one)) for one in asked]
+        if answering:
+            await asyncio.wait(answering, timeout=PATIENCE)
+        return parts_response([task.result() if task.done() else put_off(task) for task in answering])
+
+    def put_off(task: asyncio.Task[framing.Part]) -> framing.Part:
+        number = next(numbers)
+        late[number] = task
+        return {"status": 202, "later": f"/later/{number}"}, b""
+
+    async def later(request: Request) -> Response:
+        task = late.pop(request.path_params["number"], None)
+        if task is None:
+            raise Refusal(404, "not_found", "there is no such request")
+        return parts_response([await task])
+
+    def parts_response(parts: Sequence[framing.Part]) -> Response:
+        return Response(framing.join(parts), media_type=framing.CONTENT_TYPE)
 
     @asynccontextmanager
     async def running(app: Starlette) -> AsyncIterator[None]:
@@ -75,9 +98,34 @@ def application(model: Model, limits: Limits, body_limits: BodyLimits) -> Starle
         Route("/ping", ping),
         Route("/invocations", invocations, methods=["POST"]),
         Route("/batch", batch, methods=["POST"]),
+        Route("/later/{number:int}", later),
     ]
     middleware = [Middleware(LimitedBody, body_limits)]
     return Starlette(routes=routes, middleware=middleware, exception_handlers=HANDLERS, lifespan=running)
+
+
+UNKNOWN = "application/octet-stream"
+"""The content type of a request without one."""
+
+HINTS = {
+    "": "the request has no Content-Type",
+    "application/x-www-form-urlencoded": "found a form, which `curl -d` sends",
+    "multipart/form-data": "found a form with files, which `curl -F` sends",
+}
+
+
+def check_type(content_type: str, expected: Sequence[str]) -> None:
+    """Raise Refusal unless ``content_type`` is one of the ``expected`` ones. Empty is bytes of an unknown type."""
+    if any(matches(content_type or UNKNOWN, one) for one in expected):
+        return
+    kind = content_type.split(";")[0].strip().lower()
+    found = HINTS.get(kind, f"found content type {content_type[:100]!r}")
+    how = (
+        ": send the file itself, `curl --data-binary @FILE -H 'Content-Type: ...'`, with"
+        if kind in HINTS
+        else ", expected"
+    )
+    raise Refusal(415, "unsupported_type", f"{found}{how} {', '.join(expected)}")
 
 
 def matches(content_type: str, pattern: str) -> bool:

@@ -11,6 +11,7 @@ import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from .errors import Refusal
 
@@ -21,7 +22,7 @@ RETRY_AFTER = 1  # s
 class Limits:
     """``batch``: limit of requests in a batch. ``batch_bytes``: limit of their bodies together, unless one alone is larger.
     ``queue``, ``queue_bytes``: the same for waiting requests. ``wait``: longest wait for other requests, in seconds.
-    ``answer``: time limit of a request, in seconds."""
+    ``answer``: time limit of a request, in seconds. ``model``: time limit of the model's work on it, in seconds."""
 
     batch: int = 32
     wait: float = 0.002
@@ -29,6 +30,7 @@ class Limits:
     answer: float = 60.0
     batch_bytes: int = 32 * 2**20
     queue_bytes: int = 256 * 2**20
+    model: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -41,16 +43,26 @@ class BatchReply:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A waiting request."""
+    """A waiting request. ``data`` is what the model has read from the body, if that was done before."""
 
     body: bytes
     content_type: str
     accept: str
+    data: Any = None
     answer: asyncio.Future[BatchReply] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
+    def finish(self, outcome: BatchReply | Exception) -> None:
+        """Answer the request, unless its client has given up."""
+        if self.answer.done():
+            return
+        if isinstance(outcome, BatchReply):
+            self.answer.set_result(outcome)
+        else:
+            self.answer.set_exception(outcome)
 
-Work = Callable[[Sequence[Job]], Awaitable[Sequence[BatchReply | Exception]]]
-"""Returns one outcome for each job, in their order."""
+
+Work = Callable[[Sequence[Job]], Awaitable[Sequence[BatchReply | Exception | None]]]
+"""Returns one outcome for each job, in their order. None: the job is answered later."""
 
 
 class Batcher:
@@ -65,13 +77,13 @@ class Batcher:
         self._open = 0  # requests that wait or are being processed
         self._at_a_time = 0  # their number when the last batch was collected
 
-    async def ask(self, body: bytes, content_type: str, accept: str) -> BatchReply:
+    async def ask(self, body: bytes, content_type: str, accept: str, data: Any = None) -> BatchReply:
         """Return the answer to a request. Raise Refusal, or the exception that ``work`` returned for this request."""
         waiting, limits = len(self._waiting), self._limits
         if waiting >= limits.queue or (waiting and self._bytes + len(body) > limits.queue_bytes):
             words = f"the queue is full: {waiting} requests with {self._bytes:,} bytes are waiting"
             raise Refusal(429, "busy", words, RETRY_AFTER)
-        job = Job(body, content_type, accept)
+        job = Job(body, content_type, accept, data)
         self._waiting.append(job)
         self._bytes += len(body)
         self._open += 1
@@ -93,14 +105,10 @@ class Batcher:
             self._working.difference_update(wanted)
             self._open -= len(jobs)
             for job, outcome in zip(wanted, outcomes, strict=True):
-                if job.answer.done():
-                    continue
-                if isinstance(outcome, BatchReply):
-                    job.answer.set_result(outcome)
-                else:
-                    job.answer.set_exception(outcome)
+                if outcome is not None:
+                    job.finish(outcome)
 
-    async def _outcomes(self, jobs: Sequence[Job]) -> Sequence[BatchReply | Exception]:
+    async def _outcomes(self, jobs: Sequence[Job]) -> Sequence[BatchReply | Exception | None]:
         """Return the outcomes of ``work``. If it raises, its exception is the outcome of every job."""
         try:
             outcomes = await self._work(jobs)
@@ -114,8 +122,7 @@ class Batcher:
     def refuse(self, refusal: Refusal) -> None:
         """Refuse all requests that wait or are being processed. Call this when no task runs any more."""
         for job in (*self._waiting, *self._working):
-            if not job.answer.done():
-                job.answer.set_exception(refusal)
+            job.finish(refusal)
         self._waiting.clear()
         self._working.clear()
         self._bytes = self._open = 0

@@ -1,4 +1,4 @@
-"""The functions of an archive's `inference` module, called by one thread."""
+"""The functions of an archive's `inference` module: one thread predicts, others read what was sent."""
 
 import asyncio
 import importlib
@@ -10,6 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from .batching import BatchReply, Job
+from .errors import Refusal
+
+READERS = 2
+"""Threads that read bodies: a body that takes long to read does not hold up the others. More would need more memory."""
+
+RETRY_AFTER = 5  # s
 
 
 class Model:
@@ -17,15 +23,19 @@ class Model:
 
     Besides SageMaker's four functions, its `inference` may have ``batch_fn(items, model)``, which is predict_fn for several
     requests at once. Without it requests are processed one by one. ``ready_fn(data, model)`` makes an item from the result
-    of input_fn. ``CONTENT_TYPES`` lists what input_fn reads.
+    of input_fn. Several threads call these two at the same time. ``CONTENT_TYPES`` lists what input_fn reads.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, seconds: float) -> None:
+        """``seconds``: time limit of the work on one body, and of a prediction."""
         sys.path.insert(0, str(folder / "code"))
         self._inference = importlib.import_module("inference")
         self._model = self._inference.model_fn(str(folder))
         self._batch_fn = getattr(self._inference, "batch_fn", None)
+        self._seconds = seconds
         self._thread = ThreadPoolExecutor(1, "model")
+        self._readers = ThreadPoolExecutor(READERS, "reader")
+        self._free = asyncio.Semaphore(READERS)
         self.content_types: Sequence[str] = getattr(self._inference, "CONTENT_TYPES", ("*/*",))
 
     @property
@@ -33,19 +43,42 @@ class Model:
         """Whether requests are processed together."""
         return self._batch_fn is not None
 
+    async def read(self, body: bytes, content_type: str) -> Any:
+        """Return what input_fn and ready_fn make of a body, and raise what they raise. Raise Refusal after the time limit.
+
+        A thread can't be stopped. It goes on, and is free for other bodies when it is done.
+        """
+        await self._free.acquire()
+        reading = asyncio.get_running_loop().run_in_executor(
+            self._readers, self._attempt, self._read, body, content_type
+        )
+        reading.add_done_callback(lambda _: self._free.release())
+        done, _ = await asyncio.wait([reading], timeout=self._seconds)
+        if not done:
+            # `timeout` tells the server to start the model again: no thread is left to read other bodies.
+            code = "timeout" if self._free.locked() else "too_costly"
+            raise Refusal(503, code, f"the body took longer than {self._seconds:g} s to read", RETRY_AFTER)
+        if isinstance(data := reading.result(), Exception):
+            raise data
+        return data
+
     async def work(self, jobs: Sequence[Job]) -> list[BatchReply | Exception]:
-        """Return one outcome for each of the ``jobs``."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._outcomes, jobs)
+        """Return one outcome for each of the ``jobs``, whose ``data`` was read."""
+        working = asyncio.get_running_loop().run_in_executor(self._thread, self._outcomes, jobs)
+        done, _ = await asyncio.wait([working], timeout=self._seconds)
+        if not done:
+            late = Refusal(503, "timeout", f"the model took longer than {self._seconds:g} s", RETRY_AFTER)
+            return [late for _ in jobs]
+        return working.result()
 
     def _outcomes(self, jobs: Sequence[Job]) -> list[BatchReply | Exception]:
-        outcomes = [self._attempt(self._read, job) for job in jobs]
-        readable = [place for place, outcome in enumerate(outcomes) if not isinstance(outcome, Exception)]
-        for place, prediction in zip(readable, self._predict([outcomes[place] for place in readable]), strict=True):
-            outcomes[place] = self._attempt(self._write, prediction, jobs[place].accept)
-        return [one if isinstance(one, Exception) else BatchReply(one, len(jobs)) for one in outcomes]
+        predictions = self._predict([job.data for job in jobs])
+        pairs = zip(predictions, jobs, strict=True)
+        written = [self._attempt(self._write, prediction, job.accept) for prediction, job in pairs]
+        return [one if isinstance(one, Exception) else BatchReply(one, len(jobs)) for one in written]
 
-    def _read(self, job: Job) -> Any:
-        data = self._inference.input_fn(job.body, job.content_type)
+    def _read(self, body: bytes, content_type: str) -> Any:
+        data = self._inference.input_fn(body, content_type)
         ready_fn = getattr(self._inference, "ready_fn", None)
         return ready_fn(data, self._model) if ready_fn else data
 

@@ -1,13 +1,14 @@
 """uvicorn with two additions: it closes connections that send no request, and a stop answers all accepted requests."""
 
 import asyncio
+import resource
 import socket
 from collections.abc import Callable
 from typing import Any
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from . import errors
 
@@ -15,7 +16,13 @@ HEADER_SECONDS = 10.0
 """Time limit for a request's line and headers. uvicorn has none: a connection that sends nothing would stay open forever."""
 
 HEADER_BYTES = 64 * 1024
-"""Largest size of a request's line and headers together, in bytes. uvicorn's parser has no limit."""
+"""Largest size of a request's line and headers together, in bytes. Trailers and chunk extensions have the same limit.
+
+uvicorn's parser has no limit. It reports only complete headers and joins the pieces of an incomplete one in quadratic time.
+"""
+
+PIPELINED = 100
+"""Largest number of requests of one connection that wait for an earlier one. uvicorn's parser has no limit."""
 
 DRAIN_SECONDS = 0.3
 """Seconds from the stop signal until idle connections are closed: requests that are on their way are still answered."""
@@ -28,19 +35,40 @@ class Protocol(HttpToolsProtocol):
     """One connection."""
 
     _deadline: asyncio.TimerHandle | None = None
-    _header_bytes = 0
+    _answering: RequestResponseCycle | None = None
+    _has_headers = False
+    _header_bytes = 0  # of complete headers and trailers
+    _unfinished = 0  # bytes since the last complete headers or the last byte of a body
+
+    def data_received(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest and not self.transport.is_closing():
+            if self._unfinished == HEADER_BYTES:
+                self.send_400_response("headers too large")
+                return
+            piece, rest = rest[: HEADER_BYTES - self._unfinished], rest[HEADER_BYTES - self._unfinished :]
+            self._unfinished += len(piece)
+            super().data_received(piece)  # type: ignore[arg-type]  # the parser takes any buffer
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._expect_headers()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._headers_came()
+        if self._answering:  # uvicorn knows only the last request that was sent ahead
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         self._expect_headers()
         self._header_bytes = 0
+        self._has_headers = False
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -48,12 +76,25 @@ class Protocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
+        self._count(len(name) + len(value) + len(": \r\n"))
+        if not self._has_headers:  # uvicorn would add a trailer to the headers
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if len(self.pipeline) == PIPELINED:
+            raise httptools.HttpParserError("too many requests at once")
         self._headers_came()
+        self._unfinished = 0
+        self._has_headers = True
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._unfinished = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._unfinished = 0
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -62,13 +103,26 @@ class Protocol(HttpToolsProtocol):
             self._expect_headers()
 
     def send_400_response(self, msg: str) -> None:
-        """Send the error response for data that is not HTTP, in the same form as all others."""
+        """Send the error response for data that is not HTTP, in the same form as all others, and close the connection."""
+        if self._owes_an_answer():  # the client would take this one for it
+            self.transport.close()
+            return
         answer = errors.response(
             errors.Refusal(400, "no_http", "this is not an HTTP request, or its headers are too large")
         )
         head = b"".join(name + b": " + value + b"\r\n" for name, value in answer.raw_headers)
         self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"connection: close\r\n\r\n" + bytes(answer.body))
         self.transport.close()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Stay with HTTP/1.1 in silence: uvicorn would recommend packages."""
+
+    def _owes_an_answer(self) -> bool:
+        """Return whether an earlier request than the broken one has not been answered."""
+        if self.pipeline:
+            return True
+        one = self.cycle
+        return one is not None and not one.response_complete and (one.response_started or not one.more_body)
 
     def _expect_headers(self) -> None:
         self._headers_came()
@@ -95,6 +149,7 @@ class Server(uvicorn.Server):
                 application,
                 http=Protocol,
                 ws="none",
+                proxy_headers=False,  # uvicorn would trust every client of this machine
                 log_level="warning",
                 server_header=False,
                 timeout_graceful_shutdown=STOP_SECONDS,  # type: ignore[arg-type]
@@ -105,6 +160,8 @@ class Server(uvicorn.Server):
 
     def serve_until_stopped(self) -> None:
         """Serve until SIGTERM or SIGINT. Return when all accepted requests have been answered."""
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the usual 1,024 connections are soon taken
         self.run(sockets=[self._listener])
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -20,3 +20,5 @@ CONTENT_SECURITY_POLICY = "; ".join(
 UPLOAD = "/page/gradio_api/upload"
 UPLOADS = 8
 """A request to UPLOAD may be as large as this many files of the largest size."""
+QUOTA = 32
+"""All uploads that are kept may together be as large as this many files of the largest size."""

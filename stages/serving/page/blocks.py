@@ -1,22 +1,23 @@
 """Build the page with one tab per project, and mount it into the server's application."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from stages import projects
+from stages.common import temporary
+from stages.serving.container.errors import HANDLERS, Refusal
 from stages.serving.models import Models
-from stages.serving.page import UPLOADS, plain
+from stages.serving.page import QUOTA, UPLOADS, plain, uploads
 from stages.serving.page.about import about
 from stages.serving.page.guard import UploadGuard
 from stages.serving.page.html import block, note
@@ -60,7 +61,8 @@ def mount(app: FastAPI, models: Models, max_bytes: int) -> Callable[[], None]:
 
     Returns a function to call when the server stops. It ends the responses that last as long as a page is open.
     """
-    folder = Path(tempfile.mkdtemp(prefix="page-")).resolve()
+    kept = ExitStack()
+    folder = kept.enter_context(temporary.folder("page"))
     for part in (UPLOADED, EXAMPLES):
         (folder / part).mkdir()
     # Gradio's only setting for the folder of uploads. All Gradio servers of a machine share its default, /tmp/gradio.
@@ -87,8 +89,10 @@ def mount(app: FastAPI, models: Models, max_bytes: int) -> Callable[[], None]:
     page.has_launched = True
     mounted = next(route for route in app.routes if isinstance(route, Mount) and route.path == "/page")
     stop: Callable[[], None] = mounted.app.stop_event.set  # type: ignore[attr-defined]  # of Gradio's App
-    mounted.app = UploadGuard(mounted.app, folder / UPLOADED, UPLOADS * max_bytes)
-    _remove_at_end(app, folder)
+    mounted.app.add_exception_handler(Refusal, HANDLERS[HTTPException])  # type: ignore[attr-defined]
+    uploads.install()
+    mounted.app = UploadGuard(mounted.app, page, folder / UPLOADED, UPLOADS * max_bytes, QUOTA * max_bytes)
+    _remove_at_end(app, kept)
     return stop
 
 
@@ -96,8 +100,8 @@ async def _icon() -> FileResponse:
     return FileResponse(STATIC / "icon.svg")
 
 
-def _remove_at_end(app: FastAPI, folder: Path) -> None:
-    """Delete ``folder`` when the server stops."""
+def _remove_at_end(app: FastAPI, kept: ExitStack) -> None:
+    """Delete the page's folder, which ``kept`` holds, when the server stops."""
     inner = app.router.lifespan_context
 
     @asynccontextmanager
@@ -106,7 +110,7 @@ def _remove_at_end(app: FastAPI, folder: Path) -> None:
             async with inner(app) as state:
                 yield state
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            kept.close()
 
     app.router.lifespan_context = lifespan
 

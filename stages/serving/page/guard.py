@@ -4,6 +4,7 @@ Gradio checks whether a path in a request was uploaded only if it was started by
 application, it copies any file that this process can read, and it fetches addresses. So both are refused here.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -11,25 +12,36 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import gradio as gr
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stages.serving.container import errors
 from stages.serving.container.errors import Refusal
+from stages.serving.page import payloads, uploads
 from stages.serving.page.hashes import Hashes
 
 MAX_QUESTION = 256 * 1024
 """Largest size of a handler's inputs, in bytes: numbers, words and the names of uploaded files."""
 
 READ = re.compile(r"/|/config|/theme\.css|/assets/.+|/static/.+|/gradio_api/(queue/data|upload_progress|file=.+)")
-ASK = re.compile(r"/gradio_api/(queue/join|upload)")
+NO_NAME = re.compile(r"\0|[^/]{256}")
+"""What no file's name has: Gradio would fail on it."""
+
+UPLOAD = "/gradio_api/upload"
+ASK = re.compile(rf"/gradio_api/queue/join|{UPLOAD}")
 
 
 class UploadGuard:
-    """Gradio's application behind a list of allowed requests. ``folder`` is the one for uploads."""
+    """Gradio's application behind a list of allowed requests. ``folder`` is the one for uploads.
 
-    def __init__(self, app: ASGIApp, folder: Path, max_upload: int) -> None:
-        self.app, self.folder, self.max_upload = app, folder.resolve(), max_upload
+    One upload has at most ``max_upload`` bytes, and all that are kept have at most ``quota``.
+    """
+
+    def __init__(self, app: ASGIApp, page: gr.Blocks, folder: Path, max_upload: int, quota: int) -> None:
+        self.app, self.page, self.folder = app, page, folder.resolve()
+        self.max_upload, self.quota = max_upload, quota
+        self._arriving = 0  # bytes of the uploads that are being received
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -38,7 +50,7 @@ class UploadGuard:
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         headers = Headers(scope=scope)
         if scope["method"] in ("GET", "HEAD"):
-            if not READ.fullmatch(path) or not self._may_read(path):
+            if not READ.fullmatch(path) or NO_NAME.search(path) or not self._may_read(path):
                 await _refuse(404, "not_found", "there is nothing here", scope, receive, send)
             elif path == "/":
                 plain = [
@@ -49,20 +61,14 @@ class UploadGuard:
                 await self.app(scope, receive, send)
         elif scope["method"] == "POST" and ASK.fullmatch(path):
             size = headers.get("content-length", "")
-            limit = self.max_upload if path == "/gradio_api/upload" else MAX_QUESTION
+            limit = self.max_upload if path == UPLOAD else MAX_QUESTION
             if not size.isdecimal() or int(size) > limit:
-                await _refuse(
-                    413,
-                    "too_large",
-                    f"the body is larger than {limit:,} bytes, or Content-Length is missing",
-                    scope,
-                    receive,
-                    send,
-                )
-            elif path == "/gradio_api/queue/join":
-                await self._ask(scope, receive, send)
+                words = f"the body is larger than {limit:,} bytes, or Content-Length is missing"
+                await _refuse(413, "too_large", words, scope, receive, send)
+            elif path == UPLOAD:
+                await self._upload(int(size), scope, receive, send)
             else:
-                await self.app(scope, receive, send)
+                await self._ask(scope, receive, send)
         else:
             await _refuse(404, "not_found", "there is nothing here", scope, receive, send)
 
@@ -78,6 +84,24 @@ class UploadGuard:
         except (OSError, ValueError):  # a name that is too long, or with a zero byte
             return False
 
+    async def _upload(self, size: int, scope: Scope, receive: Receive, send: Send) -> None:
+        if not Headers(scope=scope).get("content-type", "").lower().startswith("multipart/form-data"):
+            words = "uploads are forms with files, `multipart/form-data`"
+            await _refuse(415, "unsupported_type", words, scope, receive, send)
+            return
+        kept = await asyncio.to_thread(uploads.size, self.folder)
+        if kept + self._arriving + size > self.quota:
+            refusal = uploads.no_space(
+                f"uploads have {kept:,} bytes of {self.quota:,}; they are deleted after some minutes"
+            )
+            await errors.response(refusal)(scope, receive, send)
+            return
+        self._arriving += size
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._arriving -= size
+
     async def _ask(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = b""
         while True:
@@ -87,12 +111,16 @@ class UploadGuard:
                 break
         try:
             question = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             await _refuse(400, "not_json", "the body is not JSON", scope, receive, send)
             return
-        hosts = [*Headers(scope=scope).getlist("host"), *Headers(scope=scope).getlist("x-forwarded-host")]
+        hosts = Headers(scope=scope).getlist("host")
         if any(self._strange(one, hosts) for one in _objects(question)):
             await _refuse(400, "not_uploaded", "only files that were uploaded here can be read", scope, receive, send)
+            return
+        if fault := payloads.fault(self.page, question):
+            print(f"page: refused a request: {fault}", flush=True)
+            await _refuse(400, "invalid_input", fault, scope, receive, send)
             return
 
         sent = False

@@ -55,6 +55,11 @@ def bars(classes: Iterable[dict[str, Any]], threshold: float | None = None) -> s
     return f'<ol class="bars">{"".join(rows)}</ol>'
 
 
+def none_of(classes: int, things: str) -> str:
+    """Return the verdict on a picture that is not known to a model of so many ``classes``, which are ``things``."""
+    return f'<p class="verdict"><strong>looks like none of the {classes} {things}</strong></p>'
+
+
 def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table. The cells of ``rows`` are already HTML."""
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)

@@ -29,7 +29,7 @@ def tab(project: str, models: Models, accepts: tuple[str, ...]) -> None:
         async for markup in answered(ask):
             yield markup
 
-    request = gr.Textbox(label="Request, as JSON", lines=8, max_length=100_000, elem_id=f"{project}-request")
+    request = gr.Textbox("", label="Request, as JSON", lines=8, max_length=100_000, elem_id=f"{project}-request")
     send = gr.Button("Predict", variant="primary", elem_id=f"{project}-send")
     result = block(one_block(""), live=True, elem_id=f"{project}-result")
     send.click(query, request, result, api_visibility="private")

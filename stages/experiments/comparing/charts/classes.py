@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.ticker import MaxNLocator
 
+from stages.common.results import reporting
 from stages.experiments.comparing.charts.chart import Chart, Groups, colours, without
 from stages.experiments.comparing.variants import Variant
 
@@ -30,6 +31,7 @@ def curves(groups: Groups) -> Chart | None:
                     for axis, what in zip(axes, ("loss", "accuracy"), strict=True):
                         _curve(axis, history, what, own[variant.label], "" if number else variant.label)
             axes[0].set(title=f"data: {data}", xlabel="epoch", ylabel="cross-entropy [nats]", yscale="log")
+            reporting.plain(axes[0].yaxis)
             axes[1].set(xlabel="epoch", ylabel="accuracy [1]")
             for axis in axes:
                 axis.xaxis.set_major_locator(MaxNLocator(integer=True))

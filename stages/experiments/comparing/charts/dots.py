@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
+from stages.common.results import reporting
 from stages.common.results.metrics import Metric
 from stages.experiments.comparing.charts.chart import Chart, Groups, colours
 from stages.experiments.comparing.variants import Spread, Variant
@@ -114,6 +115,7 @@ def _logarithmic(axis: Axes) -> None:
     if not np.isfinite([low, high]).all():
         return
     axis.set_xscale("log")
+    reporting.plain(axis.xaxis)
     axis.set_xlim(0.8 * 10 ** np.floor(np.log10(low)), 1.25 * 10 ** np.ceil(np.log10(high)))
     axis.set_xlabel(f"{axis.get_xlabel()}, logarithmic", fontsize="small")
     axis.xaxis.set_minor_formatter(NullFormatter())

@@ -24,6 +24,9 @@ MAX_RATIO = 100
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Allowed methods. zipfile unpacks them piece by piece; with the other methods, a few bytes can fill the memory."""
 
+MAX_NAME, MAX_PATH = 255, 2048
+"""Largest names in bytes. File systems take 255 for a file, and 4096 for a whole path."""
+
 ENCRYPTED = 0x1 | 0x40 | 0x2000  # traditional, strong, and encryption of the directory
 HEADER = 30  # minimum bytes before the name in a member's header
 
@@ -85,6 +88,11 @@ def _member_faults(member: zipfile.ZipInfo) -> Iterator[tuple[str, str]]:
         or {"", ".", ".."} & set(parts)
     ):
         yield "that name", "a plain path inside the archive"
+    if (
+        any(len(part.encode(errors="surrogateescape")) > MAX_NAME for part in parts)
+        or len(name.encode(errors="surrogateescape")) > MAX_PATH
+    ):
+        yield "a name that is too long", f"at most {MAX_NAME} bytes for each part and {MAX_PATH} in all"
     kind = stat.S_IFMT(member.external_attr >> 16)
     if kind not in (0, stat.S_IFDIR if member.is_dir() else stat.S_IFREG):
         yield "a link or device", "files and folders"

@@ -5,18 +5,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages.common.errors import InputError
+from stages.common.files import nfc
 from stages.landmarks.photographs import Landmark
 from stages.landmarks.sources.intake import places
 
 COLUMNS = ["class", "latitude", "longitude"]
 
 
-def read_places(path: Path, classes: Sequence[str]) -> list[Landmark]:
-    """Return the coordinates of each class. ``path`` may be missing or list only some classes.
+def read_places(path: Path | None, classes: Sequence[str]) -> list[Landmark]:
+    """Return the coordinates of each class. ``path`` may be None or list only some classes.
 
     Raises InputError with the file and line of an error.
     """
-    own = _read(path, classes) if path.exists() else {}
+    own = _read(path, classes) if path else {}
     return [own.get(name) or _known(name) for name in classes]
 
 
@@ -57,7 +58,7 @@ def _place(where: str, row: list[str]) -> Landmark:
         _degrees(f"{where}, column {column}", text, limit)
         for column, text, limit in zip(COLUMNS[1:], degrees, (90, 180), strict=True)
     )
-    return Landmark(name, latitude, longitude, "places.csv")
+    return Landmark(nfc(name), latitude, longitude, "places.csv")
 
 
 def _degrees(where: str, text: str, limit: int) -> float:

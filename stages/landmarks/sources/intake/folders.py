@@ -1,14 +1,18 @@
 """The published layout of the photographs: one folder per class, below `train` and `test` or in one tree."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from stages.common.errors import InputError
-from stages.landmarks.photographs import SPLITS, Refused
+from stages.common.files import nfc
+from stages.common.sources import listing
+from stages.common.sources.listing import VALIDATION, shown
+from stages.landmarks.photographs import Refused
 
-NOT_PICTURES = {"__MACOSX", "Thumbs.db", "desktop.ini"}
-"""Files that operating systems create. They are ignored, as are files whose names begin with a dot."""
+PLACES = "places.csv"
+"""The table of coordinates beside the folders. It is the only file of a source that is no photograph and is read."""
 
 
 class Candidate(NamedTuple):
@@ -20,96 +24,158 @@ class Candidate(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """The contents of a source: ``candidates`` by split (train before test), class and name, and refused entries."""
+    """The contents of a source: each of its files is in one of the lists, or is the table of places.
+
+    ``candidates`` are ordered by split (train, valid, test), class and name. ``refused`` are other files in class
+    folders, ``ignored`` are files elsewhere and those of operating systems.
+    """
 
     root: Path
     classes: list[str]
+    places: Path | None
     candidates: list[Candidate]
     refused: list[Refused]
+    ignored: list[Refused]
 
     def name(self, file: Path) -> str:
-        """Return the path of ``file`` below the root, for tables and messages."""
-        return shown(file.relative_to(self.root).as_posix())
+        """Return the path of ``file`` from the root, for tables and messages."""
+        return shown(Path(os.path.relpath(file, self.root)).as_posix())
 
 
 def read(source: Path) -> Tree:
-    """Return the tree in ``source``, or in its only subfolder. Raises InputError if there is none.
+    """Return the tree in ``source``, or in the only folder in it. Raises InputError if there is none.
 
-    Other folders beside `train` and `test` are ignored, as are files beside the class folders.
+    Class names are in Unicode's form NFC.
     """
     source = root = source.resolve()
     found = _folders(root, source)
-    if len(found) == 1:
+    while len(found) == 1:
         root = found[0]
         found = _folders(root, source)
-    names = {folder.name for folder in found}
-    by_split: dict[str | None, list[Path]] = {None: found}
-    if names.issuperset(SPLITS):
-        by_split = {split: _folders(root / split, source) for split in SPLITS}
-    elif not names.isdisjoint(SPLITS):
-        there, missing = sorted(SPLITS, key=lambda split: split not in names)
-        raise InputError(f"{root}: found a folder {there} but no folder {missing}, expected both or neither")
-    tree = Tree(root, _classes(root, list(by_split.values())), [], [])
-    for split, class_folders in by_split.items():
-        for folder in class_folders:
-            for file in _visible(folder):
-                fault = _fault(file, source)
-                if fault is None:
-                    tree.candidates.append(Candidate(split, tree.classes.index(folder.name), file))
-                else:
-                    tree.refused.append(Refused(tree.name(file), fault))
+    splits = _splits(root, found)
+    sides: dict[str | None, dict[str, Path]] = {split: _by_class(folder, source) for split, folder in splits.items()}
+    sides = sides or {None: _by_class(root, source)}
+    around = [folder for folder in (root, *root.parents) if folder.is_relative_to(source)]
+    places = next((folder / PLACES for folder in around if (folder / PLACES).is_file()), None)
+    tree = Tree(root, _classes(root, sides), places, [], [], [])
+    class_folders = {folder for folders in sides.values() for folder in folders.values()}
+    for split, folders in sides.items():
+        for label, name in enumerate(tree.classes):
+            _read_class(tree, source, split, label, folders[name])
+    used = {*class_folders, *splits.values(), *around, places}
+    for file in listing.files_below(source):
+        if file not in used and class_folders.isdisjoint(file.parents):
+            system = listing.by_system(file.relative_to(source))
+            reason = listing.SYSTEM_REASON if system else "it is in no class folder"
+            tree.ignored.append(Refused(tree.name(file), reason))
     return tree
 
 
-def shown(name: str) -> str:
-    """Return ``name`` with escapes for bytes that are not UTF-8, which cannot be written to a table."""
-    return name.encode(errors="backslashreplace").decode()
+def _read_class(tree: Tree, source: Path, split: str | None, label: int, folder: Path) -> None:
+    for file in listing.files_below(folder):
+        below = file.relative_to(folder)
+        if listing.by_system(below):
+            tree.ignored.append(Refused(tree.name(file), listing.SYSTEM_REASON))
+        elif fault := _fault(file, below, source):
+            tree.refused.append(Refused(tree.name(file), fault))
+        else:
+            tree.candidates.append(Candidate(split, label, file))
 
 
-def _classes(root: Path, sides: list[list[Path]]) -> list[str]:
-    """Return the sorted names of the classes. ``sides`` are the folders in train and in test, or in the one tree."""
-    first, *others = [{folder.name for folder in side} for side in sides]
-    for other in others:
-        if first != other:
-            alone = {"train": first - other, "test": other - first}
-            found = "; ".join(f"{', '.join(map(shown, sorted(own)))} only in {at}" for at, own in alone.items() if own)
-            raise InputError(f"{root}: found {found}; expected the same classes in train and test")
-    if len(first) < 2:
+def _splits(root: Path, found: list[Path]) -> dict[str, Path]:
+    """Return the folders of train, valid (if there is one) and test; nothing if ``found`` are folders of classes.
+
+    Raises InputError for a folder that probably stands for a part but has another name: it would be left out, or be
+    taken for a class.
+    """
+    names = {folder.name: folder for folder in found}
+    meant = {name: part for name in names if (part := listing.part(name))}
+    expected = f"train and test, and for a validation split one of {', '.join(VALIDATION)}"
+    if names.keys() >= {"train", "test"}:
+        validation = [name for name in VALIDATION if name in names]
+        if len(validation) > 1:
+            raise InputError(f"{root}: found the folders {' and '.join(validation)}, expected one validation split")
+        chosen = {"train": "train", "valid": next(iter(validation), ""), "test": "test"}
+        splits = {part: names[name] for part, name in chosen.items() if name}
+        classes = _names_in(names["train"])
+        for name, folder in names.items():
+            if folder not in splits.values() and (name in meant or _names_in(folder) & classes):
+                raise InputError(
+                    f"{root}: found the folder {shown(name)!r} beside train and test, expected {expected}: rename it, or move "
+                    "it out of the source"
+                )
+        return splits
+    halved = not names.keys().isdisjoint(("train", "test")) or len(set(meant.values())) > 1
+    if halved or any(_subfolders(names[name]) for name in meant):
+        right = [name for name in meant if name in ("train", "test", *VALIDATION)]
+        wrong = [f"{shown(name)!r} (expected {part})" for name, part in meant.items() if name not in right]
+        missing = [f"no folder {name}" for name in ("train", "test") if name not in meant.values()]
         raise InputError(
-            f"{root}: found {len(first)} class folders, expected at least 2: train/<class>/ and test/<class>/, or <class>/"
+            f"{root}: found a folder {', '.join(right + wrong)}{' but ' if missing else ''}{' and '.join(missing)}, "
+            f"expected {expected}, or only folders of classes"
         )
-    for name in sorted(first):
-        if shown(name) != name:
-            raise InputError(f"{root}: found a class {shown(name)}, expected a name in UTF-8")
-    return sorted(first)
+    return {}
 
 
-def _fault(file: Path, source: Path) -> str | None:
-    """Return the reason why ``file`` cannot be opened, or None."""
-    if shown(file.name) != file.name:
-        return "its name is not UTF-8"
+def _names_in(folder: Path) -> set[str]:
+    return {nfc(path.name) for path in _subfolders(folder)}
+
+
+def _by_class(folder: Path, source: Path) -> dict[str, Path]:
+    """Return the class folders in ``folder`` by class. Raises InputError if two names are the same class."""
+    classes: dict[str, Path] = {}
+    for path in _folders(folder, source):
+        if shown(path.name) != path.name:
+            raise InputError(
+                f"{folder}: found a class {shown(path.name)}, expected a name in UTF-8, without control characters"
+            )
+        if classes.setdefault(nfc(path.name), path) != path:
+            raise InputError(
+                f"{folder}: found two folders {nfc(path.name)}, whose names differ only in their Unicode form, expected one"
+            )
+    return classes
+
+
+def _classes(root: Path, sides: Mapping[str | None, Mapping[str, Path]]) -> list[str]:
+    """Return the sorted names of the classes, the same in all ``sides``."""
+    known = set().union(*sides.values())
+    if len(known) < 2:
+        raise InputError(
+            f"{root}: found {len(known)} class folders, expected at least 2: train/<class>/ and test/<class>/, or <class>/"
+        )
+    lacking = {split: known - side.keys() for split, side in sides.items() if known - side.keys()}
+    if lacking:
+        found = "; ".join(f"no {listing.written(names)} in {split}" for split, names in lacking.items())
+        raise InputError(f"{root}: found {found}; expected the same classes in {', '.join(map(str, sides))}")
+    return sorted(known)
+
+
+def _fault(file: Path, below: Path, source: Path) -> str | None:
+    """Return the reason why ``file``, which is ``below`` its class's folder, cannot be used, or None."""
+    if shown(str(below)) != str(below):
+        return "its name is not UTF-8, or has control characters"
+    if len(below.parts) > 1:
+        return "it is in a folder in a class folder, expected only pictures in a class folder"
     if _leads_outside(file, source):
         return "it is a link that leads out of the source"
     if file.is_dir():
-        return "it is a folder, expected only pictures in a class folder"
+        return "it is a link to a folder, expected only pictures in a class folder"
     if not file.is_file():
         return "it is not a file"
     return None
 
 
 def _folders(folder: Path, source: Path) -> list[Path]:
-    found = [path for path in _visible(folder) if path.is_dir()]
+    found = list(_subfolders(folder))
     for path in found:
         if _leads_outside(path, source):
             raise InputError(f"{path}: found a link that leads out of the source, expected a folder")
     return found
 
 
-def _visible(folder: Path) -> Iterator[Path]:
-    """Yield the visible entries of ``folder``, sorted by name because the order on disk is arbitrary."""
-    for path in sorted(folder.iterdir()):
-        if not path.name.startswith(".") and path.name not in NOT_PICTURES:
-            yield path
+def _subfolders(folder: Path) -> list[Path]:
+    """Return the visible folders in ``folder``, sorted by name because the order on disk is arbitrary."""
+    return [path for path in sorted(folder.iterdir()) if path.is_dir() and not listing.by_system(Path(path.name))]
 
 
 def _leads_outside(path: Path, source: Path) -> bool:

@@ -12,6 +12,8 @@ from typing import NamedTuple, TypeVar
 from tqdm import tqdm
 
 from stages.common import program
+from stages.common.sources import copies
+from stages.common.sources.copies import Look
 from stages.common.vision.images import ImageError, decode
 
 R = TypeVar("R")
@@ -32,13 +34,14 @@ class Inspected(NamedTuple):
     """A readable file: width and height of the upright picture in pixels, size of the file in bytes.
 
     ``sha256`` is the hash of the shape (`HEIGHTxWIDTH`) followed by the RGB values of all pixels, row by row. So
-    lossless files of the same picture have the same hash.
+    lossless files of the same picture have the same hash. ``look`` is that of `copies.look`.
     """
 
     width: int
     height: int
     bytes: int
     sha256: str
+    look: Look
 
 
 def inspect(file: Path, max_pixels: int) -> Inspected | str:
@@ -55,7 +58,7 @@ def inspect(file: Path, max_pixels: int) -> Inspected | str:
     height, width, _ = pixels.shape
     digest = hashlib.sha256(f"{height}x{width}".encode())
     digest.update(pixels.data)
-    return Inspected(width, height, len(content), digest.hexdigest())
+    return Inspected(width, height, len(content), digest.hexdigest(), copies.look(pixels))
 
 
 def inspect_all(paths: Sequence[Path], max_pixels: int) -> list[Inspected | str]:

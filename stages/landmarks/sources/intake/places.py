@@ -8,6 +8,8 @@ import functools
 import re
 from pathlib import Path
 
+from stages.common.files import nfc
+
 PLACES = Path(__file__).with_name("places.csv")
 
 Coordinates = tuple[float, float, str]
@@ -33,4 +35,4 @@ def _places() -> dict[str, Coordinates]:
 
 def _key(name: str) -> str:
     """Return ``name`` in lower case, without its leading number and separators."""
-    return re.sub(r"[\W_]+", "", re.sub(r"^\d+[\W_]", "", name)).casefold()
+    return re.sub(r"[\W_]+", "", re.sub(r"^\d+[\W_]", "", nfc(name))).casefold()

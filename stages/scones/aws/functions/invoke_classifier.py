@@ -1,9 +1,8 @@
-"""invokeClassifier: send the picture in `image_data` to the endpoint, and put its answer into `inferences`."""
+"""invokeClassifier: send the picture in `image_data` to the endpoint, and put its answer into `inferences` and `known`."""
 
 import base64
 import binascii
 import functools
-import json
 import os
 from typing import Any
 
@@ -12,11 +11,20 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as NoConnectionError
 
+try:
+    import answer  # type: ignore[import-not-found]
+except ImportError:  # in the project, not in Lambda
+    from stages.scones.endpoint import answer
+
 NO_ANSWER = (NoConnectionError, HTTPClientError, IncompleteReadError)
 """Errors that a retry may fix. With botocore's other errors no request was made."""
 
 Event = dict[str, Any]
-"""`image_data` (base64 text), `s3_bucket`, `s3_key`, `inference_id` (EXECUTION.TRY), `inferences` (a probability for each class)."""
+"""`image_data` (base64 text), `s3_bucket`, `s3_key`, `inference_id` (EXECUTION.TRY), `inferences` (a probability for each class), and
+`known`: whether the picture resembles those of the classes, null if the model doesn't tell."""
+
+ACCEPT = "application/json; verbose=true"
+"""Our models' answer is then an object with `probabilities` and `known`, each a list over pictures."""
 
 
 class InvalidEventError(Exception):
@@ -44,7 +52,7 @@ class EndpointRefusedError(Exception):
 
 
 class InvalidAnswerError(Exception):
-    """The model's answer is not a JSON array with a probability for each class."""
+    """The model's answer is no probability distribution over the classes, or does not tell clearly whether it knows the picture."""
 
 
 @functools.cache
@@ -62,10 +70,10 @@ def invoke(endpoint: str, image: bytes, inference_id: str = "") -> bytes:
     """
     named = {"InferenceId": inference_id[-64:]} if inference_id else {}
     try:
-        answer = runtime().invoke_endpoint(
-            EndpointName=endpoint, ContentType="image/png", Accept="application/json", Body=image, **named
+        reply = runtime().invoke_endpoint(
+            EndpointName=endpoint, ContentType="image/png", Accept=ACCEPT, Body=image, **named
         )
-        body: bytes = answer["Body"].read()
+        body: bytes = reply["Body"].read()
     except ClientError as error:
         raise _error(error)(f"endpoint {endpoint}: {error}") from error
     except NO_ANSWER as error:
@@ -89,21 +97,17 @@ def _error(error: ClientError) -> type[Exception]:
     return EndpointRefusedError
 
 
-def probabilities(body: bytes) -> list[float]:
-    """Return a probability for each class from the answer's JSON. Raise InvalidAnswerError if it has none."""
+def read(body: bytes) -> tuple[list[float], bool | None]:
+    """Return a probability for each class, and whether the picture is known (None: not told). Raise InvalidAnswerError."""
     try:
-        values = json.loads(body)
-    except ValueError:
-        values = None
-    if not isinstance(values, list) or not values or not all(type(p) is float or type(p) is int for p in values):
-        raise InvalidAnswerError(f"the endpoint answered {body[:100]!r}: expected a JSON array of probabilities")
-    if not all(0 <= p <= 1 for p in values):
-        raise InvalidAnswerError(f"the endpoint answered {values}: expected probabilities from 0 to 1")
-    return [float(p) for p in values]
+        found = answer.read(body)
+    except ValueError as error:
+        raise InvalidAnswerError(f"the endpoint answered {body[:100]!r}: {error}") from None
+    return list(found.probabilities), found.known
 
 
 def handler(event: Event, context: object) -> Event:
-    """Return the event with the classes' probabilities in `inferences`."""
+    """Return the event with the classes' probabilities in `inferences`, and `known`."""
     try:
         image = base64.b64decode(event.get("image_data") or "", validate=True)
     except (binascii.Error, ValueError, TypeError) as error:
@@ -111,4 +115,5 @@ def handler(event: Event, context: object) -> Event:
     if not image:
         raise InvalidEventError("image_data is missing or empty: expected a PNG image as base64 text")
     body = invoke(os.environ["ENDPOINT_NAME"], image, str(event.get("inference_id", "")))
-    return {**event, "inferences": probabilities(body)}
+    inferences, known = read(body)
+    return {**event, "inferences": inferences, "known": known}

@@ -1,0 +1,179 @@
+"""Find pictures that are there more than once: copies by their pixels, near copies by their look.
+
+A picture that a model has been trained with says nothing about how good the model is. So a picture is in one part of a
+data set only, and pictures of different parts that look the same are reported.
+"""
+
+import sys
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence, Sized
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from stages.common import files
+from stages.common.errors import InputError
+
+SIDE = 16
+"""Side in pixels of the grey thumbnails that are compared."""
+
+ALIKE = 0.02
+"""Largest difference of near copies. Photographs that are saved again as JPEG (quality 40 and more) or resized (to 0.37 to 2 times
+their size) differ by at most 0.009. Of 9.5 million pairs of real photographs, those from one viewpoint differ by 0.027 and more. For
+32x32 pixels it is 0.02 for 95 % of the copies, 0.04 for others. Perceptual hashes of 64 and 256 bits, as in imagehash, separate less."""
+
+TINT = 48
+"""Largest difference of near copies' mean red, green or blue, of 255: thumbnails have no colours, and plain ones nothing else."""
+
+PAIRS = 2**22
+"""Pairs compared at once, so that memory is bounded."""
+
+PRIORITY = ("test", "valid", "train")
+"""Which part keeps a picture that is in several."""
+
+LISTED = 10
+"""How many near copies are printed when there are too many."""
+
+Look = bytes
+"""What a picture looks like, see `look`."""
+
+
+class Picture(NamedTuple):
+    """A readable picture: the path of its file, its part (train, valid, test), its label, and what its pixels are known by."""
+
+    file: str
+    part: str
+    label: int
+    pixels: Hashable
+
+
+class NearCopy(NamedTuple):
+    """A picture of a later part, the most similar one of an earlier part, and by how much they differ."""
+
+    file: str
+    near: str
+    difference: float
+
+
+def excess(pictures: Sequence[Picture]) -> dict[int, str]:
+    """Return the indices of the pictures to leave out, each with the reason.
+
+    Of equal pictures one stays: the first of valid, otherwise the first of train. None of them stays if there is one in
+    test, or if their labels differ, as it is unknown which is right. Test pictures always stay, so that scores can be
+    compared with those of others.
+    """
+    same: dict[Hashable, list[Picture]] = defaultdict(list)
+    for picture in sorted(pictures, key=lambda one: PRIORITY.index(one.part)):
+        same[picture.pixels].append(picture)
+    reasons = ((index, _reason(picture, same[picture.pixels])) for index, picture in enumerate(pictures))
+    return {index: reason for index, reason in reasons if reason}
+
+
+def _reason(picture: Picture, same: Sequence[Picture]) -> str | None:
+    """Return why ``picture`` is left out, or None. ``same`` are the equal pictures with it, in the order of PRIORITY."""
+    if picture.part == "test" or len(same) == 1:
+        return None
+    first = same[0]
+    if first.part != "test":
+        for other in same:
+            if other.label != picture.label:
+                return f"same picture as {other.file}, which has another class"
+    return None if first is picture else f"same picture as {first.file}"
+
+
+def repeated(pictures: Sequence[Picture]) -> int:
+    """Count the test pictures that equal an earlier one of the test set."""
+    test = [picture.pixels for picture in pictures if picture.part == "test"]
+    return len(test) - len(set(test))
+
+
+def look(pixels: NDArray[np.uint8]) -> Look:
+    """Return what a picture, uint8 (H, W, 3), looks like: a grey thumbnail and its mean red, green and blue."""
+    picture = Image.fromarray(pixels)
+    thumbnail = picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+    return thumbnail.tobytes() + picture.resize((1, 1), Image.Resampling.BOX).tobytes()
+
+
+def nearest(ours: Sequence[Look], theirs: Sequence[Look]) -> dict[int, tuple[int, float]]:
+    """Return for each of ``ours`` that has a near copy in ``theirs`` the most similar one, and by how much they differ.
+
+    The difference is 1 minus the correlation of the thumbnails. It does not depend on brightness and contrast.
+    """
+    found: dict[int, tuple[int, float]] = {}
+    if not ours or not theirs:
+        return found
+    (patterns, tints), (other_patterns, other_tints) = _apart(ours), _apart(theirs)
+    lengths, other_lengths = ((values**2).sum(1) for values in (patterns, other_patterns))
+    step = max(1, PAIRS // len(theirs))
+    for begin in range(0, len(ours), step):
+        chunk = slice(begin, begin + step)
+        squares = np.outer(lengths[chunk], other_lengths)
+        plain = squares == 0
+        correlations = (patterns[chunk] @ other_patterns.T) / np.sqrt(squares + plain)
+        correlations[np.add.outer(lengths[chunk], other_lengths) == 0] = 1  # two plain surfaces
+        for row, column in np.argwhere(correlations >= 1 - ALIKE).tolist():
+            difference = round(float(1 - correlations[row, column]), 4)
+            best = found.get(begin + row, (0, 1.0))[1]
+            if np.abs(tints[begin + row] - other_tints[column]).max() <= TINT and difference < best:
+                found[begin + row] = column, difference
+    return found
+
+
+def _apart(looks: Sequence[Look]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the thumbnails (N, 256), with a sum of 0 each, and the mean colours (N, 3).
+
+    All are whole numbers, and so are their products: sums in float64 are exact in any order.
+    """
+    values = np.frombuffer(b"".join(looks), np.uint8).reshape(len(looks), -1).astype(np.float64)
+    thumbnails, tints = values[:, :-3], values[:, -3:]
+    return SIDE * SIDE * thumbnails - thumbnails.sum(1, keepdims=True), tints
+
+
+def near_copies(looks: Mapping[str, Mapping[str, Look]]) -> list[NearCopy]:
+    """Return the near copies of training pictures in valid, and of training and validation pictures in test.
+
+    ``looks`` has the pictures' looks by part, in the order train, valid, test, and by file.
+    """
+    earlier: dict[str, Look] = {}
+    found = []
+    for own in looks.values():
+        names, others = list(own), list(earlier)
+        pairs = nearest(list(own.values()), list(earlier.values()))
+        found += [
+            NearCopy(names[mine], others[other], difference) for mine, (other, difference) in sorted(pairs.items())
+        ]
+        earlier |= own
+    return found
+
+
+def write_near(path: Path, found: Sequence[NearCopy]) -> None:
+    """Write the near copies as CSV if there are any."""
+    if found:
+        files.write_table(path, [one._asdict() for one in found])
+
+
+def check_near(
+    found: Sequence[NearCopy], parts: Mapping[str, Sized], source: object, setting: str, allowed: float
+) -> str | None:
+    """Return a sentence about near copies in different parts, None if there are none.
+
+    ``parts`` are the pictures by part. Raises InputError if the fraction of those outside train that are near copies is
+    above ``allowed``, the value of the parameter ``setting``, after printing the first of them.
+    """
+    if not found:
+        return None
+    judged = sum(len(pictures) for part, pictures in parts.items() if part != "train")
+    share = len(found) / judged
+    first = f"{found[0].file} is like {found[0].near}"
+    counts = f"{len(found)} of {judged} pictures for test and validation ({share:.1%})"
+    if share > allowed:
+        for one in found[:LISTED]:
+            print(f"{one.file} is like {one.near} (difference {one.difference})", file=sys.stderr)
+        raise InputError(
+            f"{source}: found near copies in different parts: {counts} look like one of an earlier part, first {first}; "
+            f"expected at most the fraction {setting} = {allowed}: move near copies into one part, delete them, or allow more"
+        )
+    return f"{counts} are near copies of pictures in an earlier part (near_copies.csv lists them), first {first}"

@@ -1,0 +1,88 @@
+"""Copies and near copies of pictures: which of them stay, and what counts as one."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages.common.errors import InputError
+from stages.common.sources import copies
+from stages.common.sources.copies import NearCopy, Picture
+from stages.landmarks.sources import sample
+
+NAMES = sorted(sample.LANDMARKS)
+
+
+def drawn(number: int) -> Image.Image:
+    return sample.picture(NAMES[number % len(NAMES)], np.random.default_rng([99, number]))
+
+
+def look(picture: Image.Image) -> bytes:
+    return copies.look(np.asarray(picture.convert("RGB")))
+
+
+@pytest.mark.parametrize(
+    ("pictures", "left_out"),
+    [
+        ("train a 0 1, train b 0 2", {}),
+        ("train a 0 1, train b 0 1, train c 0 1", {"b": "same picture as a", "c": "same picture as a"}),
+        ("train a 0 1, test b 0 1", {"a": "same picture as b"}),
+        ("train a 0 1, valid b 0 1, test c 0 1", {"a": "same picture as c", "b": "same picture as c"}),
+        ("train a 0 1, valid b 0 1, valid c 0 1", {"a": "same picture as b", "c": "same picture as b"}),
+        ("train a 0 1, train b 1 1", {"a": "same picture as b, which has another class", "b": "same picture as a, which has another class"}),
+        ("train a 0 1, valid b 1 1", {"a": "same picture as b, which has another class", "b": "same picture as a, which has another class"}),
+        ("train a 1 1, test b 0 1", {"a": "same picture as b"}),
+        ("test a 0 1, test b 1 1", {}),
+    ],
+)  # fmt: skip
+def test_a_picture_is_used_once_and_the_test_set_is_not_changed(pictures: str, left_out: dict[str, str]) -> None:
+    known = [Picture(file, part, int(label), key) for part, file, label, key in map(str.split, pictures.split(", "))]
+    assert {known[index].file: reason for index, reason in copies.excess(known).items()} == left_out
+    assert copies.repeated(known) == (pictures.count("test") == 2)
+
+
+def test_saved_again_resized_or_grey_is_a_near_copy_and_another_drawing_is_none() -> None:
+    originals = [drawn(number) for number in range(36)]
+    looks = [look(one) for one in originals]
+    assert copies.nearest(looks[:18], looks[18:]) == {}
+    for change in ("quality", "smaller", "larger", "grey"):
+        again = []
+        for picture in originals:
+            width, height = picture.size
+            buffer = io.BytesIO()
+            if change == "quality":
+                picture.save(buffer, "JPEG", quality=50)
+                again.append(look(Image.open(buffer)))
+            elif change == "grey":
+                again.append(look(picture.convert("L")))
+            else:
+                factor = 0.5 if change == "smaller" else 1.7
+                again.append(look(picture.resize((round(factor * width), round(factor * height)))))
+        assert {mine: other for mine, (other, _) in copies.nearest(again, looks).items()} == {
+            number: number for number in range(36)
+        }, change
+
+
+def test_plain_surfaces_differ_by_their_colour() -> None:
+    red, blue, dark = (look(Image.new("RGB", (30, 20), colour)) for colour in ("#c81414", "#1414c8", "#b41414"))
+    assert copies.nearest([red], [blue]) == {}
+    assert copies.nearest([red], [blue, dark]) == {0: (1, 0)}
+
+
+def test_near_copies_are_those_of_earlier_parts_and_a_limit_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    a, b, c = (look(drawn(number)) for number in range(3))
+    looks = {
+        "train": {"train/a": a, "train/a2": a},
+        "valid": {"val/a": a, "val/b": b},
+        "test": {"test/b": b, "test/c": c},
+    }
+    found = copies.near_copies(looks)
+    assert found == [NearCopy("val/a", "train/a", 0), NearCopy("test/b", "val/b", 0)]
+    note = copies.check_near(found, looks, "here", "data.x", 0.5)
+    assert note is not None
+    assert note.startswith("2 of 4 pictures for test and validation (50.0%) are near copies")
+    with pytest.raises(InputError, match="here: found near copies in different parts: 2 of 4 .*data.x = 0.4"):
+        copies.check_near(found, looks, "here", "data.x", 0.4)
+    assert "test/b is like val/b (difference 0.0)" in capsys.readouterr().err
+    assert copies.check_near([], looks, "here", "data.x", 0) is None

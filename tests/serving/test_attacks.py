@@ -1,0 +1,578 @@
+"""Attacks on the whole server, byte by byte: each is refused or cut off, costs little, and the server goes on."""
+
+import asyncio
+import gzip
+import json
+import os
+import resource
+import socket
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from model_servers import Served, archive, record, refused, rest, server, until
+from starlette.types import Message
+
+from stages.common import temporary
+from stages.serving.container import server as container_server
+from stages.serving.container.body import UNCOUNTED, BodyLimits, LimitedBody
+from stages.serving.container.model import READERS
+
+HEADERS = container_server.HEADER_BYTES
+
+READER = """
+import json, time
+from pathlib import Path
+CONTENT_TYPES = ("text/*", "image/*", "application/octet-stream", "application/json")
+def model_fn(model_dir):
+    return None
+def input_fn(body, content_type):
+    word, _, rest = body.decode("latin-1")[:1000].partition(" ")
+    if word == "read":
+        Path(rest, str(time.monotonic_ns())).touch()
+        while not Path(rest, "released").exists():
+            time.sleep(0.01)
+    return len(body)
+def batch_fn(items, model):
+    return [[1.0] for _ in items]
+def predict_fn(item, model):
+    return [1.0]
+def output_fn(prediction, accept):
+    return json.dumps({"classes": ["yes"], "probabilities": [prediction]})
+"""
+"""`read FOLDER` takes until there is a file `released` in it."""
+
+POST = b"POST /models/mnist/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
+GET = b"GET /ping HTTP/1.1\r\nHost: localhost\r\n"
+CLOSE = b"Connection: close\r\n"
+CHUNKED = POST + CLOSE + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def export(folder: Path, *names: str) -> Path:
+    for name in names:
+        archive(folder / "models" / name / "export", READER)
+    return record(folder)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server with the page, whose largest body has a megabyte."""
+    folder = export(tmp_path_factory.mktemp("attacked"), "mnist", "landmarks")
+    with server(folder, "--max-megabytes=1", "--model-seconds=3", page=True) as one:
+        yield one
+        assert "Traceback" not in one.log.read_text(), one.log.read_text()
+
+
+@pytest.fixture
+def client(served: Served) -> Iterator[httpx.Client]:
+    with served.client(headers={"Content-Type": "text/plain"}) as one:
+        yield one
+
+
+def ask(client: httpx.Client, body: Any, **headers: str) -> httpx.Response:
+    return client.post("/models/mnist/invocations", content=body, headers=headers)
+
+
+# Headers
+
+
+def padded(length: int) -> bytes:
+    """A request whose line and headers have ``length`` bytes."""
+    start, end = GET + CLOSE + b"X-Long: ", b"\r\n\r\n"
+    return start + (length - len(start) - len(end)) * b"x" + end
+
+
+def test_the_limit_of_headers_is_exact(served: Served) -> None:
+    assert served.said(padded(HEADERS)).startswith(b"HTTP/1.1 200")
+    assert served.said(padded(HEADERS + 1)).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        GET + b"X-Endless: ",
+        GET[:5],
+        GET + b"X-Endless",
+        b"\r\n",
+        CHUNKED + b"1;",
+        CHUNKED + b"1\r\nx\r\n0\r\nX-Trailer: ",
+        GET + b"\r\n" + GET + b"X-Endless: ",
+    ],
+    ids=["value", "address", "name", "empty lines", "chunk extension", "trailer", "second request"],
+)
+def test_a_connection_without_an_end_of_its_headers_is_closed(
+    served: Served, client: httpx.Client, start: bytes
+) -> None:
+    sent = 0
+    with served.connect() as connection:
+        connection.sendall(start)
+        more = 16_384 * (b"\r" if start == b"\r\n" else b"x")
+        with suppress(BrokenPipeError, ConnectionResetError):
+            while sent < 50_000_000:
+                sent += connection.send(more)
+    # What the system had already taken counts as sent: both sockets' buffers.
+    assert sent < 16_000_000
+    assert client.get("/ping").status_code == 200
+
+
+class Transport(asyncio.Transport):
+    """Takes what a protocol answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written, self.closed = b"", False
+
+    def write(self, data: Any) -> None:
+        self.written += bytes(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("piece", [1000, 65_536, 262_144])
+@pytest.mark.parametrize(
+    "start", [b"GET / HTTP/1.1\r\nX: ", CHUNKED + b"1\r\nx\r\n0\r\nX: "], ids=["header", "trailer"]
+)
+def test_the_parser_gets_at_most_the_limit_and_one_piece(start: bytes, piece: int) -> None:
+    async def taken() -> int:
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            one = container_server.Server(application, listener)
+            one.config.load()
+            protocol = container_server.Protocol(one.config, one.server_state, {})
+            transport = Transport()
+            protocol.connection_made(transport)
+            protocol.data_received(start)
+            taken = len(start)
+            while not transport.closed:
+                assert taken <= len(start) + HEADERS + piece
+                protocol.data_received(piece * b"x")
+                taken += piece
+            assert b"400 Bad Request" in transport.written
+            protocol.connection_lost(None)
+            return taken
+
+    assert asyncio.run(taken()) >= HEADERS
+
+
+def test_a_trailer_is_no_header(served: Served) -> None:
+    answer = served.said(CHUNKED + b"1\r\nx\r\n0\r\nContent-Type: nonsense/kind\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + 9 * b"\0",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + 500 * b"\0",
+        b"GET /ping HTTP/3.7\r\nHost: localhost\r\n\r\n",
+        b"GET /pi\0ng HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        GET + b"X: a\0b\r\n\r\n",
+        GET + b"X : a\r\n\r\n",
+        GET + b"X: a\r\n b\r\n\r\n",
+        b"GET http:// HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"CONNECT example.org:443 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /ping HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        b"GET /ping HTTP/1.1\r\nConnection: close\r\n\r\n",
+        POST + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+        POST + b"Content-Length: +1\r\n\r\nx",
+        POST + b"Content-Length: 99999999999999999999999\r\n\r\nx",
+        POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST + b"Transfer-Encoding: xchunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\n\r\n-1\r\nx",
+    ],
+)
+def test_what_is_no_sound_request_is_400_as_json(served: Served, request_bytes: bytes) -> None:
+    head, _, body = served.said(request_bytes).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert json.loads(body)["code"] == "no_http"
+
+
+def test_requests_sent_ahead_are_bounded_and_never_get_anothers_answer(served: Served, tmp_path: Path) -> None:
+    many = container_server.PIPELINED
+    assert served.said((many - 1) * (GET + b"\r\n") + GET + CLOSE + b"\r\n").count(b"HTTP/1.1 200") == many
+    slow = POST + b"Content-Length: %d\r\n\r\nread " % (5 + len(os.fsencode(tmp_path))) + os.fsencode(tmp_path)
+    try:
+        for more in (10_000 * (GET + b"\r\n"), b"nonsense\r\n\r\n"):
+            with served.connect() as connection:
+                connection.sendall(slow + more)
+                assert b"HTTP/1.1" not in rest(connection)  # closed: the 400 would be the answer to the first request
+    finally:
+        (tmp_path / "released").touch()
+
+
+@pytest.mark.parametrize("upgrade", [b"websocket", b"h2c"])
+def test_a_connection_stays_with_http(served: Served, upgrade: bytes) -> None:
+    for path in (b"/ping", b"/page/"):
+        head = GET.replace(b"/ping", path) + b"Connection: Upgrade, close\r\nUpgrade: " + upgrade + b"\r\n\r\n"
+        assert served.said(head).startswith(b"HTTP/1.1 200")
+
+
+# Names and addresses
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//example.org/",
+        "/%2F%2Fexample.org/",
+        "/\\example.org/",
+        "/models/%00",
+        "/%ff%fe",
+        "/static-offline-docs/..%2f..%2f..%2fetc%2fpasswd",
+        "/page/own/..%2f..%2fguard.py",
+        "/page/own/%00",
+        f"/page/static/{300 * 'a'}",
+        f"/page/assets/{5000 * 'a'}",
+        "/page/gradio_api/file=%00",
+        "/page/gradio_api/file=/etc/passwd",
+        "/page/gradio_api/file=http://127.0.0.1/",
+    ],
+)
+def test_a_strange_path_is_404_as_json(served: Served, path: str) -> None:
+    head, _, body = served.said(GET.replace(b"/ping", path.encode()) + CLOSE + b"\r\n").partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 404")
+    assert json.loads(body)["code"] == "not_found"
+
+
+def test_a_redirect_leads_to_this_server(tmp_path: Path) -> None:
+    with server(export(tmp_path, "mnist"), wait=False, SERVING_TOKEN="open-sesame") as one:
+        for path in (b"//example.org/a", b"/%2fexample.org/a", b"///example.org/a", b"/\\example.org/a"):
+            answer = one.said(GET.replace(b"/ping", path + b"?token=open-sesame") + CLOSE + b"\r\n").decode()
+            assert answer.startswith("HTTP/1.1 303")
+            (location,) = [line for line in answer.lower().splitlines() if line.startswith("location:")]
+            assert not location.startswith(("location: //", "location: /\\", "location: http"))
+
+
+def test_head_is_answered_as_get_without_a_body(client: httpx.Client) -> None:
+    for path in ("/ping", "/", "/models", "/metrics", "/page/", "/openapi.json", "/nothing"):
+        head, get = client.head(path), client.get(path)
+        assert (head.status_code, head.content) == (get.status_code, b"")
+        assert (
+            head.headers["content-type" if get.content else "location"]
+            == get.headers["content-type" if get.content else "location"]
+        )
+
+
+def test_a_simple_health_check_needs_no_host(served: Served) -> None:
+    for head in (b"GET /ping HTTP/1.0\r\n\r\n", b"HEAD /ping HTTP/1.0\r\n\r\n", b"GET /page/ HTTP/1.0\r\n\r\n"):
+        assert served.said(head).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({}, 200),
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate"}, 200),  # a link
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
+        ({"Origin": "http://localhost:3000"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://[bad"}, 403),
+    ],
+)
+def test_pages_of_other_ports_read_nothing_and_send_nothing(
+    client: httpx.Client, headers: dict[str, str], status: int
+) -> None:
+    for path in ("/page/config", "/models"):
+        answer = client.get(path, headers=headers)
+        assert answer.status_code == status
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+    posts = status if headers.get("Sec-Fetch-Site") != "same-site" else 403
+    assert ask(client, "x", **headers).status_code == posts
+    assert client.options(
+        "/page/gradio_api/upload", headers=headers | {"Access-Control-Request-Method": "POST"}
+    ).status_code in (403, 404)
+
+
+# Bodies
+
+
+def test_a_gzip_body_is_unpacked_up_to_the_limit(client: httpx.Client) -> None:
+    packed = {"Content-Encoding": "gzip"}
+    assert ask(client, gzip.compress(1_000_000 * b"x"), **packed).status_code == 200
+    refused(ask(client, gzip.compress(1_000_001 * b"x"), **packed), 413, "too_large")
+    refused(ask(client, gzip.compress(50_000_000 * b"x"), **packed), 413, "too_large")
+    pieces = (gzip.compress(b"hello")[at : at + 1] for at in range(100))
+    assert ask(client, pieces, **packed).status_code == 200
+    for body in (
+        b"hello",
+        b"",
+        gzip.compress(b"hello")[:-1],
+        2 * gzip.compress(b"hello"),
+        gzip.compress(b"hello") + b"x",
+    ):
+        assert "gzip" in refused(ask(client, body, **packed), 400, "unreadable")
+    for encoding in ("br", "deflate", "gzip, gzip", "nonsense"):
+        assert "gzip" in refused(ask(client, b"x", **{"Content-Encoding": encoding}), 415, "unsupported_encoding")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "words"),
+    [
+        ("multipart/form-data; boundary=b", "curl -F"),
+        ("application/x-www-form-urlencoded", "curl -d"),
+        ("video/mp4", "found content type 'video/mp4'"),
+    ],
+)
+def test_a_wrong_kind_of_body_is_told_what_to_send(client: httpx.Client, content_type: str, words: str) -> None:
+    said = refused(ask(client, b"x", **{"Content-Type": content_type}), 415, "unsupported_type")
+    assert words in said
+    assert "image/*" in said
+    assert "image/*" in refused(ask(client, b""), 400, "unreadable")
+
+
+def test_bodies_in_flight_have_one_limit_and_small_requests_still_pass() -> None:
+    """Two bodies of the largest size fit, a third does not."""
+    large, answers = UNCOUNTED + 100, []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await scope["go"].wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def request(limited: LimitedBody, length: int, go: asyncio.Event) -> int:
+        parts = [length * b"x"]
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": parts.pop(), "more_body": False}
+
+        async def send(message: Message) -> None:
+            answers.append(message)
+
+        sent: list[int] = []
+
+        async def note(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                sent.append(message["status"])
+
+        await limited({"type": "http", "method": "POST", "path": "/", "headers": [], "go": go}, receive, note)
+        return sent[0]
+
+    async def statuses() -> None:
+        go, limited = asyncio.Event(), LimitedBody(application, BodyLimits(10 * UNCOUNTED, 5, 200))
+        held = [asyncio.create_task(request(limited, large, go)) for _ in range(2)]
+        small = [asyncio.create_task(request(limited, UNCOUNTED, go)) for _ in range(10)]
+        await asyncio.sleep(0.05)
+        assert await request(limited, large, go) == 503
+        go.set()
+        assert [await task for task in (*held, *small)] == 12 * [200]
+        assert await request(limited, large, go) == 200
+
+    asyncio.run(statuses())
+
+
+def test_unfinished_bodies_take_no_more_memory_than_their_limit(served: Served, client: httpx.Client) -> None:
+    process = psutil.Process(served.process.pid)
+    before = process.memory_info().rss
+    connections = [served.connect() for _ in range(60)]
+    try:
+        for connection in connections:
+            connection.sendall(POST + b"Content-Length: 1000000\r\n\r\n" + 990_000 * b"x")
+        until(lambda: refused_ones(connections) >= 40)
+        assert process.memory_info().rss - before < 40_000_000  # 60 would be as many megabytes, twice
+        assert ask(client, "a small one").status_code == 200
+    finally:
+        for connection in connections:
+            connection.close()
+    until(lambda: ask(client, 900_000 * "x").status_code == 200)
+
+
+def refused_ones(connections: list[socket.socket]) -> int:
+    """How many of them have got 503."""
+    count = 0
+    for connection in connections:
+        connection.setblocking(False)
+        with suppress(BlockingIOError):
+            count += connection.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 503"
+    return count
+
+
+# What takes long
+
+
+def test_a_body_that_takes_long_to_read_holds_up_no_other_and_is_given_up(
+    served: Served, client: httpx.Client, tmp_path: Path
+) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        costly = pool.submit(ask, client, f"read {tmp_path}")
+        until(lambda: list(tmp_path.iterdir()))
+        others = [pool.submit(ask, client, "x") for _ in range(40)]
+        assert {one.result().status_code for one in others} == {200}
+        assert not costly.done()
+        late = costly.result()
+        assert "3 s" in refused(late, 503, "too_costly")
+        assert int(late.headers["retry-after"]) >= 1
+        assert ask(client, "x").status_code == 200
+        (tmp_path / "released").touch()
+    assert len(served.children()) == 2
+
+
+def test_a_model_without_a_thread_to_read_is_started_again(
+    served: Served, client: httpx.Client, tmp_path: Path
+) -> None:
+    before = {child.pid for child in served.children()}
+    with ThreadPoolExecutor(READERS) as pool:
+        answers = [pool.submit(ask, client, f"read {tmp_path}") for _ in range(READERS)]
+        for answer in answers:
+            assert answer.result().status_code == 503
+            assert int(answer.result().headers["retry-after"]) >= 1
+    until(lambda: ask(client, "x").status_code == 200)
+    assert len({child.pid for child in served.children()} & before) == 1
+    (tmp_path / "released").touch()
+
+
+# The page
+
+
+def form(content: bytes = b"hello", head: bytes = b'name="files"; filename="a.png"') -> bytes:
+    return b"--b\r\nContent-Disposition: form-data; " + head + b"\r\n\r\n" + content + b"\r\n--b--\r\n"
+
+
+def upload(client: httpx.Client, body: bytes, kind: str = "multipart/form-data; boundary=b") -> httpx.Response:
+    return client.post("/page/gradio_api/upload", content=body, headers={"Content-Type": kind})
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "code"),
+    [
+        (form(1_100_000 * b"x"), "multipart/form-data; boundary=b", 413, "too_large"),
+        (form(2_000_000 * b"x", b'name="files"'), "multipart/form-data; boundary=b", 400, "unreadable"),
+        (
+            form(head=b'name="files"; filename="a"\r\nX: ' + 1_000_000 * b"x"),
+            "multipart/form-data; boundary=b",
+            413,
+            "too_large",
+        ),
+        (1500 * form()[:-7] + b"--b--", "multipart/form-data; boundary=b", 400, "unreadable"),
+        (form(), f"multipart/form-data; boundary={5000 * 'b'}", 400, "unreadable"),
+        (form(), "multipart/form-data", 400, "unreadable"),
+        (form(), "text/plain", 415, "unsupported_type"),
+    ],
+    ids=["large", "a field", "headers", "many", "long boundary", "no boundary", "no form"],
+)
+def test_an_upload_that_is_refused_leaves_nothing(
+    served: Served, client: httpx.Client, body: bytes, kind: str, status: int, code: str
+) -> None:
+    before = kept(served)
+    with served.connect() as connection:  # httpx would stop at the early answer
+        head = (
+            f"POST /page/gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {kind}\r\n"
+        )
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        answer = rest(connection)
+    if answer:  # the end of the connection may overtake it
+        assert answer.startswith(f"HTTP/1.1 {status}".encode())
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == code
+    until(lambda: kept(served) == before)
+
+
+def kept(served: Served) -> set[Path]:
+    """The files in the folder of uploads."""
+    with served.client() as client:
+        place = Path(upload(client, form()).json()[0])
+    return {path for path in place.parents[1].rglob("*") if path.is_file()}
+
+
+def test_a_full_disk_is_told_in_json(served: Served, client: httpx.Client) -> None:
+    """A limit on the size of files stands for a full disk: both are errors of a write."""
+    process, before = psutil.Process(served.process.pid), kept(served)
+    usual = process.rlimit(resource.RLIMIT_FSIZE)
+    process.rlimit(resource.RLIMIT_FSIZE, (200_000, usual[1]))
+    refused(upload(client, form(500_000 * b"x")), 507, "no_space")
+    process.rlimit(resource.RLIMIT_FSIZE, usual)
+    assert kept(served) == before
+
+
+def test_uploads_have_a_quota(served: Served, client: httpx.Client) -> None:
+    statuses = [upload(client, form(900_000 * bytes([number]))).status_code for number in range(40)]
+    assert statuses[:30] == 30 * [200]
+    assert statuses[-1] == 507
+    last = upload(client, form(900_000 * b"z"))
+    refused(last, 507, "no_space")
+    assert int(last.headers["retry-after"]) >= 1
+
+
+WRONG: list[Any] = [[5], ["x"], [[]], [{}], [{"path": 5}], [{"path": None}], [], [None, None], 5, None]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        b"[" * 100_000,
+        b"[]",
+        b"null",
+        b"{}",
+        json.dumps({"fn_index": "x", "data": [], "session_hash": "a"}).encode(),
+        json.dumps({"fn_index": 10_000, "data": [], "session_hash": "a"}).encode(),
+        *(json.dumps({"fn_index": "PICTURE", "data": data, "session_hash": "a"}).encode() for data in WRONG),
+        json.dumps({"fn_index": "PICTURE", "data": [None], "session_hash": 5}).encode(),
+    ],
+)
+def test_a_wrong_typed_payload_is_refused_and_no_traceback(
+    served: Served, client: httpx.Client, question: bytes
+) -> None:
+    dependencies = client.get("/page/config").json()["dependencies"]
+    components = {one["id"]: one["type"] for one in client.get("/page/config").json()["components"]}
+    picture = next(one["id"] for one in dependencies if [components[number] for number in one["inputs"]] == ["image"])
+    size = len(served.log.read_text().splitlines())
+    body = question.replace(b'"PICTURE"', str(picture).encode())
+    answer = client.post("/page/gradio_api/queue/join", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["code"] in ("not_json", "invalid_input", "not_uploaded")
+    assert len(served.log.read_text().splitlines()) <= size + 1
+
+
+# What killed servers leave
+
+
+def test_folders_of_killed_processes_are_removed_and_those_in_use_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with temporary.folder("model") as used:
+        remains = tmp_path / "stages-model-killed"
+        others = [tmp_path / "stages-page-other", tmp_path / "model-killed", tmp_path / "elsewhere"]
+        for path in (remains, *others):
+            path.mkdir()
+            (path / "file").touch()
+        link = tmp_path / "stages-model-link"
+        link.symlink_to(others[-1])
+        with temporary.folder("model") as another:
+            assert set(tmp_path.iterdir()) == {used, another, *others, link}
+        assert all((path / "file").exists() for path in others)
+    assert not used.exists()
+
+
+def test_a_killed_server_leaves_folders_that_the_next_one_removes(tmp_path: Path) -> None:
+    place = tmp_path / "temporary"
+    place.mkdir()
+    folder = export(tmp_path, "mnist")
+    with server(folder, TMPDIR=str(place)) as one:
+        one.process.kill()
+        one.process.wait()
+        (left,) = place.glob("stages-model-*")
+    with server(folder, TMPDIR=str(place)):
+        assert not left.exists()
+    assert not set(place.glob("stages-*"))

@@ -1,0 +1,258 @@
+"""The server behind nginx, configured as docs/serving.md says, and what other clients can't say in a proxy's name."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import ROOT, Run
+from model_servers import Served, archive, record, refused, running, server
+from PIL import Image
+from playwright.sync_api import Browser, expect
+from starlette.types import Message, Receive, Scope, Send
+
+from stages.serving.forwarded import Forwarded
+
+PICTURE = """
+import json
+CONTENT_TYPES = ("image/*", "application/octet-stream")
+def model_fn(model_dir):
+    return None
+def input_fn(body, content_type):
+    return len(body)
+def predict_fn(length, model):
+    return [0.9, 0.1]
+def output_fn(prediction, accept):
+    return json.dumps({"classes": ["yes", "no"], "probabilities": [prediction], "places": [[1.5, 2.5], [None, None]]})
+"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server with the page, started as the documentation says."""
+    folder = tmp_path_factory.mktemp("page")
+    for project in ("mnist", "landmarks"):
+        archive(folder / "models" / project / "export", PICTURE)
+    documented = re.search(r'make serve ARGS="(--proxy.*)"', (ROOT / "docs/serving.md").read_text())
+    assert documented
+    with server(record(folder), *documented[1].split(), "--max-megabytes=0.1", page=True) as one:
+        yield one
+
+
+@contextmanager
+def nginx(folder: Path, port: int, **changes: str) -> Iterator[str]:
+    """nginx with the configuration of docs/serving.md, in front of the server at ``port``. Yields its address."""
+    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("nginx not found: apt install nginx-light")
+        pytest.skip("nginx not found: apt install nginx-light")
+    found = re.search(r"```nginx\n(.*?)```", (ROOT / "docs/serving.md").read_text(), re.DOTALL)
+    assert found
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        own = free.getsockname()[1]
+    configuration = (
+        found[1].replace("listen 80;", f"listen 127.0.0.1:{own};").replace("127.0.0.1:8080", f"127.0.0.1:{port}")
+    )
+    for old, new in changes.items():
+        configuration = re.sub(old, new, configuration)
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    paths = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
+    (folder / "nginx.conf").write_text(
+        f"daemon off;\nworker_processes 1;\npid {folder}/pid;\nevents {{}}\nhttp {{ access_log off;\n{paths}{configuration} }}\n"
+    )
+    command = [program, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
+
+    def answers(process: subprocess.Popen[bytes]) -> str | None:
+        try:
+            httpx.get(f"http://127.0.0.1:{own}/", timeout=5)
+        except httpx.TransportError:
+            return None
+        return f"http://127.0.0.1:{own}"
+
+    with running(command, folder, folder / "log", answers) as one:
+        yield one.address
+
+
+@pytest.fixture(scope="module")
+def proxied(page: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with nginx(tmp_path_factory.mktemp("nginx"), int(page.address.rsplit(":", 1)[1])) as address:
+        yield address
+
+
+def test_the_interface_is_served_below_the_proxys_path(proxied: str) -> None:
+    with httpx.Client(base_url=proxied, headers={"Host": "models.example.org"}, trust_env=False, timeout=30) as client:
+        assert client.get("/ml/ping").status_code == 200
+        assert client.head("/ml/models").headers["content-type"] == "application/json"
+        for path in ("/ml/", "/ml/page"):
+            assert client.get(path).headers["location"] == "/ml/page/"
+        answer = client.post("/ml/models/mnist/invocations", content=b"x", headers={"Content-Type": "image/png"})
+        assert answer.json()["predictions"][0]["top"][0]["class"] == "yes"
+        html = client.get("/ml/page/").text
+        assert '"root":"http://models.example.org/ml/page"' in html
+        for source in re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)["']""", client.get("/ml/docs").text):
+            assert source.startswith("/ml/")
+            assert client.get(source).status_code == 200
+        assert client.get("/ml/openapi.json").json()["servers"] == [{"url": "/ml"}]
+        refused(client.get("/ml/ping", headers={"Host": "other.example.org"}), 403, "unknown_host")
+
+
+def test_the_page_works_below_the_proxys_path(proxied: str, browser: Browser, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "red.png")
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    visit = context.new_page()
+    faults: list[str] = []
+    elsewhere: list[str] = []
+    visit.on("pageerror", lambda error: faults.append(str(error)))
+    visit.on(
+        "console",
+        lambda message: faults.append(f"{message.text} {message.location}") if message.type == "error" else None,
+    )
+    visit.on("request", lambda one: elsewhere.append(one.url) if one.url.startswith("http") else None)
+    visit.goto(f"{proxied}/ml/")
+    visit.get_by_role("tab").first.wait_for()
+    visit.locator("#landmarks-picture input[type=file]").set_input_files(tmp_path / "red.png")
+    expect(visit.locator("#landmarks-result .bars li")).to_have_count(2)
+    shown = visit.locator("#landmarks-picture [data-testid=image] img").first
+    expect(shown).to_have_js_property("complete", True)
+    assert shown.evaluate("image => image.naturalWidth") == 40
+    context.close()
+    # Browsers look for an icon in the root of the host, which is the proxy's own.
+    assert [fault for fault in faults if "/favicon.ico'" not in fault] == []
+    assert {url for url in elsewhere if not url.startswith(f"{proxied}/ml/")} == set()
+
+
+def test_a_proxy_may_keep_the_prefix_and_leave_it_to_the_server(page: Served, tmp_path: Path) -> None:
+    folder = record(page.log.parent)
+    with (
+        server(folder, "--proxy=127.0.0.0/8", "--root-path=/ml/", "--project=mnist") as one,
+        nginx(
+            tmp_path,
+            int(one.address.rsplit(":", 1)[1]),
+            **{r"(proxy_pass .*)/;": r"\1;", r"proxy_set_header X-Forwarded-Prefix.*": ""},
+        ) as address,
+        httpx.Client(base_url=address, trust_env=False, timeout=30) as client,
+    ):
+        assert client.get("/ml/ping").status_code == 200
+        assert client.get("/ml/").headers["location"] == "/ml/page/"
+        answer = client.post("/ml/models/mnist/invocations", content=b"x", headers={"Content-Type": "image/png"})
+        assert answer.status_code == 200
+        assert one.client().get("/ping").status_code == 200  # without the proxy
+
+
+def test_headers_of_a_client_that_is_no_proxy_count_for_nothing(tmp_path: Path) -> None:
+    archive(tmp_path / "models" / "mnist" / "export", PICTURE)
+    headers = {
+        "X-Forwarded-Host": "evil.example.org",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Prefix": "/evil",
+        "Forwarded": "host=evil.example.org;proto=https",
+    }
+    with (
+        server(record(tmp_path), "--rate=1", "--proxy=203.0.113.7", page=True, SERVING_TOKEN="open-sesame") as one,
+        one.client(headers={"Authorization": "Bearer open-sesame"}) as client,
+    ):
+        for name in ("127.0.0.1", "localhost"):
+            html = client.get("/page/", headers=headers | {"Host": name}).text
+            assert f'"root":"http://{name}/page"' in html
+            assert "evil" not in html
+        assert client.get("/", headers=headers).headers["location"] == "/page/"
+        # Neither a new address for each request nor one for each guess.
+        answers = [
+            client.post("/models/mnist/invocations", content=b"x", headers={"X-Forwarded-For": f"192.0.2.{number}"})
+            for number in range(20)
+        ]
+        assert {answer.status_code for answer in answers} == {200, 429}
+        guesses = [
+            client.get("/models", headers={"Authorization": "Bearer wrong", "X-Forwarded-For": f"192.0.2.{number}"})
+            for number in range(60)
+        ]
+        assert {guess.status_code for guess in guesses} == {401, 429}
+
+
+def forwarded(
+    *headers: tuple[bytes, bytes], path: str = "/models/x", root_path: str = "", client: str = "10.0.0.1"
+) -> Scope:
+    """What the application sees of a request; 10.0.0.0/8 are the proxies."""
+    seen: list[Scope] = []
+
+    class Route:
+        path = "/models/{project}/invocations"
+
+    class Application:
+        routes = (Route,)
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope)
+
+    async def send(message: Message) -> None:
+        seen.append(message)
+
+    scope: Scope = {"type": "http", "path": path, "raw_path": path.encode(), "scheme": "http", "client": (client, 5)}
+    scope |= {"headers": [(b"host", b"inner"), *headers], "app": Application}
+    coroutine = Forwarded(application, ("10.0.0.0/8",), root_path)(scope, None, send)  # type: ignore[arg-type]
+    with pytest.raises(StopIteration):  # nothing in it waits
+        coroutine.send(None)
+    return seen[0]
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([], ("10.0.0.1", "http", b"inner", "", "/models/x")),
+        ([(b"x-forwarded-for", b"192.0.2.1, 192.0.2.2")], ("192.0.2.2", "http", b"inner", "", "/models/x")),
+        ([(b"x-forwarded-for", b"192.0.2.1, 10.0.0.2")], ("192.0.2.1", "http", b"inner", "", "/models/x")),
+        ([(b"x-forwarded-proto", b"https")], ("10.0.0.1", "https", b"inner", "", "/models/x")),
+        ([(b"x-forwarded-host", b"first, last")], ("10.0.0.1", "http", b"last", "", "/models/x")),
+        ([(b"x-forwarded-prefix", b"/a/b/")], ("10.0.0.1", "http", b"inner", "/a/b", "/a/b/models/x")),
+        ([(b"x-forwarded-prefix", b"/models")], ("10.0.0.1", "http", b"inner", "/models", "/models/models/x")),
+        ([(b"x-forwarded-prefix", b"")], ("10.0.0.1", "http", b"inner", "", "/models/x")),
+    ],
+)
+def test_what_a_proxy_says_of_a_request(
+    headers: list[tuple[bytes, bytes]], expected: tuple[str, str, bytes, str, str]
+) -> None:
+    scope = forwarded(*headers)
+    assert (
+        scope["client"][0],
+        scope["scheme"],
+        dict(scope["headers"])[b"host"],
+        scope["root_path"],
+        scope["path"],
+    ) == expected
+    assert not [name for name, _ in scope["headers"] if b"forwarded" in name]
+
+
+@pytest.mark.parametrize("prefix", [b"//evil", b"/a//b", b"/..", b"/a/./b", b"evil", b"/a b", b"/\xff", b"/a?b"])
+def test_a_prefix_that_is_no_path_is_refused(prefix: bytes) -> None:
+    answer = forwarded((b"x-forwarded-prefix", prefix))
+    assert (answer["type"], answer["status"]) == ("http.response.start", 400)
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("--proxy=proxy.example.org", "expected an address or a network"),
+        ("--proxy=*", "expected an address or a network"),
+        ("--allowed-host=https://models.example.org", "expected a name without scheme and port"),
+        ("--allowed-host=*", "expected a name without scheme and port"),
+        ("--root-path=ml", "expected a path as /models"),
+        ("--root-path=//evil", "expected a path as /models"),
+        ("--max-megabytes=1e30", "expected 0.001 to 1000"),
+        ("--max-megabytes=1001", "expected 0.001 to 1000"),
+        ("--timeout=1e300", "expected 0.1 to 3600"),
+        ("--queue=1000000000", "expected 1 to 100000"),
+    ],
+)
+def test_an_argument_that_cannot_work_is_refused_in_words(
+    python: Run, tmp_path: Path, argument: str, words: str
+) -> None:
+    done = python("-m", "stages.serving", "--port=0", argument, cwd=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr.splitlines()[-1]

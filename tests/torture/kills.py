@@ -1,0 +1,163 @@
+"""Kill stages of every project with SIGKILL at random moments, run them again, and compare.
+
+A kill holds if the stage's second run succeeds, every output has the bytes that it had before, and nothing is left: no
+file in the checkout or in $TMPDIR, no process. Works in a clone, with this checkout's results. The same seed kills the
+same stages at the same fractions of their durations. Prints a table of what was tried, held and lost.
+"""
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
+
+from checkouts import Checkout, processes_in, with_results  # noqa: E402
+
+from stages import projects  # noqa: E402
+from stages.common.errors import InputError  # noqa: E402
+from stages.common.program import run  # noqa: E402
+from stages.experiments.running import progress  # noqa: E402
+
+VERBS = ("prepare", "featurize", "train", "evaluate", "plot", "export", "deploy")
+
+REPEATED = (".git", ".dvc", "__pycache__", "durations", "clocks")
+"""Folders whose files differ from run to run."""
+
+KEPT = ("torchinductor_",)
+"""Prefixes of folders in $TMPDIR that a library keeps for later runs."""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """A kill to try: a stage, the moment as a fraction of its duration, and what is killed."""
+
+    stage: str
+    moment: float
+    whole: bool
+    """Kill DVC and all that it started; otherwise only the stage's process."""
+
+    def __str__(self) -> str:
+        return f"{self.stage} at {self.moment:.0%}, {'the whole tree' if self.whole else 'the stage alone'}"
+
+
+def plan(seed: int, count: int) -> list[Kill]:
+    """Return ``count`` kills that take turns with the projects, and in each project with the steps."""
+    generator = random.Random(seed)
+    steps = {project: generator.sample(VERBS, len(VERBS)) for project in projects.names()}
+    names = list(projects.names())
+    return [
+        Kill(
+            f"{steps[names[number % len(names)]][number // len(names) % len(VERBS)]}@{names[number % len(names)]}",
+            generator.uniform(0.05, 0.95),
+            generator.random() < 0.5,
+        )
+        for number in range(count)
+    ]
+
+
+class Place(Checkout):
+    """A clone with results and a $TMPDIR of its own."""
+
+    def __init__(self, root: Path, temporary: Path) -> None:
+        super().__init__(root, {"TMPDIR": str(temporary)})
+        self.temporary = temporary
+
+    def files(self) -> set[str]:
+        """Return the files of the clone and of $TMPDIR, without those that differ from run to run."""
+        own = {path.relative_to(self.root) for path in self.root.rglob("*") if path.is_file()}
+        temporary = {path.name for path in self.temporary.iterdir() if not path.name.startswith(KEPT)}
+        return {str(path) for path in own if not set(REPEATED) & set(path.parts)} | temporary
+
+    def processes(self) -> list[psutil.Process]:
+        """Return what still runs in the clone or in $TMPDIR, after at most 15 seconds."""
+        for _ in range(150):
+            left = processes_in(self.root) + processes_in(self.temporary)
+            if not left:
+                break
+            time.sleep(0.1)
+        return left
+
+    def killed(self, kill: Kill) -> bool:
+        """Run the stage and kill it. Returns False if it ended before."""
+        command = self.command("dvc", "repro", "--force", "--single-item", kill.stage)
+        seconds = kill.moment * progress.durations([kill.stage])[kill.stage]
+        with subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            assert process.stdout
+            for line in process.stdout:
+                if line.startswith("Running stage"):
+                    break
+            try:
+                process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                dvc = psutil.Process(process.pid)
+                below = dvc.children(recursive=True)
+                stages = [one for one in below if f"stages.{kill.stage.partition('@')[2]}" in " ".join(one.cmdline())]
+                for one in [dvc, *below] if kill.whole else stages[:1]:
+                    one.kill()
+                if not stages:  # DVC is saving what the stage wrote
+                    process.kill()
+                process.stdout.read()  # until all that has it open is gone
+                return True
+        return False
+
+
+def lost(place: Place, kill: Kill) -> str | None:
+    """Try a kill. Returns what was lost: empty if nothing, None if the stage ended before."""
+    place.dvc("repro", "--quiet", kill.stage)
+    hashes, files = place.hashes(), place.files()
+    if not place.killed(kill):
+        return None
+    if processes := place.processes():
+        return f"{processes[0].cmdline()} still runs"
+    again = place.tried("dvc", "repro", "--force", "--single-item", kill.stage)
+    if again.returncode:
+        return f"the second run failed: {(again.stdout + again.stderr).strip().splitlines()[-1]}"
+    if changed := sorted(path for path, md5 in place.hashes().items() if hashes.get(path) != md5):
+        return f"{', '.join(changed)} differ"
+    if different := sorted(files ^ place.files()):
+        return f"{', '.join(different[:3])}: {'left' if different[0] in place.files() else 'gone'}"
+    return ""
+
+
+def main(seed: int, kills: int, minutes: float, project: str | None) -> None:
+    end = time.monotonic() + 60 * minutes
+    results: Counter[tuple[str, str]] = Counter()
+    wanted = [kill for kill in plan(seed, kills) if project in (None, kill.stage.partition("@")[2])]
+    with tempfile.TemporaryDirectory(prefix="torture-") as folder:
+        temporary = Path(folder, "tmp")
+        temporary.mkdir()
+        place = Place(with_results(Path(folder, "clone")).root, temporary)
+        for kill in wanted:
+            if time.monotonic() > end:
+                break
+            found, one = lost(place, kill), kill.stage.partition("@")[2]
+            outcome = "too late" if found is None else "lost" if found else "held"
+            results[one, outcome] += 1
+            print(f"{kill}: {outcome}{f': {found}' if found else ''}", flush=True)
+    print(f"\n{'project':12}{'tried':>8}{'held':>8}{'lost':>8}{'too late':>10}")
+    for name in projects.names():
+        row = [results[name, outcome] for outcome in ("held", "lost", "too late")]
+        print(f"{name:12}{sum(row[:2]):8}{row[0]:8}{row[1]:8}{row[2]:10}")
+    if count := sum(number for (_, outcome), number in results.items() if outcome == "lost"):
+        raise InputError(f"{count} kills were not survived, see above")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kills", type=int, default=20, help="how many at most (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=60, help="no kill is started after this time (%(default)s)")
+    parser.add_argument("--project", choices=projects.names(), help="only this project's")
+
+
+if __name__ == "__main__":
+    os.environ.pop("DVC_STAGE", None)
+    run(main, arguments)
