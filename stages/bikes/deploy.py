@@ -13,6 +13,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from stages.bikes.config import Deploy
+from stages.bikes.hours.columns import FORMAT, NAMES
 from stages.common import clocks, config, files
 from stages.common.errors import InputError
 from stages.common.models import bundle, registry
@@ -24,8 +25,6 @@ EVALUATION = Path("reports/bikes/evaluation")
 ARCHIVE = Path("models/bikes/export/model.tar.gz")
 REPORT = Path("reports/bikes/deploy.json")
 
-KAGGLE = ["datetime", "season", "holiday", "workingday", "weather", "temp", "atemp", "humidity", "windspeed"]
-TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 TOLERANCE = 1e-4
 """Largest allowed relative difference between a served answer and evaluate's."""
 
@@ -34,7 +33,7 @@ def ask_in_batches(endpoint: process.Endpoint, hours: pd.DataFrame, size: int) -
     """Query all ``hours`` as CSV, ``size`` rows per request. Returns the riders (N) and each request's seconds."""
     riders, seconds = [], []
     for start in tqdm(range(0, len(hours), size), desc="bikes text/csv", unit=" requests"):
-        body = hours[start : start + size].to_csv(index=False, date_format=TIME_FORMAT).encode()
+        body = hours[start : start + size].to_csv(index=False, date_format=FORMAT).encode()
         answer = endpoint.invoke(body, "text/csv", "text/csv")
         riders.append(pd.read_csv(io.BytesIO(answer.body))["count"].to_numpy())
         seconds.append(answer.seconds)
@@ -43,7 +42,7 @@ def ask_in_batches(endpoint: process.Endpoint, hours: pd.DataFrame, size: int) -
 
 def ask_one_by_one(endpoint: process.Endpoint, hours: pd.DataFrame) -> tuple[np.ndarray, list[float]]:
     """Query all ``hours`` as JSON, one row per request. Returns the riders (N) and each request's seconds."""
-    rows = hours.assign(datetime=hours["datetime"].dt.strftime(TIME_FORMAT)).to_dict("records")
+    rows = hours.assign(datetime=hours["datetime"].dt.strftime(FORMAT)).to_dict("records")
     answers = [
         endpoint.invoke(json.dumps([row]).encode(), "application/json")
         for row in tqdm(rows, desc="bikes application/json", unit=" requests")
@@ -81,7 +80,7 @@ def serve(root: Path, settings: Deploy) -> None:
     results = pd.read_csv(files.require(root / EVALUATION, "evaluate@bikes") / "test.csv")
     expected = results["predicted"].to_numpy()
     hours = pd.read_parquet(root / FEATURES / "hours.parquet")
-    test = hours.loc[hours["part"] == "test", KAGGLE].reset_index(drop=True)
+    test = hours.loc[hours["part"] == "test", NAMES].reset_index(drop=True)
     # Spread the requests over the test hours, because neighbouring hours share a day.
     single = np.unique(np.linspace(0, len(test) - 1, settings.single).astype(int))
     with process.serve(archive) as endpoint:

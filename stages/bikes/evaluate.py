@@ -10,7 +10,8 @@ importance.csv            how much the error grows when a feature's values are s
 validation.csv, test.csv  predicted and actual riders
 settings.json             each model's settings
 
-RMSLE is the root mean squared error of log(1 + riders), Kaggle's score. RMSE is in riders.
+RMSLE is the root mean squared error of log(1 + riders), Kaggle's score. RMSE is in riders. `rmsle_valid_alone` is the
+RMSLE if each validation hour is asked alone and the weather around it is unknown, as for an hour of the future.
 """
 
 from pathlib import Path
@@ -20,7 +21,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from stages.bikes.model import TRAINED, Forecaster, lean, load, to_riders
+from stages.bikes.features import Record
+from stages.bikes.model import TRAINED, Forecaster, lean, load
 from stages.common import files
 from stages.common.program import run
 
@@ -58,7 +60,7 @@ def leaderboard(forecaster: Forecaster, valid: pd.DataFrame, actual: np.ndarray)
     for name in dict.fromkeys(name for models in predicted.values() for name in models):
         row: dict[str, Any] = {"model": name}
         having = [part for part in predicted if name in predicted[part]]
-        riders = {part: to_riders(predicted[part][name].to_numpy(), forecaster.target) for part in having}
+        riders = {part: forecaster.riders(part, predicted[part][name].to_numpy()) for part in having}
         if len(having) == len(predicted):
             total = np.sum(list(riders.values()), axis=0)
             row |= {"rmsle_valid": rmsle(actual, total), "rmse_valid": rmse(actual, total)}
@@ -117,19 +119,27 @@ def best_model(forecaster: Forecaster) -> str:
 def main() -> None:
     forecaster = load(files.require(TRAINED, "train@bikes"))
     forecaster.hold(forecaster.validated, forecaster.final)
-    hours = pd.read_parquet(files.require(FEATURES, "featurize@bikes") / "hours.parquet", columns=["datetime", "part"])
+    hours = pd.read_parquet(files.require(FEATURES, "featurize@bikes") / "hours.parquet")
     valid, test = (pd.read_parquet(FEATURES / f"{part}.parquet") for part in ("valid", "test"))
     when = {part: rows["datetime"].reset_index(drop=True) for part, rows in hours.groupby("part")}
     actual = valid["count"].to_numpy()
     validated = forecaster.predict(valid, forecaster.validated)
     predicted = forecaster.predict(test)
 
-    settings = files.read_json(TRAINED / "forecaster.json")
+    held_out = hours[hours["part"] == "valid"].reset_index(drop=True)
+    about, settings = files.read_json(FEATURES / "about.json"), files.read_json(TRAINED / "forecaster.json")
+    alone = Record(about["features"], hours).features(held_out, alone=True)
+    validated_alone = forecaster.predict_apart(alone, held_out["datetime"], forecaster.validated)
+
     metrics: dict[str, object] = {
-        "data": files.read_json(FEATURES / "about.json")["source"],
+        "data": about["source"],
         "rmsle_valid": rmsle(actual, validated),
     }
-    details: dict[str, object] = {"best_model": best_model(forecaster), "rmse_valid": rmse(actual, validated)}
+    details: dict[str, object] = {
+        "best_model": best_model(forecaster),
+        "rmse_valid": rmse(actual, validated),
+        "rmsle_valid_alone": rmsle(actual, validated_alone),
+    }
     results = pd.DataFrame({"datetime": when["test"], "predicted": predicted})
     if (FEATURES / "answers.parquet").exists():
         results["actual"] = pd.read_parquet(FEATURES / "answers.parquet")["count"]

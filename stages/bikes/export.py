@@ -1,6 +1,7 @@
 """Pack the final forecaster so that it runs without this repository, and check that its predictions match evaluate's.
 
-`model.tar.gz` holds AutoGluon's predictors (only the parts needed to predict) and the table of known weather. Its
+`model.tar.gz` holds AutoGluon's predictors (only the parts needed to predict), the table of known weather and the ranges
+of the training data. Its
 `code/` holds the inference functions and the modules that they and the predictors' pickles import. The model card,
 `model_card.md`, is included as README.md.
 """
@@ -12,6 +13,7 @@ import pandas as pd
 
 from stages.bikes import features, inference, learners, model
 from stages.bikes.config import Data, Train
+from stages.bikes.hours import columns, plausible, request
 from stages.bikes.learning.normalised import normalise
 from stages.common import config, files, temporary
 from stages.common.errors import InputError
@@ -50,7 +52,7 @@ def prove(folder: Path, expected: pd.DataFrame, test: pd.DataFrame) -> float:
     return difference
 
 
-def write_card(path: Path, hours: pd.DataFrame) -> None:
+def write_card(path: Path, hours: pd.DataFrame, ranges: dict[str, list[float]]) -> None:
     parts = {"training": "train", "validation": "valid", "test": "test"}
     data = config.load("data.bikes", Data)
     card.write(
@@ -62,6 +64,10 @@ def write_card(path: Path, hours: pd.DataFrame) -> None:
         data=data,
         mistakes=[],
         tolerance=TOLERANCE,
+        room=model.ROOM,
+        columns=columns.COLUMNS,
+        ranges=ranges,
+        period=[f"{hours.loc[hours['part'] != 'test', 'datetime'].agg(end):%Y-%m-%d}" for end in ("min", "max")],
     )
 
 
@@ -72,14 +78,15 @@ def main() -> None:
     about = files.read_json(FEATURES / "about.json")
     with files.new_folder(EXPORT) as folder, temporary.folder("export") as packed:
         cut_down(forecaster, files.read_json(model.TRAINED / "forecaster.json"), packed / "forecaster")
-        hours[features.KAGGLE].to_parquet(packed / "known.parquet")
-        (packed / "features.json").write_text(json.dumps({"features": about["features"]}))
-        test = hours.loc[hours["part"] == "test", features.KAGGLE].reset_index(drop=True)
+        hours[columns.NAMES].to_parquet(packed / "known.parquet")
+        ranges = plausible.ranges(hours[hours["part"] != "test"])
+        (packed / "features.json").write_text(json.dumps({"features": about["features"], "ranges": ranges}))
+        test = hours.loc[hours["part"] == "test", columns.NAMES].reset_index(drop=True)
         difference = prove(packed, expected, test)
         modules = {name: Path(str(module.__file__)) for name, module in MODULES.items()}
         modules["code/stages/bikes/sequence.py"] = model.SEQUENCE
         members = {name: packed / name for name in ("forecaster", "known.parquet", "features.json")}
-        write_card(folder / "model_card.md", hours)
+        write_card(folder / "model_card.md", hours, ranges)
         members["README.md"] = folder / "model_card.md"
         bundle.pack(folder / "model.tar.gz", members | modules)
     size = (EXPORT / "model.tar.gz").stat().st_size / 1e6
@@ -88,7 +95,10 @@ def main() -> None:
 
 MODULES = {
     "code/inference.py": inference,
-    # The predictors' pickles import these modules by their full names.
+    "code/stages/bikes/hours/columns.py": columns,
+    "code/stages/bikes/hours/plausible.py": plausible,
+    "code/stages/bikes/hours/request.py": request,
+    # The predictors' pickles import some of these modules by their full names.
     "code/stages/bikes/features.py": features,
     "code/stages/bikes/learners.py": learners,
     "code/stages/bikes/model.py": model,

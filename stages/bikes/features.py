@@ -1,8 +1,8 @@
 """Features of an hour: Kaggle's own columns, the calendar, and the weather of the nearby hours and days.
 
-All features come from the date and the weather table, none from the counts. So a row's features are the same in
-training, evaluation and serving, and do not depend on the other rows of a request. Besides the row itself only `known`
-is used: all hours whose weather is known (Kaggle publishes the weather of the test hours, too).
+All features come from the date and the weather, none from the counts. So a row's features are the same in training,
+evaluation and serving. They do not depend on the other rows of a request: besides the row itself only the record is
+used, all hours whose weather is known (Kaggle publishes the weather of the test hours, too).
 """
 
 import numpy as np
@@ -18,9 +18,9 @@ from pandas.tseries.holiday import (
     nearest_workday,
 )
 
+from stages.bikes.hours.columns import NAMES
+
 WEATHER = ["weather", "temp", "atemp", "humidity", "windspeed"]
-KAGGLE = ["datetime", "season", "holiday", "workingday", *WEATHER]
-"""The columns of Kaggle's test.csv, which a request must have."""
 
 FIRST_DAY = pd.Timestamp("2011-01-01")
 """First day of the data. The growth of demand is measured in days since then."""
@@ -46,19 +46,70 @@ _MINOR = [
 ]
 
 
-def build(kind: str, hours: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    """Return the features of type ``kind`` (raw, calendar or full): one row for each row of ``hours``, in the same order.
+class Record:
+    """All hours whose weather is known, and the features of any hour.
 
-    ``hours`` and ``known`` have Kaggle's columns (temp and atemp in degrees Celsius, humidity in %, windspeed in
-    Kaggle's unit). If both have an hour, the row in ``hours`` is used.
+    An hour's features come from its own row and from this record, never from the other hours of a request. Around an
+    hour in the record, the weather is the recorded one; if the hour's own weather differs from the record, it moves with it.
+    Around any other hour the weather is unknown, and its expected value is used: a regression on the hour's own weather,
+    time of day and time of year, fitted to the record.
     """
-    hours = hours[KAGGLE].reset_index(drop=True)
-    if kind == "raw":
-        return hours
-    if kind == "calendar":
-        return _calendar(hours)
-    known = pd.concat([known[KAGGLE], hours]).drop_duplicates("datetime", keep="last").sort_values("datetime")
-    return pd.concat([_time(hours), _kind_of_day(hours["datetime"]), hours[WEATHER], _weather(hours, known)], axis=1)
+
+    def __init__(self, kind: str, known: pd.DataFrame) -> None:
+        """``kind``: raw, calendar or full.
+
+        ``known`` has Kaggle's columns (temp and atemp in degrees Celsius, humidity in %, windspeed in km/h).
+        """
+        self.kind, self.known = kind, known[NAMES].sort_values("datetime", ignore_index=True)
+        if kind == "full":
+            self._weather, self._around = _surroundings(self.known)
+            inputs = self.known[["datetime", *WEATHER]]
+            self._low, self._high = self._around.min().to_numpy(), self._around.max().to_numpy()
+            around = self._around.loc[inputs["datetime"]].to_numpy()
+            self._expected = np.linalg.lstsq(_inputs(inputs), around, rcond=None)[0]
+
+    def has(self, hours: pd.DataFrame) -> np.ndarray:
+        """Return for each row whether it is in the record with the same values, a mask."""
+        numbers = dict.fromkeys(NAMES[1:], float)
+        known = self.known.astype(numbers).assign(_known=True)
+        return np.asarray(hours[NAMES].astype(numbers).merge(known, "left", on=NAMES)["_known"].notna())
+
+    def features(self, hours: pd.DataFrame, alone: bool = False) -> pd.DataFrame:
+        """Return one row of features for each row of ``hours``, in the same order.
+
+        ``alone``: take all hours as if they were not in the record.
+        """
+        hours = hours[NAMES].reset_index(drop=True)
+        if self.kind == "raw":
+            return hours
+        if self.kind == "calendar":
+            return _calendar(hours)
+        when = hours["datetime"]
+        parts = [_time(hours), _kind_of_day(when), hours[WEATHER], self._weather_around(hours, alone), _own(hours)]
+        return pd.concat(parts, axis=1)
+
+    def _weather_around(self, hours: pd.DataFrame, alone: bool) -> pd.DataFrame:
+        place = self._around.index.get_indexer(pd.DatetimeIndex(hours["datetime"]))
+        inside = (place >= 0) & (not alone)
+        recorded = self._weather.iloc[place[inside]].reset_index(names="datetime")
+        inputs = _inputs(hours)
+        # For an unchanged row the difference is exactly 0, so its features are exactly the recorded ones.
+        inputs[inside] -= _inputs(recorded)
+        around = inputs @ self._expected
+        around[inside] += self._around.to_numpy()[place[inside]]
+        return pd.DataFrame(around.clip(self._low, self._high), columns=self._around.columns)
+
+
+def _inputs(hours: pd.DataFrame) -> np.ndarray:
+    """Return float64 (rows, inputs): time of day and year, the hour's weather, and how its effect varies over the day."""
+    hour, day = hours["datetime"].dt.hour.to_numpy(), hours["datetime"].dt.dayofyear.to_numpy()
+    year = np.column_stack([wave(k * 2 * np.pi * day / 365.25) for k in (1, 2) for wave in (np.sin, np.cos)])
+    clock = np.column_stack([wave(2 * np.pi * hour / 24) for wave in (np.sin, np.cos)])
+    kind = hours["weather"].to_numpy(float)
+    wet = kind > WET
+    own = np.column_stack([hours[WEATHER[1:]].to_numpy(float) / 10, wet, (kind > 1.5) & ~wet])
+    products = [part[:, :1] * other for part in (clock, clock[:, 1:]) for other in (year, own)]
+    return np.column_stack([np.eye(24)[hour], year, own, *products])
 
 
 def _calendar(hours: pd.DataFrame) -> pd.DataFrame:
@@ -153,15 +204,18 @@ def _kind_of_day(when: pd.Series) -> pd.DataFrame:
     return table
 
 
-def _weather(hours: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    """Return the weather around each hour and of its day. Hours without a row are interpolated and counted.
+def _surroundings(known: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the weather of each hour, and the weather around it and of its day, for all days that have a known hour.
 
-    Kaggle has no row for an hour without riders. A gap in the daytime means a snowstorm or a hurricane.
+    Hours without a row are interpolated and counted. Kaggle has no row for an hour without riders: a gap in the daytime
+    means a snowstorm or a hurricane. A whole day without rows, and hours before the first or after the last row, are
+    unknown and not counted.
     """
-    by_hour = known.set_index("datetime")[WEATHER]
-    first, last = by_hour.index[0].normalize(), by_hour.index[-1].normalize() + pd.Timedelta(hours=23)
-    grid = pd.date_range(first, last, freq="h")
-    missing = pd.Series(~grid.isin(by_hour.index), grid).astype(float)
+    by_hour = known.set_index("datetime")[WEATHER].astype(float)
+    first, last = known["datetime"].iloc[0], known["datetime"].iloc[-1]
+    grid = pd.date_range(first.normalize(), last.normalize() + pd.Timedelta(hours=23), freq="h")
+    recorded = grid.normalize().isin(known["datetime"].dt.normalize()) & (grid >= first) & (grid <= last)
+    missing = pd.Series(~grid.isin(by_hour.index) & recorded, grid).astype(float)
     w = by_hour.reindex(grid).interpolate(limit_direction="both")
     rain = (w["weather"] > WET).astype(float)
     daylight = (grid.hour >= 7) & (grid.hour <= 20)
@@ -207,12 +261,14 @@ def _weather(hours: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     of_day["yesterday_rain_hours"] = of_day["day_rain_hours"].shift(1, fill_value=0)
     of_day["tomorrow_rain_hours"] = of_day["day_rain_hours"].shift(-1, fill_value=0)
     of_day["day_temp_anomaly"] = of_day["day_temp"] - around(of_day["day_temp"], 21)
-    when = hours["datetime"]
-    table = pd.concat(
-        [near.loc[when].reset_index(drop=True), of_day.loc[when.dt.normalize()].reset_index(drop=True)], axis=1
-    )
-    table["feels_warmer"] = hours["atemp"] - hours["temp"]
+    table = pd.concat([near, of_day.reindex(day).set_axis(grid)], axis=1).astype(float)
+    return w[recorded], table[recorded]
+
+
+def _own(hours: pd.DataFrame) -> pd.DataFrame:
+    """Return what an hour's own weather means for riders."""
     # Magnus: saturation vapour pressure over water in hPa, times the relative humidity.
     saturation = 6.112 * np.exp(17.67 * hours["temp"] / (hours["temp"] + 243.5))
-    table["vapour_pressure"] = saturation * hours["humidity"] / 100
-    return table
+    return pd.DataFrame(
+        {"feels_warmer": hours["atemp"] - hours["temp"], "vapour_pressure": saturation * hours["humidity"] / 100}
+    )

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from stages.bikes.config import Data
-from stages.bikes.features import KAGGLE, build
+from stages.bikes.features import Record
 from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.program import run
@@ -46,7 +46,7 @@ def main() -> None:
             f"data.bikes.valid_days = {settings.valid_days}: add days or reduce valid_days"
         )
     hours = pd.concat([labelled.assign(part=part), test.assign(part="test")]).sort_values("datetime", ignore_index=True)
-    features = build(settings.features, hours, hours[KAGGLE])
+    features = Record(settings.features, hours).features(hours)
     with files.new_folder(FEATURES) as folder:
         for name, rows in hours.groupby("part"):
             table = features.loc[rows.index]

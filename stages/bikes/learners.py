@@ -18,6 +18,14 @@ SINGLE_DAYS = ("day", "day_of_year")
 would be attributed to its date. Trees get the fortnights instead."""
 
 
+CALENDAR = (
+    *("hour", "day_of_year", "fortnight_of_year", "month", "quarter", "off", "off_yesterday", "off_tomorrow", "works"),
+    *("major_holiday", "short_staffed", "quiet", "acts_as", "pattern", "hour_of_pattern", "hour_by_off", "night_off"),
+    "nearest_off",
+)
+"""The `full` features that come back each year. The others, growth and weather, may leave the range of the training."""
+
+
 class _FixedRounds:
     """Train a booster without the validation rows and without the columns that identify a single day."""
 
@@ -57,6 +65,20 @@ class Own(AbstractModel):
         """Return an estimate in bytes. Without one, AutoGluon skips a model when it trains models in parallel."""
         return 10 * int(X.memory_usage(deep=True).sum())
 
+    def _learn_range(self, X: pd.DataFrame) -> None:
+        """Remember the range of each feature in the training rows, except for the calendar's."""
+        free = np.array([column in CALENDAR for column in X.columns])
+        values = X.to_numpy(float)
+        self.low, self.high = np.where(free, -np.inf, values.min(0)), np.where(free, np.inf, values.max(0))
+
+    def _held(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Return ``X`` held within the range of the training rows, as trees hold it by themselves.
+
+        So the growth of demand ends with the training period, and weather that training never saw counts as the
+        nearest that it saw. Otherwise the exponential of a straight line forecasts millions of riders.
+        """
+        return pd.DataFrame(X.to_numpy(float).clip(self.low, self.high), X.index, X.columns)
+
 
 class Linear(Own):
     """Ridge regression on the hour of each kind of day, the season, a trend and the weather.
@@ -72,10 +94,12 @@ class Linear(Own):
     def _fit(self, X: pd.DataFrame, y: pd.Series, **kwargs: Any) -> None:
         from sklearn.linear_model import Ridge
 
-        self.model = Ridge(**self._get_model_params()).fit(design(self.preprocess(X)), y)
+        X = self.preprocess(X)
+        self._learn_range(X)
+        self.model = Ridge(**self._get_model_params()).fit(design(X), y)
 
     def _predict_proba(self, X: pd.DataFrame, **kwargs: Any) -> np.ndarray:
-        return np.asarray(self.model.predict(design(self.preprocess(X))))
+        return np.asarray(self.model.predict(design(self._held(self.preprocess(X)))))
 
 
 KNOTS = np.arange(-5, 760, 30.5)

@@ -32,6 +32,9 @@ TARGET = "target"
 """The column that a predictor learns: riders, or log(1 + riders)."""
 
 
+ROOM = 1.5
+"""No forecast is above the largest hour of the training days, times this: nobody could rent so many bikes."""
+
 SEQUENCE = Path(__file__).with_name("sequence.py")
 """The module of the model `sequence`. It is imported when a predictor that has this model is loaded: it needs torch."""
 
@@ -46,6 +49,8 @@ class Forecaster:
     """The best model of each predictor, trained without the validation days."""
     final: dict[str, str]
     """The same model of each predictor, retrained on all training days."""
+    largest: dict[str, float]
+    """The largest forecast of each predictor, riders per hour."""
 
     def hold(self, *models: dict[str, str]) -> None:
         """Keep ``models`` (such as `validated` or `final`) in memory.
@@ -63,16 +68,35 @@ class Forecaster:
         return any("Sequence" in name for name in names)
 
     def predict(self, features: pd.DataFrame, models: dict[str, str] | None = None) -> np.ndarray:
-        """Return riders per hour, float64 (rows), never negative.
+        """Return riders per hour, float64 (rows), from 0 to the sum of `largest`.
 
         ``models``: one per predictor; default: the final ones.
         """
         chosen = models or self.final
         parts = [
-            to_riders(predictor.predict(features, model=chosen[part], as_pandas=False), self.target)
+            self.riders(part, predictor.predict(features, model=chosen[part], as_pandas=False))
             for part, predictor in self.predictors.items()
         ]
         return np.asarray(np.sum(parts, axis=0))
+
+    def predict_apart(
+        self, features: pd.DataFrame, when: pd.Series, models: dict[str, str] | None = None
+    ) -> np.ndarray:
+        """Return what `predict` returns, each hour without its neighbours. ``when``: the hour of each row.
+
+        A model that reads whole days gets the hours of one date one after the other, each as a day of its own.
+        """
+        if not self.reads_days:
+            return self.predict(features, models)
+        turn = when.groupby(when.dt.normalize()).cumcount().to_numpy()
+        riders = np.empty(len(features))
+        for one in range(turn.max(initial=-1) + 1):
+            riders[turn == one] = self.predict(features[turn == one], models)
+        return riders
+
+    def riders(self, part: str, predicted: np.ndarray) -> np.ndarray:
+        """Return what the predictor of ``part`` predicted as riders per hour, float64."""
+        return to_riders(predicted, self.target).clip(max=self.largest[part])
 
 
 def to_target(riders: pd.Series, target: str) -> pd.Series:
@@ -90,7 +114,7 @@ def load(folder: Path = TRAINED) -> Forecaster:
     about = json.loads((folder / "forecaster.json").read_text(encoding="utf-8"))
     with lean():
         predictors = {part: TabularPredictor.load(str(folder / part), verbosity=0) for part in PARTS[about["riders"]]}
-    return Forecaster(predictors, about["target"], about["validated"], about["final"])
+    return Forecaster(predictors, about["target"], about["validated"], about["final"], about["largest"])
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import HOURLY, MONTHLY, AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
+from stages.bikes.hours import columns
 from stages.common import files
 from stages.common.program import run
 from stages.common.results import reporting
@@ -17,20 +18,6 @@ FEATURES = Path("data/bikes/features")
 EVALUATION = Path("reports/bikes/evaluation")
 PLOTS = Path("reports/bikes/plots")
 
-UNITS = {
-    "datetime": "date",
-    "season": "season (1 winter to 4 autumn)",
-    "holiday": "holiday (1 yes)",
-    "workingday": "working day (1 yes)",
-    "weather": "weather (1 clear to 4 heavy rain or snow)",
-    "temp": "temperature [°C]",
-    "atemp": "felt temperature [°C]",
-    "humidity": "relative humidity [%]",
-    "windspeed": "wind speed [km/h]",
-    "casual": "casual riders [1/h]",
-    "registered": "registered riders [1/h]",
-    "count": "all riders [1/h]",
-}
 SHOWN_FEATURES = 20
 
 
@@ -65,12 +52,13 @@ def demand_over_time(hours: pd.DataFrame) -> Figure:
 def histograms(hours: pd.DataFrame) -> Figure:
     """Plot how often each value occurs, for all of Kaggle's columns."""
     figure, axes = plt.subplots(4, 3, figsize=(9, 9))
-    for axis, (column, label) in zip(axes.flat, UNITS.items(), strict=True):
+    described = columns.COLUMNS | columns.COUNTS
+    for axis, column in zip(axes.flat, [*columns.NAMES, *columns.COUNTS], strict=True):
         values = hours[column]
-        codes = column in ("season", "holiday", "workingday", "weather")
+        codes = described[column].codes if column in described else {}
         bins = np.arange(values.min() - 0.5, values.max() + 1) if codes else 30
         axis.hist(values, bins=bins, rwidth=0.8 if codes else None)
-        axis.set(xlabel=label, ylabel="hours")
+        axis.set(xlabel=described[column].label if column in described else "date", ylabel="hours")
         if codes:
             axis.set_xticks(sorted(values.unique()))
         if column == "datetime":

@@ -9,13 +9,14 @@ sampleSubmission.csv  optional; must list the test hours
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from pandas.errors import EmptyDataError, ParserError
 
 from stages.bikes.config import Data
+from stages.bikes.hours import columns
 from stages.bikes.sources import official, sample
 from stages.common import config, files
 from stages.common.errors import InputError
@@ -24,35 +25,38 @@ from stages.common.sources.source import open_source
 
 RAW = Path("data/bikes/raw")
 
-TEST = ["datetime", "season", "holiday", "workingday", "weather", "temp", "atemp", "humidity", "windspeed"]
-COUNTS = ["casual", "registered", "count"]
-FORMAT = "%Y-%m-%d %H:%M:%S"
-RANGES = {  # smallest, largest; temperatures in degrees Celsius, humidity in %, windspeed in Kaggle's unit
-    "season": (1, 4),
-    "holiday": (0, 1),
-    "workingday": (0, 1),
-    "weather": (1, 4),
-    "temp": (-60, 60),
-    "atemp": (-80, 80),
-    "humidity": (0, 100),
-    "windspeed": (0, 400),
-    **dict.fromkeys(COUNTS, (0, 1_000_000)),  # per hour
-}
-WHOLE = {"season", "holiday", "workingday", "weather", "humidity", *COUNTS}
+COUNTS = list(columns.COUNTS)
+COLUMNS = columns.COLUMNS | columns.COUNTS
+WHOLE = [*(name for name, column in COLUMNS.items() if column.whole), "humidity"]
+"""Columns that are stored as int64 if their numbers are whole."""
+
+FIRST_LINE = 2
+"""Line of the first row: the header is line 1."""
 
 
-def read_hours(path: Path, columns: list[str], whole: frozenset[str] = frozenset(WHOLE)) -> pd.DataFrame:
-    """Return the file's rows as datetime64, int64 or float64 columns.
+def read_hours(path: Path, names: list[str], whole: bool = True) -> pd.DataFrame:
+    """Return the file's rows as datetime64, int64 or float64 columns. Counts are whole numbers if ``whole``.
 
     Rows must be sorted by time. Raises InputError with the file, line and column of the first error.
     """
     table = _read_text(path)
-    _check_header(path, list(table.columns), columns)
+    _check_header(path, list(table.columns), names)
     if table.empty:
         raise InputError(f"{path}: found a header and no rows, expected at least one hour")
-    result = pd.DataFrame({"datetime": _times(path, table["datetime"])})
-    for column in columns[1:]:
-        result[column] = _numbers(path, table[column], column in whole)
+    try:
+        times = columns.times(table["datetime"].tolist())
+        result = pd.DataFrame({"datetime": times})
+        for name in names[1:]:
+            column = COLUMNS[name] if whole else replace(COLUMNS[name], whole=False)
+            values = columns.numbers(name, table[name].tolist(), column)
+            # Kaggle's humidity is whole, too.
+            result[name] = values.astype("int64") if (values == values.round()).all() and name in WHOLE else values
+        if "atemp" in names:
+            columns.differences(result["temp"].to_numpy(), result["atemp"].to_numpy())
+    except columns.CellError as fault:
+        raise InputError(f"{path}: line {fault.row + FIRST_LINE}, {fault}") from None
+    _raise_first(path, table["datetime"], times.duplicated(), "each hour once")
+    _raise_first(path, table["datetime"], times < times.shift(1), "hours in ascending order")
     return result
 
 
@@ -88,7 +92,7 @@ def _read_text(path: Path) -> pd.DataFrame:
 def _check_header(path: Path, found: list[str], expected: list[str]) -> None:
     missing = [name for name in expected if name not in found]
     unknown = [name for name in found if name not in expected]
-    if expected == TEST and not missing and set(unknown) >= set(COUNTS):
+    if expected == columns.NAMES and not missing and set(unknown) >= set(COUNTS):
         raise InputError(
             f"{path}: header: found casual, registered and count (a train file), expected a test file without them"
         )
@@ -99,27 +103,6 @@ def _check_header(path: Path, found: list[str], expected: list[str]) -> None:
         )
 
 
-def _times(path: Path, text: pd.Series) -> pd.Series:
-    times = pd.to_datetime(text, format=FORMAT, errors="coerce")
-    whole_hour = times == times.dt.floor("h")
-    _raise_first(path, text, times.isna() | ~whole_hour, "an existing full hour, such as 2011-01-31 23:00:00")
-    _raise_first(path, text, times.duplicated(), "each hour once")
-    earlier = times < times.shift(1)
-    _raise_first(path, text, earlier, "hours in ascending order")
-    return times
-
-
-def _numbers(path: Path, text: pd.Series, whole: bool) -> pd.Series:
-    low, high = RANGES[str(text.name)]
-    expected = f"a {'whole ' if whole else ''}number from {low} to {high}"
-    values = pd.to_numeric(text, errors="coerce")
-    wrong = ~np.isfinite(values) | (values < low) | (values > high)
-    if whole:
-        wrong |= values != values.round()
-    _raise_first(path, text, wrong, expected)
-    return values.astype("int64" if whole else "float64")
-
-
 def _raise_first(path: Path, text: pd.Series, wrong: pd.Series, expected: str) -> None:
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
@@ -127,13 +110,15 @@ def _raise_first(path: Path, text: pd.Series, wrong: pd.Series, expected: str) -
 
 
 def _fault(path: Path, row: int, column: str, found: object, expected: str) -> InputError:
-    line = row + 2  # the header is line 1
-    return InputError(f"{path}: line {line}, column {column}: found {found}, expected {expected}")
+    return InputError(f"{path}: line {row + FIRST_LINE}, column {column}: found {found}, expected {expected}")
 
 
 def read(folder: Path) -> dict[str, pd.DataFrame]:
     """Return the checked tables ``train``, ``test`` and, if the folder has them, ``answers``."""
-    tables = {"train": read_hours(folder / "train.csv", TEST + COUNTS), "test": read_hours(folder / "test.csv", TEST)}
+    tables = {
+        "train": read_hours(folder / "train.csv", columns.NAMES + COUNTS),
+        "test": read_hours(folder / "test.csv", columns.NAMES),
+    }
     check_counts(folder / "train.csv", tables["train"])
     both = tables["test"]["datetime"].isin(tables["train"]["datetime"])
     if both.any():
@@ -144,7 +129,7 @@ def read(folder: Path) -> dict[str, pd.DataFrame]:
     # Kaggle's submissions may have fractional counts.
     others: dict[str, Callable[[Path], pd.DataFrame]] = {
         "test_answers.csv": lambda path: read_hours(path, ["datetime", "count"]),
-        "sampleSubmission.csv": lambda path: read_hours(path, ["datetime", "count"], frozenset()),
+        "sampleSubmission.csv": lambda path: read_hours(path, ["datetime", "count"], whole=False),
     }
     for name, read_other in others.items():
         if (folder / name).exists():

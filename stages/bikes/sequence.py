@@ -38,6 +38,7 @@ class Sequence(Own):
 
     def _fit(self, X: pd.DataFrame, y: pd.Series, num_cpus: int = 1, **kwargs: Any) -> None:
         settings = self._get_model_params()
+        self._learn_range(self.preprocess(X))
         inputs = _inputs(self.preprocess(X))
         self._mean, scale = inputs.mean(0), inputs.std(0)
         self._scale = np.where(scale > 1e-6, scale, 1.0)
@@ -64,7 +65,7 @@ class Sequence(Own):
 
     def _days(self, X: pd.DataFrame) -> "_Days":
         X = self.preprocess(X)
-        return _Days(X, ((_inputs(X) - self._mean) / self._scale).clip(-5, 5).astype(np.float32))
+        return _Days(X, ((_inputs(self._held(X)) - self._mean) / self._scale).clip(-5, 5).astype(np.float32))
 
 
 class _Days:

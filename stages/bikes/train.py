@@ -27,7 +27,7 @@ from stages.bikes.config import Train, check_together
 from stages.bikes.learning import search
 from stages.bikes.learning.normalised import normalise
 from stages.bikes.learning.progress import Progress, elsewhere
-from stages.bikes.model import PARTS, SETTINGS, TARGET, TRAINED, lean, to_target
+from stages.bikes.model import PARTS, ROOM, SETTINGS, TARGET, TRAINED, lean, to_target
 from stages.common import clocks, config, files
 from stages.common.errors import InputError
 from stages.common.program import run
@@ -218,6 +218,7 @@ def main() -> None:
             "target": settings.target,
             "validated": {part: best for part, (best, _) in names.items()},
             "final": {part: final for part, (_, final) in names.items()},
+            "largest": {part: ROOM * float(train[part].max()) for part in PARTS[settings.riders]},
             "time_limit": settings.time_limit,
         }
         files.write_json(folder / "forecaster.json", about)

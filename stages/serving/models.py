@@ -14,7 +14,7 @@ from stages.serving.measurements import Measurements
 from stages.serving.model import Model
 
 VERBOSE = "application/json; verbose=true"
-"""Accept header for a model: classifiers add the names of their classes to the probabilities."""
+"""Accept header for a model: classifiers add the names of their classes, forecasts their warnings."""
 
 
 class Models:
@@ -56,12 +56,13 @@ class Models:
         answer = await model.ask(body, content_type, VERBOSE)
         seconds = time.perf_counter() - begin
         self.measurements.answered(project, seconds, answer.batch)
+        content = json.loads(answer.body)
         return {
             "project": project,
             "version": model.export.version,
             "milliseconds": round(seconds * 1000, 3),
-            "predictions": predictions(json.loads(answer.body), top),
-        }
+            "predictions": predictions(content, top),
+        } | ({"warnings": content["warnings"]} if "warnings" in content else {})
 
     async def table(self, project: str, body: bytes, content_type: str) -> tuple[bytes, str]:
         """Return the model's predictions as CSV, and its version. Raise Refusal if there are none."""
@@ -86,6 +87,8 @@ def predictions(answer: Any, top: int | None) -> list[dict[str, Any]]:
     """
     if isinstance(answer, list):
         return answer
+    if "predictions" in answer:
+        return list(answer["predictions"])
     described = [{"class": name} for name in answer["classes"]]
     for about, (latitude, longitude) in zip(described, answer.get("places", []), strict=False):
         about |= {"latitude": latitude, "longitude": longitude}

@@ -40,6 +40,7 @@ class Forecast(BaseModel):
 
     datetime: str
     count: float = Field(description="expected riders in this hour")
+    warnings: list[str] | None = Field(None, description="what this hour has that the model was not trained for")
 
 
 class Predictions(BaseModel):
@@ -49,6 +50,7 @@ class Predictions(BaseModel):
     version: str = Field(description="MD5 of the export, as in dvc.lock")
     milliseconds: float = Field(description="from the arrival of the request to the model's answer")
     predictions: list[Classified] | list[Forecast]
+    warnings: list[str] | None = Field(None, description="bikes: each warning once, with the number of hours")
 
 
 class Served(BaseModel):

@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 from stages.bikes import features
+from stages.bikes.features import Record
 from stages.bikes.featurize import split
+from stages.bikes.hours.columns import NAMES
 from stages.bikes.sources import sample
 
 
@@ -17,26 +19,64 @@ def hours() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def known(hours: pd.DataFrame) -> pd.DataFrame:
-    return hours[features.KAGGLE]
+    return hours[NAMES]
+
+
+@pytest.fixture(scope="module")
+def record(known: pd.DataFrame) -> Record:
+    return Record("full", known)
+
+
+@pytest.fixture(scope="module")
+def table(record: Record, known: pd.DataFrame) -> pd.DataFrame:
+    return record.features(known)
 
 
 @pytest.mark.parametrize("kind", ["raw", "calendar", "full"])
 def test_a_row_has_the_same_features_alone_and_among_others(kind: str, known: pd.DataFrame) -> None:
-    together = features.build(kind, known, known)
+    record = Record(kind, known)
+    together = record.features(known)
     for row in (0, 1234, len(known) - 1):
-        alone = features.build(kind, known.iloc[[row]], known)
-        pd.testing.assert_frame_equal(alone, together.iloc[[row]].reset_index(drop=True), check_dtype=False)
+        alone = record.features(known.iloc[[row]])
+        pd.testing.assert_frame_equal(alone, together.iloc[[row]].reset_index(drop=True))
 
 
-def test_no_feature_is_a_count_or_missing(known: pd.DataFrame) -> None:
-    table = features.build("full", known, known)
+def future(known: pd.DataFrame, days: int = 400) -> pd.DataFrame:
+    """The first weeks of the data again, later."""
+    rows = known.head(24 * 14)
+    return rows.assign(datetime=rows["datetime"] + pd.Timedelta(days=days)).reset_index(drop=True)
+
+
+@pytest.mark.parametrize(
+    "every", [slice(8, 9), slice(7, 19), slice(None, None, 3), slice(None, 1), slice(None, None, -1)]
+)
+def test_hours_of_the_future_do_not_change_each_other(record: Record, known: pd.DataFrame, every: slice) -> None:
+    asked = future(known)
+    together, part = record.features(asked), record.features(asked.iloc[every])
+    np.testing.assert_allclose(part, together.iloc[every], rtol=1e-12, atol=1e-12)
+
+
+def test_the_weather_around_an_hour_of_the_future_is_estimated_from_its_own(
+    record: Record, known: pd.DataFrame
+) -> None:
+    """Its error is well below that of a guess that is the same for all hours of a month."""
+    around = record.features(known)
+    alone = record.features(known, alone=True)
+    month = known["datetime"].dt.month
+    for name in ("day_temp", "temp_24h", "humidity_24h", "rain_next_3h", "weather_1h_ago"):
+        typical = around.groupby(month)[name].transform("mean")
+        assert ((alone[name] - around[name]) ** 2).mean() < 0.7 * ((typical - around[name]) ** 2).mean(), name
+    assert alone["missing_5h"].max() < 3, "hours that were not asked are not closed hours"
+
+
+def test_no_feature_is_a_count_or_missing(known: pd.DataFrame, table: pd.DataFrame) -> None:
     assert not {"casual", "registered", "count"} & set(table)
     assert np.isfinite(table.astype(float)).all(axis=None)
-    assert list(features.build("raw", known, known)) == features.KAGGLE
+    assert list(Record("raw", known).features(known)) == NAMES
 
 
 def test_the_calendar_features_have_season_and_weather_as_categories(known: pd.DataFrame) -> None:
-    table = features.build("calendar", known, known)
+    table = Record("calendar", known).features(known)
     assert {name for name in table if isinstance(table[name].dtype, pd.CategoricalDtype)} == {"weather", "season"}
     assert {"hour", "weekday", "month", "year"} <= set(table)
 
@@ -66,23 +106,39 @@ def test_days_are_taken_as_what_they_are(date: str, off: float, pattern: int, wh
     assert (day["off"], day["pattern"]) == (off, pattern), what
 
 
-def test_the_weather_around_counts(known: pd.DataFrame) -> None:
-    table = features.build("full", known, known)
+def test_the_weather_around_counts(known: pd.DataFrame, table: pd.DataFrame) -> None:
     row = 500
-    rainy = known.iloc[[row - 1]].assign(weather=4)
-    changed = features.build("full", known.iloc[[row]], pd.concat([known.drop(index=row - 1), rainy]))
+    rainy = Record("full", known.assign(weather=known["weather"].mask(known.index == row - 1, 4)))
+    changed = rainy.features(known.iloc[[row]])
     assert changed["weather_1h_ago"].iloc[0] == 4
     assert changed["day_rain_hours"].iloc[0] >= table["day_rain_hours"].iloc[row]
 
 
-def test_hours_without_a_row_are_counted(known: pd.DataFrame) -> None:
-    day = known["datetime"].dt.normalize() == "2011-08-10"
-    gap = known[~(day & known["datetime"].dt.hour.between(10, 15))]
-    table = features.build("full", gap, gap)
-    at = (gap["datetime"] == "2011-08-10 16:00:00").to_numpy()
-    full = features.build("full", known, known)[(known["datetime"] == "2011-08-10 16:00:00").to_numpy()]
-    assert table[at]["day_missing_hours"].iloc[0] == full["day_missing_hours"].iloc[0] + 6
-    assert table[at]["missing_5h"].iloc[0] == 2
+def test_the_weather_around_moves_with_an_hour_that_differs_from_the_record(
+    known: pd.DataFrame, record: Record, table: pd.DataFrame
+) -> None:
+    row = known.iloc[[500]]
+    warmer = record.features(row.assign(temp=row["temp"] + 5, atemp=row["atemp"] + 5))
+    assert 3 < warmer["day_temp"].iloc[0] - table["day_temp"].iloc[500] < 6
+
+
+def test_hours_without_a_row_are_counted_within_a_day_of_the_record_alone(
+    known: pd.DataFrame, table: pd.DataFrame
+) -> None:
+    day, hour = known["datetime"].dt.normalize(), known["datetime"].dt.hour
+    gap = known[
+        ~((day == "2011-08-10") & hour.between(10, 15)) & (day != "2011-08-20") & ~((day == day.max()) & (hour > 12))
+    ]
+    gap = gap.reset_index(drop=True)
+    found = Record("full", gap).features(gap)
+
+    found.index = pd.DatetimeIndex(gap["datetime"])
+
+    full = table[(known["datetime"] == "2011-08-10 16:00:00").to_numpy()].iloc[0]
+    assert found.loc["2011-08-10 16:00:00", "day_missing_hours"] == full["day_missing_hours"] + 6
+    assert found.loc["2011-08-10 16:00:00", "missing_5h"] == 2
+    assert found.loc["2011-08-21 00:00:00", "missing_5h"] == 0, "a day without rows is unknown"
+    assert found.loc[f"{day.max():%Y-%m-%d} 12:00:00", "missing_5h"] == 0, "so are the hours after the last row"
 
 
 def test_validation_is_whole_days_at_the_end_of_each_months_training_days(hours: pd.DataFrame) -> None:

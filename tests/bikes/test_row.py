@@ -1,6 +1,8 @@
 """bikes: the stages from training to the served export, run for real on two months with a few rounds."""
 
+import io
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from small_bikes import run_row, set_parameters
 
 from stages.bikes import deploy, evaluate, export, featurize, inference, model, plot, prepare, train
 from stages.bikes.config import Train
+from stages.bikes.hours.columns import FORMAT
 from stages.common import clocks, config
 from stages.common.errors import InputError
 from stages.common.models import bundle
@@ -39,7 +42,7 @@ def untrained(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_metrics_are_flat_and_free_of_clocks(project: Path) -> None:
     metrics = json.loads(evaluate.METRICS.read_text())
     assert list(metrics) == ["data", "rmsle_valid", "rmsle_test"]
-    assert list(json.loads(evaluate.DETAILS.read_text())) == ["best_model", "rmse_valid"]
+    assert list(json.loads(evaluate.DETAILS.read_text())) == ["best_model", "rmse_valid", "rmsle_valid_alone"]
     assert metrics["data"] == "sample"
     assert metrics["rmsle_valid"] < 0.6
     assert "seconds" in Revision().training("bikes")
@@ -75,30 +78,122 @@ def test_validated_models_did_not_see_the_validation_days_and_final_ones_did(pro
     assert evaluate.rmsle(actual, forecaster.predict(valid)) < validated
 
 
-def test_an_answer_does_not_depend_on_what_else_is_asked(project: Path, tmp_path: Path) -> None:
-    bundle.unpack(export.EXPORT / "model.tar.gz", tmp_path / "model")
-    served = inference.model_fn(str(tmp_path / "model"))
-    test = pd.read_parquet(prepare.RAW / "test.parquet")
-    together = inference.predict_fn(test, served)["count"].to_numpy()
+@pytest.fixture(scope="module")
+def served(done: Path, tmp_path_factory: pytest.TempPathFactory) -> inference.Model:
+    """The exported model, with the recurrent network, which reads whole days, in its ensemble."""
+    folder = tmp_path_factory.mktemp("served")
+    bundle.unpack(done / export.EXPORT / "model.tar.gz", folder)
+    return inference.model_fn(str(folder))
+
+
+def ask(served: inference.Model, rows: pd.DataFrame) -> np.ndarray:
+    hours = inference.input_fn(rows.to_csv(index=False, date_format=FORMAT), "text/csv")
+    return inference.predict_fn(hours, served)["count"].to_numpy()
+
+
+def day_of(date: str, **values: float) -> pd.DataFrame:
+    """A day of the last winter of the data's town: cold at night, rain in the afternoon."""
+    when = pd.date_range(date, periods=24, freq="h")
+    temp = 8 + 5 * np.sin((when.hour - 9) / 24 * 2 * np.pi)
+    weather = np.where(when.hour.isin([14, 15, 16]), 3, 1)
+    day = {"season": 1, "holiday": 0, "workingday": 1, "weather": weather, "temp": temp, "atemp": temp + 2}
+    return pd.DataFrame({"datetime": when, **day, "humidity": 55.0, "windspeed": 11.0014} | values)
+
+
+def test_an_answer_does_not_depend_on_what_else_is_asked(prepared: Path, served: inference.Model) -> None:
+    test = pd.read_parquet(prepared / prepare.RAW / "test.parquet")
+    together = ask(served, test)
     for rows in ([5], [300, 7, 7]):
-        body = test.iloc[rows].to_csv(index=False)
-        answer = inference.predict_fn(inference.input_fn(body, "text/csv"), served)
-        np.testing.assert_allclose(answer["count"], together[rows], rtol=1e-9)
-    warmer = inference.predict_fn(test.iloc[[5]].assign(temp=30.0, atemp=33.0), served)
-    assert warmer["count"].iloc[0] != together[5]
+        np.testing.assert_allclose(ask(served, test.iloc[rows]), together[rows], rtol=1e-9)
+    warmer = ask(served, test.iloc[[5]].assign(temp=20.0, atemp=22.0))
+    assert warmer != together[5]
+
+
+@pytest.mark.parametrize("date", ["2012-03-01", "2012-03-02", "2013-02-12", "2012-01-23"])
+def test_an_hour_of_a_new_day_is_answered_as_with_its_whole_day(served: inference.Model, date: str) -> None:
+    """Also a day of the record whose weather is changed. More hours, fewer or another order change nothing."""
+    day = day_of(date)
+    whole = ask(served, day)
+    parts = [[17], range(7, 19), range(0, 24, 3), [0], [23], range(23, -1, -1), range(12)]
+    for part in parts:
+        np.testing.assert_allclose(ask(served, day.iloc[list(part)]), whole[list(part)], rtol=1e-9)
+    week = pd.concat([day_of(f"{one:%Y-%m-%d}", weather=2) for one in pd.date_range("2012-03-03", periods=7)])
+    np.testing.assert_allclose(ask(served, pd.concat([week, day]))[-24:], whole, rtol=1e-9)
+
+
+def test_no_request_makes_a_number_that_nobody_could_rent(prepared: Path, served: inference.Model) -> None:
+    largest = pd.read_parquet(prepared / prepare.RAW / "train.parquet")["count"].max()
+    random = np.random.default_rng(0)
+    size = 500
+    year = pd.DatetimeIndex(
+        random.choice(pd.date_range("2000-01-01", "2099-12-31 23:00", freq="h"), size, replace=False)
+    )
+    temp = random.uniform(-60, 25, size)
+    wild = pd.DataFrame(
+        {
+            "datetime": year,
+            **{name: random.integers(low, high, size, endpoint=True) for name, low, high in
+               (("season", 1, 4), ("holiday", 0, 1), ("workingday", 0, 1), ("weather", 1, 4))},
+            "temp": temp,
+            "atemp": (temp + random.uniform(-30, 30, size)).clip(-80, 80),
+            "humidity": random.uniform(1.01, 100, size),
+            "windspeed": random.uniform(0, 250, size),
+        }
+    )  # fmt: skip
+    riders = ask(served, wild)
+    assert ((riders >= 0) & (riders <= model.ROOM * largest)).all()
+    now, later = ask(served, day_of("2012-03-13")), ask(served, day_of("2050-03-15"))  # a Tuesday each
+    np.testing.assert_allclose(later, now, rtol=0.15)
+
+
+def answer(served: inference.Model, rows: pd.DataFrame, accept: str) -> Any:
+    text = inference.output_fn(inference.predict_fn(rows, served), accept)
+    return text if accept == "text/csv" else json.loads(text)
+
+
+def test_an_hour_beyond_the_training_data_is_answered_with_warnings(served: inference.Model) -> None:
+    usual, odd = day_of("2012-02-14").iloc[[0]], day_of("2050-02-14", windspeed=200.0, atemp=9.0).iloc[[12, 13]]
+    rows = pd.concat([usual, odd], ignore_index=True)
+    plain, verbose = (answer(served, rows, kind) for kind in ("application/json", "application/json; verbose=true"))
+    assert "warnings" not in plain[0]
+    later, windy = plain[1]["warnings"]
+    assert later.startswith("the hour is after all known hours (to 2012-02-29 23:00:00)")
+    assert re.fullmatch(r"windspeed is outside the training data's 0 to \d+\.?\d* km/h: .*", windy)
+    assert verbose["predictions"] == plain
+    assert verbose["warnings"][1] == f"{windy} (2 hours, the first in the request 2050-02-14 12:00:00)"
+    table = pd.read_csv(io.StringIO(answer(served, rows, "text/csv")))
+    assert list(table) == ["datetime", "count", "warnings"]
+    assert table["warnings"].isna().tolist() == [True, False, False]
+    assert table["warnings"][1] == f"{later}; {windy}"
+
+    assert answer(served, usual, "text/csv").startswith("datetime,count\n")
+    assert answer(served, usual, "application/json; verbose=true")["warnings"] == []
 
 
 @pytest.mark.parametrize(
-    ("body", "content_type", "message"),
+    ("values", "message"),
     [
-        (b"datetime,count\n2012-01-20 00:00:00,1\n", "text/csv", "without season"),
-        (b"[]", "application/json", "0 rows"),
-        (b"{}", "text/plain", "content type 'text/plain'"),
+        ({"temp": 41.0, "atemp": 42.0}, "row 1, column temp: found 41 on 2012-02-14, expected at most .* °C at this time of year: 41 degrees Fahrenheit are 5.0 °C"),
+        ({"temp": 30.0, "atemp": 31.0}, "temp is above all known hours of this time of year: is it in °C"),
+        ({"temp": -20.0, "atemp": -21.0}, "temp is below all known hours of this time of year"),
+        ({"temp": 0.5, "atemp": 0.4}, "temp and atemp are from 0 to 1: are they in °C, not on UCI's scale"),
+        ({"windspeed": 0.13}, "windspeed is below 1: is it in km/h, not on UCI's scale"),
     ],
-)
-def test_a_request_that_cannot_be_read_is_refused(body: bytes, content_type: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        inference.input_fn(body, content_type)
+)  # fmt: skip
+def test_units_that_do_not_fit_the_time_of_year_are_named(
+    served: inference.Model, values: dict[str, float], message: str
+) -> None:
+    rows = day_of("2012-02-14", **values).iloc[[5]].reset_index(drop=True)
+    try:
+        words = answer(served, rows, "application/json; verbose=true")["warnings"]
+    except ValueError as error:
+        words = [str(error)]
+    assert any(re.match(message, one) for one in words), words
+
+
+def test_hours_of_other_months_than_the_data_have_the_range_of_all(served: inference.Model) -> None:
+    rows = day_of("2012-07-10").iloc[[5]].reset_index(drop=True)
+    assert not [one for one in answer(served, rows, "application/json; verbose=true")["warnings"] if "temp" in one]
 
 
 def test_the_export_is_served_and_answers_as_evaluate_did(project: Path) -> None:

@@ -11,6 +11,7 @@ from conftest import Change
 from markdown_it import MarkdownIt
 
 from stages.bikes import config as bikes
+from stages.bikes.hours.columns import COLUMNS
 from stages.common import config, files
 from stages.common.models import card
 from stages.landmarks import config as landmarks
@@ -18,7 +19,10 @@ from stages.mnist import config as mnist
 from stages.scones import config as scones
 
 ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "bikes": (bikes, {}),
+    "bikes": (
+        bikes,
+        {"room": 1.5, "columns": COLUMNS, "ranges": {"temp": [-8.2, 40.18]}, "period": ["2011-07-01", "2012-03-19"]},
+    ),
     "mnist": (mnist, {}),
     "landmarks": (landmarks, {"classes": ["tower", "bridge"], "refused_share": 0.01}),
     "scones": (
@@ -71,6 +75,12 @@ def test_a_card_says_where_the_data_is_from_and_how_good_the_model_is(
     headings = [line[3:] for line in text.splitlines() if line.startswith("## ")]
     assert headings == ["Intended use", "Out of scope", "Training data", "Training", "Metrics", "Limits", "Verified", "Loading", "Licences"]  # fmt: skip
     assert text == written(project, source)
+
+
+def test_the_card_of_bikes_describes_the_columns(workspace: Path) -> None:
+    text = written("bikes")
+    assert "| `temp` | temperature | a number from -60 to 60 °C | -8.2 to 40.18 |" in text
+    assert "| `holiday` | holiday | a whole number from 0 to 1 (0 no, 1 yes) |  |" in text
 
 
 def test_text_from_outside_is_no_markup(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from model_servers import Served, record, server, shared
 from numpy.typing import NDArray
 
 from stages.bikes import deploy as bikes
+from stages.bikes.hours import columns
 from stages.common import files
 from stages.common.models import bundle
 from stages.landmarks import photographs
@@ -138,12 +139,12 @@ def test_this_repositorys_models_are_answered_for_as_evaluate_measured_them(repo
 @pytest.mark.parametrize("kind", ["text/csv", "application/json"])
 def test_this_repositorys_bikes_are_forecast_as_evaluate_measured_them(repository: Served, kind: str) -> None:
     hours = pd.read_parquet(ROOT / "data/bikes/features/hours.parquet")
-    test = hours.loc[hours["part"] == "test", bikes.KAGGLE].reset_index(drop=True)
+    test = hours.loc[hours["part"] == "test", columns.NAMES].reset_index(drop=True)
     expected = pd.read_csv(ROOT / "reports/bikes/evaluation/test.csv")["predicted"].to_numpy()
     order = np.random.default_rng(0).permutation(len(test))
     chunks = np.array_split(order, 12)
     headers = {"Content-Type": kind, "Accept": kind}
-    written = test.assign(datetime=test["datetime"].dt.strftime(bikes.TIME_FORMAT))
+    written = test.assign(datetime=test["datetime"].dt.strftime(columns.FORMAT))
     requests = []
     for chunk in chunks:
         rows = written.iloc[chunk]
@@ -175,8 +176,8 @@ def examples(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, body in zip(names, READ[project](pipeline).bodies, strict=False):
             (folder / name).write_bytes(body)
     hours = pd.read_parquet(pipeline / "data/bikes/features/hours.parquet")
-    table = hours.loc[hours["part"] == "test", bikes.KAGGLE]
-    table.head(24).to_csv(folder / "hours.csv", index=False, date_format=bikes.TIME_FORMAT)
+    table = hours.loc[hours["part"] == "test", columns.NAMES]
+    table.head(24).to_csv(folder / "hours.csv", index=False, date_format=columns.FORMAT)
     return folder
 
 

@@ -90,7 +90,7 @@ def predict_fn(rows, model):
 def output_fn(prediction, accept):
     if accept == "text/csv":
         return "datetime,count\\n" + "".join(f"{row['datetime']},{row['count']}\\n" for row in prediction)
-    return json.dumps(prediction)
+    return json.dumps({"predictions": prediction, "warnings": ["windy (1 hour)"]} if "verbose=true" in accept else prediction)
 """
 
 CODE = {"bikes": HOURS, "mnist": PICTURE, "landmarks": LANDMARKS, "scones": PICTURE}
@@ -336,6 +336,10 @@ def test_probabilities_become_rows_of_classes_in_falling_order() -> None:
     assert (second["known"], second["familiarity"]) == (False, -0.5)
 
 
+def test_a_release_without_warnings_is_served_too() -> None:
+    assert predictions(RIDERS, 5) == RIDERS
+
+
 def test_landmarks_have_their_places_and_none_where_they_are_not_known(client: httpx.Client) -> None:
     places = {
         one["class"]: (one["latitude"], one["longitude"]) for one in top(predict(client, picture(9), "landmarks"))
@@ -352,6 +356,7 @@ def test_hours_come_as_csv_or_json_and_are_answered_as_either(client: httpx.Clie
     for body, kind in ((CSV, "text/csv; charset=utf-8"), (JSON, "application/json")):
         answer = predict(client, body, "bikes", headers={"Content-Type": kind})
         assert answer.json()["predictions"] == RIDERS
+        assert answer.json()["warnings"] == ["windy (1 hour)"]
         table = predict(client, body, "bikes", headers={"Content-Type": kind, "Accept": "text/csv"})
         assert table.headers["content-type"] == "text/csv; charset=utf-8"
         assert table.headers["x-model-version"] == answer.json()["version"]

@@ -10,14 +10,18 @@ import numpy as np
 import pandas as pd
 from pandas._libs import NaTType
 
-from stages.bikes.features import KAGGLE
+from stages.bikes.hours.columns import COLUMNS, FORMAT, NAMES
 from stages.common import files
 
 HOURS = Path("data/bikes/features/hours.parquet")
 
 AS_RECORDED = "as recorded"
-WEATHER = {AS_RECORDED: 0, "clear": 1, "mist or cloud": 2, "light rain or snow": 3, "heavy rain or snow": 4}
+WEATHER = {AS_RECORDED: 0} | {name: code for code, name in COLUMNS["weather"].codes.items()}
 """The choices of weather, with Kaggle's number for each. 0 is not Kaggle's: it keeps the recorded weather."""
+
+
+DRIEST = 5
+"""Lowest humidity to choose, %. The model refuses 1 % and less as a mistake of scale."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +90,17 @@ def rows(day: pd.DataFrame, weather: Weather) -> list[dict[Hashable, Any]]:
     The course of the day is kept: 4:00 is still cooler than 15:00. The recorded weather changes nothing.
     """
     before = recorded(day)
-    table = day[KAGGLE].copy()
-    for column in ("temp", "atemp"):
-        table[column] += weather.temp - before.temp
-    table["humidity"] = (table["humidity"] + weather.humidity - before.humidity).clip(0, 100)
-    table["windspeed"] = (table["windspeed"] + weather.windspeed - before.windspeed).clip(lower=0)
+    table = day[NAMES].copy()
+    for column, change, lowest in (
+        ("temp", weather.temp - before.temp, None),
+        ("atemp", weather.temp - before.temp, None),
+        ("humidity", weather.humidity - before.humidity, DRIEST),
+        ("windspeed", weather.windspeed - before.windspeed, COLUMNS["windspeed"].low),
+    ):
+        if change:
+            table[column] = (table[column] + change).clip(lowest, COLUMNS[column].high)
     if weather.kind != AS_RECORDED:
         table["weather"] = WEATHER[weather.kind]
-    table["datetime"] = table["datetime"].dt.strftime("%Y-%m-%d %H:%M:%S")
-    return table.round(4).to_dict("records")
+    table["datetime"] = table["datetime"].dt.strftime(FORMAT)
+    records: list[dict[Hashable, Any]] = table.round(4).to_dict("records")
+    return records

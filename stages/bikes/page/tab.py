@@ -10,14 +10,15 @@ import gradio as gr
 import pandas as pd
 from pandas._libs import NaTType
 
+from stages.bikes.hours.columns import COLUMNS
 from stages.bikes.page import daychart, history
-from stages.bikes.page.history import AS_RECORDED, WEATHER, History, Typical, Weather
+from stages.bikes.page.history import AS_RECORDED, DRIEST, WEATHER, History, Typical, Weather
 from stages.common.errors import InputError
 from stages.serving.models import Models
 from stages.serving.page.answers import answered
 from stages.serving.page.html import block, note, one_block, table
 
-SEASONS = {1: "winter", 2: "spring", 3: "summer", 4: "autumn"}  # by date: Kaggle's own names are one season late
+SEASONS = COLUMNS["season"].codes
 
 
 def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
@@ -37,7 +38,7 @@ def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
             body = history.rows(hours, Weather(kind, temp, humidity, wind))
             answer = await models.predict("bikes", json.dumps(body).encode(), "application/json")
             counts = {int(one["datetime"][11:13]): float(one["count"]) for one in answer["predictions"]}
-            return shown(past, hours, counts, int(hour), kind)
+            return shown(past, hours, counts, int(hour), kind) + warned(answer.get("warnings", []))
 
         if hours.empty:
             yield one_block(note("There is no data for this day: choose another one."))
@@ -62,9 +63,9 @@ def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
             days = gr.Slider(1, 31, value=day, step=1, label="Day", buttons=[])
             hours = gr.Slider(0, 23, value=hour, step=1, label="Hour", buttons=[])
             kind = gr.Dropdown(list(WEATHER), value=AS_RECORDED, label="Weather", filterable=False)
-            temp = gr.Slider(-20, 45, value=weather.temp, step=1, label="Mean temperature, °C", buttons=[])
-            humidity = gr.Slider(0, 100, value=weather.humidity, step=1, label="Mean humidity, %", buttons=[])
-            wind = gr.Slider(0, 60, value=weather.windspeed, step=1, label="Mean wind speed", buttons=[])
+            temp = gr.Slider(-20, 45, value=weather.temp, step=1, label=_label("temp"), buttons=[])
+            humidity = gr.Slider(DRIEST, 100, value=weather.humidity, step=1, label=_label("humidity"), buttons=[])
+            wind = gr.Slider(0, 60, value=weather.windspeed, step=1, label=_label("windspeed"), buttons=[])
             again = gr.Button("Weather as recorded", size="sm")
         with gr.Column(scale=2, min_width=300):
             result = block(live=True, elem_id="bikes-result")
@@ -76,6 +77,16 @@ def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
         event(choose, [months, days], chosen, **last).then(forecast, asked, result, **last)
     gr.on([hours.input, kind.input, temp.input, humidity.input, wind.input], forecast, asked, result, **last)
     opened.select(forecast, asked, result, **quiet)
+
+
+def _label(column: str) -> str:
+    """Return a control's label, such as `Mean temperature, °C`."""
+    return f"Mean {COLUMNS[column].meaning}, {COLUMNS[column].unit}"
+
+
+def warned(warnings: list[str]) -> str:
+    """Return an answer's warnings as HTML."""
+    return "".join(note(f"Note: {one}.") for one in warnings)
 
 
 def _date(month: str, day: float) -> pd.Timestamp | NaTType:

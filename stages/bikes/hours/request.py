@@ -1,0 +1,180 @@
+"""Read the hours of a request: CSV with a header, or JSON. Raise ValueError with what to change if it can't be read.
+
+Lengths, names and types are checked on lines and parsed JSON, before any table is made: a library would take minutes
+and gigabytes for a small body with many columns.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import pandas as pd
+
+from stages.bikes.hours import columns
+from stages.bikes.hours.columns import COLUMNS, EXAMPLE, NAMES, shown
+
+CONTENT_TYPES = ("text/csv", "application/json")
+
+MAX_ROWS = 10_000
+"""Hours per request: more than a year."""
+
+MAX_COLUMNS = 1000
+
+FORM = f"columns {','.join(NAMES)}, one row per hour"
+
+Rows = dict[str, list[str]]
+"""The values of each column as text. An empty text is a value that is not there."""
+
+
+def read(body: bytes | str, content_type: str) -> pd.DataFrame:
+    """Return the hours in Kaggle's columns: datetime64, int64 for codes and float64, in the order of the request.
+
+    An hour may be there twice with the same values. Raise ValueError for all that can't be read or can't be an hour.
+    """
+    kind = content_type.split(";")[0].strip().lower()
+    if kind not in CONTENT_TYPES:
+        raise ValueError(f"content type {shown(content_type)!r} is not known: expected {' or '.join(CONTENT_TYPES)}")
+    try:
+        text = body.decode("utf-8-sig") if isinstance(body, bytes) else body
+    except UnicodeDecodeError:
+        raise ValueError("the text is not in UTF-8: save the table as CSV UTF-8 or send JSON in UTF-8") from None
+    if not text.strip():
+        raise ValueError(f"the body is empty: expected {FORM}, as {' or '.join(CONTENT_TYPES)}")
+    rows = _csv(text) if kind == "text/csv" else _json(text)
+    try:
+        table = pd.DataFrame({"datetime": columns.times(rows["datetime"])})
+        for name, column in COLUMNS.items():
+            values = columns.numbers(name, rows[name], column)
+            table[name] = values.astype("int64") if column.whole else values
+        columns.differences(table["temp"].to_numpy(), table["atemp"].to_numpy())
+    except columns.CellError as fault:
+        raise ValueError(f"row {fault.row + 1}, {fault}") from None
+    twice = table.drop_duplicates()["datetime"].duplicated()
+    if twice.any():
+        row = int(twice.idxmax())
+        raise ValueError(
+            f"row {row + 1}: found {table['datetime'][row]} twice with different values, expected each hour once"
+        )
+    return table
+
+
+def _csv(text: str) -> Rows:
+    lines = _lines(csv.reader(io.StringIO(text, newline=None), skipinitialspace=True))
+    header = [name.strip().lower() for name in next(lines, [])]
+    if not header:
+        raise ValueError(f"found no values, expected {FORM}")
+    while len(header) > 1 and not header[-1]:
+        header.pop()
+    if len(header) > MAX_COLUMNS:
+        raise ValueError(f"found {len(header)} columns, expected {MAX_COLUMNS} at most")
+    missing = [name for name in NAMES if name not in header]
+    if missing:
+        raise ValueError(
+            f"header: found {shown(','.join(header))}, expected {','.join(NAMES)}{_header_mistake(header)}"
+        )
+    double = [name for name in NAMES if header.count(name) > 1]
+    if double:
+        raise ValueError(f"header: found the column {double[0]} twice, expected it once")
+    places = [header.index(name) for name in NAMES]
+    rows: Rows = {name: [] for name in NAMES}
+    for number, line in enumerate(islice(lines, MAX_ROWS + 1)):
+        if number == MAX_ROWS:
+            raise ValueError(_too_many())
+        if len(line) < len(header) or any(line[len(header) :]):
+            raise ValueError(
+                f"row {number + 1}: found {len(line)} values, expected {len(header)}, one per column of the header"
+            )
+        for name, place in zip(NAMES, places, strict=True):
+            rows[name].append(line[place])
+    if not rows["datetime"]:
+        raise ValueError("found a header and no rows, expected at least one hour")
+    return rows
+
+
+def _lines(reader: Any) -> Iterator[list[str]]:
+    """Yield the lines of a CSV file that have any value."""
+    try:
+        for line in reader:
+            if any(map(str.strip, line)):
+                yield line
+    except csv.Error:
+        raise ValueError(
+            f"line {reader.line_num}: found a value without an end: is a quotation mark missing?"
+        ) from None
+
+
+def _header_mistake(header: list[str]) -> str:
+    """Return the likely mistake of a first line, as the end of a sentence."""
+    for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if any(mark in one for one in header):
+            return f": the columns are separated by {name}, save the table with commas and decimal points"
+    if header[0].startswith(("#", "sep=")):
+        return ": the first line has to be the header"
+    if header[0][:1].isdigit():
+        return ": the header is missing"
+    return f": no column {', '.join(name for name in NAMES if name not in header)}"
+
+
+def _json(text: str) -> Rows:
+    try:
+        # Numbers stay text, so that a JSON number is checked as the same characters in a CSV file are.
+        content = json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"line {error.lineno}, character {error.colno}: found no valid JSON, expected {_form()}"
+        ) from None
+    except RecursionError:
+        raise ValueError(f"found JSON that is nested too deep, expected {_form()}") from None
+    if isinstance(content, dict) and all(isinstance(content.get(name), list) for name in NAMES):
+        lengths = {len(content[name]) for name in NAMES}
+        if len(lengths) > 1:
+            raise ValueError(
+                f"found columns of {min(lengths)} to {max(lengths)} values, expected the same number in each"
+            )
+        if max(lengths) > MAX_ROWS:
+            raise ValueError(_too_many())
+        content = [dict(zip(NAMES, values, strict=True)) for values in zip(*map(content.get, NAMES), strict=True)]
+    if isinstance(content, dict) and "datetime" in content:
+        content = [content]
+    if not isinstance(content, list):
+        raise ValueError(f"found {_kind(content)}, expected {_form()}")
+    if not content:
+        raise ValueError("found no rows, expected at least one hour")
+    if len(content) > MAX_ROWS:
+        raise ValueError(_too_many())
+    rows: Rows = {name: [] for name in NAMES}
+    for number, one in enumerate(content, 1):
+        if not isinstance(one, dict):
+            raise ValueError(f"row {number}: found {_kind(one)}, expected an object with the keys {', '.join(NAMES)}")
+        for name in NAMES:
+            if name not in one:
+                raise ValueError(f"row {number}: found no {name}, expected an object with the keys {', '.join(NAMES)}")
+            rows[name].append(_cell(one[name], number, name))
+    return rows
+
+
+def _cell(value: Any, number: int, name: str) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value)
+    raise ValueError(f"row {number}, column {name}: found {_kind(value)}, expected one value")
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else f"an object with the keys {shown(', '.join(value))}"
+    return "a single value" if isinstance(value, str) else "true, false or null"
+
+
+def _form() -> str:
+    return f'a list of objects such as [{{"datetime": "{EXAMPLE}", "season": 1, ...}}] with the keys {", ".join(NAMES)}'
+
+
+def _too_many() -> str:
+    return f"found more than {MAX_ROWS} rows, expected {MAX_ROWS} at most: send several requests"
