@@ -32,8 +32,8 @@ BANK = 1000
 
 NEIGHBOUR, DIRECTIONS = 5, 32
 
-FEW = 5
-"""Validation pictures to be refused from which on their quantile is trusted."""
+FEW = 1
+"""Number of validation pictures to be refused. From it on their quantile is trusted."""
 
 
 def sampled(count: int) -> NDArray[np.int64]:
