@@ -77,7 +77,7 @@ class Named(inputs.Checked):
     @torch.jit.export
     def classify(self, squares: Tensor) -> Tensor:
         """Return the probabilities of squares, uint8 (N, 3, S, S): float32 (N, classes)."""
-        if squares.dtype != torch.uint8 or squares.dim() != 4 or squares.shape[1:] != [3, self.size, self.size]:
+        if squares.dtype != torch.uint8 or squares.dim() != 4 or list(squares.shape[1:]) != [3, self.size, self.size]:
             raise ValueError("other squares than those of `squares`: expected uint8 (N, 3, {0}, {0})".format(self.size))  # noqa: UP032
         probabilities: Tensor = self.classifier.classify(squares)  # type: ignore[operator]
         return probabilities

@@ -40,7 +40,7 @@ class Checked(inputs.Checked):
     def forward(self, images: Tensor) -> Tensor:
         """Return the probabilities, float32 (N, 10), of images (N, 28, 28) or (N, 1, 28, 28), see `as_bytes`."""
         pictures = images.unsqueeze(1) if images.dim() == 3 else images
-        if pictures.dim() != 4 or pictures.shape[1:] != [1, 28, 28]:
+        if pictures.dim() != 4 or list(pictures.shape[1:]) != [1, 28, 28]:
             raise ValueError("images of shape {}: expected ".format(images.shape) + self.expected)  # noqa: UP032 (TorchScript)
         probabilities: Tensor = self.classifier(self.as_bytes(pictures).squeeze(1))
         return probabilities

@@ -47,7 +47,7 @@ class Checked(inputs.Checked):
     def forward(self, images: Tensor) -> Tensor:
         """Return the probabilities, float32 (N, classes), of pictures (N, 32, 32, 3) or (N, 3, 32, 32), see `as_bytes`."""
         pictures = images.permute(0, 3, 1, 2) if images.dim() == 4 and images.size(-1) == 3 else images
-        if pictures.dim() != 4 or pictures.shape[1:] != [3, 32, 32]:
+        if pictures.dim() != 4 or list(pictures.shape[1:]) != [3, 32, 32]:
             raise ValueError("pictures of shape {}: expected ".format(images.shape) + self.expected)  # noqa: UP032 (TorchScript)
         probabilities: Tensor = self.classifier(self.as_bytes(pictures).permute(0, 2, 3, 1))
         return probabilities

@@ -64,6 +64,8 @@ def input_fn(body: bytes, content_type: str) -> torch.Tensor:
     height, width, _ = picture.shape
     if (height, width) != (SIDE, SIDE):
         raise refusal(f"a picture of {width}x{height} pixels: expected {SIDE}x{SIDE}")
+    if images.is_plain(picture):
+        raise refusal("a picture with a single colour: expected a picture of a vehicle")
     return torch.from_numpy(picture)[None]
 
 

@@ -31,7 +31,8 @@ def _resize_shorter(images: Tensor, size: int) -> Tensor:
     # Integers only, so that Python and an exported graph give the same.
     target = [(2 * side * size + shorter) // (2 * shorter) for side in (height, width)]
     # Only this operator of F.interpolate: a script of all of it names operators that older versions of torch lack.
-    return torch.ops.aten._upsample_bilinear2d_aa(images, target, False, None)
+    resized: Tensor = torch.ops.aten._upsample_bilinear2d_aa(images, target, False, None)
+    return resized
 
 
 @torch.jit.script_if_tracing
@@ -75,7 +76,8 @@ def _weights(size: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     As `_compute_index_ranges_int16_weights` in ATen's UpSampleKernel.cpp. Both are float64, in which all sums here are
     exact. Nothing is a scalar, which the exporter would compute in float32.
     """
-    columns, rows = torch.arange(size).double()[None], torch.arange(target).double()[:, None]
+    columns, rows = (torch.arange(count).double() for count in (size, target))  # type: ignore[call-overload]  # () is taken
+    columns, rows = columns[None], rows[:, None]
     length = torch.ones_like(columns).sum(1, keepdim=True)
     scale = length / torch.ones_like(rows).sum(0, keepdim=True)
     reach = scale.clamp(min=1.0)
