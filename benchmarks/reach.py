@@ -1,6 +1,6 @@
 """Find out which versions of torch load the exported models, and whether their answers are the same.
 
-    python -m benchmarks.reach [--versions 2.4.0 2.6.0 newest] [--pictures 40]
+    python -m benchmarks.reach [--versions 2.4.0 2.6.0 2.8.0 2.9.0 newest] [--pictures 40]
 
 Each version gets an environment of its own with torch, numpy and Pillow, in `torch-versions` of the user's cache folder,
 where it stays for the next run. `benchmarks/loading.py` runs in it, with the exports of this folder and the first test
@@ -36,6 +36,11 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torc
 OLDEST, NEWEST = "2.4.0", "newest"
 LOADING = Path(__file__).with_name("loading.py")
 UV = str(Path(sys.executable).with_name("uv"))
+
+
+def read() -> dict[str, Any]:
+    """Return the results of the last run."""
+    return dict(files.read_json(RESULT))
 
 
 def newest() -> str:
@@ -112,7 +117,7 @@ def write_cases(folder: Path, count: int) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sagemaker = config.load("deploy.scones", Deploy).pytorch
-    parser.add_argument("--versions", nargs="+", default=[OLDEST, sagemaker, NEWEST])
+    parser.add_argument("--versions", nargs="+", default=[OLDEST, sagemaker, "2.8.0", "2.9.0", NEWEST])
     parser.add_argument("--pictures", type=int, default=40, help="of each project")
     parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")
     chosen = parser.parse_args(arguments)

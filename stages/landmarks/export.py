@@ -164,6 +164,8 @@ def write_card(path: Path, classes: list[str], probabilities: NDArray[np.float32
         classes=classes,
         mistakes=card.confusions(probabilities, stores["test"].labels.numpy(), classes),
         tolerance=TOLERANCE,
+        torch=torch_files.about(),
+        opset=onnx_files.OPSET,
     )
 
 

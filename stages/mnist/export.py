@@ -70,6 +70,8 @@ def write_card(path: Path, labels: NDArray[np.uint8], probabilities: NDArray[np.
         {name: len(np.load(FEATURES / f"{part}.npz")["labels"]) for name, part in parts.items()},
         mistakes=card.confusions(probabilities, labels, CLASSES),
         tolerance=TOLERANCE,
+        torch=torch_files.about(),
+        opset=onnx_files.OPSET,
     )
 
 

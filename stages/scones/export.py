@@ -94,6 +94,8 @@ def write_card(path: Path, classes: list[str], labels: NDArray[np.integer], prob
         threshold=details["threshold"],
         share_at_threshold=details["share_at_threshold"],
         tolerance=TOLERANCE,
+        torch=torch_files.about(),
+        opset=onnx_files.OPSET,
     )
 
 

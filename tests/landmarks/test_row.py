@@ -86,6 +86,7 @@ def test_the_whole_row(change: Change, workspace: Path, python: Run) -> None:
     assert served == {"version": None, "data": metrics["data"], "rows": 12, "accuracy": metrics["accuracy"]}
     assert sorted(contents(TRAINED)) == ["0/epochs.csv", "0/steps.csv", "0/weights.pt", "network.json"]
     assert sorted(contents(Path("models/landmarks/export"))) == [
+        "model.onnx",
         "model.pt",
         "model.pt2",
         "model.tar.gz",

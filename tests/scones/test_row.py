@@ -91,7 +91,7 @@ def test_the_row_from_features_to_export(change: Change, workspace: Path, python
     assert details["threshold"] == 0.94
     assert {"share_at_threshold", "accuracy_at_threshold", "calibration_error", "temperature"} <= set(details)
     assert sorted(contents(model.TRAINED)) == ["epochs.csv", "network.json", "settings.json", "steps.csv", "weights.pt"]
-    assert sorted(contents(export.EXPORT)) == ["model.pt", "model.pt2", "model.tar.gz", "model_card.md"]
+    assert sorted(contents(export.EXPORT)) == ["model.onnx", "model.pt", "model.pt2", "model.tar.gz", "model_card.md"]
     assert {path.stem for path in plot.PLOTS.iterdir()} == {
         "pictures",
         "augmentation",

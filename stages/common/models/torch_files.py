@@ -62,8 +62,7 @@ def save_exported(
     program = torch.export.export(Asserted(classifier, form), (example,), dynamic_shapes=(dynamic,))
     # In place of torch's conditions on sizes, which say nothing of pictures and would come before the graph's own.
     program._guards_code = [f"L['images'].dim() == {example.ndim}"]
-    about = {"written_by": torch.__version__.partition("+")[0], "read_by": f">={READABLE_SINCE}"}
-    extra = {EXTRA: json.dumps(classes), CLASS_NAMES: json.dumps(class_names), TORCH: json.dumps(about)}
+    extra = {EXTRA: json.dumps(classes), CLASS_NAMES: json.dumps(class_names), TORCH: json.dumps(about())}
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else []:
             node.meta.pop("stack_trace", None)  # it has the path of this checkout
@@ -76,6 +75,11 @@ def load_exported(path: Path) -> tuple[Callable[[Tensor], Tensor], Any]:
     """Return the network and the value that was stored with it."""
     extra = {EXTRA: ""}
     return torch.export.load(path, extra_files=extra).module(), json.loads(extra[EXTRA])
+
+
+def about() -> dict[str, str]:
+    """Return which version of torch writes files of torch.export here, `written_by`, and which can read them, `read_by`."""
+    return {"written_by": torch.__version__.partition("+")[0], "read_by": f">={READABLE_SINCE}"}
 
 
 def traced(network: nn.Module, example: Tensor) -> torch.jit.ScriptModule:
