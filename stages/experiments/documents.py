@@ -159,6 +159,23 @@ def settings_table() -> str:
     return "\n".join([*lines, "", f"Measured on {measured['hardware']}, {measured['date']}."])
 
 
+def reach_table() -> str:
+    """Return which versions of torch load the exports, as a Markdown table."""
+    measured = files.read_json(RESULTS / "reach.json")
+    forms = ["model.pt", "model.pt2", "model.tar.gz"]
+    lines = [f"| torch | {' | '.join(f'`{form}`' for form in forms)} |", "|---|" + "---|" * len(forms)]
+    for version, projects in measured["versions"].items():
+        cells = []
+        for form in forms:
+            found = [project[form] for project in projects.values()]
+            refused = any("error" in one for one in found)
+            cells.append("does not load" if refused else f"within {max(one['difference'] for one in found):.0e}")
+        name = f"{version} (SageMaker's image)" if version == measured["sagemaker"] else version
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    ran = measured["circumstances"]
+    return "\n".join([*lines, "", f"Written by torch {ran['torch']}; measured on {ran['hardware']}, {ran['date']}."])
+
+
 def graph() -> str:
     """Return DVC's graph of mnist's stages in the Mermaid language, which GitHub draws."""
     shown = subprocess.check_output(["dvc", "dag", "--mermaid"], text=True).splitlines()
@@ -173,6 +190,7 @@ TABLES: dict[Path, dict[str, Callable[[], str]]] = {
     Path("docs/speed.md"): {"speed": speed_table, "settings": settings_table},
     Path("docs/architecture.md"): {"graph": graph},
     Path("docs/ray.md"): {"rates": ray_table},
+    Path("docs/serving.md"): {"reach": reach_table},
 }
 
 

@@ -1,8 +1,8 @@
 """Write the predictor in formats that run without this repository, and check that their predictions match evaluate's.
 
-`model.pt` (TorchScript) and `model.pt2` (torch.export) take photographs, uint8 (N, 3, H, W) of any size, and return
-probabilities, float32 (N, classes). They include all preprocessing, and the classes with their coordinates. Using only
-torch:
+`model.pt` (TorchScript), `model.pt2` (torch.export) and `model.onnx` (ONNX) take photographs, uint8 (N, 3, H, W) of any
+size, and return probabilities, float32 (N, classes). They include all preprocessing, and the names of the classes.
+`model.pt` takes what torchvision's ToTensor makes of photographs, too, and all refuse anything else. Using only torch:
 
     model = torch.jit.load("model.pt")
     model.top5(torchvision.io.read_image("photograph.jpg")[None])    # [[("hagia_sophia", 0.98), ...]]
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from stages.common import config, files
-from stages.common.models import bundle, card, torch_files
+from stages.common.models import bundle, card, inputs, onnx_files, torch_files
 from stages.common.program import run
 from stages.common.vision import images, known
 from stages.landmarks import inference, photographs
@@ -44,48 +44,68 @@ TOLERANCE = 1e-4
 BATCH = 64
 
 
-class Named(nn.Module):
-    """A traced predictor with the names of its classes, for scripting."""
+FORM = inputs.Form((3, None, None), 1, images.MAX_ASPECT, "uint8 (N, 3, H, W), red, green and blue from 0 to 255")
+FLOATS = f"{FORM.words}, or float (N, 3, H, W) as torchvision's ToTensor gives it, not normalised"
 
-    def __init__(self, predictor: nn.Module, classes: list[str]) -> None:
-        super().__init__()
-        self.predictor = predictor
-        self.classes = classes
+
+class Named(inputs.Checked):
+    """The predictor of `model.pt`."""
+
+    def __init__(self, predictor: nn.Module, class_names: list[str], size: int) -> None:
+        super().__init__(predictor, class_names, FLOATS)
+        self.size = size
+        self.longest = images.MAX_ASPECT
+        self.too_long = inputs.too_long(images.MAX_ASPECT)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the probabilities, float32 (N, classes), of photographs, uint8 (N, 3, H, W)."""
-        probabilities: Tensor = self.predictor(images)
-        return probabilities
+        """Return the probabilities, float32 (N, classes), of photographs (N, 3, H, W), see `as_bytes`."""
+        return self.classify(self.squares(images))
 
     @torch.jit.export
     def squares(self, images: Tensor) -> Tensor:
-        """Return the used square of photographs, uint8 (N, 3, S, S).
+        """Return the used square of photographs (N, 3, H, W), see `as_bytes`: uint8 (N, 3, S, S).
 
         One size for all, so any photographs can form a batch.
         """
-        squares: Tensor = self.predictor.squares(images)  # type: ignore[operator]
+        if images.dim() != 4 or images.size(1) != 3:
+            raise ValueError("photographs of shape {}: expected ".format(images.shape) + self.expected)  # noqa: UP032 (TorchScript)
+        found = self.as_bytes(images)
+        if max(found.size(2), found.size(3)) > self.longest * min(found.size(2), found.size(3)):
+            raise ValueError(self.too_long + ": expected " + self.expected)
+        squares: Tensor = self.classifier.squares(found)  # type: ignore[operator]
         return squares
 
     @torch.jit.export
     def classify(self, squares: Tensor) -> Tensor:
-        """Return the probabilities of squares, float32 (N, classes)."""
-        probabilities: Tensor = self.predictor.classify(squares)  # type: ignore[operator]
+        """Return the probabilities of squares, uint8 (N, 3, S, S): float32 (N, classes)."""
+        self.require_squares(squares)
+        probabilities: Tensor = self.classifier.classify(squares)  # type: ignore[operator]
         return probabilities
 
     @torch.jit.export
     def inspect(self, squares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the probabilities of squares, and the features and logits from which `known.py` judges them."""
-        answers: tuple[Tensor, Tensor, Tensor] = self.predictor.inspect(squares)  # type: ignore[operator]
+        self.require_squares(squares)
+        answers: tuple[Tensor, Tensor, Tensor] = self.classifier.inspect(squares)  # type: ignore[operator]
         return answers
+
+    def require_squares(self, squares: Tensor) -> None:
+        if squares.dtype != torch.uint8 or squares.dim() != 4 or list(squares.shape[1:]) != [3, self.size, self.size]:
+            raise ValueError("other squares than those of `squares`: expected uint8 (N, 3, {0}, {0})".format(self.size))  # noqa: UP032
 
     @torch.jit.export
     def top5(self, images: Tensor) -> list[list[tuple[str, float]]]:
         """Return the five most probable classes of each photograph with their probabilities, the most probable first."""
-        values, labels = self.predictor(images).topk(min(5, len(self.classes)))
+        values, labels = self.forward(images).topk(min(5, len(self.class_names)))
         answers: list[list[tuple[str, float]]] = []
         for row in range(len(values)):
-            answers.append([(self.classes[int(labels[row, i])], float(values[row, i])) for i in range(values.shape[1])])
+            best = [(self.class_names[int(labels[row, i])], float(values[row, i])) for i in range(values.shape[1])]
+            answers.append(best)
         return answers
+
+
+def class_names(classes: Sequence[dict[str, object]]) -> list[str]:
+    return [str(place["name"]) for place in classes]
 
 
 def write_torchscript(predictor: Predictor, path: Path, classes: list[dict[str, object]]) -> None:
@@ -96,16 +116,18 @@ def write_torchscript(predictor: Predictor, path: Path, classes: list[dict[str, 
         square = predictor.squares(photograph)
         methods = {"forward": photograph, "squares": photograph, "classify": square, "inspect": square}
         traced = torch.jit.trace_module(predictor, methods, check_trace=False)
-        named = torch.jit.script(Named(traced, [str(place["name"]) for place in classes]).eval())
-    torch_files.save_torchscript(named, path, classes)
+    named = Named(traced, class_names(classes), predictor.size)
+    torch_files.save_torchscript(torch_files.scripted(named), path, classes)
 
 
 def write_exported(predictor: Predictor, path: Path, classes: list[dict[str, object]]) -> None:
-    # Two photographs that are not square: torch.export treats a dimension of 1, or two equal ones, as fixed.
-    photograph = torch.zeros(2, 3, predictor.size + 6, 2 * predictor.size, dtype=torch.uint8)
-    dynamic = torch.export.Dim.DYNAMIC
-    program = torch.export.export(predictor, (photograph,), dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},))
-    torch_files.save_exported(program, path, classes)
+    photograph = torch.zeros(2, 4, predictor.size + 6, 2 * predictor.size, dtype=torch.uint8)
+    torch_files.save_exported(predictor, FORM, photograph, path, class_names(classes), classes)
+
+
+def write_onnx(predictor: Predictor, path: Path, classes: list[dict[str, object]]) -> None:
+    axes = {0: "N", 2: "H", 3: "W"}
+    onnx_files.save(predictor, FORM, (2, 3, predictor.size + 6, 2 * predictor.size), axes, path, class_names(classes))
 
 
 def originals(chosen: Sequence[Photograph]) -> Iterator[Tensor]:
@@ -123,13 +145,14 @@ def answers_of_any_size(model: torch.jit.ScriptModule) -> Tensor:
     return torch.cat([model.classify(torch.cat(batch)) for batch in batched(squares)])
 
 
-def answers_by_size(model: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return probabilities (N, classes) of the originals, in batches of photographs of one size."""
+def answers_by_size(*models: Callable[[Tensor], Tensor]) -> list[Tensor]:
+    """Return each model's probabilities (N, classes) of the originals, in batches of photographs of one size."""
     index = photographs.read_index(RAW, "test")
     order = sorted(range(len(index)), key=lambda place: (index[place].height, index[place].width))
     groups = itertools.groupby(originals([index[place] for place in order]), lambda image: image.shape)
-    answers = torch.cat([model(torch.stack(batch)) for _, same in groups for batch in batched(same)])
-    return answers[torch.tensor(order).argsort()]
+    batches = (torch.stack(batch) for _, same in groups for batch in batched(same))
+    answers = zip(*([model(batch) for model in models] for batch in batches), strict=True)
+    return [torch.cat(one)[torch.tensor(order).argsort()] for one in answers]
 
 
 def batched(images: Iterator[Tensor]) -> Iterator[list[Tensor]]:
@@ -153,6 +176,8 @@ def write_card(path: Path, classes: list[str], probabilities: NDArray[np.float32
         mistakes=card.confusions(probabilities, stores["test"].labels.numpy(), classes),
         refused_share=files.read_json(files.require(DETAILS, "evaluate@landmarks"))["refused_share"],
         tolerance=TOLERANCE,
+        torch=torch_files.about(),
+        opset=onnx_files.OPSET,
     )
 
 
@@ -163,25 +188,17 @@ def main() -> None:
     predictor = load()
     with files.new_folder(EXPORT) as folder, torch.inference_mode():
         write_torchscript(predictor, folder / "model.pt", classes)
-        torch_files.prove(
-            "landmarks",
-            "model.pt",
-            answers_of_any_size(torch_files.load_torchscript(folder / "model.pt")[0]),
-            expected,
-            TOLERANCE,
-        )
         write_exported(predictor, folder / "model.pt2", classes)
-        torch_files.prove(
-            "landmarks",
-            "model.pt2",
-            answers_by_size(torch_files.load_exported(folder / "model.pt2")[0]),
-            expected,
-            TOLERANCE,
-        )
+        write_onnx(predictor, folder / "model.onnx", classes)
+        answers = {"model.pt": answers_of_any_size(torch_files.load_torchscript(folder / "model.pt")[0])}
+        others = torch_files.load_exported(folder / "model.pt2")[0], onnx_files.load(folder / "model.onnx")[0]
+        answers["model.pt2"], answers["model.onnx"] = answers_by_size(*others)
+        for name, found in answers.items():
+            torch_files.prove("landmarks", name, found, expected, TOLERANCE)
         modules = (inference, images, known)
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in modules}
         files.write_arrays(folder / KNOWN, **known.chosen(known.read(TRAINED / KNOWN)))
-        write_card(folder / "model_card.md", [str(place["name"]) for place in classes], expected.numpy())
+        write_card(folder / "model_card.md", class_names(classes), expected.numpy())
         members = {name: folder / name for name in ("model.pt", KNOWN)} | {"README.md": folder / "model_card.md"}
         bundle.pack(folder / "model.tar.gz", members | code)
 

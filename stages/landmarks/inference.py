@@ -62,6 +62,8 @@ def input_fn(body: bytes, content_type: str) -> torch.Tensor:
         pixels = _from_npy(body)
     else:
         raise ValueError(f"content type {content_type!r} is not known: expected one of {', '.join(CONTENT_TYPES)}")
+    if any(images.is_plain(photograph) for photograph in pixels):
+        raise ValueError("a photograph has a single colour: expected a photograph of a landmark")
     return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
 

@@ -1,7 +1,8 @@
 """Write the classifier in formats that run without this repository, and check that their predictions match evaluate's.
 
-`model.pt` is TorchScript, `model.pt2` is torch.export's format. Both take raw images, uint8 (N, 28, 28) with any N, and
-return probabilities, float32 (N, 10). Both contain the names of the classes. `model.tar.gz` holds `model.pt`, its
+`model.pt` is TorchScript, `model.pt2` is torch.export's format, `model.onnx` is ONNX. All take raw images, uint8
+(N, 28, 28) with any N, and return probabilities, float32 (N, 10). `model.pt` takes what torchvision's ToTensor makes of
+them, too, and all refuse anything else. All contain the names of the classes. `model.tar.gz` holds `model.pt`, its
 inference code in the layout of SageMaker's PyTorch image, and the model card, `model_card.md`, as README.md.
 """
 
@@ -10,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from stages.common import config, files
-from stages.common.models import bundle, card, torch_files
+from stages.common.models import bundle, card, inputs, onnx_files, torch_files
 from stages.common.program import run
 from stages.common.vision import images
 from stages.mnist import drawing, inference
@@ -27,18 +28,36 @@ EXPORT = Path("models/mnist/export")
 TOLERANCE = 1e-5
 """Largest allowed difference between a probability and evaluate's."""
 
-
 EXAMPLE = torch.zeros(2, SIDE, SIDE, dtype=torch.uint8)
-"""Two images, because torch.export treats a dimension of 1 as fixed."""
+
+FORM = inputs.Form((SIDE, SIDE), None, None, f"uint8 (N, {SIDE}, {SIDE}), 0 background to 255 ink")
+FLOATS = f"{FORM.words}, or float (N, 1, {SIDE}, {SIDE}) as torchvision's ToTensor gives it, not normalised"
+
+
+class Checked(inputs.Checked):
+    """The classifier of `model.pt`."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the probabilities, float32 (N, 10), of images (N, 28, 28) or (N, 1, 28, 28), see `as_bytes`."""
+        pictures = images.unsqueeze(1) if images.dim() == 3 else images
+        if pictures.dim() != 4 or list(pictures.shape[1:]) != [1, 28, 28]:
+            raise ValueError("images of shape {}: expected ".format(images.shape) + self.expected)  # noqa: UP032 (TorchScript)
+        probabilities: Tensor = self.classifier(self.as_bytes(pictures).squeeze(1))
+        return probabilities
 
 
 def write_torchscript(classifier: nn.Module, path: Path) -> None:
-    torch_files.save_torchscript(torch_files.traced(classifier, EXAMPLE), path, CLASSES)
+    checked = Checked(torch_files.traced(classifier, EXAMPLE), CLASSES, FLOATS)
+    torch_files.save_torchscript(torch_files.scripted(checked), path, CLASSES)
 
 
 def write_exported(classifier: nn.Module, path: Path) -> None:
-    program = torch.export.export(classifier, (EXAMPLE,), dynamic_shapes=({0: torch.export.Dim("images")},))
-    torch_files.save_exported(program, path, CLASSES)
+    example = torch.zeros(2, SIDE + 1, SIDE + 2, dtype=torch.uint8)
+    torch_files.save_exported(classifier, FORM, example, path, CLASSES, CLASSES)
+
+
+def write_onnx(classifier: nn.Module, path: Path) -> None:
+    onnx_files.save(classifier, FORM, tuple(EXAMPLE.shape), {0: "N"}, path, CLASSES)
 
 
 def write_card(path: Path, labels: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> None:
@@ -51,6 +70,8 @@ def write_card(path: Path, labels: NDArray[np.uint8], probabilities: NDArray[np.
         {name: len(np.load(FEATURES / f"{part}.npz")["labels"]) for name, part in parts.items()},
         mistakes=card.confusions(probabilities, labels, CLASSES),
         tolerance=TOLERANCE,
+        torch=torch_files.about(),
+        opset=onnx_files.OPSET,
     )
 
 
@@ -63,6 +84,7 @@ def main() -> None:
         for name, write, read in (
             ("model.pt", write_torchscript, torch_files.load_torchscript),
             ("model.pt2", write_exported, torch_files.load_exported),
+            ("model.onnx", write_onnx, onnx_files.load),
         ):
             write(classifier, folder / name)
             torch_files.prove("mnist", name, predict(read(folder / name)[0], digits), expected, TOLERANCE)

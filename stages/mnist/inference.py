@@ -68,6 +68,8 @@ def input_fn(body: bytes, content_type: str) -> torch.Tensor:
         raise ValueError(f"images of shape {digits.shape}: expected (N, {SIDE}, {SIDE}), N at least 1")
     if len(digits) > MAX_IMAGES:
         raise ValueError(f"{len(digits)} images: expected {MAX_IMAGES} at most")
+    if any(images.is_plain(digit) for digit in digits):
+        raise ValueError("an image is blank: expected ink of up to 255 on a background of 0")
     return torch.from_numpy(np.array(digits))  # a copy, because torch needs writable memory
 
 

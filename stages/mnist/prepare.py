@@ -43,6 +43,11 @@ def read_part(folder: Path, part: str) -> tuple[Bytes, Bytes]:
     if labels.max() >= CLASSES:
         first = int((labels >= CLASSES).argmax())
         raise InputError(f"{labels_path}: label {first}: found {labels[first]}, expected a digit from 0 to 9")
+    blank = (images == images[:, :1, :1]).all((1, 2)) | (images.max((1, 2)) < 2)
+    if blank.any():
+        raise InputError(
+            f"{images_path}: image {int(blank.argmax())}: found a blank one, expected a digit in each: leave it out, with its label"
+        )
     return images, labels
 
 

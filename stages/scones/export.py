@@ -1,9 +1,10 @@
 """Write the classifier in formats that run without this repository, and check that their predictions match evaluate's.
 
-`model.pt` is TorchScript, `model.pt2` is torch.export's format. Both take pictures, uint8 (N, 32, 32, 3) with any N,
-and return calibrated probabilities, float32 (N, classes). Both contain the names of the classes. `inspect` of
-`model.pt` also returns features and logits, from which `known.npz` tells whether a picture shows one of the classes.
-`model.tar.gz` holds both, the inference code in the layout of SageMaker's PyTorch image, and the model card,
+`model.pt` is TorchScript, `model.pt2` is torch.export's format, `model.onnx` is ONNX. All take pictures, uint8
+(N, 32, 32, 3) with any N, and return calibrated probabilities, float32 (N, classes). `model.pt` takes what
+torchvision's ToTensor makes of them, too, and all refuse anything else. All contain the names of the classes.
+`inspect` of `model.pt` also returns features and logits, from which `known.npz` tells whether a picture shows one of
+the classes. `model.tar.gz` holds `model.pt`, `known.npz`, the inference code in the layout of SageMaker's PyTorch image, and the model card,
 `model_card.md`, as README.md.
 """
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stages.common import config, files, temporary
-from stages.common.models import bundle, card, torch_files
+from stages.common.models import bundle, card, inputs, onnx_files, torch_files
 from stages.common.program import run
 from stages.common.vision import images, known
 from stages.scones import inference, layout
@@ -37,13 +38,43 @@ EXAMPLE = torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8)
 """Two pictures, because torch.export treats a dimension of 1 as fixed."""
 
 
+FORM = inputs.Form((SIDE, SIDE, 3), 3, None, f"uint8 (N, {SIDE}, {SIDE}, 3), red, green and blue from 0 to 255")
+FLOATS = f"{FORM.words}, or float (N, 3, {SIDE}, {SIDE}) as torchvision's ToTensor gives it, not normalised"
+
+
+class Checked(inputs.Checked):
+    """The classifier of `model.pt`."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the probabilities, float32 (N, classes), of pictures (N, 32, 32, 3) or (N, 3, 32, 32), see `as_bytes`."""
+        probabilities: Tensor = self.classifier(self.pictures(images))
+        return probabilities
+
+    @torch.jit.export
+    def inspect(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the probabilities of such pictures, and the features and logits from which `known.py` judges them."""
+        answers: tuple[Tensor, Tensor, Tensor] = self.classifier.inspect(self.pictures(images))  # type: ignore[operator]
+        return answers
+
+    def pictures(self, images: Tensor) -> Tensor:
+        pictures = images.permute(0, 3, 1, 2) if images.dim() == 4 and images.size(-1) == 3 else images
+        if pictures.dim() != 4 or list(pictures.shape[1:]) != [3, 32, 32]:
+            raise ValueError("pictures of shape {}: expected ".format(images.shape) + self.expected)  # noqa: UP032 (TorchScript)
+        return self.as_bytes(pictures).permute(0, 2, 3, 1)
+
+
 def write_torchscript(classifier: Classifier, path: Path, classes: list[str]) -> None:
-    torch_files.save_torchscript(torch_files.traced(classifier, EXAMPLE, "inspect"), path, classes)
+    checked = Checked(torch_files.traced(classifier, EXAMPLE, "inspect"), classes, FLOATS)
+    torch_files.save_torchscript(torch_files.scripted(checked), path, classes)
 
 
 def write_exported(classifier: Classifier, path: Path, classes: list[str]) -> None:
-    program = torch.export.export(classifier, (EXAMPLE,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
-    torch_files.save_exported(program, path, classes)
+    example = torch.zeros(2, SIDE + 1, SIDE + 2, 4, dtype=torch.uint8)
+    torch_files.save_exported(classifier, FORM, example, path, classes, classes)
+
+
+def write_onnx(classifier: Classifier, path: Path, classes: list[str]) -> None:
+    onnx_files.save(classifier, FORM, tuple(EXAMPLE.shape), {0: "N"}, path, classes)
 
 
 def served(archive: Path, pictures: Tensor) -> tuple[Tensor, NDArray[np.float64]]:
@@ -76,6 +107,8 @@ def write_card(path: Path, classes: list[str], labels: NDArray[np.integer], prob
         share_at_threshold=details["share_at_threshold"],
         refused_share=details["refused_share"],
         tolerance=TOLERANCE,
+        torch=torch_files.about(),
+        opset=onnx_files.OPSET,
     )
 
 
@@ -86,22 +119,13 @@ def main() -> None:
         pictures, labels = torch.from_numpy(test["images"]), test["labels"]
     classifier = load()
     with files.new_folder(EXPORT) as folder:
-        write_torchscript(classifier, folder / "model.pt", classes)
-        torch_files.prove(
-            "scones",
-            "model.pt",
-            predict(torch_files.load_torchscript(folder / "model.pt")[0], pictures),
-            expected,
-            TOLERANCE,
-        )
-        write_exported(classifier, folder / "model.pt2", classes)
-        torch_files.prove(
-            "scones",
-            "model.pt2",
-            predict(torch_files.load_exported(folder / "model.pt2")[0], pictures),
-            expected,
-            TOLERANCE,
-        )
+        for name, write, read in (
+            ("model.pt", write_torchscript, torch_files.load_torchscript),
+            ("model.pt2", write_exported, torch_files.load_exported),
+            ("model.onnx", write_onnx, onnx_files.load),
+        ):
+            write(classifier, folder / name, classes)
+            torch_files.prove("scones", name, predict(read(folder / name)[0], pictures), expected, TOLERANCE)
         modules = (inference, picture, images, known)
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in modules}
         files.write_arrays(folder / KNOWN, **known.chosen(known.read(TRAINED / KNOWN)))

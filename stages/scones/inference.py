@@ -57,6 +57,8 @@ def input_fn(body: bytes, content_type: str) -> torch.Tensor:
         pixels = picture.read(body, content_type)
     except ValueError as error:
         raise refusal(str(error)) from None
+    if picture.images.is_plain(pixels):
+        raise refusal("a picture with a single colour: expected a picture of a vehicle")
     return torch.from_numpy(pixels)[None]
 
 

@@ -19,7 +19,7 @@ from stages.common.errors import InputError
 from stages.common.program import run
 from stages.common.sources import copies, listing
 from stages.common.sources.source import open_source
-from stages.common.vision.images import ImageError, decode
+from stages.common.vision.images import ImageError, decode, is_plain
 from stages.scones import layout
 from stages.scones.config import Data
 from stages.scones.feedback import labelled
@@ -65,6 +65,8 @@ def read_pictures(folder: Path, entries: Iterable[Entry], prefix: str = "") -> S
             if image.shape != (SIDE, SIDE, 3):
                 height, width, _ = image.shape
                 raise ImageError(f"the picture has {width} x {height} pixels, not {SIDE} x {SIDE}")
+            if is_plain(image):
+                raise ImageError("the picture has a single colour")
         except ImageError as error:
             refused.append(Refused(file, str(error)))
         else:

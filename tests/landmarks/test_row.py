@@ -90,6 +90,7 @@ def test_the_whole_row(change: Change, workspace: Path, python: Run) -> None:
     assert sorted(contents(TRAINED)) == trained
     assert sorted(contents(Path("models/landmarks/export"))) == [
         "known.npz",
+        "model.onnx",
         "model.pt",
         "model.pt2",
         "model.tar.gz",

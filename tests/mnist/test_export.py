@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,8 +24,6 @@ from stages.common.vision import images
 from stages.mnist import deploy, drawing, export, inference
 from stages.mnist.model import CLASSES, Classifier, build
 from stages.serving import comparison
-
-FORMS = [(export.write_torchscript, torch_files.load_torchscript), (export.write_exported, torch_files.load_exported)]
 
 
 @pytest.fixture(scope="module", params=["mlp", "cnn"])
@@ -50,18 +47,6 @@ def model_folder(tmp_path: Path, classifier: Classifier) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("write", "read"), FORMS)
-def test_both_forms_answer_as_the_classifier_for_any_number_of_images(
-    classifier: Classifier, digits: Tensor, tmp_path: Path, write: Callable, read: Callable
-) -> None:
-    write(classifier, tmp_path / "model")
-    model, classes = read(tmp_path / "model")
-    assert classes == CLASSES
-    with torch.no_grad():
-        for count in (1, 2, 7):
-            assert torch.allclose(model(digits[:count]), classifier(digits[:count]), atol=1e-6)
-
-
 WRITE = """
 import sys, torch
 from pathlib import Path
@@ -70,11 +55,12 @@ from stages.mnist.model import Classifier, build
 torch.manual_seed(0)
 classifier = Classifier(build(sys.argv[1], {"width": 4, "depth": 1, "dropout": 0.0})).eval()
 export.write_torchscript(classifier, Path("model.pt"))
+export.write_onnx(classifier, Path("model.onnx"))
 export.write_exported(classifier, Path("model.pt2"))
 """
 
 
-@pytest.mark.parametrize("name", ["model.pt", pytest.param("model.pt2", marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", ["model.pt", "model.onnx", pytest.param("model.pt2", marks=pytest.mark.long)])
 def test_the_same_weights_give_the_same_bytes_in_every_process_and_folder(tmp_path: Path, name: str) -> None:
     contents = []
     for seed in ("1", "2"):

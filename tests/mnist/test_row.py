@@ -50,7 +50,13 @@ def test_the_whole_row_on_the_sample(workspace: Path, python: Run) -> None:
     assert set(Revision().latency("mnist")) == {"one", "batch"}
     assert sorted(contents(TRAINED)) == ["epochs.csv", "network.json", "settings.json", "steps.csv", "weights.pt"]
     assert set(torch.load(TRAINED / "weights.pt", weights_only=True)) >= {"1.weight", "1.bias"}
-    assert sorted(contents(Path("models/mnist/export"))) == ["model.pt", "model.pt2", "model.tar.gz", "model_card.md"]
+    assert sorted(contents(Path("models/mnist/export"))) == [
+        "model.onnx",
+        "model.pt",
+        "model.pt2",
+        "model.tar.gz",
+        "model_card.md",
+    ]
     names = ["confusion_matrix.png", "digits.png", "history.png", "mistakes.png", "reliability.png"]
     assert sorted(contents(Path("reports/mnist/plots"))) == names
     rows = Path("reports/mnist/confusion.csv").read_text().splitlines()

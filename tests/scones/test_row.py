@@ -99,7 +99,8 @@ def test_the_row_from_features_to_export(change: Change, workspace: Path, python
         "steps.csv",
         "weights.pt",
     ]
-    assert sorted(contents(export.EXPORT)) == ["known.npz", "model.pt", "model.pt2", "model.tar.gz", "model_card.md"]
+    exported = ["known.npz", "model.onnx", "model.pt", "model.pt2", "model.tar.gz", "model_card.md"]
+    assert sorted(contents(export.EXPORT)) == exported
     assert {path.stem for path in plot.PLOTS.iterdir()} == {
         "pictures",
         "augmentation",

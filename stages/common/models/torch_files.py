@@ -17,9 +17,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stages.common.errors import InputError
+from stages.common.models.inputs import Asserted, Checked, Form
 
 EXTRA = "classes.json"
-"""Name of the text that is stored with a network."""
+"""Name of the text that is stored with a network: its classes, with all that is known about them."""
+
+CLASS_NAMES, TORCH = "class_names", "torch"
+"""Names of two texts in a file of torch.export: a JSON list of the classes, and what wrote the file and what can read it."""
+
+READABLE_SINCE = "2.9"
+"""First version of torch that reads this version's files of torch.export: see benchmarks/results/reach.json."""
 
 
 def save_torchscript(model: torch.jit.ScriptModule, path: Path, classes: Any) -> None:
@@ -44,15 +51,27 @@ def load_torchscript(path: Path) -> tuple[torch.jit.ScriptModule, Any]:
     return model, json.loads(extra[EXTRA])
 
 
-def save_exported(program: torch.export.ExportedProgram, path: Path, classes: Any) -> None:
-    """Write ``program`` to a file, together with ``classes`` (any JSON value)."""
+def save_exported(
+    classifier: nn.Module, form: Form, example: Tensor, path: Path, class_names: list[str], classes: Any
+) -> None:
+    """Write ``classifier``, which takes images of ``form``, to a file that refuses any others.
+
+    No size of ``example``, which is traced, may be 0 or 1, or that of another dimension or of ``form``: torch.export
+    would treat it as fixed. ``class_names``, ``classes`` (any JSON value) and the versions of torch that read the file are
+    stored with it.
+    """
+    dynamic = dict.fromkeys(range(example.ndim), torch.export.Dim.DYNAMIC)
+    program = torch.export.export(Asserted(classifier, form), (example,), dynamic_shapes=(dynamic,))
+    # In place of torch's conditions on sizes, which say nothing of pictures and would come before the graph's own.
+    program._guards_code = [f"L['images'].dim() == {example.ndim}"]
+    extra = {EXTRA: json.dumps(classes), CLASS_NAMES: json.dumps(class_names), TORCH: json.dumps(about())}
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else []:
             node.meta.pop("stack_trace", None)  # it has the path of this checkout
     buffer = io.BytesIO()  # writing to a full disk, torch would end the process
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No complete tensor found")  # a constant that is part of another one
-        torch.export.save(program, buffer, extra_files={EXTRA: json.dumps(classes)})
+        torch.export.save(program, buffer, extra_files=extra)
     path.write_bytes(buffer.getbuffer())
 
 
@@ -60,6 +79,11 @@ def load_exported(path: Path) -> tuple[Callable[[Tensor], Tensor], Any]:
     """Return the network and the value that was stored with it."""
     extra = {EXTRA: ""}
     return torch.export.load(path, extra_files=extra).module(), json.loads(extra[EXTRA])
+
+
+def about() -> dict[str, str]:
+    """Return which version of torch writes files of torch.export here, `written_by`, and which can read them, `read_by`."""
+    return {"written_by": torch.__version__.partition("+")[0], "read_by": f">={READABLE_SINCE}"}
 
 
 def traced(network: nn.Module, example: Tensor, *methods: str) -> torch.jit.ScriptModule:
@@ -72,6 +96,14 @@ def traced(network: nn.Module, example: Tensor, *methods: str) -> torch.jit.Scri
         model: torch.jit.ScriptModule = torch.jit.trace_module(
             network, dict.fromkeys(("forward", *methods), example), check_trace=False
         )
+    return model
+
+
+def scripted(checked: Checked) -> torch.jit.ScriptModule:
+    """Return a traced classifier with its checks as TorchScript."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit")
+        model: torch.jit.ScriptModule = torch.jit.script(checked.eval())
     return model
 
 

@@ -86,6 +86,13 @@ def decode(content: bytes, max_pixels: int) -> Pixels:
             Image.MAX_IMAGE_PIXELS = usual
 
 
+def is_plain(pixels: Pixels) -> bool:
+    """Return whether a picture, uint8 (H, W, ...), shows nothing: it has a single colour, or no value above 1."""
+    first = pixels[:1, :1]
+    single = bool((pixels[:1] == first).all() and (pixels == first).all())  # the first row tells most from the others
+    return single or int(pixels.max()) < 2
+
+
 def _format(content: bytes) -> str:
     if not content:
         raise ImageError("the file is empty")

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from stages.common import program
 from stages.common.sources import copies
 from stages.common.sources.copies import Look
-from stages.common.vision.images import ImageError, decode
+from stages.common.vision.images import ImageError, decode, is_plain
 
 R = TypeVar("R")
 
@@ -55,6 +55,8 @@ def inspect(file: Path, max_pixels: int) -> Inspected | str:
         return str(error)
     except OSError as error:
         return f"cannot read the file: {error.strerror}"
+    if is_plain(pixels):
+        return "the picture has a single colour"
     height, width, _ = pixels.shape
     digest = hashlib.sha256(f"{height}x{width}".encode())
     digest.update(pixels.data)
