@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from benchmarks import server
 from benchmarks.landmarks_memory import memory
-from stages.bikes.deploy import KAGGLE, TIME_FORMAT
+from stages.bikes.hours.columns import FORMAT, NAMES
 from stages.common import files
 from stages.experiments.records import circumstances
 from stages.landmarks import photographs
@@ -67,9 +67,9 @@ def good_requests() -> Good:
     with photographs.open_archive(raw, "test") as archive:
         places = [archive.read(one.path) for one in photographs.read_index(raw, "test")]
     hours = pd.read_parquet(files.require(Path("data/bikes/features"), "featurize@bikes") / "hours.parquet")
-    test_hours = hours.loc[hours["part"] == "test", KAGGLE]
+    test_hours = hours.loc[hours["part"] == "test", NAMES]
     days = [test_hours[start : start + 24] for start in range(0, len(test_hours) - 24, 24)]
-    tables = [day.to_csv(index=False, date_format=TIME_FORMAT).encode() for day in days]
+    tables = [day.to_csv(index=False, date_format=FORMAT).encode() for day in days]
     pictures = "application/octet-stream"
     return {
         "mnist": (pictures, digits),

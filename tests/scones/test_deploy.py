@@ -236,7 +236,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def answer(*probabilities: float) -> captures.Captured:
-    return captures.Captured("1", datetime(2026, 1, 1, tzinfo=UTC), b"", probabilities, None)
+    return captures.Captured("1", datetime(2026, 1, 1, tzinfo=UTC), b"", "image/png", probabilities, None)
 
 
 def test_answers_that_are_not_evaluates_are_an_error(exported: Path) -> None:

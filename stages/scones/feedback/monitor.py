@@ -191,8 +191,8 @@ def main(place: str, threshold: float | None = None, collect_into: Path = labell
         f"{read.found} captured records: {report['records']} read, {len(read.problems)} refused, {read.repeated} repeated; "
         f"{len(unusable)} of the pictures read are unusable"
     )
-    counts = f"{report['below_threshold']} of {report['records']} answers are below the threshold {threshold:g}"
-    print(f"{counts}, {report['unknown']} pictures are unknown; estimated accuracy {report['estimated_accuracy']:.1%}")
+    below = f"{report['below_threshold']} of {report['records']} answers are below the threshold {threshold:g}"
+    print(f"{below}, {report['unknown']} pictures are unknown; estimated accuracy {report['estimated_accuracy']:.1%}")
     moved = [name for name, test in report.get("drift", {}).items() if test["drifted"]]
     print(f"the input has drifted in {', '.join(moved)}" if moved else _no_drift(report))
     print(f"{new} new pictures to label in {collect_into}; reports in {MONITOR}")
