@@ -195,7 +195,7 @@ def forwarded(
         seen.append(message)
 
     scope: Scope = {"type": "http", "path": path, "raw_path": path.encode(), "scheme": "http", "client": (client, 5)}
-    scope |= {"headers": [(b"host", b"inner"), *headers], "app": Application}
+    scope = {**scope, "headers": [(b"host", b"inner"), *headers], "app": Application}
     coroutine = Forwarded(application, ("10.0.0.0/8",), root_path)(scope, None, send)  # type: ignore[arg-type]
     with pytest.raises(StopIteration):  # nothing in it waits
         coroutine.send(None)
