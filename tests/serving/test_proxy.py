@@ -1,6 +1,5 @@
 """The server behind nginx, configured as docs/serving.md says, and what other clients can't say in a proxy's name."""
 
-import os
 import re
 import shutil
 import socket
