@@ -315,7 +315,7 @@ def refused() -> dict[str, tuple[bytes, str]]:
     whole_bmp = saved(picture, "BMP")
     table = jpeg.index(b"\xff\xc4")
     pixels = whole_png.index(b"IDAT")
-    other = "it is not a JPEG, PNG, WEBP, GIF or BMP file"
+    other = "it is not a JPEG, PNG, WEBP, GIF, BMP, AVIF or HEIF file"
     cases = {
         "nothing": (b"", "the file is empty"),
         "one byte": (b"\xff", other),

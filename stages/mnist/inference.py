@@ -18,14 +18,16 @@ from PIL import Image
 try:
     import drawing  # type: ignore[import-not-found]
     import images
+    import isolation
 except ImportError:  # in the project, not in the export
     from stages.common.vision import images
-    from stages.mnist import drawing
+    from stages.mnist import drawing, isolation
 
 SIDE = 28  # pixels
 MAX_PIXELS = 25_000_000
 """Largest number of pixels of a picture, checked before it is decoded."""
 
+WORK = 320
 MAX_IMAGES = 10_000
 """Largest number of images in a request. Convolutions need a hundred times an image's size in memory."""
 
@@ -72,9 +74,13 @@ def input_fn(body: bytes, content_type: str) -> torch.Tensor:
 
 
 def _from_picture(body: bytes) -> np.ndarray:
-    colours = images.decode(body, MAX_PIXELS)
-    grey = np.asarray(Image.fromarray(colours).convert("L"))  # grey pixels do not change
-    return (grey if grey.shape == (SIDE, SIDE) else drawing.centred(grey))[None]
+    picture = images.reduced(body, MAX_PIXELS, WORK)
+    if (form := drawing.as_mnist(picture)) is not None:
+        return form[None]
+    digits = [drawing.centred(ink) for ink in isolation.inks(picture)]
+    if len(digits) > 1:
+        raise isolation.NoDigit(f"the picture has {len(digits)} digits")
+    return np.stack(digits)
 
 
 def _from_npy(body: bytes) -> np.ndarray:

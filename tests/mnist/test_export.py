@@ -184,7 +184,7 @@ def an_npy(array: object) -> bytes:
         (b"", "text/csv", "content type 'text/csv' is not known"),
         (b"", "image/png", "the file is empty"),
         (a_png("L", (28, 28))[:50], "image/png", "the PNG file is damaged"),
-        (b"<svg/>", "image/svg+xml", "it is not a JPEG, PNG, WEBP, GIF or BMP file"),
+        (b"<svg/>", "image/svg+xml", "it is not a JPEG, PNG, WEBP, GIF, BMP, AVIF or HEIF file"),
         (a_png("L", (32, 28)), "image/png", "the picture is blank"),
         (a_png("1", (20_000, 20_000)), "image/png", "more than 25,000,000 pixels"),
         (b"", "application/x-npy", "not a .npy file"),
