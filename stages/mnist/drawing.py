@@ -1,4 +1,4 @@
-"""Conversion of a picture of one digit, of any size, to the form of MNIST's images.
+"""Conversion of a digit's ink, of any size, to the form of MNIST's images.
 
 It follows LeCun, Bottou, Bengio and Haffner, who made MNIST from NIST's images (1998,
 https://doi.org/10.1109/5.726791). The digit is scaled into a box of 20x20 pixels, keeping its proportions, and its
@@ -16,6 +16,13 @@ Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 SIDE, BOX, MIDDLE = 28, 20, 14  # pixels
+
+LARGEST, OFF = 22, 1.0
+"""A picture in MNIST's form has a digit of at most so many pixels, its centre of mass at most so far from the middle. MNIST's
+own digits have at most 20, and at most 0.52."""
+
+FAINTEST = 64
+"""Contrast to the background, 0 to 255, that a picture in MNIST's form has."""
 
 SHADE = 0.2
 """Fraction of the strongest contrast up to which a pixel is background: shadows, paper, JPEG artefacts."""
@@ -42,33 +49,39 @@ def centred(ink: Floats) -> Bytes:
     return result
 
 
-def _begin(mass: NDArray[np.float32]) -> int:
-    """Return the start, within 28 pixels, that puts the centre of ``mass`` closest to the middle."""
-    centre = float(np.arange(len(mass)) @ mass / mass.sum())
-    return int(np.clip(round(MIDDLE - centre), 0, SIDE - len(mass)))
-
-
 def as_mnist(picture: Bytes) -> Bytes | None:
-    """Return ``picture``, RGBA uint8 (H, W, 4), as MNIST's form if it is one: light on black, or the same on another even ground."""
+    """Return ``picture``, RGBA uint8 (H, W, 4), in MNIST's form, uint8 (28, 28), if its digit is placed as MNIST's are.
+
+    Light ink on black is returned unchanged. Any other even background becomes 0. None: it is another kind of picture.
+    """
     if picture.shape[:2] != (SIDE, SIDE):
         return None
-    colours, alpha = picture[..., :3].astype(np.int32), picture[..., 3].astype(np.int32)
-    grey = np.asarray(Image.fromarray(picture[..., :3]).convert("L")).astype(np.int32)
+    grey, alpha = np.asarray(Image.fromarray(picture[..., :3]).convert("L")).astype(np.int32), picture[..., 3]
     if alpha.min() < 255:
-        if np.ptp(colours[alpha > 127]) > 8:
+        visible = grey[alpha > 127]
+        if visible.size and np.ptp(visible) > 8:
             return None
-        ink = alpha
+        ink = alpha.astype(np.int32)  # one colour on a transparent background
     else:
-        ground = int(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
-        ink = grey if ground == 0 else 255 - grey if ground == 255 else None
-        if ink is None:
+        border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+        ground = int(np.median(border))
+        if (np.abs(border - ground) > 16).mean() > 0.1:
             return None
-    ink = ink.astype(np.uint8)
-    mass = ink.astype(np.int64)
-    if not mass.sum():
+        sides = (grey - ground).clip(0), (ground - grey).clip(0)
+        ink = max(sides, key=np.max)
+        if 0 < ground < 255:
+            ink = ink * 255 // max(1, int(ink.max()))
+        if sides[0].max() < FAINTEST and sides[1].max() < FAINTEST:
+            return None
+    rows, columns = np.flatnonzero((ink > 32).any(1)), np.flatnonzero((ink > 32).any(0))
+    if ink.max() < FAINTEST or max(np.ptp(rows), np.ptp(columns)) >= LARGEST:
         return None
-    centre = [(np.arange(SIDE) * mass.sum(axis)).sum() / mass.sum() for axis in (1, 0)]
-    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
-    if max(abs(c - 14) for c in centre) > 1 or max(np.ptp(rows), np.ptp(columns)) + 1 > 22:
-        return None
-    return ink
+    centres = [float((np.arange(SIDE) * ink.sum(axis)).sum()) / float(ink.sum()) for axis in (1, 0)]
+    return ink.astype(np.uint8) if max(abs(centre - MIDDLE) for centre in centres) <= OFF else None
+
+
+def _begin(mass: NDArray[np.float32]) -> int:
+    """Return the start, within 28 pixels, that puts the centre of ``mass``, whole numbers, closest to the middle."""
+    whole = mass.astype(np.int64)  # a sum of fractions could be rounded differently on another processor
+    centre = int((np.arange(len(whole)) * whole).sum()) / int(whole.sum())
+    return int(np.clip(round(MIDDLE - centre), 0, SIDE - len(mass)))

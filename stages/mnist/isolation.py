@@ -9,10 +9,9 @@ scipy.ndimage does the work: SageMaker's image has it, which lacks scikit-image,
 processor, as OpenCV's do. Exported models contain this file, so it imports only numpy and scipy.
 """
 
+import itertools
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
-
-import itertools
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,9 @@ Mask = NDArray[np.bool_]
 FAINTEST = 0.065
 """Contrast, as a fraction of the ground's brightness, below which there is no ink: such contrast comes from the paper."""
 
+DARKEST = 64.0
+"""The least brightness that a contrast is relative to: on black, noise would be a strong contrast."""
+
 NOISE = 4.0
 """Ink's contrast is at least so many standard deviations of the noise."""
 
@@ -34,7 +36,7 @@ WIDEST = (0.35, 0.15, 0.07)
 CUTS = (0.45, 0.65)
 """Fractions of the strongest contrast from which a pixel is ink. The higher one is for ink in shadows and on rulings."""
 
-DEPTH = 3
+DEPTH = 2
 """How many layers of other things around a digit may be removed, less one: a desk's edge, then a frame."""
 
 MARGIN = 0.2
@@ -55,8 +57,18 @@ MOST = 64
 NARROW = 3.5
 """Size of the closing around a digit, in widths of its stroke: wider shadows that touch it are no ink."""
 
-OTHERS = 0.15
-"""Limit of other ink in a digit's surroundings, as a fraction of the digit's."""
+STRAY, OTHERS = 0.3, 0.15
+"""From this fraction of the strongest contrast there is something in a digit's surroundings, and its limit, as a fraction
+of the digit's ink."""
+
+GROUND = 0.45
+"""At least this fraction of a digit's surroundings is ground, not ink, frame or line."""
+
+CLEAN = 0.75
+"""At least this fraction of the ink belongs to digits. A scene or a texture has ink everywhere."""
+
+EVEN = 0.6
+"""The faintest tenth of the middle of the strokes has at least this fraction of the strongest contrast."""
 
 THICKEST, FULLEST = 0.4, 0.72
 """Limits of a digit's stroke, as a fraction of its height, and of its ink, as a fraction of its box. Of MNIST's digits one
@@ -65,8 +77,11 @@ in a thousand has more ink."""
 EIGHT = np.ones((3, 3), bool)
 
 
-class NoDigit(ValueError):
+class NoDigitError(ValueError):
     """There is no digit, or it can't be told from the rest of the picture. The message says why."""
+
+    status_code = 422
+    code = "no_digit"
 
 
 class Box(NamedTuple):
@@ -109,42 +124,48 @@ class Stroke(NamedTuple):
 
 
 class Digit(NamedTuple):
-    """The ``ink`` of a digit, and the ``thickness`` of its strokes as a fraction of its longer side."""
+    """The ``ink`` of a digit, and which fraction of its surroundings is ``ground``."""
 
     ink: Floats
-    thickness: float
+    ground: float
 
 
 def inks(picture: Bytes) -> list[Floats]:
     """Return the ink of each digit in ``picture``, RGBA uint8 (H, W, 4), from left to right.
 
-    Each is float32 (h, w), 0 on the ground, at most 1. Raises NoDigit.
+    Each is float32 (h, w), 0 on the ground, at most 1. Raises NoDigitError.
     """
-    reasons = []
+    reasons = [BLANK]
     for tones in _views(picture):
         noise = _noise(tones)
         if noise > 2:
             side = 3 if noise < 8 else 5
             tones, noise = ndimage.uniform_filter(tones, side, mode="nearest"), noise / side
-        scenes = [Scene(shown, max(FAINTEST, NOISE * noise / max(16.0, float(np.median(shown))))) for shown in (tones, 255 - tones)]
-        contrasts = [
-            [_contrast(scene.tones, max(3, round(size * max(scene.tones.shape)))) for scene in scenes] for size in WIDEST
+        scenes = [
+            Scene(shown, max(FAINTEST, NOISE * noise / max(DARKEST, float(np.median(shown)))))
+            for shown in (tones, 255 - tones)
         ]
+        contrasts = [
+            [_contrast(scene.tones, max(3, round(size * max(scene.tones.shape)))) for scene in scenes]
+            for size in WIDEST
+        ]
+        if all(contrasts[0][side].max() < scene.faintest for side, scene in enumerate(scenes)):
+            continue
         for depth, each, cut in itertools.product(range(DEPTH), contrasts, CUTS):
             found = []
             for scene, contrast in zip(scenes, each, strict=True):
                 try:
                     found.append(_standing_alone(scene, contrast, cut, depth))
-                except NoDigit as error:
+                except NoDigitError as error:
                     reasons.append(str(error))
             if found:
-                best = min(found, key=lambda digits: max(digit.thickness for digit in digits))
+                best = max(found, key=lambda digits: min(digit.ground for digit in digits))
                 return [digit.ink for digit in best]
         try:
             return [_filling(scenes)]
-        except NoDigit as error:
+        except NoDigitError as error:
             reasons.append(str(error))
-    raise NoDigit(max(reasons, key=lambda reason: (reason != BLANK, reasons.count(reason))))
+    raise NoDigitError(max(reasons, key=lambda reason: (reason != BLANK, reasons.count(reason))))
 
 
 class Scene(NamedTuple):
@@ -186,15 +207,15 @@ def _noise(tones: Floats) -> float:
 def _contrast(tones: Floats, size: int) -> Floats:
     """Return how much darker each pixel is than its ground, as a fraction of the ground's brightness."""
     ground = ndimage.grey_closing(tones, size=(size, size), mode="nearest")
-    return (ground - tones) / np.maximum(ground, 16)
+    return np.asarray((ground - tones) / np.maximum(ground, DARKEST), np.float32)
 
 
 def _standing_alone(scene: Scene, contrast: Floats, cut: float, depth: int) -> list[Digit]:
-    """Return the digits that don't touch the picture's edge, after removing ``depth`` times what does. Raises NoDigit."""
+    """Return the digits that don't touch the picture's edge, after removing ``depth`` times what does. Raises NoDigitError."""
     for remaining in range(depth, -1, -1):
         peak = float(contrast.max())
         if peak < scene.faintest:
-            raise NoDigit(BLANK)
+            raise NoDigitError(BLANK)
         mask = contrast >= max(cut * peak, scene.faintest)
         lines = _lines(mask)
         labels, strokes = _strokes(mask & ~lines)
@@ -205,11 +226,12 @@ def _standing_alone(scene: Scene, contrast: Floats, cut: float, depth: int) -> l
         around = lines | _pixels(labels, outer)
         if remaining:
             if not around.any():
-                raise NoDigit(UNCLEAR)
+                raise NoDigitError(UNCLEAR)
             contrast = np.where(ndimage.binary_dilation(around, EIGHT, 3), 0, contrast)
-    groups = _groups([stroke for stroke in strokes if stroke not in outer])
-    if not groups:
-        raise NoDigit(UNCLEAR)
+    inner = [stroke for stroke in strokes if stroke not in outer]
+    groups = _groups(inner)
+    if sum(stroke.area for group in groups for stroke in group) <= CLEAN * sum(stroke.area for stroke in inner):
+        raise NoDigitError(UNCLEAR)
     digits = [_pixels(labels, group) for group in groups]
     all_digits = np.logical_or.reduce(digits)
     return [_confirmed(scene, contrast, digit, around | (all_digits & ~digit), cut) for digit in digits]
@@ -228,7 +250,7 @@ def _pixels(labels: NDArray[np.int32], strokes: Collection[Stroke]) -> Mask:
     """Return where ``labels`` has one of ``strokes``."""
     chosen = np.zeros(int(labels.max()) + 1, bool)
     chosen[[stroke.label for stroke in strokes]] = True
-    return chosen[labels]
+    return np.asarray(chosen[labels], np.bool_)
 
 
 def _is_frame(stroke: Stroke, strokes: list[Stroke], shape: tuple[int, ...]) -> bool:
@@ -296,16 +318,18 @@ def _opened(mask: Mask, length: int, axis: int) -> Mask:
 
 
 def _confirmed(scene: Scene, before: Floats, proposed: Mask, foreign: Mask, cut: float) -> Digit:
-    """Measure a digit in its own surroundings. Raises NoDigit if it does not stand alone there, or looks different.
+    """Measure a digit in its own surroundings. Raises NoDigitError if it does not stand alone there, or looks different.
 
     ``proposed``: its pixels. ``before``: their contrast. ``foreign``: the pixels of lines, frames and other digits.
     """
     rows, columns = (np.flatnonzero(proposed.any(axis)) for axis in (1, 0))
     height, width = int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
     if max(height, width) < SMALLEST:
-        raise NoDigit(f"the digit is only {height} pixels high: expected at least {SMALLEST}")
+        raise NoDigitError(UNCLEAR)
     margin = max(2, round(MARGIN * max(height, width)))
-    window = np.s_[max(0, rows[0] - margin) : rows[-1] + 1 + margin, max(0, columns[0] - margin) : columns[-1] + 1 + margin]
+    window = np.s_[
+        max(0, rows[0] - margin) : rows[-1] + 1 + margin, max(0, columns[0] - margin) : columns[-1] + 1 + margin
+    ]
     proposed, before = proposed[window], before[window]
     _require_strokes(proposed)
     stroke = _stroke_width(proposed)
@@ -314,45 +338,59 @@ def _confirmed(scene: Scene, before: Floats, proposed: Mask, foreign: Mask, cut:
     contrast = np.where(foreign, 0, contrast)
     peak = float(np.percentile(contrast[proposed], 90))
     if peak < max(scene.faintest, 0.7 * float(np.percentile(before[proposed], 90))):
-        raise NoDigit(UNCLEAR)
+        raise NoDigitError(UNCLEAR)
     mask = contrast >= max(cut * peak, scene.faintest)
     if (mask & proposed).sum() < 0.7 * proposed.sum():
-        raise NoDigit(UNCLEAR)
+        raise NoDigitError(UNCLEAR)
     numbers, strokes = _strokes(mask)
     seen = set(np.unique(numbers[proposed & mask]).tolist())
     edge = set(np.unique(np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])).tolist())
     own = [stroke for stroke in strokes if stroke.label in seen]
     if any(stroke.label in edge for stroke in own):
-        raise NoDigit(UNCLEAR)
-    if sum(stroke.area for stroke in strokes if stroke not in own) > OTHERS * sum(stroke.area for stroke in own):
-        raise NoDigit(UNCLEAR)
+        raise NoDigitError(UNCLEAR)
     digit = _pixels(numbers, own)
-    ink = np.where(ndimage.binary_dilation(digit, EIGHT, max(1, margin // 3)), contrast, 0)
     _require_strokes(digit)
-    return Digit((ink / peak).clip(0, 1), stroke / max(height, width))
+    ground = 1 - float((mask | foreign).mean())
+    if ground < GROUND or np.percentile(contrast[digit & _middle(digit)], 10) < EVEN * peak:
+        raise NoDigitError(UNCLEAR)
+    whole = ndimage.binary_dilation(digit, EIGHT, max(1, round(stroke / 2)))
+    stray = (contrast >= max(STRAY * peak, scene.faintest)) & ~whole
+    if stray.sum() > OTHERS * digit.sum():
+        raise NoDigitError(UNCLEAR)
+    ink = np.where(whole, contrast, 0)
+    return Digit((ink / peak).clip(0, 1), ground)
+
+
+def _depth(mask: Mask) -> NDArray[np.float64]:
+    """Return each pixel's distance to the nearest one outside ``mask``."""
+    return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+
+
+def _middle(mask: Mask) -> Mask:
+    """Return the pixels in the middle of the strokes of ``mask``."""
+    depth = _depth(mask)
+    return mask & (depth == ndimage.maximum_filter(depth, 3))
 
 
 def _stroke_width(mask: Mask) -> float:
     """Return the median width of the strokes in pixels."""
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))
-    middle = (depth > 0) & (depth == ndimage.maximum_filter(depth, 3))
-    return 2 * float(np.median(depth[middle]))
+    return 2 * float(np.median(_depth(mask)[_middle(mask)]))
 
 
 def _require_strokes(mask: Mask) -> None:
-    """Raise NoDigit if the form of ``mask`` is not that of a digit's strokes."""
+    """Raise NoDigitError if the form of ``mask`` is not that of a digit's strokes."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     height, width = int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
     if width > 2.3 * height:
-        raise NoDigit("what is drawn is too wide for one digit")
+        raise NoDigitError("what is drawn is too wide for one digit")
     if height < 2.5 * width:
-        inscribed = 2 * float(ndimage.distance_transform_edt(np.pad(mask, 1)).max())
+        inscribed = 2 * float(_depth(mask).max())
         if inscribed > THICKEST * height or mask.sum() > FULLEST * height * width:
-            raise NoDigit("what is drawn is an area, not the strokes of a digit")
+            raise NoDigitError("what is drawn is an area, not the strokes of a digit")
 
 
 def _filling(scenes: list[Scene]) -> Floats:
-    """Return the ink of a digit that is cropped so tightly that it touches the picture's edge. Raises NoDigit."""
+    """Return the ink of a digit that is cropped so tightly that it touches the picture's edge. Raises NoDigitError."""
     best: tuple[float, Floats, Mask] | None = None
     for scene in scenes:
         ink, paper = (float(np.percentile(scene.tones, part)) for part in (2, 98))
@@ -360,19 +398,23 @@ def _filling(scenes: list[Scene]) -> Floats:
         mask = contrast > 0.5
         border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean()
         even = ((contrast < 0.25) | (contrast > 0.75)).mean()
-        if paper - ink > max(0.2, scene.faintest) * max(paper, 16) and even > 0.7 and (best is None or border < best[0]):
+        if (
+            paper - ink > max(0.2, scene.faintest) * max(paper, DARKEST)
+            and even > 0.7
+            and (best is None or border < best[0])
+        ):
             best = float(border), contrast, mask
     if best is None or best[0] > 0.4:
-        raise NoDigit(UNCLEAR)
+        raise NoDigitError(UNCLEAR)
     _, contrast, mask = best
     labels, strokes = _strokes(mask)
     mask = _pixels(labels, [stroke for stroke in strokes if stroke.area > 0.03 * strokes[0].area])
     for axis, side in ((1, mask.shape[0]), (0, mask.shape[1])):
         used = np.flatnonzero(mask.any(axis))
         if used[0] > 0.06 * side or used[-1] < side - 1 - 0.06 * side:
-            raise NoDigit(UNCLEAR)
+            raise NoDigitError(UNCLEAR)
     if len(strokes) > 12 or sum(stroke.area > 0.03 * strokes[0].area for stroke in strokes) > 3 or _lines(mask).any():
-        raise NoDigit(UNCLEAR)
+        raise NoDigitError(UNCLEAR)
     _require_strokes(mask)
     return contrast
 

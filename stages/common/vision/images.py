@@ -31,6 +31,10 @@ SIGNATURES = {  # Not TIFF: the work of its decoders on hostile files is not bou
 MAX_ASPECT = 20
 """Limit of longer / shorter side: enlarging a strip's short side makes it huge. The widest panoramas have about 10."""
 
+DENSEST = {"JPEG": (25_000_000, 10)}
+USUAL = 12_500_000, 3
+"""Limits of a small file's pixels, and of pixels a byte: a few kilobytes can unpack to gigabytes. JPEG needs less memory."""
+
 SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]")
 MAX_SCANS = 100
 """Limit for a JPEG. Progressive ones have about 10. A scan can have few bytes but costs a pass over all pixels."""
@@ -122,6 +126,12 @@ def _read(content: bytes, picture_format: str, convert: Callable[[Image.Image], 
             raise ImageError(
                 f"the picture has {width} x {height} pixels, one side more than {MAX_ASPECT} times the other"
             )
+        least, per_byte = DENSEST.get(picture_format, USUAL)
+        if width * height > max(least, per_byte * len(content)):
+            raise ImageError(
+                f"the picture has {width} x {height} pixels in {len(content):,} bytes: expected at most {least:,}, or "
+                f"{per_byte} for each byte"
+            )
         if picture_format == "JPEG":
             scans = sum(1 for _ in SCAN.finditer(content))
             if scans > MAX_SCANS:
@@ -174,4 +184,3 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return UPRIGHT.get(image.getexif().get(0x0112, 1))
     except Exception:  # broad for the same reason as in `decode`
         return None
-
