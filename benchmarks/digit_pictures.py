@@ -39,7 +39,9 @@ def light(rng: Rng, height: int, width: int, low: float, high: float) -> Brightn
     return np.asarray(low + (high - low) * (ramp - ramp.min()) / np.ptp(ramp))
 
 
-def written(rng: Rng, digit: Bytes, paper: Brightness, ink: float, part: tuple[float, float] = (0.3, 0.65)) -> Brightness:
+def written(
+    rng: Rng, digit: Bytes, paper: Brightness, ink: float, part: tuple[float, float] = (0.3, 0.65)
+) -> Brightness:
     """Write ``digit`` somewhere on ``paper``. ``ink``: its brightness, ``part``: its size, as fractions of the paper's."""
     side = int(min(paper.shape) * rng.uniform(*part))
     top, left = ((np.array(paper.shape) - side) * (0.5 + 0.5 * (rng.random(2) - 0.5))).astype(int)
