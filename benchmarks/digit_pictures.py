@@ -59,8 +59,12 @@ def grey(picture: Brightness) -> Image.Image:
     return Image.fromarray(picture.clip(0, 255).round().astype(np.uint8))
 
 
-def mnists_own(digit: Bytes, rng: Rng) -> bytes:
+def png(digit: Bytes) -> bytes:
     return saved(Image.fromarray(digit))
+
+
+def mnists_own(digit: Bytes, rng: Rng) -> bytes:
+    return png(digit)
 
 
 def inverted(digit: Bytes, rng: Rng) -> bytes:

@@ -22,7 +22,7 @@ from torch import Tensor
 from stages.common.errors import InputError
 from stages.common.models import torch_files
 from stages.common.vision import images
-from stages.mnist import deploy, drawing, export, inference, isolation
+from stages.mnist import drawing, export, inference, isolation
 from stages.mnist.model import CLASSES, Classifier, build
 from stages.serving import comparison
 
@@ -131,7 +131,7 @@ def test_three_kinds_of_request_get_the_same_answer(model_folder: Path, classifi
     model = inference.model_fn(str(model_folder))
     array = one_digit()[None]
     requests = [
-        (deploy.png(array[0]), "image/png"),
+        (as_png(Image.fromarray(array[0])), "image/png"),
         (comparison.npy(array), "application/x-npy"),
         (as_json(array.tolist()), "application/json; charset=utf-8"),
     ]
