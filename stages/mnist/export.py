@@ -16,7 +16,7 @@ from stages.common import config, files
 from stages.common.models import bundle, card, torch_files
 from stages.common.program import run
 from stages.common.vision import images
-from stages.mnist import drawing, inference, isolation
+from stages.mnist import drawing, inference, ink_areas, isolation
 from stages.mnist.config import Data, Train
 from stages.mnist.model import CLASSES, SETTINGS, SIDE, TRAINED, load, predict
 
@@ -76,7 +76,7 @@ def main() -> None:
         ):
             write(classifier, folder / name)
             torch_files.prove("mnist", name, predict(read(folder / name)[0], digits), expected, TOLERANCE)
-        modules = (inference, images, isolation, drawing)
+        modules = (inference, images, isolation, ink_areas, drawing)
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in modules}
         write_card(folder / "model_card.md", labels, expected.numpy())
         write_limits(classifier, folder / inference.LIMITS)

@@ -1,10 +1,10 @@
 """The functions that SageMaker's PyTorch inference image calls to serve the exported model.
 
-The image provides torch, numpy, scipy and Pillow. From the project this module imports only `images.py`, `isolation.py` and
+The image provides torch, numpy, scipy and Pillow. From the project this module imports only `images.py`, `isolation.py`, `ink_areas.py` and
 `drawing.py`, which are in the same folder. A request contains a picture, in which the digit is found, or images of digits in
 MNIST's form: 28x28 pixels, light ink (255) on a dark background (0). The answer is `{"classes": ["0", ...],
 "probabilities": [[p0, ..., p9], ...]}`, one row per image. Unreadable input raises ValueError. A picture in which no digit
-can be told raises `isolation.NoDigitError`.
+can be told raises `ink_areas.NoDigitError`.
 """
 
 import io
@@ -19,10 +19,11 @@ import torch
 try:
     import drawing  # type: ignore[import-not-found]
     import images
+    import ink_areas  # type: ignore[import-not-found]
     import isolation  # type: ignore[import-not-found]
 except ImportError:  # in the project, not in the export
     from stages.common.vision import images
-    from stages.mnist import drawing, isolation
+    from stages.mnist import drawing, ink_areas, isolation
 
 SIDE = 28  # pixels
 MAX_PIXELS = 25_000_000
@@ -107,7 +108,7 @@ def _from_picture(body: bytes, several: bool) -> Item:
         return torch.from_numpy(form[None])
     digits = [drawing.centred(ink) for ink in isolation.inks(picture)]
     if len(digits) > 1 and not several:
-        raise isolation.NoDigitError(
+        raise ink_areas.NoDigitError(
             f"the picture has {len(digits)} digits: send them one by one, or with several=true to read all of them"
         )
     return Isolated(torch.from_numpy(np.stack(digits)))
@@ -148,7 +149,7 @@ def _is_square(digit: object) -> bool:
     return type(digit) is list and len(digit) == SIDE and all(type(row) is list and len(row) == SIDE for row in digit)
 
 
-def batch_fn(items: list[Item], model: Model) -> list[Prediction | isolation.NoDigitError]:
+def batch_fn(items: list[Item], model: Model) -> list[Prediction | ink_areas.NoDigitError]:
     """Return the predictions for several requests, computed together, or why there is none."""
     each = [item.images if isinstance(item, Isolated) else item for item in items]
     with torch.inference_mode():
@@ -157,12 +158,12 @@ def batch_fn(items: list[Item], model: Model) -> list[Prediction | isolation.NoD
     return [_checked(answer, item, model) for answer, item in zip(answers, items, strict=True)]
 
 
-def _checked(probabilities: torch.Tensor, item: Item, model: Model) -> Prediction | isolation.NoDigitError:
+def _checked(probabilities: torch.Tensor, item: Item, model: Model) -> Prediction | ink_areas.NoDigitError:
     """Return the prediction, or an error if a digit of a picture is unlike those that the model has learnt."""
     likely, places = probabilities.max(1)
     if isinstance(item, Isolated) and float(likely.min()) < model.least_probability:
         digit = model.classes[int(places[likely.argmin()])]
-        return isolation.NoDigitError(
+        return ink_areas.NoDigitError(
             f"what is drawn is not clearly one of the digits: the most likely, {digit}, has a probability of "
             f"{float(likely.min()):.2f}, expected {model.least_probability:.2f} or more"
         )
@@ -170,9 +171,9 @@ def _checked(probabilities: torch.Tensor, item: Item, model: Model) -> Predictio
 
 
 def predict_fn(data: Item, model: Model) -> Prediction:
-    """Return class names and probabilities, float32 (N, 10). Raises `isolation.NoDigitError`."""
+    """Return class names and probabilities, float32 (N, 10). Raises `ink_areas.NoDigitError`."""
     answer = batch_fn([data], model)[0]
-    if isinstance(answer, isolation.NoDigitError):
+    if isinstance(answer, ink_areas.NoDigitError):
         raise answer
     return answer
 

@@ -10,12 +10,17 @@ processor, as OpenCV's do. Exported models contain this file, so it imports only
 """
 
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+
+try:
+    import ink_areas  # type: ignore[import-not-found]
+except ImportError:  # in the project, not in the export
+    from stages.mnist import ink_areas
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -42,17 +47,10 @@ DEPTH = 2
 MARGIN = 0.2
 """Width of a digit's surroundings, as a fraction of its longer side."""
 
-LINE, THIN = 0.75, 0.05
-"""A ruling or a frame: at least as long, at most as thick, as fractions of the picture's side."""
-
-GAP = 0.12
-"""Strokes of a digit are closer to each other than this fraction of its height."""
 
 SMALLEST = 12
 """Height in pixels, after reduction, below which a digit can't be read."""
 
-MOST = 64
-"""Strokes that are looked at, the largest first: noise has thousands."""
 
 NARROW = 3.5
 """Size of the closing around a digit, in widths of its stroke: wider shadows that touch it are no ink."""
@@ -70,60 +68,9 @@ CLEAN = 0.75
 EVEN = 0.6
 """The faintest tenth of the middle of the strokes has at least this fraction of the strongest contrast."""
 
-THICKEST, FULLEST = 0.4, 0.72
-"""Limits of a digit's stroke, as a fraction of its height, and of its ink, as a fraction of its box. Of MNIST's digits one
-in a thousand has more ink."""
 
 SMALL = 80
 """Pixels of the longer side below which a picture is enlarged: its strokes have only a few pixels."""
-
-EIGHT = np.ones((3, 3), bool)
-
-
-class NoDigitError(ValueError):
-    """There is no digit, or it can't be told from the rest of the picture. The message says why."""
-
-    status_code = 422
-    code = "no_digit"
-
-
-class Box(NamedTuple):
-    """Rows and columns from ``top`` and ``left`` up to, not including, ``bottom`` and ``right``."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-    @property
-    def height(self) -> int:
-        return self.bottom - self.top
-
-    @property
-    def width(self) -> int:
-        return self.right - self.left
-
-    def gap(self, other: "Box") -> int:
-        """Return the distance in pixels, 0 if they overlap."""
-        down = max(self.top, other.top) - min(self.bottom, other.bottom)
-        right = max(self.left, other.left) - min(self.right, other.right)
-        return max(down, right, 0)
-
-    def around(self, other: "Box") -> "Box":
-        return Box(
-            min(self.top, other.top),
-            min(self.left, other.left),
-            max(self.bottom, other.bottom),
-            max(self.right, other.right),
-        )
-
-
-class Stroke(NamedTuple):
-    """A connected area of ink: its number in the labels, its box and its pixels."""
-
-    label: int
-    box: Box
-    area: int
 
 
 class Digit(NamedTuple):
@@ -136,7 +83,7 @@ class Digit(NamedTuple):
 def inks(picture: Bytes) -> list[Floats]:
     """Return the ink of each digit in ``picture``, RGBA uint8 (H, W, 4), from left to right.
 
-    Each is float32 (h, w), 0 on the ground, at most 1. Raises NoDigitError.
+    Each is float32 (h, w), 0 on the ground, at most 1. Raises ink_areas.NoDigitError.
     """
     reasons = [BLANK]
     for view in _views(picture):
@@ -160,16 +107,16 @@ def inks(picture: Bytes) -> list[Floats]:
             for scene, contrast in zip(scenes, each, strict=True):
                 try:
                     found.append(_standing_alone(scene, contrast, cut, depth))
-                except NoDigitError as error:
+                except ink_areas.NoDigitError as error:
                     reasons.append(str(error))
             if found:
                 best = max(found, key=lambda digits: min(digit.ground for digit in digits))
                 return [digit.ink for digit in best]
         try:
             return [_filling(scenes)]
-        except NoDigitError as error:
+        except ink_areas.NoDigitError as error:
             reasons.append(str(error))
-    raise NoDigitError(max(reasons, key=lambda reason: (reason != BLANK, reasons.count(reason))))
+    raise ink_areas.NoDigitError(max(reasons, key=lambda reason: (reason != BLANK, reasons.count(reason))))
 
 
 class Scene(NamedTuple):
@@ -224,186 +171,78 @@ def _contrast(tones: Floats, size: int) -> Floats:
 
 
 def _standing_alone(scene: Scene, contrast: Floats, cut: float, depth: int) -> list[Digit]:
-    """Return the digits that don't touch the picture's edge, after removing ``depth`` times what does. Raises NoDigitError."""
+    """Return the digits that don't touch the picture's edge, after removing ``depth`` times what does. Raises ink_areas.NoDigitError."""
     for remaining in range(depth, -1, -1):
         peak = float(contrast.max())
         if peak < scene.faintest:
-            raise NoDigitError(BLANK)
+            raise ink_areas.NoDigitError(BLANK)
         mask = contrast >= max(cut * peak, scene.faintest)
-        lines = _lines(mask)
-        labels, strokes = _strokes(mask & ~lines)
+        lines = ink_areas.lines_of(contrast >= max(STRAY * peak, scene.faintest))
+        labels, strokes = ink_areas.connected(mask & ~lines)
         if sum(stroke.area for stroke in strokes) < 0.1 * lines.sum():  # a straight 1
             lines = np.zeros_like(lines)
-            labels, strokes = _strokes(mask)
-        outer = [stroke for stroke in strokes if _is_frame(stroke, strokes, mask.shape)]
-        around = lines | _pixels(labels, outer)
+            labels, strokes = ink_areas.connected(mask)
+        outer = [stroke for stroke in strokes if ink_areas.is_frame(stroke, strokes, mask.shape)]
+        around = lines | ink_areas.pixels(labels, outer)
         if remaining:
             if not around.any():
-                raise NoDigitError(UNCLEAR)
-            contrast = np.where(ndimage.binary_dilation(around, EIGHT, 3), 0, contrast)
+                raise ink_areas.NoDigitError(UNCLEAR)
+            contrast = np.where(ndimage.binary_dilation(around, ink_areas.EIGHT, 3), 0, contrast)
     inner = [stroke for stroke in strokes if stroke not in outer]
-    groups = _groups(inner)
+    groups = ink_areas.groups_of(inner)
     if sum(stroke.area for group in groups for stroke in group) <= CLEAN * sum(stroke.area for stroke in inner):
-        raise NoDigitError(UNCLEAR)
-    digits = [_pixels(labels, group) for group in groups]
+        raise ink_areas.NoDigitError(UNCLEAR)
+    digits = [ink_areas.pixels(labels, group) for group in groups]
     all_digits = np.logical_or.reduce(digits)
     return [_confirmed(scene, contrast, digit, around | (all_digits & ~digit), cut) for digit in digits]
 
 
-def _strokes(mask: Mask) -> tuple[NDArray[np.int32], list[Stroke]]:
-    labels, count = ndimage.label(mask, EIGHT)
-    areas = np.bincount(labels.ravel(), minlength=count + 1)
-    found = ndimage.find_objects(labels)
-    boxes = [Box(rows.start, columns.start, rows.stop, columns.stop) for rows, columns in found]
-    strokes = [Stroke(number + 1, box, int(areas[number + 1])) for number, box in enumerate(boxes)]
-    return labels, sorted(strokes, key=lambda stroke: -stroke.area)[:MOST]
-
-
-def _pixels(labels: NDArray[np.int32], strokes: Collection[Stroke]) -> Mask:
-    """Return where ``labels`` has one of ``strokes``."""
-    chosen = np.zeros(int(labels.max()) + 1, bool)
-    chosen[[stroke.label for stroke in strokes]] = True
-    return np.asarray(chosen[labels], np.bool_)
-
-
-def _is_frame(stroke: Stroke, strokes: list[Stroke], shape: tuple[int, ...]) -> bool:
-    """Return whether ``stroke`` touches the picture's edge, or is drawn around other large strokes."""
-    box = stroke.box
-    if box.top == 0 or box.left == 0 or box.bottom == shape[0] or box.right == shape[1]:
-        return True
-    if stroke.area > 0.3 * box.height * box.width:
-        return False
-    inside = [other for other in strokes if other is not stroke and box.around(other.box) == box]
-    return any(other.area > 0.15 * stroke.area and other.box.height > 0.2 * box.height for other in inside)
-
-
-def _groups(strokes: list[Stroke]) -> list[list[Stroke]]:
-    """Group strokes that belong to one digit. Specks are left out. The groups are in order, from left to right."""
-    largest = max((stroke.area for stroke in strokes), default=0)
-    groups: list[list[Stroke]] = []
-    for stroke in sorted(strokes, key=lambda one: -one.area):
-        if stroke.area < 0.03 * largest:
-            continue
-        near = [group for group in groups if _belongs(stroke, group)]
-        groups = [group for group in groups if group not in near]
-        groups.append([one for group in near for one in group] + [stroke])
-    mass = [sum(stroke.area for stroke in group) for group in groups]
-    groups = [group for group, area in zip(groups, mass, strict=True) if area > 0.15 * max(mass)]
-    return sorted(groups, key=lambda group: _box(group).left)
-
-
-def _belongs(stroke: Stroke, group: list[Stroke]) -> bool:
-    """Return whether ``stroke`` is close to ``group``, and not a digit beside it."""
-    whole, box = _box(group), stroke.box
-    if whole.gap(box) > GAP * max(whole.height, box.height):
-        return False
-    beside = min(whole.right, box.right) <= max(whole.left, box.left)
-    return not beside or min(whole.height, box.height) < 0.7 * max(whole.height, box.height)
-
-
-def _box(strokes: list[Stroke]) -> Box:
-    box = strokes[0].box
-    for stroke in strokes[1:]:
-        box = box.around(stroke.box)
-    return box
-
-
-def _lines(mask: Mask) -> Mask:
-    """Return the pixels of ruling lines and of frames: long, thin, and horizontal or vertical."""
-    found = np.zeros_like(mask)
-    for axis in (0, 1):
-        length, thickest = round(LINE * mask.shape[axis]), max(2, round(THIN * mask.shape[1 - axis]))
-        wider = ndimage.maximum_filter1d(mask, 3, 1 - axis)  # a line may be slightly turned
-        if wider.sum(axis).max() < length:
-            continue
-        long = _opened(wider, length, axis) & mask
-        if long.any():
-            found |= long & ~_opened(mask, thickest + 1, 1 - axis)  # strokes that cross a line stay
-    return found
-
-
-def _opened(mask: Mask, length: int, axis: int) -> Mask:
-    """Return the runs of at least ``length`` pixels along ``axis``."""
-    padded = np.pad(mask.astype(np.uint8), length)
-    shrunk = ndimage.minimum_filter1d(padded, length, axis)
-    grown = ndimage.maximum_filter1d(shrunk, length, axis, origin=-1 if length % 2 == 0 else 0)
-    return grown[length:-length, length:-length] > 0
-
-
 def _confirmed(scene: Scene, before: Floats, proposed: Mask, foreign: Mask, cut: float) -> Digit:
-    """Measure a digit in its own surroundings. Raises NoDigitError if it does not stand alone there, or looks different.
+    """Measure a digit in its own surroundings. Raises ink_areas.NoDigitError if it does not stand alone there, or looks different.
 
     ``proposed``: its pixels. ``before``: their contrast. ``foreign``: the pixels of lines, frames and other digits.
     """
     rows, columns = (np.flatnonzero(proposed.any(axis)) for axis in (1, 0))
     height, width = int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
     if max(height, width) < SMALLEST:
-        raise NoDigitError(UNCLEAR)
+        raise ink_areas.NoDigitError(UNCLEAR)
     margin = max(2, round(MARGIN * max(height, width)))
     window = np.s_[
         max(0, rows[0] - margin) : rows[-1] + 1 + margin, max(0, columns[0] - margin) : columns[-1] + 1 + margin
     ]
     proposed, before = proposed[window], before[window]
-    _require_strokes(proposed)
-    stroke = _stroke_width(proposed)
-    foreign = ndimage.binary_dilation(foreign[window], EIGHT, 2) & ~proposed
+    ink_areas.require_strokes(proposed)
+    stroke = ink_areas.stroke_width(proposed)
+    foreign = ndimage.binary_dilation(foreign[window], ink_areas.EIGHT, 2) & ~proposed
     contrast = _contrast(scene.tones[window], max(5, round(NARROW * stroke)))
     contrast = np.where(foreign, 0, contrast)
     peak = float(np.percentile(contrast[proposed], 90))
     if peak < max(scene.faintest, 0.7 * float(np.percentile(before[proposed], 90))):
-        raise NoDigitError(UNCLEAR)
+        raise ink_areas.NoDigitError(UNCLEAR)
     mask = contrast >= max(cut * peak, scene.faintest)
     if (mask & proposed).sum() < 0.7 * proposed.sum():
-        raise NoDigitError(UNCLEAR)
-    numbers, strokes = _strokes(mask)
+        raise ink_areas.NoDigitError(UNCLEAR)
+    numbers, strokes = ink_areas.connected(mask)
     seen = set(np.unique(numbers[proposed & mask]).tolist())
     edge = set(np.unique(np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])).tolist())
     own = [stroke for stroke in strokes if stroke.label in seen]
     if any(stroke.label in edge for stroke in own):
-        raise NoDigitError(UNCLEAR)
-    digit = _pixels(numbers, own)
-    _require_strokes(digit)
+        raise ink_areas.NoDigitError(UNCLEAR)
+    digit = ink_areas.pixels(numbers, own)
+    ink_areas.require_strokes(digit)
     ground = 1 - float((mask | foreign).mean())
-    if ground < GROUND or np.percentile(contrast[digit & _middle(digit)], 10) < EVEN * peak:
-        raise NoDigitError(UNCLEAR)
-    whole = ndimage.binary_dilation(digit, EIGHT, max(1, round(stroke / 2)))
+    if ground < GROUND or np.percentile(contrast[digit & ink_areas.middle(digit)], 10) < EVEN * peak:
+        raise ink_areas.NoDigitError(UNCLEAR)
+    whole = ndimage.binary_dilation(digit, ink_areas.EIGHT, max(1, round(stroke / 2)))
     stray = (contrast >= max(STRAY * peak, scene.faintest)) & ~whole
     if stray.sum() > OTHERS * digit.sum():
-        raise NoDigitError(UNCLEAR)
+        raise ink_areas.NoDigitError(UNCLEAR)
     ink = np.where(whole, contrast, 0)
     return Digit((ink / peak).clip(0, 1), ground)
 
 
-def _depth(mask: Mask) -> NDArray[np.float64]:
-    """Return each pixel's distance to the nearest one outside ``mask``."""
-    return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-
-
-def _middle(mask: Mask) -> Mask:
-    """Return the pixels in the middle of the strokes of ``mask``."""
-    depth = _depth(mask)
-    return mask & (depth == ndimage.maximum_filter(depth, 3))
-
-
-def _stroke_width(mask: Mask) -> float:
-    """Return the median width of the strokes in pixels."""
-    return 2 * float(np.median(_depth(mask)[_middle(mask)]))
-
-
-def _require_strokes(mask: Mask) -> None:
-    """Raise NoDigitError if the form of ``mask`` is not that of a digit's strokes."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    height, width = int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
-    if width > 2.3 * height:
-        raise NoDigitError("what is drawn is too wide for one digit")
-    if height < 2.5 * width:
-        inscribed = 2 * float(_depth(mask).max())
-        if inscribed > THICKEST * height or mask.sum() > FULLEST * height * width:
-            raise NoDigitError("what is drawn is an area, not the strokes of a digit")
-
-
 def _filling(scenes: list[Scene]) -> Floats:
-    """Return the ink of a digit that is cropped so tightly that it touches the picture's edge. Raises NoDigitError."""
+    """Return the ink of a digit that is cropped so tightly that it touches the picture's edge. Raises ink_areas.NoDigitError."""
     best: tuple[float, Floats, Mask] | None = None
     for scene in scenes:
         ink, paper = (float(np.percentile(scene.tones, part)) for part in (2, 98))
@@ -418,17 +257,21 @@ def _filling(scenes: list[Scene]) -> Floats:
         ):
             best = float(border), contrast, mask
     if best is None or best[0] > 0.4:
-        raise NoDigitError(UNCLEAR)
+        raise ink_areas.NoDigitError(UNCLEAR)
     _, contrast, mask = best
-    labels, strokes = _strokes(mask)
-    mask = _pixels(labels, [stroke for stroke in strokes if stroke.area > 0.03 * strokes[0].area])
+    labels, strokes = ink_areas.connected(mask)
+    mask = ink_areas.pixels(labels, [stroke for stroke in strokes if stroke.area > 0.03 * strokes[0].area])
     for axis, side in ((1, mask.shape[0]), (0, mask.shape[1])):
         used = np.flatnonzero(mask.any(axis))
         if used[0] > 0.06 * side or used[-1] < side - 1 - 0.06 * side:
-            raise NoDigitError(UNCLEAR)
-    if len(strokes) > 12 or sum(stroke.area > 0.03 * strokes[0].area for stroke in strokes) > 3 or _lines(mask).any():
-        raise NoDigitError(UNCLEAR)
-    _require_strokes(mask)
+            raise ink_areas.NoDigitError(UNCLEAR)
+    if (
+        len(strokes) > 12
+        or sum(stroke.area > 0.03 * strokes[0].area for stroke in strokes) > 3
+        or ink_areas.lines_of(mask).any()
+    ):
+        raise ink_areas.NoDigitError(UNCLEAR)
+    ink_areas.require_strokes(mask)
     return contrast
 
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from strokes import STROKES
 
 from stages.common import files
-from stages.mnist import drawing, evaluate, featurize, inference, isolation, model, prepare, train
+from stages.mnist import drawing, evaluate, featurize, inference, ink_areas, isolation, model, prepare, train
 from stages.mnist.sources import sample
 
 Bytes = NDArray[np.uint8]
@@ -124,7 +124,7 @@ def test_a_digit_of_mnist_enlarged_comes_back(tmp_path: Path) -> None:
         expected = np.roll(digit, moved, (0, 1)).astype(float)
         try:
             form = found(large)
-        except isolation.NoDigitError:
+        except ink_areas.NoDigitError:
             continue
         correlations.append(np.corrcoef(form.ravel(), expected.ravel())[0, 1])
     assert len(correlations) >= 97
@@ -140,7 +140,7 @@ def test_a_thin_line_stays_visible_and_a_dot_is_no_digit() -> None:
     assert box(found(line))[0] == 20
     assert found(line).max() == 255
     assert (found(slant) > 127).sum() >= 20
-    with pytest.raises(isolation.NoDigitError):
+    with pytest.raises(ink_areas.NoDigitError):
         found(dot)
 
 
@@ -148,7 +148,7 @@ def test_a_thin_line_stays_visible_and_a_dot_is_no_digit() -> None:
 def test_a_blank_picture_is_refused_in_words(size: tuple[int, int]) -> None:
     paper = np.random.default_rng(0).integers(240, 251, size, dtype=np.uint8)
     for picture in (canvas(*size), canvas(*size, 0), canvas(*size, 127), paper):
-        with pytest.raises(isolation.NoDigitError, match="^the picture is blank: expected a digit that contrasts"):
+        with pytest.raises(ink_areas.NoDigitError, match="^the picture is blank: expected a digit that contrasts"):
             found(picture)
 
 

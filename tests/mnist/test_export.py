@@ -22,7 +22,7 @@ from torch import Tensor
 from stages.common.errors import InputError
 from stages.common.models import torch_files
 from stages.common.vision import images
-from stages.mnist import drawing, export, inference, isolation
+from stages.mnist import drawing, export, inference, ink_areas, isolation
 from stages.mnist.model import CLASSES, Classifier, build
 from stages.serving import comparison
 
@@ -110,9 +110,10 @@ def imported(module: ModuleType) -> set[str]:
 
 
 def test_inference_imports_nothing_that_is_not_packed_with_it() -> None:
-    assert imported(inference) == {"numpy", "torch", "images", "drawing", "isolation"}
+    assert imported(inference) == {"numpy", "torch", "images", "drawing", "isolation", "ink_areas"}
     assert imported(images) == imported(drawing) == {"numpy", "PIL"}
-    assert imported(isolation) == {"numpy", "scipy"}
+    assert imported(isolation) == {"numpy", "scipy", "ink_areas"}
+    assert imported(ink_areas) == {"numpy", "scipy"}
 
 
 def one_digit() -> np.ndarray:
@@ -184,7 +185,7 @@ def test_several_digits_are_read_only_where_that_is_asked_for() -> None:
     item = inference.input_fn(body, "image/png; several=true")
     assert isinstance(item, inference.Isolated)
     assert item.images.shape == (2, 28, 28)
-    with pytest.raises(isolation.NoDigitError, match="the picture has 2 digits") as refused:
+    with pytest.raises(ink_areas.NoDigitError, match="the picture has 2 digits") as refused:
         inference.input_fn(body, "image/png")
     assert (refused.value.status_code, refused.value.code) == (422, "no_digit")
 
@@ -196,10 +197,10 @@ def test_a_picture_whose_answer_is_not_clear_is_refused_and_an_array_is_not() ->
     model = inference.Model(unsure, CLASSES, 0.6)  # type: ignore[arg-type]
     images = torch.zeros(1, 28, 28, dtype=torch.uint8)
     refused, answered = inference.batch_fn([inference.Isolated(images), images], model)
-    assert isinstance(refused, isolation.NoDigitError)
+    assert isinstance(refused, ink_areas.NoDigitError)
     assert "0.10" in str(refused)
-    assert not isinstance(answered, isolation.NoDigitError)
-    with pytest.raises(isolation.NoDigitError):
+    assert not isinstance(answered, ink_areas.NoDigitError)
+    with pytest.raises(ink_areas.NoDigitError):
         inference.predict_fn(inference.Isolated(images), model)
 
 
