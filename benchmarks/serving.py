@@ -26,10 +26,10 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks import server, workspace
+from benchmarks.digit_pictures import png
 from stages.common import files
 from stages.common.models import bundle
 from stages.experiments.records import circumstances
-from stages.mnist.deploy import png
 from stages.serving.process import ENVIRONMENT
 
 RESULT = Path("benchmarks/results/serving.json")

@@ -26,12 +26,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from benchmarks import server
+from benchmarks.digit_pictures import png
 from benchmarks.landmarks_memory import memory
 from stages.bikes.hours.columns import FORMAT, NAMES
 from stages.common import files
 from stages.experiments.records import circumstances
 from stages.landmarks import photographs
-from stages.mnist.deploy import png
 from stages.scones.layout import png as picture
 from stages.serving.process import ENVIRONMENT
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pillow_heif
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
@@ -37,6 +38,13 @@ def gradient(height: int = 24, width: int = 32) -> Pixels:
 def saved(image: Image.Image | Pixels, picture_format: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, picture_format, **options)
+    return buffer.getvalue()
+
+
+def heic(pixels: Pixels, **options: Any) -> bytes:
+    """A HEIC file, as iPhones write it."""
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(pixels)).save(buffer, quality=95, chroma=444, **options)
     return buffer.getvalue()
 
 
@@ -179,6 +187,7 @@ def readable() -> dict[str, Readable]:
         "bmp": (saved(picture, "BMP"), picture),
         "bmp, palette": (saved(palette, "BMP"), flat),
         "bmp, black and white": (saved(Image.fromarray(bits).convert("1"), "BMP"), grey(bits)),
+        "png, 16 bits that hold 8": (png_of(light[:, :, None].astype(np.uint16), 0), grey(light)),
         "one pixel": (saved(picture[:1, :1], "PNG"), picture[:1, :1]),
         "twenty times as wide as high": (saved(gradient(2, 40), "PNG"), gradient(2, 40)),
         "as many pixels as are allowed": (saved(gradient(1000, 1000), "PNG", compress_level=1), gradient(1000, 1000)),
@@ -203,6 +212,9 @@ def readable() -> dict[str, Readable]:
         "png, 16 bits": (png_of(wide_rgb, 2), narrow, 1),
         "png, 16 bits, transparent": (png_of(np.dstack([wide_rgb, wide_alpha]), 6), on_white(narrow, alpha), 2),
         "webp": (saved(picture, "WEBP", quality=95), picture, 30),
+        "avif": (saved(picture, "AVIF", quality=95), picture, 30),
+        "heic": (heic(picture), picture, 30),
+        "heic, exif turned": (heic(picture, exif=with_orientation(6)), upright[6], 30),
         "webp, transparent": (saved(rgba, "WEBP", lossless=True, exact=True), on_white(picture, alpha), 1),
         "jpeg": (jpeg, picture, 12),
         "jpeg, progressive": (saved(picture, "JPEG", progressive=True, quality=95), picture, 12),
@@ -315,7 +327,7 @@ def refused() -> dict[str, tuple[bytes, str]]:
     whole_bmp = saved(picture, "BMP")
     table = jpeg.index(b"\xff\xc4")
     pixels = whole_png.index(b"IDAT")
-    other = "it is not a JPEG, PNG, WEBP, GIF or BMP file"
+    other = "it is not a JPEG, PNG, WEBP, GIF, BMP, AVIF or HEIF file"
     cases = {
         "nothing": (b"", "the file is empty"),
         "one byte": (b"\xff", other),
@@ -327,7 +339,8 @@ def refused() -> dict[str, tuple[bytes, str]]:
         "svg": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', other),
         "zip": (b"PK\x03\x04" + bytes(30), other),
         "pdf": (b"%PDF-1.7\n", other),
-        "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", f"{other}: it begins with b'\\x00\\x00\\x00\\x18ftypheic"),
+        "heic, only a header": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "the HEIF file is damaged"),
+        "quicktime": (b"\0\0\0\x18ftypqt  \0\0\0\0qt  ", f"{other}: it begins with b'\\x00\\x00\\x00\\x18ftypqt"),
         "tiff": (saved(picture, "TIFF"), other),
         "netpbm": (saved(picture, "PPM"), other),
         "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", other),

@@ -176,6 +176,21 @@ def reach_table() -> str:
     return "\n".join([*lines, "", f"Written by torch {ran['torch']}; measured on {ran['hardware']}, {ran['date']}."])
 
 
+def digits_table() -> str:
+    """Return how mnist's exported model reads pictures of each kind, as a Markdown table."""
+    measured = files.read_json(RESULTS / "digits.json")
+    lines = ["| picture | right | refused | wrong | wrong, above 0.8 |", "|---|---|---|---|---|"]
+    kinds = measured["kinds"]
+    whole = {name: sum(row[name] for row in kinds.values()) / len(kinds) for name in next(iter(kinds.values()))}
+    for kind, row in [*kinds.items(), ("**all**", whole)]:
+        lines.append(f"| {kind} | {' | '.join(f'{part:.1%}' for part in row.values())} |")
+    about = (
+        f"{measured['pictures_of_each_kind']} pictures of each kind, from MNIST's test digits, seed {measured['seed']}. The network's accuracy on "
+        f"MNIST's own test images is {measured['accuracy']:.2%}. Measured on {measured['hardware']}, {measured['date']}."
+    )
+    return "\n".join([*lines, "", about])
+
+
 def graph() -> str:
     """Return DVC's graph of mnist's stages in the Mermaid language, which GitHub draws."""
     shown = subprocess.check_output(["dvc", "dag", "--mermaid"], text=True).splitlines()
@@ -190,7 +205,7 @@ TABLES: dict[Path, dict[str, Callable[[], str]]] = {
     Path("docs/speed.md"): {"speed": speed_table, "settings": settings_table},
     Path("docs/architecture.md"): {"graph": graph},
     Path("docs/ray.md"): {"rates": ray_table},
-    Path("docs/serving.md"): {"reach": reach_table},
+    Path("docs/serving.md"): {"reach": reach_table, "digits": digits_table},
 }
 
 

@@ -52,7 +52,7 @@ def model_fn(model_dir: str) -> Model:
 def input_fn(body: bytes, content_type: str) -> torch.Tensor:
     """Return a request's photographs as uint8 (N, 3, H, W).
 
-    image/*, application/x-image, application/octet-stream: one photograph, JPEG, PNG, WEBP, GIF or BMP.
+    image/*, application/x-image, application/octet-stream: one photograph, JPEG, PNG, WEBP, GIF, BMP, AVIF or HEIC.
     application/x-npy: a uint8 array (N, H, W, 3) as written by numpy.save.
     """
     kind = content_type.split(";")[0].strip().lower()

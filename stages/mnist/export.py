@@ -17,7 +17,7 @@ from stages.common import config, files
 from stages.common.models import bundle, card, inputs, onnx_files, torch_files
 from stages.common.program import run
 from stages.common.vision import images
-from stages.mnist import drawing, inference
+from stages.mnist import drawing, inference, ink_areas, isolation
 from stages.mnist.config import Data, Train
 from stages.mnist.model import CLASSES, SETTINGS, SIDE, TRAINED, load, predict
 
@@ -27,6 +27,10 @@ EXPORT = Path("models/mnist/export")
 
 TOLERANCE = 1e-5
 """Largest allowed difference between a probability and evaluate's."""
+
+
+REFUSED = 0.01
+"""Fraction of the validation images that the limit of the probability would refuse. It is applied to pictures only."""
 
 EXAMPLE = torch.zeros(2, SIDE, SIDE, dtype=torch.uint8)
 
@@ -75,6 +79,13 @@ def write_card(path: Path, labels: NDArray[np.uint8], probabilities: NDArray[np.
     )
 
 
+def write_limits(classifier: nn.Module, path: Path) -> None:
+    """Write the probability that the most likely digit of a picture must have, chosen on the validation images."""
+    with np.load(FEATURES / "valid.npz") as valid:
+        likely = predict(classifier, torch.from_numpy(valid["images"])).amax(1).sort().values
+    files.write_json(path, {"least_probability": round(float(likely[int(REFUSED * len(likely))]), 3)})
+
+
 def main() -> None:
     classifier = load(files.require(TRAINED, "train@mnist"))
     expected = torch.from_numpy(np.load(files.require(EVALUATION, "evaluate@mnist") / "probabilities.npy"))
@@ -88,10 +99,13 @@ def main() -> None:
         ):
             write(classifier, folder / name)
             torch_files.prove("mnist", name, predict(read(folder / name)[0], digits), expected, TOLERANCE)
-        modules = (inference, images, drawing)
+        modules = (inference, images, isolation, ink_areas, drawing)
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in modules}
         write_card(folder / "model_card.md", labels, expected.numpy())
-        members = {"model.pt": folder / "model.pt", "README.md": folder / "model_card.md"}
+        write_limits(classifier, folder / inference.LIMITS)
+        members = {name: folder / name for name in ("model.pt", inference.LIMITS)} | {
+            "README.md": folder / "model_card.md"
+        }
         bundle.pack(folder / "model.tar.gz", members | code)
 
 

@@ -99,11 +99,16 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
         top: Annotated[
             int, Query(ge=1, le=MAX_TOP, description="number of classes; forecasts always have all hours")
         ] = 5,
+        several: Annotated[
+            bool, Query(description="mnist: read all digits of a picture, from left to right, one prediction each")
+        ] = False,
     ) -> Response:
         """Return the model's predictions for a picture file (bikes: for hours, as CSV or JSON)."""
         status = 500
         # FastAPI's Header would slow down every request.
         content_type = request.headers.get("content-type", "")
+        if several:
+            content_type += "; several=true"
         accept = request.headers.get("accept", "*/*")
         try:
             if project not in projects.names():

@@ -14,7 +14,7 @@ from conftest import ROOT, Run
 from pictures import LIMIT
 from PIL import Image, ImageFile
 
-from stages.common.vision.images import ImageError, decode
+from stages.common.vision.images import ImageError, decode, reduced
 
 READABLE = pictures.readable()
 REFUSED = pictures.refused()
@@ -79,6 +79,33 @@ def test_bombs_are_refused_before_memory_is_filled(python: Run) -> None:
     done = python("-c", f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); exec({code!r})")
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 20_000  # KiB; the smallest bomb of those that are no real pictures has 144 million pixels
+
+
+def test_a_small_file_has_no_more_pixels_than_it_costs_little_to_unpack() -> None:
+    """4 MB of any format cost at most 300 MB and 2 s: the pixels, and the passes over a JPEG's pixels, are limited."""
+    flat = Image.new("L", (4000, 4000))
+    with pytest.raises(ImageError, match="4000 x 4000 pixels in [0-9,]* bytes: expected at most 12,500,000"):
+        decode(pictures.saved(flat, "PNG"), 100_000_000)
+    many_scans = pictures.scanned(pictures.saved(Image.new("RGB", (2500, 2500)), "JPEG", progressive=True), 90)
+    with pytest.raises(ImageError, match="scans of 2500 x 2500 pixels"):
+        decode(many_scans, 100_000_000)
+
+
+@pytest.mark.parametrize("name", ["jpeg", "heic, exif turned", "png, transparent", "png, 16 bits that hold 8"])
+def test_a_reduced_picture_has_the_same_content(name: str) -> None:
+    case = READABLE[name]
+    pixels = reduced(case.content, LIMIT, 16)
+    assert pixels.dtype == np.uint8
+    assert max(pixels.shape[:2]) == 16
+    assert pixels.shape[2] == 4
+    seen = pixels[..., :3] * (pixels[..., 3:] / 255) + 255.0 - pixels[..., 3:]
+    assert np.abs(seen.mean((0, 1)) - case.pixels.mean((0, 1))).max() < 12
+
+
+def test_without_pillow_heif_a_heic_file_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ImageError, match="it is a HEIC file, which this server can't read: send JPEG or PNG"):
+        decode(READABLE["heic"].content, LIMIT)
 
 
 def test_the_limit_may_be_greater_than_pillows_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,7 +198,7 @@ def test_what_is_no_picture_is_left_out_and_listed(source: Path, workspace: Path
         "train/tower/inner/a.png": "it is in a folder in a class folder, expected only pictures in a class folder",
         "train/tower/out.png": "it is a link that leads out of the source",
         "train/tower/pipe.jpg": "it is not a file",
-        "train/tower/text.jpg": "it is not a JPEG, PNG, WEBP, GIF or BMP file: it begins with b'hello'",
+        "train/tower/text.jpg": "it is not a JPEG, PNG, WEBP, GIF, BMP, AVIF or HEIF file: it begins with b'hello'",
         "train/tower/within.png": "same picture as train/bridge/00.png, which has another class",
     }
     assert len(photographs.read_index(RAW, "train")) == 11

@@ -1,12 +1,15 @@
 """Decode the bytes of an image to pixels, or raise an error that explains in one sentence why not.
 
-Exported models include this file, so it imports only numpy and Pillow.
+Exported models include this file, so it needs only numpy and Pillow. For HEIC it also needs pillow-heif: where that is
+missing, as in SageMaker's image, HEIC files are refused.
 """
 
+import importlib
 import io
 import re
 import threading
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +23,8 @@ SIGNATURES = {  # Not TIFF: the work of its decoders on hostile files is not bou
     "WEBP": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
     "GIF": re.compile(rb"GIF8[79]a"),
     "BMP": re.compile(rb"BM"),
+    "AVIF": re.compile(rb".{4}ftyp(avif|avis)", re.DOTALL),
+    "HEIF": re.compile(rb".{4}ftyp(hei[cxms]|hev[cx]|mif1|msf1)", re.DOTALL),  # also called HEIC
 }
 """The first bytes of each format. The file's name is not used."""
 
@@ -28,6 +33,10 @@ CONTENT_TYPES = ("image/*", "application/x-image", "application/octet-stream")
 
 MAX_ASPECT = 20
 """Limit of longer / shorter side: enlarging a strip's short side makes it huge. The widest panoramas have about 10."""
+
+DENSEST = {"JPEG": (25_000_000, 10)}
+USUAL = 12_500_000, 3
+"""Limits of a small file's pixels, and of pixels a byte: a few kilobytes can unpack to gigabytes. JPEG needs less memory."""
 
 SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]")
 MAX_SCANS = 100
@@ -42,6 +51,9 @@ UPRIGHT = {  # EXIF's orientation to the operation that turns the stored image u
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+MAX_PASSES = 200_000_000
+"""Limit of a JPEG's scans times its pixels, unless it has a byte for each hundred of them: each scan costs a pass."""
 
 _one_at_a_time = threading.Lock()
 """Pillow's limit and Python's warning filters are global to the process. The lock also bounds a server's memory."""
@@ -60,17 +72,35 @@ def is_picture(content_type: str) -> bool:
 def decode(content: bytes, max_pixels: int) -> Pixels:
     """Return the image in ``content`` as RGB, uint8 (H, W, 3), upright, on white where it is transparent.
 
-    Reads JPEG, MPO, PNG, WEBP, GIF and BMP. If a file has several images, the first is used. 16 bits are scaled to 8.
-    Colour profiles are ignored. An image of more than ``max_pixels`` is refused by its header, before its pixels fill
-    memory. Whatever the bytes are, raises no exception but ImageError.
+    Reads JPEG, MPO, PNG, WEBP, GIF, BMP, AVIF and HEIC. If a file has several images, the first is used. 16 bits are scaled
+    to 8, unless all values fit into 8. Colour profiles are ignored. An image of more than ``max_pixels`` is refused by its
+    header, before its pixels fill memory. Whatever the bytes are, raises no exception but ImageError.
     """
+    return _guarded(content, max_pixels, _on_white)
+
+
+def reduced(content: bytes, max_pixels: int, side: int) -> Pixels:
+    """Return the image in ``content`` as RGBA, uint8 (H, W, 4), its longer side at most ``side`` pixels, otherwise as `decode`.
+
+    Takes less time and memory than `decode`: a large JPEG is not decoded at its full size.
+    """
+
+    def shrunk(image: Image.Image) -> Image.Image:
+        picture = image if image.mode in ("RGB", "L") else _eight_bits(image).convert("RGBA")
+        picture.thumbnail((side, side), Image.Resampling.BILINEAR)
+        return picture.convert("RGBA")
+
+    return _guarded(content, max_pixels, shrunk)
+
+
+def _guarded(content: bytes, max_pixels: int, convert: Callable[[Image.Image], Image.Image]) -> Pixels:
     picture_format = _format(content)
     with _one_at_a_time, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
         try:
-            return _read(content, picture_format)
+            return _read(content, picture_format, convert)
         except ImageError:
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -103,29 +133,59 @@ def _format(content: bytes) -> str:
     raise ImageError(f"it is not a {', '.join(names)} or {last} file: it begins with {content[:16]!r}")
 
 
-def _read(content: bytes, picture_format: str) -> Pixels:
+def _read(content: bytes, picture_format: str, convert: Callable[[Image.Image], Image.Image]) -> Pixels:
+    if picture_format == "HEIF":
+        _register_heif()
     with Image.open(io.BytesIO(content), formats=[picture_format]) as image:
         width, height = image.size
         if max(width, height) > MAX_ASPECT * min(width, height):
             raise ImageError(
                 f"the picture has {width} x {height} pixels, one side more than {MAX_ASPECT} times the other"
             )
-        if picture_format == "JPEG" and sum(1 for _ in SCAN.finditer(content)) > MAX_SCANS:
-            raise ImageError(f"the JPEG file has more than {MAX_SCANS} scans")
+        least, per_byte = DENSEST.get(picture_format, USUAL)
+        if width * height > max(least, per_byte * len(content)):
+            raise ImageError(
+                f"the picture has {width} x {height} pixels in {len(content):,} bytes: expected at most {least:,}, or "
+                f"{per_byte} for each byte"
+            )
+        if picture_format == "JPEG":
+            scans = sum(1 for _ in SCAN.finditer(content))
+            if scans > MAX_SCANS:
+                raise ImageError(f"the JPEG file has more than {MAX_SCANS} scans")
+            if scans > 1 and scans * width * height > max(MAX_PASSES, 100 * len(content)):
+                raise ImageError(f"the JPEG file has {scans} scans of {width} x {height} pixels: save it with fewer")
         image.verify()  # checks PNG's checksums, which reading pixels skips; the image can't be used afterwards
     with Image.open(io.BytesIO(content), formats=[picture_format]) as image:
-        image.load()
-        picture, turn = _on_white(image), _turn(image)
+        turn = _turn(image)
+        picture = convert(image)
         return np.array(picture if turn is None else picture.transpose(turn))
+
+
+def _register_heif() -> None:
+    try:
+        heif = importlib.import_module("pillow_heif")
+    except ImportError:
+        raise ImageError("it is a HEIC file, which this server can't read: send JPEG or PNG") from None
+    heif.options.DECODE_THREADS = 1
+    heif.register_heif_opener(thumbnails=False)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Return ``image``, with 8 bits where it has 16-bit grey, which Pillow would clip. Transparent grey becomes white."""
+    if image.mode != "I;16":
+        return image
+    grey = np.asarray(image)
+    if grey.max() > 255:  # else the file has values of 8 bits
+        bright = ((grey.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    else:
+        bright = grey.astype(np.uint8)
+    bright[grey == image.info.get("transparency", -1)] = 255
+    return Image.fromarray(bright)
 
 
 def _on_white(image: Image.Image) -> Image.Image:
     """Return ``image`` in RGB, with white behind its transparent parts."""
-    if image.mode == "I;16":  # 16-bit grey, which Pillow would clip instead of scale
-        grey = np.asarray(image)
-        bright = ((grey.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-        bright[grey == image.info.get("transparency", -1)] = 255
-        return Image.fromarray(bright).convert("RGB")
+    image = _eight_bits(image)
     if image.has_transparency_data:
         picture = image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")

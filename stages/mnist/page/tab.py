@@ -21,7 +21,8 @@ CANVAS = """
 <canvas width="280" height="280" tabindex="0" role="img" aria-label="Drawing area: draw a digit with mouse, finger or pen;
 arrow keys also draw, and with Shift they move the pen"></canvas>
 <div class="tools"><button type="button" data-clear>Clear</button>
-<label class="file">Open a picture<input type="file" accept="image/*" aria-label="Open a picture of a digit"></label></div></div>
+<label><input type="checkbox" data-several> Several digits</label>
+<label class="file">Open a picture<input type="file" accept="image/*,.heic,.heif,.avif" aria-label="Open a picture of a digit"></label></div></div>
 """
 ANSWER = """<div class="answer" data-answer><p class="verdict" role="status" aria-live="polite"></p><ol class="bars">{rows}</ol></div>"""
 ROW = """<li data-class="{digit}"><span class="name">{digit}</span><span class="track" aria-hidden="true"><i class="fill" style="width:0"></i>

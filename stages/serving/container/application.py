@@ -137,4 +137,5 @@ def matches(content_type: str, pattern: str) -> bool:
 def _refusal(error: Exception) -> Refusal:
     if status(error) >= 500:
         return Refusal(status(error), "internal", "the model failed on this request; the server's log has the cause")
-    return Refusal(status(error), "unreadable", str(getattr(error, "message", error)))
+    code = str(getattr(error, "code", "unreadable"))
+    return Refusal(status(error), code, str(getattr(error, "message", error)))

@@ -19,6 +19,8 @@ class Digit {
     on(this.canvas, "pointerup pointercancel lostpointercapture", (event) => this.pens.delete(event.pointerId));
     on(this.canvas, "keydown", (event) => this.arrow(event));
     on(root.querySelector("[data-clear]"), "click", () => this.clear());
+    this.several = root.querySelector("[data-several]");
+    on(this.several, "change", () => this.last && this.ask(this.last));
     on(root.querySelector("input[type=file]"), "change", (event) => this.open(event.target));
   }
 
@@ -26,7 +28,7 @@ class Digit {
     this.context.fillStyle = "black";
     this.context.fillRect(0, 0, this.canvas.width, this.canvas.height);
     this.key = { x: 140, y: 60 };
-    this.next = null;
+    this.next = this.last = null;
     this.state = (this.state ?? 0) + 1; // requests that are still on their way belong to an older state
     this.show(null);
   }
@@ -109,7 +111,7 @@ class Digit {
   }
 
   ask(picture) {
-    this.next = picture;
+    this.next = this.last = picture;
     if (!this.asking) this.asking = this.answerAll().finally(() => (this.asking = null));
   }
 
@@ -118,7 +120,7 @@ class Digit {
       const begin = performance.now();
       const [picture, state] = [this.next, this.state];
       this.next = null;
-      const [answer, wait] = await post(await picture());
+      const [answer, wait] = await post(await picture(), this.several.checked);
       if (state === this.state) this.show(answer);
       // Busy or loading: send this state again, unless there is a newer one.
       if (wait && state === this.state) this.next ??= picture;
@@ -126,7 +128,8 @@ class Digit {
     }
   }
 
-  // `answer`: {top: [{class, probability}]}, or {error: sentence}, or null for an empty drawing.
+  // `answer`: {top: [{class, probability}]}, {number, probability} of several digits, {error: sentence}, or null for an
+  // empty drawing.
   show(answer) {
     const words = this.answer.querySelector(".verdict");
     const top = answer?.top ?? [];
@@ -138,29 +141,35 @@ class Digit {
       row.classList.toggle("best", row.dataset.class === top[0]?.class);
     }
     words.classList.toggle("note", Boolean(answer?.error));
-    words.textContent = answer?.error ?? (top.length ? `${top[0].class} (${percent(top[0].probability)})` : "Draw a digit.");
+    const number = answer?.number && `${answer.number} (least certain digit: ${percent(answer.probability)})`;
+    words.textContent = answer?.error ?? number ?? (top.length ? `${top[0].class} (${percent(top[0].probability)})` : "Draw a digit.");
   }
 }
 
 const percent = (share) => `${(100 * (share < 1 ? Math.min(share, 0.999) : share)).toFixed(1)} %`;
 
 // Returns the model's answer or an error message, and the milliseconds until a retry (0: none).
-async function post(body) {
+async function post(body, several) {
   let response, answer;
   try {
     // Always octet-stream: the model detects the format from the bytes, whatever the browser assumes.
     const headers = { "Content-Type": "application/octet-stream" };
-    response = await fetch("../models/mnist/invocations?top=10", { method: "POST", headers, body });
+    response = await fetch(`../models/mnist/invocations?top=10&several=${several}`, { method: "POST", headers, body });
     answer = await response.json();
   } catch {
     return [{ error: "The server doesn't answer. Try again in a few seconds." }, 0];
   }
-  if (response.ok) return [answer.predictions[0], 0];
+  if (response.ok) return [answer.predictions.length > 1 ? joined(answer.predictions) : answer.predictions[0], 0];
   if (response.status === 503) return [{ error: "This model is still loading. It will answer in a few seconds." }, 1000];
   if (response.status === 429) {
     return [{ error: "Too many drawings at once. This one will be classified in a moment." }, 1000];
   }
   return [{ error: `No answer: ${answer.message}` }, 0];
+}
+
+function joined(predictions) {
+  const best = predictions.map((one) => one.top[0]);
+  return { number: best.map((one) => one.class).join(" "), probability: Math.min(...best.map((one) => one.probability)) };
 }
 
 // Gradio puts a tab's content into the page when the tab is opened, and may do so again later.

@@ -1,0 +1,85 @@
+"""Count how many pictures of a digit, as people send them, the exported model reads right, refuses, and reads wrong.
+
+    python -m benchmarks.digits [--source ../shared/data] [--folder DONE] [--count 200] [--seed 1] [--json FILE]
+
+Trains mnist's default network in a temporary folder, or uses a ``--folder`` in which prepare to export have run, and
+sends it ``--count`` test digits in each of the forms of `benchmarks.digit_pictures`. The first line is what the
+network reads of MNIST's own files, so the others show what isolating the digit costs.
+"""
+
+import argparse
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import workspace
+from benchmarks.digit_pictures import KINDS
+from stages.common import files
+from stages.common.models import bundle
+from stages.experiments.records import circumstances
+from stages.mnist import inference
+
+SURE = 0.8
+STEPS = ("prepare", "featurize", "train", "evaluate", "export")
+
+
+def count(model: inference.Model, kind: str, images: Any, labels: Any, pictures: int, seed: int) -> dict[str, float]:
+    """Return the fractions that are right, refused, wrong, and wrong with a probability above 0.8."""
+    found = {"right": 0, "refused": 0, "wrong": 0, "wrong_above_0.8": 0}
+    for number in range(pictures):
+        rng = np.random.default_rng([seed, zlib.crc32(kind.encode()), number])
+        chosen = int(rng.integers(len(images)))
+        try:
+            body = KINDS[kind](images[chosen], rng)
+            probabilities = inference.predict_fn(inference.input_fn(body, "image/*"), model)[1][0]
+        except ValueError:
+            found["refused"] += 1
+            continue
+        right = int(probabilities.argmax()) == labels[chosen]
+        found["right" if right else "wrong"] += 1
+        found["wrong_above_0.8"] += not right and float(probabilities.max()) > SURE
+    return {name: total / pictures for name, total in found.items()}
+
+
+def measure(folder: Path, pictures: int, seed: int) -> dict[str, dict[str, float]]:
+    with np.load(folder / "data/mnist/features/test.npz") as test:
+        images, labels = test["images"], test["labels"]
+    with tempfile.TemporaryDirectory() as unpacked:
+        bundle.unpack(folder / "models/mnist/export/model.tar.gz", Path(unpacked))
+        model = inference.model_fn(unpacked)
+    kinds = {}
+    for kind in KINDS:
+        kinds[kind] = count(model, kind, images, labels, pictures, seed)
+        print(f"{kind:20s}", *(f"{name} {part:.1%}" for name, part in kinds[kind].items()), flush=True)
+    return kinds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", default="sample")
+    parser.add_argument("--folder", type=Path, help="a folder with a trained and exported model")
+    parser.add_argument("--count", type=int, default=200, help="pictures of each kind")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="a file for the results")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary)
+        if not arguments.folder:
+            workspace.create(folder, {"data": {"source": workspace.place(arguments.source)}})
+            for step in STEPS:
+                workspace.run(step, folder, "mnist")
+        results = {
+            "pictures_of_each_kind": arguments.count,
+            "seed": arguments.seed,
+            "accuracy": files.read_json(folder / "reports/mnist/metrics.json")["accuracy"],
+            "kinds": measure(folder, arguments.count, arguments.seed),
+        }
+    if arguments.json:
+        files.write_json(arguments.json, circumstances.now(threads=1) | results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""Strokes in a mask of ink: connected areas, which of them are frames and lines, and which belong to one digit.
+
+Exported models contain this file, so it imports only numpy and scipy.
+"""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Mask = NDArray[np.bool_]
+
+LINE, THIN = 0.75, 0.05
+"""A ruling or a frame: at least as long, at most as thick, as fractions of the picture's side."""
+
+GAP = 0.12
+"""Strokes of a digit are closer to each other than this fraction of its height."""
+
+MOST = 64
+"""Strokes that are looked at, the largest first: noise has thousands."""
+
+THICKEST, FULLEST = 0.4, 0.72
+"""Limits of a digit's stroke, as a fraction of its height, and of its ink, as a fraction of its box. Of MNIST's digits one
+in a thousand has more ink."""
+
+EIGHT = np.ones((3, 3), bool)
+
+
+class NoDigitError(ValueError):
+    """There is no digit, or it can't be told from the rest of the picture. The message says why."""
+
+    status_code = 422
+    code = "no_digit"
+
+
+class Box(NamedTuple):
+    """Rows and columns from ``top`` and ``left`` up to, not including, ``bottom`` and ``right``."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    def gap(self, other: "Box") -> int:
+        """Return the distance in pixels, 0 if they overlap."""
+        down = max(self.top, other.top) - min(self.bottom, other.bottom)
+        right = max(self.left, other.left) - min(self.right, other.right)
+        return max(down, right, 0)
+
+    def around(self, other: "Box") -> "Box":
+        return Box(
+            min(self.top, other.top),
+            min(self.left, other.left),
+            max(self.bottom, other.bottom),
+            max(self.right, other.right),
+        )
+
+
+class Stroke(NamedTuple):
+    """A connected area of ink: its number in the labels, its box and its pixels."""
+
+    label: int
+    box: Box
+    area: int
+
+
+def connected(mask: Mask) -> tuple[NDArray[np.int32], list[Stroke]]:
+    labels, count = ndimage.label(mask, EIGHT)
+    areas = np.bincount(labels.ravel(), minlength=count + 1)
+    found = ndimage.find_objects(labels)
+    boxes = [Box(rows.start, columns.start, rows.stop, columns.stop) for rows, columns in found]
+    strokes = [Stroke(number + 1, box, int(areas[number + 1])) for number, box in enumerate(boxes)]
+    return labels, sorted(strokes, key=lambda stroke: -stroke.area)[:MOST]
+
+
+def pixels(labels: NDArray[np.int32], strokes: Collection[Stroke]) -> Mask:
+    """Return where ``labels`` has one of ``strokes``."""
+    chosen = np.zeros(int(labels.max()) + 1, bool)
+    chosen[[stroke.label for stroke in strokes]] = True
+    return np.asarray(chosen[labels], np.bool_)
+
+
+def is_frame(stroke: Stroke, strokes: list[Stroke], shape: tuple[int, ...]) -> bool:
+    """Return whether ``stroke`` touches the picture's edge, or is drawn around other large strokes."""
+    box = stroke.box
+    if box.top == 0 or box.left == 0 or box.bottom == shape[0] or box.right == shape[1]:
+        return True
+    if stroke.area > 0.3 * box.height * box.width:
+        return False
+    inside = [other for other in strokes if other is not stroke and box.around(other.box) == box]
+    return any(other.area > 0.15 * stroke.area and other.box.height > 0.2 * box.height for other in inside)
+
+
+def groups_of(strokes: list[Stroke]) -> list[list[Stroke]]:
+    """Group strokes that belong to one digit. Specks are left out. The groups are in order, from left to right."""
+    largest = max((stroke.area for stroke in strokes), default=0)
+    groups: list[list[Stroke]] = []
+    for stroke in sorted(strokes, key=lambda one: -one.area):
+        if stroke.area < 0.03 * largest:
+            continue
+        near = [group for group in groups if _belongs(stroke, group)]
+        groups = [group for group in groups if group not in near]
+        groups.append([one for group in near for one in group] + [stroke])
+    mass = [sum(stroke.area for stroke in group) for group in groups]
+    groups = [group for group, area in zip(groups, mass, strict=True) if area > 0.15 * max(mass)]
+    return sorted(groups, key=lambda group: _box(group).left)
+
+
+def _belongs(stroke: Stroke, group: list[Stroke]) -> bool:
+    """Return whether ``stroke`` is close to ``group``, and not a digit beside it."""
+    whole, box = _box(group), stroke.box
+    if whole.gap(box) > GAP * max(whole.height, box.height):
+        return False
+    beside = min(whole.right, box.right) <= max(whole.left, box.left)
+    return not beside or min(whole.height, box.height) < 0.7 * max(whole.height, box.height)
+
+
+def _box(strokes: list[Stroke]) -> Box:
+    box = strokes[0].box
+    for stroke in strokes[1:]:
+        box = box.around(stroke.box)
+    return box
+
+
+def lines_of(mask: Mask) -> Mask:
+    """Return the pixels of ruling lines and of frames: long, thin, and horizontal or vertical."""
+    found = np.zeros_like(mask)
+    for axis in (0, 1):
+        length, thickest = round(LINE * mask.shape[axis]), max(2, round(THIN * mask.shape[1 - axis]))
+        wider = ndimage.maximum_filter1d(mask, 3, 1 - axis)  # a line may be slightly turned
+        if wider.sum(axis).max() < length:
+            continue
+        long = _opened(wider, length, axis) & mask
+        if long.any():
+            found |= long & ~_opened(mask, thickest + 1, 1 - axis)  # strokes that cross a line stay
+    return found
+
+
+def _opened(mask: Mask, length: int, axis: int) -> Mask:
+    """Return the runs of at least ``length`` pixels along ``axis``."""
+    padded = np.pad(mask.astype(np.uint8), length)
+    shrunk = ndimage.minimum_filter1d(padded, length, axis)
+    grown = ndimage.maximum_filter1d(shrunk, length, axis, origin=-1 if length % 2 == 0 else 0)
+    return grown[length:-length, length:-length] > 0
+
+
+def _depth(mask: Mask) -> NDArray[np.float64]:
+    """Return each pixel's distance to the nearest one outside ``mask``."""
+    return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+
+
+def middle(mask: Mask) -> Mask:
+    """Return the pixels in the middle of the strokes of ``mask``."""
+    depth = _depth(mask)
+    return mask & (depth == ndimage.maximum_filter(depth, 3))
+
+
+def stroke_width(mask: Mask) -> float:
+    """Return the median width of the strokes in pixels."""
+    return 2 * float(np.median(_depth(mask)[middle(mask)]))
+
+
+def require_strokes(mask: Mask) -> None:
+    """Raise NoDigitError if the form of ``mask`` is not that of a digit's strokes."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    height, width = int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
+    if width > 2.3 * height:
+        raise NoDigitError("what is drawn is too wide for one digit")
+    if height < 2.5 * width:
+        inscribed = 2 * float(_depth(mask).max())
+        if inscribed > THICKEST * height or mask.sum() > FULLEST * height * width:
+            raise NoDigitError("what is drawn is an area, not the strokes of a digit")

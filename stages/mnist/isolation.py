@@ -1,0 +1,279 @@
+"""Find the digits in a picture: the ink on its ground, whatever the light, the paper and the colours.
+
+A stroke is what a morphological closing of the picture fills: something narrow that is darker (or lighter) than what
+surrounds it. Ink is measured relative to that ground (a top hat, Serra 1982), so slow changes of light and wide areas of
+another tone, such as a desk, have no ink. A group of strokes is a digit if it stands alone: it is measured a second time
+in its own surroundings, and everything in them must be ground.
+
+scipy.ndimage does the work: SageMaker's image has it, which lacks scikit-image, and its results do not depend on the
+processor, as OpenCV's do. Exported models contain this file, so it imports only numpy and scipy.
+"""
+
+import itertools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+try:
+    import ink_areas  # type: ignore[import-not-found]
+except ImportError:  # in the project, not in the export
+    from stages.mnist import ink_areas
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+FAINTEST = 0.065
+"""Contrast, as a fraction of the ground's brightness, below which there is no ink: such contrast comes from the paper."""
+
+DARKEST = 64.0
+"""The least brightness that a contrast is relative to: on black, noise would be a strong contrast."""
+
+NOISE = 4.0
+"""Ink's contrast is at least so many standard deviations of the noise."""
+
+WIDEST = (0.35, 0.15, 0.07)
+"""Sizes of the closing, as fractions of the picture's longer side: strokes are narrower."""
+
+CUTS = (0.45, 0.65)
+"""Fractions of the strongest contrast from which a pixel is ink. The higher one is for ink in shadows and on rulings."""
+
+DEPTH = 2
+"""How many layers of other things around a digit may be removed, less one: a desk's edge, then a frame."""
+
+MARGIN = 0.2
+"""Width of a digit's surroundings, as a fraction of its longer side."""
+
+
+SMALLEST = 12
+"""Height in pixels, after reduction, below which a digit can't be read."""
+
+
+NARROW = 3.5
+"""Size of the closing around a digit, in widths of its stroke: wider shadows that touch it are no ink."""
+
+STRAY, OTHERS = 0.3, 0.15
+"""From this fraction of the strongest contrast there is something in a digit's surroundings, and its limit, as a fraction
+of the digit's ink."""
+
+GROUND = 0.45
+"""At least this fraction of a digit's surroundings is ground, not ink, frame or line."""
+
+CLEAN = 0.75
+"""At least this fraction of the ink belongs to digits. A scene or a texture has ink everywhere."""
+
+EVEN = 0.6
+"""The faintest tenth of the middle of the strokes has at least this fraction of the strongest contrast."""
+
+
+SMALL = 80
+"""Pixels of the longer side below which a picture is enlarged: its strokes have only a few pixels."""
+
+
+class Digit(NamedTuple):
+    """The ``ink`` of a digit, and which fraction of its surroundings is ``ground``."""
+
+    ink: Floats
+    ground: float
+
+
+def inks(picture: Bytes) -> list[Floats]:
+    """Return the ink of each digit in ``picture``, RGBA uint8 (H, W, 4), from left to right.
+
+    Each is float32 (h, w), 0 on the ground, at most 1. Raises ink_areas.NoDigitError.
+    """
+    reasons = [BLANK]
+    for view in _views(picture):
+        tones = _enlarged(view) if max(view.shape) < SMALL else view
+        noise = _noise(tones)
+        if noise > 2:
+            side = 3 if noise < 8 else 5
+            tones, noise = ndimage.uniform_filter(tones, side, mode="nearest"), noise / side
+        scenes = [
+            Scene(shown, max(FAINTEST, NOISE * noise / max(DARKEST, float(np.median(shown)))))
+            for shown in (tones, 255 - tones)
+        ]
+        contrasts = [
+            [_contrast(scene.tones, max(3, round(size * max(scene.tones.shape)))) for scene in scenes]
+            for size in WIDEST
+        ]
+        if all(contrasts[0][side].max() < scene.faintest for side, scene in enumerate(scenes)):
+            continue
+        for depth, each, cut in itertools.product(range(DEPTH), contrasts, CUTS):
+            found = []
+            for scene, contrast in zip(scenes, each, strict=True):
+                try:
+                    found.append(_standing_alone(scene, contrast, cut, depth))
+                except ink_areas.NoDigitError as error:
+                    reasons.append(str(error))
+            if found:
+                best = max(found, key=lambda digits: min(digit.ground for digit in digits))
+                return [digit.ink for digit in best]
+        try:
+            return [_filling(scenes)]
+        except ink_areas.NoDigitError as error:
+            reasons.append(str(error))
+    raise ink_areas.NoDigitError(max(reasons, key=lambda reason: (reason != BLANK, reasons.count(reason))))
+
+
+class Scene(NamedTuple):
+    """``tones``: float32 (H, W), 0 to 255, in which ink is darker than its ground. ``faintest``: the least contrast of ink."""
+
+    tones: Floats
+    faintest: float
+
+
+def _views(picture: Bytes) -> Iterator[Floats]:
+    """Yield the brightness of ``picture``, then those of its colours that show more. float32 (H, W), 0 to 255."""
+    colours, alpha = picture[..., :3].astype(np.float32), picture[..., 3:].astype(np.float32) / 255
+    if alpha.min() < 1:
+        seen = _brightness(colours)[alpha[..., 0] > 0.5]
+        ground = 0 if seen.size and np.median(seen) > 127 else 255  # so that the ink, which can be seen, has contrast
+        colours = colours * alpha + np.float32(ground) * (1 - alpha)
+    grey = _brightness(colours)
+    yield grey
+    spread = [float(channel.std()) for channel in np.moveaxis(colours, 2, 0)]
+    for channel in np.argsort(spread, kind="stable")[::-1]:
+        if spread[channel] > 1.3 * float(grey.std()) + 1:
+            yield colours[..., channel]
+
+
+def _enlarged(tones: Floats) -> Floats:
+    """Return a small picture four times as large, on more of its ground if that is even, because its digit may touch the edge."""
+    border = np.concatenate([tones[0], tones[-1], tones[:, 0], tones[:, -1]])
+    ground = float(np.median(border))
+    if (np.abs(border - ground) <= 16).mean() > 0.7:
+        tones = np.pad(tones, max(2, max(tones.shape) // 8), constant_values=ground)
+    return np.asarray(ndimage.zoom(tones, 4, order=1, mode="nearest", grid_mode=True), np.float32)
+
+
+def _brightness(colours: Floats) -> Floats:
+    red, green, blue = np.moveaxis(colours, 2, 0)  # not a product of matrices, whose rounding depends on the processor
+    return red * np.float32(0.299) + green * np.float32(0.587) + blue * np.float32(0.114)
+
+
+def _noise(tones: Floats) -> float:
+    """Return the standard deviation of the noise (Immerkaer 1996, https://doi.org/10.1006/cviu.1996.0060, with a median)."""
+    if min(tones.shape) < 3:
+        return 0.0
+    rows = tones[:-2] - 2 * tones[1:-1] + tones[2:]
+    second = rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]
+    return float(np.median(np.abs(second))) / (6 * 0.6745)
+
+
+def _contrast(tones: Floats, size: int) -> Floats:
+    """Return how much darker each pixel is than its ground, as a fraction of the ground's brightness."""
+    ground = ndimage.grey_closing(tones, size=(size, size), mode="nearest")
+    return np.asarray((ground - tones) / np.maximum(ground, DARKEST), np.float32)
+
+
+def _standing_alone(scene: Scene, contrast: Floats, cut: float, depth: int) -> list[Digit]:
+    """Return the digits that don't touch the picture's edge, after removing ``depth`` times what does. Raises ink_areas.NoDigitError."""
+    for remaining in range(depth, -1, -1):
+        peak = float(contrast.max())
+        if peak < scene.faintest:
+            raise ink_areas.NoDigitError(BLANK)
+        mask = contrast >= max(cut * peak, scene.faintest)
+        lines = ink_areas.lines_of(contrast >= max(STRAY * peak, scene.faintest))
+        labels, strokes = ink_areas.connected(mask & ~lines)
+        if sum(stroke.area for stroke in strokes) < 0.1 * lines.sum():  # a straight 1
+            lines = np.zeros_like(lines)
+            labels, strokes = ink_areas.connected(mask)
+        outer = [stroke for stroke in strokes if ink_areas.is_frame(stroke, strokes, mask.shape)]
+        around = lines | ink_areas.pixels(labels, outer)
+        if remaining:
+            if not around.any():
+                raise ink_areas.NoDigitError(UNCLEAR)
+            contrast = np.where(ndimage.binary_dilation(around, ink_areas.EIGHT, 3), 0, contrast)
+    inner = [stroke for stroke in strokes if stroke not in outer]
+    groups = ink_areas.groups_of(inner)
+    if sum(stroke.area for group in groups for stroke in group) <= CLEAN * sum(stroke.area for stroke in inner):
+        raise ink_areas.NoDigitError(UNCLEAR)
+    digits = [ink_areas.pixels(labels, group) for group in groups]
+    all_digits = np.logical_or.reduce(digits)
+    return [_confirmed(scene, contrast, digit, around | (all_digits & ~digit), cut) for digit in digits]
+
+
+def _confirmed(scene: Scene, before: Floats, proposed: Mask, foreign: Mask, cut: float) -> Digit:
+    """Measure a digit in its own surroundings. Raises ink_areas.NoDigitError if it does not stand alone there, or looks different.
+
+    ``proposed``: its pixels. ``before``: their contrast. ``foreign``: the pixels of lines, frames and other digits.
+    """
+    rows, columns = (np.flatnonzero(proposed.any(axis)) for axis in (1, 0))
+    height, width = int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
+    if max(height, width) < SMALLEST:
+        raise ink_areas.NoDigitError(UNCLEAR)
+    margin = max(2, round(MARGIN * max(height, width)))
+    window = np.s_[
+        max(0, rows[0] - margin) : rows[-1] + 1 + margin, max(0, columns[0] - margin) : columns[-1] + 1 + margin
+    ]
+    proposed, before = proposed[window], before[window]
+    ink_areas.require_strokes(proposed)
+    stroke = ink_areas.stroke_width(proposed)
+    foreign = ndimage.binary_dilation(foreign[window], ink_areas.EIGHT, 2) & ~proposed
+    contrast = _contrast(scene.tones[window], max(5, round(NARROW * stroke)))
+    contrast = np.where(foreign, 0, contrast)
+    peak = float(np.percentile(contrast[proposed], 90))
+    if peak < max(scene.faintest, 0.7 * float(np.percentile(before[proposed], 90))):
+        raise ink_areas.NoDigitError(UNCLEAR)
+    mask = contrast >= max(cut * peak, scene.faintest)
+    if (mask & proposed).sum() < 0.7 * proposed.sum():
+        raise ink_areas.NoDigitError(UNCLEAR)
+    numbers, strokes = ink_areas.connected(mask)
+    seen = set(np.unique(numbers[proposed & mask]).tolist())
+    edge = set(np.unique(np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])).tolist())
+    own = [stroke for stroke in strokes if stroke.label in seen]
+    if any(stroke.label in edge for stroke in own):
+        raise ink_areas.NoDigitError(UNCLEAR)
+    digit = ink_areas.pixels(numbers, own)
+    ink_areas.require_strokes(digit)
+    ground = 1 - float((mask | foreign).mean())
+    if ground < GROUND or np.percentile(contrast[digit & ink_areas.middle(digit)], 10) < EVEN * peak:
+        raise ink_areas.NoDigitError(UNCLEAR)
+    whole = ndimage.binary_dilation(digit, ink_areas.EIGHT, max(1, round(stroke / 2)))
+    stray = (contrast >= max(STRAY * peak, scene.faintest)) & ~whole
+    if stray.sum() > OTHERS * digit.sum():
+        raise ink_areas.NoDigitError(UNCLEAR)
+    ink = np.where(whole, contrast, 0)
+    return Digit((ink / peak).clip(0, 1), ground)
+
+
+def _filling(scenes: list[Scene]) -> Floats:
+    """Return the ink of a digit that is cropped so tightly that it touches the picture's edge. Raises ink_areas.NoDigitError."""
+    best: tuple[float, Floats, Mask] | None = None
+    for scene in scenes:
+        ink, paper = (float(np.percentile(scene.tones, part)) for part in (2, 98))
+        contrast = ((paper - scene.tones) / max(paper - ink, 1)).clip(0, 1)
+        mask = contrast > 0.5
+        border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean()
+        even = ((contrast < 0.25) | (contrast > 0.75)).mean()
+        if (
+            paper - ink > max(0.2, scene.faintest) * max(paper, DARKEST)
+            and even > 0.7
+            and (best is None or border < best[0])
+        ):
+            best = float(border), contrast, mask
+    if best is None or best[0] > 0.4:
+        raise ink_areas.NoDigitError(UNCLEAR)
+    _, contrast, mask = best
+    labels, strokes = ink_areas.connected(mask)
+    mask = ink_areas.pixels(labels, [stroke for stroke in strokes if stroke.area > 0.03 * strokes[0].area])
+    for axis, side in ((1, mask.shape[0]), (0, mask.shape[1])):
+        used = np.flatnonzero(mask.any(axis))
+        if used[0] > 0.06 * side or used[-1] < side - 1 - 0.06 * side:
+            raise ink_areas.NoDigitError(UNCLEAR)
+    if (
+        len(strokes) > 12
+        or sum(stroke.area > 0.03 * strokes[0].area for stroke in strokes) > 3
+        or ink_areas.lines_of(mask).any()
+    ):
+        raise ink_areas.NoDigitError(UNCLEAR)
+    ink_areas.require_strokes(mask)
+    return contrast
+
+
+BLANK = "the picture is blank: expected a digit that contrasts with its background"
+UNCLEAR = "no single digit can be told from the rest of the picture: expected one digit on an even background, with space around it"
