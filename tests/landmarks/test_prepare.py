@@ -254,7 +254,7 @@ def test_pixels_are_the_same_only_with_the_same_shape(given: Path) -> None:
 
 
 def test_a_picture_of_one_colour_is_refused(given: Path) -> None:
-    fill(given, {"train/bridge": 1, "train/tower": 1, "test/bridge": 1, "test/tower": 1})
+    fill(given, {"train/bridge": 12, "train/tower": 12, "test/bridge": 1, "test/tower": 1})
     (given / "train/bridge/white.png").write_bytes(saved(np.full((9, 9, 3), 255, np.uint8), "PNG"))
     prepare.main()
     assert refused() == {"train/bridge/white.png": "the picture has a single colour"}
