@@ -43,6 +43,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp(request.param)
     module: Any
+    network: Any
     rest: tuple[Any, ...]
     if request.param == "mnist":
         module, network, rest = mnist, Classifier(fully_connected([8], 0.0, True)).eval(), ()
@@ -60,7 +61,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         module.write_torchscript(network, folder / "model.pt", *rest)
         module.write_exported(network, folder / "model.pt2", *rest)
         module.write_onnx(network, folder / "model.onnx", *rest)
-    forms = {
+    forms: dict[str, Callable[[Tensor], Tensor]] = {
         "model.pt": torch_files.load_torchscript(folder / "model.pt")[0],
         "model.pt2": torch_files.load_exported(folder / "model.pt2")[0],
         "model.onnx": onnx_files.load(folder / "model.onnx")[0],
