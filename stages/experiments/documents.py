@@ -169,7 +169,8 @@ def reach_table() -> str:
         for form in forms:
             found = [project[form] for project in projects.values()]
             refused = any("error" in one for one in found)
-            cells.append("does not load" if refused else f"within {max(one['difference'] for one in found):.0e}")
+            worst = 0.0 if refused else max(one["difference"] for one in found)
+            cells.append("does not load" if refused else f"within {worst:.0e}" if worst else "the same")
         name = f"{version} (SageMaker's image)" if version == measured["sagemaker"] else version
         lines.append(f"| {name} | {' | '.join(cells)} |")
     ran = measured["circumstances"]

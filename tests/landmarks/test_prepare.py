@@ -250,11 +250,18 @@ def test_the_same_picture_in_two_classes_is_in_neither(source: Path) -> None:
 
 def test_pixels_are_the_same_only_with_the_same_shape(given: Path) -> None:
     fill(given, {"train/bridge": 1, "train/tower": 1, "test/bridge": 1, "test/tower": 1})
-    (given / "train/bridge/wide.png").write_bytes(saved(np.zeros((2, 6, 3), np.uint8), "PNG"))
-    (given / "test/bridge/high.png").write_bytes(saved(np.zeros((6, 2, 3), np.uint8), "PNG"))
+    (given / "train/bridge/wide.png").write_bytes(saved(np.arange(36, dtype=np.uint8).reshape(2, 6, 3), "PNG"))
+    (given / "test/bridge/high.png").write_bytes(saved(np.arange(36, dtype=np.uint8).reshape(6, 2, 3), "PNG"))
     set_parameters(max_near_copies=1)
     prepare.main()
     assert refused() == {}
+
+
+def test_a_picture_of_one_colour_is_refused(given: Path) -> None:
+    fill(given, {"train/bridge": 12, "train/tower": 12, "test/bridge": 1, "test/tower": 1})
+    (given / "train/bridge/white.png").write_bytes(saved(np.full((9, 9, 3), 255, np.uint8), "PNG"))
+    prepare.main()
+    assert refused() == {"train/bridge/white.png": "the picture has a single colour"}
 
 
 def no_test(folder: Path) -> None:

@@ -68,7 +68,7 @@ GOOD: dict[str, list[tuple[bytes, str]]] = {
     ],
     "landmarks": [
         *((image(form, (40, 50)), kind) for form, kind in PICTURES.items()),
-        (npy(np.zeros((1, 9, 9, 3), np.uint8)), "application/x-npy"),
+        (npy(np.arange(243, dtype=np.uint8).reshape(1, 9, 9, 3)), "application/x-npy"),
     ],
     "scones": [(image(form, (32, 32)), kind) for form, kind in PICTURES.items()],
 }
