@@ -91,7 +91,7 @@ def inks(picture: Bytes) -> list[Floats]:
         noise = _noise(tones)
         if noise > 2:
             side = 3 if noise < 8 else 5
-            tones, noise = ndimage.uniform_filter(tones, side, mode="nearest"), noise / side
+            tones, noise = np.asarray(ndimage.uniform_filter(tones, side, mode="nearest"), np.float32), noise / side
         scenes = [
             Scene(shown, max(FAINTEST, NOISE * noise / max(DARKEST, float(np.median(shown)))))
             for shown in (tones, 255 - tones)
@@ -152,7 +152,7 @@ def _enlarged(tones: Floats) -> Floats:
 
 def _brightness(colours: Floats) -> Floats:
     red, green, blue = np.moveaxis(colours, 2, 0)  # not a product of matrices, whose rounding depends on the processor
-    return red * np.float32(0.299) + green * np.float32(0.587) + blue * np.float32(0.114)
+    return np.asarray(red * np.float32(0.299) + green * np.float32(0.587) + blue * np.float32(0.114), np.float32)
 
 
 def _noise(tones: Floats) -> float:
