@@ -132,7 +132,7 @@ def _views(picture: Bytes) -> Iterator[Floats]:
     if alpha.min() < 1:
         seen = _brightness(colours)[alpha[..., 0] > 0.5]
         ground = 0 if seen.size and np.median(seen) > 127 else 255  # so that the ink, which can be seen, has contrast
-        colours = colours * alpha + np.float32(ground) * (1 - alpha)
+        colours = np.asarray(colours * alpha + ground * (1 - alpha), np.float32)
     grey = _brightness(colours)
     yield grey
     spread = [float(channel.std()) for channel in np.moveaxis(colours, 2, 0)]
@@ -187,7 +187,7 @@ def _standing_alone(scene: Scene, contrast: Floats, cut: float, depth: int) -> l
         if remaining:
             if not around.any():
                 raise ink_areas.NoDigitError(UNCLEAR)
-            contrast = np.where(ndimage.binary_dilation(around, ink_areas.EIGHT, 3), 0, contrast)
+            contrast = np.where(ndimage.binary_dilation(around, ink_areas.EIGHT, 3), np.float32(0), contrast)
     inner = [stroke for stroke in strokes if stroke not in outer]
     groups = ink_areas.groups_of(inner)
     if sum(stroke.area for group in groups for stroke in group) <= CLEAN * sum(stroke.area for stroke in inner):
