@@ -151,18 +151,18 @@ def _opened(mask: Mask, length: int, axis: int) -> Mask:
     padded = np.pad(mask.astype(np.uint8), length)
     shrunk = ndimage.minimum_filter1d(padded, length, axis)
     grown = ndimage.maximum_filter1d(shrunk, length, axis, origin=-1 if length % 2 == 0 else 0)
-    return grown[length:-length, length:-length] > 0
+    return np.asarray(grown[length:-length, length:-length] > 0, np.bool_)
 
 
 def _depth(mask: Mask) -> NDArray[np.float64]:
     """Return each pixel's distance to the nearest one outside ``mask``."""
-    return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    return np.asarray(ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1])
 
 
 def middle(mask: Mask) -> Mask:
     """Return the pixels in the middle of the strokes of ``mask``."""
     depth = _depth(mask)
-    return mask & (depth == ndimage.maximum_filter(depth, 3))
+    return np.asarray(mask & (depth == ndimage.maximum_filter(depth, 3)), np.bool_)
 
 
 def stroke_width(mask: Mask) -> float:

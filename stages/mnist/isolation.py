@@ -91,7 +91,7 @@ def inks(picture: Bytes) -> list[Floats]:
         noise = _noise(tones)
         if noise > 2:
             side = 3 if noise < 8 else 5
-            tones, noise = ndimage.uniform_filter(tones, side, mode="nearest"), noise / side
+            tones, noise = np.asarray(ndimage.uniform_filter(tones, side, mode="nearest"), np.float32), noise / side
         scenes = [
             Scene(shown, max(FAINTEST, NOISE * noise / max(DARKEST, float(np.median(shown)))))
             for shown in (tones, 255 - tones)
@@ -132,7 +132,7 @@ def _views(picture: Bytes) -> Iterator[Floats]:
     if alpha.min() < 1:
         seen = _brightness(colours)[alpha[..., 0] > 0.5]
         ground = 0 if seen.size and np.median(seen) > 127 else 255  # so that the ink, which can be seen, has contrast
-        colours = colours * alpha + np.float32(ground) * (1 - alpha)
+        colours = np.asarray(colours * alpha + ground * (1 - alpha), np.float32)
     grey = _brightness(colours)
     yield grey
     spread = [float(channel.std()) for channel in np.moveaxis(colours, 2, 0)]
@@ -152,7 +152,7 @@ def _enlarged(tones: Floats) -> Floats:
 
 def _brightness(colours: Floats) -> Floats:
     red, green, blue = np.moveaxis(colours, 2, 0)  # not a product of matrices, whose rounding depends on the processor
-    return red * np.float32(0.299) + green * np.float32(0.587) + blue * np.float32(0.114)
+    return np.asarray(red * np.float32(0.299) + green * np.float32(0.587) + blue * np.float32(0.114), np.float32)
 
 
 def _noise(tones: Floats) -> float:
@@ -187,7 +187,7 @@ def _standing_alone(scene: Scene, contrast: Floats, cut: float, depth: int) -> l
         if remaining:
             if not around.any():
                 raise ink_areas.NoDigitError(UNCLEAR)
-            contrast = np.where(ndimage.binary_dilation(around, ink_areas.EIGHT, 3), 0, contrast)
+            contrast = np.where(ndimage.binary_dilation(around, ink_areas.EIGHT, 3), np.float32(0), contrast)
     inner = [stroke for stroke in strokes if stroke not in outer]
     groups = ink_areas.groups_of(inner)
     if sum(stroke.area for group in groups for stroke in group) <= CLEAN * sum(stroke.area for stroke in inner):
