@@ -51,9 +51,11 @@ def test_a_full_disk_is_told_in_a_line(tmp_path: Path, python: Run) -> None:
 
 CHECKPOINT = """__import__("torch"); from stages.common.training import checkpoints as c
     import torch; c.write(__import__("pathlib").Path("x.pt"), {"a": torch.zeros(100_000)})"""
-EXPORT = """import torch; from pathlib import Path; from stages.common.models import torch_files
-    program = torch.export.export(torch.nn.Linear(200, 200), (torch.zeros(1, 200),))
-    torch_files.save_exported(program, Path("x.pt"), [])"""
+EXPORT = """import torch; from pathlib import Path; from stages.common.models import inputs, torch_files
+    class Network(torch.nn.Linear):
+        def forward(self, images): return super().forward(images.flatten(1).float())
+    form, example = inputs.Form((14, 15), None, None, "images"), torch.zeros(2, 16, 17, dtype=torch.uint8)
+    torch_files.save_exported(Network(14 * 15, 200), form, example, Path("x.pt2"), [], [])"""
 WRAPPED = """import os
     try: open("x.bin", "wb").write(bytes(200_000))
     except OSError: raise ValueError("a library's error")"""
