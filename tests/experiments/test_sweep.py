@@ -97,7 +97,7 @@ def test_a_wrong_sweep_is_refused_in_a_line(ranges: str, others: str, words: str
         ("{mnist.mlp.dropout: {uniform: [0.9, 1.8]}}", r"tiny: trial \d can't run: .*mnist.mlp.dropout = 1"),
         (
             "{mnist.mlp.droput: {uniform: [0, 1]}}",
-            "mnist.mlp.droput is not a parameter: did you mean mnist.mlp.dropout? params.yaml has all of them",
+            r"mnist.mlp.droput is not a parameter: did you mean mnist.mlp.dropout\? params.yaml has all of them",
         ),
     ],
 )

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from stages.common import files
+from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.results import classification, figures, reporting
 from stages.common.training import loop, saving
 from stages.common.vision import classifiers
-from stages.landmarks import evaluate, model, plot, store
+from stages.landmarks import evaluate, model, plot, store, train
+from stages.landmarks.config import Train
 from stages.landmarks.learning.views import Views
 from stages.landmarks.model import Member
 from stages.landmarks.pictures import sheets
@@ -90,6 +91,11 @@ def write_trained(*networks: str) -> None:
         saving.write_history(folder / "epochs.csv", [epoch(1), epoch(2)])
     classes = [{"name": name, "latitude": None, "longitude": None} for name in NAMES]
     files.write_json(TRAINED / "network.json", {"classes": classes, "size": SIZE, "members": members})
+    predictor = model.load(measured=True)
+    with torch.no_grad():
+        features = [predictor.inspect(batch)[1] for batch in model.batches(predictor, Store(FEATURES, "train"))]
+    recognition = train.recognition(TRAINED, torch.cat(features).numpy(), config.load("landmarks", Train))
+    files.write_arrays(TRAINED / model.KNOWN, **recognition)
 
 
 def step(number: int) -> loop.Row:

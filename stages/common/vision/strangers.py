@@ -3,9 +3,9 @@
 They are digits, crops of two photographs, and textures of other kinds than those by which the method was chosen.
 """
 
-import io
 from collections.abc import Callable, Iterable, Iterator
-from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
@@ -44,9 +44,11 @@ def pictures(side: int) -> dict[str, Pixels]:
 
 def _crops(random: Generator) -> Iterator[Image.Image]:
     """Yield squares of the photographs, from a third of the shorter side to all of it."""
+    package = find_spec("sklearn")  # importing it would take seconds
+    assert package
+    assert package.origin
     for name in PHOTOGRAPHS:
-        content = resources.files("sklearn.datasets").joinpath("images", name).read_bytes()
-        photograph = Image.open(io.BytesIO(content)).convert("RGB")
+        photograph = Image.open(Path(package.origin).parent / "datasets" / "images" / name).convert("RGB")
         shorter = min(photograph.size)
         for _ in range(COUNT):
             side = int(random.integers(shorter // 3, shorter + 1))
