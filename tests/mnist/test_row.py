@@ -51,6 +51,7 @@ def test_the_whole_row_on_the_sample(workspace: Path, python: Run) -> None:
     assert sorted(contents(TRAINED)) == ["epochs.csv", "network.json", "settings.json", "steps.csv", "weights.pt"]
     assert set(torch.load(TRAINED / "weights.pt", weights_only=True)) >= {"1.weight", "1.bias"}
     assert sorted(contents(Path("models/mnist/export"))) == [
+        "limits.json",
         "model.onnx",
         "model.pt",
         "model.pt2",
