@@ -229,7 +229,9 @@ def test_every_variable_that_a_person_may_set_is_tried() -> None:
     ],
 )
 def test_values_become_the_program_s_arguments(installed: Path, command: list[str], arguments: list[str]) -> None:
-    done = subprocess.run(["make", *command], cwd=installed, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", *command], cwd=installed, capture_output=True, text=True, check=True
+    )
     program, *rest = done.stdout.splitlines()
     assert (rest[1:] if program == "-m" else rest) == arguments
 
