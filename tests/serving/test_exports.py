@@ -18,16 +18,16 @@ import pytest
 from conftest import ROOT
 from model_servers import Served, record, server, shared
 from numpy.typing import NDArray
+from PIL import Image
 
 from stages.bikes import deploy as bikes
 from stages.bikes.hours import columns
 from stages.common import files
 from stages.common.models import bundle
 from stages.landmarks import photographs
-from stages.mnist import deploy as mnist
 from stages.mnist import evaluate, export, featurize, prepare, train
 from stages.scones import layout
-from stages.serving.comparison import TOLERANCE
+from stages.serving.comparison import TOLERANCE, npy
 
 CLIENTS = 16
 ROWS = 2000
@@ -40,12 +40,14 @@ class Evaluated(NamedTuple):
     bodies: list[bytes]
     expected: NDArray[np.float32]
     classes: list[str]
+    content_type: str = "application/octet-stream"
 
 
 def read_mnist(root: Path) -> Evaluated:
     with np.load(root / "data/mnist/features/test.npz") as test:
-        bodies = [mnist.png(image) for image in test["images"]]
-    return Evaluated(bodies, probabilities(root, "mnist"), [str(digit) for digit in range(10)])
+        bodies = [npy(image[None]) for image in test["images"]]
+    digits = [str(digit) for digit in range(10)]
+    return Evaluated(bodies, probabilities(root, "mnist"), digits, "application/x-npy")
 
 
 def read_landmarks(root: Path) -> Evaluated:
@@ -87,7 +89,7 @@ def ask_all(served: Served, project: str, requests: list[tuple[bytes, dict[str, 
 
 def compare(served: Served, project: str, test: Evaluated) -> None:
     chosen = np.sort(np.random.default_rng(0).permutation(len(test.bodies))[:ROWS])
-    requests = [(test.bodies[row], {"Content-Type": "application/octet-stream"}) for row in chosen]
+    requests = [(test.bodies[row], {"Content-Type": test.content_type}) for row in chosen]
     answers = [answer.json()["predictions"][0]["top"] for answer in ask_all(served, project, requests)]
     found = np.zeros((len(chosen), len(test.classes)))
     for row, answer in enumerate(answers):
@@ -168,8 +170,10 @@ def documented() -> list[str]:
 def examples(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files that the documentation's commands name."""
     folder = tmp_path_factory.mktemp("examples")
+    with np.load(pipeline / "data/mnist/features/test.npz") as test:
+        for name, image in (("digit.png", test["images"][0]), ("number.png", np.hstack(test["images"][:2]))):
+            Image.fromarray(image).resize((10 * image.shape[1], 280), Image.Resampling.BICUBIC).save(folder / name)
     for project, names in {
-        "mnist": ["digit.png"],
         "scones": ["vehicle.png"],
         "landmarks": ["photograph.jpg", "another.png"],
     }.items():
