@@ -119,10 +119,10 @@ def _from_picture(body: bytes, several: bool) -> Item:
 def _from_npy(body: bytes) -> np.ndarray:
     try:
         digits = np.load(io.BytesIO(body), allow_pickle=False)
-    except Exception as error:
+    except Exception:
         # For forged headers numpy raises ValueError, EOFError, OSError, IndexError, SyntaxError, TokenError, OverflowError,
         # MemoryError or BadZipFile.
-        raise ValueError(f"the body is not a .npy file: {error}") from None
+        raise ValueError("the body is not a .npy file of numbers, as numpy.save writes it") from None
     if not isinstance(digits, np.ndarray) or digits.dtype != np.uint8:
         raise ValueError(f"values of type {getattr(digits, 'dtype', 'npz')}: expected one array of uint8")
     return digits
@@ -132,8 +132,8 @@ def _from_json(body: bytes) -> np.ndarray:
     form = f'JSON of the form {{"images": [...]}}, each image {SIDE} lists of {SIDE} numbers'
     try:
         digits = json.loads(body)["images"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"the body is not {form}: {error}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ValueError(f"the body is not {form}") from None
     # Checked before there is an array: numpy would make one of any lists, at many times their size.
     if type(digits) is not list or not 0 < len(digits) <= MAX_IMAGES:
         raise ValueError(f"the body is not {form}: expected at least 1 image and {MAX_IMAGES} at most")

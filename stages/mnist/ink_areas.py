@@ -4,6 +4,7 @@ Exported models contain this file, so it imports only numpy and scipy.
 """
 
 from collections.abc import Collection
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,12 @@ LINE, THIN = 0.75, 0.05
 
 GAP = 0.12
 """Strokes of a digit are closer to each other than this fraction of its height."""
+
+LONGEST = 32
+"""Digits that are read in one picture."""
+
+TOO_MANY = f"the picture has more than {LONGEST} digits: send fewer in one picture"
+SEVERAL_LINES = "the picture has digits in several lines: send one line in a picture"
 
 MOST = 64
 """Strokes that are looked at, the largest first: noise has thousands."""
@@ -114,6 +121,17 @@ def groups_of(strokes: list[Stroke]) -> list[list[Stroke]]:
     mass = [sum(stroke.area for stroke in group) for group in groups]
     groups = [group for group, area in zip(groups, mass, strict=True) if area > 0.15 * max(mass)]
     return sorted(groups, key=lambda group: _box(group).left)
+
+
+def require_line(groups: list[list[Stroke]]) -> None:
+    """Raise NoDigitError if there are too many digits to read, or some below others, which have no order from left to right."""
+    if len(groups) > LONGEST:
+        raise NoDigitError(TOO_MANY)
+    boxes = [_box(group) for group in groups]
+    for one, other in combinations(boxes, 2):
+        beside = min(one.right, other.right) - max(one.left, other.left) <= 0.5 * min(one.width, other.width)
+        if not beside and min(one.bottom, other.bottom) <= max(one.top, other.top):
+            raise NoDigitError(SEVERAL_LINES)
 
 
 def _belongs(stroke: Stroke, group: list[Stroke]) -> bool:

@@ -116,7 +116,10 @@ def inks(picture: Bytes) -> list[Floats]:
             return [_filling(scenes)]
         except ink_areas.NoDigitError as error:
             reasons.append(str(error))
-    raise ink_areas.NoDigitError(max(reasons, key=lambda reason: (reason != BLANK, reasons.count(reason))))
+    told = (ink_areas.TOO_MANY, ink_areas.SEVERAL_LINES)
+    raise ink_areas.NoDigitError(
+        max(reasons, key=lambda reason: (reason != BLANK, reason in told, reasons.count(reason)))
+    )
 
 
 class Scene(NamedTuple):
@@ -192,6 +195,7 @@ def _standing_alone(scene: Scene, contrast: Floats, cut: float, depth: int) -> l
     groups = ink_areas.groups_of(inner)
     if sum(stroke.area for group in groups for stroke in group) <= CLEAN * sum(stroke.area for stroke in inner):
         raise ink_areas.NoDigitError(UNCLEAR)
+    ink_areas.require_line(groups)
     digits = [ink_areas.pixels(labels, group) for group in groups]
     all_digits = np.logical_or.reduce(digits)
     return [_confirmed(scene, contrast, digit, around | (all_digits & ~digit), cut) for digit in digits]

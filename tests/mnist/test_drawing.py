@@ -96,6 +96,15 @@ def test_several_digits_are_read_from_left_to_right() -> None:
         assert alike(drawing.centred(ink), found(drawn(digit, 16))) > 0.95
 
 
+def test_digits_in_several_lines_or_too_many_are_refused() -> None:
+    lines = np.vstack([np.hstack([drawn(digit, 16) for digit in row]) for row in ((0, 1, 2), (3, 4, 5))])
+    with pytest.raises(ink_areas.NoDigitError, match="digits in several lines"):
+        isolation.inks(rgba(lines))
+    many = np.hstack([drawn(3, 16)] * 33)[::4, ::4]
+    with pytest.raises(ink_areas.NoDigitError, match="more than 32 digits"):
+        isolation.inks(rgba(np.ascontiguousarray(many)))
+
+
 def test_what_is_around_a_digit_is_left_out() -> None:
     """A desk, a window's bar, a frame, rulings and falling light: the digit is the same as without them."""
     picture = drawn(3, 14)

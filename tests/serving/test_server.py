@@ -159,7 +159,13 @@ def test_the_catalogue_says_what_is_served_and_how_good_it_is(client: httpx.Clie
         "message": None,
         "version": mnist["version"],
         "metrics": {"data": "sample", "accuracy": 0.5, "parameters": 10},
-        "accepts": ["image/*", "application/x-image", "application/octet-stream", "application/x-npy", "application/json"],
+        "accepts": [
+            "image/*",
+            "application/x-image",
+            "application/octet-stream",
+            "application/x-npy",
+            "application/json",
+        ],
         "invocations": "/models/mnist/invocations",
     }
     assert bikes["accepts"] == ["text/csv", "application/json"]
