@@ -1,11 +1,10 @@
 """Run DVC's command line faster, with the same files: `python -m stages.experiments.running.quick_dvc ARGUMENTS...`.
 
 `make repro` and `make recipe` use it. After each stage DVC parses all of dvc.lock in pure Python, to keep comments (it has none), and
-rewrites the file: half a second or more. Here only the stage's own part of the file is replaced. DVC also parses the same
-text many times in one command, and here once. A process that waits for DVC's lock checks it more often.
+rewrites the file: half a second or more. Here only the stage's own part of the file is replaced. A process that waits
+for DVC's lock checks it more often.
 """
 
-import copy
 import re
 import sys
 from pathlib import Path
@@ -16,14 +15,11 @@ from dvc.cli import main
 from dvc.dvcfile import Lockfile, logger
 from dvc.stage import PipelineStage, serialize
 from dvc.utils.serialize import dumps_yaml
-from ruamel.yaml import YAML
 
 from stages.common import files
 
 HEAD = "schema: '2.0'\nstages:\n"
 in_full = Lockfile.dump_stages
-parse = YAML.load
-parsed: dict[str, Any] = {}
 
 
 def with_stages(before: str, stages: dict[str, Any]) -> str | None:
@@ -55,16 +51,7 @@ def dump_stages(self: Lockfile, stages: list[PipelineStage], **options: Any) -> 
         self.repo.scm_context.track_file(self.relpath)
 
 
-def load(self: YAML, text: Any) -> Any:
-    if "safe" not in self.typ or not isinstance(text, str):
-        return parse(self, text)
-    if text not in parsed:
-        parsed[text] = parse(self, text)
-    return copy.deepcopy(parsed[text])  # DVC changes what it gets
-
-
 if __name__ == "__main__":
-    YAML.load = load  # type: ignore[method-assign, assignment]
     Lockfile.dump_stages = dump_stages
     lock.DEFAULT_TIMEOUT = 0.3  # seconds for six checks of the lock
     sys.exit(main(sys.argv[1:]))
