@@ -195,10 +195,11 @@ def _standing_alone(scene: Scene, contrast: Floats, cut: float, depth: int) -> l
     groups = ink_areas.groups_of(inner)
     if sum(stroke.area for group in groups for stroke in group) <= CLEAN * sum(stroke.area for stroke in inner):
         raise ink_areas.NoDigitError(UNCLEAR)
-    ink_areas.require_line(groups)
     digits = [ink_areas.pixels(labels, group) for group in groups]
     all_digits = np.logical_or.reduce(digits)
-    return [_confirmed(scene, contrast, digit, around | (all_digits & ~digit), cut) for digit in digits]
+    confirmed = [_confirmed(scene, contrast, digit, around | (all_digits & ~digit), cut) for digit in digits]
+    ink_areas.require_line(groups)  # only now: before, they may be anything, such as the texture of a photograph
+    return confirmed
 
 
 def _confirmed(scene: Scene, before: Floats, proposed: Mask, foreign: Mask, cut: float) -> Digit:

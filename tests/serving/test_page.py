@@ -356,7 +356,7 @@ def test_example_digits_and_pictures_of_digits_are_read(visit: Visit, tmp_path: 
         right += visit.page.locator("[data-answer] li.best .name").inner_text() == str(digit)
     assert right >= 9
     visit.page.locator("[data-digit] input[type=file]").set_input_files(picture(tmp_path))
-    expect(visit.page.locator("[data-answer] .note")).to_contain_text("No answer: ")
+    expect(visit.page.locator("[data-answer] .note")).to_contain_text("No answer: no single digit")
 
 
 def test_a_wrong_file_is_refused_with_a_reason_in_each_tab(visit: Visit, wrong: Path) -> None:
