@@ -10,14 +10,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
 import numpy as np
 import pytest
 import torch
 from conftest import Change, Run
 from matplotlib.colors import same_color
 from matplotlib.patches import Rectangle
-from moto.server import ThreadedMotoServer
 from PIL import Image
 from vehicles import picture
 
@@ -397,25 +395,10 @@ def test_drift_is_reported_where_there_is_a_training_set(place: Path, capsys: py
     assert files.read_json(monitor.MONITOR / "monitor.json")["drift"]["red"]["statistic"] == 1.0
 
 
-def test_captured_data_is_read_from_s3(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        for name, value in {
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-            "AWS_ACCESS_KEY_ID": "x",
-            "AWS_SECRET_ACCESS_KEY": "x",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }.items():
-            monkeypatch.setenv(name, value)
-        s3 = boto3.client("s3")
-        s3.create_bucket(Bucket="vehicles")
-        for path in place.rglob("*.jsonl"):
-            s3.put_object(Bucket="vehicles", Key=f"data_capture/{path.name}", Body=path.read_bytes())
-        monitor.main("s3://vehicles/data_capture")
-    finally:
-        server.stop()
+def test_captured_data_is_read_from_s3(place: Path, s3: Any) -> None:
+    for path in place.rglob("*.jsonl"):
+        s3.put_object(Bucket="bucket", Key=f"data_capture/{path.name}", Body=path.read_bytes())
+    monitor.main("s3://bucket/data_capture")
     assert files.read_json(monitor.MONITOR / "monitor.json")["records"] == 4
 
 
