@@ -23,11 +23,11 @@ from pathlib import Path
 import aiohttp
 import numpy as np
 import pandas as pd
+import psutil
 from tqdm import tqdm
 
 from benchmarks import server
 from benchmarks.digit_pictures import png
-from benchmarks.landmarks_memory import memory
 from stages.bikes.hours.columns import FORMAT, NAMES
 from stages.common import files
 from stages.experiments.records import circumstances
@@ -77,6 +77,15 @@ def good_requests() -> Good:
         "landmarks": (pictures, places),
         "bikes": ("text/csv", tables),
     }
+
+
+def memory(process: psutil.Process) -> float:
+    """Return the GB of the process and its descendants: their proportional set sizes, which divide shared pages."""
+    total = 0.0
+    for one in [process, *process.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            total += one.memory_full_info().pss / 1e9
+    return total
 
 
 class Load:
@@ -182,7 +191,7 @@ async def mixed(
     course = []
     for _ in tqdm(range(int(60 * minutes / EVERY)), desc="mixed load", unit=" measurements"):
         await asyncio.sleep(EVERY)
-        course.append((await asyncio.to_thread(memory, process.pid))["all"])
+        course.append(await asyncio.to_thread(memory, psutil.Process(process.pid)))
     tally.stopping = True
     begin = time.perf_counter()
     process.send_signal(signal.SIGTERM)
