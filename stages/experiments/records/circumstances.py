@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 
-def now(threads: int) -> dict[str, Any]:
-    """Return the command, date, hardware, torch's version and its ``threads``."""
+def now() -> dict[str, Any]:
+    """Return the command of a benchmark, date, hardware and torch's version."""
     module = Path(sys.argv[0]).stem
     return {
         "command": shlex.join(["python", "-m", f"benchmarks.{module}", *sys.argv[1:]]),
         "date": today(),
         "hardware": hardware(),
         "torch": importlib.metadata.version("torch"),
-        "threads": threads,
     }
 
 
