@@ -12,7 +12,7 @@ $(foreach name,$(SETTINGS),$(if $(filter undefined,$(origin $(name))),, \
 	$(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 STAMP  := $(VENV)/.installed
 # requirements.txt is what the pipeline needs. A group of requirements/ is added when a target needs it: STAMP-group.
-ALL    := $(patsubst requirements/%.txt,%,$(wildcard requirements/*.txt))
+ALL    := $(patsubst requirements/%.in,%,$(wildcard requirements/*.in))
 WANTED := $(if $(filter all,$(GROUPS)),$(ALL),$(GROUPS))
 $(foreach group,$(filter-out $(ALL),$(WANTED)),$(error GROUPS=$(group) is not allowed: expected $(ALL) or all))
 $(foreach torch,$(filter-out cpu,$(TORCH)),$(error TORCH=$(torch) is not allowed: expected cpu))
