@@ -1,6 +1,6 @@
 """Count how many pictures of a digit, as people send them, the exported model reads right, refuses, and reads wrong.
 
-    python -m benchmarks.digits [--source ../shared/data] [--folder DONE] [--count 200] [--seed 1] [--json FILE]
+    python -m benchmarks.digits [--source ../data] [--folder DONE] [--count 200] [--seed 1] [--json FILE]
 
 Trains mnist's default network in a temporary folder, or uses a ``--folder`` in which prepare to export have run, and
 sends it ``--count`` test digits in each of the forms of `benchmarks.digit_pictures`. The first line is what the

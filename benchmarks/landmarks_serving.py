@@ -1,6 +1,6 @@
 """Measure the speed of an exported model: one photograph at a time with decoding, and batches against single ones.
 
-    python -m benchmarks.landmarks_serving --source ../shared/data [--export models/landmarks/export] [--photographs 320]
+    python -m benchmarks.landmarks_serving --source ../data [--export models/landmarks/export] [--photographs 320]
 
 `model.pt` runs in this process as it does in a server: `inference.input_fn` decodes a photograph's bytes and
 `inference.predict_fn` returns its probabilities. For batches of 32, photographs of any sizes are decoded and cut to
