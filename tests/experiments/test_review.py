@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from checkouts import Checkout, with_results
+from checkouts import Checkout
 from conftest import ROOT
 from dvc.repo import Repo
 from markdown_it import MarkdownIt
@@ -20,6 +20,7 @@ from stages.experiments import review
 from stages.experiments.reviewing import comment, guards
 
 ACCURACY = Path("reports/mnist/metrics.json")
+VERBS = ("train", "evaluate", "plot", "export", "deploy")
 
 
 class Project(Checkout):
@@ -40,8 +41,8 @@ class Project(Checkout):
 
 
 @pytest.fixture(scope="module")
-def clone(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = Project(with_results(tmp_path_factory.mktemp("review")).root)
+def clone(results: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(results.copy(tmp_path_factory.mktemp("review")).root)
     project.commit()
     project.run("git tag start")
     return project
@@ -73,7 +74,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 def test_a_worse_model_is_named_and_fails_and_its_pictures_are_shown(project: Project) -> None:
-    project.experiment("-S", "mnist.epochs=1", "deploy@mnist", "plot@mnist")
+    project.stages({"mnist.epochs": 1}, *(f"{verb}@mnist" for verb in VERBS))
     done = project.tried("make -o .venv/.installed review BASE=main")
     assert done.returncode
     accuracy = json.loads((project.root / ACCURACY).read_text())["accuracy"]
