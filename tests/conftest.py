@@ -39,6 +39,11 @@ Change = Callable[[dict[str, Any]], None]
 Started = Callable[[], list[psutil.Process]]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The short files of `common` come last, so that no process of a test run is left with a long one at the end."""
+    items.sort(key=lambda item: item.path.parent.name == "common")
+
+
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project root with this project's params.yaml and metrics.yaml, as the working folder."""

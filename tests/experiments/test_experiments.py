@@ -126,7 +126,7 @@ def test_ctrl_c_stops_what_runs_and_a_killed_run_is_run_again(built: Checkout) -
         with subprocess.Popen(command, cwd=built.root) as running:
             wait_for(built, "stage.py")
             running.send_signal(number)
-        for _ in range(300):
+        for _ in range(1200):
             if not processes_in(built.root):
                 break
             time.sleep(0.1)

@@ -101,8 +101,8 @@ def test_a_seed_that_fails_says_so_and_those_before_it_are_kept(monkeypatch: pyt
 
 
 def test_memory_is_that_of_all_processes_at_once() -> None:
-    hold = "import time; held = b'1' * 150_000_000; time.sleep(1.5)"
-    both = f"import subprocess, sys; hold = {hold!r}; other = subprocess.Popen([sys.executable, '-c', hold]); exec(hold); other.wait()"
+    hold = "import time; held = b'1' * 150_000_000; time.sleep(1)"
+    both = f"import subprocess, sys; held = b'1' * 150_000_000; subprocess.run([sys.executable, '-c', {hold!r}])"
     assert 0.3 < publish.watched([sys.executable, "-c", both]) < 0.6
     with pytest.raises(subprocess.CalledProcessError):
         publish.watched([sys.executable, "-c", "raise SystemExit(3)"])
