@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import chdir
 from importlib import import_module
 from pathlib import Path
@@ -67,17 +67,14 @@ class Checkout:
     def stages(self, settings: Mapping[str, Any], *stages: str) -> None:
         """Set parameters and run ``stages`` in this process, whose results become DVC's: `dvc exp run` in less time."""
         with chdir(self.root):
-            set_parameters(Path("params.yaml"), settings)
-            for stage in stages:
-                verb, project = stage.split("@")
-                import_module(f"stages.{project}.{verb}").main()
+            _run(settings, stages)
             Repo().commit(force=True)
 
     def experiment(self, name: str, settings: Mapping[str, Any], *stages: str) -> None:
         """Add an experiment as `dvc exp run --temp` does, in less time: the working tree is as it was."""
-        self.stages(settings, *stages)
         with chdir(self.root):
-            Repo().experiments.save(name=name, force=True)
+            _run(settings, stages)
+            Repo().experiments.save(name=name, force=True)  # commits the results, too
         self.restore()
 
     def json(self, path: str) -> dict[str, Any]:
@@ -120,6 +117,13 @@ class Checkout:
         """Commit all that is there as the first commit."""
         self.run("git init -q -b main && git config user.email t@example.org && git config user.name t")
         self.run("git add -A && git commit -qm start")
+
+
+def _run(settings: Mapping[str, Any], stages: Iterable[str]) -> None:
+    set_parameters(Path("params.yaml"), settings)
+    for stage in stages:
+        verb, project = stage.split("@")
+        import_module(f"stages.{project}.{verb}").main()
 
 
 def set_parameters(file: Path, settings: Mapping[str, Any]) -> None:
