@@ -1,6 +1,6 @@
 """Count how many pictures of a digit, as people send them, the exported model reads right, refuses, and reads wrong.
 
-    python -m benchmarks.digits [--source ../shared/data] [--folder DONE] [--count 200] [--seed 1] [--json FILE]
+    python -m benchmarks.digits [--source ../data] [--folder DONE] [--count 200] [--seed 1] [--json FILE]
 
 Trains mnist's default network in a temporary folder, or uses a ``--folder`` in which prepare to export have run, and
 sends it ``--count`` test digits in each of the forms of `benchmarks.digit_pictures`. The first line is what the
@@ -15,15 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import workspace
+from benchmarks import measuring, workspace
 from benchmarks.digit_pictures import KINDS
 from stages.common import files
 from stages.common.models import bundle
-from stages.experiments.records import circumstances
 from stages.mnist import inference
 
 SURE = 0.8
-STEPS = ("prepare", "featurize", "train", "evaluate", "export")
 
 
 def count(model: inference.Model, kind: str, images: Any, labels: Any, pictures: int, seed: int) -> dict[str, float]:
@@ -57,29 +55,26 @@ def measure(folder: Path, pictures: int, seed: int) -> dict[str, dict[str, float
     return kinds
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(source: str, folder: Path | None, count: int, seed: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as temporary:
+        done = folder or Path(temporary)
+        if not folder:
+            workspace.create(done, {"data": {"source": workspace.place(source)}})
+            workspace.run(done, "mnist", "prepare", "featurize", "train", "evaluate", "export")
+        return {
+            "pictures_of_each_kind": count,
+            "seed": seed,
+            "accuracy": files.read_json(done / "reports/mnist/metrics.json")["accuracy"],
+            "kinds": measure(done, count, seed),
+        }
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", default="sample")
     parser.add_argument("--folder", type=Path, help="a folder with a trained and exported model")
     parser.add_argument("--count", type=int, default=200, help="pictures of each kind")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="a file for the results")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = arguments.folder or Path(temporary)
-        if not arguments.folder:
-            workspace.create(folder, {"data": {"source": workspace.place(arguments.source)}})
-            for step in STEPS:
-                workspace.run(step, folder, "mnist")
-        results = {
-            "pictures_of_each_kind": arguments.count,
-            "seed": arguments.seed,
-            "accuracy": files.read_json(folder / "reports/mnist/metrics.json")["accuracy"],
-            "kinds": measure(folder, arguments.count, arguments.seed),
-        }
-    if arguments.json:
-        files.write_json(arguments.json, circumstances.now(threads=1) | results)
 
 
 if __name__ == "__main__":
-    main()
+    measuring.run(main, arguments)

@@ -142,8 +142,7 @@ def ray_table() -> str:
     for stage, images, workers, seconds, start in runs:
         rate = images / (seconds - start)
         lines.append(f"| {stage} | {images:,} | {workers} | {seconds:.0f} | {start:.0f} | {rate:,.0f} |")
-    ran = packed["circumstances"]
-    return "\n".join([*lines, "", f"Measured on landmarks, on {ran['hardware']}, {ran['date']}."])
+    return "\n".join([*lines, "", f"Measured on landmarks, on {packed['hardware']}, {packed['date']}."])
 
 
 def settings_table() -> str:
@@ -173,8 +172,8 @@ def reach_table() -> str:
             cells.append("does not load" if refused else f"within {worst:.0e}" if worst else "the same")
         name = f"{version} (SageMaker's image)" if version == measured["sagemaker"] else version
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    ran = measured["circumstances"]
-    return "\n".join([*lines, "", f"Written by torch {ran['torch']}; measured on {ran['hardware']}, {ran['date']}."])
+    ran = f"Written by torch {measured['torch']}; measured on {measured['hardware']}, {measured['date']}."
+    return "\n".join([*lines, "", ran])
 
 
 def digits_table() -> str:

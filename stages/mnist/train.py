@@ -5,7 +5,6 @@ The images are stored on the device as bytes. Batches are selected, augmented (i
 
 import math
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,17 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.common import clocks, config, files
+from stages.common import config, files
 from stages.common.portable import Computing
 from stages.common.program import run
 from stages.common.training import checkpoints, distributed, loop, saving, torch_setup
 from stages.common.training.checkpoints import Location
-from stages.engine import dispatch
+from stages.engine import training
 from stages.mnist.config import Augmentation, Train
 from stages.mnist.model import SETTINGS, TRAINED, build, normalise
 
 FEATURES = Path("data/mnist/features")
-CLOCK = "training.json"
 PARTS = ("train", "valid")
 
 
@@ -70,7 +68,7 @@ def scorer(images: Tensor, labels: Tensor) -> Callable[[nn.Module], loop.Scores]
 
     def score(network: nn.Module) -> loop.Scores:
         logits = distributed.in_turns(images.split(1000), lambda batch: network(normalise(batch))).to(labels.device)
-        return loop.Scores(F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item())
+        return loop.scores(logits, labels)
 
     return score
 
@@ -111,7 +109,7 @@ def checkpoints_of(settings: Train, root: Location) -> list[Location]:
     return [root / "mnist" / f"{checkpoints.key(settings.model_dump_json(), inputs)}.pt"]
 
 
-def fill(folder: Path, settings: Train, kept: list[Location]) -> None:
+def fill(settings: Train, kept: list[Location], folder: Path) -> None:
     """Train, and write to ``folder`` the files that `model.load` and plot read, and the training times.
 
     ``kept`` has the path of the checkpoint.
@@ -123,19 +121,11 @@ def fill(folder: Path, settings: Train, kept: list[Location]) -> None:
     files.write_json(folder / "network.json", about)
     files.write_json(folder / SETTINGS, settings.model_dump() | {"precision": computing.precision})
     clock = torch_setup.clock(trained.seconds, len(train[0]) * len(trained.epochs), device, computing)
-    files.write_json(folder / CLOCK, clock)
+    files.write_json(folder / training.CLOCK, clock)
 
 
 def main() -> None:
-    settings = config.load("mnist", Train)
-    files.require(FEATURES, "featurize@mnist")
-    kept = checkpoints_of(settings, dispatch.storage())
-    with files.new_folder(TRAINED) as folder:
-        work = partial(fill, settings=settings, kept=kept)
-        dispatch.train("mnist", work, folder, FEATURES, settings.batch_size)
-        clocks.keep("train@mnist", folder, folder / CLOCK)
-    for checkpoint in kept:
-        checkpoints.forget(checkpoint)
+    training.train("mnist", config.load("mnist", Train), fill, checkpoints_of, FEATURES, TRAINED)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import pytest
 import torch
 from conftest import ROOT, Run
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from stages.common import config
 from stages.common.errors import InputError
@@ -66,7 +65,7 @@ def train(folder: Path, score: Score | None = None, **changes: object) -> loop.T
     def own_score(network: nn.Module) -> loop.Scores:
         assert not network.training
         logits = network(points)
-        return loop.Scores(F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item())
+        return loop.scores(logits, labels)
 
     steps = loop.steps_per_epoch(len(points), chosen.batch_size, "mnist")
     return loop.fit(network, batches, steps, score or own_score, chosen, folder / "checkpoint.pt", "test")
@@ -218,7 +217,7 @@ def test_a_run_that_goes_on_from_its_checkpoint_ends_as_one_that_never_stopped(
             raise RuntimeError("killed")
         points, labels = problem()
         logits = network(points)
-        return loop.Scores(F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item())
+        return loop.scores(logits, labels)
 
     with pytest.raises(RuntimeError, match="killed"):
         train(tmp_path / "stopped", dies_in_the_third_epoch, epochs=5, **changes)

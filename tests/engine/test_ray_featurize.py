@@ -29,8 +29,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_photographs(source)
     changes = {"source": str(source), "size": 700, "shard": 1, "valid_fraction": 0.25}
     workspace.create(root, {"data": {"landmarks": changes}, "engine": {"timeout": 30}})
-    for verb in ("prepare", "featurize"):
-        workspace.run(verb, root)
+    workspace.run(root, "landmarks", "prepare", "featurize")
     return root
 
 

@@ -92,7 +92,7 @@ def record(root: Path, place: Path, experiment: Experiment, targets: Iterable[st
     copy = place / experiment.name
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(place / TEMPLATE, copy, symlinks=True)
-    leash = [sys.executable, "-m", "stages.experiments.running.with_parent"]
+    with_parent = [sys.executable, "-m", "stages.experiments.running.with_parent"]
     dvc = [sys.executable, "-m", "stages.experiments.running.quick_dvc"]
     command = [*dvc, "exp", "run", "--name", experiment.name, *recipes.overrides(experiment.settings), *targets]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
@@ -102,7 +102,7 @@ def record(root: Path, place: Path, experiment: Experiment, targets: Iterable[st
         log(place, experiment).open("w") as output,
         # Nothing is written to the pipe. It closes when this process ends for any reason.
         subprocess.Popen(
-            [*leash, *command],
+            [*with_parent, *command],
             cwd=copy,
             env=environment,
             stdin=subprocess.PIPE,
