@@ -3,13 +3,15 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
 from stages.cluster import local
 from stages.cluster.local import Running
+
+local.START = 600.0  # the machine may have other work to do
 
 
 @contextmanager
@@ -21,6 +23,7 @@ def running(nodes: int = 2, cpus: int = 1) -> Iterator[Running]:
         try:
             yield started
         finally:
+            _kill(started.processes())  # Ray's own way, node after node, takes seconds
             local.end(started)
 
 
@@ -28,7 +31,11 @@ def kill(cluster: Running, number: int) -> None:
     """A node's processes, raylet and workers, by SIGKILL: as if its machine were gone. 0 is the head, and with it the cluster."""
     raylet = cluster.nodes()[number]
     assert raylet is not None, f"node {number} is gone already"
-    processes = [raylet, *raylet.children(recursive=True)]
+    _kill([raylet, *raylet.children(recursive=True)])
+
+
+def _kill(processes: list[psutil.Process]) -> None:
     for one in processes:
-        one.kill()
-    psutil.wait_procs(processes, timeout=10)
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    psutil.wait_procs(processes, timeout=60)
