@@ -6,7 +6,10 @@ from typing import Any
 
 from moto import backends
 from moto.cloudformation import parsing
-from moto.cloudformation.models import Stack
+from moto.cloudformation.exceptions import ValidationError
+from moto.cloudformation.models import CloudFormationBackend, Stack
+from moto.cloudformation.responses import CloudFormationResponse
+from moto.core.responses import ActionResult
 from moto.moto_server import werkzeug_app
 from moto.sagemaker.models import FakeEndpoint, FakeEndpointConfig, Model
 
@@ -22,6 +25,8 @@ def apply(update_endpoint: UpdateEndpoint, changed: Callable[[], None]) -> None:
     stack_updates.apply(changed)
     werkzeug_app.DISABLE_GLOBAL_CORS = True  # moto's CORS lets the pages of any website read its answers
     Stack._parse_template = _parse_template
+    CloudFormationResponse.update_termination_protection = _protect
+    CloudFormationBackend.delete_stack = _unless_protected(CloudFormationBackend.delete_stack)
     parsing.clean_json = _without_no_values(parsing.clean_json)
     FakeEndpoint.cloudformation_name_type = staticmethod(lambda: "EndpointName")  # moto makes up a name for each
     FakeEndpoint.update_from_cloudformation_json = classmethod(_in_place(update_endpoint))
@@ -60,6 +65,25 @@ def _parse_template(stack: Any) -> None:
     if "Transform" in template:
         template = transform(template, {}, _NoPolicies())
     stack.template_dict = template
+
+
+def _protect(response: Any) -> Any:
+    """UpdateTerminationProtection, which moto lacks."""
+    stack = response.cloudformation_backend.get_stack(response._get_param("StackName"))
+    stack.enable_termination_protection = response._get_bool_param("EnableTerminationProtection")
+    return ActionResult({"StackId": stack.stack_id})
+
+
+def _unless_protected(deleting: Any) -> Any:
+    """Refuse to delete a protected stack. moto deletes it."""
+
+    def delete(backend: Any, name: str) -> None:
+        found = next((one for one in backend.stacks.values() if name in (one.name, one.stack_id)), None)
+        if found and found.enable_termination_protection:
+            raise ValidationError(message=f"Stack [{name}] cannot be deleted while TerminationProtection is enabled")
+        deleting(backend, name)
+
+    return delete
 
 
 class _NoPolicies:

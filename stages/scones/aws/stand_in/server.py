@@ -1,9 +1,9 @@
 """AWS on this machine: moto keeps the resources, and a front before it really runs the functions and serves the models.
 
-    python -m stages.scones.aws.stand_in.server
+    python -m stages.scones.aws.stand_in.server [--keep]
 
 It listens only on loopback, on a port that the system picks. Its first line of output is its address and an access key. It
-ends when its standard input closes. Clients find it by AWS_ENDPOINT_URL and notice no other difference. Requests that are not
+ends when its standard input closes, with --keep only when it is terminated. Clients find it by AWS_ENDPOINT_URL and notice no other difference. Requests that are not
 signed with the key are refused, because a function runs code as this process's user.
 """
 
@@ -203,6 +203,8 @@ def serve(kind: type[Front]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it and closes the standard input
     try:
         print(address, key, flush=True)
+        while "--keep" in sys.argv:
+            signal.pause()  # until SIGTERM
         while os.read(0, 1024):
             pass
     finally:
