@@ -29,8 +29,8 @@ from stages.engine.aws.clients import account, agree, plain_errors
 from stages.scones import layout
 from stages.scones.aws import deployment, own, preflight, trial
 from stages.scones.aws.executions import cases, latency
-from stages.scones.aws.stand_in import local
 from stages.scones.aws.preflight import COMMAND
+from stages.scones.aws.stand_in import local
 from stages.scones.config import WorkflowSettings, workflow_settings
 from stages.scones.feedback.captures import Captured
 

@@ -20,7 +20,7 @@ from stages.scones.aws.stand_in.capture import Capture
 from stages.scones.aws.stand_in.endpoints import Endpoint, EndpointResponse
 from stages.scones.aws.stand_in.fleet import HostedEndpoint, Variant
 from stages.scones.aws.stand_in.functions import Functions
-from stages.scones.aws.stand_in.runtime import Code, FunctionResult
+from stages.scones.aws.stand_in.runtime import Code, FunctionResult, has_own_tmp
 from stages.scones.aws.stand_in.scratch import PURPOSE, scratch_folder
 
 SOURCE = """
@@ -45,6 +45,16 @@ def sleep(event, context):
 
 def leave(event, context):
     os._exit(3)
+
+def keep(event, context):
+    found = sorted(os.listdir("/tmp"))
+    with open(f"/tmp/{event}", "w") as file:
+        file.write(event)
+    time.sleep(0.5)
+    return [name for name in found if name.startswith("picture")]
+
+def fill(event, context):
+    return len(bytearray(event * 2**20))
 """
 
 
@@ -119,6 +129,25 @@ def test_a_process_that_ends_is_an_error_and_the_next_call_gets_another(function
             "errorType": "Runtime.ExitError",
             "errorMessage": "Error: Runtime exited with error: exit status 3",
         }
+
+
+def test_an_instance_has_a_tmp_of_its_own_as_in_lambda(functions: Functions, tmp_path: Path) -> None:
+    if not has_own_tmp():
+        pytest.skip("this system forbids user namespaces")
+    with ThreadPoolExecutor(2) as pool:  # two processes at the same time, then one of them again
+        together = list(pool.map(lambda name: invoke(functions, code("keep"), name)[1], ["picture-a", "picture-b"]))
+    assert together == [[], []]
+    assert len(invoke(functions, code("keep"), "picture-c")[1]) == 1
+    assert not list(Path(tempfile.gettempdir()).glob("picture-*"))
+
+
+def test_a_function_that_needs_more_memory_than_it_has_is_killed(functions: Functions) -> None:
+    assert invoke(functions, code("fill", memory=256), 100)[1] == 100 * 2**20
+    answer, said = invoke(functions, code("fill", memory=256), 400)
+    assert answer.failed
+    assert said["errorType"] == "Runtime.ExitError"
+    assert str(said["errorMessage"]).endswith("signal: killed")
+    assert invoke(functions, code("fill", memory=256), 10)[1] == 10 * 2**20
 
 
 def test_code_that_does_not_load_is_an_error_of_its_own(functions: Functions) -> None:

@@ -25,6 +25,7 @@ def apply(update_endpoint: UpdateEndpoint, changed: Callable[[], None]) -> None:
     stack_updates.apply(changed)
     werkzeug_app.DISABLE_GLOBAL_CORS = True  # moto's CORS lets the pages of any website read its answers
     Stack._parse_template = _parse_template
+    Stack.parameter_list = property(_as_text)
     CloudFormationResponse.update_termination_protection = _protect
     CloudFormationBackend.delete_stack = _unless_protected(CloudFormationBackend.delete_stack)
     parsing.clean_json = _without_no_values(parsing.clean_json)
@@ -65,6 +66,13 @@ def _parse_template(stack: Any) -> None:
     if "Transform" in template:
         template = transform(template, {}, _NoPolicies())
     stack.template_dict = template
+
+
+def _as_text(stack: Any) -> list[dict[str, Any]]:
+    """Describe a list among the parameters as it was given. moto describes it as Python prints it."""
+    found = stack.resource_map.resolved_parameters
+    texts = {name: ",".join(value) if isinstance(value, list) else value for name, value in found.items()}
+    return [{"ParameterKey": name, "ParameterValue": value} for name, value in texts.items()]
 
 
 def _protect(response: Any) -> Any:
