@@ -79,7 +79,9 @@ def contents(folder: Path = RAW) -> dict[str, bytes]:
 
 def test_train_and_test_are_packed_as_they_are(source: Path) -> None:
     prepare.main()
-    assert sorted(contents()) == ["about.json", "classes.csv", "images.csv", "refused.csv", "test.zip", "train.zip"]
+    assert sorted(contents()) == [
+        *("about.json", "classes.csv", "counts.json", "images.csv", "looks.npy", "refused.csv", "test.zip", "train.zip")
+    ]
     assert [place.name for place in photographs.read_classes(RAW)] == CLASSES
     for split, count in (("train", 12), ("test", 6)):
         index = photographs.read_index(RAW, split)
@@ -160,7 +162,8 @@ def test_what_systems_leave_behind_changes_only_the_list_of_what_is_left_out(sou
         (source / name).write_bytes(b"x")
     fill(source, {"__MACOSX/train/tower": 1, "train/__MACOSX": 1, "train/tower/.cache": 1})
     prepare.main()
-    assert contents() | {"refused.csv": b""} == expected | {"refused.csv": b""}
+    left_out = {"refused.csv": b"", "counts.json": b""}
+    assert contents() | left_out == expected | left_out
     left += ["__MACOSX/train/tower/00.png", "train/__MACOSX/00.png", "train/tower/.cache/00.png"]
     assert refused() == dict.fromkeys(left, "a hidden file, or one that an operating system created") | {
         "README.txt": "it is in no class folder"

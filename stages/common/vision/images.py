@@ -28,6 +28,8 @@ SIGNATURES = {  # Not TIFF: the work of its decoders on hostile files is not bou
 }
 """The first bytes of each format. The file's name is not used."""
 
+TIFF = b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"
+
 CONTENT_TYPES = ("image/*", "application/x-image", "application/octet-stream")
 """Content types of requests with a picture. The second is what SageMaker's own image classification takes."""
 
@@ -110,10 +112,23 @@ def _guarded(content: bytes, max_pixels: int, convert: Callable[[Image.Image], I
         except Exception as error:
             # Broad on purpose: for damaged files Pillow's decoders raise OSError, SyntaxError, ValueError, EOFError,
             # IndexError, KeyError, TypeError, struct.error, zlib.error, MemoryError, and others with each release.
-            cause = " ".join(str(error).split()) or type(error).__name__
-            raise ImageError(f"the {picture_format} file is damaged: {cause}") from None
+            raise ImageError(f"the {picture_format} file is damaged: {_cause(error)}") from None
         finally:
             Image.MAX_IMAGE_PIXELS = usual
+
+
+CAUSES = {
+    "truncated": "it is cut off, send the whole file",
+    "checksum": "a checksum is wrong, copy it again",
+    "too large": "a text in it unpacks to too many bytes, save it without texts",
+}
+"""What is wrong and what to do, by a word of Pillow's message."""
+
+
+def _cause(error: Exception) -> str:
+    found = str(error).lower()
+    causes = [words for word, words in CAUSES.items() if word in found]
+    return causes[0] if causes else "its pixels can't be read, save it again as PNG or JPEG"
 
 
 def is_plain(pixels: Pixels) -> bool:
@@ -129,6 +144,8 @@ def _format(content: bytes) -> str:
     for name, signature in SIGNATURES.items():
         if signature.match(content):
             return name
+    if content[:4] in TIFF:
+        raise ImageError("it is a TIFF file, which is not read: save it as PNG or JPEG")
     *names, last = SIGNATURES
     raise ImageError(f"it is not a {', '.join(names)} or {last} file: it begins with {content[:16]!r}")
 
