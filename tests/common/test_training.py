@@ -204,7 +204,7 @@ def test_the_moving_average_of_the_weights_is_what_is_scored_and_kept(tmp_path: 
     ],
 )
 def test_a_run_that_goes_on_from_its_checkpoint_ends_as_one_that_never_stopped(
-    tmp_path: Path, changes: dict[str, Any]
+    tmp_path: Path, changes: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = train(tmp_path / "whole", epochs=5, **changes)
 
@@ -221,7 +221,9 @@ def test_a_run_that_goes_on_from_its_checkpoint_ends_as_one_that_never_stopped(
 
     with pytest.raises(RuntimeError, match="killed"):
         train(tmp_path / "stopped", dies_in_the_third_epoch, epochs=5, **changes)
+    assert capsys.readouterr().out == ""
     resumed = train(tmp_path / "stopped", epochs=5, **changes)
+    assert capsys.readouterr().out.endswith(": resumed after epoch 2 of 5\n")
     assert resumed.steps == whole.steps
     assert resumed.epochs == whole.epochs
     assert all(torch.equal(resumed.weights[name], whole.weights[name]) for name in whole.weights)

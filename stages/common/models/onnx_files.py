@@ -49,6 +49,9 @@ def save(
             (example,),
             buffer,  # type: ignore[arg-type]  # this way takes any file
             dynamo=False,
+            # Keep batch norm: torch would merge it into the weights with a square root that rounds differently on
+            # different processors. onnxruntime merges it when it loads the model.
+            training=torch.onnx.TrainingMode.PRESERVE,
             opset_version=OPSET,
             input_names=["images"],
             output_names=["probabilities"],

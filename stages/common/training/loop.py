@@ -142,6 +142,8 @@ def fit(
     if state := checkpoints.read(checkpoint):
         _go_on(run, state)
     trained, done = run.trained, len(run.trained.epochs)
+    if done and distributed.rank() == 0:
+        print(f"{title}: resumed after epoch {done} of {settings.epochs}", flush=True)
     images = steps * settings.batch_size
     with tqdm(
         desc=title,
