@@ -90,11 +90,14 @@ def _from_npy(body: bytes) -> np.ndarray:
 def ready_fn(data: torch.Tensor, model: Model) -> torch.Tensor:
     """Reduce a request's photographs, uint8 (N, 3, H, W), to their squares, uint8 (N, 3, S, S), which wait for a batch.
 
-    All squares have one size, so photographs of any sizes form one batch, and no full photograph is kept waiting.
+    All squares have one size, so photographs of any sizes form one batch, and no full photograph is kept waiting. Raise
+    ValueError if a square has a single colour, though its photograph has several.
     """
     network, *_ = model
     with torch.inference_mode():
         squares: torch.Tensor = network.squares(data)
+    if any(images.is_plain(square) for square in squares.permute(0, 2, 3, 1).numpy()):
+        raise ValueError("the middle of a photograph has a single colour: expected a photograph of a landmark")
     return squares
 
 
