@@ -25,8 +25,11 @@ except ImportError:  # in the project, not in the export
 MAX_PIXELS = 100_000_000
 """Largest number of pixels of a photograph, checked before it is decoded."""
 
-MAX_PHOTOGRAPHS = 1000
-"""Largest number of photographs in a request. Each becomes a square, which may be larger than the photograph."""
+MAX_PHOTOGRAPHS = 64
+"""Largest number of photographs in a request. Each becomes a square, however small it is, and costs as much as any other."""
+
+AT_A_TIME = 32
+"""Photographs that the network gets at once, because their maps need memory."""
 
 CONTENT_TYPES = (*images.CONTENT_TYPES, "application/x-npy")
 """Content types that `input_fn` reads."""
@@ -105,7 +108,8 @@ def batch_fn(items: list[torch.Tensor], model: Model) -> list[Prediction]:
     """Return the predictions for several requests, whose squares (see `ready_fn`) are computed in one batch."""
     network, classes, arrays = model
     with torch.inference_mode():
-        probabilities, features, logits = network.inspect(torch.cat(items))
+        parts = [network.inspect(part) for part in torch.cat(items).split(AT_A_TIME)]
+        probabilities, features, logits = (torch.cat(each) for each in zip(*parts, strict=True))
     familiarity = torch.from_numpy(known.familiarity(arrays, features.numpy(), logits.numpy()))
     sizes = [len(item) for item in items]
     return [(classes, *parts) for parts in zip(probabilities.split(sizes), familiarity.split(sizes), strict=True)]

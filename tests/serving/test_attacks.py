@@ -557,7 +557,9 @@ def test_messages_of_a_session_that_is_not_there_are_refused_and_of_one_that_end
     for address in (answers, f"{answers}?session_hash=nobody"):
         refused(client.get(address), 404, "not_found")
     question = {"fn_index": picture_handler(client), "data": [None]}
-    joined = client.post("/page/gradio_api/queue/join", json=question | {"session_hash": "two readers"})
+    body = json.dumps(question | {"session_hash": "two readers"})
+    kind = {"Content-Type": "application/json"}
+    joined = client.post("/page/gradio_api/queue/join", content=body, headers=kind)
     assert joined.status_code == 200
     address = f"{answers}?session_hash=two%20readers"
     with ThreadPoolExecutor(2) as pool:
