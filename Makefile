@@ -74,8 +74,8 @@ test-all: $(addprefix $(STAMP)-,$(ALL))  ## run all tests, including the few tha
 test-fast: $(addprefix $(STAMP)-,$(ALL))  ## run only the tests that take seconds
 	@$(PYTEST) -m "not slow and not long"
 
-torture: $(addprefix $(STAMP)-,$(ALL))  ## kill stages at random moments and compare their results: make torture MINUTES=5 SEED=1
-	@exec python tests/torture/kills.py $${MINUTES:+--minutes "$$MINUTES"} $${SEED:+--seed "$$SEED"} $${PROJECT:+--project "$$PROJECT"}
+torture: $(addprefix $(STAMP)-,$(ALL))  ## attack the stages, the exports and the server: make torture MINUTES=5 SEED=1
+	@exec python tests/torture/round.py $${MINUTES:+--minutes "$$MINUTES"} $${SEED:+--seed "$$SEED"} $${PROJECT:+--project "$$PROJECT"}
 
 lint: $(addprefix $(STAMP)-,$(ALL))  ## check format, style and types
 	@ruff format --check .
