@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT, Started
@@ -77,7 +78,7 @@ def functions(started: Started) -> Iterator[Functions]:
     assert not started()
 
 
-def invoke(functions: Functions, code: Code, event: object = None) -> tuple[FunctionResult, dict[str, object]]:
+def invoke(functions: Functions, code: Code, event: object = None) -> tuple[FunctionResult, Any]:
     answer = functions.invoke(code, json.dumps(event).encode())
     return answer, json.loads(answer.payload)
 
