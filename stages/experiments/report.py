@@ -63,7 +63,7 @@ def grid(repo: Repo) -> dict[str, list[Cell]]:
 
 
 def figures(project: str, here: dict[str, Any], head: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a project's metrics as text, those of metrics.yaml first. ``head`` is None if the commit has the same."""
+    """Return a project's metrics as text, those of metrics/ first. ``head`` is None if the commit has the same."""
     known = metrics.read().get(project, {})
     rows = []
     for name in [*(name for name in known if name in here), *(here.keys() - known.keys() - {"data"})]:

@@ -1,8 +1,8 @@
 """Show what this branch changes in metrics, parameters, plots and stages. Fail if a guarded metric got worse.
 
 Compares the working tree with the commit where this branch left BASE. Writes reports/review/comment.md for a pull
-request, and the same content as a page, reports/review/index.html. A metric of metrics.yaml with a tolerance is
-guarded: the exit code is 1 if one is worse by more than that, is missing, or was measured on other data.
+request, and the same content as a page, reports/review/index.html. A metric of metrics/<project>.yaml with a
+tolerance is guarded: the exit code is 1 if one is worse by more than that, is missing, or was measured on other data.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def compare(name: str, base: Revision, head: Revision, commit: str) -> Review:
         base=name,
         stale=list(Repo().status()),
         guards=judged,
-        loosened=guards.loosened(config.parse(base.read("metrics.yaml") or b"") or {}, known),
+        loosened=guards.loosened(_guards(base), known),
         metrics=_differences("metrics", commit),
         parameters=_differences("params", commit),
         causes=causes,
@@ -90,6 +90,12 @@ def compare(name: str, base: Revision, head: Revision, commit: str) -> Review:
         readings=changes.readings(base, head),
         pictures=changes.pictures(base, head),
     )
+
+
+def _guards(base: Revision) -> dict[str, dict[str, Any]]:
+    """Return the content of each metrics/<project>.yaml of ``base``, by project."""
+    projects = sorted({name.partition("@")[2] for name in base.stages()} - {""})
+    return {name: config.parse(base.read(f"{metrics.METRICS}/{name}.yaml") or b"") or {} for name in projects}
 
 
 def _figures(revision: Revision, project: str) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def test_named_experiments_alone_and_one_whose_files_are_gone(compared: Path, cl
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["bike"], "error: 'bike' is not a project: expected one of bikes, mnist, landmarks, scones"),
+        (["bike"], "error: 'bike' is not a project: expected one of bikes, landmarks, mnist, scones"),
         (
             ["mnist", "--experiments", "lost"],
             "error: 'lost' is not a revision: expected a branch, a tag, a commit or one",

@@ -88,7 +88,7 @@ def test_the_page_says_of_each_project_what_was_measured_and_shows_its_pictures(
         assert open_page.evaluate("document.documentElement.scrollWidth") == width
     expect(open_page.get_by_text("Up to date:")).to_be_visible()
     expect(open_page.get_by_text("They are committed.")).to_be_visible()
-    for project, known in metrics.read(ROOT / "metrics.yaml").items():
+    for project, known in metrics.read(ROOT).items():
         section = open_page.locator(f"section#{project}")
         measured = built.json(f"reports/{project}/metrics.json")
         for name in measured.keys() - {"data"}:
@@ -194,7 +194,7 @@ def test_the_table_shows_experiments_in_120_columns_with_nothing_cut(tried: Chec
     assert lines[1] == ["experiment", "state", "test accuracy", "test loss", "parameters", "training", "differs in"]
     found = {line[0]: line[1:] for line in lines[2:]}
     figures = tried.json("reports/mnist/metrics.json")
-    known = metrics.read(ROOT / "metrics.yaml")["mnist"]
+    known = metrics.read(ROOT)["mnist"]
     assert found["main"][:4] == [
         "commit",
         known["accuracy"].write(figures["accuracy"]),
@@ -223,4 +223,4 @@ def test_dvc_s_own_table_is_readable_in_120_columns_where_start_says_so(tried: C
 
 def test_the_table_without_experiments_says_how_to_make_one(tried: Checkout) -> None:
     assert "dvc exp run -S" in tried.run(f"{TABLE} bikes")
-    assert "expected one of bikes, mnist" in tried.run(f"{TABLE} boats", check=False)
+    assert "expected one of bikes, landmarks" in tried.run(f"{TABLE} boats", check=False)

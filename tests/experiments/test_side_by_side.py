@@ -37,7 +37,7 @@ def change(project: Checkout, before: str, after: str) -> None:
 @pytest.mark.long
 def test_a_project_that_fails_is_named_and_the_others_are_done(project: Checkout, tmp_path: Path) -> None:
     (tmp_path / "mnist").mkdir()
-    change(project, "mnist:\n    source: null", f"mnist:\n    source: {tmp_path}/mnist")
+    change(project, "mnist:\n    source:", f"mnist:\n    source: {tmp_path}/mnist")
     shown = project.run(REPRO, check=False)
     assert project.returncode == 1
     assert "mnist     | error: " in shown
