@@ -117,6 +117,10 @@ def test_a_fall_of_one_percent_fails_whatever_the_base_branch_got_since(
     project.run("git checkout -q change")
     failures(capsys)
     assert contents(review.REPORT) == first  # to the byte
+    review.main("main", "bikes")  # alone: nothing of it changed
+    assert "mnist" not in project.report()
+    with pytest.raises(InputError, match="'bike' is not a project: expected one of bikes"):
+        review.main("main", "bike")
 
 
 def test_no_change_is_said_and_so_are_an_improvement_and_a_guard_that_the_change_itself_loosens(
