@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from dvclive import Live
 
 LIVE = Path("reports/live")
-"""Scores while training runs, by project, in DVCLive's form with a dvc.yaml. Neither git nor DVC tracks them."""
+"""Scores while training runs, by project, in DVCLive's form with a dvc.yaml. They are no outputs: DVC finds
+the dvc.yaml only if git does not ignore it."""
 
 Row = dict[str, float]
 Weights = dict[str, Tensor]

@@ -119,6 +119,14 @@ def expectations(variant: Variant, known: dict[str, Metric]) -> list[dict[str, A
     return found
 
 
+MISSING = {
+    "baseline": ("in DVC's cache", "dvc pull, or dvc repro at that commit"),
+    "workspace": ("in the working tree", "dvc repro"),
+    "experiment": ("in DVC's cache", "dvc pull, or the same dvc exp run again"),
+}
+"""Where a file of each origin is missing, and what brings it."""
+
+
 def missing(project: str, variant: Variant) -> list[str]:
     """List the files that charts of a variant lack, and how to get them."""
     lines = []
@@ -132,7 +140,6 @@ def missing(project: str, variant: Variant) -> list[str]:
                 f"{recipe}: published without {name}; to add it: python -m stages.experiments.publish {recipe}"
             )
         else:
-            lines.append(
-                f"{variant.label}, seed {', '.join(without)}: {path} is not in DVC's cache; to get it, run dvc pull, or the same dvc exp run again"
-            )
+            where, remedy = MISSING[variant.origin]
+            lines.append(f"{variant.label}, seed {', '.join(without)}: {path} is not {where}; to get it, run {remedy}")
     return lines
