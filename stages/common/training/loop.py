@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,17 +22,10 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from stages.common.errors import InputError
-from stages.common.training import checkpoints, distributed
+from stages.common.training import checkpoints, distributed, live
 from stages.common.training.checkpoints import Location
 from stages.common.training.torch_setup import Schedule, autocast, build_optimizer, build_schedule
 from stages.common.training_settings import TrainingSettings
-
-if TYPE_CHECKING:
-    from dvclive import Live
-
-LIVE = Path("reports/live")
-"""Scores while training runs, by project, in DVCLive's form with a dvc.yaml. They are no outputs: DVC finds
-the dvc.yaml only if git does not ignore it."""
 
 Row = dict[str, float]
 Weights = dict[str, Tensor]
@@ -133,7 +125,7 @@ def fit(
     ``rates`` maps beginnings of parameters' names to factors on their learning rate. Training ends early after
     `settings.patience` epochs without a better validation loss. It resumes from ``checkpoint`` if that exists, and
     writes it after each epoch; the caller deletes it once the result is saved. ``score`` gets the network in eval mode.
-    With `settings.live`, the first process also writes each epoch's scores to `LIVE`. Raises InputError if the loss is not finite.
+    With `settings.live`, the first process also writes each epoch's scores to `live.FOLDER`. Raises InputError if the loss is not finite.
     """
     optimizer = build_optimizer(network, settings, rates)
     average = {
@@ -146,7 +138,7 @@ def fit(
     trained, done = run.trained, len(run.trained.epochs)
     images = steps * settings.batch_size
     with (
-        _curves(title, settings.live and distributed.rank() == 0) as live,
+        live.curves(title.split()[0], settings.live and distributed.rank() == 0) as log,
         tqdm(
             desc=title,
             total=settings.epochs * images,
@@ -157,7 +149,7 @@ def fit(
         ) as bar,
     ):
         for row in trained.epochs:
-            _show(live, row)
+            log(row)
         for epoch in range(done + 1, settings.epochs + 1):
             if settings.patience and epoch - 1 - trained.best_epoch >= settings.patience:
                 break
@@ -178,7 +170,7 @@ def fit(
                     "learning_rate": trained.steps[-1]["learning_rate"],
                 }
             )
-            _show(live, trained.epochs[-1])
+            log(trained.epochs[-1])
             if isinstance(run.schedule, ReduceLROnPlateau):
                 run.schedule.step(validation.loss)
             improved = epoch == 1 or validation.loss < trained.best_loss * (1 - settings.min_improvement)
@@ -190,28 +182,6 @@ def fit(
             if distributed.rank() == 0:
                 checkpoints.write(checkpoint, _state(run))
     return trained
-
-
-@contextmanager
-def _curves(title: str, wanted: bool) -> Iterator["Live | None"]:
-    """Yield DVCLive's logger if ``wanted``. VS Code and DVC Studio find the dvc.yaml that it writes and draw curves."""
-    if not wanted:
-        yield None
-        return
-    from dvclive import Live  # imports DVC and pandas, which takes a second
-
-    folder = LIVE / title.split()[0]
-    with Live(str(folder), save_dvc_exp=False, dvcyaml=str(folder / "dvc.yaml")) as live:
-        yield live
-
-
-def _show(live: "Live | None", row: Row) -> None:
-    """Log an epoch's scores, if there is a logger."""
-    if live:
-        live.step = int(row["epoch"])
-        for name, value in row.items():
-            live.log_metric(name, value)
-        live.sync()
 
 
 def _train_epoch(run: _Run, settings: TrainingSettings, batches: Epoch, steps: int, bar: tqdm) -> Scores:
