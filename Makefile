@@ -12,7 +12,7 @@ $(foreach name,$(SETTINGS),$(if $(filter undefined,$(origin $(name))),, \
 	$(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 STAMP  := $(VENV)/.installed
 # requirements.txt is what the pipeline needs. A group of requirements/ is added when a target needs it: STAMP-group.
-ALL    := $(patsubst requirements/%.txt,%,$(wildcard requirements/*.txt))
+ALL    := $(patsubst requirements/%.in,%,$(wildcard requirements/*.in))
 WANTED := $(if $(filter all,$(GROUPS)),$(ALL),$(GROUPS))
 $(foreach group,$(filter-out $(ALL),$(WANTED)),$(error GROUPS=$(group) is not allowed: expected $(ALL) or all))
 $(foreach torch,$(filter-out cpu,$(TORCH)),$(error TORCH=$(torch) is not allowed: expected cpu))
@@ -25,7 +25,7 @@ project := $${PROJECT:+"$$PROJECT"}
 settings := set -f; for setting in $$SET; do set -- "$$@" -S "$$setting"; done;
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro restore run serve metrics experiments recipes recipe compare review release readme-table cluster test test-all test-fast torture lint format audit lock clean
+.PHONY: help env repro restore run serve notebooks metrics experiments recipes recipe compare review release readme-table cluster test test-all test-fast torture lint format audit lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ run: $(STAMP)  ## run a variant, with its parameters checked first: make run SET
 
 serve: $(STAMP)-serving  ## serve the exported models over HTTP, with a page (make serve ARGS="--port 9000")
 	@set -f; exec python -m stages.serving $$ARGS
+
+notebooks: $(STAMP)-notebooks  ## open the notebooks in JupyterLab
+	@set -f; exec jupyter lab $${ARGS:-} notebooks
 
 metrics: $(STAMP)  ## show the metrics and write a page of all results
 	$(show)

@@ -95,7 +95,9 @@ def test_finished_experiments_are_logged_to_an_mlflow_server_once(built: Checkou
             for said in ("logged to MLflow: mnist-one, mnist-one-seed1", ""):
                 shown = built.run(f"MLFLOW_TRACKING_URI={address} make -o .venv/.installed recipe NAME=mnist-one")
                 assert said in shown
-                found = client.search_runs([client.get_experiment_by_name("mnist").experiment_id])
+                found = client.search_runs(
+                    [one.experiment_id for one in client.search_experiments() if one.name == "mnist"]
+                )
                 assert {run.info.run_name for run in found} == {"mnist-one", "mnist-one-seed1"}
                 assert len(found) == 2
         finally:

@@ -26,10 +26,12 @@ from stages.mnist.sources import sample as mnist
 
 INSTEAD = {
     # The environment is that of these tests, and on the PATH.
-    r"make (?!serve)(.*)": r"make -o .venv/.installed \1",
+    r"make (?!serve|notebooks)(.*)": r"make -o .venv/.installed \1",
     r"\. \.venv/bin/activate": "true",
     # A server doesn't end: that the target leads to it. The tests of the server start it.
     r"make serve(.*)": r"make -o .venv/.installed -n serve\1 | grep 'python -m stages.serving'",
+    # Neither does JupyterLab. test_notebooks.py runs the notebooks.
+    r"make notebooks": r"make -o .venv/.installed -n notebooks | grep 'jupyter lab'",
     # Downloads are tested with servers of their own, tests/common/test_official.py and others: here, that such parameters are taken.
     r"(dvc exp run -S data\.\S*source=official.*)": r"\1 check",
     # Up to where the source has been read.

@@ -16,7 +16,7 @@ def curves(project: str, wanted: bool) -> Iterator[Log]:
     if not wanted:
         yield lambda row: None
         return
-    from dvclive import Live  # imports DVC and pandas, which takes a second
+    from dvclive.live import Live  # imports DVC and pandas, which takes a second
 
     folder = FOLDER / project
 
@@ -24,7 +24,7 @@ def curves(project: str, wanted: bool) -> Iterator[Log]:
         live.step = int(row["epoch"])
         for name, value in row.items():
             live.log_metric(name, value)
-        live.sync()
+        live.sync()  # type: ignore[no-untyped-call]
 
     with Live(str(folder), save_dvc_exp=False, dvcyaml=str(folder / "dvc.yaml")) as live:
         yield log

@@ -83,22 +83,18 @@ def scatter(variants: list[Variant], metrics: dict[str, Metric], base: dict[str,
     for number, axis in enumerate(axes):
         kind = "quantitative" if axis.numeric else "nominal"
         scale = {"scale": {"type": "log"} if axis.logarithmic else {"zero": False}} if axis.numeric else {}
-        x = {"field": f"at{number}", "type": kind, "title": axis.name, **scale}
-        tooltip = [
-            {"field": "variant"},
-            x | {"scale": None},
-            {"field": "chosen", "type": "quantitative", "format": ".5~g"},
-        ]
+        x = {"field": f"at{number}", "type": kind, "title": axis.name}
+        score = {"field": "chosen", "type": "quantitative"}
         panels.append(
             {
                 "width": 270,
                 "height": 170,
                 "mark": {"type": "point", "filled": True, "size": 70},
                 "encoding": {
-                    "x": x,
-                    "y": {"field": "chosen", "type": "quantitative", "title": None, "scale": {"zero": False}},
+                    "x": x | scale,
+                    "y": score | {"title": None, "scale": {"zero": False}},
                     "color": colour(variants),
-                    "tooltip": [{key: value for key, value in one.items() if key != "scale"} for one in tooltip],
+                    "tooltip": [{"field": "variant"}, x, score | {"format": ".5~g"}],
                 },
             }
         )
