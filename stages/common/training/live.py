@@ -24,7 +24,7 @@ def curves(project: str, wanted: bool) -> Iterator[Log]:
         live.step = int(row["epoch"])
         for name, value in row.items():
             live.log_metric(name, value)
-        live.sync()  # type: ignore[no-untyped-call]
+        live.sync()
 
     with Live(str(folder), save_dvc_exp=False, dvcyaml=str(folder / "dvc.yaml")) as live:
         yield log
