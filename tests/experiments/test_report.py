@@ -98,6 +98,16 @@ def test_the_page_says_of_each_project_what_was_measured_and_shows_its_pictures(
         expect(section).to_contain_text("The embedded sample")
         pictures = list((built.root / f"reports/{project}/plots").glob("*.png"))
         expect(section.locator("figure")).to_have_count(len(pictures))
+    small = open_page.locator("section#mnist figure img").first
+    small.click()
+    large = open_page.locator("dialog img")
+    expect(large).to_be_visible()
+    assert large.bounding_box()["width"] > small.bounding_box()["width"]  # type: ignore[index]
+    open_page.keyboard.press("Escape")
+    expect(large).to_have_count(0)
+    expect(open_page.get_by_role("link", name="mnist").first).to_be_in_viewport()  # the navigation stays in view
+    open_page.locator("section#mnist summary", has_text="Model card").click()
+    expect(open_page.locator("section#mnist .card")).to_contain_text("Test accuracy")
     expect(open_page.locator("td[title='train@mnist']")).to_contain_text("12 s")
     expect(open_page.locator("td[title='train@bikes']")).to_contain_text("-")
 
