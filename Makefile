@@ -110,8 +110,8 @@ experiments: $(STAMP)  ## show a table of experiments: make experiments PROJECT=
 compare: $(STAMP)  ## write a page that compares experiments: make compare PROJECT=mnist
 	@set -f; exec python -m stages.experiments.compare $(project) $${EXPERIMENTS:+--experiments $$EXPERIMENTS}
 
-review: $(STAMP)  ## show what this branch changes and whether a guarded metric worsened: make review BASE=main
-	@exec python -m stages.experiments.review $${BASE:+--base "$$BASE"}
+review: $(STAMP)  ## show what this branch changes and whether a guarded metric worsened: make review BASE=main PROJECT=mnist
+	@exec python -m stages.experiments.review $(project) $${BASE:+--base "$$BASE"}
 
 release: $(STAMP)  ## tag a model as a version: make release PROJECT=mnist VERSION=v1.0.0
 	@exec python -m stages.experiments.release $(project) $${VERSION:+"$$VERSION"}

@@ -19,8 +19,8 @@ def project(name: str) -> Path:
     """
     folder = SCRATCH / name
     folder.mkdir(parents=True, exist_ok=True)
-    for file in ("params.yaml", "metrics.yaml"):
-        shutil.copy(ROOT / file, folder)
+    shutil.copy(ROOT / "params.yaml", folder)
+    shutil.copytree(ROOT / "metrics", folder / "metrics", dirs_exist_ok=True)
     os.chdir(folder)
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))

@@ -46,9 +46,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project root with this project's params.yaml and metrics.yaml, as the working folder."""
-    for name in ("params.yaml", "metrics.yaml"):
-        shutil.copy(ROOT / name, tmp_path)
+    """An empty project root with this project's params.yaml and metrics/, as the working folder."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copytree(ROOT / "metrics", tmp_path / "metrics")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -13,7 +13,7 @@ from stages.common.program import run
 from stages.common.results import metrics
 from stages.common.results.metrics import Metric
 from stages.experiments.comparing import charts, variants
-from stages.experiments.comparing.charts.chart import figure, save
+from stages.experiments.comparing.charts.chart import save
 from stages.experiments.comparing.variants import Spread
 from stages.experiments.records import published, recipes
 from stages.experiments.records.published import PUBLISHED, Published
@@ -86,8 +86,8 @@ def draw(folder: Path = PUBLISHED) -> None:
             for name, (recipe, result) in found.items()
             if recipe.project == project
         ]
-        picture = figure(charts.of(project, variants.by_data(own), known[project]))
-        save(picture, folder, project, ("png",))
+        drawn = [chart for group in variants.by_data(own).values() for chart in charts.of(group, known[project], base)]
+        save(drawn, folder / f"{project}.png")
 
 
 def sample_table() -> str:

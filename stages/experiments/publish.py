@@ -12,7 +12,6 @@ GPU, which has no DVC. Copy the file that it writes to your checkout, and update
 import argparse
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,7 +27,6 @@ import yaml
 from stages.common import config
 from stages.common.errors import InputError
 from stages.common.program import run
-from stages.common.results.metrics import METRICS
 from stages.experiments.records import circumstances, published, recipes, runs
 from stages.experiments.records.folder import Folder
 from stages.experiments.records.git import git
@@ -104,7 +102,6 @@ def stages_alone(one: Experiment, seed: int, place: Path) -> Run:
     """
     project = one.recipe.project
     parameters = recipes.applied(config.read(), one.settings)
-    shutil.copy(METRICS, place)
     (place / config.PARAMETERS).write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
     left = STEPS[2:] if (place / "data" / project / "features").exists() else STEPS
     modules = ["stages.check", *(f"stages.{project}.{step}" for step in left)]

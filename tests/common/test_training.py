@@ -32,6 +32,7 @@ SETTINGS = {
     "min_improvement": 0.0,
     "patience": None,
     "log_every": 4,
+    "live": False,
     "precision": "float32",
     "device": "cpu",
     "threads": 1,
@@ -99,6 +100,19 @@ def test_golden_losses(tmp_path: Path) -> None:
     trained = train(tmp_path, schedule="one_cycle")
     assert [row["loss"] for row in trained.steps] == pytest.approx(GOLDEN_STEPS, abs=2e-5)
     assert [row["valid_loss"] for row in trained.epochs] == pytest.approx(GOLDEN_VALID, abs=2e-5)
+
+
+def test_live_curves_have_each_epoch_also_after_a_resume_and_change_no_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # the second time from the checkpoint of the last epoch
+        train(tmp_path, schedule="one_cycle", live=True)
+        rows = (tmp_path / "reports/live/test/plots/metrics/valid_loss.tsv").read_text().splitlines()
+        assert rows[0].split() == ["step", "valid_loss"]
+        assert [row.split()[0] for row in rows[1:]] == ["1", "2", "3"]
+        assert [float(row.split()[1]) for row in rows[1:]] == pytest.approx(GOLDEN_VALID, abs=2e-5)
+    assert "plots/metrics" in (tmp_path / "reports/live/test/dvc.yaml").read_text()
 
 
 def test_the_loss_curve_has_a_row_every_few_steps_and_at_each_epoch_s_end(tmp_path: Path) -> None:

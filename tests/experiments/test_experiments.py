@@ -4,20 +4,24 @@ The stages here are stand-ins of a line each: what is tested is what runs them. 
 real stages is tested with the worked examples, and with sweeps.
 """
 
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 import yaml
 from checkouts import Checkout, clone, processes_in
 from dvc.repo import Repo
+from mlflow import MlflowClient
 
 from stages.experiments.records import recipes
 from stages.experiments.records.done import is_done
@@ -99,6 +103,65 @@ def test_a_recipe_is_an_experiment_for_each_seed_and_is_not_done_twice(built: Ch
     shown = run(built, "recipe NAME=mnist-one")
     assert "already done: mnist-one, mnist-one-seed1" in shown
     assert "Running stage" not in shown
+
+
+@pytest.mark.slow
+def test_finished_experiments_are_logged_to_an_mlflow_server_once(built: Checkout, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    refused = built.run(f"MLFLOW_TRACKING_URI={address} make -o .venv/.installed recipe NAME=mnist-one", check=False)
+    assert f"error: MLFLOW_TRACKING_URI = {address} does not answer as MLflow does" in refused
+    store = f"{tmp_path}/runs"
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--workers",
+        "1",
+        "--port",
+        str(port),
+        "--backend-store-uri",
+        store,
+    ]
+    environment = {**os.environ, "MLFLOW_ALLOW_FILE_STORE": "true"}
+    with (
+        (tmp_path / "log").open("w") as output,
+        subprocess.Popen(
+            [*command, "--default-artifact-root", store], env=environment, stdout=output, stderr=output
+        ) as server,
+    ):
+        try:
+            client = answering(address)
+            for said in ("logged to MLflow: mnist-one, mnist-one-seed1", ""):
+                shown = built.run(f"MLFLOW_TRACKING_URI={address} make -o .venv/.installed recipe NAME=mnist-one")
+                assert said in shown
+                found = client.search_runs(
+                    [one.experiment_id for one in client.search_experiments() if one.name == "mnist"]
+                )
+                assert {run.info.run_name for run in found} == {"mnist-one", "mnist-one-seed1"}
+                assert len(found) == 2
+        finally:
+            server.terminate()
+    one = next(run.data for run in found if run.info.run_name == "mnist-one")
+    metrics = json.loads(built.run("git", "show", f"{one.tags['dvc.revision']}:reports/mnist/metrics.json"))
+    assert one.metrics["accuracy"] == metrics["accuracy"]
+    assert one.metrics.keys() >= {"valid_loss", "train_loss"}
+    assert (one.params["mnist.epochs"], one.params["data.source"]) == ("1", "sample")
+
+
+def answering(address: str) -> MlflowClient:
+    """A client of the server at ``address``, once it answers."""
+    for _ in range(600):
+        try:
+            httpx.get(f"{address}/health").raise_for_status()
+        except httpx.HTTPError:
+            time.sleep(0.2)
+        else:
+            return MlflowClient(address)
+    pytest.fail(f"no MLflow at {address}")
 
 
 @pytest.mark.slow

@@ -75,7 +75,7 @@ def test_published_results_are_of_recipes_as_they_are() -> None:
 
 
 def test_published_results_reach_what_is_expected_and_take_no_more_memory_than_is_said() -> None:
-    known = metrics.read(ROOT / "metrics.yaml")
+    known = metrics.read(ROOT)
     for path in (ROOT / published.PUBLISHED).glob("*.json"):
         runs, recipe = files.read_json(path)["runs"], RECIPES[path.stem]
         for name, bound in recipe.expected.items():

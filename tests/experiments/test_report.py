@@ -88,7 +88,7 @@ def test_the_page_says_of_each_project_what_was_measured_and_shows_its_pictures(
         assert open_page.evaluate("document.documentElement.scrollWidth") == width
     expect(open_page.get_by_text("Up to date:")).to_be_visible()
     expect(open_page.get_by_text("They are committed.")).to_be_visible()
-    for project, known in metrics.read(ROOT / "metrics.yaml").items():
+    for project, known in metrics.read(ROOT).items():
         section = open_page.locator(f"section#{project}")
         measured = built.json(f"reports/{project}/metrics.json")
         for name in measured.keys() - {"data"}:
@@ -98,6 +98,16 @@ def test_the_page_says_of_each_project_what_was_measured_and_shows_its_pictures(
         expect(section).to_contain_text("The embedded sample")
         pictures = list((built.root / f"reports/{project}/plots").glob("*.png"))
         expect(section.locator("figure")).to_have_count(len(pictures))
+    small = open_page.locator("section#mnist figure img").first
+    small.click()
+    large = open_page.locator("dialog img")
+    expect(large).to_be_visible()
+    assert large.bounding_box()["width"] > small.bounding_box()["width"]  # type: ignore[index]
+    open_page.keyboard.press("Escape")
+    expect(large).to_have_count(0)
+    expect(open_page.get_by_role("link", name="mnist").first).to_be_in_viewport()  # the navigation stays in view
+    open_page.locator("section#mnist summary", has_text="Model card").click()
+    expect(open_page.locator("section#mnist .card")).to_contain_text("Test accuracy")
     expect(open_page.locator("td[title='train@mnist']")).to_contain_text("12 s")
     expect(open_page.locator("td[title='train@bikes']")).to_contain_text("-")
 
@@ -194,7 +204,7 @@ def test_the_table_shows_experiments_in_120_columns_with_nothing_cut(tried: Chec
     assert lines[1] == ["experiment", "state", "test accuracy", "test loss", "parameters", "training", "differs in"]
     found = {line[0]: line[1:] for line in lines[2:]}
     figures = tried.json("reports/mnist/metrics.json")
-    known = metrics.read(ROOT / "metrics.yaml")["mnist"]
+    known = metrics.read(ROOT)["mnist"]
     assert found["main"][:4] == [
         "commit",
         known["accuracy"].write(figures["accuracy"]),
@@ -223,4 +233,4 @@ def test_dvc_s_own_table_is_readable_in_120_columns_where_start_says_so(tried: C
 
 def test_the_table_without_experiments_says_how_to_make_one(tried: Checkout) -> None:
     assert "dvc exp run -S" in tried.run(f"{TABLE} bikes")
-    assert "expected one of bikes, mnist" in tried.run(f"{TABLE} boats", check=False)
+    assert "expected one of bikes, landmarks" in tried.run(f"{TABLE} boats", check=False)

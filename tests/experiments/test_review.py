@@ -113,11 +113,15 @@ def test_a_fall_of_one_percent_fails_whatever_the_base_branch_got_since(
     first = contents(review.REPORT)
     assert len(first) == 2
     project.commit()  # committed or not is the same
-    project.run("git checkout -q main && git rm -q metrics.yaml reports/mnist/metrics.json")
+    project.run("git checkout -q main && git rm -q metrics/mnist.yaml reports/mnist/metrics.json")
     project.commit()
     project.run("git checkout -q change")
     failures(capsys)
     assert contents(review.REPORT) == first  # to the byte
+    review.main("main", "bikes")  # alone: nothing of it changed
+    assert "mnist" not in project.report()
+    with pytest.raises(InputError, match="'bike' is not a project: expected one of bikes"):
+        review.main("main", "bike")
 
 
 def test_no_change_is_said_and_so_are_an_improvement_and_a_guard_that_the_change_itself_loosens(
@@ -125,7 +129,7 @@ def test_no_change_is_said_and_so_are_an_improvement_and_a_guard_that_the_change
 ) -> None:
     assert failures(capsys) == []
     assert project.report().startswith("## Review: nothing changed\n")
-    path = project.root / "metrics.yaml"
+    path = project.root / "metrics/mnist.yaml"
     path.write_text(path.read_text().replace("better: higher, tolerance: 0.005", "better: higher, tolerance: 0.5"))
     project.set(accuracy=0.99)
     assert failures(capsys) == []
@@ -259,7 +263,7 @@ def test_guards_that_are_gone_or_looser_are_told() -> None:
 
 
 def test_every_guarded_figure_knows_which_way_is_better() -> None:
-    for project, named in metrics.read(ROOT / "metrics.yaml").items():
+    for project, named in metrics.read(ROOT).items():
         for name, metric in named.items():
             assert metric.tolerance is None or metric.better, f"{project} {name}"
 

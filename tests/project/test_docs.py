@@ -59,7 +59,7 @@ ELSEWHERE = {
     r"dvc exp run -S engine\.kind=sagemaker .*": "engine/test_sagemaker.py::test_a_job_trains_from_what_it_staged_and_its_model_comes_back",
     r"python -m stages\.scones\.built_in .*": "engine/test_sagemaker.py::test_the_built_in_algorithm_s_job_is_the_published_one",
     r"dvc (push|pull|status --cloud|remote modify)\b.*": "project/test_remotes.py::test_results_are_shared_by_s3_after_one_command",
-    r"make release .*|dvc artifacts get .*": "experiments/test_release.py::test_a_released_archive_comes_back_with_its_card",
+    r"make release .*|dvc (artifacts get|import) .*": "experiments/test_release.py::test_a_released_archive_comes_by_the_url_of_the_repository_with_its_card",
     r"make env( .*)?": "project/test_make.py::test_a_target_installs_the_groups_that_it_needs",
     r"make restore": "experiments/test_repro.py::test_restore_leads_back_from_anything_also_where_the_committed_results_are_another_machine_s",
     r"make cluster( .*)?": "engine/test_cluster.py::test_make_cluster_is_that_command",
@@ -72,7 +72,7 @@ NOT_RUN = {
     r"export AWS_PROFILE=.*|output\(\) .*|aws .*": "AWS's own command line, which takes an account",
     r"ray (up|exec|down) .*": "on AWS, which takes an account; test_cluster_manifests.py checks the file",
     r"kubectl .*": "on Kubernetes; test_cluster_manifests.py checks the file",
-    r"git (push|tag) .*|gto show .*": "git's and GTO's own; test_release.py reads the tags",
+    r"git (push|tag|commit) .*|gto show .*": "git's and GTO's own; test_release.py reads the tags",
 }
 
 WORKED = ("add-a-project.md", "add-a-model.md")

@@ -221,7 +221,7 @@ def test_every_variable_that_a_person_may_set_is_tried() -> None:
         (["compare", "PROJECT=mnist", "EXPERIMENTS=a b"], ["mnist", "--experiments", "a", "b"]),
         (["run", "SET=a=1"], ["-S", "a=1"]),
         (["torture", "MINUTES=5", "PROJECT=mnist"], ["--minutes", "5", "--project", "mnist"]),
-        (["review", "BASE=origin/main"], ["--base", "origin/main"]),
+        (["review", "BASE=origin/main", "PROJECT=mnist"], ["mnist", "--base", "origin/main"]),
         (["release", "PROJECT=mnist", "VERSION=v1.0.0"], ["mnist", "v1.0.0"]),
         (["cluster", "PORT=1", "CPUS=2"], ["start", "--port", "1", "--cpus", "2"]),
         (["cluster", "STOP=1"], ["stop"]),

@@ -41,7 +41,7 @@ def test_a_notebook_runs_and_leaves_the_pipeline_as_it_is(
     parameters = yaml.safe_load((ROOT / "params.yaml").read_text())
     parameters[project] |= QUICK.get(project, {})
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(parameters))
-    (tmp_path / "metrics.yaml").symlink_to(ROOT / "metrics.yaml")
+    (tmp_path / "metrics").symlink_to(ROOT / "metrics")
     (tmp_path / "stages").symlink_to(ROOT / "stages")
     folder = tmp_path / "notebooks"
     shutil.copytree(NOTEBOOKS, folder, ignore=shutil.ignore_patterns("scratch"))
@@ -56,7 +56,7 @@ def test_a_notebook_runs_and_leaves_the_pipeline_as_it_is(
     assert len(shown) >= figures
     assert answer in text
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "ipython") == [
-        "metrics.yaml",
+        "metrics",
         "notebooks",
         "params.yaml",
         "stages",

@@ -43,7 +43,7 @@ from stages.landmarks.page import worldmap
 from stages.scones.page import tab as scones_tab
 from stages.serving.container.errors import Refusal
 from stages.serving.exports import Export
-from stages.serving.page import CONTENT_SECURITY_POLICY, about, answers, blocks, examples, guard
+from stages.serving.page import CONTENT_SECURITY_POLICY, about, answers, blocks, examples, guard, head
 from stages.serving.page.html import bars, one_block, percent, words
 
 SECONDS = 30_000  # ms: the machine may have other work to do
@@ -364,6 +364,8 @@ def test_a_wrong_file_is_refused_with_a_reason_in_each_tab(visit: Visit, wrong: 
         visit.tab(tab)
         visit.bring(project, wrong)
         expect(visit.result(project).locator(".note")).to_contain_text("not a JPEG")
+        for broken in visit.page.locator(f"#{project}-picture [data-testid=image] img").all():
+            expect(broken).to_be_hidden()
     visit.tab("Digits")
     visit.page.locator("[data-digit] input[type=file]").set_input_files(wrong)
     expect(visit.page.locator("[data-answer] .note")).to_contain_text("not a JPEG")
@@ -421,6 +423,17 @@ def test_a_vehicle_is_shown_with_its_confidence_against_the_threshold(visit: Vis
     expect(result.locator(".verdict")).to_contain_text(re.compile("continues|stops here"))
     share = float(result.locator(".share").first.inner_text().removesuffix(" %"))
     assert ("continues" in result.locator(".verdict").inner_text()) == (share >= 94)
+    verdicts = set()
+    for number in range(6):  # the examples show both
+        before = result.inner_text()
+        visit.page.locator(f"#scones-picture-{number}").click()
+        if number:
+            visit.wait(lambda before=before: result.inner_text() not in ("", before))  # type: ignore[misc]
+        expect(result.locator(".verdict")).to_contain_text(re.compile("continues|stops here|none of"))
+        verdicts.add("continues" in result.locator(".verdict").inner_text())
+    assert verdicts == {True, False}
+    visit.page.locator("#scones-picture-0").click()
+    expect(result.locator(".mark").first).to_be_attached()
     [mark, *_] = result.locator(".mark").all()
     assert "left:94.00%" in (mark.get_attribute("style") or "").replace(" ", "")
     # A person's photograph is larger than the workflow's. This one is noise.
@@ -472,10 +485,11 @@ def test_two_users_do_not_see_each_other(browser: Browser, address: str) -> None
 def test_by_keyboard_alone(visit: Visit) -> None:
     page = visit.page
     page.get_by_role("tab", name="Landmarks").focus()
-    page.keyboard.press("ArrowRight")
-    if not page.get_by_role("tab", name="Digits").evaluate("tab => tab.ariaSelected === 'true'"):
-        page.get_by_role("tab", name="Digits").focus()
-        page.keyboard.press("Enter")
+    order = page.get_by_role("tablist").first.get_by_role("tab").all_inner_texts()
+    keys = ["Home", *["ArrowRight"] * order.index("Digits")]
+    for key in [*keys, "ArrowLeft", "ArrowRight"]:
+        page.keyboard.press(key)
+    expect(page.get_by_role("tab", name="Digits")).to_have_attribute("aria-selected", "true")
     canvas = page.locator("[data-digit] canvas")
     canvas.wait_for()
     for _ in range(30):
@@ -649,6 +663,14 @@ def test_no_handler_has_a_public_name(address: str) -> None:
 
 def test_too_large_a_question_is_refused(address: str, looks: int) -> None:
     assert ask(address, ["x" * guard.MAX_QUESTION], looks).status_code == 413
+
+
+def test_the_preview_of_a_link_is_the_page_s_own(address: str) -> None:
+    text = httpx.get(f"{address}/page/").text
+    assert f"<title>{head.TITLE}</title>" in text
+    assert f'<meta property="og:title" content="{head.TITLE}">' in text
+    assert text.count("og:title") == 1
+    assert "raw.githubusercontent.com" not in text
 
 
 def test_the_page_may_run_its_own_scripts_and_no_others(address: str) -> None:
