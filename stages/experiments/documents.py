@@ -184,6 +184,10 @@ def digits_table() -> str:
     whole = {name: sum(row[name] for row in kinds.values()) / len(kinds) for name in next(iter(kinds.values()))}
     for kind, row in [*kinds.items(), ("**all**", whole)]:
         lines.append(f"| {kind} | {' | '.join(f'{part:.1%}' for part in row.values())} |")
+    lines += ["", "| picture of no digit | refused | read as a digit | as one, above 0.8 |", "|---|---|---|---|"]
+    for kind, row in measured["none"].items():
+        cells = (row[name] for name in ("refused", "wrong", "wrong_above_0.8"))
+        lines.append(f"| {kind} | {' | '.join(f'{part:.1%}' for part in cells)} |")
     about = (
         f"{measured['pictures_of_each_kind']} pictures of each kind, from MNIST's test digits, seed {measured['seed']}. The network's accuracy on "
         f"MNIST's own test images is {measured['accuracy']:.2%}. Measured on {measured['hardware']}, {measured['date']}."
