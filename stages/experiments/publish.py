@@ -12,6 +12,7 @@ GPU, which has no DVC. Copy the file that it writes to your checkout, and update
 import argparse
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import vl_convert
 from checkouts import Checkout
-from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from stages.common.errors import InputError
