@@ -12,7 +12,7 @@ $(foreach name,$(SETTINGS),$(if $(filter undefined,$(origin $(name))),, \
 	$(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 STAMP  := $(VENV)/.installed
 # requirements.txt is what the pipeline needs. A group of requirements/ is added when a target needs it: STAMP-group.
-ALL    := $(patsubst requirements/%.txt,%,$(wildcard requirements/*.txt))
+ALL    := $(patsubst requirements/%.in,%,$(wildcard requirements/*.in))
 WANTED := $(if $(filter all,$(GROUPS)),$(ALL),$(GROUPS))
 $(foreach group,$(filter-out $(ALL),$(WANTED)),$(error GROUPS=$(group) is not allowed: expected $(ALL) or all))
 $(foreach torch,$(filter-out cpu,$(TORCH)),$(error TORCH=$(torch) is not allowed: expected cpu))
@@ -25,7 +25,7 @@ project := $${PROJECT:+"$$PROJECT"}
 settings := set -f; for setting in $$SET; do set -- "$$@" -S "$$setting"; done;
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro restore run serve metrics experiments recipes recipe compare review release readme-table cluster test test-all test-fast torture lint format audit lock clean
+.PHONY: help env repro restore run serve notebooks metrics experiments recipes recipe compare review release readme-table cluster test test-all test-fast torture lint format audit lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ run: $(STAMP)  ## run a variant, with its parameters checked first: make run SET
 serve: $(STAMP)-serving  ## serve the exported models over HTTP, with a page (make serve ARGS="--port 9000")
 	@set -f; exec python -m stages.serving $$ARGS
 
+notebooks: $(STAMP)-notebooks  ## open the notebooks in JupyterLab
+	@set -f; exec jupyter lab $${ARGS:-} notebooks
+
 metrics: $(STAMP)  ## show the metrics and write a page of all results
 	$(show)
 
@@ -58,8 +61,9 @@ define show
 @echo "Next:    make serve, or: . $(VENV)/bin/activate; dvc exp run -S mnist.optimizer=sgd; make compare PROJECT=mnist"
 endef
 
-# Run two test files at a time, with torch on one core each. On shared cores they would wait at every operation.
-PYTEST := OMP_NUM_THREADS=1 pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Run three test files at a time: one of them usually waits, for a server or a cluster to start or for a node to be missed. Torch
+# has one core each: on shared cores it would wait at every operation.
+PYTEST := OMP_NUM_THREADS=1 pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test: $(addprefix $(STAMP)-,$(ALL))  ## run the tests
 	@$(PYTEST) -m "not long"
@@ -70,8 +74,8 @@ test-all: $(addprefix $(STAMP)-,$(ALL))  ## run all tests, including the few tha
 test-fast: $(addprefix $(STAMP)-,$(ALL))  ## run only the tests that take seconds
 	@$(PYTEST) -m "not slow and not long"
 
-torture: $(addprefix $(STAMP)-,$(ALL))  ## kill stages at random moments and compare their results: make torture MINUTES=5 SEED=1
-	@exec python tests/torture/kills.py $${MINUTES:+--minutes "$$MINUTES"} $${SEED:+--seed "$$SEED"} $${PROJECT:+--project "$$PROJECT"}
+torture: $(addprefix $(STAMP)-,$(ALL))  ## attack the stages, the exports and the server: make torture MINUTES=5 SEED=1
+	@exec python tests/torture/round.py $${MINUTES:+--minutes "$$MINUTES"} $${SEED:+--seed "$$SEED"} $${PROJECT:+--project "$$PROJECT"}
 
 lint: $(addprefix $(STAMP)-,$(ALL))  ## check format, style and types
 	@ruff format --check .
@@ -106,8 +110,8 @@ experiments: $(STAMP)  ## show a table of experiments: make experiments PROJECT=
 compare: $(STAMP)  ## write a page that compares experiments: make compare PROJECT=mnist
 	@set -f; exec python -m stages.experiments.compare $(project) $${EXPERIMENTS:+--experiments $$EXPERIMENTS}
 
-review: $(STAMP)  ## show what this branch changes and whether a guarded metric worsened: make review BASE=main
-	@exec python -m stages.experiments.review $${BASE:+--base "$$BASE"}
+review: $(STAMP)  ## show what this branch changes and whether a guarded metric worsened: make review BASE=main PROJECT=mnist
+	@exec python -m stages.experiments.review $(project) $${BASE:+--base "$$BASE"}
 
 release: $(STAMP)  ## tag a model as a version: make release PROJECT=mnist VERSION=v1.0.0
 	@exec python -m stages.experiments.release $(project) $${VERSION:+"$$VERSION"}

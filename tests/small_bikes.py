@@ -27,7 +27,7 @@ def set_parameters(root: Path, features: str = "full", **bikes: Any) -> None:
     parameters["data"]["bikes"]["features"] = features
     parameters["bikes"] |= SMALL | bikes
     parameters["deploy"]["bikes"] = {"version": None, "batch": 300, "single": 3}
-    shutil.copy(ROOT / "metrics.yaml", root)
+    shutil.copytree(ROOT / "metrics", root / "metrics", dirs_exist_ok=True)
     (root / "params.yaml").write_text(yaml.safe_dump(parameters))
 
 

@@ -110,7 +110,10 @@ def write_arrays(path: Path, **arrays: "ArrayLike") -> None:
 
 def refuse_conflicts() -> None:
     """Raise InputError if git left a merge conflict in one of the project's files."""
-    written, made = ["params.yaml", "dvc.yaml", "metrics.yaml", "recipes.yaml"], ["dvc.lock", "reports/*/*.json"]
+    written, made = (
+        ["params.yaml", "dvc.yaml", "recipes.yaml", "metrics/*.yaml"],
+        ["dvc.lock", "reports/*/*.json"],
+    )
     for pattern in [*written, *made]:
         for path in sorted(Path().glob(pattern)):
             if CONFLICT.search(path.read_bytes()):

@@ -105,6 +105,7 @@ class TrainingSettings(Section):
         ge=1, description="epochs without a better validation loss before training ends; null: train all epochs"
     )
     log_every: int = Field(ge=1, description="steps between two rows of the loss curve")
+    live: bool = Field(description="write each epoch's scores with DVCLive, for curves while training runs")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         description="of products; weights stay float32; auto: bfloat16 if the hardware multiplies it"
     )

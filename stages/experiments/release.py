@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 import gto
+from dvc.config import Config
 from dvc.repo import Repo
 from gto.exceptions import GTOException
 from scmrepo.exceptions import SCMError
@@ -54,6 +55,36 @@ def committed() -> None:
     if names:
         raise InputError(
             f"{_some(names)} not committed: `git add` and `git commit` the files that belong to the release"
+        )
+
+
+def reachable(repo: Repo) -> None:
+    """Raise InputError unless the default remote is one that a clone of this repository uses, too, wherever it is.
+
+    Clones have .dvc/config, which is committed, but not .dvc/config.local. A relative path leads them elsewhere.
+    """
+    committed = Config.load_file(repo.config.files["repo"])
+    name = committed.get("core", {}).get("remote")
+    found = committed.get("remote", {}).get(name, {})
+    url = found.get("url")
+    remedy = (
+        f"set an address that others reach (`dvc remote modify {name} url s3://BUCKET/prefix`, or an absolute path on a shared "
+        "disk), commit .dvc/config, `dvc push`"
+    )
+    if url is None:
+        raise InputError(
+            "nobody else could get the release: .dvc/config has no default remote: `dvc remote add --default storage "
+            "s3://BUCKET/prefix`, commit it, `dvc push`"
+        )
+    if "://" not in url and not Path(url).is_absolute():
+        raise InputError(
+            f"nobody else could get the release: the default remote is {url}, a path beside this checkout: {remedy}"
+        )
+    here = repo.config["remote"].get(repo.config["core"].get("remote"), {})
+    if different := [key for key in ("url", "endpointurl") if here.get(key) != found.get(key)]:
+        raise InputError(
+            f"nobody else could get the release: the default remote's {different[0]} is {here.get(different[0])} only in this "
+            f"checkout, .dvc/config says {found.get(different[0])}: {remedy}, and `dvc remote modify --local --unset {name} {different[0]}`"
         )
 
 
@@ -104,6 +135,7 @@ def main(project: str, version: str) -> None:
     follows(project, version)
     committed()
     repo = Repo()
+    reachable(repo)
     reproduced(repo, project)
     pushed(repo, project)
     message = f"{project} {version}: {summary(project)}"
@@ -116,7 +148,7 @@ def main(project: str, version: str) -> None:
 
 NEXT = """Registered as the tag {tag}. Next:
   git push origin {tag}                            show it to others
-  dvc artifacts get . {project} --rev {version}            get the archive; instead of . any URL of the repository
+  dvc artifacts get . {project} --rev {version}            get the archive; instead of . its URL
   dvc exp run -S deploy.{project}.version={version} deploy@{project}    serve it and compare with its evaluation"""
 
 

@@ -4,6 +4,7 @@ For missing results the page shows the command that makes them. Takes 5 s.
 """
 
 import ast
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ from dvc import cli
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.repo.index import Index
+from markdown_it import MarkdownIt
+from markupsafe import Markup
 
 from stages.common import config, files
 from stages.common.errors import InputError
@@ -63,7 +66,7 @@ def grid(repo: Repo) -> dict[str, list[Cell]]:
 
 
 def figures(project: str, here: dict[str, Any], head: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a project's metrics as text, those of metrics.yaml first. ``head`` is None if the commit has the same."""
+    """Return a project's metrics as text, those of metrics/ first. ``head`` is None if the commit has the same."""
     known = metrics.read().get(project, {})
     rows = []
     for name in [*(name for name in known if name in here), *(here.keys() - known.keys() - {"data"})]:
@@ -133,6 +136,17 @@ def pictures(project: str) -> list[dict[str, str]]:
     return found
 
 
+def card(project: str) -> Markup | None:
+    """Return the project's model card as HTML, without the lines that only the Hugging Face Hub reads; None if there is none."""
+    path = Path(f"models/{project}/export/model_card.md")
+    if not path.exists():
+        return None
+    text = re.sub(r"\A---\n.*?\n---\n", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    deeper = re.sub(r"^#", "###", text, flags=re.MULTILINE)
+    html = MarkdownIt("commonmark", {"html": False}).enable("table").render(deeper)
+    return Markup(html)  # noqa: S704 (markup in the text was escaped)
+
+
 def row(project: str, cells: list[Cell], here: Revision, head: Revision) -> dict[str, Any]:
     """Return the page's content for one project."""
     values = here.metrics(project)
@@ -149,6 +163,7 @@ def row(project: str, cells: list[Cell], here: Revision, head: Revision) -> dict
         "training": here.training(project),
         "settings": settings(project, here.parameters(), head.parameters()),
         "pictures": pictures(project),
+        "card": card(project),
         "recipes": [name for name, recipe in recipes.read().items() if recipe.project == project],
     }
 
@@ -163,6 +178,7 @@ def main() -> None:
     page.write(
         PAGE,
         "report.html",
+        PAGE.parent,
         projects=[
             {**row(project, row_, here, head), "what": artifacts.get(project, {}).get("desc", "")}
             for project, row_ in cells.items()

@@ -1,8 +1,8 @@
 """Show what this branch changes in metrics, parameters, plots and stages. Fail if a guarded metric got worse.
 
 Compares the working tree with the commit where this branch left BASE. Writes reports/review/comment.md for a pull
-request, and the same content as a page, reports/review/index.html. A metric of metrics.yaml with a tolerance is
-guarded: the exit code is 1 if one is worse by more than that, is missing, or was measured on other data.
+request, and the same content as a page, reports/review/index.html. A metric of metrics/<project>.yaml with a
+tolerance is guarded: the exit code is 1 if one is worse by more than that, is missing, or was measured on other data.
 """
 
 import argparse
@@ -30,9 +30,12 @@ from stages.experiments.reviewing.comment import Review
 REPORT = Path("reports/review")
 
 
-def main(base: str) -> None:
+def main(base: str, project: str | None = None) -> None:
+    known = metrics.read()
+    if project is not None and project not in known:
+        raise InputError(f"{project!r} is not a project: expected one of {', '.join(known)}")
     name, commit = branch_point(base)
-    review = compare(name, Revision(commit), Revision(), commit)
+    review = compare(name, Revision(commit), Revision(), commit, project)
     write(review)
     print(f"{review.verdict()} (against {review.base}); see {REPORT}/index.html")
     for line in review.loosened:
@@ -69,9 +72,13 @@ def branch_point(base: str) -> tuple[str, str]:
     return f"{base} at {commit[:7]}", commit
 
 
-def compare(name: str, base: Revision, head: Revision, commit: str) -> Review:
-    """Compare ``base``, which is ``commit``, with ``head``, the working tree."""
-    known = metrics.read()
+def compare(name: str, base: Revision, head: Revision, commit: str, only: str | None = None) -> Review:
+    """Compare ``base``, which is ``commit``, with ``head``, the working tree; of all projects or ``only`` one."""
+    known = {project: own for project, own in metrics.read().items() if only in (None, project)}
+
+    def of_it(stage: str) -> bool:
+        return only is None or stage.partition("@")[2] in ("", only)
+
     judged = [
         guard
         for project in known
@@ -80,16 +87,22 @@ def compare(name: str, base: Revision, head: Revision, commit: str) -> Review:
     causes, following = changes.causes(base, head)
     return Review(
         base=name,
-        stale=list(Repo().status()),
+        stale=[stage for stage in Repo().status() if of_it(stage)],
         guards=judged,
-        loosened=guards.loosened(config.parse(base.read("metrics.yaml") or b"") or {}, known),
-        metrics=_differences("metrics", commit),
-        parameters=_differences("params", commit),
-        causes=causes,
-        following=following,
-        readings=changes.readings(base, head),
-        pictures=changes.pictures(base, head),
+        loosened=guards.loosened({one: own for one, own in _guards(base).items() if only in (None, one)}, known),
+        metrics=_differences("metrics", commit, only),
+        parameters=_differences("params", commit, only),
+        causes=[(stage, inputs) for stage, inputs in causes if of_it(stage)],
+        following=[stage for stage in following if of_it(stage)],
+        readings=[row for row in changes.readings(base, head) if only in (None, row[0])],
+        pictures=[one for one in changes.pictures(base, head) if only is None or one.path.split("/")[1] == only],
     )
+
+
+def _guards(base: Revision) -> dict[str, dict[str, Any]]:
+    """Return the content of each metrics/<project>.yaml of ``base``, by project."""
+    projects = sorted({name.partition("@")[2] for name in base.stages()} - {""})
+    return {name: config.parse(base.read(f"{metrics.METRICS}/{name}.yaml") or b"") or {} for name in projects}
 
 
 def _figures(revision: Revision, project: str) -> dict[str, Any]:
@@ -101,12 +114,17 @@ def _figures(revision: Revision, project: str) -> dict[str, Any]:
         ) from None
 
 
-def _differences(kind: str, commit: str) -> str:
-    """Return the table of `dvc metrics diff` or `dvc params diff`, as text without markup; empty if it has no rows."""
+def _differences(kind: str, commit: str, only: str | None) -> str:
+    """Return the table of `dvc metrics diff` or `dvc params diff`, as text without markup; empty if it has no rows.
+
+    With ``only``, it has that project's metrics, or its parameters and those that several projects read.
+    """
     try:
         changed = getattr(Repo(), kind).diff(a_rev=commit).get("diff", {})
     except DvcException as error:
         raise InputError(f"`dvc {kind} diff {commit[:7]}` failed: {error}") from None
+    if only is not None:
+        changed = {path: _of_project(path, names, only) for path, names in changed.items()}
     found = diff_table(
         changed,
         title=kind.removesuffix("s").capitalize(),
@@ -118,12 +136,20 @@ def _differences(kind: str, commit: str) -> str:
     return comment.table(found.keys(), found) if len(found) else ""
 
 
+def _of_project(path: str, names: dict[str, Any], only: str) -> dict[str, Any]:
+    """Return the changes of one file of metrics or parameters, by dotted names, without those of other projects."""
+    if path.startswith("reports/"):
+        return names if path.split("/")[1] == only else {}
+    others = set(metrics.read()) - {only}
+    return {name: change for name, change in names.items() if not others & set(name.split(".")[:2])}
+
+
 def write(review: Review) -> None:
     """Write the report and replace an earlier one."""
     text = comment.text(review)
     with files.new_folder(REPORT) as folder:
         (folder / "comment.md").write_text(text + "\n" + comment.pictures(review), encoding="utf-8")
-        page.write(folder / "index.html", "review.html", review=review, body=_html(text), inlined=page.inlined)
+        page.write(folder / "index.html", "review.html", REPORT, review=review, body=_html(text), inlined=page.inlined)
         (folder / "pictures").mkdir()
         for picture in review.pictures:
             for _, content, name in picture.sides():
@@ -138,6 +164,7 @@ def _html(text: str) -> str:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("project", nargs="?", help="judge only this project (default: all)")
     parser.add_argument("--base", default="main", help="a branch, tag, commit or experiment (default: main)")
 
 

@@ -7,7 +7,7 @@ python -m stages.experiments.run mnist-sweep --jobs 2      run a sweep; its best
 python -m stages.experiments.run -S mnist.optimizer=sgd    run a variant here, as `dvc exp run` does
 
 Experiments already done with the working tree's code and parameters are skipped. To run failed ones again, repeat
-the command.
+the command. With MLFLOW_TRACKING_URI in the environment, finished experiments are logged to that MLflow server, too.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from stages.common.program import requires, run
 from stages.experiments.records import recipes
 from stages.experiments.records.done import is_done, known
 from stages.experiments.records.recipes import Experiment
-from stages.experiments.running import clones
+from stages.experiments.running import clones, tracking
 from stages.experiments.running.stopping import stop_on_signals
 
 
@@ -104,11 +104,16 @@ def main(recipe: str | None, all_of: str | None, settings: list[str], jobs: int 
         return
     if jobs is not None and jobs < 1:
         raise InputError(f"--jobs {jobs} is not allowed: expected 1 or more")
+    client = tracking.server()
     if recipe and recipes.named(recipe).sweep:
         with requires("ray", f"{recipe}, a sweep,"):
             from stages.experiments.sweeps import sweep  # imports Ray
 
         sweep.run(recipe, recipes.changes(settings), jobs)
+        if client:
+            with Repo() as repo:
+                own = [name for name in known(repo) if name == recipe or name.startswith(f"{recipe}-t")]
+            tracking.log(client, recipes.named(recipe).project, own)
         return
     names = [recipe] if recipe else one_by_one(all_of)
     if not names:
@@ -122,11 +127,15 @@ def main(recipe: str | None, all_of: str | None, settings: list[str], jobs: int 
             repo.experiments.remove(stale)  # of other code or settings
     if finished:
         print(f"already done: {', '.join(finished)}")
-    if left:
-        stop_on_signals()
-        with clones.alone(recipe or f"all-{all_of}") as place:
-            work(left, place, jobs)
     project = experiments[0].recipe.project
+    try:
+        if left:
+            stop_on_signals()
+            with clones.alone(recipe or f"all-{all_of}") as place:
+                work(left, place, jobs)
+    finally:
+        if client:
+            tracking.log(client, project, [experiment.name for experiment in experiments])
     print(
         f"Next: make compare PROJECT={project}, make experiments PROJECT={project}, dvc exp apply {experiments[0].name}"
     )

@@ -1,9 +1,13 @@
 """Parameters: typed, unknown keys refused, one line that names key, value and what is allowed."""
 
+import difflib
 from pathlib import Path
 from typing import Annotated, Literal
 
+import dvc.api
 import pytest
+from conftest import ROOT
+from dvc.utils.hydra import apply_overrides
 from pydantic import Field
 
 from stages.common import config
@@ -60,6 +64,20 @@ def test_a_missing_key_is_named() -> None:
 def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("a: 1e-3\nb: -2.5E+4\nc: 7\nd: .5\ne: 1.2.3\n")
     assert config.read(tmp_path / "params.yaml") == {"a": 0.001, "b": -25000.0, "c": 7, "d": 0.5, "e": "1.2.3"}
+
+
+def test_a_set_parameter_changes_one_line(workspace: Path) -> None:
+    """params.yaml has the form in which DVC writes it, as `dvc exp run -S` and `dvc exp apply` do."""
+    path, settings = workspace / "params.yaml", ["mnist.optimizer=sgd", "bikes.threads=null", "data.landmarks.seed=1"]
+    for setting in settings:
+        before = path.read_text().splitlines()
+        apply_overrides(path, [setting])
+        changed = list(difflib.unified_diff(before, path.read_text().splitlines(), n=0, lineterm=""))[3:]
+        assert [line[0] for line in changed] == ["-", "+"], changed
+
+
+def test_dvc_s_interface_has_the_parameters_by_their_groups() -> None:
+    assert dvc.api.params_show(repo=str(ROOT))["mnist"] == config.read(ROOT / "params.yaml")["mnist"]
 
 
 @pytest.mark.parametrize(("text", "words"), [("a: [", "not valid YAML"), ("- 1", "mapping"), ("", "mapping")])

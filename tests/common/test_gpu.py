@@ -65,8 +65,8 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], float]] = {
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the features of the three samples."""
     folder = tmp_path_factory.mktemp("gpu")
-    for name in ("params.yaml", "metrics.yaml"):
-        shutil.copy(ROOT / name, folder)
+    shutil.copy(ROOT / "params.yaml", folder)
+    shutil.copytree(ROOT / "metrics", folder / "metrics")
     with chdir(folder):
         for prepare, featurize, *_ in STAGES.values():
             prepare.main()

@@ -9,7 +9,6 @@ import pytest
 import torch
 from conftest import ROOT, Run
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from stages.common import config
 from stages.common.errors import InputError
@@ -33,6 +32,7 @@ SETTINGS = {
     "min_improvement": 0.0,
     "patience": None,
     "log_every": 4,
+    "live": False,
     "precision": "float32",
     "device": "cpu",
     "threads": 1,
@@ -66,7 +66,7 @@ def train(folder: Path, score: Score | None = None, **changes: object) -> loop.T
     def own_score(network: nn.Module) -> loop.Scores:
         assert not network.training
         logits = network(points)
-        return loop.Scores(F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item())
+        return loop.scores(logits, labels)
 
     steps = loop.steps_per_epoch(len(points), chosen.batch_size, "mnist")
     return loop.fit(network, batches, steps, score or own_score, chosen, folder / "checkpoint.pt", "test")
@@ -100,6 +100,19 @@ def test_golden_losses(tmp_path: Path) -> None:
     trained = train(tmp_path, schedule="one_cycle")
     assert [row["loss"] for row in trained.steps] == pytest.approx(GOLDEN_STEPS, abs=2e-5)
     assert [row["valid_loss"] for row in trained.epochs] == pytest.approx(GOLDEN_VALID, abs=2e-5)
+
+
+def test_live_curves_have_each_epoch_also_after_a_resume_and_change_no_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # the second time from the checkpoint of the last epoch
+        train(tmp_path, schedule="one_cycle", live=True)
+        rows = (tmp_path / "reports/live/test/plots/metrics/valid_loss.tsv").read_text().splitlines()
+        assert rows[0].split() == ["step", "valid_loss"]
+        assert [row.split()[0] for row in rows[1:]] == ["1", "2", "3"]
+        assert [float(row.split()[1]) for row in rows[1:]] == pytest.approx(GOLDEN_VALID, abs=2e-5)
+    assert "plots/metrics" in (tmp_path / "reports/live/test/dvc.yaml").read_text()
 
 
 def test_the_loss_curve_has_a_row_every_few_steps_and_at_each_epoch_s_end(tmp_path: Path) -> None:
@@ -205,7 +218,7 @@ def test_the_moving_average_of_the_weights_is_what_is_scored_and_kept(tmp_path: 
     ],
 )
 def test_a_run_that_goes_on_from_its_checkpoint_ends_as_one_that_never_stopped(
-    tmp_path: Path, changes: dict[str, Any]
+    tmp_path: Path, changes: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = train(tmp_path / "whole", epochs=5, **changes)
 
@@ -218,11 +231,13 @@ def test_a_run_that_goes_on_from_its_checkpoint_ends_as_one_that_never_stopped(
             raise RuntimeError("killed")
         points, labels = problem()
         logits = network(points)
-        return loop.Scores(F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item())
+        return loop.scores(logits, labels)
 
     with pytest.raises(RuntimeError, match="killed"):
         train(tmp_path / "stopped", dies_in_the_third_epoch, epochs=5, **changes)
+    assert capsys.readouterr().out == ""
     resumed = train(tmp_path / "stopped", epochs=5, **changes)
+    assert capsys.readouterr().out.endswith(": resumed after epoch 2 of 5\n")
     assert resumed.steps == whole.steps
     assert resumed.epochs == whole.epochs
     assert all(torch.equal(resumed.weights[name], whole.weights[name]) for name in whole.weights)

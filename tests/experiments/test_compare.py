@@ -6,20 +6,21 @@ import re
 import shutil
 import subprocess
 import sys
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from checkouts import Checkout, with_results
-from PIL import Image
-from playwright.sync_api import Browser, Page
+import vl_convert
+from checkouts import Checkout
+from playwright.sync_api import Browser, Page, expect
 
 from stages.common.errors import InputError
 from stages.common.results.metrics import Metric
-from stages.experiments.comparing import variants
+from stages.experiments.comparing import charts, variants
 from stages.experiments.comparing.comparison import elsewhere, expectations
+from stages.experiments.pages.page import VEGA_LITE
 from stages.experiments.records import published, recipes
 from stages.experiments.records.published import Published
 from stages.experiments.records.runs import Run
@@ -35,21 +36,23 @@ def compare(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def clone(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clone(results: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone that has the results of this checkout."""
-    return with_results(tmp_path_factory.mktemp("compare")).root
+    return results.copy(tmp_path_factory.mktemp("compare")).root
 
 
 @pytest.fixture(scope="module")
 def compared(clone: Path) -> Path:
-    """The page of mnist with a variant of two seeds."""
+    """The page of mnist with a variant of two seeds, which start from the commit before the last one."""
     for name, seed in (("short", 0), ("short-seed1", 1)):
-        settings = ["-S", "mnist.epochs=1", "-S", f"mnist.seed={seed}"]
-        Checkout(clone).experiment("--temp", "--name", name, *settings, "evaluate@mnist")
+        settings = {"mnist.epochs": 1, "mnist.seed": seed}
+        Checkout(clone).experiment(name, settings, "train@mnist", "evaluate@mnist")
+    Checkout(clone).run("git", "commit", "--quiet", "--allow-empty", "--message", "later")
     done = compare(clone, "mnist")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(
-        "mnist: the working tree, 2 experiments and 5 published results, as 7 variants on 2 data"
+    assert re.match(
+        "mnist: commit [0-9a-f]{7}, the working tree, 2 experiments and 5 published results, as 7 variants on 2 data sets",
+        done.stdout,
     )
     assert "Page: reports/compare/index.html" in done.stdout
     assert "Next: " in done.stdout
@@ -64,25 +67,34 @@ def page(compared: Path, browser: Browser) -> Iterator[Page]:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(f"file://{compared}/index.html")
+    assert page.locator("details.published[open]").count() == 0  # one's own results come first
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     yield page
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     context.close()
 
 
 def row(page: Page, data: str, label: str) -> list[str]:
-    """The cells of a variant in the table of its data."""
-    table = page.locator(f"h3:has(code:text-is('{data}')) ~ .wide table").first
-    return table.locator(f"tbody tr:has(strong:text-is('{label}')) td").all_inner_texts()
+    """The cells of a variant in the table of its data, without the box that hides it."""
+    table = page.locator(
+        f"h3:has(code:text-is('{data}')) + p + .group table, h3:has(code:text-is('{data}')) + .group table"
+    )
+    return table.locator(f"tbody tr:has(strong:text-is('{label}')) td").all_inner_texts()[1:]
+
+
+def labels(page: Page) -> list[str]:
+    """The variants of the first table, from top to bottom."""
+    return page.locator(".group").first.locator("tbody td:nth-child(2) > strong").all_inner_texts()
 
 
 def test_before_the_first_experiment_it_shows_what_there_is_and_how_to_make_one(clone: Path) -> None:
     done = compare(clone, "bikes")
     assert done.returncode == 0, done.stderr
-    assert "bikes: the working tree, 0 experiments and 5 published results" in done.stdout
+    assert ", the working tree, 0 experiments and 5 published results" in done.stdout
     assert "dvc exp run --temp -S bikes.seed=1 evaluate@bikes" in done.stdout
     text = (clone / FOLDER / "index.html").read_text()
+    assert "There are no experiments of bikes to compare with" in text
     assert "make recipe NAME=" in text
-    assert {path.name for path in (clone / FOLDER).glob("*-story.*")} == {"bikes-story.png", "bikes-story.svg"}
 
 
 @pytest.mark.slow
@@ -102,13 +114,13 @@ def test_seeds_are_one_row_with_their_spread(page: Page, clone: Path) -> None:
 
 
 def experiments(clone: Path) -> list[str]:
-    listed = subprocess.check_output([DVC, "exp", "list", "--sha-only"], cwd=clone, text=True)
+    listed = subprocess.check_output([DVC, "exp", "list", "--all-commits", "--sha-only"], cwd=clone, text=True)
     return re.findall(r"[0-9a-f]{40}", listed)
 
 
 @pytest.mark.slow
 def test_figures_of_the_sample_are_not_set_against_those_of_real_data(page: Page) -> None:
-    sample, real = row(page, "sample", "workspace"), row(page, "../shared/data", "mnist-adam")
+    sample, real = row(page, "sample", labels(page)[0]), row(page, "../shared/data", "mnist-adam")
     assert any(cell.split("\n") == ["test accuracy 97.25%", "not comparable: other data"] for cell in sample)
     assert "5,000 of MNIST's" in page.locator("body").inner_text()
     assert any(re.fullmatch(r"test accuracy 97\.25%\n\+0\.\d\d points, better", cell) for cell in real)
@@ -119,21 +131,40 @@ def test_figures_of_the_sample_are_not_set_against_those_of_real_data(page: Page
 def test_the_page_fits_its_window(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    pictures = page.locator("figure img")
-    assert pictures.count() == 4
-    assert pictures.evaluate_all("images => images.every(one => one.complete && one.naturalWidth > 500)")
+    for chart in page.locator(".chart").all():
+        chart.scroll_into_view_if_needed()
+        chart.locator("svg.marks").wait_for()
+    assert page.locator(".chart").count() == 8  # metrics, curves, confusion and costs, on the sample and on real data
+    assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
 @pytest.mark.slow
-def test_each_picture_lies_beside_the_page_and_is_the_same_the_second_time(compared: Path, clone: Path) -> None:
+def test_the_table_is_sorted_and_a_variant_hidden_on_a_click(page: Page) -> None:
+    """The baseline is first; the curves show the values under the pointer, in the colours of the reader's scheme."""
+    first, other = labels(page)
+    assert first.startswith("commit ")
+    assert other == "short"
+    title = page.locator(".group").first.get_by_role("button", name="test accuracy")
+    title.click()
+    assert labels(page) == [other, first]  # one epoch is worse than fifteen
+    title.click()
+    assert labels(page) == [first, other]
+    curves = page.locator("[data-name=mnist-curves]").first
+    lines = curves.locator("svg .mark-line path")
+    curves.scroll_into_view_if_needed()
+    expect(lines).to_have_count(2 * (2 + 4))  # loss and accuracy: training and validation, of one and of two seeds
+    page.emulate_media(color_scheme="dark")
+    expect(curves.locator("svg text[fill='#e6ebf2']").first).to_be_attached()
+    page.get_by_label("show short in the charts").click()
+    expect(lines).to_have_count(2 * 2)
+    curves.locator("svg.marks").hover(position={"x": 300, "y": 100})
+    expect(page.locator("#vg-tooltip-element.visible")).to_contain_text("epoch")
+
+
+@pytest.mark.slow
+def test_the_page_is_one_file_and_the_same_the_second_time(compared: Path, clone: Path) -> None:
     before = {path.name: path.read_bytes() for path in compared.iterdir()}
-    names = [f"mnist-{what}" for what in ("confusion", "costs", "curves", "scores")]
-    assert sorted(before) == sorted(["index.html", *(f"{name}.{kind}" for name in names for kind in ("png", "svg"))])
-    for name in names:
-        with Image.open(compared / f"{name}.png") as picture:
-            picture.load()
-            assert picture.width == 1320
-        assert ET.fromstring(before[f"{name}.svg"]).tag == "{http://www.w3.org/2000/svg}svg"
+    assert list(before) == ["index.html"]
     assert compare(clone, "mnist").returncode == 0
     assert {path.name: path.read_bytes() for path in compared.iterdir()} == before
 
@@ -155,7 +186,7 @@ def test_named_experiments_alone_and_one_whose_files_are_gone(compared: Path, cl
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["bike"], "error: 'bike' is not a project: expected one of bikes, mnist, landmarks, scones"),
+        (["bike"], "error: 'bike' is not a project: expected one of bikes, landmarks, mnist, scones"),
         (
             ["mnist", "--experiments", "lost"],
             "error: 'lost' is not a revision: expected a branch, a tag, a commit or one",
@@ -200,6 +231,31 @@ def variant(data: str, accuracies: list[float]) -> variants.Variant:
     )
     done = [Run(seed=seed, metrics={"accuracy": one, "loss": 0.4}, training={}) for seed, one in enumerate(accuracies)]
     return variants.Variant("some", "experiment", ["some"], data, {}, False, done, recipe)
+
+
+def test_a_sweep_s_parameters_are_drawn_with_their_importance() -> None:
+    """Here only the learning rate decides, and the kind of optimizer is no number."""
+    rates = [10**-place for place in (1, 2, 3, 4, 1, 2, 3, 4)]
+    trials = [
+        replace(
+            variant("sample", [0.9 - rate]),
+            label=f"t{number}",
+            settings={"mnist.rate": rate, "mnist.optimizer": ("adam", "sgd")[number % 2]},
+        )
+        for number, rate in enumerate(rates)
+    ]
+    known = {"accuracy": ACCURACY, "loss": LOSS}
+    drawn = {chart.name: chart.spec for chart in charts.of(trials, known, {"mnist.rate": 1, "mnist.optimizer": "adam"})}
+    assert set(drawn) == {"scores", "parameters", "parallel"}
+    for spec in drawn.values():
+        assert vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE).startswith("<svg")
+    weights = {row["bar"]: row["importance"] for row in drawn["parallel"]["data"]["values"] if "bar" in row}
+    assert weights["mnist.rate"] > 0.9
+    assert sum(weights.values()) == pytest.approx(1, abs=1e-3)
+    assert [panel["encoding"]["x"]["type"] for panel in drawn["parameters"]["concat"]] == ["quantitative", "nominal"]
+    assert [chart.name for chart in charts.of(trials[:2], known, {})] == [
+        "scores"
+    ]  # too few to say anything of parameters
 
 
 def test_expectations_are_held_against_the_mean_on_real_data() -> None:

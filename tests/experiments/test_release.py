@@ -3,11 +3,16 @@
 import hashlib
 import json
 import shutil
+from contextlib import chdir
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from checkouts import Checkout, mnist_alone
+from checkouts import ALONE, Checkout
+
+from stages.common.errors import InputError
+from stages.experiments import release
 
 pytestmark = pytest.mark.slow
 
@@ -16,20 +21,23 @@ RELEASE = ("python", "-m", "stages.experiments.release")
 
 
 @pytest.fixture(scope="module")
-def made(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    return mnist_alone(pipeline, tmp_path_factory.mktemp("made") / "checkout")
-
-
-@pytest.fixture(scope="module")
-def released(made: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+def released(mnist_results: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A project with mnist@v1.0.0, and later another model as the pipeline's own."""
-    project = made.copy(tmp_path_factory.mktemp("released") / "checkout")
+    folder = tmp_path_factory.mktemp("released")
+    project = with_remote(mnist_results.copy(folder / "checkout"), str(folder / "dvc-storage"))
     project.dvc("push")
     shown = project.run(*RELEASE, "mnist", "v1.0.0")
     assert "mnist v1.0.0: data sample, test accuracy 9" in shown
-    project.dvc("exp", "run", "--quiet", "-S", "mnist.epochs=3", "export@mnist")
+    project.stages({"mnist.epochs": 3}, "train@mnist", "evaluate@mnist", "export@mnist")
     project.run("git", "add", "--all")
     project.run("git", "commit", "--quiet", "--message", "three epochs")
+    return project
+
+
+def with_remote(project: Checkout, url: str) -> Checkout:
+    """Let the default remote be one that clones reach, too."""
+    project.dvc("remote", "modify", "storage", "url", url)
+    project.run("git", "commit", "--quiet", "--all", "--message", "remote")
     return project
 
 
@@ -37,25 +45,35 @@ def digest(path: Path) -> str:
     return hashlib.md5(path.read_bytes()).hexdigest()
 
 
-def test_what_is_not_fit_for_a_release_is_refused_in_a_line(made: Checkout, tmp_path: Path) -> None:
-    project = made.copy(tmp_path / "checkout")
+def test_what_is_not_fit_for_a_release_is_refused_in_a_line(mnist_results: Checkout, tmp_path: Path) -> None:
+    project = mnist_results.copy(tmp_path / "checkout")
 
     def refused(*arguments: str) -> str:
-        shown = project.run(*RELEASE, *arguments, check=False)
-        assert project.returncode == 1
-        assert shown.count("\n") == 1, shown
+        with chdir(project.root), pytest.raises(InputError) as error:
+            release.main(*arguments)
         assert project.run("git", "tag") == ""
-        return shown
+        return str(error.value)
 
     assert "'minst' is not a project: expected one of mnist" in refused("minst", "v1.0.0")
     for version in ("v01.0.0", "v1.0.0-rc1"):
         assert "is not a version: expected vMAJOR.MINOR.PATCH, such as v1.0.0" in refused("mnist", version)
+    shown = refused("mnist", "v1.0.0")
+    assert (
+        "the default remote is ../../dvc-storage, a path beside this checkout: set an address that others reach"
+        in shown
+    )
+    with_remote(project, "s3://bucket/prefix").dvc("remote", "modify", "--local", "storage", "url", "/elsewhere")
+    assert "url is /elsewhere only in this checkout, .dvc/config says s3://bucket/prefix: set" in refused(
+        "mnist", "v1.0.0"
+    )
+    project.dvc("remote", "modify", "--local", "--unset", "storage", "url")
+    with_remote(project, str(tmp_path / "dvc-storage"))
     assert "data/mnist/features" in (shown := refused("mnist", "v1.0.0"))
     assert "so nobody else could get the release: run `dvc push --with-deps deploy@mnist plot@mnist`" in shown
     parameters = project.root / "params.yaml"
     changed = parameters.read_text().replace("  batch_size: 64", "  batch_size: 32")
     parameters.write_text(changed)
-    assert "error: params.yaml is not committed" in refused("mnist", "v1.0.0")
+    assert "params.yaml is not committed" in refused("mnist", "v1.0.0")
     project.run("git", "commit", "--quiet", "--all", "--message", "not run")
     assert "not up to date: run `dvc repro deploy@mnist plot@mnist` and commit" in refused("mnist", "v1.0.0")
     (project.root / "stages/mnist/other.py").write_text("")
@@ -76,16 +94,31 @@ def test_a_version_that_is_taken_or_lower_is_refused(released: Checkout) -> None
     assert shown == "error: mnist@v0.9.0 is below the last version: expected a version above v1.0.0\n"
 
 
-def test_a_released_archive_comes_back_with_its_card(released: Checkout, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["folder", "s3"])
+def test_a_released_archive_comes_by_the_url_of_the_repository_with_its_card(
+    kind: str, mnist_results: Checkout, released: Checkout, s3: Any, tmp_path: Path
+) -> None:
+    """As somebody else gets it, who has neither the checkout nor its cache."""
+    if kind == "s3":
+        released = with_remote(mnist_results.copy(tmp_path / "checkout"), "s3://bucket/prefix")
+        released.dvc("push")
+        released.run(*RELEASE, "mnist", "v1.0.0")
     lock = yaml.safe_load(released.run("git", "show", "mnist@v1.0.0:dvc.lock"))
     [folder] = [out for out in lock["stages"]["export@mnist"]["outs"] if out["path"] == "models/mnist/export"]
-    listing = released.root.parent / "dvc-storage/files/md5" / folder["md5"][:2] / folder["md5"][2:]
+    listing = released.cache / folder["md5"][:2] / folder["md5"][2:]
     expected = {one["relpath"]: one["md5"] for one in json.loads(listing.read_text())}
-    other = released.copy(tmp_path / "checkout")
-    shutil.copytree(released.root.parent / "dvc-storage", tmp_path / "dvc-storage")
-    other.wipe()
-    other.dvc("artifacts", "get", str(other.root), "mnist", "--rev", "v1.0.0", "--out", str(tmp_path / "got.tar.gz"))
+    published = tmp_path / "published.git"
+    released.run("git", "clone", "--quiet", "--bare", ".", str(published))
+    (tmp_path / "other").mkdir()
+    other, url = Checkout(tmp_path / "other", ALONE), f"file://{published}"
+    other.run("git init -q && dvc init -q")
+    other.dvc("artifacts", "get", url, "mnist", "--rev", "v1.0.0", "--out", str(tmp_path / "got.tar.gz"))
     assert digest(tmp_path / "got.tar.gz") == expected["model.tar.gz"]
+    for command in ("get", "import"):
+        other.dvc(
+            command, url, "models/mnist/export/model.tar.gz", "--rev", "mnist@v1.0.0", "--out", f"{command}.tar.gz"
+        )
+        assert digest(other.root / f"{command}.tar.gz") == expected["model.tar.gz"]
     shutil.unpack_archive(tmp_path / "got.tar.gz", tmp_path / "got")
     assert digest(tmp_path / "got/README.md") == expected["model_card.md"]
 
@@ -121,7 +154,7 @@ def test_a_version_that_can_t_be_had_is_told_in_a_line(released: Checkout, tmp_p
     unknown = refused("v7.0.0", "stages.mnist.deploy")
     assert "deploy.mnist.version = 'v7.0.0' is not registered: expected v1.0.0" in unknown
     shutil.rmtree(project.root / ".dvc/cache")
-    assert not (tmp_path / "dvc-storage").exists()
+    project.dvc("remote", "modify", "--local", "storage", "url", str(tmp_path / "nowhere"))
     gone = refused("v1.0.0", "stages.mnist.deploy")
     assert "error: mnist@v1.0.0: models/mnist/export/model.tar.gz is neither in DVC's cache nor on its remote" in gone
     assert "dvc fetch" in gone

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checkouts import Checkout, with_results
+from checkouts import Checkout
 from conftest import ROOT
 from playwright.sync_api import Browser, Page, Route, expect
 
@@ -22,9 +22,9 @@ WIDTHS = [("light", 1400), ("dark", 390)]
 
 
 @pytest.fixture(scope="module")
-def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+def built(results: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A clone with this checkout's results and its cache."""
-    copy = with_results(tmp_path_factory.mktemp("report"))
+    copy = results.copy(tmp_path_factory.mktemp("report"))
     durations = copy.root / "reports/durations"
     durations.mkdir(parents=True)
     (durations / "train@mnist.json").write_text(json.dumps({"seconds": 12.3}))
@@ -34,7 +34,7 @@ def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 @pytest.fixture(scope="module")
 def tried(built: Checkout) -> Checkout:
     """The clone with an experiment that ran and one that waits."""
-    built.experiment("--temp", "-n", "sgd", "-S", "mnist.optimizer=sgd", "-S", "mnist.epochs=2", "evaluate@mnist")
+    built.experiment("sgd", {"mnist.optimizer": "sgd", "mnist.epochs": 2}, "train@mnist", "evaluate@mnist")
     built.run("dvc exp run --queue -n waiting -S mnist.batch_size=32 -S 'mnist.mlp.hidden=[64, 32]' evaluate@mnist")
     return built
 
@@ -88,7 +88,7 @@ def test_the_page_says_of_each_project_what_was_measured_and_shows_its_pictures(
         assert open_page.evaluate("document.documentElement.scrollWidth") == width
     expect(open_page.get_by_text("Up to date:")).to_be_visible()
     expect(open_page.get_by_text("They are committed.")).to_be_visible()
-    for project, known in metrics.read(ROOT / "metrics.yaml").items():
+    for project, known in metrics.read(ROOT).items():
         section = open_page.locator(f"section#{project}")
         measured = built.json(f"reports/{project}/metrics.json")
         for name in measured.keys() - {"data"}:
@@ -98,6 +98,16 @@ def test_the_page_says_of_each_project_what_was_measured_and_shows_its_pictures(
         expect(section).to_contain_text("The embedded sample")
         pictures = list((built.root / f"reports/{project}/plots").glob("*.png"))
         expect(section.locator("figure")).to_have_count(len(pictures))
+    small = open_page.locator("section#mnist figure img").first
+    small.click()
+    large = open_page.locator("dialog img")
+    expect(large).to_be_visible()
+    assert large.bounding_box()["width"] > small.bounding_box()["width"]  # type: ignore[index]
+    open_page.keyboard.press("Escape")
+    expect(large).to_have_count(0)
+    expect(open_page.get_by_role("link", name="mnist").first).to_be_in_viewport()  # the navigation stays in view
+    open_page.locator("section#mnist summary", has_text="Model card").click()
+    expect(open_page.locator("section#mnist .card")).to_contain_text("Test accuracy")
     expect(open_page.locator("td[title='train@mnist']")).to_contain_text("12 s")
     expect(open_page.locator("td[title='train@bikes']")).to_contain_text("-")
 
@@ -114,7 +124,7 @@ def test_what_differs_from_the_commit_is_marked(tried: Checkout, open_page: Page
     ]
     expect(open_page.locator("section#mnist td.figure.bad")).not_to_have_count(0)  # two epochs are worse
     expect(open_page.locator("section#bikes tr.differs")).to_have_count(0)
-    tried.run("git checkout --quiet . && dvc checkout --quiet")
+    tried.restore()
 
 
 @pytest.mark.parametrize(("before", "now"), [(0.9, None), (None, 0.9), (None, None)])
@@ -142,7 +152,7 @@ def test_a_partly_built_pipeline_has_a_page_that_names_what_is_missing(built: Ch
     )
     expect(open_page.locator("section#scones")).to_contain_text("No plots yet. To draw them: dvc repro plot@scones")
     expect(open_page.locator("section#bikes figure")).not_to_have_count(0)
-    built.run("git checkout --quiet . && dvc checkout --quiet")
+    built.restore()
 
 
 # dvc plots
@@ -194,7 +204,7 @@ def test_the_table_shows_experiments_in_120_columns_with_nothing_cut(tried: Chec
     assert lines[1] == ["experiment", "state", "test accuracy", "test loss", "parameters", "training", "differs in"]
     found = {line[0]: line[1:] for line in lines[2:]}
     figures = tried.json("reports/mnist/metrics.json")
-    known = metrics.read(ROOT / "metrics.yaml")["mnist"]
+    known = metrics.read(ROOT)["mnist"]
     assert found["main"][:4] == [
         "commit",
         known["accuracy"].write(figures["accuracy"]),
@@ -223,4 +233,4 @@ def test_dvc_s_own_table_is_readable_in_120_columns_where_start_says_so(tried: C
 
 def test_the_table_without_experiments_says_how_to_make_one(tried: Checkout) -> None:
     assert "dvc exp run -S" in tried.run(f"{TABLE} bikes")
-    assert "expected one of bikes, mnist" in tried.run(f"{TABLE} boats", check=False)
+    assert "expected one of bikes, landmarks" in tried.run(f"{TABLE} boats", check=False)

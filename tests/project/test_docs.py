@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
 import pytest
-from checkouts import Checkout, processes_in, with_results
+from checkouts import Checkout, processes_in
 from conftest import ROOT
 from documents import documents, shown, tokens
 
@@ -26,10 +26,12 @@ from stages.mnist.sources import sample as mnist
 
 INSTEAD = {
     # The environment is that of these tests, and on the PATH.
-    r"make (?!serve)(.*)": r"make -o .venv/.installed \1",
+    r"make (?!serve|notebooks)(.*)": r"make -o .venv/.installed \1",
     r"\. \.venv/bin/activate": "true",
     # A server doesn't end: that the target leads to it. The tests of the server start it.
     r"make serve(.*)": r"make -o .venv/.installed -n serve\1 | grep 'python -m stages.serving'",
+    # Neither does JupyterLab. test_notebooks.py runs the notebooks.
+    r"make notebooks": r"make -o .venv/.installed -n notebooks | grep 'jupyter lab'",
     # Downloads are tested with servers of their own, tests/common/test_official.py and others: here, that such parameters are taken.
     r"(dvc exp run -S data\.\S*source=official.*)": r"\1 check",
     # Up to where the source has been read.
@@ -38,7 +40,8 @@ INSTEAD = {
     # Few epochs; that the parameters of backbones are taken, which tests/landmarks/test_row.py trains.
     r"(dvc exp run -S data\.landmarks\.source=\.\./photographs)": r"\1 -S landmarks.epochs=1 train@landmarks",
     r"(dvc exp run -S data\.landmarks\.source=\.\./photographs -S .*)": r"\1 check",
-    # Up to the figures; the one before it goes on to deploy.
+    # Up to the figures; test_pipeline.py takes the first of them on to deploy.
+    r"(dvc exp run -S mnist\.optimizer=sgd)": r"\1 evaluate@mnist",
     r"(dvc exp run --name slower .*)": r"\1 evaluate@mnist",
     # What it starts works beside the clone: wait for it.
     r"dvc queue start": "dvc exp run --run-all || true",
@@ -56,7 +59,7 @@ ELSEWHERE = {
     r"dvc exp run -S engine\.kind=sagemaker .*": "engine/test_sagemaker.py::test_a_job_trains_from_what_it_staged_and_its_model_comes_back",
     r"python -m stages\.scones\.built_in .*": "engine/test_sagemaker.py::test_the_built_in_algorithm_s_job_is_the_published_one",
     r"dvc (push|pull|status --cloud|remote modify)\b.*": "project/test_remotes.py::test_results_are_shared_by_s3_after_one_command",
-    r"make release .*|dvc artifacts get .*": "experiments/test_release.py::test_a_released_archive_comes_back_with_its_card",
+    r"make release .*|dvc (artifacts get|import) .*": "experiments/test_release.py::test_a_released_archive_comes_by_the_url_of_the_repository_with_its_card",
     r"make env( .*)?": "project/test_make.py::test_a_target_installs_the_groups_that_it_needs",
     r"make restore": "experiments/test_repro.py::test_restore_leads_back_from_anything_also_where_the_committed_results_are_another_machine_s",
     r"make cluster( .*)?": "engine/test_cluster.py::test_make_cluster_is_that_command",
@@ -69,13 +72,11 @@ NOT_RUN = {
     r"export AWS_PROFILE=.*|output\(\) .*|aws .*": "AWS's own command line, which takes an account",
     r"ray (up|exec|down) .*": "on AWS, which takes an account; test_cluster_manifests.py checks the file",
     r"kubectl .*": "on Kubernetes; test_cluster_manifests.py checks the file",
-    r"git (push|tag) .*|gto show .*": "git's and GTO's own; test_release.py reads the tags",
+    r"git (push|tag|commit) .*|gto show .*": "git's and GTO's own; test_release.py reads the tags",
 }
 
 WORKED = ("add-a-project.md", "add-a-model.md")
 """Run by test_worked_example.py, in clones to which they are applied."""
-
-CLEAN = "git reset --quiet --hard && git clean -fdq && dvc checkout --quiet"
 
 
 class Line(NamedTuple):
@@ -113,10 +114,9 @@ def expected(line: str) -> re.Pattern[str]:
 
 
 @pytest.fixture(scope="module")
-def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+def built(results: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A clone with results; beside it the folders that the documents name."""
     root = tmp_path_factory.mktemp("docs") / "clone"
-    root.mkdir()
     (root.parent / "broken" / "mnist").mkdir(parents=True)
     (root.parent / "broken" / "mnist" / "train-images-idx3-ubyte").touch()
     for folder, write in (("mnist", mnist.write), ("landmarks", landmarks.write)):
@@ -127,7 +127,7 @@ def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
             target = root.parent / "photographs" / category.name / picture.name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(picture, target)
-    return with_results(root)
+    return results.copy(root)
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def checkout(built: Checkout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Check
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     yield built
-    built.run(CLEAN)
+    built.restore()
     assert not processes_in(built.root)
 
 
@@ -153,7 +153,7 @@ def follow(document: Path, checkout: Checkout, alternatives: bool = False) -> No
     """Run a document's commands; ``alternatives`` to one another begin with the clone as it was committed."""
     for command, lines in to_run(document):
         if alternatives:
-            checkout.run(CLEAN)
+            checkout.restore()
         said = checkout.run(as_run(command), check=False)
         wanted_failure = any(line.startswith(("error:", "ERROR:")) for line in lines)
         assert bool(checkout.returncode) == wanted_failure, f"{command}: exit code {checkout.returncode}\n{said}"

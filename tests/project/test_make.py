@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -157,7 +156,7 @@ def installed(checkout: Path) -> Path:
     for group in ("", "-aws", "-dev", "-ray", "-serving"):
         (checkout / f".venv/.installed{group}").touch()
     program = checkout / ".venv/bin/python"
-    program.write_text(f"#!{sys.executable}\nimport sys\nprint(*sys.argv[1:], sep='\\n')\n")
+    program.write_text("""#!/bin/sh\nprintf '%s\\n' "$@"\n""")
     program.chmod(0o755)
     return checkout
 
@@ -222,7 +221,7 @@ def test_every_variable_that_a_person_may_set_is_tried() -> None:
         (["compare", "PROJECT=mnist", "EXPERIMENTS=a b"], ["mnist", "--experiments", "a", "b"]),
         (["run", "SET=a=1"], ["-S", "a=1"]),
         (["torture", "MINUTES=5", "PROJECT=mnist"], ["--minutes", "5", "--project", "mnist"]),
-        (["review", "BASE=origin/main"], ["--base", "origin/main"]),
+        (["review", "BASE=origin/main", "PROJECT=mnist"], ["mnist", "--base", "origin/main"]),
         (["release", "PROJECT=mnist", "VERSION=v1.0.0"], ["mnist", "v1.0.0"]),
         (["cluster", "PORT=1", "CPUS=2"], ["start", "--port", "1", "--cpus", "2"]),
         (["cluster", "STOP=1"], ["stop"]),

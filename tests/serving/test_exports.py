@@ -4,6 +4,7 @@ import io
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -108,8 +109,8 @@ def compare(served: Served, project: str, test: Evaluated) -> None:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Path]]:
     """The row mnist, run here up to its export, and its server."""
     folder = tmp_path_factory.mktemp("made")
-    for name in ("params.yaml", "metrics.yaml"):
-        (folder / name).write_bytes((ROOT / name).read_bytes())
+    shutil.copy(ROOT / "params.yaml", folder)
+    shutil.copytree(ROOT / "metrics", folder / "metrics")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for stage in (prepare, featurize, train, evaluate, export):

@@ -47,9 +47,7 @@ def write(
         project=project,
         source=measured["data"],
         settings=groups[project],
-        figures=[
-            (name, metric, measured[name]) for name, metric in metrics.read()[project].items() if name in measured
-        ],
+        figures=[(name, metric, measured[name]) for name, metric in metrics.of(project).items() if name in measured],
         parameters={
             name: json.dumps(value)
             for name, value in config.flat({key: chosen(group) for key, group in groups.items()}).items()

@@ -1,4 +1,4 @@
-"""metrics.yaml: the meaning and format of each metric, and how far guarded metrics may worsen."""
+"""metrics/<project>.yaml: the meaning and format of each metric, and how far guarded metrics may worsen."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +9,8 @@ from pydantic import Field
 from stages.common import config
 from stages.common.errors import InputError
 
-METRICS = Path("metrics.yaml")
+METRICS = Path("metrics")
+"""The folder with a file for each project."""
 
 
 class Metric(config.Section):
@@ -39,15 +40,21 @@ class Metric(config.Section):
         return {"higher": value - base, "lower": base - value, None: 0.0}[self.better]
 
 
-def read(path: Path = METRICS) -> dict[str, dict[str, Metric]]:
-    """Return the metrics by project and name, in the file's order. Raises InputError for an invalid metric or file."""
+def read(root: Path = Path()) -> dict[str, dict[str, Metric]]:
+    """Return the metrics by project and name, for the checkout in ``root``. Raises InputError for an invalid file."""
+    projects = sorted(path.stem for path in (root / METRICS).glob("*.yaml"))
+    if not projects:
+        raise InputError(f"{METRICS}/ is missing: run this from the project's root")
+    return {project: of(project, root) for project in projects}
+
+
+def of(project: str, root: Path = Path()) -> dict[str, Metric]:
+    """Return a project's metrics by name, in the file's order. Raises InputError for an invalid metric or file."""
+    path = root / METRICS / f"{project}.yaml"
     try:
-        content: dict[str, dict[str, Any]] = config.parse(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = config.parse(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
         raise InputError(f"{path} is missing: run this from the project's root") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not valid YAML: {error}") from None
-    return {
-        project: {name: config.check(f"{project}.{name}", Metric, metric, path) for name, metric in metrics.items()}
-        for project, metrics in content.items()
-    }
+    return {name: config.check(name, Metric, metric, path) for name, metric in content.items()}

@@ -22,7 +22,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from stages.common.errors import InputError
-from stages.common.training import checkpoints, distributed
+from stages.common.training import checkpoints, distributed, live
 from stages.common.training.checkpoints import Location
 from stages.common.training.torch_setup import Schedule, autocast, build_optimizer, build_schedule
 from stages.common.training_settings import TrainingSettings
@@ -41,6 +41,12 @@ class Scores:
 
     loss: float
     accuracy: float
+
+
+def scores(logits: Tensor, labels: Tensor) -> Scores:
+    """Return the scores of ``logits`` (N, classes) for ``labels`` (N), on one device."""
+    right = (logits.argmax(1) == labels).double().mean().item()
+    return Scores(F.cross_entropy(logits, labels).item(), right)
 
 
 @dataclass
@@ -125,7 +131,7 @@ def fit(
     ``rates`` maps beginnings of parameters' names to factors on their learning rate. Training ends early after
     `settings.patience` epochs without a better validation loss. It resumes from ``checkpoint`` if that exists, and
     writes it after each epoch; the caller deletes it once the result is saved. ``score`` gets the network in eval mode.
-    Raises InputError if the loss is not finite.
+    With `settings.live`, the first process also writes each epoch's scores to `live.FOLDER`. Raises InputError if the loss is not finite.
     """
     optimizer = build_optimizer(network, settings, rates)
     average = {
@@ -136,15 +142,22 @@ def fit(
     if state := checkpoints.read(checkpoint):
         _go_on(run, state)
     trained, done = run.trained, len(run.trained.epochs)
+    if done and distributed.rank() == 0:
+        print(f"{title}: resumed after epoch {done} of {settings.epochs}", flush=True)
     images = steps * settings.batch_size
-    with tqdm(
-        desc=title,
-        total=settings.epochs * images,
-        initial=done * images,
-        unit=" images",
-        unit_scale=True,
-        disable=distributed.rank() > 0,
-    ) as bar:
+    with (
+        live.curves(title.split()[0], settings.live and distributed.rank() == 0) as log,
+        tqdm(
+            desc=title,
+            total=settings.epochs * images,
+            initial=done * images,
+            unit=" images",
+            unit_scale=True,
+            disable=distributed.rank() > 0,
+        ) as bar,
+    ):
+        for row in trained.epochs:
+            log(row)
         for epoch in range(done + 1, settings.epochs + 1):
             if settings.patience and epoch - 1 - trained.best_epoch >= settings.patience:
                 break
@@ -165,6 +178,7 @@ def fit(
                     "learning_rate": trained.steps[-1]["learning_rate"],
                 }
             )
+            log(trained.epochs[-1])
             if isinstance(run.schedule, ReduceLROnPlateau):
                 run.schedule.step(validation.loss)
             improved = epoch == 1 or validation.loss < trained.best_loss * (1 - settings.min_improvement)

@@ -8,6 +8,9 @@ from stages import projects
 from stages.common.results.metrics import Metric
 from stages.experiments.comparing.variants import Spread, Variant
 
+ABSENT = {"text": "-", "value": None}
+"""A cell without a value."""
+
 
 def table(data: str, group: list[Variant], shown: dict[str, Metric]) -> dict[str, Any]:
     """Return the table of one data set."""
@@ -21,7 +24,7 @@ def table(data: str, group: list[Variant], shown: dict[str, Metric]) -> dict[str
         "rows": rows,
         "has_elsewhere": any(line["elsewhere"] for line in rows),
         "has_expected": any(line["expected"] for line in rows),
-        "has_parameters": any(line["parameters"] != "-" for line in rows),
+        "has_parameters": any(line["parameters"] != ABSENT for line in rows),
     }
 
 
@@ -41,6 +44,7 @@ def row(
         cells.append(
             {
                 "text": metric.write(found.mean) if found else "-",
+                "value": found.mean if found else None,
                 "best": found is not None and found.mean == best[name],
                 "spread": between(metric, found),
             }
@@ -58,8 +62,8 @@ def row(
             elsewhere(variant, name, value, shown) for name, value in variant.elsewhere.items() if name in shown
         ],
         "expected": expectations(variant, shown),
-        "seconds": f"{seconds.mean:,.1f}" if seconds else "-",
-        "parameters": f"{parameters.mean:,.0f}" if parameters else "-",
+        "seconds": {"text": f"{seconds.mean:,.1f}", "value": seconds.mean} if seconds else ABSENT,
+        "parameters": {"text": f"{parameters.mean:,.0f}", "value": parameters.mean} if parameters else ABSENT,
         "seeds": ", ".join(str(run.seed) for run in variant.runs),
     }
 
@@ -115,6 +119,14 @@ def expectations(variant: Variant, known: dict[str, Metric]) -> list[dict[str, A
     return found
 
 
+MISSING = {
+    "baseline": ("in DVC's cache", "dvc pull, or dvc repro at that commit"),
+    "workspace": ("in the working tree", "dvc repro"),
+    "experiment": ("in DVC's cache", "dvc pull, or the same dvc exp run again"),
+}
+"""Where a file of each origin is missing, and what brings it."""
+
+
 def missing(project: str, variant: Variant) -> list[str]:
     """List the files that charts of a variant lack, and how to get them."""
     lines = []
@@ -128,7 +140,6 @@ def missing(project: str, variant: Variant) -> list[str]:
                 f"{recipe}: published without {name}; to add it: python -m stages.experiments.publish {recipe}"
             )
         else:
-            lines.append(
-                f"{variant.label}, seed {', '.join(without)}: {path} is not in DVC's cache; to get it, run dvc pull, or the same dvc exp run again"
-            )
+            where, remedy = MISSING[variant.origin]
+            lines.append(f"{variant.label}, seed {', '.join(without)}: {path} is not {where}; to get it, run {remedy}")
     return lines

@@ -35,9 +35,9 @@ class Variant:
     label: str
     """Unique among the variants on the same data."""
     origin: str
-    """`workspace`, `experiment` or `published`."""
+    """`baseline` (a commit that experiments start from), `workspace`, `experiment` or `published`."""
     names: list[str]
-    """Names of its experiments; `workspace` is the working tree."""
+    """What it has the results of: a commit, the working tree (`workspace`), or experiments."""
     data: str
     settings: dict[str, Any]
     """Parameters that differ from HEAD's params.yaml, by their dotted names."""
@@ -101,35 +101,60 @@ def trained(revision: Revision, project: str) -> Trained:
     return Trained(parameters, code)
 
 
-def of_revisions(project: str, revisions: list[Revision], named: bool, known: dict[str, Recipe]) -> list[Variant]:
-    """Return the variants among ``revisions``, in their order.
+class Source(NamedTuple):
+    """A revision to compare, its name for people, and what it is."""
 
-    Experiments that trained exactly HEAD's version of the project (they vary other projects) are left out. They stay
-    if ``named`` is true or they have a recipe's name.
+    name: str
+    origin: str
+    revision: Revision
+
+
+def of_revisions(project: str, sources: list[Source], known: dict[str, Recipe], named: bool) -> list[Variant]:
+    """Return the variants among ``sources``, in their order. A baseline comes before what starts from it.
+
+    Experiments that trained exactly their baseline's version of the project (they vary other projects) are left out.
+    They stay if ``named`` is true or they have a recipe's name. So is an earlier baseline that no experiment stands on,
+    and the working tree if it has its commit's results.
     """
     head = Revision("HEAD")
-    base = config.flat(head.parameters())
-    origin = trained(head, project)
+    base, code = config.flat(head.parameters()), trained(head, project).code
     found: dict[str, Variant] = {}
-    for revision in revisions:
-        own = trained(revision, project)
-        name = revision.name
-        if own == origin and not (named or name == "workspace" or name in known):
+    below: tuple[str, Variant | None] = "", None  # the last baseline: what it trained, and its row until that is needed
+    for source in sources:
+        own = trained(source.revision, project)
+        version = json.dumps(own, sort_keys=True)
+        if source.origin == "experiment" and version == below[0] and not (named or source.name in known):
             continue
-        run = runs.of(revision, project, own.parameters.get(f"{project}.seed", 0))
+        run = runs.of(source.revision, project, own.parameters.get(f"{project}.seed", 0))
         if run is None:
+            below = (version, None) if source.origin == "baseline" else below
             continue
         settings = own.settings(base, project)
-        key = json.dumps([run.metrics.get("data"), settings, own.code], sort_keys=True)
+        data = str(run.metrics.get("data"))
+        recipe = _same(settings, known, base)
+        one = Variant(source.name, source.origin, [source.name], data, settings, own.code != code, [run], recipe)
+        if source.origin == "baseline":
+            below = version, one
+            if not found:
+                found[version] = one
+            continue
+        if below[1] and source.origin == "experiment":
+            found.setdefault(below[0], below[1])
+        if (
+            source.origin == "workspace"
+            and below[1]
+            and version == below[0]
+            and run.metrics == below[1].runs[0].metrics
+        ):
+            found[version] = replace(below[1], names=[*below[1].names, source.name])
+            continue
+        key = source.name if source.origin == "workspace" else json.dumps([data, settings, own.code], sort_keys=True)
         if key in found:
             before = found[key]
             again = any(other.seed == run.seed and other.metrics == run.metrics for other in before.runs)
-            found[key] = replace(before, names=[*before.names, name], runs=before.runs + [run] * (not again))
+            found[key] = replace(before, names=[*before.names, source.name], runs=before.runs + [run] * (not again))
             continue
-        data = str(run.metrics.get("data"))
-        kind = "workspace" if name == "workspace" else "experiment"
-        recipe = _same(settings, known, base)
-        found[key] = Variant(name, kind, [name], data, settings, own.code != origin.code, [run], recipe)
+        found[key] = one
     return [_tidied(variant) for variant in found.values()]
 
 
@@ -157,8 +182,8 @@ def of_published(name: str, result: Published, recipe: Recipe, base: dict[str, A
 
 
 def by_data(variants: list[Variant]) -> dict[str, list[Variant]]:
-    """Group the variants by data, the sample last. Labels that occur twice on the same data are made unique."""
-    order = sorted({variant.data for variant in variants}, key=lambda data: (data == "sample", data))
+    """Group the variants by data, in their order. Labels that occur twice on the same data are made unique."""
+    order = dict.fromkeys(variant.data for variant in variants)
     return {data: _distinct([variant for variant in variants if variant.data == data]) for data in order}
 
 

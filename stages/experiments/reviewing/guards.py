@@ -1,4 +1,4 @@
-"""Judge guarded metrics: whether one is worse at head than at base by more than its tolerance in metrics.yaml."""
+"""Judge guarded metrics: whether one is worse at head than at base by more than its tolerance."""
 
 import math
 from collections.abc import Mapping
@@ -91,7 +91,7 @@ def amount(metric: Metric, value: float, sign: str = "-") -> str:
 
 
 def loosened(base: Mapping[str, Any], head: Metrics) -> list[str]:
-    """Return a sentence for each guard in the base's metrics.yaml (its content) that ``head`` lacks or changed."""
+    """Return a sentence for each guard in the base's files of metrics/ (their content) that ``head`` lacks or changed."""
     found = []
     for project, metrics in base.items():
         for name, was in metrics.items():

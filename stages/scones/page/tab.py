@@ -4,11 +4,13 @@ import asyncio
 import io
 from collections.abc import AsyncIterator
 from html import escape
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from stages.common import files
@@ -84,13 +86,30 @@ def shown(prediction: dict[str, Any], threshold: float) -> str:
 
 
 def clickable(number: int = 6) -> list[Example]:
-    """Return test pictures of all classes in turn. Raise InputError if there are none."""
+    """Return test pictures of all classes in turn, first one that passes and then one that does not, as evaluate measured.
+
+    Where a class has no more of a kind, the next one is of the other. Raise InputError if there are none.
+    """
     arrays = np.load(files.require(Path("data/scones/features/test.npz"), "featurize@scones"))
     classes = files.read_json(files.require(Path("data/scones/raw/about.json"), "prepare@scones"))["classes"]
+    passing = passes(Path("reports/scones"), len(arrays["labels"]))
     pictures, labels = arrays["images"], arrays["labels"]
-    turn = [
-        np.flatnonzero(labels == label)[row]
-        for row in range(-(-number // len(classes)))
-        for label in range(len(classes))
-    ]
-    return [examples.example(classes[labels[row]], examples.png(pictures[row])) for row in turn[:number]]
+    found = []
+    for label in range(len(classes)):
+        kinds = [list(np.flatnonzero((labels == label) & (passing == kind))) for kind in (True, False)]
+        order = [row for pair in zip_longest(*kinds) for row in pair if row is not None]
+        found.append(order[: -(-number // len(classes))])
+    rows = [row for turn in zip_longest(*found) for row in turn if row is not None]
+    return [examples.example(classes[labels[row]], examples.png(pictures[row])) for row in rows[:number]]
+
+
+def passes(reports: Path, count: int) -> NDArray[np.bool_]:
+    """Return whether the workflow lets each of the ``count`` test pictures through; all, if evaluate did not measure these."""
+    try:
+        probabilities = np.load(reports / "evaluation/probabilities.npy").astype(np.float64)
+        familiarity = np.load(reports / "evaluation/familiarity.npy")
+        threshold = files.read_json(reports / "details.json")["threshold"]
+    except FileNotFoundError:
+        return np.ones(count, bool)
+    let: NDArray[np.bool_] = (probabilities.max(1) >= threshold) & (familiarity >= 0)
+    return let if len(let) == count else np.ones(count, bool)

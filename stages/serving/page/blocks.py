@@ -17,7 +17,7 @@ from stages import projects
 from stages.common import temporary
 from stages.serving.container.errors import HANDLERS, Refusal
 from stages.serving.models import Models
-from stages.serving.page import QUOTA, UPLOADS, plain, uploads
+from stages.serving.page import QUOTA, UPLOADS, head, plain, uploads
 from stages.serving.page.about import about
 from stages.serving.page.guard import UploadGuard
 from stages.serving.page.html import block, note
@@ -34,7 +34,7 @@ EVERY, AGE = 60, 600
 def build(models: Models, folder: Path) -> gr.Blocks:
     """Return the page. ``folder`` is its own and contains the folders UPLOADED and EXAMPLES."""
     page: gr.Blocks
-    with gr.Blocks(title="Four models", analytics_enabled=False, delete_cache=(EVERY, AGE)) as page:
+    with gr.Blocks(title=head.TITLE, analytics_enabled=False, delete_cache=(EVERY, AGE)) as page:
         block("<h1>Four models</h1>")
         with gr.Tabs():
             for project in sorted(projects.names(), key=lambda name: projects.about(name).rank):
@@ -91,6 +91,7 @@ def mount(app: FastAPI, models: Models, max_bytes: int) -> Callable[[], None]:
     stop: Callable[[], None] = mounted.app.stop_event.set  # type: ignore[attr-defined]  # of Gradio's App
     mounted.app.add_exception_handler(Refusal, HANDLERS[HTTPException])  # type: ignore[attr-defined]
     uploads.install()
+    head.install()
     mounted.app = UploadGuard(mounted.app, page, folder / UPLOADED, UPLOADS * max_bytes, QUOTA * max_bytes)
     _remove_at_end(app, kept)
     return stop

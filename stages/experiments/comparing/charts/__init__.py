@@ -1,18 +1,27 @@
-"""Charts that compare variants.
+"""Charts that compare variants on the same data, as Vega-Lite specifications.
 
-Each function takes the variants by data and returns None if there is nothing to draw. An axis never mixes data sets.
+Each function takes variants on one data set and returns None if there is nothing to draw. A browser draws them on the
+page of `make compare`, vl-convert in the pictures of the documents.
 """
 
-from stages import projects
+from typing import Any
+
 from stages.common.results.metrics import Metric
-from stages.experiments.comparing.charts import bikes, classes, dots
-from stages.experiments.comparing.charts.chart import Chart, Groups
+from stages.experiments.comparing.charts import classes, dots, parameters
+from stages.experiments.comparing.charts.chart import Chart
+from stages.experiments.comparing.variants import Variant
 
 
-def of(project: str, groups: Groups, metrics: dict[str, Metric]) -> list[Chart]:
-    """Return a project's charts, without empty ones."""
-    tables = projects.about(project).tables
-    own = [bikes.story(groups)] if "leaderboard" in tables else []
-    own += [bikes.leaderboards(groups), classes.curves(groups), classes.confusions(groups)]
-    charts = [dots.scores(groups, metrics), *own, dots.costs(groups)]
+def of(variants: list[Variant], metrics: dict[str, Metric], base: dict[str, Any]) -> list[Chart]:
+    """Return the charts of ``variants``, without empty ones. ``base`` is params.yaml by dotted names."""
+    tried = [variant for variant in variants if variant.origin != "published"]
+    charts = [
+        dots.scores(variants, metrics),
+        parameters.scatter(tried, metrics, base),
+        parameters.parallel(tried, metrics, base),
+        dots.leaderboards(variants),
+        classes.curves(variants),
+        classes.confusions(variants),
+        dots.costs(variants),
+    ]
     return [chart for chart in charts if chart]

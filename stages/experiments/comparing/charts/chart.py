@@ -1,61 +1,77 @@
-"""Code shared by all charts. A chart can have its own figure, or share one with other charts."""
+"""What all charts share: their colours, and how the reader hides a variant."""
 
-import textwrap
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import matplotlib.pyplot as plt
-from matplotlib.colors import to_hex
-from matplotlib.figure import Figure, FigureBase
+import vl_convert
 
 from stages.common import files
-from stages.common.results import reporting
 from stages.experiments.comparing.variants import Variant
+from stages.experiments.pages.page import VEGA_LITE
 
-WIDTH = 11.0  # inches
+Spec = dict[str, Any]
 
-Groups = dict[str, list[Variant]]
+PARAMETERS: list[Spec] = [{"name": "hidden", "value": []}, {"name": "ink", "value": "#1c2430"}]
+"""What the page sets in each chart: the variants that are not drawn, and the colour of marks that are no variant's."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart: the function that draws it, and its texts."""
+    """A Vega-Lite specification, and its texts."""
 
     name: str
+    title: str
     caption: str
-    height: float
-    """In inches, for a width of `WIDTH`."""
-    paint: Callable[[FigureBase], None]
+    spec: Spec
     note: str = ""
-    """Below the chart: the variants it lacks."""
+    """The variants that it lacks."""
 
 
-def figure(charts: list[Chart]) -> Figure:
-    """Draw the charts below each other in one figure."""
-    whole = plt.figure(figsize=(WIDTH, sum(chart.height for chart in charts)))
-    parts = whole.subfigures(len(charts), 1, squeeze=False, height_ratios=[chart.height for chart in charts])
-    for part, chart in zip(parts[:, 0], charts, strict=True):
-        chart.paint(part)
-        if chart.note:
-            part.supxlabel(textwrap.fill(chart.note, 150), fontsize="small", color="dimgray")
-    return whole
+def whole(rows: Iterable[dict[str, Any]], body: Spec) -> Spec:
+    """Return the specification of a chart of ``rows``, with `PARAMETERS`."""
+    return {
+        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        "data": {"values": list(rows)},
+        "params": [*PARAMETERS, *body.pop("params", [])],
+        "transform": [{"filter": "indexof(hidden, datum.variant) < 0"}, *body.pop("transform", [])],
+        **body,
+    }
 
 
-def save(whole: Figure, folder: Path, name: str, kinds: tuple[str, ...] = ("svg", "png")) -> None:
-    """Write ``whole`` as PNG and, if ``kinds`` has it, SVG, and close it. The same figure gives the same bytes."""
-    if "svg" in kinds:
-        with files.new_file(folder / f"{name}.svg") as partial, plt.rc_context({"svg.hashsalt": name}):
-            whole.savefig(partial, format="svg", metadata={"Date": None, "Creator": None})
-    reporting.save(whole, folder / f"{name}.png")
+def colour(variants: list[Variant], legend: bool = False) -> Spec:
+    """Return the encoding of a variant's colour, the same in each chart of the same ``variants``."""
+    labels = [variant.label for variant in variants]
+    scheme = "tableau10" if len(labels) <= 10 else "tableau20"
+    return {
+        "field": "variant",
+        "type": "nominal",
+        "scale": {"domain": labels, "scheme": scheme},
+        "legend": {"title": None, "orient": "bottom", "columns": 4, "labelLimit": 260} if legend else None,
+    }
 
 
-def without(field: str, groups: Groups) -> str:
+def without(field: str, variants: list[Variant]) -> str:
     """Name the variants that a chart lacks; empty if it has all."""
-    variants = [variant for group in groups.values() for variant in group]
     lacking = [variant.label for variant in variants if not any(getattr(run, field) for run in variant.runs)]
-    return f"Missing, because their data for this chart were not kept: {', '.join(lacking)}" if lacking else ""
+    return f"Missing, because their data for this chart were not kept: {', '.join(lacking)}." if lacking else ""
 
 
-def colours(number: int) -> list[str]:
-    return [to_hex(plt.get_cmap("tab10" if number <= 10 else "tab20")(index % 20)) for index in range(number)]
+def save(charts: list[Chart], path: Path) -> None:
+    """Write the charts below each other as one PNG. The same charts give the same bytes."""
+    parts = [{key: value for key, value in chart.spec.items() if key not in ("$schema", "params")} for chart in charts]
+    spec = {
+        "$schema": charts[0].spec["$schema"],
+        "background": "white",
+        "padding": 16,
+        "params": PARAMETERS,
+        "vconcat": [
+            part | {"title": {"text": chart.title, "subtitle": chart.caption}}
+            for chart, part in zip(charts, parts, strict=True)
+        ],
+        "resolve": {"scale": {"color": "independent"}},
+        "config": {"font": "Liberation Sans", "title": {"anchor": "start"}},
+    }
+    with files.new_file(path) as partial:
+        partial.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=1))

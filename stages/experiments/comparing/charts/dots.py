@@ -1,132 +1,177 @@
-"""Charts with a row of dots for each variant."""
+"""Charts with a row for each variant: metrics, costs, and the models of a leaderboard."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
-import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.figure import FigureBase
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
-
-from stages.common.results import reporting
 from stages.common.results.metrics import Metric
-from stages.experiments.comparing.charts.chart import Chart, Groups, colours
+from stages.experiments.comparing.charts.chart import Chart, Spec, colour, whole, without
 from stages.experiments.comparing.variants import Spread, Variant
 
+MODELS = 8  # drawn per leaderboard
 
-def scores(groups: Groups, metrics: dict[str, Metric]) -> Chart | None:
+SAME_ROWS: Spec = {"scale": {"y": "shared"}}
+"""All panels have the same rows, also those in which a variant has no value: only the first names them."""
+
+
+def scores(variants: list[Variant], metrics: dict[str, Metric]) -> Chart | None:
     """Draw each metric that has a better direction: every seed, the mean, and the value published elsewhere."""
     shown = {
         name: metric
         for name, metric in metrics.items()
-        if metric.better and any(variant.spread(name) for variants in groups.values() for variant in variants)
+        if metric.better and any(variant.spread(name) for variant in variants)
     }
     if not shown:
         return None
-
-    def paint(part: FigureBase) -> None:
-        grid = _rows(part, groups, len(shown))
-        for axes, (data, variants) in zip(grid, groups.items(), strict=True):
-            for axis, (name, metric) in zip(axes, shown.items(), strict=True):
-                _dots(axis, variants, [variant.spread(name) for variant in variants], name)
-                _published(axis, variants, name, metric)
-                if metric.format.endswith("%"):
-                    axis.set_xlim(right=min(axis.get_xlim()[1], 1.002))
-                    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
-                axis.set_xlabel(f"{metric.title}\n({metric.better} is better)", fontsize="small")
-            axes[0].set_title(f"data: {data}", loc="left")
-        _legend(part, grid)
-
+    rows = [row for name, metric in shown.items() for row in _scores(variants, name, metric)]
+    panels = []
+    for number, (name, metric) in enumerate(shown.items()):
+        axis = {"title": f"{metric.title} ({metric.better} is better)", "format": _format(metric), "labelOverlap": True}
+        panels.append(_panel(variants, rows, number, name, {"scale": {"zero": False, "nice": True}, "axis": axis}))
     caption = (
         "Small dots: one seed each. Large dots: mean. Diamonds: published elsewhere; hollow ones are not comparable."
     )
-    return Chart("scores", caption, _height(groups), paint)
+    return Chart("scores", "Metrics", caption, whole(rows, {"concat": panels, "columns": 3, "resolve": SAME_ROWS}))
 
 
-def costs(groups: Groups) -> Chart | None:
+def _format(metric: Metric) -> str:
+    """Return how an axis writes a metric: as the table, but without zeros at the end."""
+    return metric.format.replace("%", "~%").replace("f", "~f")
+
+
+def _scores(variants: list[Variant], name: str, metric: Metric) -> Iterator[dict[str, Any]]:
+    for variant in variants:
+        common = {"variant": variant.label, "panel": name}
+        if found := variant.spread(name):
+            yield common | _mean(found, metric.write)
+            if found.number > 1:
+                for run in variant.runs:
+                    value = run.metrics[name]
+                    yield common | {"kind": "seed", "value": value, "text": f"{metric.write(value)}, seed {run.seed}"}
+        if name in variant.elsewhere and not variant.on_sample:
+            value = variant.elsewhere[name]
+            why = f", not comparable: {metric.elsewhere}" if metric.elsewhere else ""
+            kind = "not comparable" if metric.elsewhere else "elsewhere"
+            yield common | {"kind": kind, "value": value, "text": f"{metric.write(value)}, published elsewhere{why}"}
+
+
+def _mean(found: Spread, write: Callable[[float], str]) -> dict[str, Any]:
+    seeds = f", mean of {found.number} seeds" if found.number > 1 else ""
+    ends = {"lowest": found.lowest, "highest": found.highest}
+    return {"kind": "mean", "value": found.mean, "text": f"{write(found.mean)}{seeds}", **ends}
+
+
+def _panel(variants: list[Variant], rows: list[dict[str, Any]], number: int, name: str, along: Spec) -> Spec:
+    """Return a panel with the rows whose `panel` is ``name``. Only each third one names the variants."""
+    marks = {
+        "mean": {"type": "point", "filled": True, "size": 110},
+        "seed": {"type": "point", "filled": True, "size": 25},
+        "elsewhere": {"type": "point", "shape": "diamond", "filled": True, "size": 80, "color": {"expr": "ink"}},
+        "not comparable": {"type": "point", "shape": "diamond", "filled": False, "size": 80, "color": {"expr": "ink"}},
+    }
+    labels = {"labelLimit": 240} if number % 3 == 0 else {"labels": False, "ticks": False}
+    layers: list[Spec] = [
+        {
+            "transform": [{"filter": "datum.kind == 'mean'"}],
+            "mark": {"type": "rule", "opacity": 0.6},
+            "encoding": {"x": {"field": "lowest", "type": "quantitative"}, "x2": {"field": "highest"}},
+        }
+    ]
+    kinds = {row["kind"] for row in rows if row["panel"] == name}
+    for kind, mark in [(kind, mark) for kind, mark in marks.items() if kind in kinds]:
+        encoding = {"color": colour(variants)} if "color" not in mark else {}
+        tooltip = [{"field": "variant", "type": "nominal"}, {"field": "text", "type": "nominal", "title": "value"}]
+        layers.append(
+            {
+                "transform": [{"filter": f"datum.kind == '{kind}'"}],
+                "mark": mark,
+                "encoding": encoding | {"tooltip": tooltip},
+            }
+        )
+    layers[0]["encoding"]["color"] = colour(variants)
+    return {
+        "width": 270,
+        "height": {"step": 22},
+        "transform": [{"filter": f"datum.panel == '{name}'"}],
+        "encoding": {
+            "x": {"field": "value", "type": "quantitative", **along},
+            "y": {
+                "field": "variant",
+                "type": "nominal",
+                "sort": [variant.label for variant in variants],
+                "axis": {"title": None, "grid": True, **labels},
+            },
+        },
+        "layer": layers,
+    }
+
+
+def costs(variants: list[Variant]) -> Chart | None:
     """Draw what each variant costs: training time, parameters and, if measured, memory."""
     measures: dict[str, Callable[[Variant], Spread | None]] = {
         "training [s]": Variant.seconds,
         "parameters": lambda variant: variant.spread("parameters"),
         "memory [GB]": Variant.memory,
     }
-    everything = [variant for variants in groups.values() for variant in variants]
-    shown = {title: read for title, read in measures.items() if any(read(variant) for variant in everything)}
+    shown = {title: read for title, read in measures.items() if any(read(variant) for variant in variants)}
     if not shown:
         return None
-
-    def paint(part: FigureBase) -> None:
-        grid = _rows(part, groups, len(shown))
-        for axes, (data, variants) in zip(grid, groups.items(), strict=True):
-            for axis, (title, read) in zip(axes, shown.items(), strict=True):
-                _dots(axis, variants, [read(variant) for variant in variants])
-                axis.set_xlabel(title, fontsize="small")
-                if read is Variant.memory:
-                    axis.set_xlim(left=0)
-                else:
-                    _logarithmic(axis)
-            axes[0].set_title(f"data: {data}", loc="left")
-
+    rows = [
+        {"variant": variant.label, "panel": title, **_mean(found, lambda value: f"{value:,.6g}")}
+        for title, read in shown.items()
+        for variant in variants
+        if (found := read(variant)) and found.lowest > 0
+    ]
+    panels = [
+        _panel(
+            variants,
+            rows,
+            number,
+            title,
+            {"scale": {"type": "log"}, "axis": {"title": title, "format": "~s", "tickCount": 4}},
+        )
+        for number, title in enumerate(shown)
+    ]
     caption = "Training times are from the machine each variant ran on. Runs at the same time slow each other down."
-    return Chart("costs", caption, _height(groups), paint)
+    return Chart("costs", "Costs", caption, whole(rows, {"concat": panels, "columns": 3, "resolve": SAME_ROWS}))
 
 
-def _height(groups: Groups) -> float:
-    return 0.4 + sum(1.0 + 0.3 * len(variants) for variants in groups.values())
-
-
-def _rows(part: FigureBase, groups: Groups, columns: int) -> list[list[Axes]]:
-    """Create a row of axes for each group. Its height grows with the number of variants, listed from top to bottom."""
-    heights = [1.0 + 0.3 * len(variants) for variants in groups.values()]
-    grid = part.subplots(len(groups), columns, squeeze=False, height_ratios=heights, sharey="row")
-    for axes, variants in zip(grid, groups.values(), strict=True):
-        axes[0].set_yticks(range(len(variants)), [variant.label for variant in variants])
-        axes[0].set_ylim(len(variants) - 0.5, -0.5)
-    return [list(axes) for axes in grid]
-
-
-def _dots(axis: Axes, variants: list[Variant], values: list[Spread | None], metric: str | None = None) -> None:
-    """Draw each variant's mean, the range of its seeds, and each seed's ``metric``."""
-    for place, (variant, found, colour) in enumerate(zip(variants, values, colours(len(variants)), strict=True)):
-        if found is None:
-            continue
-        axis.plot([found.lowest, found.highest], [place, place], color=colour, alpha=0.5)
-        if metric and found.number > 1:
-            seeds = [run.metrics[metric] for run in variant.runs]
-            axis.plot(seeds, [place] * len(seeds), "o", color=colour, markersize=3.5, alpha=0.7)
-        axis.plot(found.mean, place, "o", color=colour, markersize=8, alpha=0.85)
-    axis.xaxis.set_major_locator(MaxNLocator(3))
-    axis.tick_params(axis="x", labelsize="small")
-
-
-def _published(axis: Axes, variants: list[Variant], name: str, metric: Metric) -> None:
-    label = f"published elsewhere{f', {metric.elsewhere}' if metric.elsewhere else ''}"
-    for place, variant in enumerate(variants):
-        if name in variant.elsewhere and not variant.on_sample:
-            face = "none" if metric.elsewhere else "black"
-            axis.plot(
-                variant.elsewhere[name], place, "D", color="black", markerfacecolor=face, markersize=6, label=label
-            )
-
-
-def _logarithmic(axis: Axes) -> None:
-    """Make the axis logarithmic, from one power of ten to another: otherwise the scale may have no labels."""
-    low, high = axis.dataLim.intervalx
-    if not np.isfinite([low, high]).all():
-        return
-    axis.set_xscale("log")
-    reporting.plain(axis.xaxis)
-    axis.set_xlim(0.8 * 10 ** np.floor(np.log10(low)), 1.25 * 10 ** np.ceil(np.log10(high)))
-    axis.set_xlabel(f"{axis.get_xlabel()}, logarithmic", fontsize="small")
-    axis.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _legend(part: FigureBase, grid: list[list[Axes]]) -> None:
-    """Draw one legend for all axes, with one entry per label."""
-    entries: dict[str, Artist] = {}
-    for axes in grid:
-        for axis in axes:
-            handles, labels = axis.get_legend_handles_labels()
-            entries.update(zip(labels, handles, strict=True))
-    if entries:
-        part.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=3, fontsize="small")
+def leaderboards(variants: list[Variant]) -> Chart | None:
+    """Draw the validation scores of each variant's models, for its first seed."""
+    rows = []
+    for variant in variants:
+        board = variant.runs[0].leaderboard or []
+        best = sorted(board, key=lambda row: float(row["rmsle_valid"]))[:MODELS]
+        rows += [{"variant": variant.label, "model": row["model"], "rmsle": row["rmsle_valid"]} for row in best]
+    if not rows:
+        return None
+    model = {"field": "model", "type": "nominal", "sort": "x", "axis": {"title": None, "labelLimit": 220}}
+    length = {
+        "field": "rmsle",
+        "type": "quantitative",
+        "axis": {"title": "RMSLE on the validation days, lower is better"},
+    }
+    text = {"field": "rmsle", "type": "quantitative", "format": ".4f"}
+    spec = {
+        "facet": {
+            "field": "variant",
+            "type": "nominal",
+            "title": None,
+            "sort": [variant.label for variant in variants],
+        },
+        "columns": 2,
+        "resolve": {"scale": {"y": "independent"}},
+        "spec": {
+            "width": 300,
+            "height": {"step": 20},
+            "encoding": {"y": model, "x": length},
+            "layer": [
+                {"mark": "bar", "encoding": {"color": colour(variants), "tooltip": [{"field": "model"}, text]}},
+                {
+                    "mark": {"type": "text", "align": "left", "dx": 3, "color": {"expr": "ink"}},
+                    "encoding": {"text": text},
+                },
+            ],
+        },
+    }
+    caption = f"The best {MODELS} models of each variant. The ensemble counts as a model."
+    return Chart("leaderboards", "Models", caption, whole(rows, spec), without("leaderboard", variants))

@@ -1,4 +1,4 @@
-// Give names to elements that Gradio leaves without one, so that screen readers can say what a control or a picture is.
+// What Gradio leaves out: names for screen readers, arrow keys between tabs, and no broken picture for a damaged file.
 
 const NAMES = [
   // [selector, name made from the label of the nearest block]
@@ -27,3 +27,23 @@ new MutationObserver(() => {
   requestAnimationFrame(() => ((waiting = false), nameAll()));
 }).observe(document.documentElement, { childList: true, subtree: true });
 nameAll();
+
+// The keys of the tab pattern: https://www.w3.org/WAI/ARIA/apg/patterns/tabs/
+document.addEventListener("keydown", (event) => {
+  const tab = event.target.closest?.("[role=tab]");
+  if (!tab || event.ctrlKey || event.altKey || event.metaKey) return;
+  const tabs = [...tab.closest("[role=tablist]").querySelectorAll("[role=tab]:not(:disabled)")];
+  const here = tabs.indexOf(tab);
+  const next = { ArrowRight: here + 1, ArrowLeft: here - 1 + tabs.length, Home: 0, End: tabs.length - 1 }[event.key];
+  if (next === undefined) return;
+  event.preventDefault();
+  tabs[next % tabs.length].focus();
+  tabs[next % tabs.length].click();
+});
+
+// A file that the browser can't show has an answer beside it that says why. These events don't bubble: listen on the way down.
+for (const kind of ["error", "load"]) {
+  document.addEventListener(kind, ({ target }) => {
+    if (target.matches?.("[data-testid=image] img")) target.classList.toggle("unreadable", kind === "error");
+  }, true);
+}

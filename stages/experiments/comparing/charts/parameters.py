@@ -1,0 +1,204 @@
+"""Charts of parameters: a metric over each, and for many runs parallel coordinates with the parameters' importance."""
+
+import json
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from stages.common.results.metrics import Metric
+from stages.experiments.comparing.charts.chart import Chart, colour, whole
+from stages.experiments.comparing.variants import Variant
+
+PANELS = 9
+RUNS = 6
+"""The fewest variants for parallel coordinates: an importance from fewer says nothing."""
+
+
+class Axis(NamedTuple):
+    """A parameter that differs among variants, with its value for each."""
+
+    name: str
+    values: list[Any]
+
+    @property
+    def numeric(self) -> bool:
+        return all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
+
+    @property
+    def logarithmic(self) -> bool:
+        return self.numeric and min(self.values) > 0 and max(self.values) / min(self.values) >= 20
+
+    def texts(self) -> list[str]:
+        return [value if isinstance(value, str) else json.dumps(value) for value in self.values]
+
+    def places(self) -> list[float]:
+        """Return each value's place between 0 and 1 on the axis; values that are no numbers stand at equal distances."""
+        if self.numeric:
+            numbers = [math.log(value) if self.logarithmic else float(value) for value in self.values]
+        else:
+            order = sorted(set(self.texts()))
+            numbers = [float(order.index(text)) for text in self.texts()]
+        low, high = min(numbers), max(numbers)
+        return [round((number - low) / (high - low), 4) for number in numbers]
+
+
+def _axes(variants: list[Variant], base: dict[str, Any]) -> list[Axis]:
+    """Return the parameters that differ among ``variants``, those with the most values first."""
+    names = sorted({name for variant in variants for name in variant.settings})
+    axes = [Axis(name, [variant.settings.get(name, base.get(name)) for variant in variants]) for name in names]
+    found = [axis for axis in axes if len(set(axis.texts())) > 1]
+    return sorted(found, key=lambda axis: -len(set(axis.texts())))
+
+
+def _judged(metrics: dict[str, Metric], variants: list[Variant]) -> dict[str, Metric]:
+    """Return the metrics that have a better direction and that each variant has."""
+    return {
+        name: metric
+        for name, metric in metrics.items()
+        if metric.better and all(variant.spread(name) for variant in variants)
+    }
+
+
+def _mean(variant: Variant, name: str) -> float:
+    found = variant.spread(name)
+    assert found
+    return found.mean
+
+
+def scatter(variants: list[Variant], metrics: dict[str, Metric], base: dict[str, Any]) -> Chart | None:
+    """Draw a metric, which the reader chooses, over each parameter that differs."""
+    axes, judged = _axes(variants, base)[:PANELS], _judged(metrics, variants)
+    if len(variants) < 3 or not axes or not judged:
+        return None
+    rows = [
+        {"variant": variant.label, **{name: _mean(variant, name) for name in judged}}
+        | {
+            f"at{number}": axis.values[place] if axis.numeric else axis.texts()[place]
+            for number, axis in enumerate(axes)
+        }
+        for place, variant in enumerate(variants)
+    ]
+    panels = []
+    for number, axis in enumerate(axes):
+        kind = "quantitative" if axis.numeric else "nominal"
+        scale = {"scale": {"type": "log"} if axis.logarithmic else {"zero": False}} if axis.numeric else {}
+        x = {"field": f"at{number}", "type": kind, "title": axis.name}
+        score = {"field": "chosen", "type": "quantitative"}
+        panels.append(
+            {
+                "width": 270,
+                "height": 170,
+                "mark": {"type": "point", "filled": True, "size": 70},
+                "encoding": {
+                    "x": x | scale,
+                    "y": score | {"title": None, "scale": {"zero": False}},
+                    "color": colour(variants),
+                    "tooltip": [{"field": "variant"}, x, score | {"format": ".5~g"}],
+                },
+            }
+        )
+    choice = {
+        "input": "select",
+        "options": list(judged),
+        "labels": [one.title for one in judged.values()],
+        "name": "metric: ",
+    }
+    spec = {
+        "params": [{"name": "metric", "value": next(iter(judged)), "bind": choice}],
+        "transform": [{"calculate": "datum[metric]", "as": "chosen"}],
+        "concat": panels,
+        "columns": 3,
+    }
+    caption = "The chosen metric over each parameter that differs, one dot per variant (mean over its seeds)."
+    return Chart("parameters", "Metric over parameter", caption, whole(rows, spec))
+
+
+def parallel(variants: list[Variant], metrics: dict[str, Metric], base: dict[str, Any]) -> Chart | None:
+    """Draw a line per variant across its parameters, coloured by the first metric, and the parameters' importance."""
+    axes, judged = _axes(variants, base)[:PANELS], _judged(metrics, variants)
+    if len(variants) < RUNS or len(axes) < 2 or not judged:
+        return None
+    name, metric = next(iter(judged.items()))
+    scores = [_mean(variant, name) for variant in variants]
+    goal = Axis(metric.title, scores)
+    weights = importance(axes, scores)
+    order = [axis.name for axis in axes] + [goal.name]
+    rows = [
+        {
+            "variant": variant.label,
+            "axis": axis.name,
+            "place": places[number],
+            "text": metric.write(scores[number]) if axis is goal else axis.texts()[number],
+            "score": scores[number],
+        }
+        for axis in [*axes, goal]
+        for places in [axis.places() if len(set(axis.texts())) > 1 else [0.5] * len(variants)]
+        for number, variant in enumerate(variants)
+    ]
+    rows += [
+        {"variant": "", "bar": axis.name, "importance": round(weight, 4)}
+        for axis, weight in zip(axes, weights, strict=True)
+    ]
+    along = {
+        "field": "axis",
+        "type": "nominal",
+        "sort": order,
+        "axis": {"title": None, "labelAngle": -20, "labelLimit": 200},
+    }
+    up = {"field": "place", "type": "quantitative", "axis": None}
+    lines = {
+        "width": 640,
+        "height": 280,
+        "transform": [{"filter": "isValid(datum.axis)"}],
+        "encoding": {"x": along, "y": up},
+        "layer": [
+            {
+                "mark": {"type": "line", "opacity": 0.75, "strokeWidth": 2},
+                "encoding": {
+                    "detail": {"field": "variant"},
+                    "color": {
+                        "field": "score",
+                        "type": "quantitative",
+                        "title": metric.title,
+                        "scale": {"scheme": "viridis", "reverse": metric.better == "lower", "zero": False},
+                        "legend": {"format": metric.format.replace("%", "~%").replace("f", "~f")},
+                    },
+                },
+            },
+            {
+                "mark": {"type": "point", "filled": True, "size": 45, "color": {"expr": "ink"}},
+                "encoding": {"tooltip": [{"field": "variant"}, {"field": "axis"}, {"field": "text", "title": "value"}]},
+            },
+            {
+                "transform": [{"aggregate": [{"op": "count"}], "groupby": ["axis", "place", "text"]}],
+                "mark": {"type": "text", "align": "left", "dx": 6, "fontSize": 10, "color": {"expr": "ink"}},
+                "encoding": {"text": {"field": "text"}},
+            },
+        ],
+    }
+    bars = {
+        "width": 220,
+        "height": {"step": 24},
+        "transform": [{"filter": "isValid(datum.bar)"}],
+        "mark": "bar",
+        "encoding": {
+            "y": {"field": "bar", "type": "nominal", "sort": "-x", "axis": {"title": None, "labelLimit": 200}},
+            "x": {"field": "importance", "type": "quantitative", "axis": {"title": "importance", "format": "~%"}},
+            "tooltip": [{"field": "bar", "title": "parameter"}, {"field": "importance", "format": ".1%"}],
+        },
+    }
+    caption = (
+        f"A line per variant; colour: {metric.title}. Importance: how much a random forest of {metric.title} over the parameters, "
+        f"from {len(variants)} variants, splits by each. It says what mattered among these variants, not why."
+    )
+    return Chart("parallel", "Parallel coordinates", caption, whole(rows, {"hconcat": [lines, bars]}))
+
+
+def importance(axes: list[Axis], scores: list[float]) -> list[float]:
+    """Return each parameter's part in the splits of a random forest; they add up to 1, or are 0 if all scores are the same."""
+    from sklearn.ensemble import RandomForestRegressor  # takes a second to import, and only many variants need it
+
+    forest = RandomForestRegressor(200, random_state=0)
+    forest.fit(np.array([axis.places() for axis in axes]).T, scores)
+    return [float(weight) for weight in forest.feature_importances_]

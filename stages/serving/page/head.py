@@ -1,0 +1,31 @@
+"""What the page's HTML says about itself: to search engines, and to programs that show a preview of a link."""
+
+import re
+from html import escape
+
+from gradio.routes import templates
+from jinja2.ext import Extension
+
+TITLE = "Four models: bicycle demand, digits, landmarks, vehicles"
+DESCRIPTION = "Draw a digit, show a photograph of a landmark or a vehicle, or forecast a day of bicycle rentals."
+
+GRADIOS = re.compile(r'<meta\s+(?:property="og:|name="twitter:)[^>]*>')
+"""The preview in Gradio's template: its own name and picture, and addresses of other hosts."""
+
+
+class OwnHead(Extension):
+    """Replace the preview in Gradio's template, for which it has no setting, before Jinja compiles it."""
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        del name, filename
+        if not GRADIOS.search(source):
+            return source
+        texts = {"og:title": TITLE, "og:description": DESCRIPTION, "og:type": "website"}
+        metas = [f'<meta property="{key}" content="{escape(text)}">' for key, text in texts.items()]
+        metas += [f'<meta name="description" content="{escape(DESCRIPTION)}">', f"<title>{escape(TITLE)}</title>"]
+        return GRADIOS.sub("", source).replace("<head>", f"<head>{''.join(metas)}", 1)
+
+
+def install() -> None:
+    """Let Gradio use `OwnHead`."""
+    templates.env.add_extension(OwnHead)

@@ -1,0 +1,63 @@
+"""The notebooks, run from the first cell to the last one as Jupyter runs them."""
+
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from conftest import ROOT
+from nbclient import NotebookClient
+
+from stages import projects
+
+NOTEBOOKS = ROOT / "notebooks"
+QUICK = {"mnist": {"epochs": 3}, "scones": {"epochs": 4}}
+"""Shorter trainings than by default: what a notebook shows is the same."""
+
+
+def test_every_project_has_a_notebook_and_none_has_outputs() -> None:
+    found = {path.stem: nbformat.read(path, as_version=4) for path in NOTEBOOKS.glob("*.ipynb")}
+    assert found.keys() == set(projects.names())
+    for notebook in found.values():
+        nbformat.validate(notebook)
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        assert not any(cell.outputs or cell.execution_count for cell in code)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("project", "figures", "answer"),
+    [
+        ("bikes", 4, '"count"'),
+        ("mnist", 5, '"probabilities"'),
+        ("landmarks", 4, "known: False"),
+        ("scones", 5, '"known"'),
+    ],
+)
+def test_a_notebook_runs_and_leaves_the_pipeline_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project: str, figures: int, answer: str
+) -> None:
+    parameters = yaml.safe_load((ROOT / "params.yaml").read_text())
+    parameters[project] |= QUICK.get(project, {})
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(parameters))
+    (tmp_path / "metrics").symlink_to(ROOT / "metrics")
+    (tmp_path / "stages").symlink_to(ROOT / "stages")
+    folder = tmp_path / "notebooks"
+    shutil.copytree(NOTEBOOKS, folder, ignore=shutil.ignore_patterns("scratch"))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+
+    notebook = nbformat.read(folder / f"{project}.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
+
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    shown = [output for output in outputs if "image/png" in output.get("data", {})]
+    text = "".join(output.text for output in outputs if output.output_type == "stream")
+    assert len(shown) >= figures
+    assert answer in text
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "ipython") == [
+        "metrics",
+        "notebooks",
+        "params.yaml",
+        "stages",
+    ]
