@@ -33,7 +33,7 @@ def account(
 
     def answer(model: Any, **_: Any) -> tuple[Http, dict[str, Any]]:
         missing = {"Error": {"Code": "ValidationError", "Message": "Stack with id scones does not exist"}}
-        found: dict[str, Any] = {
+        answers: dict[str, dict[str, Any]] = {
             "GetCallerIdentity": {"Arn": "arn:aws:sts::123456789012:assumed-role/deployer/session"},
             "ListServiceQuotas": {"Quotas": [{"QuotaName": "ml.m5.large for endpoint usage", "Value": quota}]},
             "SimulatePrincipalPolicy": {
@@ -41,7 +41,8 @@ def account(
             },
             "DescribeImages": {"Error": {"Code": image, "Message": ""}} if image else {},
             "DescribeStacks": missing,
-        }[model.name]
+        }
+        found = answers[model.name]
         status = 400 if "Error" in found else 200
         return Http(status), {**found, "ResponseMetadata": {"HTTPStatusCode": status}}
 

@@ -392,12 +392,17 @@ def test_all_pictures_below_a_prefix_have_a_result_in_the_bucket(world: World) -
     assert described["status"] == "SUCCEEDED", described
     place = json.loads(described["output"])["ResultWriterDetails"]
     assert place["Key"].startswith(f"results/{described['name']}")
-    written = [
-        s3.get_object(Bucket=world.deployed.bucket, Key=entry["Key"])["Body"].read().decode()
-        for entry in keys(world.session, world.deployed.bucket, "results/")
-    ]
-    for words in ("sure.png", "ThresholdConfidenceNotMet", "NotAnImageError"):
-        assert any(words in text for text in written), written
+    manifest = json.loads(s3.get_object(Bucket=world.deployed.bucket, Key=place["Key"])["Body"].read())
+    (written,) = manifest["ResultFiles"]["SUCCEEDED"]
+    results = json.loads(s3.get_object(Bucket=world.deployed.bucket, Key=written["Key"])["Body"].read())
+    found = {
+        one["s3_key"]: one.get("error", one["status"]) for one in (json.loads(result["Output"]) for result in results)
+    }
+    assert found == {
+        "pictures/many/sure.png": "SUCCEEDED",
+        "pictures/many/unsure.png": "ThresholdConfidenceNotMet",
+        "pictures/many/page.png": "NotAnImageError",
+    }
 
 
 def test_one_digest_sums_up_many_failures(world: World) -> None:
@@ -413,10 +418,12 @@ def test_one_digest_sums_up_many_failures(world: World) -> None:
     counted = json.loads(found["Payload"].read())
     assert counted["confidence below the threshold"] >= 2
     assert counted["pictures of none of the classes"] >= 1
-    (message,) = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
-    body = json.loads(message["Body"])
-    assert body["Subject"] == "scones: executions of the last 24 hours"
-    assert f"pictures that were judged: {counted['pictures that were judged']}" in body["Message"]
+    bodies = [
+        json.loads(one["Body"]) for one in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+    ]
+    (digest,) = [one for one in bodies if not one["Subject"].startswith("ALARM")]
+    assert digest["Subject"] == "scones: executions of the last 24 hours"
+    assert f"pictures that were judged: {counted['pictures that were judged']}" in digest["Message"]
 
 
 def _events(states: Any, execution: str) -> list[str]:

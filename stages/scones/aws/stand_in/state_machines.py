@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 import jsonata
 from botocore.config import Config
+from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.config import default_user_config
 from moto.s3.models import s3_backends
 from moto.stepfunctions import models as state_machines
@@ -24,6 +25,9 @@ KEPT = 50
 def apply() -> None:
     """Apply all patches. Call this once, before the first request."""
     grammar.read_format_4()
+    from moto.stepfunctions.parser.asl.component.state.exec.state_map.result_writer.resource_eval.resource_eval_s3 import (
+        ResourceEvalS3,
+    )
     from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_sfn import (
         StateTaskServiceSfn,
     )
@@ -40,6 +44,7 @@ def apply() -> None:
     StateTaskServiceSfn._normalise_response = _as_states_names
     StepFunctionsParserBackend.start_execution = _named(_forgetful(StepFunctionsParserBackend.start_execution))
     AmazonStateLanguageParser.parse = staticmethod(_reading_once(AmazonStateLanguageParser.parse))
+    ResourceEvalS3._handle_put_object = staticmethod(_with_results(ResourceEvalS3._handle_put_object))
     _evaluate_jsonata()
     _give_states_clients()
 
@@ -103,6 +108,24 @@ def _reading_once(parsing: Any) -> Any:
         return visitor.visit(known), known
 
     return parse
+
+
+def _with_results(writing: Any) -> Any:
+    """Write the results of a distributed map to S3. moto writes only an empty manifest."""
+
+    def write(env: Any, *arguments: Any, **named: Any) -> None:
+        results = env.stack[-2]
+        writing(env, *arguments, **named)
+        place = env.stack[-1]["ResultWriterDetails"]
+        storage = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
+        key = f"{place['Key'].rpartition('/')[0]}/SUCCEEDED_0.json"
+        content = json.dumps([{"Output": json.dumps(one), "Status": "SUCCEEDED"} for one in results]).encode()
+        storage.put_object(place["Bucket"], key, content)
+        manifest = json.loads(storage.get_object(place["Bucket"], place["Key"]).value)
+        manifest["ResultFiles"]["SUCCEEDED"] = [{"Key": key, "Size": len(content)}]
+        storage.put_object(place["Bucket"], place["Key"], json.dumps(manifest).encode())
+
+    return write
 
 
 def _evaluate_jsonata() -> None:
