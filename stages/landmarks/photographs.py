@@ -25,7 +25,6 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from stages.common import files
-from stages.common.sources.copies import Look
 
 SPLITS = ("train", "valid", "test")
 
@@ -68,13 +67,13 @@ class ZipEntry(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """A photograph to pack: ``file`` is the source file, ``bytes`` its size."""
+    """A photograph to pack: ``file`` is the source file, ``bytes`` its size, ``look`` that of `copies.look`."""
 
     photograph: Photograph
     file: Path
+    look: bytes
     bytes: int
     sha256: str
-    look: Look
 
 
 def read_index(raw: Path, split: str) -> list[Photograph]:
@@ -91,7 +90,7 @@ def splits(raw: Path) -> list[str]:
     return [split for split in SPLITS if (raw / f"{split}.zip").exists()]
 
 
-def read_looks(raw: Path) -> dict[tuple[str, str], Look]:
+def read_looks(raw: Path) -> dict[tuple[str, str], bytes]:
     """Return what each photograph looks like, see `copies.look`, by split and path."""
     looks = np.load(raw / "looks.npy")
     rows = _rows(raw / "images.csv")

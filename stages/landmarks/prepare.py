@@ -96,7 +96,7 @@ def split(
         part = candidate.split or ("test" if is_test else "train")
         path = f"{classes[candidate.label]}/{candidate.file.name}"
         photograph = Photograph(part, path, candidate.label, picture.width, picture.height)
-        packed.append(Packed(photograph, candidate.file, picture.bytes, picture.sha256, picture.look))
+        packed.append(Packed(photograph, candidate.file, picture.look, picture.bytes, picture.sha256))
     return sorted(packed, key=lambda one: SPLITS.index(one.photograph.split))
 
 

@@ -404,8 +404,6 @@ def test_names_are_compared_after_unicode_normalisation(source: Path, captured: 
     names = [name for _, _, name in lines(RAW / "train.lst")]
     assert (names[0], names[-1]) == ("Fahrräder.png", "labelled_Fahrräder.png")
     assert refused() == {}
-    counts = files.read_json(RAW / "counts.json")
-    assert counts == {"found": 82, "train": 60, "test": 20, "tables": 2, "unusable": 0, "copies": 0, "others": 0}
 
 
 @pytest.fixture
@@ -432,8 +430,6 @@ def test_captured_pictures_with_a_label_join_the_training_pictures(source: Path,
     assert np.array_equal(pixels(RAW / "train" / "labelled_capture-0.png"), pixels(captured / "capture-0.png"))
     assert lines(RAW / "test.lst") == lines(source / "test.lst")
     assert refused() == {}
-    counts = files.read_json(RAW / "counts.json")
-    assert counts == {"found": 82, "train": 60, "test": 20, "tables": 2, "unusable": 0, "copies": 0, "others": 0}
 
 
 def test_a_captured_test_picture_is_not_trained_on(source: Path, captured: Path) -> None:
@@ -524,7 +520,7 @@ def test_the_same_input_gives_the_same_bytes(source: Path, captured: Path) -> No
         produced = [path for folder in (RAW, FEATURES) for path in sorted(folder.rglob("*.*"))]
         contents.append({path: path.read_bytes() for path in produced})
     assert contents[0] == contents[1]
-    assert len(contents[0]) == 62 + 20 + 4 + 4
+    assert len(contents[0]) == 62 + 20 + 5 + 4
 
 
 @pytest.mark.parametrize(

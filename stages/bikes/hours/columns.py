@@ -159,6 +159,10 @@ def _likely_time(text: str) -> str:
         return ": convert seconds or milliseconds since 1970 to the town's own time"
     if re.match(r"\s*\d{1,2}[/.]\d{1,2}[/.]\d{2,4}", text):
         return ": write year, month and day in this order"
+    if re.search(r"\d\s*[ap]\.?m\.?\s*$", text, re.IGNORECASE):
+        return ": write the hour from 00 to 23"
+    if re.search(r"\d:\d\d.*([+-]\d\d|[a-z]{1,5})\s*$", text, re.IGNORECASE):
+        return ": write the town's own time, without a time zone"
     return ""
 
 

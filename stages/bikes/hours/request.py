@@ -121,7 +121,7 @@ def _header_mistake(header: list[str]) -> str:
 def _json(text: str) -> Rows:
     try:
         # Numbers stay text, so that a JSON number is checked as the same characters in a CSV file are.
-        content = json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
+        content = json.loads(text, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"line {error.lineno}, character {error.colno}: found no valid JSON, expected {_form()}"
@@ -154,6 +154,15 @@ def _json(text: str) -> Rows:
                 raise ValueError(f"row {number}: found no {name}, expected an object with the keys {', '.join(NAMES)}")
             rows[name].append(_cell(one[name], number, name))
     return rows
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"found the key {shown(name)} twice in an object, expected it once")
+        found[name] = value
+    return found
 
 
 def _cell(value: Any, number: int, name: str) -> str:
