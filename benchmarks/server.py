@@ -14,7 +14,7 @@ import yaml
 from benchmarks import workspace
 from stages.serving import exports
 
-START = 120.0
+START = 400.0
 """Seconds after which all models must be ready."""
 
 

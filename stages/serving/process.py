@@ -55,7 +55,7 @@ def unpacked(archive: Path, md5: str | None = None) -> Iterator[Path]:
 
 @contextmanager
 def launched(
-    folder: Path, start: float = 120.0, options: Sequence[str] = (), unwanted: threading.Event | None = None
+    folder: Path, start: float = 300.0, options: Sequence[str] = (), unwanted: threading.Event | None = None
 ) -> Iterator[str]:
     """Serve the model in a ``folder`` of `unpacked`. Yield the address when the model is loaded.
 

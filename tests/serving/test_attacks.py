@@ -522,7 +522,7 @@ def picture_handler(client: httpx.Client) -> int:
     config = client.get("/page/config").json()
     components = {one["id"]: one["type"] for one in config["components"]}
     takes = {one["id"]: [components[number] for number in one["inputs"]] for one in config["dependencies"]}
-    return next(number for number, inputs in takes.items() if inputs == ["image"])
+    return int(next(number for number, inputs in takes.items() if inputs == ["image"]))
 
 
 @pytest.mark.parametrize(

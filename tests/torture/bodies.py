@@ -1,7 +1,6 @@
-"""Bodies of at most 4 MB that cost a model as much as one can: pictures at the limits, damaged or endless parts, arrays, tables."""
+"""Pictures of at most 4 MB that cost a model as much as they can: at the limits of their pixels, with endless metadata."""
 
 import io
-import json
 import struct
 import zlib
 from collections.abc import Iterator
@@ -101,45 +100,22 @@ def small(form: str) -> bytes:
     return file(striped("RGB", 32, 32, 4), form)
 
 
-def pictures() -> Iterator[Body]:
-    yield Body("PNG, 10,000 x 10,000 RGBA", png(10_000, 10_000, 8, 6))
-    for name, depth, colour in (
-        ("RGB", 8, 2),
-        ("RGBA", 8, 6),
-        ("RGB 16 bits", 16, 2),
-        ("RGBA 16 bits", 16, 6),
-        ("grey 16 bits", 16, 0),
-        ("grey and alpha 16 bits", 16, 4),
-        ("grey 1 bit", 1, 0),
-        ("palette", 8, 3),
-        ("palette 1 bit", 1, 3),
-    ):
-        for interlaced in (False, True):
-            words = f"PNG, {name}{', interlaced' if interlaced else ''}"
-            yield Body(words, png(SIDE, SIDE, depth, colour, interlaced))
-    yield Body("PNG, RGBA, 4 MB", png(SIDE, SIDE, 8, 6, noise=3_700_000))
+QUICK: dict[str, dict[str, Any]] = {"AVIF": {"speed": 10}, "HEIF": {"enc_params": {"preset": "ultrafast"}}}
+"""Options of encoders that would take long."""
+
+
+def metadata() -> Iterator[Body]:
+    """Small pictures with much beside them, which a reader may copy, join or unpack before it looks at the pixels."""
     empty = 300_000 * chunk(b"IDAT", b"")
     yield Body("PNG, 300,000 empty parts", png(32, 32)[:33] + empty + png(32, 32)[33:])
     yield Body("PNG, 300,000 unknown parts", png(32, 32, extra=300_000 * chunk(b"abCd", b"")))
     text = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1_000_000), 9))
     yield Body("PNG, texts that unpack", png(32, 32, extra=3000 * text))
     yield Body(
-        "PNG, a profile that unpacks", png(32, 32, extra=chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(10**9), 9)))
+        "PNG, a profile that unpacks", png(32, 32, extra=chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(10**8), 9)))
     )
     yield Body("PNG, EXIF", png(32, 32, extra=chunk(b"eXIf", directory(60_000, 2_000_000))))
 
-    yield Body("JPEG, RGB", padded(file(striped("RGB", WIDE, WIDE), "JPEG", subsampling=0)))
-    yield Body("JPEG, RGB, details", file(striped("RGB", 4800, 4800, 3), "JPEG", quality=30)[:LARGEST])
-    yield Body("JPEG, grey", padded(file(striped("L", WIDE, WIDE), "JPEG")))
-    yield Body("JPEG, CMYK", padded(file(striped("CMYK", WIDE, WIDE), "JPEG")))
-    progressive = file(striped("RGB", WIDE, WIDE), "JPEG", progressive=True, subsampling=0)
-    yield Body("JPEG, progressive", padded(progressive))
-    yield Body("JPEG, progressive, CMYK", padded(file(striped("CMYK", WIDE, WIDE), "JPEG", progressive=True)))
-    side = 1990
-    yield Body(
-        "JPEG, 98 scans",
-        padded(scans(file(striped("RGB", side, side, 512), "JPEG", progressive=True, subsampling=0), 88)),
-    )
     plain = small("JPEG")
     bare = plain[:2] + plain[20:]  # without JFIF's part, so that Pillow looks for the resolution in EXIF
     exif = segment(0xE1, b"Exif\0\0" + directory(5000, 65_000)[:65_500])
@@ -158,6 +134,49 @@ def pictures() -> Iterator[Body]:
     yield Body("JPEG, 900,000 comments", plain[:20] + 900_000 * segment(0xFE, b"") + plain[20:])
     yield Body("JPEG, profile in parts", plain[:20] + 200_000 * segment(0xE2, b"ICC_PROFILE\0\1\1") + plain[20:])
 
+    gif = small("GIF")
+    at = gif.index(b",")  # of the picture
+    yield Body("GIF, comment in tiny parts", gif[:at] + b"!\xfe" + 1_900_000 * b"\1x" + b"\0" + gif[at:])
+    yield Body("GIF, 700,000 comments", gif[:at] + 700_000 * b"!\xfe\1x\0" + gif[at:])
+    yield Body("GIF, 900,000 extensions", gif[:at] + 900_000 * b"!\xf9\0" + gif[at:])
+
+    for form in QUICK:
+        # Pillow would read it while saving.
+        harmless, harmful = (directory(60_000, 2_000_000, kind) for kind in (99, 7))
+        noted = file(striped("RGB", 32, 32, 4), form, exif=b"Exif\0\0" + harmless)
+        assert harmless in noted
+        yield Body(f"{form}, EXIF", noted.replace(harmless, harmful))
+
+
+def pictures() -> Iterator[Body]:
+    yield Body("PNG, 10,000 x 10,000 RGBA", png(10_000, 10_000, 8, 6))
+    for name, depth, colour in (
+        ("RGB", 8, 2),
+        ("RGBA", 8, 6),
+        ("RGB 16 bits", 16, 2),
+        ("RGBA 16 bits", 16, 6),
+        ("grey 16 bits", 16, 0),
+        ("grey and alpha 16 bits", 16, 4),
+        ("grey 1 bit", 1, 0),
+        ("palette", 8, 3),
+        ("palette 1 bit", 1, 3),
+    ):
+        for interlaced in (False, True):
+            words = f"PNG, {name}{', interlaced' if interlaced else ''}"
+            yield Body(words, png(SIDE, SIDE, depth, colour, interlaced))
+    yield Body("PNG, RGBA, 4 MB", png(SIDE, SIDE, 8, 6, noise=3_700_000))
+    yield Body("JPEG, RGB", padded(file(striped("RGB", WIDE, WIDE), "JPEG", subsampling=0)))
+    yield Body("JPEG, RGB, details", file(striped("RGB", 4800, 4800, 3), "JPEG", quality=30)[:LARGEST])
+    yield Body("JPEG, grey", padded(file(striped("L", WIDE, WIDE), "JPEG")))
+    yield Body("JPEG, CMYK", padded(file(striped("CMYK", WIDE, WIDE), "JPEG")))
+    progressive = file(striped("RGB", WIDE, WIDE), "JPEG", progressive=True, subsampling=0)
+    yield Body("JPEG, progressive", padded(progressive))
+    yield Body("JPEG, progressive, CMYK", padded(file(striped("CMYK", WIDE, WIDE), "JPEG", progressive=True)))
+    side = 1990
+    yield Body(
+        "JPEG, 98 scans",
+        padded(scans(file(striped("RGB", side, side, 512), "JPEG", progressive=True, subsampling=0), 88)),
+    )
     yield Body("WEBP, lossless", file(striped("RGBA", SIDE, SIDE), "WEBP", lossless=True, method=0))
     yield Body("WEBP, lossy", file(striped("RGBA", SIDE, SIDE), "WEBP", method=0, quality=5))
     few = [striped("RGBA", 1000, 1000, cell) for cell in (64, 32, 16)]
@@ -168,29 +187,17 @@ def pictures() -> Iterator[Body]:
         "GIF, frames",
         file(few[0].convert("L"), "GIF", save_all=True, append_images=[one.convert("L") for one in few[1:] * 14]),
     )
-    gif = small("GIF")
-    at = gif.index(b",")  # of the picture
-    yield Body("GIF, comment in tiny parts", gif[:at] + b"!\xfe" + 1_900_000 * b"\1x" + b"\0" + gif[at:])
-    yield Body("GIF, 700,000 comments", gif[:at] + 700_000 * b"!\xfe\1x\0" + gif[at:])
-    yield Body("GIF, 900,000 extensions", gif[:at] + 900_000 * b"!\xf9\0" + gif[at:])
-
     yield Body("BMP, 1 bit", file(striped("L", SIDE, SIDE).convert("1"), "BMP"))
     yield Body("BMP, runs", runs(1_900_000 * b"\1\7", SIDE, SIDE))
     yield Body("BMP, long runs", runs(SIDE * (13 * b"\xff\7" + b"\xdc\7" + b"\0\0"), SIDE, SIDE))
     yield Body("BMP, jumps", runs(900_000 * b"\0\2\1\1", SIDE, SIDE))
 
-    for form, options in {"AVIF": {"speed": 10}, "HEIF": {"enc_params": {"preset": "ultrafast"}}}.items():
+    for form, options in QUICK.items():
         yield Body(form, file(striped("RGB", 3536, 3534), form, quality=10, **options))
         large = file(Image.new("RGB", (8192, 8192), "teal"), form, quality=10, **options)
         size, lie = (struct.pack(">LL", side, side) for side in (8192, 1000))
         assert size in large
         yield Body(f"{form}, 67 million pixels said to be 1", large.replace(size, lie))
-        harmless, harmful = (
-            directory(60_000, 2_000_000, kind) for kind in (99, 7)
-        )  # Pillow would read it while saving
-        noted = file(striped("RGB", 32, 32, 4), form, exif=b"Exif\0\0" + harmless)
-        assert harmless in noted
-        yield Body(f"{form}, EXIF", noted.replace(harmless, harmful))
     yield Body(
         "AVIF, frames",
         file(
@@ -213,118 +220,3 @@ def runs(data: bytes, width: int, height: int) -> bytes:
     head = struct.pack("<LLLHHLLLLLL", 40, width, height, 1, 8, 1, len(data), 0, 0, 256, 0)
     start = 14 + len(head) + len(palette)
     return b"BM" + struct.pack("<LHHL", start + len(data), 0, 0, start) + head + palette + data
-
-
-def drawings() -> Iterator[Body]:
-    """Pictures whose ink is in thousands of pieces, for the search for digits."""
-    generator = np.random.default_rng(0)
-    rows, columns = np.indices((320, 320))
-    sparse = np.where(generator.random((320, 320)) < 0.02, 0, 255)
-    boxes = np.where((rows % 20 < 14) & (columns % 20 < 8) & ((rows % 20 < 2) | (columns % 20 < 2)), 0, 255)
-    rings = np.where((np.hypot(rows - 160, columns - 160) % 8) < 2, 0, 255)
-    colours = generator.integers(0, 256, (320, 320, 4))
-    for name, pixels in {
-        "noise": generator.integers(0, 256, (320, 320)),
-        "dots": sparse,
-        "checks": (rows + columns) % 2 * 255,
-        "larger checks": (rows // 4 + columns // 4) % 2 * 255,
-        "many strokes": boxes,
-        "rings": rings,
-        "stripes": np.where(columns % 6 < 2, 0, 255),
-        "coloured noise": colours,
-        "strokes in noise": np.clip(boxes + generator.integers(-90, 90, (320, 320)), 0, 255),
-    }.items():
-        picture = Image.fromarray(pixels.astype(np.uint8))
-        for several in ("", "; several=true"):
-            yield Body(
-                f"drawing, {name}{several and ', several'}", file(picture, "PNG"), f"image/png{several}", ("mnist",)
-            )
-        large = picture.resize((SIDE, SIDE), Image.Resampling.NEAREST)
-        if len(content := file(large, "PNG", compress_level=1)) <= LARGEST:
-            yield Body(f"drawing, {name}, large", content, "image/png; several=true", ("mnist",))
-
-
-def npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    return buffer.getvalue()
-
-
-def arrays() -> Iterator[Body]:
-    generator = np.random.default_rng(0)
-    kind = "application/x-npy"
-    yield Body("array, 5,100 digits", npy(generator.integers(0, 256, (5100, 28, 28), dtype=np.uint8)), kind, ("mnist",))
-    for shape in (
-        (1000, 36, 36, 3),
-        (1000, 1, 1, 3),
-        (1000, 1, 20, 3),
-        (300, 20, 222, 3),
-        (20, 250, 266, 3),
-        (1, 1150, 1150, 3),
-    ):
-        pixels = generator.integers(0, 256, shape, dtype=np.uint8)
-        yield Body(f"array, {shape}", npy(pixels), kind, ("landmarks",))
-    for header in (
-        b"[" * 9000,
-        b"{'descr': '|u1', 'fortran_order': False, 'shape': (" + b"9," * 4000 + b"), }",
-        b"-" * 60_000,
-    ):
-        forged = b"\x93NUMPY\x02\x00" + struct.pack("<L", len(header)) + header
-        yield Body(f"array, header of {len(header)} x {header[-3:]!r}", forged, kind, ("mnist", "landmarks"))
-    yield Body(
-        "array, header of 4 MB",
-        b"\x93NUMPY\x03\x00" + struct.pack("<L", 3_900_000) + b"(" * 3_900_000,
-        kind,
-        ("mnist", "landmarks"),
-    )
-
-
-def texts() -> Iterator[Body]:
-    kind = "application/json"
-    digit = [[3] * 28] * 27 + [[200] * 28]
-    yield Body(
-        "JSON, 2,500 digits",
-        json.dumps({"images": [digit] * 2500}, separators=(",", ":")).encode()[:LARGEST],
-        kind,
-        ("mnist",),
-    )
-    yield Body("JSON, 1,690 digits", json.dumps({"images": [digit] * 1600}).encode(), kind, ("mnist",))
-    for name, content in {
-        "empty lists": b"[" + b"[]," * 1_300_000 + b"[]]",
-        "empty objects": b"[" + b"{}," * 1_300_000 + b"{}]",
-        "keys": b"{" + b",".join(b'"%d":0' % number for number in range(350_000)) + b"}",
-        "objects with own keys": b"[" + b",".join(b'{"%d":0}' % number for number in range(300_000)) + b"]",
-        "long number": b"[" + b"9" * 3_900_000 + b"]",
-        "numbers": b'{"images":[' + b"1," * 1_900_000 + b"1]}",
-        "floats": b'{"images":[[[' + b"1e9," * 900_000 + b"1]]]}",
-        "deep": b"[" * 3_900_000,
-        "texts": b'{"images":["' + b"\\u00e9" * 600_000 + b'"]}',
-    }.items():
-        yield Body(f"JSON, {name}", content, kind, ("mnist", "bikes"))
-
-
-HOUR = "2011-01-{:02} {:02}:00:00,1,0,1,1,9.0,11.0,50,{}"
-
-
-def tables() -> Iterator[Body]:
-    names = "datetime,season,holiday,workingday,weather,temp,atemp,humidity,windspeed"
-    hours = [HOUR.format(20 + number // 24 % 10, number % 24, 10) for number in range(80_000)]
-    yield Body("CSV, 10,000 hours", "\n".join([names, *hours[:10_000]]).encode(), "text/csv", ("bikes",))
-    yield Body("CSV, 80,000 hours", "\n".join([names, *hours]).encode()[:LARGEST], "text/csv", ("bikes",))
-    apart = np.datetime64("2011-01-01T00") + np.arange(10_000)
-    lines = [f"{str(when).replace('T', ' ')}:00:00,1,0,1,1,9.0,11.0,50,10" for when in apart]
-    yield Body("CSV, 10,000 different hours", "\n".join([names, *lines]).encode(), "text/csv", ("bikes",))
-    objects = [
-        dict(zip(names.split(","), [line.split(",")[0], *map(float, line.split(",")[1:])], strict=True))
-        for line in lines
-    ]
-    yield Body("JSON, 10,000 different hours", json.dumps(objects).encode(), "application/json", ("bikes",))
-    yield Body("CSV, 2,000,000 columns", b"a," * 1_999_000, "text/csv", ("bikes",))
-    yield Body("CSV, one wide row", names.encode() + b"\n" + b"1," * 1_900_000, "text/csv", ("bikes",))
-    yield Body("CSV, 2,000,000 empty rows", names.encode() + b"\n" * 3_900_000, "text/csv", ("bikes",))
-    yield Body("CSV, quotation marks", names.encode() + b"\n" + b'"' * 3_900_001, "text/csv", ("bikes",))
-
-
-def all_bodies() -> Iterator[Body]:
-    for make in (pictures, drawings, arrays, texts, tables):
-        yield from make()

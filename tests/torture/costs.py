@@ -16,7 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from bodies import LARGEST, Body, all_bodies
+from all_bodies import all_bodies
+from bodies import LARGEST, Body
 
 from stages.serving.process import unpacked
 

@@ -18,7 +18,8 @@ from typing import Any
 
 import httpx
 import numpy as np
-from bodies import HOUR, file, npy, striped
+from all_bodies import HOUR, npy
+from bodies import file, striped
 from conftest import ROOT
 from model_servers import Served, server, until
 from PIL import Image, ImageDraw
@@ -73,10 +74,21 @@ def ask(client: httpx.Client, project: str, body: bytes, kind: str) -> tuple[int
     return answer.status_code, answer.json().get("predictions", answer.text)
 
 
+def first_answer(client: httpx.Client, project: str, body: bytes, kind: str) -> tuple[int, Any]:
+    """The answer when the model is not busy."""
+
+    def answer() -> tuple[int, Any] | None:
+        found = ask(client, project, body, kind)
+        return None if found[0] == 503 else found
+
+    found: tuple[int, Any] = until(answer, 400)
+    return found
+
+
 def asks_well(one: Served, project: str, over: Event, choose: random.Random) -> Counter[str]:
     outcomes: Counter[str] = Counter()
     with one.client() as client:
-        expected = [until(lambda body=body: answer if (answer := ask(client, project, *body))[0] != 503 else None) for body in good()[project]]  # fmt: skip
+        expected = [first_answer(client, project, *request) for request in good()[project]]
         while not over.is_set():
             number = choose.randrange(len(expected))
             try:
@@ -195,8 +207,8 @@ def run(folder: Path, seed: int, minutes: float) -> Counter[str]:
             clients += [pool.submit(asks_badly, one, over, random.Random(choose.random())) for _ in range(3)]
             kill_models(one, max(1, round(minutes / 2)), minutes, choose)
             over.set()
-            for client in clients:
-                outcomes += client.result()
+            for one_client in clients:
+                outcomes += one_client.result()
         with one.client() as client:
             until(lambda: client.get("/ping").status_code == 200, 120)
             for project, requests in good().items():

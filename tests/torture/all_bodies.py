@@ -1,0 +1,128 @@
+"""All bodies of at most 4 MB that cost a model as much as one can: pictures, drawings in pieces, arrays, texts, tables."""
+
+import io
+import json
+import struct
+from collections.abc import Iterator
+
+import numpy as np
+from bodies import LARGEST, SIDE, Body, file, metadata, pictures
+from PIL import Image
+
+from stages.common.vision import images
+
+
+def drawings() -> Iterator[Body]:
+    """Pictures whose ink is in thousands of pieces, for the search for digits."""
+    generator = np.random.default_rng(0)
+    rows, columns = np.indices((320, 320))
+    sparse = np.where(generator.random((320, 320)) < 0.02, 0, 255)
+    boxes = np.where((rows % 20 < 14) & (columns % 20 < 8) & ((rows % 20 < 2) | (columns % 20 < 2)), 0, 255)
+    rings = np.where((np.hypot(rows - 160, columns - 160) % 8) < 2, 0, 255)
+    colours = generator.integers(0, 256, (320, 320, 4))
+    for name, pixels in {
+        "noise": generator.integers(0, 256, (320, 320)),
+        "dots": sparse,
+        "checks": (rows + columns) % 2 * 255,
+        "larger checks": (rows // 4 + columns // 4) % 2 * 255,
+        "many strokes": boxes,
+        "rings": rings,
+        "stripes": np.where(columns % 6 < 2, 0, 255),
+        "coloured noise": colours,
+        "strokes in noise": np.clip(boxes + generator.integers(-90, 90, (320, 320)), 0, 255),
+    }.items():
+        picture = Image.fromarray(pixels.astype(np.uint8))
+        for several in ("", "; several=true"):
+            yield Body(
+                f"drawing, {name}{several and ', several'}", file(picture, "PNG"), f"image/png{several}", ("mnist",)
+            )
+        large = picture.resize((SIDE, SIDE), Image.Resampling.NEAREST)
+        if len(content := file(large, "PNG", compress_level=1)) <= LARGEST:
+            yield Body(f"drawing, {name}, large", content, "image/png; several=true", ("mnist",))
+
+
+def npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def arrays() -> Iterator[Body]:
+    generator = np.random.default_rng(0)
+    kind = "application/x-npy"
+    yield Body("array, 5,100 digits", npy(generator.integers(0, 256, (5100, 28, 28), dtype=np.uint8)), kind, ("mnist",))
+    for shape in (
+        (1000, 36, 36, 3),
+        (1000, 1, 1, 3),
+        (1000, 1, 20, 3),
+        (300, 20, 222, 3),
+        (20, 250, 266, 3),
+        (1, 1150, 1150, 3),
+    ):
+        pixels = generator.integers(0, 256, shape, dtype=np.uint8)
+        yield Body(f"array, {shape}", npy(pixels), kind, ("landmarks",))
+    for header in (
+        b"[" * 9000,
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (" + b"9," * 4000 + b"), }",
+        b"-" * 60_000,
+    ):
+        forged = b"\x93NUMPY\x02\x00" + struct.pack("<L", len(header)) + header
+        yield Body(f"array, header of {len(header)} x {header[-3:]!r}", forged, kind, ("mnist", "landmarks"))
+    yield Body(
+        "array, header of 4 MB",
+        b"\x93NUMPY\x03\x00" + struct.pack("<L", 3_900_000) + b"(" * 3_900_000,
+        kind,
+        ("mnist", "landmarks"),
+    )
+
+
+def texts() -> Iterator[Body]:
+    kind = "application/json"
+    digit = [[3] * 28] * 27 + [[200] * 28]
+    yield Body(
+        "JSON, 2,500 digits",
+        json.dumps({"images": [digit] * 2500}, separators=(",", ":")).encode()[:LARGEST],
+        kind,
+        ("mnist",),
+    )
+    yield Body("JSON, 1,690 digits", json.dumps({"images": [digit] * 1600}).encode(), kind, ("mnist",))
+    for name, content in {
+        "empty lists": b"[" + b"[]," * 1_300_000 + b"[]]",
+        "empty objects": b"[" + b"{}," * 1_300_000 + b"{}]",
+        "keys": b"{" + b",".join(b'"%d":0' % number for number in range(350_000)) + b"}",
+        "objects with own keys": b"[" + b",".join(b'{"%d":0}' % number for number in range(300_000)) + b"]",
+        "long number": b"[" + b"9" * 3_900_000 + b"]",
+        "numbers": b'{"images":[' + b"1," * 1_900_000 + b"1]}",
+        "floats": b'{"images":[[[' + b"1e9," * 900_000 + b"1]]]}",
+        "deep": b"[" * 3_900_000,
+        "texts": b'{"images":["' + b"\\u00e9" * 600_000 + b'"]}',
+    }.items():
+        yield Body(f"JSON, {name}", content, kind, ("mnist", "bikes"))
+
+
+HOUR = "2011-01-{:02} {:02}:00:00,1,0,1,1,9.0,11.0,50,{}"
+
+
+def tables() -> Iterator[Body]:
+    names = "datetime,season,holiday,workingday,weather,temp,atemp,humidity,windspeed"
+    hours = [HOUR.format(20 + number // 24 % 10, number % 24, 10) for number in range(80_000)]
+    yield Body("CSV, 10,000 hours", "\n".join([names, *hours[:10_000]]).encode(), "text/csv", ("bikes",))
+    yield Body("CSV, 80,000 hours", "\n".join([names, *hours]).encode()[:LARGEST], "text/csv", ("bikes",))
+    apart = np.datetime64("2011-01-01T00") + np.arange(10_000)
+    lines = [f"{str(when).replace('T', ' ')}:00:00,1,0,1,1,9.0,11.0,50,10" for when in apart]
+    yield Body("CSV, 10,000 different hours", "\n".join([names, *lines]).encode(), "text/csv", ("bikes",))
+    objects = [
+        dict(zip(names.split(","), [line.split(",")[0], *map(float, line.split(",")[1:])], strict=True))
+        for line in lines
+    ]
+    yield Body("JSON, 10,000 different hours", json.dumps(objects).encode(), "application/json", ("bikes",))
+    yield Body("CSV, 2,000,000 columns", b"a," * 1_999_000, "text/csv", ("bikes",))
+    yield Body("CSV, one wide row", names.encode() + b"\n" + b"1," * 1_900_000, "text/csv", ("bikes",))
+    yield Body("CSV, 2,000,000 empty rows", names.encode() + b"\n" * 3_900_000, "text/csv", ("bikes",))
+    yield Body("CSV, quotation marks", names.encode() + b"\n" + b'"' * 3_900_001, "text/csv", ("bikes",))
+
+
+def all_bodies() -> Iterator[Body]:
+    images._register_heif()
+    for make in (metadata, pictures, drawings, arrays, texts, tables):
+        yield from make()
