@@ -42,7 +42,7 @@ INSTEAD = {
     r"(dvc exp run -S data\.landmarks\.source=\.\./photographs -S .*)": r"\1 check",
     # Up to the figures; test_pipeline.py takes the first of them on to deploy.
     r"(dvc exp run -S mnist\.optimizer=sgd)": r"\1 evaluate@mnist",
-    r"(dvc exp run --name slower .*)": r"\1 evaluate@mnist",
+    r"(dvc exp run --name slower .*)": r"\1 -S mnist.epochs=1 evaluate@mnist",
     # What it starts works beside the clone: wait for it.
     r"dvc queue start": "dvc exp run --run-all || true",
 }
