@@ -61,8 +61,9 @@ define show
 @echo "Next:    make serve, or: . $(VENV)/bin/activate; dvc exp run -S mnist.optimizer=sgd; make compare PROJECT=mnist"
 endef
 
-# Run two test files at a time, with torch on one core each. On shared cores they would wait at every operation.
-PYTEST := OMP_NUM_THREADS=1 pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Run three test files at a time: one of them usually waits, for a server or a cluster to start or for a node to be missed. Torch
+# has one core each: on shared cores it would wait at every operation.
+PYTEST := OMP_NUM_THREADS=1 pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test: $(addprefix $(STAMP)-,$(ALL))  ## run the tests
 	@$(PYTEST) -m "not long"
@@ -73,8 +74,8 @@ test-all: $(addprefix $(STAMP)-,$(ALL))  ## run all tests, including the few tha
 test-fast: $(addprefix $(STAMP)-,$(ALL))  ## run only the tests that take seconds
 	@$(PYTEST) -m "not slow and not long"
 
-torture: $(addprefix $(STAMP)-,$(ALL))  ## kill stages at random moments and compare their results: make torture MINUTES=5 SEED=1
-	@exec python tests/torture/kills.py $${MINUTES:+--minutes "$$MINUTES"} $${SEED:+--seed "$$SEED"} $${PROJECT:+--project "$$PROJECT"}
+torture: $(addprefix $(STAMP)-,$(ALL))  ## attack the stages, the exports and the server: make torture MINUTES=5 SEED=1
+	@exec python tests/torture/round.py $${MINUTES:+--minutes "$$MINUTES"} $${SEED:+--seed "$$SEED"} $${PROJECT:+--project "$$PROJECT"}
 
 lint: $(addprefix $(STAMP)-,$(ALL))  ## check format, style and types
 	@ruff format --check .

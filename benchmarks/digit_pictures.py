@@ -10,6 +10,8 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 Bytes = NDArray[np.uint8]
 Brightness = NDArray[np.float64]
 Rng = np.random.Generator
+Maker = Callable[[Bytes, Rng], bytes]
+"""Makes a picture of a digit, uint8 (28, 28)."""
 
 INKS = [(0, 0, 0), (255, 255, 255), (255, 255, 0), (200, 0, 0), (0, 0, 180), (0, 128, 0), (128, 128, 128)]
 NOTES = [(250, 240, 120), (180, 230, 250), (250, 190, 210), (190, 245, 170)]
@@ -280,7 +282,7 @@ def desk_and_shadow(digit: Bytes, rng: Rng) -> bytes:
     return photograph(rng, np.asarray(around, float), 6, int(rng.integers(35, 90)))
 
 
-KINDS: Mapping[str, Callable[[Bytes, Rng], bytes]] = {
+KINDS: Mapping[str, Maker] = {
     make.__name__.replace("_", " "): make
     for make in (
         *(mnists_own, inverted, shifted, not_quite_black, transparent, transparent_canvas, canvas, sixteen_bits),

@@ -3,15 +3,13 @@
 python -m benchmarks.first_experiment [--json FILE]
 """
 
-import argparse
-import os
 import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
-from stages.common import files
-from stages.experiments.records import circumstances
+from benchmarks import measuring
 
 STEPS = {
     "make repro": ["make", "-o", ".venv/.installed", "repro"],
@@ -20,10 +18,7 @@ STEPS = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="a file for the results")
-    arguments = parser.parse_args()
+def main() -> dict[str, Any]:
     results: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder, "project")
@@ -31,14 +26,13 @@ def main() -> None:
         (project / ".venv").symlink_to(Path(".venv").resolve())
         for name, command in STEPS.items():
             begin = time.perf_counter()
-            subprocess.run(command, cwd=project, check=True, env=os.environ, stdout=subprocess.DEVNULL)
+            subprocess.run(command, cwd=project, check=True, stdout=subprocess.DEVNULL)
             results[name] = round(time.perf_counter() - begin, 1)
             print(f"{name:14} {results[name]:6.1f} s", flush=True)
         page = (project / "reports/compare/index.html").stat().st_size
     print(f"{'total':14} {sum(results.values()):6.1f} s, a page of {page / 1e6:.1f} MB")
-    if arguments.json:
-        files.write_json(arguments.json, circumstances.now(threads=1) | {"seconds": results})
+    return {"seconds": results}
 
 
 if __name__ == "__main__":
-    main()
+    measuring.run(main)

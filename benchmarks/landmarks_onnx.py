@@ -4,29 +4,28 @@
 
 The network is MobileNetV2 at 224 pixels, from normalised pixels to logits, for one photograph and for 32. All
 candidates take turns, and the medians are compared. The weights are random, as they do not affect the speed.
-onnxruntime's threads wait without spinning: otherwise they would slow torch's turns. Needs onnx, onnxscript and
-onnxruntime, which the project itself does not use: install them with pip in addition to requirements.txt.
+onnxruntime's threads wait without spinning: otherwise they would slow torch's turns. Needs onnxscript, which the project
+itself does not use: install it with pip in addition to requirements.txt.
 """
 
 import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import onnxruntime
 import torch
 import torchvision
 from torch import Tensor
 
-from stages.common import files
+from benchmarks import measuring
 from stages.common.training import torch_setup
-from stages.experiments.records import circumstances
 
-RESULT = Path("benchmarks/results/landmarks_onnx.json")
 SIZES = (1, 32)
-WARM_UP = 3  # turns
 
 Answer = Callable[[Tensor], Tensor]
 
@@ -53,37 +52,35 @@ def candidates(threads: int) -> dict[str, Answer]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=100, help="rounds with one photograph; a tenth as many with 32")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")
-    arguments = parser.parse_args()
-    torch_setup.deterministic(0, arguments.threads)
-    ways = candidates(arguments.threads)
+def main(rounds: int, threads: int) -> dict[str, Any]:
+    torch_setup.deterministic(0, threads)
+    ways = candidates(threads)
     milliseconds: dict[str, dict[str, float]] = {name: {} for name in ways}
     for size in SIZES:
         images = torch.rand(size, 3, 224, 224)
-        seen: dict[str, list[float]] = {name: [] for name in ways}
         with torch.inference_mode():
             expected = ways["TorchScript"](images)
-            for turn in range(WARM_UP + max(5, arguments.rounds // (1 if size == 1 else 10))):
-                for name, answer in ways.items():
-                    begin = time.perf_counter()
-                    found = answer(images)
-                    if turn >= WARM_UP:
-                        seen[name].append(1e3 * (time.perf_counter() - begin))
-                    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+            timed = {name: partial(duration, answer, images, expected) for name, answer in ways.items()}
+            seen = measuring.in_turns(timed, max(5, rounds // (1 if size == 1 else 10)))
         for name, times in seen.items():
             milliseconds[name][f"photographs_{size}"] = statistics.median(times)
             print(f"{size} at once, {name}: median {statistics.median(times):.1f} ms")
-    figures = {
-        "circumstances": circumstances.now(arguments.threads),
-        "onnxruntime": onnxruntime.__version__,
-        "median_ms": milliseconds,
-    }
-    files.write_json(arguments.output, figures)
+    return {"threads": threads, "onnxruntime": onnxruntime.__version__, "median_ms": milliseconds}
+
+
+def duration(answer: Answer, images: Tensor, expected: Tensor) -> float:
+    """Return the milliseconds of the ``answer``. Raises AssertionError unless it is as ``expected``."""
+    begin = time.perf_counter()
+    found = answer(images)
+    seconds = time.perf_counter() - begin
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    return 1e3 * seconds
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=int, default=100, help="rounds with one photograph; a tenth as many with 32")
+    parser.add_argument("--threads", type=int, default=2)
 
 
 if __name__ == "__main__":
-    main()
+    measuring.run(main, arguments)

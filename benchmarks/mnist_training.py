@@ -1,6 +1,6 @@
 """Compare mnist's training from memory with the same network's training through a DataLoader with dataset transforms.
 
-    python -m benchmarks.mnist_training [--images 54000] [--rounds 5] [--threads 1] [--output FILE.json]
+    python -m benchmarks.mnist_training [--images 54000] [--rounds 5] [--threads 1] [--json FILE]
 
 Both train the network of params.yaml with its batch size and Adam, on the same images. They take turns, and the medians
 over the rounds are compared. Ours is all of `training.fit` except the scoring. The other is torchvision's own `MNIST`
@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
+from benchmarks import measuring
 from stages.common import config, files
 from stages.common.training import loop, torch_setup
 from stages.mnist.config import Train
@@ -74,51 +76,42 @@ def through_loader(folder: Path, settings: Train, workers: int) -> float:
     return time.perf_counter() - begin
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=54_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1, help="torch's threads, for all contestants")
-    parser.add_argument("--output", type=Path, help="a JSON file for the results")
-    arguments = parser.parse_args()
+def main(images: int, rounds: int, threads: int) -> dict[str, Any]:
     settings = config.load("mnist", Train).model_copy(
         update={"epochs": 1, "device": "cpu", "optimizer": "adam", "augment": False}
     )
-    torch_setup.deterministic(settings.seed, arguments.threads)
+    torch_setup.deterministic(settings.seed, threads)
     with np.load(files.require(FEATURES, "featurize@mnist")) as features:
-        images, labels = features["images"][: arguments.images], features["labels"][: arguments.images]
-    count = len(images) // settings.batch_size * settings.batch_size
-
+        chosen, labels = features["images"][:images], features["labels"][:images]
+    count = len(chosen) // settings.batch_size * settings.batch_size
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         raw = folder / "MNIST" / "raw"
         raw.mkdir(parents=True)
         for part in ("train", "t10k"):  # torchvision requires both
-            sample.write_idx(raw / f"{part}-images-idx3-ubyte", images)
+            sample.write_idx(raw / f"{part}-images-idx3-ubyte", chosen)
             sample.write_idx(raw / f"{part}-labels-idx1-ubyte", labels)
-        memory = torch.from_numpy(images), torch.from_numpy(labels).long()
+        memory = torch.from_numpy(chosen), torch.from_numpy(labels).long()
         contestants: dict[str, Callable[[], float]] = {
             "from memory": lambda: from_memory(*memory, settings, folder),
             "DataLoader": lambda: through_loader(folder, settings, workers=0),
             "DataLoader, 2 workers": lambda: through_loader(folder, settings, workers=2),
         }
-        seconds: dict[str, list[float]] = {name: [] for name in contestants}
-        for turn in range(arguments.rounds + 1):
-            for name, contestant in contestants.items():
-                taken = contestant()
-                if turn:  # the first turn warms up
-                    seconds[name].append(taken)
-
+        seconds = measuring.in_turns(contestants, rounds)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     ratios = {name: median / medians["from memory"] for name, median in medians.items()}
     print(f"\n{'':24}{'images/s':>10}{'us/step':>11}{'time':>8}")
     for name, median in medians.items():
         step = 1e6 * median / (count / settings.batch_size)
         print(f"{name:24}{count / median:>10.0f}{step:>11.0f}{ratios[name]:>7.1f}x")
-    if arguments.output:
-        figures = {"images": count, "threads": arguments.threads, "seconds": seconds, "ratios": ratios}
-        files.write_json(arguments.output, figures)
+    return {"images": count, "threads": threads, "seconds": seconds, "ratios": ratios}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--images", type=int, default=54_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1, help="torch's threads, for all contestants")
 
 
 if __name__ == "__main__":
-    main()
+    measuring.run(main, arguments)

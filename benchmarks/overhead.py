@@ -9,7 +9,6 @@ interpreter alone is reported, too.
 """
 
 import argparse
-import shutil
 import statistics
 import subprocess
 import sys
@@ -18,27 +17,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks import measuring, workspace
 from stages.common import files
 from stages.common.program import DURATIONS
-from stages.experiments.records import circumstances
 
 STARTS = (
     "stages.check",
     *(f"stages.{project}.{verb}" for project in ("bikes", "mnist") for verb in ("prepare", "featurize")),
 )
 EXPERIMENT = ["dvc", "exp", "run", "-S", "mnist.optimizer=sgd"]
-
-
-def clone(folder: Path) -> Path:
-    """Clone this commit, and check out its results. Returns the clone's folder.
-
-    Its cache has the files of this checkout's cache but not its runs: DVC would restore an experiment that was run here.
-    """
-    project = folder / "project"
-    subprocess.run(["git", "clone", "--quiet", ".", project], check=True)
-    shutil.copytree(".dvc/cache/files", project / ".dvc/cache/files")
-    subprocess.run(["dvc", "checkout", "--quiet"], cwd=project, check=True)
-    return project
 
 
 def seconds_of(command: list[str], project: Path) -> float:
@@ -67,11 +54,7 @@ def experiment(project: Path, runs: int) -> dict[str, dict[str, float]]:
     return {"dvc exp run": spread(walls), "its stages": spread(stages), "DVC around them": spread(between)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="a file for the results")
-    arguments = parser.parse_args()
+def main(runs: int) -> dict[str, Any]:
     commands = {
         "dvc repro": ["dvc", "repro"],
         "dvc status": ["dvc", "status"],
@@ -81,16 +64,20 @@ def main() -> None:
     }
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        project = clone(Path(folder))
+        project = Path(folder, "project")
+        workspace.clone(project)
         for name, command in commands.items():
             seconds_of(command, project)  # the first run warms the disk cache
-            results[name] = spread([seconds_of(command, project) for _ in range(arguments.runs)])
-        results |= experiment(project, arguments.runs)
+            results[name] = spread([seconds_of(command, project) for _ in range(runs)])
+        results |= experiment(project, runs)
     for name, figures in results.items():
         print(f"{name:26}" + "".join(f"  {key} {value:6.2f} s" for key, value in figures.items()))
-    if arguments.json:
-        files.write_json(arguments.json, circumstances.now(threads=1) | results)
+    return results
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs", type=int, default=5)
 
 
 if __name__ == "__main__":
-    main()
+    measuring.run(main, arguments)

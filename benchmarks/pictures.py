@@ -12,7 +12,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from benchmarks import server, workspace
+from benchmarks import server
 from benchmarks.serving_page import chromium
 from stages.common.program import run
 
@@ -24,21 +24,14 @@ WIDTH, HEIGHT = 1200, 760
 
 def served(browser: Browser, path: Path) -> None:
     """Take a picture of the page with the answer to an example of landmarks."""
-    port = server.free_port()
-    command = ["-m", "stages.serving", "--port", str(port), "--project", "landmarks", "--project", "mnist"]
-    with workspace.start(command, Path.cwd(), stdout=subprocess.DEVNULL) as process:
-        try:
-            address = f"http://127.0.0.1:{port}"
-            server.wait(address)
-            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-            page.goto(f"{address}/page")
-            page.get_by_role("tab", name="Landmarks").click()
-            page.locator("#landmarks-picture-3").click()
-            page.locator("#landmarks-result .bars").wait_for()
-            page.wait_for_timeout(1000)  # for the picture to be shown
-            page.screenshot(path=path)
-        finally:
-            process.terminate()
+    with server.running(Path.cwd(), "--project", "landmarks", "--project", "mnist") as (address, _):
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        page.goto(f"{address}/page")
+        page.get_by_role("tab", name="Landmarks").click()
+        page.locator("#landmarks-picture-3").click()
+        page.locator("#landmarks-result .bars").wait_for()
+        page.wait_for_timeout(1000)  # for the picture to be shown
+        page.screenshot(path=path)
 
 
 def compared(browser: Browser, path: Path) -> None:

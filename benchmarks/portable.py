@@ -12,9 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import workspace
-from stages.common import files
-from stages.experiments.records import circumstances
+from benchmarks import measuring, workspace
 
 PROJECTS = ("bikes", "mnist", "landmarks", "scones")
 
@@ -23,33 +21,29 @@ def seconds(folder: Path, project: str, source: str, portable: bool) -> float:
     """Return the seconds of the training itself, as it reports them."""
     changes: dict[str, Any] = {"data": {"source": source}, "engine": {"portable": portable}}
     workspace.create(folder, changes)
-    workspace.run("train", folder, project)
+    workspace.run(folder, project, "train")
     return float(workspace.clock(folder, project)["seconds"])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", default="sample")
-    parser.add_argument("--projects", nargs="+", choices=PROJECTS, default=PROJECTS)
-    parser.add_argument("--runs", type=int, default=3, help="pairs of trainings")
-    parser.add_argument("--json", type=Path, help="a file for the results")
-    arguments = parser.parse_args()
-    source, rows = workspace.place(arguments.source), {}
-    for project in arguments.projects:
+def main(source: str, projects: list[str], runs: int) -> dict[str, Any]:
+    place, rows = workspace.place(source), {}
+    for project in projects:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            workspace.create(folder, {"data": {"source": source}})
-            for verb in ("prepare", "featurize"):
-                workspace.run(verb, folder, project)
-            pairs = [
-                tuple(seconds(folder, project, source, way) for way in (True, False)) for _ in range(arguments.runs)
-            ]
+            workspace.create(folder, {"data": {"source": place}})
+            workspace.run(folder, project, "prepare", "featurize")
+            pairs = [tuple(seconds(folder, project, place, way) for way in (True, False)) for _ in range(runs)]
         ratio = statistics.median(portable / free for portable, free in pairs)
         rows[project] = {"seconds_portable_and_not": pairs, "ratio": round(ratio, 3)}
         print(f"{project:10} {ratio:.2f} times as long, pairs of seconds: {pairs}", flush=True)
-    if arguments.json:
-        files.write_json(arguments.json, circumstances.now(threads=1) | {"source": arguments.source} | rows)
+    return {"source": source} | rows
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", default="sample")
+    parser.add_argument("--projects", nargs="+", choices=PROJECTS, default=PROJECTS)
+    parser.add_argument("--runs", type=int, default=3, help="pairs of trainings")
 
 
 if __name__ == "__main__":
-    main()
+    measuring.run(main, arguments)

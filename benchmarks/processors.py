@@ -18,9 +18,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
+from benchmarks import measuring, workspace
 from stages.common import clocks, config, files
-from stages.experiments.records import circumstances
 
 NATIVE = ("Intel", "AMD", "COMPATIBLE")
 EMULATED = ("Haswell", "EPYC")
@@ -41,14 +42,6 @@ def on(processor: str, folder: Path) -> list[str]:
     return ["env", f"LD_PRELOAD={library}"]
 
 
-def clone(folder: Path) -> None:
-    """Clone this commit into ``folder``, with its results from DVC's cache."""
-    subprocess.run(["git", "clone", "--quiet", ".", folder], check=True)
-    cache = subprocess.check_output(["dvc", "cache", "dir"], text=True).strip()
-    subprocess.run(["dvc", "config", "--quiet", "--local", "cache.dir", Path(cache).resolve()], cwd=folder, check=True)
-    subprocess.run(["dvc", "checkout", "--quiet"], cwd=folder, check=True)
-
-
 def differing(folder: Path, stage: str, beginning: list[str]) -> list[str]:
     """Run the ``stage`` in the clone. Returns its outputs whose hash differs from dvc.lock."""
     verb, _, project = stage.partition("@")
@@ -59,7 +52,7 @@ def differing(folder: Path, stage: str, beginning: list[str]) -> list[str]:
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"error: {' '.join(command)} ended with exit code {done.returncode}:\n{done.stderr[-2000:]}")
-    lock = config.parse((folder / "dvc.lock").read_text())
+    lock = config.read(folder / "dvc.lock")
     outs = {out["path"]: out["md5"] for out in lock["stages"][stage]["outs"]}
     return [path for path, md5 in outs.items() if md5 != digest(folder / path)]
 
@@ -68,32 +61,27 @@ def digest(path: Path) -> str:
     return clocks.digest(path) if path.is_dir() else files.digest(path, "md5")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    stages = [name for name in config.parse(Path("dvc.lock").read_text())["stages"] if "@" in name]
-    parser.add_argument("--stages", nargs="+", default=stages, help="such as train@mnist (default: all)")
-    parser.add_argument("--processors", nargs="+", choices=(*NATIVE, *EMULATED), default=NATIVE)
-    parser.add_argument("--json", type=Path, help="a file for the results")
-    arguments = parser.parse_args()
+def main(stages: list[str], processors: list[str]) -> dict[str, Any]:
     rows = []
-    for processor in arguments.processors:
+    for processor in processors:
         with tempfile.TemporaryDirectory() as place:
             folder, beginning = Path(place) / "clone", on(processor, Path(place))
-            clone(folder)
-            for stage in arguments.stages:
+            workspace.clone(folder)
+            for stage in stages:
                 begin = time.perf_counter()
                 found = differing(folder, stage, beginning)
                 rows.append({"processor": processor, "stage": stage, "differing": found})
-                print(
-                    f"{processor:10} {stage:20} {time.perf_counter() - begin:6.0f} s  {found or 'same bytes'}",
-                    flush=True,
-                )
+                seconds = time.perf_counter() - begin
+                print(f"{processor:10} {stage:20} {seconds:6.0f} s  {found or 'same bytes'}", flush=True)
                 subprocess.run(["dvc", "checkout", "--quiet", "--force"], cwd=folder, check=True)
-    if arguments.json:
-        files.write_json(arguments.json, circumstances.now(threads=1) | {"runs": rows})
-    if any(row["differing"] for row in rows):
-        sys.exit("error: other processors gave different bytes, see above")
+    return {"runs": rows}
 
 
-if __name__ == "__main__":
-    main()
+def arguments(parser: argparse.ArgumentParser) -> None:
+    stages = [name for name in config.read(Path("dvc.lock"))["stages"] if "@" in name]
+    parser.add_argument("--stages", nargs="+", default=stages, help="such as train@mnist (default: all)")
+    parser.add_argument("--processors", nargs="+", choices=(*NATIVE, *EMULATED), default=NATIVE)
+
+
+if __name__ == "__main__" and any(row["differing"] for row in measuring.run(main, arguments)["runs"]):
+    sys.exit("error: other processors gave different bytes, see above")

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from benchmarks import measuring
 from stages.common import config, files
 from stages.common.models import bundle, torch_files
-from stages.experiments.records import circumstances
 from stages.landmarks import export as landmarks
 from stages.landmarks import photographs
 from stages.scones.config import Deploy
@@ -45,18 +45,8 @@ def read() -> dict[str, Any]:
 
 def newest() -> str:
     """Return the newest version of torch that the package index has."""
-    command = [
-        UV,
-        "pip",
-        "compile",
-        "--quiet",
-        "--no-deps",
-        "--no-header",
-        "--no-annotate",
-        "--python-version",
-        "3.11",
-        "-",
-    ]
+    options = ["--quiet", "--no-deps", "--no-header", "--no-annotate", "--python-version", "3.11"]
+    command = [UV, "pip", "compile", *options, "-"]
     done = subprocess.run(command, input="torch", capture_output=True, text=True, check=True)
     return done.stdout.strip().removeprefix("torch==")
 
@@ -114,26 +104,27 @@ def write_cases(folder: Path, count: int) -> None:
         write_case(folder / project, given)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sagemaker = config.load("deploy.scones", Deploy).pytorch
-    parser.add_argument("--versions", nargs="+", default=[OLDEST, sagemaker, "2.8.0", "2.9.0", NEWEST])
-    parser.add_argument("--pictures", type=int, default=40, help="of each project")
-    parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")
-    chosen = parser.parse_args(arguments)
-    versions = [newest() if version == NEWEST else version for version in chosen.versions]
+def main(versions: list[str], pictures: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
-        write_cases(Path(temporary), chosen.pictures)
-        found = {version: measure(version, Path(temporary)) for version in versions}
-    files.write_json(chosen.output, {"circumstances": circumstances.now(1), "sagemaker": sagemaker, "versions": found})
+        write_cases(Path(temporary), pictures)
+        chosen = [newest() if version == NEWEST else version for version in versions]
+        found = {version: measure(version, Path(temporary)) for version in chosen}
     for version, projects in found.items():
         for project, forms in projects.items():
-            print(
-                version,
-                project,
-                *(f"{form}: {value.get('error') or value['difference']}" for form, value in forms.items()),
-            )
+            shown = (f"{form}: {value.get('error') or value['difference']}" for form, value in forms.items())
+            print(version, project, *shown)
+    return {"sagemaker": sagemaker(), "versions": found}
+
+
+def sagemaker() -> str:
+    """Return the version of torch in SageMaker's image."""
+    return config.load("deploy.scones", Deploy).pytorch
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--versions", nargs="+", default=[OLDEST, sagemaker(), "2.8.0", "2.9.0", NEWEST])
+    parser.add_argument("--pictures", type=int, default=40, help="of each project")
 
 
 if __name__ == "__main__":
-    main()
+    measuring.run(main, arguments)

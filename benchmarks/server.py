@@ -26,23 +26,26 @@ def record(folder: Path, project: str) -> None:
     (folder / "dvc.lock").write_text(yaml.safe_dump(lock), encoding="utf-8")
 
 
-def free_port() -> int:
+@contextmanager
+def started(
+    folder: Path, options: Sequence[str] = (), server: Sequence[str] = ("-m", "stages.serving", "--port")
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run ``server``, whose next argument is a port, in ``folder``. Yields its URL and process at once."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+        port = int(listener.getsockname()[1])
+    with workspace.start([*server, str(port), *options], folder, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield f"http://127.0.0.1:{port}", process
+        finally:
+            process.terminate()
 
 
 @contextmanager
-def running(folder: Path, options: Sequence[str] = ("--no-page",)) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def running(folder: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Serve the exports in ``folder``. Yields the server's URL and process once it is ready."""
-    port = free_port()
-    arguments = ["-m", "stages.serving", "--port", str(port), *options]
-    with workspace.start(arguments, folder, stdout=subprocess.DEVNULL) as process:
-        address = f"http://127.0.0.1:{port}"
-        try:
-            wait(address)
-            yield address, process
-        finally:
-            process.terminate()
+    with started(folder, options) as (address, process):
+        wait(address)
+        yield address, process
 
 
 def wait(address: str, path: str = "/ping") -> None:

@@ -17,22 +17,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from benchmarks import server, workspace
+from benchmarks import measuring, server, workspace
 from benchmarks.digit_pictures import png
-from stages.common import files
 from stages.common.models import bundle
-from stages.experiments.records import circumstances
 from stages.serving.process import ENVIRONMENT
 
-RESULT = Path("benchmarks/results/serving.json")
 CLIENTS = 32
 THREADS = ENVIRONMENT["OMP_NUM_THREADS"]
 NETWORKS = {"mnist CNN": "cnn", "mnist default": "mlp"}
@@ -73,22 +70,9 @@ def trained(folder: Path, network: str) -> None:
     """Train and export a classifier in ``folder``, record it in a dvc.lock there, and unpack it in ``folder``/model."""
     folder.mkdir()
     workspace.create(folder, {"mnist": {"network": network, "epochs": 1}})
-    for verb in ("prepare", "featurize", "train", "evaluate", "export"):
-        workspace.run(verb, folder, "mnist")
+    workspace.run(folder, "mnist", "prepare", "featurize", "train", "evaluate", "export")
     server.record(folder, "mnist")
     bundle.unpack(folder / "models/mnist/export/model.tar.gz", folder / "model")
-
-
-@contextmanager
-def plain(folder: Path) -> Iterator[str]:
-    """Run the plain server. Yields its URL."""
-    port = server.free_port()
-    with workspace.start(["-W", "ignore", "-c", PLAIN, str(port), THREADS], folder) as process:
-        try:
-            server.wait(f"http://127.0.0.1:{port}")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
 
 
 def load(url: str, bodies: Sequence[bytes], clients: int, seconds: float) -> Times:
@@ -163,50 +147,40 @@ def summary(times: Times, seconds: float) -> dict[str, float]:
 def compare(folder: Path, bodies: Sequence[bytes], seconds: float, rounds: int) -> dict[str, dict[str, float]]:
     """Return the medians over the rounds, by contestant."""
     with ExitStack() as stack:
-        ours, _ = stack.enter_context(server.running(folder))
-        alone, _ = stack.enter_context(server.running(folder, ["--no-page", "--max-batch", "1"]))
-        other = stack.enter_context(plain(folder))
+        ours, _ = stack.enter_context(server.running(folder, "--no-page"))
+        alone, _ = stack.enter_context(server.running(folder, "--no-page", "--max-batch", "1"))
+        other, _ = stack.enter_context(server.started(folder, [THREADS], ["-W", "ignore", "-c", PLAIN]))
+        server.wait(other)
         path = "/models/mnist/invocations"
-        contestants = {
+        urls = {
             "with batching": f"{ours}{path}",
             "batching off": f"{alone}{path}",
             "plain FastAPI, event loop": f"{other}/loop",
             "plain FastAPI, threads": f"{other}/threads",
         }
-        measured: dict[str, list[dict[str, float]]] = {name: [] for name in contestants}
-        for turn in tqdm(range(rounds + 1), desc=folder.name, unit=" rounds"):
-            for name, url in contestants.items():
-                length = seconds if turn else 3.0  # the first turn warms up
-                times = load(url, bodies, CLIENTS, length)
-                if turn:
-                    measured[name].append(summary(times, length))
+        contestants = {name: partial(load, url, bodies, CLIENTS, seconds) for name, url in urls.items()}
+        measured = measuring.in_turns(contestants, rounds)
         single = {"one client, over HTTP": load(f"{ours}{path}", bodies, 1, seconds)}
     single["called directly"] = direct(folder, bodies, 1000)
-    result = {
-        name: {key: statistics.median(one[key] for one in turns) for key in turns[0]}
-        for name, turns in measured.items()
-    }
+    result = {}
+    for name, turns in measured.items():
+        rows = [summary(times, seconds) for times in turns]
+        result[name] = {key: statistics.median(row[key] for row in rows) for key in rows[0]}
     return result | {name: summary(times, sum(times)) for name, times in single.items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=10.0, help="length of each turn")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--direct", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")
-    arguments = parser.parse_args()
-    if arguments.direct:
-        answer_directly(arguments.direct)
-        return
-    figures: dict[str, Any] = {"circumstances": circumstances.now(int(THREADS)), "clients": CLIENTS}
+def main(seconds: float, rounds: int, direct: int | None) -> dict[str, Any]:
+    if direct:
+        answer_directly(direct)
+        return {}
+    results: dict[str, Any] = {"threads": int(THREADS), "clients": CLIENTS}
     with tempfile.TemporaryDirectory() as name:
         for title, network in NETWORKS.items():
             folder = Path(name, network)
             trained(folder, network)
             with np.load(folder / "data/mnist/features/test.npz") as test:
                 bodies = [png(image) for image in test["images"][:256]]
-            found = compare(folder, bodies, arguments.seconds, arguments.rounds)
+            found = compare(folder, bodies, seconds, rounds)
             rate = {contestant: row["per_second"] for contestant, row in found.items()}
             fastest = max(rate["plain FastAPI, event loop"], rate["plain FastAPI, threads"])
             ratios = {
@@ -216,13 +190,18 @@ def main() -> None:
             }
             print(f"\n{title:28}{'requests/s':>12}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}")
             for contestant, row in found.items():
-                print(
-                    f"{contestant:28}{row['per_second']:>12.0f}{row['p50_ms']:>9.2f}{row['p95_ms']:>9.2f}{row['p99_ms']:>9.2f}"
-                )
+                latency = "".join(f"{row[part]:>9.2f}" for part in ("p50_ms", "p95_ms", "p99_ms"))
+                print(f"{contestant:28}{row['per_second']:>12.0f}{latency}")
             print(", ".join(f"{key} {value:.2f}" for key, value in ratios.items()))
-            figures[title] = {"measured": found, "ratios": ratios}
-    files.write_json(arguments.output, figures)
+            results[title] = {"measured": found, "ratios": ratios}
+    return results
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of each turn")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--direct", type=int, help=argparse.SUPPRESS)
 
 
 if __name__ == "__main__":
-    main()
+    measuring.run(main, arguments)

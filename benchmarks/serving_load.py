@@ -19,23 +19,22 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import numpy as np
 import pandas as pd
+import psutil
 from tqdm import tqdm
 
-from benchmarks import server
+from benchmarks import measuring, server
 from benchmarks.digit_pictures import png
-from benchmarks.landmarks_memory import memory
 from stages.bikes.hours.columns import FORMAT, NAMES
 from stages.common import files
-from stages.experiments.records import circumstances
 from stages.landmarks import photographs
 from stages.scones.layout import png as picture
 from stages.serving.process import ENVIRONMENT
 
-RESULT = Path("benchmarks/results/serving_load.json")
 EVERY = 10.0
 """Seconds between two measurements of the memory."""
 
@@ -77,6 +76,15 @@ def good_requests() -> Good:
         "landmarks": (pictures, places),
         "bikes": ("text/csv", tables),
     }
+
+
+def memory(process: psutil.Process) -> float:
+    """Return the GB of the process and its descendants: their proportional set sizes, which divide shared pages."""
+    total = 0.0
+    for one in [process, *process.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            total += one.memory_full_info().pss / 1e9
+    return total
 
 
 class Load:
@@ -182,7 +190,7 @@ async def mixed(
     course = []
     for _ in tqdm(range(int(60 * minutes / EVERY)), desc="mixed load", unit=" measurements"):
         await asyncio.sleep(EVERY)
-        course.append((await asyncio.to_thread(memory, process.pid))["all"])
+        course.append(await asyncio.to_thread(memory, psutil.Process(process.pid)))
     tally.stopping = True
     begin = time.perf_counter()
     process.send_signal(signal.SIGTERM)
@@ -195,14 +203,10 @@ async def mixed(
     return course, seconds
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")
-    arguments = parser.parse_args()
+def main(minutes: float) -> dict[str, Any]:
     tally = Tally()
-    with server.running(Path.cwd(), []) as (address, process):
-        course, seconds = asyncio.run(mixed(address, process, arguments.minutes, tally))
+    with server.running(Path.cwd()) as (address, process):
+        course, seconds = asyncio.run(mixed(address, process, minutes, tally))
     warm = course[int(len(course) * WARM) :]
     for kind, count in sorted(tally.answers.items()):
         print(f"{count:>9,}  {kind}")
@@ -211,9 +215,9 @@ def main() -> None:
     print(
         f"memory after warm-up: first half {early:.3f} GB, second half {late:.3f} GB; ended {seconds:.1f} s after SIGTERM"
     )
-    figures = {
-        "circumstances": circumstances.now(int(ENVIRONMENT["OMP_NUM_THREADS"])),
-        "minutes": arguments.minutes,
+    return {
+        "threads": int(ENVIRONMENT["OMP_NUM_THREADS"]),
+        "minutes": minutes,
         "answers": dict(sorted(tally.answers.items())),
         "p50_ms": {kind: 1e3 * float(np.median(times)) for kind, times in sorted(tally.seconds.items())},
         "p99_ms": {kind: 1e3 * float(np.percentile(times, 99)) for kind, times in sorted(tally.seconds.items())},
@@ -221,8 +225,11 @@ def main() -> None:
         "memory_after_warm_up_gb": {"first half": early, "second half": late},
         "seconds_to_the_end": seconds,
     }
-    files.write_json(arguments.output, figures)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--minutes", type=float, default=10.0)
 
 
 if __name__ == "__main__":
-    main()
+    measuring.run(main, arguments)

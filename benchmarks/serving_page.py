@@ -9,19 +9,16 @@ models are still loading, and again when they are ready. Needs Chromium (Debian:
 import argparse
 import shutil
 import statistics
-import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
-from benchmarks import server, workspace
-from stages.common import files
+from benchmarks import measuring, server
 from stages.common.errors import InputError
-from stages.experiments.records import circumstances
 from stages.serving.process import ENVIRONMENT
 
-RESULT = Path("benchmarks/results/serving_page.json")
 # These allow to run as root and without a screen, and prevent connections to Google's services.
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
@@ -47,21 +44,14 @@ def first_paint(browser: Browser, address: str) -> float:
 
 
 def one_round(browser: Browser) -> dict[str, float]:
-    port = server.free_port()
-    address = f"http://127.0.0.1:{port}"
     begin = time.perf_counter()
-    with workspace.start(
-        ["-m", "stages.serving", "--port", str(port)], Path.cwd(), stdout=subprocess.DEVNULL
-    ) as process:
-        try:
-            server.wait(address, "/models")
-            accepts = time.perf_counter() - begin
-            loading = first_paint(browser, address)
-            server.wait(address)
-            ready = time.perf_counter() - begin
-            loaded = first_paint(browser, address)
-        finally:
-            process.terminate()
+    with server.started(Path.cwd()) as (address, _):
+        server.wait(address, "/models")
+        accepts = time.perf_counter() - begin
+        loading = first_paint(browser, address)
+        server.wait(address)
+        ready = time.perf_counter() - begin
+        loaded = first_paint(browser, address)
     return {
         "accepts requests": accepts,
         "first paint, models loading": loading,
@@ -70,25 +60,20 @@ def one_round(browser: Browser) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--output", type=Path, default=RESULT, help="%(default)s")
-    arguments = parser.parse_args()
+def main(rounds: int) -> dict[str, Any]:
     with sync_playwright() as playwright:
         browser = chromium(playwright)
-        rounds = [one_round(browser) for _ in range(arguments.rounds)]
+        done = [one_round(browser) for _ in range(rounds)]
         browser.close()
-    medians = {what: statistics.median(one[what] for one in rounds) for what in rounds[0]}
+    medians = {what: statistics.median(one[what] for one in done) for what in done[0]}
     for what, seconds in medians.items():
         print(f"{what:30}{seconds:>7.2f} s")
-    figures = {
-        "circumstances": circumstances.now(int(ENVIRONMENT["OMP_NUM_THREADS"])),
-        "rounds": rounds,
-        "seconds": medians,
-    }
-    files.write_json(arguments.output, figures)
+    return {"threads": int(ENVIRONMENT["OMP_NUM_THREADS"]), "rounds": done, "seconds": medians}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=int, default=5)
 
 
 if __name__ == "__main__":
-    main()
+    measuring.run(main, arguments)

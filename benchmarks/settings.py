@@ -9,17 +9,18 @@ result is the ratio of images per second, changed to unchanged. `engine.portable
 import argparse
 import statistics
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from stages.common import config, files
+from benchmarks import measuring
+from stages.common import config
 from stages.common.training import loop, torch_setup
 from stages.common.training_settings import TrainingSettings
 from stages.common.vision import classifiers
-from stages.experiments.records import circumstances
 from stages.landmarks.config import Train as Landmarks
 from stages.mnist import model
 from stages.mnist.config import Train as Mnist
@@ -47,11 +48,8 @@ class Case(NamedTuple):
 
 def cases() -> dict[str, Case]:
     """Return the cases by name: each project's networks, with its parameters. All layers of a backbone are trained."""
-    mnist, landmarks, scones = (
-        config.load("mnist", Mnist),
-        config.load("landmarks", Landmarks),
-        config.load("scones", Scones),
-    )
+    mnist, landmarks = config.load("mnist", Mnist), config.load("landmarks", Landmarks)
+    scones = config.load("scones", Scones)
     found = [
         Case("mnist", "mlp", mnist, 1, 60_000),
         Case("mnist", "cnn", mnist, 1, 2_000),
@@ -71,10 +69,14 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
-def images_per_second(case: Case, change: str | None) -> float:
+BASE = "images_per_second"
+"""The settings of params.yaml, unchanged."""
+
+
+def images_per_second(case: Case, change: str) -> float:
     """Train one epoch. Returns the images per second of its steps."""
-    settings = case.settings.model_copy(update={"epochs": 1, "device": "cpu", **CHANGES.get(change or "", {})})
-    factor = {"half the batch": 0.5, "twice the batch": 2}.get(change or "", 1)
+    settings = case.settings.model_copy(update={"epochs": 1, "device": "cpu", **CHANGES.get(change, {})})
+    factor = {"half the batch": 0.5, "twice the batch": 2}.get(change, 1)
     settings = settings.model_copy(update={"batch_size": round(settings.batch_size * factor)})
     device = torch.device("cpu")
     computing = torch_setup.choose(settings, device, case.project)
@@ -100,30 +102,26 @@ def images_per_second(case: Case, change: str | None) -> float:
     return steps * settings.batch_size / done.seconds
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    known = cases()
-    parser.add_argument("--networks", nargs="+", choices=known, default=list(known))
-    parser.add_argument("--runs", type=int, default=3, help="runs of each setting, in turn; the medians are compared")
-    parser.add_argument("--json", type=Path, help="a file for the results")
-    arguments = parser.parse_args()
+def main(networks: list[str], runs: int) -> dict[str, Any]:
     rows, cores = {}, torch.get_num_threads()
-    for name in arguments.networks:
-        found: dict[str | None, list[float]] = {change: [] for change in (None, *CHANGES)}
-        for turn in range(arguments.runs + 1):
-            for change, speeds in found.items():
-                torch.set_num_threads(cores)
-                speed = images_per_second(known[name], change)
-                if turn:  # the first turn warms up
-                    speeds.append(speed)
-        base = statistics.median(found[None])
-        rows[name] = {"images_per_second": round(base, 1)} | {
-            change: round(statistics.median(found[change]) / base, 2) for change in CHANGES
-        }
+
+    def measure(case: Case, change: str) -> float:
+        torch.set_num_threads(cores)
+        return images_per_second(case, change)
+
+    for name in networks:
+        contestants = {change: partial(measure, cases()[name], change) for change in (BASE, *CHANGES)}
+        medians = {change: statistics.median(found) for change, found in measuring.in_turns(contestants, runs).items()}
+        base = medians.pop(BASE)
+        rows[name] = {BASE: round(base, 1)} | {change: round(speed / base, 2) for change, speed in medians.items()}
         print(name, rows[name], flush=True)
-    if arguments.json:
-        files.write_json(arguments.json, circumstances.now(threads=1) | {"networks": rows})
+    return {"networks": rows}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--networks", nargs="+", choices=cases(), default=list(cases()))
+    parser.add_argument("--runs", type=int, default=3, help="runs of each setting, in turn; the medians are compared")
 
 
 if __name__ == "__main__":
-    main()
+    measuring.run(main, arguments)

@@ -7,7 +7,6 @@ kind of picture it reports the AUROC against the model's own test pictures, and 
 unknown at the model's threshold.
 """
 
-import argparse
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from benchmarks import measuring
 from stages.common import files
 from stages.common.vision import classifiers, known, outliers
 from stages.common.vision.strangers import Pixels
-from stages.experiments.records import circumstances
 from stages.landmarks import model as landmarks
 from stages.landmarks.store import Store
 from stages.scones import model as scones
@@ -74,10 +73,7 @@ def measure(
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="a file for the results")
-    arguments = parser.parse_args()
+def main() -> dict[str, Any]:
     predictor, classifier = landmarks.load(measured=True), scones.load(measured=True)
     test = landmarks.batches(predictor, Store(FEATURES["landmarks"], "test"))
 
@@ -86,15 +82,13 @@ def main() -> None:
 
     with np.load(FEATURES["scones"] / "test.npz") as vehicles:
         own = batched(vehicles["images"])
-    report = circumstances.now(threads=1) | {
+    report = {
         "landmarks": measure("landmarks", predictor.inspect, test, landmarks.squares, predictor.size),
         "scones": measure("scones", classifier.inspect, own, batched, SIDE),
     }
-    for project in ("landmarks", "scones"):
-        print(f"{project}: {report[project]}")
-    if arguments.json:
-        files.write_json(arguments.json, report)
+    print("\n".join(f"{project}: {found}" for project, found in report.items()))
+    return report
 
 
 if __name__ == "__main__":
-    main()
+    measuring.run(main)

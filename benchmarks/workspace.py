@@ -1,6 +1,7 @@
 """Run stages in a folder outside this checkout."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,14 +10,13 @@ from typing import Any
 import yaml
 
 from stages.common import clocks, config, files
-from stages.common.config import merged
 
 ROOT = Path(__file__).parents[1]
 
 
 def create(folder: Path, changes: dict[str, Any]) -> None:
     """Write this checkout's params.yaml with the ``changes``, merged group by group, to ``folder``."""
-    parameters = merged(config.read(ROOT / config.PARAMETERS), changes)
+    parameters = config.merged(config.read(ROOT / config.PARAMETERS), changes)
     (folder / config.PARAMETERS).write_text(yaml.safe_dump(parameters), encoding="utf-8")
 
 
@@ -25,12 +25,24 @@ def place(source: str) -> str:
     return str(Path(source).resolve()) if Path(source).is_dir() else source
 
 
-def run(verb: str, folder: Path, project: str = "landmarks") -> None:
-    """Run the stage ``verb`` of a project in ``folder``. Raises CalledProcessError if it fails."""
-    with start(["-m", f"stages.{project}.{verb}"], folder) as stage:
-        code = stage.wait()
-    if code:
-        raise subprocess.CalledProcessError(code, stage.args)
+def run(folder: Path, project: str, *verbs: str) -> None:
+    """Run stages of a project in ``folder``. Raises CalledProcessError if one fails."""
+    for verb in verbs:
+        with start(["-m", f"stages.{project}.{verb}"], folder) as stage:
+            code = stage.wait()
+        if code:
+            raise subprocess.CalledProcessError(code, stage.args)
+
+
+def clone(folder: Path) -> None:
+    """Clone this commit into ``folder``, with its results.
+
+    Its cache has the files of this checkout's cache but not its runs: DVC would restore an experiment that was run here.
+    """
+    subprocess.run(["git", "clone", "--quiet", ".", folder], check=True)
+    cache = subprocess.check_output(["dvc", "cache", "dir"], text=True).strip()
+    shutil.copytree(Path(cache, "files"), folder / ".dvc/cache/files")
+    subprocess.run(["dvc", "checkout", "--quiet"], cwd=folder, check=True)
 
 
 def clock(folder: Path, project: str) -> dict[str, Any]:

@@ -79,6 +79,12 @@ def main() -> None:
         data = getattr(parameters.data, name)
         source.check(f"data.{name}.source", data.source)
         projects.check(name, data, getattr(parameters, name), data.source or parameters.data.source)
+    if parameters.deploy.target == "aws":
+        from stages.engine.aws.clients import region  # and with it boto3
+
+        for name in projects.names():
+            if hasattr(settings := getattr(parameters.deploy, name), "region"):
+                region(settings.region, f"deploy.{name}.region")
     if parameters.engine.kind == "sagemaker":
         with requires("aws", "engine.kind = sagemaker"):
             import sagemaker.train  # noqa: F401  (a missing package is reported before any stage starts)

@@ -1,10 +1,12 @@
 """What tests share: a place to run stages in, the real data where it is to hand, clones of this repository."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import boto3
 import fsspec
 import psutil
 import pytest
-import yaml
+from checkouts import ALONE, Checkout, mnist_alone, set_parameters, with_results
 from moto.server import ThreadedMotoServer
 from playwright.sync_api import Browser, expect, sync_playwright
 from ray_clusters import running
@@ -37,6 +39,11 @@ Change = Callable[[dict[str, Any]], None]
 Started = Callable[[], list[psutil.Process]]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The short files of `common` come last, so that no process of a test run is left with a long one at the end."""
+    items.sort(key=lambda item: item.path.parent.name == "common")
+
+
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project root with this project's params.yaml and metrics/, as the working folder."""
@@ -50,17 +57,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def change(workspace: Path) -> Change:
     """Changes parameters of the workspace by their dotted names."""
 
-    def write(settings: dict[str, Any]) -> None:
-        parameters = yaml.safe_load(Path("params.yaml").read_text())
-        for name, value in settings.items():
-            *groups, key = name.split(".")
-            group = parameters
-            for part in groups:
-                group = group[part]
-            group[key] = value
-        Path("params.yaml").write_text(yaml.safe_dump(parameters))
-
-    return write
+    return lambda settings: set_parameters(Path("params.yaml"), settings)
 
 
 @pytest.fixture
@@ -83,15 +80,57 @@ def python() -> Run:
 
 
 @pytest.fixture(scope="session")
-def pipeline() -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that all processes of this test run share."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own if worker_id == "master" else own.parent) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@contextmanager
+def once(result: Path) -> Iterator[bool]:
+    """Whether the block has to make ``result``: the first process does, and the others wait for it."""
+    with result.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield not result.exists()
+
+
+@pytest.fixture(scope="session")
+def pipeline(shared: Path) -> Path:
     """This checkout, whose models, data and reports are those of its code: `dvc repro` has run."""
-    command = [str(Path(sys.executable).with_name("dvc")), "--wait-for-lock", "status", "--quiet"]
-    if subprocess.run(command, cwd=ROOT, capture_output=True).returncode:
+    state = shared / "state"
+    with once(state) as first:
+        if first:
+            command = [str(Path(sys.executable).with_name("dvc")), "--wait-for-lock", "status", "--quiet"]
+            state.write_text(str(subprocess.run(command, cwd=ROOT, capture_output=True).returncode))
+    if state.read_text() != "0":
         message = "the pipeline's results are not there or not of this code: `dvc repro` makes them"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def results(pipeline: Path, shared: Path) -> Checkout:
+    """A clone with this checkout's results, whose cache it shares. Tests work in copies of it."""
+    return Checkout(_made(shared / "results", with_results))
+
+
+@pytest.fixture(scope="session")
+def mnist_results(pipeline: Path, shared: Path) -> Checkout:
+    """A checkout of mnist alone, with its results in a cache of its own. Tests work in copies of it."""
+    return Checkout(_made(shared / "mnist", mnist_alone), ALONE)
+
+
+def _made(root: Path, make: Callable[[Path], Checkout]) -> Path:
+    with once(root) as first:
+        if first:
+            partial = root.with_suffix(".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            make(partial).root.rename(root)
+    return root
 
 
 @pytest.fixture(scope="session")

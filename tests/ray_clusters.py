@@ -3,13 +3,16 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
 from stages.cluster import local
 from stages.cluster.local import Running
+from stages.common.errors import InputError
+
+local.START = 600.0  # the machine may have other work to do
 
 
 @contextmanager
@@ -17,18 +20,33 @@ def running(nodes: int = 2, cpus: int = 1) -> Iterator[Running]:
     """A cluster, which is gone when the block ends, or this process does."""
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder, "cluster.json")
-        started = local.start(state, 0, nodes, cpus, owner=os.getpid())
+        started = _start(state, nodes, cpus)
         try:
             yield started
         finally:
+            _kill(started.processes())  # Ray's own way, node after node, takes seconds
             local.end(started)
+
+
+def _start(state: Path, nodes: int, cpus: int, attempts: int = 3) -> Running:
+    """A cluster at last: Ray gives a node 30 seconds, which can't be set, and a busy machine may take longer."""
+    try:
+        return local.start(state, 0, nodes, cpus, owner=os.getpid())
+    except InputError:
+        if attempts == 1:
+            raise
+        return _start(state, nodes, cpus, attempts - 1)
 
 
 def kill(cluster: Running, number: int) -> None:
     """A node's processes, raylet and workers, by SIGKILL: as if its machine were gone. 0 is the head, and with it the cluster."""
     raylet = cluster.nodes()[number]
     assert raylet is not None, f"node {number} is gone already"
-    processes = [raylet, *raylet.children(recursive=True)]
+    _kill([raylet, *raylet.children(recursive=True)])
+
+
+def _kill(processes: list[psutil.Process]) -> None:
     for one in processes:
-        one.kill()
-    psutil.wait_procs(processes, timeout=10)
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    psutil.wait_procs(processes, timeout=60)

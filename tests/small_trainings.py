@@ -1,14 +1,21 @@
-"""Trains small networks of the kinds of layers that the projects have, and prints the MD5 of their weights: `name md5`, a line each."""
+"""Trains small networks of the kinds of layers that the projects have, and prints the MD5 of their weights: `name md5`, a line each.
+
+The last lines are of what is computed with one of them: the features by which `known` compares images, and its ONNX file.
+"""
 
 import hashlib
+import tempfile
+from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from stages.common.models import inputs, onnx_files
 from stages.common.portable import make_portable
 from stages.common.training import torch_setup
+from stages.common.vision import classifiers, networks
 
 SIDE, CLASSES, STEPS = 16, 4, 3
 
@@ -25,6 +32,30 @@ def connected() -> nn.Sequential:
     return nn.Sequential(
         *(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, CLASSES)),
     )
+
+
+def residual() -> nn.Sequential:
+    return networks.residual(CLASSES, 8, 1, 0.0)
+
+
+class Classifier(nn.Module):
+    """The network, for images uint8 (N, SIDE, SIDE, 3)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        answers: Tensor = self.network(images.permute(0, 3, 1, 2) / 255).softmax(1)
+        return answers
+
+
+def exported(network: nn.Module) -> bytes:
+    form = inputs.Form((SIDE, SIDE, 3), 3, None, "pictures")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        onnx_files.save(Classifier(network), form, (2, SIDE, SIDE, 3), {0: "N"}, path, ["a"] * CLASSES)
+        return path.read_bytes()
 
 
 def train(network: nn.Module, batch: int) -> None:
@@ -53,9 +84,15 @@ if __name__ == "__main__":
         ("convolutional", convolutional, 24),
         ("small-batches", convolutional, 5),
         ("connected", connected, 8),
+        ("residual", residual, 24),
     ):
         torch_setup.deterministic(0, 1)
         network = build().to(memory_format=torch.channels_last)
         make_portable(network)
         train(network, batch)
         print(name, digest(network))
+    network.eval()
+    with torch.no_grad():
+        features, _ = classifiers.inspect(network, torch.randn(24, 3, SIDE, SIDE))
+    for name, content in (("features", features.numpy().tobytes()), ("onnx", exported(network))):
+        print(name, hashlib.md5(content, usedforsecurity=False).hexdigest())

@@ -15,6 +15,7 @@ from stages.landmarks import inference as landmarks
 from stages.landmarks.model import Member, Predictor
 from stages.mnist import export as mnist_export
 from stages.mnist import inference as mnist
+from stages.mnist.learning.second import Second
 from stages.mnist.model import Classifier, fully_connected
 from stages.scones import export as scones_export
 from stages.scones import inference as scones
@@ -40,6 +41,8 @@ def write_known(folder: Path, network: nn.Module) -> None:
 
 def write_mnist(path: Path) -> None:
     mnist_export.write_torchscript(Classifier(fully_connected([8], 0.0, True)).eval(), path)
+    mnist_export.write_second(Second().eval(), path.with_name(mnist.SECOND))
+    files.write_json(path.with_name(mnist.LIMITS), {"odds": -100.0, "certainty": -100.0})
 
 
 def write_landmarks(path: Path) -> None:

@@ -15,7 +15,7 @@ def model_fn(model_dir):
     return None
 
 def input_fn(body, content_type):
-    if content_type != "image/png":
+    if content_type not in ("image/png", "application/x-image"):
         raise ValueError(f"content type {content_type}: expected image/png")
     try:
         return Image.open(io.BytesIO(body)).convert("RGB").getpixel((0, 0))

@@ -10,6 +10,7 @@ ABOUT = About(
     sample="simulated demand, made by this project's code: no real riders",
     official="the rentals of Washington's Capital Bikeshare, 2011 and 2012 (UCI's Bike Sharing Dataset)",
     accepts=("text/csv", "application/json"),
+    packages=("autogluon.tabular", "pandas"),
     tables={"leaderboard": "reports/bikes/evaluation/leaderboard.csv"},
 )
 

@@ -22,6 +22,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from stages.bikes.features import Record
+from stages.bikes.hours import plausible
 from stages.bikes.model import TRAINED, Forecaster, lean, load
 from stages.common import files
 from stages.common.program import run
@@ -128,7 +129,8 @@ def main() -> None:
 
     held_out = hours[hours["part"] == "valid"].reset_index(drop=True)
     about, settings = files.read_json(FEATURES / "about.json"), files.read_json(TRAINED / "forecaster.json")
-    alone = Record(about["features"], hours).features(held_out, alone=True)
+    ranges = plausible.ranges(hours[hours["part"] != "test"])
+    alone = Record(about["features"], hours, ranges).features(held_out, alone=True)
     validated_alone = forecaster.predict_apart(alone, held_out["datetime"], forecaster.validated)
 
     metrics: dict[str, object] = {

@@ -13,7 +13,7 @@ import pandas as pd
 
 from stages.bikes import features, inference, learners, model
 from stages.bikes.config import Data, Train
-from stages.bikes.hours import columns, plausible, request
+from stages.bikes.hours import columns, holidays, plausible, request
 from stages.bikes.learning.normalised import normalise
 from stages.common import config, files, temporary
 from stages.common.errors import InputError
@@ -96,6 +96,7 @@ def main() -> None:
 MODULES = {
     "code/inference.py": inference,
     "code/stages/bikes/hours/columns.py": columns,
+    "code/stages/bikes/hours/holidays.py": holidays,
     "code/stages/bikes/hours/plausible.py": plausible,
     "code/stages/bikes/hours/request.py": request,
     # The predictors' pickles import some of these modules by their full names.

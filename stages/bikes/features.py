@@ -7,43 +7,16 @@ used, all hours whose weather is known (Kaggle publishes the weather of the test
 
 import numpy as np
 import pandas as pd
-from pandas.tseries.holiday import (
-    Holiday,
-    USColumbusDay,
-    USLaborDay,
-    USMartinLutherKingJr,
-    USMemorialDay,
-    USPresidentsDay,
-    USThanksgivingDay,
-    nearest_workday,
-)
 
 from stages.bikes.hours.columns import NAMES
+from stages.bikes.hours.holidays import SATURDAY, SUNDAY, days, others
 
 WEATHER = ["weather", "temp", "atemp", "humidity", "windspeed"]
 
 FIRST_DAY = pd.Timestamp("2011-01-01")
 """First day of the data. The growth of demand is measured in days since then."""
 
-SATURDAY, SUNDAY, SHORT_STAFFED = 5, 6, 7
 WET = 2.5  # weather: 1 clear, 2 mist or cloud, 3 light rain or snow, 4 heavy rain, snow or fog
-
-# Holidays on which hardly anybody works: the day itself and the working day on which it is observed.
-_FIXED = {"New Year": (1, 1), "Independence Day": (7, 4), "Christmas": (12, 25)}
-_MAJOR = [
-    *(Holiday(name, month=month, day=day) for name, (month, day) in _FIXED.items()),
-    *(Holiday(name, month=month, day=day, observance=nearest_workday) for name, (month, day) in _FIXED.items()),
-    USMemorialDay,
-    USLaborDay,
-    USThanksgivingDay,
-]
-# Federal holidays on which many offices and schools stay open.
-_MINOR = [
-    USMartinLutherKingJr,
-    USPresidentsDay,
-    USColumbusDay,
-    Holiday("Veterans Day", month=11, day=11, observance=nearest_workday),
-]
 
 
 class Record:
@@ -53,17 +26,21 @@ class Record:
     hour in the record, the weather is the recorded one; if the hour's own weather differs from the record, it moves with it.
     Around any other hour the weather is unknown, and its expected value is used: a regression on the hour's own weather,
     time of day and time of year, fitted to the record.
+
+    Weather outside the training hours counts as the nearest value in them, in all features that depend on it.
     """
 
-    def __init__(self, kind: str, known: pd.DataFrame) -> None:
+    def __init__(self, kind: str, known: pd.DataFrame, ranges: dict[str, list[float]]) -> None:
         """``kind``: raw, calendar or full.
 
-        ``known`` has Kaggle's columns (temp and atemp in degrees Celsius, humidity in %, windspeed in km/h).
+        ``known`` has Kaggle's columns (temp and atemp in degrees Celsius, humidity in %, windspeed in km/h). ``ranges``
+        has the lowest and the highest value of each column of `WEATHER` in the training hours.
         """
         self.kind, self.known = kind, known[NAMES].sort_values("datetime", ignore_index=True)
+        self._ranges = ranges
         if kind == "full":
             self._weather, self._around = _surroundings(self.known)
-            inputs = self.known[["datetime", *WEATHER]]
+            inputs = self._held(self.known)
             self._low, self._high = self._around.min().to_numpy(), self._around.max().to_numpy()
             around = self._around.loc[inputs["datetime"]].to_numpy()
             self._expected = np.linalg.lstsq(_inputs(inputs), around, rcond=None)[0]
@@ -79,25 +56,38 @@ class Record:
 
         ``alone``: take all hours as if they were not in the record.
         """
-        hours = hours[NAMES].reset_index(drop=True)
+        hours = self._held(hours[NAMES].reset_index(drop=True))
         if self.kind == "raw":
             return hours
         if self.kind == "calendar":
             return _calendar(hours)
         when = hours["datetime"]
-        parts = [_time(hours), _kind_of_day(when), hours[WEATHER], self._weather_around(hours, alone), _own(hours)]
+        parts = [
+            _time(hours),
+            _kind_of_day(when, hours["holiday"]),
+            hours[WEATHER],
+            self._weather_around(hours, alone),
+            _own(hours),
+        ]
         return pd.concat(parts, axis=1)
 
     def _weather_around(self, hours: pd.DataFrame, alone: bool) -> pd.DataFrame:
         place = self._around.index.get_indexer(pd.DatetimeIndex(hours["datetime"]))
         inside = (place >= 0) & (not alone)
-        recorded = self._weather.iloc[place[inside]].reset_index(names="datetime")
+        recorded = self._held(self._weather.iloc[place[inside]].reset_index(names="datetime"))
         inputs = _inputs(hours)
         # For an unchanged row the difference is exactly 0, so its features are exactly the recorded ones.
         inputs[inside] -= _inputs(recorded)
         around = inputs @ self._expected
         around[inside] += self._around.to_numpy()[place[inside]]
         return pd.DataFrame(around.clip(self._low, self._high), columns=self._around.columns)
+
+    def _held(self, hours: pd.DataFrame) -> pd.DataFrame:
+        """Return ``hours`` with the weather held within the training hours' ranges. The types stay."""
+        held = {
+            name: hours[name].clip(low, high).astype(hours[name].dtype) for name, (low, high) in self._ranges.items()
+        }
+        return hours.assign(**held)
 
 
 def _inputs(hours: pd.DataFrame) -> np.ndarray:
@@ -143,58 +133,14 @@ def _time(hours: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def days(first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
-    """Return the kind of each day from ``first`` to ``last``, from the calendar alone, indexed by date.
-
-    Kaggle's `holiday` and `workingday` are not used. They treat the day after Thanksgiving and 27 to 31 December as
-    plain working days (and no training day shows otherwise), Emancipation Day as a holiday (commuters ride as usual),
-    and Columbus Day like Christmas.
-
-    off: 1 for a day without work, 0.5 for a day on which part of the town works, 0 for a working day.
-    quiet: 1 on Thanksgiving and from 24 December to 2 January, when people stay at home or are away.
-    pattern: the weekday that the day resembles (0 Monday to 6 Sunday), or 7 for a short-staffed day. A free day before a free
-    day counts as a Saturday, any other free day as a Sunday.
-    acts_as: like pattern, but a short-staffed day keeps its own weekday.
-    """
-    dates = pd.date_range(first - pd.Timedelta(days=2), last + pd.Timedelta(days=2))
-    span = dates[0] - pd.Timedelta(days=7), dates[-1] + pd.Timedelta(days=7)  # a holiday outside may be observed inside
-
-    def on(rules: list[Holiday]) -> np.ndarray:
-        return np.asarray(np.logical_or.reduce([dates.isin(rule.dates(*span)) for rule in rules]))
-
-    weekday = dates.weekday.to_numpy()
-    month, number = dates.month.to_numpy(), dates.day.to_numpy()
-    thanksgiving = on([USThanksgivingDay])
-    weekend = weekday >= SATURDAY
-    major = on(_MAJOR)
-    year_end = (month == 12) & (number >= 24) | (month == 1) & (number <= 2)
-    eve = (month == 12) & np.isin(number, (24, 31))
-    free = weekend | major | eve | np.roll(thanksgiving, 1) | (month == 1) & (number <= 2)
-    short_staffed = (on(_MINOR) | year_end) & ~free
-    off = np.where(free, 1.0, np.where(short_staffed, 0.5, 0.0))
-    before, after = np.roll(off, 1), np.roll(off, -1)
-    acts_as = np.where(free & ~weekend, np.where(after == 1, SATURDAY, SUNDAY), weekday)
-    table = pd.DataFrame(
-        {
-            "off": off,
-            "off_yesterday": before,
-            "off_tomorrow": after,
-            "works": (off == 0).astype(int),
-            "major_holiday": major.astype(int),
-            "short_staffed": short_staffed.astype(int),
-            "quiet": (year_end | thanksgiving).astype(int),
-            "acts_as": acts_as,
-            "pattern": np.where(short_staffed, SHORT_STAFFED, acts_as),
-        },
-        index=dates,
-    )
-    asked: pd.DataFrame = table.iloc[2:-2]
-    return asked
-
-
-def _kind_of_day(when: pd.Series) -> pd.DataFrame:
+def _kind_of_day(when: pd.Series, holiday: pd.Series) -> pd.DataFrame:
+    """Return the kind of each hour's day, by the calendar. Another ``holiday`` of the row is a day without work."""
     date, hour = when.dt.normalize(), when.dt.hour
     table: pd.DataFrame = days(date.min(), date.max()).loc[date].reset_index(drop=True)
+    free = others(date, holiday) & (table["off"] < 1).to_numpy()
+    table.loc[free, ["off", "works", "short_staffed"]] = 1, 0, 0
+    like = np.where(table["off_tomorrow"] == 1, SATURDAY, SUNDAY)[free]
+    table.loc[free, ["acts_as", "pattern"]] = np.column_stack([like, like])
     # "8 o'clock on a working day" takes trees many splits, so it is also given as one number.
     table["hour_of_pattern"] = hour + 24 * table["pattern"]
     table["hour_by_off"] = hour + 48 * table["off"].astype(float)

@@ -17,6 +17,7 @@ import pandas as pd
 
 from stages.bikes.config import Data
 from stages.bikes.features import Record
+from stages.bikes.hours import holidays, plausible
 from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.program import run
@@ -46,7 +47,15 @@ def main() -> None:
             f"data.bikes.valid_days = {settings.valid_days}: add days or reduce valid_days"
         )
     hours = pd.concat([labelled.assign(part=part), test.assign(part="test")]).sort_values("datetime", ignore_index=True)
-    features = Record(settings.features, hours).features(hours)
+    dates = hours["datetime"].dt.normalize()
+    worked = dates[pd.notna(holidays.names(dates)) & (hours["holiday"] == 0)].drop_duplicates()
+    if settings.features == "full" and len(worked):
+        print(
+            f"warning: {len(worked)} days are US federal holidays but have holiday 0, first {worked.iloc[0]:%Y-%m-%d}: "
+            "the features take them as holidays"
+        )
+    ranges = plausible.ranges(hours[hours["part"] != "test"])
+    features = Record(settings.features, hours, ranges).features(hours)
     with files.new_folder(FEATURES) as folder:
         for name, rows in hours.groupby("part"):
             table = features.loc[rows.index]

@@ -41,7 +41,8 @@ def model_fn(model_dir: str) -> Model:
     forecaster.hold(forecaster.final)
     known = pd.read_parquet(folder / "known.parquet")
     about = json.loads((folder / "features.json").read_text(encoding="utf-8"))
-    return Model(forecaster, Record(about["features"], known), Plausible(known, about["ranges"]))
+    kind, ranges = about["features"], about["ranges"]
+    return Model(forecaster, Record(kind, known, ranges), Plausible(kind, known, ranges))
 
 
 def input_fn(body: bytes | str, content_type: str) -> pd.DataFrame:

@@ -52,7 +52,7 @@ def read_hours(path: Path, names: list[str], whole: bool = True) -> pd.DataFrame
             # Kaggle's humidity is whole, too.
             result[name] = values.astype("int64") if (values == values.round()).all() and name in WHOLE else values
         if "atemp" in names:
-            columns.differences(result["temp"].to_numpy(), result["atemp"].to_numpy())
+            columns.consistent(result)
     except columns.CellError as fault:
         raise InputError(f"{path}: line {fault.row + FIRST_LINE}, {fault}") from None
     _raise_first(path, table["datetime"], times.duplicated(), "each hour once")

@@ -43,7 +43,7 @@ def parse(text: str | bytes) -> Any:
 
 
 def read(path: Path = PARAMETERS) -> dict[str, Any]:
-    """Return all of params.yaml. Raises InputError if it is missing or not a YAML mapping."""
+    """Return the content of params.yaml, or of another YAML file. Raises InputError if it is missing or not a mapping."""
     try:
         content = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -51,7 +51,7 @@ def read(path: Path = PARAMETERS) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a mapping of parameter groups")
+        raise InputError(f"{path}: expected a mapping at its top level")
     return content
 
 

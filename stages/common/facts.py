@@ -21,7 +21,11 @@ class About:
     """What the official data is: a phrase after "Trained on"."""
     accepts: tuple[str, ...]
     """Content types that the exported model takes. With text/csv it also answers in CSV."""
+    several: bool = False
+    """Whether it reads several objects of one picture, with the query parameter of this name."""
     tables: Mapping[str, str] = field(default_factory=dict)
     """Files that comparisons draw, by field of a run: history (epochs.csv), confusion (a matrix), leaderboard."""
+    packages: tuple[str, ...] = ()
+    """What several of its stages import and takes seconds: `make repro` imports it once."""
     rank: int = 9
     """Position of its tab on the page, the lowest first."""

@@ -1,7 +1,7 @@
-"""Run a stage's work where `engine.kind` says: in processes of this machine, on a Ray cluster, or as a job on SageMaker.
+"""Run a stage's work where `engine.kind` says: in processes of this machine, or on a Ray cluster.
 
-A stage passes and receives the same in all of them. Ray and SageMaker's SDK are imported only where they are chosen.
-SageMaker trains the projects of torch; everything else runs on this machine then.
+A stage passes and receives the same in both. Ray is imported only where it is chosen. SageMaker trains the projects of
+torch (`training`); everything else runs on this machine then.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,49 +11,14 @@ from multiprocessing import forkserver, get_context
 from pathlib import Path
 from typing import TypeVar
 
-from upath import UPath
-
-from stages.common import config, files, program
+from stages.common import config, program
 from stages.common.program import requires
 from stages.engine.config import Engine
 
 RAY = "engine.kind = ray"
-SAGEMAKER = "engine.kind = sagemaker"
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-def storage() -> Path | UPath:
-    """Return the folder or URL for checkpoints. All processes of a training can reach it."""
-    settings = config.load("engine", Engine)
-    if settings.kind != "ray":
-        return files.kept()
-    # A local run must not resume from Ray's checkpoints: local runs give the same bytes each time.
-    return UPath(settings.storage or files.kept()) / "ray"
-
-
-def train(project: str, work: Callable[[Path], None], folder: Path, features: Path, batch_size: int) -> None:
-    """Run ``work``, which must be picklable, to fill ``folder`` with the results of training.
-
-    On a cluster each worker calls it with its own folder, and the first worker's folder is copied to ``folder``.
-    Workers share batches of ``batch_size`` (`distributed`) and have the folder ``features`` at the same path. A job on
-    SageMaker calls `fill` of the ``project``'s train instead. Raises InputError.
-    """
-    settings = config.load("engine", Engine)
-    if settings.kind == "local":
-        work(folder)
-        return
-    if settings.kind == "sagemaker":
-        with requires("aws", SAGEMAKER):
-            from stages.engine.sagemaker import job
-
-        job.train(project, settings.sagemaker, features, folder)
-        return
-    with requires("ray", RAY):
-        from stages.engine.ray import training
-
-    training.train(work, folder, features, batch_size, settings)
 
 
 def each(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
@@ -78,7 +43,7 @@ def shared(folder: Path, cores: int, count: str, **variables: str) -> Iterator[i
     settings = config.load("engine", Engine)
     if settings.kind != "ray":
         if settings.kind == "sagemaker":
-            print(f"{SAGEMAKER} trains the projects of torch: this one trains on this machine", flush=True)
+            print("engine.kind = sagemaker trains the projects of torch: this one trains on this machine", flush=True)
         yield None
         return
     with requires("ray", RAY):

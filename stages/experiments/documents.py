@@ -142,8 +142,7 @@ def ray_table() -> str:
     for stage, images, workers, seconds, start in runs:
         rate = images / (seconds - start)
         lines.append(f"| {stage} | {images:,} | {workers} | {seconds:.0f} | {start:.0f} | {rate:,.0f} |")
-    ran = packed["circumstances"]
-    return "\n".join([*lines, "", f"Measured on landmarks, on {ran['hardware']}, {ran['date']}."])
+    return "\n".join([*lines, "", f"Measured on landmarks, on {packed['hardware']}, {packed['date']}."])
 
 
 def settings_table() -> str:
@@ -173,8 +172,8 @@ def reach_table() -> str:
             cells.append("does not load" if refused else f"within {worst:.0e}" if worst else "the same")
         name = f"{version} (SageMaker's image)" if version == measured["sagemaker"] else version
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    ran = measured["circumstances"]
-    return "\n".join([*lines, "", f"Written by torch {ran['torch']}; measured on {ran['hardware']}, {ran['date']}."])
+    ran = f"Written by torch {measured['torch']}; measured on {measured['hardware']}, {measured['date']}."
+    return "\n".join([*lines, "", ran])
 
 
 def digits_table() -> str:
@@ -185,6 +184,10 @@ def digits_table() -> str:
     whole = {name: sum(row[name] for row in kinds.values()) / len(kinds) for name in next(iter(kinds.values()))}
     for kind, row in [*kinds.items(), ("**all**", whole)]:
         lines.append(f"| {kind} | {' | '.join(f'{part:.1%}' for part in row.values())} |")
+    lines += ["", "| picture of no digit | refused | read as a digit | as one, above 0.8 |", "|---|---|---|---|"]
+    for kind, row in measured["none"].items():
+        cells = (row[name] for name in ("refused", "wrong", "wrong_above_0.8"))
+        lines.append(f"| {kind} | {' | '.join(f'{part:.1%}' for part in cells)} |")
     about = (
         f"{measured['pictures_of_each_kind']} pictures of each kind, from MNIST's test digits, seed {measured['seed']}. The network's accuracy on "
         f"MNIST's own test images is {measured['accuracy']:.2%}. Measured on {measured['hardware']}, {measured['date']}."

@@ -2,8 +2,8 @@
 
     python -m stages.experiments.publish mnist-adam bikes-best -S data.source=../data
 
-Each seed is a DVC experiment in a temporary copy, removed once its results are read: the workspace and `dvc exp list`
-do not change. At the end the documents' tables are updated.
+Each seed is a DVC experiment in a clone, removed once its results are read: the workspace and `dvc exp list` do not
+change. At the end the documents' tables are updated.
 
 With `--without-dvc`, the stages up to evaluate run by themselves in a temporary folder: for a rented machine with a
 GPU, which has no DVC. Copy the file that it writes to your checkout, and update the tables with `make readme-table`.
@@ -11,8 +11,8 @@ GPU, which has no DVC. Copy the file that it writes to your checkout, and update
 
 import argparse
 import os
-import secrets
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,6 +34,7 @@ from stages.experiments.records.git import git
 from stages.experiments.records.published import PUBLISHED, Published
 from stages.experiments.records.recipes import Experiment, Recipe
 from stages.experiments.records.runs import Run
+from stages.experiments.running import clones
 
 TEMPORARY = Path(".dvc/tmp/exps/publishing")
 """Below `.dvc/tmp/exps/`, so that checkpoints and clock readings are kept in the checkout (`files.home`)."""
@@ -82,30 +83,14 @@ def gpus(done: list[Run]) -> list[str]:
     return sorted({run.training.get("device", "cpu") for run in done} - {"cpu"})
 
 
-def experiment(one: Experiment, seed: int) -> Run:
-    """Run all stages of its project as a temporary experiment. Returns the results; the experiment is removed."""
-    from dvc.repo import Repo  # here, because `stages_alone` runs on machines without DVC
-
-    from stages.experiments.records.revisions import Revision
-
-    project, temporary = one.recipe.project, f"publishing-{one.name}-{secrets.token_hex(4)}"
-    command = [
-        "dvc",
-        "exp",
-        "run",
-        "--temp",
-        "--name",
-        temporary,
-        *recipes.overrides(one.settings),
-        f"deploy@{project}",
-    ]
-    with Repo() as repo:
-        try:
-            memory = watched(command)
-            found = runs.of(Revision(temporary), project, seed)
-        finally:
-            if any(temporary == listed for some in repo.experiments.ls().values() for listed, _ in some):
-                repo.experiments.remove([temporary])
+def experiment(one: Experiment, seed: int, place: Path) -> Run:
+    """Run all stages of its project in a clone of the working tree, in the folder ``place``. Returns the results."""
+    project = one.recipe.project
+    clones.freeze(place)
+    copy, command, options = clones.prepared(place.absolute(), one, [f"deploy@{project}"])
+    memory = watched(command, **options)
+    found = runs.of(Folder(copy), project, seed)
+    shutil.rmtree(copy)
     if found is None:
         raise InputError(f"{one.name} wrote no metrics: see its output above")
     return found.model_copy(update={"memory_gb": memory})
@@ -159,7 +144,7 @@ def main(names: list[str], settings: list[str], without_dvc: bool) -> None:
     failures = []
     for name, recipe in {name: recipes.named(name) for name in names}.items():
         with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=TEMPORARY) as place:
-            work = partial(stages_alone, place=Path(place)) if without_dvc else experiment
+            work = partial(stages_alone if without_dvc else experiment, place=Path(place))
             try:
                 for result in measure(name, recipe, changes, work, options):
                     published.write(result)

@@ -1,7 +1,9 @@
 """Decode each photograph once, resize it, and pack the pixels into shards for training, validation and test.
 
 `store.py` describes the format. `about.json` holds the source, the shorter side in pixels, the classes with their
-coordinates, and the mean and standard deviation of the training part's pixels by channel, in [0, 1]. With
+coordinates, and the mean and standard deviation of the training part's pixels by channel, in [0, 1].
+Near copies of training photographs that get into the validation split are listed in `near_copies.csv`; above a fraction
+of them, featurize fails. With
 `engine.storage` set, the training shards stay there, and only their index is stored here.
 """
 
@@ -18,6 +20,8 @@ from upath import UPath
 from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.program import run
+from stages.common.sources import copies
+from stages.common.sources.copies import NearCopy
 from stages.common.sources.splits import stratified
 from stages.engine import dispatch
 from stages.engine.config import Engine
@@ -47,6 +51,20 @@ def split(settings: Data) -> dict[str, list[Photograph]]:
             "photographs for validation, expected at least 1 in each part: add photographs or change valid_fraction"
         )
     return {"train": train, "valid": valid, "test": test}
+
+
+def near_copies(parts: dict[str, list[Photograph]], allowed: float) -> list[NearCopy]:
+    """Return the validation photographs that look like a training one. Raise InputError if their fraction is above ``allowed``."""
+    known = photographs.read_looks(RAW)
+    looks = {
+        part: {f"{one.split}/{one.path}": known[one.split, one.path] for one in parts[part]}
+        for part in ("train", "valid")
+    }
+    found = copies.near_copies(looks)
+    setting = "data.landmarks.photographs.max_near_copies"
+    if note := copies.check_near(found, looks, RAW / "images.csv", setting, allowed):
+        print(f"warning: {note}")
+    return found
 
 
 @contextmanager
@@ -94,6 +112,7 @@ def main() -> None:
     settings, storage = config.load("data.landmarks", Data), config.load("engine", Engine).storage
     files.require(RAW, "prepare@landmarks")
     parts = split(settings)
+    near = near_copies(parts, settings.photographs.max_near_copies)
     members = {split: photographs.members(RAW, split) for split in photographs.splits(RAW)}
     done: dict[str, list[Done]] = {part: [] for part in parts}
     with files.new_folder(FEATURES) as folder:
@@ -119,6 +138,7 @@ def main() -> None:
         source = files.read_json(RAW / "about.json")["source"]
         about = {"source": source, "size": settings.size, "mean": mean, "std": std, "classes": classes}
         files.write_json(folder / "about.json", about)
+        copies.write_near(folder / "near_copies.csv", near)
     counts = ", ".join(f"{len(chosen)} {part}" for part, chosen in parts.items())
     print(f"{counts}: photographs in {len(work)} shards, in {FEATURES}" + (f" and {target}" if storage else ""))
 

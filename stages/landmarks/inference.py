@@ -25,8 +25,11 @@ except ImportError:  # in the project, not in the export
 MAX_PIXELS = 100_000_000
 """Largest number of pixels of a photograph, checked before it is decoded."""
 
-MAX_PHOTOGRAPHS = 1000
-"""Largest number of photographs in a request. Each becomes a square, which may be larger than the photograph."""
+MAX_PHOTOGRAPHS = 64
+"""Largest number of photographs in a request. Each becomes a square, however small it is, and costs as much as any other."""
+
+AT_A_TIME = 32
+"""Photographs that the network gets at once, because their maps need memory."""
 
 CONTENT_TYPES = (*images.CONTENT_TYPES, "application/x-npy")
 """Content types that `input_fn` reads."""
@@ -90,11 +93,14 @@ def _from_npy(body: bytes) -> np.ndarray:
 def ready_fn(data: torch.Tensor, model: Model) -> torch.Tensor:
     """Reduce a request's photographs, uint8 (N, 3, H, W), to their squares, uint8 (N, 3, S, S), which wait for a batch.
 
-    All squares have one size, so photographs of any sizes form one batch, and no full photograph is kept waiting.
+    All squares have one size, so photographs of any sizes form one batch, and no full photograph is kept waiting. Raise
+    ValueError if a square has a single colour, though its photograph has several.
     """
     network, *_ = model
     with torch.inference_mode():
         squares: torch.Tensor = network.squares(data)
+    if any(images.is_plain(square) for square in squares.permute(0, 2, 3, 1).numpy()):
+        raise ValueError("the middle of a photograph has a single colour: expected a photograph of a landmark")
     return squares
 
 
@@ -102,7 +108,8 @@ def batch_fn(items: list[torch.Tensor], model: Model) -> list[Prediction]:
     """Return the predictions for several requests, whose squares (see `ready_fn`) are computed in one batch."""
     network, classes, arrays = model
     with torch.inference_mode():
-        probabilities, features, logits = network.inspect(torch.cat(items))
+        parts = [network.inspect(part) for part in torch.cat(items).split(AT_A_TIME)]
+        probabilities, features, logits = (torch.cat(each) for each in zip(*parts, strict=True))
     familiarity = torch.from_numpy(known.familiarity(arrays, features.numpy(), logits.numpy()))
     sizes = [len(item) for item in items]
     return [(classes, *parts) for parts in zip(probabilities.split(sizes), familiarity.split(sizes), strict=True)]

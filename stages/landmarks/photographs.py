@@ -8,7 +8,9 @@ images.csv           split,path,label,width,height,bytes,sha256: one row per pho
 classes.csv          class,latitude,longitude,source: one row per class; its label is the row number, from 0; degrees,
                      empty if the coordinates are unknown
 refused.csv          path,reason: one row per file that is left out, with its path in the source
+looks.npy            what each photograph looks like, see `copies.look`, uint8 (N, 259), in the order of images.csv
 near_copies.csv      file,near,difference: near copies in different splits (see copies.py), only if there are any
+counts.json          how many files prepare found, used and left out, by kind
 about.json           {"source": ...}
 """
 
@@ -20,7 +22,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
+
 from stages.common import files
+from stages.common.sources.copies import Look
 
 SPLITS = ("train", "valid", "test")
 
@@ -69,6 +74,7 @@ class Packed(NamedTuple):
     file: Path
     bytes: int
     sha256: str
+    look: Look
 
 
 def read_index(raw: Path, split: str) -> list[Photograph]:
@@ -83,6 +89,13 @@ def read_index(raw: Path, split: str) -> list[Photograph]:
 def splits(raw: Path) -> list[str]:
     """Return the splits that there are: train, valid if the source has it, test."""
     return [split for split in SPLITS if (raw / f"{split}.zip").exists()]
+
+
+def read_looks(raw: Path) -> dict[tuple[str, str], Look]:
+    """Return what each photograph looks like, see `copies.look`, by split and path."""
+    looks = np.load(raw / "looks.npy")
+    rows = _rows(raw / "images.csv")
+    return {(row["split"], row["path"]): look.tobytes() for row, look in zip(rows, looks, strict=True)}
 
 
 def read_classes(raw: Path) -> list[Landmark]:
@@ -138,8 +151,10 @@ def write(
     files.write_rows(
         folder / "images.csv",
         [*Photograph._fields, "bytes", "sha256"],
-        ((*photograph, size, sha256) for photograph, _, size, sha256 in packed),
+        ((*one.photograph, one.bytes, one.sha256) for one in packed),
     )
+    looks = np.frombuffer(b"".join(one.look for one in packed), np.uint8)
+    np.save(folder / "looks.npy", looks.reshape(len(packed), -1))
     files.write_rows(folder / "classes.csv", ["class", "latitude", "longitude", "source"], places)
     files.write_rows(folder / "refused.csv", Refused._fields, refused)
     files.write_json(folder / "about.json", {"source": source})

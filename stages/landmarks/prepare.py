@@ -8,12 +8,13 @@ places.csv                       class,latitude,longitude, beside those folders,
 Every file is decoded once. refused.csv lists each file that is left out, with the reason: files that are not pictures,
 files that are in no class folder, and copies. A picture, known by its pixels, is used once, in one split: see
 `copies.excess`. A source's own test set is not changed. Photographs of different splits that look the same are listed
-in near_copies.csv; above a fraction of them, prepare fails.
+in near_copies.csv; above a fraction of them, prepare fails. counts.json has the number of files that were found, used and
+left out, by kind.
 """
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,10 +73,7 @@ def select(tree: Tree, pictures: Sequence[Inspected | str], settings: Photograph
     left_out = [Refused(known[index].file, reason) for index, reason in excess.items()]
     kept = split([one for index, one in enumerate(readable) if index not in excess], tree.classes, settings)
     check_classes(tree, kept, unusable + left_out)
-    look = {candidate.file: picture.look for candidate, picture in readable}
-    looks = {
-        part: {tree.name(one.file): look[one.file] for one in kept if one.photograph.split == part} for part in SPLITS
-    }
+    looks = {part: {tree.name(one.file): one.look for one in kept if one.photograph.split == part} for part in SPLITS}
     near = copies.near_copies(looks)
     note = copies.check_near(near, looks, tree.root, NEAR_SETTING, settings.max_near_copies)
     notes = [note] if note else []
@@ -98,7 +96,7 @@ def split(
         part = candidate.split or ("test" if is_test else "train")
         path = f"{classes[candidate.label]}/{candidate.file.name}"
         photograph = Photograph(part, path, candidate.label, picture.width, picture.height)
-        packed.append(Packed(photograph, candidate.file, picture.bytes, picture.sha256))
+        packed.append(Packed(photograph, candidate.file, picture.bytes, picture.sha256, picture.look))
     return sorted(packed, key=lambda one: SPLITS.index(one.photograph.split))
 
 
@@ -129,16 +127,27 @@ def check_classes(tree: Tree, kept: Sequence[Packed], refused: Sequence[Refused]
                 )
 
 
-def report(source: str, tree: Tree, selected: Selected) -> str:
+def count(tree: Tree, selected: Selected) -> dict[str, int]:
+    """Return how many files were found, which is the sum of the other numbers: of how many are used and left out, by kind."""
+    used = Counter(one.photograph.split for one in selected.kept)
+    counts = {part: used[part] for part in SPLITS} | {
+        "tables": int(tree.places is not None),
+        "unusable": len(selected.unusable),
+        "copies": len(selected.copies),
+        "others": len(tree.ignored),
+    }
+    return {"found": sum(counts.values()), **counts}
+
+
+def report(source: str, tree: Tree, counts: Mapping[str, int]) -> str:
     """Return how many files there are, and how many of them are used and left out, by kind."""
-    counts = Counter(one.photograph.split for one in selected.kept)
     names = {"train": "training", "valid": "validation", "test": "test"}
-    used = ", ".join(f"{counts[part]} {names[part]}" for part in SPLITS if part in counts)
-    table = " and a table of places" if tree.places else ""
-    left = {"unusable": selected.unusable, "copies": selected.copies, "of systems or in no class folder": tree.ignored}
-    total = len(selected.kept) + sum(map(len, left.values())) + bool(table)
-    kinds = ", ".join(f"{len(files)} {kind}" for kind, files in left.items() if files)
-    count = sum(map(len, left.values()))
+    used = ", ".join(f"{counts[part]} {names[part]}" for part in SPLITS if counts[part])
+    table = " and a table of places" if counts["tables"] else ""
+    total = counts["found"]
+    left = {"unusable": "unusable", "copies": "copies", "others": "of systems or in no class folder"}
+    kinds = ", ".join(f"{counts[kind]} {words}" for kind, words in left.items() if counts[kind])
+    count = sum(counts[kind] for kind in left)
     out = f"{count} files left out ({kinds}; refused.csv there has the reasons)" if count else "no file left out"
     return (
         f"landmarks from {source}, {total} files: {used} photographs of {len(tree.classes)} classes{table} in {RAW}, {out}; "
@@ -158,9 +167,11 @@ def main() -> None:
         with files.new_folder(RAW) as folder:
             photographs.write(folder, selected.kept, places, refused, source.name)
             copies.write_near(folder / "near_copies.csv", selected.near)
+            counts = count(tree, selected)
+            files.write_json(folder / "counts.json", counts)
     for note in selected.notes:
         print(f"warning: {note}")
-    print(report(source.name, tree, selected))
+    print(report(source.name, tree, counts))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ recognised is chosen on the validation photographs, and on textures and shapes m
 """
 
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,15 +13,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn import functional as F
 
-from stages.common import clocks, config, files
+from stages.common import config, files
 from stages.common.portable import Computing
 from stages.common.program import run
 from stages.common.training import checkpoints, distributed, loop, saving, torch_setup
 from stages.common.training.checkpoints import Location
 from stages.common.vision import backbones, classifiers, known, outliers
-from stages.engine import dispatch
+from stages.engine import training
 from stages.landmarks.config import Train
 from stages.landmarks.learning.ensemble import members
 from stages.landmarks.learning.frozen import BATCH, FrozenViews, answer
@@ -31,7 +29,6 @@ from stages.landmarks.model import KNOWN, SETTINGS, TRAINED, Member, batches, lo
 from stages.landmarks.store import Store
 
 FEATURES = Path("data/landmarks/features")
-CLOCK = "training.json"
 PARTS = ("train", "valid")
 
 INPUTS = [FEATURES / name for name in ("train.npz", "valid.npz", "about.json")]
@@ -105,8 +102,7 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: s
             torch.arange(len(valid)).split(BATCH),
             lambda chosen: answer(network, eyes.validation(chosen), settings.precision),
         )
-        right = (logits.argmax(1) == valid.labels).double().mean().item()
-        return loop.Scores(F.cross_entropy(logits, valid.labels).item(), right)
+        return loop.scores(logits, valid.labels)
 
     if settings.compile:
         torch_setup.compile_in_place(network)
@@ -141,7 +137,7 @@ def checkpoints_of(settings: Train, root: Location) -> list[Location]:
     return [root / "landmarks" / f"{key}.pt" for key in keys]
 
 
-def fill(folder: Path, settings: Train, kept: list[Location]) -> None:
+def fill(settings: Train, kept: list[Location], folder: Path) -> None:
     """Train the networks of ``settings``. Write to ``folder`` the files that `model.load` and plot read, and the training times.
 
     ``kept`` has the paths of their checkpoints.
@@ -164,7 +160,7 @@ def fill(folder: Path, settings: Train, kept: list[Location]) -> None:
     seconds = sum(one.history.seconds for one in learnt) + features_seconds
     images = len(Store(FEATURES, "train")) * sum(len(one.history.epochs) for one in learnt)
     clock = torch_setup.clock(seconds, images, torch_setup.pick_device(chosen[0].device), learnt[0].computing)
-    files.write_json(folder / CLOCK, clock | {"features_seconds": round(features_seconds, 3)})
+    files.write_json(folder / training.CLOCK, clock | {"features_seconds": round(features_seconds, 3)})
     # Keep this backbone's features for the next head, and delete those of other backbones and views.
     for old in set((files.kept() / "landmarks").glob("*.npy")) - {path for one in learnt for path in one.features}:
         old.unlink()
@@ -183,15 +179,7 @@ def recognition(folder: Path, bank: NDArray[np.float32], settings: Train) -> dic
 
 
 def main() -> None:
-    settings = config.load("landmarks", Train)
-    files.require(FEATURES, "featurize@landmarks")
-    kept = checkpoints_of(settings, dispatch.storage())
-    with files.new_folder(TRAINED) as folder:
-        work = partial(fill, settings=settings, kept=kept)
-        dispatch.train("landmarks", work, folder, FEATURES, settings.batch_size)
-        clocks.keep("train@landmarks", folder, folder / CLOCK)
-    for checkpoint in kept:
-        checkpoints.forget(checkpoint)
+    training.train("landmarks", config.load("landmarks", Train), fill, checkpoints_of, FEATURES, TRAINED)
 
 
 if __name__ == "__main__":

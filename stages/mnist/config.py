@@ -48,6 +48,23 @@ class Augmentation(Section):
     shift: float = Field(ge=0, le=14, description="pixels")
 
 
+class Known(Section):
+    """How a picture that shows no digit is recognised (`stages/mnist/learning/second.py`)."""
+
+    strangers: int = Field(ge=10, le=100_000, description="images of no digit, made in code, to learn from")
+    steps: int = Field(ge=10, le=1_000_000, description="batches of 256 images")
+    accepted: float = Field(
+        ge=0.5,
+        lt=1,
+        description="fraction of the validation images that count as known; others like them may be refused",
+    )
+    certain: float = Field(
+        ge=0.5,
+        lt=1,
+        description="fraction of the validation images that would be certain enough; it limits digits found in pictures",
+    )
+
+
 class Train(TrainingSettings):
     """The group `mnist`. train reads it."""
 
@@ -56,6 +73,7 @@ class Train(TrainingSettings):
     cnn: Cnn
     augment: bool = Field(description="change training images at random, within `augmentation`")
     augmentation: Augmentation
+    known: Known
 
 
 class Deploy(Section):

@@ -41,10 +41,13 @@ def serve(root: Path, settings: Deploy) -> None:
         batches = [
             comparison.npy(images[start : start + settings.batch]) for start in range(0, len(images), settings.batch)
         ]
-        together, batch_seconds = comparison.ask(endpoint, batches, "application/x-npy", "mnist")
+        answers, batch_seconds = comparison.replies(endpoint, batches, "application/x-npy", "mnist")
         one_by_one, seconds = comparison.ask(endpoint, one, "application/x-npy", "mnist")
-    compared = comparison.compare(ARCHIVE, together, expected, labels)
-    report = {"version": settings.version, "data": source, **compared}
+    together = np.concatenate([answer["probabilities"] for answer in answers])
+    report = {"version": settings.version, "data": source, **comparison.compare(ARCHIVE, together, expected, labels)}
+    familiarity = root / EVALUATION / "familiarity.npy"
+    if familiarity.exists():  # releases from before it was measured have none
+        report["known"] = comparison.compare_known(ARCHIVE, answers, np.load(familiarity))
     comparison.compare(ARCHIVE, one_by_one, expected[: len(single)], labels[: len(single)])
     files.write_json(REPORT, report)
     clocks.write(

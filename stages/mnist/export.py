@@ -2,10 +2,12 @@
 
 `model.pt` is TorchScript, `model.pt2` is torch.export's format, `model.onnx` is ONNX. All take raw images, uint8
 (N, 28, 28) with any N, and return probabilities, float32 (N, 10). `model.pt` takes what torchvision's ToTensor makes of
-them, too, and all refuse anything else. All contain the names of the classes. `model.tar.gz` holds `model.pt`, its
+them, too, and all refuse anything else. All contain the names of the classes. `second.pt` is the network that tells what
+is no digit, `limits.json` what an image must reach. `model.tar.gz` holds these and `model.pt`, the
 inference code in the layout of SageMaker's PyTorch image, and the model card, `model_card.md`, as README.md.
 """
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +21,16 @@ from stages.common.program import run
 from stages.common.vision import images
 from stages.mnist import drawing, inference, ink_areas, isolation
 from stages.mnist.config import Data, Train
+from stages.mnist.learning import judging, second
 from stages.mnist.model import CLASSES, SETTINGS, SIDE, TRAINED, load, predict
 
 FEATURES = Path("data/mnist/features")
 EVALUATION = Path("reports/mnist/evaluation")
+DETAILS = Path("reports/mnist/details.json")
 EXPORT = Path("models/mnist/export")
 
 TOLERANCE = 1e-5
 """Largest allowed difference between a probability and evaluate's."""
-
-
-REFUSED = 0.01
-"""Fraction of the validation images that the limit of the probability would refuse. It is applied to pictures only."""
 
 EXAMPLE = torch.zeros(2, SIDE, SIDE, dtype=torch.uint8)
 
@@ -66,6 +66,7 @@ def write_onnx(classifier: nn.Module, path: Path) -> None:
 
 def write_card(path: Path, labels: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> None:
     parts = {"training": "train", "validation": "valid", "test": "test"}
+    details = files.read_json(files.require(DETAILS, "evaluate@mnist"))
     card.write(
         path,
         Path(__file__).with_name("card.md"),
@@ -73,17 +74,15 @@ def write_card(path: Path, labels: NDArray[np.uint8], probabilities: NDArray[np.
         {"data.mnist": config.load("data.mnist", Data), "mnist": config.trained("mnist", Train, TRAINED / SETTINGS)},
         {name: len(np.load(FEATURES / f"{part}.npz")["labels"]) for name, part in parts.items()},
         mistakes=card.confusions(probabilities, labels, CLASSES),
+        refused_share=details["refused_share"],
         tolerance=TOLERANCE,
         torch=torch_files.about(),
         opset=onnx_files.OPSET,
     )
 
 
-def write_limits(classifier: nn.Module, path: Path) -> None:
-    """Write the probability that the most likely digit of a picture must have, chosen on the validation images."""
-    with np.load(FEATURES / "valid.npz") as valid:
-        likely = predict(classifier, torch.from_numpy(valid["images"])).amax(1).sort().values
-    files.write_json(path, {"least_probability": round(float(likely[int(REFUSED * len(likely))]), 3)})
+def write_second(network: nn.Module, path: Path) -> None:
+    torch_files.save_torchscript(torch_files.traced(network, EXAMPLE), path, CLASSES)
 
 
 def main() -> None:
@@ -99,14 +98,17 @@ def main() -> None:
         ):
             write(classifier, folder / name)
             torch_files.prove("mnist", name, predict(read(folder / name)[0], digits), expected, TOLERANCE)
-        modules = (inference, images, isolation, ink_areas, drawing)
+        write_second(second.load(), folder / inference.SECOND)
+        shutil.copy(TRAINED / second.LIMITS, folder / inference.LIMITS)
+        opinions = predict(torch_files.load_torchscript(folder / inference.SECOND)[0], digits)
+        familiarity = judging.odds(opinions.numpy()) - files.read_json(folder / inference.LIMITS)["odds"]
+        expected_familiarity = np.load(EVALUATION / "familiarity.npy")
+        torch_files.prove_known("mnist", inference.SECOND, familiarity, expected_familiarity, 10 * TOLERANCE)
+        modules = (inference, images, isolation, ink_areas, drawing, judging)
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in modules}
         write_card(folder / "model_card.md", labels, expected.numpy())
-        write_limits(classifier, folder / inference.LIMITS)
-        members = {name: folder / name for name in ("model.pt", inference.LIMITS)} | {
-            "README.md": folder / "model_card.md"
-        }
-        bundle.pack(folder / "model.tar.gz", members | code)
+        members = {name: folder / name for name in ("model.pt", inference.SECOND, inference.LIMITS)}
+        bundle.pack(folder / "model.tar.gz", members | {"README.md": folder / "model_card.md"} | code)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """The functions that SageMaker's PyTorch inference image calls to serve the exported model.
 
-The image provides torch, numpy, scipy and Pillow. From the project this module imports only `images.py`, `isolation.py`, `ink_areas.py` and
-`drawing.py`, which are in the same folder. A request contains a picture, in which the digit is found, or images of digits in
+The image provides torch, numpy, scipy and Pillow. From the project this module imports only `images.py`, `isolation.py`, `ink_areas.py`,
+`drawing.py` and `judging.py`, which are in the same folder. A request contains a picture, in which the digit is found, or images of digits in
 MNIST's form: 28x28 pixels, light ink (255) on a dark background (0). The answer is `{"classes": ["0", ...],
-"probabilities": [[p0, ..., p9], ...]}`, one row per image. Unreadable input raises ValueError. A picture in which no digit
-can be told raises `ink_areas.NoDigitError`.
+"probabilities": [[p0, ..., p9], ...], "known": [true, ...], "familiarity": [3.1, ...]}`, one row per image. An image with a
+negative familiarity is not known: it resembles no digit, and its probabilities mean nothing. Unreadable input raises
+ValueError. A picture in which no digit can be told, or whose digit is not known, raises `ink_areas.NoDigitError`.
 """
 
 import io
@@ -21,9 +22,11 @@ try:
     import images
     import ink_areas  # type: ignore[import-not-found]
     import isolation  # type: ignore[import-not-found]
+    import judging  # type: ignore[import-not-found]
 except ImportError:  # in the project, not in the export
     from stages.common.vision import images
     from stages.mnist import drawing, ink_areas, isolation
+    from stages.mnist.learning import judging
 
 SIDE = 28  # pixels
 MAX_PIXELS = 25_000_000
@@ -41,39 +44,50 @@ AT_A_TIME = 1000
 CONTENT_TYPES = (*images.CONTENT_TYPES, "application/x-npy", "application/json")
 """Content types that `input_fn` reads."""
 
-LIMITS = "limits.json"
-"""File of the model with `least_probability`. Without it no answer is refused."""
+SECOND, LIMITS = "second.pt", "limits.json"
+"""Files of the model: the second network, and what an image must reach by `judging`: `odds` to be known, and `certainty`."""
 
 
 class Model(NamedTuple):
-    """``least_probability``: a picture whose most likely digit has less is refused."""
+    """The classifier, the network that judges its answers, and the limits of both judgements."""
 
     network: torch.jit.ScriptModule
+    second: torch.jit.ScriptModule
     classes: list[str]
-    least_probability: float
+    limits: dict[str, float]
 
 
-class Isolated(NamedTuple):
-    """Digits that were found in a picture, from left to right, in MNIST's form: uint8 (N, 28, 28)."""
+class Picture(NamedTuple):
+    """Digits of a picture, from left to right, in MNIST's form: uint8 (N, 28, 28).
+
+    ``converted``: they had to be found in it, or it was not light ink on black.
+    """
 
     images: torch.Tensor
+    converted: bool
 
 
-Item = torch.Tensor | Isolated
-Prediction = tuple[list[str], torch.Tensor]
+class Prediction(NamedTuple):
+    """The classes, the probabilities, float32 (N, 10), and the familiarity, float64 (N)."""
+
+    classes: list[str]
+    probabilities: torch.Tensor
+    familiarity: torch.Tensor
+
+
+Item = torch.Tensor | Picture
 
 
 def model_fn(model_dir: str) -> Model:
-    """Load the TorchScript model in ``model_dir``, the names of its classes and its limit."""
+    """Load the TorchScript model in ``model_dir``, the names of its classes, the second network and the limits."""
     names = {"classes.json": ""}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit")  # deprecated, but the export is TorchScript
         model = torch.jit.load(str(Path(model_dir, "model.pt")), map_location="cpu", _extra_files=names)
         # oneDNN's convolutions are fastest with channels last. Freezing folds batch norm into them.
         frozen = torch.jit.freeze(model.eval().to(memory_format=torch.channels_last))
-    limits = Path(model_dir, LIMITS)
-    least = json.loads(limits.read_text())["least_probability"] if limits.is_file() else 0.0
-    return Model(frozen, json.loads(names["classes.json"]), least)
+        second = torch.jit.load(str(Path(model_dir, SECOND)), map_location="cpu").eval()
+    return Model(frozen, second, json.loads(names["classes.json"]), json.loads(Path(model_dir, LIMITS).read_text()))
 
 
 def input_fn(body: bytes, content_type: str) -> Item:
@@ -107,13 +121,13 @@ def _from_picture(body: bytes, several: bool) -> Item:
     picture = images.reduced(body, MAX_PIXELS, WORKING)
     form = drawing.as_mnist(picture)
     if form is not None:
-        return torch.from_numpy(form[None])
+        return Picture(torch.from_numpy(form[None]), bool((picture[..., :3] != form[..., None]).any()))
     digits = [drawing.centred(ink) for ink in isolation.inks(picture)]
     if len(digits) > 1 and not several:
         raise ink_areas.NoDigitError(
             f"the picture has {len(digits)} digits: send them one by one, or with several=true to read all of them"
         )
-    return Isolated(torch.from_numpy(np.stack(digits)))
+    return Picture(torch.from_numpy(np.stack(digits)), True)
 
 
 def _from_npy(body: bytes) -> np.ndarray:
@@ -153,27 +167,42 @@ def _is_square(digit: object) -> bool:
 
 def batch_fn(items: list[Item], model: Model) -> list[Prediction | ink_areas.NoDigitError]:
     """Return the predictions for several requests, computed together, or why there is none."""
-    each = [item.images if isinstance(item, Isolated) else item for item in items]
+    each = [item.images if isinstance(item, Picture) else item for item in items]
     with torch.inference_mode():
-        together = torch.cat([model.network(part) for part in torch.cat(each).split(AT_A_TIME)])
-    answers = together.split([len(one) for one in each])
-    return [_checked(answer, item, model) for answer, item in zip(answers, items, strict=True)]
+        parts = torch.cat(each).split(AT_A_TIME)
+        together = torch.cat([model.network(part) for part in parts])
+        opinions = torch.cat([model.second(part) for part in parts]).numpy()
+    familiarity = torch.from_numpy(judging.odds(opinions) - model.limits["odds"])
+    certain = torch.from_numpy(judging.certainty(together.numpy(), opinions) >= model.limits["certainty"])
+    sizes = [len(one) for one in each]
+    rows = zip(items, *(values.split(sizes) for values in (together, familiarity, certain)), strict=True)
+    return [_checked(item, Prediction(model.classes, *parts), sure) for item, *parts, sure in rows]
 
 
-def _checked(probabilities: torch.Tensor, item: Item, model: Model) -> Prediction | ink_areas.NoDigitError:
-    """Return the prediction, or an error if a digit of a picture is unlike those that the model has learnt."""
-    likely, places = probabilities.max(1)
-    if isinstance(item, Isolated) and float(likely.min()) < model.least_probability:
-        digit = model.classes[int(places[likely.argmin()])]
-        return ink_areas.NoDigitError(
-            f"what is drawn is not clearly one of the digits: the most likely, {digit}, has a probability of "
-            f"{float(likely.min()):.2f}, expected {model.least_probability:.2f} or more"
-        )
-    return model.classes, probabilities
+def _checked(item: Item, answer: Prediction, certain: torch.Tensor) -> Prediction | ink_areas.NoDigitError:
+    """Return the prediction, or an error if a digit of a picture can't be told. Arrays are only marked."""
+    if isinstance(item, torch.Tensor):
+        return answer
+    known = answer.familiarity >= 0
+    sound = known & certain if item.converted else known
+    if bool(sound.all()):
+        return answer
+    place = int(sound.int().argmin())
+    digit = answer.classes[int(answer.probabilities[place].argmax())]
+    words = UNLIKE if not bool(known[place]) else UNCERTAIN.format(digit)
+    return ink_areas.NoDigitError(
+        words if len(sound) == 1 else f"{words} (number {place + 1} of {len(sound)} from the left)"
+    )
+
+
+UNLIKE = (
+    "what is drawn looks like none of the digits that the model has learnt: expected one handwritten digit from 0 to 9"
+)
+UNCERTAIN = "what is drawn is not clearly one of the digits: it is most like {}, but two networks do not agree on it"
 
 
 def predict_fn(data: Item, model: Model) -> Prediction:
-    """Return class names and probabilities, float32 (N, 10). Raises `ink_areas.NoDigitError`."""
+    """Return the prediction for a request. Raises `ink_areas.NoDigitError`."""
     answer = batch_fn([data], model)[0]
     if isinstance(answer, ink_areas.NoDigitError):
         raise answer
@@ -184,5 +213,6 @@ def output_fn(prediction: Prediction, accept: str) -> str:
     """Return the answer as JSON text."""
     if accept.split(";")[0].strip().lower() not in ("application/json", "*/*"):
         raise ValueError(f"cannot answer as {accept!r}: expected application/json")
-    classes, probabilities = prediction
-    return json.dumps({"classes": classes, "probabilities": probabilities.tolist()})
+    classes, probabilities, familiarity = prediction
+    judged = {"known": (familiarity >= 0).tolist(), "familiarity": familiarity.tolist()}
+    return json.dumps({"classes": classes, "probabilities": probabilities.tolist(), **judged})

@@ -23,6 +23,8 @@ LONGEST = 32
 """Digits that are read in one picture."""
 
 TOO_MANY = f"the picture has more than {LONGEST} digits: send fewer in one picture"
+TOO_WIDE = "what is drawn is too wide for one digit"
+AREA = "what is drawn is an area, not the strokes of a digit"
 SEVERAL_LINES = "the picture has digits in several lines: send one line in a picture"
 
 MOST = 64
@@ -188,13 +190,14 @@ def stroke_width(mask: Mask) -> float:
     return 2 * float(np.median(_depth(mask)[middle(mask)]))
 
 
-def require_strokes(mask: Mask) -> None:
-    """Raise NoDigitError if the form of ``mask`` is not that of a digit's strokes."""
+def flaw(mask: Mask) -> str | None:
+    """Return why the form of ``mask`` is not that of a digit's strokes, or None if it is."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     height, width = int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
     if width > 2.3 * height:
-        raise NoDigitError("what is drawn is too wide for one digit")
+        return TOO_WIDE
     if height < 2.5 * width:
         inscribed = 2 * float(_depth(mask).max())
         if inscribed > THICKEST * height or mask.sum() > FULLEST * height * width:
-            raise NoDigitError("what is drawn is an area, not the strokes of a digit")
+            return AREA
+    return None

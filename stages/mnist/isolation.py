@@ -116,7 +116,7 @@ def inks(picture: Bytes) -> list[Floats]:
             return [_filling(scenes)]
         except ink_areas.NoDigitError as error:
             reasons.append(str(error))
-    told = (ink_areas.TOO_MANY, ink_areas.SEVERAL_LINES)
+    told = (ink_areas.TOO_MANY, ink_areas.SEVERAL_LINES, ink_areas.TOO_WIDE, ink_areas.AREA)
     raise ink_areas.NoDigitError(
         max(reasons, key=lambda reason: (reason != BLANK, reason in told, reasons.count(reason)))
     )
@@ -196,6 +196,8 @@ def _standing_alone(scene: Scene, contrast: Floats, cut: float, depth: int) -> l
     if sum(stroke.area for group in groups for stroke in group) <= CLEAN * sum(stroke.area for stroke in inner):
         raise ink_areas.NoDigitError(UNCLEAR)
     digits = [ink_areas.pixels(labels, group) for group in groups]
+    if len(digits) == 1 and not around.any() and (flaw := ink_areas.flaw(digits[0])):
+        raise ink_areas.NoDigitError(flaw)
     all_digits = np.logical_or.reduce(digits)
     confirmed = [_confirmed(scene, contrast, digit, around | (all_digits & ~digit), cut) for digit in digits]
     ink_areas.require_line(groups)  # only now: before, they may be anything, such as the texture of a photograph
@@ -216,7 +218,8 @@ def _confirmed(scene: Scene, before: Floats, proposed: Mask, foreign: Mask, cut:
         max(0, rows[0] - margin) : rows[-1] + 1 + margin, max(0, columns[0] - margin) : columns[-1] + 1 + margin
     ]
     proposed, before = proposed[window], before[window]
-    ink_areas.require_strokes(proposed)
+    if ink_areas.flaw(proposed):
+        raise ink_areas.NoDigitError(UNCLEAR)
     stroke = ink_areas.stroke_width(proposed)
     foreign = ndimage.binary_dilation(foreign[window], ink_areas.EIGHT, 2) & ~proposed
     contrast = _contrast(scene.tones[window], max(5, round(NARROW * stroke)))
@@ -234,9 +237,12 @@ def _confirmed(scene: Scene, before: Floats, proposed: Mask, foreign: Mask, cut:
     if any(stroke.label in edge for stroke in own):
         raise ink_areas.NoDigitError(UNCLEAR)
     digit = ink_areas.pixels(numbers, own)
-    ink_areas.require_strokes(digit)
     ground = 1 - float((mask | foreign).mean())
-    if ground < GROUND or np.percentile(contrast[digit & ink_areas.middle(digit)], 10) < EVEN * peak:
+    if (
+        ink_areas.flaw(digit)
+        or ground < GROUND
+        or np.percentile(contrast[digit & ink_areas.middle(digit)], 10) < EVEN * peak
+    ):
         raise ink_areas.NoDigitError(UNCLEAR)
     whole = ndimage.binary_dilation(digit, ink_areas.EIGHT, max(1, round(stroke / 2)))
     stray = (contrast >= max(STRAY * peak, scene.faintest)) & ~whole
@@ -274,9 +280,9 @@ def _filling(scenes: list[Scene]) -> Floats:
         len(strokes) > 12
         or sum(stroke.area > 0.03 * strokes[0].area for stroke in strokes) > 3
         or ink_areas.lines_of(mask).any()
+        or ink_areas.flaw(mask)
     ):
         raise ink_areas.NoDigitError(UNCLEAR)
-    ink_areas.require_strokes(mask)
     return contrast
 
 

@@ -1,30 +1,30 @@
 """Train a network on the training images and score it on the validation images after each epoch.
 
+Then train a second network, which recognises what is no digit (`learning/second.py`).
+
 The images are stored on the device as bytes. Batches are selected, augmented (if set) and normalised there.
 """
 
-import math
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from stages.common import clocks, config, files
+from stages.common import config, files
 from stages.common.portable import Computing
 from stages.common.program import run
 from stages.common.training import checkpoints, distributed, loop, saving, torch_setup
 from stages.common.training.checkpoints import Location
-from stages.engine import dispatch
-from stages.mnist.config import Augmentation, Train
-from stages.mnist.model import SETTINGS, TRAINED, build, normalise
+from stages.engine import training
+from stages.mnist.config import Train
+from stages.mnist.learning import second
+from stages.mnist.learning.augmentation import moved
+from stages.mnist.model import SETTINGS, TRAINED, build, load, normalise, predict
 
 FEATURES = Path("data/mnist/features")
-CLOCK = "training.json"
 PARTS = ("train", "valid")
 
 
@@ -42,35 +42,12 @@ def read(path: Path, device: torch.device) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(features["images"]).to(device), torch.from_numpy(features["labels"]).long().to(device)
 
 
-def moved(images: Tensor, limits: Augmentation, generator: torch.Generator) -> Tensor:
-    """Return network inputs (N, 1, 28, 28), each rotated, scaled, sheared and shifted by its own random amounts.
-
-    Pixels from outside the image are background.
-    """
-    count = len(images)
-    # Sampled on the CPU, so that the amounts are the same on any device.
-    drawn = distributed.share(torch.rand(6, distributed.whole(count), generator=generator), 1)
-    # numpy, because torch's sine and exponential round differently on different processors.
-    turn, height, width, shear, right, down = (drawn * 2 - 1).numpy()
-    turn, shear = turn * math.radians(limits.rotation), shear * math.tan(math.radians(limits.shear))
-    height, width = np.exp(height * limits.scale), np.exp(width * limits.scale)
-    right, down = (move * (2 * limits.shift / images.shape[-1]) for move in (right, down))  # the image is 2 wide
-    cosine, sine = np.cos(turn), np.sin(turn)
-    upper = [cosine * width, (cosine * shear - sine) * height, right]
-    lower = [sine * width, (sine * shear + cosine) * height, down]
-    matrices = torch.from_numpy(np.stack([*upper, *lower], 1).reshape(count, 2, 3)).to(images.device)
-    inputs = normalise(images)
-    background = normalise(images.new_zeros(1, *images.shape[1:]))
-    grid = F.affine_grid(matrices, list(inputs.shape), align_corners=False)
-    return F.grid_sample(inputs - background, grid, align_corners=False) + background
-
-
 def scorer(images: Tensor, labels: Tensor) -> Callable[[nn.Module], loop.Scores]:
     """Return a function that scores a network on these images, in float32."""
 
     def score(network: nn.Module) -> loop.Scores:
         logits = distributed.in_turns(images.split(1000), lambda batch: network(normalise(batch))).to(labels.device)
-        return loop.Scores(F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item())
+        return loop.scores(logits, labels)
 
     return score
 
@@ -105,13 +82,25 @@ def learn(train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: 
     return Learnt(trained, about, computing)
 
 
+def judge(
+    folder: Path, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: Train, computing: Computing
+) -> None:
+    """Train the second network, and choose on the validation images what it lets pass. Write both to ``folder``."""
+    images, labels = (part.cpu().numpy() for part in train)
+    network = second.train(images, labels, settings.known, settings.seed, computing)
+    saving.save_weights(folder / second.WEIGHTS, network.state_dict())
+    digits = valid[0].cpu()
+    answers, opinions = predict(load(folder, measured=True), digits), predict(network, digits)
+    files.write_json(folder / second.LIMITS, second.limits(answers.numpy(), opinions.numpy(), settings.known))
+
+
 def checkpoints_of(settings: Train, root: Location) -> list[Location]:
     """Return the paths below ``root`` of the checkpoints of this training alone."""
     inputs = [FEATURES / f"{part}.npz" for part in PARTS]
     return [root / "mnist" / f"{checkpoints.key(settings.model_dump_json(), inputs)}.pt"]
 
 
-def fill(folder: Path, settings: Train, kept: list[Location]) -> None:
+def fill(settings: Train, kept: list[Location], folder: Path) -> None:
     """Train, and write to ``folder`` the files that `model.load` and plot read, and the training times.
 
     ``kept`` has the path of the checkpoint.
@@ -122,20 +111,14 @@ def fill(folder: Path, settings: Train, kept: list[Location]) -> None:
     saving.save(folder, trained)
     files.write_json(folder / "network.json", about)
     files.write_json(folder / SETTINGS, settings.model_dump() | {"precision": computing.precision})
+    if distributed.rank() == 0:
+        judge(folder, train, valid, settings, computing)
     clock = torch_setup.clock(trained.seconds, len(train[0]) * len(trained.epochs), device, computing)
-    files.write_json(folder / CLOCK, clock)
+    files.write_json(folder / training.CLOCK, clock)
 
 
 def main() -> None:
-    settings = config.load("mnist", Train)
-    files.require(FEATURES, "featurize@mnist")
-    kept = checkpoints_of(settings, dispatch.storage())
-    with files.new_folder(TRAINED) as folder:
-        work = partial(fill, settings=settings, kept=kept)
-        dispatch.train("mnist", work, folder, FEATURES, settings.batch_size)
-        clocks.keep("train@mnist", folder, folder / CLOCK)
-    for checkpoint in kept:
-        checkpoints.forget(checkpoint)
+    training.train("mnist", config.load("mnist", Train), fill, checkpoints_of, FEATURES, TRAINED)
 
 
 if __name__ == "__main__":

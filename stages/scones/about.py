@@ -10,7 +10,8 @@ ABOUT = About(
     rank=4,
     sample="drawings made by this project's code, not photographs: the model is poor on real pictures",
     official="CIFAR-100's pictures",
-    accepts=PICTURES[:2],
+    accepts=PICTURES,
+    packages=("torch",),
     tables={
         "history": "models/scones/trained/epochs.csv",
         "confusion": "reports/scones/evaluation/confusion_matrix.csv",

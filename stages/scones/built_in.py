@@ -3,8 +3,8 @@
     python -m stages.scones.built_in [--yes]
 
 It runs as a job on AWS. The model is an MXNet model for SageMaker's image of that algorithm and is downloaded to
-models/scones/built_in/model.tar.gz. `engine.sagemaker` sets the instance and the region. The algorithm needs a GPU: `ml.p3.2xlarge` was
-used.
+models/scones/built_in/model.tar.gz. `engine.sagemaker` sets the region and the time limit. The algorithm trains only on a GPU, so the
+instance is not the one of `engine.sagemaker`; the authors used `ml.p3.2xlarge`.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.common import config, files
+from stages.common.errors import InputError
 from stages.common.program import requires, run
 from stages.engine.aws.clients import account, agree, client, plain_errors
 from stages.engine.config import Engine, SageMaker
@@ -22,6 +23,10 @@ from stages.scones.layout import PARTS, SIDE
 
 RAW = Path("data/scones/raw")
 MODEL = Path("models/scones/built_in/model.tar.gz")
+
+INSTANCE = "ml.g4dn.xlarge"
+GPUS = ("ml.p2.", "ml.p3.", "ml.g4dn.", "ml.g5.")
+"""Families on which the algorithm trains: https://docs.aws.amazon.com/sagemaker/latest/dg/image-classification.html"""
 
 CHANNELS = {"train": "train/", "validation": "test/", "train_lst": "train.lst", "validation_lst": "test.lst"}
 """The algorithm's four inputs, each with its path in the published layout."""
@@ -60,11 +65,15 @@ def trainer(where: JobResources, settings: SageMaker, classes: int, pictures: in
 
 
 @plain_errors()
-def main(yes: bool = False) -> None:
+def main(yes: bool = False, instance_type: str = INSTANCE) -> None:
+    if not instance_type.startswith(GPUS):
+        raise InputError(
+            f"--instance-type {instance_type} is not allowed: the algorithm trains only on {', '.join(GPUS)}*"
+        )
     with requires("aws", "SageMaker's built-in algorithm"):
         import sagemaker.train  # noqa: F401  (fails on a missing package before anything is created on AWS)
     logging.getLogger("sagemaker").setLevel(logging.WARNING)
-    settings = config.load("engine", Engine).sagemaker
+    settings = config.load("engine", Engine).sagemaker.model_copy(update={"instance_type": instance_type})
     classes = files.read_json(files.require(RAW, "prepare@scones") / "about.json")["classes"]
     pictures = len(layout.read_list(RAW, "train", classes))
     session = account(settings.region, "engine.sagemaker.region")
@@ -79,6 +88,7 @@ def main(yes: bool = False) -> None:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--instance-type", default=INSTANCE, help="with a GPU (default: %(default)s)")
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 

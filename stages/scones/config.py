@@ -3,7 +3,7 @@
 import difflib
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from stages.common import config
 from stages.common.config import VERSION, Section
@@ -89,6 +89,45 @@ class Challenger(Section):
     weight: float = Field(gt=0, description="its fraction of the requests is its weight divided by both models' sum")
 
 
+class Serverless(Section):
+    """An endpoint without instances: no cost while it is idle, but it captures nothing and takes no challenger."""
+
+    memory: Literal[1024, 2048, 3072, 4096, 5120, 6144] = Field(description="MiB")
+    concurrency: int = Field(ge=1, le=200, description="requests at a time; more are refused")
+
+
+class Scaling(Section):
+    """How each variant grows with its requests, from `instance_count` on."""
+
+    max_instances: int = Field(ge=2, le=100, description="up to which a variant grows")
+    invocations: int = Field(ge=1, description="requests a minute of one instance; more add instances")
+
+
+class Update(Section):
+    """How a changed model takes over the endpoint's requests, and what brings the former one back."""
+
+    traffic: Literal["all_at_once", "canary", "linear"] = Field(
+        description="all_at_once; canary: first to some instances, then to all; linear: in equal steps"
+    )
+    fraction: float = Field(gt=0, le=0.5, description="of the instances, for the canary or each step; at least one")
+    wait: int = Field(ge=0, le=3600, description="seconds for which the alarms are watched after each step")
+    errors: float = Field(
+        ge=0, le=1, description="fraction of requests that fail, above which the former model comes back"
+    )
+    latency: float = Field(gt=0, le=60, description="seconds that 90 % of the requests may take")
+
+
+class Network(Section):
+    """Where the functions and the model run. They must reach S3, SageMaker, SNS, CloudWatch and ECR from there."""
+
+    subnets: list[str] = Field(min_length=1, description="subnet-...")
+    security_groups: list[str] = Field(min_length=1, max_length=5, description="sg-...")
+
+
+DAYS = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]
+"""Retention periods that CloudWatch knows."""
+
+
 class Evaluate(Section):
     """The group `evaluate.scones`: read by evaluate and deploy."""
 
@@ -107,12 +146,54 @@ class Deploy(Section):
     instance_type: str = Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$", description="instance type of the endpoint")
     instance_count: int = Field(ge=1, le=100, description="instances of each variant")
     pytorch: str = Field(pattern=r"^\d+\.\d+\.\d+$", description="version of SageMaker's inference image")
+    image: str | None = Field(
+        pattern=r"^\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[a-z0-9._/-]+(:[\w.-]+|@sha256:[0-9a-f]{64})$",
+        description="URI of your own image in ECR, which keeps the container's contract; null: SageMaker's for pytorch",
+    )
+    serverless: Serverless | None
+    scaling: Scaling | None
+    update: Update
     weight: float = Field(gt=0, description="weight of the exported model if there is a challenger")
     challenger: Challenger | None
     endpoint_timeout: int = Field(ge=1, le=60, description="seconds that the workflow waits for an answer")
     low_confidence_share: float = Field(ge=0, le=1, description="alarm above this fraction of an hour's pictures")
+    capture_percentage: int = Field(ge=0, le=100, description="of the requests")
     capture_days: int = Field(ge=1, le=3650, description="days for which captured requests are kept")
-    email: str | None = Field(min_length=3, description="address for failures and alarms; null: none")
+    log_days: DAYS = Field(description="days for which logs are kept")
+    email: str | None = Field(min_length=3, description="address for alarms and the digest; null: none")
+    digest_hours: int = Field(ge=2, le=168, description="between two messages that sum up the executions")
+    protect: bool = Field(description="the stacks can be deleted only by `destroy`")
+    kms_key: str | None = Field(
+        pattern="^arn:", description="ARN of a key for data, logs and messages; null: AWS's own"
+    )
+    network: Network | None
+    permissions_boundary: str | None = Field(
+        pattern="^arn:", description="ARN of a policy that limits all roles; null: none"
+    )
+    xray: bool = Field(description="trace executions and functions")
+    tags: dict[str, str] = Field(max_length=40, description="of everything that can have tags")
+    workflow: str | None = Field(
+        min_length=1, description="folder with your own state machine and handlers; null: this project's workflow"
+    )
+
+    @model_validator(mode="after")
+    def fits(self) -> "Deploy":
+        if self.serverless and self.challenger:
+            raise ValueError("challenger: null, as serverless endpoints have one model")
+        if self.serverless and self.scaling:
+            raise ValueError("scaling: null, as serverless endpoints grow by themselves")
+        if self.serverless and self.network:
+            raise ValueError("network: null, as serverless endpoints run in none of your networks")
+        if self.scaling and self.scaling.max_instances <= self.instance_count:
+            raise ValueError(f"scaling.max_instances above instance_count = {self.instance_count}")
+        if self.update.traffic != "all_at_once" and self.instance_count < 2:
+            raise ValueError(f"update.traffic: all_at_once, or instance_count of at least 2 for {self.update.traffic}")
+        return self
+
+    @property
+    def captures(self) -> bool:
+        """Whether each request is captured."""
+        return self.serverless is None and self.capture_percentage == 100
 
 
 class WorkflowSettings(Deploy, Evaluate):

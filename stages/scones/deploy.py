@@ -7,11 +7,15 @@ and compare it with its own evaluation. A second run changes only what differs.
 """
 
 import argparse
+import os
+import shlex
+import signal
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import boto3
 import numpy as np
@@ -21,10 +25,11 @@ from stages.common import clocks, config, files
 from stages.common.errors import InputError
 from stages.common.models import registry
 from stages.common.program import run
-from stages.engine.aws.clients import account, agree, estimate, plain_errors
+from stages.engine.aws.clients import account, agree, plain_errors
 from stages.scones import layout
-from stages.scones.aws import deployment, trial
+from stages.scones.aws import deployment, own, preflight, trial
 from stages.scones.aws.executions import cases, latency
+from stages.scones.aws.preflight import COMMAND
 from stages.scones.aws.stand_in import local
 from stages.scones.config import WorkflowSettings, workflow_settings
 from stages.scones.feedback.captures import Captured
@@ -35,7 +40,8 @@ ARCHIVE = Path("models/scones/export/model.tar.gz")
 REPORT = Path("reports/scones/deploy.json")
 CAPTURED = Path("reports/scones/captured")
 
-COMMAND = "python -m stages.scones.deploy"
+REGION = "us-east-1"
+"""Of the stand-in, unless deploy.scones.region is set."""
 
 TOLERANCE = 1e-4
 """Largest allowed difference between a served probability and evaluate's."""
@@ -101,8 +107,22 @@ def compare(answers: Mapping[str, Captured], asked: Set[str], test: Test) -> Non
             )
 
 
-def measure(done: trial.Trial, test: Test) -> dict[str, float | None]:
-    """Return counts of executions, and the fraction of correct classes among the successful ones (None if there are none)."""
+def as_evaluated(done: trial.Trial, test: Test) -> dict[str, int]:
+    """Return how many pictures the endpoint answered, whatever a user's own workflow did with it. Each must be evaluate's answer."""
+    answered = trial.answers(done, test.pictures, deployment.MODEL)
+    compare(answered, answered.keys(), test)
+    return {"pictures_answered": len(answered)}
+
+
+def measure(done: trial.Trial, test: Test, its_own: bool = False) -> dict[str, Any]:
+    """Return counts of executions, and the fraction of correct classes among the successful ones (None if there are none).
+
+    For a user's own workflow (``its_own``), whose errors and output may be any, return the failures by their error.
+    """
+    if its_own:
+        failures = Counter(one.error or one.status for one in done.outcomes if one.status != "SUCCEEDED")
+        succeeded = len(done.outcomes) - failures.total()
+        return {"executions": len(done.outcomes), "succeeded": succeeded, "failures": dict(sorted(failures.items()))}
     passed = [outcome for outcome in done.outcomes if outcome.status == "SUCCEEDED"]
     unknown = sum(outcome.error == trial.UNKNOWN for outcome in done.outcomes)
     right = [int(np.argmax(one.probabilities)) == test.labels[one.key.removeprefix(deployment.TEST)] for one in passed]
@@ -117,16 +137,26 @@ def measure(done: trial.Trial, test: Test) -> dict[str, float | None]:
 
 def put_to_the_test(session: boto3.Session, settings: WorkflowSettings, test: Test) -> None:
     """Deploy, execute, compare, and write the reports."""
+    its_own = own.read(files.home() / Path(settings.workflow).expanduser()) if settings.workflow else None
     begin = time.perf_counter()
     deployed = deployment.deploy(session, test.archive, test.pictures, settings)
+    arn, done_beside = own.deploy(session, deployed, its_own, settings) if its_own else (deployed.workflow, [])
     deploying = time.perf_counter() - begin
-    print("\n".join(deployed.done))
+    print("\n".join(deployed.done + done_beside))
     chosen = cases(sorted(test.pictures), settings.executions, settings.seed)
-    done = trial.run(session, deployed, chosen, settings.concurrency)
-    trial.check(done, test.pictures, settings.threshold)
-    elsewhere = trial.answers(done, test.pictures, deployment.CHALLENGER)
-    compare(trial.answers(done, test.pictures, deployment.MODEL), set(chosen) - elsewhere.keys(), test)
-    report = {"version": settings.version, "data": test.source, **measure(done, test)}
+    done = trial.run(session, deployed, chosen, settings.concurrency, arn, settings.captures)
+    if its_own:
+        found = as_evaluated(done, test) if settings.captures else {}
+    elif settings.captures:
+        trial.check(done, test.pictures, settings.threshold)
+        elsewhere = trial.answers(done, test.pictures, deployment.CHALLENGER)
+        compare(trial.answers(done, test.pictures, deployment.MODEL), set(chosen) - elsewhere.keys(), test)
+        found = {}
+    else:
+        passed = trial.passed(done)
+        compare(passed, passed.keys(), test)
+        found = {}
+    report = {"version": settings.version, "data": test.source, **measure(done, test, bool(its_own)), **found}
     with files.new_folder(CAPTURED) as folder:
         for key, text in done.captured.items():
             (folder / key.rsplit("/", 1)[1]).write_text(text, encoding="utf-8")
@@ -138,11 +168,17 @@ def put_to_the_test(session: boto3.Session, settings: WorkflowSettings, test: Te
         "execution_s": latency(done.outcomes[1:] or done.outcomes),
     }
     clocks.write("deploy@scones", test.archive.parent, speed)
+    if its_own:
+        print(
+            f"{report['executions']} executions: {report['succeeded']} succeeded; failures: {report['failures'] or 'none'}"
+        )
+        return
     counts = (
         f"{report['succeeded']} succeeded, {report['below_threshold']} were below the threshold {settings.threshold:g}, "
         f"{report['unknown']} had an unknown picture"
     )
-    print(f"{report['executions']} executions: {counts}; each matches its confidence and has one captured record")
+    checked = "each matches its confidence and has one captured record" if settings.captures else "not each is captured"
+    print(f"{report['executions']} executions: {counts}; {checked}")
 
 
 def target() -> str:
@@ -154,49 +190,84 @@ def target() -> str:
 
 
 def on_this_machine(settings: WorkflowSettings, test: Test) -> None:
-    with local.stand_in(settings.region or "us-east-1") as session:
+    with local.stand_in(settings.region or REGION) as session:
         put_to_the_test(session, settings, test)
         deployment.destroy(session, settings)
 
 
-def plan(settings: WorkflowSettings, region: str) -> str:
-    variants = 2 if settings.challenger else 1
-    return (
-        f"This creates the stacks {settings.stack} and {settings.stack}-artifacts in your AWS account, region {region}: two buckets, three "
-        f"functions, two state machines, an endpoint with {variants} model(s), a topic, two alarms, their roles and logs.\n"
-        f"{estimate(settings.instance_type, variants * settings.instance_count, region, 24 * 30, '30 days')}\n"
-        f"`{COMMAND} destroy` removes all of it."
+def keep_on_this_machine(settings: WorkflowSettings, test: Test) -> None:
+    """Deploy on a stand-in that stays, and print how to use and how to stop it."""
+    found, process = local.keep(settings.region or REGION)
+    try:
+        put_to_the_test(boto3.Session(), settings, test)
+    except BaseException:
+        os.kill(process, signal.SIGTERM)
+        raise
+    print("\nThe stand-in for AWS goes on running. Commands find it with these settings:\n")
+    print("\n".join(f"export {name}={shlex.quote(value)}" for name, value in found.items()))
+    print(
+        f"\nWith them, `{COMMAND} --yes` and -S deploy.target=aws update what is deployed. `kill {process}` stops it: all of it is then gone."
     )
+    print("\nNot simulated:\n" + "\n".join(f"- {line}" for line in local.NOT_SIMULATED))
 
 
-def on_aws(settings: WorkflowSettings, action: str, yes: bool) -> None:
+def on_aws(settings: WorkflowSettings, action: str, yes: bool, keep_data: bool, endpoint_only: bool) -> None:
     session = account(settings.region, "deploy.scones.region")
+    if action == "destroy" and endpoint_only:
+        agree(
+            f"This removes the endpoint of the stack {settings.stack} and its models.",
+            yes,
+            f"{COMMAND} destroy --endpoint-only",
+        )
+        print(deployment.destroy_endpoint(session, settings))
+        return
     if action == "destroy":
-        names = f"{settings.stack} and {settings.stack}-artifacts"
-        what = f"This removes the stacks {names} in region {session.region_name} and everything in them."
-        agree(what, yes, f"{COMMAND} destroy")
-        removed = deployment.destroy(session, settings)
+        agree(preflight.losses(session, settings, keep_data), yes, f"{COMMAND} destroy")
+        removed = deployment.destroy(session, settings, keep_data)
         print("\n".join(f"removed: {line}" for line in removed) or "there was nothing to remove")
         return
     with opened(settings) as test:
-        agree(plan(settings, session.region_name), yes, COMMAND)
+        agree(preflight.plan(settings, session.region_name), yes, COMMAND)
         put_to_the_test(session, settings, test)
 
 
 @plain_errors()
-def main(action: str = "deploy", yes: bool = False) -> None:
+def main(
+    action: str = "deploy",
+    yes: bool = False,
+    keep: bool = False,
+    check: bool = False,
+    keep_data: bool = False,
+    endpoint_only: bool = False,
+) -> None:
     settings = workflow_settings()
+    if action == "destroy" and (keep or check):
+        raise InputError("--keep and --check belong to deploy")
+    if action == "deploy" and (keep_data or endpoint_only):
+        raise InputError("--keep-data and --endpoint-only belong to destroy")
+    if keep_data and endpoint_only:
+        raise InputError("--endpoint-only keeps all data: leave --keep-data out")
+    if check:
+        preflight.main(account(settings.region, "deploy.scones.region"), settings)
     # Local deployments do not persist, so destroy always refers to AWS, whatever the current target.
-    if action == "destroy" or target() == "aws":
-        on_aws(settings, action, yes)
+    elif action == "destroy" or (target() == "aws" and not keep):
+        on_aws(settings, action, yes, keep_data, endpoint_only)
     else:
         with opened(settings) as test:
-            on_this_machine(settings, test)
+            (keep_on_this_machine if keep else on_this_machine)(settings, test)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", nargs="?", default="deploy", choices=["deploy", "destroy"])
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    parser.add_argument(
+        "--keep", action="store_true", help="deploy on a stand-in for AWS on this machine, and leave it running"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="create nothing: check image, quota, permissions, region and price"
+    )
+    parser.add_argument("--keep-data", action="store_true", help="destroy: leave pictures and captured requests")
+    parser.add_argument("--endpoint-only", action="store_true", help="destroy: only the endpoint, which costs most")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Pack the pictures and hold out the same fraction of each class's training pictures for validation. Takes 1 s.
 
+Validation pictures that look like a training picture are listed in `near_copies.csv`; above a fraction of them, featurize fails.
+
 Writes `train.npz`, `valid.npz` and `test.npz`, each with the arrays of `Pictures`. The model does the scaling and
 normalisation.
 """
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.program import run
+from stages.common.sources import copies
 from stages.common.sources.splits import stratified
 from stages.common.vision.images import decode
 from stages.scones import layout
@@ -67,7 +70,17 @@ def main() -> None:
     about = files.read_json(files.require(RAW, "prepare@scones") / "about.json")
     known, test = (pack(RAW, part, about["classes"]) for part in PARTS)
     train, valid = set_aside(known, settings.valid_fraction, settings.seed)
+    parts = {"train": train, "valid": valid}
+    looks = {
+        part: {f"train/{name}": copies.look(image) for name, image in zip(own.names.tolist(), own.images, strict=True)}
+        for part, own in parts.items()
+    }
+    near = copies.near_copies(looks)
+    note = copies.check_near(near, looks, RAW / "train.lst", "data.scones.max_near_copies", settings.max_near_copies)
+    if note:
+        print(f"warning: {note}")
     with files.new_folder(FEATURES) as folder:
+        copies.write_near(folder / "near_copies.csv", near)
         for name, pictures in {"train": train, "valid": valid, "test": test}.items():
             files.write_arrays(folder / f"{name}.npz", **pictures._asdict())
         files.write_json(folder / "about.json", about)

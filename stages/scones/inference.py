@@ -12,6 +12,7 @@ import json
 import warnings
 from pathlib import Path
 
+import numpy as np
 import torch
 
 try:
@@ -59,7 +60,7 @@ def input_fn(body: bytes, content_type: str) -> torch.Tensor:
         raise refusal(str(error)) from None
     if picture.images.is_plain(pixels):
         raise refusal("a picture with a single colour: expected a picture of a vehicle")
-    return torch.from_numpy(pixels)[None]
+    return torch.from_numpy(np.array(pixels))[None]  # a copy, because torch needs writable memory
 
 
 def batch_fn(items: list[torch.Tensor], model: Model) -> list[Prediction]:

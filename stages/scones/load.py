@@ -12,7 +12,7 @@ import argparse
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,21 +28,25 @@ from stages.engine.aws.clients import account, plain_errors
 from stages.engine.aws.stack import Stack, keys
 from stages.scones import deploy
 from stages.scones.aws import deployment
-from stages.scones.aws.executions import Outcome, Workflow, cases, latency
+from stages.scones.aws.executions import Outcome, Workflow, cases, event, latency
+from stages.scones.aws.preflight import COMMAND
 from stages.scones.aws.stand_in import local
 from stages.scones.config import WorkflowSettings, workflow_settings
 
 REPORT = Path("reports/scones/load.json")
 
 CONCURRENCY = 50
-"""Largest number of concurrent executions, equal to the number of connections to AWS."""
+"""Executions that are started at the same time, equal to the number of connections to AWS."""
 
 REFUSED = "REFUSED"
 """The status of a test case that AWS refused to start or to report on."""
 
 
 class Sent(NamedTuple):
-    """The outcome of a test case, and its start and end in seconds after the first one's scheduled start."""
+    """The outcome of a test case, and its start and end in seconds after the first one's scheduled start.
+
+    The start is by this machine's clock, the time until the end by Step Functions'.
+    """
 
     outcome: Outcome
     start: float
@@ -68,24 +72,30 @@ def summary(sent: Sequence[Sent], per_second: float | None) -> dict[str, Any]:
     }
 
 
-def stream(workflow: Workflow, bucket: str, chosen: Sequence[str], per_second: float | None) -> Iterator[Sent]:
-    """Execute the pictures ``chosen``, at most CONCURRENCY at a time: at the given rate, or without one as soon as possible."""
+def stream(workflow: Workflow, bucket: str, chosen: Sequence[str], per_second: float | None) -> list[Sent]:
+    """Start an execution for each picture ``chosen`` when it is due, without a rate as soon as possible, and wait for all of them.
+
+    Nobody asks for their ends meanwhile: that would need more requests than the executions themselves.
+    """
     begin = time.monotonic()
 
-    def send(index: int, key: str) -> Sent:
+    def send(index: int, key: str) -> tuple[float, str, Outcome | None]:
         if per_second is not None:
             time.sleep(max(0.0, begin + index / per_second - time.monotonic()))
         start = time.monotonic() - begin
         try:
-            outcome = workflow.execute(bucket, key)
+            return start, workflow.start(event(bucket, key)), None
         except ClientError as error:
-            outcome = Outcome(key, REFUSED, (), error.response["Error"]["Code"], str(error), 0.0)
+            return start, "", Outcome(key, REFUSED, (), error.response["Error"]["Code"], str(error), 0.0)
         except BotoCoreError as error:
-            outcome = Outcome(key, REFUSED, (), type(error).__name__, str(error), 0.0)
-        return Sent(outcome, start, time.monotonic() - begin)
+            return start, "", Outcome(key, REFUSED, (), type(error).__name__, str(error), 0.0)
 
     with ThreadPoolExecutor(CONCURRENCY) as pool:
-        yield from pool.map(send, range(len(chosen)), chosen)
+        starting = pool.map(send, range(len(chosen)), chosen)
+        sent = list(tqdm(starting, "scones executions", len(chosen), unit=""))
+    outcomes = workflow.outcomes({arn: key for (_, arn, _), key in zip(sent, chosen, strict=True) if arn})
+    ended = [(start, refused or outcomes[arn]) for start, arn, refused in sent]
+    return [Sent(outcome, start, start + outcome.seconds) for start, outcome in ended]
 
 
 def load(
@@ -94,9 +104,9 @@ def load(
     """Execute ``count`` test cases and return their summary. Raises InputError if there are no test pictures."""
     there = sorted(entry["Key"] for entry in keys(session, bucket, deployment.TEST))
     if not there:
-        raise InputError(f"s3://{bucket}/{deployment.TEST}: found no test pictures: run `{deploy.COMMAND}`")
-    going = stream(Workflow(session, workflow), bucket, cases(there, count, settings.seed), per_second)
-    return summary(list(tqdm(going, "scones executions", count, unit="")), per_second)
+        raise InputError(f"s3://{bucket}/{deployment.TEST}: found no test pictures: run `{COMMAND}`")
+    sent = stream(Workflow(session, workflow), bucket, cases(there, count, settings.seed), per_second)
+    return summary(sent, per_second)
 
 
 @plain_errors()
@@ -110,7 +120,7 @@ def main(executions: int, per_second: float | None = None) -> None:
         session = account(settings.region, "deploy.scones.region")
         found = Stack(session, settings.stack).outputs()
         if not found:
-            raise InputError(f"there is no stack {settings.stack}: run `{deploy.COMMAND}` first")
+            raise InputError(f"there is no stack {settings.stack}: run `{COMMAND}` first")
         report = load(session, found["Bucket"], found["Workflow"], executions, per_second, settings)
     else:
         with deploy.opened(settings) as test, local.stand_in(settings.region or "us-east-1") as session:

@@ -163,6 +163,9 @@ def main() -> None:
             layout.write(folder, part, ((picture.entry, picture.image) for picture in pictures[part]))
         files.write_rows(folder / "refused.csv", Refused._fields, [*refused, *left_out, *others])
         copies.write_near(folder / "near_copies.csv", near)
+        used = {part: len(pictures[part]) for part in PARTS}
+        left = {"unusable": len(refused), "copies": len(left_out), "others": len(others)}
+        files.write_json(folder / "counts.json", {"found": found, **used, "tables": len(PARTS), **left})
         files.write_json(folder / "about.json", {"source": name, "classes": settings.classes})
     if note:
         print(f"warning: {note}")

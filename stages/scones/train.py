@@ -5,7 +5,6 @@ How a picture of none of the classes is recognised is chosen on them, too, and o
 The pictures are stored on the device as bytes. Batches are selected, augmented and normalised there.
 """
 
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,15 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from stages.common import clocks, config, files
+from stages.common import config, files
 from stages.common.portable import Computing
 from stages.common.program import run
 from stages.common.training import checkpoints, distributed, loop, saving, torch_setup
 from stages.common.training.checkpoints import Location
 from stages.common.vision import classifiers, known, outliers
-from stages.engine import dispatch
+from stages.engine import training
 from stages.scones.config import Train
 from stages.scones.layout import SIDE
 from stages.scones.learning import calibration
@@ -29,7 +27,6 @@ from stages.scones.learning.augmentation import augmented
 from stages.scones.model import BATCH, KNOWN, SETTINGS, TRAINED, Classifier, load, predict
 
 FEATURES = Path("data/scones/features")
-CLOCK = "training.json"
 PARTS = ("train", "valid")
 
 
@@ -83,8 +80,7 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
 
     def score(_: nn.Module) -> loop.Scores:
         logits = distributed.in_turns(valid.images.split(BATCH), classifier.logits).to(valid.labels.device)
-        right = (logits.argmax(1) == valid.labels).double().mean().item()
-        return loop.Scores(F.cross_entropy(logits, valid.labels).item(), right)
+        return loop.scores(logits, valid.labels)
 
     rates, title = {"backbone.": settings.transfer.rate}, f"scones {settings.network}"
     history = loop.fit(network, batches, steps, score, settings, checkpoint, title, rates)
@@ -120,7 +116,7 @@ def checkpoints_of(settings: Train, root: Location) -> list[Location]:
     return [root / "scones" / f"{checkpoints.key(f'{settings.model_dump_json()} {classes}', inputs)}.pt"]
 
 
-def fill(folder: Path, settings: Train, kept: list[Location]) -> None:
+def fill(settings: Train, kept: list[Location], folder: Path) -> None:
     """Train, and write to ``folder`` the files that `model.load` and plot read, and the training times.
 
     ``kept`` has the path of the checkpoint.
@@ -138,19 +134,11 @@ def fill(folder: Path, settings: Train, kept: list[Location]) -> None:
             folder / KNOWN, **recognition(load(folder, measured=True).to(device), train, valid, settings)
         )
     clock = torch_setup.clock(history.seconds, len(train.images) * len(history.epochs), device, learnt.computing)
-    files.write_json(folder / CLOCK, clock)
+    files.write_json(folder / training.CLOCK, clock)
 
 
 def main() -> None:
-    settings = config.load("scones", Train)
-    files.require(FEATURES, "featurize@scones")
-    kept = checkpoints_of(settings, dispatch.storage())
-    with files.new_folder(TRAINED) as folder:
-        work = partial(fill, settings=settings, kept=kept)
-        dispatch.train("scones", work, folder, FEATURES, settings.batch_size)
-        clocks.keep("train@scones", folder, folder / CLOCK)
-    for checkpoint in kept:
-        checkpoints.forget(checkpoint)
+    training.train("scones", config.load("scones", Train), fill, checkpoints_of, FEATURES, TRAINED)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from stages.serving.page import UPLOAD, UPLOADS
 from stages.serving.schemas import Catalogue, Error, Ping, Predictions
 
 MAX_TOP = 1000
+PARAMETERS = {"top": f"a whole number from 1 to {MAX_TOP}", "several": "true or false"}
+"""What each query parameter has to be."""
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -115,6 +117,7 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
                 raise Refusal(
                     404, "not_found", f"there is no model {project[:100]!r}: expected {', '.join(projects.names())}"
                 )
+            _check_query(request, project, several)
             body = await request.body()
             if not body:
                 expected = ", ".join(projects.about(project).accepts)
@@ -167,7 +170,19 @@ async def _failed(request: Request, error: Exception) -> Response:
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return errors.response(
-        Refusal(422, "invalid_parameter", f"{where}: found {first['input']!r}: {first['msg']}"[:500])
-    )
+    name = str(first["loc"][-1])
+    return errors.response(_parameter(f"{name} = {str(first['input'])[:100]!r}", PARAMETERS[name]))
+
+
+def _parameter(found: str, expected: str) -> Refusal:
+    return Refusal(422, "invalid_parameter", f"query parameter: found {found}, expected {expected}")
+
+
+def _check_query(request: Request, project: str, several: bool) -> None:
+    """Raise Refusal for a parameter that would be ignored."""
+    for name in request.query_params:
+        if name not in PARAMETERS:
+            raise _parameter(repr(name[:100]), " or ".join(PARAMETERS))
+    if several and not projects.about(project).several:
+        readers = ", ".join(one for one in projects.names() if projects.about(one).several)
+        raise _parameter(f"several for {project}", f"it only for {readers}")

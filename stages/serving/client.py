@@ -8,6 +8,7 @@ python -m stages.serving.client scones - < picture.png
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from stages.common.errors import InputError
 from stages.common.program import run
 from stages.serving.__main__ import TOKEN
 
+ADDRESS = "http://127.0.0.1:8080"
+
 
 def read(name: str) -> bytes:
     """Return the bytes of a file, or of standard input for ``-``. Raise InputError if it can't be read."""
@@ -28,10 +31,13 @@ def read(name: str) -> bytes:
         raise InputError(f"{name}: {error.strerror}") from None
 
 
+TYPES = {".csv": "text/csv", ".json": "application/json", ".npy": "application/x-npy"}
+"""Content types by the ends of names. Other files are pictures or, for bikes, CSV."""
+
+
 def content_type(project: str, name: str) -> str:
-    if "text/csv" in projects.about(project).accepts:
-        return "application/json" if name.endswith(".json") else "text/csv"
-    return "application/octet-stream"  # the server detects a picture's format itself
+    other = "text/csv" if "text/csv" in projects.about(project).accepts else "application/octet-stream"
+    return TYPES.get(Path(name).suffix.lower(), other)  # the server detects a picture's format itself
 
 
 def ask(client: httpx.Client, project: str, name: str, top: int) -> httpx.Response:
@@ -44,8 +50,10 @@ def ask(client: httpx.Client, project: str, name: str, top: int) -> httpx.Respon
         response = client.post(
             f"/models/{project}/invocations", content=read(name), headers=headers, params={"top": top}
         )
-    except httpx.TransportError as error:
-        raise InputError(f"{client.base_url} does not answer ({error}): start the server with `make serve`") from None
+    except httpx.TimeoutException:
+        raise InputError(f"{client.base_url} did not answer in time: allow more seconds with --timeout") from None
+    except (httpx.TransportError, httpx.InvalidURL):
+        raise InputError(f"{client.base_url} does not answer: start the server with `make serve`") from None
     if response.status_code != 200:
         try:
             words = response.json()["message"]
@@ -70,6 +78,8 @@ def lines(name: str, answer: dict[str, Any]) -> list[str]:
 
 
 def main(project: str, files: list[str], address: str, token: str | None, top: int, timeout: float) -> None:
+    if not re.fullmatch(r"https?://([\w.-]+|\[[\da-f:]+\])(:\d{1,5})?(/\S*)?", address):
+        raise InputError(f"--address: found {address!r}, expected http:// or https:// and a name, such as {ADDRESS}")
     token = token or os.environ.get(TOKEN)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     failed = []
@@ -88,7 +98,7 @@ def main(project: str, files: list[str], address: str, token: str | None, top: i
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("project", choices=list(projects.names()))
     parser.add_argument("files", nargs="+", help="files to send; - is standard input")
-    parser.add_argument("--address", default="http://127.0.0.1:8080", help="the server's address (%(default)s)")
+    parser.add_argument("--address", default=ADDRESS, help="the server's address (%(default)s)")
     parser.add_argument("--token", help=f"the server's token; default: the environment variable {TOKEN}")
     parser.add_argument("--top", type=int, default=5, help="classes per picture (%(default)s)")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds per request (%(default)s)")

@@ -27,11 +27,11 @@ class Classified(BaseModel):
     top: list[Likely]
     known: bool | None = Field(
         None,
-        description="landmarks, scones: false if the picture resembles none of the classes; then ignore the probabilities",
+        description="landmarks, mnist, scones: false if the picture resembles none of the classes; then ignore the probabilities",
     )
     familiarity: float | None = Field(
         None,
-        description="landmarks, scones: how far the picture's score is above the threshold for known ones; negative: unknown",
+        description="landmarks, mnist, scones: how far the picture's score is above the threshold for known ones; negative: unknown",
     )
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.bikes import features
 from stages.bikes.features import Record
 from stages.bikes.featurize import split
+from stages.bikes.hours import holidays
 from stages.bikes.hours.columns import NAMES
+from stages.bikes.hours.plausible import ranges
 from stages.bikes.sources import sample
 
 
@@ -22,9 +23,13 @@ def known(hours: pd.DataFrame) -> pd.DataFrame:
     return hours[NAMES]
 
 
+def recorded(known: pd.DataFrame, kind: str = "full") -> Record:
+    return Record(kind, known, ranges(known))
+
+
 @pytest.fixture(scope="module")
 def record(known: pd.DataFrame) -> Record:
-    return Record("full", known)
+    return recorded(known)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +39,7 @@ def table(record: Record, known: pd.DataFrame) -> pd.DataFrame:
 
 @pytest.mark.parametrize("kind", ["raw", "calendar", "full"])
 def test_a_row_has_the_same_features_alone_and_among_others(kind: str, known: pd.DataFrame) -> None:
-    record = Record(kind, known)
+    record = recorded(known, kind)
     together = record.features(known)
     for row in (0, 1234, len(known) - 1):
         alone = record.features(known.iloc[[row]])
@@ -72,11 +77,11 @@ def test_the_weather_around_an_hour_of_the_future_is_estimated_from_its_own(
 def test_no_feature_is_a_count_or_missing(known: pd.DataFrame, table: pd.DataFrame) -> None:
     assert not {"casual", "registered", "count"} & set(table)
     assert np.isfinite(table.astype(float)).all(axis=None)
-    assert list(Record("raw", known).features(known)) == NAMES
+    assert list(recorded(known, "raw").features(known)) == NAMES
 
 
 def test_the_calendar_features_have_season_and_weather_as_categories(known: pd.DataFrame) -> None:
-    table = Record("calendar", known).features(known)
+    table = recorded(known, "calendar").features(known)
     assert {name for name in table if isinstance(table[name].dtype, pd.CategoricalDtype)} == {"weather", "season"}
     assert {"hour", "weekday", "month", "year"} <= set(table)
 
@@ -102,13 +107,44 @@ def test_the_calendar_features_have_season_and_weather_as_categories(known: pd.D
     ],
 )
 def test_days_are_taken_as_what_they_are(date: str, off: float, pattern: int, what: str) -> None:
-    day = features.days(pd.Timestamp(date), pd.Timestamp(date)).iloc[0]
+    day = holidays.days(pd.Timestamp(date), pd.Timestamp(date)).iloc[0]
     assert (day["off"], day["pattern"]) == (off, pattern), what
+
+
+@pytest.mark.parametrize(
+    ("date", "holiday", "off", "pattern"),
+    [
+        ("2013-03-06", 1, 1.0, 6),  # a holiday that the calendar doesn't know, a Wednesday
+        ("2013-03-08", 1, 1.0, 5),  # and a Friday: a free day follows
+        ("2013-12-27", 1, 1.0, 5),
+        ("2013-03-06", 0, 0.0, 2),
+        ("2013-07-04", 0, 1.0, 6),  # the calendar knows better
+        ("2013-04-16", 1, 0.0, 1),  # Emancipation Day
+        ("2022-06-20", 1, 0.5, 7),  # Juneteenth, observed on a Monday
+    ],
+)
+def test_a_holiday_that_only_the_row_knows_is_a_day_without_work(
+    record: Record, known: pd.DataFrame, date: str, holiday: int, off: float, pattern: int
+) -> None:
+    row = known.iloc[[500]].assign(datetime=pd.Timestamp(date) + pd.Timedelta(hours=8), holiday=holiday)
+    found = record.features(row).iloc[0]
+    assert (found["off"], found["pattern"], found["works"]) == (off, pattern, int(off == 0))
+
+
+@pytest.mark.parametrize("kind", ["raw", "calendar", "full"])
+def test_weather_outside_the_training_hours_counts_as_the_nearest_in_them(kind: str, known: pd.DataFrame) -> None:
+    """In all features, also if the outer value is in the record."""
+    limits = {name: known[name].quantile([0.1, 0.9]).tolist() for name in ("temp", "atemp", "humidity", "windspeed")}
+    record = Record(kind, known, limits)
+    rows = pd.concat([known.iloc[::50], future(known).iloc[::20]], ignore_index=True)
+    for name, (_, high) in limits.items():
+        outside, edge = rows.assign(**{name: 2.0 * high}), rows.assign(**{name: high})
+        pd.testing.assert_frame_equal(record.features(outside), record.features(edge), check_dtype=False)
 
 
 def test_the_weather_around_counts(known: pd.DataFrame, table: pd.DataFrame) -> None:
     row = 500
-    rainy = Record("full", known.assign(weather=known["weather"].mask(known.index == row - 1, 4)))
+    rainy = recorded(known.assign(weather=known["weather"].mask(known.index == row - 1, 4)))
     changed = rainy.features(known.iloc[[row]])
     assert changed["weather_1h_ago"].iloc[0] == 4
     assert changed["day_rain_hours"].iloc[0] >= table["day_rain_hours"].iloc[row]
@@ -130,7 +166,7 @@ def test_hours_without_a_row_are_counted_within_a_day_of_the_record_alone(
         ~((day == "2011-08-10") & hour.between(10, 15)) & (day != "2011-08-20") & ~((day == day.max()) & (hour > 12))
     ]
     gap = gap.reset_index(drop=True)
-    found = Record("full", gap).features(gap)
+    found = recorded(gap).features(gap)
 
     found.index = pd.DatetimeIndex(gap["datetime"])
 

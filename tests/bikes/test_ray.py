@@ -2,12 +2,10 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray_clusters
 import yaml
 from conftest import ROOT, Run
 from small_bikes import set_parameters
@@ -15,6 +13,7 @@ from small_bikes import set_parameters
 from stages.bikes import evaluate, featurize, train
 from stages.bikes.learners import LightGBM, Linear
 from stages.bikes.model import TRAINED
+from stages.cluster.local import Running
 from stages.common import config
 from stages.common.errors import InputError
 from stages.engine.config import Engine
@@ -33,10 +32,9 @@ BAGGED: dict[str, Any] = {
 ENGINE = {**yaml.safe_load((ROOT / "params.yaml").read_text())["engine"], "kind": "ray"}
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with ray_clusters.running(nodes=2, cpus=1) as started:
-        yield started.address
+@pytest.fixture
+def address(cluster: Running) -> str:
+    return cluster.address
 
 
 @pytest.fixture
@@ -91,7 +89,9 @@ def test_a_folder_that_a_node_does_not_see_is_named(address: str) -> None:
     assert own.is_dir()
     with cluster.connected(config.load("engine", Engine, {"engine": {**ENGINE, "address": address}})):
         libraries.check_seen(Path("/tmp"), 60)
-        with pytest.raises(InputError, match=r"nodes 127\.0\.0\.1.* do not see /proc/self"):
+        with pytest.raises(
+            InputError, match=r"nodes 127\.0\.0\.1.* do not see /proc/self.*: put the working folder on a disk"
+        ):
             libraries.check_seen(own, 60)
 
 

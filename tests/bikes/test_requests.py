@@ -90,10 +90,16 @@ BAD = {
     "UTC": (hour(datetime="2012-03-20T08:00:00.000Z"), "expected the town's own time without Z or offset, such as 2011-01-31 23:00:00: convert it"),
     "offset": (hour(datetime="2012-03-20 08:00:00-05:00"), "expected the town's own time without Z or offset"),
     "1999": (hour(datetime="1999-12-31 23:00:00"), "expected an hour of the years 2000 to 2099"),
-    "different values": (json.dumps([HOUR, HOUR | {"temp": 3}]), "row 2: found 2012-03-20 08:00:00 twice with different values"),
+    "different values": (json.dumps([HOUR, HOUR | {"humidity": 60}]), "row 2: found 2012-03-20 08:00:00 twice with different values"),
     "Fahrenheit": (hour(temp=71.6, atemp=77), "row 1, column temp: found 71.6, expected a number from -60 to 60 °C: 71.6 degrees Fahrenheit are 22.0 °C"),
     "Kelvin": (hour(temp=295.15, atemp=298), "column temp: .*: 295.15 Kelvin are 22.0 °C"),
-    "atemp in another unit": (hour(atemp=63), "column atemp: found 63, expected at most 30 °C more or less than temp 14.76"),
+    "atemp in another unit": (hour(atemp=63), "column atemp: found 63, expected .* °C at temp 14.76, .*: 63 degrees Fahrenheit are 17.2 °C"),
+    "temp alone on UCI's scale": (hour(temp=0.36), "column atemp: found 17.425, expected .* at temp 0.36, .*: if temp is on UCI's scale of 0 to 1, multiply it by 41 to get 14.8 °C"),
+    "atemp alone on UCI's scale": (hour(atemp=0.3485), "column atemp: found 0.3485, .*: if atemp is on UCI's scale of 0 to 1, multiply it by 50 to get 17.4 °C"),
+    "temp alone in Fahrenheit": (hour(temp=58.6), "column atemp: found 17.425, .*: if temp is in degrees Fahrenheit, 58.6 are 14.8 °C"),
+    "a free working day": (hour(workingday=0), "column workingday: found 0, expected 1 on a Tuesday with holiday 0"),
+    "a worked holiday": (hour(holiday=1), "column workingday: found 1, expected 0 on a Tuesday with holiday 1: a working day is from Monday to Friday and no holiday"),
+    "a worked Sunday": (hour(datetime="2012-03-18 08:00:00"), "column workingday: found 1, expected 0 on a Sunday with holiday 0"),
     "UCI's scale": (hour(temp=0.36, atemp=0.35, humidity=0.57, windspeed=0.13), "column humidity: found 0.57, .* UCI's hour.csv has fractions, multiply its hum by 100"),
     "humidity": (hour(humidity=550), "column humidity: found 550, expected a number from 0 to 100 %"),
     "OpenWeatherMap": (hour(weather=800), r"column weather: found 800, expected a whole number from 1 to 4 \(1 clear, .*translate the codes of other weather services"),
@@ -137,7 +143,15 @@ def test_other_content_types_are_refused_with_those_that_are_read(content_type: 
 
 
 @pytest.mark.parametrize(
-    "values", [{"temp": 71.6}, {"humidity": 0.57}, {"weather": 800}, {"windspeed": 9000}, {"temp": 5.0, "atemp": 63.0}]
+    "values",
+    [
+        {"temp": 71.6},
+        {"humidity": 0.57},
+        {"weather": 800},
+        {"windspeed": 9000},
+        {"temp": 5.0, "atemp": 63.0},
+        {"workingday": 0},
+    ],
 )
 def test_prepare_refuses_what_the_served_model_refuses(tmp_path: Path, values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="column") as served:

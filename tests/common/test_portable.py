@@ -56,8 +56,11 @@ GOLDEN = {
     "convolutional": "f469f7448267b92d97667d4b3c6085d6",
     "small-batches": "b864cefdeb8b221a3d1662cc154378f0",
     "connected": "b7c4435f893a530227cacfabba4d80e2",
+    "residual": "f1f16eb25615c506b5c21b247f6b715f",
+    "features": "d4a194134e924adb5baaa6f0349ea56a",
+    "onnx": "7cf0af635cbb57eb08eb3f1003046cd1",
 }
-"""MD5 of the weights that `small_trainings.py` ends with."""
+"""MD5 of the weights that `small_trainings.py` ends with, and of the last network's features and ONNX file."""
 
 
 def weights(*beginning: str) -> dict[str, str]:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from conftest import ROOT, Run
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from stages.common import config
 from stages.common.errors import InputError
@@ -67,7 +66,7 @@ def train(folder: Path, score: Score | None = None, **changes: object) -> loop.T
     def own_score(network: nn.Module) -> loop.Scores:
         assert not network.training
         logits = network(points)
-        return loop.Scores(F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item())
+        return loop.scores(logits, labels)
 
     steps = loop.steps_per_epoch(len(points), chosen.batch_size, "mnist")
     return loop.fit(network, batches, steps, score or own_score, chosen, folder / "checkpoint.pt", "test")
@@ -219,7 +218,7 @@ def test_the_moving_average_of_the_weights_is_what_is_scored_and_kept(tmp_path: 
     ],
 )
 def test_a_run_that_goes_on_from_its_checkpoint_ends_as_one_that_never_stopped(
-    tmp_path: Path, changes: dict[str, Any]
+    tmp_path: Path, changes: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = train(tmp_path / "whole", epochs=5, **changes)
 
@@ -232,11 +231,13 @@ def test_a_run_that_goes_on_from_its_checkpoint_ends_as_one_that_never_stopped(
             raise RuntimeError("killed")
         points, labels = problem()
         logits = network(points)
-        return loop.Scores(F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item())
+        return loop.scores(logits, labels)
 
     with pytest.raises(RuntimeError, match="killed"):
         train(tmp_path / "stopped", dies_in_the_third_epoch, epochs=5, **changes)
+    assert capsys.readouterr().out == ""
     resumed = train(tmp_path / "stopped", epochs=5, **changes)
+    assert capsys.readouterr().out.endswith(": resumed after epoch 2 of 5\n")
     assert resumed.steps == whole.steps
     assert resumed.epochs == whole.epochs
     assert all(torch.equal(resumed.weights[name], whole.weights[name]) for name in whole.weights)

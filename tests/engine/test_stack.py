@@ -60,8 +60,13 @@ class Cloud:
                 return rows("StackResourceSummaries", "ResourceType PhysicalResourceId ResourceStatus", self.resources)
             case "DescribeStackEvents":
                 return rows("StackEvents", "LogicalResourceId ResourceStatus ResourceStatusReason", self.events)
-            case "ListObjectsV2":
-                return {"Contents": [{"Key": name} for name in self.objects]}
+            case "ListObjectVersions":
+                return {"Versions": [{"Key": name, "VersionId": "1"} for name in self.objects]}
+            case "DeleteBucket" | "UpdateTerminationProtection":
+                self.calls.append(operation)
+            case "ContinueUpdateRollback":
+                self.calls.append(operation)
+                self.statuses = list(self.after[operation])
             case "DeleteObjects" if self.refuses:
                 return {"Errors": [{"Key": self.objects[0], "Code": "AccessDenied", "Message": "no"}]}
             case "DeleteObjects":
@@ -149,7 +154,28 @@ def test_removing_waits_for_what_goes_on_and_empties_what_came_meanwhile() -> No
     cloud.answer = later  # type: ignore[method-assign]
     removed = Stack(cloud.session(), "vehicles").remove()
     assert removed == ["1 objects in s3://late", "AWS::IAM::Role role", "AWS::S3::Bucket late"]
-    assert cloud.calls == ["DeleteStack", "DeleteObjects", "DeleteStack"]
+    assert cloud.calls == ["DeleteStack", "DeleteObjects", "DeleteStack", "DeleteBucket"]
+
+
+def test_a_return_to_the_former_state_that_has_failed_is_finished_or_told_with_what_to_do() -> None:
+    ends: Ends = {**ENDS, "ContinueUpdateRollback": ["UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE"]}
+    cloud = Cloud(["UPDATE_ROLLBACK_FAILED"], ends)
+    assert Stack(cloud.session(), "vehicles").put("new", {}) == "updated"
+    assert cloud.calls == ["ContinueUpdateRollback", "UpdateStack"]
+    again: Ends = {"ContinueUpdateRollback": ["UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_FAILED"]}
+    events = [("Endpoint", "UPDATE_FAILED", "no capacity"), ("vehicles", "UPDATE_IN_PROGRESS", "User Initiated")]
+    cloud = Cloud(["UPDATE_ROLLBACK_FAILED"], again, events=events)
+    with pytest.raises(InputError, match=r"Endpoint: no capacity: remove the cause.*--resources-to-skip"):
+        Stack(cloud.session(), "vehicles").put("new", {})
+
+
+def test_data_is_kept_if_that_is_wanted() -> None:
+    cloud = Cloud(
+        ["CREATE_COMPLETE"], ENDS, [(BUCKET, "data", "CREATE_COMPLETE"), (ROLE, "r", "CREATE_COMPLETE")], objects=["a"]
+    )
+    assert Stack(cloud.session(), "vehicles").remove(keep_data=True) == ["AWS::IAM::Role r"]
+    assert cloud.calls == ["DeleteStack"]
+    assert cloud.objects == ["a"]
 
 
 def test_an_object_that_stays_is_an_error_that_names_it() -> None:

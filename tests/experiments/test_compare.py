@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import vl_convert
-from checkouts import Checkout, with_results
+from checkouts import Checkout
 from playwright.sync_api import Browser, Page, expect
 
 from stages.common.errors import InputError
@@ -36,18 +36,18 @@ def compare(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def clone(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clone(results: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone that has the results of this checkout."""
-    return with_results(tmp_path_factory.mktemp("compare")).root
+    return results.copy(tmp_path_factory.mktemp("compare")).root
 
 
 @pytest.fixture(scope="module")
 def compared(clone: Path) -> Path:
     """The page of mnist with a variant of two seeds, which start from the commit before the last one."""
     for name, seed in (("short", 0), ("short-seed1", 1)):
-        settings = ["-S", "mnist.epochs=1", "-S", f"mnist.seed={seed}"]
-        Checkout(clone).experiment("--temp", "--name", name, *settings, "evaluate@mnist")
-    Checkout(clone).run("git commit --quiet --allow-empty --message later")
+        settings = {"mnist.epochs": 1, "mnist.seed": seed}
+        Checkout(clone).experiment(name, settings, "train@mnist", "evaluate@mnist")
+    Checkout(clone).run("git", "commit", "--quiet", "--allow-empty", "--message", "later")
     done = compare(clone, "mnist")
     assert done.returncode == 0, done.stderr
     assert re.match(

@@ -1,4 +1,8 @@
-"""Named experiments run as their users run them: one, all of a project, again after a failure."""
+"""Named experiments run as their users run them: one, all of a project, again after a failure.
+
+The stages here are stand-ins of a line each: what is tested is what runs them. `check` is the pipeline's own. That recipes run
+real stages is tested with the worked examples, and with sweeps.
+"""
 
 import json
 import os
@@ -15,7 +19,7 @@ import httpx
 import psutil
 import pytest
 import yaml
-from checkouts import Checkout, processes_in, with_results
+from checkouts import Checkout, clone, processes_in
 from dvc.repo import Repo
 from mlflow import MlflowClient
 
@@ -32,10 +36,49 @@ def recipe(settings: dict[str, object], seeds: list[int], memory: float = 0.5) -
     return known | {"set": {"mnist": settings}, "seeds": seeds}
 
 
+PIPELINE = """
+stages:
+  check:
+    cmd: python -m stages.check
+    deps: [params.yaml]
+    outs: [reports/parameters.txt]
+  train:
+    foreach: [mnist]
+    do:
+      cmd: python stage.py models/mnist/trained
+      params: [mnist]
+      deps: [reports/parameters.txt]
+      outs: [models/mnist/trained]
+  deploy:
+    foreach: [mnist]
+    do:
+      cmd: python stage.py reports/mnist/deploy.json
+      deps: [models/mnist/trained]
+      outs: [reports/mnist/deploy.json]
+  plot:
+    foreach: [mnist]
+    do:
+      cmd: python stage.py reports/mnist/plots
+      deps: [models/mnist/trained]
+      outs: [reports/mnist/plots]
+"""
+STAGE = """
+import pathlib, sys, time, yaml
+if yaml.safe_load(open("params.yaml"))["mnist"]["epochs"] > 1000:
+    time.sleep(600)
+out = pathlib.Path(sys.argv[1])
+out.parent.mkdir(parents=True, exist_ok=True)
+out.write_text("made")
+"""
+
+
 @pytest.fixture(scope="module")
-def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    """A clone with results and small recipes; what its queue started is ended."""
-    copy = with_results(tmp_path_factory.mktemp("experiments"))
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """A clone with stages of no work, and recipes; what its queue started is ended."""
+    copy = clone(tmp_path_factory.mktemp("experiments"))
+    (copy.root / "dvc.yaml").write_text(PIPELINE)
+    (copy.root / "stage.py").write_text(STAGE)
+    copy.run("git rm -q --cached dvc.lock && rm -r dvc.lock reports")
     write(copy, {"mnist-one": recipe(SMALL, [0, 1]), "mnist-two": recipe(SMALL | {"optimizer": "sdg"}, [0])})
     copy.run("git add -A && git commit -qm recipes")
     yield copy
@@ -144,9 +187,9 @@ def test_ctrl_c_stops_what_runs_and_a_killed_run_is_run_again(built: Checkout) -
     command = [sys.executable, "-m", "stages.experiments.run", "--all", "mnist", "--jobs", "2"]
     for number in (signal.SIGINT, signal.SIGKILL):
         with subprocess.Popen(command, cwd=built.root) as running:
-            wait_for(built, "stages.mnist.train")
+            wait_for(built, "stage.py")
             running.send_signal(number)
-        for _ in range(300):
+        for _ in range(1200):
             if not processes_in(built.root):
                 break
             time.sleep(0.1)
@@ -157,12 +200,12 @@ def test_ctrl_c_stops_what_runs_and_a_killed_run_is_run_again(built: Checkout) -
     assert "1/1 mnist-long done" in shown
 
 
-def wait_for(built: Checkout, module: str) -> None:
-    for _ in range(600):
-        if any(module in (process.info["cmdline"] or []) for process in processes_in(built.root)):
+def wait_for(built: Checkout, program: str) -> None:
+    for _ in range(3000):
+        if any(program in (process.info["cmdline"] or []) for process in processes_in(built.root)):
             return
         time.sleep(0.1)
-    pytest.fail(f"{module} did not start")
+    pytest.fail(f"{program} did not start")
 
 
 @pytest.mark.slow

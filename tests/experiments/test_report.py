@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checkouts import Checkout, with_results
+from checkouts import Checkout
 from conftest import ROOT
 from playwright.sync_api import Browser, Page, Route, expect
 
@@ -22,9 +22,9 @@ WIDTHS = [("light", 1400), ("dark", 390)]
 
 
 @pytest.fixture(scope="module")
-def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+def built(results: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A clone with this checkout's results and its cache."""
-    copy = with_results(tmp_path_factory.mktemp("report"))
+    copy = results.copy(tmp_path_factory.mktemp("report"))
     durations = copy.root / "reports/durations"
     durations.mkdir(parents=True)
     (durations / "train@mnist.json").write_text(json.dumps({"seconds": 12.3}))
@@ -34,7 +34,7 @@ def built(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 @pytest.fixture(scope="module")
 def tried(built: Checkout) -> Checkout:
     """The clone with an experiment that ran and one that waits."""
-    built.experiment("--temp", "-n", "sgd", "-S", "mnist.optimizer=sgd", "-S", "mnist.epochs=2", "evaluate@mnist")
+    built.experiment("sgd", {"mnist.optimizer": "sgd", "mnist.epochs": 2}, "train@mnist", "evaluate@mnist")
     built.run("dvc exp run --queue -n waiting -S mnist.batch_size=32 -S 'mnist.mlp.hidden=[64, 32]' evaluate@mnist")
     return built
 
@@ -124,7 +124,7 @@ def test_what_differs_from_the_commit_is_marked(tried: Checkout, open_page: Page
     ]
     expect(open_page.locator("section#mnist td.figure.bad")).not_to_have_count(0)  # two epochs are worse
     expect(open_page.locator("section#bikes tr.differs")).to_have_count(0)
-    tried.run("git checkout --quiet . && dvc checkout --quiet")
+    tried.restore()
 
 
 @pytest.mark.parametrize(("before", "now"), [(0.9, None), (None, 0.9), (None, None)])
@@ -152,7 +152,7 @@ def test_a_partly_built_pipeline_has_a_page_that_names_what_is_missing(built: Ch
     )
     expect(open_page.locator("section#scones")).to_contain_text("No plots yet. To draw them: dvc repro plot@scones")
     expect(open_page.locator("section#bikes figure")).not_to_have_count(0)
-    built.run("git checkout --quiet . && dvc checkout --quiet")
+    built.restore()
 
 
 # dvc plots

@@ -1,13 +1,14 @@
 """make review: what a branch changes is shown, and a guarded figure that fell is named and fails."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from checkouts import Checkout, with_results
+from checkouts import Checkout, set_parameters
 from conftest import ROOT
 from dvc.repo import Repo
 from markdown_it import MarkdownIt
@@ -40,8 +41,8 @@ class Project(Checkout):
 
 
 @pytest.fixture(scope="module")
-def clone(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = Project(with_results(tmp_path_factory.mktemp("review")).root)
+def clone(results: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(results.copy(tmp_path_factory.mktemp("review")).root)
     project.commit()
     project.run("git tag start")
     return project
@@ -73,7 +74,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 def test_a_worse_model_is_named_and_fails_and_its_pictures_are_shown(project: Project) -> None:
-    project.experiment("-S", "mnist.epochs=1", "deploy@mnist", "plot@mnist")
+    project.stages({"mnist.epochs": 1}, "train@mnist", "evaluate@mnist", "plot@mnist")
     done = project.tried("make -o .venv/.installed review BASE=main")
     assert done.returncode
     accuracy = json.loads((project.root / ACCURACY).read_text())["accuracy"]
@@ -148,15 +149,18 @@ def test_results_of_other_code_are_said_first_and_fail(project: Project, capsys:
     )
 
 
-@pytest.mark.parametrize("hostile", ["![x](https://elsewhere.example/x.png)", "[x](javascript:alert)", "a | b", "*a*"])
-def test_a_parameter_s_value_is_shown_as_text(
-    project: Project, capsys: pytest.CaptureFixture[str], hostile: str
-) -> None:
-    parameters = project.root / "params.yaml"
-    parameters.write_text(parameters.read_text().replace("source: sample ", f"source: '{hostile}' ", 1))
+def test_parameters_values_are_shown_as_text(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = {
+        "data.source": "![x](https://elsewhere.example/x.png)",
+        "mnist.device": "[x](javascript:alert)",
+        "mnist.network": "a | b",
+        "mnist.optimizer": "*a*",
+    }
+    set_parameters(project.root / "params.yaml", hostile)
     assert failures(capsys)
     page = (project.root / "reports/review/index.html").read_text()
-    assert f"<td>data.source</td>\n<td>sample</td>\n<td>{hostile}</td>" in page
+    for name, value in hostile.items():
+        assert re.search(rf"<td>{name}</td>\n<td>\w+</td>\n<td>{re.escape(value)}</td>", page), name
 
 
 def test_a_project_that_the_base_does_not_have_is_new_and_a_picture_of_unknown_content_is_told(

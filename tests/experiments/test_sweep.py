@@ -11,13 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from checkouts import BIN, Checkout, mnist_alone, processes_in
+from checkouts import BIN, Checkout, processes_in
 from conftest import ROOT
 
-from stages.cluster.local import Running
-from stages.common import config
 from stages.common.errors import InputError
-from stages.engine.config import Engine
 from stages.experiments.records import recipes
 from stages.experiments.records.ranges import Sweep
 from stages.experiments.sweeps.trials import Plan, Result
@@ -135,20 +132,20 @@ def test_a_command_on_a_leash_ends_with_who_started_it(tmp_path: Path) -> None:
     ) as starter:
         assert starter.stdout
         assert starter.stdout.readline() == "begun\n"
-        for _ in range(100):
+        for _ in range(1000):
             below = psutil.Process(starter.pid).children(recursive=True)
             if len(below) == 3:  # the leash, sh, sleep
                 break
             time.sleep(0.1)
         starter.kill()
     assert len(below) == 3
-    assert psutil.wait_procs(below, timeout=30)[1] == []
+    assert psutil.wait_procs(below, timeout=120)[1] == []
 
 
 @pytest.fixture(scope="module")
-def project(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+def project(mnist_results: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A checkout of mnist alone, with a sweep of two trials, of which the second can't be trained."""
-    project = mnist_alone(pipeline, tmp_path_factory.mktemp("sweep") / "mnist")
+    project = mnist_results.copy(tmp_path_factory.mktemp("sweep") / "mnist")
     recipe = yaml.safe_load(RECIPE.replace("RANGES", "{mnist.batch_size: {choice: [64, 5000]}}"))
     recipe["tiny"]["sweep"]["trials"] = 2
     (project.root / "recipes.yaml").write_text(yaml.safe_dump(recipe))
@@ -173,7 +170,7 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was_and_keeps_the_best_by_its_n
         sweep.kill()
     assert psutil.wait_procs(working, timeout=120)[1] == []
     copies = project.root / ".dvc/tmp/exps"
-    psutil.wait_procs(processes_in(copies), timeout=30)
+    psutil.wait_procs(processes_in(copies), timeout=120)
     assert processes_in(copies) == []
     assert project.run("git", "status", "--porcelain") == ""
     before = revisions(project)
@@ -229,26 +226,3 @@ def test_the_score_is_that_of_the_kept_weights(tmp_path: Path) -> None:
     last = plan(many(recipe.sweep, 2), recipe)
     assert last.score(rows) == 0.2
     assert replace(last, keep="best").score(rows) == 0.1
-
-
-@pytest.mark.slow
-def test_a_cluster_on_which_no_trial_fits_is_refused_with_what_is_there(
-    cluster: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from stages.engine.ray.cluster import connected
-    from stages.engine.ray.libraries import check_seen
-    from stages.experiments.sweeps import asha
-
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("ray._private.ray_constants.ENABLE_RAY_CLUSTER", False)  # else 127.0.0.1 is this machine's name
-    engine = config.load("engine", Engine, config.read(ROOT / "params.yaml"))
-    engine = engine.model_copy(update={"address": cluster.address})
-    with connected(engine):
-        assert asha.room_on_cluster(engine, {"cpu": 1, "gpu": 0}) == len(cluster.raylets)
-        with pytest.raises(InputError, match=r"a trial needs 9 CPU, and no node has that \(127.0.0.1: 1 CPU, 0 GPU; "):
-            asha.room_on_cluster(engine, {"cpu": 9, "gpu": 0})
-        check_seen(Path("docs"), engine.timeout)  # below this process's working folder, which is no node's
-        with pytest.raises(
-            InputError, match="do not see .*/nowhere: put the working folder on a disk that all of them mount"
-        ):
-            check_seen(Path("nowhere"), engine.timeout)

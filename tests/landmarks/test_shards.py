@@ -9,20 +9,13 @@ import pytest
 import torch
 import webdataset
 from conftest import Change
-from small_photographs import contents, write_photographs
+from small_photographs import contents
 
 from stages.common import files
 from stages.common.errors import InputError
 from stages.landmarks import featurize, prepare, store, train
 from stages.landmarks.model import TRAINED
 from stages.landmarks.store import Pixels, Shard, Store
-
-
-@pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photographs")
-    write_photographs(folder)
-    return folder
 
 
 @pytest.fixture

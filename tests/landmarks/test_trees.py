@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import shutil
 import unicodedata
 from collections import Counter
@@ -20,7 +21,7 @@ from stages.landmarks.config import Data
 from stages.landmarks.sources.intake import inspection
 from stages.landmarks.sources.intake.inspection import Inspected
 
-RAW = Path("data/landmarks/raw")
+RAW, FEATURES = Path("data/landmarks/raw"), Path("data/landmarks/features")
 
 Paint = Callable[..., None]
 
@@ -182,14 +183,32 @@ def test_near_copies_across_train_and_test_are_reported_with_their_share_and_lim
     with Image.open(given / "train/tower/011.png") as image:
         again = image if change == "saved again" else image.resize((60, 60))
         again.convert("RGB").save(given / "test/tower/like.jpg", quality=80)
-    assert "1 of 9 pictures for test and validation (11.1%) look like one of an earlier part" in error()
+    assert "1 of 9 pictures for test (11.1%) look like one of an earlier part" in error()
     assert "test/tower/like.jpg is like train/tower/011.png" in capsys.readouterr().err
     configure(max_near_copies=0.2)
     prepare.main()
     assert [(row["file"], row["near"]) for row in rows("near_copies.csv")] == [
         ("test/tower/like.jpg", "train/tower/011.png")
     ]
-    assert "warning: 1 of 9 pictures for test and validation (11.1%) are near copies" in capsys.readouterr().out
+    assert "warning: 1 of 9 pictures for test (11.1%) are near copies" in capsys.readouterr().out
+
+
+def test_near_copies_of_training_pictures_in_the_validation_split_are_limited(given: Path) -> None:
+    """featurize makes that split: pictures of one series get into both."""
+    parts(given, "train", "test")
+    for number in range(12):
+        picture(10, 60 + number).save(given / f"train/tower/series-{number}.png")
+    prepare.main()
+    assert not (RAW / "near_copies.csv").exists()
+    with pytest.raises(
+        InputError, match=r"images\.csv: found near copies .* pictures for validation .*max_near_copies"
+    ):
+        featurize.main()
+    assert not FEATURES.exists()
+    configure(max_near_copies=1)
+    featurize.main()
+    with (FEATURES / "near_copies.csv").open(newline="") as file:
+        assert {row["file"].rpartition("-")[0] for row in csv.DictReader(file)} == {"train/tower/series"}
 
 
 ODD = [
@@ -231,6 +250,9 @@ def test_what_is_used_and_what_is_left_out_is_each_file_once(
     assert len(used) + len(left_out) + 1 == len(found)  # and the table of places
     assert len({row["path"] for row in left_out}) == len(left_out)
     assert all(row["reason"] for row in left_out)
+    counts = json.loads((RAW / "counts.json").read_text())
+    assert counts.pop("found") == sum(counts.values()) == len(found)
+    assert counts["train"] + counts["test"] == len(used)
     out = capsys.readouterr().out
     assert f"{len(found)} files: " in out
     assert f"{len(left_out)} files left out (" in out

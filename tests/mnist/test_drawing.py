@@ -153,6 +153,16 @@ def test_a_thin_line_stays_visible_and_a_dot_is_no_digit() -> None:
         found(dot)
 
 
+@pytest.mark.parametrize("ground", [0, 255])
+def test_what_has_not_a_digit_s_form_is_refused_with_that_as_the_reason(ground: int) -> None:
+    """As a line is drawn from left to right, its form is first a dot's."""
+    for length, words in ((1, "an area"), (60, "too wide"), (120, "too wide")):
+        picture = Image.new("L", (280, 280), ground)
+        ImageDraw.Draw(picture).rounded_rectangle([40, 130, 60 + length, 150], 10, 255 - ground)
+        with pytest.raises(ink_areas.NoDigitError, match=f"^what is drawn is {words}"):
+            found(np.asarray(picture))
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 30), (30, 1), (300, 200)])
 def test_a_blank_picture_is_refused_in_words(size: tuple[int, int]) -> None:
     paper = np.random.default_rng(0).integers(240, 251, size, dtype=np.uint8)
@@ -167,7 +177,7 @@ def as_request(picture: Bytes, kind: str) -> torch.Tensor:
     buffer = io.BytesIO()
     Image.fromarray(picture).convert("RGB").save(buffer, kind)
     item = inference.input_fn(buffer.getvalue(), f"image/{kind.lower()}")
-    assert isinstance(item, inference.Isolated)
+    assert isinstance(item, inference.Picture)
     return item.images
 
 

@@ -22,6 +22,7 @@ from stages.common.errors import InputError
 from stages.common.models import torch_files
 from stages.common.vision import images
 from stages.mnist import drawing, export, inference, ink_areas, isolation
+from stages.mnist.learning import judging, second
 from stages.mnist.model import CLASSES, Classifier, build
 from stages.serving import comparison
 
@@ -44,6 +45,8 @@ def digits() -> Tensor:
 @pytest.fixture
 def model_folder(tmp_path: Path, classifier: Classifier) -> Path:
     export.write_torchscript(classifier, tmp_path / "model.pt")
+    export.write_second(second.Second().eval(), tmp_path / inference.SECOND)
+    (tmp_path / inference.LIMITS).write_text('{"odds": -100.0, "certainty": -100.0}')
     return tmp_path
 
 
@@ -96,7 +99,8 @@ def imported(module: ModuleType) -> set[str]:
 
 
 def test_inference_imports_nothing_that_is_not_packed_with_it() -> None:
-    assert imported(inference) == {"numpy", "torch", "images", "drawing", "isolation", "ink_areas"}
+    assert imported(inference) == {"numpy", "torch", "images", "drawing", "isolation", "ink_areas", "judging"}
+    assert imported(judging) == {"numpy"}
     assert imported(images) == imported(drawing) == {"numpy", "PIL"}
     assert imported(isolation) == {"numpy", "scipy", "ink_areas"}
     assert imported(ink_areas) == {"numpy", "scipy"}
@@ -129,6 +133,8 @@ def test_three_kinds_of_request_get_the_same_answer(model_folder: Path, classifi
         content = json.loads(answer)
         assert content["classes"] == CLASSES
         assert np.allclose(content["probabilities"], expected, atol=1e-6)
+        assert content["known"] == [True]
+        assert len(content["familiarity"]) == 1
 
 
 def transparent(alpha: np.ndarray, colour: int) -> Image.Image:
@@ -151,7 +157,9 @@ def test_a_picture_in_mnists_form_is_used_unchanged_and_on_another_ground_it_is_
         transparent(digit, 90).convert("RGBA"),
     ):
         for kind in ("image/png", "application/x-image", "application/octet-stream"):
-            assert np.array_equal(inference.input_fn(as_png(image), kind).numpy(), digit[None])  # type: ignore[union-attr]
+            item = inference.input_fn(as_png(image), kind)
+            assert isinstance(item, inference.Picture)
+            assert np.array_equal(item.images.numpy(), digit[None])
 
 
 def test_any_other_picture_is_one_in_which_the_digit_is_found() -> None:
@@ -160,7 +168,7 @@ def test_any_other_picture_is_one_in_which_the_digit_is_found() -> None:
     forms = []
     for image in (large, Image.eval(large, lambda tone: 255 - tone), moved, transparent(np.asarray(large), 255)):
         item = inference.input_fn(as_png(image), "image/png")
-        assert isinstance(item, inference.Isolated)
+        assert isinstance(item, inference.Picture)
         forms.append(item.images[0].numpy().ravel())
     assert np.corrcoef(forms)[0].min() > 0.9
 
@@ -169,25 +177,46 @@ def test_several_digits_are_read_only_where_that_is_asked_for() -> None:
     row = np.hstack([one_digit(), one_digit()])
     body = as_png(Image.fromarray(row).resize((560, 280), Image.Resampling.BICUBIC))
     item = inference.input_fn(body, "image/png; several=true")
-    assert isinstance(item, inference.Isolated)
+    assert isinstance(item, inference.Picture)
     assert item.images.shape == (2, 28, 28)
     with pytest.raises(ink_areas.NoDigitError, match="the picture has 2 digits") as refused:
         inference.input_fn(body, "image/png")
     assert (refused.value.status_code, refused.value.code) == (422, "no_digit")
 
 
-def test_a_picture_whose_answer_is_not_clear_is_refused_and_an_array_is_not() -> None:
-    def unsure(images: Tensor) -> Tensor:
-        return torch.full((len(images), 10), 0.1)
+@pytest.mark.parametrize(
+    ("odds", "converted", "words"),
+    [
+        (-5.0, True, "looks like none of the digits"),
+        (-5.0, False, "looks like none"),
+        (5.0, True, "most like 3, but"),
+        (5.0, False, None),
+    ],
+)
+def test_a_picture_is_refused_if_it_is_unknown_or_uncertain_and_an_array_is_marked(
+    odds: float, converted: bool, words: str | None
+) -> None:
+    """The second network reads a four where the first reads a three. MNIST's own images only have to be known."""
 
-    model = inference.Model(unsure, CLASSES, 0.6)  # type: ignore[arg-type]
-    images = torch.zeros(1, 28, 28, dtype=torch.uint8)
-    refused, answered = inference.batch_fn([inference.Isolated(images), images], model)
-    assert isinstance(refused, ink_areas.NoDigitError)
-    assert "0.10" in str(refused)
-    assert not isinstance(answered, ink_areas.NoDigitError)
-    with pytest.raises(ink_areas.NoDigitError):
-        inference.predict_fn(inference.Isolated(images), model)
+    def first(images: Tensor) -> Tensor:
+        return torch.eye(10)[[3] * len(images)] * 0.9 + 0.01
+
+    def other(images: Tensor) -> Tensor:
+        return torch.cat([torch.eye(10)[[4] * len(images)] * 9 - 9, torch.full((len(images), 1), odds)], 1)
+
+    model = inference.Model(first, other, CLASSES, {"odds": 0.0, "certainty": -4.0})  # type: ignore[arg-type]
+    images = torch.zeros(2, 28, 28, dtype=torch.uint8)
+    picture, array = inference.batch_fn([inference.Picture(images, converted), images], model)
+    assert isinstance(array, inference.Prediction)
+    assert json.loads(inference.output_fn(array, "*/*"))["known"] == [odds > 0] * 2
+    if words is None:
+        assert isinstance(picture, inference.Prediction)
+        return
+    assert isinstance(picture, ink_areas.NoDigitError)
+    assert words in str(picture)
+    assert str(picture).endswith("(number 1 of 2 from the left)")
+    with pytest.raises(ink_areas.NoDigitError, match=words):
+        inference.predict_fn(inference.Picture(images[:1], converted), model)
 
 
 def as_png(image: Image.Image) -> bytes:
@@ -238,7 +267,7 @@ def test_a_request_that_cannot_be_read_is_refused_in_words(body: bytes, kind: st
 
 def test_an_answer_of_another_type_is_refused() -> None:
     with pytest.raises(ValueError, match="text/csv"):
-        inference.output_fn((CLASSES, torch.zeros(1, 10)), "text/csv")
+        inference.output_fn(inference.Prediction(CLASSES, torch.zeros(1, 10), torch.zeros(1)), "text/csv")
 
 
 def test_a_served_answer_that_differs_fails_the_stage() -> None:

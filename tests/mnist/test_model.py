@@ -6,8 +6,8 @@ from torch import Tensor
 
 from stages.common import config
 from stages.mnist.config import Augmentation, Train
+from stages.mnist.learning.augmentation import moved
 from stages.mnist.model import Classifier, build, normalise
-from stages.mnist.train import moved
 
 STILL = Augmentation(rotation=0, scale=0, shear=0, shift=0)
 

@@ -46,9 +46,21 @@ def test_the_whole_row_on_the_sample(workspace: Path, python: Run) -> None:
     assert metrics["data"] == "sample"
     assert metrics["accuracy"] > 0.94
     served = files.read_json(Path("reports/mnist/deploy.json"))
-    assert served == {"version": None, "data": "sample", "rows": 1000, "accuracy": metrics["accuracy"]}
+    assert served == {
+        "version": None,
+        "data": "sample",
+        "rows": 1000,
+        "accuracy": metrics["accuracy"],
+        "known": served["known"],
+    }
+    assert served["known"] == round(1000 * (1 - details["refused_share"]))
+    assert details["refused_share"] <= 0.01
+    assert details["auroc_letters"] > 0.95
+    assert details["auroc_touching"] > 0.98
     assert set(Revision().latency("mnist")) == {"one", "batch"}
-    assert sorted(contents(TRAINED)) == ["epochs.csv", "network.json", "settings.json", "steps.csv", "weights.pt"]
+    assert sorted(contents(TRAINED)) == [
+        *("epochs.csv", "limits.json", "network.json", "second.pt", "settings.json", "steps.csv", "weights.pt"),
+    ]
     assert set(torch.load(TRAINED / "weights.pt", weights_only=True)) >= {"1.weight", "1.bias"}
     assert sorted(contents(Path("models/mnist/export"))) == [
         "limits.json",
@@ -57,6 +69,7 @@ def test_the_whole_row_on_the_sample(workspace: Path, python: Run) -> None:
         "model.pt2",
         "model.tar.gz",
         "model_card.md",
+        "second.pt",
     ]
     names = ["confusion_matrix.png", "digits.png", "history.png", "mistakes.png", "reliability.png"]
     assert sorted(contents(Path("reports/mnist/plots"))) == names

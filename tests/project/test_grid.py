@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ def module_file(name: str) -> Path | None:
     return None
 
 
+@cache
 def imports(file: Path) -> set[Path]:
     """The project's modules that a file imports, at its top or inside a function, or names as a text, file or program beside it."""
     if file.suffix != ".py":

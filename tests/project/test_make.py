@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -157,7 +156,7 @@ def installed(checkout: Path) -> Path:
     for group in ("", "-aws", "-dev", "-ray", "-serving"):
         (checkout / f".venv/.installed{group}").touch()
     program = checkout / ".venv/bin/python"
-    program.write_text(f"#!{sys.executable}\nimport sys\nprint(*sys.argv[1:], sep='\\n')\n")
+    program.write_text("""#!/bin/sh\nprintf '%s\\n' "$@"\n""")
     program.chmod(0o755)
     return checkout
 

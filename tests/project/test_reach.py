@@ -7,9 +7,7 @@ import torch
 from tiny_exports import PROJECTS
 
 from benchmarks import reach
-from stages.common import config
 from stages.common.models import torch_files
-from stages.scones.config import Deploy
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +27,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(3600)  # the first run downloads 4 GB for each version where only PyPI can be reached
 @pytest.mark.parametrize("which", ["oldest", "sagemaker", "newest"])
 def test_torchscript_gives_the_same_answers_in_other_versions_of_torch(models: Path, which: str) -> None:
-    sagemaker = config.load("deploy.scones", Deploy).pytorch
-    version = {"oldest": reach.OLDEST, "sagemaker": sagemaker, "newest": reach.newest()}[which]
+    version = {"oldest": reach.OLDEST, "sagemaker": reach.sagemaker(), "newest": reach.newest()}[which]
     found = reach.measure(version, models)
     assert set(found) == set(PROJECTS)
     for project, forms in found.items():

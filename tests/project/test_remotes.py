@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 import pytest
 import yaml
-from checkouts import Checkout, mnist_alone
+from checkouts import Checkout
 from conftest import ROOT
 from moto.backends import get_backend
 from moto.server import DomainDispatcherApplication, create_backend_app
@@ -25,14 +25,9 @@ BUCKET = "results"
 UP_TO_DATE = "Data and pipelines are up to date.\n"
 
 
-@pytest.fixture(scope="module")
-def made(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    return mnist_alone(pipeline, tmp_path_factory.mktemp("made") / "checkout")
-
-
 @pytest.fixture
-def project(made: Checkout, tmp_path: Path) -> Checkout:
-    return made.copy(tmp_path / "checkout")
+def project(mnist_results: Checkout, tmp_path: Path) -> Checkout:
+    return mnist_results.copy(tmp_path / "checkout")
 
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from checkouts import Checkout, with_results
+from checkouts import Checkout
 from conftest import ROOT
 from documents import apply, commands
 
@@ -12,8 +12,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def checkout(pipeline: Path, tmp_path: Path) -> Checkout:
-    return with_results(tmp_path)
+def checkout(results: Checkout, tmp_path: Path) -> Checkout:
+    return results.copy(tmp_path)
 
 
 def follow(document: str, checkout: Checkout) -> str:

@@ -131,13 +131,15 @@ def test_labels_follow_the_order_of_the_classes(change: Change) -> None:
 def test_raw_is_the_published_layout_with_the_same_pixels(source: Path) -> None:
     prepare.main()
     assert sorted(path.name for path in RAW.iterdir()) == [
-        "about.json", "refused.csv", "test", "test.lst", "train", "train.lst"
+        "about.json", "counts.json", "refused.csv", "test", "test.lst", "train", "train.lst"
     ]  # fmt: skip
     for part in ("train", "test"):
         assert (RAW / f"{part}.lst").read_bytes() == (source / f"{part}.lst").read_bytes()
         for _, _, name in lines(RAW / f"{part}.lst"):
             assert np.array_equal(pixels(RAW / part / name), pixels(source / part / name))
     assert refused() == {}
+    counts = files.read_json(RAW / "counts.json")
+    assert counts == {"found": 82, "train": 60, "test": 20, "tables": 2, "unusable": 0, "copies": 0, "others": 0}
     assert files.read_json(RAW / "about.json") == {"source": "given", "classes": CLASSES}
 
 
@@ -357,12 +359,28 @@ def test_test_pictures_that_look_like_training_pictures_are_reported_and_limited
     (found,) = near_copies()
     assert (found["file"], found["near"]) == (ours, theirs)
     printed = capsys.readouterr().out
-    assert "warning: 1 of 20 pictures for test and validation (5.0%) are near copies" in printed
+    assert "warning: 1 of 20 pictures for test (5.0%) are near copies" in printed
     assert f"first {ours} is like {theirs}\n" in printed
     change("given", max_near_copies=0.04)
     with pytest.raises(InputError, match=r"found near copies in different parts: 1 of 20.*max_near_copies = 0\.04"):
         prepare.main()
     assert f"{ours} is like {theirs} (" in capsys.readouterr().err
+
+
+def test_validation_pictures_that_look_like_training_pictures_are_reported_and_limited(
+    source: Path, change: Change
+) -> None:
+    """featurize makes that split: pictures of one series get into both."""
+    bicycles = [name for _, label, name in lines(source / "train.lst") if label == "0"]
+    first = pixels(source / "train" / bicycles[0]).astype(int)
+    for number, name in enumerate(bicycles):
+        Image.fromarray((first * 0.8 + number).astype(np.uint8)).save(source / "train" / name)
+    prepare.main()
+    with pytest.raises(InputError, match=r"train\.lst: found near copies .* pictures for validation .*max_near_copies"):
+        featurize.main()
+    change("given", max_near_copies=1)
+    featurize.main()
+    assert (FEATURES / "near_copies.csv").exists()
 
 
 def test_a_labelled_picture_saved_again_from_the_test_set_is_reported(source: Path, captured: Path) -> None:
@@ -386,6 +404,8 @@ def test_names_are_compared_after_unicode_normalisation(source: Path, captured: 
     names = [name for _, _, name in lines(RAW / "train.lst")]
     assert (names[0], names[-1]) == ("Fahrräder.png", "labelled_Fahrräder.png")
     assert refused() == {}
+    counts = files.read_json(RAW / "counts.json")
+    assert counts == {"found": 82, "train": 60, "test": 20, "tables": 2, "unusable": 0, "copies": 0, "others": 0}
 
 
 @pytest.fixture
@@ -412,6 +432,8 @@ def test_captured_pictures_with_a_label_join_the_training_pictures(source: Path,
     assert np.array_equal(pixels(RAW / "train" / "labelled_capture-0.png"), pixels(captured / "capture-0.png"))
     assert lines(RAW / "test.lst") == lines(source / "test.lst")
     assert refused() == {}
+    counts = files.read_json(RAW / "counts.json")
+    assert counts == {"found": 82, "train": 60, "test": 20, "tables": 2, "unusable": 0, "copies": 0, "others": 0}
 
 
 def test_a_captured_test_picture_is_not_trained_on(source: Path, captured: Path) -> None:

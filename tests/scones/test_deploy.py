@@ -22,6 +22,7 @@ from botocore.exceptions import ClientError
 from conftest import ROOT, Run, Started
 from vehicles import archive
 
+from stages import check
 from stages.common import files
 from stages.common.errors import InputError
 from stages.engine.aws.clients import agree, client, estimate, plain_errors
@@ -129,9 +130,22 @@ def test_both_targets_deploy_the_same_byte_for_byte(
     assert said.count(": 0 of ") == 2
 
     set_parameters(target="local")  # what is there on AWS is there nevertheless
-    deploy.main("destroy", yes=True)
-    assert "removed: AWS::SageMaker::Endpoint" in capsys.readouterr().out
+    deploy.main("destroy", yes=True, endpoint_only=True)
+    kinds = {kind for kind, _ in Stack(account, "scones").resources()}
+    assert not {kind for kind in kinds if kind.startswith("AWS::SageMaker::")}
+    assert {"AWS::Lambda::Function", "AWS::S3::Bucket"} <= kinds
+    bucket = Stack(account, "scones").outputs()["Bucket"]
+    client(account, "s3").put_object(Bucket=bucket, Key="pictures/mine.png", Body=b"mine")
+    capsys.readouterr()
+
+    with pytest.raises(ClientError, match="TerminationProtection"):
+        client(account, "cloudformation").delete_stack(StackName="scones")
+    deploy.main("destroy", yes=True, keep_data=True)
+    said = capsys.readouterr().out
+    assert f"keeps s3://{bucket}/pictures/: 1 objects, 4 bytes (your own pictures)" in said
+    assert "removed: AWS::Lambda::Function" in said
     assert Stack(account, "scones").status() is None
+    assert len(list(keys(account, bucket))) > len(REDS)
 
     seen = []
 
@@ -157,6 +171,54 @@ def test_nothing_is_made_on_aws_without_a_yes(exported: Path, account: boto3.Ses
     assert "there was nothing to remove" in gone.stdout
     loaded = python("-m", "stages.scones.load", cwd=exported)
     assert "error: there is no stack scones" in loaded.stderr
+
+
+@pytest.mark.slow
+def test_a_stand_in_that_is_kept_is_found_by_what_was_printed_and_ends_by_it(exported: Path, python: Run) -> None:
+    set_parameters(executions=2)
+    done = python("-m", "stages.scones.deploy", "--keep", cwd=exported)
+    assert done.returncode == 0, done.stderr
+    found = dict(
+        line.removeprefix("export ").split("=", 1) for line in done.stdout.splitlines() if line.startswith("export ")
+    )
+    process = psutil.Process(int(done.stdout.partition("`kill ")[2].partition("`")[0]))
+    assert all(f"- {line}" in done.stdout for line in local.NOT_SIMULATED)
+    try:
+        environment = {**os.environ, **found, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "stages.scones.deploy", "--yes"]
+        set_parameters(target="aws", low_confidence_share=0.5)
+        updated = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert "stack scones: updated" in updated.stdout, updated.stderr
+        started = process.children(recursive=True)
+        assert started
+    finally:
+        process.terminate()
+        psutil.wait_procs([process], timeout=30)
+    wait_until(lambda: not any(alive(one) for one in [process, *started]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"action": "destroy", "keep": True}, "--keep and --check belong to deploy"),
+        ({"keep_data": True}, "--keep-data and --endpoint-only belong to destroy"),
+        ({"action": "destroy", "keep_data": True, "endpoint_only": True}, "leave --keep-data out"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(workspace: Path, arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        deploy.main(**arguments)
+
+
+def test_a_missing_region_is_told_before_any_stage_starts(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    set_parameters(target="aws")
+    with pytest.raises(InputError, match=r"no AWS region is set: set deploy.scones.region or AWS_DEFAULT_REGION"):
+        check.main()
+    set_parameters(region="eu-west-1")
+    check.main()
 
 
 @pytest.mark.parametrize("answer", ["n", "", EOFError()])
@@ -378,21 +440,24 @@ class Slow(Workflow):
     def __init__(self) -> None:
         self.numbers = itertools.count(1)
 
-    def execute(self, bucket: str, key: str) -> Outcome:
-        if next(self.numbers) % 5 == 0:
+    def start(self, event: Any) -> str:
+        number = next(self.numbers)
+        if number % 5 == 0:
             raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "StartExecution")
-        time.sleep(0.5)
-        return Outcome(key, "SUCCEEDED", SURE, "", "", 0.5)
+        return str(number)
+
+    def outcomes(self, started: Mapping[str, str]) -> dict[str, Outcome]:
+        return {arn: Outcome(key, "SUCCEEDED", SURE, "", "", 0.5) for arn, key in started.items()}
 
 
 def test_a_stream_keeps_its_rate_however_long_executions_take() -> None:
-    report = load.summary(list(load.stream(Slow(), "bucket", ["a"] * 40, 40)), 40)
-    assert report["started_per_second"] == pytest.approx(40, rel=0.1)  # for which 20 go on at a time
-    assert report["start_to_end_s"] < 2
+    report = load.summary(load.stream(Slow(), "bucket", ["a"] * 20, 40), 40)
+    assert report["started_per_second"] == pytest.approx(40, rel=0.1)
+    assert report["start_to_end_s"] == pytest.approx(18 / 40 + 0.5, abs=0.1)
 
 
 def test_a_start_that_aws_refuses_is_a_failure_by_its_cause() -> None:
-    report = load.summary(list(load.stream(Slow(), "bucket", ["a"] * 10, None)), None)
+    report = load.summary(load.stream(Slow(), "bucket", ["a"] * 10, None), None)
     assert report["failures"] == {"ThrottlingException": 2}
     assert (report["executions"], report["succeeded"], report["latency_s"]["max"]) == (10, 8, 0.5)
     refused = load.Sent(Outcome("a", load.REFUSED, (), "ThrottlingException", "", 0.0), 0.0, 0.1)

@@ -420,3 +420,35 @@ def test_the_real_files_have_22_records(workspace: Path, real_data: Path) -> Non
     assert (report["from"], report["to"]) == ("2024-10-15T14:05:12+00:00", "2024-10-16T09:37:02+00:00")
     rows = list(csv.DictReader((labelled.FOLDER / labelled.TABLE).open()))
     assert len(rows) == 9  # one picture was asked about twice
+
+
+def test_variants_are_compared_with_intervals_and_labels(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for variant, confidences in (("model", [0.97] * 40), ("challenger", [0.6] * 30 + [0.97] * 10)):
+        folder = workspace / "captured" / "endpoint" / variant / "2026" / "01" / "01" / "00"
+        folder.mkdir(parents=True)
+        lines = [line(number, red=number + 1, confidence=one) for number, one in enumerate(confidences)]
+        (folder / "a.jsonl").write_text("".join(f"{one}\n" for one in lines))
+    monitor.main(str(workspace / "captured"))
+    found = files.read_json(monitor.MONITOR / "monitor.json")["variants"]
+    below = {name: one["below_threshold"] for name, one in found["each"].items()}
+    assert below["model"] == {
+        "value": 0.0,
+        "low": 0.0,
+        "high": pytest.approx(0.0876, abs=1e-3),
+        "of": 40,
+    }  # Wilson's, by hand
+    pair = found["differences"]["challenger - model"]
+    assert pair["below_threshold"]["differ"]
+    assert pair["below_threshold"]["low"] < 0.75 < pair["below_threshold"]["high"]
+    assert pair["mean_confidence"]["differ"]
+    assert pair["mean_confidence"]["high"] < 0
+    assert not pair["unknown"]["differ"]
+    assert pair["accuracy_labelled"] is None  # nothing is labelled yet
+    assert "challenger - model: differ in below threshold, mean confidence" in capsys.readouterr().out
+
+    table = labelled.FOLDER / labelled.TABLE
+    table.write_text(table.read_text().replace(".png,,", ".png,motorcycle,"))  # the model says bicycle of all of them
+    monitor.main(str(workspace / "captured"))
+    found = files.read_json(monitor.MONITOR / "monitor.json")["variants"]
+    assert found["each"]["challenger"]["accuracy_labelled"]["value"] == 0.0
+    assert found["each"]["challenger"]["accuracy_labelled"]["of"] == 30

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from checkouts import set_parameters
 from conftest import ROOT, Run
 from PIL import Image
 
@@ -50,14 +51,7 @@ def change(workspace: Path, drawn: Path) -> Change:
     shutil.copytree(drawn, train.FEATURES)
 
     def write(settings: dict[str, Any]) -> None:
-        parameters = yaml.safe_load(Path("params.yaml").read_text())
-        for name, value in settings.items():
-            *groups, key = name.split(".")
-            group = parameters["scones"]
-            for part in groups:
-                group = group[part]
-            group[key] = value
-        Path("params.yaml").write_text(yaml.safe_dump(parameters))
+        set_parameters(Path("params.yaml"), {f"scones.{name}": value for name, value in settings.items()})
 
     write(
         {

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT, Started
@@ -17,9 +18,10 @@ from vehicles import archive
 
 from stages.scones.aws.stand_in import capture
 from stages.scones.aws.stand_in.capture import Capture
-from stages.scones.aws.stand_in.endpoints import Endpoint, EndpointResponse, HostedEndpoint, Variant
+from stages.scones.aws.stand_in.endpoints import Endpoint, EndpointResponse
+from stages.scones.aws.stand_in.fleet import HostedEndpoint, Variant
 from stages.scones.aws.stand_in.functions import Functions
-from stages.scones.aws.stand_in.runtime import Code, FunctionResult
+from stages.scones.aws.stand_in.runtime import Code, FunctionResult, has_own_tmp
 from stages.scones.aws.stand_in.scratch import PURPOSE, scratch_folder
 
 SOURCE = """
@@ -44,15 +46,28 @@ def sleep(event, context):
 
 def leave(event, context):
     os._exit(3)
+
+def keep(event, context):
+    found = sorted(os.listdir("/tmp"))
+    with open(f"/tmp/{event}", "w") as file:
+        file.write(event)
+    time.sleep(0.5)
+    return [name for name in found if name.startswith("picture")]
+
+def fill(event, context):
+    return len(bytearray(event * 2**20))
 """
 
 
-def code(handler: str, source: str = SOURCE, timeout: int = 10) -> Code:
+def code(handler: str, source: str = SOURCE, timeout: int = 10, memory: int = 256) -> Code:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("scones.py", source)
     arn = f"arn:aws:lambda:eu-west-1:123456789012:function:{handler}"
-    return Code(arn, str(hash(source)), f"scones.{handler}", timeout, (("FLAVOUR", "lemon"),), buffer.getvalue())
+    zipped = buffer.getvalue()
+    return Code(
+        f"{arn}:$LATEST", str(hash(source)), f"scones.{handler}", timeout, memory, (("FLAVOUR", "lemon"),), zipped
+    )
 
 
 @pytest.fixture
@@ -63,7 +78,7 @@ def functions(started: Started) -> Iterator[Functions]:
     assert not started()
 
 
-def invoke(functions: Functions, code: Code, event: object = None) -> tuple[FunctionResult, dict[str, object]]:
+def invoke(functions: Functions, code: Code, event: object = None) -> tuple[FunctionResult, Any]:
     answer = functions.invoke(code, json.dumps(event).encode())
     return answer, json.loads(answer.payload)
 
@@ -117,6 +132,25 @@ def test_a_process_that_ends_is_an_error_and_the_next_call_gets_another(function
         }
 
 
+def test_an_instance_has_a_tmp_of_its_own_as_in_lambda(functions: Functions, tmp_path: Path) -> None:
+    if not has_own_tmp():
+        pytest.skip("this system forbids user namespaces")
+    with ThreadPoolExecutor(2) as pool:  # two processes at the same time, then one of them again
+        together = list(pool.map(lambda name: invoke(functions, code("keep"), name)[1], ["picture-a", "picture-b"]))
+    assert together == [[], []]
+    assert len(invoke(functions, code("keep"), "picture-c")[1]) == 1
+    assert not list(Path(tempfile.gettempdir()).glob("picture-*"))
+
+
+def test_a_function_that_needs_more_memory_than_it_has_is_killed(functions: Functions) -> None:
+    assert invoke(functions, code("fill", memory=256), 100)[1] == 100 * 2**20
+    answer, said = invoke(functions, code("fill", memory=256), 400)
+    assert answer.failed
+    assert said["errorType"] == "Runtime.ExitError"
+    assert str(said["errorMessage"]).endswith("signal: killed")
+    assert invoke(functions, code("fill", memory=256), 10)[1] == 10 * 2**20
+
+
 def test_code_that_does_not_load_is_an_error_of_its_own(functions: Functions) -> None:
     for _ in range(3):
         answer, said = invoke(functions, code("answer", "import nothing_of_that_name"))
@@ -125,10 +159,20 @@ def test_code_that_does_not_load_is_an_error_of_its_own(functions: Functions) ->
         assert "nothing_of_that_name" in str(said["errorMessage"])
 
 
+ONE = {"model": 1.0}
+
+
+def hosted(content: bytes, settings: dict[str, object], weights: dict[str, float] = ONE) -> Endpoint:
+    """An endpoint whose models are all ``content``."""
+    variants = tuple(Variant(name, f"s3://a/{name}", "") for name in weights)
+    definition = HostedEndpoint("eu-west-1", "vehicles", variants, json.dumps(settings))
+    return Endpoint(definition, lambda address: content, lambda address, written: None, lambda *measured: None)
+
+
 def test_variants_get_their_shares_of_any_stretch_of_requests() -> None:
-    variants = (Variant("model", 3.0, "s3://a/model", ""), Variant("challenger", 1.0, "s3://a/challenger", ""))
-    endpoint = Endpoint(HostedEndpoint("vehicles", variants, "{}"), lambda address: b"", lambda address, content: None)
-    chosen = [endpoint.choose() for _ in range(400)]
+    weights = {"model": 3.0, "challenger": 1.0}
+    endpoint = hosted(b"", {}, weights)
+    chosen = [endpoint.choose(weights) for _ in range(400)]
     for start in range(0, 400, 40):
         assert 9 <= chosen[start : start + 40].count("challenger") <= 11
     assert chosen.count("challenger") == 100
@@ -158,16 +202,13 @@ def output_fn(prediction, accept):
 @pytest.mark.long
 def test_a_model_that_dies_under_several_requests_is_started_again_once(tmp_path: Path, started: Started) -> None:
     model = archive(tmp_path, HOLDING.format(folder=tmp_path)).read_bytes()
-    variants = (Variant("model", 1.0, "s3://a/model", ""),)
-    endpoint = Endpoint(
-        HostedEndpoint("vehicles", variants, "{}"), lambda address: model, lambda address, content: None
-    )
+    endpoint = hosted(model, {})
     endpoint.load()
     endpoint.wait()
     (tmp_path / "held").touch()
 
     def ask_twice(number: int) -> tuple[EndpointResponse, EndpointResponse]:
-        return tuple(endpoint.invoke(f"{number}".encode(), "text/plain", "*/*") for _ in range(2))  # type: ignore[return-value]
+        return tuple(endpoint.invoke(f"{number}".encode(), "text/plain", "*/*", weights=lambda: ONE) for _ in range(2))  # type: ignore[return-value]
 
     with ThreadPoolExecutor(8) as pool:
         answers = pool.map(ask_twice, range(8))
@@ -188,9 +229,11 @@ def test_a_model_that_dies_under_several_requests_is_started_again_once(tmp_path
 def test_a_request_that_was_given_up_meanwhile_is_neither_answered_nor_captured(tmp_path: Path) -> None:
     model, written = archive(tmp_path).read_bytes(), list[bytes]()
     settings = {"EnableCapture": True, "DestinationS3Uri": "s3://a/data", "CaptureOptions": [{"CaptureMode": "Input"}]}
-    deployed = HostedEndpoint("vehicles", (Variant("model", 1.0, "s3://a/model", ""),), json.dumps(settings))
-    endpoint = Endpoint(deployed, lambda address: model, lambda address, content: written.append(content))
-    assert endpoint.invoke(b"", "image/png", "*/*", waiting=lambda: False).status == 503
+    definition = HostedEndpoint("eu-west-1", "vehicles", (Variant("model", "s3://a/model", ""),), json.dumps(settings))
+    endpoint = Endpoint(
+        definition, lambda address: model, lambda address, content: written.append(content), lambda *measured: None
+    )
+    assert endpoint.invoke(b"", "image/png", "*/*", weights=lambda: ONE, waiting=lambda: False).status == 503
     endpoint.stop()
     assert written == []
 

@@ -11,7 +11,7 @@ from cfnlint.decode import cfn_yaml
 from statelint.linter import Linter
 
 from stages.engine.sagemaker import job
-from stages.scones.aws import artifacts
+from stages.scones.aws import artifacts, preflight
 
 TEMPLATES = [artifacts.TEMPLATE, artifacts.ARTIFACTS_TEMPLATE, job.TEMPLATE]
 DEFINITIONS = [artifacts.WORKFLOW, artifacts.FAN_OUT]
@@ -28,7 +28,28 @@ LOG_DELIVERY = {
 }
 
 # AWS's service authorization reference gives these actions no type of resource.
-NO_RESOURCE_KNOWN = {"cloudwatch:PutMetricData", "ecr:GetAuthorizationToken", *LOG_DELIVERY}
+TRACES = {"xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:PutTelemetryRecords", "xray:PutTraceSegments"}
+INTERFACES = {  # of which none exists yet when a function is created
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:CreateNetworkInterfacePermission",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DeleteNetworkInterfacePermission",
+    "ec2:DescribeDhcpOptions",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVpcs",
+    "ec2:UnassignPrivateIpAddresses",
+}
+NO_RESOURCE_KNOWN = {
+    "cloudwatch:GetMetricStatistics",
+    "cloudwatch:PutMetricData",
+    "ecr:GetAuthorizationToken",
+    *LOG_DELIVERY,
+    *TRACES,
+    *INTERFACES,
+}
 
 CONTAINER = {  # what SageMaker's containers need: their image, their log, their metrics
     "ecr:BatchCheckLayerAvailability",
@@ -47,7 +68,7 @@ ALLOWED = {
     "ModelRole": {
         "s3:GetObject",
         "s3:PutObject",
-        *CONTAINER,
+        *(CONTAINER - {"logs:CreateLogGroup"}),  # the stack makes its log
     },
     "TrainingRole": {
         "s3:ListBucket",
@@ -66,8 +87,22 @@ ALLOWED = {
         "events:DescribeRule",
         "events:PutRule",
         "events:PutTargets",
+        "s3:ListBucket",
+        "s3:GetObject",
+        "s3:PutObject",
+        "s3:ListMultipartUploadParts",
+        "s3:AbortMultipartUpload",
         *LOG_DELIVERY,
     },
+    "DigestRole": {"cloudwatch:GetMetricStatistics", "sns:Publish", "logs:CreateLogStream", "logs:PutLogEvents"},
+}
+
+OPTIONAL = {
+    # Policy: what its roles may do besides, if its condition holds.
+    "Keys": ("HasKey", {"kms:Decrypt", "kms:GenerateDataKey", "kms:CreateGrant"}),
+    "WorkflowKeys": ("HasKey", {"kms:Decrypt", "kms:GenerateDataKey"}),
+    "Network": ("InVpc", INTERFACES),
+    "Traces": ("Traced", TRACES),
 }
 
 ENCRYPTED = {"BucketPolicy.EncryptedConnectionsOnly": {"*", "s3:*", "${Bucket.Arn}/*"}}  # denies
@@ -82,12 +117,22 @@ WILDCARDS = {
         **ENCRYPTED,
         "ModelRole.Capture": {"${Bucket.Arn}/data_capture/*"},
         "ModelRole.LogInToRegistry": {"*"},
-        "ModelRole.Log": {f"{LOGS}/aws/sagemaker/Endpoints/*"},
+        "ModelRole.ReadModel": {
+            f"arn:${{AWS::Partition}}:s3:::${{ArtifactBucket}}/*/{name}.tar.gz" for name in ("model", "challenger")
+        },
+        "ModelRole.Log": {f"{LOGS}/aws/sagemaker/Endpoints/${{AWS::StackName}}-endpoint:*"},
         "ModelRole.Measure": {"*", "/aws/sagemaker/*"},
         "SerializeImageDataRole.ReadPictures": {"${Bucket.Arn}/test/*", "${Bucket.Arn}/pictures/*"},
         "WorkflowRole.DeliverLogs": {"*"},
-        "FanOutRole.Wait": {f"{STATES}execution:${{Workflow.Name}}:*"},
+        "FanOutRole.Wait": {
+            f"{STATES}execution:${{Workflow.Name}}:*",
+            f"{STATES}execution:${{AWS::StackName}}-fan-out/*:*",
+        },
+        "FanOutRole.WriteResults": {"${Bucket.Arn}/results/*"},
         "FanOutRole.DeliverLogs": {"*"},
+        "DigestRole.Count": {"*"},
+        "Network.Connect": {"*"},
+        "Traces.Trace": {"*"},
     },
     job.TEMPLATE: {
         **ENCRYPTED,
@@ -146,7 +191,19 @@ def test_no_account_and_no_bucket_is_named() -> None:
     for path in [*TEMPLATES, *DEFINITIONS, *artifacts.FUNCTIONS.glob("*.py")]:
         assert not re.search(r"\b\d{12}\b", path.read_text()), path
     assert "BucketName" not in artifacts.TEMPLATE.read_text()
-    assert "EndpointName:" not in artifacts.TEMPLATE.read_text().replace("Endpoint.EndpointName", "")
+    for (
+        name,
+        one,
+    ) in resources().items():  # what has a name has the stack's in it, so that several deployments go together
+        if one["Type"] == "AWS::IAM::Policy":  # its name is one within a role
+            continue
+        kind = one["Type"].rsplit("::", 1)[1]
+        given = [
+            value
+            for key, value in one.get("Properties", {}).items()
+            if key in (f"{kind}Name", "FunctionName", "LogGroupName")
+        ]
+        assert all("Ref" in value or "${AWS::StackName}" in value["Fn::Sub"] for value in given), name
 
 
 def test_every_role_may_do_what_it_does_and_nothing_else() -> None:
@@ -155,6 +212,14 @@ def test_every_role_may_do_what_it_does_and_nothing_else() -> None:
     } == ALLOWED
     for role in roles().values():
         assert "ManagedPolicyArns" not in role
+    optional = {name: one for name, one in resources().items() if one["Type"] == "AWS::IAM::Policy"}
+    assert {
+        name: (
+            one["Condition"],
+            {action for entry in policies(one["Properties"]) for action in listed(entry["Action"])},
+        )
+        for name, one in optional.items()
+    } == OPTIONAL
 
 
 def strings(node: Any) -> Iterator[str]:
@@ -207,14 +272,15 @@ def test_policies_stand_where_these_tests_look() -> None:
     for template in TEMPLATES:
         for resource in resources(template).values():
             kind, properties = resource["Type"], resource.get("Properties", {})
-            assert not kind.startswith("AWS::IAM::") or kind == "AWS::IAM::Role"
+            assert not kind.startswith("AWS::IAM::") or kind in ("AWS::IAM::Role", "AWS::IAM::Policy")
             assert not kind.startswith("AWS::Serverless::") or "Policies" not in properties  # SAM's, also by name
             for statement in policies(properties):
                 assert not {"NotAction", "NotResource", "NotPrincipal"} & set(statement)
 
 
 def test_all_resources_stands_only_where_aws_knows_no_other() -> None:
-    for name, role in roles().items():
+    optional = of_type("AWS::IAM::Policy")
+    for name, role in {**roles(), **{name: {"Policies": [one]} for name, one in optional.items()}}.items():
         for statement in statements(role):
             assert statement["Effect"] == "Allow"
             assert not [action for action in listed(statement["Action"]) if "*" in action]
@@ -237,7 +303,7 @@ def test_functions_and_state_machines_have_roles_of_their_own() -> None:
         for kind in ("Function", "StateMachine")
         for one in of_type(f"AWS::Serverless::{kind}").values()
     ]
-    assert len(used) == len(set(used)) == 5
+    assert len(used) == len(set(used)) == 6
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
@@ -254,10 +320,51 @@ def test_buckets_are_encrypted_and_never_public(template: Any) -> None:
 
 def test_everything_that_the_endpoint_is_asked_and_answers_is_captured() -> None:
     (config,) = of_type("AWS::SageMaker::EndpointConfig").values()
-    capture = config["DataCaptureConfig"]
+    on_instances, capture, none = config["DataCaptureConfig"]["Fn::If"]
+    assert (on_instances, none) == ("OnInstances", {"Ref": "AWS::NoValue"})  # serverless endpoints can't
     assert capture["EnableCapture"] is True
-    assert capture["InitialSamplingPercentage"] == 100
+    assert capture["InitialSamplingPercentage"] == {"Ref": "CapturePercentage"}
     assert [option["CaptureMode"] for option in capture["CaptureOptions"]] == ["Input", "Output"]
+
+
+def test_an_update_is_taken_back_on_alarms_that_are_there_before_it() -> None:
+    found = resources()
+    endpoint = found["Endpoint"]
+    deployment = endpoint["Properties"]["DeploymentConfig"]["Fn::If"][1]
+    named = {one["AlarmName"]["Fn::Sub"] for one in deployment["AutoRollbackConfiguration"]["Alarms"]}
+    alarms = {
+        name: one
+        for name, one in found.items()
+        if one["Type"] == "AWS::CloudWatch::Alarm" and name in endpoint["DependsOn"]
+    }
+    assert named == {one["Properties"]["AlarmName"]["Fn::Sub"] for one in alarms.values()}
+    assert {one["Properties"]["MetricName"] for one in alarms.values()} == {
+        "Invocation5XXErrors",
+        "ModelLatency",
+        "LowConfidence",
+    }
+    assert "EndpointLogs" in endpoint["DependsOn"]
+
+
+def test_data_outlives_its_stack_and_what_was_replaced_for_a_time() -> None:
+    bucket = resources()["Bucket"]
+    assert bucket["DeletionPolicy"] == bucket["UpdateReplacePolicy"] == "Retain"
+    assert bucket["Properties"]["VersioningConfiguration"] == {"Status": "Enabled"}
+
+
+def test_the_policy_of_who_deploys_covers_each_service_of_the_template() -> None:
+    services = {action.partition(":")[0] for action in preflight.actions()}
+    prefixes = {"Serverless": "lambda", "CloudWatch": "cloudwatch", "ApplicationAutoScaling": "application-autoscaling"}
+    used = {one["Type"].split("::")[1] for template in TEMPLATES[:2] for one in resources(template).values()}
+    assert {prefixes.get(one, one.lower()) for one in used} | {
+        "cloudformation",
+        "ecr",
+        "states",
+        "servicequotas",
+    } <= services
+    statements = json.loads(preflight.POLICY.read_text())["Statement"]
+    assert not [one for one in statements if any("*" in action for action in one["Action"])]
+    assert [one["Sid"] for one in statements if one["Resource"] == "*"] == ["WithoutResources"]
 
 
 def test_state_machines_log_without_the_pictures() -> None:
@@ -269,12 +376,12 @@ def test_state_machines_log_without_the_pictures() -> None:
 def test_an_alarm_watches_the_share_of_low_confidence() -> None:
     alarm = of_type("AWS::CloudWatch::Alarm")["LowConfidence"]
     assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("Scones", "LowConfidence", "Average")
-    assert alarm["AlarmActions"] == [{"Ref": "Topic"}]
+    assert alarm["AlarmActions"] == [{"Ref": "Alerts"}]
 
 
 def test_an_alarm_watches_what_should_not_happen_and_leaves_low_confidence_out() -> None:
     alarm = of_type("AWS::CloudWatch::Alarm")["FailedExecutions"]
-    assert alarm["AlarmActions"] == [{"Ref": "Topic"}]
+    assert alarm["AlarmActions"] == [{"Ref": "Alerts"}]
     count, *metrics = alarm["Metrics"]
     terms = {name: sign or "+" for sign, name in re.findall(r"([+-]?) ?FILL\((\w+), 0\)", count["Expression"])}
     assert set(terms) == {one["Id"] for one in metrics}
@@ -328,8 +435,11 @@ def test_every_task_of_the_workflow_is_retried_and_caught() -> None:
 
 
 def test_a_throttled_start_is_retried_and_no_error_of_a_picture_is_left_uncaught() -> None:
-    machine = json.loads(artifacts.FAN_OUT.read_text())["States"]["eachPicture"]
-    task = machine["ItemProcessor"]["States"]["workflow"]
+    states = json.loads(artifacts.FAN_OUT.read_text())["States"]
+    task = states["eachPicture"]["ItemProcessor"]["States"]["workflow"]
+    many = states["eachPictureOfMany"]["ItemProcessor"]["States"]  # the same, as names are unique in a state machine
+    same = json.dumps(states["eachPicture"]["ItemProcessor"]["States"])
+    assert json.loads(json.dumps(many).replace("OfMany", "")) == json.loads(same)
     retried = {error for rule in task["Retry"] for error in rule["ErrorEquals"]}
     assert "StepFunctions.ThrottlingException" in retried
     assert not {"States.TaskFailed", "States.ALL"} & retried  # a workflow that has failed is not executed again

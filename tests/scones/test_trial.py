@@ -84,7 +84,7 @@ def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(files: Callable[[str, str], Files], error: str = "") -> trial.Trial:
-    deployed = Deployed("bucket", "workflow", "fan-out", "endpoint", "topic", [])
+    deployed = Deployed("home", "bucket", "workflow", "fan-out", "endpoint", "topic", [])
     done = trial.run(cast(boto3.Session, Aws(files, error)), deployed, CASES, 2)
     trial.check(done, PICTURES, 0.94)
     return done

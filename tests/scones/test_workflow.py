@@ -139,7 +139,7 @@ def test_what_is_deployed_is_what_stands_in_the_files(world: World) -> None:
     functions = client(world.session, "lambda")
     zipped = artifacts.of_the_workflow()["FunctionsKey"].content
     digest = base64.b64encode(hashlib.sha256(zipped).digest()).decode()
-    for name in ("serializeImageData", "invokeClassifier", "confidenceFilter"):
+    for name in ("serializeImageData", "invokeClassifier", "confidenceFilter", "digest"):
         found = functions.get_function(FunctionName=f"scones-{name}")["Configuration"]
         assert found["CodeSha256"] == digest
     with zipfile.ZipFile(io.BytesIO(zipped)) as unzipped:
@@ -235,7 +235,7 @@ def test_an_endpoint_that_does_not_answer_in_time_is_a_failure(world: World) -> 
     made = deployment.deploy(world.session, world.archive, {"slow.png": PICTURES["slow.png"]}, settings)
     outcome = Workflow(world.session, made.workflow).execute(made.bucket, "test/slow.png")
     assert (outcome.status, outcome.error) == ("FAILED", "EndpointUnavailableError")
-    assert re.search("endpoint impatient-.*Read timeout", message(outcome))
+    assert re.search("endpoint impatient-endpoint.*Read timeout", message(outcome))
     deployment.destroy(world.session, settings)
 
 
@@ -384,6 +384,41 @@ def test_many_pictures_in_one_execution_have_one_result_each(world: World) -> No
     assert ends == {f"test/red-{red}.png": "SUCCEEDED" if red / 255 >= 0.94 else "FAILED" for red in range(230, 250)}
 
 
+def test_all_pictures_below_a_prefix_have_a_result_in_the_bucket(world: World) -> None:
+    s3 = client(world.session, "s3")
+    for name in ("sure.png", "unsure.png", "page.png"):
+        s3.put_object(Bucket=world.deployed.bucket, Key=f"pictures/many/{name}", Body=PICTURES[name])
+    described = Workflow(world.session, world.deployed.fan_out).run({"s3_prefix": "pictures/many/"})
+    assert described["status"] == "SUCCEEDED", described
+    place = json.loads(described["output"])["ResultWriterDetails"]
+    assert place["Key"].startswith(f"results/{described['name']}")
+    written = [
+        s3.get_object(Bucket=world.deployed.bucket, Key=entry["Key"])["Body"].read().decode()
+        for entry in keys(world.session, world.deployed.bucket, "results/")
+    ]
+    for words in ("sure.png", "ThresholdConfidenceNotMet", "NotAnImageError"):
+        assert any(words in text for text in written), written
+
+
+def test_one_digest_sums_up_many_failures(world: World) -> None:
+    sqs = client(world.session, "sqs")
+    queue = sqs.create_queue(QueueName="digests")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    alerts = Stack(world.session, world.settings.stack).outputs()["Alerts"]
+    client(world.session, "sns").subscribe(TopicArn=alerts, Protocol="sqs", Endpoint=arn)
+    outcomes = [world.execute(name) for name in ("unsure.png", "unsure.png", "unknown.png", "sure.png")]
+    assert len(outcomes) == 4
+    client(world.session, "cloudwatch").describe_alarms()  # the stand-in reads the functions' logs
+    found = client(world.session, "lambda").invoke(FunctionName=f"{world.settings.stack}-digest:$LATEST", Payload=b"{}")
+    counted = json.loads(found["Payload"].read())
+    assert counted["confidence below the threshold"] >= 2
+    assert counted["pictures of none of the classes"] >= 1
+    (message,) = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+    body = json.loads(message["Body"])
+    assert body["Subject"] == "scones: executions of the last 24 hours"
+    assert f"pictures that were judged: {counted['pictures that were judged']}" in body["Message"]
+
+
 def _events(states: Any, execution: str) -> list[str]:
     return [event["type"] for event in states.get_execution_history(executionArn=execution)["events"]]
 
@@ -411,7 +446,10 @@ def test_a_picture_whose_execution_is_stopped_has_a_result_like_the_others(world
 
 
 def test_a_failure_is_reported_whatever_aws_says_of_it(world: World) -> None:
-    description = json.dumps({"Status": "FAILED", "Error": "ImageMissingError", "Cause": '{"errorMessage": "gone"}'})
+    cause = json.dumps(
+        {"errorMessage": "gone", "errorType": "ImageMissingError", "stackTrace": ['  File "/var/task/a.py"']}
+    )
+    description = json.dumps({"Status": "FAILED", "Error": "ImageMissingError", "Cause": cause})
     failures = [
         ("States.TaskFailed", description),
         ("States.TaskFailed", description[:-20]),
@@ -436,7 +474,7 @@ def test_a_failure_is_reported_whatever_aws_says_of_it(world: World) -> None:
     results = json.loads(described["output"])
     assert {(result["s3_key"], result["status"]) for result in results} == {("k", "FAILED")}
     ends = [(result["error"], result["cause"]) for result in results]
-    assert ends == [("ImageMissingError", '{"errorMessage": "gone"}'), *failures[1:]]
+    assert ends == [("ImageMissingError", "gone"), *failures[1:]]  # without the stack trace
 
 
 def test_captured_records_have_the_form_and_the_place_that_sagemaker_gives_them(world: World, real_data: Path) -> None:
@@ -515,7 +553,8 @@ def test_two_variants_share_the_requests_by_weight(world: World, tmp_path: Path)
     deployment.destroy(world.session, settings)
 
 
-LISTED = {  # service: operation, the list in its answer, a name in it; alarms are left out, as moto makes none for a stack
+LISTED = {  # service: operation, the list in its answer, a name in it
+    "cloudwatch": [("describe_alarms", "MetricAlarms", "AlarmName")],
     "s3": [("list_buckets", "Buckets", "Name")],
     "logs": [("describe_log_groups", "logGroups", "logGroupName")],
     "iam": [("list_roles", "Roles", "RoleName")],
@@ -543,8 +582,6 @@ def test_destroy_removes_all_of_it_and_says_what(world: World, tmp_path: Path) -
     settings = world.settings.model_copy(update={"stack": "gone"})
     others = there(world.session)
     made = deployment.deploy(world.session, world.archive, {"sure.png": PICTURES["sure.png"]}, settings)
-    # SageMaker makes it at an endpoint's start.
-    client(world.session, "logs").create_log_group(logGroupName=f"/aws/sagemaker/Endpoints/{made.endpoint}")
     Workflow(world.session, made.workflow).execute(made.bucket, "test/sure.png")
     for _ in range(
         300

@@ -517,6 +517,14 @@ def test_uploads_have_a_quota(served: Served, client: httpx.Client) -> None:
 WRONG: list[Any] = [[5], ["x"], [[]], [{}], [{"path": 5}], [{"path": None}], [], [None, None], 5, None]
 
 
+def picture_handler(client: httpx.Client) -> int:
+    """The number of a handler that takes a picture."""
+    config = client.get("/page/config").json()
+    components = {one["id"]: one["type"] for one in config["components"]}
+    takes = {one["id"]: [components[number] for number in one["inputs"]] for one in config["dependencies"]}
+    return next(number for number, inputs in takes.items() if inputs == ["image"])
+
+
 @pytest.mark.parametrize(
     "question",
     [
@@ -533,15 +541,30 @@ WRONG: list[Any] = [[5], ["x"], [[]], [{}], [{"path": 5}], [{"path": None}], [],
 def test_a_wrong_typed_payload_is_refused_and_no_traceback(
     served: Served, client: httpx.Client, question: bytes
 ) -> None:
-    dependencies = client.get("/page/config").json()["dependencies"]
-    components = {one["id"]: one["type"] for one in client.get("/page/config").json()["components"]}
-    picture = next(one["id"] for one in dependencies if [components[number] for number in one["inputs"]] == ["image"])
+    picture = picture_handler(client)
     size = len(served.log.read_text().splitlines())
     body = question.replace(b'"PICTURE"', str(picture).encode())
     answer = client.post("/page/gradio_api/queue/join", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
     assert answer.json()["code"] in ("not_json", "invalid_input", "not_uploaded")
     assert len(served.log.read_text().splitlines()) <= size + 1
+
+
+def test_messages_of_a_session_that_is_not_there_are_refused_and_of_one_that_ends_just_end(
+    served: Served, client: httpx.Client
+) -> None:
+    answers = "/page/gradio_api/queue/data"
+    for address in (answers, f"{answers}?session_hash=nobody"):
+        refused(client.get(address), 404, "not_found")
+    question = {"fn_index": picture_handler(client), "data": [None]}
+    body = json.dumps(question | {"session_hash": "two readers"})
+    kind = {"Content-Type": "application/json"}
+    joined = client.post("/page/gradio_api/queue/join", content=body, headers=kind)
+    assert joined.status_code == 200
+    address = f"{answers}?session_hash=two%20readers"
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(client.get, [address, address])
+    assert "process_completed" in first.text + second.text
 
 
 # What killed servers leave

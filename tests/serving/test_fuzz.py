@@ -17,7 +17,6 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import schemathesis
 import torch
 from conftest import ROOT
 from model_servers import Served, record, server
@@ -366,6 +365,8 @@ def test_the_description_is_true_for_what_it_allows_and_for_what_it_forbids(serv
 
 
 def test_answers_and_refusals_are_as_described(served: Served, client: httpx.Client, project: str) -> None:
+    import schemathesis  # takes seconds, which all processes of a test run would wait for
+
     description = schemathesis.openapi.from_url(f"{served.address}/openapi.json")
     path = "/models/{project}/invocations"
     for body, content_type in GOOD[project]:

@@ -1,10 +1,12 @@
 """Requests that go through a network together get the answers that each would get alone."""
 
+import io
 import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tiny_exports import PROJECTS
@@ -85,7 +87,11 @@ def test_a_request_of_bikes_stays_alone() -> None:
             ["image/*", "application/x-image", "application/octet-stream", "application/x-npy"],
             "application/json",
         ),
-        (scones, ["image/*", "application/x-image", "application/octet-stream"], "application/x-npy"),
+        (
+            scones,
+            ["image/*", "application/x-image", "application/octet-stream", "application/x-npy"],
+            "application/json",
+        ),
         (bikes, ["text/csv", "application/json"], "image/png"),
     ],
 )
@@ -100,6 +106,26 @@ def test_the_table_of_content_types_is_what_input_fn_reads(
         ValueError, match=f"content type '{refused}' is not known: expected .*{re.escape(accepted[-1])}"
     ):
         module.input_fn(b"", refused)
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def test_scones_reads_one_array_of_pixels() -> None:
+    pixels = np.arange(32 * 32 * 3).reshape(32, 32, 3).astype(np.uint8)
+    for array in (pixels, pixels[None]):
+        assert scones.input_fn(npy(array), "application/x-npy").numpy().tolist() == pixels[None].tolist()
+    wrong = {
+        "values of type float32: expected one array of uint8": pixels.astype(np.float32),
+        r"a picture of shape \(2, 32, 32, 3\): expected \(32, 32, 3\)": np.stack([pixels, pixels]),
+        r"a picture of shape \(3, 32, 32\)": pixels.transpose(2, 0, 1),
+    }
+    for words, array in wrong.items():
+        with pytest.raises(ValueError, match=words):
+            scones.input_fn(npy(array), "application/x-npy")
 
 
 def test_scones_answers_an_array_and_with_its_names_when_asked() -> None:

@@ -30,7 +30,8 @@ from stages.common import files
 from stages.common.errors import InputError
 from stages.serving import exports, process
 from stages.serving.api import application
-from stages.serving.client import lines
+from stages.serving.client import content_type, lines
+from stages.serving.client import main as ask_files
 from stages.serving.container import server as container_server
 from stages.serving.container.batching import Limits
 from stages.serving.container.body import BodyLimits
@@ -353,9 +354,20 @@ def test_landmarks_have_their_places_and_none_where_they_are_not_known(client: h
     assert places == {"no": (1.5, -2.25), "maybe": (None, None), "yes": (0.0, 0.0)}
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "1001", "x", "1.5", ""])
-def test_an_impossible_top_is_refused(client: httpx.Client, value: str) -> None:
-    assert "top" in refused(predict(client, picture(0), params={"top": value}), 422, "invalid_parameter")
+@pytest.mark.parametrize(
+    ("project", "query", "words"),
+    [
+        *(("mnist", {"top": one}, f"found top = '{one}', expected a whole number from 1 to 1000") for one in ("0", "-1", "1001", "x", "1.5", "")),
+        ("mnist", {"several": "banana"}, "found several = 'banana', expected true or false"),
+        ("mnist", {"severl": "true"}, "found 'severl', expected top or several"),
+        ("landmarks", {"several": "true"}, "found several for landmarks, expected it only for mnist"),
+    ],
+)  # fmt: skip
+def test_a_query_parameter_that_cannot_be_is_refused(
+    client: httpx.Client, project: str, query: dict[str, str], words: str
+) -> None:
+    message = refused(predict(client, picture(0), project, params=query), 422, "invalid_parameter")
+    assert message == f"query parameter: {words}"
 
 
 def test_hours_come_as_csv_or_json_and_are_answered_as_either(client: httpx.Client) -> None:
@@ -834,6 +846,16 @@ def test_the_client_says_in_a_line_that_there_is_no_server(python: Run, tmp_path
     assert done.stderr.startswith(f"error: {address} does not answer")
     assert "start the server with `make serve`" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_the_client_names_the_type_of_a_file_and_refuses_an_address_without_scheme() -> None:
+    names = ("a.npy", "a.JSON", "a.csv", "a.png", "-")
+    found = [content_type("mnist", name) for name in names]
+    assert found == ["application/x-npy", "application/json", "text/csv", *["application/octet-stream"] * 2]
+    assert content_type("bikes", "-") == "text/csv"
+    for address in ("127.0.0.1:8080", "localhost", "ftp://a", "http://", "http://a:port"):
+        with pytest.raises(InputError, match="--address: found .*, expected http:// or https:// and a name"):
+            ask_files("mnist", ["a.png"], address, None, 5, 1.0)
 
 
 def test_the_client_has_the_token_from_its_environment(

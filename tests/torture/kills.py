@@ -1,31 +1,22 @@
 """Kill stages of every project with SIGKILL at random moments, run them again, and compare.
 
 A kill holds if the stage's second run succeeds, every output has the bytes that it had before, and nothing is left: no
-file in the checkout or in $TMPDIR, no process. Works in a clone, with this checkout's results. The same seed kills the
-same stages at the same fractions of their durations. Prints a table of what was tried, held and lost.
+file in the checkout or in $TMPDIR, no process. The same seed kills the same stages at the same fractions of their
+durations.
 """
 
-import argparse
-import os
 import random
 import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from checkouts import Checkout, processes_in
 
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
-
-from checkouts import Checkout, processes_in, with_results  # noqa: E402
-
-from stages import projects  # noqa: E402
-from stages.common.errors import InputError  # noqa: E402
-from stages.common.program import run  # noqa: E402
-from stages.experiments.running import progress  # noqa: E402
+from stages import projects
+from stages.experiments.running import progress
 
 VERBS = ("prepare", "featurize", "train", "evaluate", "plot", "export", "deploy")
 
@@ -34,6 +25,9 @@ REPEATED = (".git", ".dvc", "__pycache__", "durations", "clocks", "captured")
 
 KEPT = ("torchinductor_",)
 """Prefixes of folders in $TMPDIR that a library keeps for later runs."""
+
+FEATURES = "models/checkpoints/landmarks/*.npy"
+"""Features of a frozen backbone, which a training keeps for later ones."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,9 @@ class Place(Checkout):
         """Return the files of the clone and of $TMPDIR, without those that differ from run to run."""
         own = {path.relative_to(self.root) for path in self.root.rglob("*") if path.is_file()}
         temporary = {path.name for path in self.temporary.iterdir() if not path.name.startswith(KEPT)}
-        return {str(path) for path in own if not set(REPEATED) & set(path.parts)} | temporary
+        return {
+            str(path) for path in own if not set(REPEATED) & set(path.parts) and not path.match(FEATURES)
+        } | temporary
 
     def processes(self) -> list[psutil.Process]:
         """Return what still runs in the clone or in $TMPDIR, after at most 15 seconds."""
@@ -128,36 +124,16 @@ def lost(place: Place, kill: Kill) -> str | None:
     return ""
 
 
-def main(seed: int, kills: int, minutes: float, project: str | None) -> None:
+def run(place: Place, seed: int, count: int, minutes: float, project: str | None) -> Counter[str]:
+    """Try ``count`` kills, but start none after ``minutes``. Returns the outcomes by kind."""
     end = time.monotonic() + 60 * minutes
-    results: Counter[tuple[str, str]] = Counter()
-    wanted = [kill for kill in plan(seed, kills) if project in (None, kill.stage.partition("@")[2])]
-    with tempfile.TemporaryDirectory(prefix="torture-") as folder:
-        temporary = Path(folder, "tmp")
-        temporary.mkdir()
-        place = Place(with_results(Path(folder, "clone")).root, temporary)
-        for kill in wanted:
-            if time.monotonic() > end:
-                break
-            found, one = lost(place, kill), kill.stage.partition("@")[2]
-            outcome = "too late" if found is None else "lost" if found else "held"
-            results[one, outcome] += 1
-            print(f"{kill}: {outcome}{f': {found}' if found else ''}", flush=True)
-    print(f"\n{'project':12}{'tried':>8}{'held':>8}{'lost':>8}{'too late':>10}")
-    for name in projects.names():
-        row = [results[name, outcome] for outcome in ("held", "lost", "too late")]
-        print(f"{name:12}{sum(row[:2]):8}{row[0]:8}{row[1]:8}{row[2]:10}")
-    if count := sum(number for (_, outcome), number in results.items() if outcome == "lost"):
-        raise InputError(f"{count} kills were not survived, see above")
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kills", type=int, default=20, help="how many at most (%(default)s)")
-    parser.add_argument("--minutes", type=float, default=60, help="no kill is started after this time (%(default)s)")
-    parser.add_argument("--project", choices=projects.names(), help="only this project's")
-
-
-if __name__ == "__main__":
-    os.environ.pop("DVC_STAGE", None)
-    run(main, arguments)
+    outcomes: Counter[str] = Counter()
+    wanted = [kill for kill in plan(seed, count) if project in (None, kill.stage.partition("@")[2])]
+    for kill in wanted:
+        if time.monotonic() > end:
+            break
+        found, name = lost(place, kill), kill.stage.partition("@")[2]
+        if found is not None:  # else the stage had ended before
+            outcomes[f"lost: {kill}: {found}" if found else f"held, {name}"] += 1
+        print(f"{kill}: {'too late' if found is None else found or 'held'}", flush=True)
+    return outcomes

@@ -17,8 +17,11 @@ FORMAT = "%Y-%m-%d %H:%M:%S"
 YEARS = 2000, 2099
 """First and last year of an hour."""
 
-FEELS = 30
-"""Largest difference between temp and atemp, °C. Wind and humidity explain less; in Kaggle's data a fault explains 23."""
+COLDER, WARMER = 3, 7
+"""Largest distance of atemp from the known formulas of the felt temperature, °C. In Kaggle's training hours it is 2 and 6.5."""
+
+FAULT = 12, 24
+"""A felt temperature from which on, and °C by which, atemp may be too low: in Kaggle's data it is 12.12 on a whole hot day."""
 
 SHOWN = 60
 """Characters of a wrong value that a message shows."""
@@ -164,13 +167,49 @@ def in_celsius(fahrenheit: float) -> str:
     return f": {fahrenheit:g} degrees Fahrenheit are {(fahrenheit - 32) / 1.8:.1f} °C"
 
 
-def differences(temp: NDArray[np.float64], atemp: NDArray[np.float64]) -> None:
-    """Raise CellError for the first row in which temp and atemp can't be of the same hour and unit."""
-    wrong = np.abs(atemp - temp) > FEELS
+def consistent(hours: pd.DataFrame) -> None:
+    """Raise CellError for the first row whose values contradict each other: workingday, or the felt temperature."""
+    working = (hours["datetime"].dt.weekday < 5) & (hours["holiday"] == 0)
+    wrong = (hours["workingday"] == 1) != working
     if wrong.any():
-        row = int(wrong.argmax())
-        expected = f"at most {FEELS} °C more or less than temp {temp[row]:g}: both have to be in °C"
-        raise CellError(row, "atemp", f"{atemp[row]:g}", expected)
+        row = int(wrong.to_numpy().argmax())
+        day = f"{hours['datetime'][row]:%A} with holiday {hours['holiday'][row]}"
+        expected = f"{int(working[row])} on a {day}: a working day is from Monday to Friday and no holiday"
+        raise CellError(row, "workingday", str(hours["workingday"][row]), expected)
+    temp, atemp = hours["temp"], hours["atemp"]
+    coldest, warmest = felt(temp, hours["humidity"], hours["windspeed"])
+    faulty = (atemp >= FAULT[0]) & (temp - atemp <= FAULT[1])
+    wrong = (atemp > warmest) | (atemp < coldest) & ~faulty
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        low, high = coldest[row], warmest[row]
+        expected = f"{low:.0f} to {high:.0f} °C at temp {temp[row]:g}, this humidity and this wind"
+        raise CellError(row, "atemp", f"{atemp[row]:g}", expected + _unit(temp[row], atemp[row], low, high))
+
+
+def felt(temp: pd.Series, humidity: pd.Series, windspeed: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """Return the lowest and the highest felt temperature that can be, °C.
+
+    The bounds are those of Australia's apparent temperature (Steadman 1994), which wind lowers, and of Canada's humidex
+    (Masterton and Richardson 1979), which damp air raises.
+    """
+    vapour = humidity / 100 * 6.105 * np.exp(17.27 * temp / (237.7 + temp))  # hPa
+    windy = temp + 0.33 * vapour - 0.7 * windspeed / 3.6 - 4
+    damp = temp + 5 / 9 * (vapour - 10)
+    return temp.clip(upper=windy) - COLDER, temp.clip(lower=damp) + WARMER
+
+
+def _unit(temp: float, atemp: float, low: float, high: float) -> str:
+    """Return which of both temperatures is likely in another unit, as the end of a sentence."""
+    if 0 <= temp <= 1 < atemp:
+        return f": if temp is on UCI's scale of 0 to 1, multiply it by 41 to get {temp * 41:.1f} °C"
+    if 0 <= atemp <= 1:
+        return f": if atemp is on UCI's scale of 0 to 1, multiply it by 50 to get {atemp * 50:.1f} °C"
+    if low <= (atemp - 32) / 1.8 <= high:
+        return in_celsius(atemp)
+    if atemp < low and abs((temp - 32) / 1.8 - atemp) <= WARMER:
+        return f", both in °C: if temp is in degrees Fahrenheit, {temp:g} are {(temp - 32) / 1.8:.1f} °C"
+    return ": both have to be in °C, windspeed in km/h and humidity in %"
 
 
 def times(texts: Sequence[str]) -> pd.Series:

@@ -49,7 +49,7 @@ def read(body: bytes | str, content_type: str) -> pd.DataFrame:
         for name, column in COLUMNS.items():
             values = columns.numbers(name, rows[name], column)
             table[name] = values.astype("int64") if column.whole else values
-        columns.differences(table["temp"].to_numpy(), table["atemp"].to_numpy())
+        columns.consistent(table)
     except columns.CellError as fault:
         raise ValueError(f"row {fault.row + 1}, {fault}") from None
     twice = table.drop_duplicates()["datetime"].duplicated()

@@ -3,18 +3,22 @@
 import io
 import json
 import math
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import onnx
-import onnxruntime
 import torch
 from onnx import helper
 from torch import Tensor, nn
 
 from stages.common.models.inputs import Form, Gated
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it would report to Microsoft, and leave a file in $TMPDIR
+
+import onnxruntime
 
 OPSET = 17
 """Version of ONNX's operators. Known to onnxruntime since 1.12, of 2022."""
@@ -49,6 +53,9 @@ def save(
             (example,),
             buffer,  # type: ignore[arg-type]  # this way takes any file
             dynamo=False,
+            # Keep batch norm: torch would merge it into the weights with a square root that rounds differently on
+            # different processors. onnxruntime merges it when it loads the model.
+            training=torch.onnx.TrainingMode.PRESERVE,
             opset_version=OPSET,
             input_names=["images"],
             output_names=["probabilities"],

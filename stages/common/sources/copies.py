@@ -31,6 +31,9 @@ TINT = 48
 PAIRS = 2**22
 """Pairs compared at once, so that memory is bounded."""
 
+JUDGED = {"test": "test", "valid": "validation"}
+"""The parts with which a model is measured, and their names."""
+
 PRIORITY = ("test", "valid", "train")
 """Which part keeps a picture that is in several."""
 
@@ -168,7 +171,8 @@ def check_near(
     judged = sum(len(pictures) for part, pictures in parts.items() if part != "train")
     share = len(found) / judged
     first = f"{found[0].file} is like {found[0].near}"
-    counts = f"{len(found)} of {judged} pictures for test and validation ({share:.1%})"
+    kinds = " and ".join(name for part, name in JUDGED.items() if parts.get(part))
+    counts = f"{len(found)} of {judged} pictures for {kinds} ({share:.1%})"
     if share > allowed:
         for one in found[:LISTED]:
             print(f"{one.file} is like {one.near} (difference {one.difference})", file=sys.stderr)

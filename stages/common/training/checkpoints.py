@@ -52,8 +52,3 @@ def read(path: Location) -> dict[str, Any] | None:
         return None
     state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return state
-
-
-def forget(path: Location) -> None:
-    """Delete the checkpoint. Call this once the result is saved."""
-    path.unlink(missing_ok=True)

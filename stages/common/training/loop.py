@@ -43,6 +43,12 @@ class Scores:
     accuracy: float
 
 
+def scores(logits: Tensor, labels: Tensor) -> Scores:
+    """Return the scores of ``logits`` (N, classes) for ``labels`` (N), on one device."""
+    right = (logits.argmax(1) == labels).double().mean().item()
+    return Scores(F.cross_entropy(logits, labels).item(), right)
+
+
 @dataclass
 class Trained:
     """The results of a run so far. `fit` returns it when training ends."""
@@ -136,6 +142,8 @@ def fit(
     if state := checkpoints.read(checkpoint):
         _go_on(run, state)
     trained, done = run.trained, len(run.trained.epochs)
+    if done and distributed.rank() == 0:
+        print(f"{title}: resumed after epoch {done} of {settings.epochs}", flush=True)
     images = steps * settings.batch_size
     with (
         live.curves(title.split()[0], settings.live and distributed.rank() == 0) as log,

@@ -52,7 +52,8 @@ def inspect(network: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
         if isinstance(layer, networks.Block | nn.MaxPool2d):
             maps = inputs.flatten(2)
             mean = maps.mean(2)
-            parts += [mean, (maps - mean.unsqueeze(2)).square().mean(2).sqrt()]
+            # The deviation, times a constant, as a norm: torch's square root rounds differently on different processors.
+            parts += [mean, torch.linalg.vector_norm(maps - mean.unsqueeze(2), dim=2)]
     features = torch.cat([F.normalize(part) for part in [*parts, inputs]], 1)
     return features, network[-1](inputs)
 

@@ -7,6 +7,7 @@ missing, as in SageMaker's image, HEIC files are refused.
 import importlib
 import io
 import re
+import struct
 import threading
 import warnings
 from collections.abc import Callable
@@ -28,13 +29,15 @@ SIGNATURES = {  # Not TIFF: the work of its decoders on hostile files is not bou
 }
 """The first bytes of each format. The file's name is not used."""
 
+TIFF = b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"
+
 CONTENT_TYPES = ("image/*", "application/x-image", "application/octet-stream")
 """Content types of requests with a picture. The second is what SageMaker's own image classification takes."""
 
 MAX_ASPECT = 20
 """Limit of longer / shorter side: enlarging a strip's short side makes it huge. The widest panoramas have about 10."""
 
-DENSEST = {"JPEG": (25_000_000, 10)}
+DENSEST = {"JPEG": (24_000_000, 6)}
 USUAL = 12_500_000, 3
 """Limits of a small file's pixels, and of pixels a byte: a few kilobytes can unpack to gigabytes. JPEG needs less memory."""
 
@@ -42,21 +45,34 @@ SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]")
 MAX_SCANS = 100
 """Limit for a JPEG. Progressive ones have about 10. A scan can have few bytes but costs a pass over all pixels."""
 
-UPRIGHT = {  # EXIF's orientation to the operation that turns the stored image upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1),
+    8: lambda pixels: np.rot90(pixels),
 }
+"""EXIF's orientation to the operation that turns the stored pixels (H, W, ...) upright."""
+
+BAND = 256
+"""Rows that are converted at once, so that a picture is in memory once as it was decoded and once as it is returned."""
+
+MAX_RUNS = 2_000_000  # bytes of a BMP with run-length encoding: Pillow's decoder for it is slow
+
+MARKER = re.compile(rb"\xff+([\x01-\xfe])")
+START_OF_SCAN, STANDALONE = 0xDA, {0x01, *range(0xD0, 0xDA)}
+METADATA = {*range(0xE1, 0xEE), 0xEF, 0xFE}
+"""JPEG's markers: the parts with metadata and comments. APP0 and APP14 tell the colour space, so they stay."""
+
+MAX_PARTS = 10_000
+"""Limit of the parts of a JPEG before its pixels, and of a PNG. Usual files have tens, those of 32 MB some thousands."""
 
 MAX_PASSES = 200_000_000
 """Limit of a JPEG's scans times its pixels, unless it has a byte for each hundred of them: each scan costs a pass."""
 
-_one_at_a_time = threading.Lock()
-"""Pillow's limit and Python's warning filters are global to the process. The lock also bounds a server's memory."""
+_one_at_a_time = threading.Lock()  # Pillow's limit and warning filters are global; it also bounds a server's memory
 
 
 class ImageError(ValueError):
@@ -70,13 +86,13 @@ def is_picture(content_type: str) -> bool:
 
 
 def decode(content: bytes, max_pixels: int) -> Pixels:
-    """Return the image in ``content`` as RGB, uint8 (H, W, 3), upright, on white where it is transparent.
+    """Return the image in ``content`` as RGB, uint8 (H, W, 3), upright by EXIF, on white where it is transparent.
 
     Reads JPEG, MPO, PNG, WEBP, GIF, BMP, AVIF and HEIC. If a file has several images, the first is used. 16 bits are scaled
     to 8, unless all values fit into 8. Colour profiles are ignored. An image of more than ``max_pixels`` is refused by its
     header, before its pixels fill memory. Whatever the bytes are, raises no exception but ImageError.
     """
-    return _guarded(content, max_pixels, _on_white)
+    return _guarded(content, max_pixels, _rgb)
 
 
 def reduced(content: bytes, max_pixels: int, side: int) -> Pixels:
@@ -85,22 +101,23 @@ def reduced(content: bytes, max_pixels: int, side: int) -> Pixels:
     Takes less time and memory than `decode`: a large JPEG is not decoded at its full size.
     """
 
-    def shrunk(image: Image.Image) -> Image.Image:
+    def shrunk(image: Image.Image) -> Pixels:
         picture = image if image.mode in ("RGB", "L") else _eight_bits(image).convert("RGBA")
         picture.thumbnail((side, side), Image.Resampling.BILINEAR)
-        return picture.convert("RGBA")
+        return np.array(picture.convert("RGBA"))
 
     return _guarded(content, max_pixels, shrunk)
 
 
-def _guarded(content: bytes, max_pixels: int, convert: Callable[[Image.Image], Image.Image]) -> Pixels:
+def _guarded(content: bytes, max_pixels: int, convert: Callable[[Image.Image], Pixels]) -> Pixels:
     picture_format = _format(content)
     with _one_at_a_time, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
         try:
-            return _read(content, picture_format, convert)
+            pixels, orientation = _read(content, picture_format, convert)
+            return np.ascontiguousarray(UPRIGHT[orientation](pixels)) if orientation in UPRIGHT else pixels
         except ImageError:
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -110,10 +127,23 @@ def _guarded(content: bytes, max_pixels: int, convert: Callable[[Image.Image], I
         except Exception as error:
             # Broad on purpose: for damaged files Pillow's decoders raise OSError, SyntaxError, ValueError, EOFError,
             # IndexError, KeyError, TypeError, struct.error, zlib.error, MemoryError, and others with each release.
-            cause = " ".join(str(error).split()) or type(error).__name__
-            raise ImageError(f"the {picture_format} file is damaged: {cause}") from None
+            raise ImageError(f"the {picture_format} file is damaged: {_cause(error)}") from None
         finally:
             Image.MAX_IMAGE_PIXELS = usual
+
+
+CAUSES = {
+    "truncated": "it is cut off, send the whole file",
+    "checksum": "a checksum is wrong, copy it again",
+    "too large": "a text in it unpacks to too many bytes, save it without texts",
+}
+"""What is wrong and what to do, by a word of Pillow's message."""
+
+
+def _cause(error: Exception) -> str:
+    found = str(error).lower()
+    causes = [words for word, words in CAUSES.items() if word in found]
+    return causes[0] if causes else "its pixels can't be read, save it again as PNG or JPEG"
 
 
 def is_plain(pixels: Pixels) -> bool:
@@ -129,13 +159,17 @@ def _format(content: bytes) -> str:
     for name, signature in SIGNATURES.items():
         if signature.match(content):
             return name
+    if content[:4] in TIFF:
+        raise ImageError("it is a TIFF file, which is not read: save it as PNG or JPEG")
     *names, last = SIGNATURES
     raise ImageError(f"it is not a {', '.join(names)} or {last} file: it begins with {content[:16]!r}")
 
 
-def _read(content: bytes, picture_format: str, convert: Callable[[Image.Image], Image.Image]) -> Pixels:
+def _read(content: bytes, picture_format: str, convert: Callable[[Image.Image], Pixels]) -> tuple[Pixels, int]:
+    """Return the pixels as they are stored, and EXIF's orientation."""
     if picture_format == "HEIF":
         _register_heif()
+    content, exif = BARE[picture_format](content) if picture_format in BARE else (content, b"")
     with Image.open(io.BytesIO(content), formats=[picture_format]) as image:
         width, height = image.size
         if max(width, height) > MAX_ASPECT * min(width, height):
@@ -156,9 +190,89 @@ def _read(content: bytes, picture_format: str, convert: Callable[[Image.Image], 
                 raise ImageError(f"the JPEG file has {scans} scans of {width} x {height} pixels: save it with fewer")
         image.verify()  # checks PNG's checksums, which reading pixels skips; the image can't be used afterwards
     with Image.open(io.BytesIO(content), formats=[picture_format]) as image:
-        turn = _turn(image)
-        picture = convert(image)
-        return np.array(picture if turn is None else picture.transpose(turn))
+        pixels = convert(image)
+        return pixels, _orientation(exif or image.info.get("exif") or b"")
+
+
+# Pillow reads all metadata before the pixels. A small file's can take gigabytes, since many entries of EXIF can name the
+# same bytes, or minutes, since the pieces of a comment are joined one by one.
+
+
+def _bare_jpeg(content: bytes) -> tuple[bytes, bytes]:
+    """Return a JPEG file without metadata before its pixels, and its EXIF."""
+    kept, exif, place = [content[:2]], b"", 2
+    for _ in range(MAX_PARTS):
+        marker = MARKER.search(content, place)
+        if marker is None:
+            raise ImageError("the JPEG file is damaged: its header can't be read")
+        start, kind = marker.end(), marker[1][0]
+        if kind == START_OF_SCAN:
+            return b"".join(kept) + content[start - 2 :], exif
+        length = 0 if kind in STANDALONE else max(2, int.from_bytes(content[start : start + 2], "big"))
+        place = start + length
+        if kind not in METADATA:
+            kept.append(content[start - 2 : place])
+        elif content.startswith(b"Exif\0\0", start + 2):
+            exif = exif or content[start + 2 : place]
+    raise ImageError(f"the JPEG file has more than {MAX_PARTS} parts")
+
+
+def _bare_gif(content: bytes) -> tuple[bytes, bytes]:
+    """Return a GIF file without the comments before its first image."""
+    flags = content[10] if len(content) > 10 else 0
+    place = 13 + (flags >> 7) * (6 << (flags & 7))
+    kept = [content[:place]]
+    while content[place : place + 1] not in (b",", b";", b""):
+        if content[place] != ord("!"):
+            place += 1  # Pillow skips it, too
+            continue
+        start, place = place, place + 2
+        while place < len(content) and content[place]:
+            place += 1 + content[place]
+        place += 1
+        if content[start + 1 : start + 2] == b"\xf9":  # which colour is transparent
+            kept.append(content[start:place])
+    return b"".join(kept) + content[place:], b""
+
+
+def _bare_png(content: bytes) -> tuple[bytes, bytes]:
+    """Return a PNG file as it is. Raise ImageError if it has too many parts."""
+    place = 8
+    for _ in range(MAX_PARTS):
+        if place >= len(content):
+            return content, b""
+        place += 12 + int.from_bytes(content[place : place + 4], "big")
+    raise ImageError(f"the PNG file has more than {MAX_PARTS} parts")
+
+
+def _bare_bmp(content: bytes) -> tuple[bytes, bytes]:
+    """Return a BMP file as it is. Raise ImageError if it would take long to read."""
+    if content[30:34] in (b"\1\0\0\0", b"\2\0\0\0") and len(content) > MAX_RUNS:
+        raise ImageError(f"the BMP file has run-length encoding and more than {MAX_RUNS:,} bytes: save it as PNG")
+    return content, b""
+
+
+def _bare_avif(content: bytes) -> tuple[bytes, bytes]:
+    """Return an AVIF file without EXIF in its table of contents. What turns its image is elsewhere."""
+    return re.sub(rb"(infe(?:.{8}|.{10}))Exif", rb"\1none", content, flags=re.DOTALL), b""
+
+
+BARE = {"JPEG": _bare_jpeg, "GIF": _bare_gif, "PNG": _bare_png, "BMP": _bare_bmp, "AVIF": _bare_avif}
+
+
+def _orientation(exif: bytes) -> int:
+    """Return EXIF's orientation, 1 to 8. It is 1 if it is missing or unreadable: the pixels are still valid."""
+    data = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(f"{order}L", data, 4)
+        (count,) = struct.unpack_from(f"{order}H", data, start)
+        entries = (struct.unpack_from(f"{order}HHLH", data, start + 2 + 12 * number) for number in range(count))
+        return next((value for tag, _, _, value in entries if tag == 0x0112), 1)
+    except struct.error:
+        return 1
 
 
 def _register_heif() -> None:
@@ -183,20 +297,21 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(bright)
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    """Return ``image`` in RGB, with white behind its transparent parts."""
+def _rgb(image: Image.Image) -> Pixels:
+    """Return ``image`` as uint8 (H, W, 3), with white behind its transparent parts."""
     image = _eight_bits(image)
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, BAND):
+        rows = image.crop((0, top, width, min(top + BAND, height)))
+        pixels[top : top + BAND] = np.asarray(_on_white(rows))
+    return pixels
+
+
+def _on_white(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         picture = image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
         white.paste(picture, mask=picture)
         return white
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """Return the operation for EXIF's orientation. None if it is missing or unreadable: the pixels are still valid."""
-    try:
-        return UPRIGHT.get(image.getexif().get(0x0112, 1))
-    except Exception:  # broad for the same reason as in `decode`
-        return None

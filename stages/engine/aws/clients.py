@@ -37,16 +37,22 @@ def client(session: boto3.Session, service: str) -> Any:
     return session.client(service, config=LIMITS)
 
 
-def account(region: str | None, key: str) -> boto3.Session:
-    """Return a session with boto3's usual credentials. ``key`` is the name of the parameter for ``region``.
+def region(name: str | None, key: str) -> str:
+    """Return ``name``, or the region of boto3's usual settings. ``key`` is the name of its parameter. Raise InputError if there is none."""
+    found = name or boto3.Session().region_name
+    if found is None:
+        raise InputError(f"no AWS region is set: set {key} or AWS_DEFAULT_REGION")
+    return str(found)
+
+
+def account(name: str | None, key: str) -> boto3.Session:
+    """Return a session with boto3's usual credentials in the region ``name``. ``key`` is the name of the region's parameter.
 
     Raise InputError if there is no region, botocore's errors if there are no credentials.
     """
     core = botocore.session.get_session()
     core.set_default_client_config(LIMITS)  # for the clients that SageMaker's SDK creates itself
-    session = boto3.Session(region_name=region, botocore_session=core)
-    if session.region_name is None:
-        raise InputError(f"no AWS region is set: set {key} or AWS_DEFAULT_REGION")
+    session = boto3.Session(region_name=region(name, key), botocore_session=core)
     client(session, "sts").get_caller_identity()  # fails here if the credentials are missing or wrong
     return session
 

@@ -14,7 +14,7 @@ from stages.engine.aws.clients import client
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
 
 PAUSE = 10.0
-"""Seconds between two checks of a stack."""
+"""Longest time between two checks of a stack, in seconds. The first ones follow faster."""
 PATIENCE = 3600.0
 """Longest wait for an operation, in seconds. An endpoint needs minutes; an hour means a fault."""
 
@@ -49,28 +49,46 @@ class Stack:
         stack = self._describe() or {}
         return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
-    def put(self, template: str, parameters: Mapping[str, str]) -> str:
+    def parameters(self) -> dict[str, str]:
+        """Return the stack's parameters, none if there is no such stack."""
+        return {one["ParameterKey"]: one["ParameterValue"] for one in (self._describe() or {}).get("Parameters", [])}
+
+    def template(self) -> str:
+        """Return the stack's template as it was given."""
+        body: str = self._client.get_template(StackName=self.name, TemplateStage="Original")["TemplateBody"]
+        return body
+
+    def put(
+        self, template: str, parameters: Mapping[str, str], tags: Mapping[str, str] | None = None, protect: bool = False
+    ) -> str:
         """Create or update the stack. Return `created`, `updated` or `unchanged`.
 
-        First wait for an operation that a stopped run has begun, and remove a stack that has failed. Raise InputError with
-        CloudFormation's reason if it fails.
+        First wait for an operation that a stopped run has begun, finish a failed return to the former state, and remove a stack
+        whose creation has failed. With ``protect`` only `remove` can delete it. Raise InputError with CloudFormation's reason if
+        it fails.
         """
-        if self._settled() in UNUSABLE:
+        status = self._settled()
+        if status == "UPDATE_ROLLBACK_FAILED":
+            self._continue_rollback()
+        elif status in UNUSABLE:
             self.remove()
         stack = self._describe()
+        wanted = [{"Key": key, "Value": value} for key, value in sorted((tags or {}).items())]
         arguments = {
             "StackName": self.name,
             "TemplateBody": template,
             "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
             "Capabilities": CAPABILITIES,
+            "Tags": wanted,
         }
         if stack is None:
-            self._client.create_stack(**arguments)
+            self._client.create_stack(**arguments, EnableTerminationProtection=protect)
             self._expect("CREATE_COMPLETE")
             return "created"
-        known = {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}
-        body = self._client.get_template(StackName=self.name, TemplateStage="Original")["TemplateBody"]
-        if known == dict(parameters) and body.strip() == template.strip():
+        if stack.get("EnableTerminationProtection", False) != protect:
+            self._protect(protect)
+        known, tagged = self.parameters(), sorted(stack.get("Tags", []), key=lambda tag: str(tag["Key"]))
+        if known == dict(parameters) and tagged == wanted and self.template().strip() == template.strip():
             return "unchanged"
         try:
             self._client.update_stack(**arguments)
@@ -81,21 +99,50 @@ class Stack:
         self._expect("UPDATE_COMPLETE")
         return "updated"
 
+    def _protect(self, protect: bool) -> None:
+        self._client.update_termination_protection(StackName=self.name, EnableTerminationProtection=protect)
+
+    def _continue_rollback(self) -> None:
+        """Finish a return to the former state that has failed. Raise InputError with the reason if it fails again."""
+        self._client.continue_update_rollback(StackName=self.name)
+        if self._settled() != "UPDATE_ROLLBACK_COMPLETE":
+            raise InputError(
+                f"the stack {self.name} can't return to its former state: {self._reason()}: remove the cause and run this again, or "
+                f"leave the resource out: `aws cloudformation continue-update-rollback --stack-name {self.name} --resources-to-skip NAME`"
+            )
+
     def resources(self) -> list[tuple[str, str]]:
         """Return type and name of all resources in the stack, none if it does not exist."""
         return sorted((kind, name) for kind, name, gone in self._resources() if not gone)
 
-    def remove(self) -> list[str]:
-        """Remove the stack, the contents of its buckets and its endpoints' logs. Return a line for each removed thing."""
+    def contents(self) -> list[tuple[str, int, int]]:
+        """Return bucket and first folder, number of objects and bytes, of all that lies in the stack's buckets."""
+        found: dict[str, tuple[int, int]] = {}
+        for bucket in sorted(name for kind, name in self.resources() if kind == "AWS::S3::Bucket"):
+            for entry in keys(self._session, bucket):
+                folder, slash, _ = entry["Key"].partition("/")
+                place = f"s3://{bucket}/{folder}/" if slash else f"s3://{bucket}/"
+                count, size = found.get(place, (0, 0))
+                found[place] = count + 1, size + entry["Size"]
+        return [(place, *numbers) for place, numbers in sorted(found.items())]
+
+    def remove(self, keep_data: bool = False) -> list[str]:
+        """Remove the stack, its buckets with their contents, and its endpoints' logs. Return a line for each removed thing.
+
+        With ``keep_data``, buckets that the template retains stay as they are.
+        """
         emptied: list[str] = []
         there: set[tuple[str, str]] = set()
         endpoints: set[str] = set()
         status = self._settled()
+        if status is not None and (self._describe() or {}).get("EnableTerminationProtection"):
+            self._protect(False)
         for _ in range(3):  # an endpoint may write captured requests into a bucket that was just emptied
             for kind, name, gone in self._resources():
                 there |= set() if gone else {(kind, name)}
                 endpoints |= {name} if kind == "AWS::SageMaker::Endpoint" else set()
-            for bucket in sorted(name for kind, name in there if kind == "AWS::S3::Bucket"):
+            buckets = [] if keep_data else sorted(name for kind, name in there if kind == "AWS::S3::Bucket")
+            for bucket in buckets:
                 count = empty(self._session, bucket)
                 emptied += [f"{count} objects in s3://{bucket}"] if count else []
             if status is not None:
@@ -105,7 +152,10 @@ class Stack:
                 break
         if status is not None:
             raise InputError(f"the stack {self.name} could not be removed: {self._reason()}")
+        for bucket in buckets:
+            remove_bucket(self._session, bucket)  # unless the stack has done that
         logs = [log for name in sorted(endpoints) for log in self._remove_log(name)]
+        there -= {one for one in there if keep_data and one[0] == "AWS::S3::Bucket"}
         return [*emptied, *(f"{kind} {name}" for kind, name in sorted(there)), *logs]
 
     def _describe(self) -> dict[str, Any] | None:
@@ -133,11 +183,12 @@ class Stack:
 
     def _settled(self) -> str | None:
         """Wait until no operation is running, and return the status. Raise InputError after PATIENCE."""
-        deadline = time.monotonic() + PATIENCE
+        deadline, pause = time.monotonic() + PATIENCE, min(0.3, PAUSE)
         while (status := self.status()) and status.endswith("_IN_PROGRESS") and status not in UNUSABLE:
             if time.monotonic() > deadline:
                 raise InputError(f"the stack {self.name} is still {status} after {PATIENCE:.0f} s: {self._reason()}")
-            time.sleep(PAUSE)
+            time.sleep(pause)
+            pause = min(PAUSE, pause * 1.3)
         return status
 
     def _expect(self, end: str) -> None:
@@ -178,8 +229,12 @@ def keys(session: boto3.Session, bucket: str, prefix: str = "") -> Iterator[dict
 
 def delete(session: boto3.Session, bucket: str, names: Sequence[str]) -> None:
     """Delete these objects. Raise InputError with the first one that S3 does not delete."""
-    for start in range(0, len(names), 1000):  # at most a thousand per request
-        chosen = {"Objects": [{"Key": name} for name in names[start : start + 1000]], "Quiet": True}
+    _delete(session, bucket, [{"Key": name} for name in names])
+
+
+def _delete(session: boto3.Session, bucket: str, objects: Sequence[Mapping[str, str]]) -> None:
+    for start in range(0, len(objects), 1000):  # at most a thousand per request
+        chosen = {"Objects": list(objects[start : start + 1000]), "Quiet": True}
         refused = client(session, "s3").delete_objects(Bucket=bucket, Delete=chosen).get("Errors", [])
         if refused:
             first = refused[0]
@@ -187,12 +242,23 @@ def delete(session: boto3.Session, bucket: str, names: Sequence[str]) -> None:
 
 
 def empty(session: boto3.Session, bucket: str) -> int:
-    """Delete all objects of ``bucket`` and return their number, 0 if there is no such bucket."""
+    """Delete all objects of ``bucket`` and their versions. Return the number of both, 0 if there is no such bucket."""
+    pages = client(session, "s3").get_paginator("list_object_versions").paginate(Bucket=bucket)
     try:
-        names = [entry["Key"] for entry in keys(session, bucket)]
+        found = [one for page in pages for kind in ("Versions", "DeleteMarkers") for one in page.get(kind, [])]
     except ClientError as error:
         if error.response["Error"]["Code"] in ("NoSuchBucket", "404"):
             return 0
         raise
-    delete(session, bucket, names)
-    return len(names)
+    _delete(session, bucket, [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found])
+    return len(found)
+
+
+def remove_bucket(session: boto3.Session, bucket: str) -> None:
+    """Remove an empty bucket, if it is there. What was written to it meanwhile is deleted, too."""
+    try:
+        empty(session, bucket)
+        client(session, "s3").delete_bucket(Bucket=bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("NoSuchBucket", "404"):
+            raise

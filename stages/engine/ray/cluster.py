@@ -4,7 +4,7 @@ import os
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -12,9 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before Ray is imported: by default it sends usage reports
-os.environ.setdefault(
-    "RAY_worker_niceness", "0"
-)  # on this machine's own cluster, the workers are the main work: no reason for a low priority
+os.environ.setdefault("RAY_worker_niceness", "0")  # on this machine's own cluster, workers are the main work
 # By default Ray retries tasks that ran out of memory forever.
 os.environ.setdefault("RAY_task_oom_retries", "3")
 import grpc
@@ -83,6 +81,24 @@ def check(settings: Engine) -> None:
         _require_own(settings)
 
 
+def running_nodes() -> list[dict[str, Any]]:
+    """Return what Ray knows of each running node of the connected cluster."""
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def on(node: str) -> NodeAffinitySchedulingStrategy:
+    """Return the strategy that runs a task on the node with this identifier only."""
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
+def ask_nodes(question: Callable[..., object], *arguments: object) -> list[tuple[dict[str, Any], Any]]:
+    """Call ``question`` on each running node. Returns the nodes with Ray's references to their answers."""
+    asked = ray.remote(num_cpus=0)(question)
+    return [
+        (node, asked.options(scheduling_strategy=on(node["NodeID"])).remote(*arguments)) for node in running_nodes()
+    ]
+
+
 def _options(settings: Engine, variables: Mapping[str, str], folder: Path | None) -> dict[str, Any]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if settings.address:
@@ -144,9 +160,7 @@ def _require_own(settings: Engine) -> None:
 
 
 def _require_versions(settings: Engine) -> None:
-    def versions() -> dict[
-        str, str
-    ]:  # a local function, so that nodes run it even if they can't import this project's code
+    def versions() -> dict[str, str]:  # local, so that nodes run it even if they can't import this project's code
         from importlib import metadata
 
         return {one.name: one.version for one in metadata.distributions() if one.name in packages} | {
@@ -155,13 +169,7 @@ def _require_versions(settings: Engine) -> None:
 
     packages = PACKAGES
     here = {"python": platform.python_version()} | {name: metadata.version(name) for name in packages}
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    asked = ray.remote(num_cpus=0)(versions)
-    answers = [
-        asked.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote()
-        for node in nodes
-    ]
-    for node, answer in zip(nodes, answers, strict=True):
+    for node, answer in ask_nodes(versions):
         name = node["NodeManagerAddress"]
         try:
             there = ray.get(answer, timeout=settings.timeout)
@@ -188,7 +196,7 @@ def _require_places(settings: Engine) -> None:
             return
     finally:
         remove_placement_group(group)
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [node["Resources"] for node in running_nodes()]
     kinds = Counter(_kind(node) for node in nodes)
     free = ray.available_resources()
     room = sum(int(min(node.get(name, 0) // size for name, size in place.items() if size)) for node in nodes)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import ray
 from ray.exceptions import OutOfMemoryError, RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from stages.common.errors import InputError
 from stages.engine.config import Engine
@@ -38,19 +37,9 @@ def shared(folder: Path, cores: int, count: str, settings: Engine, variables: Ma
 
 def check_seen(folder: Path, timeout: int) -> None:
     """Raise InputError with the addresses of nodes that do not see ``folder``, or don't reply in ``timeout`` seconds."""
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    asked = [
-        _sees.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
-            folder.absolute()
-        )
-        for node in nodes
-    ]
-    said, _ = ray.wait(asked, num_returns=len(asked), timeout=timeout)
-    blind = [
-        node["NodeManagerAddress"]
-        for node, answer in zip(nodes, asked, strict=True)
-        if answer not in said or not ray.get(answer)
-    ]
+    asked = cluster.ask_nodes(_sees, folder.absolute())
+    said, _ = ray.wait([answer for _, answer in asked], num_returns=len(asked), timeout=timeout)
+    blind = [node["NodeManagerAddress"] for node, answer in asked if answer not in said or not ray.get(answer)]
     if blind:
         raise InputError(
             f"engine.address: nodes {', '.join(blind)} of the cluster do not see {folder.absolute()}: "
@@ -58,7 +47,6 @@ def check_seen(folder: Path, timeout: int) -> None:
         )
 
 
-@ray.remote(num_cpus=0)
 def _sees(folder: Path) -> bool:
     return folder.is_dir()
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from stages.engine.ray import cluster
 
 INTERVAL = 0.5
 """Seconds between two reads."""
@@ -50,7 +51,7 @@ class Stream:
 @contextmanager
 def shown() -> Iterator[Any]:
     """Yield a board on this node, and show its texts until the block ends or the board is lost."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    here = cluster.on(ray.get_runtime_context().get_node_id())
     board: Any = ray.remote(num_cpus=0)(Board).options(scheduling_strategy=here).remote()
     ended = threading.Event()
 

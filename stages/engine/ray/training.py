@@ -29,7 +29,7 @@ from stages.common.errors import InputError
 from stages.common.training import distributed
 from stages.engine.config import Engine
 from stages.engine.ray import cluster, progress, transfer
-from stages.engine.ray.transfer import Sent
+from stages.engine.ray.transfer import SentFolder
 
 Work = Callable[[Path], None]
 
@@ -69,7 +69,7 @@ class Setup(NamedTuple):
     work: Work
     batch_size: int
     place: UPath  # where the result or the error is written
-    sent: Sent
+    sent: SentFolder
     board: Any  # progress.Board
 
 

@@ -15,7 +15,7 @@ from stages.common import files
 from stages.common.errors import InputError
 
 
-class Sent(NamedTuple):
+class SentFolder(NamedTuple):
     """A folder below the working folder, and its copy in the storage. None if all nodes see the working folder."""
 
     home: Path
@@ -46,20 +46,20 @@ def copy(source: UPath, target: UPath) -> None:
             there.write_bytes(path.read_bytes())
 
 
-def send(folder: Path, storage: str | None) -> Sent:
+def send(folder: Path, storage: str | None) -> SentFolder:
     """Make ``folder``, below the working folder, reachable for all nodes. What is in ``storage`` is not sent again."""
     if storage is None:
-        return Sent(Path.cwd(), folder, None)
+        return SentFolder(Path.cwd(), folder, None)
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     key = files.digest_of(f"{path.relative_to(folder)} {files.digest(path)}" for path in found)
     target = UPath(storage) / "features" / key
     if not (target / "complete").exists():
         copy(UPath(folder), target)
         (target / "complete").touch()
-    return Sent(Path.cwd(), folder, target)
+    return SentFolder(Path.cwd(), folder, target)
 
 
-def settle(sent: Sent) -> None:
+def settle(sent: SentFolder) -> None:
     """On a node, change to a working folder that has the sent folder. Raises InputError if the node does not see it."""
     if sent.copy is None:
         if not (sent.home / sent.folder).is_dir():

@@ -30,7 +30,7 @@ def main() -> None:
             )
         folder = Path(os.environ["SM_MODEL_DIR"], "trained") if distributed.rank() == 0 else Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        train.fill(folder, settings, train.checkpoints_of(settings, files.kept()))
+        train.fill(settings, train.checkpoints_of(settings, files.kept()), folder)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from pydantic import Field, model_validator
 
 from stages.common import config
@@ -39,13 +38,7 @@ class Recipe(config.Section):
 
 def read(path: Path = RECIPES) -> dict[str, Recipe]:
     """Return all recipes by name. Raises InputError for an invalid key or value."""
-    try:
-        content = config.parse(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing: run this from the project's root") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {error}") from None
-    return {name: config.check(name, Recipe, recipe, path) for name, recipe in content.items()}
+    return {name: config.check(name, Recipe, recipe, path) for name, recipe in config.read(path).items()}
 
 
 def named(name: str) -> Recipe:

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -89,26 +90,11 @@ def record(root: Path, place: Path, experiment: Experiment, targets: Iterable[st
     Its output goes to its `log`, or with ``show`` to the terminal. Returns the copy, which the caller removes; None if
     the run failed (`reason` of its log gives the cause).
     """
-    copy = place / experiment.name
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(place / TEMPLATE, copy, symlinks=True)
-    leash = [sys.executable, "-m", "stages.experiments.running.with_parent"]
-    dvc = [sys.executable, "-m", "stages.experiments.running.quick_dvc"]
-    command = [*dvc, "exp", "run", "--name", experiment.name, *recipes.overrides(experiment.settings), *targets]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    environment.pop("PYTHONPATH", None)  # run the copy's code
+    copy, command, options = prepared(place, experiment, targets)
     with (
         log(place, experiment).open("w") as output,
-        # Nothing is written to the pipe. It closes when this process ends for any reason.
         subprocess.Popen(
-            [*leash, *command],
-            cwd=copy,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=None if show else output,
-            stderr=None if show else output,
-            start_new_session=True,
+            command, **options, stdout=None if show else output, stderr=None if show else output
         ) as process,
     ):
         _running.add(process)
@@ -121,6 +107,25 @@ def record(root: Path, place: Path, experiment: Experiment, targets: Iterable[st
     reference = next(name for name in references if name.endswith(f"/{experiment.name}"))
     git("push", "--quiet", "--force", str(root), reference, folder=copy)
     return copy
+
+
+def prepared(place: Path, experiment: Experiment, targets: Iterable[str]) -> tuple[Path, list[str], dict[str, Any]]:
+    """Copy the tree frozen in ``place``. Returns the copy, the command that runs the experiment there, and Popen's options.
+
+    Nothing is written to the command's pipe. It closes when this process ends for any reason, which ends the command.
+    """
+    copy = place / experiment.name
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(place / TEMPLATE, copy, symlinks=True)
+    with_parent, dvc = (
+        [sys.executable, "-m", f"stages.experiments.running.{name}"] for name in ("with_parent", "quick_dvc")
+    )
+    command = [*dvc, "exp", "run", "--name", experiment.name, *recipes.overrides(experiment.settings), *targets]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    environment.pop("PYTHONPATH", None)  # run the copy's code
+    options = {"cwd": copy, "env": environment, "stdin": subprocess.PIPE, "start_new_session": True}
+    return copy, [*with_parent, *command], options
 
 
 _running: set[subprocess.Popen[bytes]] = set()

@@ -9,7 +9,7 @@ from pathlib import Path
 from stages.common import files, program
 
 TYPICAL = Path(__file__).with_name("durations.json")
-"""Seconds of each stage on the samples, for a first run. Written by `python -m benchmarks.side_by_side --json FILE`."""
+"""Seconds of each stage on the samples, for a first run. Written by `python -m benchmarks.side_by_side`."""
 
 UNKNOWN = 10.0
 """Seconds assumed for a stage without a known duration."""

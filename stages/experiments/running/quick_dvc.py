@@ -1,12 +1,18 @@
 """Run DVC's command line faster, with the same files: `python -m stages.experiments.running.quick_dvc ARGUMENTS...`.
 
 `make repro` and `make recipe` use it. After each stage DVC parses all of dvc.lock in pure Python, to keep comments (it has none), and
-rewrites the file: half a second or more. Here only the stage's own part of the file is replaced. A process that waits
-for DVC's lock checks it more often.
+rewrites the file: half a second or more. Here only the stage's own part of the file is replaced. Stages of a project are
+forked from one process that has imported their packages, see `fork_server`. A process that waits for DVC's lock checks it
+more often.
 """
 
 import re
+import shutil
+import signal
+import subprocess
 import sys
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +20,17 @@ from dvc import lock
 from dvc.cli import main
 from dvc.dvcfile import Lockfile, logger
 from dvc.stage import PipelineStage, serialize
+from dvc.stage import run as running
+from dvc.stage.exceptions import StageCmdFailedError
 from dvc.utils.serialize import dumps_yaml
 
 from stages.common import files
 
 HEAD = "schema: '2.0'\nstages:\n"
+STAGE = re.compile(r"python -m (stages\.(\w+)\.\w+)")
 in_full = Lockfile.dump_stages
+in_shell = running._run
+servers: dict[str, Connection] = {}
 
 
 def with_stages(before: str, stages: dict[str, Any]) -> str | None:
@@ -51,7 +62,35 @@ def dump_stages(self: Lockfile, stages: list[PipelineStage], **options: Any) -> 
         self.repo.scm_context.track_file(self.relpath)
 
 
+def run(executable: str | None, command: str, **options: Any) -> None:
+    """Run a stage's ``command``, in a fork if it is a module of a project. ``options`` are those of `subprocess.Popen`."""
+    found, python = STAGE.fullmatch(command), shutil.which("python", path=options["env"].get("PATH"))
+    if not found or not python:
+        in_shell(executable, command, **options)
+        return
+    module, project = found.groups()
+    if project not in servers:
+        servers[project], other = Pipe()
+        server = [python, "-m", "stages.experiments.running.fork_server", str(other.fileno()), project]
+        subprocess.Popen(server, pass_fds=[other.fileno()], **options)
+        other.close()
+    before = signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # a stage that is interrupted ends by itself, and the server with it
+    try:
+        servers[project].send((module, options["env"]["DVC_STAGE"]))
+        status = servers[project].recv()
+    except (EOFError, OSError):  # the server was interrupted or killed
+        del servers[project]
+        status = 1
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if status:
+        raise StageCmdFailedError(command, status)
+
+
 if __name__ == "__main__":
     Lockfile.dump_stages = dump_stages
+    running._run = run
     lock.DEFAULT_TIMEOUT = 0.3  # seconds for six checks of the lock
     sys.exit(main(sys.argv[1:]))

@@ -12,12 +12,12 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # it prints the experiment eve
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # DVC keeps the results
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C stops the sweep at once
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a failed run has no score
-import ray
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from stages.common.errors import InputError
 from stages.engine.config import Engine
+from stages.engine.ray.cluster import running_nodes
 from stages.experiments.records.ranges import Sweep
 from stages.experiments.sweeps.trials import Result
 
@@ -105,7 +105,7 @@ class _Telling(tune.Callback):
 
 def room_on_cluster(engine: Engine, resources: dict[str, float]) -> int:
     """Return how many trials fit the cluster that this process is connected to. Raises InputError if none fits."""
-    nodes = [node for node in ray.nodes() if node["Alive"]]
+    nodes = running_nodes()
     names = {"cpu": "CPU", "gpu": "GPU"}
     asked = {names[name]: count for name, count in resources.items() if count}
     room = sum(min(int(node["Resources"].get(name, 0) // count) for name, count in asked.items()) for node in nodes)

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,21 +31,22 @@ def named(name: str, content: bytes) -> Artifact:
     return Artifact(f"{hashlib.sha256(content).hexdigest()[:16]}/{name}", content)
 
 
-def zipped(modules: Iterable[Path]) -> bytes:
-    """Return ``modules`` as a zip. The same contents give the same bytes."""
+def zipped(contents: Mapping[str, bytes]) -> bytes:
+    """Return a zip of files by their names. The same contents give the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(modules, key=lambda path: path.name):
-            entry = zipfile.ZipInfo(path.name)  # dated 1980, the format's first date
+        for name, content in sorted(contents.items()):
+            entry = zipfile.ZipInfo(name)  # dated 1980, the format's first date
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+            archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
 def of_the_workflow() -> dict[str, Artifact]:
     """Return the objects made from this folder's files, by the template's parameters that name them."""
+    modules = {path.name: path.read_bytes() for path in [*FUNCTIONS.glob("*.py"), ANSWER]}
     return {
-        "FunctionsKey": named("functions.zip", zipped([*FUNCTIONS.glob("*.py"), ANSWER])),
+        "FunctionsKey": named("functions.zip", zipped(modules)),
         "WorkflowKey": named(WORKFLOW.name, WORKFLOW.read_bytes()),
         "FanOutKey": named(FAN_OUT.name, FAN_OUT.read_bytes()),
     }

@@ -32,10 +32,15 @@ CHALLENGER = "challenger"
 """The template's name for the optional second variant."""
 
 
+OWN = "-own"
+"""What the stack of a user's own workflow is called besides the deployment's name."""
+
+
 @dataclass(frozen=True)
 class Deployed:
-    """Names and ARNs of what is deployed. ``done`` has a line for each action."""
+    """Names and ARNs of what is deployed. ``done`` has a line for each action. ``home`` is the bucket of the artifacts."""
 
+    home: str
     bucket: str
     workflow: str
     fan_out: str
@@ -45,7 +50,9 @@ class Deployed:
 
 
 def inference_image(region: str, settings: WorkflowSettings) -> str:
-    """Return the URI of SageMaker's PyTorch inference image in ``region``. Raise InputError if there is none."""
+    """Return the URI of the image that serves the model: your own, or SageMaker's for PyTorch. Raise InputError if there is none."""
+    if settings.image:
+        return settings.image
     from sagemaker.core import image_uris  # takes 1.5 s
 
     try:
@@ -53,7 +60,7 @@ def inference_image(region: str, settings: WorkflowSettings) -> str:
             "pytorch",
             region=region,
             version=settings.pytorch,
-            instance_type=settings.instance_type,
+            instance_type="ml.m5.large" if settings.serverless else settings.instance_type,
             image_scope="inference",
         )
     except ValueError as error:
@@ -61,6 +68,11 @@ def inference_image(region: str, settings: WorkflowSettings) -> str:
             f"deploy.scones.pytorch = {settings.pytorch!r} is not available in region {region} for {settings.instance_type}: {error}"
         ) from None
     return uri
+
+
+def repository(image: str) -> str:
+    """Return the name of the repository in an image's URI, `account.dkr.ecr.region.amazonaws.com/name:tag` or `...name@digest`."""
+    return image.partition("/")[2].partition("@")[0].partition(":")[0]
 
 
 def parts(archive: Path, settings: WorkflowSettings) -> dict[str, Artifact]:
@@ -91,6 +103,8 @@ def parameters(
     bucket: str, objects: Mapping[str, Artifact], image: str, classes: int, settings: WorkflowSettings
 ) -> dict[str, str]:
     """Return the template's parameters."""
+    update, count = settings.update, settings.instance_count
+    scaling, serverless, network = settings.scaling, settings.serverless, settings.network
     return {
         "ArtifactBucket": bucket,
         "ChallengerKey": "",
@@ -98,14 +112,33 @@ def parameters(
         "ModelWeight": f"{settings.weight:g}",
         "ChallengerWeight": f"{settings.challenger.weight if settings.challenger else 0:g}",
         "InferenceImage": image,
+        "ImageRepository": repository(image),
+        "EndpointOn": "true",
         "InstanceType": settings.instance_type,
-        "InstanceCount": str(settings.instance_count),
+        "InstanceCount": str(count),
+        "MaxInstanceCount": str(scaling.max_instances if scaling else count),
+        "InvocationsPerMinute": str(scaling.invocations if scaling else 1),
+        "ServerlessMemory": str(serverless.memory if serverless else 0),
+        "ServerlessConcurrency": str(serverless.concurrency if serverless else 1),
+        "TrafficShift": update.traffic.upper(),
+        "ShiftInstances": str(max(1, min(count // 2, round(update.fraction * count)))),
+        "ShiftSeconds": str(update.wait),
+        "MaxErrorShare": f"{update.errors:g}",
+        "MaxLatency": f"{update.latency * 1e6:.0f}",
         "Classes": str(classes),
         "Threshold": f"{settings.threshold:g}",
         "EndpointTimeout": str(settings.endpoint_timeout),
         "LowConfidenceShare": f"{settings.low_confidence_share:g}",
+        "CapturePercentage": str(settings.capture_percentage),
         "CaptureDays": str(settings.capture_days),
+        "LogDays": str(settings.log_days),
         "Email": settings.email or "",
+        "DigestHours": str(settings.digest_hours),
+        "KmsKey": settings.kms_key or "",
+        "Subnets": ",".join(network.subnets if network else []),
+        "SecurityGroups": ",".join(network.security_groups if network else []),
+        "PermissionsBoundary": settings.permissions_boundary or "",
+        "XRay": str(settings.xray).lower(),
     }
 
 
@@ -116,23 +149,30 @@ def deploy(
     objects = parts(archive, settings)
     image = inference_image(session.region_name, settings)
     base = Stack(session, f"{settings.stack}-artifacts")
-    done = [f"stack {base.name}: {base.put(artifacts.ARTIFACTS_TEMPLATE.read_text(), {})}"]
+    ended = base.put(artifacts.ARTIFACTS_TEMPLATE.read_text(), {}, settings.tags, settings.protect)
+    done = [f"stack {base.name}: {ended}"]
     home = base.outputs()["Bucket"]
-    done.append(_upload(session, home, {artifact.key: artifact.content for artifact in objects.values()}))
+    done.append(upload(session, home, {artifact.key: artifact.content for artifact in objects.values()}))
     stack = Stack(session, settings.stack)
     wanted = parameters(home, objects, image, count_classes(archive), settings)
-    done.append(f"stack {stack.name}: {stack.put(artifacts.TEMPLATE.read_text(), wanted)}")
+    former = stack.parameters()
+    if former and bool(former.get("ChallengerKey")) != bool(wanted["ChallengerKey"]):
+        wanted["TrafficShift"] = "ALL_AT_ONCE"  # SageMaker shifts step by step only between the same variants
+    elif former.get("TrafficShift") and {**wanted, "TrafficShift": ""} == {**former, "TrafficShift": ""}:
+        wanted["TrafficShift"] = former["TrafficShift"]  # it is no change by itself
+    ended = stack.put(artifacts.TEMPLATE.read_text(), wanted, settings.tags, settings.protect)
+    done.append(f"stack {stack.name}: {ended}")
     found = stack.outputs()
     tests = {f"{TEST}{name}": content for name, content in pictures.items()}
-    done.append(_upload(session, found["Bucket"], tests, TEST))
+    done.append(upload(session, found["Bucket"], tests, TEST))
     others = [entry["Key"] for entry in keys(session, found["Bucket"], TEST) if entry["Key"] not in tests]
     if others:  # from an earlier test set
         delete(session, found["Bucket"], others)
         done.append(f"s3://{found['Bucket']}/{TEST}: {len(others)} other objects removed")
-    return Deployed(found["Bucket"], found["Workflow"], found["FanOut"], found["Endpoint"], found["Topic"], done)
+    return Deployed(home, found["Bucket"], found["Workflow"], found["FanOut"], found["Endpoint"], found["Topic"], done)
 
 
-def _upload(session: boto3.Session, bucket: str, objects: Mapping[str, bytes], prefix: str = "") -> str:
+def upload(session: boto3.Session, bucket: str, objects: Mapping[str, bytes], prefix: str = "") -> str:
     """Upload those of ``objects``, all under ``prefix``, that are missing or have other content. Return a line about it."""
     there = {entry["Key"]: entry["ETag"].strip('"') for entry in keys(session, bucket, prefix)}
     missing = {
@@ -146,6 +186,23 @@ def _upload(session: boto3.Session, bucket: str, objects: Mapping[str, bytes], p
     return f"s3://{bucket}/{prefix}: {len(missing)} of {len(objects)} objects uploaded"
 
 
-def destroy(session: boto3.Session, settings: WorkflowSettings) -> list[str]:
-    """Remove everything. Return a line for each thing that was removed."""
-    return Stack(session, settings.stack).remove() + Stack(session, f"{settings.stack}-artifacts").remove()
+def stacks(session: boto3.Session, settings: WorkflowSettings) -> list[Stack]:
+    """Return all stacks of a deployment, in the order of their removal."""
+    return [Stack(session, f"{settings.stack}{suffix}") for suffix in (OWN, "", "-artifacts")]
+
+
+def destroy(session: boto3.Session, settings: WorkflowSettings, keep_data: bool = False) -> list[str]:
+    """Remove everything, except with ``keep_data`` the bucket of pictures and captured requests. Return a line for each removed thing."""
+    return [
+        line for stack in stacks(session, settings) for line in stack.remove(keep_data and stack.name == settings.stack)
+    ]
+
+
+def destroy_endpoint(session: boto3.Session, settings: WorkflowSettings) -> str:
+    """Remove only the endpoint and its models, which cost most. The next deployment creates them again."""
+    stack = Stack(session, settings.stack)
+    former = stack.parameters()
+    if not former:
+        return "there was nothing to remove"
+    ended = stack.put(stack.template(), {**former, "EndpointOn": "false"}, settings.tags, settings.protect)
+    return f"stack {stack.name}: {ended}"

@@ -3,7 +3,7 @@
 import json
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,9 @@ from stages.engine.aws.clients import client
 
 LIMIT = 900.0
 """Time limit of an execution, in seconds. The workflow's own limit is 600."""
+
+DESCRIBED_AT_ONCE = 200
+"""Executions that are described without a pause: AWS allows some 250 at once, then 10 to 15 a second."""
 
 
 @dataclass(frozen=True)
@@ -67,18 +70,51 @@ class Workflow:
             described["name"],
         )
 
-    def run(self, event: Any) -> dict[str, Any]:
-        """Run one execution and return its description. Raise InputError if it does not end."""
+    def start(self, event: Any) -> str:
+        """Start an execution and return its ARN."""
         name = uuid.uuid4().hex  # with a name, a start that is sent twice is one execution
         started = self._client.start_execution(stateMachineArn=self._arn, name=name, input=json.dumps(event))
+        return str(started["executionArn"])
+
+    def run(self, event: Any) -> dict[str, Any]:
+        """Run one execution and return its description. Raise InputError if it does not end."""
+        arn = self.start(event)
         deadline, pause = time.monotonic() + LIMIT, 0.2
         while time.monotonic() < deadline:
             time.sleep(pause)
-            described: dict[str, Any] = self._client.describe_execution(executionArn=started["executionArn"])
+            described: dict[str, Any] = self._client.describe_execution(executionArn=arn)
             if described["status"] != "RUNNING":
                 return described
             pause = min(2.0, pause * 1.3)  # AWS allows 15 such requests per second
-        raise InputError(f"the execution {started['executionArn']} did not end within {LIMIT:.0f} s")
+        raise InputError(f"the execution {arn} did not end within {LIMIT:.0f} s")
+
+    def outcomes(self, started: Mapping[str, str]) -> dict[str, Outcome]:
+        """Wait for executions, given the picture's key by ARN, and return their outcomes by ARN. Raise InputError if one does not end.
+
+        One request asks for a thousand of them. AWS allows only 15 a second that describe one: those are used for failures alone.
+        """
+        deadline = time.monotonic() + LIMIT
+        while any(one["executionArn"] in started for one in self._listed("RUNNING")):
+            if time.monotonic() > deadline:
+                raise InputError(f"executions did not end within {LIMIT:.0f} s")
+            time.sleep(1.0)
+        ended = {one["executionArn"]: one for one in self._listed() if one["executionArn"] in started}
+        found = {}
+        for number, (arn, one) in enumerate(ended.items()):
+            why: dict[str, Any] = {}
+            if one["status"] == "FAILED":
+                time.sleep(0.1 if number > DESCRIBED_AT_ONCE else 0.0)
+                why = self._client.describe_execution(executionArn=arn)
+            seconds = (one["stopDate"] - one["startDate"]).total_seconds()
+            found[arn] = Outcome(
+                started[arn], one["status"], (), why.get("error", ""), why.get("cause", ""), seconds, one["name"]
+            )
+        return found
+
+    def _listed(self, status: str | None = None) -> Iterator[dict[str, Any]]:
+        chosen = {"statusFilter": status} if status else {}
+        for page in self._client.get_paginator("list_executions").paginate(stateMachineArn=self._arn, **chosen):
+            yield from page["executions"]
 
     def execute_all(self, bucket: str, keys: Sequence[str], concurrency: int) -> Iterator[Outcome]:
         """Yield an outcome for each of ``keys``, in their order. At most ``concurrency`` run at a time."""

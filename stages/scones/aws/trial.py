@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import boto3
 from tqdm import tqdm
@@ -39,17 +40,28 @@ class Trial:
     """Of all executions except the first, which waited for everything to start."""
 
 
-def run(session: boto3.Session, deployed: Deployed, cases: Sequence[str], concurrency: int) -> Trial:
-    """Execute ``cases``, the names of test pictures, and wait for their captured records."""
+def run(
+    session: boto3.Session,
+    deployed: Deployed,
+    cases: Sequence[str],
+    concurrency: int,
+    workflow_arn: str | None = None,
+    captured: bool = True,
+) -> Trial:
+    """Execute ``cases``, the names of test pictures, and wait for their captured records unless none are ``captured``.
+
+    ``workflow_arn``: of another state machine than the deployment's.
+    """
     before = {entry["Key"] for entry in keys(session, deployed.bucket, CAPTURED)}
-    workflow = Workflow(session, deployed.workflow)
+    workflow = Workflow(session, workflow_arn or deployed.workflow)
     places = [f"{TEST}{name}" for name in cases]
     first = workflow.execute(deployed.bucket, places[0])
     begin = time.perf_counter()
     others = workflow.execute_all(deployed.bucket, places[1:], concurrency)
     outcomes = [first, *tqdm(others, "scones executions", len(places) - 1, unit="")]
     seconds = time.perf_counter() - begin
-    return Trial(outcomes, _captured(session, deployed, before, outcomes), seconds)
+    records = _captured(session, deployed, before, outcomes) if captured else {}
+    return Trial(outcomes, records, seconds)
 
 
 def _captured(
@@ -143,6 +155,16 @@ def _end(outcome: Outcome) -> tuple[float, ...] | str:
     if outcome.status == "SUCCEEDED":
         return outcome.probabilities
     return outcome.error if outcome.error in (BELOW, UNKNOWN) else f"{outcome.error}: {message(outcome)}"
+
+
+def passed(trial: Trial) -> dict[str, captures.Captured]:
+    """Return what the successful executions passed on, by the picture's name, where requests are not captured."""
+    now = datetime.now(UTC)
+    return {
+        one.key.removeprefix(TEST): captures.Captured("", now, b"", "image/png", one.probabilities, True)
+        for one in trial.outcomes
+        if one.status == "SUCCEEDED"
+    }
 
 
 def answers(trial: Trial, pictures: Mapping[str, bytes], variant: str) -> dict[str, captures.Captured]:

@@ -1,5 +1,7 @@
 """Read the pictures that the endpoint takes: one of 32x32 pixels in a request."""
 
+import io
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,21 +14,44 @@ SIDE = 32  # pixels
 MAX_PIXELS = 1_000_000
 """Largest number of pixels of a picture, checked before it is decoded."""
 
-CONTENT_TYPES = images.CONTENT_TYPES
+ARRAY = "application/x-npy"
+
+CONTENT_TYPES = (*images.CONTENT_TYPES, ARRAY)
 """Content types of requests."""
 
 
 def check_type(content_type: str) -> None:
     """Raise ValueError if a request of this type has no picture."""
-    if not images.is_picture(content_type):
+    if not images.is_picture(content_type) and not _is_array(content_type):
         raise ValueError(f"content type {content_type!r} is not known: expected {', '.join(CONTENT_TYPES)}")
 
 
 def read(body: bytes, content_type: str) -> NDArray[np.uint8]:
-    """Return a request's picture as uint8 (32, 32, 3). Raises ValueError for anything else."""
+    """Return a request's picture as uint8 (32, 32, 3). Raises ValueError for anything else.
+
+    application/x-npy is such an array, or one of shape (1, 32, 32, 3), as written by numpy.save.
+    """
     check_type(content_type)
+    if _is_array(content_type):
+        return _from_npy(body)
     pixels: NDArray[np.uint8] = images.decode(body, MAX_PIXELS)
     height, width, _ = pixels.shape
     if (height, width) != (SIDE, SIDE):
         raise ValueError(f"a picture of {width}x{height} pixels: expected {SIDE}x{SIDE}")
     return pixels
+
+
+def _is_array(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() == ARRAY
+
+
+def _from_npy(body: bytes) -> NDArray[np.uint8]:
+    try:
+        pixels = np.load(io.BytesIO(body), allow_pickle=False)
+    except Exception:  # for forged headers numpy raises many kinds of exceptions
+        raise ValueError("the body is not a .npy file of numbers, as numpy.save writes it") from None
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
+        raise ValueError(f"values of type {getattr(pixels, 'dtype', 'npz')}: expected one array of uint8")
+    if pixels.shape not in ((SIDE, SIDE, 3), (1, SIDE, SIDE, 3)):
+        raise ValueError(f"a picture of shape {pixels.shape}: expected ({SIDE}, {SIDE}, 3)")
+    return pixels.reshape(SIDE, SIDE, 3)

@@ -1,6 +1,5 @@
 """Collection of captured pictures that are unknown or have a low confidence in the folder where they are labelled and where prepare reads them."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from stages.common import files
 from stages.scones import layout
 from stages.scones.feedback import labelled
 from stages.scones.feedback.captures import Captured
+from stages.scones.feedback.variants import name_of
 from stages.scones.layout import Bytes
 
 COLUMNS = ["file", "label", "predicted", "confidence", "known", "time"]
@@ -27,7 +27,7 @@ def collect(pictures: Iterable[tuple[Captured, Bytes]], threshold: float, classe
     there = {row["file"] for row in rows}
     new = 0
     for record, pixels in pictures:
-        name = f"captured-{hashlib.sha256(record.image).hexdigest()[:12]}.png"
+        name = name_of(record)
         if record.passes(threshold) or name in there:
             continue
         there.add(name)

@@ -27,7 +27,7 @@ from stages.common.program import run
 from stages.common.results import reporting
 from stages.scones.config import Data, Evaluate
 from stages.scones.endpoint import picture
-from stages.scones.feedback import captures, labelled
+from stages.scones.feedback import captures, labelled, variants
 from stages.scones.feedback.captures import Captured
 from stages.scones.feedback.collect import collect
 
@@ -178,6 +178,10 @@ def main(place: str, threshold: float | None = None, collect_into: Path = labell
     if (FEATURES / "train.npz").exists() and pictures:
         with np.load(FEATURES / "train.npz") as train:
             report["drift"] = drift(np.stack([picture for _, picture in pictures]), train["images"])
+    groups = variants.grouped(texts)
+    if len(groups) > 1:
+        answered = {name: captures.read(own, len(classes)).records for name, own in groups.items()}
+        report["variants"] = variants.compare(answered, threshold, _labels(collect_into, classes))
     new = collect(pictures, threshold, classes, collect_into)
     with files.new_folder(MONITOR) as folder:
         reporting.save(over_time(read.records, threshold), folder / "confidence_over_time.png")
@@ -195,7 +199,15 @@ def main(place: str, threshold: float | None = None, collect_into: Path = labell
     print(f"{below}, {report['unknown']} pictures are unknown; estimated accuracy {report['estimated_accuracy']:.1%}")
     moved = [name for name, test in report.get("drift", {}).items() if test["drifted"]]
     print(f"the input has drifted in {', '.join(moved)}" if moved else _no_drift(report))
+    if "variants" in report:
+        print("\n".join(variants.told(report["variants"])))
     print(f"{new} new pictures to label in {collect_into}; reports in {MONITOR}")
+
+
+def _labels(folder: Path, classes: Sequence[str]) -> dict[str, int]:
+    """Return the class numbers of labelled pictures, by their names."""
+    _, rows = labelled.read_table(folder / labelled.TABLE)
+    return {row["file"]: classes.index(row["label"]) for _, row in rows if row["label"] in classes}
 
 
 def _no_drift(report: dict[str, Any]) -> str:

@@ -116,8 +116,9 @@ class _Body:
         assert self.unpacked
         try:
             content = self.unpacked.decompress(packed, self._limits.size + 1 - self._length)
-        except zlib.error as error:
-            raise Refusal(400, "unreadable", f"the body is not gzip, as its Content-Encoding says: {error}") from None
+        except zlib.error:
+            words = "the body is not gzip, or is damaged: pack it again, or send it without Content-Encoding"
+            raise Refusal(400, "unreadable", words) from None
         if self.unpacked.unused_data or (
             self._complete and not self.unpacked.eof and not self.unpacked.unconsumed_tail
         ):

@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import gradio as gr
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stages.serving.container import errors
@@ -28,7 +29,7 @@ READ = re.compile(r"/|/config|/theme\.css|/assets/.+|/static/.+|/gradio_api/(que
 NO_NAME = re.compile(r"\0|[^/]{256}")
 """What no file's name has: Gradio would fail on it."""
 
-UPLOAD = "/gradio_api/upload"
+UPLOAD, ANSWERS = "/gradio_api/upload", "/gradio_api/queue/data"
 ASK = re.compile(rf"/gradio_api/queue/join|{UPLOAD}")
 
 
@@ -57,6 +58,8 @@ class UploadGuard:
                     header for header in scope["headers"] if header[0] != b"accept-encoding"
                 ]  # `Hashes` reads the response, so it must not be compressed
                 await self.app({**scope, "headers": plain}, receive, Hashes(send))
+            elif path == ANSWERS:
+                await self._answers(scope, receive, send)
             else:
                 await self.app(scope, receive, send)
         elif scope["method"] == "POST" and ASK.fullmatch(path):
@@ -83,6 +86,20 @@ class UploadGuard:
             return Path(name).is_absolute() and Path(name).resolve().is_relative_to(self.folder)
         except (OSError, ValueError):  # a name that is too long, or with a zero byte
             return False
+
+    async def _answers(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send a session's messages while it lasts. Gradio would log a traceback for a session that there is not."""
+        sessions = self.page._queue.pending_messages_per_session
+        session = QueryParams(scope["query_string"]).get("session_hash", "")
+        if session not in sessions:
+            await _refuse(404, "not_found", "there is no such session: ask first", scope, receive, send)
+            return
+        try:
+            await self.app(scope, receive, send)
+        except (HTTPException, KeyError, RuntimeError):
+            if session in sessions:
+                raise
+            print("page: a session ended while its messages were sent", flush=True)  # another request closed it
 
     async def _upload(self, size: int, scope: Scope, receive: Receive, send: Send) -> None:
         if not Headers(scope=scope).get("content-type", "").lower().startswith("multipart/form-data"):

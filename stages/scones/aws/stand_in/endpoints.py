@@ -1,44 +1,29 @@
-"""SageMaker's InvokeEndpoint: serve the uploaded model.tar.gz in a process that implements the container contract."""
+"""SageMaker's InvokeEndpoint and UpdateEndpoint: models behind a name, and the shift of its requests to other models."""
 
 import json
-import tempfile
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 
 from stages.common.errors import InputError
-from stages.scones.aws.stand_in.capture import Capture, Put
-from stages.serving.process import ModelProcess
+from stages.scones.aws.stand_in.capture import Put
+from stages.scones.aws.stand_in.fleet import Fleet, Get, HostedEndpoint
 
-ANSWER = 60.0
-"""Time limit for a container's answer in seconds, by its contract."""
+MINUTE = 1.0
+"""Seconds that a minute of a deployment's waits takes here. The periods of alarms shrink alike."""
 
-Get = Callable[[str], bytes]
-"""Reads the object at an s3:// address."""
+LOOK = 0.05
+"""Seconds between two looks at the alarms during a deployment."""
 
+Measure = Callable[[str, str, str, int, float], None]
+"""Takes a request's region, endpoint, variant, HTTP status and the model's seconds."""
 
-@dataclass(frozen=True)
-class Variant:
-    """A model behind an endpoint: ``model`` is its archive's s3:// address, ``etag`` identifies its version."""
-
-    name: str
-    weight: float
-    model: str
-    etag: str
-
-
-@dataclass(frozen=True)
-class HostedEndpoint:
-    """The definition of an endpoint. A changed one makes a new endpoint. ``capture`` is its DataCaptureConfig as JSON."""
-
-    name: str
-    variants: tuple[Variant, ...]
-    capture: str
+Weights = Callable[[], Mapping[str, float]]
+"""Returns the current weight of each variant."""
 
 
 @dataclass(frozen=True)
@@ -58,78 +43,79 @@ def refusal(status: int, error: str, message: str, **more: Any) -> EndpointRespo
     return EndpointResponse(status, "application/json", body, error=error)
 
 
-class Container:
-    """One model's process and its HTTP client."""
+@dataclass(frozen=True)
+class Shift:
+    """How requests move to a new fleet: in ``steps``, each a fraction and the seconds that the alarms are watched."""
 
-    def __init__(self, archive: bytes) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="model-")
-        path = Path(self._folder.name, "model.tar.gz")
-        path.write_bytes(archive)
-        self._process = ModelProcess(path)
-        self._client = httpx.Client(timeout=ANSWER, trust_env=False)
+    steps: tuple[tuple[float, float], ...] = ((1.0, 0.0),)
+    alarms: tuple[str, ...] = ()
 
-    def start(self) -> str:
-        """Start the process unless it runs. Return its address when the model is loaded. Raise InputError if that fails."""
-        return self._process.start()
 
-    def ask(self, body: bytes, content_type: str, accept: str) -> httpx.Response:
-        """Return the container's answer, whatever its status.
-
-        Raise httpx.TransportError if there is none, InputError if the container does not start.
-        """
-        address = self.start()
-        headers = {"Content-Type": content_type, "Accept": accept}
-        try:
-            return self._client.post(f"{address}/invocations", content=body, headers=headers)
-        except (httpx.NetworkError, httpx.RemoteProtocolError):  # the process has died
-            self._process.died(address)
-            raise
-
-    def stop(self) -> None:
-        """Stop the process. It can't be started again."""
-        self._process.stop()
-        self._folder.cleanup()
+def shift(deployment: Mapping[str, Any], instances: int) -> Shift:
+    """Return the steps of a DeploymentConfig for a fleet of ``instances``. Raise InputError for what AWS refuses."""
+    policy = deployment.get("BlueGreenUpdatePolicy") or {}
+    routing = policy.get("TrafficRoutingConfiguration") or {}
+    kind, wait = routing.get("Type", "ALL_AT_ONCE"), routing.get("WaitIntervalInSeconds", 0) / 60 * MINUTE
+    last = (1.0, policy.get("TerminationWaitInSeconds", 0) / 60 * MINUTE)
+    alarms = tuple(one["AlarmName"] for one in (deployment.get("AutoRollbackConfiguration") or {}).get("Alarms", []))
+    if kind == "ALL_AT_ONCE":
+        return Shift((last,), alarms)
+    size = routing.get("CanarySize" if kind == "CANARY" else "LinearStepSize") or {}
+    part = size["Value"] / (instances if size["Type"] == "INSTANCE_COUNT" else 100)
+    if not 0 < part <= 0.5:
+        raise InputError(f"{kind} with {size} of {instances} instances: expected at most half of the new fleet")
+    parts = [part] if kind == "CANARY" else [part * step for step in range(1, int(1 / part - 1e-9) + 1)]
+    return Shift((*((one, wait) for one in parts), last), alarms)
 
 
 class Endpoint:
-    """Models behind one name, chosen by their weights. Requests and answers are captured."""
+    """A fleet behind a name, and during an update a second one that gets a fraction of the requests."""
 
-    def __init__(self, deployed: HostedEndpoint, get: Get, put: Put) -> None:
-        self.deployed = deployed
-        settings = json.loads(deployed.capture)
-        captured = deployed.variants if settings.get("EnableCapture") else ()
-        self._captures = {variant.name: Capture(deployed.name, variant.name, settings, put) for variant in captured}
-        self._containers = {variant.name: Container(get(variant.model)) for variant in deployed.variants}
-        self._due = {variant.name: 0.0 for variant in deployed.variants}
+    def __init__(self, hosted: HostedEndpoint, get: Get, put: Put, measure: Measure) -> None:
+        self._get, self._put, self._measure = get, put, measure
+        self._fleet = Fleet(hosted, get, put)
+        self._next: Fleet | None = None
+        self._next_weights: Mapping[str, float] = {}
+        self._fraction = self._due_next = 0.0
+        self._due: dict[str, float] = {}
         self._lock = threading.Lock()
-        self._loading: list[threading.Thread] = []
+        self._updating = threading.Lock()
+
+    @property
+    def hosted(self) -> HostedEndpoint:
+        return self._fleet.hosted
 
     def load(self) -> None:
         """Start to load the models, so that no request has to wait for that."""
+        self._fleet.load()
 
-        def start(container: Container) -> None:
-            with suppress(InputError):  # the requests will report it
-                container.start()
+    def wait(self) -> str:
+        """Wait until the models are loaded or have failed to load. Return why the first one failed, or an empty text."""
+        return self._fleet.wait()
 
-        containers = self._containers.values()
-        self._loading = [threading.Thread(target=start, args=(one,), daemon=True) for one in containers]
-        for thread in self._loading:
-            thread.start()
-
-    def wait(self) -> None:
-        """Wait until the models are loaded, or have failed to load."""
-        for thread in self._loading:
-            thread.join()
-
-    def choose(self) -> str:
+    def choose(self, weights: Mapping[str, float]) -> str:
         """Return the next variant. In any series of requests each gets its fraction, to within one."""
         with self._lock:
-            total = sum(variant.weight for variant in self.deployed.variants)
-            for variant in self.deployed.variants:
-                self._due[variant.name] += variant.weight / total
-            name = max(self._due, key=lambda variant: self._due[variant])
-            self._due[name] -= 1
-            return name
+            return self._choose(weights)
+
+    def _choose(self, weights: Mapping[str, float]) -> str:
+        total = sum(weights.values())
+        self._due = {name: self._due.get(name, 0.0) + weight / total for name, weight in weights.items()}
+        name = max(self._due, key=lambda variant: self._due[variant])
+        self._due[name] -= 1
+        return name
+
+    def _begin(self, weights: Weights, target: str | None) -> tuple[Fleet, str]:
+        """Choose a fleet, which stays until the request ends, and one of its variants."""
+        with self._lock:
+            fleet, own = self._fleet, weights()
+            if self._next is not None:
+                self._due_next += self._fraction
+                if self._due_next >= 1 - 1e-9:
+                    self._due_next -= 1
+                    fleet, own = self._next, self._next_weights
+            fleet.enter()
+            return fleet, target or self._choose(own)
 
     def invoke(
         self,
@@ -137,59 +123,111 @@ class Endpoint:
         content_type: str,
         accept: str,
         *,
+        weights: Weights,
         target: str | None = None,
         inference_id: str = "",
         waiting: Callable[[], bool] = lambda: True,
     ) -> EndpointResponse:
-        """Return the answer of the variant ``target``, or of the next one if that is None.
+        """Return the answer of the variant ``target``, or of the next one by ``weights`` if that is None.
 
         ``waiting`` returns whether the client still waits. A request that the client gave up while its model was reloaded
         is not answered: it would be captured a second time beside the client's retry.
         """
-        if target is not None and target not in self._containers:
-            return refusal(400, "ValidationError", f"Variant {target} not found")
-        variant = target or self.choose()
-        try:
-            self._containers[variant].start()
-            if not waiting():
-                return refusal(503, "ServiceUnavailable", "the client no longer waits for the answer")
-            response = self._containers[variant].ask(body, content_type, accept)
-        except (httpx.TransportError, InputError) as error:
-            message = f'Received server error (0) from {variant} with message "{type(error).__name__}: {error}"'
-            return refusal(424, "ModelError", message, OriginalStatusCode=0, OriginalMessage=str(error))
-        if response.status_code != 200:
-            side = "client" if response.status_code < 500 else "server"
-            message = f'Received {side} error ({response.status_code}) from {variant} with message "{response.text}"'
-            original = {"OriginalStatusCode": response.status_code, "OriginalMessage": response.text}
-            return refusal(424, "ModelError", message, **original)
-        answered = response.headers["Content-Type"]
-        if variant in self._captures:
-            self._captures[variant].add((content_type, body), (answered, response.content), inference_id)
-        return EndpointResponse(200, answered, response.content, variant)
+        fleet, variant = self._begin(weights, target)
+        with fleet.leave_afterwards():
+            if variant not in fleet.containers:
+                return refusal(400, "ValidationError", f"Variant {variant} not found")
+            container, begin = fleet.containers[variant], time.monotonic()
+            try:
+                container.start()
+                if not waiting():
+                    return refusal(503, "ServiceUnavailable", "the client no longer waits for the answer")
+                response = container.ask(body, content_type, accept)
+            except (httpx.TransportError, InputError) as error:
+                self._measure(self.hosted.region, self.hosted.name, variant, 500, time.monotonic() - begin)
+                message = f'Received server error (0) from {variant} with message "{type(error).__name__}: {error}"'
+                return refusal(424, "ModelError", message, OriginalStatusCode=0, OriginalMessage=str(error))
+            self._measure(self.hosted.region, self.hosted.name, variant, response.status_code, time.monotonic() - begin)
+            if response.status_code != 200:
+                side = "client" if response.status_code < 500 else "server"
+                message = (
+                    f'Received {side} error ({response.status_code}) from {variant} with message "{response.text}"'
+                )
+                original = {"OriginalStatusCode": response.status_code, "OriginalMessage": response.text}
+                return refusal(424, "ModelError", message, **original)
+            answered = response.headers["Content-Type"]
+            fleet.capture(variant, (content_type, body), (answered, response.content), inference_id)
+            return EndpointResponse(200, answered, response.content, variant)
+
+    def update(
+        self,
+        hosted: HostedEndpoint,
+        weights: Mapping[str, float],
+        how: Shift,
+        alarmed: Callable[[tuple[str, ...]], list[str]],
+        taken: Callable[[str], None],
+    ) -> str:
+        """Move all requests to the models of ``hosted``. Return an empty text, or why all are back with the former models.
+
+        No request is lost: each ends in the fleet in which it began. ``alarmed`` returns those alarms that are on. ``taken`` gets
+        the result before any request sees it.
+        """
+        with self._updating:
+            if hosted == self.hosted:
+                taken("")
+                return ""
+            green = Fleet(hosted, self._get, self._put)
+            green.load()
+            failure = green.wait()
+            for fraction, seconds in () if failure else how.steps:
+                self._route(green, weights, fraction)
+                if on := self._watch(how.alarms, seconds, alarmed):
+                    failure = f"these alarms were on: {', '.join(on)}"
+                    break
+            with self._lock:
+                former, self._next = self._fleet, None
+                if not failure:
+                    self._fleet = green
+                taken(failure)
+            threading.Thread(target=(green if failure else former).drain, daemon=True).start()
+            return failure
+
+    def _route(self, fleet: Fleet, weights: Mapping[str, float], fraction: float) -> None:
+        with self._lock:
+            self._next, self._next_weights, self._fraction = fleet, weights, fraction
+
+    @staticmethod
+    def _watch(names: tuple[str, ...], seconds: float, alarmed: Callable[[tuple[str, ...]], list[str]]) -> list[str]:
+        """Return the alarms that are on within ``seconds``, as soon as there is one."""
+        deadline = time.monotonic() + seconds
+        while names and time.monotonic() < deadline:
+            if on := alarmed(names):
+                return on
+            time.sleep(LOOK)
+        time.sleep(max(0.0, deadline - time.monotonic()))
+        return []
 
     def stop(self) -> None:
-        for container in self._containers.values():
-            container.stop()
-        for capture in self._captures.values():
-            capture.write()
+        with self._lock:
+            fleets = [self._fleet, *filter(None, [self._next])]
+        for fleet in fleets:
+            fleet.stop()
 
 
 class Endpoints:
     """All endpoints."""
 
-    def __init__(self, get: Get, put: Put) -> None:
-        self._get, self._put = get, put
+    def __init__(self, get: Get, put: Put, measure: Measure) -> None:
+        self._get, self._put, self._measure = get, put, measure
         self._running: dict[str, Endpoint] = {}
         self._lock = threading.Lock()
 
-    def of(self, deployed: HostedEndpoint) -> Endpoint:
-        """Return the endpoint with this definition. The first call starts to load its models."""
+    def of(self, hosted: HostedEndpoint) -> Endpoint:
+        """Return the endpoint of this name. The first call, with its definition, starts to load its models."""
         with self._lock:
-            endpoint = self._running.get(deployed.name)
-            if endpoint is None or endpoint.deployed != deployed:
-                if endpoint:
-                    endpoint.stop()
-                endpoint = self._running[deployed.name] = Endpoint(deployed, self._get, self._put)
+            endpoint = self._running.get(hosted.name)
+            if endpoint is None:
+                endpoint = self._running[hosted.name] = Endpoint(hosted, self._get, self._put, self._measure)
                 endpoint.load()
             return endpoint
 

@@ -8,10 +8,10 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from stages.scones.aws.stand_in.runtime import Code, FunctionResult, Instance
+from stages.scones.aws.stand_in.runtime import Code, FunctionResult, Instance, has_own_tmp
 
 MOST = 2
-"""Limit of processes for one function. Further requests wait until one is free."""
+"""Limit of processes for one function, 1 if they would share /tmp. Further requests wait until one is free."""
 
 
 class Function:
@@ -26,7 +26,8 @@ class Function:
         self._free: list[Instance] = []
         self._all: list[Instance] = []
         self._lock = threading.Lock()
-        self._slots = threading.Semaphore(MOST)
+        self._slots = threading.Semaphore(MOST if has_own_tmp() else 1)
+        self._read = 0
 
     def invoke(self, event: bytes) -> FunctionResult:
         with self._slots:
@@ -48,6 +49,16 @@ class Function:
             instance = Instance(self.code, Path(self._folder.name), self._environment)
             self._all.append(instance)
             return instance
+
+    def new_lines(self) -> list[str]:
+        """Return the complete lines that were logged since the last call."""
+        with self._lock:
+            log = Path(self._folder.name, "log")
+            with log.open("rb") if log.exists() else io.BytesIO() as file:
+                file.seek(self._read)
+                text = file.read()
+            self._read += text.rfind(b"\n") + 1
+            return text[: text.rfind(b"\n") + 1].decode(errors="replace").splitlines()
 
     def stop(self) -> None:
         with self._lock:
@@ -76,6 +87,12 @@ class Functions:
                 function = Function(code, {**self._environment, "AWS_REGION": region, "AWS_DEFAULT_REGION": region})
                 self._running[code.arn] = function
         return function.invoke(event)
+
+    def new_lines(self) -> list[tuple[str, str]]:
+        """Return region and text of each line that was logged since the last call."""
+        with self._lock:
+            running = list(self._running.values())
+        return [(one.code.arn.split(":")[3], line) for one in running for line in one.new_lines()]
 
     def keep_only(self, arns: set[str]) -> None:
         """Stop the functions that are no longer deployed."""

@@ -4,9 +4,10 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import boto3
 
@@ -14,6 +15,18 @@ from stages.common.errors import InputError
 
 LOOPBACK = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 """Settings that keep requests to this machine away from a proxy."""
+
+NOT_SIMULATED = (
+    "permissions: no role or bucket policy is enforced",
+    "quotas and throttling, prices, the time that instances need to start",
+    "alarms of several metrics; the others are evaluated when they are read and while an endpoint is updated",
+    "CloudWatch's logs and metric filters; email and text messages",
+    "automatic scaling, several instances of a variant, serverless cold starts",
+    "encryption with your key, networks, traces, versions and expiry of objects",
+    "rules and schedules of EventBridge, asynchronous calls of functions, layers",
+    "the 512 MB limit of /tmp, the CPU that goes with a function's memory",
+)
+"""What the stand-in does not do although AWS does."""
 
 ROOT = Path(__file__).parents[4]
 SERVER = f"{__package__}.{Path(__file__).with_name('server.py').stem}"
@@ -55,27 +68,51 @@ def _settings() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith("AWS_") or name in LOOPBACK}
 
 
+def keep(region: str, server: str = SERVER) -> tuple[dict[str, str], int]:
+    """Start a stand-in that runs until it is ended. Return the settings with which clients find it, and its process id.
+
+    The settings are set in this process, too.
+    """
+    for name in _settings():
+        del os.environ[name]
+    os.environ |= {**LOOPBACK, "AWS_DEFAULT_REGION": region}
+    with tempfile.TemporaryFile() as log:
+        started = _start(server, log, ["--keep"])
+        address, key = _announced(started, log)
+    found = {"AWS_ENDPOINT_URL": address, "AWS_DEFAULT_REGION": region, **credentials(key), **LOOPBACK}
+    os.environ |= found
+    return found, started.pid
+
+
+def _start(module: str, log: IO[bytes], options: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
+    own = filter(None, [os.environ.get("PYTHONPATH")])
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *options],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *own])},
+        stdin=subprocess.DEVNULL if options else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        start_new_session=bool(options),  # Ctrl-C in the terminal does not reach it
+    )
+
+
+def _announced(server: "subprocess.Popen[bytes]", log: IO[bytes]) -> tuple[str, str]:
+    """Return the address and the access key of a server that has been started. Raise InputError if it ended."""
+    assert server.stdout
+    address, _, key = server.stdout.readline().decode().strip().partition(" ")
+    if not address:
+        log.seek(0)
+        raise InputError(f"AWS's stand-in failed to start: {log.read().decode(errors='replace')[-500:]}")
+    return address, key
+
+
 @contextmanager
 def _server(module: str) -> Iterator[tuple[str, str]]:
     """Start the server ``module``. Yield its address and its access key."""
     with tempfile.TemporaryFile() as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", module],
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
-            },
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-        )
+        server = _start(module, log)
         try:
-            assert server.stdout
-            address, _, key = server.stdout.readline().decode().strip().partition(" ")
-            if not address:
-                log.seek(0)
-                raise InputError(f"AWS's stand-in failed to start: {log.read().decode(errors='replace')[-500:]}")
-            yield address, key
+            yield _announced(server, log)
         finally:
             with server:
                 try:

@@ -1,55 +1,61 @@
 """Patch moto 5.2.5 in this process where the template or the SDK expect something else. Each patch states its reason."""
 
 import functools
-import sys
-import threading
+from collections.abc import Callable
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from moto import backends
 from moto.cloudformation import parsing
-from moto.cloudformation.models import Stack
-from moto.core.config import default_user_config
+from moto.cloudformation.exceptions import ValidationError
+from moto.cloudformation.models import CloudFormationBackend, Stack
+from moto.cloudformation.responses import CloudFormationResponse
+from moto.core.responses import ActionResult
 from moto.moto_server import werkzeug_app
-from moto.s3.models import s3_backends
 from moto.sagemaker.models import FakeEndpoint, FakeEndpointConfig, Model
-from moto.stepfunctions import models as state_machines
 
-from stages.scones.aws.stand_in import grammar
+from stages.scones.aws.stand_in import stack_updates, state_machines
 
-KEPT = 50
-"""Executions that keep their history. Older ones keep only their outcome, because memory would grow with each."""
+UpdateEndpoint = Callable[[str, str, str, dict[str, Any]], str]
+"""Moves an endpoint, given its region and name, to a configuration, as a DeploymentConfig says. Returns why it failed, or ""."""
 
 
-def apply() -> None:
-    """Apply all patches. Call this once, before the first request."""
-    grammar.read_format_4()
-    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_sfn import (
-        StateTaskServiceSfn,
-    )
-    from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
-    from moto.stepfunctions.parser.models import StepFunctionsParserBackend, stepfunctions_parser_backends
-
+def apply(update_endpoint: UpdateEndpoint, changed: Callable[[], None]) -> None:
+    """Apply all patches. Call this once, before the first request. ``changed`` is called after each update of a stack."""
+    state_machines.apply()
+    stack_updates.apply(changed)
     werkzeug_app.DISABLE_GLOBAL_CORS = True  # moto's CORS lets the pages of any website read its answers
-    default_user_config["stepfunctions"] = {"execute_state_machine": True}
-    # moto's CloudFormation makes state machines in the backend that does not execute them.
-    state_machines.stepfunctions_backends = stepfunctions_parser_backends
     Stack._parse_template = _parse_template
+    Stack.parameter_list = property(_as_text)
+    CloudFormationResponse.update_termination_protection = _protect
+    CloudFormationBackend.delete_stack = _unless_protected(CloudFormationBackend.delete_stack)
     parsing.clean_json = _without_no_values(parsing.clean_json)
-    creating = state_machines.StateMachine.create_from_cloudformation_json.__func__
-    state_machines.StateMachine.create_from_cloudformation_json = classmethod(_with_definition(creating))
-    StateTaskServiceSfn._normalise_parameters = _as_boto3_names(StateTaskServiceSfn._normalise_parameters)
-    StateTaskServiceSfn._normalise_response = _as_states_names
+    FakeEndpoint.cloudformation_name_type = staticmethod(lambda: "EndpointName")  # moto makes up a name for each
+    FakeEndpoint.update_from_cloudformation_json = classmethod(_in_place(update_endpoint))
     FakeEndpoint.response_object = property(_with_capture(FakeEndpoint.response_object.fget))
     for described in (Model, FakeEndpointConfig):
         described.response_object = property(_without_empty_groups(described.response_object.fget))
-    starting = StepFunctionsParserBackend.start_execution
-    StepFunctionsParserBackend.start_execution = _forgetful(starting)
-    AmazonStateLanguageParser.parse = staticmethod(_reading_once(AmazonStateLanguageParser.parse))
-    _give_states_clients()
     # moto lists its own folders for each request.
     backends.list_of_moto_modules = functools.cache(lambda modules=backends.list_of_moto_modules: list(modules()))
+
+
+def _in_place(updating: UpdateEndpoint) -> Any:
+    """Update an endpoint while it answers. moto deletes it and creates another one."""
+
+    def update(
+        cls: Any,
+        original_resource: Any,
+        new_resource_name: str,
+        cloudformation_json: Any,
+        account_id: str,
+        region_name: str,
+    ) -> Any:
+        wanted = cloudformation_json["Properties"]
+        name, config = original_resource.endpoint_name, wanted["EndpointConfigName"]
+        if failure := updating(region_name, name, config, wanted.get("DeploymentConfig") or {}):
+            raise RuntimeError(f"the update of {name} was rolled back: {failure}")
+        return original_resource
+
+    return update
 
 
 def _parse_template(stack: Any) -> None:
@@ -60,6 +66,32 @@ def _parse_template(stack: Any) -> None:
     if "Transform" in template:
         template = transform(template, {}, _NoPolicies())
     stack.template_dict = template
+
+
+def _as_text(stack: Any) -> list[dict[str, Any]]:
+    """Describe a list among the parameters as it was given. moto describes it as Python prints it."""
+    found = stack.resource_map.resolved_parameters
+    texts = {name: ",".join(value) if isinstance(value, list) else value for name, value in found.items()}
+    return [{"ParameterKey": name, "ParameterValue": value} for name, value in texts.items()]
+
+
+def _protect(response: Any) -> Any:
+    """UpdateTerminationProtection, which moto lacks."""
+    stack = response.cloudformation_backend.get_stack(response._get_param("StackName"))
+    stack.enable_termination_protection = response._get_bool_param("EnableTerminationProtection")
+    return ActionResult({"StackId": stack.stack_id})
+
+
+def _unless_protected(deleting: Any) -> Any:
+    """Refuse to delete a protected stack. moto deletes it."""
+
+    def delete(backend: Any, name: str) -> None:
+        found = next((one for one in backend.stacks.values() if name in (one.name, one.stack_id)), None)
+        if found and found.enable_termination_protection:
+            raise ValidationError(message=f"Stack [{name}] cannot be deleted while TerminationProtection is enabled")
+        deleting(backend, name)
+
+    return delete
 
 
 class _NoPolicies:
@@ -77,71 +109,6 @@ def _without_no_values(cleaning: Any) -> Any:
         return [one for one in cleaned if one is not None] if isinstance(value, list) else cleaned
 
     return clean
-
-
-def _with_definition(creating: Any) -> Any:
-    """Read a definition from S3 and substitute the names in it. moto accepts a definition only as text."""
-
-    def create(cls: Any, name: str, resource: Any, account_id: str, region_name: str, **more: Any) -> Any:
-        properties = resource["Properties"]
-        place = properties.pop("DefinitionS3Location", None)
-        if place:
-            text = s3_backends[account_id]["aws"].get_object(place["Bucket"], place["Key"]).value.decode()
-            for key, value in properties.pop("DefinitionSubstitutions", {}).items():
-                text = text.replace(f"${{{key}}}", str(value))
-            properties["DefinitionString"] = text
-        return creating(cls, name, resource, account_id, region_name, **more)
-
-    return create
-
-
-def _forgetful(starting: Any) -> Any:
-    """Drop the history of old executions. moto keeps it forever."""
-    from moto.stepfunctions.parser import utils
-
-    def start(backend: Any, state_machine_arn: str, *arguments: Any, **named: Any) -> Any:
-        execution = starting(backend, state_machine_arn, *arguments, **named)
-        utils.TMP_THREADS.clear()
-        machine = backend.describe_state_machine(state_machine_arn)
-        ended = [one for one in machine.executions if one.stop_date]
-        for old in ended[:-KEPT]:
-            old.exec_worker.env, old.state_machine = None, machine  # each has a copy of the machine
-        return execution
-
-    return start
-
-
-def _reading_once(parsing: Any) -> Any:
-    """Parse each definition once. moto parses it for each execution, which takes ten times as long as the rest of it.
-
-    antlr's tree is kept. Nothing changes it: the states are made from it anew for each execution.
-    """
-    from moto.stepfunctions.parser.asl.parse.preprocessor import Preprocessor
-
-    tree = functools.lru_cache(maxsize=16)(lambda definition: parsing(definition)[1])
-
-    def parse(definition: str) -> tuple[Any, Any]:
-        known = tree(definition)
-        return Preprocessor().visit(known), known
-
-    return parse
-
-
-def _as_boto3_names(normalising: Any) -> Any:
-    """Rename parameters for boto3: states have StateMachineArn, boto3 expects stateMachineArn. moto passes it unchanged."""
-
-    def normalise(task: Any, parameters: dict[str, Any], *arguments: Any, **named: Any) -> None:
-        normalising(task, parameters, *arguments, **named)
-        for name in list(parameters):
-            parameters[name[0].lower() + name[1:]] = parameters.pop(name)
-
-    return normalise
-
-
-def _as_states_names(task: Any, response: dict[str, Any], *arguments: Any, **named: Any) -> None:
-    """Rename boto3's results for states: boto3 returns output, states read Output."""
-    for name in list(response):
-        response[name[0].upper() + name[1:]] = response.pop(name)
 
 
 def _with_capture(describing: Any) -> Any:
@@ -171,25 +138,3 @@ def _without_empty_groups(describing: Any) -> Any:
         return {name: value for name, value in describing(described).items() if value != {}}
 
     return describe
-
-
-def _give_states_clients() -> None:
-    """Keep clients for states. moto makes one for each call of a state, which is slow, and with a fixed access key."""
-    from moto.stepfunctions.parser.asl.component.common.timeouts.timeout import TimeoutSeconds
-    from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
-
-    lock = threading.Lock()
-    limits = Config(
-        parameter_validation=False,
-        retries={"total_max_attempts": 1},
-        read_timeout=TimeoutSeconds.DEFAULT_TIMEOUT_SECONDS,
-    )
-    client = functools.cache(lambda region, service: boto3.client(service, region, config=limits))
-
-    def kept_client(region: str, service: str, state_credentials: Any = None) -> Any:
-        with lock:
-            return client(region, service)
-
-    for module in list(sys.modules.values()):
-        if getattr(module, "boto_client_for", None) is boto_client_for:
-            module.boto_client_for = kept_client  # type: ignore[attr-defined]

@@ -1,61 +1,127 @@
 """Read the definitions of functions and endpoints from moto's records."""
 
 import json
-from contextlib import suppress
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from moto.awslambda.exceptions import LambdaClientError
 from moto.awslambda.models import lambda_backends
 from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.utils import utcnow
 from moto.s3.exceptions import MissingBucket
 from moto.s3.models import s3_backends
 from moto.sagemaker.models import sagemaker_backends
 
-from stages.scones.aws.stand_in.endpoints import HostedEndpoint, Variant
+from stages.scones.aws.stand_in.fleet import HostedEndpoint, Variant
 from stages.scones.aws.stand_in.runtime import Code
 
 
-def function(region: str, name: str) -> Code | None:
-    """Return the function with this name or ARN, or None."""
-    known = {found.function_name: found for found in lambda_backends[DEFAULT_ACCOUNT_ID][region].list_functions()}
-    found = known.get(name.rsplit(":", 1)[-1])
-    if found is None:
+def function(region: str, name: str, qualifier: str | None = None) -> Code | None:
+    """Return the function with this name or ARN, of which either may end in a version or an alias, or None.
+
+    A version in the name or the ARN takes precedence over ``qualifier``, as moto has it.
+    """
+    name = re.sub(r"^\d{12}:function:", "", name)  # the partial ARN that Lambda takes, too
+    try:
+        found = lambda_backends[DEFAULT_ACCOUNT_ID][region].get_function(name, qualifier)
+    except LambdaClientError:
         return None
     environment = tuple(sorted((key, str(value)) for key, value in found.environment_vars.items()))
-    arn = found.function_arn.removesuffix(":$LATEST")
-    return Code(arn, found.code_sha_256, found.handler, int(found.timeout), environment, found.code_bytes)
+    return Code(
+        _arn(found),
+        found.code_sha_256,
+        found.handler,
+        int(found.timeout),
+        int(found.memory_size),
+        environment,
+        found.code_bytes,
+    )
+
+
+def _arn(found: Any) -> str:
+    """Return a function's ARN with its version."""
+    return ":".join([*found.function_arn.split(":")[:7], str(found.version)])
+
+
+def functions() -> set[str]:
+    """Return the ARNs of all versions of all functions."""
+    return {
+        _arn(one) for backend in lambda_backends[DEFAULT_ACCOUNT_ID].values() for one in backend.list_functions("ALL")
+    }
 
 
 def endpoint(region: str, name: str) -> HostedEndpoint | None:
     """Return the endpoint with this name, or None."""
+    found = sagemaker_backends[DEFAULT_ACCOUNT_ID][region].endpoints.get(name)
+    return configured(region, name, found.endpoint_config_name) if found else None
+
+
+def configured(region: str, name: str, config_name: str) -> HostedEndpoint:
+    """Return what an endpoint of this name has to be with this configuration. Raise KeyError if something is missing."""
     known = sagemaker_backends[DEFAULT_ACCOUNT_ID][region]
-    found = known.endpoints.get(name)
-    return _endpoint(known, found) if found else None
-
-
-def _endpoint(known: Any, found: Any) -> HostedEndpoint:
-    config = known.endpoint_configs[found.endpoint_config_name]
+    config = known.endpoint_configs[config_name]
     models = {model.model_name: model for model in known._models.values()}
     variants = []
     for variant in config.production_variants:
         address = models[variant["ModelName"]].primary_container["ModelDataUrl"]
-        weight = float(variant.get("InitialVariantWeight", 1))
-        variants.append(Variant(variant["VariantName"], weight, address, _object(address).etag))
-    return HostedEndpoint(found.endpoint_name, tuple(variants), json.dumps(config.data_capture_config))
+        variants.append(Variant(variant["VariantName"], address, _object(address).etag))
+    return HostedEndpoint(region, name, tuple(variants), json.dumps(config.data_capture_config))
 
 
-def functions() -> set[str]:
-    """Return the ARNs of all functions."""
-    found = [one for backend in lambda_backends[DEFAULT_ACCOUNT_ID].values() for one in backend.list_functions()]
-    return {one.function_arn.removesuffix(":$LATEST") for one in found}
+def variants(region: str, config_name: str) -> list[dict[str, Any]]:
+    """Return the variants of an endpoint configuration. Raise KeyError if there is no such configuration."""
+    found: list[dict[str, Any]] = (
+        sagemaker_backends[DEFAULT_ACCOUNT_ID][region].endpoint_configs[config_name].production_variants
+    )
+    return found
+
+
+def weights(region: str, name: str) -> dict[str, float]:
+    """Return the current weights of an endpoint's variants."""
+    found = sagemaker_backends[DEFAULT_ACCOUNT_ID][region].endpoints[name]
+    # moto leaves out a weight of 0 where it means 0, and where none was given, which means 1.
+    given = {
+        one["VariantName"]: one.get("InitialVariantWeight", 1) for one in variants(region, found.endpoint_config_name)
+    }
+    current = {one["VariantName"]: one.get("CurrentWeight") for one in found.production_variants}
+    return {
+        variant: float(weight if current.get(variant) is None else current[variant])
+        for variant, weight in given.items()
+    }
+
+
+@contextmanager
+def updating(region: str, name: str, config_name: str) -> Iterator[Callable[[str], None]]:
+    """Show the endpoint as being updated during the block. Yields a function that takes why it failed, "" if it did not."""
+    backend = sagemaker_backends[DEFAULT_ACCOUNT_ID][region]
+    found = backend.endpoints[name]
+    found.endpoint_status = "Updating"
+
+    def end(failure: str) -> None:
+        found.failure_reason = failure or None
+        if not failure:
+            config = backend.endpoint_configs[config_name]
+            found.endpoint_config_name = config_name
+            found.production_variants = found._process_production_variants(config.production_variants)
+            found.data_capture_config = config.data_capture_config
+        found.last_modified_time = utcnow()
+
+    try:
+        yield end
+    finally:
+        found.endpoint_status = "InService"
 
 
 def endpoints() -> list[HostedEndpoint]:
     """Return all endpoints whose models exist."""
     complete = []
-    for known in sagemaker_backends[DEFAULT_ACCOUNT_ID].values():
-        for found in list(known.endpoints.values()):
+    for region, known in sagemaker_backends[DEFAULT_ACCOUNT_ID].items():
+        for name in list(known.endpoints):
             with suppress(KeyError, MissingBucket):
-                complete.append(_endpoint(known, found))
+                if found := endpoint(region, name):
+                    complete.append(found)
     return complete
 
 

@@ -3,10 +3,12 @@
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
 
+import functools
 import json
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -17,17 +19,35 @@ from pathlib import Path
 
 BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
 
+LOOK = 0.1
+"""Seconds between two looks at a running function's memory."""
+
+
+@functools.cache
+def has_own_tmp() -> bool:
+    """Return whether each instance gets a /tmp of its own: this system must let users make mount namespaces."""
+    return subprocess.run([sys.executable, "-I", str(BOOTSTRAP), "--check"], stdin=subprocess.DEVNULL).returncode == 0
+
 
 @dataclass(frozen=True)
 class Code:
-    """The definition of a function. A changed one needs a new process."""
+    """The definition of a function. A changed one needs a new process. ``arn`` ends in the version, ``memory`` is in MiB."""
 
     arn: str
     sha256: str
     handler: str
     timeout: int
+    memory: int
     environment: tuple[tuple[str, str], ...]
     zipped: bytes = field(repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.arn.split(":")[6]
+
+    @property
+    def version(self) -> str:
+        return self.arn.split(":")[7]
 
 
 @dataclass(frozen=True)
@@ -51,15 +71,18 @@ class Instance:
         self._answers: queue.Queue[tuple[str, FunctionResult]] = queue.Queue()
         self._api = _runtime_api(self)
         threading.Thread(target=self._api.serve_forever, daemon=True).start()
+        self._tmp = tempfile.TemporaryDirectory(prefix="tmp-")
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", str(BOOTSTRAP), code.handler],
+                [sys.executable, "-I", str(BOOTSTRAP), code.handler, self._tmp.name],
                 cwd=folder / "code",
                 env={
                     **environment,
                     **dict(code.environment),
                     "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.server_address[1]}",
-                    "AWS_LAMBDA_FUNCTION_NAME": code.arn.rsplit(":", 1)[1],
+                    "AWS_LAMBDA_FUNCTION_NAME": code.name,
+                    "AWS_LAMBDA_FUNCTION_VERSION": code.version,
+                    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(code.memory),
                     "LAMBDA_TASK_ROOT": str(folder / "code"),
                     "PYTHONDONTWRITEBYTECODE": "1",
                 },
@@ -74,21 +97,36 @@ class Instance:
         return self._process.poll() is None
 
     def invoke(self, event: bytes) -> FunctionResult:
-        """Return the function's answer to ``event``. After its time limit the process is killed, as in Lambda."""
+        """Return the function's answer to ``event``. Above its limits of time or memory the process is killed, as in Lambda."""
         request = str(uuid.uuid4())
         deadline = time.monotonic() + self._code.timeout
         self._events.put((request, event))
         while True:
+            left = deadline - time.monotonic()
             try:
-                about, answer = self._answers.get(timeout=max(0.0, deadline - time.monotonic()))
+                about, answer = self._answers.get(timeout=min(LOOK, max(0.0, left)))
             except queue.Empty:
+                about = None
+            if about == "":
+                self._kill()  # it may be about to end, and must not get another event before that
+            elif self._peak() > self._code.memory:
+                self._kill()
+                message = "Error: Runtime exited with error: signal: killed"
+                return _error("Runtime.ExitError", f"RequestId: {request} {message}")
+            elif about is None and left <= LOOK and time.monotonic() >= deadline:
                 self._kill()
                 limit = f"{self._code.timeout:.2f} seconds"
                 return _error("Sandbox.Timedout", f"RequestId: {request} Error: Task timed out after {limit}")
-            if about == "":
-                self._kill()  # it may be about to end, and must not get another event before that
             if about in (request, ""):
                 return answer
+
+    def _peak(self) -> float:
+        """Return the most memory that the process has used, in MiB; 0 once it has ended."""
+        try:
+            status = Path(f"/proc/{self._process.pid}/status").read_text()
+        except OSError:
+            return 0.0
+        return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0.0)
 
     def _kill(self) -> None:
         """Kill the process. It is no longer ``alive`` afterwards."""
@@ -102,6 +140,7 @@ class Instance:
         self._events.put(None)
         self._api.shutdown()
         self._api.server_close()
+        self._tmp.cleanup()
 
     def _tell_of_its_end(self) -> None:
         status = self._process.wait()
@@ -119,7 +158,7 @@ class Instance:
         headers = {
             "Lambda-Runtime-Aws-Request-Id": request,
             "Lambda-Runtime-Deadline-Ms": str(int((time.time() + self._code.timeout) * 1000)),
-            "Lambda-Runtime-Invoked-Function-Arn": self._code.arn,
+            "Lambda-Runtime-Invoked-Function-Arn": self._code.arn.removesuffix(":$LATEST"),
             "Content-Type": "application/json",
         }
         return headers, event

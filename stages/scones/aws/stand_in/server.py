@@ -1,9 +1,9 @@
 """AWS on this machine: moto keeps the resources, and a front before it really runs the functions and serves the models.
 
-    python -m stages.scones.aws.stand_in.server
+    python -m stages.scones.aws.stand_in.server [--keep]
 
 It listens only on loopback, on a port that the system picks. Its first line of output is its address and an access key. It
-ends when its standard input closes. Clients find it by AWS_ENDPOINT_URL and notice no other difference. Requests that are not
+ends when its standard input closes, with --keep only when it is terminated. Clients find it by AWS_ENDPOINT_URL and notice no other difference. Requests that are not
 signed with the key are refused, because a function runs code as this process's user.
 """
 
@@ -20,12 +20,14 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+from moto.core import DEFAULT_ACCOUNT_ID
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug import Request, Response
 from werkzeug.serving import make_server
 
-from stages.scones.aws.stand_in import moto_patches, moto_state
-from stages.scones.aws.stand_in.endpoints import Endpoints, refusal
+from stages.common.errors import InputError
+from stages.scones.aws.stand_in import alarms, moto_patches, moto_state
+from stages.scones.aws.stand_in.endpoints import Endpoints, refusal, shift
 from stages.scones.aws.stand_in.functions import Functions
 from stages.scones.aws.stand_in.local import LOOPBACK, credentials
 from stages.scones.aws.stand_in.scratch import scratch_folder
@@ -46,7 +48,7 @@ class Front:
         self._key = key
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._functions = Functions({"AWS_ENDPOINT_URL": address, **credentials(key)})
-        self._endpoints = Endpoints(moto_state.read, moto_state.write)
+        self._endpoints = Endpoints(moto_state.read, moto_state.write, alarms.record_request)
         self._following = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -62,25 +64,29 @@ class Front:
             return response(environ, start_response)
         if service in ("cloudformation", "sagemaker"):
             self._endpoints.wait()  # because moto answers that an endpoint is in service
+        if service == "monitoring":
+            self._evaluate_alarms(region)
         answer: Iterable[bytes] = self._moto(environ, start_response)
         if service in ("cloudformation", "lambda", "sagemaker"):
-            self._follow()
+            self.follow()
         return answer
 
     def _answer(self, request: Request, region: str, service: str) -> Response | None:
         if service == "lambda" and (match := INVOKE.fullmatch(request.path)):
             return self._invoke(match[1], region, request)
+        if service == "sagemaker" and request.headers.get("X-Amz-Target") == "SageMaker.UpdateEndpoint":
+            return self._update_endpoint(region, json.loads(request.get_data()))
         if service == "sagemaker" and (match := INVOKE_ENDPOINT.fullmatch(request.path)):
             return self._invoke_endpoint(match[1], region, request)
         return None
 
     def _invoke(self, name: str, region: str, request: Request) -> Response:
-        code = moto_state.function(region, name)
+        code = moto_state.function(region, name, request.args.get("Qualifier"))
         if code is None:
             message = json.dumps({"Type": "User", "Message": f"Function not found: {name}"})
             return Response(message, 404, {"x-amzn-ErrorType": "ResourceNotFoundException"}, None, "application/json")
         answer = self._functions.invoke(code, request.get_data() or b"{}")
-        headers = {"X-Amz-Executed-Version": "$LATEST"}
+        headers = {"X-Amz-Executed-Version": code.version}
         if answer.failed:
             headers["X-Amz-Function-Error"] = "Unhandled"
         return Response(answer.payload, 200, headers, content_type="application/json")
@@ -96,6 +102,7 @@ class Front:
                 request.get_data(),
                 content_type,
                 accept,
+                weights=partial(moto_state.weights, region, name),
                 target=request.headers.get("X-Amzn-SageMaker-Target-Variant"),
                 inference_id=request.headers.get("X-Amzn-SageMaker-Inference-Id", ""),
                 waiting=partial(_is_open, request.environ["werkzeug.socket"]),
@@ -105,7 +112,46 @@ class Front:
             headers["x-Amzn-Invoked-Production-Variant"] = answer.variant
         return Response(answer.body, answer.status, headers, content_type=answer.content_type)
 
-    def _follow(self) -> None:
+    def _update_endpoint(self, region: str, wanted: dict[str, Any]) -> Response:
+        """Begin an UpdateEndpoint, which moto lacks. As on AWS the endpoint is `Updating` until it ends."""
+        name, config = wanted.get("EndpointName", ""), wanted.get("EndpointConfigName", "")
+        deployment = wanted.get("DeploymentConfig") or {}
+        try:
+            if moto_state.endpoint(region, name) is None:
+                raise InputError(f"Could not find endpoint {name}.")
+            moto_state.configured(region, name, config)
+            shift(deployment, _instances(region, config))
+        except (InputError, KeyError) as error:
+            body = json.dumps({"__type": "ValidationException", "message": f"{type(error).__name__}: {error}"})
+            return Response(body, 400, content_type="application/x-amz-json-1.1")
+        arguments = (region, name, config, deployment)
+        threading.Thread(target=self.update_endpoint, args=arguments, daemon=True).start()
+        arn = f"arn:aws:sagemaker:{region}:{DEFAULT_ACCOUNT_ID}:endpoint/{name}"
+        return Response(json.dumps({"EndpointArn": arn}), content_type="application/x-amz-json-1.1")
+
+    def update_endpoint(self, region: str, name: str, config: str, deployment: dict[str, Any]) -> str:
+        """Move an endpoint to a configuration as ``deployment``, a DeploymentConfig, says. Return why it failed, or ""."""
+        now = moto_state.endpoint(region, name)
+        assert now is not None
+        weights = {
+            one["VariantName"]: float(one.get("InitialVariantWeight", 1)) for one in moto_state.variants(region, config)
+        }
+
+        def alarmed(names: tuple[str, ...]) -> list[str]:
+            self._evaluate_alarms(region)
+            return alarms.on(region, names)
+
+        with moto_state.updating(region, name, config) as taken:
+            wanted = moto_state.configured(region, name, config)
+            how = shift(deployment, _instances(region, config))
+            return self._endpoints.of(now).update(wanted, weights, how, alarmed, taken)
+
+    def _evaluate_alarms(self, region: str) -> None:
+        for place, line in self._functions.new_lines():
+            alarms.record_lines(place, [line])
+        alarms.evaluate(region)
+
+    def follow(self) -> None:
         """Stop functions and endpoints that are no longer deployed, and load the deployed endpoints."""
         with self._following:
             endpoints = moto_state.endpoints()
@@ -117,6 +163,11 @@ class Front:
     def stop(self) -> None:
         self._functions.keep_only(set())
         self._endpoints.keep_only(set())
+
+
+def _instances(region: str, config: str) -> int:
+    """Return the number of instances of the smallest variant."""
+    return min(int(one.get("InitialInstanceCount", 1)) for one in moto_state.variants(region, config))
 
 
 def _is_open(connection: socket.socket) -> bool:
@@ -144,13 +195,16 @@ def serve(kind: type[Front]) -> None:
     server = make_server("127.0.0.1", 0, _starting, threaded=True, request_handler=Handler)
     address = f"http://127.0.0.1:{server.server_port}"
     os.environ["AWS_ENDPOINT_URL"] = address
-    moto_patches.apply()
-    front = server.app = kind(address, key)
+    front = kind(address, key)
+    moto_patches.apply(front.update_endpoint, front.follow)
+    server.app = front
     threading.Thread(target=server.serve_forever, daemon=True).start()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it and closes the standard input
     try:
         print(address, key, flush=True)
+        while "--keep" in sys.argv:
+            signal.pause()  # until SIGTERM
         while os.read(0, 1024):
             pass
     finally:

@@ -1,0 +1,102 @@
+"""A second network, which has learnt what no digit looks like: it tells whether the classifier's answer can be trusted.
+
+Its eleventh class is none of the digits (the background class of https://arxiv.org/abs/1811.04110). It learns that from
+images made in code, see `strangers`. It sees other features than the classifier: histograms of oriented gradients (Dalal
+and Triggs 2005, https://doi.org/10.1109/CVPR.2005.177). So it rarely makes the classifier's mistakes.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stages.common.portable import Computing
+from stages.common.vision import known
+from stages.mnist.config import Augmentation, Known
+from stages.mnist.learning import judging, strangers
+from stages.mnist.learning.augmentation import moved
+from stages.mnist.model import CLASSES, SIDE, TRAINED, normalise
+
+WEIGHTS, LIMITS = "second.pt", "limits.json"
+"""Files of the trained network, and of what it lets pass."""
+
+DIRECTIONS, CELL, HIDDEN = 8, 4, 128
+"""Directions of a histogram, the side in pixels of the square that it counts, and units of the hidden layer."""
+
+DIGITS, COPIES = 12_000, 2
+"""Largest number of training digits that are used, and how many changed copies of each image there are."""
+
+BATCH, RATE, DECAY = 256, 0.004, 0.05
+
+CHANGES = Augmentation(rotation=12, scale=0.12, shear=8, shift=1)
+"""Limits of the changes. Digits of pictures are centred, so they are shifted little."""
+
+
+class Second(nn.Module):
+    """Maps images, uint8 (N, 28, 28), to float32 (N, 11): the digits' log-probabilities, and the log-odds that it is one of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        edges = nn.Conv2d(1, DIRECTIONS, 3, padding=1, bias=False)
+        across = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+        angles = [2 * math.pi * number / DIRECTIONS for number in range(DIRECTIONS)]
+        kernels = [across * math.cos(angle) + across.T * math.sin(angle) for angle in angles]
+        edges.weight = nn.Parameter(torch.stack(kernels).unsqueeze(1), requires_grad=False)
+        self.histograms = nn.Sequential(edges, nn.ReLU(), nn.AvgPool2d(CELL), nn.Flatten())
+        size = DIRECTIONS * (SIDE // CELL) ** 2
+        self.layers = nn.Sequential(nn.Linear(size, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, len(CLASSES) + 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = self.layers(self.histograms(normalise(images)))
+        odds = logits[:, :-1].logsumexp(1, keepdim=True) - logits[:, -1:]
+        return torch.cat([logits.log_softmax(1)[:, :-1], odds], 1)
+
+
+def train(
+    images: NDArray[np.uint8], labels: NDArray[np.integer], settings: Known, seed: int, computing: Computing
+) -> Second:
+    """Return the network, trained on the CPU on training digits, uint8 (N, 28, 28), with ``labels`` (N), and on strangers."""
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    chosen = np.random.default_rng(seed).permutation(len(images))[:DIGITS]
+    none = strangers.made(settings.strangers, images, labels, seed)
+    seen = torch.from_numpy(np.concatenate([images[chosen], none]))
+    truths = torch.from_numpy(np.concatenate([labels[chosen], np.full(len(none), len(CLASSES))])).long().repeat(COPIES)
+    network = Second()
+    computing.repeat(network)
+    with torch.no_grad():
+        parts = [network.histograms(moved(part, CHANGES, generator)) for _ in range(COPIES) for part in seen.split(512)]
+    inputs = torch.cat(parts)
+    optimizer = torch.optim.AdamW(network.layers.parameters(), weight_decay=DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=settings.steps)
+    for _ in range(settings.steps):
+        batch = torch.randint(len(inputs), (BATCH,), generator=generator)
+        optimizer.zero_grad()
+        F.cross_entropy(network.layers(inputs[batch]), truths[batch]).backward()
+        optimizer.step()
+        schedule.step()
+    return network.eval()
+
+
+def limits(probabilities: known.Floats, opinions: known.Floats, settings: Known) -> dict[str, float]:
+    """Return what nearly all validation images reach: `judging.odds` to be known, and `judging.certainty`.
+
+    ``probabilities`` (N, 10) are the classifier's, ``opinions`` (N, 11) the second network's.
+    """
+    return {
+        "odds": round(known.threshold(judging.odds(opinions), settings.accepted), 6),
+        "certainty": round(known.threshold(judging.certainty(probabilities, opinions), settings.certain), 6),
+    }
+
+
+def load(computing: Computing | None = None, folder: Path = TRAINED) -> Second:
+    """Load the network that train stored in ``folder``, on the CPU. It computes as in the training with ``computing``."""
+    network = Second()
+    if computing:
+        computing.repeat(network)
+    network.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True))
+    return network.eval()

@@ -1,0 +1,56 @@
+"""digest: sum up the last hours' executions in one message, instead of one for each that failed. None is sent if none failed."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+
+METRICS = {
+    "failed": ("Scones/{stack}", "Failed", {}, "Sum"),
+    "failed by design": ("Scones/{stack}", "FailedByDesign", {}, "Sum"),
+    "pictures that were judged": ("Scones", "LowConfidence", {"Workflow": "{name}"}, "SampleCount"),
+    "confidence below the threshold": ("Scones", "LowConfidence", {"Workflow": "{name}"}, "Sum"),
+    "pictures of none of the classes": ("Scones", "Unknown", {"Workflow": "{name}"}, "Sum"),
+    "timed out": ("AWS/States", "ExecutionsTimedOut", {"StateMachineArn": "{arn}"}, "Sum"),
+    "aborted": ("AWS/States", "ExecutionsAborted", {"StateMachineArn": "{arn}"}, "Sum"),
+}
+"""What is counted, by its name in the message: namespace, metric, dimensions and statistic."""
+
+REPORTED = ("failed", "confidence below the threshold", "pictures of none of the classes", "timed out", "aborted")
+"""What makes a message necessary."""
+
+
+def counts(hours: float) -> dict[str, int]:
+    """Return how often each of METRICS has happened in the last ``hours``."""
+    cloudwatch, now = boto3.client("cloudwatch"), datetime.now(UTC)
+    arn = os.environ["WORKFLOW"]
+    names = {"stack": os.environ["STACK"], "arn": arn, "name": arn.rsplit(":", 1)[1]}
+    found = {}
+    for what, (namespace, metric, dimensions, statistic) in METRICS.items():
+        points = cloudwatch.get_metric_statistics(
+            Namespace=namespace.format(**names),
+            MetricName=metric,
+            Dimensions=[{"Name": name, "Value": value.format(**names)} for name, value in dimensions.items()],
+            StartTime=now - timedelta(hours=hours),
+            EndTime=now + timedelta(seconds=1),
+            Period=3600,
+            Statistics=[statistic],
+        )["Datapoints"]
+        found[what] = round(sum(point[statistic] for point in points))
+    found["failed"] -= found.pop("failed by design")
+    return found
+
+
+def handler(event: Any, context: object) -> dict[str, int]:
+    """Publish the counts of the last HOURS to TOPIC if there is anything to report. Return them."""
+    hours = float(os.environ["HOURS"])
+    found = counts(hours)
+    if any(found[what] for what in REPORTED):
+        lines = [f"{what}: {count}" for what, count in found.items()]
+        boto3.client("sns").publish(
+            TopicArn=os.environ["TOPIC"],
+            Subject=f"{os.environ['STACK']}: executions of the last {hours:g} hours",
+            Message="\n".join(lines),
+        )
+    return found

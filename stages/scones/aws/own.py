@@ -1,0 +1,253 @@
+"""A user's own workflow: a folder with a state machine, as the console shows it, and the handlers that it calls.
+
+Each Python file with a function `lambda_handler` or `handler` becomes a Lambda function named like the file. All files of the
+folder are in its package. The functions' names in the definition, whatever the account and region in their ARNs, are replaced by
+those that are deployed, and a topic's ARN by the deployment's topic. A stack of its own holds both, beside the deployment's endpoint and bucket.
+"""
+
+import ast
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from stages.common.errors import InputError
+from stages.engine.aws.stack import Stack
+from stages.scones.aws import artifacts
+from stages.scones.aws.deployment import OWN, Deployed, upload
+from stages.scones.config import WorkflowSettings
+
+HANDLERS = ("lambda_handler", "handler")
+IN_LAMBDA = {"boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six"}
+"""Packages of Lambda's Python runtime. It has neither the SDK of SageMaker nor numpy, pandas or torch."""
+
+ARN = re.compile(r"arn:[\w-]+:lambda:[\w-]*:[^:\"]*:function:([\w-]+)(?::([\w$-]+))?")
+TOPIC = re.compile(r"arn:[\w-]+:sns:[\w-]*:[^:\"]*:[\w-]+")
+NAME = re.compile(r"(?:\$\{)?([\w-]+)\}?(?::([\w$-]+))?")
+LIMIT = 250 * 2**20
+"""Largest size of a function's unpacked code in bytes, by Lambda's quota."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """A definition with names to be substituted, the functions' handlers by their names, and their package."""
+
+    definition: str
+    handlers: dict[str, str]
+    package: bytes
+
+
+def read(folder: Path) -> Own:
+    """Return the workflow in ``folder``. Raise InputError with file and reason if it can't be deployed."""
+    if not folder.is_dir():
+        raise InputError(f"deploy.scones.workflow: found no folder {folder}")
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    contents = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+    definitions = [name for name in contents if name.endswith(".json") and "/" not in name]
+    if len(definitions) != 1:
+        raise InputError(f"{folder}: found {definitions or 'no'} .json files, expected one, the state machine")
+    modules = {name[: -len(".py")] for name in contents if name.endswith(".py") and "/" not in name}
+    packages = {name.partition("/")[0] for name in contents if "/" in name}
+    handlers = {}
+    for name in sorted(modules):
+        if handler := _handler(folder / f"{name}.py", modules | packages):
+            handlers[name] = f"{name}.{handler}"
+    if not handlers:
+        raise InputError(f"{folder}: found no .py file with a function {' or '.join(HANDLERS)}, expected at least one")
+    package = {name: content for name, content in contents.items() if name not in definitions}
+    if (size := sum(map(len, package.values()))) > LIMIT:
+        raise InputError(f"{folder}: found {size} bytes of code, expected at most {LIMIT}")
+    return Own(_substituted(folder / definitions[0], handlers), handlers, artifacts.zipped(package))
+
+
+def _handler(path: Path, there: set[str]) -> str | None:
+    """Return the name of a module's handler, None if it has none. Raise InputError if Lambda could not import it."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        raise InputError(f"{path}: found invalid Python ({error})") from None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [one.name for one in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [node.module or ""]
+        else:
+            continue
+        for name in names:
+            top = name.partition(".")[0]
+            if top not in sys.stdlib_module_names | IN_LAMBDA | there:
+                raise InputError(
+                    f"{path}: line {node.lineno}: found the import of {top}, which Lambda's Python does not have: put it into {path.parent}"
+                )
+    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    return next((name for name in HANDLERS if name in defined), None)
+
+
+def _substituted(path: Path, handlers: dict[str, str]) -> str:
+    """Return the definition with ${NAME} for each function and ${Topic} for each topic."""
+    try:
+        definition = json.loads(path.read_text(encoding="utf-8-sig"))
+        states = definition["States"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: found no state machine ({type(error).__name__}: {error}), expected StartAt and States"
+        ) from None
+    if not isinstance(states, dict) or definition.get("StartAt") not in states:
+        raise InputError(f"{path}: StartAt: found {definition.get('StartAt')!r}, expected one of {', '.join(states)}")
+    by_name = {_plain(name): name for name in handlers}
+    used = set()
+
+    def function(name: str, qualifier: str | None) -> str:
+        if _plain(name) not in by_name:
+            raise InputError(
+                f"{path}: found the function {name}, expected one of {', '.join(handlers)}: a file of this name"
+            )
+        if qualifier not in (None, "$LATEST"):
+            raise InputError(
+                f"{path}: found {name}:{qualifier}, expected $LATEST or no version: only this one is deployed"
+            )
+        used.add(by_name[_plain(name)])
+        return f"${{{_logical(by_name[_plain(name)])}}}{':$LATEST' if qualifier else ''}"
+
+    def replace(node: Any, key: str = "") -> Any:
+        if isinstance(node, dict):
+            return {name: replace(value, name) for name, value in node.items()}
+        if isinstance(node, list):
+            return [replace(value) for value in node]
+        if not isinstance(node, str):
+            return node
+        if key == "FunctionName" and (found := NAME.fullmatch(node)):
+            return function(*found.groups())
+        return TOPIC.sub("${Topic}", ARN.sub(lambda match: function(*match.groups()), node))
+
+    replaced = replace(definition)
+    if not used:
+        raise InputError(f"{path}: found no function, expected at least one of {', '.join(handlers)}")
+    return json.dumps(replaced, indent=2)
+
+
+def _plain(name: str) -> str:
+    return re.sub("[-_]", "", name).lower()
+
+
+def _logical(name: str) -> str:
+    """Return a name in a template, which has only letters and digits."""
+    return "Function" + re.sub(r"[\W_]", "", name)
+
+
+def _policy(*statements: tuple[list[str], Any]) -> list[dict[str, Any]]:
+    allowed = [{"Effect": "Allow", "Action": actions, "Resource": resource} for actions, resource in statements]
+    return [{"PolicyName": "own", "PolicyDocument": {"Version": "2012-10-17", "Statement": allowed}}]
+
+
+def _role(service: str, policies: list[dict[str, Any]]) -> dict[str, Any]:
+    trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    boundary = {"Fn::If": ["HasBoundary", {"Ref": "PermissionsBoundary"}, {"Ref": "AWS::NoValue"}]}
+    document = {"Version": "2012-10-17", "Statement": [trust]}
+    properties = {"AssumeRolePolicyDocument": document, "Policies": policies, "PermissionsBoundary": boundary}
+    return {"Type": "AWS::IAM::Role", "Properties": properties}
+
+
+def template(own: Own) -> str:
+    """Return the CloudFormation template of the workflow, as JSON."""
+    names = [
+        "ArtifactBucket",
+        "CodeKey",
+        "DefinitionKey",
+        "Bucket",
+        "Endpoint",
+        "Topic",
+        "Threshold",
+        "LogDays",
+        "PermissionsBoundary",
+    ]
+    arn = {name: {"Fn::GetAtt": [_logical(name), "Arn"]} for name in own.handlers}
+    prefix = "arn:${AWS::Partition}"
+    place = "${AWS::Region}:${AWS::AccountId}"
+    read_bucket = [{"Fn::Sub": f"{prefix}:s3:::${{Bucket}}"}, {"Fn::Sub": f"{prefix}:s3:::${{Bucket}}/*"}]
+    endpoint = {"Fn::Sub": f"{prefix}:sagemaker:{place}:endpoint/${{Endpoint}}"}
+    logs = {"Fn::Sub": f"{prefix}:logs:{place}:log-group:/aws/lambda/${{AWS::StackName}}-*"}
+    resources: dict[str, Any] = {
+        "FunctionRole": _role(
+            "lambda.amazonaws.com",
+            _policy(
+                (["s3:GetObject", "s3:ListBucket"], read_bucket),
+                (["sagemaker:InvokeEndpoint"], endpoint),
+                (["logs:CreateLogStream", "logs:PutLogEvents"], logs),
+            ),
+        ),
+        "MachineRole": _role(
+            "states.amazonaws.com",
+            _policy(
+                (
+                    ["lambda:InvokeFunction"],
+                    [one for name in arn for one in (arn[name], {"Fn::Sub": f"${{{_logical(name)}.Arn}}:*"})],
+                ),
+                (["sns:Publish"], {"Ref": "Topic"}),
+            ),
+        ),
+        "Machine": {
+            "Type": "AWS::Serverless::StateMachine",
+            "Properties": {
+                "Name": {"Fn::Sub": "${AWS::StackName}-workflow"},
+                "Role": {"Fn::GetAtt": ["MachineRole", "Arn"]},
+                "DefinitionUri": {"Bucket": {"Ref": "ArtifactBucket"}, "Key": {"Ref": "DefinitionKey"}},
+                "DefinitionSubstitutions": {"Topic": {"Ref": "Topic"}, **{_logical(name): arn[name] for name in arn}},
+            },
+        },
+    }
+    environment = {"ENDPOINT_NAME": {"Ref": "Endpoint"}, "BUCKET": {"Ref": "Bucket"}, "THRESHOLD": {"Ref": "Threshold"}}
+    for name, handler in own.handlers.items():
+        log = {
+            "LogGroupName": {"Fn::Sub": f"/aws/lambda/${{AWS::StackName}}-{name}"},
+            "RetentionInDays": {"Ref": "LogDays"},
+        }
+        resources[f"{_logical(name)}Logs"] = {"Type": "AWS::Logs::LogGroup", "Properties": log}
+        resources[_logical(name)] = {
+            "Type": "AWS::Serverless::Function",
+            "DependsOn": f"{_logical(name)}Logs",
+            "Properties": {
+                "FunctionName": {"Fn::Sub": f"${{AWS::StackName}}-{name}"},
+                "CodeUri": {"Bucket": {"Ref": "ArtifactBucket"}, "Key": {"Ref": "CodeKey"}},
+                "Handler": handler,
+                "Runtime": "python3.13",
+                "Timeout": 75,
+                "MemorySize": 512,
+                "Role": {"Fn::GetAtt": ["FunctionRole", "Arn"]},
+                "Environment": {"Variables": environment},
+            },
+        }
+    whole = {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Transform": "AWS::Serverless-2016-10-31",
+        "Parameters": {name: {"Type": "String"} for name in names},
+        "Conditions": {"HasBoundary": {"Fn::Not": [{"Fn::Equals": [{"Ref": "PermissionsBoundary"}, ""]}]}},
+        "Resources": resources,
+        "Outputs": {"Workflow": {"Value": {"Ref": "Machine"}}},
+    }
+    return json.dumps(whole, indent=1)
+
+
+def deploy(session: boto3.Session, beside: Deployed, own: Own, settings: WorkflowSettings) -> tuple[str, list[str]]:
+    """Create or update the workflow beside a deployment. Return its ARN, and a line for each action."""
+    code = artifacts.named("own.zip", own.package)
+    definition = artifacts.named("own.asl.json", own.definition.encode())
+    done = [upload(session, beside.home, {one.key: one.content for one in (code, definition)})]
+    wanted = {
+        "ArtifactBucket": beside.home,
+        "CodeKey": code.key,
+        "DefinitionKey": definition.key,
+        "Bucket": beside.bucket,
+        "Endpoint": beside.endpoint,
+        "Topic": beside.topic,
+        "Threshold": f"{settings.threshold:g}",
+        "LogDays": str(settings.log_days),
+        "PermissionsBoundary": settings.permissions_boundary or "",
+    }
+    stack = Stack(session, f"{settings.stack}{OWN}")
+    done.append(f"stack {stack.name}: {stack.put(template(own), wanted, settings.tags, settings.protect)}")
+    return stack.outputs()["Workflow"], done

@@ -1,0 +1,139 @@
+"""The models of one endpoint configuration, each served by a process that implements the container contract."""
+
+import json
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from stages.common.errors import InputError
+from stages.scones.aws.stand_in.capture import Capture, Put
+from stages.serving.process import ModelProcess
+
+ANSWER = 60.0
+"""Time limit for a container's answer in seconds, by its contract."""
+
+Get = Callable[[str], bytes]
+"""Reads the object at an s3:// address."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A model behind an endpoint: ``model`` is its archive's s3:// address, ``etag`` identifies its version."""
+
+    name: str
+    model: str
+    etag: str
+
+
+@dataclass(frozen=True)
+class HostedEndpoint:
+    """The definition of an endpoint's models. A changed one needs other processes. ``capture`` is its DataCaptureConfig as JSON."""
+
+    region: str
+    name: str
+    variants: tuple[Variant, ...]
+    capture: str
+
+
+class Container:
+    """One model's process and its HTTP client."""
+
+    def __init__(self, archive: bytes) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="model-")
+        path = Path(self._folder.name, "model.tar.gz")
+        path.write_bytes(archive)
+        self._process = ModelProcess(path)
+        self._client = httpx.Client(timeout=ANSWER, trust_env=False)
+
+    def start(self) -> str:
+        """Start the process unless it runs. Return its address when the model is loaded. Raise InputError if that fails."""
+        return self._process.start()
+
+    def ask(self, body: bytes, content_type: str, accept: str) -> httpx.Response:
+        """Return the container's answer, whatever its status.
+
+        Raise httpx.TransportError if there is none, InputError if the container does not start.
+        """
+        address = self.start()
+        headers = {"Content-Type": content_type, "Accept": accept}
+        try:
+            return self._client.post(f"{address}/invocations", content=body, headers=headers)
+        except (httpx.NetworkError, httpx.RemoteProtocolError):  # the process has died
+            self._process.died(address)
+            raise
+
+    def stop(self) -> None:
+        """Stop the process. It can't be started again."""
+        self._process.stop()
+        self._folder.cleanup()
+
+
+class Fleet:
+    """The processes of one definition, and what they capture."""
+
+    def __init__(self, hosted: HostedEndpoint, get: Get, put: Put) -> None:
+        self.hosted = hosted
+        settings: dict[str, Any] = json.loads(hosted.capture)
+        captured = hosted.variants if settings.get("EnableCapture") else ()
+        self._captures = {variant.name: Capture(hosted.name, variant.name, settings, put) for variant in captured}
+        self.containers = {variant.name: Container(get(variant.model)) for variant in hosted.variants}
+        self._failures: dict[str, str] = {}
+        self._loading: list[threading.Thread] = []
+        self._requests = 0
+        self._idle = threading.Condition()
+
+    def load(self) -> None:
+        """Start to load the models, so that no request has to wait for that."""
+
+        def start(name: str, container: Container) -> None:
+            try:
+                container.start()
+            except InputError as error:
+                self._failures[name] = str(error)  # the requests will report it, too
+
+        self._loading = [threading.Thread(target=start, args=one, daemon=True) for one in self.containers.items()]
+        for thread in self._loading:
+            thread.start()
+
+    def wait(self) -> str:
+        """Wait until the models are loaded or have failed to load. Return why the first one failed, or an empty text."""
+        for thread in self._loading:
+            thread.join()
+        return next((f"{name}: {why}" for name, why in sorted(self._failures.items())), "")
+
+    def enter(self) -> None:
+        """Begin a request. ``drain`` waits for its end."""
+        with self._idle:
+            self._requests += 1
+
+    @contextmanager
+    def leave_afterwards(self) -> Iterator[None]:
+        """End the request with the block."""
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._requests -= 1
+                self._idle.notify_all()
+
+    def capture(self, variant: str, request: tuple[str, bytes], answer: tuple[str, bytes], inference_id: str) -> None:
+        if variant in self._captures:
+            self._captures[variant].add(request, answer, inference_id)
+
+    def drain(self) -> None:
+        """Wait for the requests that have begun, then stop. No request may begin any more."""
+        with self._idle:
+            self._idle.wait_for(lambda: self._requests == 0, timeout=ANSWER)
+        self.stop()
+
+    def stop(self) -> None:
+        for container in self.containers.values():
+            container.stop()
+        for capture in self._captures.values():
+            capture.write()

@@ -1,0 +1,270 @@
+"""A user's own workflow: definitions in the style of the console and of courses, with their handlers, run on the stand-in."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from conftest import ROOT
+from vehicles import archive, picture
+
+from stages.common import config
+from stages.common.errors import InputError
+from stages.engine.aws.clients import client
+from stages.scones.aws import deployment, own
+from stages.scones.aws.executions import Workflow, event
+from stages.scones.aws.stand_in import local
+from stages.scones.config import workflow_settings
+
+# Handlers as a course has them: the picture goes through /tmp, the answer is wrapped in a body.
+SERIALIZE = """
+import base64
+import boto3
+
+def lambda_handler(event, context):
+    boto3.client("s3").download_file(event["s3_bucket"], event["s3_key"], "/tmp/image.png")
+    with open("/tmp/image.png", "rb") as file:
+        image = base64.b64encode(file.read()).decode()
+    return {"statusCode": 200, "body": {"image_data": image, "s3_key": event["s3_key"], "inferences": []}}
+"""
+CLASSIFY = """
+import base64
+import json
+import os
+import boto3
+
+def lambda_handler(event, context):
+    body = event["body"]
+    answer = boto3.client("sagemaker-runtime").invoke_endpoint(
+        EndpointName=os.environ["ENDPOINT_NAME"], ContentType="application/x-image", Body=base64.b64decode(body["image_data"])
+    )
+    return {"statusCode": 200, "body": json.dumps({"s3_key": body["s3_key"], "inferences": json.loads(answer["Body"].read())})}
+"""
+FILTER = """
+import json
+import shapes
+
+class BelowThreshold(Exception):
+    pass
+
+def handler(event, context):
+    inferences = json.loads(event["body"])["inferences"]
+    if max(inferences) < shapes.THRESHOLD:
+        raise BelowThreshold(f"not sure: {max(inferences):.2f}")
+    return {"statusCode": 200, "body": event["body"]}
+"""
+FILES = {
+    "serializeImageData.py": SERIALIZE,
+    "classify_image.py": CLASSIFY,
+    "filter.py": FILTER,
+    "shapes.py": "THRESHOLD = 0.93\n",
+}
+
+LAMBDA = "arn:aws:lambda:us-east-1:111122223333:function:{}:$LATEST"
+RETRY = [
+    {
+        "ErrorEquals": ["Lambda.ServiceException", "Lambda.TooManyRequestsException"],
+        "IntervalSeconds": 1,
+        "MaxAttempts": 3,
+        "BackoffRate": 2,
+    }
+]
+
+
+def console(name: str, **more: Any) -> dict[str, Any]:
+    """A task as the console writes it."""
+    parameters = {"Payload.$": "$", "FunctionName": LAMBDA.format(name)}
+    return {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "OutputPath": "$.Payload",
+        "Parameters": parameters,
+        "Retry": RETRY,
+        **more,
+    }
+
+
+CONSOLE = {
+    "StartAt": "Serialize",
+    "States": {
+        "Serialize": console("serialize-image-data", Next="Classify"),
+        "Classify": console("classifyImage", Next="Filter"),
+        "Filter": {
+            **{key: value for key, value in console("filter").items() if key != "OutputPath"},
+            "ResultSelector": {"found.$": "States.StringToJson($.Payload.body)", "code.$": "$.StatusCode"},
+            "OutputPath": "$.found",
+            "End": True,
+        },
+    },
+}
+
+
+def jsonata(name: str, **more: Any) -> dict[str, Any]:
+    arguments = {"FunctionName": LAMBDA.format(name), "Payload": "{% $states.input %}"}
+    return {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Arguments": arguments,
+        "Output": "{% $states.result.Payload %}",
+        **more,
+    }
+
+
+JSONATA = {
+    "QueryLanguage": "JSONata",
+    "StartAt": "Serialize",
+    "States": {
+        "Serialize": jsonata("serializeImageData", Next="Classify", Assign={"key": "{% $states.input.s3_key %}"}),
+        "Classify": jsonata("classifyImage", Next="Sure"),
+        "Sure": {
+            "Type": "Choice",
+            "Choices": [{"Condition": "{% $max($parse($states.input.body).inferences) >= 0.93 %}", "Next": "Found"}],
+            "Default": "Unsure",
+        },
+        "Found": {
+            "Type": "Pass",
+            "Output": {"s3_key": "{% $key %}", "inferences": "{% $parse($states.input.body).inferences %}"},
+            "End": True,
+        },
+        "Unsure": {
+            "Type": "Fail",
+            "Error": "BelowThreshold",
+            "Cause": "{% 'not sure: ' & $string($max($parse($states.input.body).inferences)) %}",
+        },
+    },
+}
+
+# A function's ARN as the resource, as older definitions have it.
+DIRECT = {
+    "StartAt": "Serialize",
+    "States": {
+        "Serialize": {"Type": "Task", "Resource": LAMBDA.format("serializeImageData"), "Next": "Classify"},
+        "Classify": {
+            "Type": "Task",
+            "Resource": LAMBDA.format("classify_image").removesuffix(":$LATEST"),
+            "Next": "Filter",
+        },
+        "Filter": {"Type": "Task", "Resource": LAMBDA.format("filter"), "ResultPath": "$.checked", "Next": "Found"},
+        "Found": {
+            "Type": "Pass",
+            "Parameters": {"found.$": "States.StringToJson($.body)"},
+            "OutputPath": "$.found",
+            "End": True,
+        },
+    },
+}
+
+
+def folder(path: Path, definition: Any, **changed: str) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    for name, content in {**FILES, **changed, "workflow.json": json.dumps(definition)}.items():
+        (path / name).write_text(content)
+    return path
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[boto3.Session, deployment.Deployed]]:
+    settings = workflow_settings(config.read(ROOT / "params.yaml"))
+    pictures = {f"{red}.png": picture(red) for red in (255, 200, *range(240, 250))}
+    with local.stand_in("eu-west-1") as session:
+        yield session, deployment.deploy(session, archive(tmp_path_factory.mktemp("model")), pictures, settings)
+
+
+@pytest.mark.parametrize("definition", [CONSOLE, JSONATA, DIRECT], ids=["console", "jsonata", "direct"])
+def test_a_workflow_in_another_style_runs_as_it_is_written(
+    place: tuple[boto3.Session, deployment.Deployed], tmp_path: Path, definition: dict[str, Any]
+) -> None:
+    session, deployed = place
+    settings = workflow_settings(config.read(ROOT / "params.yaml"))
+    arn, _ = own.deploy(session, deployed, own.read(folder(tmp_path, definition)), settings)
+    states = client(session, "stepfunctions")
+    started = [  # unnamed, and all at once: each function's /tmp is its own
+        (red, states.start_execution(stateMachineArn=arn, input=json.dumps(event(deployed.bucket, f"test/{red}.png"))))
+        for red in (255, 200, *range(240, 250))
+    ]
+    workflow = Workflow(session, arn)
+    outcomes = workflow.outcomes({one["executionArn"]: str(red) for red, one in started})
+    for red, one in started:
+        outcome = outcomes[one["executionArn"]]
+        if red == 200:
+            assert (outcome.status, outcome.error) == ("FAILED", "BelowThreshold"), outcome
+            assert "not sure: 0.78" in outcome.cause
+        else:
+            assert outcome.status == "SUCCEEDED", outcome
+            output = json.loads(states.describe_execution(executionArn=one["executionArn"])["output"])
+            assert output == {"s3_key": f"test/{red}.png", "inferences": [red / 255, 1 - red / 255]}
+
+
+def test_a_query_that_fails_is_told_with_its_text(place: tuple[boto3.Session, deployment.Deployed]) -> None:
+    session, _ = place
+    machine = {
+        "QueryLanguage": "JSONata",
+        "StartAt": "A",
+        "States": {"A": {"Type": "Pass", "Output": "{% $nothing($states.input) %}", "End": True}},
+    }
+    states = client(session, "stepfunctions")
+    made = states.create_state_machine(
+        name="q", definition=json.dumps(machine), roleArn="arn:aws:iam::123456789012:role/any"
+    )
+    described = Workflow(session, made["stateMachineArn"]).run({"text": 'with "quotation marks"'})
+    assert (described["status"], described["error"]) == ("FAILED", "States.QueryEvaluationError")
+    assert "$nothing" in described["cause"]
+
+
+def test_a_version_of_a_function_stays_as_it_was_published(place: tuple[boto3.Session, deployment.Deployed]) -> None:
+    session, _ = place
+    functions = client(session, "lambda")
+    name = "scones-confidenceFilter"
+    version = functions.publish_version(FunctionName=name)["Version"]
+    functions.update_function_configuration(
+        FunctionName=name, Environment={"Variables": {"THRESHOLD": "0.5", "WORKFLOW": "w"}}
+    )
+    unsure = json.dumps({"inferences": [0.6, 0.4], "known": True}).encode()
+
+    def ends(**asked: str) -> tuple[str, bool]:
+        answer = functions.invoke(Payload=unsure, **asked)
+        return answer["ExecutedVersion"], "FunctionError" in answer
+
+    arn = functions.get_function(FunctionName=name)["Configuration"]["FunctionArn"].removesuffix(":$LATEST")
+    assert ends(FunctionName=f"{arn}:$LATEST") == ends(FunctionName=name) == ("$LATEST", False)
+    assert ends(FunctionName=f"{arn}:{version}") == ends(FunctionName=name, Qualifier=version) == (version, True)
+    with pytest.raises(functions.exceptions.ResourceNotFoundException):
+        functions.invoke(FunctionName=f"{arn}:77", Payload=b"{}")
+
+
+REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "folder": (lambda path: path / "nowhere", "found no folder"),
+    "definition": (
+        lambda path: (path / "other.json").write_text("{}"),
+        r"found \['other.json', 'workflow.json'\] .json files",
+    ),
+    "states": (lambda path: (path / "workflow.json").write_text("[]"), "found no state machine"),
+    "start": (
+        lambda path: (path / "workflow.json").write_text('{"StartAt": "b", "States": {"a": {}}}'),
+        "StartAt: found 'b', expected one of a",
+    ),
+    "function": (
+        lambda path: (path / "filter.py").unlink(),
+        "found the function filter, expected one of classify_image",
+    ),
+    "version": (
+        lambda path: (path / "workflow.json").write_text(json.dumps(CONSOLE).replace("filter:$LATEST", "filter:3")),
+        "found filter:3, expected \\$LATEST or no version",
+    ),
+    "import": (
+        lambda path: (path / "filter.py").write_text("import sagemaker\ndef handler(e, c): pass"),
+        "the import of sagemaker, which Lambda's",
+    ),
+    "syntax": (lambda path: (path / "filter.py").write_text("def handler(:"), "filter.py: found invalid Python"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_can_t_be_deployed_is_refused_by_name(tmp_path: Path, what: str) -> None:
+    path = folder(tmp_path / "mine", CONSOLE)
+    spoil, words = REFUSED[what]
+    spoiled = spoil(path)
+    with pytest.raises(InputError, match=words):
+        own.read(spoiled if isinstance(spoiled, Path) else path)

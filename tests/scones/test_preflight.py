@@ -1,0 +1,157 @@
+"""What `deploy --check` finds, by AWS's answers, and which parameters do not go together."""
+
+from typing import Any, NamedTuple
+
+import boto3
+import pytest
+from conftest import ROOT
+
+from stages.common import config
+from stages.common.errors import InputError
+from stages.scones.aws import preflight
+from stages.scones.aws.deployment import parameters, repository
+from stages.scones.config import WorkflowSettings, workflow_settings
+
+IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/models/scones:v1.0.0"
+DIGEST = f"{IMAGE.rpartition(':')[0]}@sha256:{'0' * 64}"
+
+
+class Http(NamedTuple):
+    status_code: int
+
+
+def settings(**changes: Any) -> WorkflowSettings:
+    content = config.read(ROOT / "params.yaml")
+    content["deploy"]["scones"] |= changes
+    return workflow_settings(content)
+
+
+def account(
+    quota: float = 4, decision: str = "allowed", image: str | None = None, region: str = "eu-west-1"
+) -> boto3.Session:
+    """An account by its answers; ``image`` is the error of the repository."""
+
+    def answer(model: Any, **_: Any) -> tuple[Http, dict[str, Any]]:
+        missing = {"Error": {"Code": "ValidationError", "Message": "Stack with id scones does not exist"}}
+        found: dict[str, Any] = {
+            "GetCallerIdentity": {"Arn": "arn:aws:sts::123456789012:assumed-role/deployer/session"},
+            "ListServiceQuotas": {"Quotas": [{"QuotaName": "ml.m5.large for endpoint usage", "Value": quota}]},
+            "SimulatePrincipalPolicy": {
+                "EvaluationResults": [{"EvalActionName": "iam:PassRole", "EvalDecision": decision}]
+            },
+            "DescribeImages": {"Error": {"Code": image, "Message": ""}} if image else {},
+            "DescribeStacks": missing,
+        }[model.name]
+        status = 400 if "Error" in found else 200
+        return Http(status), {**found, "ResponseMetadata": {"HTTPStatusCode": status}}
+
+    session = boto3.Session("x", "x", region_name=region)
+    session.events.register("before-call", answer)
+    return session
+
+
+def test_an_account_that_is_ready_is_told_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
+    preflight.main(account(), settings(image=IMAGE))
+    said = capsys.readouterr().out
+    for line in (
+        "ok       region: eu-west-1",
+        f"ok       image: {IMAGE}",
+        "ok       quota: ml.m5.large for endpoint usage: 4, needed 2",
+        "ok       permissions: arn:aws:iam::123456789012:role/deployer may do all",
+        "ok       stack: scones: is not there yet",
+        "83 USD in 30 days",
+    ):
+        assert line in said
+    assert "warning" not in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "about", "words"),
+    [
+        ({}, {"quota": 0}, "PROBLEM  quota: ml.m5.large for endpoint usage: 0, expected at least 1"),
+        (
+            {},
+            {"quota": 1},
+            "PROBLEM  quota: ml.m5.large for endpoint usage: 1 is enough to create the endpoint, but an update needs 2",
+        ),
+        (
+            {},
+            {"decision": "explicitDeny"},
+            "PROBLEM  permissions: arn:aws:iam::123456789012:role/deployer is denied iam:PassRole",
+        ),
+        ({"image": IMAGE}, {"image": "ImageNotFoundException"}, f"PROBLEM  image: {IMAGE}: ImageNotFoundException"),
+        ({"image": IMAGE}, {"region": "us-east-1"}, "is in region eu-west-1, expected us-east-1"),
+        ({"pytorch": "0.0.1"}, {}, "PROBLEM  image: deploy.scones.pytorch = '0.0.1' is not available"),
+    ],
+)
+def test_a_problem_is_named_and_ends_the_check(
+    capsys: pytest.CaptureFixture[str], changes: dict[str, Any], about: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InputError, match="1 problems: .*nothing was created"):
+        preflight.main(
+            account(**about), settings(**{"image": DIGEST, **changes} if "pytorch" not in changes else changes)
+        )
+    assert words in capsys.readouterr().out
+
+
+def test_what_can_t_be_told_is_no_problem(capsys: pytest.CaptureFixture[str]) -> None:
+    preflight.main(account(decision="implicitDeny", image="AccessDeniedException"), settings(image=DIGEST))
+    said = capsys.readouterr().out
+    assert said.count("unknown") == 2
+    assert "deployer_policy.json has what is needed" in said
+
+
+def test_the_image_that_gets_no_patches_is_warned_of() -> None:
+    assert "no security patches after 2026-06-30" in preflight.plan(settings(), "eu-west-1")
+    assert "warning" not in preflight.plan(settings(image=IMAGE), "eu-west-1")
+    assert "captures no requests" in preflight.plan(
+        settings(serverless={"memory": 2048, "concurrency": 5}), "eu-west-1"
+    )
+
+
+def test_a_repository_is_read_from_an_image_s_uri() -> None:
+    assert repository(IMAGE) == repository(DIGEST) == "models/scones"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"serverless": {"memory": 2048, "concurrency": 5}, "challenger": {"archive": "a", "weight": 1.0}},
+            "challenger: null",
+        ),
+        (
+            {"serverless": {"memory": 2048, "concurrency": 5}, "network": {"subnets": ["s"], "security_groups": ["g"]}},
+            "network: null",
+        ),
+        (
+            {"scaling": {"max_instances": 2, "invocations": 60}, "instance_count": 2},
+            "max_instances above instance_count = 2",
+        ),
+        (
+            {"update": {"traffic": "canary", "fraction": 0.1, "wait": 60, "errors": 0.1, "latency": 1.0}},
+            "instance_count of at least 2",
+        ),
+        ({"image": "pytorch:latest"}, "image"),
+    ],
+)
+def test_parameters_that_do_not_go_together_are_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        settings(**changes)
+
+
+def test_optional_parts_reach_the_template() -> None:
+    canary = {"traffic": "canary", "fraction": 0.25, "wait": 300, "errors": 0.1, "latency": 1.5}
+    found = parameters(
+        "home", {}, IMAGE, 2, settings(instance_count=8, update=canary, scaling={"max_instances": 9, "invocations": 60})
+    )
+    chosen = (
+        "TrafficShift",
+        "ShiftInstances",
+        "MaxLatency",
+        "MaxInstanceCount",
+        "ServerlessMemory",
+        "ImageRepository",
+        "Subnets",
+    )
+    assert [found[name] for name in chosen] == ["CANARY", "2", "1500000", "9", "0", "models/scones", ""]

@@ -1,0 +1,226 @@
+"""Updates of a deployment on the stand-in: a new model, a challenger, weights, and a bad model that is taken back. No request is lost."""
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import boto3
+import pytest
+from conftest import ROOT
+from vehicles import archive, picture
+
+from stages.common import config
+from stages.common.errors import InputError
+from stages.engine.aws.clients import client
+from stages.engine.aws.stack import Stack
+from stages.scones.aws import deployment
+from stages.scones.aws.executions import Workflow
+from stages.scones.aws.stand_in import local
+from stages.scones.config import WorkflowSettings, workflow_settings
+
+SAYING = """
+import json
+def model_fn(folder): pass
+def input_fn(body, content_type): pass
+def predict_fn(data, model): {before}
+def output_fn(prediction, accept): return "{answer}"
+"""
+
+
+def model(folder: Path, first: float, before: str = "pass") -> Path:
+    """A model that gives class 0 that probability, whatever the picture is."""
+    return archive(folder / f"{first}", SAYING.format(answer=[first, round(1 - first, 6)], before=before))
+
+
+class World(NamedTuple):
+    """A deployment whose former model says 1.0."""
+
+    session: boto3.Session
+    settings: WorkflowSettings
+    folder: Path
+
+    def put(self, path: Path, **changes: Any) -> deployment.Deployed:
+        settings = WorkflowSettings.model_validate({**self.settings.model_dump(), **changes})
+        return deployment.deploy(self.session, path, {"sure.png": picture(255)}, settings)
+
+    def ask(self) -> float:
+        found = client(self.session, "sagemaker-runtime").invoke_endpoint(
+            EndpointName="scones-endpoint", ContentType="application/x-image", Body=picture(255)
+        )
+        return float(json.loads(found["Body"].read())[0])
+
+    def status(self) -> str | None:
+        return Stack(self.session, self.settings.stack).status()
+
+    def events(self) -> list[str]:
+        found = client(self.session, "cloudformation").describe_stack_events(StackName=self.settings.stack)[
+            "StackEvents"
+        ]
+        return [one["ResourceStatus"] for one in found]
+
+    @contextmanager
+    def asked(self) -> Iterator[list[float | Exception]]:
+        """Four clients ask all the time; yields their answers and errors."""
+        answers: list[float | Exception] = []
+        ended = threading.Event()
+
+        def go_on() -> None:
+            while not ended.is_set():
+                try:
+                    answers.append(self.ask())
+                except Exception as error:
+                    answers.append(error)
+                time.sleep(0.01)
+
+        clients = [threading.Thread(target=go_on) for _ in range(4)]
+        for one in clients:
+            one.start()
+        try:
+            yield answers
+        finally:
+            ended.set()
+            for one in clients:
+                one.join()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    settings = workflow_settings(config.read(ROOT / "params.yaml"))
+    settings = settings.model_copy(update={"update": settings.update.model_copy(update={"wait": 0})})
+    with local.stand_in("eu-west-1") as session:
+        made = World(session, settings, tmp_path_factory.mktemp("models"))
+        made.put(model(made.folder, 1.0))
+        yield made
+
+
+def test_an_update_gives_another_model_in_place_and_loses_no_request(world: World) -> None:
+    former = model(world.folder, 1.0)
+    with world.asked() as answers:
+        said = world.put(model(world.folder, 0.99)).done
+        after = later(answers)
+    assert "stack scones: updated" in said
+    assert set(answers) == {1.0, 0.99}
+    assert set(answers[after:]) == {0.99}
+    assert world.status() == "UPDATE_COMPLETE"
+    assert "stack scones: unchanged" in world.put(model(world.folder, 0.99)).done
+    made = world.put(former)  # and back
+    assert Workflow(world.session, made.workflow).execute(made.bucket, "test/sure.png").probabilities == (1.0, 0.0)
+    sagemaker = client(world.session, "sagemaker")
+    assert len(sagemaker.list_models()["Models"]) == len(sagemaker.list_endpoint_configs()["EndpointConfigs"]) == 1
+
+
+def test_a_challenger_comes_beside_a_deployed_model_by_weight_and_goes_again(world: World) -> None:
+    former, other = model(world.folder, 1.0), model(world.folder, 0.98)
+    challenger = {"archive": str(other), "weight": 1.0}
+    with world.asked() as answers:
+        world.put(former, weight=3.0, challenger=challenger)
+        before = later(answers)
+        shares = [world.ask() for _ in range(8)]
+        world.put(former, weight=1.0, challenger=challenger)  # only the weights
+        equal = [world.ask() for _ in range(8)]
+        client(world.session, "sagemaker").update_endpoint_weights_and_capacities(
+            EndpointName="scones-endpoint",
+            DesiredWeightsAndCapacities=[
+                {"VariantName": "model", "DesiredWeight": 0.0},
+                {"VariantName": "challenger", "DesiredWeight": 1.0},
+            ],
+        )
+        alone = later(answers)
+        world.put(former, challenger=None)
+    assert set(answers) == {1.0, 0.98}
+    assert set(answers[alone : alone + 8]) == {0.98}
+    assert 1 <= Counter(shares)[0.98] <= 3  # the four clients ask meanwhile
+    assert 2 <= Counter(equal)[0.98] <= 6
+    assert Counter(answers[before:])[0.98] > 0
+    assert world.ask() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("before", "changes", "alarm"),
+    [
+        ("raise RuntimeError('broken')", {"errors": 0.05}, "scones-endpoint-errors"),
+        ("__import__('time').sleep(0.3)", {"latency": 0.2, "traffic": "canary"}, "scones-endpoint-latency"),
+    ],
+    ids=["errors", "latency"],
+)
+def test_a_bad_model_raises_an_alarm_and_the_former_one_comes_back(
+    world: World, before: str, changes: dict[str, Any], alarm: str
+) -> None:
+    update = {**world.settings.update.model_dump(), "wait": 600, **changes}  # 10 s here, if no alarm ends them
+    good = model(world.folder, 1.0)
+    with world.asked() as answers:
+        world.put(good, update=update, instance_count=2)
+        begin = len(answers)
+        with pytest.raises(InputError, match=f"UPDATE_ROLLBACK_COMPLETE.*Endpoint: .*{alarm}"):
+            world.put(model(world.folder, 0.97, before), update=update, instance_count=2)
+        end = later(answers)
+    assert world.status() == "UPDATE_ROLLBACK_COMPLETE"
+    assert world.events()[:4] == [
+        "UPDATE_ROLLBACK_COMPLETE",
+        "UPDATE_ROLLBACK_IN_PROGRESS",
+        "UPDATE_FAILED",
+        "UPDATE_IN_PROGRESS",
+    ]
+    assert set(answers[end:]) == {1.0}
+    met = Counter(str(one) for one in answers[begin:end])
+    assert met.pop("1.0") > 0
+    assert met  # some did meet the bad model
+    if "canary" in update.values():
+        assert set(met) == {"0.97"}
+    else:
+        assert all("RuntimeError: broken" in one or "500" in one for one in met)  # the model's error, no lost request
+    state = client(world.session, "cloudwatch").describe_alarms(AlarmNames=[alarm])["MetricAlarms"][0]
+    assert state["StateReason"].endswith(
+        "breach the threshold " + {"errors": "0.05", "latency": "200000"}[alarm.rpartition("-")[2]]
+    )
+    assert len(client(world.session, "sagemaker").list_models()["Models"]) == 1
+
+
+def test_update_endpoint_follows_its_deployment_config_and_refuses_what_aws_refuses(world: World) -> None:
+    world.put(model(world.folder, 1.0))
+    sagemaker = client(world.session, "sagemaker")
+    now = sagemaker.describe_endpoint(EndpointName="scones-endpoint")
+    config_now = sagemaker.describe_endpoint_config(EndpointConfigName=now["EndpointConfigName"])
+    variant = config_now["ProductionVariants"][0]
+    container = sagemaker.describe_model(ModelName=variant["ModelName"])["PrimaryContainer"]
+    bucket, _, _ = container["ModelDataUrl"].removeprefix("s3://").partition("/")
+    client(world.session, "s3").put_object(
+        Bucket=bucket, Key="mine/model.tar.gz", Body=model(world.folder, 0.96).read_bytes()
+    )
+    role = "arn:aws:iam::123456789012:role/any"
+    mine = {**container, "ModelDataUrl": f"s3://{bucket}/mine/model.tar.gz"}
+    sagemaker.create_model(ModelName="mine", PrimaryContainer=mine, ExecutionRoleArn=role)
+    sagemaker.create_endpoint_config(EndpointConfigName="mine", ProductionVariants=[{**variant, "ModelName": "mine"}])
+    canary = {"Type": "CANARY", "WaitIntervalInSeconds": 60, "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 60}}
+    deployment_config = {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": canary}}
+    update = {"EndpointName": "scones-endpoint", "EndpointConfigName": "mine", "DeploymentConfig": deployment_config}
+    with pytest.raises(sagemaker.exceptions.ClientError, match="expected at most half of the new fleet"):
+        sagemaker.update_endpoint(**update)
+    canary["CanarySize"]["Value"] = 50  # type: ignore[index]
+    with world.asked() as answers:
+        sagemaker.update_endpoint(**update)
+        assert sagemaker.describe_endpoint(EndpointName="scones-endpoint")["EndpointStatus"] == "Updating"
+        wait_until(lambda: sagemaker.describe_endpoint(EndpointName="scones-endpoint")["EndpointStatus"] == "InService")
+        end = later(answers)
+    assert set(answers) == {1.0, 0.96}
+    assert set(answers[end:]) == {0.96}
+    assert sagemaker.describe_endpoint(EndpointName="scones-endpoint")["EndpointConfigName"] == "mine"
+
+
+def later(answers: list[float | Exception]) -> int:
+    """The number of answers once those that were on their way are there, and eight more."""
+    begin = len(answers) + 8  # two for each client
+    wait_until(lambda: len(answers) >= begin + 8)
+    return begin
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

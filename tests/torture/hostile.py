@@ -1,0 +1,128 @@
+"""Generated requests and archives: each is answered or refused with its cause, nothing ends in a traceback.
+
+Hypothesis makes bodies and archives. schemathesis makes requests from the server's own description of its interface.
+"""
+
+import gzip
+import json
+import subprocess
+import sys
+import tarfile
+from collections import Counter
+from pathlib import Path
+
+import httpx
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from load import good, served
+
+from stages import projects
+from stages.common.models import bundle
+
+REFUSED = (200, 400, 404, 413, 415, 422, 429, 503)
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
+    lambda inner: st.lists(inner, max_size=30) | st.dictionaries(st.text(max_size=12), inner, max_size=12),
+    max_leaves=60,
+)
+KINDS = st.sampled_from(
+    ["image/png", "application/json", "application/x-npy", "text/csv", "image/png; several=true", ""]
+)
+
+
+@st.composite
+def damaged(draw: st.DrawFn, content: bytes) -> bytes:
+    """``content`` with pieces replaced, cut out or doubled."""
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(content)))
+        end = draw(st.integers(start, min(len(content), start + 64)))
+        content = content[:start] + draw(st.binary(max_size=64) | st.just(3 * content[start:end])) + content[end:]
+    return content
+
+
+BODIES = (
+    st.binary(max_size=2000)
+    | VALUES.map(lambda value: json.dumps(value).encode())
+    | VALUES.map(lambda value: json.dumps({"images": value}).encode())
+    | st.lists(st.lists(st.text(max_size=8), max_size=12), max_size=8).map(lambda rows: "\n".join(map(",".join, rows)).encode(errors="replace"))
+    | st.sampled_from([body for requests in good().values() for body, _ in requests]).flatmap(damaged)
+)  # fmt: skip
+
+MEMBERS = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "a/b", "../a", "/tmp/torture-a", ".", "", "a/../../b", "x" * 300]) | st.text(max_size=20),
+        st.sampled_from([tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.XHDTYPE]),
+        st.binary(max_size=300),
+        st.integers(0, 2**34) | st.none(),
+    ),
+    max_size=6,
+)  # fmt: skip
+
+
+def archive(members: list[tuple[str, bytes, bytes, int | None]]) -> bytes:
+    """A .tar.gz whose members may claim another size than they have."""
+    parts = []
+    for name, kind, content, size in members:
+        entry = tarfile.TarInfo(name.replace("\0", "") or "a")
+        entry.type, entry.linkname = kind, "../../etc/passwd"
+        entry.size = len(content) if size is None else size
+        parts.append(entry.tobuf(tarfile.GNU_FORMAT, "utf-8", "replace") + content + bytes(-len(content) % 512))
+    return gzip.compress(b"".join([*parts, bytes(1024)]))
+
+
+def run(folder: Path, number: int, examples: int) -> Counter[str]:
+    """Returns the outcomes by kind."""
+    outcomes: Counter[str] = Counter()
+    usual = settings(
+        max_examples=examples, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )  # fmt: skip
+
+    @seed(number)
+    @usual
+    @given(st.sampled_from(list(projects.names())), BODIES, KINDS)
+    def send(project: str, body: bytes, kind: str) -> None:
+        answer = client.post(f"/models/{project}/invocations", content=body, headers={"Content-Type": kind})
+        sound = answer.status_code in REFUSED and (
+            answer.status_code == 200 or {"code", "message"} == answer.json().keys()
+        )
+        outcomes["held, body" if sound else f"lost: {project} {kind} {body[:80]!r}: {answer.text[:100]}"] += 1
+
+    @seed(number)
+    @usual
+    @given(MEMBERS.map(archive) | MEMBERS.map(archive).flatmap(damaged))
+    def unpack(content: bytes) -> None:
+        place = folder / "archives" / str(sum(outcomes.values()))
+        place.mkdir(parents=True)
+        (place / "model.tar.gz").write_bytes(content)
+        try:
+            bundle.unpack(place / "model.tar.gz", place / "unpacked")
+        except tarfile.TarError:
+            pass
+        except Exception as error:
+            outcomes[f"lost: an archive ended in {type(error).__name__}: {error}"] += 1
+        beside = {path.name for path in (folder / "archives").rglob("*") if path.is_symlink() or path.is_fifo()}
+        strange = {path.name for path in place.iterdir()} - {"model.tar.gz", "unpacked"}
+        outcomes["lost: an archive wrote outside" if beside or strange else "held, archive"] += 1
+
+    unpack()
+    with served(folder / "server", page=True) as one:
+        with httpx.Client(base_url=one.address, trust_env=False, timeout=120) as client:
+            send()
+        command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{one.address}/openapi.json"]
+        command += ["--checks=all", "--exclude-checks=positive_data_acceptance", "--no-color", f"--seed={number}"]
+        command += [f"--max-examples={max(1, examples // 5)}", "--phases=examples,coverage,fuzzing"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        outcomes[f"lost: schemathesis: {done.stdout[-2000:]}" if done.returncode else "held, schemathesis"] += 1
+        if "Traceback" in (said := one.log.read_text()):
+            outcomes[f"lost: a traceback in the log: {said.partition('Traceback')[2][:3000]}"] += 1
+    return outcomes
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "server").mkdir()
+        for outcome, count in sorted(run(Path(name), int(sys.argv[1]), int(sys.argv[2])).items()):
+            print(f"{count:8} {outcome}")

@@ -1,0 +1,216 @@
+"""Mixed load on the server, while its models are killed and an export is exchanged under it.
+
+A good request holds if its answer is the one that the same request got before all attacks, or 503 or 429 with Retry-After.
+"""
+
+import random
+import shutil
+import socket
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import httpx
+import numpy as np
+from bodies import HOUR, file, npy, striped
+from conftest import ROOT
+from model_servers import Served, server, until
+from PIL import Image, ImageDraw
+
+from stages import projects
+
+PING = 0.05  # s, while others attack
+
+CLIENTS = 2  # for each project
+
+
+def seven() -> bytes:
+    picture = Image.new("L", (80, 80), 255)
+    ImageDraw.Draw(picture).line([(25, 20), (55, 20), (38, 62)], fill=0, width=6, joint="curve")
+    return file(picture, "PNG")
+
+
+def hours() -> bytes:
+    names = "datetime,season,holiday,workingday,weather,temp,atemp,humidity,windspeed"
+    return "\n".join([names, *(HOUR.format(20, hour, 10) for hour in range(24))]).encode()
+
+
+def good() -> dict[str, list[tuple[bytes, str]]]:
+    """Sound requests of each project: the body and its content type."""
+    digits = npy(np.asarray(striped("L", 28, 28, 7))[None])
+    return {
+        "bikes": [(hours(), "text/csv")],
+        "mnist": [(seven(), "image/png"), (digits, "application/x-npy")],
+        "landmarks": [(file(striped("RGB", 200, 150, 20), form), f"image/{form.lower()}") for form in ("PNG", "JPEG")],
+        "scones": [(file(striped("RGB", 32, 32, 4), "PNG"), "image/png")],
+    }
+
+
+@contextmanager
+def served(folder: Path, *options: str, page: bool = False) -> Iterator[Served]:
+    """A server of this checkout's exports, copied to ``folder``."""
+    for project in projects.names():
+        shutil.copytree(ROOT / "models" / project / "export", folder / "models" / project / "export")
+        (folder / "reports" / project).mkdir(parents=True)
+        for name in ("metrics.json", "details.json"):
+            shutil.copy(ROOT / "reports" / project / name, folder / "reports" / project)
+    shutil.copy(ROOT / "dvc.lock", folder)
+    with server(folder, *options, page=page) as one:
+        yield one
+
+
+def ask(client: httpx.Client, project: str, body: bytes, kind: str) -> tuple[int, Any]:
+    """The status, and the predictions or the answer of a refusal."""
+    answer = client.post(f"/models/{project}/invocations", content=body, headers={"Content-Type": kind})
+    if answer.status_code in (429, 503) and "retry-after" in answer.headers:
+        return 503, None
+    return answer.status_code, answer.json().get("predictions", answer.text)
+
+
+def asks_well(one: Served, project: str, over: Event, choose: random.Random) -> Counter[str]:
+    outcomes: Counter[str] = Counter()
+    with one.client() as client:
+        expected = [until(lambda body=body: answer if (answer := ask(client, project, *body))[0] != 503 else None) for body in good()[project]]  # fmt: skip
+        while not over.is_set():
+            number = choose.randrange(len(expected))
+            try:
+                found = ask(client, project, *good()[project][number])
+            except httpx.TransportError as error:
+                found = 0, type(error).__name__
+            if found == expected[number] and found[0] == 200:
+                outcomes["held"] += 1
+            elif found[0] == 503:
+                outcomes["held, 503"] += 1
+                time.sleep(0.2)
+            else:
+                outcomes[f"lost: {project} got {str(found)[:200]}"] += 1
+    return outcomes
+
+
+def asks_badly(one: Served, over: Event, choose: random.Random) -> Counter[str]:
+    """Damaged, endless, slow and dropped requests. Returns the internal errors."""
+    outcomes: Counter[str] = Counter()
+    with one.client() as client:
+        while not over.is_set():
+            project = choose.choice(list(projects.names()))
+            body, kind = choose.choice(good()[project])
+            changed = bytearray(body)
+            for _ in range(choose.choice((1, 5, 50))):
+                changed[choose.randrange(len(changed))] = choose.randrange(256)
+            way = choose.randrange(4)
+            try:
+                if way == 0:
+                    status, _ = ask(client, project, bytes(changed), kind)
+                    outcomes["lost: a damaged body got 500" if status == 500 else "held, damaged"] += 1
+                elif way == 1:
+                    endless(one, 2_000_000)
+                    outcomes["held, endless header"] += 1
+                else:  # announces more than it sends, and goes, at once or later
+                    with one.connect() as connection:
+                        head = f"POST /models/{project}/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: {2 * len(body)}\r\n\r\n"
+                        connection.sendall(head.encode() + body)
+                        over.wait(0.1 if way == 2 else 2)
+                    outcomes["held, unfinished"] += 1
+            except (httpx.TransportError, OSError):
+                outcomes["held, cut off"] += 1
+            over.wait(0.2)
+    return outcomes
+
+
+def endless(one: Served, size: int) -> None:
+    """Send a header without an end until the server closes the connection."""
+    with one.connect() as connection, suppress(BrokenPipeError, ConnectionResetError):
+        connection.sendall(b"GET /ping HTTP/1.1\r\nHost: localhost\r\nX: ")
+        for _ in range(size // 16_384):
+            connection.sendall(16_384 * b"x")
+
+
+def pings(one: Served, attack: Callable[[Event], None], count: int = 100) -> float:
+    """The median of the seconds of /ping during an attack."""
+    over, seconds = Event(), []
+    with ThreadPoolExecutor(1) as pool, one.client() as client:
+        running = pool.submit(attack, over)
+        for _ in range(count):
+            begin = time.perf_counter()
+            assert client.get("/ping").status_code in (200, 503)
+            seconds.append(time.perf_counter() - begin)
+            time.sleep(0.01)
+        over.set()
+        running.result()
+    return statistics.median(seconds)
+
+
+def attacks(one: Served) -> dict[str, Callable[[Event], None]]:
+    def header(over: Event) -> None:
+        while not over.is_set():
+            endless(one, 50_000_000)
+
+    def body(over: Event) -> None:
+        with one.connect() as connection, suppress(OSError):
+            connection.sendall(
+                b"POST /models/mnist/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n"
+            )
+            while not over.wait(0.01):
+                connection.sendall(b"x")
+
+    def idle(over: Event) -> None:
+        connections: list[socket.socket] = [one.connect() for _ in range(500)]
+        over.wait(60)
+        for connection in connections:
+            connection.close()
+
+    return {"an endless header": header, "a slow body": body, "500 idle connections": idle}
+
+
+def kill_models(one: Served, kills: int, minutes: float, choose: random.Random) -> None:
+    """Kill that many models, evenly over the time. In the middle the export of one is exchanged for garbage."""
+    for number in range(kills):
+        time.sleep(60 * minutes / (kills + 1))
+        if number == kills // 2:
+            for archive in one.log.parent.glob("models/*/export/model.tar.gz"):
+                archive.write_bytes(b"exchanged")
+        choose.choice(one.children()).kill()
+    time.sleep(60 * minutes / (kills + 1))
+
+
+def run(folder: Path, seed: int, minutes: float) -> Counter[str]:
+    """Returns the outcomes by kind: `held...` and `lost: ...`."""
+    choose, outcomes, over = random.Random(seed), Counter[str](), Event()
+    with served(folder, "--queue=64") as one:
+        for name, attack in attacks(one).items():
+            seconds = pings(one, attack)
+            outcomes[f"{'held' if seconds < PING else 'lost:'} /ping during {name}, {1000 * seconds:.0f} ms"] += 1
+        with ThreadPoolExecutor(20) as pool:
+            clients = [
+                pool.submit(asks_well, one, name, over, random.Random(choose.random()))
+                for name in projects.names()
+                for _ in range(CLIENTS)
+            ]
+            clients += [pool.submit(asks_badly, one, over, random.Random(choose.random())) for _ in range(3)]
+            kill_models(one, max(1, round(minutes / 2)), minutes, choose)
+            over.set()
+            for client in clients:
+                outcomes += client.result()
+        with one.client() as client:
+            until(lambda: client.get("/ping").status_code == 200, 120)
+            for project, requests in good().items():
+                status, _ = ask(client, project, *requests[0])
+                outcomes["held, after all" if status == 200 else f"lost: {project} after all {status}"] += 1
+        if "Traceback" in one.log.read_text():
+            outcomes[f"lost: a traceback in the log: {one.log.read_text().partition('Traceback')[2][:3000]}"] += 1
+    return outcomes
+
+
+if __name__ == "__main__":
+    import sys
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as place:
+        for outcome, count in sorted(run(Path(place), 0, float(sys.argv[1])).items()):
+            print(f"{count:8} {outcome}")
