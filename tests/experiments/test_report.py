@@ -107,7 +107,7 @@ def test_the_page_says_of_each_project_what_was_measured_and_shows_its_pictures(
     expect(large).to_have_count(0)
     expect(open_page.get_by_role("link", name="mnist").first).to_be_in_viewport()  # the navigation stays in view
     open_page.locator("section#mnist summary", has_text="Model card").click()
-    expect(open_page.locator("section#mnist .card")).to_contain_text("Test accuracy")
+    expect(open_page.locator("section#mnist .card")).to_contain_text("test accuracy")
     expect(open_page.locator("td[title='train@mnist']")).to_contain_text("12 s")
     expect(open_page.locator("td[title='train@bikes']")).to_contain_text("-")
 

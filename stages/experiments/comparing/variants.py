@@ -113,8 +113,8 @@ def of_revisions(project: str, sources: list[Source], known: dict[str, Recipe], 
     """Return the variants among ``sources``, in their order. A baseline comes before what starts from it.
 
     Experiments that trained exactly their baseline's version of the project (they vary other projects) are left out.
-    They stay if ``named`` is true or they have a recipe's name. So is an earlier baseline that no experiment stands on,
-    and the working tree if it has its commit's results.
+    They stay if ``named`` is true or they have a recipe's name. An earlier baseline is left out, too, if none of its
+    experiments stays. A working tree with its commit's results is one variant with it.
     """
     head = Revision("HEAD")
     base, code = config.flat(head.parameters()), trained(head, project).code

@@ -36,8 +36,9 @@ def build(models: Models, folder: Path) -> gr.Blocks:
     page: gr.Blocks
     with gr.Blocks(title=head.TITLE, analytics_enabled=False, delete_cache=(EVERY, AGE)) as page:
         block("<h1>Four models</h1>")
-        with gr.Tabs():
-            for project in sorted(projects.names(), key=lambda name: projects.about(name).rank):
+        tabs = sorted(projects.names(), key=lambda name: projects.about(name).rank)
+        with gr.Tabs(selected=next((name for name in tabs if name in models.exports), None)):
+            for project in tabs:
                 with gr.Tab(projects.about(project).tab, id=project) as opened:
                     _tab(project, models, folder, opened)
     # Handlers only wait for models, which answer several requests at once. With many handlers, users don't wait for each other.
