@@ -23,9 +23,13 @@ LONGEST = 32
 """Digits that are read in one picture."""
 
 TOO_MANY = f"the picture has more than {LONGEST} digits: send fewer in one picture"
+MARKS = "the picture has a mark beside the digits, such as a point or a minus: expected digits only"
 TOO_WIDE = "what is drawn is too wide for one digit"
 AREA = "what is drawn is an area, not the strokes of a digit"
 SEVERAL_LINES = "the picture has digits in several lines: send one line in a picture"
+
+SPECK = 0.02
+"""Fraction of the largest stroke's ink up to which another one is dirt."""
 
 MOST = 64
 """Strokes that are looked at, the largest first: noise has thousands."""
@@ -125,8 +129,11 @@ def groups_of(strokes: list[Stroke]) -> list[list[Stroke]]:
     return sorted(groups, key=lambda group: _box(group).left)
 
 
-def require_line(groups: list[list[Stroke]]) -> None:
-    """Raise NoDigitError if there are too many digits to read, or some below others, which have no order from left to right."""
+def require_line(groups: list[list[Stroke]], strokes: list[Stroke]) -> None:
+    """Raise NoDigitError unless ``groups`` are digits in a line, without a point or a minus among the other ``strokes``.
+
+    There may not be too many digits to read, nor some below others, which have no order from left to right.
+    """
     if len(groups) > LONGEST:
         raise NoDigitError(TOO_MANY)
     boxes = [_box(group) for group in groups]
@@ -134,6 +141,23 @@ def require_line(groups: list[list[Stroke]]) -> None:
         beside = min(one.right, other.right) - max(one.left, other.left) <= 0.5 * min(one.width, other.width)
         if not beside and min(one.bottom, other.bottom) <= max(one.top, other.top):
             raise NoDigitError(SEVERAL_LINES)
+    line = _box([stroke for group in groups for stroke in group])
+    digits = {stroke.label for group in groups for stroke in group}
+    largest = max(stroke.area for group in groups for stroke in group)
+    others = [stroke for stroke in strokes if stroke.label not in digits and stroke.area > SPECK * largest]
+    if any(_is_mark(stroke.box, line, len(groups) > 1) for stroke in others):
+        raise NoDigitError(MARKS)
+
+
+def _is_mark(box: Box, line: Box, several: bool) -> bool:
+    """Return whether what is in ``box`` changes the number in ``line``: a point between digits, or a minus."""
+    middle = (box.top + box.bottom) / 2
+    if not line.top < middle < line.bottom + 0.1 * line.height:
+        return False
+    if several and line.left < (box.left + box.right) / 2 < line.right:
+        return True
+    dash = box.width > 2 * box.height and 0.2 * line.height < box.width < line.height
+    return dash and 0.25 < (middle - line.top) / line.height < 0.75 and box.gap(line) < line.height
 
 
 def _belongs(stroke: Stroke, group: list[Stroke]) -> bool:

@@ -116,7 +116,7 @@ def inks(picture: Bytes) -> list[Floats]:
             return [_filling(scenes)]
         except ink_areas.NoDigitError as error:
             reasons.append(str(error))
-    told = (ink_areas.TOO_MANY, ink_areas.SEVERAL_LINES, ink_areas.TOO_WIDE, ink_areas.AREA)
+    told = (ink_areas.TOO_MANY, ink_areas.SEVERAL_LINES, ink_areas.MARKS, ink_areas.TOO_WIDE, ink_areas.AREA)
     raise ink_areas.NoDigitError(
         max(reasons, key=lambda reason: (reason != BLANK, reason in told, reasons.count(reason)))
     )
@@ -200,7 +200,7 @@ def _standing_alone(scene: Scene, contrast: Floats, cut: float, depth: int) -> l
         raise ink_areas.NoDigitError(flaw)
     all_digits = np.logical_or.reduce(digits)
     confirmed = [_confirmed(scene, contrast, digit, around | (all_digits & ~digit), cut) for digit in digits]
-    ink_areas.require_line(groups)  # only now: before, they may be anything, such as the texture of a photograph
+    ink_areas.require_line(groups, inner)  # only now: before, they may be anything, such as the texture of a photograph
     return confirmed
 
 

@@ -105,6 +105,27 @@ def test_digits_in_several_lines_or_too_many_are_refused() -> None:
         isolation.inks(rgba(np.ascontiguousarray(many)))
 
 
+@pytest.mark.parametrize(
+    ("digits", "mark"),
+    [
+        ((3,), (135, 30, 12, 50)),
+        ((3, 4), (135, 30, 12, 50)),
+        ((3, 4), (215, 331, 20, 20)),
+        ((3, 4), (135, 320, 12, 40)),
+    ],
+    ids=["-3", "-34", "3.4", "3-4"],
+)
+def test_a_mark_that_changes_the_number_is_not_left_out(
+    digits: tuple[int, ...], mark: tuple[int, int, int, int]
+) -> None:
+    number = np.hstack([canvas(280, 60), *(drawn(digit, 10) for digit in digits)])
+    assert len(isolation.inks(rgba(number))) == len(digits)
+    row, column, height, width = mark
+    number[row : row + height, column : column + width] = 0
+    with pytest.raises(ink_areas.NoDigitError):
+        isolation.inks(rgba(number))
+
+
 def test_what_is_around_a_digit_is_left_out() -> None:
     """A desk, a window's bar, a frame, rulings and falling light: the digit is the same as without them."""
     picture = drawn(3, 14)
@@ -199,7 +220,7 @@ def test_the_default_network_reads_the_sample_s_test_digits_and_what_is_drawn(wo
 
 
 def test_a_network_that_learned_mnist_reads_what_is_drawn(workspace: Path, real_data: Path, change: Change) -> None:
-    change({"data.mnist.source": str(real_data), "mnist.epochs": 2, "mnist.augment": False})
+    change({"data.mnist.source": str(real_data), "mnist.epochs": 2, "mnist.augment": False, "mnist.known.steps": 10})
     prepare.main()
     featurize.main()
     train.main()

@@ -21,7 +21,8 @@ TRAINED = Path("models/mnist/trained")
 
 
 @pytest.fixture
-def features(workspace: Path) -> Path:
+def features(workspace: Path, change: Change) -> Path:
+    change({"mnist.known.strangers": 20, "mnist.known.steps": 10})  # these tests are not about them
     prepare.main()
     featurize.main()
     return workspace / "data/mnist/features"

@@ -12,14 +12,17 @@ from stages.mnist.config import Augmentation
 from stages.mnist.model import normalise
 
 
-def moved(images: Tensor, limits: Augmentation, generator: torch.Generator) -> Tensor:
+def moved(images: Tensor, limits: Augmentation, generator: torch.Generator, shared: bool = True) -> Tensor:
     """Return network inputs (N, 1, 28, 28), each rotated, scaled, sheared and shifted by its own random amounts.
 
-    Pixels from outside the image are background.
+    Pixels from outside the image are background. ``shared``: the images are this process's part of a batch.
     """
     count = len(images)
     # Sampled on the CPU, so that the amounts are the same on any device.
-    drawn = distributed.share(torch.rand(6, distributed.whole(count), generator=generator), 1)
+    if shared:
+        drawn = distributed.share(torch.rand(6, distributed.whole(count), generator=generator), 1)
+    else:
+        drawn = torch.rand(6, count, generator=generator)
     # numpy, because torch's sine and exponential round differently on different processors.
     turn, height, width, shear, right, down = (drawn * 2 - 1).numpy()
     turn, shear = turn * math.radians(limits.rotation), shear * math.tan(math.radians(limits.shear))

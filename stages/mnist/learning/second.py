@@ -69,7 +69,11 @@ def train(
     network = Second()
     computing.repeat(network)
     with torch.no_grad():
-        parts = [network.histograms(moved(part, CHANGES, generator)) for _ in range(COPIES) for part in seen.split(512)]
+        parts = [
+            network.histograms(moved(part, CHANGES, generator, shared=False))
+            for _ in range(COPIES)
+            for part in seen.split(512)
+        ]
     inputs = torch.cat(parts)
     optimizer = torch.optim.AdamW(network.layers.parameters(), weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=settings.steps)
