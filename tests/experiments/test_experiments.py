@@ -81,7 +81,7 @@ def test_ctrl_c_stops_what_runs_and_a_killed_run_is_run_again(built: Checkout) -
     command = [sys.executable, "-m", "stages.experiments.run", "--all", "mnist", "--jobs", "2"]
     for number in (signal.SIGINT, signal.SIGKILL):
         with subprocess.Popen(command, cwd=built.root) as running:
-            wait_for(built, "stages.mnist.train")
+            wait_for(built, "train@mnist")
             running.send_signal(number)
         for _ in range(300):
             if not processes_in(built.root):
@@ -94,12 +94,12 @@ def test_ctrl_c_stops_what_runs_and_a_killed_run_is_run_again(built: Checkout) -
     assert "1/1 mnist-long done" in shown
 
 
-def wait_for(built: Checkout, module: str) -> None:
+def wait_for(built: Checkout, stage: str) -> None:
     for _ in range(600):
-        if any(module in (process.info["cmdline"] or []) for process in processes_in(built.root)):
+        if any(process.info["name"] == stage for process in processes_in(built.root)):
             return
         time.sleep(0.1)
-    pytest.fail(f"{module} did not start")
+    pytest.fail(f"{stage} did not start")
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ import warnings
 from contextlib import suppress
 from importlib import import_module
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import stages
 from stages import projects
@@ -46,6 +47,8 @@ def serve(requests: Connection) -> str | None:
         if not process:
             requests.close()
             os.environ["DVC_STAGE"] = stage
+            with suppress(OSError):  # not on macOS
+                Path("/proc/self/comm").write_text(stage)  # shown by top and `ps -e`
             return module
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a stage that is interrupted ends by itself
         status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
