@@ -15,6 +15,7 @@ import warnings
 from contextlib import suppress
 from importlib import import_module
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import stages
 from stages import projects
@@ -46,20 +47,23 @@ def serve(requests: Connection) -> str | None:
         if not process:
             requests.close()
             os.environ["DVC_STAGE"] = stage
+            with suppress(OSError):  # not on macOS
+                Path("/proc/self/comm").write_text(stage)  # shown by top and `ps -e`
             return module
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a stage that is interrupted ends by itself
         status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        requests.send(status)
+        with suppress(BrokenPipeError):  # the process that started this one was killed meanwhile
+            requests.send(status)
 
 
 if __name__ == "__main__":
     try:
         preload(sys.argv[2])
         module = serve(Connection(int(sys.argv[1])))
-    except (KeyboardInterrupt, BrokenPipeError):
-        module = None
+    except KeyboardInterrupt:
+        os._exit(130)
     if module is None:
-        os._exit(0)  # nothing to write: taking torch down takes longer than a small stage
+        os._exit(1)  # at once: nothing is left to write, and taking torch down takes longer than a small stage
     sys.argv = [module]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

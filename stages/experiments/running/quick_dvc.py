@@ -30,7 +30,7 @@ HEAD = "schema: '2.0'\nstages:\n"
 STAGE = re.compile(r"python -m (stages\.(\w+)\.\w+)")
 in_full = Lockfile.dump_stages
 in_shell = running._run
-servers: dict[str, Connection] = {}
+servers: dict[str, tuple[Connection, subprocess.Popen[bytes]]] = {}
 
 
 def with_stages(before: str, stages: dict[str, Any]) -> str | None:
@@ -70,19 +70,18 @@ def run(executable: str | None, command: str, **options: Any) -> None:
         return
     module, project = found.groups()
     if project not in servers:
-        servers[project], other = Pipe()
+        own, other = Pipe()
         server = [python, "-m", "stages.experiments.running.fork_server", str(other.fileno()), project]
-        subprocess.Popen(server, pass_fds=[other.fileno()], **options)
+        servers[project] = own, subprocess.Popen(server, pass_fds=[other.fileno()], **options)
         other.close()
-    before = signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # a stage that is interrupted ends by itself, and the server with it
+    connection, process = servers[project]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage ends by itself, and says how
     try:
-        servers[project].send((module, options["env"]["DVC_STAGE"]))
-        status = servers[project].recv()
-    except (EOFError, OSError):  # the server was interrupted or killed
+        connection.send((module, options["env"]["DVC_STAGE"]))
+        status = connection.recv()
+    except (EOFError, OSError):
         del servers[project]
-        status = 1
+        status = process.wait()
     finally:
         signal.signal(signal.SIGINT, before)
     if status:
