@@ -25,6 +25,7 @@ from model_servers import Served, server, until
 from PIL import Image, ImageDraw
 
 from stages import projects
+from stages.serving.comparison import TOLERANCE
 
 PING = 0.05  # s, while others attack
 
@@ -74,6 +75,17 @@ def ask(client: httpx.Client, project: str, body: bytes, kind: str) -> tuple[int
     return answer.status_code, answer.json().get("predictions", answer.text)
 
 
+def alike(one: Any, other: Any) -> bool:
+    """Whether two answers are the same but for numbers' last digits, which depend on what else is in a model's batch."""
+    if isinstance(one, float) and isinstance(other, float):
+        return abs(one - other) <= TOLERANCE * max(1, abs(one))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(alike(one[name], other[name]) for name in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(alike, one, other))
+    return bool(one == other)
+
+
 def first_answer(client: httpx.Client, project: str, body: bytes, kind: str) -> tuple[int, Any]:
     """The answer when the model is not busy."""
 
@@ -95,7 +107,7 @@ def asks_well(one: Served, project: str, over: Event, choose: random.Random) -> 
                 found = ask(client, project, *good()[project][number])
             except httpx.TransportError as error:
                 found = 0, type(error).__name__
-            if found == expected[number] and found[0] == 200:
+            if found[0] == 200 and alike(found, expected[number]):
                 outcomes["held"] += 1
             elif found[0] == 503:
                 outcomes["held, 503"] += 1
