@@ -123,7 +123,11 @@ def clone(folder: Path) -> Checkout:
 
 def processes_in(root: Path) -> list[psutil.Process]:
     """Those that work in a clone, or in one of DVC's copies of it."""
-    return [one for one in psutil.process_iter(["cwd", "cmdline", "name"]) if Path(one.info["cwd"] or "/").is_relative_to(root)]
+    return [
+        one
+        for one in psutil.process_iter(["cwd", "cmdline", "name"])
+        if Path(one.info["cwd"] or "/").is_relative_to(root)
+    ]
 
 
 def with_results(folder: Path) -> Checkout:
