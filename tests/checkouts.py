@@ -15,6 +15,7 @@ import psutil
 import pytest
 import yaml
 from dvc.repo import Repo
+from dvc.repo.experiments.executor.base import BaseExecutor
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -72,8 +73,10 @@ class Checkout:
 
     def experiment(self, name: str, settings: Mapping[str, Any], *stages: str) -> None:
         """Add an experiment as `dvc exp run --temp` does, in less time: the working tree is as it was."""
-        with chdir(self.root):
+        with chdir(self.root), pytest.MonkeyPatch.context() as patch:
             _run(settings, stages)
+            # Unlike `dvc exp run` it would add the files of plots to git.
+            patch.setattr(BaseExecutor, "_get_top_level_paths", lambda repo: [])
             Repo().experiments.save(name=name, force=True)  # commits the results, too
         self.restore()
 
