@@ -69,6 +69,9 @@ EVEN = 0.6
 """The faintest tenth of the middle of the strokes has at least this fraction of the strongest contrast."""
 
 
+FEW = 4
+"""With more strokes than these, what is seen is a texture or noise, not something that was drawn with a wrong form."""
+
 SMALL = 80
 """Pixels of the longer side below which a picture is enlarged: its strokes have only a few pixels."""
 
@@ -116,7 +119,7 @@ def inks(picture: Bytes) -> list[Floats]:
             return [_filling(scenes)]
         except ink_areas.NoDigitError as error:
             reasons.append(str(error))
-    told = (ink_areas.TOO_MANY, ink_areas.SEVERAL_LINES, ink_areas.MARKS, ink_areas.TOO_WIDE, ink_areas.AREA)
+    told = (ink_areas.TOO_MANY, ink_areas.SEVERAL_LINES, ink_areas.MARKS, ink_areas.TOO_WIDE)
     raise ink_areas.NoDigitError(
         max(reasons, key=lambda reason: (reason != BLANK, reason in told, reasons.count(reason)))
     )
@@ -197,7 +200,7 @@ def _standing_alone(scene: Scene, contrast: Floats, cut: float, depth: int) -> l
         raise ink_areas.NoDigitError(UNCLEAR)
     digits = [ink_areas.pixels(labels, group) for group in groups]
     if len(digits) == 1 and not around.any() and (flaw := ink_areas.flaw(digits[0])):
-        raise ink_areas.NoDigitError(flaw)
+        raise ink_areas.NoDigitError(flaw if len(strokes) <= FEW else UNCLEAR)
     all_digits = np.logical_or.reduce(digits)
     confirmed = [_confirmed(scene, contrast, digit, around | (all_digits & ~digit), cut) for digit in digits]
     ink_areas.require_line(groups, inner)  # only now: before, they may be anything, such as the texture of a photograph
