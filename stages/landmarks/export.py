@@ -25,7 +25,7 @@ from tqdm import tqdm
 from stages.common import config, files
 from stages.common.models import bundle, card, inputs, onnx_files, torch_files
 from stages.common.program import run
-from stages.common.vision import images, known
+from stages.common.vision import bare, images, known
 from stages.landmarks import inference, photographs
 from stages.landmarks.config import Data, Train
 from stages.landmarks.model import KNOWN, SETTINGS, TRAINED, Predictor, load
@@ -195,7 +195,7 @@ def main() -> None:
         answers["model.pt2"], answers["model.onnx"] = answers_by_size(*others)
         for name, found in answers.items():
             torch_files.prove("landmarks", name, found, expected, TOLERANCE)
-        modules = (inference, images, known)
+        modules = (inference, images, bare, known)
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in modules}
         files.write_arrays(folder / KNOWN, **known.chosen(known.read(TRAINED / KNOWN)))
         write_card(folder / "model_card.md", class_names(classes), expected.numpy())

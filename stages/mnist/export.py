@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from stages.common import config, files
 from stages.common.models import bundle, card, inputs, onnx_files, torch_files
 from stages.common.program import run
-from stages.common.vision import images
+from stages.common.vision import bare, images
 from stages.mnist import drawing, inference, ink_areas, isolation
 from stages.mnist.config import Data, Train
 from stages.mnist.learning import judging, second
@@ -104,7 +104,7 @@ def main() -> None:
         familiarity = judging.odds(opinions.numpy()) - files.read_json(folder / inference.LIMITS)["odds"]
         expected_familiarity = np.load(EVALUATION / "familiarity.npy")
         torch_files.prove_known("mnist", inference.SECOND, familiarity, expected_familiarity, 10 * TOLERANCE)
-        modules = (inference, images, isolation, ink_areas, drawing, judging)
+        modules = (inference, images, bare, isolation, ink_areas, drawing, judging)
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in modules}
         write_card(folder / "model_card.md", labels, expected.numpy())
         members = {name: folder / name for name in ("model.pt", inference.SECOND, inference.LIMITS)}

@@ -19,7 +19,7 @@ from torch import Tensor
 from stages.common import config, files, temporary
 from stages.common.models import bundle, card, inputs, onnx_files, torch_files
 from stages.common.program import run
-from stages.common.vision import images, known
+from stages.common.vision import bare, images, known
 from stages.scones import inference, layout
 from stages.scones.config import Data, Train
 from stages.scones.endpoint import picture
@@ -126,7 +126,7 @@ def main() -> None:
         ):
             write(classifier, folder / name, classes)
             torch_files.prove("scones", name, predict(read(folder / name)[0], pictures), expected, TOLERANCE)
-        modules = (inference, picture, images, known)
+        modules = (inference, picture, images, bare, known)
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in modules}
         files.write_arrays(folder / KNOWN, **known.chosen(known.read(TRAINED / KNOWN)))
         write_card(folder / "model_card.md", classes, labels, expected.numpy())
