@@ -38,7 +38,7 @@ def write_raw(source: Path, count: int, folder: Path) -> None:
     train = [("train", f"{name}/{number:07}", path, name) for number, (path, name) in enumerate(again)]
     test = [("test", f"{name}/{number:07}", path, name) for number, (path, name) in enumerate(found[:1])]
     packed = [
-        Packed(Photograph(split, inside, names.index(name), *sizes[path]), path, path.stat().st_size, "")
+        Packed(Photograph(split, inside, names.index(name), *sizes[path]), path, b"", path.stat().st_size, "")
         for split, inside, path, name in (*train, *test)
     ]
     folder.mkdir(parents=True)

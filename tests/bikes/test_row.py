@@ -208,8 +208,8 @@ def test_values_outside_the_training_range_are_answered_as_the_nearest_in_it(ser
         for name in ("temp", "atemp", "humidity", "windspeed"):
             low, high = served.plausible.trained[name]
             for edge, beyond in ((low, low - 2), (high, high + 9)):
-                both = [inference.predict_fn(rows.assign(**{name: one}), served)["count"] for one in (edge, beyond)]
-                pd.testing.assert_series_equal(*both)
+                at, out = (inference.predict_fn(rows.assign(**{name: one}), served)["count"] for one in (edge, beyond))
+                pd.testing.assert_series_equal(at, out)
 
 
 def test_a_holiday_that_the_calendar_does_not_know_changes_the_answer(served: inference.Model) -> None:

@@ -118,7 +118,7 @@ def test_scones_reads_one_array_of_pixels() -> None:
     pixels = np.arange(32 * 32 * 3).reshape(32, 32, 3).astype(np.uint8)
     for array in (pixels, pixels[None]):
         assert scones.input_fn(npy(array), "application/x-npy").numpy().tolist() == pixels[None].tolist()
-    wrong = {
+    wrong: dict[str, np.ndarray] = {
         "values of type float32: expected one array of uint8": pixels.astype(np.float32),
         r"a picture of shape \(2, 32, 32, 3\): expected \(32, 32, 3\)": np.stack([pixels, pixels]),
         r"a picture of shape \(3, 32, 32\)": pixels.transpose(2, 0, 1),

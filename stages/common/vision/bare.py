@@ -53,7 +53,7 @@ def _gif(content: bytes) -> tuple[bytes, bytes]:
         while place < len(content) and content[place]:
             place += 1 + content[place]
         place += 1
-        if content[start + 1 : start + 2] == b"\xf9":  # which colour is transparent
+        if content[start + 1 : start + 2] == b"\xf9" and len(kept) < MAX_PARTS:  # which colour is transparent
             kept.append(content[start:place])
     return b"".join(kept) + content[place:], b""
 
