@@ -16,8 +16,13 @@ QUICK = {"mnist": {"epochs": 3}, "scones": {"epochs": 4}}
 """Shorter trainings than by default: what a notebook shows is the same."""
 
 
+def read(path: Path) -> nbformat.NotebookNode:
+    notebook: nbformat.NotebookNode = nbformat.reads(path.read_text(), as_version=4)  # type: ignore[no-untyped-call]
+    return notebook
+
+
 def test_every_project_has_a_notebook_and_none_has_outputs() -> None:
-    found = {path.stem: nbformat.reads(path.read_text(), as_version=4) for path in NOTEBOOKS.glob("*.ipynb")}
+    found = {path.stem: read(path) for path in NOTEBOOKS.glob("*.ipynb")}
     assert found.keys() == set(projects.names())
     for notebook in found.values():
         nbformat.validate(notebook)
@@ -47,7 +52,7 @@ def test_a_notebook_runs_and_leaves_the_pipeline_as_it_is(
     shutil.copytree(NOTEBOOKS, folder, ignore=shutil.ignore_patterns("scratch"))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
 
-    notebook = nbformat.reads((folder / f"{project}.ipynb").read_text(), as_version=4)
+    notebook = read(folder / f"{project}.ipynb")
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
 
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]

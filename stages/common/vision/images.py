@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 try:
-    from bare import BARE, ImageError  # type: ignore[import-not-found]
+    import bare  # type: ignore[import-not-found]
 except ImportError:  # in the project, not in the export
-    from stages.common.vision.bare import BARE, ImageError
+    from stages.common.vision import bare
 
+ImageError = bare.ImageError
 Pixels = NDArray[np.uint8]
 
 SIGNATURES = {  # Not TIFF: the work of its decoders on hostile files is not bounded by the number of pixels.
@@ -160,7 +161,7 @@ def _read(content: bytes, picture_format: str, convert: Callable[[Image.Image], 
     """Return the pixels as they are stored, and EXIF's orientation."""
     if picture_format == "HEIF":
         _register_heif()
-    content, exif = BARE[picture_format](content) if picture_format in BARE else (content, b"")
+    content, exif = bare.BARE[picture_format](content) if picture_format in bare.BARE else (content, b"")
     with Image.open(io.BytesIO(content), formats=[picture_format]) as image:
         width, height = image.size
         if max(width, height) > MAX_ASPECT * min(width, height):
