@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from checkouts import ALONE, Checkout, mnist_alone, set_parameters, with_results
 from moto.server import ThreadedMotoServer
 from playwright.sync_api import Browser, expect, sync_playwright
 from ray_clusters import running
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from stages.cluster.local import Running
 
@@ -42,6 +44,21 @@ Started = Callable[[], list[psutil.Process]]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The short files of `common` come last, so that no process of a test run is left with a long one at the end."""
     items.sort(key=lambda item: item.path.parent.name == "common")
+
+
+class ClustersInTurn(LoadFileScheduling):  # type: ignore[misc]
+    """Gives each file of tests to one worker, and all files that start a Ray cluster to the same one.
+
+    Clusters that start side by side take longer than the 30 s that Ray gives a node.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "clusters" if re.search(r"/test_(ray\w*|cluster|sweep)\.py$", file) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ClustersInTurn:
+    return ClustersInTurn(config, log)
 
 
 @pytest.fixture
