@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent.name == "common")
 
 
-class ClustersInTurn(LoadFileScheduling):  # type: ignore[misc]
+class ClustersInTurn(LoadFileScheduling):
     """Gives each file of tests to one worker, and all files that start a Ray cluster to the same one.
 
     Clusters that start side by side take longer than the 30 s that Ray gives a node.
