@@ -45,7 +45,9 @@ FILES = {
 
 
 def test_forked_stages_see_and_leave_what_stages_of_their_own_do(tmp_path: Path) -> None:
-    project = Checkout(tmp_path)
+    project = Checkout(
+        tmp_path, {"SHELL": "/bin/bash"}
+    )  # which becomes the command: other shells wait, and report a signal
     (tmp_path / "stages/toy").mkdir(parents=True)
     for module in (ROOT / "stages").iterdir():
         (tmp_path / "stages" / module.name).symlink_to(module)
