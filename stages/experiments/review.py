@@ -31,10 +31,10 @@ REPORT = Path("reports/review")
 
 
 def main(base: str, project: str | None = None) -> None:
+    name, commit = branch_point(base)
     known = metrics.read()
     if project is not None and project not in known:
         raise InputError(f"{project!r} is not a project: expected one of {', '.join(known)}")
-    name, commit = branch_point(base)
     review = compare(name, Revision(commit), Revision(), commit, project)
     write(review)
     print(f"{review.verdict()} (against {review.base}); see {REPORT}/index.html")

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from stages.common.errors import InputError
 from stages.common.models import torch_files
-from stages.common.vision import images
+from stages.common.vision import bare, images
 from stages.mnist import drawing, export, inference, ink_areas, isolation
 from stages.mnist.learning import judging, second
 from stages.mnist.model import CLASSES, Classifier, build
@@ -101,7 +101,9 @@ def imported(module: ModuleType) -> set[str]:
 def test_inference_imports_nothing_that_is_not_packed_with_it() -> None:
     assert imported(inference) == {"numpy", "torch", "images", "drawing", "isolation", "ink_areas", "judging"}
     assert imported(judging) == {"numpy"}
-    assert imported(images) == imported(drawing) == {"numpy", "PIL"}
+    assert imported(images) == {"numpy", "PIL", "bare"}
+    assert imported(bare) == set()
+    assert imported(drawing) == {"numpy", "PIL"}
     assert imported(isolation) == {"numpy", "scipy", "ink_areas"}
     assert imported(ink_areas) == {"numpy", "scipy"}
 
