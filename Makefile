@@ -38,7 +38,7 @@ repro: $(STAMP)  ## run the stages that changed, projects in parallel (JOBS=1: o
 
 # Without --allow-missing, dvc stops at results that only another machine has. repro makes those again.
 restore: $(STAMP)  ## go back to the last commit and its results, whatever happened; uncommitted changes are lost
-	@mkdir -p reports/logs; flock --nonblock --conflict-exit-code 75 reports/logs/make-repro.lock git reset --quiet --hard || \
+	@mkdir -p reports/logs; touch params.yaml; flock --nonblock --conflict-exit-code 75 reports/logs/make-repro.lock git reset --quiet --hard || \
 		{ [ $$? = 75 ] && echo "error: make repro is running here: wait for it, or stop it" >&2; exit 1; }
 	@dvc checkout --quiet --force --allow-missing || true
 	@exec python -m stages.experiments.repro $(jobs)

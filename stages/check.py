@@ -71,7 +71,11 @@ def check_processor(known: Path = Path("/proc/cpuinfo")) -> None:
 
 
 def main() -> None:
-    parameters = config.check("", parameters_model(), config.read())
+    read = config.read()
+    # git looks at a file's size and second. If DVC sets a value of the same length just after git looked, and the run then
+    # fails, `git checkout params.yaml` would keep that value.
+    config.PARAMETERS.touch()
+    parameters = config.check("", parameters_model(), read)
     if parameters.engine.portable:
         check_processor()
     source.check("data.source", parameters.data.source)
