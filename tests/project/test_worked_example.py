@@ -33,7 +33,7 @@ def test_a_fifth_project_goes_from_its_data_to_a_served_export(checkout: Checkou
     assert re.search(r"reports/wine/metrics.json +(0\.9\d+|1\.0) ", said)
     assert checkout.json("reports/wine/deploy.json")["data"] == "sample"
     assert (checkout.root / "reports/wine/plots/confidence.png").is_file()
-    assert "wine: the working tree, 1 experiment and" in said
+    assert re.search("wine: commit [0-9a-f]{7}, the working tree, 1 experiment and", said)
     card = (checkout.root / "models/wine/export/model_card.md").read_text()
     assert "tabular-classification" in card
 
