@@ -39,8 +39,8 @@ def program(folder: Path) -> list[torch.Tensor]:
 
 
 def archive(folder: Path) -> list[torch.Tensor]:
-    for module in ("inference", "images", "drawing"):
-        sys.modules.pop(module, None)
+    for path in (folder / "archive" / "code").glob("*.py"):
+        sys.modules.pop(path.stem, None)
     sys.path.insert(0, str(folder / "archive" / "code"))
     try:
         import inference  # type: ignore[import-not-found]

@@ -23,7 +23,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
         bikes,
         {"room": 1.5, "columns": COLUMNS, "ranges": {"temp": [-8.2, 40.18]}, "period": ["2011-07-01", "2012-03-19"]},
     ),
-    "mnist": (mnist, {}),
+    "mnist": (mnist, {"refused_share": 0.01}),
     "landmarks": (landmarks, {"classes": ["tower", "bridge"], "refused_share": 0.01}),
     "scones": (
         scones,

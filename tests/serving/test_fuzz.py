@@ -26,8 +26,9 @@ from tiny_exports import PROJECTS
 from stages import projects
 from stages.bikes import inference as bikes
 from stages.common.models import bundle
-from stages.common.vision import images, known
+from stages.common.vision import bare, images, known
 from stages.mnist import drawing, ink_areas, isolation
+from stages.mnist.learning import judging
 from stages.scones.endpoint import picture
 from stages.serving.comparison import npy
 
@@ -104,8 +105,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         place.mkdir(parents=True)
         torch.manual_seed(0)
         write(place / "model.pt")
-        beside = {"mnist": (drawing, isolation, ink_areas), "landmarks": (known,), "scones": (known, picture)}[name]
-        code = {f"code/{Path(str(one.__file__)).name}": Path(str(one.__file__)) for one in (module, images, *beside)}
+        beside = {"mnist": (drawing, isolation, ink_areas, judging), "landmarks": (known,), "scones": (known, picture)}[name]
+        code = {
+            f"code/{Path(str(one.__file__)).name}": Path(str(one.__file__)) for one in (module, images, bare, *beside)
+        }
         bundle.pack(place / "model.tar.gz", {path.name: path for path in place.iterdir()} | code)
     if has_this_code(BIKES):
         (folder / "models" / "bikes" / "export").mkdir(parents=True)

@@ -9,7 +9,7 @@ from jinja2.ext import Extension
 TITLE = "Four models: bicycle demand, digits, landmarks, vehicles"
 DESCRIPTION = "Draw a digit, show a photograph of a landmark or a vehicle, or forecast a day of bicycle rentals."
 
-GRADIOS = re.compile(r'<meta\s+(?:property="og:|name="twitter:)[^>]*>')
+GRADIOS = re.compile(r'<meta\s+(?:property|name)="(?:og|twitter):[^>]*>')
 """The preview in Gradio's template: its own name and picture, and addresses of other hosts."""
 
 
