@@ -127,7 +127,10 @@ def test_train_never_looks_at_the_test_photographs(features: Path) -> None:
     [
         pytest.param({"network": "scratch"}, marks=pytest.mark.long),
         pytest.param({"network": "transfer"}, marks=pytest.mark.long),
-        {"network": "transfer", "transfer.layers": ["features.3", "features.8"], "transfer.hidden": 16},
+        pytest.param(
+            {"network": "transfer", "transfer.layers": ["features.3", "features.8"], "transfer.hidden": 16},
+            marks=pytest.mark.long,
+        ),
         {"network": "transfer", "transfer.fine_tune": "features.9"},
         {"network": "transfer", "transfer.backbone": "tf_efficientnet_lite0", "transfer.weights": "package"},
         {

@@ -223,6 +223,7 @@ def test_the_default_network_reads_the_sample_s_test_digits_and_what_is_drawn(wo
     assert_reads_drawings(model.load())
 
 
+@pytest.mark.long
 def test_a_network_that_learned_mnist_reads_what_is_drawn(workspace: Path, real_data: Path, change: Change) -> None:
     change({"data.mnist.source": str(real_data), "mnist.epochs": 2, "mnist.augment": False, "mnist.known.steps": 10})
     prepare.main()

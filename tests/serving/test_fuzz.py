@@ -105,7 +105,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         place.mkdir(parents=True)
         torch.manual_seed(0)
         write(place / "model.pt")
-        beside = {"mnist": (drawing, isolation, ink_areas, judging), "landmarks": (known,), "scones": (known, picture)}[name]
+        beside = {"mnist": (drawing, isolation, ink_areas, judging), "landmarks": (known,), "scones": (known, picture)}[
+            name
+        ]
         code = {
             f"code/{Path(str(one.__file__)).name}": Path(str(one.__file__)) for one in (module, images, bare, *beside)
         }
