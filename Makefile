@@ -61,9 +61,8 @@ define show
 @echo "Next:    make serve, or: . $(VENV)/bin/activate; dvc exp run -S mnist.optimizer=sgd; make compare PROJECT=mnist"
 endef
 
-# Run three test files at a time: one of them usually waits, for a server or a cluster to start or for a node to be missed. Torch
-# has one core each: on shared cores it would wait at every operation.
-PYTEST := OMP_NUM_THREADS=1 pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# Run two test files at a time, with torch on one core each. On shared cores they would wait at every operation.
+PYTEST := OMP_NUM_THREADS=1 pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: $(addprefix $(STAMP)-,$(ALL))  ## run the tests
 	@$(PYTEST) -m "not long"

@@ -10,7 +10,6 @@ import psutil
 
 from stages.cluster import local
 from stages.cluster.local import Running
-from stages.common.errors import InputError
 
 local.START = 600.0  # the machine may have other work to do
 
@@ -20,22 +19,12 @@ def running(nodes: int = 2, cpus: int = 1) -> Iterator[Running]:
     """A cluster, which is gone when the block ends, or this process does."""
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder, "cluster.json")
-        started = _start(state, nodes, cpus)
+        started = local.start(state, 0, nodes, cpus, owner=os.getpid())
         try:
             yield started
         finally:
             _kill(started.processes())  # Ray's own way, node after node, takes seconds
             local.end(started)
-
-
-def _start(state: Path, nodes: int, cpus: int, attempts: int = 3) -> Running:
-    """A cluster at last: Ray gives a node 30 seconds, which can't be set, and a busy machine may take longer."""
-    try:
-        return local.start(state, 0, nodes, cpus, owner=os.getpid())
-    except InputError:
-        if attempts == 1:
-            raise
-        return _start(state, nodes, cpus, attempts - 1)
 
 
 def kill(cluster: Running, number: int) -> None:

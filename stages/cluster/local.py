@@ -22,6 +22,9 @@ STATE = Path(".dvc/tmp/cluster.json")
 START = 120.0
 """Seconds that the nodes may take to start. They need about ten, unless the machine is busy."""
 
+TOO_SLOW, ATTEMPTS = "node timed out during startup", 3
+"""What Ray says if a node takes more than 30 s to start, which can't be set and happens on a busy machine; and how often to try."""
+
 
 @dataclass(frozen=True)
 class Running:
@@ -62,6 +65,19 @@ def start(state: Path, port: int, nodes: int = 2, cpus: int = 1, owner: int | No
     port = _free(port)
     if importlib.util.find_spec("ray") is None:
         raise InputError("a Ray cluster needs the package ray, which is not installed: make env GROUPS=ray")
+    for attempts_left in reversed(range(ATTEMPTS)):
+        try:
+            running = _started(port, nodes, cpus, owner)
+            break
+        except TimeoutError as error:
+            if not attempts_left:
+                raise InputError(_refusal(str(error))) from None
+    files.write_json(state, asdict(running))
+    return running
+
+
+def _started(port: int, nodes: int, cpus: int, owner: int | None) -> Running:
+    """Start a cluster. Raises TimeoutError if Ray found a node too slow, InputError for any other reason."""
     folder = scratch.new_folder()
     (folder / "ray").mkdir()  # Ray writes the cluster's address to $RAY_TMPDIR/ray, and does not create that folder
     ready, log = folder / "ready.json", folder / "start.log"
@@ -80,12 +96,10 @@ def start(state: Path, port: int, nodes: int = 2, cpus: int = 1, owner: int | No
     running = Running(f"127.0.0.1:{port}", process.pid, psutil.Process(process.pid).create_time(), [], str(folder))
     try:
         _wait(process, ready, log)
-        running = Running(**{**asdict(running), **files.read_json(ready)})
-        files.write_json(state, asdict(running))
+        return Running(**{**asdict(running), **files.read_json(ready)})
     except BaseException:
         end(running)
         raise
-    return running
 
 
 def read(state: Path) -> Running | None:
@@ -129,10 +143,14 @@ def _wait(process: subprocess.Popen[bytes], ready: Path, log: Path) -> None:
     while not ready.exists():
         if process.poll() is not None or time.monotonic() > deadline:
             last = (log.read_text().strip().splitlines() or ["no reason in its log"])[-1]
-            raise InputError(
-                f"the cluster did not start ({last}): check that memory and processes are available, then try again"
-            )
+            if TOO_SLOW in last:
+                raise TimeoutError(last)
+            raise InputError(_refusal(last))
         time.sleep(0.1)
+
+
+def _refusal(reason: str) -> str:
+    return f"the cluster did not start ({reason}): check that memory and processes are available, then try again"
 
 
 def _free(port: int) -> int:
