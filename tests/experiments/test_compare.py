@@ -152,11 +152,13 @@ def test_the_table_is_sorted_and_a_variant_hidden_on_a_click(page: Page) -> None
     curves = page.locator("[data-name=mnist-curves]").first
     lines = curves.locator("svg .mark-line path")
     curves.scroll_into_view_if_needed()
-    expect(lines).to_have_count(2 * (2 + 4))  # loss and accuracy: training and validation, of one and of two seeds
+    drawing: Any = {"timeout": 200_000}  # ms: all charts are drawn again, which takes half a minute on a busy machine
+    # Loss and accuracy: training and validation, of one and of two seeds.
+    expect(lines).to_have_count(2 * (2 + 4), **drawing)
     page.emulate_media(color_scheme="dark")
-    expect(curves.locator("svg text[fill='#e6ebf2']").first).to_be_attached()
+    expect(curves.locator("svg text[fill='#e6ebf2']").first).to_be_attached(**drawing)
     page.get_by_label("show short in the charts").click()
-    expect(lines).to_have_count(2 * 2)
+    expect(lines).to_have_count(2 * 2, **drawing)
     curves.locator("svg.marks").hover(position={"x": 300, "y": 100})
     expect(page.locator("#vg-tooltip-element.visible")).to_contain_text("epoch")
 
