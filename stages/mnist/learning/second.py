@@ -75,7 +75,8 @@ def train(
             for part in seen.split(512)
         ]
     inputs = torch.cat(parts)
-    optimizer = torch.optim.AdamW(network.layers.parameters(), weight_decay=DECAY)
+    # Not fused, it takes square roots by MKL, which differ by processor.
+    optimizer = torch.optim.AdamW(network.layers.parameters(), weight_decay=DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=settings.steps)
     for _ in range(settings.steps):
         batch = torch.randint(len(inputs), (BATCH,), generator=generator)
