@@ -8,6 +8,7 @@ matplotlib.use("Agg")  # before pyplot: no display
 
 import matplotlib.pyplot as plt
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
@@ -44,5 +45,5 @@ def plain(axis: Axis) -> None:
 def save(figure: Figure, path: Path) -> None:
     """Write ``figure`` as a PNG, atomically and without a date, and close it."""
     with files.new_file(path) as partial:
-        figure.savefig(partial, format="png", metadata={"Software": None})
+        FigureCanvasAgg(figure).print_png(partial, metadata={"Software": None})  # savefig draws twice, for the layout
     plt.close(figure)

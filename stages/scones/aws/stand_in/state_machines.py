@@ -31,7 +31,9 @@ def apply() -> None:
     from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_sfn import (
         StateTaskServiceSfn,
     )
+    from moto.stepfunctions.parser.asl.component.common.path import result_path
     from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+    from moto.stepfunctions.parser.asl.utils import json_path
     from moto.stepfunctions.parser.models import StepFunctionsParserBackend, stepfunctions_parser_backends
 
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
@@ -44,6 +46,8 @@ def apply() -> None:
     StateTaskServiceSfn._normalise_response = _as_states_names
     StepFunctionsParserBackend.start_execution = _named(_forgetful(StepFunctionsParserBackend.start_execution))
     AmazonStateLanguageParser.parse = staticmethod(_reading_once(AmazonStateLanguageParser.parse))
+    for module in (json_path, result_path):
+        module.parse = functools.lru_cache(maxsize=256)(module.parse)  # moto parses each path at each use
     ResourceEvalS3._handle_put_object = staticmethod(_with_results(ResourceEvalS3._handle_put_object))
     _evaluate_jsonata()
     _give_states_clients()
