@@ -25,7 +25,7 @@ def npy(images: NDArray[np.uint8]) -> bytes:
 
 
 def ask(
-    endpoint: process.Endpoint, bodies: Sequence[bytes], content_type: str, title: str
+    endpoint: process.ServedModel, bodies: Sequence[bytes], content_type: str, title: str
 ) -> tuple[NDArray[np.float64], list[float]]:
     """Send ``bodies`` one by one. Return the probabilities (N, classes) of all, and the seconds that each request took."""
     answers, seconds = replies(endpoint, bodies, content_type, title)
@@ -33,7 +33,7 @@ def ask(
 
 
 def replies(
-    endpoint: process.Endpoint, bodies: Sequence[bytes], content_type: str, title: str
+    endpoint: process.ServedModel, bodies: Sequence[bytes], content_type: str, title: str
 ) -> tuple[list[dict[str, Any]], list[float]]:
     """Send ``bodies`` one by one. Return the answers, and the seconds that each request took."""
     answers = [endpoint.invoke(body, content_type) for body in tqdm(bodies, desc=f"{title} served", unit=" requests")]

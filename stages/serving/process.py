@@ -178,7 +178,7 @@ class Invocation:
     seconds: float
 
 
-class Endpoint:
+class ServedModel:
     """A model that is served over HTTP on this machine."""
 
     def __init__(self, client: httpx.Client) -> None:
@@ -198,14 +198,14 @@ class Endpoint:
 
 
 @contextmanager
-def serve(archive: Path, answer: float = 60.0) -> Iterator[Endpoint]:
+def serve(archive: Path, answer: float = 60.0) -> Iterator[ServedModel]:
     """Serve the archive until the block ends. ``answer`` is the time limit of a request, in seconds."""
     with (
         unpacked(archive) as folder,
         launched(folder) as address,
         httpx.Client(base_url=address, timeout=answer, trust_env=False) as client,
     ):
-        yield Endpoint(client)
+        yield ServedModel(client)
 
 
 def latency(seconds: Sequence[float], rows: int) -> dict[str, float]:

@@ -44,7 +44,7 @@ Look = bytes
 """What a picture looks like, see `look`."""
 
 
-class Picture(NamedTuple):
+class LabelledPicture(NamedTuple):
     """A readable picture: the path of its file, its part (train, valid, test), its label, and what its pixels are known by."""
 
     file: str
@@ -61,21 +61,21 @@ class NearCopy(NamedTuple):
     difference: float
 
 
-def excess(pictures: Sequence[Picture]) -> dict[int, str]:
+def excess(pictures: Sequence[LabelledPicture]) -> dict[int, str]:
     """Return the indices of the pictures to leave out, each with the reason.
 
     Of equal pictures one stays: the first of valid, otherwise the first of train. None of them stays if there is one in
     test, or if their labels differ, as it is unknown which is right. Test pictures always stay, so that scores can be
     compared with those of others.
     """
-    same: dict[Hashable, list[Picture]] = defaultdict(list)
+    same: dict[Hashable, list[LabelledPicture]] = defaultdict(list)
     for picture in sorted(pictures, key=lambda one: PRIORITY.index(one.part)):
         same[picture.pixels].append(picture)
     reasons = ((index, _reason(picture, same[picture.pixels])) for index, picture in enumerate(pictures))
     return {index: reason for index, reason in reasons if reason}
 
 
-def _reason(picture: Picture, same: Sequence[Picture]) -> str | None:
+def _reason(picture: LabelledPicture, same: Sequence[LabelledPicture]) -> str | None:
     """Return why ``picture`` is left out, or None. ``same`` are the equal pictures with it, in the order of PRIORITY."""
     if picture.part == "test" or len(same) == 1:
         return None
@@ -87,7 +87,7 @@ def _reason(picture: Picture, same: Sequence[Picture]) -> str | None:
     return None if first is picture else f"same picture as {first.file}"
 
 
-def repeated(pictures: Sequence[Picture]) -> int:
+def repeated(pictures: Sequence[LabelledPicture]) -> int:
     """Count the test pictures that equal an earlier one of the test set."""
     test = [picture.pixels for picture in pictures if picture.part == "test"]
     return len(test) - len(set(test))

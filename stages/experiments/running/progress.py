@@ -31,7 +31,7 @@ def durations(stages: Iterable[str]) -> dict[str, float]:
 
 
 @dataclass
-class Progress:
+class ProjectProgress:
     """A project's progress through its stages. Times are from `time.monotonic`."""
 
     project: str

@@ -18,7 +18,7 @@ READERS = 2
 RETRY_AFTER = 5  # s
 
 
-class Model:
+class LoadedModel:
     """A loaded model.tar.gz, from its unpacked folder.
 
     Besides SageMaker's four functions, its `inference` may have ``batch_fn(items, model)``, which is predict_fn for several
