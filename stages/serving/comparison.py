@@ -65,7 +65,7 @@ def compare_known(archive: Path, answers: Sequence[dict[str, Any]], expected: ND
     changed = (known != (expected >= 0)) & (np.abs(expected) > TOLERANCE)
     if changed.any() or not difference <= TOLERANCE:
         raise InputError(
-            f"{archive}: {changed.sum()} of {len(expected)} test images are known or unknown unlike in evaluate, and their "
+            f"{archive}: {changed.sum()} of {len(expected)} test images are known here and unknown in evaluate, or the other way round, and their "
             f"familiarity differs by up to {difference:.2g}, expected at most {TOLERANCE:g}"
         )
     return int(known.sum())

@@ -78,9 +78,9 @@ def _recorded(folder: Path, stage: str) -> str:
         outputs = lock.get("stages", {}).get(stage, {}).get("outs", [])
         found = [str(out["md5"]) for out in outputs if out["path"] == folder.as_posix()]
     except (OSError, ValueError, yaml.YAMLError) as error:
-        words = " ".join(str(error).split())  # YAML's errors have several lines
+        reason = " ".join(str(error).split())  # YAML's errors have several lines
         raise InputError(
-            f"dvc.lock can't be read: {words}: run `git checkout dvc.lock` or `dvc repro {stage}`"
+            f"dvc.lock can't be read: {reason}: run `git checkout dvc.lock` or `dvc repro {stage}`"
         ) from None
     except (
         AttributeError,

@@ -109,13 +109,13 @@ def test_settings_that_are_not_allowed_are_refused_before_anything_runs(
 
 
 def test_what_was_decided_about_trials_is_decided_again(tmp_path: Path) -> None:
-    from stages.experiments.sweeps.asha import Ladder
+    from stages.experiments.sweeps.asha import Rungs
 
     sweep = many(read("{a: {choice: [1, 2]}}", tmp_path).sweep, 4)
-    assert Ladder(sweep, []).left == {trial: [1, 2] for trial in range(4)}
+    assert Rungs(sweep, []).left == {trial: [1, 2] for trial in range(4)}
     first = [Result(2, 1, 0.5), Result(0, 1, 0.9), Result(2, 2, 0.4), Result(1, 1, 0.1)]  # a loss
-    assert Ladder(sweep, first).left == {1: [2], 3: [1, 2]}  # 2 is done, 0 was worse than 2
-    assert Ladder(sweep, first[1:]).left[0] == [2]  # the first that comes is taken on
+    assert Rungs(sweep, first).left == {1: [2], 3: [1, 2]}  # 2 is done, 0 was worse than 2
+    assert Rungs(sweep, first[1:]).left[0] == [2]  # the first that comes is taken on
 
 
 STARTER = """

@@ -20,14 +20,15 @@ from typing import Any
 import httpx
 import numpy as np
 import psutil
-from all_bodies import HOUR, npy
-from bodies import file, striped
+from all_bodies import HOUR
+from bodies import striped
 from conftest import ROOT
 from model_servers import Served, server, until
+from pictures import saved as file
 from PIL import Image, ImageDraw
 
 from stages import projects
-from stages.serving.comparison import TOLERANCE
+from stages.serving.comparison import TOLERANCE, npy
 
 PING = 0.05  # s, while others attack
 

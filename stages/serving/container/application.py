@@ -1,4 +1,4 @@
-"""SageMaker's container contract for one model: `GET /ping` and `POST /invocations`. `POST /batch` has several of the latter."""
+"""Implement SageMaker's container contract for one model: `GET /ping` and `POST /invocations`. `POST /batch` takes several invocations."""
 
 import asyncio
 import itertools
@@ -19,7 +19,7 @@ from .errors import HANDLERS, Refusal
 from .model import LoadedModel, status
 
 PATIENCE = 1.0
-"""Seconds after which /batch answers without the requests that still take time. The client gets them at /later."""
+"""Seconds after which /batch answers without the unfinished requests. The client gets their answers at /later."""
 
 BATCHES = "X-Batches"
 """Response header of /ping: whether the model processes several requests together."""

@@ -1,4 +1,4 @@
-"""The functions of an archive's `inference` module: one thread predicts, others read what was sent."""
+"""Call the functions of an archive's `inference` module: one thread predicts, others read bodies."""
 
 import asyncio
 import importlib
