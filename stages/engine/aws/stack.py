@@ -255,7 +255,7 @@ def empty(session: boto3.Session, bucket: str) -> int:
 
 
 def remove_bucket(session: boto3.Session, bucket: str) -> None:
-    """Remove an empty bucket, if it is there. What was written to it meanwhile is deleted, too."""
+    """Remove an empty bucket if it exists, with objects that were written to it meanwhile."""
     try:
         empty(session, bucket)
         client(session, "s3").delete_bucket(Bucket=bucket)

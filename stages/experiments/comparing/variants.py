@@ -112,17 +112,14 @@ class ComparedRevision(NamedTuple):
 def of_revisions(project: str, sources: list[ComparedRevision], known: dict[str, Recipe], named: bool) -> list[Variant]:
     """Return the variants among ``sources``, in their order. A baseline comes before the experiments that start from it.
 
-    Experiments that stage_inputs exactly their baseline's version of the project (they vary other projects) are left out.
+    Experiments that trained exactly their baseline's version of the project (they vary other projects) are left out.
     They stay if ``named`` is true or they have a recipe's name. An earlier baseline is left out, too, if none of its
     experiments stays. A working tree with its commit's results is one variant with it.
     """
     head = Revision("HEAD")
     base, code = config.flat(head.parameters()), stage_inputs(head, project).code
     found: dict[str, Variant] = {}
-    below: tuple[str, Variant | None] = (
-        "",
-        None,
-    )  # the last baseline: what it stage_inputs, and its row until that is needed
+    below: tuple[str, Variant | None] = "", None  # the last baseline: its version, and its row until that is needed
     for source in sources:
         own = stage_inputs(source.revision, project)
         version = json.dumps(own, sort_keys=True)

@@ -120,5 +120,6 @@ class ProjectProgress:
         if self.stage is None:
             return []
         seconds = time.monotonic() - self._stage_began
-        line, self.ran[self.stage], self.stage = f"{self.verb}: done in {seconds:.0f} s", seconds, None
+        line = f"{self.verb}: done in {seconds:.0f} s"
+        self.ran[self.stage], self.stage = seconds, None
         return [line]

@@ -27,9 +27,8 @@ from dvc.utils.serialize import dumps_yaml
 from stages.common import files
 
 HEAD = "schema: '2.0'\nstages:\n"
-STAGE = re.compile(
-    r"python -m (stages\.(\w+)\.(?!prepare|featurize)\w+)"
-)  # prepare and featurize need none of the large packages
+STAGE = re.compile(r"python -m (stages\.(\w+)\.(?!prepare|featurize)\w+)")
+"""The command of a stage. prepare and featurize need none of the large packages."""
 in_full = Lockfile.dump_stages
 in_shell = running._run
 servers: dict[str, tuple[Connection, subprocess.Popen[bytes]]] = {}
