@@ -125,7 +125,7 @@ time.sleep(600)
 """
 
 
-def test_a_command_on_a_leash_ends_with_who_started_it(tmp_path: Path) -> None:
+def test_a_command_is_killed_when_its_parent_ends(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [sys.executable, "-c", STARTER], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
@@ -134,7 +134,7 @@ def test_a_command_on_a_leash_ends_with_who_started_it(tmp_path: Path) -> None:
         assert starter.stdout.readline() == "begun\n"
         for _ in range(1000):
             below = psutil.Process(starter.pid).children(recursive=True)
-            if len(below) == 3:  # the leash, sh, sleep
+            if len(below) == 3:  # with_parent, sh, sleep
                 break
             time.sleep(0.1)
         starter.kill()
