@@ -91,7 +91,7 @@ def quality_20(digit: Bytes, rng: Rng) -> bytes:
 
 
 def turned_telephone(digit: Bytes, rng: Rng) -> bytes:
-    """The pixels lie on a side or upside down, and the file's EXIF data says so."""
+    """The pixels lie on a side or upside down, as the file's EXIF data tells."""
     upright = grey(written(rng, digit, light(rng, 640, 480, 200, 235), 0.2))
     how, orientation = [
         (Image.Transpose.ROTATE_90, 6),

@@ -67,7 +67,7 @@ def main(source: str, folder: Path | None, count: int, seed: int) -> dict[str, A
     with tempfile.TemporaryDirectory() as temporary:
         done = folder or Path(temporary)
         if not folder:
-            workspace.create(done, {"data": {"source": workspace.place(source)}})
+            workspace.create(done, {"data": {"source": workspace.absolute(source)}})
             workspace.run(done, "mnist", "prepare", "featurize", "train", "evaluate", "export")
         return {
             "pictures_of_each_kind": count,

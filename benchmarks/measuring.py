@@ -1,4 +1,4 @@
-"""What the benchmarks share: a program that writes its results to a file, and contestants that take turns."""
+"""Run benchmarks: programs that write their results to a file, and contestants that take turns."""
 
 import argparse
 from collections.abc import Callable, Mapping

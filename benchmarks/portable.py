@@ -26,13 +26,13 @@ def seconds(folder: Path, project: str, source: str, portable: bool) -> float:
 
 
 def main(source: str, projects: list[str], runs: int) -> dict[str, Any]:
-    place, rows = workspace.place(source), {}
+    data, rows = workspace.absolute(source), {}
     for project in projects:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            workspace.create(folder, {"data": {"source": place}})
+            workspace.create(folder, {"data": {"source": data}})
             workspace.run(folder, project, "prepare", "featurize")
-            pairs = [tuple(seconds(folder, project, place, way) for way in (True, False)) for _ in range(runs)]
+            pairs = [tuple(seconds(folder, project, data, way) for way in (True, False)) for _ in range(runs)]
         ratio = statistics.median(portable / free for portable, free in pairs)
         rows[project] = {"seconds_portable_and_not": pairs, "ratio": round(ratio, 3)}
         print(f"{project:10} {ratio:.2f} times as long, pairs of seconds: {pairs}", flush=True)

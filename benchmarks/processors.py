@@ -64,8 +64,8 @@ def digest(path: Path) -> str:
 def main(stages: list[str], processors: list[str]) -> dict[str, Any]:
     rows = []
     for processor in processors:
-        with tempfile.TemporaryDirectory() as place:
-            folder, beginning = Path(place) / "clone", on(processor, Path(place))
+        with tempfile.TemporaryDirectory() as temporary:
+            folder, beginning = Path(temporary) / "clone", on(processor, Path(temporary))
             workspace.clone(folder)
             for stage in stages:
                 begin = time.perf_counter()

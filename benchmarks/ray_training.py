@@ -51,10 +51,10 @@ def throughput(folder: Path) -> dict[str, Any]:
     rows, rates = [], {}
     for epochs in LENGTHS:
         for workers in (1, 2):
-            whole, said = timed("landmarks", folder, {"landmarks": SCRATCH | {"epochs": epochs}} | engine(workers))
-            rates[workers] = said["images_per_second"]
-            seen = round(said["images_per_second"] * said["seconds"])
-            start = whole - said["seconds"]
+            whole, clock = timed("landmarks", folder, {"landmarks": SCRATCH | {"epochs": epochs}} | engine(workers))
+            rates[workers] = clock["images_per_second"]
+            seen = round(clock["images_per_second"] * clock["seconds"])
+            start = whole - clock["seconds"]
             rows.append({"images": seen, "workers": workers, "seconds": whole, "start_seconds": start})
     print(f"two workers: {rates[2] / rates[1]:.2f} times as fast")
     return {"rows": rows, "images_per_second": rates, "ratio": rates[2] / rates[1]}
@@ -66,8 +66,8 @@ def overhead(folder: Path) -> dict[str, Any]:
     pairs, more = [], []
     for _ in range(PAIRS):
         local, ray = (
-            {"stage": whole, "training": said["seconds"]}
-            for whole, said in (timed("mnist", folder, {"mnist": CNN} | engine(workers)) for workers in (0, 1))
+            {"stage": whole, "training": clock["seconds"]}
+            for whole, clock in (timed("mnist", folder, {"mnist": CNN} | engine(workers)) for workers in (0, 1))
         )
         pairs.append({"local": local, "ray": ray})
         more.append(ray["stage"] - local["stage"])

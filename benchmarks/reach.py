@@ -75,9 +75,9 @@ def write_case(folder: Path, pictures: Iterable[Tensor]) -> None:
     with torch.no_grad():
         torch.save(torch.stack([model(picture)[0] for picture in given]), folder / "answers.pt")
     torch.save(given, folder / "pictures.pt")
-    for place, picture in enumerate(given):
+    for index, picture in enumerate(given):
         pixels = picture[0].permute(1, 2, 0) if picture.shape[1] == 3 else picture[0]
-        Image.fromarray(pixels.numpy()).save(folder / f"{place:04}.png")
+        Image.fromarray(pixels.numpy()).save(folder / f"{index:04}.png")
 
 
 def measure(version: str, folder: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def create(folder: Path, changes: dict[str, Any]) -> None:
     (folder / config.PARAMETERS).write_text(yaml.safe_dump(parameters), encoding="utf-8")
 
 
-def place(source: str) -> str:
+def absolute(source: str) -> str:
     """Return ``source`` for use from another folder: a folder's absolute path; other values unchanged."""
     return str(Path(source).resolve()) if Path(source).is_dir() else source
 

@@ -38,7 +38,7 @@ class Deploy(config.Section):
 
 
 class Common(config.Section):
-    """What params.yaml holds besides the projects' own groups."""
+    """The groups of params.yaml that are not a project's own."""
 
     data: Data
     engine: Engine
@@ -47,7 +47,7 @@ class Common(config.Section):
 
 
 def parameters_model() -> type[Common]:
-    """The model of the whole params.yaml, with the classes that each project states in its `config.py`."""
+    """Return the model of the whole params.yaml, with the classes of each project's `config.py`."""
     configs = {name: projects.config(name) for name in projects.names()}
 
     def groups(kind: str) -> dict[str, Any]:

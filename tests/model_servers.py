@@ -20,9 +20,8 @@ from conftest import ROOT
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from stages.common import files
+from stages.common import clocks, files
 from stages.common.models import bundle
-from stages.serving import exports
 
 CONTAINER = ROOT / "stages" / "serving" / "container"
 
@@ -105,7 +104,7 @@ def record(folder: Path) -> Path:
         project, out = path.parent.name, path.relative_to(folder)
         files.write_json(folder / "reports" / project / "metrics.json", {"data": "sample", "accuracy": 0.5})
         files.write_json(folder / "reports" / project / "details.json", {"parameters": 10})
-        lock[f"export@{project}"] = {"outs": [{"path": str(out), "md5": f"{exports.version(path)}.dir"}]}
+        lock[f"export@{project}"] = {"outs": [{"path": str(out), "md5": clocks.digest(path)}]}
     (folder / "dvc.lock").write_text(yaml.safe_dump({"stages": lock}))
     return folder
 

@@ -29,7 +29,7 @@ TOLERANCE = 1e-4
 """Largest allowed relative difference between a served answer and evaluate's."""
 
 
-def ask_in_batches(endpoint: process.Endpoint, hours: pd.DataFrame, size: int) -> tuple[np.ndarray, list[float]]:
+def ask_in_batches(endpoint: process.ServedModel, hours: pd.DataFrame, size: int) -> tuple[np.ndarray, list[float]]:
     """Query all ``hours`` as CSV, ``size`` rows per request. Returns the riders (N) and each request's seconds."""
     riders, seconds = [], []
     for start in tqdm(range(0, len(hours), size), desc="bikes text/csv", unit=" requests"):
@@ -40,7 +40,7 @@ def ask_in_batches(endpoint: process.Endpoint, hours: pd.DataFrame, size: int) -
     return np.concatenate(riders), seconds
 
 
-def ask_one_by_one(endpoint: process.Endpoint, hours: pd.DataFrame) -> tuple[np.ndarray, list[float]]:
+def ask_one_by_one(endpoint: process.ServedModel, hours: pd.DataFrame) -> tuple[np.ndarray, list[float]]:
     """Query all ``hours`` as JSON, one row per request. Returns the riders (N) and each request's seconds."""
     rows = hours.assign(datetime=hours["datetime"].dt.strftime(FORMAT)).to_dict("records")
     answers = [

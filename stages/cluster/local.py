@@ -1,4 +1,4 @@
-"""A Ray cluster of several nodes on this machine, only on loopback, to try out work that is meant for many machines."""
+"""Start a Ray cluster of several nodes on this machine, on loopback only, to try out work for many machines."""
 
 import contextlib
 import importlib.util
@@ -23,7 +23,7 @@ START = 120.0
 """Seconds that the nodes may take to start. They need about ten, unless the machine is busy."""
 
 TOO_SLOW, ATTEMPTS = "node timed out during startup", 3
-"""What Ray says if a node takes more than 30 s to start, which can't be set and happens on a busy machine; and how often to try."""
+"""Ray's message for a node that takes more than 30 s to start, and the number of attempts. The limit can't be set; a busy machine exceeds it."""
 
 
 @dataclass(frozen=True)
@@ -77,20 +77,20 @@ def start(state: Path, port: int, nodes: int = 2, cpus: int = 1, owner: int | No
 
 
 def _started(port: int, nodes: int, cpus: int, owner: int | None) -> Running:
-    """Start a cluster. Raises TimeoutError if Ray found a node too slow, InputError for any other reason."""
+    """Start a cluster. Raises TimeoutError if a node was too slow for Ray, InputError if it fails for another reason."""
     folder = scratch.new_folder()
     (folder / "ray").mkdir()  # Ray writes the cluster's address to $RAY_TMPDIR/ray, and does not create that folder
     ready, log = folder / "ready.json", folder / "start.log"
     options = {"--port": port, "--nodes": nodes, "--cpus": cpus, "--folder": folder, "--ready": ready, "--owner": owner}
     given = [str(part) for option in options.items() if option[1] is not None for part in option]
-    with log.open("w") as said:
+    with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-P", Path(__file__).with_name("nodes.py"), *given],
             cwd=folder,  # not the checkout: nodes get the project's code with their work
             env=_environment(folder),
             stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
         )
     running = Running(f"127.0.0.1:{port}", process.pid, psutil.Process(process.pid).create_time(), [], str(folder))

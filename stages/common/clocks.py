@@ -7,6 +7,7 @@ can be found again.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ FOLDER = Path("reports/clocks")
 
 def write(stage: str, output: Path, readings: dict[str, Any]) -> None:
     """Store the ``readings`` of a ``stage`` (train@mnist) that timed ``output``, under the folder's current hash."""
-    files.write_json(place(stage, digest(output)), readings)
+    files.write_json(_path(stage, digest(output)), readings)
 
 
 def keep(stage: str, output: Path, readings: Path) -> None:
@@ -29,19 +30,28 @@ def keep(stage: str, output: Path, readings: Path) -> None:
 
 def read(stage: str, digest: str) -> dict[str, Any]:
     """Return the readings for the output with that hash. Empty if there are none: another machine made the output."""
-    path = place(stage, digest)
+    path = _path(stage, digest)
     found: dict[str, Any] = files.read_json(path) if path.exists() else {}
     return found
 
 
-def place(stage: str, digest: str) -> Path:
+def _path(stage: str, digest: str) -> Path:
     return files.home() / FOLDER / stage / f"{digest}.json"
 
 
 def digest(folder: Path) -> str:
     """Return DVC's hash of a folder: https://dvc.org/doc/user-guide/project-structure/internal-files."""
-    paths = sorted(
-        (path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.relative_to(folder).parts
-    )
-    listed = [{"md5": files.digest(path, "md5"), "relpath": path.relative_to(folder).as_posix()} for path in paths]
+    return digest_of(md5s(folder))
+
+
+def md5s(folder: Path) -> dict[str, str]:
+    """Return the MD5 of each file below ``folder`` by its relative path, in DVC's order."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    paths.sort(key=lambda path: path.relative_to(folder).parts)
+    return {path.relative_to(folder).as_posix(): files.digest(path, "md5") for path in paths}
+
+
+def digest_of(md5s: Mapping[str, str]) -> str:
+    """Return DVC's hash of a folder whose files have these `md5s`."""
+    listed = [{"md5": md5, "relpath": path} for path, md5 in md5s.items()]
     return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"

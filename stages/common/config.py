@@ -94,7 +94,7 @@ def flat(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    """``base`` with the values of ``change``, group by group."""
+    """Return ``base`` with the values of ``change``, merged group by group."""
     return base | {
         key: merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
         for key, value in change.items()

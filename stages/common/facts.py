@@ -9,23 +9,23 @@ PICTURES = ("image/*", "application/x-image", "application/octet-stream", "appli
 
 @dataclass(frozen=True)
 class About:
-    """What there is to say about a project and its data."""
+    """The texts and facts about a project and its data."""
 
     title: str
-    """What GET /models calls it."""
+    """Its name in GET /models."""
     tab: str
     """The title of its tab on the page: short enough for a phone to show all tabs."""
     sample: str
-    """What the sample data is: a phrase after "Trained on sample data:"."""
+    """A description of the sample data, which follows "Trained on sample data:"."""
     official: str
-    """What the official data is: a phrase after "Trained on"."""
+    """A description of the official data, which follows "Trained on"."""
     accepts: tuple[str, ...]
     """Content types that the exported model takes. With text/csv it also answers in CSV."""
     several: bool = False
-    """Whether it reads several objects of one picture, with the query parameter of this name."""
+    """Whether the query parameter `several` makes it read all objects of a picture."""
     tables: Mapping[str, str] = field(default_factory=dict)
     """Files that comparisons draw, by field of a run: history (epochs.csv), confusion (a matrix), leaderboard."""
     packages: tuple[str, ...] = ()
-    """What several of its stages import and takes seconds: `make repro` imports it once."""
+    """Packages that several stages import and that take seconds to import: `make repro` imports them once."""
     rank: int = 9
     """Position of its tab on the page, the lowest first."""

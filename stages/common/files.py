@@ -74,9 +74,9 @@ def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def write_rows(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Write CSV that a spreadsheet shows as it is: text that it would run as a formula gets an apostrophe in front.
+    """Write CSV that is safe in a spreadsheet: an apostrophe precedes text that would be run as a formula.
 
-    `read_rows` takes the apostrophe off again.
+    `read_rows` removes the apostrophe.
     """
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -22,7 +22,7 @@ from stages.common.results import metrics
 from stages.common.results.metrics import Metric
 from stages.experiments.comparing import charts, variants
 from stages.experiments.comparing.comparison import missing, table
-from stages.experiments.comparing.variants import Source, Variant
+from stages.experiments.comparing.variants import ComparedRevision, Variant
 from stages.experiments.pages import page
 from stages.experiments.records import published, recipes
 from stages.experiments.records.git import git
@@ -43,22 +43,22 @@ def main(projects: list[str], experiments: list[str] | None) -> None:
         sections = [section(project, group, known[project]) for project, group in chosen.items()]
         page.write(folder / "index.html", "compare.html", FOLDER, projects=sections, vega=page.vega())
     for project, group in chosen.items():
-        tell(project, group)
+        print_summary(project, group)
     print(f"Page: {FOLDER}/index.html. The menu of each chart saves it as PNG or SVG")
     print(
         "Next: dvc exp apply NAME applies an experiment; make recipes lists more; make compare again adds new results"
     )
 
 
-def sources(experiments: list[str] | None) -> list[Source]:
+def sources(experiments: list[str] | None) -> list[ComparedRevision]:
     """Return the last commit, the working tree and the finished experiments, then earlier commits with theirs.
 
     ``experiments`` names some, or other revisions, to have only these. Raises InputError for an unknown name.
     """
     head = git("rev-parse", "HEAD")
-    first = [_baseline(head), Source("workspace", "workspace", Revision())]
+    first = [_baseline(head), ComparedRevision("workspace", "workspace", Revision())]
     if experiments is not None:
-        return first + [Source(name, "experiment", Revision(name)) for name in experiments]
+        return first + [ComparedRevision(name, "experiment", Revision(name)) for name in experiments]
     try:
         with Repo() as repo:
             listed = {base: sorted(found) for base, found in repo.experiments.ls(all_commits=True).items()}
@@ -67,23 +67,23 @@ def sources(experiments: list[str] | None) -> list[Source]:
     earlier = [base for base in listed if base != head]
     return [
         *first,
-        *(Source(name, "experiment", Revision(revision)) for name, revision in listed.get(head, [])),
+        *(ComparedRevision(name, "experiment", Revision(revision)) for name, revision in listed.get(head, [])),
         *(
             source
             for base in earlier
             for source in (
                 _baseline(base),
-                *(Source(name, "experiment", Revision(revision)) for name, revision in listed[base]),
+                *(ComparedRevision(name, "experiment", Revision(revision)) for name, revision in listed[base]),
             )
         ),
     ]
 
 
-def _baseline(commit: str) -> Source:
-    return Source(f"commit {commit[:7]}", "baseline", Revision(commit))
+def _baseline(commit: str) -> ComparedRevision:
+    return ComparedRevision(f"commit {commit[:7]}", "baseline", Revision(commit))
 
 
-def gather(project: str, found: list[Source], named: bool) -> list[Variant]:
+def gather(project: str, found: list[ComparedRevision], named: bool) -> list[Variant]:
     """Return the project's variants: baselines, working tree and experiments, then published results.
 
     Published results are in the order of recipes.yaml.
@@ -97,8 +97,8 @@ def gather(project: str, found: list[Source], named: bool) -> list[Variant]:
     ]
 
 
-def tell(project: str, found: list[Variant]) -> None:
-    """Print what was compared."""
+def print_summary(project: str, found: list[Variant]) -> None:
+    """Print the number of variants and where they are from."""
     count = {
         origin: sum(len(one.names) or 1 for one in found if one.origin == origin)
         for origin in ("experiment", "published")

@@ -1,6 +1,6 @@
 """Update the documents' tables and the charts of published results: `make readme-table`.
 
-All numbers come from files that commands wrote: reports/published/, benchmarks/results/, the metrics, dvc.yaml.
+All numbers are read from files that commands wrote: reports/published/, benchmarks/results/, the metrics, dvc.yaml.
 """
 
 import re

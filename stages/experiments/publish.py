@@ -83,11 +83,11 @@ def gpus(done: list[Run]) -> list[str]:
     return sorted({run.training.get("device", "cpu") for run in done} - {"cpu"})
 
 
-def experiment(one: Experiment, seed: int, place: Path) -> Run:
-    """Run all stages of its project in a clone of the working tree, in the folder ``place``. Returns the results."""
+def experiment(one: Experiment, seed: int, folder: Path) -> Run:
+    """Run all stages of its project in a clone of the working tree, in ``folder``. Returns the results."""
     project = one.recipe.project
-    clones.freeze(place)
-    copy, command, options = clones.prepared(place.absolute(), one, [f"deploy@{project}"])
+    clones.freeze(folder)
+    copy, command, options = clones.prepared(folder.absolute(), one, [f"deploy@{project}"])
     memory = watched(command, **options)
     found = runs.of(Folder(copy), project, seed)
     shutil.rmtree(copy)
@@ -96,20 +96,20 @@ def experiment(one: Experiment, seed: int, place: Path) -> Run:
     return found.model_copy(update={"memory_gb": memory})
 
 
-def stages_alone(one: Experiment, seed: int, place: Path) -> Run:
-    """Run the stages up to evaluate in the folder ``place``, without DVC. Returns the results.
+def stages_alone(one: Experiment, seed: int, folder: Path) -> Run:
+    """Run the stages up to evaluate in ``folder``, without DVC. Returns the results.
 
     An earlier seed's data there are used again.
     """
     project = one.recipe.project
     parameters = recipes.applied(config.read(), one.settings)
-    (place / config.PARAMETERS).write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
-    left = STEPS[2:] if (place / "data" / project / "features").exists() else STEPS
+    (folder / config.PARAMETERS).write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
+    left = STEPS[2:] if (folder / "data" / project / "features").exists() else STEPS
     modules = ["stages.check", *(f"stages.{project}.{step}" for step in left)]
     code = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": code}
-    memory = [watched([sys.executable, "-m", module], cwd=place, env=environment) for module in modules]
-    found = runs.of(Folder(place), project, seed)
+    memory = [watched([sys.executable, "-m", module], cwd=folder, env=environment) for module in modules]
+    found = runs.of(Folder(folder), project, seed)
     assert found is not None  # evaluate ended without an error
     return found.model_copy(update={"memory_gb": max(memory)})
 
@@ -143,8 +143,8 @@ def main(names: list[str], settings: list[str], without_dvc: bool) -> None:
     TEMPORARY.mkdir(parents=True, exist_ok=True)
     failures = []
     for name, recipe in {name: recipes.named(name) for name in names}.items():
-        with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=TEMPORARY) as place:
-            work = partial(stages_alone if without_dvc else experiment, place=Path(place))
+        with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=TEMPORARY) as folder:
+            work = partial(stages_alone if without_dvc else experiment, folder=Path(folder))
             try:
                 for result in measure(name, recipe, changes, work, options):
                     published.write(result)

@@ -1,6 +1,6 @@
 """Print the metrics and write reports/index.html: every project's metrics, plots, data, parameters, times and sizes.
 
-For missing results the page shows the command that makes them. Takes 5 s.
+If results are missing, the page shows the command that makes them. Takes 5 s.
 """
 
 import ast

@@ -25,7 +25,7 @@ from stages.common.program import run
 from stages.experiments.running import progress
 from stages.experiments.running.display import Display
 from stages.experiments.running.exclusive import exclusive
-from stages.experiments.running.progress import Progress
+from stages.experiments.running.progress import ProjectProgress
 from stages.experiments.running.stopping import stop_on_signals
 
 LOGS = Path("reports/logs")
@@ -41,14 +41,14 @@ TAIL = 15
 """Last lines of a log to show if it has no line that starts with `error: `."""
 
 
-def projects() -> list[Progress]:
+def projects() -> list[ProjectProgress]:
     """Return all projects, the slowest first: it must not run alone at the end. Stages are in dvc.yaml's order."""
     found: dict[str, list[str]] = {}
     for stage in load_file(Repo(), "dvc.yaml").stages:
         _, at, project = stage.partition("@")
         if at:
             found.setdefault(project, []).append(stage)
-    runs = [Progress(project, progress.durations(stages)) for project, stages in found.items()]
+    runs = [ProjectProgress(project, progress.durations(stages)) for project, stages in found.items()]
     return sorted(runs, key=lambda one: -sum(one.expected.values()))
 
 
@@ -63,7 +63,7 @@ class SideBySide:
         self.running: set[subprocess.Popen[str]] = set()
         self.stopped = threading.Event()
 
-    def repro(self, run: Progress) -> bool:
+    def repro(self, run: ProjectProgress) -> bool:
         """Run all stages of one project. Returns True if none failed."""
         if self.stopped.is_set():
             return False

@@ -76,7 +76,7 @@ def compare(name: str, base: Revision, head: Revision, commit: str, only: str | 
     """Compare ``base``, which is ``commit``, with ``head``, the working tree; of all projects or ``only`` one."""
     known = {project: own for project, own in metrics.read().items() if only in (None, project)}
 
-    def of_it(stage: str) -> bool:
+    def in_scope(stage: str) -> bool:
         return only is None or stage.partition("@")[2] in ("", only)
 
     judged = [
@@ -87,13 +87,13 @@ def compare(name: str, base: Revision, head: Revision, commit: str, only: str | 
     causes, following = changes.causes(base, head)
     return Review(
         base=name,
-        stale=[stage for stage in Repo().status() if of_it(stage)],
+        stale=[stage for stage in Repo().status() if in_scope(stage)],
         guards=judged,
         loosened=guards.loosened({one: own for one, own in _guards(base).items() if only in (None, one)}, known),
         metrics=_differences("metrics", commit, only),
         parameters=_differences("params", commit, only),
-        causes=[(stage, inputs) for stage, inputs in causes if of_it(stage)],
-        following=[stage for stage in following if of_it(stage)],
+        causes=[(stage, inputs) for stage, inputs in causes if in_scope(stage)],
+        following=[stage for stage in following if in_scope(stage)],
         readings=[row for row in changes.readings(base, head) if only in (None, row[0])],
         pictures=[one for one in changes.pictures(base, head) if only is None or one.path.split("/")[1] == only],
     )

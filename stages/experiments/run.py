@@ -49,9 +49,9 @@ def one_by_one(project: str | None) -> list[str]:
     return [name for name in own if name not in sweeps]
 
 
-def work(experiments: list[Experiment], place: Path, jobs: int | None) -> None:
-    """Run the experiments in copies below ``place`` and print how each ends. Raises InputError with the names of failed ones."""
-    clones.freeze(place)
+def work(experiments: list[Experiment], folder: Path, jobs: int | None) -> None:
+    """Run the experiments in copies below ``folder`` and print how each ends. Raises InputError with the names of failed ones."""
+    clones.freeze(folder)
     count = clones.room(experiments, jobs)
     print(
         f"{len(experiments)} experiment{'s' * (len(experiments) > 1)}, {count} at a time. Ctrl-C stops them; the same command resumes.",
@@ -62,7 +62,7 @@ def work(experiments: list[Experiment], place: Path, jobs: int | None) -> None:
     def run_one(experiment: Experiment) -> bool:
         project = experiment.recipe.project
         targets = [f"deploy@{project}", f"plot@{project}"]
-        copy = clones.record(root, place.absolute(), experiment, targets, show)
+        copy = clones.record(root, folder.absolute(), experiment, targets, show)
         if copy:
             shutil.rmtree(copy, ignore_errors=True)
         return copy is not None
@@ -71,7 +71,7 @@ def work(experiments: list[Experiment], place: Path, jobs: int | None) -> None:
         running = {pool.submit(run_one, experiment): experiment for experiment in experiments}
         try:
             for number, future in enumerate(as_completed(running), 1):
-                name, log = running[future].name, clones.log(place, running[future])
+                name, log = running[future].name, clones.log(folder, running[future])
                 why = "" if future.result() else ": see above" if show else f": {clones.reason(log)} (full log: {log})"
                 failed += [name] if why else []
                 minutes, seconds = divmod(int(time.monotonic() - begin), 60)
@@ -131,8 +131,8 @@ def main(recipe: str | None, all_of: str | None, settings: list[str], jobs: int 
     try:
         if left:
             stop_on_signals()
-            with clones.alone(recipe or f"all-{all_of}") as place:
-                work(left, place, jobs)
+            with clones.alone(recipe or f"all-{all_of}") as folder:
+                work(left, folder, jobs)
     finally:
         if client:
             tracking.log(client, project, [experiment.name for experiment in experiments])

@@ -1,4 +1,4 @@
-"""The work of featurize's processes, on this or other machines: decode and resize a shard's photographs and write the shard."""
+"""Pack shards in featurize's processes, on this or other machines: decode and resize the photographs and write them."""
 
 import struct
 import zipfile

@@ -51,7 +51,7 @@ class Landmark(NamedTuple):
     source: str
 
 
-class Refused(NamedTuple):
+class RefusedFile(NamedTuple):
     """A file that is left out, and one sentence with the reason."""
 
     path: str
@@ -137,7 +137,7 @@ def write(
     folder: Path,
     packed: Sequence[Packed],
     places: Iterable[Landmark],
-    refused: Iterable[Refused],
+    refused: Iterable[RefusedFile],
     source: str,
 ) -> None:
     """Fill ``folder``. The photographs are copied one at a time, in the given order."""
@@ -155,7 +155,7 @@ def write(
     looks = np.frombuffer(b"".join(one.look for one in packed), np.uint8)
     np.save(folder / "looks.npy", looks.reshape(len(packed), -1))
     files.write_rows(folder / "classes.csv", ["class", "latitude", "longitude", "source"], places)
-    files.write_rows(folder / "refused.csv", Refused._fields, refused)
+    files.write_rows(folder / "refused.csv", RefusedFile._fields, refused)
     files.write_json(folder / "about.json", {"source": source})
 
 

@@ -29,7 +29,7 @@ from stages.common.sources.source import open_source
 from stages.common.sources.splits import stratified
 from stages.landmarks import photographs
 from stages.landmarks.config import Data, Photographs
-from stages.landmarks.photographs import SPLITS, Packed, Photograph, Refused
+from stages.landmarks.photographs import SPLITS, Packed, Photograph, RefusedFile
 from stages.landmarks.sources import official, sample
 from stages.landmarks.sources.intake import folders
 from stages.landmarks.sources.intake.coordinates import read_places
@@ -48,8 +48,8 @@ class Selected(NamedTuple):
     """The photographs to pack, train before valid before test, the files to leave out by kind, and near copies."""
 
     kept: list[Packed]
-    unusable: list[Refused]
-    copies: list[Refused]
+    unusable: list[RefusedFile]
+    copies: list[RefusedFile]
     near: list[NearCopy]
     notes: list[str]
     """Sentences about near copies, and copies within the test set."""
@@ -62,15 +62,15 @@ def select(tree: Tree, pictures: Sequence[Inspected | str], settings: Photograph
     if too many are refused, if a class has no photograph left in a split, or for too many near copies.
     """
     inspected = list(zip(tree.candidates, pictures, strict=True))
-    unusable = tree.refused + [Refused(tree.name(one.file), why) for one, why in inspected if isinstance(why, str)]
+    unusable = tree.refused + [RefusedFile(tree.name(one.file), why) for one, why in inspected if isinstance(why, str)]
     check_share(tree, sorted(unusable), settings.max_refused)
     readable = [(one, picture) for one, picture in inspected if isinstance(picture, Inspected)]
     known = [
-        copies.Picture(tree.name(one.file), one.split or "train", one.label, picture.sha256)
+        copies.LabelledPicture(tree.name(one.file), one.split or "train", one.label, picture.sha256)
         for one, picture in readable
     ]
     excess = copies.excess(known)
-    left_out = [Refused(known[index].file, reason) for index, reason in excess.items()]
+    left_out = [RefusedFile(known[index].file, reason) for index, reason in excess.items()]
     kept = split([one for index, one in enumerate(readable) if index not in excess], tree.classes, settings)
     check_classes(tree, kept, unusable + left_out)
     looks = {part: {tree.name(one.file): one.look for one in kept if one.photograph.split == part} for part in SPLITS}
@@ -100,7 +100,7 @@ def split(
     return sorted(packed, key=lambda one: SPLITS.index(one.photograph.split))
 
 
-def check_share(tree: Tree, bad: Sequence[Refused], allowed: float) -> None:
+def check_share(tree: Tree, bad: Sequence[RefusedFile], allowed: float) -> None:
     """Raise InputError if more than the fraction ``allowed`` of all files is ``bad``, after printing the first of them."""
     total = len(tree.candidates) + len(tree.refused)
     if len(bad) > allowed * total:
@@ -113,7 +113,7 @@ def check_share(tree: Tree, bad: Sequence[Refused], allowed: float) -> None:
         )
 
 
-def check_classes(tree: Tree, kept: Sequence[Packed], refused: Sequence[Refused]) -> None:
+def check_classes(tree: Tree, kept: Sequence[Packed], refused: Sequence[RefusedFile]) -> None:
     """Raise InputError if a class has no photograph in a split."""
     there = {(packed.photograph.split, packed.photograph.label) for packed in kept}
     brought = {candidate.split for candidate in tree.candidates}

@@ -1,6 +1,6 @@
 """Train a network on the training images and score it on the validation images after each epoch.
 
-Then train a second network, which recognises what is no digit (`learning/second.py`).
+Then train a second network, which recognises images of no digit (`learning/second.py`).
 
 The images are stored on the device as bytes. Batches are selected, augmented (if set) and normalised there.
 """

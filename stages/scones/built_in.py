@@ -17,7 +17,7 @@ from stages.common.errors import InputError
 from stages.common.program import requires, run
 from stages.engine.aws.clients import account, agree, client, plain_errors
 from stages.engine.config import Engine, SageMaker
-from stages.engine.sagemaker.job import JobResources, job, place, plan, start
+from stages.engine.sagemaker.job import JobResources, job, plan, resources, start
 from stages.scones import layout
 from stages.scones.layout import PARTS, SIDE
 
@@ -78,7 +78,7 @@ def main(yes: bool = False, instance_type: str = INSTANCE) -> None:
     pictures = len(layout.read_list(RAW, "train", classes))
     session = account(settings.region, "engine.sagemaker.region")
     agree(plan(settings, session.region_name), yes, "python -m stages.scones.built_in")
-    with place(session, settings.stack) as where:
+    with resources(session, settings.stack) as where:
         upload(where, RAW)
         model = start(trainer(where, settings, len(classes), pictures), inputs(where.bucket))
         bucket, key = model.removeprefix("s3://").split("/", 1)

@@ -32,7 +32,7 @@ MAX_PIXELS = 1_000_000
 """Largest number of pixels of a picture, checked before it is decoded."""
 
 
-class Picture(NamedTuple):
+class ListedPicture(NamedTuple):
     """A usable picture."""
 
     file: str
@@ -41,14 +41,14 @@ class Picture(NamedTuple):
     image: Bytes
 
 
-class Refused(NamedTuple):
+class RefusedPicture(NamedTuple):
     """A file that is left out: a row of refused.csv."""
 
     file: str
     reason: str
 
 
-Sorted = tuple[list[Picture], list[Refused]]
+Sorted = tuple[list[ListedPicture], list[RefusedPicture]]
 
 
 def read_pictures(folder: Path, entries: Iterable[Entry], prefix: str = "") -> Sorted:
@@ -68,13 +68,13 @@ def read_pictures(folder: Path, entries: Iterable[Entry], prefix: str = "") -> S
             if is_plain(image):
                 raise ImageError("the picture has a single colour")
         except ImageError as error:
-            refused.append(Refused(file, str(error)))
+            refused.append(RefusedPicture(file, str(error)))
         else:
-            pictures.append(Picture(file, entry._replace(name=prefix + entry.name), image))
+            pictures.append(ListedPicture(file, entry._replace(name=prefix + entry.name), image))
     return pictures, refused
 
 
-def unlisted(source: Path, lists: Mapping[str, Sequence[Entry]]) -> tuple[list[Refused], list[Refused]]:
+def unlisted(source: Path, lists: Mapping[str, Sequence[Entry]]) -> tuple[list[RefusedPicture], list[RefusedPicture]]:
     """Return the PNG files that no list gives a label, and all other files in ``source`` besides pictures and lists."""
     used = {Path(f"{part}.lst") for part in PARTS}
     used |= {Path(part, entry.name) for part, entries in lists.items() for entry in entries}
@@ -85,11 +85,11 @@ def unlisted(source: Path, lists: Mapping[str, Sequence[Entry]]) -> tuple[list[R
         if Path(files.nfc(str(below))) in used:
             continue
         if listing.by_system(below):
-            others.append(Refused(name, listing.SYSTEM_REASON))
+            others.append(RefusedPicture(name, listing.SYSTEM_REASON))
         elif below.parent.name in PARTS and below.suffix == ".png":
-            pictures.append(Refused(name, f"{below.parent}.lst does not name it"))
+            pictures.append(RefusedPicture(name, f"{below.parent}.lst does not name it"))
         else:
-            others.append(Refused(name, f"it is neither a list nor a .png file in {' or '.join(PARTS)}"))
+            others.append(RefusedPicture(name, f"it is neither a list nor a .png file in {' or '.join(PARTS)}"))
     return pictures, others
 
 
@@ -106,7 +106,9 @@ def check_parts(source: Path) -> None:
             )
 
 
-def check(source: Path, pictures: dict[str, list[Picture]], refused: list[Refused], settings: Data) -> None:
+def check(
+    source: Path, pictures: dict[str, list[ListedPicture]], refused: list[RefusedPicture], settings: Data
+) -> None:
     """Raise InputError if too many pictures are refused, or a class has no training or no test picture."""
     count = sum(map(len, pictures.values())) + len(refused)
     if len(refused) > settings.max_refused * count:
@@ -123,23 +125,25 @@ def check(source: Path, pictures: dict[str, list[Picture]], refused: list[Refuse
             )
 
 
-def without_copies(train: list[Picture], test: list[Picture]) -> tuple[list[Picture], list[Refused], int]:
+def without_copies(
+    train: list[ListedPicture], test: list[ListedPicture]
+) -> tuple[list[ListedPicture], list[RefusedPicture], int]:
     """Return the training pictures to use and those to leave out, and how many copies are in ``test``."""
     known = [
-        copies.Picture(picture.file, part, picture.entry.label, picture.image.tobytes())
+        copies.LabelledPicture(picture.file, part, picture.entry.label, picture.image.tobytes())
         for part, pictures in (("train", train), ("test", test))
         for picture in pictures
     ]
     excess = copies.excess(known)
     kept = [picture for index, picture in enumerate(train) if index not in excess]
-    return kept, [Refused(known[index].file, reason) for index, reason in excess.items()], copies.repeated(known)
+    return kept, [RefusedPicture(known[index].file, reason) for index, reason in excess.items()], copies.repeated(known)
 
 
 def main() -> None:
     settings = config.load("data.scones", Data)
     makers = [partial(make, classes=settings.classes) for make in (sample.write, official.fetch)]
-    pictures: dict[str, list[Picture]] = {}
-    refused: list[Refused] = []
+    pictures: dict[str, list[ListedPicture]] = {}
+    refused: list[RefusedPicture] = []
     with open_source("scones", settings, *makers) as source:
         check_parts(source.folder)
         lists = {part: layout.read_list(source.folder, part, settings.classes) for part in PARTS}
@@ -161,7 +165,7 @@ def main() -> None:
     with files.new_folder(RAW) as folder:
         for part in PARTS:
             layout.write(folder, part, ((picture.entry, picture.image) for picture in pictures[part]))
-        files.write_rows(folder / "refused.csv", Refused._fields, [*refused, *left_out, *others])
+        files.write_rows(folder / "refused.csv", RefusedPicture._fields, [*refused, *left_out, *others])
         copies.write_near(folder / "near_copies.csv", near)
         used = {part: len(pictures[part]) for part in PARTS}
         left = {"unusable": len(refused), "copies": len(left_out), "others": len(others)}

@@ -94,8 +94,8 @@ def main(
     server = Server(app, listener, stopping)
     address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
     print(f"Serving {', '.join(found)} on {address}  (documentation: {address}/docs)")
-    for name, words in missing.items():
-        print(f"not served: {name}: {words}")
+    for name, reason in missing.items():
+        print(f"not served: {name}: {reason}")
     print(
         f"Accepting requests after {time.monotonic() - begin:.1f} s; models are being loaded. Ctrl-C stops the server.",
         flush=True,
@@ -119,7 +119,7 @@ def between(smallest: float, largest: float, kind: type = float) -> Callable[[st
 def host_name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", text):
         raise argparse.ArgumentTypeError(
-            f"found {text}: expected a name without scheme and port, as models.example.org"
+            f"found {text}: expected a name without scheme and port, such as models.example.org"
         )
     return text.lower().removesuffix(".")
 
@@ -133,7 +133,7 @@ def network(text: str) -> str:
 
 def prefix(text: str) -> str:
     if not re.fullmatch(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*/?", text):
-        raise argparse.ArgumentTypeError(f"found {text}: expected a path as /models or /a/b")
+        raise argparse.ArgumentTypeError(f"found {text}: expected a path such as /models or /a/b")
     return text.rstrip("/")
 
 
@@ -145,7 +145,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--project", action="append", default=[], choices=list(projects.names()), help="only this project; repeatable"
     )
     parser.add_argument(
-        "--max-batch", type=between(1, 1024, int), default=32, help="requests in a batch of a model (32; 1: no batches)"
+        "--max-batch",
+        type=between(1, 1024, int),
+        default=32,
+        help="largest number of requests in a batch (32; 1: no batches)",
     )
     parser.add_argument(
         "--wait-ms",
@@ -157,7 +160,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--queue",
         type=between(1, 100_000, int),
         default=256,
-        help="requests that may wait for a model; more get 429 (256)",
+        help="largest number of requests that wait for a model; further ones get 429 (256)",
     )
     parser.add_argument("--timeout", type=between(0.1, 3600), default=60.0, help="seconds until a request fails (60)")
     parser.add_argument(
@@ -187,7 +190,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="address or network of a proxy whose X-Forwarded-* headers count; repeatable",
     )
     parser.add_argument(
-        "--root-path", type=prefix, default="", help="path below which a proxy serves this server, as /models"
+        "--root-path", type=prefix, default="", help="path below which a proxy serves this server, such as /models"
     )
     parser.add_argument("--no-page", action="store_true", help="serve only the HTTP interface; starts faster")
 

@@ -23,7 +23,7 @@ from stages.serving.schemas import Catalogue, Error, Ping, Predictions
 
 MAX_TOP = 1000
 PARAMETERS = {"top": f"a whole number from 1 to {MAX_TOP}", "several": "true or false"}
-"""What each query parameter has to be."""
+"""The allowed values of each query parameter, in words."""
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -32,7 +32,7 @@ def read(name: str) -> bytes:
 
 
 TYPES = {".csv": "text/csv", ".json": "application/json", ".npy": "application/x-npy"}
-"""Content types by the ends of names. Other files are pictures or, for bikes, CSV."""
+"""Content types by a file's suffix. Other files are pictures or, for bikes, CSV."""
 
 
 def content_type(project: str, name: str) -> str:
@@ -56,10 +56,10 @@ def ask(client: httpx.Client, project: str, name: str, top: int) -> httpx.Respon
         raise InputError(f"{client.base_url} does not answer: start the server with `make serve`") from None
     if response.status_code != 200:
         try:
-            words = response.json()["message"]
+            message = response.json()["message"]
         except (ValueError, KeyError):
-            words = response.text[:200]
-        raise InputError(f"{name}: HTTP {response.status_code}: {words}")
+            message = response.text[:200]
+        raise InputError(f"{name}: HTTP {response.status_code}: {message}")
     return response
 
 
@@ -72,8 +72,8 @@ def lines(name: str, answer: dict[str, Any]) -> list[str]:
         for one in prediction["top"]:
             bar = "#" * round(40 * one["probability"])
             known = one.get("latitude") is not None
-            place = f"  {one['latitude']:.4f}, {one['longitude']:.4f}" if known else ""
-            rows.append(f"  {one['probability']:7.2%}  {one['class']:<24} {bar}{place}")
+            coordinates = f"  {one['latitude']:.4f}, {one['longitude']:.4f}" if known else ""
+            rows.append(f"  {one['probability']:7.2%}  {one['class']:<24} {bar}{coordinates}")
     return rows
 
 

@@ -25,7 +25,7 @@ def npy(images: NDArray[np.uint8]) -> bytes:
 
 
 def ask(
-    endpoint: process.Endpoint, bodies: Sequence[bytes], content_type: str, title: str
+    endpoint: process.ServedModel, bodies: Sequence[bytes], content_type: str, title: str
 ) -> tuple[NDArray[np.float64], list[float]]:
     """Send ``bodies`` one by one. Return the probabilities (N, classes) of all, and the seconds that each request took."""
     answers, seconds = replies(endpoint, bodies, content_type, title)
@@ -33,7 +33,7 @@ def ask(
 
 
 def replies(
-    endpoint: process.Endpoint, bodies: Sequence[bytes], content_type: str, title: str
+    endpoint: process.ServedModel, bodies: Sequence[bytes], content_type: str, title: str
 ) -> tuple[list[dict[str, Any]], list[float]]:
     """Send ``bodies`` one by one. Return the answers, and the seconds that each request took."""
     answers = [endpoint.invoke(body, content_type) for body in tqdm(bodies, desc=f"{title} served", unit=" requests")]
@@ -65,7 +65,7 @@ def compare_known(archive: Path, answers: Sequence[dict[str, Any]], expected: ND
     changed = (known != (expected >= 0)) & (np.abs(expected) > TOLERANCE)
     if changed.any() or not difference <= TOLERANCE:
         raise InputError(
-            f"{archive}: {changed.sum()} of {len(expected)} test images are known or unknown unlike in evaluate, and their "
+            f"{archive}: {changed.sum()} of {len(expected)} test images are known here and unknown in evaluate, or the other way round, and their "
             f"familiarity differs by up to {difference:.2g}, expected at most {TOLERANCE:g}"
         )
     return int(known.sum())

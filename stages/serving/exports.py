@@ -1,7 +1,5 @@
 """Find the exported models, read their metrics, and check that they match dvc.lock."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Any
 import yaml
 
 from stages import projects
-from stages.common import config, files
+from stages.common import clocks, config, files
 from stages.common.errors import InputError
 
 
@@ -48,9 +46,9 @@ def _read(project: str) -> Export:
     folder = Path("models", project, "export")
     files.require(folder / "model.tar.gz", f"export@{project}")
     recorded = _recorded(folder, f"export@{project}")
-    md5s = _md5s(folder)
+    md5s = clocks.md5s(folder)
     # Loading bikes unpickles, and each archive contains code: only exports of this pipeline are safe.
-    if _version(md5s) != recorded:
+    if clocks.digest_of(md5s) != f"{recorded}.dir":
         raise InputError(f"{folder} does not match dvc.lock: run `dvc repro export@{project}` to make it again")
     metrics = _measured(project, "metrics") | _measured(project, "details")
     if not isinstance(metrics.get("data"), str):
@@ -80,9 +78,9 @@ def _recorded(folder: Path, stage: str) -> str:
         outputs = lock.get("stages", {}).get(stage, {}).get("outs", [])
         found = [str(out["md5"]) for out in outputs if out["path"] == folder.as_posix()]
     except (OSError, ValueError, yaml.YAMLError) as error:
-        words = " ".join(str(error).split())  # YAML's errors have several lines
+        reason = " ".join(str(error).split())  # YAML's errors have several lines
         raise InputError(
-            f"dvc.lock can't be read: {words}: run `git checkout dvc.lock` or `dvc repro {stage}`"
+            f"dvc.lock can't be read: {reason}: run `git checkout dvc.lock` or `dvc repro {stage}`"
         ) from None
     except (
         AttributeError,
@@ -95,19 +93,3 @@ def _recorded(folder: Path, stage: str) -> str:
     if not found:
         raise InputError(f"dvc.lock has no entry for {folder}: run `dvc repro {stage}` to make it")
     return found[0].removesuffix(".dir")
-
-
-def version(folder: Path) -> str:
-    """Return DVC's MD5 of ``folder``: that of a JSON list of its files, each with its own MD5."""
-    return _version(_md5s(folder))
-
-
-def _md5s(folder: Path) -> dict[str, str]:
-    """Return the MD5 of each file in ``folder`` by its path."""
-    paths = [path for path in folder.rglob("*") if path.is_file()]
-    return {path.relative_to(folder).as_posix(): files.digest(path, "md5") for path in paths}
-
-
-def _version(md5s: dict[str, str]) -> str:
-    listing = [{"md5": md5, "relpath": path} for path, md5 in sorted(md5s.items())]
-    return hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False).hexdigest()

@@ -1,4 +1,4 @@
-"""Where a request comes from and which address its client used, if the server is behind a proxy."""
+"""Find a request's client, and the address that it used, if the server is behind a proxy."""
 
 import re
 
@@ -10,7 +10,7 @@ from stages.serving.container.errors import Refusal
 from stages.serving.guard import HEADERS
 
 PREFIX = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*")
-"""A path below which a proxy serves this server: empty, or as /models or /a/b."""
+"""A path below which a proxy serves this server: empty, or such as /models or /a/b."""
 
 
 class Forwarded:
@@ -47,7 +47,7 @@ class Forwarded:
         prefix = sent.get(b"x-forwarded-prefix", self._root_path).split(",")[-1].strip().rstrip("/")
         if not PREFIX.fullmatch(prefix):
             refusal = Refusal(
-                400, "invalid_prefix", f"X-Forwarded-Prefix: found {prefix[:100]!r}, expected a path as /models"
+                400, "invalid_prefix", f"X-Forwarded-Prefix: found {prefix[:100]!r}, expected a path such as /models"
             )
             answer = errors.response(refusal)
             answer.headers.update(HEADERS)  # the guard is behind this middleware

@@ -33,7 +33,7 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 RETRY_AFTER = 2  # s
 
 
-class Model:
+class RunningModel:
     """One export and its process, which is restarted when it dies. Requests go to it in batches."""
 
     def __init__(self, export: Export, session: aiohttp.ClientSession, limits: Limits) -> None:

@@ -11,7 +11,7 @@ from stages.serving.container.batching import Limits
 from stages.serving.container.errors import Refusal
 from stages.serving.exports import Export
 from stages.serving.measurements import Measurements
-from stages.serving.model import Model
+from stages.serving.model import RunningModel
 
 VERBOSE = "application/json; verbose=true"
 """Accept header for a model: classifiers add the names of their classes, forecasts their warnings."""
@@ -24,7 +24,7 @@ class Models:
         self.exports, self.missing = exports, missing
         self.measurements = Measurements()
         self._limits = limits
-        self._models: dict[str, Model] = {}
+        self._models: dict[str, RunningModel] = {}
 
     async def start(self) -> None:
         """Start to load the models. They are kept running until ``stop``."""
@@ -32,7 +32,9 @@ class Models:
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=3)
         timeout = aiohttp.ClientTimeout(total=self._limits.answer + 5)  # the model's own limit is reached first
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
-        self._models = {name: Model(export, self._session, self._limits) for name, export in self.exports.items()}
+        self._models = {
+            name: RunningModel(export, self._session, self._limits) for name, export in self.exports.items()
+        }
         self._tasks = [asyncio.create_task(model.keep()) for model in self._models.values()]
 
     async def stop(self) -> None:
@@ -72,7 +74,7 @@ class Models:
         self.measurements.answered(project, time.perf_counter() - begin, answer.batch)
         return answer.body, model.export.version
 
-    def _of(self, project: str) -> Model:
+    def _of(self, project: str) -> RunningModel:
         if project in self.missing:
             raise Refusal(404, "not_exported", self.missing[project])
         if project not in self._models:

@@ -75,11 +75,11 @@ def launched(
             stderr=subprocess.STDOUT,
             pass_fds=[listener.fileno()],
         )
-        said = Said(server)
+        output = OutputCopier(server)
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         listener.close()  # only the server keeps it open: once the server is dead, connections are refused at once
         try:
-            _wait(server, address, said, start, unwanted or threading.Event())
+            _wait(server, address, output, start, unwanted or threading.Event())
             yield address
         finally:
             assert server.stdin
@@ -89,10 +89,10 @@ def launched(
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
-            said.join()
+            output.join()
 
 
-class Said(threading.Thread):
+class OutputCopier(threading.Thread):
     """Copies the output of a process to standard error, and remembers its last line."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
@@ -110,15 +110,17 @@ class Said(threading.Thread):
                 print(text, file=sys.stderr, flush=True)
 
 
-def _wait(server: subprocess.Popen[bytes], address: str, said: Said, seconds: float, unwanted: threading.Event) -> None:
+def _wait(
+    server: subprocess.Popen[bytes], address: str, output: OutputCopier, seconds: float, unwanted: threading.Event
+) -> None:
     deadline = time.monotonic() + seconds
     with httpx.Client(timeout=1.0, trust_env=False) as client:
         while time.monotonic() < deadline:
             if unwanted.is_set():
                 raise InputError("the model is no longer served")
             if server.poll() is not None:
-                said.join()
-                raise InputError(f"the exported model's server stopped while it started: {said.last or 'no output'}")
+                output.join()
+                raise InputError(f"the exported model's server stopped while it started: {output.last or 'no output'}")
             try:
                 # The listening socket accepts at once. The response comes when the model is loaded.
                 if client.get(f"{address}/ping").status_code == 200:
@@ -178,8 +180,8 @@ class Invocation:
     seconds: float
 
 
-class Endpoint:
-    """A model that is served over HTTP on this machine."""
+class ServedModel:
+    """The HTTP interface of a model that is served on this machine."""
 
     def __init__(self, client: httpx.Client) -> None:
         self.address = str(client.base_url)
@@ -198,14 +200,14 @@ class Endpoint:
 
 
 @contextmanager
-def serve(archive: Path, answer: float = 60.0) -> Iterator[Endpoint]:
+def serve(archive: Path, answer: float = 60.0) -> Iterator[ServedModel]:
     """Serve the archive until the block ends. ``answer`` is the time limit of a request, in seconds."""
     with (
         unpacked(archive) as folder,
         launched(folder) as address,
         httpx.Client(base_url=address, timeout=answer, trust_env=False) as client,
     ):
-        yield Endpoint(client)
+        yield ServedModel(client)
 
 
 def latency(seconds: Sequence[float], rows: int) -> dict[str, float]:

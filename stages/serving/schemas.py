@@ -40,7 +40,9 @@ class Forecast(BaseModel):
 
     datetime: str
     count: float = Field(description="expected riders in this hour")
-    warnings: list[str] | None = Field(None, description="what this hour has that the model was not trained for")
+    warnings: list[str] | None = Field(
+        None, description="properties of this hour that the training data does not cover"
+    )
 
 
 class Predictions(BaseModel):

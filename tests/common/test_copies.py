@@ -8,7 +8,7 @@ from PIL import Image
 
 from stages.common.errors import InputError
 from stages.common.sources import copies
-from stages.common.sources.copies import NearCopy, Picture
+from stages.common.sources.copies import LabelledPicture, NearCopy
 from stages.landmarks.sources import sample
 
 NAMES = sorted(sample.LANDMARKS)
@@ -37,7 +37,9 @@ def look(picture: Image.Image) -> bytes:
     ],
 )  # fmt: skip
 def test_a_picture_is_used_once_and_the_test_set_is_not_changed(pictures: str, left_out: dict[str, str]) -> None:
-    known = [Picture(file, part, int(label), key) for part, file, label, key in map(str.split, pictures.split(", "))]
+    known = [
+        LabelledPicture(file, part, int(label), key) for part, file, label, key in map(str.split, pictures.split(", "))
+    ]
     assert {known[index].file: reason for index, reason in copies.excess(known).items()} == left_out
     assert copies.repeated(known) == (pictures.count("test") == 2)
 

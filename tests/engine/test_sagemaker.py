@@ -24,7 +24,7 @@ from stages.engine.aws.clients import client
 from stages.engine.aws.stack import Stack, keys
 from stages.engine.config import Engine, SageMaker
 from stages.engine.sagemaker import job
-from stages.engine.sagemaker.job import JobResources, place
+from stages.engine.sagemaker.job import JobResources, resources
 from stages.scones import built_in, layout, model, train
 from stages.scones.aws.stand_in import local
 from stages.scones.layout import Entry
@@ -40,7 +40,7 @@ def session() -> Iterator[boto3.Session]:
 
 @pytest.fixture
 def where(session: boto3.Session) -> Iterator[JobResources]:
-    with place(session, "training") as where:
+    with resources(session, "training") as where:
         yield where
 
 
@@ -74,9 +74,9 @@ def channels(job: dict[str, Any]) -> dict[str, str]:
     return {one["ChannelName"]: one["DataSource"]["S3DataSource"]["S3Uri"] for one in job["InputDataConfig"]}
 
 
-def download(where: JobResources, place: str, folder: Path) -> None:
+def download(where: JobResources, url: str, folder: Path) -> None:
     """What an instance of the job would find under /opt/ml/input/data."""
-    prefix = place.removeprefix(f"s3://{where.bucket}/").rstrip("/") + "/"
+    prefix = url.removeprefix(f"s3://{where.bucket}/").rstrip("/") + "/"
     for entry in keys(where.session, where.bucket, prefix):
         path = folder / entry["Key"].removeprefix(prefix)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def test_a_job_trains_from_what_it_staged_and_its_model_comes_back(
     code = tmp_path / "code"
     code.mkdir()
     job.stage_code(code, "scones")
-    place = job.start(job.trainer(where, settings, code), job.inputs(train.FEATURES))
+    url = job.start(job.trainer(where, settings, code), job.inputs(train.FEATURES))
     assert not told
     found = described(where)
     assert found["TrainingJobName"].startswith(f"{where.name}-")
@@ -116,9 +116,9 @@ def test_a_job_trains_from_what_it_staged_and_its_model_comes_back(
 
     with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as tar:
         tar.add(instance / "model", ".")
-    bucket, key = place.removeprefix("s3://").split("/", 1)
+    bucket, key = url.removeprefix("s3://").split("/", 1)
     client(where.session, "s3").upload_file(str(tmp_path / "model.tar.gz"), bucket, key)
-    job.fetch(where.session, place, model.TRAINED)
+    job.fetch(where.session, url, model.TRAINED)
     assert model.load().image_size == 32
     assert files.read_json(model.TRAINED / "training.json")["seconds"] > 0
 
@@ -159,8 +159,8 @@ def test_the_built_in_algorithm_s_job_is_the_published_one(
 
 
 def test_the_bucket_and_the_role_are_gone_after_the_job_and_another_job_s_are_not(session: boto3.Session) -> None:
-    with place(session, "training") as other:
-        with place(session, "training") as where:
+    with resources(session, "training") as other:
+        with resources(session, "training") as where:
             client(session, "s3").put_object(Bucket=where.bucket, Key="left", Body=b"behind")
         assert [bucket["Name"] for bucket in client(session, "s3").list_buckets()["Buckets"]] == [other.bucket]
     assert not client(session, "s3").list_buckets()["Buckets"]
@@ -199,7 +199,7 @@ class Running:
 
 def test_ctrl_c_stops_the_job_before_its_bucket_is_removed(settings: SageMaker, session: boto3.Session) -> None:
     running = Running()
-    with pytest.raises(KeyboardInterrupt), place(running.session, "training") as where:
+    with pytest.raises(KeyboardInterrupt), resources(running.session, "training") as where:
         job.start(built_in.trainer(where, settings, 2, 16), built_in.inputs(where.bucket))
     assert [name.startswith(f"{where.name}-") for name in running.stopped] == [True]
     assert running.buckets == [where.bucket]
@@ -209,7 +209,7 @@ def test_ctrl_c_stops_the_job_before_its_bucket_is_removed(settings: SageMaker, 
 def test_a_job_that_runs_out_of_time_is_an_error_that_says_so(settings: SageMaker, session: boto3.Session) -> None:
     running = Running(end=("Stopped", "MaxRuntimeExceeded"))
     with (
-        place(running.session, "training") as where,
+        resources(running.session, "training") as where,
         pytest.raises(InputError, match=r"ended: Stopped, MaxRuntimeExceeded.*engine.sagemaker.max_hours"),
     ):
         job.start(built_in.trainer(where, settings, 2, 16), built_in.inputs(where.bucket))

@@ -12,7 +12,7 @@ from dvc.utils.serialize import dumps_yaml
 
 from stages.common import program
 from stages.experiments.running import progress, quick_dvc
-from stages.experiments.running.progress import Progress
+from stages.experiments.running.progress import ProjectProgress
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_time_left_is_that_of_the_bar_and_of_the_stages_to_come(clock: list[float]) -> None:
-    run = Progress("mnist", {"prepare@mnist": 10.0, "train@mnist": 40.0, "deploy@mnist": 20.0})
+    run = ProjectProgress("mnist", {"prepare@mnist": 10.0, "train@mnist": 40.0, "deploy@mnist": 20.0})
     assert run.left() == 70
     run.start()
     run.read("Running stage 'prepare@mnist':")
@@ -45,7 +45,7 @@ def test_time_left_is_that_of_the_bar_and_of_the_stages_to_come(clock: list[floa
 
 
 def test_stages_that_are_skipped_take_no_time() -> None:
-    run = Progress("mnist", {"prepare@mnist": 10.0, "train@mnist": 40.0})
+    run = ProjectProgress("mnist", {"prepare@mnist": 10.0, "train@mnist": 40.0})
     run.start()
     assert run.read("Stage 'prepare@mnist' didn't change, skipping") is None
     assert run.left() == 40

@@ -109,13 +109,13 @@ def test_settings_that_are_not_allowed_are_refused_before_anything_runs(
 
 
 def test_what_was_decided_about_trials_is_decided_again(tmp_path: Path) -> None:
-    from stages.experiments.sweeps.asha import Ladder
+    from stages.experiments.sweeps.asha import Rungs
 
     sweep = many(read("{a: {choice: [1, 2]}}", tmp_path).sweep, 4)
-    assert Ladder(sweep, []).left == {trial: [1, 2] for trial in range(4)}
+    assert Rungs(sweep, []).left == {trial: [1, 2] for trial in range(4)}
     first = [Result(2, 1, 0.5), Result(0, 1, 0.9), Result(2, 2, 0.4), Result(1, 1, 0.1)]  # a loss
-    assert Ladder(sweep, first).left == {1: [2], 3: [1, 2]}  # 2 is done, 0 was worse than 2
-    assert Ladder(sweep, first[1:]).left[0] == [2]  # the first that comes is taken on
+    assert Rungs(sweep, first).left == {1: [2], 3: [1, 2]}  # 2 is done, 0 was worse than 2
+    assert Rungs(sweep, first[1:]).left[0] == [2]  # the first that comes is taken on
 
 
 STARTER = """
@@ -125,7 +125,7 @@ time.sleep(600)
 """
 
 
-def test_a_command_on_a_leash_ends_with_who_started_it(tmp_path: Path) -> None:
+def test_a_command_is_killed_when_its_parent_ends(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [sys.executable, "-c", STARTER], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
@@ -134,7 +134,7 @@ def test_a_command_on_a_leash_ends_with_who_started_it(tmp_path: Path) -> None:
         assert starter.stdout.readline() == "begun\n"
         for _ in range(1000):
             below = psutil.Process(starter.pid).children(recursive=True)
-            if len(below) == 3:  # the leash, sh, sleep
+            if len(below) == 3:  # with_parent, sh, sleep
                 break
             time.sleep(0.1)
         starter.kill()

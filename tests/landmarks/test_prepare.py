@@ -116,17 +116,6 @@ def test_width_and_height_are_the_upright_picture_s_and_the_name_says_nothing(so
     assert (found["width"], found["height"], found["bytes"]) == ("24", "32", str(len(content)))
 
 
-def test_a_folder_around_it_is_seen_through(source: Path) -> None:
-    prepare.main()
-    expected = contents()
-    inner = source / "landmark_images"
-    inner.mkdir()
-    for part in ("train", "test"):
-        (source / part).rename(inner / part)
-    prepare.main()
-    assert contents() == expected
-
-
 def test_one_tree_is_split_by_class(given: Path) -> None:
     fill(given, {"bridge": 10, "tower": 20})
     set_parameters(test_fraction=0.3)
@@ -239,15 +228,6 @@ def test_copies_of_test_pictures_leave_the_training_set(source: Path, capsys: py
     assert len(photographs.read_index(RAW, "train")) == 12
     assert len(photographs.read_index(RAW, "test")) == 7
     assert "warning: 1 test photographs are copies of another one" in capsys.readouterr().out
-
-
-def test_the_same_picture_in_two_classes_is_in_neither(source: Path) -> None:
-    shutil.copy(source / "train/tower/00.png", source / "train/bridge/again.png")
-    prepare.main()
-    assert refused() == {
-        "train/bridge/again.png": "same picture as train/tower/00.png, which has another class",
-        "train/tower/00.png": "same picture as train/bridge/again.png, which has another class",
-    }
 
 
 def test_pixels_are_the_same_only_with_the_same_shape(given: Path) -> None:

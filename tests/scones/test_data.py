@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import yaml
-from conftest import Run
 from PIL import Image
 
 from stages.common import config, files
@@ -313,14 +312,6 @@ def test_bad_input_is_one_line_and_leaves_nothing(
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not Path("data").exists()
-
-
-def test_bad_input_ends_the_program_with_code_1(source: Path, workspace: Path, python: Run) -> None:
-    missing_picture(source)
-    done = python("-m", "stages.scones.prepare", cwd=workspace)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
 
 
 def test_training_pictures_that_are_known_already_are_left_out(source: Path) -> None:

@@ -19,7 +19,7 @@ from vehicles import archive
 from stages.scones.aws.stand_in import capture
 from stages.scones.aws.stand_in.capture import Capture
 from stages.scones.aws.stand_in.endpoints import Endpoint, EndpointResponse
-from stages.scones.aws.stand_in.fleet import HostedEndpoint, Variant
+from stages.scones.aws.stand_in.fleet import HostedEndpoint, ProductionVariant
 from stages.scones.aws.stand_in.functions import Functions
 from stages.scones.aws.stand_in.runtime import Code, FunctionResult, has_own_tmp
 from stages.scones.aws.stand_in.scratch import PURPOSE, scratch_folder
@@ -164,7 +164,7 @@ ONE = {"model": 1.0}
 
 def hosted(content: bytes, settings: dict[str, object], weights: dict[str, float] = ONE) -> Endpoint:
     """An endpoint whose models are all ``content``."""
-    variants = tuple(Variant(name, f"s3://a/{name}", "") for name in weights)
+    variants = tuple(ProductionVariant(name, f"s3://a/{name}", "") for name in weights)
     definition = HostedEndpoint("eu-west-1", "vehicles", variants, json.dumps(settings))
     return Endpoint(definition, lambda address: content, lambda address, written: None, lambda *measured: None)
 
@@ -229,7 +229,9 @@ def test_a_model_that_dies_under_several_requests_is_started_again_once(tmp_path
 def test_a_request_that_was_given_up_meanwhile_is_neither_answered_nor_captured(tmp_path: Path) -> None:
     model, written = archive(tmp_path).read_bytes(), list[bytes]()
     settings = {"EnableCapture": True, "DestinationS3Uri": "s3://a/data", "CaptureOptions": [{"CaptureMode": "Input"}]}
-    definition = HostedEndpoint("eu-west-1", "vehicles", (Variant("model", "s3://a/model", ""),), json.dumps(settings))
+    definition = HostedEndpoint(
+        "eu-west-1", "vehicles", (ProductionVariant("model", "s3://a/model", ""),), json.dumps(settings)
+    )
     endpoint = Endpoint(
         definition, lambda address: model, lambda address, content: written.append(content), lambda *measured: None
     )

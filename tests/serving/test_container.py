@@ -30,7 +30,7 @@ from stages.serving.container.application import application, matches
 from stages.serving.container.batching import Batcher, BatchReply, Job, Limits
 from stages.serving.container.body import BodyLimits
 from stages.serving.container.errors import Refusal
-from stages.serving.container.model import Model
+from stages.serving.container.model import LoadedModel
 
 TEXT = {"Content-Type": "text/plain"}
 
@@ -443,7 +443,7 @@ class Echo:
 def impatient() -> Iterator[Served]:
     """A server in this process that waits for headers for 0.4 s, and for a body for as long."""
     listener = socket.create_server(("127.0.0.1", 0))
-    model: Model = Echo()  # type: ignore[assignment]
+    model: LoadedModel = Echo()  # type: ignore[assignment]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(container_server, "HEADER_SECONDS", 0.4)
         server = container_server.Server(application(model, Limits(), BodyLimits(seconds=0.4)), listener)
@@ -563,7 +563,7 @@ def test_what_the_system_accepted_before_the_stop_and_what_comes_on_idle_connect
     ping = b"GET /ping HTTP/1.1\r\nHost: h\r\n\r\n"
     listener = socket.create_server(("127.0.0.1", 0))
     address = listener.getsockname()
-    model: Model = Echo()  # type: ignore[assignment]
+    model: LoadedModel = Echo()  # type: ignore[assignment]
     connections: list[socket.socket] = []
     stop = threading.Event()
 

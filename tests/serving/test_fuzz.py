@@ -20,6 +20,7 @@ import pytest
 import torch
 from conftest import ROOT
 from model_servers import Served, record, server
+from pictures import chunk
 from PIL import Image, ImageDraw
 from tiny_exports import PROJECTS
 
@@ -188,10 +189,6 @@ def test_damaged_bodies_are_answered_or_refused(client: httpx.Client, project: s
 
 def png(width: int, height: int, data: bytes = b"") -> bytes:
     """A PNG file that says it is so large, whatever is in it."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
 

@@ -1,15 +1,16 @@
 """All bodies of at most 4 MB that cost a model as much as one can: pictures, drawings in pieces, arrays, texts, tables."""
 
-import io
 import json
 import struct
 from collections.abc import Iterator
 
 import numpy as np
-from bodies import LARGEST, SIDE, Body, file, metadata, pictures
+from bodies import LARGEST, SIDE, Body, metadata, pictures
+from pictures import saved as file
 from PIL import Image
 
 from stages.common.vision import images
+from stages.serving.comparison import npy
 
 
 def drawings() -> Iterator[Body]:
@@ -39,12 +40,6 @@ def drawings() -> Iterator[Body]:
         large = picture.resize((SIDE, SIDE), Image.Resampling.NEAREST)
         if len(content := file(large, "PNG", compress_level=1)) <= LARGEST:
             yield Body(f"drawing, {name}, large", content, "image/png; several=true", ("mnist",))
-
-
-def npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    return buffer.getvalue()
 
 
 def arrays() -> Iterator[Body]:

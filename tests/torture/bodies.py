@@ -1,12 +1,13 @@
 """Pictures of at most 4 MB that cost a model as much as they can: at the limits of their pixels, with endless metadata."""
 
-import io
 import struct
 import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from pictures import chunk
+from pictures import saved as file
 from PIL import Image
 
 LARGEST = 4_000_000
@@ -21,10 +22,6 @@ class Body(NamedTuple):
     content: bytes
     kind: str = "application/octet-stream"
     projects: tuple[str, ...] = ("mnist", "landmarks", "scones")
-
-
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -56,12 +53,6 @@ def png(
     palette = chunk(b"PLTE", bytes(range(256)) * 3) + chunk(b"tRNS", bytes(range(256))) if colour == 3 else b""
     data = b"".join([*parts, packer.flush()])
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + palette + extra + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-
-
-def file(picture: Image.Image, form: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, form, **options)
-    return buffer.getvalue()
 
 
 def striped(mode: str, width: int, height: int, cell: int = 64) -> Image.Image:

@@ -1,6 +1,7 @@
 """Mixed load on the server, while its models are killed and an export is exchanged under it.
 
 A good request holds if its answer is the one that the same request got before all attacks, or 503 or 429 with Retry-After.
+The server's memory has to stay the same, and SIGTERM has to end it soon.
 """
 
 import random
@@ -18,16 +19,22 @@ from typing import Any
 
 import httpx
 import numpy as np
-from all_bodies import HOUR, npy
-from bodies import file, striped
+import psutil
+from all_bodies import HOUR
+from bodies import striped
 from conftest import ROOT
 from model_servers import Served, server, until
+from pictures import saved as file
 from PIL import Image, ImageDraw
 
 from stages import projects
-from stages.serving.comparison import TOLERANCE
+from stages.serving.comparison import TOLERANCE, npy
 
 PING = 0.05  # s, while others attack
+
+GROWTH = 1.2  # of the memory, from the first half of the time to the second
+
+END = 12.0  # s from SIGTERM to the end
 
 CLIENTS = 2  # for each project
 
@@ -203,6 +210,22 @@ def kill_models(one: Served, kills: int, minutes: float, choose: random.Random) 
     time.sleep(60 * minutes / (kills + 1))
 
 
+def watch_memory(one: Served, over: Event) -> Counter[str]:
+    """Compare the largest proportional set size of all the server's processes in both halves of the time."""
+    sizes = []
+    while not over.wait(5):
+        total = 0
+        for process in [psutil.Process(one.process.pid), *one.children()]:
+            with suppress(psutil.NoSuchProcess):
+                total += process.memory_full_info().pss
+        sizes.append(total / 1e9)
+    half = len(sizes) // 2
+    if not half:
+        return Counter(["not tried: too short to compare the memory of both halves"])
+    early, late = max(sizes[:half]), max(sizes[half:])
+    return Counter([f"{'held' if late <= GROWTH * early else 'lost:'} memory of {early:.2f} GB, later {late:.2f} GB"])
+
+
 def run(folder: Path, seed: int, minutes: float) -> Counter[str]:
     """Returns the outcomes by kind: `held...` and `lost: ...`."""
     choose, outcomes, over = random.Random(seed), Counter[str](), Event()
@@ -217,6 +240,7 @@ def run(folder: Path, seed: int, minutes: float) -> Counter[str]:
                 for _ in range(CLIENTS)
             ]
             clients += [pool.submit(asks_badly, one, over, random.Random(choose.random())) for _ in range(3)]
+            clients.append(pool.submit(watch_memory, one, over))
             kill_models(one, max(1, round(minutes / 2)), minutes, choose)
             over.set()
             for one_client in clients:
@@ -226,6 +250,8 @@ def run(folder: Path, seed: int, minutes: float) -> Counter[str]:
             for project, requests in good().items():
                 status, _ = ask(client, project, *requests[0])
                 outcomes["held, after all" if status == 200 else f"lost: {project} after all {status}"] += 1
+        seconds = one.stopped()
+        outcomes[f"{'held' if seconds < END else 'lost:'} {seconds:.1f} s from SIGTERM to the end"] += 1
         if "Traceback" in one.log.read_text():
             outcomes[f"lost: a traceback in the log: {one.log.read_text().partition('Traceback')[2][:3000]}"] += 1
     return outcomes

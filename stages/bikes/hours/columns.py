@@ -1,4 +1,4 @@
-"""The columns of an hour: what each means, its unit, its range and its codes.
+"""Describe the columns of an hour: meaning, unit, range and codes.
 
 prepare, the served model, its page and its model card use this one description, so what one refuses the others refuse.
 Values are text, as a CSV file or a JSON body has them.
@@ -54,7 +54,7 @@ class Column:
 
     @property
     def expected(self) -> str:
-        """What a value has to be, in words."""
+        """Return the allowed values, in words."""
         kind = f"a {'whole ' if self.whole else ''}number from {self.low:g} to {self.high:.9g}"
         if self.codes:
             return f"{kind} ({', '.join(f'{number} {name}' for number, name in self.codes.items())})"
@@ -62,7 +62,7 @@ class Column:
 
     @property
     def label(self) -> str:
-        """What a plot calls it: `temperature [°C]`, or `kind of weather (1 clear, ...)`."""
+        """Return the column's name in a plot: `temperature [°C]`, or `kind of weather (1 clear, ...)`."""
         if self.codes:
             first, *_, last = self.codes.items()
             return f"{self.meaning} ({first[0]} {first[1]} to {last[0]} {last[1]})"

@@ -54,8 +54,8 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack an untrusted archive safely.
 
-    Raises TarError for whatever is wrong with it: damage, a member that is not a regular file or folder, that would lie
-    outside ``folder`` or where another member is. Raises OSError only for the disk, such as a full one.
+    Raises TarError for any fault of the archive: damage, or a member that is not a regular file or folder, that would be
+    outside ``folder``, or that has the path of another member. Raises OSError only for the disk, such as a full one.
     """
     try:
         with tarfile.open(archive, "r:gz", tarinfo=_Member) as tar:

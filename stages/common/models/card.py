@@ -89,5 +89,5 @@ def confusions(
     images = counts.sum(1)
     np.fill_diagonal(counts, 0)
     worst = np.argsort(-counts, axis=None, kind="stable")[:count]
-    pairs = [divmod(int(place), len(classes)) for place in worst]
+    pairs = [divmod(int(index), len(classes)) for index in worst]
     return [f"{classes[a]} taken for {classes[p]}: {counts[a, p]} of {images[a]}" for a, p in pairs if counts[a, p]]

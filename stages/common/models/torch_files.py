@@ -20,10 +20,10 @@ from stages.common.errors import InputError
 from stages.common.models.inputs import Asserted, Checked, Form
 
 EXTRA = "classes.json"
-"""Name of the text that is stored with a network: its classes, with all that is known about them."""
+"""Name of the text that is stored with a network: its classes and the facts about them."""
 
 CLASS_NAMES, TORCH = "class_names", "torch"
-"""Names of two texts in a file of torch.export: a JSON list of the classes, and what wrote the file and what can read it."""
+"""Names of two texts in a file of torch.export: a JSON list of the classes, and the versions that write and read the file."""
 
 READABLE_SINCE = "2.9"
 """First version of torch that reads this version's files of torch.export: see benchmarks/results/reach.json."""
@@ -62,7 +62,7 @@ def save_exported(
     """
     dynamic = dict.fromkeys(range(example.ndim), torch.export.Dim.DYNAMIC)
     program = torch.export.export(Asserted(classifier, form), (example,), dynamic_shapes=(dynamic,))
-    # In place of torch's conditions on sizes, which say nothing of pictures and would come before the graph's own.
+    # Replaces torch's conditions on sizes. They would be checked before the graph's own, and their messages don't mention pictures.
     program._guards_code = [f"L['images'].dim() == {example.ndim}"]
     extra = {EXTRA: json.dumps(classes), CLASS_NAMES: json.dumps(class_names), TORCH: json.dumps(about())}
     for module in program.graph_module.modules():
@@ -82,7 +82,7 @@ def load_exported(path: Path) -> tuple[Callable[[Tensor], Tensor], Any]:
 
 
 def about() -> dict[str, str]:
-    """Return which version of torch writes files of torch.export here, `written_by`, and which can read them, `read_by`."""
+    """Return the version of torch that writes files of torch.export here, `written_by`, and those that read them, `read_by`."""
     return {"written_by": torch.__version__.partition("+")[0], "read_by": f">={READABLE_SINCE}"}
 
 

@@ -1,4 +1,4 @@
-"""Write what evaluate measures of a classifier, in the same files for every project."""
+"""Write the results of a classifier's evaluation, in the same files for every project."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ def write(
 ) -> dict[str, Any]:
     """Write the results of ``project`` on its test set below reports/<project>, and return its metrics.
 
-    ``source`` is the data that was measured on, ``names`` are those of the classes. `metrics.json` has accuracy and loss,
+    ``source`` names the data, ``names`` are those of the classes. `metrics.json` has accuracy and loss,
     `details.json` the ``details``, `confusion.csv` one row per example. `evaluation/` has the probabilities, float32 (N, classes), and as
     CSV the confusion matrix, precision and recall of each class, accuracy by confidence, and further ``tables`` and
     ``arrays`` by name.

@@ -1,7 +1,7 @@
-"""Find pictures that are there more than once: copies by their pixels, near copies by their look.
+"""Find duplicate pictures: copies have equal pixels, near copies look alike.
 
-A picture that a model has been trained with says nothing about how good the model is. So a picture is in one part of a
-data set only, and pictures of different parts that look the same are reported.
+A test on training pictures does not measure how good a model is. So each picture is used in only one part of a data set,
+and pictures of different parts that look alike are reported.
 """
 
 import sys
@@ -32,20 +32,20 @@ PAIRS = 2**22
 """Pairs compared at once, so that memory is bounded."""
 
 JUDGED = {"test": "test", "valid": "validation"}
-"""The parts with which a model is measured, and their names."""
+"""The parts on which a model is measured, and their names in messages."""
 
 PRIORITY = ("test", "valid", "train")
-"""Which part keeps a picture that is in several."""
+"""The parts in the order in which they keep a picture that is in several."""
 
 LISTED = 10
-"""How many near copies are printed when there are too many."""
+"""Number of near copies that are printed if there are too many."""
 
 Look = bytes
-"""What a picture looks like, see `look`."""
+"""The appearance of a picture, see `look`."""
 
 
-class Picture(NamedTuple):
-    """A readable picture: the path of its file, its part (train, valid, test), its label, and what its pixels are known by."""
+class LabelledPicture(NamedTuple):
+    """A readable picture: the path of its file, its part (train, valid, test), its label, and a key of its pixels."""
 
     file: str
     part: str
@@ -54,28 +54,28 @@ class Picture(NamedTuple):
 
 
 class NearCopy(NamedTuple):
-    """A picture of a later part, the most similar one of an earlier part, and by how much they differ."""
+    """A picture of a later part, the most similar one of an earlier part, and their difference."""
 
     file: str
     near: str
     difference: float
 
 
-def excess(pictures: Sequence[Picture]) -> dict[int, str]:
+def excess(pictures: Sequence[LabelledPicture]) -> dict[int, str]:
     """Return the indices of the pictures to leave out, each with the reason.
 
-    Of equal pictures one stays: the first of valid, otherwise the first of train. None of them stays if there is one in
-    test, or if their labels differ, as it is unknown which is right. Test pictures always stay, so that scores can be
-    compared with those of others.
+    Of equal pictures one is kept: the first of valid, otherwise the first of train. None is kept if one is in test, or if
+    their labels differ: it is unknown which is correct. Test pictures are always kept, so that scores can be compared
+    with published ones.
     """
-    same: dict[Hashable, list[Picture]] = defaultdict(list)
+    same: dict[Hashable, list[LabelledPicture]] = defaultdict(list)
     for picture in sorted(pictures, key=lambda one: PRIORITY.index(one.part)):
         same[picture.pixels].append(picture)
     reasons = ((index, _reason(picture, same[picture.pixels])) for index, picture in enumerate(pictures))
     return {index: reason for index, reason in reasons if reason}
 
 
-def _reason(picture: Picture, same: Sequence[Picture]) -> str | None:
+def _reason(picture: LabelledPicture, same: Sequence[LabelledPicture]) -> str | None:
     """Return why ``picture`` is left out, or None. ``same`` are the equal pictures with it, in the order of PRIORITY."""
     if picture.part == "test" or len(same) == 1:
         return None
@@ -87,21 +87,21 @@ def _reason(picture: Picture, same: Sequence[Picture]) -> str | None:
     return None if first is picture else f"same picture as {first.file}"
 
 
-def repeated(pictures: Sequence[Picture]) -> int:
+def repeated(pictures: Sequence[LabelledPicture]) -> int:
     """Count the test pictures that equal an earlier one of the test set."""
     test = [picture.pixels for picture in pictures if picture.part == "test"]
     return len(test) - len(set(test))
 
 
 def look(pixels: NDArray[np.uint8]) -> Look:
-    """Return what a picture, uint8 (H, W, 3), looks like: a grey thumbnail and its mean red, green and blue."""
+    """Return the look of a picture, uint8 (H, W, 3): a grey thumbnail and the mean red, green and blue."""
     picture = Image.fromarray(pixels)
     thumbnail = picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
     return thumbnail.tobytes() + picture.resize((1, 1), Image.Resampling.BOX).tobytes()
 
 
 def nearest(ours: Sequence[Look], theirs: Sequence[Look]) -> dict[int, tuple[int, float]]:
-    """Return for each of ``ours`` that has a near copy in ``theirs`` the most similar one, and by how much they differ.
+    """Map each of ``ours`` that has a near copy in ``theirs`` to the most similar one and their difference.
 
     The difference is 1 minus the correlation of the thumbnails. It does not depend on brightness and contrast.
     """

@@ -1,4 +1,4 @@
-"""What is in a source's folder: every file, what systems leave there, and folders that stand for a part of the data."""
+"""List the files of a source, and recognise system files and folders of a part of the data."""
 
 import os
 import re
@@ -28,11 +28,11 @@ ALIKE = {
     "valid": re.compile(f"{_WHAT}(?:val|valid|validate|validation|dev|development|eval|evaluation){_WHAT}"),
     "test": re.compile(f"{_WHAT}(?:test|tests|testing|tst){_WHAT}"),
 }
-"""What people call the parts, without anything that is not a letter."""
+"""Usual names of the parts, reduced to their letters."""
 
 
 def part(name: str) -> str | None:
-    """Return the part that a folder or list is probably meant for: train, valid, test, or None."""
+    """Guess the part of a folder or list from its name: train, valid, test, or None."""
     letters = re.sub("[^a-z]", "", unicodedata.normalize("NFKC", name).casefold())
     return next((part for part, pattern in ALIKE.items() if pattern.fullmatch(letters)), None)
 
@@ -48,8 +48,8 @@ def files_below(folder: Path) -> list[Path]:
     Raises InputError if a folder cannot be read.
     """
     found = []
-    for place, folders, names in os.walk(folder, onerror=_unreadable):
-        here = Path(place)
+    for parent, folders, names in os.walk(folder, onerror=_unreadable):
+        here = Path(parent)
         found += [here / name for name in names]
         found += [here / name for name in folders if (here / name).is_symlink()]
     return sorted(found)

@@ -33,7 +33,7 @@ class Source:
     name: str
 
 
-PLACES = "sample, official, a folder or a URL"
+EXPECTED = "sample, official, a folder or a URL"
 
 Writer = Callable[[Path], None]
 """Function that fills an empty folder with the data set's files in their published layout."""
@@ -49,44 +49,44 @@ def open_source(project: str, settings: SourceSettings, sample: Writer, official
     """
     common = config.read().get("data", {}).get("source")
     if not isinstance(common, str) or not common:
-        raise InputError(f"{config.PARAMETERS}: data.source = {common!r} is not allowed: expected {PLACES}")
-    place = settings.source or common
-    if place in ("sample", "official"):
+        raise InputError(f"{config.PARAMETERS}: data.source = {common!r} is not allowed: expected {EXPECTED}")
+    source = settings.source or common
+    if source in ("sample", "official"):
         with temporary.folder("source") as made:
-            (sample if place == "sample" else official)(made)
-            yield Source(made, place)
-    elif "://" in place:
-        yield Source(_fetch(project, place, own=settings.source is not None), _shown(place))
+            (sample if source == "sample" else official)(made)
+            yield Source(made, source)
+    elif "://" in source:
+        yield Source(_fetch(project, source, own=settings.source is not None), _shown(source))
     else:
-        yield Source(_find(project, place, own=settings.source is not None), place)
+        yield Source(_find(project, source, own=settings.source is not None), source)
 
 
-def check(setting: str, place: str | None) -> None:
+def check(setting: str, source: str | None) -> None:
     """Raise InputError if the parameter ``setting`` names a folder that does not exist. URLs are not checked.
 
     Each project's prepare stage checks whether the folder has its data: a user may want to run only some projects.
     """
-    if place is None or place in ("sample", "official") or "://" in place:
+    if source is None or source in ("sample", "official") or "://" in source:
         return
-    folder = files.home() / Path(place).expanduser()
+    folder = files.home() / Path(source).expanduser()
     if not folder.is_dir():
-        raise _no_folder(setting, place, folder)
+        raise _no_folder(setting, source, folder)
 
 
-def _find(project: str, place: str, own: bool) -> Path:
+def _find(project: str, source: str, own: bool) -> Path:
     setting = f"data.{project}.source" if own else "data.source"
-    check(setting, place)
-    folder = files.home() / Path(place).expanduser()
+    check(setting, source)
+    folder = files.home() / Path(source).expanduser()
     if (folder / project).is_dir():
         return folder / project
     if own:
         return folder
-    raise _no_folder(setting, place, folder / project)
+    raise _no_folder(setting, source, folder / project)
 
 
-def _no_folder(setting: str, place: str, missing: Path) -> InputError:
+def _no_folder(setting: str, source: str, missing: Path) -> InputError:
     return InputError(
-        f"{config.PARAMETERS}: {setting} = {place!r} is not allowed: there is no folder {missing}, expected {PLACES}"
+        f"{config.PARAMETERS}: {setting} = {source!r} is not allowed: there is no folder {missing}, expected {EXPECTED}"
     )
 
 

@@ -116,10 +116,10 @@ def in_turns(parts: Sequence[Tensor], compute: Callable[[Tensor], Tensor]) -> Te
     if size() == 1:
         return torch.cat([compute(part) for part in parts])
     found: list[dict[int, Tensor]] = [{}] * size()
-    mine = {place: compute(parts[place]).cpu() for place in range(rank(), len(parts), size())}
+    mine = {index: compute(parts[index]).cpu() for index in range(rank(), len(parts), size())}
     dist.all_gather_object(found, mine, group=_joined)
-    rows = {place: part for answers in found for place, part in answers.items()}
-    return torch.cat([rows[place] for place in range(len(parts))])
+    rows = {index: part for answers in found for index, part in answers.items()}
+    return torch.cat([rows[index] for index in range(len(parts))])
 
 
 def wrapped(network: nn.Module) -> nn.Module:

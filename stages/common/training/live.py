@@ -1,4 +1,4 @@
-"""Curves while training runs: each epoch's scores in DVCLive's form, which VS Code's DVC extension and DVC Studio draw."""
+"""Log each epoch's scores with DVCLive while training runs: VS Code's DVC extension and DVC Studio draw them as curves."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

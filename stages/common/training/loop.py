@@ -140,7 +140,7 @@ def fit(
     schedule = build_schedule(optimizer, settings, settings.epochs * steps)
     run = _Run(network, distributed.wrapped(network), optimizer, schedule, average, Trained())
     if state := checkpoints.read(checkpoint):
-        _go_on(run, state)
+        _resume(run, state)
     trained, done = run.trained, len(run.trained.epochs)
     if done and distributed.rank() == 0:
         print(f"{title}: resumed after epoch {done} of {settings.epochs}", flush=True)
@@ -270,7 +270,7 @@ def _state(run: _Run) -> dict[str, Any]:
     }
 
 
-def _go_on(run: _Run, state: dict[str, Any]) -> None:
+def _resume(run: _Run, state: dict[str, Any]) -> None:
     run.network.load_state_dict(state["network"])
     run.optimizer.load_state_dict(state["optimizer"])
     if run.schedule:

@@ -1,4 +1,4 @@
-"""Write what a training leaves: weights, history, and how large the network is."""
+"""Write the results of a training: weights and history. Summarise the network."""
 
 import io
 from collections.abc import Sequence

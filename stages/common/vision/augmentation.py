@@ -35,7 +35,7 @@ def augment(
         inputs = inputs + limits["brightness"] * (2 * drawn[3] - 1) / std.mean()
     if limits["erase"]:
         side = round(limits["erase"] * images.shape[3])
-        top, left = (((images.shape[3] - side + 1) * place).long() for place in drawn[4:])
+        top, left = (((images.shape[3] - side + 1) * fraction).long() for fraction in drawn[4:])
         line = torch.arange(images.shape[3], device=images.device)
         rows, columns = (line >= top) & (line < top + side), (line >= left) & (line < left + side)
         inputs = inputs.masked_fill(rows.transpose(2, 3) & columns, 0.0)

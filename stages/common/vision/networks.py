@@ -52,7 +52,7 @@ def averaged(maps: Tensor, side: int) -> Tensor:
     for dimension in (2, 3):
         length = maps.shape[dimension]
         if length != side:
-            regions = [(place * length // side, -(-(place + 1) * length // side)) for place in range(side)]
+            regions = [(index * length // side, -(-(index + 1) * length // side)) for index in range(side)]
             means = [maps.narrow(dimension, begin, end - begin).mean(dimension) for begin, end in regions]
             maps = torch.stack(means, dimension)
     return maps

@@ -116,15 +116,15 @@ class Stack:
         return sorted((kind, name) for kind, name, gone in self._resources() if not gone)
 
     def contents(self) -> list[tuple[str, int, int]]:
-        """Return bucket and first folder, number of objects and bytes, of all that lies in the stack's buckets."""
+        """Return URLs of bucket and first folder, and numbers of objects and bytes, of everything in the stack's buckets."""
         found: dict[str, tuple[int, int]] = {}
         for bucket in sorted(name for kind, name in self.resources() if kind == "AWS::S3::Bucket"):
             for entry in keys(self._session, bucket):
                 folder, slash, _ = entry["Key"].partition("/")
-                place = f"s3://{bucket}/{folder}/" if slash else f"s3://{bucket}/"
-                count, size = found.get(place, (0, 0))
-                found[place] = count + 1, size + entry["Size"]
-        return [(place, *numbers) for place, numbers in sorted(found.items())]
+                url = f"s3://{bucket}/{folder}/" if slash else f"s3://{bucket}/"
+                count, size = found.get(url, (0, 0))
+                found[url] = count + 1, size + entry["Size"]
+        return [(url, *numbers) for url, numbers in sorted(found.items())]
 
     def remove(self, keep_data: bool = False) -> list[str]:
         """Remove the stack, its buckets with their contents, and its endpoints' logs. Return a line for each removed thing.
@@ -255,7 +255,7 @@ def empty(session: boto3.Session, bucket: str) -> int:
 
 
 def remove_bucket(session: boto3.Session, bucket: str) -> None:
-    """Remove an empty bucket, if it is there. What was written to it meanwhile is deleted, too."""
+    """Remove an empty bucket if it exists, with objects that were written to it meanwhile."""
     try:
         empty(session, bucket)
         client(session, "s3").delete_bucket(Bucket=bucket)

@@ -68,7 +68,7 @@ def require(settings: Engine) -> None:
     Waits at most `timeout` seconds, in which an autoscaling cluster can grow.
     """
     if settings.address:
-        _require_places(settings)
+        _require_room(settings)
         _require_versions(settings)
 
 
@@ -82,7 +82,7 @@ def check(settings: Engine) -> None:
 
 
 def running_nodes() -> list[dict[str, Any]]:
-    """Return what Ray knows of each running node of the connected cluster."""
+    """Return Ray's description of each running node of the connected cluster."""
     return [node for node in ray.nodes() if node["Alive"]]
 
 
@@ -188,9 +188,9 @@ def _require_versions(settings: Engine) -> None:
                 )
 
 
-def _require_places(settings: Engine) -> None:
-    place = {"CPU": float(settings.cpus_per_worker), "GPU": float(settings.gpus_per_worker)}
-    group = placement_group([{name: size for name, size in place.items() if size}] * settings.workers)
+def _require_room(settings: Engine) -> None:
+    needs = {"CPU": float(settings.cpus_per_worker), "GPU": float(settings.gpus_per_worker)}
+    group = placement_group([{name: size for name, size in needs.items() if size}] * settings.workers)
     try:
         if group.wait(settings.timeout):
             return
@@ -199,7 +199,7 @@ def _require_places(settings: Engine) -> None:
     nodes = [node["Resources"] for node in running_nodes()]
     kinds = Counter(_kind(node) for node in nodes)
     free = ray.available_resources()
-    room = sum(int(min(node.get(name, 0) // size for name, size in place.items() if size)) for node in nodes)
+    room = sum(int(min(node.get(name, 0) // size for name, size in needs.items() if size)) for node in nodes)
     remedy = "try again when there is room" if room >= settings.workers else "request less, or add nodes"
     raise InputError(
         f"{_asked(settings)} found no room within engine.timeout = {settings.timeout} seconds: {settings.address} has "

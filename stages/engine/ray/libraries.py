@@ -38,8 +38,8 @@ def shared(folder: Path, cores: int, count: str, settings: Engine, variables: Ma
 def check_seen(folder: Path, timeout: int) -> None:
     """Raise InputError with the addresses of nodes that do not see ``folder``, or don't reply in ``timeout`` seconds."""
     asked = cluster.ask_nodes(_sees, folder.absolute())
-    said, _ = ray.wait([answer for _, answer in asked], num_returns=len(asked), timeout=timeout)
-    blind = [node["NodeManagerAddress"] for node, answer in asked if answer not in said or not ray.get(answer)]
+    ready, _ = ray.wait([answer for _, answer in asked], num_returns=len(asked), timeout=timeout)
+    blind = [node["NodeManagerAddress"] for node, answer in asked if answer not in ready or not ray.get(answer)]
     if blind:
         raise InputError(
             f"engine.address: nodes {', '.join(blind)} of the cluster do not see {folder.absolute()}: "

@@ -68,21 +68,22 @@ class Setup(NamedTuple):
 
     work: Work
     batch_size: int
-    place: UPath  # where the result or the error is written
+    results: UPath
+    """Folder or URL for the result or the error."""
     sent: SentFolder
     board: Any  # progress.Board
 
 
-def _worker(told: dict[str, Setup]) -> None:
+def _worker(config: dict[str, Setup]) -> None:
     """Run one worker of a training."""
-    setup = told["setup"]
-    place = setup.place
-    if (place / REFUSAL).exists():  # restarted after an error that a restart can't fix
+    setup = config["setup"]
+    results = setup.results
+    if (results / REFUSAL).exists():  # restarted after an error that a restart can't fix
         return
     try:
         transfer.settle(setup.sent)
     except InputError as error:  # only this node knows it: the others read it after the restart
-        (place / REFUSAL).write_text(str(error))
+        (results / REFUSAL).write_text(str(error))
         raise
     with distributed.group(setup.batch_size) as taking_part, tempfile.TemporaryDirectory() as scratch:
         if not taking_part:
@@ -92,10 +93,10 @@ def _worker(told: dict[str, Setup]) -> None:
         try:
             setup.work(Path(scratch))
         except InputError as error:  # all workers have the same error, and none is restarted
-            (place / REFUSAL).write_text(str(error))
+            (results / REFUSAL).write_text(str(error))
             return
         if distributed.rank() == 0:
-            transfer.copy(UPath(scratch), place / RESULT)
+            transfer.copy(UPath(scratch), results / RESULT)
 
 
 def train(work: Work, folder: Path, features: Path, batch_size: int, settings: Engine) -> None:
@@ -106,21 +107,21 @@ def train(work: Work, folder: Path, features: Path, batch_size: int, settings: E
             "with at least two images per worker; change it or batch_size"
         )
     root = UPath(settings.storage or files.kept()).absolute()
-    place = root / "runs" / uuid.uuid4().hex
-    place.mkdir(parents=True, exist_ok=True)
+    results = root / "runs" / uuid.uuid4().hex
+    results.mkdir(parents=True, exist_ok=True)
     try:
         with cluster.connected(settings):
             cluster.require(settings)
             sent = transfer.send(features, settings.storage)
             with progress.shown() as board:
-                _fit(Setup(transfer.importable(work), batch_size, place, sent, board), settings)
-        if (place / REFUSAL).exists():
-            raise InputError((place / REFUSAL).read_text())
-        transfer.copy(place / RESULT, UPath(folder))
+                _fit(Setup(transfer.importable(work), batch_size, results, sent, board), settings)
+        if (results / REFUSAL).exists():
+            raise InputError((results / REFUSAL).read_text())
+        transfer.copy(results / RESULT, UPath(folder))
     except (TrainingFailedError, RayError) as error:
         raise InputError(_reason(error)) from error
     finally:
-        place.fs.rm(place.path, recursive=True)
+        results.fs.rm(results.path, recursive=True)
 
 
 def _fit(setup: Setup, settings: Engine) -> None:
@@ -137,9 +138,9 @@ def _fit(setup: Setup, settings: Engine) -> None:
             resources_per_worker={name: count for name, count in resources.items() if count},
         ),
         run_config=ray.train.RunConfig(
-            name=setup.place.name,
-            storage_path=setup.place.parent.path,
-            storage_filesystem=pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(setup.place.fs)),  # type: ignore[attr-defined, no-untyped-call]
+            name=setup.results.name,
+            storage_path=setup.results.parent.path,
+            storage_filesystem=pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(setup.results.fs)),  # type: ignore[attr-defined, no-untyped-call]
             callbacks=[_Losses(setup.board)],  # type: ignore[list-item]  # V1's class
             failure_config=ray.train.FailureConfig(max_failures=FAILURES),
         ),

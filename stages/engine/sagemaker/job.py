@@ -1,4 +1,4 @@
-"""Training as a job on SageMaker: this repository's own module in the PyTorch image, on any number of instances.
+"""Train as a job on SageMaker: this repository's own module in the PyTorch image, on any number of instances.
 
 Each job has its own stack with a bucket and a role, which is removed after the model is downloaded. On Ctrl-C
 everything that was started on AWS is stopped first.
@@ -54,12 +54,10 @@ class JobResources(NamedTuple):
 
 
 @contextmanager
-def place(session: boto3.Session, prefix: str) -> Iterator[JobResources]:
+def resources(session: boto3.Session, prefix: str) -> Iterator[JobResources]:
     """Create a stack with a bucket and a role for the duration of the block.
 
-    Its name is ``prefix`` and a unique suffix.
-
-    However the block ends, no job of that name keeps running.
+    Its name is ``prefix`` and a unique suffix. No job of that name keeps running, however the block ends.
     """
     stack = Stack(session, f"{prefix}-{uuid.uuid4().hex[:8]}")
     try:
@@ -91,7 +89,7 @@ def stop_jobs(session: boto3.Session, name: str) -> list[str]:
 
 
 def stage_code(folder: Path, project: str) -> None:
-    """Fill ``folder`` with what a job runs: the modules, the parameters of ``project``, and the files of weights that they name."""
+    """Fill ``folder`` with the code of a job, the parameters of ``project``, and the files of weights that they name."""
     wanted = shutil.ignore_patterns("__pycache__", "stand_in", "functions")
     for package in ("common", "engine", project):
         shutil.copytree(STAGES / package, folder / "stages" / package, ignore=wanted)
@@ -102,7 +100,7 @@ def stage_code(folder: Path, project: str) -> None:
 
 
 def _with_weights(value: Any, folder: Path) -> Any:
-    """The parameters ``value``, with each file of weights copied into ``folder`` and named as it is there."""
+    """Copy the files of weights in ``value`` to ``folder``. Returns the parameters with the paths of the copies."""
     if isinstance(value, list):
         return [_with_weights(one, folder) for one in value]
     if not isinstance(value, dict):
@@ -223,7 +221,7 @@ def train(project: str, settings: SageMaker, features: Path, folder: Path) -> No
     logging.getLogger("sagemaker").setLevel(logging.WARNING)
     session = account(settings.region, "engine.sagemaker.region")
     agree(plan(settings, session.region_name), not sys.stdin.isatty(), "")
-    with place(session, settings.stack) as where, temporary.folder("job") as code:
+    with resources(session, settings.stack) as where, temporary.folder("job") as code:
         stage_code(code, project)
         model = start(trainer(where, settings, code), inputs(features))
         fetch(session, model, folder)

@@ -124,11 +124,11 @@ MISSING = {
     "workspace": ("in the working tree", "dvc repro"),
     "experiment": ("in DVC's cache", "dvc pull, or the same dvc exp run again"),
 }
-"""Where a file of each origin is missing, and what brings it."""
+"""Where a file of each origin is missing, and the command that brings it back."""
 
 
 def missing(project: str, variant: Variant) -> list[str]:
-    """List the files that charts of a variant lack, and how to get them."""
+    """List the missing files of a variant that charts need, with the commands that bring them back."""
     lines = []
     for field, path in projects.about(project).tables.items():
         without = [str(run.seed) for run in variant.runs if getattr(run, field) is None]

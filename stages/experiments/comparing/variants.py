@@ -37,7 +37,7 @@ class Variant:
     origin: str
     """`baseline` (a commit that experiments start from), `workspace`, `experiment` or `published`."""
     names: list[str]
-    """What it has the results of: a commit, the working tree (`workspace`), or experiments."""
+    """The sources of its results: a commit, the working tree (`workspace`), or experiments."""
     data: str
     settings: dict[str, Any]
     """Parameters that differ from HEAD's params.yaml, by their dotted names."""
@@ -75,8 +75,8 @@ def spread(values: Iterable[float | None]) -> Spread | None:
     return Spread(mean(known), min(known), max(known), stdev(known) if len(known) > 2 else None, len(known))
 
 
-class Trained(NamedTuple):
-    """What a project's stages ran with, from dvc.lock: parameters by their dotted names, and hashes of the code."""
+class StageInputs(NamedTuple):
+    """The inputs of a project's stages in dvc.lock: parameters by their dotted names, and hashes of the code."""
 
     parameters: dict[str, Any]
     code: dict[str, str]
@@ -91,37 +91,37 @@ def _apart(project: str) -> tuple[str, ...]:
     return f"{project}.seed", "data.source", f"data.{project}.source"
 
 
-def trained(revision: Revision, project: str) -> Trained:
+def stage_inputs(revision: Revision, project: str) -> StageInputs:
     stages = revision.stages()
     cells = [stages[f"{verb}@{project}"] for verb in CELLS if f"{verb}@{project}" in stages]
     parameters: dict[str, Any] = {}
     for cell in cells:
         parameters |= config.flat(cell.get("params", {}).get("params.yaml", {}))
     code = {dep["path"]: dep["md5"] for cell in cells for dep in cell["deps"] if dep["path"].startswith("stages/")}
-    return Trained(parameters, code)
+    return StageInputs(parameters, code)
 
 
-class Source(NamedTuple):
-    """A revision to compare, its name for people, and what it is."""
+class ComparedRevision(NamedTuple):
+    """A revision to compare, its name for people, and its origin (see `Variant`)."""
 
     name: str
     origin: str
     revision: Revision
 
 
-def of_revisions(project: str, sources: list[Source], known: dict[str, Recipe], named: bool) -> list[Variant]:
-    """Return the variants among ``sources``, in their order. A baseline comes before what starts from it.
+def of_revisions(project: str, sources: list[ComparedRevision], known: dict[str, Recipe], named: bool) -> list[Variant]:
+    """Return the variants among ``sources``, in their order. A baseline comes before the experiments that start from it.
 
     Experiments that trained exactly their baseline's version of the project (they vary other projects) are left out.
     They stay if ``named`` is true or they have a recipe's name. An earlier baseline is left out, too, if none of its
     experiments stays. A working tree with its commit's results is one variant with it.
     """
     head = Revision("HEAD")
-    base, code = config.flat(head.parameters()), trained(head, project).code
+    base, code = config.flat(head.parameters()), stage_inputs(head, project).code
     found: dict[str, Variant] = {}
-    below: tuple[str, Variant | None] = "", None  # the last baseline: what it trained, and its row until that is needed
+    below: tuple[str, Variant | None] = "", None  # the last baseline: its version, and its row until that is needed
     for source in sources:
-        own = trained(source.revision, project)
+        own = stage_inputs(source.revision, project)
         version = json.dumps(own, sort_keys=True)
         if source.origin == "experiment" and version == below[0] and not (named or source.name in known):
             continue

@@ -43,23 +43,23 @@ class Link(NamedTuple):
     here: bool
 
 
-def write(path: Path, template: str, place: Path | None = None, **context: object) -> None:
+def write(path: Path, template: str, folder: Path | None = None, **context: object) -> None:
     """Fill a template and write it to ``path``, atomically. Values in ``context`` are escaped.
 
-    ``place`` is the folder in which the page will stand, with links to the other pages; None: without links.
+    ``folder`` is where the page is used: it gets links to the other pages, relative to it. None: no links.
     """
-    text = _ENVIRONMENT.get_template(template).render(context, links=_links(place) if place else [])
+    text = _ENVIRONMENT.get_template(template).render(context, links=_links(folder) if folder else [])
     with files.new_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
-def _links(place: Path) -> list[Link]:
+def _links(folder: Path) -> list[Link]:
     return [
         Link(
             title,
-            os.path.relpath(page, place) if page.exists() or page.parent == place else None,
+            os.path.relpath(page, folder) if page.exists() or page.parent == folder else None,
             command,
-            page.parent == place,
+            page.parent == folder,
         )
         for title, (page, command) in PAGES.items()
     ]

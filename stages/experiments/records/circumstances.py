@@ -1,4 +1,4 @@
-"""Circumstances of a measurement besides the code: date, hardware, versions. They are stored with each result."""
+"""Record the circumstances of a measurement: date, hardware, versions. They are stored with each result."""
 
 import datetime
 import importlib.metadata

@@ -14,13 +14,13 @@ class Folder:
 
     name: str
 
-    def __init__(self, place: Path = Path()) -> None:
-        self.name, self._place = str(place), place
+    def __init__(self, root: Path = Path()) -> None:
+        self.name, self._root = str(root), root
 
     def read(self, path: str) -> bytes | None:
         """Return a file's bytes; None if it does not exist."""
         try:
-            return (self._place / path).read_bytes()
+            return (self._root / path).read_bytes()
         except OSError:
             return None
 
@@ -56,4 +56,4 @@ class Folder:
         return self._clock(f"deploy@{project}", f"models/{project}/export")
 
     def _clock(self, stage: str, output: str) -> dict[str, Any]:
-        return clocks.read(stage, clocks.digest(self._place / output))
+        return clocks.read(stage, clocks.digest(self._root / output))

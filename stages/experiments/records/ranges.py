@@ -42,19 +42,19 @@ class Range(Section):
             raise ValueError(f"one of {', '.join(cls.model_fields)}, with its values")
         return content
 
-    def value(self, place: float) -> Any:
-        """Return the value at ``place`` in [0, 1). Numbers are rounded to `DIGITS` and stay within the range."""
+    def value(self, fraction: float) -> Any:
+        """Return the value at ``fraction`` of the range, in [0, 1). Numbers are rounded to `DIGITS` and stay within the range."""
         if self.choice:
-            return self.choice[int(place * len(self.choice))]
+            return self.choice[int(fraction * len(self.choice))]
         if self.integers:
             first, last = self.integers
-            return first + int(place * (last - first + 1))
+            return first + int(fraction * (last - first + 1))
         if self.log:
             low, high = map(math.log, self.log)
-            return _rounded(math.exp(low + place * (high - low)), self.log)
+            return _rounded(math.exp(low + fraction * (high - low)), self.log)
         assert self.uniform
         low, high = self.uniform
-        return _rounded(low + place * (high - low), self.uniform)
+        return _rounded(low + fraction * (high - low), self.uniform)
 
 
 def _rounded(value: float, ends: list[float]) -> float:
@@ -96,8 +96,11 @@ class Sweep(Section):
         """
         from scipy.stats import qmc  # takes a second to import, and only sweeps need it
 
-        places = qmc.Halton(len(self.ranges), seed=seed).random(self.trials)
+        points = qmc.Halton(len(self.ranges), seed=seed).random(self.trials)
         return [
-            {name: values.value(float(place)) for (name, values), place in zip(self.ranges.items(), row, strict=True)}
-            for row in places
+            {
+                name: values.value(float(fraction))
+                for (name, values), fraction in zip(self.ranges.items(), row, strict=True)
+            }
+            for row in points
         ]

@@ -1,4 +1,4 @@
-"""Recipes of recipes.yaml: named settings, their metrics published elsewhere, and the metrics expected here."""
+"""Read the recipes of recipes.yaml: named settings, metrics published elsewhere, and metrics expected here."""
 
 import argparse
 import difflib

@@ -110,10 +110,10 @@ def _plain(text: str) -> str:
     return BREAKS.sub("\\g<0>\u200b", text)
 
 
-def publish(found: list[Path], remote: str, place: str, commit: str) -> None:
-    """Make ``found`` the only content of the folder ``place`` on the branch `BRANCH`, in a subfolder named ``commit``.
+def publish(found: list[Path], remote: str, subfolder: str, commit: str) -> None:
+    """Make ``found`` the only content of ``subfolder`` on the branch `BRANCH`, in a folder named ``commit``.
 
-    The branch is one commit without a parent, replaced each time, so it does not grow. The subfolder gives each commit
+    The branch is one commit without a parent, replaced each time, so it does not grow. That folder gives each commit
     new URLs, because GitHub caches images by URL. If someone else pushed meanwhile, the push is retried.
     """
     for _ in range(5):
@@ -126,11 +126,11 @@ def publish(found: list[Path], remote: str, place: str, commit: str) -> None:
                 _git(here, "checkout", "--quiet", old)
             if not old and not found:
                 return
-            shutil.rmtree(here / place, ignore_errors=True)
+            shutil.rmtree(here / subfolder, ignore_errors=True)
             if found:
-                (here / place / commit).mkdir(parents=True)
+                (here / subfolder / commit).mkdir(parents=True)
             for path in found:
-                shutil.copyfile(path, here / place / commit / path.name)
+                shutil.copyfile(path, here / subfolder / commit / path.name)
             _git(here, "add", "--all")
             tree = _git(here, "write-tree")
             new = _git(here, "commit-tree", tree, "-m", "Pictures of reviews; this branch can be deleted at any time")

@@ -1,1 +1,1 @@
-"""Parts that run experiments and the whole pipeline: clones, DVC's queue, parallel runs, progress."""
+"""Parts that run experiments and the whole pipeline: clones, parallel runs, progress."""

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from stages.experiments.running.progress import Progress
+from stages.experiments.running.progress import ProjectProgress
 
 REFRESHES = 4
 """Refreshes per second."""
@@ -16,7 +16,7 @@ REFRESHES = 4
 class Display:
     """A context manager that shows the progress of ``runs``. Lines that `say` prints stay above the live ones."""
 
-    def __init__(self, runs: Iterable[Progress]) -> None:
+    def __init__(self, runs: Iterable[ProjectProgress]) -> None:
         self._runs = list(runs)
         self._width = max(len(run.project) for run in self._runs)
         self._console = Console(highlight=False, markup=False, emoji=False)
@@ -48,7 +48,7 @@ class Display:
         return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
 
-def _state(run: Progress) -> str:
+def _state(run: ProjectProgress) -> str:
     if run.ended is not None:
         return run.outcome()
     if run.began is None:

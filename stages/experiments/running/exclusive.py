@@ -1,4 +1,4 @@
-"""One program at a time: a lock that ends with its process, and that says who holds it."""
+"""Run one program at a time: a lock that ends with its process and names it."""
 
 import fcntl
 import os

@@ -22,11 +22,11 @@ from stages import projects
 
 
 def preload(project: str) -> None:
-    """Import what `packages` of the project's `about.py` names. A stage reports what is missing or broken when it runs."""
+    """Import the `packages` of the project's `about.py`. A stage reports a missing or broken one when it runs."""
     with suppress(Exception):
         for package in projects.about(project).packages:
             import_module(package)
-    # A checkpoint's name depends on the modules of `stages` that are loaded.
+    # A checkpoint's name depends on the loaded modules of `stages`: unload those that are loaded here.
     for name in [name for name in sys.modules if name.startswith("stages.")]:
         del sys.modules[name]
         vars(stages).pop(name.split(".")[1], None)
@@ -34,7 +34,7 @@ def preload(project: str) -> None:
 
 
 def serve(requests: Connection) -> str | None:
-    """Fork a process for each request, the name of a module, and answer with its exit code. Return the name in a fork."""
+    """Fork a process for each requested module and send its exit code. Returns the module's name in the fork, None at the end."""
     while True:
         try:
             module: str

@@ -31,7 +31,7 @@ def durations(stages: Iterable[str]) -> dict[str, float]:
 
 
 @dataclass
-class Progress:
+class ProjectProgress:
     """A project's progress through its stages. Times are from `time.monotonic`."""
 
     project: str
@@ -65,18 +65,18 @@ class Progress:
         elif skipped := SKIPPED.match(line):
             self._leave(skipped[1])
         elif started := STARTED.match(line):
-            told = self._finish()
+            lines = self._finish()
             self._leave(started[1])
             self.stage, self._stage_began = started[1], time.monotonic()
             position = len(self.expected) - len(self._pending)
-            return "\n".join([*told, f"{self.verb}: started ({position} of {len(self.expected)})"])
+            return "\n".join([*lines, f"{self.verb}: started ({position} of {len(self.expected)})"])
         return None
 
     def end(self, failed: bool) -> str:
         """Mark the run as ended. Returns text to show."""
-        told = [] if failed else self._finish()
+        lines = [] if failed else self._finish()
         self.ended, self.failed = time.monotonic(), failed
-        return "\n".join([*told, self.outcome()])
+        return "\n".join([*lines, self.outcome()])
 
     @property
     def verb(self) -> str:
@@ -94,12 +94,8 @@ class Progress:
 
     def left(self) -> float:
         """Estimate the seconds left. The expected times of pending stages are scaled by how long finished ones took."""
-        ran, pending, stage, bar = (
-            dict(self.ran),
-            list(self._pending),
-            self.stage,
-            self._bar,
-        )  # copies, because another thread updates them
+        # Copies, because another thread updates them.
+        ran, pending, stage, bar = dict(self.ran), list(self._pending), self.stage, self._bar
         pace = (sum(ran.values()) + UNKNOWN) / (sum(self.expected[one] for one in ran) + UNKNOWN)
         seconds = pace * sum(self.expected[one] for one in pending)
         if stage:
@@ -124,5 +120,6 @@ class Progress:
         if self.stage is None:
             return []
         seconds = time.monotonic() - self._stage_began
-        told, self.ran[self.stage], self.stage = f"{self.verb}: done in {seconds:.0f} s", seconds, None
-        return [told]
+        line = f"{self.verb}: done in {seconds:.0f} s"
+        self.ran[self.stage], self.stage = seconds, None
+        return [line]

@@ -27,7 +27,8 @@ from dvc.utils.serialize import dumps_yaml
 from stages.common import files
 
 HEAD = "schema: '2.0'\nstages:\n"
-STAGE = re.compile(r"python -m (stages\.(\w+)\.(?!prepare|featurize)\w+)")  # those two need none of the large packages
+STAGE = re.compile(r"python -m (stages\.(\w+)\.(?!prepare|featurize)\w+)")
+"""The command of a stage. prepare and featurize need none of the large packages."""
 in_full = Lockfile.dump_stages
 in_shell = running._run
 servers: dict[str, tuple[Connection, subprocess.Popen[bytes]]] = {}
@@ -75,7 +76,7 @@ def run(executable: str | None, command: str, **options: Any) -> None:
         servers[project] = own, subprocess.Popen(server, pass_fds=[other.fileno()], **options)
         other.close()
     connection, process = servers[project]
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage ends by itself, and says how
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage ends by itself and reports its status
     try:
         connection.send((module, options["env"]["DVC_STAGE"]))
         status = connection.recv()

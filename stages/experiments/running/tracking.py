@@ -1,7 +1,7 @@
 """Log finished experiments to an MLflow tracking server, if the environment variable MLFLOW_TRACKING_URI names one.
 
-A run has the experiment's parameters, its metrics, the scores of each epoch, and tags with its DVC revision. What is
-logged already is not logged again.
+A run has the experiment's parameters, its metrics, the scores of each epoch, and tags with its DVC revision. Experiments
+that are already logged are skipped.
 """
 
 import os
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 BATCH = {"metrics": 1000, "params": 100}
-"""The most of each that MLflow takes in a request."""
+"""Largest number of each in a request to MLflow."""
 
 
 def server() -> "MlflowClient | None":

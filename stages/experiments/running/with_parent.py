@@ -8,18 +8,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
+
+from stages.serving.container import parent
 
 
 def main(command: list[str]) -> int:
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True) as process:
-
-        def watch() -> None:
-            while os.read(sys.stdin.fileno(), 1024):
-                pass
-            os.killpg(process.pid, signal.SIGKILL)
-
-        threading.Thread(target=watch, daemon=True).start()
+        parent.when_it_ends(lambda: os.killpg(process.pid, signal.SIGKILL))
         return process.wait()
 
 

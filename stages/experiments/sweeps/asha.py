@@ -23,15 +23,15 @@ from stages.experiments.sweeps.trials import Result
 
 Run = Callable[[int, int], Result]
 """Runs a trial on a rung in a Ray worker. Arguments: the trial's number and the rung's epochs."""
-Tell = Callable[[Result, bool], None]
+OnResult = Callable[[Result, bool], None]
 """Receives each result, and whether its trial continues."""
 
 
-class Ladder:
+class Rungs:
     """A sweep's rungs, and the trials on them.
 
-    ASHA decides about a trial when its result arrives, from the earlier results. Given the results ``recorded`` by
-    earlier runs, in the order in which they ended, it decides as it did then.
+    ASHA decides about a trial when its result arrives, from the earlier results. It makes the same decisions again from
+    the results ``recorded`` by earlier runs, in the order in which they ended.
     """
 
     def __init__(self, sweep: Sweep, recorded: list[Result]) -> None:
@@ -43,7 +43,7 @@ class Ladder:
             grace_period=sweep.epochs[0],
             reduction_factor=sweep.factor,
         )
-        ended = _told(self.scheduler, recorded)
+        ended = _replay(self.scheduler, recorded)
         known = {(one.trial, one.epochs) for one in recorded}
         self.left = {
             number: [epochs for epochs in sweep.epochs if (number, epochs) not in known]
@@ -52,10 +52,12 @@ class Ladder:
         }
         """Unfinished trials, each with the epochs of the rungs that it has not run."""
 
-    def climb(self, run: Run, tell: Tell, at_a_time: int, resources: dict[str, float], place: Path) -> None:
+    def run_trials(
+        self, run: Run, on_result: OnResult, at_a_time: int, resources: dict[str, float], folder: Path
+    ) -> None:
         """Run the unfinished trials on the Ray cluster that this process is connected to. Failed trials are not retried.
 
-        ``resources`` are those that one trial reserves. Ray writes its files to ``place``.
+        ``resources`` are those that one trial reserves. Ray writes its files to ``folder``.
         """
         left = self.left
 
@@ -71,13 +73,13 @@ class Ladder:
             param_space={"trial": tune.grid_search(list(left))},
             tune_config=tune.TuneConfig(scheduler=self.scheduler, max_concurrent_trials=at_a_time),
             run_config=tune.RunConfig(
-                name="tune", storage_path=str(place.absolute()), verbose=0, callbacks=[_Telling(tell, left)]
+                name="tune", storage_path=str(folder.absolute()), verbose=0, callbacks=[_Reporter(on_result, left)]
             ),
         ).fit()
 
 
-def _told(scheduler: Any, recorded: list[Result]) -> set[int]:
-    """Give ``scheduler`` the results ``recorded``. Returns the trials that it ends."""
+def _replay(scheduler: Any, recorded: list[Result]) -> set[int]:
+    """Pass the results ``recorded`` to ``scheduler``. Returns the trials that it stops."""
     ended = set()
     for one in recorded:
         trial = SimpleNamespace(trial_id=f"recorded {one.trial}")  # the scheduler reads nothing else
@@ -87,20 +89,22 @@ def _told(scheduler: Any, recorded: list[Result]) -> set[int]:
     return ended
 
 
-class _Telling(tune.Callback):
-    def __init__(self, tell: Tell, left: dict[int, list[int]]) -> None:
-        self.tell = tell
+class _Reporter(tune.Callback):
+    def __init__(self, on_result: OnResult, left: dict[int, list[int]]) -> None:
+        self.on_result = on_result
         self.rungs = {number: list(epochs) for number, epochs in left.items()}
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
         if "epochs" in result:  # without it, this is the final report of an ended trial
-            told = Result(result["trial"], result["epochs"], result.get("score"), result.get("reason"))
-            self.rungs[told.trial].remove(told.epochs)
-            self.tell(told, not (result.get("done") or told.reason))
+            found = Result(result["trial"], result["epochs"], result.get("score"), result.get("reason"))
+            self.rungs[found.trial].remove(found.epochs)
+            self.on_result(found, not (result.get("done") or found.reason))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         number = trial.config["trial"]
-        self.tell(Result(number, self.rungs[number][0], None, "its process was killed or ran out of memory"), False)
+        self.on_result(
+            Result(number, self.rungs[number][0], None, "its process was killed or ran out of memory"), False
+        )
 
 
 def room_on_cluster(engine: Engine, resources: dict[str, float]) -> int:

@@ -33,20 +33,20 @@ from stages.experiments.records.git import git
 from stages.experiments.records.revisions import Revision
 from stages.experiments.running import clones
 from stages.experiments.sweeps import asha
-from stages.experiments.sweeps.trials import Plan, Result, reach
+from stages.experiments.sweeps.trials import Plan, Result, run_trial
 
 
 def run(name: str, changes: dict[str, Any], jobs: int | None) -> None:
     """Run the rest of the sweep ``name``, and record its best trial under that name."""
     plan = planned(name, changes)
-    with clones.alone(name) as place:
+    with clones.alone(name) as folder:
         results = recorded(plan)
-        ladder = asha.Ladder(plan.sweep, results)
-        if ladder.left:
-            clones.freeze(place)
-            results += climb(plan, ladder, len(results), place, jobs)
-        best = best_of(plan, results, place)
-        promote(plan, best, place)
+        rungs = asha.Rungs(plan.sweep, results)
+        if rungs.left:
+            clones.freeze(folder)
+            results += run_trials(plan, rungs, len(results), folder, jobs)
+        best = best_of(plan, results, folder)
+        promote(plan, best, folder)
     width = shutil.get_terminal_size((120, 24)).columns
     Console(width=width, highlight=False, markup=False).print(table(plan, results, best))
     project = plan.recipe.project
@@ -99,9 +99,9 @@ def _time(revision: str) -> int:
     return int(git("log", "-1", "--format=%ct", revision))
 
 
-def climb(plan: Plan, ladder: asha.Ladder, done: int, place: Path, jobs: int | None) -> list[Result]:
+def run_trials(plan: Plan, rungs: asha.Rungs, done: int, folder: Path, jobs: int | None) -> list[Result]:
     """Run the unfinished trials. Returns their results in the order of arrival."""
-    experiments = [plan.experiment(trial, epochs[0]) for trial, epochs in ladder.left.items()]
+    experiments = [plan.experiment(trial, epochs[0]) for trial, epochs in rungs.left.items()]
     engine = config.load("engine", Engine, recipes.applied(config.read(), experiments[0].settings))
     threads = experiments[0].threads(config.read())
     here = os.cpu_count() or 1
@@ -115,18 +115,18 @@ def climb(plan: Plan, ladder: asha.Ladder, done: int, place: Path, jobs: int | N
     results: list[Result] = []
     begin = time.monotonic()
 
-    def tell(result: Result, goes_on: bool) -> None:
+    def on_result(result: Result, continues: bool) -> None:
         if result.score is not None:
             results.append(result)
         minutes, seconds = divmod(int(time.monotonic() - begin), 60)
         name = plan.experiment(result.trial, result.epochs).name
-        told = f"failed: {result.reason}" if result.reason else f"{plan.sweep.score} {result.score:.4f}"
-        outcome = ", continues" if goes_on else ""
-        print(f"{minutes:3}:{seconds:02} {name} {told}{outcome} ({_settings(plan, result.trial)})", flush=True)
+        found = f"failed: {result.reason}" if result.reason else f"{plan.sweep.score} {result.score:.4f}"
+        outcome = ", continues" if continues else ""
+        print(f"{minutes:3}:{seconds:02} {name} {found}{outcome} ({_settings(plan, result.trial)})", flush=True)
 
     with connected(engine.model_copy(update={"workers": at_a_time, "cpus_per_worker": cores})):
         if engine.address:
-            check_seen(place, engine.timeout)  # all nodes need this folder with the trials' copies
+            check_seen(folder, engine.timeout)  # all nodes need this folder with the trials' copies
             room = asha.room_on_cluster(engine, asked)
             at_a_time = min(jobs or room, room, len(experiments))
         left = f", {done} runs are already done" if done else ""
@@ -134,21 +134,21 @@ def climb(plan: Plan, ladder: asha.Ladder, done: int, place: Path, jobs: int | N
             f"{plan.name}: {plan.sweep.trials} trials of {', '.join(map(str, plan.sweep.epochs))} epochs{left}; {at_a_time} at a time"
         )
         print("Ctrl-C stops the sweep; the same command resumes it.", flush=True)
-        ladder.climb(partial(reach, plan, Path.cwd(), place.absolute()), tell, at_a_time, held, place)
+        rungs.run_trials(partial(run_trial, plan, Path.cwd(), folder.absolute()), on_result, at_a_time, held, folder)
     return results
 
 
-def best_of(plan: Plan, results: list[Result], place: Path) -> Result:
+def best_of(plan: Plan, results: list[Result], folder: Path) -> Result:
     """Return the best result among trials with all epochs. Raises InputError if there is none."""
     last = plan.sweep.epochs[-1]
     whole = [(one.score, one.trial, one) for one in results if one.epochs == last and one.score is not None]
     if not whole:
-        raise InputError(f"{plan.name}: no trial reached {last} epochs, see above: their logs are in {place}/")
+        raise InputError(f"{plan.name}: no trial reached {last} epochs, see above: their logs are in {folder}/")
     sign = 1 if plan.sweep.lower_is_better else -1
     return min(whole, key=lambda one: (sign * one[0], one[1]))[2]
 
 
-def promote(plan: Plan, best: Result, place: Path) -> None:
+def promote(plan: Plan, best: Result, folder: Path) -> None:
     """Run all stages of the project for the best trial, as the experiment with the sweep's name.
 
     Its training comes from DVC's cache. Raises InputError if a stage fails.
@@ -158,9 +158,9 @@ def promote(plan: Plan, best: Result, place: Path) -> None:
         if is_done(repo, experiment):
             return
     print(f"{experiment.name}: exporting the best, {plan.experiment(best.trial, best.epochs).name}", flush=True)
-    clones.freeze(place)
-    if clones.record(Path.cwd(), place, experiment, [f"deploy@{project}", f"plot@{project}"]) is None:
-        log = clones.log(place, experiment)
+    clones.freeze(folder)
+    if clones.record(Path.cwd(), folder, experiment, [f"deploy@{project}", f"plot@{project}"]) is None:
+        log = clones.log(folder, experiment)
         raise InputError(f"{experiment.name} failed ({clones.reason(log)}): see the full log, {log}")
 
 

@@ -57,12 +57,12 @@ class Plan:
         return float(row[self.sweep.score])
 
 
-def reach(plan: Plan, root: Path, place: Path, trial: int, epochs: int) -> Result:
-    """Run a trial on a rung up to its metrics, in a copy of the tree frozen in ``place``. Push it to ``root``."""
+def run_trial(plan: Plan, root: Path, folder: Path, trial: int, epochs: int) -> Result:
+    """Run a trial on a rung up to its metrics, in a copy of the tree frozen in ``folder``. Push it to ``root``."""
     experiment = plan.experiment(trial, epochs)
-    copy = clones.record(root, place, experiment, [f"evaluate@{plan.recipe.project}"])
+    copy = clones.record(root, folder, experiment, [f"evaluate@{plan.recipe.project}"])
     if copy is None:
-        return Result(trial, epochs, None, clones.reason(clones.log(place, experiment)))
+        return Result(trial, epochs, None, clones.reason(clones.log(folder, experiment)))
     with (copy / plan.history).open(encoding="utf-8", newline="") as file:
         score = plan.score(list(csv.DictReader(file)))
     shutil.rmtree(copy)

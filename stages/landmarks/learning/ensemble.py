@@ -1,4 +1,4 @@
-"""The members of an ensemble: what each changes in the project's own settings."""
+"""Determine the networks to train: the named one, or the members of an ensemble."""
 
 from stages.common import config
 from stages.common.errors import InputError
@@ -6,9 +6,9 @@ from stages.landmarks.config import Train
 
 
 def members(settings: Train) -> list[Train]:
-    """The networks to be trained: the one that is named, or each member of the ensemble with its changes.
+    """Return the settings of each network to train: the named one, or each member of the ensemble with its changes.
 
-    Raises InputError for a member that can't be.
+    Raises InputError for an invalid member.
     """
     if settings.network != "ensemble":
         return [settings]

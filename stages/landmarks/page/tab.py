@@ -66,7 +66,7 @@ def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
 def shown(prediction: dict[str, Any]) -> str:
     """Return an answer as HTML: the best class in words, the bars, and the map if the coordinates are known.
 
-    ``prediction`` has all classes. A photograph of none of them has no place, and bars only for those who wonder.
+    ``prediction`` has all classes. A photograph of none of them gets no map, and its bars have a note.
     """
     classes = prediction["top"]
     best, rows = classes[0], bars(classes[:SHOWN])

@@ -1,4 +1,4 @@
-"""Whether an answer can be trusted, by what the classifier and the second network say of an image.
+"""Judge whether an answer can be trusted, from the outputs of the classifier and of the second network.
 
 Exported models contain this file, so it imports only numpy.
 """

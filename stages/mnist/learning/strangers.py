@@ -1,4 +1,4 @@
-"""Images in MNIST's form that show no digit, made in code: for a network to learn what is none.
+"""Make images in MNIST's form that show no digit, from which a network learns to recognise such images.
 
 Those to learn from are of two kinds. Drawings are letters, symbols, doodles and scribbles: lines on a grid, whose points are moved at
 random. Mixtures are made of real digits, such as the upper half of one on the lower half of another: they have

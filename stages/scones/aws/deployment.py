@@ -33,7 +33,7 @@ CHALLENGER = "challenger"
 
 
 OWN = "-own"
-"""What the stack of a user's own workflow is called besides the deployment's name."""
+"""Suffix of the name of the stack with a user's own workflow."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What is said before anything is created or removed on AWS: the price, what is lost, and a check of image, quota and permissions."""
+"""Report the price and the losses, and check image, quota and permissions, before anything is created or removed on AWS."""
 
 import json
 from collections.abc import Callable

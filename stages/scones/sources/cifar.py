@@ -1,4 +1,4 @@
-"""Reader of CIFAR-100's "python version", a tar of pickles.
+"""Read CIFAR-100's "python version", a tar of pickles.
 
 The pickles are read as data, not unpickled (`pickle_reader`).
 

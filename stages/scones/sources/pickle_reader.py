@@ -1,4 +1,4 @@
-"""Reader of a pickle as data, without unpickling it: nothing that it names is imported or called.
+"""Read a pickle as data, without unpickling it: nothing that it names is imported or called.
 
 `pickletools.genops` splits the bytes into opcodes (https://docs.python.org/3/library/pickletools.html). Opcodes that
 build plain values are executed here. Opcodes that would run code only leave a record (`Global`, `Call`). All others are
@@ -40,7 +40,7 @@ def read(content: bytes) -> object:
         for number, (opcode, argument, position) in enumerate(pickletools.genops(content)):
             if number == MOST_OPCODES:
                 raise ValueError(f"more than {MOST_OPCODES} opcodes")
-            if not machine.carry_out(opcode.name, argument):
+            if not machine.execute(opcode.name, argument):
                 raise ValueError(f"the opcode {opcode.name} at byte {position}")
         (value,) = machine.stack
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -57,7 +57,7 @@ class _Machine:
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
 
-    def carry_out(self, opcode: str, argument: Any) -> bool:
+    def execute(self, opcode: str, argument: Any) -> bool:
         """Execute the opcode and return True, or return False if it is unknown.
 
         Raises various errors if the stack lacks its operands.

@@ -12,20 +12,14 @@ import argparse
 import os
 import signal
 import socket
-import threading
 from pathlib import Path
 
+from . import parent
 from .application import application
 from .batching import Limits
 from .body import BodyLimits
-from .model import Model
+from .model import LoadedModel
 from .server import Server
-
-
-def _end_with_parent() -> None:
-    while os.read(0, 1024):
-        pass
-    os._exit(0)
 
 
 def main() -> None:
@@ -44,17 +38,16 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.fd is not None:
         # The parent drains first and then ends this process. A signal to the whole process group would stop both at once.
-        signal.pthread_sigmask(
-            signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT]
-        )  # before the threads start, because they inherit it
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+        # Threads inherit the block, so it comes before them.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT])
+        parent.when_it_ends(lambda: os._exit(0))
     serves = arguments.model_folder == "serve"
     folder = Path(os.environ.get("SM_MODEL_DIR", "/opt/ml/model") if serves else arguments.model_folder)
     limits = Limits(
         arguments.max_batch, arguments.wait_ms / 1000, arguments.queue, arguments.timeout, model=arguments.model_seconds
     )
     size = arguments.max_bytes
-    app = application(Model(folder, limits.model), limits, BodyLimits(size, together=8 * size))
+    app = application(LoadedModel(folder, limits.model), limits, BodyLimits(size, together=8 * size))
     if arguments.fd is None:
         port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))
         listener = socket.create_server(("0.0.0.0", port))  # noqa: S104  a container's own network

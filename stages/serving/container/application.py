@@ -1,4 +1,4 @@
-"""SageMaker's container contract for one model: `GET /ping` and `POST /invocations`. `POST /batch` has several of the latter."""
+"""Implement SageMaker's container contract for one model: `GET /ping` and `POST /invocations`. `POST /batch` takes several invocations."""
 
 import asyncio
 import itertools
@@ -16,16 +16,16 @@ from . import errors, framing
 from .batching import Batcher, Limits
 from .body import BodyLimits, LimitedBody
 from .errors import HANDLERS, Refusal
-from .model import Model, status
+from .model import LoadedModel, status
 
 PATIENCE = 1.0
-"""Seconds after which /batch answers without the requests that still take time. The client gets them at /later."""
+"""Seconds after which /batch answers without the unfinished requests. The client gets their answers at /later."""
 
 BATCHES = "X-Batches"
 """Response header of /ping: whether the model processes several requests together."""
 
 
-def application(model: Model, limits: Limits, body_limits: BodyLimits) -> Starlette:
+def application(model: LoadedModel, limits: Limits, body_limits: BodyLimits) -> Starlette:
     """Return the application that serves one model."""
     batcher = Batcher(model.work, limits if model.batches else replace(limits, batch=1))
 

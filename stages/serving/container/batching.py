@@ -95,7 +95,7 @@ class Batcher:
             raise Refusal(503, "timeout", f"there was no answer within {limits.answer:g} s", RETRY_AFTER) from None
 
     async def run(self) -> None:
-        """BatchReply requests until cancelled. With two such tasks, one collects a batch while the other's is processed."""
+        """Answer requests until cancelled. With two such tasks, one collects a batch while the other's is processed."""
         while True:
             await self._gather()
             jobs = self._take()  # empty if another task was faster

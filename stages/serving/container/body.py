@@ -1,4 +1,4 @@
-"""Limits on the bodies of requests: the size of one, the time in which it arrives, and the size of all together."""
+"""Limit the bodies of requests: the size of one, the time in which it arrives, and the size of all together."""
 
 import asyncio
 import zlib
@@ -14,7 +14,7 @@ from .errors import Refusal
 RETRY_AFTER = 1  # s
 
 UNCOUNTED = 64 * 1024
-"""So many bytes of each body are not counted in the common limit: small requests pass while large ones fill it."""
+"""Bytes of each body that do not count towards the common limit: small requests pass while large ones fill it."""
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,7 @@ async def _incomplete(request: Request, error: Exception) -> Response:
 
 async def _failed(request: Request, error: Exception) -> Response:
     answer = response(Refusal(500, "internal", "the server failed on this request; its log has the cause"))
-    answer.headers["Connection"] = (
-        "close"  # uvicorn closes it after an exception: the client must not send another request on it
-    )
+    answer.headers["Connection"] = "close"  # uvicorn closes it after an exception: no other request may follow
     return answer
 
 

@@ -1,4 +1,4 @@
-"""Several requests or answers in one body, between a server and its models: this saves the cost of HTTP requests.
+"""Put several requests or answers into one body, between a server and its models: this saves HTTP requests.
 
 The first line is a JSON list with one object per part, each with its ``length``. Then come the bytes of the parts in order.
 """
@@ -13,13 +13,13 @@ Part = tuple[dict[str, Any], bytes]
 
 
 def join(parts: Sequence[Part]) -> bytes:
-    """Join ``parts`` into one body, which `split` takes apart."""
+    """Join ``parts`` into one body. `split` is the inverse."""
     head = json.dumps([about | {"length": len(content)} for about, content in parts])
     return b"".join([head.encode(), b"\n", *(content for _, content in parts)])
 
 
 def split(content: bytes) -> list[Part]:
-    """Return the parts that `join` put into ``content``. Raise ValueError if it did not make it."""
+    """Return the parts that `join` put into ``content``. Raise ValueError for any other content."""
     head, _, rest = content.partition(b"\n")
     try:
         parts_about = json.loads(head)

@@ -1,4 +1,4 @@
-"""The functions of an archive's `inference` module: one thread predicts, others read what was sent."""
+"""Call the functions of an archive's `inference` module: one thread predicts, others read bodies."""
 
 import asyncio
 import importlib
@@ -18,7 +18,7 @@ READERS = 2
 RETRY_AFTER = 5  # s
 
 
-class Model:
+class LoadedModel:
     """A loaded model.tar.gz, from its unpacked folder.
 
     Besides SageMaker's four functions, its `inference` may have ``batch_fn(items, model)``, which is predict_fn for several

@@ -1,4 +1,4 @@
-"""uvicorn with two additions: it closes connections that send no request, and a stop answers all accepted requests."""
+"""Extend uvicorn: close connections that send no request, bound headers, and answer all accepted requests when stopped."""
 
 import asyncio
 import resource

@@ -15,10 +15,10 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
-"""What the page may load and run. gr.HTML would need 'unsafe-eval', so the page's own HTML is in gr.Markdown."""
+"""The page's content security policy. gr.HTML would need 'unsafe-eval', so the page's own HTML is in gr.Markdown."""
 
 UPLOAD = "/page/gradio_api/upload"
 UPLOADS = 8
-"""A request to UPLOAD may be as large as this many files of the largest size."""
+"""Largest request to UPLOAD, in files of the largest size."""
 QUOTA = 32
-"""All uploads that are kept may together be as large as this many files of the largest size."""
+"""Largest size of all kept uploads together, in files of the largest size."""

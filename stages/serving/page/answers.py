@@ -7,7 +7,7 @@ from stages.serving.container.errors import Refusal
 from stages.serving.page.html import note, one_block
 
 PATIENCE = 60
-"""Limit of requests to a model that is still loading, one per second."""
+"""Largest number of requests to a model that is still loading, one per second."""
 
 
 async def answered(ask: Callable[[], Awaitable[str]]) -> AsyncIterator[str]:

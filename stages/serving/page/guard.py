@@ -27,7 +27,7 @@ MAX_QUESTION = 256 * 1024
 
 READ = re.compile(r"/|/config|/theme\.css|/assets/.+|/static/.+|/gradio_api/(queue/data|upload_progress|file=.+)")
 NO_NAME = re.compile(r"\0|[^/]{256}")
-"""What no file's name has: Gradio would fail on it."""
+"""Parts that no file's name has: Gradio would fail on them."""
 
 UPLOAD, ANSWERS = "/gradio_api/upload", "/gradio_api/queue/data"
 ASK = re.compile(rf"/gradio_api/queue/join|{UPLOAD}")

@@ -1,4 +1,4 @@
-"""What the page's HTML says about itself: to search engines, and to programs that show a preview of a link."""
+"""Set the title and description in the page's HTML, for search engines and previews of links."""
 
 import re
 from html import escape

@@ -1,4 +1,4 @@
-"""Check what the page's handlers are sent: Gradio and the handlers would log a traceback for each wrong type."""
+"""Check the inputs of the page's handlers: Gradio and the handlers would log a traceback for each wrong type."""
 
 import math
 from typing import Any
@@ -18,9 +18,9 @@ def fault(page: gr.Blocks, question: Any) -> str | None:
     inputs = page.fns[number].inputs
     if not isinstance(data, list) or len(data) != len(inputs):
         return f"data: expected a list with {len(inputs)} values"
-    for place, (component, value) in enumerate(zip(inputs, data, strict=True)):
+    for index, (component, value) in enumerate(zip(inputs, data, strict=True)):
         if not _fits(component, value):
-            return f"data[{place}]: found {str(value)[:100]!r}, which is no value of {getattr(component, 'label', None) or 'this input'!r}"
+            return f"data[{index}]: found {str(value)[:100]!r}, which is no value of {getattr(component, 'label', None) or 'this input'!r}"
     return None
 
 

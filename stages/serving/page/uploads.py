@@ -1,4 +1,4 @@
-"""Gradio's reader of uploads, with errors in this server's form, and without remains of those that fail."""
+"""Extend Gradio's reader of uploads: errors in this server's form, and no remains of failed uploads."""
 
 import errno
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What all charts share: their colours, and how the reader hides a variant."""
+"""The parts that all charts share: colours, and parameters by which the reader hides a variant."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from stages.experiments.pages.page import VEGA_LITE
 Spec = dict[str, Any]
 
 PARAMETERS: list[Spec] = [{"name": "hidden", "value": []}, {"name": "ink", "value": "#1c2430"}]
-"""What the page sets in each chart: the variants that are not drawn, and the colour of marks that are no variant's."""
+"""Parameters that the page sets in each chart: the hidden variants, and the colour of marks that belong to no variant."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Chart:
     caption: str
     spec: Spec
     note: str = ""
-    """The variants that it lacks."""
+    """A sentence about variants without data for this chart."""
 
 
 def whole(rows: Iterable[dict[str, Any]], body: Spec) -> Spec:
@@ -53,7 +53,7 @@ def colour(variants: list[Variant], legend: bool = False) -> Spec:
 
 
 def without(field: str, variants: list[Variant]) -> str:
-    """Name the variants that a chart lacks; empty if it has all."""
+    """Return a sentence that names the variants without data for a chart; empty if all have them."""
     lacking = [variant.label for variant in variants if not any(getattr(run, field) for run in variant.runs)]
     return f"Missing, because their data for this chart were not kept: {', '.join(lacking)}." if lacking else ""
 

@@ -25,11 +25,11 @@ def curves(variants: list[Variant]) -> Chart | None:
                     "later": number > 0,
                     "part": part,
                     "epoch": epoch,
-                    "loss": history[f"{short}_loss"][place],
-                    "accuracy": history[f"{short}_accuracy"][place],
+                    "loss": history[f"{short}_loss"][index],
+                    "accuracy": history[f"{short}_accuracy"][index],
                 }
                 for short, part in (("valid", "validation"), ("train", "training"))
-                for place, epoch in enumerate(history["epoch"])
+                for index, epoch in enumerate(history["epoch"])
             ]
     if not rows:
         return None
@@ -112,7 +112,7 @@ def confusions(variants: list[Variant]) -> Chart | None:
     few = len(labels) <= LABELS
     step = 24 if len(labels) > 4 else 60
     names = {"labelLimit": 110} if few else {"labels": False, "ticks": False}
-    place = {"type": "nominal", "sort": labels}
+    axis = {"type": "nominal", "sort": labels}
     layers: list[Spec] = [
         {
             "mark": "rect",
@@ -144,8 +144,8 @@ def confusions(variants: list[Variant]) -> Chart | None:
             "width": {"step": step} if few else 280,
             "height": {"step": step} if few else 280,
             "encoding": {
-                "x": {"field": "predicted", **place, "axis": names},
-                "y": {"field": "actual", **place, "axis": names},
+                "x": {"field": "predicted", **axis, "axis": names},
+                "y": {"field": "actual", **axis, "axis": names},
             },
             "layer": layers,
         },

@@ -12,7 +12,7 @@ from stages.experiments.comparing.variants import Variant
 
 PANELS = 9
 RUNS = 6
-"""The fewest variants for parallel coordinates: an importance from fewer says nothing."""
+"""Fewest variants for parallel coordinates: from fewer, the importance means nothing."""
 
 
 class Axis(NamedTuple):
@@ -32,8 +32,8 @@ class Axis(NamedTuple):
     def texts(self) -> list[str]:
         return [value if isinstance(value, str) else json.dumps(value) for value in self.values]
 
-    def places(self) -> list[float]:
-        """Return each value's place between 0 and 1 on the axis; values that are no numbers stand at equal distances."""
+    def positions(self) -> list[float]:
+        """Return each value's position on the axis, from 0 to 1. Values that are not numbers have equal distances."""
         if self.numeric:
             numbers = [math.log(value) if self.logarithmic else float(value) for value in self.values]
         else:
@@ -74,10 +74,10 @@ def scatter(variants: list[Variant], metrics: dict[str, Metric], base: dict[str,
     rows = [
         {"variant": variant.label, **{name: _mean(variant, name) for name in judged}}
         | {
-            f"at{number}": axis.values[place] if axis.numeric else axis.texts()[place]
+            f"at{number}": axis.values[index] if axis.numeric else axis.texts()[index]
             for number, axis in enumerate(axes)
         }
-        for place, variant in enumerate(variants)
+        for index, variant in enumerate(variants)
     ]
     panels = []
     for number, axis in enumerate(axes):
@@ -128,12 +128,12 @@ def parallel(variants: list[Variant], metrics: dict[str, Metric], base: dict[str
         {
             "variant": variant.label,
             "axis": axis.name,
-            "place": places[number],
+            "position": positions[number],
             "text": metric.write(scores[number]) if axis is goal else axis.texts()[number],
             "score": scores[number],
         }
         for axis in [*axes, goal]
-        for places in [axis.places() if len(set(axis.texts())) > 1 else [0.5] * len(variants)]
+        for positions in [axis.positions() if len(set(axis.texts())) > 1 else [0.5] * len(variants)]
         for number, variant in enumerate(variants)
     ]
     rows += [
@@ -146,7 +146,7 @@ def parallel(variants: list[Variant], metrics: dict[str, Metric], base: dict[str
         "sort": order,
         "axis": {"title": None, "labelAngle": -20, "labelLimit": 200},
     }
-    up = {"field": "place", "type": "quantitative", "axis": None}
+    up = {"field": "position", "type": "quantitative", "axis": None}
     lines = {
         "width": 640,
         "height": 280,
@@ -171,7 +171,7 @@ def parallel(variants: list[Variant], metrics: dict[str, Metric], base: dict[str
                 "encoding": {"tooltip": [{"field": "variant"}, {"field": "axis"}, {"field": "text", "title": "value"}]},
             },
             {
-                "transform": [{"aggregate": [{"op": "count"}], "groupby": ["axis", "place", "text"]}],
+                "transform": [{"aggregate": [{"op": "count"}], "groupby": ["axis", "position", "text"]}],
                 "mark": {"type": "text", "align": "left", "dx": 6, "fontSize": 10, "color": {"expr": "ink"}},
                 "encoding": {"text": {"field": "text"}},
             },
@@ -190,15 +190,15 @@ def parallel(variants: list[Variant], metrics: dict[str, Metric], base: dict[str
     }
     caption = (
         f"A line per variant; colour: {metric.title}. Importance: how much a random forest of {metric.title} over the parameters, "
-        f"from {len(variants)} variants, splits by each. It says what mattered among these variants, not why."
+        f"from {len(variants)} variants, splits by each. It shows what mattered among these variants, not why."
     )
     return Chart("parallel", "Parallel coordinates", caption, whole(rows, {"hconcat": [lines, bars]}))
 
 
 def importance(axes: list[Axis], scores: list[float]) -> list[float]:
-    """Return each parameter's part in the splits of a random forest; they add up to 1, or are 0 if all scores are the same."""
+    """Return the importance of each parameter in a random forest. The sum is 1, or 0 if all scores are equal."""
     from sklearn.ensemble import RandomForestRegressor  # takes a second to import, and only many variants need it
 
     forest = RandomForestRegressor(200, random_state=0)
-    forest.fit(np.array([axis.places() for axis in axes]).T, scores)
+    forest.fit(np.array([axis.positions() for axis in axes]).T, scores)
     return [float(weight) for weight in forest.feature_importances_]

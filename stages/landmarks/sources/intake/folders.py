@@ -9,7 +9,7 @@ from stages.common.errors import InputError
 from stages.common.files import nfc
 from stages.common.sources import listing
 from stages.common.sources.listing import VALIDATION, shown
-from stages.landmarks.photographs import Refused
+from stages.landmarks.photographs import RefusedFile
 
 PLACES = "places.csv"
 """The table of coordinates beside the folders. It is the only file of a source that is no photograph and is read."""
@@ -34,8 +34,8 @@ class Tree(NamedTuple):
     classes: list[str]
     places: Path | None
     candidates: list[Candidate]
-    refused: list[Refused]
-    ignored: list[Refused]
+    refused: list[RefusedFile]
+    ignored: list[RefusedFile]
 
     def name(self, file: Path) -> str:
         """Return the path of ``file`` from the root, for tables and messages."""
@@ -67,7 +67,7 @@ def read(source: Path) -> Tree:
         if file not in used and class_folders.isdisjoint(file.parents):
             system = listing.by_system(file.relative_to(source))
             reason = listing.SYSTEM_REASON if system else "it is in no class folder"
-            tree.ignored.append(Refused(tree.name(file), reason))
+            tree.ignored.append(RefusedFile(tree.name(file), reason))
     return tree
 
 
@@ -75,9 +75,9 @@ def _read_class(tree: Tree, source: Path, split: str | None, label: int, folder:
     for file in listing.files_below(folder):
         below = file.relative_to(folder)
         if listing.by_system(below):
-            tree.ignored.append(Refused(tree.name(file), listing.SYSTEM_REASON))
+            tree.ignored.append(RefusedFile(tree.name(file), listing.SYSTEM_REASON))
         elif fault := _fault(file, below, source):
-            tree.refused.append(Refused(tree.name(file), fault))
+            tree.refused.append(RefusedFile(tree.name(file), fault))
         else:
             tree.candidates.append(Candidate(split, label, file))
 

@@ -11,9 +11,9 @@ import os
 import runpy
 import sys
 import tempfile
-import threading
 from pathlib import Path
 
+PARENT = Path(__file__).parents[3] / "serving" / "container" / "parent.py"
 TMP = Path("/tmp")  # noqa: S108 (this is its name in Lambda)
 NEW_NAMESPACES = 0x10000000 | 0x00020000  # CLONE_NEWUSER, CLONE_NEWNS
 BIND = 4096 | 16384  # MS_BIND, MS_REC
@@ -48,20 +48,15 @@ def own_tmp(folder: Path, needed: list[Path]) -> bool:
     )
 
 
-def _end_with_parent() -> None:
-    while os.read(0, 1024):
-        pass
-    os._exit(0)
-
-
 if __name__ == "__main__":
     if sys.argv[1:] == ["--check"]:
         with tempfile.TemporaryDirectory() as empty:
             sys.stdout.flush()
             os._exit(0 if own_tmp(Path(empty), []) else 1)
     code = os.environ["LAMBDA_TASK_ROOT"]
+    when_parent_ends = runpy.run_path(str(PARENT))["when_it_ends"]  # before /tmp is another folder
     own_tmp(Path(sys.argv.pop()).resolve(), [Path(one) for one in (code, sys.prefix, sys.base_prefix)])
     os.chdir(code)  # again: it may have been covered
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    when_parent_ends(lambda: os._exit(0))
     sys.path.insert(0, code)
     runpy.run_module("awslambdaric", run_name="__main__", alter_sys=True)

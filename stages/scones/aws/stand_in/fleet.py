@@ -23,7 +23,7 @@ Get = Callable[[str], bytes]
 
 
 @dataclass(frozen=True)
-class Variant:
+class ProductionVariant:
     """A model behind an endpoint: ``model`` is its archive's s3:// address, ``etag`` identifies its version."""
 
     name: str
@@ -37,7 +37,7 @@ class HostedEndpoint:
 
     region: str
     name: str
-    variants: tuple[Variant, ...]
+    variants: tuple[ProductionVariant, ...]
     capture: str
 
 

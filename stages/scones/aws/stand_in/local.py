@@ -26,7 +26,7 @@ NOT_SIMULATED = (
     "rules and schedules of EventBridge, asynchronous calls of functions, layers",
     "the 512 MB limit of /tmp, the CPU that goes with a function's memory",
 )
-"""What the stand-in does not do although AWS does."""
+"""Features of AWS that the stand-in lacks."""
 
 ROOT = Path(__file__).parents[4]
 SERVER = f"{__package__}.{Path(__file__).with_name('server.py').stem}"

@@ -14,7 +14,7 @@ from moto.s3.exceptions import MissingBucket
 from moto.s3.models import s3_backends
 from moto.sagemaker.models import sagemaker_backends
 
-from stages.scones.aws.stand_in.fleet import HostedEndpoint, Variant
+from stages.scones.aws.stand_in.fleet import HostedEndpoint, ProductionVariant
 from stages.scones.aws.stand_in.runtime import Code
 
 
@@ -66,7 +66,7 @@ def configured(region: str, name: str, config_name: str) -> HostedEndpoint:
     variants = []
     for variant in config.production_variants:
         address = models[variant["ModelName"]].primary_container["ModelDataUrl"]
-        variants.append(Variant(variant["VariantName"], address, _object(address).etag))
+        variants.append(ProductionVariant(variant["VariantName"], address, _object(address).etag))
     return HostedEndpoint(region, name, tuple(variants), json.dumps(config.data_capture_config))
 
 
