@@ -12,7 +12,7 @@ ABOUT = About(
     sample="drawings made by this project's code, not photographs: the model is poor on real photographs",
     official="the published landmark photographs",
     accepts=PICTURES,
-    packages=("torch", "torchvision", "timm"),
+    packages=("torch", "torch._dynamo", "torchvision", "timm"),
     tables={
         "history": "models/landmarks/trained/0/epochs.csv",
         "confusion": "reports/landmarks/evaluation/confusion_matrix.csv",

@@ -12,7 +12,7 @@ ABOUT = About(
     official="MNIST's handwritten digits",
     accepts=(*PICTURES, "application/json"),
     several=True,
-    packages=("torch",),
+    packages=("torch", "torch._dynamo"),
     tables={
         "history": "models/mnist/trained/epochs.csv",
         "confusion": "reports/mnist/evaluation/confusion_matrix.csv",

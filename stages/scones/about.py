@@ -11,7 +11,7 @@ ABOUT = About(
     sample="drawings made by this project's code, not photographs: the model is poor on real pictures",
     official="CIFAR-100's pictures",
     accepts=PICTURES,
-    packages=("torch",),
+    packages=("torch", "torch._dynamo"),
     tables={
         "history": "models/scones/trained/epochs.csv",
         "confusion": "reports/scones/evaluation/confusion_matrix.csv",
