@@ -194,9 +194,9 @@ def test_a_failure_says_why_and_the_same_command_runs_it_again(built: Checkout) 
 
 @pytest.mark.slow
 def test_ctrl_c_stops_what_runs_and_a_killed_run_is_run_again(built: Checkout) -> None:
-    write(built, {"mnist-long": recipe(SMALL | {"epochs": 10_000}, [0, 1])})
     command = [sys.executable, "-m", "stages.experiments.run", "--all", "mnist", "--jobs", "2"]
-    for number in (signal.SIGINT, signal.SIGKILL):
+    for number, seeds in ((signal.SIGINT, [0, 1]), (signal.SIGKILL, [0])):
+        write(built, {"mnist-long": recipe(SMALL | {"epochs": 10_000}, seeds)})
         with subprocess.Popen(command, cwd=built.root) as running:
             wait_for(built, "stage.py")
             running.send_signal(number)
