@@ -55,6 +55,7 @@ def test_a_worker_killed_in_the_middle_changes_nothing(local: dict[str, bytes], 
     busy: list[psutil.Process] = []
     while not (busy and any(partial.glob("*.tar"))) and time.monotonic() < deadline:
         busy = [one for one in workers(cluster) if "Map" in name(one)]
+        time.sleep(0.02)
     busy[0].kill()
     assert len(list(partial.glob("*.tar"))) < 48, "killed too late"
     assert stage.wait(300) == 0

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import chdir
+from contextlib import chdir, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from PIL import Image
 
 from stages.common import files
 from stages.common.errors import InputError
-from stages.engine.sagemaker import job
+from stages.common.training import distributed
+from stages.engine.sagemaker import job, script
 from stages.scones import evaluate, export, featurize, inference, layout, model, plot, prepare, train
 from stages.scones.feedback import monitor
 from stages.scones.learning import augmentation, calibration
@@ -301,8 +302,26 @@ def test_two_processes_train_what_one_does(change: Change, workspace: Path, tmp_
         torch.testing.assert_close(together[name], weights, rtol=1e-3, atol=1e-4, msg=name)
 
 
-def test_a_batch_that_processes_can_t_share_is_refused(change: Change, workspace: Path, tmp_path: Path) -> None:
+REFUSED = "scones.batch_size = 9 cannot be shared by 2 processes"
+
+
+def test_a_batch_that_processes_can_t_share_is_refused(
+    change: Change, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the process that is left over says it."""
+    change({"batch_size": 9})
+    job.stage_code(tmp_path / "code", "scones")
+    monkeypatch.setenv("SM_CHANNEL_FEATURES", str(train.FEATURES.absolute()))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(distributed, "group", lambda batch_size: nullcontext(False))
+    monkeypatch.chdir(tmp_path / "code")
+    with pytest.raises(InputError, match=REFUSED):
+        script.main()
+
+
+@pytest.mark.long
+def test_processes_that_can_t_share_a_batch_end(change: Change, tmp_path: Path) -> None:
     change({"batch_size": 9})
     done = train_in_two_processes(tmp_path)
     assert done.returncode != 0
-    assert "scones.batch_size = 9 cannot be shared by 2 processes" in done.stderr
+    assert REFUSED in done.stderr
