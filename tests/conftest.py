@@ -1,12 +1,13 @@
 """What tests share: a place to run stages in, the real data where it is to hand, clones of this repository."""
 
 import fcntl
+import gc
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import boto3
 import fsspec
 import psutil
 import pytest
-from checkouts import ALONE, Checkout, mnist_alone, set_parameters, with_results
+from checkouts import ALONE, Checkout, make_workspace, mnist_alone, set_parameters, with_results
 from moto.server import ThreadedMotoServer
 from playwright.sync_api import Browser, expect, sync_playwright
 from ray_clusters import running
@@ -41,20 +42,46 @@ Change = Callable[[dict[str, Any]], None]
 Started = Callable[[], list[psutil.Process]]
 
 
+FIRST = ("test_docs.py", "test_notebooks.py", "test_pipeline.py")
+"""Files that take longest. They start first, with the clusters' in one process and the others in another."""
+
+LAST = "test_cluster.py"
+"""The cluster's file that kills nodes: the last one of those that share a cluster."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect the tests without the collector of garbage: all that they import stays, and searching it takes seconds."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The short files of `common` come last, so that no process of a test run is left with a long one at the end."""
-    items.sort(key=lambda item: item.path.parent.name == "common")
+    """The longest files come first and the short ones of `common` last, so that no process is left with a long one at the end."""
+
+    def place(item: pytest.Item) -> tuple[bool, bool, bool]:
+        clusters, name = bool(CLUSTERS.search(str(item.path))), item.path.name
+        return item.path.parent.name == "common", not clusters and name not in FIRST, clusters and name == LAST
+
+    items.sort(key=place)
+
+
+CLUSTERS = re.compile(r"/test_(ray\w*|cluster|sweep)\.py$")
 
 
 class ClustersInTurn(LoadFileScheduling):
-    """Gives each file of tests to one worker, and all files that start a Ray cluster to the same one.
+    """Gives each file of tests to one worker, and all files that use a Ray cluster to the same one.
 
-    Clusters that start side by side take longer than the 30 s that Ray gives a node.
+    Most of them share one. Clusters that start side by side take longer than the 30 s that Ray gives a node.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        return "clusters" if re.search(r"/test_(ray\w*|cluster|sweep)\.py$", file) else file
+        return "clusters" if CLUSTERS.search(file) else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ClustersInTurn:
@@ -64,8 +91,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ClustersInTu
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project root with this project's params.yaml and metrics/, as the working folder."""
-    shutil.copy(ROOT / "params.yaml", tmp_path)
-    shutil.copytree(ROOT / "metrics", tmp_path / "metrics")
+    make_workspace(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -175,9 +201,9 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     server.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster() -> Iterator[Running]:
-    """A Ray cluster of two nodes with one core each, for one file of tests; `ray_clusters.kill` takes a node from it."""
+    """A Ray cluster of two nodes with one core each. The files that use it share it; `LAST` is the file that ends it."""
     with running() as started:
         yield started
 

@@ -70,7 +70,7 @@ def output_fn(prediction, accept):
 """Answers what it was told. `sleep SECONDS` takes its time, `hold FOLDER` until there is a file `released` in it."""
 
 
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
     """The first true value of ``condition``."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -117,11 +117,11 @@ class Served(NamedTuple):
     log: Path
 
     def client(self, **options: Any) -> httpx.Client:
-        return httpx.Client(base_url=self.address, trust_env=False, timeout=30, **options)
+        return httpx.Client(base_url=self.address, trust_env=False, timeout=120, **options)
 
     def connect(self) -> socket.socket:
         host, port = self.address.removeprefix("http://").rsplit(":", 1)
-        return socket.create_connection((host, int(port)), timeout=20)
+        return socket.create_connection((host, int(port)), timeout=120)
 
     def said(self, content: bytes) -> bytes:
         """All that is answered to these bytes, until the server closes the connection."""
@@ -136,7 +136,7 @@ class Served(NamedTuple):
         """Seconds from the signal to the end of the process."""
         begin = time.monotonic()
         self.process.send_signal(number)
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=120)
         return time.monotonic() - begin
 
 

@@ -189,22 +189,6 @@ def test_a_port_that_is_taken_is_refused(workspace: Path, mute: str, python: Run
     assert not local.STATE.exists()
 
 
-def test_a_cluster_outlives_its_command_and_what_a_killed_one_leaves_is_cleared(workspace: Path, python: Run) -> None:
-    done = python("-m", "stages.cluster", "start", "--port", "0", "--nodes", "1")
-    assert done.returncode == 0, done.stderr
-    started = local.read(local.STATE)
-    assert started
-    try:
-        assert f"dvc exp run -S engine.kind=ray -S engine.address={started.address}\n" in done.stdout
-        psutil.Process(started.pid).kill()
-        assert python("-m", "stages.cluster", "status").stdout == "no cluster is running\n"
-        assert not started.processes()
-        assert not Path(started.folder).exists()
-        assert not local.STATE.exists()
-    finally:
-        local.end(started)
-
-
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty temporary folder, in which Ray has never run: it takes $TMPDIR/ray for /tmp/ray."""
@@ -214,16 +198,24 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_a_cluster_starts_where_ray_has_never_run_and_leaves_nothing(
+def test_a_cluster_outlives_its_command_and_what_a_killed_one_leaves_is_cleared(
     workspace: Path, machine: Path, python: Run
 ) -> None:
+    """Also where Ray has never run."""
     done = python("-m", "stages.cluster", "start", "--port", "0", "--nodes", "1")
+    assert done.returncode == 0, done.stderr
+    started = local.read(local.STATE)
+    assert started
     try:
-        assert done.returncode == 0, done.stderr
+        assert f"dvc exp run -S engine.kind=ray -S engine.address={started.address}\n" in done.stdout
         assert [entry.name[:4] for entry in machine.iterdir()] == ["ray-"]
+        psutil.Process(started.pid).kill()
+        assert python("-m", "stages.cluster", "status").stdout == "no cluster is running\n"
+        assert not started.processes()
+        assert list(machine.iterdir()) == []
+        assert not local.STATE.exists()
     finally:
-        python("-m", "stages.cluster", "stop")
-    assert list(machine.iterdir()) == []
+        local.end(started)
 
 
 def test_a_stage_s_own_cluster_leaves_nothing(settings: Engine, machine: Path, python: Run) -> None:
@@ -278,6 +270,7 @@ def test_the_command_stops_the_cluster(workspace: Path, cluster: Running, python
     assert python("-m", "stages.cluster", "stop").stdout == "no cluster is running\n"
 
 
+@pytest.mark.long
 def test_a_cluster_of_tests_is_gone_with_them(tmp_path: Path) -> None:
     program = """
 import os

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import chdir
 from pathlib import Path
 
 import psutil
@@ -15,7 +16,7 @@ from small_photographs import contents, write_photographs
 from benchmarks import workspace
 from stages.cluster.local import Running
 from stages.common.errors import InputError
-from stages.landmarks import featurize
+from stages.landmarks import featurize, prepare
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +30,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_photographs(source)
     changes = {"source": str(source), "size": 700, "shard": 1, "valid_fraction": 0.25}
     workspace.create(root, {"data": {"landmarks": changes}, "engine": {"timeout": 30}})
-    workspace.run(root, "landmarks", "prepare", "featurize")
+    with chdir(root):
+        prepare.main()
+        featurize.main()
     return root
 
 
@@ -52,6 +55,7 @@ def test_a_worker_killed_in_the_middle_changes_nothing(local: dict[str, bytes], 
     busy: list[psutil.Process] = []
     while not (busy and any(partial.glob("*.tar"))) and time.monotonic() < deadline:
         busy = [one for one in workers(cluster) if "Map" in name(one)]
+        time.sleep(0.02)
     busy[0].kill()
     assert len(list(partial.glob("*.tar"))) < 48, "killed too late"
     assert stage.wait(300) == 0

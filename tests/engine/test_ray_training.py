@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 import ray_clusters
+from checkouts import QUICK
 from conftest import ROOT, Change, Run
 from upath import UPath
 
@@ -33,6 +34,7 @@ CNN = {
     "mnist.cnn": {"width": 8, "depth": 1, "dropout": 0.2},
     "mnist.augment": True,
     "mnist.epochs": 2,
+    **QUICK,
 }
 SMALL = {"image_size": 32, "width": 8, "depth": 1, "dropout": 0.1}
 ROWS: dict[str, tuple[list[Callable[[], None]], dict[str, object]]] = {

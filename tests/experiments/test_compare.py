@@ -1,12 +1,13 @@
 """make compare: experiments beside each other on one page, in a clone in which two were run for real."""
 
+import io
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import chdir, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from stages.common.errors import InputError
 from stages.common.results.metrics import Metric
+from stages.experiments import compare
 from stages.experiments.comparing import charts, variants
 from stages.experiments.comparing.comparison import elsewhere, expectations
 from stages.experiments.pages.page import VEGA_LITE
@@ -29,10 +31,11 @@ DVC = str(Path(sys.executable).with_name("dvc"))
 FOLDER = Path("reports/compare")
 
 
-def compare(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "stages.experiments.compare", *arguments]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
+def page_of(clone: Path, project: str, experiments: list[str] | None = None) -> str:
+    """Write a project's page in this process; what the program says."""
+    with chdir(clone), redirect_stdout(io.StringIO()) as said:
+        compare.main([project], experiments)
+    return said.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +51,13 @@ def compared(clone: Path) -> Path:
         settings = {"mnist.epochs": 1, "mnist.seed": seed}
         Checkout(clone).experiment(name, settings, "train@mnist", "evaluate@mnist")
     Checkout(clone).run("git", "commit", "--quiet", "--allow-empty", "--message", "later")
-    done = compare(clone, "mnist")
-    assert done.returncode == 0, done.stderr
+    said = page_of(clone, "mnist")
     assert re.match(
         "mnist: commit [0-9a-f]{7}, the working tree, 2 experiments and 5 published results, as 7 variants on 2 data sets",
-        done.stdout,
+        said,
     )
-    assert "Page: reports/compare/index.html" in done.stdout
-    assert "Next: " in done.stdout
+    assert "Page: reports/compare/index.html" in said
+    assert "Next: " in said
     return clone / FOLDER
 
 
@@ -88,10 +90,9 @@ def labels(page: Page) -> list[str]:
 
 
 def test_before_the_first_experiment_it_shows_what_there_is_and_how_to_make_one(clone: Path) -> None:
-    done = compare(clone, "bikes")
-    assert done.returncode == 0, done.stderr
-    assert ", the working tree, 0 experiments and 5 published results" in done.stdout
-    assert "dvc exp run --temp -S bikes.seed=1 evaluate@bikes" in done.stdout
+    said = page_of(clone, "bikes")
+    assert ", the working tree, 0 experiments and 5 published results" in said
+    assert "dvc exp run --temp -S bikes.seed=1 evaluate@bikes" in said
     text = (clone / FOLDER / "index.html").read_text()
     assert "There are no experiments of bikes to compare with" in text
     assert "make recipe NAME=" in text
@@ -167,7 +168,7 @@ def test_the_table_is_sorted_and_a_variant_hidden_on_a_click(page: Page) -> None
 def test_the_page_is_one_file_and_the_same_the_second_time(compared: Path, clone: Path) -> None:
     before = {path.name: path.read_bytes() for path in compared.iterdir()}
     assert list(before) == ["index.html"]
-    assert compare(clone, "mnist").returncode == 0
+    Checkout(clone).run("python -m stages.experiments.compare mnist")
     assert {path.name: path.read_bytes() for path in compared.iterdir()} == before
 
 
@@ -177,41 +178,36 @@ def test_named_experiments_alone_and_one_whose_files_are_gone(compared: Path, cl
     bare = tmp_path / "bare"
     shutil.copytree(clone, bare, symlinks=True)
     subprocess.run([DVC, "--cd", str(bare), "config", "--local", "cache.dir", str(tmp_path / "empty")], check=True)
-    done = compare(bare, "mnist", "--experiments", "short")
-    assert done.returncode == 0, done.stderr
-    assert "1 experiment " in done.stdout
+    assert "1 experiment " in page_of(bare, "mnist", ["short"])
     text = (bare / FOLDER / "index.html").read_text()
     assert "short, seed 0: models/mnist/trained/epochs.csv is not in DVC&#39;s cache" in text
     assert "short-seed1" not in text
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("project", "experiments", "message"),
     [
-        (["bike"], "error: 'bike' is not a project: expected one of bikes, landmarks, mnist, scones"),
-        (
-            ["mnist", "--experiments", "lost"],
-            "error: 'lost' is not a revision: expected a branch, a tag, a commit or one",
-        ),
+        ("bike", None, "'bike' is not a project: expected one of bikes, landmarks, mnist, scones"),
+        ("mnist", ["lost"], "'lost' is not a revision: expected a branch, a tag, a commit or one"),
     ],
 )
-def test_what_is_unknown_is_named_in_a_line(clone: Path, arguments: list[str], message: str) -> None:
-    done = compare(clone, *arguments)
-    assert done.returncode == 1
-    assert done.stderr.startswith(message)
-    assert done.stderr.count("\n") == 1
+def test_what_is_unknown_is_named_in_a_line(
+    clone: Path, project: str, experiments: list[str] | None, message: str
+) -> None:
+    with pytest.raises(InputError, match=f"^{message}") as refused:
+        page_of(clone, project, experiments)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_damaged_published_result_is_named_in_a_line(clone: Path, tmp_path: Path) -> None:
     path = clone / "reports/published/mnist-sgd.json"
     kept = path.read_text()
     path.write_text("{")
-    done = compare(clone, "mnist")
+    with pytest.raises(
+        InputError, match=r"^reports/published/mnist-sgd.json is damaged.*git checkout reports/published"
+    ):
+        page_of(clone, "mnist")
     path.write_text(kept)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: reports/published/mnist-sgd.json is damaged")
-    assert "git checkout reports/published/mnist-sgd.json" in done.stderr
-    assert done.stderr.count("\n") == 1
     for content, problem in (("[]", "expected"), ('{"recipe": "some"}', "description is missing")):
         (tmp_path / "some.json").write_text(content)
         with pytest.raises(InputError, match=f"some.json: .*{problem}"):

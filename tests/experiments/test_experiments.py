@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -116,46 +117,50 @@ def test_a_recipe_is_an_experiment_for_each_seed_and_is_not_done_twice(built: Ch
     assert "Running stage" not in shown
 
 
-@pytest.mark.slow
-def test_finished_experiments_are_logged_to_an_mlflow_server_once(built: Checkout, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    refused = built.run(f"MLFLOW_TRACKING_URI={address} make -o .venv/.installed recipe NAME=mnist-one", check=False)
-    assert f"error: MLFLOW_TRACKING_URI = {address} does not answer as MLflow does" in refused
-    store = f"{tmp_path}/runs"
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--workers",
-        "1",
-        "--port",
-        str(port),
-        "--backend-store-uri",
-        store,
-    ]
-    environment = {**os.environ, "MLFLOW_ALLOW_FILE_STORE": "true"}
-    with (
-        (tmp_path / "log").open("w") as output,
-        subprocess.Popen(
-            [*command, "--default-artifact-root", store], env=environment, stdout=output, stderr=output
-        ) as server,
-    ):
+@contextmanager
+def tracking(kind: str, folder: Path) -> Iterator[str]:
+    """The address of an MLflow server on this machine, or of a folder, which MLflow takes in its place."""
+    if kind == "folder":
+        yield f"{folder}/runs"
+        return
+    port = free_port()
+    options = ["--workers", "1", "--port", str(port), "--backend-store-uri", f"{folder}/runs"]
+    command = [sys.executable, "-m", "mlflow", "server", *options, "--default-artifact-root", f"{folder}/runs"]
+    with (folder / "log").open("w") as output, subprocess.Popen(command, stdout=output, stderr=output) as server:
         try:
-            client = answering(address)
-            for said in ("logged to MLflow: mnist-one, mnist-one-seed1", ""):
-                shown = built.run(f"MLFLOW_TRACKING_URI={address} make -o .venv/.installed recipe NAME=mnist-one")
-                assert said in shown
-                found = client.search_runs(
-                    [one.experiment_id for one in client.search_experiments() if one.name == "mnist"]
-                )
-                assert {run.info.run_name for run in found} == {"mnist-one", "mnist-one-seed1"}
-                assert len(found) == 2
+            address = f"http://127.0.0.1:{port}"
+            wait_for_answer(address)
+            yield address
         finally:
             server.terminate()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["folder", pytest.param("server", marks=pytest.mark.long)])
+def test_finished_experiments_are_logged_to_mlflow_once(
+    built: Checkout, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    nobody = f"http://127.0.0.1:{free_port()}"
+    refused = built.run(f"MLFLOW_TRACKING_URI={nobody} make -o .venv/.installed recipe NAME=mnist-one", check=False)
+    assert f"error: MLFLOW_TRACKING_URI = {nobody} does not answer as MLflow does" in refused
+    with tracking(kind, tmp_path) as address:
+        client = MlflowClient(address)
+        for said in ("logged to MLflow: mnist-one, mnist-one-seed1", ""):
+            shown = built.run(f"MLFLOW_TRACKING_URI={address} make -o .venv/.installed recipe NAME=mnist-one")
+            assert said in shown
+            found = client.search_runs(
+                [one.experiment_id for one in client.search_experiments() if one.name == "mnist"]
+            )
+            assert {run.info.run_name for run in found} == {"mnist-one", "mnist-one-seed1"}
+            assert len(found) == 2
     one = next(run.data for run in found if run.info.run_name == "mnist-one")
     metrics = json.loads(built.run("git", "show", f"{one.tags['dvc.revision']}:reports/mnist/metrics.json"))
     assert one.metrics["accuracy"] == metrics["accuracy"]
@@ -163,15 +168,14 @@ def test_finished_experiments_are_logged_to_an_mlflow_server_once(built: Checkou
     assert (one.params["mnist.epochs"], one.params["data.source"]) == ("1", "sample")
 
 
-def answering(address: str) -> MlflowClient:
-    """A client of the server at ``address``, once it answers."""
-    for _ in range(600):
+def wait_for_answer(address: str) -> None:
+    for _ in range(3000):
         try:
             httpx.get(f"{address}/health").raise_for_status()
         except httpx.HTTPError:
             time.sleep(0.2)
         else:
-            return MlflowClient(address)
+            return
     pytest.fail(f"no MLflow at {address}")
 
 
@@ -194,9 +198,9 @@ def test_a_failure_says_why_and_the_same_command_runs_it_again(built: Checkout) 
 
 @pytest.mark.slow
 def test_ctrl_c_stops_what_runs_and_a_killed_run_is_run_again(built: Checkout) -> None:
-    write(built, {"mnist-long": recipe(SMALL | {"epochs": 10_000}, [0, 1])})
     command = [sys.executable, "-m", "stages.experiments.run", "--all", "mnist", "--jobs", "2"]
-    for number in (signal.SIGINT, signal.SIGKILL):
+    for number, seeds in ((signal.SIGINT, [0, 1]), (signal.SIGKILL, [0])):
+        write(built, {"mnist-long": recipe(SMALL | {"epochs": 10_000}, seeds)})
         with subprocess.Popen(command, cwd=built.root) as running:
             wait_for(built, "stage.py")
             running.send_signal(number)

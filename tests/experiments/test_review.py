@@ -2,13 +2,14 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from checkouts import Checkout, set_parameters
+from checkouts import Checkout, commit, set_parameters
 from conftest import ROOT
 from dvc.repo import Repo
 from markdown_it import MarkdownIt
@@ -34,7 +35,8 @@ class Project(Checkout):
         content = json.loads((self.root / path).read_text()) | figures
         content = {name: value for name, value in content.items() if value is not None}
         (self.root / path).write_text(json.dumps(content, indent=2) + "\n")
-        Repo(str(self.root)).commit(force=True)
+        with Repo(str(self.root)) as repo:
+            commit(repo, "mnist")
 
     def report(self) -> str:
         return (self.root / "reports/review/comment.md").read_text()
@@ -74,10 +76,16 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 def test_a_worse_model_is_named_and_fails_and_its_pictures_are_shown(project: Project) -> None:
-    project.stages({"mnist.epochs": 1}, "train@mnist", "evaluate@mnist", "plot@mnist")
+    set_parameters(project.root / "params.yaml", {"mnist.epochs": 1})
+    for folder in ("models/mnist/trained", "reports/mnist/evaluation"):
+        (project.root / folder / "other").write_text("of another training")
+    plot = Path("reports/mnist/plots/confusion_matrix.png")
+    (project.root / plot).unlink()  # before it is written: DVC's cache may have the same file
+    shutil.copy(plot.with_name("history.png"), plot)
+    accuracy = json.loads((project.root / ACCURACY).read_text())["accuracy"] - 0.1
+    project.set(accuracy=accuracy, loss=0.5)
     done = project.tried("make -o .venv/.installed review BASE=main")
     assert done.returncode
-    accuracy = json.loads((project.root / ACCURACY).read_text())["accuracy"]
     before = json.loads((ROOT / ACCURACY).read_text())["accuracy"]
     line = f"error: mnist accuracy fell from {before:.2%} to {accuracy:.2%}, by {(before - accuracy) * 100:.2f} points"
     assert f"{line}: tolerance 0.50 points".replace("%", " %") in done.stderr.splitlines()
@@ -92,7 +100,6 @@ def test_a_worse_model_is_named_and_fails_and_its_pictures_are_shown(project: Pr
     for which in ("before", "after"):
         name = f"pictures/mnist-plots-confusion-matrix-{which}.png"
         assert f'<td><img src="{name}" alt="{which}" /></td>' in html
-    plot = Path("reports/mnist/plots/confusion_matrix.png")
     assert (folder / "pictures/mnist-plots-confusion-matrix-before.png").read_bytes() == (ROOT / plot).read_bytes()
     assert (folder / name).read_bytes() == (project.root / plot).read_bytes()
     assert "bikes-plots" not in text

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from strokes import STROKES
 
 from stages.common import files
-from stages.mnist import drawing, evaluate, featurize, inference, ink_areas, isolation, model, prepare, train
+from stages.mnist import drawing, featurize, inference, ink_areas, isolation, model, prepare, train
 from stages.mnist.sources import sample
 
 Bytes = NDArray[np.uint8]
@@ -216,9 +216,10 @@ def assert_reads_drawings(classifier: model.Classifier) -> None:
     assert min(right.values()) >= 27, f"right of 30, by width of the pen: {right}"
 
 
-def test_the_default_network_reads_the_sample_s_test_digits_and_what_is_drawn(workspace: Path) -> None:
-    for stage in (prepare, featurize, train, evaluate):
-        stage.main()
+def test_the_default_network_reads_the_sample_s_test_digits_and_what_is_drawn(
+    pipeline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pipeline)
     assert files.read_json(Path("reports/mnist/metrics.json"))["accuracy"] >= 0.94
     assert_reads_drawings(model.load())
 

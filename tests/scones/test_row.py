@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import chdir, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from checkouts import set_parameters
-from conftest import ROOT, Run
+from checkouts import make_workspace, set_parameters
+from conftest import ROOT
 from PIL import Image
 
 from stages.common import files
 from stages.common.errors import InputError
-from stages.engine.sagemaker import job
+from stages.common.training import distributed
+from stages.engine.sagemaker import job, script
 from stages.scones import evaluate, export, featurize, inference, layout, model, plot, prepare, train
 from stages.scones.feedback import monitor
 from stages.scones.learning import augmentation, calibration
@@ -45,38 +47,58 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+TINY: dict[str, Any] = {
+    "residual": {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0},
+    "transfer.backbone": "mobilenet_v3_small",
+    "transfer.image_size": 32,
+    "transfer.weights": "none",
+    "transfer.fine_tune": "all",
+    "epochs": 4,
+    "batch_size": 8,
+    "precision": "float32",
+    "threads": 1,
+}
+
+
+def write(root: Path, settings: dict[str, Any]) -> None:
+    """Change parameters of the group `scones` of a project root by their dotted names."""
+    set_parameters(root / "params.yaml", {f"scones.{name}": value for name, value in settings.items()})
+
+
 @pytest.fixture
 def change(workspace: Path, drawn: Path) -> Change:
     """Changes parameters of the group `scones` by their dotted names; at first to a tiny network."""
     shutil.copytree(drawn, train.FEATURES)
+    write(workspace, TINY)
+    return lambda settings: write(workspace, settings)
 
-    def write(settings: dict[str, Any]) -> None:
-        set_parameters(Path("params.yaml"), {f"scones.{name}": value for name, value in settings.items()})
 
-    write(
-        {
-            "residual": {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0},
-            "transfer.backbone": "mobilenet_v3_small",
-            "transfer.image_size": 32,
-            "transfer.weights": "none",
-            "transfer.fine_tune": "all",
-            "epochs": 4,
-            "batch_size": 8,
-            "precision": "float32",
-            "threads": 1,
-        }
-    )
-    return write
+@pytest.fixture(scope="module")
+def made(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project root in which a tiny network was trained, evaluated, plotted and exported."""
+    root = tmp_path_factory.mktemp("made")
+    make_workspace(root)
+    write(root, TINY)
+    shutil.copytree(drawn, root / train.FEATURES)
+    with chdir(root):
+        for stage in (train, evaluate, plot, export):
+            stage.main()
+    return root
+
+
+@pytest.fixture
+def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = tmp_path / "project"
+    shutil.copytree(made, root)
+    monkeypatch.chdir(root)
+    return root
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_the_row_from_features_to_export(change: Change, workspace: Path, python: Run) -> None:
-    for verb in ("train", "evaluate", "plot", "export"):
-        done = python("-m", f"stages.scones.{verb}", cwd=workspace)
-        assert done.returncode == 0, f"{verb}: {done.stderr}"
+def test_the_row_from_features_to_export(project: Path) -> None:
     metrics = files.read_json(Path("reports/scones/metrics.json"))
     assert metrics["data"] == "a test"
     assert metrics["accuracy"] > 0.8
@@ -151,10 +173,7 @@ def test_a_run_that_is_stopped_goes_on_and_ends_in_the_same_bytes(
     assert not calls
 
 
-def test_the_export_answers_a_png_with_an_array_of_probabilities(change: Change) -> None:
-    train.main()
-    evaluate.main()
-    export.main()
+def test_the_export_answers_a_png_with_an_array_of_probabilities(project: Path) -> None:
     expected, familiar = (
         np.load(Path("reports/scones/evaluation", f"{name}.npy")) for name in ("probabilities", "familiarity")
     )
@@ -175,9 +194,8 @@ def test_the_export_answers_a_png_with_an_array_of_probabilities(change: Change)
             endpoint.invoke(b"not a picture", "image/png")
 
 
-def test_an_export_of_another_model_is_refused(change: Change) -> None:
-    train.main()
-    evaluate.main()
+def test_an_export_of_another_model_is_refused(project: Path) -> None:
+    shutil.rmtree(export.EXPORT)
     probabilities = np.load(Path("reports/scones/evaluation") / "probabilities.npy")
     np.save(Path("reports/scones/evaluation") / "probabilities.npy", probabilities[:, ::-1])
     with pytest.raises(InputError, match="20 of 20 test images get another class"):
@@ -284,8 +302,26 @@ def test_two_processes_train_what_one_does(change: Change, workspace: Path, tmp_
         torch.testing.assert_close(together[name], weights, rtol=1e-3, atol=1e-4, msg=name)
 
 
-def test_a_batch_that_processes_can_t_share_is_refused(change: Change, workspace: Path, tmp_path: Path) -> None:
+REFUSED = "scones.batch_size = 9 cannot be shared by 2 processes"
+
+
+def test_a_batch_that_processes_can_t_share_is_refused(
+    change: Change, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the process that is left over says it."""
+    change({"batch_size": 9})
+    job.stage_code(tmp_path / "code", "scones")
+    monkeypatch.setenv("SM_CHANNEL_FEATURES", str(train.FEATURES.absolute()))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(distributed, "group", lambda batch_size: nullcontext(False))
+    monkeypatch.chdir(tmp_path / "code")
+    with pytest.raises(InputError, match=REFUSED):
+        script.main()
+
+
+@pytest.mark.long
+def test_processes_that_can_t_share_a_batch_end(change: Change, tmp_path: Path) -> None:
     change({"batch_size": 9})
     done = train_in_two_processes(tmp_path)
     assert done.returncode != 0
-    assert "scones.batch_size = 9 cannot be shared by 2 processes" in done.stderr
+    assert REFUSED in done.stderr

@@ -745,7 +745,7 @@ def test_no_child_outlives_a_killed_parent(child: Path) -> None:
         (server,) = psutil.Process(parent.pid).children()
         assert httpx.get(f"{address}/ping").status_code == 200
         parent.kill()
-    until(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE, 5)
+    until(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE)
 
 
 def test_latency_has_percentiles_in_milliseconds() -> None:

@@ -84,7 +84,7 @@ def proxied(page: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def test_the_interface_is_served_below_the_proxys_path(proxied: str) -> None:
-    with httpx.Client(base_url=proxied, headers={"Host": "models.example.org"}, trust_env=False, timeout=30) as client:
+    with httpx.Client(base_url=proxied, headers={"Host": "models.example.org"}, trust_env=False, timeout=120) as client:
         assert client.get("/ml/ping").status_code == 200
         assert client.head("/ml/models").headers["content-type"] == "application/json"
         for path in ("/ml/", "/ml/page"):
@@ -134,7 +134,7 @@ def test_a_proxy_may_keep_the_prefix_and_leave_it_to_the_server(page: Served, tm
             int(one.address.rsplit(":", 1)[1]),
             **{r"(proxy_pass .*)/;": r"\1;", r"proxy_set_header X-Forwarded-Prefix.*": ""},
         ) as address,
-        httpx.Client(base_url=address, trust_env=False, timeout=30) as client,
+        httpx.Client(base_url=address, trust_env=False, timeout=120) as client,
     ):
         assert client.get("/ml/ping").status_code == 200
         assert client.get("/ml/").headers["location"] == "/ml/page/"

@@ -311,7 +311,7 @@ def test_a_port_that_is_in_use_is_told_in_a_line(served: Served, python: Run) ->
     ["--max-batch=0", "--queue=0", "--timeout=0", "--timeout=nan", "--max-megabytes=-1", "--rate=-1", "--wait-ms=-1"],
 )
 def test_a_limit_that_lets_nothing_through_is_refused(served: Served, python: Run, argument: str) -> None:
-    done = python("-m", "stages.serving", "--no-page", "--port=0", argument, cwd=served.log.parent, timeout=20)
+    done = python("-m", "stages.serving", "--no-page", "--port=0", argument, cwd=served.log.parent, timeout=120)
     assert done.returncode == 2
     assert argument.split("=")[0] in done.stderr.splitlines()[-1]
 
@@ -585,7 +585,7 @@ def test_more_requests_a_second_than_agreed_are_sent_away_and_told_when_to_come_
         assert answers[-1].headers["retry-after"] == "1"
         for _ in range(5):  # a page is made of many files, and whoever looks after the server asks as often as it likes
             assert client.get("/models").status_code == 200
-        until(lambda: predict(client, b"x").status_code == 404, 5)
+        until(lambda: predict(client, b"x").status_code == 404)
 
 
 def test_a_body_that_does_not_arrive_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -732,7 +732,7 @@ def test_a_model_that_is_killed_while_nobody_asks_is_noticed(shaky: Served) -> N
         until(lambda: client.get("/ping").status_code == 200)
         victim, other = shaky.children()
         victim.kill()
-        until(lambda: {one.pid for one in shaky.children()} - {victim.pid, other.pid}, 10)
+        until(lambda: {one.pid for one in shaky.children()} - {victim.pid, other.pid})
         until(lambda: client.get("/ping").status_code == 200)
         assert other.is_running()
 
@@ -800,7 +800,7 @@ def test_a_killed_server_leaves_no_model_behind(tmp_path: Path) -> None:
         children = one.children()
         assert len(children) == 2
         one.stopped(signal.SIGKILL)
-        until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children), 5)
+        until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children))
 
 
 # The client
