@@ -192,26 +192,34 @@ def lines_of(mask: Mask) -> Mask:
 
 def _opened(mask: Mask, length: int, axis: int) -> Mask:
     """Return the runs of at least ``length`` pixels along ``axis``."""
-    padded = np.pad(mask.astype(np.uint8), length)
-    shrunk = ndimage.minimum_filter1d(padded, length, axis)
-    grown = ndimage.maximum_filter1d(shrunk, length, axis, origin=-1 if length % 2 == 0 else 0)
-    return np.asarray(grown[length:-length, length:-length] > 0, np.bool_)
+    values = mask.astype(np.uint8)
+    shrunk = ndimage.minimum_filter1d(values, length, axis, mode="constant")
+    grown = ndimage.maximum_filter1d(shrunk, length, axis, mode="constant", origin=-1 if length % 2 == 0 else 0)
+    return np.asarray(grown > 0, np.bool_)
 
 
 def _depth(mask: Mask) -> NDArray[np.float64]:
-    """Return each pixel's distance to the nearest one outside ``mask``."""
-    return np.asarray(ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1])
+    """Return each pixel's distance to the nearest one outside ``mask``. It is computed where the mask is: it takes long."""
+    depth = np.zeros(mask.shape)
+    if mask.any():
+        ((rows, columns),) = ndimage.find_objects(mask.astype(np.uint8))
+        depth[rows, columns] = ndimage.distance_transform_edt(np.pad(mask[rows, columns], 1))[1:-1, 1:-1]
+    return depth
+
+
+def _middle(mask: Mask, depth: NDArray[np.float64]) -> Mask:
+    return np.asarray(mask & (depth == ndimage.maximum_filter(depth, 3)), np.bool_)
 
 
 def middle(mask: Mask) -> Mask:
     """Return the pixels in the middle of the strokes of ``mask``."""
-    depth = _depth(mask)
-    return np.asarray(mask & (depth == ndimage.maximum_filter(depth, 3)), np.bool_)
+    return _middle(mask, _depth(mask))
 
 
 def stroke_width(mask: Mask) -> float:
     """Return the median width of the strokes in pixels."""
-    return 2 * float(np.median(_depth(mask)[middle(mask)]))
+    depth = _depth(mask)
+    return 2 * float(np.median(depth[_middle(mask, depth)]))
 
 
 def flaw(mask: Mask) -> str | None:
