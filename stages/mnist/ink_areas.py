@@ -23,10 +23,13 @@ LONGEST = 32
 """Digits that are read in one picture."""
 
 TOO_MANY = f"the picture has more than {LONGEST} digits: send fewer in one picture"
-MARKS = "the picture has a mark beside the digits, such as a point or a minus: expected digits only"
+MARKS = "the picture has a mark beside the digits, such as a point, a plus or a minus: expected digits only"
 TOO_WIDE = "what is drawn is too wide for one digit"
 AREA = "what is drawn is an area, not the strokes of a digit"
 SEVERAL_LINES = "the picture has digits in several lines: send one line in a picture"
+
+CORNER = 0.3
+"""Size of the corners of a plus, as a fraction of its sides. One in 1,500 of MNIST's digits has four empty ones, a 4 like a plus."""
 
 SPECK = 0.02
 """Fraction of the largest stroke's ink up to which another one is dirt."""
@@ -129,13 +132,15 @@ def groups_of(strokes: list[Stroke]) -> list[list[Stroke]]:
     return sorted(groups, key=lambda group: _box(group).left)
 
 
-def require_line(groups: list[list[Stroke]], strokes: list[Stroke]) -> None:
+def require_line(groups: list[list[Stroke]], strokes: list[Stroke], masks: list[Mask]) -> None:
     """Raise NoDigitError unless ``groups`` are digits in a line, without a point or a minus among the other ``strokes``.
 
-    There may not be too many digits to read, nor some below others, which have no order from left to right.
+    None of the groups, whose pixels are in ``masks``, may be a plus: networks take it for a 4. There may not be too many digits to read, nor some below others, which have no order from left to right.
     """
     if len(groups) > LONGEST:
         raise NoDigitError(TOO_MANY)
+    if any(map(_is_plus, masks)):
+        raise NoDigitError(MARKS)
     boxes = [_box(group) for group in groups]
     for one, other in combinations(boxes, 2):
         beside = min(one.right, other.right) - max(one.left, other.left) <= 0.5 * min(one.width, other.width)
@@ -147,6 +152,19 @@ def require_line(groups: list[list[Stroke]], strokes: list[Stroke]) -> None:
     others = [stroke for stroke in strokes if stroke.label not in digits and stroke.area > SPECK * largest]
     if any(_is_mark(stroke.box, line, len(groups) > 1) for stroke in others):
         raise NoDigitError(MARKS)
+
+
+def _is_plus(mask: Mask) -> bool:
+    """Return whether ``mask`` is a horizontal and a vertical line through its middle, and nothing in the corners."""
+    ((rows, columns),) = ndimage.find_objects(mask.astype(np.uint8))
+    cross = mask[rows, columns]
+    height, width = cross.shape
+    if not 0.5 < width / height < 2:
+        return False
+    down, right = (max(1, round(CORNER * side)) for side in cross.shape)
+    corners = [cross[:down, :right], cross[:down, -right:], cross[-down:, :right], cross[-down:, -right:]]
+    middle = cross[down:-down].any(0).mean(), cross[:, right:-right].any(1).mean()
+    return min(middle) > 0.95 and max(corner.mean() for corner in corners) < 0.05
 
 
 def _is_mark(box: Box, line: Box, several: bool) -> bool:

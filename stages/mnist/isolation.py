@@ -207,7 +207,9 @@ def _standing_alone(scene: Scene, contrast: Floats, cut: float, depth: int) -> l
         raise ink_areas.NoDigitError(flaw if len(strokes) <= FEW else UNCLEAR)
     all_digits = np.logical_or.reduce(digits)
     confirmed = [_confirmed(scene, contrast, digit, around | (all_digits & ~digit), cut) for digit in digits]
-    ink_areas.require_line(groups, inner)  # only now: before, they may be anything, such as the texture of a photograph
+    ink_areas.require_line(
+        groups, inner, digits
+    )  # only now: before, they may be anything, such as the texture of a photograph
     return confirmed
 
 
