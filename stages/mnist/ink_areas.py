@@ -132,14 +132,15 @@ def groups_of(strokes: list[Stroke]) -> list[list[Stroke]]:
     return sorted(groups, key=lambda group: _box(group).left)
 
 
-def require_line(groups: list[list[Stroke]], strokes: list[Stroke], masks: list[Mask]) -> None:
+def require_line(groups: list[list[Stroke]], strokes: list[Stroke], labels: NDArray[np.int32]) -> None:
     """Raise NoDigitError unless ``groups`` are digits in a line, without a point or a minus among the other ``strokes``.
 
-    None of the groups, whose pixels are in ``masks``, may be a plus: networks take it for a 4. There may not be too many digits to read, nor some below others, which have no order from left to right.
+    There may not be too many digits to read, nor some below others, which have no order from left to right, nor a plus,
+    which networks take for a 4. ``labels`` has the strokes' pixels.
     """
     if len(groups) > LONGEST:
         raise NoDigitError(TOO_MANY)
-    if any(map(_is_plus, masks)):
+    if any(_is_plus(stroke, labels) for group in groups for stroke in group):
         raise NoDigitError(MARKS)
     boxes = [_box(group) for group in groups]
     for one, other in combinations(boxes, 2):
@@ -154,10 +155,10 @@ def require_line(groups: list[list[Stroke]], strokes: list[Stroke], masks: list[
         raise NoDigitError(MARKS)
 
 
-def _is_plus(mask: Mask) -> bool:
-    """Return whether ``mask`` is a horizontal and a vertical line through its middle, and nothing in the corners."""
-    ((rows, columns),) = ndimage.find_objects(mask.astype(np.uint8))
-    cross = mask[rows, columns]
+def _is_plus(stroke: Stroke, labels: NDArray[np.int32]) -> bool:
+    """Return whether ``stroke`` is a horizontal and a vertical line through its middle, and nothing in the corners."""
+    box = stroke.box
+    cross = labels[box.top : box.bottom, box.left : box.right] == stroke.label
     height, width = cross.shape
     if not 0.5 < width / height < 2:
         return False

@@ -208,7 +208,7 @@ def _standing_alone(scene: Scene, contrast: Floats, cut: float, depth: int) -> l
     all_digits = np.logical_or.reduce(digits)
     confirmed = [_confirmed(scene, contrast, digit, around | (all_digits & ~digit), cut) for digit in digits]
     ink_areas.require_line(
-        groups, inner, digits
+        groups, inner, labels
     )  # only now: before, they may be anything, such as the texture of a photograph
     return confirmed
 
