@@ -165,7 +165,7 @@ def _is_plus(stroke: Stroke, labels: NDArray[np.int32]) -> bool:
     down, right = (max(1, round(CORNER * side)) for side in cross.shape)
     corners = [cross[:down, :right], cross[:down, -right:], cross[-down:, :right], cross[-down:, -right:]]
     middle = cross[down:-down].any(0).mean(), cross[:, right:-right].any(1).mean()
-    return min(middle) > 0.95 and max(corner.mean() for corner in corners) < 0.05
+    return bool(min(middle) > 0.95 and max(corner.mean() for corner in corners) < 0.05)
 
 
 def _is_mark(box: Box, line: Box, several: bool) -> bool:
