@@ -15,9 +15,11 @@ ROOT = Path(__file__).parents[1]
 
 
 def create(folder: Path, changes: dict[str, Any]) -> None:
-    """Write this checkout's params.yaml with the ``changes``, merged group by group, to ``folder``."""
+    """Write this checkout's params.yaml with the ``changes``, merged group by group, to ``folder``, beside its metrics/."""
     parameters = config.merged(config.read(ROOT / config.PARAMETERS), changes)
     (folder / config.PARAMETERS).write_text(yaml.safe_dump(parameters), encoding="utf-8")
+    if not (folder / "metrics").exists():  # export puts their meaning into the model card
+        (folder / "metrics").symlink_to(ROOT / "metrics")
 
 
 def absolute(source: str) -> str:

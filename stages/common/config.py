@@ -111,6 +111,9 @@ def _describe(key: str, model: type[BaseModel], problem: ErrorDetails) -> str:
         return f"{name} is not a parameter ({hint}allowed here: {', '.join(known)})"
     if problem["type"] == "missing":
         return f"{name} is missing"
+    if problem["type"] == "model_type":
+        known = _known_keys(model, location)
+        return f"{name} = {problem['input']!r} is not allowed: expected its parameters {', '.join(known)}"
     # pydantic's messages: "Input should be less than 1", "List should have at least 1 item after validation, not 0",
     # "Value error, each once"
     allowed = re.sub(

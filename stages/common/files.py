@@ -18,7 +18,7 @@ from stages.common.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-CONFLICT = re.compile(rb"^(<{7}|>{7}) ", re.MULTILINE)
+CONFLICT = re.compile(rb"^(<{7}|>{7})( |\r?$)", re.MULTILINE)
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.ASCII)
 
 
@@ -111,7 +111,14 @@ def write_arrays(path: Path, **arrays: "ArrayLike") -> None:
 def refuse_conflicts() -> None:
     """Raise InputError if git left a merge conflict in one of the project's files."""
     written, made = (
-        ["params.yaml", "dvc.yaml", "recipes.yaml", "metrics/*.yaml"],
+        [
+            "params.yaml",
+            "dvc.yaml",
+            "recipes.yaml",
+            "metrics/*.yaml",
+            "data/*/labelled/*.csv",
+            "benchmarks/results/*.json",
+        ],
         ["dvc.lock", "reports/*/*.json"],
     )
     for pattern in [*written, *made]:

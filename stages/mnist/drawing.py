@@ -80,6 +80,12 @@ def as_mnist(picture: Bytes) -> Bytes | None:
     return ink.astype(np.uint8) if max(abs(centre - MIDDLE) for centre in centres) <= OFF else None
 
 
+def light(images: Bytes) -> NDArray[np.bool_]:
+    """Return which images, uint8 (N, 28, 28), have a light edge: they are ink on paper, not white on black as MNIST's."""
+    edges = np.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], 1)
+    return np.asarray((edges > 127).mean(1) > 0.9, np.bool_)
+
+
 def _begin(mass: NDArray[np.float32]) -> int:
     """Return the start, within 28 pixels, that puts the centre of ``mass``, whole numbers, closest to the middle."""
     whole = mass.astype(np.int64)  # a sum of fractions could be rounded differently on another processor

@@ -114,6 +114,8 @@ def input_fn(body: bytes, content_type: str) -> Item:
         raise ValueError(f"{len(digits)} images: expected {MAX_IMAGES} at most")
     if any(images.is_plain(digit) for digit in digits):
         raise ValueError("an image is blank: expected ink of up to 255 on a background of 0")
+    if drawing.light(digits).any():
+        raise ValueError("an image has a light background: expected ink of up to 255 on 0, such as 255 - image")
     return torch.from_numpy(np.array(digits))  # a copy, because torch needs writable memory
 
 

@@ -23,10 +23,13 @@ LONGEST = 32
 """Digits that are read in one picture."""
 
 TOO_MANY = f"the picture has more than {LONGEST} digits: send fewer in one picture"
-MARKS = "the picture has a mark beside the digits, such as a point or a minus: expected digits only"
+MARKS = "the picture has a mark beside the digits, such as a point, a plus or a minus: expected digits only"
 TOO_WIDE = "what is drawn is too wide for one digit"
 AREA = "what is drawn is an area, not the strokes of a digit"
 SEVERAL_LINES = "the picture has digits in several lines: send one line in a picture"
+
+CORNER = 0.3
+"""Size of the corners of a plus, as a fraction of its sides. One in 1,500 of MNIST's digits has four empty ones, a 4 like a plus."""
 
 SPECK = 0.02
 """Fraction of the largest stroke's ink up to which another one is dirt."""
@@ -129,13 +132,16 @@ def groups_of(strokes: list[Stroke]) -> list[list[Stroke]]:
     return sorted(groups, key=lambda group: _box(group).left)
 
 
-def require_line(groups: list[list[Stroke]], strokes: list[Stroke]) -> None:
+def require_line(groups: list[list[Stroke]], strokes: list[Stroke], labels: NDArray[np.int32]) -> None:
     """Raise NoDigitError unless ``groups`` are digits in a line, without a point or a minus among the other ``strokes``.
 
-    There may not be too many digits to read, nor some below others, which have no order from left to right.
+    There may not be too many digits to read, nor some below others, which have no order from left to right, nor a plus,
+    which networks take for a 4. ``labels`` has the strokes' pixels.
     """
     if len(groups) > LONGEST:
         raise NoDigitError(TOO_MANY)
+    if any(_is_plus(stroke, labels) for group in groups for stroke in group):
+        raise NoDigitError(MARKS)
     boxes = [_box(group) for group in groups]
     for one, other in combinations(boxes, 2):
         beside = min(one.right, other.right) - max(one.left, other.left) <= 0.5 * min(one.width, other.width)
@@ -147,6 +153,19 @@ def require_line(groups: list[list[Stroke]], strokes: list[Stroke]) -> None:
     others = [stroke for stroke in strokes if stroke.label not in digits and stroke.area > SPECK * largest]
     if any(_is_mark(stroke.box, line, len(groups) > 1) for stroke in others):
         raise NoDigitError(MARKS)
+
+
+def _is_plus(stroke: Stroke, labels: NDArray[np.int32]) -> bool:
+    """Return whether ``stroke`` is a horizontal and a vertical line through its middle, and nothing in the corners."""
+    box = stroke.box
+    cross = labels[box.top : box.bottom, box.left : box.right] == stroke.label
+    height, width = cross.shape
+    if not 0.5 < width / height < 2:
+        return False
+    down, right = (max(1, round(CORNER * side)) for side in cross.shape)
+    corners = [cross[:down, :right], cross[:down, -right:], cross[-down:, :right], cross[-down:, -right:]]
+    middle = cross[down:-down].any(0).mean(), cross[:, right:-right].any(1).mean()
+    return bool(min(middle) > 0.95 and max(corner.mean() for corner in corners) < 0.05)
 
 
 def _is_mark(box: Box, line: Box, several: bool) -> bool:
@@ -192,26 +211,34 @@ def lines_of(mask: Mask) -> Mask:
 
 def _opened(mask: Mask, length: int, axis: int) -> Mask:
     """Return the runs of at least ``length`` pixels along ``axis``."""
-    padded = np.pad(mask.astype(np.uint8), length)
-    shrunk = ndimage.minimum_filter1d(padded, length, axis)
-    grown = ndimage.maximum_filter1d(shrunk, length, axis, origin=-1 if length % 2 == 0 else 0)
-    return np.asarray(grown[length:-length, length:-length] > 0, np.bool_)
+    values = mask.astype(np.uint8)
+    shrunk = ndimage.minimum_filter1d(values, length, axis, mode="constant")
+    grown = ndimage.maximum_filter1d(shrunk, length, axis, mode="constant", origin=-1 if length % 2 == 0 else 0)
+    return np.asarray(grown > 0, np.bool_)
 
 
 def _depth(mask: Mask) -> NDArray[np.float64]:
-    """Return each pixel's distance to the nearest one outside ``mask``."""
-    return np.asarray(ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1])
+    """Return each pixel's distance to the nearest one outside ``mask``. It is computed where the mask is: it takes long."""
+    depth = np.zeros(mask.shape)
+    if mask.any():
+        ((rows, columns),) = ndimage.find_objects(mask.astype(np.uint8))
+        depth[rows, columns] = ndimage.distance_transform_edt(np.pad(mask[rows, columns], 1))[1:-1, 1:-1]
+    return depth
+
+
+def _middle(mask: Mask, depth: NDArray[np.float64]) -> Mask:
+    return np.asarray(mask & (depth == ndimage.maximum_filter(depth, 3)), np.bool_)
 
 
 def middle(mask: Mask) -> Mask:
     """Return the pixels in the middle of the strokes of ``mask``."""
-    depth = _depth(mask)
-    return np.asarray(mask & (depth == ndimage.maximum_filter(depth, 3)), np.bool_)
+    return _middle(mask, _depth(mask))
 
 
 def stroke_width(mask: Mask) -> float:
     """Return the median width of the strokes in pixels."""
-    return 2 * float(np.median(_depth(mask)[middle(mask)]))
+    depth = _depth(mask)
+    return 2 * float(np.median(depth[_middle(mask, depth)]))
 
 
 def flaw(mask: Mask) -> str | None:

@@ -99,15 +99,14 @@ def inks(picture: Bytes) -> list[Floats]:
             Scene(shown, max(FAINTEST, NOISE * noise / max(DARKEST, float(np.median(shown)))))
             for shown in (tones, 255 - tones)
         ]
-        contrasts = [
-            [_contrast(scene.tones, max(3, round(size * max(scene.tones.shape)))) for scene in scenes]
-            for size in WIDEST
-        ]
-        if all(contrasts[0][side].max() < scene.faintest for side, scene in enumerate(scenes)):
+        contrasts = {WIDEST[0]: _contrasts(scenes, WIDEST[0])}  # the others only if this is not enough
+        if all(one.max() < scene.faintest for scene, one in zip(scenes, contrasts[WIDEST[0]], strict=True)):
             continue
-        for depth, each, cut in itertools.product(range(DEPTH), contrasts, CUTS):
+        for depth, size, cut in itertools.product(range(DEPTH), WIDEST, CUTS):
+            if size not in contrasts:
+                contrasts[size] = _contrasts(scenes, size)
             found = []
-            for scene, contrast in zip(scenes, each, strict=True):
+            for scene, contrast in zip(scenes, contrasts[size], strict=True):
                 try:
                     found.append(_standing_alone(scene, contrast, cut, depth))
                 except ink_areas.NoDigitError as error:
@@ -170,6 +169,11 @@ def _noise(tones: Floats) -> float:
     return float(np.median(np.abs(second))) / (6 * 0.6745)
 
 
+def _contrasts(scenes: list[Scene], part: float) -> list[Floats]:
+    """Return the contrasts of ``scenes`` with a closing of the size ``part``, a fraction of the longer side."""
+    return [_contrast(scene.tones, max(3, round(part * max(scene.tones.shape)))) for scene in scenes]
+
+
 def _contrast(tones: Floats, size: int) -> Floats:
     """Return how much darker each pixel is than its ground, as a fraction of the ground's brightness."""
     ground = ndimage.grey_closing(tones, size=(size, size), mode="nearest")
@@ -203,7 +207,9 @@ def _standing_alone(scene: Scene, contrast: Floats, cut: float, depth: int) -> l
         raise ink_areas.NoDigitError(flaw if len(strokes) <= FEW else UNCLEAR)
     all_digits = np.logical_or.reduce(digits)
     confirmed = [_confirmed(scene, contrast, digit, around | (all_digits & ~digit), cut) for digit in digits]
-    ink_areas.require_line(groups, inner)  # only now: before, they may be anything, such as the texture of a photograph
+    ink_areas.require_line(
+        groups, inner, labels
+    )  # only now: before, they may be anything, such as the texture of a photograph
     return confirmed
 
 

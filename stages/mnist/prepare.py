@@ -11,6 +11,7 @@ from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.program import run
 from stages.common.sources.source import open_source
+from stages.mnist import drawing
 from stages.mnist.config import Data
 from stages.mnist.sources import official, sample
 
@@ -47,6 +48,12 @@ def read_part(folder: Path, part: str) -> tuple[Bytes, Bytes]:
     if blank.any():
         raise InputError(
             f"{images_path}: image {int(blank.argmax())}: found a blank one, expected a digit in each: leave it out, with its label"
+        )
+    light = drawing.light(images)
+    if light.any():
+        raise InputError(
+            f"{images_path}: image {int(light.argmax())}: found a light background, expected white ink on black in each: "
+            "invert it (255 - image)"
         )
     return images, labels
 

@@ -4,11 +4,11 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from stages.common.errors import InputError
 from stages.common.sources import copies
-from stages.common.sources.copies import LabelledPicture, NearCopy
+from stages.common.sources.copies import LabelledPicture
 from stages.landmarks.sources import sample
 
 NAMES = sorted(sample.LANDMARKS)
@@ -77,14 +77,16 @@ def test_near_copies_are_those_of_earlier_parts_and_a_limit_holds(capsys: pytest
     looks = {
         "train": {"train/a": a, "train/a2": a},
         "valid": {"val/a": a, "val/b": b},
-        "test": {"test/b": b, "test/c": c},
+        "test": {"test/b": b, "test/c": c, "test/mirrored": look(ImageOps.mirror(drawn(0)))},
     }
     found = copies.near_copies(looks)
-    assert found == [NearCopy("val/a", "train/a", 0), NearCopy("test/b", "val/b", 0)]
-    note = copies.check_near(found, looks, "here", "data.x", 0.5)
+    expected = {"val/a": "train/a", "test/b": "val/b", "test/mirrored": "train/a"}
+    assert {one.file: one.near for one in found} == expected
+    assert max(one.difference for one in found) < 0.001
+    note = copies.check_near(found, looks, "here", "data.x", 0.6)
     assert note is not None
-    assert note.startswith("2 of 4 pictures for test and validation (50.0%) are near copies")
-    with pytest.raises(InputError, match="here: found near copies in different parts: 2 of 4 .*data.x = 0.4"):
+    assert note.startswith("3 of 5 pictures for test and validation (60.0%) are near copies")
+    with pytest.raises(InputError, match="here: found near copies in different parts: 3 of 5 .*data.x = 0.4"):
         copies.check_near(found, looks, "here", "data.x", 0.4)
     assert "test/b is like val/b (difference 0.0)" in capsys.readouterr().err
     assert copies.check_near([], looks, "here", "data.x", 0) is None

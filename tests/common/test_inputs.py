@@ -148,6 +148,16 @@ def test_what_is_no_picture_is_refused_by_each_form(
         exported.forms[form](change(exported.pictures))
 
 
+@pytest.mark.parametrize("form", ["model.pt", "model.pt2", "model.onnx"])
+def test_ink_on_paper_is_refused_where_ink_has_to_be_white_on_black(exported: Exported, form: str) -> None:
+    model, paper = exported.forms[form], 255 - exported.pictures // 4
+    if paper.dim() == 3:  # mnist; the others have colours
+        with pytest.raises(Exception, match="a picture has a light ground, as ink on paper: expected uint8"):
+            model(torch.cat([exported.pictures, paper]))
+    else:
+        assert len(model(paper)) == len(paper)
+
+
 def test_bytes_are_resized_for_onnx_as_torch_resizes_them() -> None:
     generator = torch.Generator().manual_seed(0)
     for _ in range(100):

@@ -110,6 +110,8 @@ def test_a_python_without_the_packages_is_told_in_a_line(
     ("name", "remedy"),
     [
         ("params.yaml", "edit it"),
+        ("metrics/mnist.yaml", "edit it"),
+        ("data/scones/labelled/labels.csv", "edit it"),
         ("dvc.lock", "take one side with `git checkout --ours dvc.lock`, run `make repro`"),
         (
             "reports/mnist/metrics.json",

@@ -47,6 +47,20 @@ def test_an_unknown_recipe_is_an_error_that_lists_those_there_are(monkeypatch: p
         ("+mnist.optimiser=sgd", "+mnist.optimiser is not a parameter: did you mean mnist.optimizer?"),
         ("mnist.optimizer=sdg", "params.yaml: mnist.optimizer = 'sdg' is not allowed: expected 'adam'"),
         ("mnist.epochs", "-S mnist.epochs is not a setting: expected key=value"),
+        (
+            "mnist.mlp.hidden=[128,64",
+            "-S mnist.mlp.hidden=[128,64 is not a setting: '[128,64' is not valid YAML, is a bracket",
+        ),
+        ("mnist.mlp.hidden=128", "params.yaml: mnist.mlp.hidden = 128 is not allowed: expected a valid list"),
+        (
+            "mnist.adam=sgd",
+            "params.yaml: mnist.adam = 'sgd' is not allowed: expected its parameters learning_rate, weight_decay",
+        ),
+        ("mnist.augment=maybe", "params.yaml: mnist.augment = 'maybe' is not allowed: expected a valid boolean"),
+        (
+            "mnist.adam.learning_rate=0,003",
+            "params.yaml: mnist.adam.learning_rate = '0,003' is not allowed: expected a valid number",
+        ),
     ],
 )
 def test_a_variant_s_settings_are_checked_before_anything_changes(workspace: Path, setting: str, said: str) -> None:

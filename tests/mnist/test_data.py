@@ -219,6 +219,12 @@ def other_size(folder: Path) -> None:
     )
 
 
+def black_on_white(folder: Path) -> None:
+    rewrite(
+        folder / "t10k-images-idx3-ubyte.gz", lambda content: content[:16] + bytes(255 - byte for byte in content[16:])
+    )
+
+
 def much_more(folder: Path) -> None:
     rewrite(folder / "t10k-images-idx3-ubyte.gz", lambda content: content + bytes(50_000_000))
 
@@ -232,6 +238,7 @@ def a_header_of_terabytes(folder: Path) -> None:
     ("damage", "words"),
     [
         (much_more, ["t10k-images-idx3-ubyte.gz", "found more than 784016 bytes, expected 784016"]),
+        (black_on_white, ["t10k-images-idx3-ubyte.gz: image 0: found a light background", "255 - image"]),
         (a_header_of_terabytes, ["t10k-images-idx3-ubyte.gz: header: found 4294967295x28x28 values, expected at most"]),
         (cut_gz, ["train-images-idx3-ubyte.gz", "found 5000 bytes that are not a complete gzip file"]),
         (cut_content, ["train-images-idx3-ubyte.gz", "found 3136015 bytes, expected 3136016", "4000x28x28"]),

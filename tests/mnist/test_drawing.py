@@ -106,22 +106,23 @@ def test_digits_in_several_lines_or_too_many_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("digits", "mark"),
+    ("digits", "marks"),
     [
-        ((3,), (135, 30, 12, 50)),
-        ((3, 4), (135, 30, 12, 50)),
-        ((3, 4), (215, 331, 20, 20)),
-        ((3, 4), (135, 320, 12, 40)),
+        ((3,), [(135, 30, 12, 50)]),
+        ((3, 4), [(135, 30, 12, 50)]),
+        ((3, 4), [(215, 331, 20, 20)]),
+        ((3, 4), [(135, 320, 12, 40)]),
+        ((3, 4), [(134, 20, 12, 90), (95, 59, 90, 12)]),
     ],
-    ids=["-3", "-34", "3.4", "3-4"],
+    ids=["-3", "-34", "3.4", "3-4", "+34"],
 )
 def test_a_mark_that_changes_the_number_is_not_left_out(
-    digits: tuple[int, ...], mark: tuple[int, int, int, int]
+    digits: tuple[int, ...], marks: list[tuple[int, int, int, int]]
 ) -> None:
     number = np.hstack([canvas(280, 60), *(drawn(digit, 10) for digit in digits)])
     assert len(isolation.inks(rgba(number))) == len(digits)
-    row, column, height, width = mark
-    number[row : row + height, column : column + width] = 0
+    for row, column, height, width in marks:
+        number[row : row + height, column : column + width] = 0
     with pytest.raises(ink_areas.NoDigitError):
         isolation.inks(rgba(number))
 

@@ -237,6 +237,11 @@ def an_npy(array: object) -> bytes:
     return buffer.getvalue()
 
 
+PAPER = np.full((1, 28, 28), 230, np.uint8)
+PAPER[:, 5:22, 13:16] = 30
+"""A 1 in black on white."""
+
+
 @pytest.mark.parametrize(
     ("body", "kind", "words"),
     [
@@ -250,6 +255,8 @@ def an_npy(array: object) -> bytes:
         (an_npy(np.zeros((2, 28, 28))), "application/x-npy", "float64: expected one array of uint8"),
         (an_npy(np.zeros((28, 28), np.uint8)), "application/x-npy", r"shape \(28, 28\)"),
         (an_npy(np.zeros((0, 28, 28), np.uint8)), "application/x-npy", "at least 1"),
+        (an_npy(PAPER), "application/x-npy", "an image has a light background: .*255 - image"),
+        (as_json(PAPER.tolist()), "application/json", "an image has a light background"),
         (an_npy(np.array([{}])), "application/x-npy", "not a .npy file of numbers"),
         (b"{", "application/json", "not JSON of the form"),
         (b"[1]", "application/json", "not JSON of the form"),

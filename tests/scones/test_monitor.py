@@ -28,6 +28,7 @@ from stages.scones.feedback import captures, labelled, monitor
 from stages.scones.sources import sample
 
 THRESHOLD = 0.94
+VEHICLES = ["bicycle", "motorcycle"]
 
 
 def line(event: int, red: int = 100, confidence: float = 0.97, **changes: Any) -> str:
@@ -108,14 +109,23 @@ def test_a_last_line_that_is_cut_off_is_left_out_and_reported(length: int) -> No
         (line(2, answer_data='{"error": 1}'), "expected a list of probabilities"),
         (line(2, answer_data="[]"), "expected a list of probabilities"),
         (line(2, answer_data="[NaN, 1]"), "found nan in .*, expected probabilities from 0 to 1"),
-        (line(2, about_inferenceTime="yesterday"), "yesterday"),
+        (line(2, about_inferenceTime="yesterday"), "found the time 'yesterday', expected one such as"),
+        (line(2, about_inferenceTime=1772000000), "found the time '1772000000', expected one such as"),
+        (
+            line(2, answer_data='{"classes": ["motorcycle", "bicycle"], "probabilities": [[0.1, 0.9]]}'),
+            r"found the classes \['mot",
+        ),
+        (
+            line(2, answer_data='{"classes": ["cat", "dog"], "probabilities": [[0.1, 0.9]]}'),
+            r"expected \['bicycle', 'motorcycle'\]",
+        ),
     ],
 )
 @pytest.mark.parametrize("end", ["\n", ""])
 def test_any_other_line_that_is_no_record_is_left_out_and_reported_with_its_reason(
     bad: str, words: str, end: str
 ) -> None:
-    read = captures.read([("a.jsonl", f"{line(1)}\n{line(3)}\n{bad}{end}")], 2)
+    read = captures.read([("a.jsonl", f"{line(1)}\n{line(3)}\n{bad}{end}")], VEHICLES)
     assert [record.event for record in read.records] == ["1", "3"]
     (problem,) = read.problems
     assert read.found == 3
@@ -135,6 +145,8 @@ VERBOSE = json.dumps(
         {"request_observedContentType": "application/octet-stream"},
         {"request_observedContentType": "application/x-image"},
         {"request_observedContentType": ""},  # the endpoint takes this for application/octet-stream
+        {"request_encoding": "base64", "request_observedContentType": 'IMAGE/PNG; name="a b"'},
+        {"answer_data": "9e-1,1e-1", "answer_encoding": "csv", "answer_observedContentType": "TEXT/CSV; header=absent"},
         {"request_data": "\n".join(PNG[begin : begin + 76] for begin in range(0, len(PNG), 76))},
         {"answer_data": VERBOSE, "answer_observedContentType": "application/json; verbose=true"},
         {"answer_data": json.loads(VERBOSE)},
@@ -152,7 +164,7 @@ VERBOSE = json.dumps(
     ],
 )  # fmt: skip
 def test_a_record_of_any_request_and_answer_of_the_endpoint_is_read(changes: dict[str, Any]) -> None:
-    read = captures.read([("a.jsonl", line(1, confidence=0.9, **changes))], 2)
+    read = captures.read([("a.jsonl", line(1, confidence=0.9, **changes))], VEHICLES)
     assert read.problems == []
     (record,) = read.records
     assert record.probabilities == pytest.approx((0.9, 0.1))
@@ -166,7 +178,7 @@ def test_what_the_endpoint_writes_is_what_is_read(accept: str) -> None:
     prediction = (["bicycle", "motorcycle"], torch.tensor([[0.75, 0.25]]), torch.tensor([-0.1]))
     written = inference.output_fn(prediction, accept)
     known = False if "verbose" in accept else None
-    assert answer.read(written.encode(), accept, 2) == ((0.75, 0.25), known)
+    assert answer.read(written.encode(), accept, VEHICLES) == ((0.75, 0.25), known)
 
 
 @pytest.mark.parametrize("kind", ["image/png", "IMAGE/PNG; q=1", "application/x-image", "application/octet-stream"])

@@ -26,7 +26,7 @@ from stages.scones import inference as scones
 from stages.serving import process
 from stages.serving.container import framing
 from stages.serving.container import server as container_server
-from stages.serving.container.application import application, matches
+from stages.serving.container.application import application, matches, preferred
 from stages.serving.container.batching import Batcher, BatchReply, Job, Limits
 from stages.serving.container.body import BodyLimits
 from stages.serving.container.errors import Refusal
@@ -106,12 +106,28 @@ def test_content_types_match_by_their_type_alone(content_type: str, pattern: str
     assert matches(content_type, pattern) == expected
 
 
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("", "application/json"),
+        ("*/*;q=0.8", "application/json"),
+        ("application/json, text/plain, */*", "application/json"),  # axios
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "application/json"),  # a browser
+        ("text/csv, */*", "text/csv"),
+        ("Application/JSON; verbose=true , text/csv", "Application/JSON; verbose=true"),
+        ("image/png, text/html", "image/png"),
+    ],
+)
+def test_the_answer_is_of_a_type_that_the_client_takes(accept: str, expected: str) -> None:
+    assert preferred(accept) == expected
+
+
 # Refusals
 
 
 def test_what_is_refused_is_told_in_json_with_a_code(client: httpx.Client) -> None:
-    refused(client.get("/nothing"), 404, "not_found")
-    refused(client.get("/invocations"), 405, "method_not_allowed")
+    assert "expected one of /ping, /invocations" in refused(client.get("/nothing"), 404, "not_found")
+    assert "send POST" in refused(client.get("/invocations"), 405, "method_not_allowed")
     refused(client.post("/ping"), 405, "method_not_allowed")
     assert "this can't be read" in refused(ask(client, "unreadable"), 400, "unreadable")
     wrong = client.post("/invocations", content="x", headers={"Content-Type": "image/png"})

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from model_servers import Served, record, server
+from model_servers import Served, record, refused, server
 from pictures import chunk
 from PIL import Image, ImageDraw
 from tiny_exports import PROJECTS
@@ -347,6 +347,65 @@ def test_a_body_that_is_not_as_long_as_it_says_does_no_harm(served: Served, clie
         if line.startswith(b"HTTP/1.1 "):
             assert line[9:12] in (b"400", b"408", b"413"), answer
     goes_on(client, name)
+
+
+# Headers
+
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "Multipart/Form-Data; boundary=x")
+OTHERS = (
+    "text/plain",
+    "application/pdf",
+    "application/x-ndjson",
+    "application/vnd.ms-excel",
+    "multipart/mixed; boundary=x",
+)
+BROKEN = ("/", "*/*", "application", "a/b/c", "\xefmage/png", "application/jsonp", "x" * 5000)
+ENCODINGS = ("deflate", "br", "zstd", "gzip, gzip", "identity, identity", "nonsense")
+IGNORED = (
+    *(("Accept", value) for value in ("", "application/xml", "text/html, */*;q=0.8", "*/*;q=0", "x" * 3000)),
+    *(("Content-Encoding", value) for value in ("", "identity", "IDENTITY")),
+    *(("Accept-Encoding", "identity;q=0"), ("TE", "trailers"), ("Range", "bytes=9-1,x"), ("If-None-Match", "*")),
+    *(("Expect", "nonsense"), ("Cookie", "=;;"), ("Content-Language", "x"), ("X-HTTP-Method-Override", "DELETE")),
+    *(("Content-MD5", "wrong"), ("Content-Range", "bytes 0-1/2"), ("X-Forwarded-Prefix", "/other")),
+)
+
+
+def test_wrong_headers_are_refused_with_what_to_send_or_change_nothing(client: httpx.Client, project: str) -> None:
+    (body, content_type), path = GOOD[project][0], f"/models/{project}/invocations"
+
+    def post(**headers: str) -> httpx.Response:
+        sent = {"Content-Type": content_type} | {name.replace("_", "-"): value for name, value in headers.items()}
+        return client.post(
+            path, content=body, headers=[(name, value.encode("latin-1")) for name, value in sent.items()]
+        )
+
+    accepts = next(one["accepts"] for one in client.get("/models").json()["models"] if one["project"] == project)
+    for value in (*FORMS, *OTHERS, *BROKEN):
+        words = refused(post(Content_Type=value), 415, "unsupported_type")
+        assert all(kind in words for kind in accepts), value
+        assert len(words) < 500
+        assert ("curl --data-binary @FILE" in words) == (value in FORMS), value
+    for value in ENCODINGS:
+        assert "uncompressed or with gzip" in refused(post(Content_Encoding=value), 415, "unsupported_encoding")
+    assert "not gzip" in refused(post(Content_Encoding="GZip"), 400, "unreadable")
+    usual = post().json()["predictions"]
+    for name, value in IGNORED:
+        answer = post(**{name: value})
+        assert answer.status_code == 200, (name, value, answer.text)
+        assert answer.json()["predictions"] == usual, (name, value)
+    typed = post(Content_Type=f'{content_type.upper()}; charset=utf-8; name="a b"')
+    assert typed.json()["predictions"] == usual
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/invocations", "/models/mnist", "/ping", "/models", "/metrics", "/docs"])
+def test_wrong_paths_and_methods_are_refused_with_the_right_ones(client: httpx.Client, path: str) -> None:
+    headers = {"Content-Type": "multipart/form-data", "Accept": "application/xml", "Content-Encoding": "br"}
+    exists = client.get(path, headers=headers).status_code == 200
+    for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
+        answer = client.request(method, path)
+        words = refused(answer, *((405, "method_not_allowed") if exists else (404, "not_found")))
+        assert ("send GET" if exists else "/models/{project}/invocations") in words
+    assert refused(client.post(path, headers=headers), 415, "unsupported_encoding")
 
 
 # The description

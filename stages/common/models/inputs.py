@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 ONE_COLOUR = "a picture has a single colour, so nothing can be recognised in it"
 BLACK = "a picture has no value above 1"
+LIGHT = "a picture has a light ground, as ink on paper"
 
 
 def _plain(pictures: Tensor) -> tuple[Tensor, Tensor]:
@@ -14,6 +15,12 @@ def _plain(pictures: Tensor) -> tuple[Tensor, Tensor]:
     lowest, highest = pictures.amin([2, 3]), pictures.amax([2, 3])
     one_colour = (lowest == highest).all(1)
     return one_colour.any(), ((highest.amax(1) < 2) & ~one_colour).any()
+
+
+def _light(pictures: Tensor) -> Tensor:
+    """Return for ink, uint8 (N, 1, H, W), which has to be white on black, whether the edge of a picture is light."""
+    sides = [pictures[:, :, 0], pictures[:, :, -1], pictures[:, :, :, 0], pictures[:, :, :, -1]]
+    return ((torch.cat(sides, 2).float() > 127).float().mean([1, 2]) > 0.9).any()
 
 
 class Checked(nn.Module):
@@ -29,12 +36,13 @@ class Checked(nn.Module):
         self.expected = expected
         self.one_colour = ONE_COLOUR
         self.black = BLACK
+        self.light = LIGHT
 
     def as_bytes(self, pictures: Tensor) -> Tensor:
         """Return pictures (N, C, H, W) as uint8. float16, float32 or float64 in [0, 1] are 255ths, as torchvision's ToTensor gives them.
 
-        Raises ValueError for another dtype, no picture, NaN, values outside the range or between the bytes, and for a
-        picture of a single colour.
+        Raises ValueError for another dtype, no picture, NaN, values outside the range or between the bytes, for a
+        picture of a single colour, and if C is 1 for a light ground.
         """
         if pictures.numel() == 0:
             raise ValueError("no picture: expected " + self.expected)
@@ -56,6 +64,8 @@ class Checked(nn.Module):
             raise ValueError(self.one_colour + ": expected " + self.expected)
         if bool(black):
             raise ValueError(self.black + ": expected " + self.expected)
+        if found.shape[1] == 1 and bool(_light(found)):
+            raise ValueError(self.light + ": expected " + self.expected)
         return found
 
 
@@ -65,7 +75,7 @@ class Form(NamedTuple):
     sizes: tuple[int | None, ...]
     """Of all dimensions but the first. None: any."""
     channels: int | None
-    """The dimension of the colours. None: no colours."""
+    """The dimension of the colours. None: no colours, but ink, white on black."""
     longest: int | None
     """Limit of longer / shorter side. None: no limit."""
     words: str
@@ -100,6 +110,8 @@ class Asserted(nn.Module):
         one_colour, black = _plain(pictures)
         self._require(~one_colour, ONE_COLOUR)
         self._require(~black, BLACK)
+        if self.form.channels is None:
+            self._require(~_light(pictures), LIGHT)
         answers: Tensor = self.classifier(images)
         return answers
 
@@ -124,7 +136,10 @@ class Gated(nn.Module):
     def reasons(self) -> list[str]:
         """Return the sentences of the uses of `gate`, in their order."""
         longest = [] if self.form.longest is None else [too_long(self.form.longest)]
-        return [f"{reason}: expected {self.form.words}" for reason in ("no picture", *longest, ONE_COLOUR, BLACK)]
+        light = [LIGHT] if self.form.channels is None else []
+        return [
+            f"{reason}: expected {self.form.words}" for reason in ("no picture", *longest, ONE_COLOUR, BLACK, *light)
+        ]
 
     def forward(self, images: Tensor) -> Tensor:
         pictures = self.form.pictures(images)
@@ -133,7 +148,8 @@ class Gated(nn.Module):
             height, width = (torch.as_tensor(side) for side in pictures.shape[2:])
             holds.append(torch.maximum(height, width) > self.form.longest * torch.minimum(height, width))
         rows = torch.arange(images.shape[0])
-        for reason in (*holds, *_plain(pictures)):
+        light = [_light(pictures)] if self.form.channels is None else []
+        for reason in (*holds, *_plain(pictures), *light):
             rows = rows + self.gate.index_select(0, reason.long().reshape(1))
         answers: Tensor = self.classifier(images.index_select(0, rows))
         return answers

@@ -100,6 +100,12 @@ def look(pixels: NDArray[np.uint8]) -> Look:
     return thumbnail.tobytes() + picture.resize((1, 1), Image.Resampling.BOX).tobytes()
 
 
+def mirrored(look: Look) -> Look:
+    """Return what a picture's mirror image looks like."""
+    values = np.frombuffer(look, np.uint8)
+    return values[:-3].reshape(SIDE, SIDE)[:, ::-1].tobytes() + values[-3:].tobytes()
+
+
 def nearest(ours: Sequence[Look], theirs: Sequence[Look]) -> dict[int, tuple[int, float]]:
     """Map each of ``ours`` that has a near copy in ``theirs`` to the most similar one and their difference.
 
@@ -136,15 +142,15 @@ def _apart(looks: Sequence[Look]) -> tuple[NDArray[np.float64], NDArray[np.float
 
 
 def near_copies(looks: Mapping[str, Mapping[str, Look]]) -> list[NearCopy]:
-    """Return the near copies of training pictures in valid, and of training and validation pictures in test.
+    """Return the near copies, also mirrored ones, of training pictures in valid, and of training and validation pictures in test.
 
     ``looks`` has the pictures' looks by part, in the order train, valid, test, and by file.
     """
     earlier: dict[str, Look] = {}
     found = []
     for own in looks.values():
-        names, others = list(own), list(earlier)
-        pairs = nearest(list(own.values()), list(earlier.values()))
+        names, others, theirs = list(own), list(earlier), list(earlier.values())
+        pairs = nearest([mirrored(one) for one in own.values()], theirs) | nearest(list(own.values()), theirs)
         found += [
             NearCopy(names[mine], others[other], difference) for mine, (other, difference) in sorted(pairs.items())
         ]

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
 from pydantic import Field, model_validator
 
 from stages.common import config
@@ -108,7 +109,16 @@ def changes(assignments: list[str]) -> dict[str, Any]:
     """Parse `key=value` as DVC's `-S` does. Returns values by parameter name; raises InputError for any other form."""
     if wrong := [assignment for assignment in assignments if "=" not in assignment]:
         raise InputError(f"-S {wrong[0]} is not a setting: expected key=value")
-    return {key: config.parse(text) for key, _, text in (assignment.partition("=") for assignment in assignments)}
+    return {key: _value(key, text) for key, _, text in (assignment.partition("=") for assignment in assignments)}
+
+
+def _value(key: str, text: str) -> Any:
+    try:
+        return config.parse(text)
+    except yaml.YAMLError:
+        raise InputError(
+            f"-S {key}={text} is not a setting: {text!r} is not valid YAML, is a bracket or quote missing?"
+        ) from None
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ The workflow's functions run in Lambda, so it imports only the standard library.
 import csv
 import json
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 TOLERANCE = 1e-3
@@ -38,8 +39,8 @@ def distribution(values: object, classes: int = 0) -> tuple[float, ...]:
     return tuple(map(float, values))
 
 
-def read(body: bytes, content_type: str = "application/json", classes: int = 0) -> Answer:
-    """Return the answer in ``body``, of one picture, with ``classes`` classes, 0 for any number.
+def read(body: bytes, content_type: str = "application/json", classes: Sequence[str] = ()) -> Answer:
+    """Return the answer in ``body``, of one picture, with a probability for each of ``classes``; without them for any number.
 
     JSON: a list of probabilities, or a list with one such list. A verbose answer: an object with ``probabilities`` as
     such lists, perhaps ``classes`` with as many names, and ``known``. CSV: one line. Raises ValueError with what was
@@ -50,14 +51,16 @@ def read(body: bytes, content_type: str = "application/json", classes: int = 0) 
         content = _from_csv(text) if "csv" in content_type.partition(";")[0].lower() else _from_json(text)
     except (ValueError, csv.Error, RecursionError):
         raise ValueError(f"found the answer {_short(body)} as {content_type}, expected probabilities") from None
-    known = None
+    known, count = None, len(classes)
     if isinstance(content, dict):
         names, known = content.get("classes"), _only(content.get("known"), (bool, type(None)))
-        classes = classes or (len(names) if isinstance(names, list) else 0)
+        if classes and names not in (None, list(classes)):
+            raise ValueError(f"found the classes {_short(names)} in the answer, expected {_short(list(classes))}")
+        count = count or (len(names) if isinstance(names, list) else 0)
         content = content.get("probabilities")
         if known is not None and type(known) is not bool:
             raise ValueError(f"found known = {_short(known)} in the answer, expected true or false")
-    return Answer(distribution(_only(content, (list,)), classes), known)
+    return Answer(distribution(_only(content, (list,)), count), known)
 
 
 def _from_csv(text: str) -> list[list[float]]:

@@ -8,7 +8,7 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture.html
 import base64
 import binascii
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -58,12 +58,11 @@ class Read:
         return len(self.records) + len(self.problems) + self.repeated
 
 
-def read(files: Iterable[tuple[str, str]], classes: int = 0) -> Read:
+def read(files: Iterable[tuple[str, str]], classes: Sequence[str] = ()) -> Read:
     """Return the records of ``files`` (name and text) ordered by time, each once.
 
     A record that cannot be read is left out and reported: a request without an answer, a request of another type, an
-    answer that is no probability distribution over ``classes`` classes (0: any number), or a last line that was cut
-    off. Lines can be cut off because files are read while they are written.
+    answer that is no probability distribution over ``classes`` (none: any), or a last line that was cut off. Lines can be cut off because files are read while they are written.
     """
     records: list[Captured] = []
     problems = []
@@ -117,18 +116,20 @@ def _lines(text: str) -> Iterator[tuple[str, Any]]:
             rest = rest[end:].strip()
 
 
-def parse(content: Any, classes: int = 0) -> Captured:
+def parse(content: Any, classes: Sequence[str] = ()) -> Captured:
     """Return the record in ``content``, a JSON value. Raise ValueError with what was found and what was expected."""
     if isinstance(content, ValueError):
         raise content
     try:
         request, reply = content["captureData"]["endpointInput"], content["captureData"]["endpointOutput"]
         about = content["eventMetadata"]
-        event, time = str(about.get("eventId") or ""), datetime.fromisoformat(about["inferenceTime"])
+        event, time = str(about.get("eventId") or ""), _time(about["inferenceTime"])
         # The endpoint takes a request without a type for application/octet-stream.
         kind, image = str(request.get("observedContentType") or "application/octet-stream"), _data(request)
         as_type = (
-            "text/csv" if reply["encoding"] == "CSV" else str(reply.get("observedContentType") or "application/json")
+            "text/csv"
+            if reply["encoding"].upper() == "CSV"
+            else str(reply.get("observedContentType") or "application/json")
         )
         body = _data(reply)
     except (KeyError, TypeError, AttributeError) as error:
@@ -138,16 +139,24 @@ def parse(content: Any, classes: int = 0) -> Captured:
     except ValueError:
         raise ValueError(f"found a request of type {kind}, expected a picture") from None
     found = answer.read(body, as_type, classes)
-    time = time if time.tzinfo else time.replace(tzinfo=UTC)
-    return Captured(event, time.astimezone(UTC), image, kind, found.probabilities, found.known)
+    return Captured(event, time, image, kind, found.probabilities, found.known)
 
 
 def _data(part: dict[str, Any]) -> bytes:
     """Return the bytes of a request or an answer. Some tools unpack JSON in JSON: then ``data`` is no text."""
     data = part["data"]
-    if part["encoding"] != "BASE64":
+    if part["encoding"].upper() != "BASE64":
         return (data if isinstance(data, str) else json.dumps(data)).encode()
     try:
         return base64.b64decode("".join(data.split()), validate=True)  # some tools break long lines
-    except (binascii.Error, ValueError) as error:
-        raise ValueError(f"found data that is not base64 ({error})") from None
+    except (binascii.Error, ValueError):
+        raise ValueError(f"found data that is not base64: it begins with {data[:20]!r}") from None
+
+
+def _time(text: Any) -> datetime:
+    """Return a time of ISO 8601, in UTC. Without an offset it is UTC."""
+    try:
+        time = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        raise ValueError(f"found the time {str(text)[:40]!r}, expected one such as 2026-03-01T10:00:00Z") from None
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)

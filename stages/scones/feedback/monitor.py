@@ -162,7 +162,7 @@ def class_names() -> list[str]:
 def main(place: str, threshold: float | None = None, collect_into: Path = labelled.FOLDER) -> None:
     classes = class_names()
     texts, others = fetch(place)
-    read = captures.read(texts, len(classes))
+    read = captures.read(texts, classes)
     if not read.records:
         raise InputError(f"{place}: found no captured record ({'; '.join(read.problems[:1])}), expected at least 1")
     if threshold is None:
@@ -180,7 +180,7 @@ def main(place: str, threshold: float | None = None, collect_into: Path = labell
             report["drift"] = drift(np.stack([picture for _, picture in pictures]), train["images"])
     groups = variants.grouped(texts)
     if len(groups) > 1:
-        answered = {name: captures.read(own, len(classes)).records for name, own in groups.items()}
+        answered = {name: captures.read(own, classes).records for name, own in groups.items()}
         report["variants"] = variants.compare(answered, threshold, _labels(collect_into, classes))
     new = collect(pictures, threshold, classes, collect_into)
     with files.new_folder(MONITOR) as folder:

@@ -50,8 +50,7 @@ def application(model: LoadedModel, limits: Limits, body_limits: BodyLimits) -> 
 
     async def invocations(request: Request) -> Response:
         content_type = request.headers.get("content-type", "")
-        accept = request.headers.get("accept", "*/*")
-        accept = "application/json" if accept == "*/*" else accept
+        accept = preferred(request.headers.get("accept", ""))
         answer, _ = await ask(await request.body(), content_type, accept)
         return Response(answer, media_type=accept)
 
@@ -107,6 +106,8 @@ def application(model: LoadedModel, limits: Limits, body_limits: BodyLimits) -> 
 UNKNOWN = "application/octet-stream"
 """The content type of a request without one."""
 
+JSON = "application/json"
+
 HINTS = {
     "": "the request has no Content-Type",
     "application/x-www-form-urlencoded": "found a form, which `curl -d` sends",
@@ -126,6 +127,17 @@ def check_type(content_type: str, expected: Sequence[str]) -> None:
         else ", expected"
     )
     raise Refusal(415, "unsupported_type", f"{found}{how} {', '.join(expected)}")
+
+
+def preferred(accept: str) -> str:
+    """Return the content type of the answer: the first of a list of types that is JSON or CSV, JSON if any type will do.
+
+    Browsers and libraries send lists. Weights, such as `q=0.9`, are not looked at: the lists begin with the best type.
+    """
+    kinds = [kind.strip() for kind in accept.split(",") if kind.strip()] or ["*/*"]
+    names = [kind.split(";")[0].strip().lower() for kind in kinds]
+    told = [kind for kind, name in zip(kinds, names, strict=True) if name in (JSON, "text/csv")]
+    return told[0] if told else JSON if {"*/*", "application/*"} & {*names} else kinds[0]
 
 
 def matches(content_type: str, pattern: str) -> bool:

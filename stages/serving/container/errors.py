@@ -30,7 +30,19 @@ def response(error: HTTPException) -> Response:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if not isinstance(error, Refusal) and error.status_code in CODES:  # the framework's, whose message is only its name
+        error = HTTPException(error.status_code, _words(request, error), error.headers)
     return response(error)
+
+
+def _words(request: Request, error: HTTPException) -> str:
+    """Return what is wrong with the path or the method of a request, and what there is."""
+    path = request.scope["path"][:100]
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another method").removesuffix(", HEAD")
+        return f"{path} does not take {request.method}: send {allowed}"
+    described = [route.path for route in request.app.routes if getattr(route, "include_in_schema", False)]
+    return f"there is nothing at {path}: expected one of {', '.join(dict.fromkeys(described))}"
 
 
 async def _incomplete(request: Request, error: Exception) -> Response:
