@@ -126,7 +126,7 @@ class Gated(nn.Module):
         longest = [] if self.form.longest is None else [too_long(self.form.longest)]
         return [f"{reason}: expected {self.form.words}" for reason in ("no picture", *longest, ONE_COLOUR, BLACK)]
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         pictures = self.form.pictures(images)
         holds = [torch.as_tensor(images.numel()) == 0]
         if self.form.longest is not None:
@@ -135,7 +135,7 @@ class Gated(nn.Module):
         rows = torch.arange(images.shape[0])
         for reason in (*holds, *_plain(pictures)):
             rows = rows + self.gate.index_select(0, reason.long().reshape(1))
-        answers: Tensor = self.classifier(images.index_select(0, rows))
+        answers: Tensor | tuple[Tensor, ...] = self.classifier(images.index_select(0, rows))
         return answers
 
 
