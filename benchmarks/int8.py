@@ -68,7 +68,7 @@ def spread(count: int, most: int | None) -> NDArray[np.int64]:
     return np.linspace(0, count - 1, min(most or count, count)).round().astype(np.int64)
 
 
-class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+class Reader(quantization.CalibrationDataReader):
     """Gives onnxruntime the pictures for calibration."""
 
     def __init__(self, images: Images) -> None:

@@ -130,7 +130,7 @@ def test_ink_is_converted_as_in_python(opened: Page) -> None:
         script = f"""(text) => Array.from(page.centred(
           Float32Array.from(atob(text), (one) => one.charCodeAt(0) / 255), {width}, {height}))"""
         found = np.array(opened.evaluate(script, text(ink.tobytes())), np.uint8).reshape(28, 28)
-        np.testing.assert_array_equal(found, drawing.centred(ink.astype(np.float32) / 255))
+        np.testing.assert_array_equal(found, drawing.centred(np.asarray(ink, np.float32) / np.float32(255)))
 
 
 @pytest.mark.parametrize("opened", ["mnist"], indirect=True)

@@ -25,7 +25,10 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"{' and '.join(missing)} not found: apt install cmake g++")
     build = tmp_path_factory.mktemp("cpp")
     (package,) = torch.__path__
-    for command in (["cmake", "-S", SOURCE, "-B", build, f"-DTORCH={package}"], ["cmake", "--build", build]):
+    for command in (
+        ["cmake", "-S", str(SOURCE), "-B", str(build), f"-DTORCH={package}"],
+        ["cmake", "--build", str(build)],
+    ):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     return build / "classify"

@@ -61,6 +61,11 @@ def test_the_image_has_only_packages_with_a_hash_and_none_of_cuda(context: Path)
     assert all("--hash=sha256:" in block for block in packages.split("\n\n")[0].split("==")[1:])
 
 
+def test_hadolint_finds_nothing() -> None:
+    done = subprocess.run(["hadolint", image.DOCKERFILE], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def test_without_a_builder_one_sentence_says_where_the_files_are(
     pipeline: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
