@@ -25,7 +25,7 @@ project := $${PROJECT:+"$$PROJECT"}
 settings := set -f; for setting in $$SET; do set -- "$$@" -S "$$setting"; done;
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro restore run serve notebooks metrics experiments recipes recipe compare review release readme-table cluster test test-all test-fast torture lint format audit lock clean
+.PHONY: help env repro restore run serve image notebooks metrics experiments recipes recipe compare review release readme-table cluster test test-all test-fast torture lint format audit lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ run: $(STAMP)  ## run a variant, with its parameters checked first: make run SET
 
 serve: $(STAMP)-serving  ## serve the exported models over HTTP, with a page (make serve ARGS="--port 9000")
 	@set -f; exec python -m stages.serving $$ARGS
+
+image: $(STAMP)  ## build a container image that serves one model: make image PROJECT=scones VERSION=v1.0.0
+	@exec python -m stages.serving.image $(project) $${VERSION:+"$$VERSION"}
 
 notebooks: $(STAMP)-notebooks  ## open the notebooks in JupyterLab
 	@set -f; exec jupyter lab $${ARGS:-} notebooks

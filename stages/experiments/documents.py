@@ -176,6 +176,24 @@ def reach_table() -> str:
     return "\n".join([*lines, "", ran])
 
 
+def int8_table() -> str:
+    """Return what 8-bit integers save and cost, as a Markdown table."""
+    measured = files.read_json(RESULTS / "int8.json")
+    lines = [
+        "| project | MB | times as fast, 1 and 32 pictures | validation accuracy | validation pictures with another class | test accuracy | accepted |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for project, row in measured["projects"].items():
+        size = " to ".join(f"{row['bytes'][form] / 1e6:.2f}" for form in ("exact", "int8"))
+        faster = " and ".join(f"{ratio:.2f}" for ratio in row["faster"].values())
+        valid, test = (f"{row[part]['exact']:.2%} to {row[part]['int8']:.2%}" for part in ("valid", "test"))
+        changed = f"{row['changed']} of {row['pictures']['valid']}: at most {row['changed_at_most']:.1%}"
+        accepted = "yes" if row["accepted"] else "no"
+        lines.append(f"| {project} | {size} | {faster} | {valid} | {changed} | {test} | {accepted} |")
+    ran = f"onnxruntime {measured['onnxruntime']}, one thread; measured on {measured['hardware']}, {measured['date']}."
+    return "\n".join([*lines, "", ran])
+
+
 def digits_table() -> str:
     """Return how mnist's exported model reads pictures of each kind, as a Markdown table."""
     measured = files.read_json(RESULTS / "digits.json")
@@ -209,7 +227,7 @@ TABLES: dict[Path, dict[str, Callable[[], str]]] = {
     Path("docs/speed.md"): {"speed": speed_table, "settings": settings_table},
     Path("docs/architecture.md"): {"graph": graph},
     Path("docs/ray.md"): {"rates": ray_table},
-    Path("docs/serving.md"): {"reach": reach_table, "digits": digits_table},
+    Path("docs/serving.md"): {"reach": reach_table, "int8": int8_table, "digits": digits_table},
 }
 
 

@@ -2,7 +2,8 @@
 
 `model.pt` (TorchScript), `model.pt2` (torch.export) and `model.onnx` (ONNX) take photographs, uint8 (N, 3, H, W) of any
 size, and return probabilities, float32 (N, classes). They include all preprocessing, and the names of the classes.
-`model.pt` takes what torchvision's ToTensor makes of photographs, too, and all refuse anything else. Using only torch:
+`model.pt` takes what torchvision's ToTensor makes of photographs, too, and all refuse anything else. `model.onnx` also
+returns `familiarity`, negative for a photograph of none of the classes. Using only torch:
 
     model = torch.jit.load("model.pt")
     model.top5(torchvision.io.read_image("photograph.jpg")[None])    # [[("hagia_sophia", 0.98), ...]]
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from stages.common import config, files
-from stages.common.models import bundle, card, inputs, onnx_files, torch_files
+from stages.common.models import bundle, card, inputs, judged, onnx_files, torch_files
 from stages.common.program import run
 from stages.common.vision import bare, images, known
 from stages.landmarks import inference, photographs
@@ -125,9 +126,16 @@ def write_exported(predictor: Predictor, path: Path, classes: list[dict[str, obj
     torch_files.save_exported(predictor, FORM, photograph, path, class_names(classes), classes)
 
 
-def write_onnx(predictor: Predictor, path: Path, classes: list[dict[str, object]]) -> None:
+def with_familiarity(predictor: Predictor, arrays: known.Arrays) -> judged.Judged:
+    def inspect(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return predictor.inspect(predictor.squares(images))
+
+    return judged.Judged(predictor, inspect, known.method(arrays), known.chosen(arrays))
+
+
+def write_onnx(predictor: nn.Module, path: Path, classes: list[dict[str, object]]) -> None:
     axes = {0: "N", 2: "H", 3: "W"}
-    onnx_files.save(predictor, FORM, (2, 3, predictor.size + 6, 2 * predictor.size), axes, path, class_names(classes))
+    onnx_files.save(predictor, FORM, (2, 3, 134, 256), axes, path, class_names(classes))
 
 
 def originals(chosen: Sequence[Photograph]) -> Iterator[Tensor]:
@@ -189,15 +197,21 @@ def main() -> None:
     with files.new_folder(EXPORT) as folder, torch.inference_mode():
         write_torchscript(predictor, folder / "model.pt", classes)
         write_exported(predictor, folder / "model.pt2", classes)
-        write_onnx(predictor, folder / "model.onnx", classes)
+        arrays = known.read(TRAINED / KNOWN)
+        write_onnx(with_familiarity(predictor, arrays), folder / "model.onnx", classes)
         answers = {"model.pt": answers_of_any_size(torch_files.load_torchscript(folder / "model.pt")[0])}
-        others = torch_files.load_exported(folder / "model.pt2")[0], onnx_files.load(folder / "model.onnx")[0]
-        answers["model.pt2"], answers["model.onnx"] = answers_by_size(*others)
+        others = torch_files.load_exported(folder / "model.pt2")[0], onnx_files.load_judged(folder / "model.onnx")
+        answers["model.pt2"], with_its_familiarity = answers_by_size(*others)
+        answers["model.onnx"], familiarity = with_its_familiarity[:, :-1], with_its_familiarity[:, -1]
         for name, found in answers.items():
             torch_files.prove("landmarks", name, found, expected, TOLERANCE)
+        expected_familiarity = np.load(EVALUATION / "familiarity.npy")
+        torch_files.prove_known(
+            "landmarks", "model.onnx", familiarity.double().numpy(), expected_familiarity, 10 * TOLERANCE
+        )
         modules = (inference, images, bare, known)
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in modules}
-        files.write_arrays(folder / KNOWN, **known.chosen(known.read(TRAINED / KNOWN)))
+        files.write_arrays(folder / KNOWN, **known.chosen(arrays))
         write_card(folder / "model_card.md", class_names(classes), expected.numpy())
         members = {name: folder / name for name in ("model.pt", KNOWN)} | {"README.md": folder / "model_card.md"}
         bundle.pack(folder / "model.tar.gz", members | code)

@@ -2,12 +2,14 @@
 
 `model.pt` is TorchScript, `model.pt2` is torch.export's format, `model.onnx` is ONNX. All take raw images, uint8
 (N, 28, 28) with any N, and return probabilities, float32 (N, 10). `model.pt` takes what torchvision's ToTensor makes of
-them, too, and all refuse anything else. All contain the names of the classes. `second.pt` is the network that tells what
+them, too, and all refuse anything else. All contain the names of the classes. `model.onnx` also returns `familiarity` and
+`certainty`, both negative where `inference.py` would refuse the image. `second.pt` is the network that tells what
 is no digit, `limits.json` what an image must reach. `model.tar.gz` holds these and `model.pt`, the
 inference code in the layout of SageMaker's PyTorch image, and the model card, `model_card.md`, as README.md.
 """
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +52,21 @@ class Checked(inputs.Checked):
         return probabilities
 
 
+class Judged(nn.Module):
+    """The classifier of `model.onnx`, with the judgements of `judging`, less the ``limits`` that an image must reach."""
+
+    def __init__(self, classifier: nn.Module, second: nn.Module, limits: Mapping[str, float]) -> None:
+        super().__init__()
+        self.classifier, self.second, self.limits = classifier, second, limits
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the probabilities, float32 (N, 10), familiarity and certainty, float32 (N), of images, uint8 (N, 28, 28)."""
+        probabilities, opinions = self.classifier(images), self.second(images)
+        own, read = probabilities.max(1, keepdim=True)
+        certainty = own.log()[:, 0] + opinions.gather(1, read)[:, 0]
+        return probabilities, opinions[:, -1] - self.limits["odds"], certainty - self.limits["certainty"]
+
+
 def write_torchscript(classifier: nn.Module, path: Path) -> None:
     checked = Checked(torch_files.traced(classifier, EXAMPLE), CLASSES, FLOATS)
     torch_files.save_torchscript(torch_files.scripted(checked), path, CLASSES)
@@ -90,20 +107,24 @@ def main() -> None:
     expected = torch.from_numpy(np.load(files.require(EVALUATION, "evaluate@mnist") / "probabilities.npy"))
     with np.load(FEATURES / "test.npz") as test:
         digits, labels = torch.from_numpy(test["images"]), test["labels"]
+    stranger, limits = second.load(), files.read_json(TRAINED / second.LIMITS)
     with files.new_folder(EXPORT) as folder:
-        for name, write, read in (
-            ("model.pt", write_torchscript, torch_files.load_torchscript),
-            ("model.pt2", write_exported, torch_files.load_exported),
-            ("model.onnx", write_onnx, onnx_files.load),
+        for name, written, write, read in (
+            ("model.pt", classifier, write_torchscript, torch_files.load_torchscript),
+            ("model.pt2", classifier, write_exported, torch_files.load_exported),
+            ("model.onnx", Judged(classifier, stranger, limits), write_onnx, onnx_files.load),
         ):
-            write(classifier, folder / name)
+            write(written, folder / name)
             torch_files.prove("mnist", name, predict(read(folder / name)[0], digits), expected, TOLERANCE)
-        write_second(second.load(), folder / inference.SECOND)
+        write_second(stranger, folder / inference.SECOND)
         shutil.copy(TRAINED / second.LIMITS, folder / inference.LIMITS)
         opinions = predict(torch_files.load_torchscript(folder / inference.SECOND)[0], digits)
-        familiarity = judging.odds(opinions.numpy()) - files.read_json(folder / inference.LIMITS)["odds"]
         expected_familiarity = np.load(EVALUATION / "familiarity.npy")
-        torch_files.prove_known("mnist", inference.SECOND, familiarity, expected_familiarity, 10 * TOLERANCE)
+        for name, familiarity in (
+            (inference.SECOND, judging.odds(opinions.numpy()) - limits["odds"]),
+            ("model.onnx", predict(onnx_files.load_judged(folder / "model.onnx"), digits)[:, -1].double().numpy()),
+        ):
+            torch_files.prove_known("mnist", name, familiarity, expected_familiarity, 10 * TOLERANCE)
         modules = (inference, images, bare, isolation, ink_areas, drawing, judging)
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in modules}
         write_card(folder / "model_card.md", labels, expected.numpy())

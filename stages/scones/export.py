@@ -3,7 +3,7 @@
 `model.pt` is TorchScript, `model.pt2` is torch.export's format, `model.onnx` is ONNX. All take pictures, uint8
 (N, 32, 32, 3) with any N, and return calibrated probabilities, float32 (N, classes). `model.pt` takes what
 torchvision's ToTensor makes of them, too, and all refuse anything else. All contain the names of the classes.
-`inspect` of `model.pt` also returns features and logits, from which `known.npz` tells whether a picture shows one of
+`model.onnx` also returns `familiarity`, negative for a picture of none of the classes. `inspect` of `model.pt` returns features and logits, from which `known.npz` tells whether a picture shows one of
 the classes. `model.tar.gz` holds `model.pt`, `known.npz`, the inference code in the layout of SageMaker's PyTorch image, and the model card,
 `model_card.md`, as README.md.
 """
@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from stages.common import config, files, temporary
-from stages.common.models import bundle, card, inputs, onnx_files, torch_files
+from stages.common.models import bundle, card, inputs, judged, onnx_files, torch_files
 from stages.common.program import run
 from stages.common.vision import bare, images, known
 from stages.scones import inference, layout
@@ -73,7 +73,7 @@ def write_exported(classifier: Classifier, path: Path, classes: list[str]) -> No
     torch_files.save_exported(classifier, FORM, example, path, classes, classes)
 
 
-def write_onnx(classifier: Classifier, path: Path, classes: list[str]) -> None:
+def write_onnx(classifier: nn.Module, path: Path, classes: list[str]) -> None:
     onnx_files.save(classifier, FORM, tuple(EXAMPLE.shape), {0: "N"}, path, classes)
 
 
@@ -117,26 +117,30 @@ def main() -> None:
     expected = torch.from_numpy(np.load(files.require(EVALUATION, "evaluate@scones") / "probabilities.npy"))
     with np.load(FEATURES / "test.npz") as test:
         pictures, labels = torch.from_numpy(test["images"]), test["labels"]
-    classifier = load()
+    classifier, arrays = load(), known.read(TRAINED / KNOWN)
+    expected_familiarity = np.load(EVALUATION / "familiarity.npy")
+    with_familiarity = judged.Judged(classifier, classifier.inspect, known.method(arrays), known.chosen(arrays))
     with files.new_folder(EXPORT) as folder:
-        for name, write, read in (
-            ("model.pt", write_torchscript, torch_files.load_torchscript),
-            ("model.pt2", write_exported, torch_files.load_exported),
-            ("model.onnx", write_onnx, onnx_files.load),
+        write_torchscript(classifier, folder / "model.pt", classes)
+        write_exported(classifier, folder / "model.pt2", classes)
+        write_onnx(with_familiarity, folder / "model.onnx", classes)
+        for name, read in (
+            ("model.pt", torch_files.load_torchscript),
+            ("model.pt2", torch_files.load_exported),
+            ("model.onnx", onnx_files.load),
         ):
-            write(classifier, folder / name, classes)
             torch_files.prove("scones", name, predict(read(folder / name)[0], pictures), expected, TOLERANCE)
+        judgements = predict(onnx_files.load_judged(folder / "model.onnx"), pictures)[:, -1].double().numpy()
+        torch_files.prove_known("scones", "model.onnx", judgements, expected_familiarity, 10 * TOLERANCE)
         modules = (inference, picture, images, bare, known)
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in modules}
-        files.write_arrays(folder / KNOWN, **known.chosen(known.read(TRAINED / KNOWN)))
+        files.write_arrays(folder / KNOWN, **known.chosen(arrays))
         write_card(folder / "model_card.md", classes, labels, expected.numpy())
         members = {name: folder / name for name in ("model.pt", KNOWN)} | {"README.md": folder / "model_card.md"}
         bundle.pack(folder / "model.tar.gz", members | code)
         answers, familiarity = served(folder / "model.tar.gz", pictures)
         torch_files.prove("scones", "model.tar.gz", answers, expected, TOLERANCE)
-        torch_files.prove_known(
-            "scones", "model.tar.gz", familiarity, np.load(EVALUATION / "familiarity.npy"), 10 * TOLERANCE
-        )
+        torch_files.prove_known("scones", "model.tar.gz", familiarity, expected_familiarity, 10 * TOLERANCE)
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ def test_a_version_that_can_t_be_had_is_told_in_a_line(released: Checkout, tmp_p
 
     assert "deploy.mnist.version = '1.0' is not allowed: expected pattern '^v" in refused("1.0", "stages.check")
     unknown = refused("v7.0.0", "stages.mnist.deploy")
-    assert "deploy.mnist.version = 'v7.0.0' is not registered: expected v1.0.0" in unknown
+    assert "mnist: version 'v7.0.0' is not registered: expected v1.0.0" in unknown
     shutil.rmtree(project.root / ".dvc/cache")
     project.dvc("remote", "modify", "--local", "storage", "url", str(tmp_path / "nowhere"))
     gone = refused("v1.0.0", "stages.mnist.deploy")

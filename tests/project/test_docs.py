@@ -49,6 +49,9 @@ INSTEAD = {
 
 ELSEWHERE = {
     r"curl .*|python -m stages\.serving\.client .*": "serving/test_exports.py::test_a_documented_request_is_answered",
+    r"make image .*|python -m stages\.serving\.image .*": "serving/test_image.py::test_the_built_image_answers_as_evaluate_for_a_user_without_rights_on_a_file_system_that_can_not_be_written",
+    r"python -m stages\.serving\.browser .*": "serving/test_browser.py::test_photographs_get_the_answers_of_evaluate",
+    r"cmake .*|build/classify .*": "serving/test_cpp.py::test_it_gives_the_answer_of_evaluate_without_python",
     r"make recipe NAME=mnist-sweep|dvc exp apply mnist-sweep": "experiments/test_sweep.py::test_a_sweep_that_is_killed_goes_on_where_it_was_and_keeps_the_best_by_its_name",
     r"make recipe NAME=mnist-.*": "experiments/test_experiments.py::test_a_recipe_is_an_experiment_for_each_seed_and_is_not_done_twice",
     r"make recipe NAME=(landmarks|scones)-best": "experiments/test_recipes.py::test_a_recipe_sets_parameters_that_are_valid",

@@ -9,7 +9,7 @@ from conftest import ROOT
 from stages.common import config
 from stages.common.errors import InputError
 from stages.scones.aws import preflight
-from stages.scones.aws.deployment import parameters, repository
+from stages.scones.aws.deployment import inference_image, on_graviton, parameters, repository
 from stages.scones.config import WorkflowSettings, workflow_settings
 
 IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/models/scones:v1.0.0"
@@ -108,6 +108,19 @@ def test_the_image_that_gets_no_patches_is_warned_of() -> None:
     assert "captures no requests" in preflight.plan(
         settings(serverless={"memory": 2048, "concurrency": 5}), "eu-west-1"
     )
+
+
+@pytest.mark.parametrize(
+    "kind", ["ml.c7g.large", "ml.m7g.large", "ml.r8g.large", "ml.m6gd.large", "ml.g5.xlarge", "ml.m5.large"]
+)
+def test_arm_processors_get_images_for_arm(kind: str) -> None:
+    arm = kind not in ("ml.g5.xlarge", "ml.m5.large")
+    found = settings(instance_type=kind)
+    assert ("/pytorch-inference-arm64:2.6.0-cpu-" in inference_image("eu-west-1", found)) is arm
+    own = preflight.image(account(), settings(instance_type=kind, image=DIGEST))
+    assert own.good is True
+    assert ("built for linux/arm64" in own.message) is arm
+    assert not on_graviton(settings(instance_type=kind, serverless={"memory": 2048, "concurrency": 5}))
 
 
 def test_a_repository_is_read_from_an_image_s_uri() -> None:

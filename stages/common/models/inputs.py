@@ -141,7 +141,7 @@ class Gated(nn.Module):
             f"{reason}: expected {self.form.words}" for reason in ("no picture", *longest, ONE_COLOUR, BLACK, *light)
         ]
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         pictures = self.form.pictures(images)
         holds = [torch.as_tensor(images.numel()) == 0]
         if self.form.longest is not None:
@@ -151,7 +151,7 @@ class Gated(nn.Module):
         light = [_light(pictures)] if self.form.channels is None else []
         for reason in (*holds, *_plain(pictures), *light):
             rows = rows + self.gate.index_select(0, reason.long().reshape(1))
-        answers: Tensor = self.classifier(images.index_select(0, rows))
+        answers: Tensor | tuple[Tensor, ...] = self.classifier(images.index_select(0, rows))
         return answers
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from onnx import helper
@@ -26,6 +27,9 @@ OPSET = 17
 CLASS_NAMES = "class_names"
 """Name of the JSON list of classes in a model's metadata."""
 
+OUTPUTS = ("probabilities", "familiarity", "certainty")
+"""Names of a network's answers, of which it gives the first or more."""
+
 Graph = Any
 
 
@@ -37,13 +41,16 @@ def save(
     path: Path,
     class_names: list[str],
 ) -> None:
-    """Write ``classifier``, which takes images of ``form`` such as of ``shape``, to a file.
+    """Write ``classifier``, which takes images of ``form`` such as of ``shape`` and gives the first of OUTPUTS, to a file.
 
     The ``axes`` (dimension to name) of an image may have any size.
     """
     buffer = io.BytesIO()
     gated = Gated(classifier, form).eval()
     example = torch.arange(math.prod(shape)).remainder(251).to(torch.uint8).view(shape)  # one colour would be refused
+    with torch.no_grad():
+        answers = gated(example)
+    outputs = OUTPUTS[: len(answers) if isinstance(answers, tuple) else 1]
     _know_addcmul()
     with warnings.catch_warnings(), torch.no_grad():
         # Deprecated in favour of torch.export's way, which takes 20 s instead of 1 s for landmarks.
@@ -58,8 +65,8 @@ def save(
             training=torch.onnx.TrainingMode.PRESERVE,
             opset_version=OPSET,
             input_names=["images"],
-            output_names=["probabilities"],
-            dynamic_axes={"images": dict(axes), "probabilities": {0: axes[0]}},
+            output_names=list(outputs),
+            dynamic_axes={"images": dict(axes)} | {name: {0: axes[0]} for name in outputs},
         )
     model = onnx.load_from_string(buffer.getvalue())
     gates = [node for node in model.graph.node if node.op_type == "Gather" and node.input[0] == "gate"]
@@ -79,13 +86,29 @@ def _know_addcmul() -> None:
 
 
 def load(path: Path) -> tuple[Callable[[Tensor], Tensor], list[str]]:
-    """Return the network, computed by onnxruntime on one thread, and the names of its classes."""
+    """Return the network, which gives probabilities (N, classes), and the names of its classes."""
+    session = _session(path)
+
+    def answer(images: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(["probabilities"], {"images": images.numpy()})[0])
+
+    return answer, json.loads(session.get_modelmeta().custom_metadata_map[CLASS_NAMES])
+
+
+def load_judged(path: Path) -> Callable[[Tensor], Tensor]:
+    """Return the network, which gives probabilities and, in a last column, the familiarity: (N, classes + 1)."""
+    session = _session(path)
+
+    def answer(images: Tensor) -> Tensor:
+        probabilities, familiarity = session.run(["probabilities", "familiarity"], {"images": images.numpy()})
+        return torch.from_numpy(np.column_stack([probabilities, familiarity]))
+
+    return answer
+
+
+def _session(path: Path) -> Any:
+    """Return the network as onnxruntime computes it on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # a refusal is raised, and need not be logged as well
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-    def answer(images: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
-
-    return answer, json.loads(session.get_modelmeta().custom_metadata_map[CLASS_NAMES])
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -41,7 +41,7 @@ def opened(project: str, version: str | None, paths: Sequence[Path]) -> Iterator
     known = versions(project)
     if version not in known:
         there = ", ".join(known) or f"one made by `make release PROJECT={project} VERSION={version}`"
-        raise InputError(f"params.yaml: deploy.{project}.version = {version!r} is not registered: expected {there}")
+        raise InputError(f"{project}: version {version!r} is not registered: expected {there}")
     with temporary.folder("released") as folder:
         _fetch(f"{project}@{version}", paths, folder)
         yield folder

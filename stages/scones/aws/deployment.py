@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import tarfile
 import zipfile
 from collections.abc import Mapping
@@ -32,6 +33,9 @@ CHALLENGER = "challenger"
 """The template's name for the optional second variant."""
 
 
+GRAVITON_TYPE = "ml.c7g.large"
+"""An instance type with AWS's ARM processors. sagemaker-core takes newer ones (m7g, r8g) for Intel's, and names the wrong image."""
+
 OWN = "-own"
 """Suffix of the name of the stack with a user's own workflow."""
 
@@ -49,6 +53,11 @@ class Deployed:
     done: list[str]
 
 
+def on_graviton(settings: WorkflowSettings) -> bool:
+    """Return whether the endpoint's instances have AWS's ARM processors: m7g, c6gd, but not g5."""
+    return not settings.serverless and re.match(r"ml\.[a-z]+\d+g[a-z]*\.", settings.instance_type) is not None
+
+
 def inference_image(region: str, settings: WorkflowSettings) -> str:
     """Return the URI of the image that serves the model: your own, or SageMaker's for PyTorch. Raise InputError if there is none."""
     if settings.image:
@@ -60,7 +69,11 @@ def inference_image(region: str, settings: WorkflowSettings) -> str:
             "pytorch",
             region=region,
             version=settings.pytorch,
-            instance_type="ml.m5.large" if settings.serverless else settings.instance_type,
+            instance_type=GRAVITON_TYPE
+            if on_graviton(settings)
+            else "ml.m5.large"
+            if settings.serverless
+            else settings.instance_type,
             image_scope="inference",
         )
     except ValueError as error:

@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from stages.common.errors import InputError
 from stages.engine.aws.clients import client, estimate
 from stages.engine.aws.stack import Stack
-from stages.scones.aws.deployment import inference_image, repository, stacks
+from stages.scones.aws.deployment import inference_image, on_graviton, repository, stacks
 from stages.scones.config import WorkflowSettings
 
 COMMAND = "python -m stages.scones.deploy"
@@ -65,7 +65,12 @@ def image(session: boto3.Session, settings: WorkflowSettings) -> Finding:
         code = error.response["Error"]["Code"]
         missing = code in ("RepositoryNotFoundException", "ImageNotFoundException")
         return Finding("image", False if missing else None, f"{uri}: {code}")
-    return Finding("image", True, uri)
+    needs = (
+        f"; {settings.instance_type} has ARM processors: it must be built for linux/arm64"
+        if on_graviton(settings)
+        else ""
+    )
+    return Finding("image", True, uri + needs)
 
 
 def quota(session: boto3.Session, settings: WorkflowSettings) -> Finding:

@@ -1,0 +1,1 @@
+"""Pages that classify pictures in a browser, without a server."""
