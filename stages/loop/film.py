@@ -82,8 +82,8 @@ def opened(place: Path) -> str:
     config.PARAMETERS.write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
     with Repo() as repo:
         with repo.config.edit("local") as own:
-            own.pop("core", None)
-            own.pop("remote", None)
+            own.get("core", {}).clear()
+            own.get("remote", {}).clear()
         with repo.config.edit("repo") as shared:
             shared.setdefault("core", {})["remote"] = "film"
             shared.setdefault("remote", {})["film"] = {"url": str(place / "storage")}

@@ -86,7 +86,8 @@ def on_the_stream(root: Path, pictures: NDArray[np.uint8], labels: NDArray[np.in
 
     archive = files.require(root / export.EXPORT / "model.tar.gz", "export@scones")
     probabilities, _ = export.served(archive, torch.from_numpy(pictures))
-    return probabilities.numpy().argmax(1) == labels
+    right: Right = probabilities.numpy().argmax(1) == labels
+    return right
 
 
 def held_out(classes: list[str], folder: Path = labelled.FOLDER) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -12,7 +12,7 @@ from stages.common import files
 from stages.common.results import reporting
 from stages.scones.config import Loop
 
-DARK = {
+DARK: dict[Any, Any] = {
     "figure.facecolor": "#0d1117",
     "axes.facecolor": "#0d1117",
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), "#e6edf3"),
@@ -24,7 +24,8 @@ TRUE, ESTIMATED, DRIFT, UNSURE, MARK = "#3b82f6", "#94a3b8", "#f59e0b", "#a855f7
 def write(story: Mapping[str, Any], limits: Loop, folder: Path) -> None:
     """Write loop.json, and loop.png and loop-dark.png, for light and dark pages."""
     files.write_json(folder / "loop.json", story)
-    for name, style in (("loop.png", {}), ("loop-dark.png", DARK)):
+    styles: dict[str, dict[Any, Any]] = {"loop.png": {}, "loop-dark.png": DARK}
+    for name, style in styles.items():
         with plt.rc_context(style):
             reporting.save(draw(story, limits), folder / name)
 

@@ -198,6 +198,10 @@ class Deploy(Section):
     log_days: DAYS = Field(description="days for which logs are kept")
     email: str | None = Field(min_length=3, description="address for alarms and the digest; null: none")
     digest_hours: int = Field(ge=2, le=168, description="between two messages that sum up the executions")
+    watch_hours: int | None = Field(
+        ge=2, le=168, description="between two looks at the captured requests; null: no schedule"
+    )
+    execute_uploads: bool = Field(description="each picture that is uploaded to pictures/ starts an execution")
     protect: bool = Field(description="the stacks can be deleted only by `destroy`")
     kms_key: str | None = Field(
         pattern="^arn:", description="ARN of a key for data, logs and messages; null: AWS's own"
