@@ -18,6 +18,7 @@ from stages.common import config
 from stages.common.errors import InputError
 from stages.common.program import run
 from stages.engine.aws.clients import account, plain_errors
+from stages.scones import deploy
 from stages.scones.config import Loop, workflow_settings
 
 REPORT = Path("reports/loop")
@@ -36,9 +37,14 @@ def main(action: str, yes: bool = False, into: Path = REPORT) -> None:
             f"nobody can be asked about the candidate: run `python -m stages.loop {action} --yes`, or run it in a terminal"
         )
     if action == "retrain":
-        from stages.loop import retraining  # and with it DVC
+        from stages.loop import promotion, retraining  # and with it DVC
 
-        account(workflow_settings().region, "deploy.scones.region")
+        if deploy.target() == "local":
+            raise InputError(
+                "deploy.target = local: nothing would come into service: expected aws, which is also a stand-in that was kept"
+            )
+        settings = workflow_settings()
+        promotion.unalarmed(account(settings.region, "deploy.scones.region"), settings)
         _, version = retraining.retrain(limits, yes)
         if not version:
             raise InputError("the candidate is refused, see above: nothing was changed")

@@ -32,6 +32,7 @@ from stages.scones.config import Loop, WorkflowSettings, workflow_settings
 from stages.scones.endpoint import answer
 from stages.scones.feedback import labelled, monitor, variants
 
+RAW = Path("data/scones/raw")
 REGION = "us-east-1"
 PATIENCE = 120.0
 """Seconds in which the captured requests of a day have to arrive. The stand-in needs about one."""
@@ -55,17 +56,25 @@ SETTINGS: dict[str, Any] = {
 
 
 def play(limits: Loop, yes: bool) -> dict[str, Any]:
-    """Return what happened on each day, and what became of each candidate. Nothing is written to the repository."""
+    """Return what happened on each day, and what became of each candidate. Nothing is written to the repository.
+
+    Raise InputError without prepared data, or for classes of which the sample has no drawing.
+    """
+    about = files.read_json(files.require(RAW, "prepare@scones") / "about.json")
     with temporary.folder("film") as place:
+        if about["source"] == "sample":
+            stream_of_days, settings_of_data = stream.drawn(limits.film, about["classes"]), {}
+        else:
+            stream_of_days = stream.taken(RAW, place / "source", limits.film, about["classes"])
+            settings_of_data = {"data.scones.source": str(place / "source")}
         clones.freeze(place)
         with chdir(place / clones.TEMPLATE), local.stand_in(REGION) as session:
-            first = opened(place)
+            first = opened(place, SETTINGS | settings_of_data)
             settings, classes = workflow_settings(), monitor.class_names()
             days: list[dict[str, Any]] = []
             candidates: list[dict[str, Any]] = []
             version, declined = first, False
-            for number in range(limits.film.days):
-                pictures = stream.day(number, limits.film, classes)
+            for number, pictures in enumerate(stream_of_days):
                 days.append({"day": number + 1, "version": version, **one_day(session, settings, limits, pictures)})
                 print(told(days[-1]), flush=True)
                 label(pictures, classes)
@@ -76,9 +85,9 @@ def play(limits: Loop, yes: bool) -> dict[str, Any]:
     return {"nightfall": limits.film.nightfall + 1, "days": days, "candidates": candidates}
 
 
-def opened(place: Path) -> str:
-    """Make this clone one that can release, deploy its model, and release it. Return the version."""
-    parameters = recipes.applied(config.read(), SETTINGS)
+def opened(place: Path, changes: Mapping[str, Any]) -> str:
+    """Make this clone one that can release, with ``changes`` of its parameters; deploy its model, and release it. Return the version."""
+    parameters = recipes.applied(config.read(), dict(changes))
     config.PARAMETERS.write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
     with Repo() as repo:
         with repo.config.edit("local") as own:

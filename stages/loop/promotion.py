@@ -9,13 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import boto3
 from dvc.repo import Repo
 
 from stages.common.errors import InputError
 from stages.common.models import registry
+from stages.engine.aws.clients import client
 from stages.experiments import release
 from stages.experiments.records.git import git
 from stages.loop.judging import PROJECT
+from stages.scones.config import WorkflowSettings
 
 DEPLOY = f"deploy@{PROJECT}"
 
@@ -36,6 +39,17 @@ def check(version: str) -> None:
         release.reachable(repo)
     if git("branch", "--list", branch(version)):
         raise InputError(f"the branch {branch(version)} is there already: `git branch --delete {branch(version)}`")
+
+
+def unalarmed(session: boto3.Session, settings: WorkflowSettings) -> None:
+    """Raise InputError if an alarm that would take the update back is on already: it reports the model that is to be replaced."""
+    names = [f"{settings.stack}-endpoint-{what}" for what in ("errors", "latency", "confidence")]
+    found = client(session, "cloudwatch").describe_alarms(AlarmNames=names, StateValue="ALARM")["MetricAlarms"]
+    if found:
+        raise InputError(
+            f"the alarm {found[0]['AlarmName']} is on, so that SageMaker would take the update back: raise its limit in params.yaml "
+            "(deploy.scones.low_confidence_share, update.errors or update.latency), deploy, and run this again"
+        )
 
 
 def branch(version: str) -> str:

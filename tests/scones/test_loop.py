@@ -26,6 +26,7 @@ from stages.scones.config import Film, Loop
 from stages.scones.feedback import labelled
 from stages.scones.feedback.captures import Captured
 from stages.scones.feedback.collect import collect
+from stages.scones.layout import Entry
 
 LIMITS = config.load("loop.scones", Loop, config.read(ROOT / "params.yaml"))
 CLASSES = ["bicycle", "motorcycle"]
@@ -116,12 +117,29 @@ def test_what_is_held_out_is_a_sample_of_all_pictures_and_never_trained_on(tmp_p
 
 def test_a_day_is_drawn_the_same_again_and_is_dark_from_nightfall_on() -> None:
     film = Film(days=4, nightfall=2, pictures=10, seed=0)
-    days = [stream.day(number, film, CLASSES) for number in range(4)]
-    again = stream.day(3, film, CLASSES)
+    days, again = stream.drawn(film, CLASSES), stream.drawn(film, CLASSES)[3]
     assert all(np.array_equal(one, other) for one, other in zip(days[3].images, again.images, strict=True))
     light = [float(np.mean(day.images)) for day in days]
     assert min(light[:2]) > 100 > 40 > max(light[2:])
     assert all(sorted(day.labels) == [0] * 5 + [1] * 5 for day in days)
+
+
+def test_real_pictures_of_the_stream_are_neither_trained_on_nor_test_pictures(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for part, count in (("train", 60), ("test", 10)):
+        made = ((Entry(n, n % 2, f"{part}{n}.png"), record(n + 100 * (part == "test"), 1)[1]) for n in range(count))
+        layout.write(raw, part, made)
+    days = stream.taken(raw, tmp_path / "left", Film(days=5, nightfall=3, pictures=10, seed=0), CLASSES)
+    streamed = [int(image[0, 0, 0]) for day in days[:3] for image in day.images]
+    left = {entry.name for entry in layout.read_list(tmp_path / "left", "train", CLASSES)}
+    assert [len(day.images) for day in days] == [6] * 5
+    assert len(set(streamed)) == 18
+    assert max(streamed) < 60
+    assert len(left) == 30
+    assert not {f"train{number}.png" for number in streamed} & left
+    assert len(layout.read_list(tmp_path / "left", "test", CLASSES)) == 10
+    assert all(image.mean() < 60 for day in days[3:] for image in day.images)
 
 
 @pytest.mark.parametrize(
