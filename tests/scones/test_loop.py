@@ -2,7 +2,6 @@
 
 import io
 import json
-from collections.abc import Mapping
 from contextlib import chdir
 from datetime import UTC, datetime
 from pathlib import Path
@@ -143,21 +142,22 @@ def test_real_pictures_of_the_stream_are_neither_trained_on_nor_test_pictures(tm
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("action", "settings", "words"),
     [
-        ({"loop.scones.drift": 0.0}, "loop.scones.drift = 0.0 is not allowed: expected greater than 0"),
-        ({"loop.scones.promote": "never"}, "loop.scones.promote = 'never' is not allowed"),
-        ({"loop.scones.film.nightfall": 7}, "nightfall at most 6"),
-        ({}, "nobody can be asked about the candidate: run `python -m stages.loop play --yes`"),
+        ("play", {"loop.scones.drift": 0.0}, "loop.scones.drift = 0.0 is not allowed: expected greater than 0"),
+        ("watch", {"loop.scones.promote": "never"}, "loop.scones.promote = 'never' is not allowed"),
+        ("play", {"loop.scones.film.nightfall": 7}, "nightfall at most 6"),
+        ("retrain", {"loop.scones.promote": "automatic"}, "deploy.target = local: nothing would come into service"),
+        ("play", {}, "nobody can be asked about the candidate: run `python -m stages.loop play --yes`"),
     ],
 )
 def test_what_can_t_be_played_is_told_before_any_work(
-    workspace: Path, change: Change, settings: Mapping[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
+    change: Change, action: str, settings: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_parameters(Path("params.yaml"), settings)
+    change(settings)
     monkeypatch.setattr("sys.stdin", io.StringIO())
     with pytest.raises(InputError) as error:
-        main("play")
+        main(action)
     assert words in str(error.value)
 
 
