@@ -1,12 +1,15 @@
 """The closed loop: what is proposed, what is refused, what a person decides, and one play from the shift to a better model."""
 
+import base64
+import hashlib
 import io
 import json
 from contextlib import chdir
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import boto3
 import numpy as np
 import pytest
 from checkouts import Checkout, set_parameters
@@ -15,13 +18,13 @@ from conftest import ROOT, Change
 from stages.common import config
 from stages.common.errors import InputError
 from stages.engine.aws.clients import DeclinedError
-from stages.loop import judging, retraining, stream
+from stages.loop import judging, retraining, stream, watch
 from stages.loop.__main__ import main
 from stages.loop.judging import Difference, Verdict
 from stages.loop.watch import Seen
 from stages.scones import layout
 from stages.scones.aws.functions import watch as scheduled
-from stages.scones.config import Film, Loop
+from stages.scones.config import Film, Loop, workflow_settings
 from stages.scones.feedback import labelled
 from stages.scones.feedback.captures import Captured
 from stages.scones.feedback.collect import collect
@@ -161,10 +164,18 @@ def test_what_can_t_be_played_is_told_before_any_work(
     assert words in str(error.value)
 
 
-def captured(time: datetime, answer: str) -> str:
+def captured(time: datetime, answer: str, image: bytes = b"") -> str:
+    request = {
+        "observedContentType": "image/png",
+        "mode": "INPUT",
+        "data": base64.b64encode(image).decode(),
+        "encoding": "BASE64",
+    }
     reply = {"observedContentType": "application/json", "mode": "OUTPUT", "data": answer, "encoding": "JSON"}
-    about = {"eventId": "1", "inferenceTime": time.isoformat().replace("+00:00", "Z")}
-    return json.dumps({"captureData": {"endpointOutput": reply}, "eventMetadata": about}) + "\n"
+    about = {"eventId": hashlib.md5(image).hexdigest(), "inferenceTime": time.isoformat().replace("+00:00", "Z")}
+    return (
+        json.dumps({"captureData": {"endpointInput": request, "endpointOutput": reply}, "eventMetadata": about}) + "\n"
+    )
 
 
 def test_the_scheduled_function_measures_the_last_hours(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,6 +193,45 @@ def test_the_scheduled_function_measures_the_last_hours(s3: Any, monkeypatch: py
         "LowConfidenceShare": pytest.approx(2 / 3),
         "EstimatedAccuracy": pytest.approx(0.873333),
     }
+
+
+def test_watch_measures_new_pictures_but_no_test_pictures_and_collects_beyond_a_limit(
+    s3: Any, change: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change({"loop.scones.records": 20})
+    limits = config.load("loop.scones", Loop)
+    days = stream.drawn(Film(days=4, nightfall=2, pictures=40, seed=0), CLASSES)
+    watch.monitor.FEATURES.mkdir(parents=True)
+    np.savez(watch.monitor.FEATURES / "train.npz", images=np.stack(days[0].images))
+    np.savez(watch.monitor.FEATURES / "test.npz", images=np.stack(days[3].images))
+    monkeypatch.setattr(watch, "deployed", lambda *_: {"Bucket": "bucket", "Endpoint": "e"})
+    session, settings, now = boto3.Session(), workflow_settings(), datetime.now(UTC)
+
+    def look(number: int, confidence: float) -> Seen:
+        lines = [
+            captured(now + timedelta(seconds=number), f"[{confidence}, {1 - confidence}]", layout.png(image))
+            for image in [*days[number].images, *days[3].images]
+        ]
+        s3.put_object(
+            Bucket="bucket", Key=f"data_capture/e/model/{now:%Y/%m/%d/%H}/{number}.jsonl", Body="".join(lines).encode()
+        )
+        return watch.look(session, settings, limits, now + timedelta(seconds=number))
+
+    by_day = look(1, 0.97)
+    assert (by_day.records, by_day.drift, by_day.low_confidence, by_day.accuracy) == (40, 0.0, 0.0, 0.97)
+    assert not labelled.FOLDER.exists()
+    by_night = look(2, 0.6)
+    assert (by_night.records, by_night.low_confidence, by_night.accuracy) == (40, 1.0, 0.6)
+    assert by_night.drift > 0.9
+    assert len(labelled.read_table(labelled.FOLDER / labelled.TABLE)[1]) == 40
+    cloudwatch = boto3.client("cloudwatch")
+    found = {
+        (one["MetricName"], *(dimension["Value"] for dimension in one["Dimensions"]))
+        for one in cloudwatch.list_metrics(Namespace="Scones")["Metrics"]
+    }
+    assert found == {(name, "e") for name in ("Watched", "Drift", "LowConfidenceShare", "EstimatedAccuracy")}
+    with pytest.raises(InputError, match="found no captured picture since .* besides 0 test pictures"):
+        watch.look(session, settings, limits, now + timedelta(seconds=3))
 
 
 TINY = {
