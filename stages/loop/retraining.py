@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from stages.common import files
 from stages.common.errors import InputError
 from stages.engine.aws.clients import agree
 from stages.experiments import release
@@ -15,6 +16,7 @@ from stages.experiments.records.recipes import Experiment
 from stages.experiments.running import clones
 from stages.loop import promotion
 from stages.loop.judging import PROJECT, Verdict, judge
+from stages.scones import layout, prepare
 from stages.scones.config import Loop
 from stages.scones.feedback import labelled, monitor
 
@@ -23,14 +25,19 @@ TARGETS = ("export@scones", "plot@scones")
 
 
 def missing(classes: Sequence[str], limits: Loop) -> list[str]:
-    """Return a sentence for each kind of labelled pictures of which there are too few, or not of every class."""
+    """Return a sentence for each kind of labelled pictures of which there are too few, or not of every class.
+
+    To train with, only those count that the current model was not trained with.
+    """
     found = []
+    known = {entry.name for entry in layout.read_list(files.require(prepare.RAW, "prepare@scones"), "train", classes)}
     for held_out, least, what in ((False, limits.labelled, "train with"), (True, limits.judged, "judge with")):
-        entries = labelled.read_list(labelled.FOLDER, classes, 0, held_out)
+        every = labelled.read_list(labelled.FOLDER, classes, 0, held_out)
+        entries = [entry for entry in every if f"{prepare.LABELLED}{entry.name}" not in known]
         none = [name for label, name in enumerate(classes) if label not in {entry.label for entry in entries}]
         if len(entries) < least or none:
             lacking = f", none of {', '.join(none)}" if none else ""
-            found.append(f"{len(entries)} labelled pictures to {what}{lacking}, expected at least {least}")
+            found.append(f"{len(entries)} new labelled pictures to {what}{lacking}, expected at least {least}")
     return found
 
 

@@ -272,7 +272,7 @@ def test_a_candidate_that_is_refused_or_declined_leaves_everything_as_it_was(
     project.run("git add --all && git commit --quiet --message unlabelled")
     with (
         chdir(project.root),
-        pytest.raises(InputError, match="found 0 labelled pictures to train with, none of bicycle"),
+        pytest.raises(InputError, match="found 0 new labelled pictures to train with, none of bicycle"),
     ):
         retraining.retrain(LIMITS, yes=True)
     fill_in(table, label="bicycle")
