@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import chdir
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,11 @@ def opened(place: Path, changes: Mapping[str, Any]) -> str:
 
 def one_day(session: boto3.Session, settings: WorkflowSettings, limits: Loop, pictures: Day) -> dict[str, Any]:
     """Send a day's pictures to the endpoint and watch. Return the accuracy with its interval, and what the watch has seen."""
-    since, names = datetime.now(UTC), watch.deployed(session, settings)
+    names = watch.deployed(session, settings)
+    since = datetime.now(UTC).replace(microsecond=0) + timedelta(
+        seconds=1
+    )  # captured requests have times in whole seconds
+    time.sleep((since - datetime.now(UTC)).total_seconds())
     runtime, right = client(session, "sagemaker-runtime"), 0
     for image, truth in zip(pictures.images, pictures.labels, strict=True):
         accept = "application/json; verbose=true"

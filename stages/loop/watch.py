@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,10 @@ from stages.scones.feedback.collect import collect
 NAMESPACE = "Scones"
 HOUR = "%Y/%m/%d/%H"
 """The folder of captured files, below the endpoint's and the variant's."""
+
+
+COLLECTED = timedelta(minutes=5)
+"""For which a file, that is named by its first record, collects records at most. SageMaker takes about one."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def deployed(session: boto3.Session, settings: WorkflowSettings) -> Mapping[str,
 def read(session: boto3.Session, names: Mapping[str, str], since: datetime) -> captures.Read:
     """Return the captured records from ``since`` on. Older files are not read."""
     place = f"{CAPTURED}{names['Endpoint']}/"
-    s3, first = client(session, "s3"), since.strftime(HOUR)
+    s3, first = client(session, "s3"), (since - COLLECTED).strftime(HOUR)
     listed = [entry["Key"] for entry in keys(session, names["Bucket"], place)]
     new = [key for key in listed if "/".join(key.removeprefix(place).split("/")[1:5]) >= first]
     texts = [(key, s3.get_object(Bucket=names["Bucket"], Key=key)["Body"].read().decode()) for key in new]

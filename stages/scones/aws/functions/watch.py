@@ -21,7 +21,8 @@ except ImportError:  # in the project, not in Lambda
 
 def texts(bucket: str, place: str, since: datetime) -> Iterator[str]:
     """Yield the captured files below ``place``, ENDPOINT/VARIANT/YYYY/MM/DD/HH/NAME, that are from ``since`` on."""
-    s3, first = boto3.client("s3"), since.strftime("%Y/%m/%d/%H")
+    # A file is named by its first record, and collects records for about a minute.
+    s3, first = boto3.client("s3"), (since - timedelta(minutes=5)).strftime("%Y/%m/%d/%H")
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=place):
         for entry in page.get("Contents", []):
             if "/".join(entry["Key"].removeprefix(place).split("/")[1:5]) >= first:
