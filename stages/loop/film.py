@@ -110,9 +110,8 @@ def opened(place: Path, changes: Mapping[str, Any]) -> str:
 def one_day(session: boto3.Session, settings: WorkflowSettings, limits: Loop, pictures: Day) -> dict[str, Any]:
     """Send a day's pictures to the endpoint and watch. Return the accuracy with its interval, and what the watch has seen."""
     names = watch.deployed(session, settings)
-    since = datetime.now(UTC).replace(microsecond=0) + timedelta(
-        seconds=1
-    )  # captured requests have times in whole seconds
+    # Captured requests have times in whole seconds.
+    since = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
     time.sleep((since - datetime.now(UTC)).total_seconds())
     runtime, right = client(session, "sagemaker-runtime"), 0
     for image, truth in zip(pictures.images, pictures.labels, strict=True):
