@@ -25,7 +25,7 @@ project := $${PROJECT:+"$$PROJECT"}
 settings := set -f; for setting in $$SET; do set -- "$$@" -S "$$setting"; done;
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro restore run serve image notebooks metrics experiments recipes recipe compare review release readme-table cluster test test-all test-fast torture lint format audit lock clean
+.PHONY: help env repro restore run serve image notebooks metrics experiments recipes recipe compare review release readme-table cluster loop test test-all test-fast torture lint format audit lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -120,6 +120,9 @@ release: $(STAMP)  ## tag a model as a version: make release PROJECT=mnist VERSI
 
 cluster: $(STAMP)-ray  ## start a Ray cluster of two nodes on this machine; make cluster STOP=1 stops it
 	@exec python -m stages.cluster $(if $(STOP),stop,start $${PORT:+--port "$$PORT"} $${NODES:+--nodes "$$NODES"} $${CPUS:+--cpus "$$CPUS"})
+
+loop: $(STAMP)  ## play scones' closed loop on a stand-in for AWS, from a stream that changes to the better model in service (ARGS=--yes: don't ask)
+	@set -f; exec python -m stages.loop play $$ARGS
 
 readme-table: $(STAMP)  ## update the tables of README and docs, and the charts of published results
 	@python -m stages.experiments.documents

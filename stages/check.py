@@ -37,6 +37,10 @@ class Deploy(config.Section):
     target: Literal["local", "aws"]
 
 
+class Loop(config.Section):
+    """When deployed models are trained again. A project may have a group in it."""
+
+
 class Common(config.Section):
     """The groups of params.yaml that are not a project's own."""
 
@@ -44,6 +48,7 @@ class Common(config.Section):
     engine: Engine
     evaluate: Evaluate
     deploy: Deploy
+    loop: Loop
 
 
 def parameters_model() -> type[Common]:
@@ -56,7 +61,9 @@ def parameters_model() -> type[Common]:
     data = create_model("Data", __base__=Data, **groups("Data"))
     deploy = create_model("Deploy", __base__=Deploy, **groups("Deploy"))
     evaluate = create_model("Evaluate", __base__=Evaluate, **groups("Evaluate"))
-    common: dict[str, Any] = {"data": (data, ...), "evaluate": (evaluate, ...), "deploy": (deploy, ...)}
+    loop = create_model("Loop", __base__=Loop, **groups("Loop"))
+    own = {"data": data, "evaluate": evaluate, "deploy": deploy, "loop": loop}
+    common: dict[str, Any] = {name: (model, ...) for name, model in own.items()}
     return create_model("Parameters", __base__=Common, **common, **groups("Train"))
 
 

@@ -134,6 +134,42 @@ class Evaluate(Section):
     threshold: float = Field(gt=0, le=1, description="an execution with a lower confidence fails")
 
 
+class Film(Section):
+    """What `stages.loop play` shows: a stream of pictures for some days, by day at first, then by night."""
+
+    days: int = Field(ge=3, le=60, description="days that are played")
+    nightfall: int = Field(ge=1, le=59, description="days until the camera takes its pictures at night")
+    pictures: int = Field(ge=10, le=1000, description="pictures on each day")
+    seed: int = Field(ge=0, lt=2**31, description="seed of the pictures")
+
+    @model_validator(mode="after")
+    def fits(self) -> "Film":
+        if self.nightfall > self.days - 2:
+            raise ValueError(f"nightfall at most {self.days - 2}, two days before the end")
+        return self
+
+
+class Loop(Section):
+    """The group `loop.scones`: when to retrain, and when a candidate is taken. `stages.loop` reads it."""
+
+    hours: int = Field(ge=1, le=720, description="watch reads the requests of the last hours")
+    records: int = Field(ge=10, description="fewer requests are not judged")
+    drift: float = Field(gt=0, le=1, description="Kolmogorov-Smirnov statistic, above which a retraining is proposed")
+    low_confidence: float = Field(
+        gt=0,
+        le=1,
+        description="fraction of answers below the threshold or unknown, above which a retraining is proposed",
+    )
+    accuracy: float = Field(ge=0, lt=1, description="estimated accuracy, below which a retraining is proposed")
+    sample: float = Field(
+        gt=0, lt=1, description="fraction of the stream that is held out: it judges candidates and is never trained on"
+    )
+    labelled: int = Field(ge=1, description="labelled pictures to train with, before a retraining")
+    judged: int = Field(ge=10, description="labelled pictures that are held out, before a retraining")
+    promote: Literal["ask", "automatic"] = Field(description="who says yes to a candidate that has passed")
+    film: Film
+
+
 class Deploy(Section):
     """The group `deploy.scones`. deploy reads it."""
 
@@ -162,6 +198,10 @@ class Deploy(Section):
     log_days: DAYS = Field(description="days for which logs are kept")
     email: str | None = Field(min_length=3, description="address for alarms and the digest; null: none")
     digest_hours: int = Field(ge=2, le=168, description="between two messages that sum up the executions")
+    watch_hours: int | None = Field(
+        ge=2, le=168, description="between two looks at the captured requests; null: no schedule"
+    )
+    execute_uploads: bool = Field(description="each picture that is uploaded to pictures/ starts an execution")
     protect: bool = Field(description="the stacks can be deleted only by `destroy`")
     kms_key: str | None = Field(
         pattern="^arn:", description="ARN of a key for data, logs and messages; null: AWS's own"

@@ -28,6 +28,9 @@ from stages.scones.sources import official, sample
 
 RAW = Path("data/scones/raw")
 
+LABELLED = "labelled_"
+"""What the names of labelled captured pictures begin with."""
+
 MAX_PIXELS = 1_000_000
 """Largest number of pixels of a picture, checked before it is decoded."""
 
@@ -153,7 +156,7 @@ def main() -> None:
         stray, others = unlisted(source.folder, lists)
         row = 1 + max(entry.row for entry in lists["train"])
         captured = labelled.read_list(labelled.FOLDER, settings.classes, row)
-        extra, unusable = read_pictures(labelled.FOLDER, captured, prefix="labelled_")
+        extra, unusable = read_pictures(labelled.FOLDER, captured, prefix=LABELLED)
         refused += unusable + stray
         found = sum(map(len, pictures.values())) + len(extra) + len(refused) + len(others) + len(PARTS)
         pictures["train"], left_out, repeated = without_copies(pictures["train"] + extra, pictures["test"])

@@ -60,6 +60,7 @@ ELSEWHERE = {
     r"python -m stages\.scones\.load .*": "scones/test_deploy.py::test_a_stream_reports_rates_latency_and_causes",
     r"python -m stages\.scones\.feedback\.monitor .*": "scones/test_monitor.py::test_pictures_that_others_sent_are_taken_or_reported",
     r"dvc exp run -S engine\.kind=sagemaker .*": "engine/test_sagemaker.py::test_a_job_trains_from_what_it_staged_and_its_model_comes_back",
+    r"python -m stages\.loop .*|make loop( .*)?": "scones/test_loop.py::test_from_a_shifted_stream_to_the_better_model_in_service",
     r"python -m stages\.scones\.built_in .*": "engine/test_sagemaker.py::test_the_built_in_algorithm_s_job_is_the_published_one",
     r"dvc (push|pull|status --cloud|remote modify)\b.*": "project/test_remotes.py::test_results_are_shared_by_s3_after_one_command",
     r"make release .*|dvc (artifacts get|import) .*": "experiments/test_release.py::test_a_released_archive_comes_by_the_url_of_the_repository_with_its_card",
@@ -75,7 +76,7 @@ NOT_RUN = {
     r"export AWS_PROFILE=.*|output\(\) .*|aws .*": "AWS's own command line, which takes an account",
     r"ray (up|exec|down) .*": "on AWS, which takes an account; test_cluster_manifests.py checks the file",
     r"kubectl .*": "on Kubernetes; test_cluster_manifests.py checks the file",
-    r"git (push|tag|commit) .*|gto show .*": "git's and GTO's own; test_release.py reads the tags",
+    r"git (push|tag|commit) .*|git add data/scones/labelled .*|gto show .*": "git's and GTO's own; test_release.py reads the tags",
 }
 
 WORKED = ("add-a-project.md", "add-a-model.md")

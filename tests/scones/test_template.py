@@ -94,6 +94,15 @@ ALLOWED = {
         "s3:AbortMultipartUpload",
         *LOG_DELIVERY,
     },
+    "WatchRole": {
+        "s3:ListBucket",
+        "s3:GetObject",
+        "cloudwatch:PutMetricData",
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+    },
+    "WatchScheduleRole": {"lambda:InvokeFunction"},
+    "UploadRole": {"states:StartExecution"},
     "DigestRole": {"cloudwatch:GetMetricStatistics", "sns:Publish", "logs:CreateLogStream", "logs:PutLogEvents"},
 }
 
@@ -131,6 +140,8 @@ WILDCARDS = {
         "FanOutRole.WriteResults": {"${Bucket.Arn}/results/*"},
         "FanOutRole.DeliverLogs": {"*"},
         "DigestRole.Count": {"*"},
+        "WatchRole.ReadCaptured": {"${Bucket.Arn}/data_capture/*"},
+        "WatchRole.Measure": {"*"},
         "Network.Connect": {"*"},
         "Traces.Trace": {"*"},
     },
@@ -303,7 +314,7 @@ def test_functions_and_state_machines_have_roles_of_their_own() -> None:
         for kind in ("Function", "StateMachine")
         for one in of_type(f"AWS::Serverless::{kind}").values()
     ]
-    assert len(used) == len(set(used)) == 6
+    assert len(used) == len(set(used)) == 7
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)

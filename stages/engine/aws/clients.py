@@ -85,8 +85,12 @@ def estimate(instance_type: str, instances: int, region: str, hours: int, span: 
     return f"{count}: about {hour:.2f} USD per hour, {total} USD in {span} (an estimate: {PRICES_OF}{where})"
 
 
+class DeclinedError(InputError):
+    """The user did not agree."""
+
+
 def agree(plan: str, yes: bool, command: str) -> None:
-    """Print ``plan`` and, without ``yes``, ask the user to agree. Raise InputError if the user doesn't.
+    """Print ``plan`` and, without ``yes``, ask the user to agree. Raise DeclinedError if the user doesn't, InputError if nobody can be asked.
 
     ``command`` is what to run again, without --yes.
     """
@@ -100,4 +104,4 @@ def agree(plan: str, yes: bool, command: str) -> None:
     except EOFError:
         answer = ""
     if answer.strip().lower() not in ("y", "yes"):
-        raise InputError("nothing was changed")
+        raise DeclinedError("nothing was changed")

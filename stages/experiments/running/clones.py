@@ -64,7 +64,7 @@ def room(experiments: list[Experiment], jobs: int | None) -> int:
 def freeze(place: Path) -> None:
     """Copy the working tree, with uncommitted changes to tracked files, into ``place``, unless it has a copy.
 
-    ``place`` is below `.dvc/tmp/exps/`, so that files kept between runs (`files.home`) stay in the working tree.
+    Below `.dvc/tmp/exps/`, files kept between runs (`files.home`) stay in the working tree. Elsewhere the copy is on its own.
     """
     from dvc.repo import Repo  # takes a second to import, which the many processes of `record` do not need
 
@@ -84,8 +84,10 @@ def freeze(place: Path) -> None:
         settings.setdefault("cache", {})["dir"] = repo.cache.local_cache_dir
 
 
-def record(root: Path, place: Path, experiment: Experiment, targets: Iterable[str], show: bool = False) -> Path | None:
-    """Run the ``targets`` in a copy of the tree frozen in ``place``, and push the experiment to the repository ``root``.
+def record(
+    root: Path | None, place: Path, experiment: Experiment, targets: Iterable[str], show: bool = False
+) -> Path | None:
+    """Run the ``targets`` in a copy of the tree frozen in ``place``, and push the experiment to the repository ``root``, if any.
 
     Its output goes to its `log`, or with ``show`` to the terminal. Returns the copy, which the caller removes; None if
     the run failed (`reason` of its log gives the cause).
@@ -103,6 +105,8 @@ def record(root: Path, place: Path, experiment: Experiment, targets: Iterable[st
     if returncode:
         shutil.rmtree(copy, ignore_errors=True)
         return None
+    if root is None:
+        return copy
     references = git("for-each-ref", "--format=%(refname)", "refs/exps", folder=copy).splitlines()
     reference = next(name for name in references if name.endswith(f"/{experiment.name}"))
     git("push", "--quiet", "--force", str(root), reference, folder=copy)

@@ -147,6 +147,8 @@ def parameters(
         "LogDays": str(settings.log_days),
         "Email": settings.email or "",
         "DigestHours": str(settings.digest_hours),
+        "WatchHours": str(settings.watch_hours or 0),
+        "ExecuteUploads": str(settings.execute_uploads).lower(),
         "KmsKey": settings.kms_key or "",
         "Subnets": ",".join(network.subnets if network else []),
         "SecurityGroups": ",".join(network.security_groups if network else []),

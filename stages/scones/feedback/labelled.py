@@ -1,7 +1,8 @@
 """Captured pictures with labels from people: `data/scones/labelled/labels.csv` and the files that it names.
 
 prepare adds them to the training pictures, so `dvc repro` retrains after new labels. The columns `file` and `label` are
-required, others are allowed. A label is the name of a class, or empty for an unlabelled picture.
+required, others are allowed. A label is the name of a class, or empty for an unlabelled picture. Pictures with `yes` in the
+column `held_out` judge models and are not trained on.
 """
 
 import csv
@@ -44,13 +45,14 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]
     return header, [(line, {name: text.removeprefix("'") for name, text in row.items()}) for line, row in rows]
 
 
-def read_list(folder: Path, classes: Sequence[str], row: int) -> list[Entry]:
+def read_list(folder: Path, classes: Sequence[str], row: int, held_out: bool = False) -> list[Entry]:
     """Return the pictures with a label, numbered from ``row``, with names in Unicode's form NFC; empty if there is no table.
 
-    Raises InputError with the line and column of the first error. The pictures are not read.
+    They are those to train with, or those that are ``held_out``. Raises InputError with the line and column of the first error. The pictures are not read.
     """
     path = folder / TABLE
     entries: dict[str, Entry] = {}
+    chosen: list[Entry] = []
     there = by_name(folder)
     for number, line in read_table(path)[1]:
         name, label = nfc(line["file"]), nfc(line["label"].strip())
@@ -63,5 +65,9 @@ def read_list(folder: Path, classes: Sequence[str], row: int) -> list[Entry]:
             raise InputError(f"{where}, column file: found {name!r}, expected a .png file in {folder}")
         if name in entries:
             raise InputError(f"{where}, column file: found {name} for the second time, expected each file once")
-        entries[name] = Entry(row + len(entries), classes.index(label), name)
-    return list(entries.values())
+        if line.get("held_out", "") not in ("yes", ""):
+            raise InputError(f"{where}, column held_out: found {line['held_out']!r}, expected yes, or nothing")
+        entries[name] = Entry(row + len(chosen), classes.index(label), name)
+        if (line.get("held_out") == "yes") == held_out:
+            chosen.append(entries[name])
+    return chosen

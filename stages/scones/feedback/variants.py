@@ -54,9 +54,14 @@ def _judged(value: float, low: float, high: float) -> dict[str, Any]:
     return {"value": round(value, 6), "low": round(low, 6), "high": round(high, 6), "differ": not low <= 0 <= high}
 
 
+def picture_name(image: bytes) -> str:
+    """Return the name under which a captured picture, the body of a request, is labelled."""
+    return f"captured-{hashlib.sha256(image).hexdigest()[:12]}.png"
+
+
 def name_of(record: Captured) -> str:
     """Return the name under which the picture of ``record`` is labelled."""
-    return f"captured-{hashlib.sha256(record.image).hexdigest()[:12]}.png"
+    return picture_name(record.image)
 
 
 def measure(records: Sequence[Captured], threshold: float, labels: Mapping[str, int]) -> dict[str, Any]:

@@ -1,0 +1,126 @@
+"""Judge a candidate against the model that serves: by the guards, on the same test set, and on the stream."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import bootstrap
+
+from stages.common import files
+from stages.common.errors import InputError
+from stages.common.results import metrics
+from stages.common.vision.images import decode
+from stages.experiments.reviewing import guards
+from stages.scones.feedback import labelled
+from stages.scones.layout import SIDE
+
+PROJECT = "scones"
+RESAMPLES = 9999
+LEVEL = 0.95
+
+Right = NDArray[np.bool_]
+"""(N), whether each picture's class is predicted correctly."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Accuracies of two models on the same pictures, and an interval for candidate minus served."""
+
+    served: float
+    candidate: float
+    low: float
+    high: float
+    of: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.served:.1%} before, {self.candidate:.1%} after, on {self.of} pictures; "
+            f"the difference is from {self.low * 100:+.1f} to {self.high * 100:+.1f} points"
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``failures`` has a sentence for each reason to refuse the candidate."""
+
+    test: Difference
+    stream: Difference
+    failures: tuple[str, ...]
+
+
+def difference(served: Right, candidate: Right) -> Difference:
+    """Return both accuracies and the interval of their difference, by a paired bootstrap (percentiles, always the same samples)."""
+    changes = candidate.astype(float) - served.astype(float)
+    found = bootstrap(
+        (changes,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=np.random.default_rng(0),
+        batch=100,
+    ).confidence_interval
+    return Difference(
+        round(float(served.mean()), 6),
+        round(float(candidate.mean()), 6),
+        round(float(found.low), 6),
+        round(float(found.high), 6),
+        len(changes),
+    )
+
+
+def on_the_test_set(root: Path) -> tuple[Right, NDArray[np.uint8]]:
+    """Return what the model below ``root`` has right, by evaluate's table, and the test pictures."""
+    with np.load(files.require(root / "data/scones/features/test.npz", "featurize@scones")) as test:
+        labels, images = test["labels"], test["images"]
+    probabilities = np.load(files.require(root / "reports/scones/evaluation/probabilities.npy", "evaluate@scones"))
+    return probabilities.argmax(1) == labels, images
+
+
+def on_the_stream(root: Path, pictures: NDArray[np.uint8], labels: NDArray[np.int64]) -> Right:
+    """Return what the exported model below ``root``, run as it is served, has right."""
+    import torch  # takes seconds, which a refused command does not need
+
+    from stages.scones import export
+
+    archive = files.require(root / export.EXPORT / "model.tar.gz", "export@scones")
+    probabilities, _ = export.served(archive, torch.from_numpy(pictures))
+    right: Right = probabilities.numpy().argmax(1) == labels
+    return right
+
+
+def held_out(classes: list[str], folder: Path = labelled.FOLDER) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the labelled pictures that no model is trained on, uint8 (N, 32, 32, 3), and their labels."""
+    entries = labelled.read_list(folder, classes, 0, held_out=True)
+    pictures = [decode((folder / entry.name).read_bytes(), SIDE * SIDE) for entry in entries]
+    return np.stack(pictures), np.array([entry.label for entry in entries], np.int64)
+
+
+def judge(served: Path, candidate: Path, classes: list[str]) -> Verdict:
+    """Compare the results below two folders. Raise InputError if they were measured on different test pictures."""
+    before, pictures = on_the_test_set(served)
+    after, others = on_the_test_set(candidate)
+    if not np.array_equal(pictures, others):
+        raise InputError("the candidate was tested on other pictures than the model that serves: `dvc repro` first")
+    stream, labels = held_out(classes)
+    figures = [files.read_json(root / "reports/scones/metrics.json") for root in (served, candidate)]
+    guarded = guards.judge(metrics.read(), PROJECT, *figures)
+    return verdict(
+        difference(before, after),
+        difference(on_the_stream(served, stream, labels), on_the_stream(candidate, stream, labels)),
+        [guard.failure for guard in guarded if guard.failure],
+    )
+
+
+def verdict(test: Difference, stream: Difference, failed: list[str]) -> Verdict:
+    """Refuse a candidate that a guard has ``failed``, that is worse on the test set, or not better on the stream.
+
+    Both by the interval: a difference that may be chance is no loss on the test set, and no gain on the stream.
+    """
+    failures = [*failed]
+    if test.high < 0:
+        failures.append(f"it is worse on the test pictures: {test}")
+    if stream.low <= 0:
+        failures.append(f"it is not shown to be better on the stream: {stream}")
+    return Verdict(test, stream, tuple(failures))

@@ -1,0 +1,72 @@
+"""Train a candidate with the labelled pictures of the stream, apart from the working folder, judge it, and put it into service.
+
+A candidate that is refused, by the judgement or by a person, leaves everything as it was.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages.common import files
+from stages.common.errors import InputError
+from stages.engine.aws.clients import agree
+from stages.experiments import release
+from stages.experiments.records import recipes
+from stages.experiments.records.recipes import Experiment
+from stages.experiments.running import clones
+from stages.loop import promotion
+from stages.loop.judging import PROJECT, Verdict, judge
+from stages.scones import layout, prepare
+from stages.scones.config import Loop
+from stages.scones.feedback import labelled, monitor
+
+COMMAND = "python -m stages.loop retrain"
+TARGETS = ("export@scones", "plot@scones")
+
+
+def missing(classes: Sequence[str], limits: Loop) -> list[str]:
+    """Return a sentence for each kind of labelled pictures of which there are too few, or not of every class.
+
+    To train with, only those count that the current model was not trained with.
+    """
+    found = []
+    known = {entry.name for entry in layout.read_list(files.require(prepare.RAW, "prepare@scones"), "train", classes)}
+    for held_out, least, what in ((False, limits.labelled, "train with"), (True, limits.judged, "judge with")):
+        every = labelled.read_list(labelled.FOLDER, classes, 0, held_out)
+        entries = [entry for entry in every if f"{prepare.LABELLED}{entry.name}" not in known]
+        none = [name for label, name in enumerate(classes) if label not in {entry.label for entry in entries}]
+        if len(entries) < least or none:
+            lacking = f", none of {', '.join(none)}" if none else ""
+            found.append(f"{len(entries)} new labelled pictures to {what}{lacking}, expected at least {least}")
+    return found
+
+
+def retrain(limits: Loop, yes: bool) -> tuple[Verdict, str]:
+    """Train, judge and promote. Return the verdict and the promoted version, "" for a candidate that did not pass.
+
+    Raise InputError if pictures are missing, something is not committed, or the training or the promotion fails; also if a
+    person does not agree.
+    """
+    release.committed()
+    classes = monitor.class_names()
+    if lacking := missing(classes, limits):
+        raise InputError(f"{labelled.FOLDER / labelled.TABLE}: found {'; '.join(lacking)}")
+    version = promotion.following()
+    promotion.check(version)
+    experiment = Experiment(f"{PROJECT}-{version}", recipes.named("scones-default"), {})
+    with clones.alone("loop") as place:
+        clones.freeze(place)
+        copy = clones.record(None, place.absolute(), experiment, TARGETS)
+        if copy is None:
+            log = clones.log(place, experiment)
+            raise InputError(f"the training failed: {clones.reason(log)} (full log: {log})")
+        verdict = judge(Path(), copy, classes)
+        print(f"test pictures: {verdict.test}\nthe stream: {verdict.stream}")
+        if verdict.failures:
+            print(f"the candidate is refused: {'; '.join(verdict.failures)}")
+            return verdict, ""
+        question = f"The candidate has passed. This puts it into service and releases it as {PROJECT}@{version}."
+        agree(question, yes or limits.promote == "automatic", COMMAND)
+        promotion.promote(copy, version)
+        shutil.rmtree(copy)
+    return verdict, version
