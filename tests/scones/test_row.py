@@ -55,7 +55,7 @@ def change(workspace: Path, drawn: Path) -> Change:
 
     write(
         {
-            "residual": {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0},
+            "residual": {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0, "weights": "none"},
             "transfer.backbone": "mobilenet_v3_small",
             "transfer.image_size": 32,
             "transfer.weights": "none",

@@ -81,6 +81,11 @@ def _choices(annotation: object) -> list[object]:
     return [choice for argument in get_args(annotation) for choice in _choices(argument)]
 
 
+def initial(networks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what the descriptions of ``networks``, written by train, say of weights that the user brought."""
+    return [about for network in networks if (about := network["initial"])]
+
+
 def confusions(
     probabilities: classification.Probabilities, labels: classification.Labels, classes: Sequence[str], count: int = 5
 ) -> list[str]:
