@@ -69,6 +69,7 @@ def test_a_last_layer_that_is_missing_or_of_other_classes_stays_new(tmp_path: Pa
         assert not complete
         assert torch.equal(network.state_dict()["1.weight"], weights["fc1.weight"])
         assert torch.equal(network.state_dict()["5.weight"], last)
+    assert found
     assert found.mapping.endswith("not loaded: fc3, for other classes")
 
 

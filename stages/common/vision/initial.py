@@ -122,7 +122,7 @@ def _read(file: Path, weights: str) -> dict[str, Tensor]:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            content = load_file(file)
+            content: Any = load_file(file)
         else:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of TorchScript, which is refused
