@@ -1,12 +1,11 @@
-"""Publishing trained models: on a stand-in for the Hugging Face Hub, and on a DVC remote that others read over HTTP."""
+"""Publishing trained models: on a stand-in for the Hugging Face Hub, and on a bucket that others read over HTTP."""
 
 import base64
 import json
 import threading
 from collections.abc import Iterator
 from contextlib import chdir
-from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -73,25 +72,20 @@ class Hub(BaseHTTPRequestHandler):
         pass
 
 
-def served(handler: Any) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, dict[str, bytes]]]:
+    found: dict[str, dict[str, bytes]] = {}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Hub,), {"repositories": found}))
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    yield found
     server.shutdown()
     server.server_close()
 
 
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, dict[str, bytes]]]:
-    found: dict[str, dict[str, bytes]] = {}
-    for url in served(type("Handler", (Hub,), {"repositories": found})):
-        monkeypatch.setenv("HF_ENDPOINT", url)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        yield found
-
-
 def test_models_are_published_with_their_cards(
-    mnist_results: Checkout, hub: dict[str, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mnist_results: Checkout, hub: dict[str, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3: Any
 ) -> None:
     project = mnist_results.copy(tmp_path / "checkout")
     recipes = {"tiny": {"project": "mnist", "description": "one epoch", "set": {"mnist.epochs": 1}, "seeds": [0]}}
@@ -125,18 +119,16 @@ def test_models_are_published_with_their_cards(
         ):
             upload.main("nowhere", "mnist", private=False)
 
-    store = tmp_path / "public"
-    project.dvc("remote", "add", "--local", "writable", str(store))
+    project.dvc("remote", "add", "--local", "writable", "s3://bucket/models")
     shown = project.run("python", "-m", "stages.experiments.upload", "writable", "mnist")
     assert "dvc exp push --no-cache origin tiny" in shown
-    for url in served(partial(SimpleHTTPRequestHandler, directory=str(store))):
-        project.dvc("remote", "add", "public", url)
-        project.run("git", "commit", "--quiet", "--all", "--message", "a public remote")
-        project.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
-        clone = Checkout(tmp_path / "clone", project.environment)
-        clone.dvc("pull", "--remote", "public", "export@mnist")
-        assert (clone.root / EXPORT / "model.pt").read_bytes() == current["model.pt"]
-        clone.run("git", "fetch", "--quiet", str(project.root), "refs/exps/*:refs/exps/*")
-        clone.dvc("exp", "apply", "tiny")
-        clone.dvc("pull", "--remote", "public", "export@mnist")
-        assert (clone.root / EXPORT / "model.pt").read_bytes() == hub["somebody/tiny"]["model.pt"]
+    project.dvc("remote", "add", "public", f"{s3.meta.endpoint_url}/bucket/models")
+    project.run("git", "commit", "--quiet", "--all", "--message", "a public remote")
+    project.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
+    clone = Checkout(tmp_path / "clone")
+    clone.dvc("pull", "--remote", "public", "export@mnist")
+    assert (clone.root / EXPORT / "model.pt").read_bytes() == current["model.pt"]
+    clone.run("git", "fetch", "--quiet", str(project.root), "refs/exps/*:refs/exps/*")
+    clone.dvc("exp", "apply", "tiny")
+    clone.dvc("pull", "--remote", "public", "export@mnist")
+    assert (clone.root / EXPORT / "model.pt").read_bytes() == hub["somebody/tiny"]["model.pt"]
