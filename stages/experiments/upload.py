@@ -67,7 +67,6 @@ def files_of(model: Model) -> dict[str, bytes]:
 def to_hub(namespace: str, models: list[Model], private: bool) -> None:
     """Upload each model to a repository of ``namespace`` on the Hub, in one commit. Raises InputError."""
     from huggingface_hub import CommitOperationAdd, HfApi, get_token
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     if not get_token():
         raise InputError(
@@ -86,9 +85,11 @@ def to_hub(namespace: str, models: list[Model], private: bool) -> None:
                 operations,
                 commit_message=f"{model.name}: {release.summary(model.project, Revision(model.revision))}",
             )
-        except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+        except Exception as error:  # the Hub's client raises those of its HTTP library, too
             line = " ".join(str(error).split())[:300]
-            raise InputError(f"can't upload {name} to the Hub ({line}): check the token and the name") from None
+            raise InputError(
+                f"can't upload {name} to the Hub ({line}): check the token, the name and the network"
+            ) from None
         print(f"{name}: {len(content)} files, {done.commit_url}", flush=True)
 
 

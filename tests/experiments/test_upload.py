@@ -107,7 +107,9 @@ def test_models_are_published_with_their_cards(
         assert hub["somebody/tiny"]["model.tar.gz"] != current["model.tar.gz"]
 
         monkeypatch.setenv("HF_TOKEN", "another")
-        with pytest.raises(InputError, match=r"can't upload somebody/mnist to the Hub \(.*401.*\): check the token"):
+        with pytest.raises(
+            InputError, match=r"can't upload somebody/mnist to the Hub \(.*401.*\): check the token, the name"
+        ):
             upload.main("hub:somebody", "mnist", private=False)
         monkeypatch.delenv("HF_TOKEN")
         monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "none"))
