@@ -168,6 +168,8 @@ def test_a_librarys_network_with_its_last_layer_predicts_the_same(tmp_path: Path
     images = torch.randn(4, 3, 32, 32)
     built = classifiers.build("transfer", settings, 3, str(path))
     assert built.complete
+    assert built.initial
+    assert built.initial.mapping.endswith("its last layer is used")
     with torch.no_grad():
         expected, found = whole.eval()(images), built.network.eval()(images)
     assert torch.allclose(found, expected, atol=1e-5)
@@ -179,3 +181,4 @@ def test_a_librarys_network_with_its_last_layer_predicts_the_same(tmp_path: Path
         other = classifiers.build("transfer", settings | change, classes, str(path))
         assert other.initial
         assert not other.complete
+        assert other.initial.mapping.endswith("the last layer is new")

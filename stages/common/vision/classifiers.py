@@ -47,6 +47,8 @@ def _transfer(settings: Mapping[str, Any], classes: int, weights: str, download:
     head = networks.head(backbone.size, classes, hidden, settings["dropout"])
     own = backbone.initial
     complete = own is not None and networks.take_over(head, own.last)
+    if own:
+        own = own._replace(mapping=f"{own.body}; {'its last layer is used' if complete else 'the last layer is new'}")
     network = backbones.Transfer(backbone.network, head, settings["fine_tune"], weights != "none")
     return Built(network, backbone.mean, backbone.std, own, complete)
 

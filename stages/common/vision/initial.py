@@ -35,6 +35,8 @@ class Initial(NamedTuple):
     sha256: str
     mapping: str
     """Which of its names became which of the network's, in words."""
+    body: str
+    """The same without the last layer."""
     last: dict[str, Tensor]
     """`weight` (classes, inputs) and, if it has one, `bias` (classes) of its last layer. Empty if it has no such layer."""
 
@@ -98,7 +100,8 @@ def load(network: nn.Module, weights: str, last: Sequence[str], by_order: bool) 
     loaded = [name for name in names if name not in own_last or whole]
     network.load_state_dict({name: given[names[name]] for name in loaded}, strict=False)
     ends = {_value(name): given[names[name]].float() for name in own_last} if complete and len(last) == 1 else {}
-    return Initial(weights, files.digest(file), _words(names, loaded), ends)
+    body = {name: other for name, other in names.items() if name not in own_last}
+    return Initial(weights, files.digest(file), _words(names, loaded), _words(body, list(body)), ends)
 
 
 def _layer(name: str) -> str:
