@@ -88,7 +88,9 @@ def test_models_are_published_with_their_cards(
     mnist_results: Checkout, hub: dict[str, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3: Any
 ) -> None:
     project = mnist_results.copy(tmp_path / "checkout")
-    recipes = {"tiny": {"project": "mnist", "description": "one epoch", "set": {"mnist.epochs": 1}, "seeds": [0]}}
+    recipes: dict[str, dict[str, Any]] = {
+        "tiny": {"project": "mnist", "description": "one epoch", "set": {"mnist.epochs": 1}, "seeds": [0]}
+    }
     recipes["tiny"] |= {"published": {}, "expected": {}, "memory": 2.0}
     (project.root / "recipes.yaml").write_text(yaml.safe_dump(recipes))
     project.run("git", "commit", "--quiet", "--all", "--message", "a recipe")

@@ -12,7 +12,7 @@ import secrets
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import gradio as gr
 from fastapi import FastAPI
@@ -109,15 +109,17 @@ def page(folder: Path, classes: list[str]) -> gr.Blocks:
                 session = Session(None, seen, session.done[:-1], session.step + 1)
             return show(number, session)
 
+        def add(key: str, text: str, label: str | None, variant: Literal["primary", "secondary"]) -> None:
+            button = gr.Button(f"{text}  ({key})", elem_id=f"key-{key}", variant=variant, min_width=100)
+            button.click(partial(answer, label=label), tab, view, show_progress="hidden")
+
         with gr.Row():
             for key, label in zip(KEYS, classes, strict=False):
-                button = gr.Button(f"{name(label)}  ({key})", elem_id=f"key-{key}", variant="primary", min_width=120)
-                button.click(partial(answer, label=label), tab, view, show_progress="hidden")
+                add(key, name(label), label, "primary")
         with gr.Row():
-            for key, text, label in (("0", "no label", ""), ("s", "skip", None)):
-                button = gr.Button(f"{text}  ({key})", elem_id=f"key-{key}", min_width=80)
-                button.click(partial(answer, label=label), tab, view, show_progress="hidden")
-            button = gr.Button("undo  (u)", elem_id="key-u", min_width=80)
+            add("0", "no label", "", "secondary")
+            add("s", "skip", None, "secondary")
+            button = gr.Button("undo  (u)", elem_id="key-u", min_width=100)
             button.click(undo, tab, view, show_progress="hidden")
         made.load(start, None, [tab, view])
     # One handler at a time: each reads and writes the whole table.
