@@ -5,7 +5,7 @@ VENV   := .venv
 
 # Values from the command line reach a shell only as environment variables, so that no part of one is run as a command:
 # NAME='x; rm file' is an unknown recipe. `value` keeps make from running $(shell ...) in one.
-SETTINGS := ARGS BASE CPUS EXPERIMENTS GROUPS JOBS MINUTES NAME NODES PORT PROJECT PYTHON RUN SEED SET STOP TORCH VERSION
+SETTINGS := ARGS BASE CPUS EXPERIMENTS GROUPS JOBS MINUTES NAME NODES PORT PROJECT PYTHON RUN SEED SET STOP TO TORCH VERSION
 $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(if $(filter $(SETTINGS),$(name)),, \
 	$(error $(name)=... is not allowed: expected one of $(SETTINGS)))))
 $(foreach name,$(SETTINGS),$(if $(filter undefined,$(origin $(name))),, \
@@ -25,7 +25,7 @@ project := $${PROJECT:+"$$PROJECT"}
 settings := set -f; for setting in $$SET; do set -- "$$@" -S "$$setting"; done;
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro restore run serve image notebooks metrics experiments recipes recipe compare review release readme-table cluster loop test test-all test-fast torture lint format audit lock clean
+.PHONY: help env repro restore run serve label image notebooks metrics experiments recipes recipe compare review release upload readme-table cluster loop test test-all test-fast torture lint format audit lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ serve: $(STAMP)-serving  ## serve the exported models over HTTP, with a page (ma
 
 image: $(STAMP)  ## build a container image that serves one model: make image PROJECT=scones VERSION=v1.0.0
 	@exec python -m stages.serving.image $(project) $${VERSION:+"$$VERSION"}
+
+label: $(STAMP)-serving  ## label captured pictures of scones in a browser (make label ARGS="--port 9001")
+	@set -f; exec python -m stages.scones.page.labelling $$ARGS
 
 notebooks: $(STAMP)-notebooks  ## open the notebooks in JupyterLab
 	@set -f; exec jupyter lab $${ARGS:-} notebooks
@@ -117,6 +120,9 @@ review: $(STAMP)  ## show what this branch changes and whether a guarded metric 
 
 release: $(STAMP)  ## tag a model as a version: make release PROJECT=mnist VERSION=v1.0.0
 	@exec python -m stages.experiments.release $(project) $${VERSION:+"$$VERSION"}
+
+upload: $(STAMP)  ## publish the trained models: make upload TO=hub:NAME on the Hugging Face Hub, TO=REMOTE on a DVC remote
+	@set -f; exec python -m stages.experiments.upload $${TO:+"$$TO"} $(project) $$ARGS
 
 cluster: $(STAMP)-ray  ## start a Ray cluster of two nodes on this machine; make cluster STOP=1 stops it
 	@exec python -m stages.cluster $(if $(STOP),stop,start $${PORT:+--port "$$PORT"} $${NODES:+--nodes "$$NODES"} $${CPUS:+--cpus "$$CPUS"})

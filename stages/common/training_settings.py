@@ -1,10 +1,12 @@
 """The training parameters of every project. This module does not import torch, so that `check` stays fast."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from stages.common.config import Section
+
+Weights = Annotated[str, Field(min_length=1, description="initial weights: none: random; or the path of a state_dict")]
 
 
 class Adam(Section):
@@ -51,6 +53,7 @@ class Residual(Section):
     width: int = Field(ge=1, le=512, description="channels of the first stage; each later stage has twice as many")
     depth: int = Field(ge=1, le=16, description="blocks in each of the four stages")
     dropout: float = Field(ge=0, lt=1, description="before the last layer")
+    weights: Weights
 
 
 class Transfer(Section):
@@ -84,7 +87,7 @@ class TrainingSettings(Section):
     """One training run. Only the tables of the chosen optimizer and schedule have an effect."""
 
     seed: int = Field(ge=0, lt=2**31)
-    epochs: int = Field(ge=1, le=10_000)
+    epochs: int = Field(ge=0, le=10_000, description="0: no training, with weights of one's own")
     batch_size: int = Field(ge=2, le=100_000, description="images per step; batch norm needs two")
     optimizer: Literal["adam", "adamw", "sgd"]
     adam: Adam

@@ -119,9 +119,9 @@ def pushed(repo: Repo, project: str) -> None:
         raise InputError(f"{_some(new)} not on the default remote, so nobody else could get the release: run `{push}`")
 
 
-def summary(project: str) -> str:
-    """Return the release's metrics in one line, such as `data sample, test accuracy 93.06 %`."""
-    measured = Revision().metrics(project)
+def summary(project: str, revision: Revision) -> str:
+    """Return a model's metrics in one line, such as `data sample, test accuracy 93.06 %`."""
+    measured = revision.metrics(project)
     figures = [
         f"{metric.title} {metric.write(measured[name])}"
         for name, metric in metrics.read()[project].items()
@@ -138,7 +138,7 @@ def main(project: str, version: str) -> None:
     reachable(repo)
     reproduced(repo, project)
     pushed(repo, project)
-    message = f"{project} {version}: {summary(project)}"
+    message = f"{project} {version}: {summary(project, Revision())}"
     try:
         tag = gto.api.register(".", project, "HEAD", version=version, message=message).tag
     except (GTOException, SCMError) as error:

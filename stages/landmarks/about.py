@@ -23,5 +23,5 @@ ABOUT = About(
 def check(data: config.Data, train: config.Train, source: str) -> None:
     """Raise InputError for an ensemble's member, a backbone, layers or weights that train would refuse."""
     for member in ensemble.members(train):
-        if member.network == "transfer":
-            checked.transfer("landmarks.transfer", member.transfer.model_dump())
+        table = getattr(member, member.network).model_dump()
+        checked.network("landmarks", member.network, table, member.epochs)

@@ -7,7 +7,7 @@ from pydantic import Field
 from stages.common import training_settings
 from stages.common.config import VERSION, Section
 from stages.common.sources.source import SourceSettings
-from stages.common.training_settings import Known, Residual, TrainingSettings
+from stages.common.training_settings import Known, Residual, TrainingSettings, Weights
 
 
 class Photographs(Section):
@@ -42,6 +42,7 @@ class Scratch(Section):
     image_size: int = Field(ge=32, le=1024, description="side of the network's input in pixels")
     width: float = Field(gt=0, le=4, description="factor on the width of each layer; 1.0: as published")
     dropout: float = Field(ge=0, lt=1, description="after both hidden layers")
+    weights: Weights
 
 
 class Transfer(training_settings.Transfer):

@@ -181,6 +181,7 @@ def write_card(path: Path, classes: list[str], probabilities: NDArray[np.float32
         },
         {name: len(store) for name, store in stores.items()},
         classes=classes,
+        initial=card.own_weights(files.read_json(TRAINED / "network.json")["members"]),
         mistakes=card.confusions(probabilities, stores["test"].labels.numpy(), classes),
         refused_share=files.read_json(files.require(DETAILS, "evaluate@landmarks"))["refused_share"],
         tolerance=TOLERANCE,

@@ -19,7 +19,7 @@ from stages.common.portable import Computing
 from stages.common.program import run
 from stages.common.training import checkpoints, distributed, loop, saving, torch_setup
 from stages.common.training.checkpoints import Location
-from stages.common.vision import backbones, classifiers, known, outliers
+from stages.common.vision import backbones, checked, classifiers, initial, known, outliers
 from stages.engine import training
 from stages.landmarks.config import Train
 from stages.landmarks.learning.ensemble import members
@@ -32,7 +32,7 @@ FEATURES = Path("data/landmarks/features")
 PARTS = ("train", "valid")
 
 INPUTS = [FEATURES / name for name in ("train.npz", "valid.npz", "about.json")]
-"""Files that training depends on besides its settings and code. An index holds its shards' digests."""
+"""Features that training depends on. An index holds its shards' digests."""
 
 
 class Learnt(NamedTuple):
@@ -51,6 +51,12 @@ class Learnt(NamedTuple):
     """Seconds for computing the features before training. Near 0 if existing files were reused."""
 
 
+def inputs_of(settings: Train) -> list[Path]:
+    """Return the files that training one network depends on besides its settings and code."""
+    table = getattr(settings, settings.network)
+    return [*INPUTS, *initial.files_of(table.weights)]
+
+
 def features_of(settings: Train, computing: Computing) -> list[Path]:
     """Return the feature files of the training and the validation photographs; empty if no backbone is frozen."""
     if settings.network != "transfer" or settings.transfer.fine_tune != "none":
@@ -58,7 +64,9 @@ def features_of(settings: Train, computing: Computing) -> list[Path]:
     known = settings.model_dump_json(include={"seed", "transfer", "crop", "augmentation"})
     process = f"-{distributed.rank()}" if distributed.rank() else ""  # processes may not share a disk
     folder = files.kept() / "landmarks"
-    return [folder / f"{checkpoints.key(f'{part} {computing} {known}', INPUTS)}{process}.npy" for part in PARTS]
+    return [
+        folder / f"{checkpoints.key(f'{part} {computing} {known}', inputs_of(settings))}{process}.npy" for part in PARTS
+    ]
 
 
 def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: str) -> Learnt:
@@ -70,7 +78,10 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: s
     train, valid = Store(FEATURES, "train"), Store(FEATURES, "valid")
     steps = loop.steps_per_epoch(len(train), settings.batch_size, "landmarks")
     table = getattr(settings, settings.network).model_dump()
-    built = classifiers.build(settings.network, table, len(about["classes"]), table.pop("weights", "none"))
+    built = classifiers.build(settings.network, table, len(about["classes"]), table.pop("weights"))
+    checked.complete("landmarks", settings.epochs, built.complete)
+    if built.initial and distributed.rank() == 0:
+        print(f"{title}: {built.initial.words()}", flush=True)
     seen = {
         "mean": built.mean or about["mean"],
         "std": built.std or about["std"],
@@ -116,6 +127,7 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: s
         "network": settings.network,
         "settings": table,
         "computing": computing._asdict(),
+        "initial": built.initial and built.initial.about(settings.epochs),
         "input": seen,
         "views": {"crop": settings.crop, "limits": limits},
         **saving.summary(whole, settings, history),
@@ -133,7 +145,7 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: s
 
 def checkpoints_of(settings: Train, root: Location) -> list[Location]:
     """Return the paths below ``root`` of the checkpoints of this training alone."""
-    keys = [checkpoints.key(member.model_dump_json(), INPUTS) for member in members(settings)]
+    keys = [checkpoints.key(member.model_dump_json(), inputs_of(member)) for member in members(settings)]
     return [root / "landmarks" / f"{key}.pt" for key in keys]
 
 

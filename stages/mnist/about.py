@@ -1,7 +1,9 @@
 """The facts about mnist that the server, its page and the comparisons show, and the check of its parameters."""
 
+from stages.common.errors import InputError
 from stages.common.facts import PICTURES, About
 from stages.common.sources import digits
+from stages.common.vision import checked
 from stages.mnist import config
 
 ABOUT = About(
@@ -21,6 +23,16 @@ ABOUT = About(
 
 
 def check(data: config.Data, train: config.Train, source: str) -> None:
-    """Raise InputError if the package with the sample is missing or is another version."""
+    """Raise InputError for weights that don't fit, or if the package with the sample is missing or is another version."""
     if source == "sample":
         digits.packed()
+    try:
+        found = False
+        if train.weights != "none":
+            from stages.common.vision import initial  # and with it torch
+            from stages.mnist.model import build
+
+            found = initial.loaded(build(train.network, train.chosen), train.weights)[1]
+        checked.complete("mnist", train.epochs, found)
+    except InputError as error:
+        raise InputError(f"params.yaml: mnist: {error}") from None

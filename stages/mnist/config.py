@@ -1,12 +1,12 @@
 """Parameters of mnist: names, ranges, choices, units. Their values are in params.yaml."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from stages.common.config import VERSION, Section
 from stages.common.sources.source import SourceSettings
-from stages.common.training_settings import TrainingSettings
+from stages.common.training_settings import TrainingSettings, Weights
 
 Width = Annotated[int, Field(ge=1, le=8192)]
 
@@ -71,9 +71,16 @@ class Train(TrainingSettings):
     network: Literal["mlp", "cnn"]
     mlp: Mlp
     cnn: Cnn
+    weights: Weights
     augment: bool = Field(description="change training images at random, within `augmentation`")
     augmentation: Augmentation
     known: Known
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The parameters of the chosen network."""
+        found: Section = getattr(self, self.network)
+        return found.model_dump()
 
 
 class Deploy(Section):

@@ -18,6 +18,7 @@ from stages.common.portable import Computing
 from stages.common.program import run
 from stages.common.training import checkpoints, distributed, loop, saving, torch_setup
 from stages.common.training.checkpoints import Location
+from stages.common.vision import initial
 from stages.engine import training
 from stages.mnist.config import Train
 from stages.mnist.learning import second
@@ -62,7 +63,10 @@ def learn(train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: 
     settings = settings.model_copy(update={"precision": computing.precision})
     steps = loop.steps_per_epoch(len(images), settings.batch_size, "mnist")
     torch_setup.deterministic(settings.seed, settings.threads)
-    network = build(settings.network, getattr(settings, settings.network).model_dump())
+    network = build(settings.network, settings.chosen)
+    given, _ = initial.loaded(network, settings.weights)
+    if given and distributed.rank() == 0:
+        print(f"mnist: {given.words()}", flush=True)
     network.to(images.device).to(memory_format=torch.channels_last)  # a faster layout for convolutions
     computing.repeat(network)
 
@@ -75,8 +79,9 @@ def learn(train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: 
     trained = loop.fit(network, batches, steps, scorer(*valid), settings, checkpoint, f"mnist {settings.network}")
     about = {
         "network": settings.network,
-        "settings": getattr(settings, settings.network).model_dump(),
+        "settings": settings.chosen,
         "computing": computing._asdict(),
+        "initial": given and given.about(settings.epochs),
         **saving.summary(network, settings, trained),
     }
     return Learnt(trained, about, computing)
@@ -96,7 +101,7 @@ def judge(
 
 def checkpoints_of(settings: Train, root: Location) -> list[Location]:
     """Return the paths below ``root`` of the checkpoints of this training alone."""
-    inputs = [FEATURES / f"{part}.npz" for part in PARTS]
+    inputs = [*(FEATURES / f"{part}.npz" for part in PARTS), *initial.files_of(settings.weights)]
     return [root / "mnist" / f"{checkpoints.key(settings.model_dump_json(), inputs)}.pt"]
 
 

@@ -21,5 +21,4 @@ ABOUT = About(
 
 def check(data: config.Data, train: config.Train, source: str) -> None:
     """Raise InputError for a backbone or weights that train would refuse."""
-    if train.network == "transfer":
-        checked.transfer("scones.transfer", train.transfer.model_dump())
+    checked.network("scones", train.network, train.chosen.model_dump(), train.epochs, len(data.classes))

@@ -102,6 +102,7 @@ def write_card(path: Path, classes: list[str], labels: NDArray[np.integer], prob
         },
         {name: len(np.load(FEATURES / f"{part}.npz")["labels"]) for name, part in parts.items()},
         classes=classes,
+        initial=card.own_weights([files.read_json(TRAINED / "network.json")]),
         mistakes=card.confusions(probabilities, labels, classes),
         threshold=details["threshold"],
         share_at_threshold=details["share_at_threshold"],

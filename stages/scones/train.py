@@ -18,7 +18,7 @@ from stages.common.portable import Computing
 from stages.common.program import run
 from stages.common.training import checkpoints, distributed, loop, saving, torch_setup
 from stages.common.training.checkpoints import Location
-from stages.common.vision import classifiers, known, outliers
+from stages.common.vision import classifiers, initial, known, outliers
 from stages.engine import training
 from stages.scones.config import Train
 from stages.scones.layout import SIDE
@@ -58,7 +58,9 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
     torch_setup.deterministic(settings.seed, settings.threads)
     steps = loop.steps_per_epoch(len(train.images), settings.batch_size, "scones")
     table = settings.chosen.model_dump()
-    built = classifiers.build(settings.network, table, len(classes), table.pop("weights", "none"))
+    built = classifiers.build(settings.network, table, len(classes), table.pop("weights"))
+    if built.initial and distributed.rank() == 0:
+        print(f"scones: {built.initial.words()}", flush=True)
     shares = train.images.double() / 255
     seen: dict[str, Any] = {
         "mean": built.mean or shares.mean((0, 1, 2)).tolist(),
@@ -91,6 +93,7 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
         "network": settings.network,
         "settings": table,
         "computing": computing._asdict(),
+        "initial": built.initial and built.initial.about(settings.epochs),
         "input": seen,
         "temperature": calibration.fit(logits, valid.labels.cpu().numpy()),
         "augmentation": limits,
@@ -112,7 +115,7 @@ def recognition(classifier: Classifier, train: Part, valid: Part, settings: Trai
 def checkpoints_of(settings: Train, root: Location) -> list[Location]:
     """Return the paths below ``root`` of the checkpoints of this training alone."""
     classes = files.read_json(FEATURES / "about.json")["classes"]
-    inputs = [FEATURES / f"{part}.npz" for part in PARTS]
+    inputs = [*(FEATURES / f"{part}.npz" for part in PARTS), *initial.files_of(settings.chosen.weights)]
     return [root / "scones" / f"{checkpoints.key(f'{settings.model_dump_json()} {classes}', inputs)}.pt"]
 
 

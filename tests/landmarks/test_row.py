@@ -33,8 +33,8 @@ SMALL: dict[str, object] = {
     "data.landmarks.size": 40,
     "data.landmarks.valid_fraction": 0.25,
     "landmarks.network": "residual",
-    "landmarks.residual": {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0},
-    "landmarks.scratch": {"image_size": 32, "width": 0.02, "dropout": 0.0},
+    "landmarks.residual": {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0, "weights": "none"},
+    "landmarks.scratch": {"image_size": 32, "width": 0.02, "dropout": 0.0, "weights": "none"},
     "landmarks.transfer.backbone": "mobilenet_v3_small",
     "landmarks.transfer.image_size": 32,
     "landmarks.transfer.weights": "none",
@@ -208,6 +208,33 @@ def test_a_frozen_backbone_is_asked_once_and_stays_as_it_was(
     train.main()
     assert contents(TRAINED) != kept
     assert len(list(Path("models/checkpoints/landmarks").glob("*.npy"))) == 2
+
+
+def test_a_network_of_ones_own_is_measured_as_it_is(
+    features: Path, change: Change, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(3)
+    whole = torchvision.models.mobilenet_v3_small(num_classes=3).eval()
+    torch.save(whole.state_dict(), "whole.pth")
+    change({"landmarks.network": "transfer", "landmarks.transfer.weights": "whole.pth", "landmarks.epochs": 0})
+    check.main()
+    train.main()
+    assert "landmarks transfer: initial weights of whole.pth: " in capsys.readouterr().out
+    predictor, stored = model.load(), Store(Path("data/landmarks/features"), "test")
+    with torch.no_grad():
+        for squares in model.batches(predictor, stored):
+            expected = whole(predictor.members[0].inputs(squares)).softmax(1)  # type: ignore[operator]
+            assert torch.allclose(predictor.classify(squares), expected, atol=1e-5)
+    frozen_features = set(Path("models/checkpoints/landmarks").glob("*.npy"))
+    torch.save(torchvision.models.mobilenet_v3_small(num_classes=3).state_dict(), "whole.pth")
+    train.main()
+    assert not frozen_features & set(Path("models/checkpoints/landmarks").glob("*.npy"))
+    torch.save(torchvision.models.mobilenet_v3_small(num_classes=4).state_dict(), "whole.pth")
+    with pytest.raises(InputError, match=r"epochs = 0 is not allowed without all weights: .* of these classes"):
+        train.main()
+    torch.save({"features.0.0.weight": torch.zeros(3)}, "whole.pth")
+    with pytest.raises(InputError, match=r"landmarks.transfer: weights 'whole.pth' can't be used"):
+        check.main()
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def change(change: Change, photographs: Path) -> Change:
             "data.landmarks.shard": 1,
             "data.landmarks.valid_fraction": 0.25,
             "landmarks.network": "residual",
-            "landmarks.residual": {"image_size": 16, "width": 4, "depth": 1, "dropout": 0.0},
+            "landmarks.residual": {"image_size": 16, "width": 4, "depth": 1, "dropout": 0.0, "weights": "none"},
             "landmarks.epochs": 2,
             "landmarks.batch_size": 8,
             "landmarks.precision": "float32",

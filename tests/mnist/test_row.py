@@ -1,5 +1,6 @@
 """The row mnist, its programs run for real on small data."""
 
+import csv
 import json
 import os
 import signal
@@ -14,9 +15,12 @@ import torch
 from checkouts import QUICK
 from conftest import ROOT, Change, Run
 
+from stages import check
 from stages.common import files
+from stages.common.errors import InputError
 from stages.experiments.records.revisions import Revision
 from stages.mnist import deploy, evaluate, export, featurize, plot, prepare, train
+from stages.mnist.learning import state_dict
 
 TRAINED = Path("models/mnist/trained")
 
@@ -117,6 +121,49 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(
     assert python("-m", "stages.mnist.train", cwd=workspace).returncode == 0
     assert contents(TRAINED) == whole
     assert not list(checkpoints.rglob("*.pt"))
+
+
+def test_weights_of_ones_own_are_measured_as_they_are_and_trained_on(
+    features: Path, change: Change, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change({"mnist.mlp.hidden": [32, 16], "mnist.epochs": 2})
+    train.main()
+    state_dict.main(Path("net.pth"))
+    with np.load(features / "test.npz") as test:
+        images, labels = torch.from_numpy(test["images"]), torch.from_numpy(test["labels"])
+    net = torch.nn.Module()  # as another program defines it
+    net.fc1, net.fc2, net.fc3 = torch.nn.Linear(784, 32), torch.nn.Linear(32, 16), torch.nn.Linear(16, 10)
+    net.load_state_dict(torch.load("net.pth", weights_only=True))
+    pixels = (images.flatten(1) / 255 - 0.1307) / 0.3081
+    answers = net.fc3(net.fc2(net.fc1(pixels).relu()).relu()).argmax(1)
+
+    change({"mnist.epochs": 0, "mnist.weights": "net.pth"})
+    check.main()
+    for stage in (train, evaluate, plot, export):
+        stage.main()
+    assert "mnist: initial weights of net.pth: 6 tensors, fc1 -> 1, fc2 -> 3, fc3 -> 5" in capsys.readouterr().out
+    accuracy = files.read_json(Path("reports/mnist/metrics.json"))["accuracy"]
+    assert accuracy == pytest.approx((answers == labels).float().mean().item())
+    card = Path("models/mnist/export/model_card.md").read_text()
+    for words in ("the user's own. This project has not trained them", "`net.pth`", files.digest(Path("net.pth"))):
+        assert words in card
+    assert "trained from scratch" not in card
+    assert [row["epoch"] for row in csv.DictReader((TRAINED / "epochs.csv").open())] == ["0"]
+    assert files.read_json(TRAINED / "network.json")["parameters_trained"] == 0
+
+    change({"mnist.epochs": 1})
+    train.main()
+    first = next(csv.DictReader((TRAINED / "epochs.csv").open()))
+    assert float(first["valid_accuracy"]) > 0.5
+
+    for changes, words in (
+        ({"mnist.epochs": 0, "mnist.weights": "none"}, "mnist.epochs = 0 is not allowed without all weights"),
+        ({"mnist.weights": "other.pth"}, "weights = 'other.pth': there is no such file"),
+        ({"mnist.weights": "net.pth", "mnist.mlp.hidden": [16]}, "can't be used"),
+    ):
+        change(changes)
+        with pytest.raises(InputError, match=words):
+            check.main()
 
 
 def test_export_refuses_an_evaluation_of_another_model(features: Path, change: Change) -> None:

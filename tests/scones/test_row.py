@@ -48,7 +48,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 TINY: dict[str, Any] = {
-    "residual": {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0},
+    "residual": {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0, "weights": "none"},
     "transfer.backbone": "mobilenet_v3_small",
     "transfer.image_size": 32,
     "transfer.weights": "none",

@@ -24,13 +24,14 @@ def write(
     project: str,
     groups: Mapping[str, config.Section],
     examples: Mapping[str, int],
+    initial: Sequence[Mapping[str, Any]] = (),
     **about: object,
 ) -> None:
     """Write the card to ``path``, with the metrics that evaluate wrote to ``reports/<project>``.
 
     ``text`` is the project's own part. ``groups`` maps keys of params.yaml to parameters, and ``examples`` each part of
-    the data to its number of examples. ``about`` has the other variables of ``text``: at least ``mistakes``, as
-    `confusions` returns them.
+    the data to its number of examples. ``initial`` are weights that the user brought, see `own_weights`. ``about`` has
+    the other variables of ``text``: at least ``mistakes``, as `confusions` returns them.
     """
     reports = Path("reports", project)
     measured = files.read_json(files.require(reports / "metrics.json", f"evaluate@{project}"))
@@ -53,6 +54,7 @@ def write(
             for name, value in config.flat({key: chosen(group) for key, group in groups.items()}).items()
         },
         examples=examples,
+        initial=initial,
         **about,
     )
     path.write_text(content, encoding="utf-8")
@@ -79,6 +81,11 @@ def _choices(annotation: object) -> list[object]:
     if get_origin(annotation) is Literal:
         return list(get_args(annotation))
     return [choice for argument in get_args(annotation) for choice in _choices(argument)]
+
+
+def own_weights(networks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what the descriptions of ``networks``, written by train, say of weights that the user brought."""
+    return [about for network in networks if (about := network["initial"])]
 
 
 def confusions(

@@ -33,7 +33,7 @@ def history(title: str, about: dict[str, Any], steps: NDArray[np.void], epochs: 
     """Plot loss, accuracy and learning rate over epochs. ``about`` is train's description of the network."""
     figure, axes = plt.subplots(3, 1, figsize=(8, 8), sharex=True, height_ratios=[3, 3, 1.3])
     loss, accuracy, rate = axes
-    passed = steps["step"] * epochs["epoch"][-1] / steps["step"][-1]
+    passed = steps["step"] * epochs["epoch"][-1] / max(steps["step"][-1], 1)  # without training, the only step is 0
     loss.plot(passed, steps["loss"], linewidth=1)
     loss.plot(epochs["epoch"], epochs["valid_loss"], "o-", markersize=4)
     loss.set(title="loss (training: mean since the previous point, with augmentation, dropout, label smoothing if set)")
@@ -51,7 +51,7 @@ def history(title: str, about: dict[str, Any], steps: NDArray[np.void], epochs: 
     rate.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(*accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     trained, whole = about["parameters_trained"], about["parameters"]
-    how_many = "all" if trained == whole else f"{trained:,}"
+    how_many = "none" if not trained else "all" if trained == whole else f"{trained:,}"
     figure.suptitle(f"{title}\n{whole:,} parameters, {how_many} of them trained")
     return figure
 

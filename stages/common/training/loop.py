@@ -131,8 +131,11 @@ def fit(
     ``rates`` maps beginnings of parameters' names to factors on their learning rate. Training ends early after
     `settings.patience` epochs without a better validation loss. It resumes from ``checkpoint`` if that exists, and
     writes it after each epoch; the caller deletes it once the result is saved. ``score`` gets the network in eval mode.
-    With `settings.live`, the first process also writes each epoch's scores to `live.FOLDER`. Raises InputError if the loss is not finite.
+    With `settings.live`, the first process also writes each epoch's scores to `live.FOLDER`. With 0 epochs, the history
+    has one row with the scores of the network as it is. Raises InputError if the loss is not finite.
     """
+    if not settings.epochs:
+        return _measured(network, batches(torch.Generator().manual_seed(settings.seed)), score)
     optimizer = build_optimizer(network, settings, rates)
     average = {
         name: value for name, value in _copied(network).items() if settings.ema_decay and value.is_floating_point()
@@ -190,6 +193,23 @@ def fit(
             if distributed.rank() == 0:
                 checkpoints.write(checkpoint, _state(run))
     return trained
+
+
+@torch.no_grad()
+def _measured(network: nn.Module, batches: Epoch, score: Callable[[nn.Module], Scores]) -> Trained:
+    """Return the weights and scores of a network that is not trained, on ``batches`` and on the validation split."""
+    began, network = time.perf_counter(), network.eval()
+    found = [scores(network(inputs).float(), labels) for inputs, labels in batches]
+    device = next(network.parameters()).device
+    means = torch.tensor([[one.loss, one.accuracy] for one in found], device=device).mean(0) / distributed.size()
+    (loss, accuracy), validation = distributed.total(means).tolist(), score(network)
+    if not math.isfinite(loss + validation.loss):
+        raise InputError(f"the weights give a loss of {loss}: expected weights that were trained on such images")
+    row: Row = {"epoch": 0, "train_loss": loss, "train_accuracy": accuracy, "valid_loss": validation.loss}
+    row |= {"valid_accuracy": validation.accuracy, "learning_rate": 0.0}
+    point: Row = {"step": 0, "epoch": 0, "loss": loss, "learning_rate": 0.0}
+    weights = {name: value.cpu() for name, value in _copied(network).items()}
+    return Trained(weights, 0, validation.loss, [point], [row], time.perf_counter() - began)
 
 
 def _train_epoch(run: _Run, settings: TrainingSettings, batches: Epoch, steps: int, bar: tqdm) -> Scores:

@@ -39,6 +39,8 @@ def summary(network: nn.Module, settings: TrainingSettings, history: Trained) ->
     parameters = list(network.parameters())
     return {
         "parameters": sum(parameter.numel() for parameter in parameters),
-        "parameters_trained": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
-        "kept_epoch": history.best_epoch if settings.keep == "best" else len(history.epochs),
+        "parameters_trained": sum(
+            parameter.numel() for parameter in parameters if parameter.requires_grad and settings.epochs
+        ),
+        "kept_epoch": history.best_epoch if settings.keep == "best" else settings.epochs and len(history.epochs),
     }

@@ -6,15 +6,14 @@ The libraries are imported inside functions, only when a network needs them: tha
 import difflib
 import pickle
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
-from stages.common import files
 from stages.common.errors import InputError
-from stages.common.vision import packaged
+from stages.common.vision import initial, packaged
+from stages.common.vision.initial import Initial
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 """Of pixels in [0, 1] in the order red, green, blue. Nearly all of torchvision's weights were trained with these."""
@@ -30,6 +29,8 @@ class Backbone(NamedTuple):
     size: int
     mean: list[float]
     std: list[float]
+    initial: Initial | None
+    """What was loaded from a file of one's own."""
 
 
 class Headless(NamedTuple):
@@ -38,6 +39,7 @@ class Headless(NamedTuple):
     network: nn.Module
     mean: list[float]
     std: list[float]
+    initial: Initial | None = None
 
 
 class Layers(nn.Module):
@@ -66,7 +68,7 @@ def build(name: str, weights: str, others: list[str], image_size: int, download:
     """Build the network ``name`` of torchvision, or else of timm, without its last layer, in eval mode.
 
     ``weights`` is `package` (see `packaged`), `torchvision` or `timm` (downloaded, for a network of that library),
-    `none` (random initial weights), or the path of a state_dict of that network. ``others`` are earlier layers whose
+    `none` (random initial weights), or the path of a state_dict of that network (see `initial`). ``others`` are earlier layers whose
     outputs are also features. Without ``download``, weights that would be downloaded are not loaded. Raises InputError
     for an unknown network or layer, for weights that are missing or do not fit, and for a network that does not accept
     images of ``image_size`` pixels a side.
@@ -90,7 +92,7 @@ def build(name: str, weights: str, others: list[str], image_size: int, download:
         raise InputError(
             f"{name} gives features of shape {tuple(features.shape)}: expected a network that gives (N, size)"
         )
-    return Backbone(network, features.shape[1], found.mean, found.std)
+    return Backbone(network, features.shape[1], found.mean, found.std, found.initial)
 
 
 def _from_torchvision(name: str, weights: str, download: bool) -> Headless:
@@ -105,22 +107,21 @@ def _from_torchvision(name: str, weights: str, download: bool) -> Headless:
         )
     options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}  # without it they warn
     network, mean, std = torchvision.models.get_model(name, weights=None, **options), IMAGENET_MEAN, IMAGENET_STD
+    last = [path for path, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
+    own = _own(network, weights, [last])
     try:
         if weights == "torchvision" and download:
             entry = torchvision.models.get_model_weights(name)["DEFAULT"]
             network.load_state_dict(entry.get_state_dict(progress=True, check_hash=True))
             mean, std = entry.transforms().mean, entry.transforms().std
-        elif weights not in packaged.NAMED:
-            network.load_state_dict(_read(weights))
     except UNFIT as error:
         raise _unfit(name, weights, error) from None
     for branch in ("aux1", "aux2", "AuxLogits"):  # auxiliary classifiers, used only for training
         if hasattr(network, branch):
             setattr(network, branch, None)
             network.aux_logits = False
-    last = [path for path, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
     network.set_submodule(last, nn.Identity())
-    return Headless(network, mean, std)
+    return Headless(network, mean, std, own)
 
 
 def _from_timm(name: str, weights: str, download: bool) -> Headless:
@@ -151,12 +152,12 @@ def _from_timm(name: str, weights: str, download: bool) -> Headless:
             content = torch.load(path, map_location="cpu", weights_only=True)
             network.load_state_dict({packaged.renamed(key, stages): value for key, value in content.items()})
             mean, std = packaged.MEAN, packaged.STD
-        elif weights not in packaged.NAMED:
-            network.load_state_dict(_read(weights))
     except UNFIT as error:
         raise _unfit(name, weights, error) from None
+    last = network.pretrained_cfg.get("classifier") or []
+    own = _own(network, weights, [last] if isinstance(last, str) else list(last))
     network.reset_classifier(0)
-    return Headless(network, mean, std)
+    return Headless(network, mean, std, own)
 
 
 def _layers(network: nn.Module, others: list[str]) -> Layers:
@@ -169,19 +170,17 @@ def _layers(network: nn.Module, others: list[str]) -> Layers:
     return Layers(body, steps[-1], others)
 
 
-def _read(weights: str) -> dict[str, Tensor]:
-    """Read the state_dict at the path ``weights``."""
-    path = files.home() / Path(weights).expanduser()
-    content: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return content
+def _own(network: nn.Module, weights: str, last: list[str]) -> Initial | None:
+    """Load the file ``weights`` of one's own into a library's network; None if ``weights`` names no file."""
+    if weights in packaged.NAMED:
+        return None
+    found = initial.load(network, weights, last, by_order=False)
+    # A new head can only take over a linear layer.
+    linear = len(last) == 1 and isinstance(network.get_submodule(last[0]), nn.Linear)
+    return found if linear else found._replace(last={})
 
 
 def _unfit(name: str, weights: str, error: Exception) -> InputError:
-    if isinstance(error, FileNotFoundError):
-        choices = ", ".join(packaged.NAMED)
-        return InputError(
-            f"weights = {weights!r}: there is no such file: expected {choices}, or the path of {name}'s state_dict"
-        )
     return InputError(f"weights {weights!r} can't be used for {name} ({_line(error)}): expected its state_dict")
 
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages.common.training_settings import Known
-from stages.common.vision import backbones, known, networks
+from stages.common.vision import backbones, initial, known, networks
+from stages.common.vision.initial import Initial
 
 
 class Built(NamedTuple):
@@ -19,22 +20,37 @@ class Built(NamedTuple):
     network: nn.Module
     mean: list[float] | None
     std: list[float] | None
+    initial: Initial | None = None
+    """The file of one's own that its weights come from."""
+    complete: bool = False
+    """Whether that file had all of them, including the last layer's."""
 
 
 def build(name: str, settings: Mapping[str, Any], classes: int, weights: str = "none", download: bool = True) -> Built:
     """Build the network `scratch`, `residual` or `transfer` for ``classes`` classes, with the parameters of that name.
 
-    ``weights`` (the backbone's initial weights), ``download`` and the InputErrors are those of `backbones.build`.
+    ``weights`` (the initial weights), ``download`` and the InputErrors are those of `backbones.build`. The first two
+    networks take `none` or a path.
     """
+    if name == "transfer":
+        return _transfer(settings, classes, weights, download)
     if name == "scratch":
-        return Built(networks.vgg(classes, settings["width"], settings["dropout"]), None, None)
-    if name == "residual":
-        return Built(networks.residual(classes, settings["width"], settings["depth"], settings["dropout"]), None, None)
+        network = networks.vgg(classes, settings["width"], settings["dropout"])
+    else:
+        network = networks.residual(classes, settings["width"], settings["depth"], settings["dropout"])
+    return Built(network, None, None, *initial.loaded(network, weights))
+
+
+def _transfer(settings: Mapping[str, Any], classes: int, weights: str, download: bool) -> Built:
     layers, hidden = settings.get("layers", []), settings.get("hidden")
     backbone = backbones.build(settings["backbone"], weights, layers, settings["image_size"], download)
     head = networks.head(backbone.size, classes, hidden, settings["dropout"])
+    own = backbone.initial
+    complete = own is not None and networks.take_over(head, own.last)
+    if own:
+        own = own._replace(mapping=f"{own.body}; {'its last layer is used' if complete else 'the last layer is new'}")
     network = backbones.Transfer(backbone.network, head, settings["fine_tune"], weights != "none")
-    return Built(network, backbone.mean, backbone.std)
+    return Built(network, backbone.mean, backbone.std, own, complete)
 
 
 def inspect(network: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,8 @@
 """Convolutional networks that are trained from scratch. They turn pixels into logits."""
 
+from collections.abc import Mapping
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
@@ -108,3 +111,27 @@ def head(features: int, classes: int, hidden: int | None, dropout: float) -> nn.
     if hidden is not None:
         layers += [nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(dropout)]
     return nn.Sequential(*layers, nn.Linear(hidden or features, classes))
+
+
+class FixedNorm(nn.BatchNorm1d):
+    """Batch norm that leaves features as they are, also in training: a layer behind it was trained without it."""
+
+    def train(self, mode: bool = True) -> Self:
+        return super().train(False)
+
+
+def take_over(head: nn.Sequential, last: Mapping[str, Tensor]) -> bool:
+    """Give ``head`` the weights ``last`` of a linear layer that stood behind the same features. Returns False if they don't fit."""
+    linear, norm = head[-1], head[0]
+    assert isinstance(linear, nn.Linear)
+    assert isinstance(norm, nn.BatchNorm1d)
+    fits = {name: value.shape for name, value in last.items()} == {
+        name: value.shape for name, value in linear.state_dict().items()
+    }
+    if not fits or len(head) != 3:
+        return False
+    linear.load_state_dict(last)
+    fixed = FixedNorm(norm.num_features, affine=False).eval()
+    fixed.running_var.fill_(1 - norm.eps)  # type: ignore[union-attr]  # so that it divides by 1
+    head[0] = fixed
+    return True

@@ -24,8 +24,7 @@ from stages.serving.page.html import block, note
 from stages.serving.page.pictures import EXAMPLES, UPLOADED
 
 STATIC = Path(__file__).with_name("static")
-HEAD = """<script type="module" src="own/page.js"></script><script type="module" src="own/digit.js"></script>
-<link rel="stylesheet" href="own/page.css">"""
+HEAD = '<script type="module" src="own/page.js"></script><script type="module" src="own/digit.js"></script>'
 
 EVERY, AGE = 60, 600
 """Seconds between deletions of old files, and seconds that an upload is kept so that its picture can be shown again."""
@@ -69,12 +68,24 @@ def mount(app: FastAPI, models: Models, max_bytes: int) -> Callable[[], None]:
     # Gradio's only setting for the folder of uploads. All Gradio servers of a machine share its default, /tmp/gradio.
     os.environ["GRADIO_TEMP_DIR"] = str(folder / UPLOADED)
     page = build(models, folder)
+    stop = attach(app, page, "/page", folder / UPLOADED, max_bytes, HEAD)
+    uploads.install()
+    head.install()
+    _remove_at_end(app, kept)
+    return stop
+
+
+def attach(app: FastAPI, page: gr.Blocks, path: str, folder: Path, max_bytes: int, head: str) -> Callable[[], None]:
+    """Put ``page`` at ``path`` of ``app``. Requests can read files in ``folder``, and upload some there if ``max_bytes`` isn't 0.
+
+    ``head`` are HTML elements with this package's files. Returns the function that ends responses, see `mount`.
+    """
     app.add_api_route("/favicon.ico", _icon, include_in_schema=False)
-    app.mount("/page/own", StaticFiles(directory=STATIC))
+    app.mount(f"{path}/own", StaticFiles(directory=STATIC))
     gr.mount_gradio_app(
         app,
         page,
-        "/page",
+        path,
         footer_links=[],
         run_history=False,
         show_error=False,
@@ -84,17 +95,14 @@ def mount(app: FastAPI, models: Models, max_bytes: int) -> Callable[[], None]:
         mcp_server=False,
         pwa=False,
         theme=theme(),
-        head=HEAD,
+        head=f'{head}<link rel="stylesheet" href="own/page.css">',
     )
     # A second check behind `guard`: without this Gradio doesn't check whether a path in a request was uploaded.
     page.has_launched = True
-    mounted = next(route for route in app.routes if isinstance(route, Mount) and route.path == "/page")
+    mounted = next(route for route in app.routes if isinstance(route, Mount) and route.path == path)
     stop: Callable[[], None] = mounted.app.stop_event.set  # type: ignore[attr-defined]  # of Gradio's App
     mounted.app.add_exception_handler(Refusal, HANDLERS[HTTPException])  # type: ignore[attr-defined]
-    uploads.install()
-    head.install()
-    mounted.app = UploadGuard(mounted.app, page, folder / UPLOADED, UPLOADS * max_bytes, QUOTA * max_bytes)
-    _remove_at_end(app, kept)
+    mounted.app = UploadGuard(mounted.app, page, folder, UPLOADS * max_bytes, QUOTA * max_bytes)
     return stop
 
 

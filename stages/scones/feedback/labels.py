@@ -1,0 +1,85 @@
+"""Label captured pictures one by one: which is next, what is suggested for it, and which labels look like mistakes.
+
+Suggestions are the answers that were captured with the pictures. The model that gave them has not seen the labels, so
+they are fit to look for mistakes with, too: this is confident learning (https://arxiv.org/abs/1911.00068), for which
+cleanlab would need the probabilities of all classes; captures keep that of the best one.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from stages.common import files
+from stages.common.errors import InputError
+from stages.scones.feedback import labelled
+from stages.scones.layout import NAME
+
+
+class Item(NamedTuple):
+    """A captured picture that a person should look at."""
+
+    file: str
+    label: str
+    """Its label; empty if it has none."""
+    suggestion: str
+    """The captured answer's class; empty if there is none, or if the picture is held out to judge models."""
+    confidence: float
+    """Of the captured answer; 0 if there is none."""
+    doubtful: bool
+    """Whether the label looks like a mistake."""
+
+
+def items(folder: Path, classes: Sequence[str]) -> list[Item]:
+    """Return the pictures to look at: first the most doubtful labels, then those without label, least confident first.
+
+    Raises InputError if labels.csv is invalid.
+    """
+    rows = [row for _, row in labelled.read_table(folder / labelled.TABLE)[1]]
+    found = [_item(row, classes) for row in rows if NAME.fullmatch(row["file"]) and (folder / row["file"]).is_file()]
+    usual = {name: _self_confidence(found, name, len(classes)) for name in classes}
+    doubtful = [
+        item._replace(doubtful=True)
+        for item in found
+        if item.label and item.suggestion not in ("", item.label) and item.confidence >= usual[item.suggestion]
+    ]
+    unlabelled = [item for item in found if not item.label]
+    return sorted(doubtful, key=lambda item: (-item.confidence, item.file)) + sorted(
+        unlabelled, key=lambda item: (item.confidence, item.file)
+    )
+
+
+def _item(row: dict[str, str], classes: Sequence[str]) -> Item:
+    try:
+        confidence = min(max(float(row.get("confidence") or 0), 0.0), 1.0)
+    except ValueError:
+        confidence = 0.0
+    predicted = row.get("predicted", "")
+    suggestion = predicted if predicted in classes and row.get("held_out") != "yes" else ""
+    return Item(row["file"], row["label"].strip(), suggestion, confidence, False)
+
+
+def _self_confidence(found: Sequence[Item], name: str, classes: int) -> float:
+    """Return the mean probability of the class ``name`` for pictures with that label: from it on, an answer counts.
+
+    For another answer it is taken to be an equal part of the rest. Without such pictures, no answer counts.
+    """
+    own = [item for item in found if item.label == name and item.suggestion]
+    chances = [item.confidence if item.suggestion == name else (1 - item.confidence) / (classes - 1) for item in own]
+    return sum(chances) / len(chances) if chances else float("inf")
+
+
+def write(folder: Path, file: str, label: str) -> str:
+    """Give the picture ``file`` a ``label``, or none if it is empty. Returns its former one. The other rows stay as they are.
+
+    Raises InputError if labels.csv is invalid or has no such picture.
+    """
+    table = folder / labelled.TABLE
+    header, numbered = labelled.read_table(table)
+    rows = [row for _, row in numbered]
+    chosen = [row for row in rows if row["file"] == file]
+    if len(chosen) != 1:
+        raise InputError(f"{table}: found {len(chosen)} rows of {file}, expected one: load the page again")
+    former, chosen[0]["label"] = chosen[0]["label"], label
+    with files.new_file(table) as partial:
+        files.write_rows(partial, header, ([row.get(name, "") for name in header] for row in rows))
+    return former

@@ -1,0 +1,12 @@
+// Keys of the labelling page: each presses the button that has it. Further ones wait until the next picture is there.
+
+let answered = null;
+document.addEventListener("keydown", (event) => {
+  if (event.repeat || event.ctrlKey || event.altKey || event.metaKey) return;
+  const button = document.getElementById(`key-${event.key.toLowerCase()}`);
+  const step = document.querySelector("[data-label-step]")?.dataset.labelStep;
+  if (!button || step === undefined || step === answered) return;
+  answered = step;
+  event.preventDefault();
+  button.click();
+});
