@@ -70,7 +70,7 @@ def read(session: boto3.Session, names: Mapping[str, str], since: datetime) -> c
     listed = [entry["Key"] for entry in keys(session, names["Bucket"], place)]
     new = [key for key in listed if "/".join(key.removeprefix(place).split("/")[1:5]) >= first]
     texts = [(key, s3.get_object(Bucket=names["Bucket"], Key=key)["Body"].read().decode()) for key in new]
-    found = captures.read(texts, len(monitor.class_names()))
+    found = captures.read(texts, monitor.class_names())
     return captures.Read([one for one in found.records if one.time >= since], found.problems, found.repeated)
 
 

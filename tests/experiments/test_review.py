@@ -77,8 +77,8 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 def test_a_worse_model_is_named_and_fails_and_its_pictures_are_shown(project: Project) -> None:
     set_parameters(project.root / "params.yaml", {"mnist.epochs": 1})
-    for folder in ("models/mnist/trained", "reports/mnist/evaluation"):
-        (project.root / folder / "other").write_text("of another training")
+    for name in ("models/mnist/trained", "reports/mnist/evaluation"):
+        (project.root / name / "other").write_text("of another training")
     plot = Path("reports/mnist/plots/confusion_matrix.png")
     (project.root / plot).unlink()  # before it is written: DVC's cache may have the same file
     shutil.copy(plot.with_name("history.png"), plot)

@@ -25,7 +25,7 @@ from stages.loop.watch import Seen
 from stages.scones import layout
 from stages.scones.aws.functions import watch as scheduled
 from stages.scones.config import Film, Loop, workflow_settings
-from stages.scones.feedback import labelled
+from stages.scones.feedback import labelled, monitor
 from stages.scones.feedback.captures import Captured
 from stages.scones.feedback.collect import collect
 from stages.scones.layout import Entry
@@ -201,9 +201,9 @@ def test_watch_measures_new_pictures_but_no_test_pictures_and_collects_beyond_a_
     change({"loop.scones.records": 20})
     limits = config.load("loop.scones", Loop)
     days = stream.drawn(Film(days=4, nightfall=2, pictures=40, seed=0), CLASSES)
-    watch.monitor.FEATURES.mkdir(parents=True)
-    np.savez(watch.monitor.FEATURES / "train.npz", images=np.stack(days[0].images))
-    np.savez(watch.monitor.FEATURES / "test.npz", images=np.stack(days[3].images))
+    monitor.FEATURES.mkdir(parents=True)
+    np.savez(monitor.FEATURES / "train.npz", images=np.stack(days[0].images))
+    np.savez(monitor.FEATURES / "test.npz", images=np.stack(days[3].images))
     monkeypatch.setattr(watch, "deployed", lambda *_: {"Bucket": "bucket", "Endpoint": "e"})
     session, settings, now = boto3.Session(), workflow_settings(), datetime.now(UTC)
 

@@ -376,7 +376,7 @@ def test_wrong_headers_are_refused_with_what_to_send_or_change_nothing(client: h
     def post(**headers: str) -> httpx.Response:
         sent = {"Content-Type": content_type} | {name.replace("_", "-"): value for name, value in headers.items()}
         return client.post(
-            path, content=body, headers=[(name, value.encode("latin-1")) for name, value in sent.items()]
+            path, content=body, headers=[(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
         )
 
     accepts = next(one["accepts"] for one in client.get("/models").json()["models"] if one["project"] == project)
