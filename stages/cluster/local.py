@@ -23,7 +23,10 @@ START = 120.0
 """Seconds that the nodes may take to start. They need about ten, unless the machine is busy."""
 
 TOO_SLOW, ATTEMPTS = "node timed out during startup", 3
-"""What Ray says if a node takes more than 30 s to start, which can't be set and happens on a busy machine; and how often to try."""
+"""What Ray says if a node has not started after 30 s, and how often to try.
+
+On a busy machine a node ends because its agent takes more than 15 s to start. Ray's settings allow neither to be longer.
+"""
 
 
 @dataclass(frozen=True)
