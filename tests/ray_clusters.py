@@ -11,7 +11,7 @@ import psutil
 from stages.cluster import local
 from stages.cluster.local import Running
 
-local.START = 600.0  # the machine may have other work to do
+local.START, local.ATTEMPTS = 600.0, 10  # the machine may have other work to do
 
 
 @contextmanager

@@ -23,7 +23,10 @@ START = 120.0
 """Seconds that the nodes may take to start. They need about ten, unless the machine is busy."""
 
 TOO_SLOW, ATTEMPTS = "node timed out during startup", 3
-"""Ray's message for a node that takes more than 30 s to start, and the number of attempts. The limit can't be set; a busy machine exceeds it."""
+"""Ray's message for a node that takes more than 30 s to start, and the number of attempts.
+
+On a busy machine a node also ends because its agent takes more than 15 s to start. Ray's settings allow neither to be longer.
+"""
 
 
 @dataclass(frozen=True)
