@@ -9,6 +9,7 @@ from stages.bikes import inference
 from stages.common.models import bundle
 
 
+@pytest.mark.long
 def test_another_version_of_autogluon_or_of_python_refuses_the_archive_and_names_both(
     pipeline: Path, tmp_path: Path
 ) -> None:
@@ -23,5 +24,5 @@ def test_another_version_of_autogluon_or_of_python_refuses_the_archive_and_names
         inference.model_fn(str(tmp_path))
     for part in (tmp_path / "forecaster").glob("*/"):
         (part / "version.txt").write_text("1.6.2")
-    with pytest.raises(AssertionError, match=r"created on version 1.6.2 and is being loaded with version 1"):
+    with pytest.raises(AssertionError, match=r"created on version 1.6.2 but is being loaded with version 1"):
         inference.model_fn(str(tmp_path))
