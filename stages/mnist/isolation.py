@@ -47,10 +47,8 @@ DEPTH = 2
 MARGIN = 0.2
 """Width of a digit's surroundings, as a fraction of its longer side."""
 
-
 SMALLEST = 12
 """Height in pixels, after reduction, below which a digit can't be read."""
-
 
 NARROW = 3.5
 """Size of the closing around a digit, in widths of its stroke: wider shadows that touch it are no ink."""
@@ -68,6 +66,8 @@ CLEAN = 0.75
 EVEN = 0.6
 """The faintest tenth of the middle of the strokes has at least this fraction of the strongest contrast."""
 
+PIECES = 2
+"""A digit has at most so many. With more, parts of its strokes were lost, as in the shadow of a hand."""
 
 FEW = 4
 """With more strokes than these, what is seen is a texture or noise, not something that was drawn with a wrong form."""
@@ -207,9 +207,8 @@ def _standing_alone(scene: Scene, contrast: Floats, cut: float, depth: int) -> l
         raise ink_areas.NoDigitError(flaw if len(strokes) <= FEW else UNCLEAR)
     all_digits = np.logical_or.reduce(digits)
     confirmed = [_confirmed(scene, contrast, digit, around | (all_digits & ~digit), cut) for digit in digits]
-    ink_areas.require_line(
-        groups, inner, labels
-    )  # only now: before, they may be anything, such as the texture of a photograph
+    # Only now: before, the groups may be anything, such as the texture of a photograph.
+    ink_areas.require_line(groups, inner, labels)
     return confirmed
 
 
@@ -246,6 +245,8 @@ def _confirmed(scene: Scene, before: Floats, proposed: Mask, foreign: Mask, cut:
     if any(stroke.label in edge for stroke in own):
         raise ink_areas.NoDigitError(UNCLEAR)
     digit = ink_areas.pixels(numbers, own)
+    if sum(part.area > 0.03 * digit.sum() for part in own) > PIECES:
+        raise ink_areas.NoDigitError(UNCLEAR)
     ground = 1 - float((mask | foreign).mean())
     if (
         ink_areas.flaw(digit)
