@@ -178,6 +178,7 @@ USES = {
     "SEED": "torture",
     "SET": "run",
     "STOP": "cluster",
+    "TO": "upload",
     "VERSION": "release",
 }
 REFUSED = {"GROUPS": "env", "TORCH": "env", "PYTHON": "env", "VENV": "clean", "INSTALL": "env", "SHELL": "help"}
