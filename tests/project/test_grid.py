@@ -1,6 +1,7 @@
 """dvc.yaml: the whole grid is there, and every stage depends on just the modules that it imports."""
 
 import ast
+import itertools
 import re
 from functools import cache
 from pathlib import Path
@@ -51,8 +52,9 @@ def imports(file: Path) -> set[Path]:
             names |= {f"{package}.{str(node.value).removesuffix('.py')}"}
         elif isinstance(node, ast.Constant) and re.fullmatch(r"\w+\.md", str(node.value)):
             texts |= {path for path in [file.with_name(str(node.value))] if path.is_file()}
-        elif isinstance(node, ast.Constant) and re.fullmatch(r"\w+", str(node.value)):
-            names |= {f"{package}.{node.value!s}.__main__"}
+        elif isinstance(node, ast.List):  # a command: `python -m container`
+            values = [one.value if isinstance(one, ast.Constant) else None for one in node.elts]
+            names |= {f"{package}.{after}.__main__" for one, after in itertools.pairwise(values) if one == "-m"}
     return texts | {found for name in names if (found := module_file(name))}
 
 
