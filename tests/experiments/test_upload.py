@@ -93,7 +93,8 @@ def test_models_are_published_with_their_cards(
     }
     recipes["tiny"] |= {"published": {}, "expected": {}, "memory": 2.0}
     (project.root / "recipes.yaml").write_text(yaml.safe_dump(recipes))
-    project.run("git", "commit", "--quiet", "--all", "--message", "a recipe")
+    project.dvc("remote", "add", "public", f"{s3.meta.endpoint_url}/bucket/models")
+    project.run("git", "commit", "--quiet", "--all", "--message", "a recipe and a public remote")
     project.experiment("tiny", {"mnist.epochs": 1}, "train@mnist", "evaluate@mnist", "export@mnist")
     with chdir(project.root):
         upload.main("hub:somebody", "mnist", private=False)
@@ -126,13 +127,19 @@ def test_models_are_published_with_their_cards(
     project.dvc("remote", "add", "--local", "writable", "s3://bucket/models")
     shown = project.run("python", "-m", "stages.experiments.upload", "writable", "mnist")
     assert "dvc exp push --no-cache origin tiny" in shown
-    project.dvc("remote", "add", "public", f"{s3.meta.endpoint_url}/bucket/models")
-    project.run("git", "commit", "--quiet", "--all", "--message", "a public remote")
+    anyone: dict[str, Any] = {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "s3:GetObject",
+        "Resource": "arn:aws:s3:::bucket/*",
+    }
+    s3.put_bucket_policy(Bucket="bucket", Policy=json.dumps({"Version": "2012-10-17", "Statement": [anyone]}))
     project.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
     clone = Checkout(tmp_path / "clone")
     clone.dvc("pull", "--remote", "public", "export@mnist")
     assert (clone.root / EXPORT / "model.pt").read_bytes() == current["model.pt"]
     clone.run("git", "fetch", "--quiet", str(project.root), "refs/exps/*:refs/exps/*")
-    clone.dvc("exp", "apply", "tiny")
+    clone.dvc("exp", "branch", "tiny", "with-tiny")
+    clone.run("git", "switch", "--quiet", "with-tiny")
     clone.dvc("pull", "--remote", "public", "export@mnist")
     assert (clone.root / EXPORT / "model.pt").read_bytes() == hub["somebody/tiny"]["model.pt"]
