@@ -21,7 +21,7 @@ from benchmarks import measuring, workspace
 
 SCRATCH = {
     "network": "scratch",
-    "scratch": {"image_size": 224, "width": 0.3, "dropout": 0.4},
+    "scratch": {"image_size": 224, "width": 0.3, "dropout": 0.4, "weights": "none"},
     "batch_size": 32,
     "precision": "float32",
     "log_every": 1000,

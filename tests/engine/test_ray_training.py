@@ -36,7 +36,7 @@ CNN = {
     "mnist.epochs": 2,
     **QUICK,
 }
-SMALL = {"image_size": 32, "width": 8, "depth": 1, "dropout": 0.1}
+SMALL = {"image_size": 32, "width": 8, "depth": 1, "dropout": 0.1, "weights": "none"}
 ROWS: dict[str, tuple[list[Callable[[], None]], dict[str, object]]] = {
     "mnist": ([prepare.main, featurize.main], CNN),
     "landmarks": (

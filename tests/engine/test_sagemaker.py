@@ -49,7 +49,7 @@ def settings(workspace: Path) -> SageMaker:
     """A tiny training, and its features."""
     parameters = yaml.safe_load(Path("params.yaml").read_text())
     parameters["scones"] |= {"epochs": 1, "batch_size": 8, "precision": "float32"}
-    parameters["scones"]["residual"] = {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0}
+    parameters["scones"]["residual"] = {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0, "weights": "none"}
     parameters["engine"]["kind"] = "sagemaker"
     parameters["engine"]["sagemaker"] |= {"instance_type": "ml.c5.xlarge", "instance_count": 2}
     Path("params.yaml").write_text(yaml.safe_dump(parameters))

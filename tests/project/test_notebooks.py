@@ -16,7 +16,7 @@ QUICK = checkouts.QUICK | {
     "mnist.epochs": 3,
     "scones.epochs": 4,
     "landmarks.network": "residual",
-    "landmarks.residual": {"image_size": 32, "width": 8, "depth": 1, "dropout": 0.0},
+    "landmarks.residual": {"image_size": 32, "width": 8, "depth": 1, "dropout": 0.0, "weights": "none"},
     "landmarks.epochs": 4,
 }
 """Shorter trainings than by default, of a smaller network for landmarks: what a notebook shows is the same."""
