@@ -52,8 +52,14 @@ SEVERAL_KINDS: dict[str, object] = {
     "landmarks.network": "ensemble",
     "landmarks.views": "flip",
     "landmarks.ensemble.members": [
-        {"optimizer": "sgd", "schedule": "plateau", "keep": "best", "patience": 2},
-        {"seed": 1, "residual": {"image_size": 48}, "precision": "bfloat16", "augmentation": {"erase": 0.3}},
+        {"network": "residual", "optimizer": "sgd", "schedule": "plateau", "keep": "best", "patience": 2},
+        {
+            "network": "residual",
+            "seed": 1,
+            "residual": {"image_size": 48},
+            "precision": "bfloat16",
+            "augmentation": {"erase": 0.3},
+        },
         {
             "network": "transfer",
             "epochs": 1,
