@@ -36,7 +36,9 @@ def read(line: str, classes: int) -> tuple[datetime, Any]:
     body = base64.b64decode(reply["data"]) if reply["encoding"] == "BASE64" else reply["data"].encode()
     kind = "text/csv" if reply["encoding"] == "CSV" else reply.get("observedContentType") or "application/json"
     time = datetime.fromisoformat(record["eventMetadata"]["inferenceTime"])
-    return time if time.tzinfo else time.replace(tzinfo=UTC), answer.read(body, kind, classes)
+    found = answer.read(body, kind)
+    answer.distribution(list(found.probabilities), classes)
+    return time if time.tzinfo else time.replace(tzinfo=UTC), found
 
 
 def handler(event: Any, context: object) -> dict[str, float]:
