@@ -54,7 +54,7 @@ def imports(file: Path) -> set[Path]:
             texts |= {path for path in [file.with_name(str(node.value))] if path.is_file()}
         elif isinstance(node, ast.List):  # a command: `python -m container`
             values = [one.value if isinstance(one, ast.Constant) else None for one in node.elts]
-            names |= {f"{package}.{after}.__main__" for one, after in itertools.pairwise(values) if one == "-m"}
+            names |= {f"{package}.{after!s}.__main__" for one, after in itertools.pairwise(values) if one == "-m"}
     return texts | {found for name in names if (found := module_file(name))}
 
 

@@ -149,7 +149,7 @@ def test_real_pictures_of_the_stream_are_neither_trained_on_nor_test_pictures(tm
     [
         ("play", {"loop.scones.drift": 0.0}, "loop.scones.drift = 0.0 is not allowed: expected greater than 0"),
         ("watch", {"loop.scones.promote": "never"}, "loop.scones.promote = 'never' is not allowed"),
-        ("play", {"loop.scones.film.nightfall": 7}, "nightfall at most 6"),
+        ("play", {"loop.scones.film.nightfall": 9}, "nightfall at most 8"),
         ("retrain", {"loop.scones.promote": "automatic"}, "deploy.target = local: nothing would come into service"),
         ("play", {}, "nobody can be asked about the candidate: run `python -m stages.loop play --yes`"),
     ],
@@ -286,7 +286,7 @@ def test_a_candidate_that_is_refused_or_declined_leaves_everything_as_it_was(
 
     def trained(root: None, place: Path, experiment: Any, targets: Any) -> Path:
         """The served model again: it is no better."""
-        return project.copy(place / "candidate").root
+        return project.copy(tmp_path / "candidate").root
 
     def never(copy: Path, version: str) -> None:
         pytest.fail("it was promoted")

@@ -67,7 +67,8 @@ def read_list(folder: Path, classes: Sequence[str], row: int, held_out: bool = F
             raise InputError(f"{where}, column file: found {name} for the second time, expected each file once")
         if line.get("held_out", "") not in ("yes", ""):
             raise InputError(f"{where}, column held_out: found {line['held_out']!r}, expected yes, or nothing")
-        entries[name] = Entry(row + len(chosen), classes.index(label), name)
+        entries[name] = Entry(row, classes.index(label), name)
         if (line.get("held_out") == "yes") == held_out:
             chosen.append(entries[name])
-    return chosen
+    ordered = sorted(chosen, key=lambda entry: entry.name)  # not as they arrived: a training depends on the order
+    return [entry._replace(row=row + number) for number, entry in enumerate(ordered)]
