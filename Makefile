@@ -96,7 +96,7 @@ audit: $(STAMP)-dev  ## look for known vulnerabilities of the pinned packages at
 		-r requirements.txt $(ALL:%=-r requirements/%.txt)
 
 # Resolve all groups together, then each one from those versions, so that they agree. Keep current versions if possible.
-COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
+COMPILE := uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 lock: $(STAMP)  ## compile requirements.in and requirements/*.in into *.txt
 	@cat requirements.txt requirements/*.txt >$(VENV)/lock.txt
 	@$(COMPILE) requirements.in requirements/*.in -o $(VENV)/lock.txt
