@@ -5,7 +5,6 @@ one. From the project it imports only the models.
 """
 
 import json
-import platform
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ import pandas as pd
 from autogluon.common.utils.resource_utils import ResourceManager
 from autogluon.core.models import AbstractModel
 from autogluon.tabular import TabularPredictor
-from autogluon.tabular import __version__ as autogluon_version
 from autogluon.tabular.predictor import predictor as autogluon_predictor
 
 from stages.bikes import learners  # noqa: F401 (the predictors' pickles need it)
@@ -119,21 +117,19 @@ def load(folder: Path = TRAINED) -> Forecaster:
 
 @contextmanager
 def lean() -> Iterator[None]:
-    """Skip slow steps of AutoGluon whose results are not used here.
+    """Skip steps of AutoGluon that are slow or write the machine's facts into a predictor, whose results are not used here.
 
-    At each save and load AutoGluon lists all installed packages (0.3 s) and writes the list into the stored files. It
-    imports torch (3 s) to log torch's version and to count GPUs, which no model here uses. It pickles a model to get
-    its size in memory.
+    At each save and load AutoGluon lists all installed packages (0.3 s); it stores them with Python's version in
+    metadata.json, and refuses a predictor of another minor version of Python. Here the same files are written by every
+    version, so each reads the others' (version.txt, AutoGluon's own version, is stored and compared). AutoGluon imports
+    torch (3 s) to log torch's version and to count GPUs, which no model here uses. It pickles a model to get its size
+    in memory.
     """
-    python = ".".join(platform.python_version_tuple()[:2])
-    about = {
-        "system": platform.system(),
-        "version": autogluon_version,
-        "py_version": python,
-        "py_version_micro": python,
-    }
+    nothing: dict[str, Any] = {"py_version": "", "py_version_micro": "", "packages": {}, "packages_invalid": []}
     answers: list[tuple[Any, str, Any]] = [
-        (autogluon_predictor, "get_autogluon_metadata", lambda: about | {"packages": {}, "packages_invalid": []}),
+        (autogluon_predictor, "get_autogluon_metadata", lambda: nothing),
+        (TabularPredictor, "_save_metadata_file", lambda *_, **__: None),
+        (TabularPredictor, "_load_metadata_file", lambda *_, **__: nothing),
         (autogluon_predictor, "get_ag_system_info", lambda **_: "not listed"),
         (ResourceManager, "get_gpu_count_torch", staticmethod(lambda cuda_only=False: 0)),
         (AbstractModel, "get_memory_size", lambda *_, **__: 0),

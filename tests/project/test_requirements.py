@@ -31,12 +31,9 @@ ELSEWHERE = {
 """Where packages of a group are imported; all else has to run with requirements.txt alone."""
 
 
-def pins(path: Path) -> dict[str, set[str]]:
-    """A file's packages, with one version, or some for several Pythons."""
-    found: dict[str, set[str]] = {}
-    for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", path.read_text(), re.MULTILINE):
-        found.setdefault(name, set()).add(version)
-    return found
+def pins(path: Path) -> list[tuple[str, str]]:
+    """A file's packages and their versions."""
+    return re.findall(r"^([\w.-]+)==([^\s;]+)", path.read_text(), re.MULTILINE)
 
 
 def imported(file: Path) -> set[str]:
@@ -57,11 +54,11 @@ def test_every_package_is_pinned_with_hashes(path: Path) -> None:
     assert all("==" in block and block.endswith("\\") for block in blocks)
 
 
-def test_the_groups_agree_on_every_version() -> None:
-    everywhere: dict[str, set[str]] = {}
+def test_every_package_has_one_version_in_all_groups_and_for_all_versions_of_python() -> None:
+    versions: dict[str, str] = {}
     for path in FILES:
-        for name, versions in pins(path).items():
-            assert everywhere.setdefault(name, versions) == versions, f"{path}: {name}"
+        for name, version in pins(path):
+            assert versions.setdefault(name, version) == version, f"{path}: {name}"
 
 
 def test_the_pipeline_imports_only_what_requirements_txt_installs() -> None:
