@@ -66,11 +66,11 @@ def test_the_pipeline_imports_only_what_requirements_txt_installs() -> None:
         package: {re.sub(r"[._-]+", "-", name).lower() for name in names}
         for package, names in packages_distributions().items()
     }
-    pipeline = pins(FILES[0]).keys()
+    pipeline = dict(pins(FILES[0])).keys()
     for file in sorted((ROOT / "stages").rglob("*.py")):
         place = file.relative_to(ROOT).as_posix()
         allowed = set(pipeline).union(
-            *(pins(GROUPS[group]) for group, where in ELSEWHERE.items() if place.startswith(where))
+            *(dict(pins(GROUPS[group])) for group, where in ELSEWHERE.items() if place.startswith(where))
         )
         for package in imported(file) & distributions.keys():
             assert distributions[package] & allowed, f"{place} imports {package}"
