@@ -149,9 +149,7 @@ def test_training_twice_gives_the_same_bytes(change: Change, network: str) -> No
     assert contents(model.TRAINED) == first
 
 
-def test_a_run_that_is_stopped_goes_on_and_ends_in_the_same_bytes(
-    change: Change, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_run_resumes_and_ends_with_the_same_bytes(change: Change, monkeypatch: pytest.MonkeyPatch) -> None:
     train.main()
     whole = contents(model.TRAINED)
     shutil.rmtree(model.TRAINED)
