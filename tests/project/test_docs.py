@@ -127,7 +127,11 @@ def built(mnist_results: Checkout, tmp_path_factory: pytest.TempPathFactory) -> 
     (root.parent / "broken" / "mnist").mkdir(parents=True)
     (root.parent / "broken" / "mnist" / "train-images-idx3-ubyte").touch()
     mnist_results.copy(root)
-    return Checkout(root)
+    checkout = Checkout(root)
+    # With the metrics of two projects DVC's table shows the file of each.
+    checkout.run("sed -i 's|^- reports/mnist/metrics.json|&\\n- reports/scones/metrics.json|' dvc.yaml")
+    checkout.run("git commit -qam 'two files of metrics'")
+    return checkout
 
 
 @pytest.fixture
