@@ -288,6 +288,7 @@ def train_in_two_processes(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 def test_two_processes_train_what_one_does(change: Change, workspace: Path, tmp_path: Path) -> None:
     change({"epochs": 2, "label_smoothing": 0.1, "adamw.learning_rate": 0.001, "residual.dropout": 0.3})
     train.main()
