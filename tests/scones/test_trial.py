@@ -58,13 +58,15 @@ class Clock:
         self.now += seconds
 
 
+clock = Clock()
+
+
 @pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def fast_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock.now = 0.0
     monkeypatch.setattr(trial, "time", clock)
     monkeypatch.setattr(trial, "QUIET", 0.3)
     monkeypatch.setattr(trial, "PATIENCE", 1.0)
-    return clock
 
 
 class Aws:
@@ -82,7 +84,7 @@ class Aws:
         picture = self._keys[name] = json.loads(input)["s3_key"]
         for number, (after, lines) in enumerate(self._files(name, picture.removeprefix("test/"))):
             text = "".join(f"{one}\n" for one in lines)
-            self._captured[f"{CAPTURED}endpoint/model/{name}-{number}.jsonl"] = (trial.time.monotonic() + after, text)
+            self._captured[f"{CAPTURED}endpoint/model/{name}-{number}.jsonl"] = (clock.monotonic() + after, text)
         return {"executionArn": name}
 
     def describe_execution(self, executionArn: str) -> dict[str, Any]:
@@ -95,7 +97,7 @@ class Aws:
         return self
 
     def paginate(self, **more: Any) -> list[dict[str, Any]]:
-        return [{"Contents": [{"Key": key} for key, (at, _) in self._captured.items() if at <= trial.time.monotonic()]}]
+        return [{"Contents": [{"Key": key} for key, (at, _) in self._captured.items() if at <= clock.monotonic()]}]
 
     def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
         return {"Body": io.BytesIO(self._captured[Key][1].encode())}
@@ -150,7 +152,7 @@ def test_what_others_ask_the_endpoint_is_left_out() -> None:
     assert sum(text.count("\n") for text in done.captured.values()) == 2
 
 
-def test_an_execution_without_an_answer_is_not_waited_for(clock: Clock) -> None:
+def test_an_execution_without_an_answer_is_not_waited_for() -> None:
     with pytest.raises(InputError, match="a.png ended with AccessDeniedError"):
         run(lambda execution, picture: [], error="AccessDeniedError")
     assert clock.now < trial.PATIENCE
