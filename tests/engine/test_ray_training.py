@@ -94,10 +94,10 @@ def test_two_workers_train_what_one_process_does(
 
 @pytest.fixture
 def long(workspace: Path, change: Change) -> Path:
-    """A training that takes some time after its first checkpoint."""
+    """A training of some seconds an epoch."""
     prepare.main()
     featurize.main()
-    change(CNN | {"mnist.epochs": 4})
+    change(CNN | {"mnist.cnn.width": 16, "mnist.epochs": 4})
     return workspace
 
 
