@@ -190,6 +190,11 @@ def copy_tree(source: Path, target: Path) -> None:
         if (source / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source / name, target / name)
+    for compiled in (source / "stages").rglob("__pycache__"):  # or each copy would compile all modules again
+        if (folder := target / compiled.relative_to(source).parent).is_dir():
+            shutil.copytree(
+                compiled, folder / "__pycache__", ignore=shutil.ignore_patterns("*.pyc.*"), dirs_exist_ok=True
+            )
 
 
 def clone(folder: Path) -> Checkout:

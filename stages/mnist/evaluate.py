@@ -2,8 +2,8 @@
 
 Writes `metrics.json`, `details.json`, `confusion.csv` (one row per image), and in `evaluation/` the probabilities
 (float32 (N, 10)), the confusion matrix (one row per actual digit, one column per predicted digit), and `familiarity.npy`
-(float64 (N)): by how much each image exceeds the limit for known ones. How well letters and touching digits are told from
-digits is measured, too; `known.csv` compares that with the energy of the classifier's logits
+(float64 (N)): by how much each image exceeds the limit for known ones. It also measures how well letters and touching digits
+are distinguished from digits; `known.csv` compares that with the energy of the classifier's logits
 (https://arxiv.org/abs/2010.03759).
 """
 
@@ -30,7 +30,10 @@ FEATURES = Path("data/mnist/features")
 
 
 def recognition(classifier: Classifier, images: Bytes, limit: float) -> tuple[dict[str, Any], Table, Scores]:
-    """Return how well what is no digit is told from ``images``, uint8 (N, 28, 28): metrics, a table, the familiarity (N)."""
+    """Measure how well other shapes are distinguished from the digits ``images``, uint8 (N, 28, 28).
+
+    Return metrics, a table, and the familiarity (N).
+    """
     network = second.load(Computing(**files.read_json(TRAINED / "network.json")["computing"]))
 
     def scores(pictures: Bytes) -> dict[str, Scores]:

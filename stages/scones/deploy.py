@@ -203,7 +203,7 @@ def keep_on_this_machine(settings: WorkflowSettings, test: Test) -> None:
     except BaseException:
         os.kill(process, signal.SIGTERM)
         raise
-    print("\nThe stand-in for AWS goes on running. Commands find it with these settings:\n")
+    print("\nThe stand-in for AWS keeps running. Commands find it with these settings:\n")
     print("\n".join(f"export {name}={shlex.quote(value)}" for name, value in found.items()))
     print(
         f"\nWith them, `{COMMAND} --yes` and -S deploy.target=aws update what is deployed. `kill {process}` stops it: all of it is then gone."

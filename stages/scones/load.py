@@ -127,10 +127,10 @@ def main(executions: int, per_second: float | None = None) -> None:
             deployed = deployment.deploy(session, test.archive, test.pictures, settings)
             report = load(session, deployed.bucket, deployed.workflow, executions, per_second, settings)
     files.write_json(REPORT, report)
-    print(_told(report))
+    print(_summary(report))
 
 
-def _told(report: dict[str, Any]) -> str:
+def _summary(report: dict[str, Any]) -> str:
     failures = ", ".join(f"{count} {cause}" for cause, count in report["failures"].items()) or "none failed"
     counts = f"{report['executions']} executions in {report['start_to_end_s']:.1f} s"
     if report["asked_per_second"] and report["started_per_second"]:

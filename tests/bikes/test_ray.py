@@ -95,6 +95,7 @@ def test_a_folder_that_a_node_does_not_see_is_named(address: str) -> None:
             libraries.check_seen(own, 60)
 
 
+@pytest.mark.long
 def test_what_a_cluster_leaves_out_is_an_error_with_its_reason(
     project: Path, monkeypatch: pytest.MonkeyPatch, address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

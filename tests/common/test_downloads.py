@@ -43,7 +43,7 @@ def test_what_was_cut_short_is_resumed(server: FileServer, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("fault", [status(500), status(503), status(429), corrupt, stall, cut_short])
-def test_a_passing_fault_is_mended_by_another_attempt(server: FileServer, tmp_path: Path, fault: Fault) -> None:
+def test_a_temporary_fault_is_overcome_by_a_retry(server: FileServer, tmp_path: Path, fault: Fault) -> None:
     server.faults = [fault, fault]
     assert fetch(server, tmp_path).read_bytes() == BODY
     assert [path.name for path in tmp_path.iterdir()] == ["data.gz"]
@@ -69,7 +69,7 @@ def test_a_lasting_fault_names_the_address_and_the_remedy(
     assert not (tmp_path / "data.gz").exists()
 
 
-def test_a_later_run_goes_on_where_one_gave_up(server: FileServer, tmp_path: Path) -> None:
+def test_a_later_run_resumes_where_one_gave_up(server: FileServer, tmp_path: Path) -> None:
     server.faults = [cut_short, status(500), status(500)]
     with pytest.raises(InputError, match="HTTP 500"):
         fetch(server, tmp_path)
@@ -77,13 +77,13 @@ def test_a_later_run_goes_on_where_one_gave_up(server: FileServer, tmp_path: Pat
     assert server.ranges[-1] == f"bytes={len(BODY) // 2}-"
 
 
-def test_a_missing_file_is_not_asked_for_again(server: FileServer, tmp_path: Path) -> None:
+def test_a_missing_file_is_not_requested_again(server: FileServer, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="404"):
         fetch(server, tmp_path, "other.gz")
     assert len(server.ranges) == 1
 
 
-def test_the_next_mirror_is_asked(server: FileServer, tmp_path: Path) -> None:
+def test_the_next_mirror_is_tried(server: FileServer, tmp_path: Path) -> None:
     urls = ["http://127.0.0.1:9/data.gz", f"{server.url}/missing.gz", f"{server.url}/data.gz"]
     assert download(urls, tmp_path / "data.gz", len(BODY), MD5, attempts=2, wait=0.01).read_bytes() == BODY
 

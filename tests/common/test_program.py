@@ -41,7 +41,7 @@ def test_a_defect_keeps_its_traceback(tmp_path: Path, python: Run) -> None:
     assert "Traceback" in done.stderr
 
 
-def test_a_full_disk_is_told_in_a_line(tmp_path: Path, python: Run) -> None:
+def test_a_full_disk_is_reported_in_one_line(tmp_path: Path, python: Run) -> None:
     (tmp_path / "stage.py").write_text(STAGE.format(body='__import__("pathlib").Path("/dev/full").write_text("x")'))
     done = python("-m", "stage", cwd=tmp_path)
     assert done.returncode == 1
@@ -62,7 +62,7 @@ WRAPPED = """import os
 
 
 @pytest.mark.parametrize("body", [CHECKPOINT, EXPORT, WRAPPED], ids=["checkpoint", "export", "wrapped"])
-def test_a_limit_of_file_sizes_is_told_in_a_line(tmp_path: Path, python: Run, body: str) -> None:
+def test_a_file_size_limit_is_reported_in_one_line(tmp_path: Path, python: Run, body: str) -> None:
     (tmp_path / "stage.py").write_text(STAGE.format(body=body))
     command = f"ulimit -f 100; exec {sys.executable} -m stage"  # blocks of 1 KB
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -90,7 +90,7 @@ def test_a_reader_that_stops_early_is_no_error(tmp_path: Path, lines: int) -> No
 
 
 @pytest.mark.parametrize("there", ["", "yaml"])
-def test_a_python_without_the_packages_is_told_in_a_line(
+def test_missing_packages_are_reported_in_one_line(
     workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str
 ) -> None:
     """`.venv/bin/dvc repro` runs the system's Python unless the environment is activated."""
@@ -119,7 +119,7 @@ def test_a_python_without_the_packages_is_told_in_a_line(
         ),
     ],
 )
-def test_a_merge_conflict_is_told_in_a_line(tmp_path: Path, python: Run, name: str, remedy: str) -> None:
+def test_a_merge_conflict_is_reported_in_one_line(tmp_path: Path, python: Run, name: str, remedy: str) -> None:
     (tmp_path / "stage.py").write_text(STAGE.format(body="pass"))
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_text("a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> theirs\n")

@@ -145,7 +145,7 @@ def test_no_cluster_is_said_at_once_or_within_the_timeout(settings: Engine, mute
     assert "no Ray cluster there" in refusal(settings, address="nosuchhost.invalid:6379")
 
 
-def test_this_machine_alone_is_asked_for_no_more_than_it_has(settings: Engine) -> None:
+def test_more_than_this_machine_has_is_refused(settings: Engine) -> None:
     said = refusal(settings, address=None, workers=1000)
     assert said.startswith("engine.workers = 1000 of 1 cores and 0 GPUs each need 1000 cores, this machine has ")
     assert "GPUs, this machine has " in refusal(settings, address=None, workers=1, gpus_per_worker=64)
@@ -167,7 +167,7 @@ def test_the_guard_asks_for_the_cluster_and_leaves_what_there_is(change: Change,
     assert check.OUTPUT.read_text() == "params.yaml is valid\n"
 
 
-def test_the_command_tells_of_a_cluster_and_refuses_another(workspace: Path, cluster: Running, python: Run) -> None:
+def test_the_command_reports_a_cluster_and_refuses_another(workspace: Path, cluster: Running, python: Run) -> None:
     files.write_json(local.STATE, asdict(cluster))
     assert python("-m", "stages.cluster", "status").stdout == f"2 of 2 nodes run at {cluster.address}\n"
     again = python("-m", "stages.cluster", "start")

@@ -75,6 +75,7 @@ def name(process: psutil.Process) -> str:
         return ""
 
 
+@pytest.mark.long
 def test_a_damaged_photograph_is_one_line_and_nothing_changes(local: dict[str, bytes]) -> None:
     archive = Path("data/landmarks/raw/train.zip")
     content = bytearray(archive.read_bytes())
@@ -86,7 +87,7 @@ def test_a_damaged_photograph_is_one_line_and_nothing_changes(local: dict[str, b
 
 
 @pytest.mark.long
-def test_too_few_places_are_told_of_and_not_waited_for(local: dict[str, bytes], change: Change) -> None:
+def test_too_few_slots_are_reported_without_waiting(local: dict[str, bytes], change: Change) -> None:
     change({"engine.workers": 3, "engine.timeout": 1})
     with pytest.raises(
         InputError, match=r"engine\.workers = 3 of 1 cores .* found no room .* has 2 x a node of 1 cores"
@@ -96,7 +97,7 @@ def test_too_few_places_are_told_of_and_not_waited_for(local: dict[str, bytes], 
 
 
 @pytest.mark.long
-def test_memory_that_runs_out_is_told_in_a_line_and_nothing_changes(
+def test_out_of_memory_is_reported_in_one_line_and_nothing_changes(
     local: dict[str, bytes], change: Change, python: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ray ends workers where a machine's memory is used up to a threshold; here it always is."""

@@ -165,7 +165,7 @@ def test_a_killed_worker_costs_no_more_than_an_epoch(
 
 
 @pytest.mark.long
-def test_a_killed_stage_leaves_no_worker_and_goes_on_where_it_was(
+def test_a_killed_stage_leaves_no_worker_and_resumes_from_its_checkpoint(
     cluster: Running, long: Path, change: Change, python: Run, begun: Callable[[], subprocess.Popen[str]]
 ) -> None:
     change(on(cluster))
@@ -183,7 +183,7 @@ def test_a_killed_stage_leaves_no_worker_and_goes_on_where_it_was(
 
 
 @pytest.mark.long
-def test_a_loss_that_is_no_number_is_told_in_a_line_and_the_model_stays(
+def test_a_loss_of_nan_is_reported_in_one_line_and_the_model_stays(
     cluster: Running, workspace: Path, change: Change, python: Run
 ) -> None:
     prepare.main()
@@ -199,7 +199,7 @@ def test_a_loss_that_is_no_number_is_told_in_a_line_and_the_model_stays(
 
 
 @pytest.mark.long
-def test_memory_that_runs_out_is_told_in_a_line_and_the_model_stays(
+def test_out_of_memory_is_reported_in_one_line_and_the_model_stays(
     workspace: Path, change: Change, python: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ray ends workers where a machine's memory is used up to a threshold; here it always is."""
@@ -244,7 +244,7 @@ def test_nodes_that_share_no_folder_work_through_the_storage(
 
 
 @pytest.mark.long
-def test_training_goes_on_without_a_node(
+def test_training_continues_without_a_lost_node(
     long: Path, change: Change, begun: Callable[[], subprocess.Popen[str]]
 ) -> None:
     with ray_clusters.running() as cluster:

@@ -215,7 +215,7 @@ def test_a_job_that_runs_out_of_time_is_an_error_that_says_so(settings: SageMake
         job.start(built_in.trainer(where, settings, 2, 16), built_in.inputs(where.bucket))
 
 
-def test_a_price_is_told_and_agreed_to_before_a_job(
+def test_a_price_is_shown_and_confirmed_before_a_job(
     settings: SageMaker,
     session: boto3.Session,
     tmp_path: Path,
@@ -238,7 +238,7 @@ def test_the_sdk_s_own_clients_have_time_limits(session: boto3.Session) -> None:
     assert (limits.connect_timeout, limits.read_timeout, limits.retries["mode"]) == (5, 65, "standard")
 
 
-def test_a_version_that_there_is_no_image_of_is_told_in_a_line(
+def test_a_version_without_an_image_is_reported_in_one_line(
     settings: SageMaker, where: JobResources, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=r"engine.sagemaker.pytorch = '0.0.1' is not available"):

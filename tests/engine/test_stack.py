@@ -111,14 +111,14 @@ ENDS: Ends = {
         (["UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE"], ["UpdateStack"]),
     ],
 )
-def test_what_a_stopped_run_left_is_waited_for_and_then_mended(statuses: list[str | None], calls: list[str]) -> None:
+def test_what_a_stopped_run_left_is_waited_for_and_then_repaired(statuses: list[str | None], calls: list[str]) -> None:
     cloud = Cloud(statuses, ENDS)
     said = {"CreateStack": "created", "UpdateStack": "updated"}
     assert Stack(cloud.session(), "vehicles").put("new", {}) == said[calls[-1]]
     assert cloud.calls == calls
 
 
-def test_a_failure_is_told_by_its_first_cause_since_the_last_start() -> None:
+def test_a_failure_is_reported_with_its_first_cause_since_the_last_start() -> None:
     events = [  # the newest first
         ("vehicles", "UPDATE_ROLLBACK_COMPLETE", ""),
         ("vehicles", "UPDATE_ROLLBACK_IN_PROGRESS", ""),
@@ -157,7 +157,7 @@ def test_removing_waits_for_what_goes_on_and_empties_what_came_meanwhile() -> No
     assert cloud.calls == ["DeleteStack", "DeleteObjects", "DeleteStack", "DeleteBucket"]
 
 
-def test_a_return_to_the_former_state_that_has_failed_is_finished_or_told_with_what_to_do() -> None:
+def test_a_failed_rollback_is_finished_or_reported_with_the_remedy() -> None:
     ends: Ends = {**ENDS, "ContinueUpdateRollback": ["UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE"]}
     cloud = Cloud(["UPDATE_ROLLBACK_FAILED"], ends)
     assert Stack(cloud.session(), "vehicles").put("new", {}) == "updated"

@@ -94,15 +94,13 @@ def test_a_version_that_is_taken_or_lower_is_refused(released: Checkout) -> None
     assert shown == "error: mnist@v0.9.0 is below the last version: expected a version above v1.0.0\n"
 
 
-@pytest.mark.parametrize("kind", ["folder", "s3"])
 def test_a_released_archive_comes_by_the_url_of_the_repository_with_its_card(
-    kind: str, mnist_results: Checkout, released: Checkout, s3: Any, tmp_path: Path
+    mnist_results: Checkout, s3: Any, tmp_path: Path
 ) -> None:
-    """As somebody else gets it, who has neither the checkout nor its cache."""
-    if kind == "s3":
-        released = with_remote(mnist_results.copy(tmp_path / "checkout"), "s3://bucket/prefix")
-        released.dvc("push")
-        released.run(*RELEASE, "mnist", "v1.0.0")
+    """Get it as somebody else does, who has neither the checkout nor its cache."""
+    released = with_remote(mnist_results.copy(tmp_path / "checkout"), "s3://bucket/prefix")
+    released.dvc("push")
+    released.run(*RELEASE, "mnist", "v1.0.0")
     lock = yaml.safe_load(released.run("git", "show", "mnist@v1.0.0:dvc.lock"))
     [folder] = [out for out in lock["stages"]["export@mnist"]["outs"] if out["path"] == "models/mnist/export"]
     listing = released.cache / folder["md5"][:2] / folder["md5"][2:]
@@ -140,7 +138,7 @@ def test_deploy_serves_a_released_version_compared_with_its_own_evaluation(
     assert digest(project.root / ARCHIVE) == own
 
 
-def test_a_version_that_can_t_be_had_is_told_in_a_line(released: Checkout, tmp_path: Path) -> None:
+def test_an_unavailable_version_is_reported_in_one_line(released: Checkout, tmp_path: Path) -> None:
     project = released.copy(tmp_path / "checkout")
 
     def refused(version: str, *module: str) -> str:

@@ -263,7 +263,7 @@ def test_a_figure_of_other_data_or_that_is_gone_fails_and_a_new_one_does_not() -
     assert guards.judge(known, "p", {}, {}) == []
 
 
-def test_guards_that_are_gone_or_looser_are_told() -> None:
+def test_removed_or_looser_guards_are_reported() -> None:
     was = {"p": {"accuracy": {"tolerance": 0.005, "better": "higher"}, "error": {"tolerance": 0.01}, "size": {}}}
     assert guards.loosened(was, {"p": {"accuracy": SHARE}}) == ["p error is no longer guarded"]
     assert len(guards.loosened(was, {"p": {"accuracy": ERROR}})) == 2

@@ -160,7 +160,7 @@ def revisions(project: Checkout) -> dict[str, str]:
 
 @pytest.mark.long
 @pytest.mark.slow
-def test_a_sweep_that_is_killed_goes_on_where_it_was_and_keeps_the_best_by_its_name(project: Checkout) -> None:
+def test_a_killed_sweep_resumes_and_keeps_the_best_trial_under_its_name(project: Checkout) -> None:
     command = [str(BIN / "python"), "-m", "stages.experiments.run", "tiny", "--jobs", "1"]
     with subprocess.Popen(**project.command(*command), stdout=subprocess.PIPE, text=True) as sweep:
         assert sweep.stdout

@@ -376,6 +376,7 @@ def test_a_file_that_kills_its_process_is_found_and_the_others_are_read() -> Non
     assert in_processes(pictures.deadly, [Path(name) for name in names]) == expected
 
 
+@pytest.mark.long
 def test_the_real_photographs_are_all_read(real_data: Path, workspace: Path) -> None:
     set_parameters()
     (workspace / "given").symlink_to(real_data)

@@ -189,7 +189,7 @@ def test_each_kind_of_network_by_itself_is_served_as_it_was_measured(
     assert files.read_json(Path("reports/landmarks/deploy.json"))["accuracy"] == metrics["accuracy"]
 
 
-def test_a_frozen_backbone_is_asked_once_and_stays_as_it_was(
+def test_a_frozen_backbone_runs_once_and_stays_unchanged(
     features: Path, change: Change, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     torch.manual_seed(3)
@@ -295,7 +295,7 @@ def test_a_member_that_cannot_be_is_refused(features: Path, change: Change, memb
 
 
 @pytest.mark.long
-def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(
+def test_a_killed_training_resumes_and_ends_with_the_same_bytes(
     features: Path, workspace: Path, change: Change, python: Run
 ) -> None:
     change({"landmarks.epochs": 60, "landmarks.augmentation.erase": 0.2})

@@ -64,7 +64,7 @@ def test_webdataset_reads_the_shards(tmp_path: Path) -> None:
     assert all(np.array_equal(sample["npy"], picture) for sample, picture in zip(found, pictures, strict=True))
 
 
-def test_a_shard_tells_nothing_of_who_wrote_it_and_when(tmp_path: Path) -> None:
+def test_a_shard_has_no_trace_of_its_author_or_time(tmp_path: Path) -> None:
     write(tmp_path, images(2), 2)
     with tarfile.open(tmp_path / "train-00000.tar") as tar:
         assert [member.name for member in tar] == ["000000000.npy", "000000000.cls", "000000001.npy", "000000001.cls"]

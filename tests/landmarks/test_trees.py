@@ -6,7 +6,7 @@ import json
 import shutil
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,6 @@ from stages.landmarks.sources.intake import inspection
 from stages.landmarks.sources.intake.inspection import Inspected
 
 RAW, FEATURES = Path("data/landmarks/raw"), Path("data/landmarks/features")
-
-Paint = Callable[..., None]
 
 
 def picture(number: int, side: int = 24) -> Image.Image:

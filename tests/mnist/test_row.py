@@ -94,7 +94,7 @@ def test_sgd_alone_learns_as_well(features: Path, change: Change, network: str) 
     assert json.loads(Path("reports/mnist/metrics.json").read_text())["accuracy"] > 0.85
 
 
-def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(
+def test_a_killed_training_resumes_and_ends_with_the_same_bytes(
     features: Path, workspace: Path, change: Change, python: Run, capfd: pytest.CaptureFixture[str]
 ) -> None:
     change(

@@ -1,7 +1,7 @@
 """The documentation is true: its commands do what it says, its links lead somewhere, its picture is the pipeline's.
 
-Every line of a `console` block that begins with `$ ` is run, in the order in which it stands, in a clone that has the results of the
-samples; a document finds the clone as it was committed. The lines that a document shows below a command have to be among those
+Every line of a `console` block that begins with `$ ` is run, in the order in which it stands, in a clone that has the results of mnist's
+sample; a document finds the clone as it was committed. The lines that a document shows below a command have to be among those
 that the command writes; figures, names and times may be others. Where a command can't be run as it is written, or takes too long, `INSTEAD` says what is run for
 it. `ELSEWHERE` names the tests that run a command, `NOT_RUN` those that none does.
 """
@@ -52,7 +52,7 @@ ELSEWHERE = {
     r"make image .*|python -m stages\.serving\.image .*": "serving/test_image.py::test_the_built_image_answers_as_evaluate_for_a_user_without_rights_on_a_file_system_that_can_not_be_written",
     r"python -m stages\.serving\.browser .*": "serving/test_browser.py::test_photographs_get_the_answers_of_evaluate",
     r"cmake .*|build/classify .*": "serving/test_cpp.py::test_it_gives_the_answer_of_evaluate_without_python",
-    r"make recipe NAME=mnist-sweep|dvc exp apply mnist-sweep": "experiments/test_sweep.py::test_a_sweep_that_is_killed_goes_on_where_it_was_and_keeps_the_best_by_its_name",
+    r"make recipe NAME=mnist-sweep|dvc exp apply mnist-sweep": "experiments/test_sweep.py::test_a_killed_sweep_resumes_and_keeps_the_best_trial_under_its_name",
     r"make recipe NAME=mnist-.*": "experiments/test_experiments.py::test_a_recipe_is_an_experiment_for_each_seed_and_is_not_done_twice",
     r"make recipe NAME=(landmarks|scones)-best": "experiments/test_recipes.py::test_a_recipe_sets_parameters_that_are_valid",
     r"dvc exp run -S deploy\.target=aws .*|python -m stages\.scones\.deploy( .*)?": "scones/test_deploy.py::test_both_targets_deploy_the_same_byte_for_byte",
@@ -121,38 +121,53 @@ def expected(line: str) -> re.Pattern[str]:
 
 
 @pytest.fixture(scope="module")
-def built(results: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A clone with results; beside it the folders that the documents name."""
+def built(mnist_results: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A clone with the results of mnist, the only project that the documents run; beside it the folders that they name."""
     root = tmp_path_factory.mktemp("docs") / "clone"
     (root.parent / "broken" / "mnist").mkdir(parents=True)
     (root.parent / "broken" / "mnist" / "train-images-idx3-ubyte").touch()
-    for folder, write in (("mnist", mnist.write), ("landmarks", landmarks.write)):
-        (root.parent / "data" / folder).mkdir(parents=True)
-        write(root.parent / "data" / folder)
-    for category in sorted((root.parent / "data/landmarks/train").iterdir())[:3]:
-        for picture in sorted(category.iterdir())[:30]:
-            target = root.parent / "photographs" / category.name / picture.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(picture, target)
-    return results.copy(root)
+    mnist_results.copy(root)
+    checkout = Checkout(root)
+    # With the metrics of two projects DVC's table shows the file of each.
+    checkout.run("sed -i 's|^- reports/mnist/metrics.json|&\\n- reports/scones/metrics.json|' dvc.yaml")
+    checkout.run("git commit -qam 'two files of metrics'")
+    return checkout
 
 
 @pytest.fixture
-def checkout(built: Checkout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Checkout]:
+def without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+
+
+@pytest.fixture
+def checkout(built: Checkout, without_credentials: None) -> Iterator[Checkout]:
     yield built
     built.restore()
     assert not processes_in(built.root)
 
 
 @pytest.fixture
-def bucket(built: Checkout, s3: Any) -> None:
+def beside_data(results: Checkout, tmp_path: Path) -> Checkout:
+    """A clone with all results; beside it data sets of one's own."""
+    for folder, write in (("mnist", mnist.write), ("landmarks", landmarks.write)):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        write(tmp_path / "data" / folder)
+    for category in sorted((tmp_path / "data/landmarks/train").iterdir())[:3]:
+        for picture in sorted(category.iterdir())[:30]:
+            target = tmp_path / "photographs" / category.name / picture.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(picture, target)
+    return results.copy(tmp_path / "clone")
+
+
+@pytest.fixture
+def bucket(beside_data: Checkout, s3: Any) -> None:
     """s3://bucket/prefix, with what is in ../data."""
-    for path in (built.root.parent / "data" / "mnist").iterdir():
+    for path in (beside_data.root.parent / "data" / "mnist").iterdir():
         s3.upload_file(str(path), "bucket", f"prefix/mnist/{path.name}")
 
 
@@ -169,8 +184,9 @@ def follow(document: Path, checkout: Checkout, alternatives: bool = False) -> No
 
 
 @pytest.mark.long
-def test_the_commands_that_read_a_bucket_do_what_they_say(checkout: Checkout, bucket: None) -> None:
-    follow(ROOT / "docs/your-data.md", checkout, alternatives=True)
+def test_the_commands_that_read_a_bucket_do_what_they_say(beside_data: Checkout, bucket: None) -> None:
+    follow(ROOT / "docs/your-data.md", beside_data, alternatives=True)
+    assert not processes_in(beside_data.root)
 
 
 @pytest.mark.slow

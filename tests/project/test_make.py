@@ -59,7 +59,7 @@ def test_a_missing_git_is_named(checkout: Path) -> None:
     assert lines == ["error: git not found: install it, DVC needs a git repository"]
 
 
-def test_no_network_to_install_from_is_told_in_a_line(checkout: Path) -> None:
+def test_a_missing_network_is_reported_in_one_line(checkout: Path) -> None:
     nowhere = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
     cleared = {name: "" for name in os.environ if name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL")}
     code, lines = make(checkout, "env", variables=nowhere | cleared)

@@ -8,7 +8,7 @@ from checkouts import Checkout
 from conftest import ROOT
 from documents import apply, commands
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture
@@ -38,7 +38,6 @@ def test_a_fifth_project_goes_from_its_data_to_a_served_export(checkout: Checkou
     assert "tabular-classification" in card
 
 
-@pytest.mark.long
 def test_a_third_network_is_trained_served_and_compared(checkout: Checkout) -> None:
     said = follow("add-a-model.md", checkout)
     assert re.search(r"reports/mnist/metrics.json +accuracy +0\.9", said)

@@ -210,7 +210,7 @@ def test_options_that_do_not_go_together_are_refused(workspace: Path, arguments:
         deploy.main(**arguments)
 
 
-def test_a_missing_region_is_told_before_any_stage_starts(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_region_is_reported_before_any_stage_starts(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
@@ -234,7 +234,7 @@ def test_a_question_that_is_not_answered_with_yes_stops_it(monkeypatch: pytest.M
         agree("This costs money.", yes=False, command="deploy")
 
 
-def test_missing_credentials_and_a_missing_region_are_told_in_a_line(exported: Path, python: Run) -> None:
+def test_missing_credentials_and_a_missing_region_are_reported_in_one_line(exported: Path, python: Run) -> None:
     set_parameters(target="aws")
     without = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     without |= {
@@ -410,7 +410,7 @@ def test_test_cases_use_each_picture_before_any_twice_and_follow_the_seed() -> N
     assert cases([str(number) for number in range(50)], 50, 1) != cases([str(number) for number in range(50)], 50, 2)
 
 
-def test_costs_are_told_where_a_price_is_known() -> None:
+def test_costs_are_shown_where_a_price_is_known() -> None:
     month = (24 * 30, "30 days")
     assert "2 x ml.m5.xlarge: about 0.46 USD per hour, 331 USD in 30 days" in estimate(
         "ml.m5.xlarge", 2, "us-east-1", *month
@@ -483,12 +483,12 @@ def test_failures_are_counted_by_cause() -> None:
         ({"executions": 1}, "model.tar.gz is missing: `dvc repro export@scones` makes it"),
     ],
 )
-def test_load_tells_in_a_line_what_it_can_t_do(workspace: Path, arguments: dict[str, Any], words: str) -> None:
+def test_load_reports_in_one_line_what_it_can_not_do(workspace: Path, arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         load.main(**arguments)
 
 
-def test_a_model_or_an_image_that_is_not_there_is_told_in_a_line(exported: Path) -> None:
+def test_a_missing_model_or_image_is_reported_in_one_line(exported: Path) -> None:
     set_parameters(challenger={"archive": "nowhere.tar.gz", "weight": 1.0}, pytorch="0.0.1")
     settings = workflow_settings()
     with pytest.raises(InputError, match=r"deploy.scones.challenger.archive: found no file .*nowhere.tar.gz"):
@@ -497,7 +497,7 @@ def test_a_model_or_an_image_that_is_not_there_is_told_in_a_line(exported: Path)
         deployment.inference_image("eu-west-1", settings)
 
 
-def test_uploads_that_aws_refuses_are_told_in_a_line() -> None:
+def test_uploads_that_aws_refuses_are_reported_in_one_line() -> None:
     with pytest.raises(InputError, match="AWS refuses: Failed to upload a to b/c: Access Denied"), plain_errors():
         raise boto3.exceptions.S3UploadFailedError("Failed to upload a to b/c: Access Denied")
 

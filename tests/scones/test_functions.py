@@ -280,7 +280,7 @@ def test_confidence_at_or_above_the_threshold_passes(inferences: list[float]) ->
 
 
 @pytest.mark.parametrize("body", [b"[0.97, 0.03]", b'{"probabilities": [[0.97, 0.03]]}'])
-def test_a_model_that_does_not_tell_what_it_knows_passes_by_its_confidence(endpoint: Stubber, body: bytes) -> None:
+def test_a_model_without_a_familiarity_is_judged_by_its_confidence(endpoint: Stubber, body: bytes) -> None:
     answered(endpoint, body)
     classified = invoke_classifier.handler({**EVENT, "image_data": base64.b64encode(PNG).decode()}, None)
     assert (classified["inferences"], classified["known"]) == ([0.97, 0.03], None)

@@ -155,7 +155,7 @@ def test_real_pictures_of_the_stream_are_neither_trained_on_nor_test_pictures(tm
         ("play", {}, "nobody can be asked about the candidate: run `python -m stages.loop play --yes`"),
     ],
 )
-def test_what_can_t_be_played_is_told_before_any_work(
+def test_what_can_not_be_played_is_refused_before_any_work(
     change: Change, action: str, settings: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change(settings)

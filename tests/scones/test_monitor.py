@@ -230,7 +230,7 @@ UNKNOWN = (
 )
 
 
-def test_an_answer_may_tell_that_the_picture_is_unknown(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_answer_may_mark_the_picture_as_unknown(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = captures.parse(json.loads(line(1, answer_data=UNKNOWN)))
     assert (record.probabilities, record.known, record.passes(0.94)) == ((0.97, 0.03), False, False)
     for other in (
@@ -292,7 +292,7 @@ def test_pictures_that_others_sent_are_taken_or_reported(place: Path, capsys: py
         ("file,label\n\xff,bicycle\n", "labels.csv: found invalid CSV"),
     ],
 )
-def test_a_table_with_a_fault_is_told_in_a_line_and_nothing_is_written(place: Path, table: str, words: str) -> None:
+def test_an_invalid_table_is_reported_in_one_line_and_nothing_is_written(place: Path, table: str, words: str) -> None:
     labelled.FOLDER.mkdir(parents=True)
     (labelled.FOLDER / labelled.TABLE).write_bytes(table.encode("latin-1"))
     with pytest.raises(InputError, match=words):

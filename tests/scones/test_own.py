@@ -197,7 +197,7 @@ def test_a_workflow_in_another_style_runs_as_it_is_written(
             assert output == {"s3_key": f"test/{red}.png", "inferences": [red / 255, 1 - red / 255]}
 
 
-def test_a_query_that_fails_is_told_with_its_text(place: tuple[boto3.Session, deployment.Deployed]) -> None:
+def test_a_failed_query_is_reported_with_its_text(place: tuple[boto3.Session, deployment.Deployed]) -> None:
     session, _ = place
     machine = {
         "QueryLanguage": "JSONata",

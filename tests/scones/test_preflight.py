@@ -51,7 +51,7 @@ def account(
     return session
 
 
-def test_an_account_that_is_ready_is_told_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_ready_account_is_reported_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
     preflight.main(account(), settings(image=IMAGE))
     said = capsys.readouterr().out
     for line in (
@@ -95,7 +95,7 @@ def test_a_problem_is_named_and_ends_the_check(
     assert words in capsys.readouterr().out
 
 
-def test_what_can_t_be_told_is_no_problem(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_can_not_be_determined_is_no_problem(capsys: pytest.CaptureFixture[str]) -> None:
     preflight.main(account(decision="implicitDeny", image="AccessDeniedException"), settings(image=DIGEST))
     said = capsys.readouterr().out
     assert said.count("unknown") == 2

@@ -149,9 +149,7 @@ def test_training_twice_gives_the_same_bytes(change: Change, network: str) -> No
     assert contents(model.TRAINED) == first
 
 
-def test_a_run_that_is_stopped_goes_on_and_ends_in_the_same_bytes(
-    change: Change, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_run_resumes_and_ends_with_the_same_bytes(change: Change, monkeypatch: pytest.MonkeyPatch) -> None:
     train.main()
     whole = contents(model.TRAINED)
     shutil.rmtree(model.TRAINED)
@@ -290,6 +288,7 @@ def train_in_two_processes(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 def test_two_processes_train_what_one_does(change: Change, workspace: Path, tmp_path: Path) -> None:
     change({"epochs": 2, "label_smoothing": 0.1, "adamw.learning_rate": 0.001, "residual.dropout": 0.3})
     train.main()

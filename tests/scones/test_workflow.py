@@ -169,7 +169,7 @@ def test_an_execution_that_is_sure_ends_with_the_probabilities(world: World) -> 
     assert (outcome.status, outcome.probabilities) == ("SUCCEEDED", (1.0, 0.0))
 
 
-def test_an_execution_that_is_not_sure_fails_and_somebody_is_told(world: World) -> None:
+def test_an_unsure_execution_fails_and_sends_a_notification(world: World) -> None:
     world.told()
     outcome = world.execute("unsure.png")
     assert (outcome.status, outcome.error) == ("FAILED", "ThresholdConfidenceNotMet")
@@ -180,7 +180,7 @@ def test_an_execution_that_is_not_sure_fails_and_somebody_is_told(world: World) 
     assert note["input"]["s3_key"] == "test/unsure.png"
 
 
-def test_an_execution_with_an_unknown_picture_fails_however_sure_and_somebody_is_told(world: World) -> None:
+def test_an_unknown_picture_fails_at_any_confidence_and_sends_a_notification(world: World) -> None:
     world.told()
     done = trial.run(world.session, world.deployed, ["unknown.png", "sure.png", "unsure.png"], 1)
     trial.check(done, PICTURES, world.settings.threshold)
@@ -219,7 +219,7 @@ def failed(world: World) -> tuple[dict[str, Outcome], list[dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_a_failure_ends_failed_with_its_cause_and_somebody_is_told(
+def test_a_failure_ends_failed_with_its_cause_and_a_notification(
     failed: tuple[dict[str, Outcome], list[dict[str, Any]]], name: str
 ) -> None:
     outcomes, notes = failed
@@ -351,7 +351,7 @@ def test_a_model_that_loads_slowly_has_one_record_for_one_request(held: Held, wo
     trial.check(done, PICTURES, held.settings.threshold)
 
 
-def test_a_model_that_is_killed_while_it_is_asked_is_asked_again_and_captured_once(held: Held, world: World) -> None:
+def test_a_request_to_a_killed_model_is_repeated_and_captured_once(held: Held, world: World) -> None:
     with held.asked(world.session) as done:
         (model,) = held.models
         model.kill()

@@ -334,7 +334,9 @@ def test_a_gzip_body_is_unpacked_up_to_the_limit(client: httpx.Client) -> None:
         ("video/mp4", "found content type 'video/mp4'"),
     ],
 )
-def test_a_wrong_kind_of_body_is_told_what_to_send(client: httpx.Client, content_type: str, words: str) -> None:
+def test_a_wrong_content_type_is_answered_with_the_allowed_ones(
+    client: httpx.Client, content_type: str, words: str
+) -> None:
     said = refused(ask(client, b"x", **{"Content-Type": content_type}), 415, "unsupported_type")
     assert words in said
     assert "image/*" in said
@@ -495,7 +497,7 @@ def kept(served: Served) -> set[Path]:
     return {path for path in place.parents[1].rglob("*") if path.is_file()}
 
 
-def test_a_full_disk_is_told_in_json(served: Served, client: httpx.Client) -> None:
+def test_a_full_disk_is_reported_in_json(served: Served, client: httpx.Client) -> None:
     """A limit on the size of files stands for a full disk: both are errors of a write."""
     process, before = psutil.Process(served.process.pid), kept(served)
     usual = process.rlimit(resource.RLIMIT_FSIZE)

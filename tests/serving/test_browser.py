@@ -170,7 +170,7 @@ def draw(page: Page, strokes: list[list[tuple[float, float]]]) -> None:
         page.mouse.up()
 
 
-def test_a_package_that_can_not_be_had_or_is_another_one_is_told_in_a_sentence(pipeline: Path, tmp_path: Path) -> None:
+def test_an_unavailable_or_wrong_package_is_reported_in_a_sentence(pipeline: Path, tmp_path: Path) -> None:
     def told(path: str) -> str:
         environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": path, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "stages.serving.browser", "mnist"]

@@ -125,7 +125,7 @@ def test_the_answer_is_of_a_type_that_the_client_takes(accept: str, expected: st
 # Refusals
 
 
-def test_what_is_refused_is_told_in_json_with_a_code(client: httpx.Client) -> None:
+def test_a_refusal_is_json_with_a_code(client: httpx.Client) -> None:
     assert "expected one of /ping, /invocations" in refused(client.get("/nothing"), 404, "not_found")
     assert "send POST" in refused(client.get("/invocations"), 405, "method_not_allowed")
     refused(client.post("/ping"), 405, "method_not_allowed")
@@ -375,7 +375,7 @@ def test_nobody_works_on_a_request_whose_time_is_over() -> None:
     assert asyncio.run(batches()) == [[b"held"], [b"in time"]]
 
 
-def test_a_defect_in_the_work_is_told_to_those_who_asked_and_the_next_ones_are_answered() -> None:
+def test_an_exception_in_the_work_fails_its_callers_and_later_requests_are_answered() -> None:
     async def outcomes() -> list[BatchReply | BaseException]:
         calls = 0
 
@@ -399,7 +399,7 @@ def test_a_defect_in_the_work_is_told_to_those_who_asked_and_the_next_ones_are_a
     assert answered == BatchReply(b"x", 1)
 
 
-def test_when_nobody_works_any_more_all_are_told_also_those_that_were_being_worked_on() -> None:
+def test_when_the_worker_has_ended_all_pending_requests_fail() -> None:
     async def outcomes() -> list[BatchReply | BaseException]:
         work = Work()
         batcher = Batcher(work, Limits(answer=5, wait=0, batch=1))
@@ -427,7 +427,7 @@ def test_an_answer_that_takes_too_long_is_refused_and_the_next_one_is_given(tmp_
         assert "waits in vain" not in until(lambda: ask(client, "next").json().get("worked_on"))
 
 
-def test_a_model_that_works_on_one_request_at_a_time_is_asked_so(tmp_path: Path) -> None:
+def test_a_model_that_takes_one_request_at_a_time_gets_one_at_a_time(tmp_path: Path) -> None:
     alone = INFERENCE.replace("def batch_fn", "def several").replace("return batch_fn", "return several")
     with container(tmp_path, inference=alone) as served, served.client(headers=TEXT) as client:
         assert client.get("/ping").headers["x-batches"] == "false"
@@ -692,7 +692,7 @@ def test_a_child_lives_in_a_folder_of_its_own_and_ends_with_its_parents_block_no
     assert not folder.exists()
 
 
-def test_a_model_that_does_not_load_is_told_in_a_line(tmp_path: Path) -> None:
+def test_a_model_that_does_not_load_is_reported_in_one_line(tmp_path: Path) -> None:
     broken = CHILD.replace("return None", 'raise OSError("no such weights")')
     with (
         pytest.raises(InputError, match="stopped while it started.*no such weights"),
@@ -712,9 +712,7 @@ def test_a_model_that_loads_for_too_long_is_given_up(tmp_path: Path, started: St
     assert not started()
 
 
-def test_a_child_that_has_died_refuses_connections_and_is_started_again_when_asked_for(
-    child: Path, started: Started
-) -> None:
+def test_a_dead_child_refuses_connections_and_restarts_on_the_next_request(child: Path, started: Started) -> None:
     model = process.ModelProcess(child)
     try:
         address = model.start()

@@ -68,7 +68,7 @@ def test_it_gives_the_answer_of_evaluate_without_python(
     assert "torch_python" not in linked
 
 
-def test_what_it_can_not_classify_is_told_in_a_sentence(program: Path, pipeline: Path, tmp_path: Path) -> None:
+def test_what_it_can_not_classify_is_answered_with_a_sentence(program: Path, pipeline: Path, tmp_path: Path) -> None:
     model = pipeline / "models/mnist/export/model.pt"
     (tmp_path / "text").write_text("no picture")
     Image.new("RGB", (28, 28), "red").save(tmp_path / "red.ppm")

@@ -297,7 +297,7 @@ def test_a_server_that_cannot_start_says_why_in_a_line(
     assert done.stderr.count("\n") == 1
 
 
-def test_a_port_that_is_in_use_is_told_in_a_line(served: Served, python: Run) -> None:
+def test_a_port_in_use_is_reported_in_one_line(served: Served, python: Run) -> None:
     port = served.address.rsplit(":", 1)[1]
     done = python("-m", "stages.serving", "--port", port, cwd=served.log.parent)
     assert done.returncode == 1
@@ -381,7 +381,7 @@ def test_hours_come_as_csv_or_json_and_are_answered_as_either(client: httpx.Clie
         assert table.text == "datetime,count\n2011-01-20 01:00:00,10.5\n2011-01-20 03:00:00,31.5\n"
 
 
-def test_what_is_refused_is_told_in_json_with_a_code(client: httpx.Client) -> None:
+def test_a_refusal_is_json_with_a_code(client: httpx.Client) -> None:
     assert "'nothing'" in refused(predict(client, b"", "nothing"), 404, "not_found")
     refused(client.get("/nothing"), 404, "not_found")
     refused(client.get("/models/mnist/invocations"), 405, "method_not_allowed")
@@ -806,7 +806,7 @@ def test_a_killed_server_leaves_no_model_behind(tmp_path: Path) -> None:
 # The client
 
 
-def test_the_client_shows_a_pictures_classes_and_goes_on_after_a_file_that_is_missing(
+def test_the_client_shows_a_pictures_classes_and_continues_after_a_missing_file(
     served: Served, python: Run, tmp_path: Path
 ) -> None:
     for name, red in (("one.png", 255), ("two.png", 0)):

@@ -15,6 +15,7 @@ def pictures() -> list[Body]:
     return list(bodies.metadata())
 
 
+@pytest.mark.long
 def test_no_metadata_of_a_small_picture_takes_much_memory(pictures: list[Body]) -> None:
     for body in pictures:
         tracemalloc.start()

@@ -26,7 +26,7 @@ SERVERLESS_QUOTA = "Maximum number of serverless endpoints"
 
 
 class Finding(NamedTuple):
-    """One line of the check: ``good`` is None if it could not be told."""
+    """One line of the check: ``good`` is None if it could not be determined."""
 
     what: str
     good: bool | None

@@ -200,7 +200,7 @@ def main(place: str, threshold: float | None = None, collect_into: Path = labell
     moved = [name for name, test in report.get("drift", {}).items() if test["drifted"]]
     print(f"the input has drifted in {', '.join(moved)}" if moved else _no_drift(report))
     if "variants" in report:
-        print("\n".join(variants.told(report["variants"])))
+        print("\n".join(variants.lines_of(report["variants"])))
     print(f"{new} new pictures to label in {collect_into}; reports in {MONITOR}")
 
 

@@ -98,7 +98,7 @@ def compare(variants: Mapping[str, Sequence[Captured]], threshold: float, labels
     return {"each": measured, "differences": pairs}
 
 
-def told(compared: Mapping[str, Any]) -> list[str]:
+def lines_of(compared: Mapping[str, Any]) -> list[str]:
     """Return a line for each variant and each pair."""
     lines = [
         f"{name}: {one['records']} records, {_percent(one['below_threshold'])} below the threshold"
@@ -111,7 +111,7 @@ def told(compared: Mapping[str, Any]) -> list[str]:
     ]
     for pair, found in compared["differences"].items():
         differing = [what.replace("_", " ") for what, one in found.items() if one and one["differ"]]
-        lines.append(f"{pair}: " + (f"differ in {', '.join(differing)}" if differing else "no difference can be told"))
+        lines.append(f"{pair}: " + (f"differ in {', '.join(differing)}" if differing else "no significant difference"))
     return lines
 
 

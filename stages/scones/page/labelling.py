@@ -61,13 +61,15 @@ def following(folder: Path, classes: list[str], session: Session) -> tuple[Sessi
         return session._replace(current=None), one_block(markup)
     item = waiting[0]
     image = base64.b64encode((folder / item.file).read_bytes()).decode()
-    told = f"the model said {name(item.suggestion)}, {percent(item.confidence)}" if item.suggestion else "no suggestion"
+    suggested = (
+        f"the model said {name(item.suggestion)}, {percent(item.confidence)}" if item.suggestion else "no suggestion"
+    )
     doubt = f'<p class="bad">Labelled {escape(name(item.label))}, which may be a mistake.</p>' if item.doubtful else ""
     return session._replace(current=item.file), one_block(
         f'<figure class="labelled" data-label-file="{escape(item.file)}" data-label-step="{step}">'
         f'<img src="data:image/png;base64,{image}" alt="the picture to label">'
         f"<figcaption>{len(waiting)} left: {escape(item.file)}</figcaption></figure>"
-        f'{doubt}<p class="verdict">{escape(told)}</p>'
+        f'{doubt}<p class="verdict">{escape(suggested)}</p>'
     )
 
 
