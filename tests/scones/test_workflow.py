@@ -144,7 +144,7 @@ def test_what_is_deployed_is_what_stands_in_the_files(world: World) -> None:
         assert found["CodeSha256"] == digest
     with zipfile.ZipFile(io.BytesIO(zipped)) as unzipped:
         assert {name: unzipped.read(name) for name in unzipped.namelist()} == {
-            path.name: path.read_bytes() for path in [*artifacts.FUNCTIONS.glob("*.py"), artifacts.ANSWER]
+            path.name: path.read_bytes() for path in [*artifacts.FUNCTIONS.glob("*.py"), *artifacts.IMPORTED]
         }
     states = client(world.session, "stepfunctions")
     for arn, path in ((world.deployed.workflow, artifacts.WORKFLOW), (world.deployed.fan_out, artifacts.FAN_OUT)):
