@@ -218,12 +218,10 @@ def test_the_function_finds_the_drift_that_the_monitor_finds(night: bool) -> Non
     assert bool(moved) is night
 
 
-@pytest.mark.parametrize(
-    ("mode", "colour"), [("L", 7), ("P", 3), ("LA", (9, 128)), ("RGBA", (9, 8, 7, 0)), ("RGB", (1, 2, 3))]
-)
-def test_the_function_reads_png_files_as_the_endpoint_does(mode: str, colour: Any) -> None:
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA"])
+def test_the_function_reads_png_files_as_the_endpoint_does(mode: str) -> None:
     buffer = io.BytesIO()
-    Image.new(mode, (32, 32), colour).save(buffer, "PNG")
+    Image.new("RGBA", (32, 32), (9, 200, 70, 128)).convert(mode).save(buffer, "PNG")
     read = np.frombuffer(drift.decode(buffer.getvalue()), np.uint8).reshape(32, 32, 3)
     assert np.abs(read.astype(int) - images.decode(buffer.getvalue(), 1024)).max() <= 1
     for broken in (buffer.getvalue()[:50], b"", b"\xff\xd8\xff", layout.png(np.zeros((16, 16, 3), np.uint8))):

@@ -10,13 +10,13 @@ from typing import Any
 
 import boto3
 import jsonata
+from antlr4.atn.ATNDeserializer import BASE_SERIALIZED_UUID, SERIALIZED_VERSION, ATNDeserializer
+from antlr4.Recognizer import Recognizer
 from botocore.config import Config
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.config import default_user_config
 from moto.s3.models import s3_backends
 from moto.stepfunctions import models as state_machines
-
-from stages.scones.aws.stand_in import grammar
 
 KEPT = 50
 """Executions that keep their history. Older ones keep only their outcome, because memory would grow with each."""
@@ -24,7 +24,7 @@ KEPT = 50
 
 def apply() -> None:
     """Apply all patches. Call this once, before the first request."""
-    grammar.read_format_4()
+    _read_grammar()
     from moto.stepfunctions.parser.asl.component.common.path import result_path
     from moto.stepfunctions.parser.asl.component.state.exec.state_map.result_writer.resource_eval.resource_eval_s3 import (
         ResourceEvalS3,
@@ -234,3 +234,30 @@ def _give_states_clients() -> None:
     for module in list(sys.modules.values()):
         if getattr(module, "boto_client_for", None) is boto_client_for:
             module.boto_client_for = kept_client  # type: ignore[attr-defined]
+
+
+def _reset(reader: Any, data: list[int]) -> None:
+    reader.data, reader.pos = data, 0
+
+
+def _check_version(reader: Any) -> None:
+    version = reader.readInt()
+    if version != 4:
+        raise ValueError(f"found a grammar of format {version}, expected 4")
+
+
+def _check_uuid(reader: Any) -> None:
+    reader.uuid = BASE_SERIALIZED_UUID  # that of grammars with one list of character sets
+
+
+def _read_grammar() -> None:
+    """Let antlr's runtime 4.9, which DVC needs, read moto's grammar of the states language, which antlr 4.13 compiled.
+
+    Version 4.10 changed the serialized form: a list of numbers instead of a string, no UUID, and one list of character sets
+    instead of two. https://github.com/antlr/antlr4/releases/tag/4.10
+    """
+    if SERIALIZED_VERSION == 3:
+        ATNDeserializer.reset = _reset
+        ATNDeserializer.checkVersion = _check_version
+        ATNDeserializer.checkUUID = _check_uuid
+        Recognizer.checkVersion = lambda recognizer, version: None  # otherwise it prints a warning
