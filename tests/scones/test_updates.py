@@ -239,6 +239,14 @@ def test_linear_shifting_moves_equal_steps_and_takes_all_back_at_any_of_them(tmp
     endpoint.stop()
 
 
+def test_an_endpoint_becomes_serverless_and_gets_other_instances_in_place(world: World) -> None:
+    serverless = {"memory": 2048, "concurrency": 5}
+    for changes in ({"serverless": serverless}, {"instance_type": "ml.m7g.large"}, {"serverless": serverless}):
+        deployed = world.put(model(world.folder, 1.0), **changes)
+        assert world.execute(deployed) == 1.0
+        assert world.status() == "UPDATE_COMPLETE"
+
+
 def test_update_endpoint_follows_its_deployment_config_and_refuses_what_aws_refuses(world: World) -> None:
     world.put(model(world.folder, 1.0))
     sagemaker = client(world.session, "sagemaker")

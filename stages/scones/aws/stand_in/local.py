@@ -18,7 +18,7 @@ LOOPBACK = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 
 NOT_SIMULATED = (
     "permissions: no role or bucket policy is enforced",
-    "quotas and throttling, prices, the time that instances need to start",
+    "quotas and throttling, prices, the types of instances, the time that they need to start",
     "alarms of several metrics; the others are evaluated when they are read and while an endpoint is updated",
     "CloudWatch's logs and metric filters; email and text messages",
     "automatic scaling, several instances of a variant, serverless cold starts",

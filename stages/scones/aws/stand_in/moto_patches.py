@@ -33,6 +33,8 @@ def apply(update_endpoint: UpdateEndpoint, changed: Callable[[], None]) -> None:
     FakeEndpoint.cloudformation_name_type = staticmethod(lambda: "EndpointName")  # moto makes up a name for each
     FakeEndpoint.update_from_cloudformation_json = classmethod(_in_place(update_endpoint))
     FakeEndpoint.response_object = property(_with_capture(FakeEndpoint.response_object.fget))
+    # moto knows no newer instance types, and takes a serverless endpoint's memory only as a number, which no parameter is.
+    FakeEndpointConfig.validate_production_variants = lambda config, variants: None
     for described in (Model, FakeEndpointConfig):
         described.response_object = property(_without_empty_groups(described.response_object.fget))
     # moto lists its own folders for each request.

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import re
 import sys
 import threading
 import uuid
@@ -26,6 +27,9 @@ def apply() -> None:
     """Apply all patches. Call this once, before the first request."""
     _read_grammar()
     from moto.stepfunctions.parser.asl.component.common.path import result_path
+    from moto.stepfunctions.parser.asl.component.state.exec.state_map.item_reader.eval import (
+        resource_eval_s3 as listing,
+    )
     from moto.stepfunctions.parser.asl.component.state.exec.state_map.result_writer.resource_eval.resource_eval_s3 import (
         ResourceEvalS3,
     )
@@ -49,6 +53,8 @@ def apply() -> None:
     for module in (json_path, result_path):
         module.parse = functools.lru_cache(maxsize=256)(module.parse)  # moto parses each path at each use
     ResourceEvalS3._handle_put_object = staticmethod(_with_results(ResourceEvalS3._handle_put_object))
+    listing.ResourceEvalS3._handle_list_objects_v2 = staticmethod(_list_all(listing.ResourceEvalS3._get_s3_client))
+    _everywhere(json_path.extract_json, _one_of_one(json_path))
     _evaluate_jsonata()
     _give_states_clients()
 
@@ -112,6 +118,38 @@ def _reading_once(parsing: Any) -> Any:
         return visitor.visit(known), known
 
     return parse
+
+
+INDEFINITE = re.compile(r"\*|\.\.|\[[^\]]*[:?,]")
+"""Paths that may name several values: wildcards, slices, filters, unions, and values at any depth."""
+
+
+def _one_of_one(json_path: Any) -> Any:
+    """Return the value that a path such as `$[0].body` names. moto returns a list of it, as it does of any value below an index."""
+    extracting = json_path.extract_json
+
+    def extract(path: str, data: Any) -> Any:
+        found = [] if INDEFINITE.search(path) else json_path.parse(path).find(data)
+        return found[0].value if len(found) == 1 else extracting(path, data)
+
+    return extract
+
+
+def _everywhere(former: Any, better: Any) -> None:
+    """Replace a function in all modules that have imported it."""
+    for module in list(sys.modules.values()):
+        if getattr(module, former.__name__, None) is former:
+            setattr(module, former.__name__, better)
+
+
+def _list_all(client: Any) -> Any:
+    """List all objects for a distributed map, also if there are none. moto reads the first thousand, and fails without any."""
+
+    def read(env: Any, *about: Any, **named: Any) -> None:
+        pages = client(*about, **named).get_paginator("list_objects_v2").paginate(**env.stack.pop())
+        env.stack.append(pages.build_full_result().get("Contents", []))
+
+    return read
 
 
 def _with_results(writing: Any) -> Any:
@@ -231,9 +269,7 @@ def _give_states_clients() -> None:
         with lock:
             return client(region, service)
 
-    for module in list(sys.modules.values()):
-        if getattr(module, "boto_client_for", None) is boto_client_for:
-            module.boto_client_for = kept_client  # type: ignore[attr-defined]
+    _everywhere(boto_client_for, kept_client)
 
 
 def _reset(reader: Any, data: list[int]) -> None:
