@@ -17,9 +17,9 @@ import boto3
 
 try:
     import answer  # type: ignore[import-not-found]
-    import drift
+    import drift  # type: ignore[import-not-found]
 except ImportError:  # in the project, not in Lambda
-    from stages.scones.aws.functions import drift  # type: ignore[no-redef]
+    from stages.scones.aws.functions import drift
     from stages.scones.endpoint import answer
 
 MOST = 2000

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import boto3
-from jsonpath_ng import parse
+from jsonpath_ng.parser import parse
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.common_models import CloudFormationModel
 from moto.events.models import Rule, events_backends

@@ -137,9 +137,9 @@ def _one_of_one(json_path: Any) -> Any:
 
 def _everywhere(former: Any, better: Any) -> None:
     """Replace a function in all modules that have imported it."""
-    for module in list(sys.modules.values()):
-        if getattr(module, former.__name__, None) is former:
-            setattr(module, former.__name__, better)
+    name = former.__name__
+    for module in [one for one in sys.modules.values() if getattr(one, name, None) is former]:
+        setattr(module, name, better)
 
 
 def _list_all(client: Any) -> Any:
