@@ -10,8 +10,8 @@ from scipy.stats import bootstrap
 from stages.common import files
 from stages.common.errors import InputError
 from stages.common.results import metrics
-from stages.common.vision.images import decode
 from stages.experiments.reviewing import guards
+from stages.scones import prepare
 from stages.scones.feedback import labelled
 from stages.scones.layout import SIDE
 
@@ -91,10 +91,15 @@ def on_the_stream(root: Path, pictures: NDArray[np.uint8], labels: NDArray[np.in
 
 
 def held_out(classes: list[str], folder: Path = labelled.FOLDER) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return the labelled pictures that no model is trained on, uint8 (N, 32, 32, 3), and their labels."""
-    entries = labelled.read_list(folder, classes, 0, held_out=True)
-    pictures = [decode((folder / entry.name).read_bytes(), SIDE * SIDE) for entry in entries]
-    return np.stack(pictures), np.array([entry.label for entry in entries], np.int64)
+    """Return the labelled pictures that no model is trained on, uint8 (N, 32, 32, 3), and their labels.
+
+    Those that prepare would refuse, as the endpoint does, are told of and left out.
+    """
+    pictures, refused = prepare.read_pictures(folder, labelled.read_list(folder, classes, 0, held_out=True))
+    for one in refused:
+        print(f"warning: {one.file} judges nothing: {one.reason}")
+    labels = np.array([one.entry.label for one in pictures], np.int64)
+    return np.array([one.image for one in pictures], np.uint8).reshape(-1, SIDE, SIDE, 3), labels
 
 
 def judge(served: Path, candidate: Path, classes: list[str]) -> Verdict:

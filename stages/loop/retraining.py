@@ -27,13 +27,14 @@ TARGETS = ("export@scones", "plot@scones")
 def missing(classes: Sequence[str], limits: Loop) -> list[str]:
     """Return a sentence for each kind of labelled pictures of which there are too few, or not of every class.
 
-    To train with, only those count that the current model was not trained with.
+    Only those count that prepare would not refuse and, to train with, that the current model was not trained with.
     """
     found = []
     known = {entry.name for entry in layout.read_list(files.require(prepare.RAW, "prepare@scones"), "train", classes)}
     for held_out, least, what in ((False, limits.labelled, "train with"), (True, limits.judged, "judge with")):
-        every = labelled.read_list(labelled.FOLDER, classes, 0, held_out)
-        entries = [entry for entry in every if f"{prepare.LABELLED}{entry.name}" not in known]
+        listed = labelled.read_list(labelled.FOLDER, classes, 0, held_out)
+        usable, _ = prepare.read_pictures(labelled.FOLDER, listed)
+        entries = [one.entry for one in usable if f"{prepare.LABELLED}{one.entry.name}" not in known]
         none = [name for label, name in enumerate(classes) if label not in {entry.label for entry in entries}]
         if len(entries) < least or none:
             lacking = f", none of {', '.join(none)}" if none else ""

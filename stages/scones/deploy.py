@@ -59,6 +59,8 @@ class Test(NamedTuple):
     labels: dict[str, int]
     probabilities: dict[str, NDArray[np.float32]]
     familiarity: dict[str, float]
+    training: bytes
+    """What the captured pictures are compared with."""
 
 
 @contextmanager
@@ -79,7 +81,9 @@ def read_test(root: Path = Path()) -> Test:
     source = files.read_json(root / FEATURES / "about.json")["source"]
     stored = root / EVALUATION / "familiarity.npy"
     familiarity = dict(zip(names, np.load(stored).tolist(), strict=True)) if stored.exists() else {}
-    return Test(archive, source, pictures, labels, dict(zip(names, expected, strict=True)), familiarity)
+    with np.load(root / FEATURES / "train.npz") as train:
+        training = deployment.compared_with(train["images"], pictures.values())
+    return Test(archive, source, pictures, labels, dict(zip(names, expected, strict=True)), familiarity, training)
 
 
 def compare(answers: Mapping[str, Captured], asked: Set[str], test: Test) -> None:
@@ -139,7 +143,7 @@ def put_to_the_test(session: boto3.Session, settings: WorkflowSettings, test: Te
     """Deploy, execute, compare, and write the reports."""
     its_own = own.read(files.home() / Path(settings.workflow).expanduser()) if settings.workflow else None
     begin = time.perf_counter()
-    deployed = deployment.deploy(session, test.archive, test.pictures, settings)
+    deployed = deployment.deploy(session, test.archive, test.pictures, settings, test.training)
     arn, done_beside = own.deploy(session, deployed, its_own, settings) if its_own else (deployed.workflow, [])
     deploying = time.perf_counter() - begin
     print("\n".join(deployed.done + done_beside))

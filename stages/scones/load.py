@@ -124,7 +124,7 @@ def main(executions: int, per_second: float | None = None) -> None:
         report = load(session, found["Bucket"], found["Workflow"], executions, per_second, settings)
     else:
         with deploy.opened(settings) as test, local.stand_in(settings.region or "us-east-1") as session:
-            deployed = deployment.deploy(session, test.archive, test.pictures, settings)
+            deployed = deployment.deploy(session, test.archive, test.pictures, settings, test.training)
             report = load(session, deployed.bucket, deployed.workflow, executions, per_second, settings)
     files.write_json(REPORT, report)
     print(_summary(report))

@@ -388,7 +388,7 @@ def test_executions_that_disagree_with_what_was_captured_are_an_error(
 
 @pytest.mark.parametrize(("label", "accuracy"), [(0, 1.0), (1, 0.0)])
 def test_the_accuracy_of_what_succeeded_is_null_where_nothing_did(label: int, accuracy: float) -> None:
-    test = deploy.Test(Path(), "a test", PICTURES, {"a.png": label, "b.png": 0}, {}, {})
+    test = deploy.Test(Path(), "a test", PICTURES, {"a.png": label, "b.png": 0}, {}, {}, b"")
     measured = deploy.measure(tried(GOOD, RECORDS), test)
     assert measured == {
         "executions": 2,

@@ -14,15 +14,19 @@ import numpy as np
 import pytest
 from checkouts import Checkout, set_parameters
 from conftest import ROOT, Change
+from PIL import Image
 
 from stages.common import config
 from stages.common.errors import InputError
+from stages.common.vision import images
 from stages.engine.aws.clients import DeclinedError
 from stages.loop import judging, retraining, stream, watch
 from stages.loop.__main__ import main
 from stages.loop.judging import Difference, Verdict
 from stages.loop.watch import Seen
 from stages.scones import layout
+from stages.scones.aws import deployment
+from stages.scones.aws.functions import drift
 from stages.scones.aws.functions import watch as scheduled
 from stages.scones.config import Film, Loop, workflow_settings
 from stages.scones.feedback import labelled, monitor
@@ -181,7 +185,14 @@ def captured(time: datetime, answer: str, image: bytes = b"") -> str:
 
 def test_the_scheduled_function_measures_the_last_hours(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     now, old = datetime.now(UTC), datetime(2020, 1, 1, tzinfo=UTC)
-    environment = {"BUCKET": "bucket", "ENDPOINT": "e", "HOURS": "2", "THRESHOLD": "0.9", "CLASSES": "2"}
+    environment = {
+        "BUCKET": "bucket",
+        "ENDPOINT": "e",
+        "HOURS": "2",
+        "THRESHOLD": "0.9",
+        "CLASSES": "2",
+        "TRAINING": "bucket/",
+    }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     verbose = '{"classes": ["a", "b"], "probabilities": [[0.97, 0.03]], "known": [false]}'
@@ -194,6 +205,44 @@ def test_the_scheduled_function_measures_the_last_hours(s3: Any, monkeypatch: py
         "LowConfidenceShare": pytest.approx(2 / 3),
         "EstimatedAccuracy": pytest.approx(0.873333),
     }
+
+
+@pytest.mark.parametrize("night", [False, True])
+def test_the_function_finds_the_drift_that_the_monitor_finds(night: bool) -> None:
+    days = stream.drawn(Film(days=4, nightfall=2, pictures=80, seed=0), CLASSES)
+    training, new = np.stack(days[0].images), np.stack(days[3 if night else 1].images)
+    reference = json.loads(deployment.compared_with(training, []))
+    measured = [drift.measured(drift.decode(layout.png(image))) for image in new]
+    moved = [one["statistic"] for one in monitor.drift(new, training).values() if one["drifted"]]
+    assert drift.drift(measured, reference["training"]) == pytest.approx(max(moved, default=0.0), abs=1e-3)
+    assert bool(moved) is night
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA"])
+def test_the_function_reads_png_files_as_the_endpoint_does(mode: str) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGBA", (32, 32), (9, 200, 70, 128)).convert(mode).save(buffer, "PNG")
+    read = np.frombuffer(drift.decode(buffer.getvalue()), np.uint8).reshape(32, 32, 3)
+    assert np.abs(read.astype(int) - images.decode(buffer.getvalue(), 1024)).max() <= 1
+    for broken in (buffer.getvalue()[:50], b"", b"\xff\xd8\xff", layout.png(np.zeros((16, 16, 3), np.uint8))):
+        with pytest.raises(ValueError, match="picture"):
+            drift.decode(broken)
+
+
+def test_held_out_pictures_that_the_endpoint_refuses_judge_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    collect([record(number, 0.6) for number in range(60)], 0.94, CLASSES, tmp_path, 0.3)
+    fill_in(tmp_path / labelled.TABLE, label="bicycle", held_out="yes")
+    first, second, *_ = sorted(tmp_path.glob("*.png"))
+    first.write_bytes(layout.png(np.full((32, 32, 3), 90, np.uint8)))
+    second.write_bytes(layout.png(np.zeros((16, 16, 3), np.uint8)))
+    pictures, labels = judging.held_out(CLASSES, tmp_path)
+    assert pictures.shape == (58, 32, 32, 3)
+    assert labels.tolist() == [0] * 58
+    said = capsys.readouterr().out
+    assert f"{first.name} judges nothing: the picture has a single colour" in said
+    assert f"{second.name} judges nothing: the picture has 16 x 16 pixels, not 32 x 32" in said
 
 
 def test_watch_measures_new_pictures_but_no_test_pictures_and_collects_beyond_a_limit(

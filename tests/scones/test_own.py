@@ -157,6 +157,31 @@ DIRECT = {
 }
 
 
+# Branches, of whose results one is picked by its index.
+PARALLEL = {
+    "StartAt": "Serialize",
+    "States": {
+        "Serialize": console("serializeImageData", Next="Both"),
+        "Both": {
+            "Type": "Parallel",
+            "Branches": [
+                {"StartAt": "Classify", "States": {"Classify": console("classify_image", End=True)}},
+                {"StartAt": "Note", "States": {"Note": {"Type": "Pass", "Result": {"note": 1}, "End": True}}},
+            ],
+            "ResultSelector": {"body.$": "$[0].body", "notes.$": "$[1:].note", "all.$": "$[*].note"},
+            "Next": "Filter",
+        },
+        "Filter": {**console("filter"), "OutputPath": "$.Payload.body", "Next": "Found"},
+        "Found": {
+            "Type": "Pass",
+            "Parameters": {"found.$": "States.StringToJson($)"},
+            "OutputPath": "$.found",
+            "End": True,
+        },
+    },
+}
+
+
 def folder(path: Path, definition: Any, **changed: str) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     for name, content in {**FILES, **changed, "workflow.json": json.dumps(definition)}.items():
@@ -172,7 +197,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[boto3.Sess
         yield session, deployment.deploy(session, archive(tmp_path_factory.mktemp("model")), pictures, settings)
 
 
-@pytest.mark.parametrize("definition", [CONSOLE, JSONATA, DIRECT], ids=["console", "jsonata", "direct"])
+@pytest.mark.parametrize(
+    "definition", [CONSOLE, JSONATA, DIRECT, PARALLEL], ids=["console", "jsonata", "direct", "parallel"]
+)
 def test_a_workflow_in_another_style_runs_as_it_is_written(
     place: tuple[boto3.Session, deployment.Deployed], tmp_path: Path, definition: dict[str, Any]
 ) -> None:

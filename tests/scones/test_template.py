@@ -140,7 +140,10 @@ WILDCARDS = {
         "FanOutRole.WriteResults": {"${Bucket.Arn}/results/*"},
         "FanOutRole.DeliverLogs": {"*"},
         "DigestRole.Count": {"*"},
-        "WatchRole.ReadCaptured": {"${Bucket.Arn}/data_capture/*"},
+        "WatchRole.ReadCaptured": {
+            "${Bucket.Arn}/data_capture/*",
+            "arn:${AWS::Partition}:s3:::${ArtifactBucket}/*/training.json",
+        },
         "WatchRole.Measure": {"*"},
         "Network.Connect": {"*"},
         "Traces.Trace": {"*"},

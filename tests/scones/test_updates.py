@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ from stages.engine.aws.stack import Stack
 from stages.scones.aws import deployment
 from stages.scones.aws.executions import Workflow
 from stages.scones.aws.stand_in import local
+from stages.scones.aws.stand_in.endpoints import Endpoint, shift
+from stages.scones.aws.stand_in.fleet import HostedEndpoint, ProductionVariant
 from stages.scones.config import WorkflowSettings, workflow_settings
 
 SAYING = """
@@ -37,7 +40,7 @@ def model(folder: Path, first: float, before: str = "pass") -> Path:
     return archive(folder / f"{first}", SAYING.format(answer=[first, round(1 - first, 6)], before=before))
 
 
-class Asked(list[float | Exception]):
+class Asked(list[float | str | Exception]):
     """The answers that four clients got, in the order in which they came."""
 
     def __init__(self) -> None:
@@ -79,16 +82,21 @@ class World(NamedTuple):
         ]
         return [one["ResourceStatus"] for one in found]
 
+    def execute(self, deployed: deployment.Deployed) -> float | str:
+        """Returns the first probability, or the execution's error."""
+        outcome = Workflow(self.session, deployed.workflow).execute(deployed.bucket, "test/sure.png")
+        return outcome.error or outcome.probabilities[0]
+
     @contextmanager
-    def asked(self) -> Iterator["Asked"]:
-        """Four clients ask all the time; yields their answers and errors."""
+    def asked(self, deployed: deployment.Deployed | None = None) -> Iterator["Asked"]:
+        """Four clients ask the endpoint, or the workflow, all the time; yields their answers and errors."""
         answers = Asked()
         ended = threading.Event()
 
         def go_on(number: int) -> None:
             while not ended.is_set():
                 try:
-                    answers.append(self.ask())
+                    answers.append(self.execute(deployed) if deployed else self.ask())
                 except Exception as error:
                     answers.append(error)
                 answers.rounds[number] += 1
@@ -160,23 +168,24 @@ def test_a_challenger_comes_beside_a_deployed_model_by_weight_and_goes_again(wor
 
 
 @pytest.mark.parametrize(
-    ("before", "changes", "alarm"),
+    ("first", "before", "changes", "alarm", "limit"),
     [
-        ("raise RuntimeError('broken')", {"errors": 0.05}, "scones-endpoint-errors"),
-        ("__import__('time').sleep(0.3)", {"latency": 0.2, "traffic": "canary"}, "scones-endpoint-latency"),
+        (0.97, "raise RuntimeError('broken')", {"errors": 0.05}, "errors", "0.05"),
+        (0.97, "__import__('time').sleep(0.3)", {"latency": 0.2, "traffic": "canary"}, "latency", "200000"),
+        (0.6, "pass", {"traffic": "linear", "fraction": 0.5}, "confidence", "0.4"),
     ],
-    ids=["errors", "latency"],
+    ids=["errors", "latency", "confidence"],
 )
 def test_a_bad_model_raises_an_alarm_and_the_former_one_comes_back(
-    world: World, before: str, changes: dict[str, Any], alarm: str
+    world: World, first: float, before: str, changes: dict[str, Any], alarm: str, limit: str
 ) -> None:
     update = {**world.settings.update.model_dump(), "wait": 600, **changes}  # 10 s here, if no alarm ends them
-    good = model(world.folder, 1.0)
-    with world.asked() as answers:
-        world.put(good, update=update, instance_count=2)
+    deployed = world.put(model(world.folder, 1.0), update=update, instance_count=2)
+    # The metric of low confidence is written by the workflow, the others by the endpoint.
+    with world.asked(deployed if alarm == "confidence" else None) as answers:
         begin = len(answers)
-        with pytest.raises(InputError, match=f"UPDATE_ROLLBACK_COMPLETE.*Endpoint: .*{alarm}"):
-            world.put(model(world.folder, 0.97, before), update=update, instance_count=2)
+        with pytest.raises(InputError, match=f"UPDATE_ROLLBACK_COMPLETE.*Endpoint: .*scones-endpoint-{alarm}"):
+            world.put(model(world.folder, first, before), update=update, instance_count=2)
         end = answers.later()
     assert world.status() == "UPDATE_ROLLBACK_COMPLETE"
     assert world.events()[:4] == [
@@ -189,15 +198,53 @@ def test_a_bad_model_raises_an_alarm_and_the_former_one_comes_back(
     met = Counter(str(one) for one in answers[begin:end])
     assert met.pop("1.0") > 0
     assert met  # some did meet the bad model
-    if "canary" in update.values():
-        assert set(met) == {"0.97"}
-    else:
+    if alarm == "errors":
         assert all("RuntimeError: broken" in one or "500" in one for one in met)  # the model's error, no lost request
-    state = client(world.session, "cloudwatch").describe_alarms(AlarmNames=[alarm])["MetricAlarms"][0]
-    assert state["StateReason"].endswith(
-        "breach the threshold " + {"errors": "0.05", "latency": "200000"}[alarm.rpartition("-")[2]]
-    )
+    else:
+        assert set(met) == {{"latency": "0.97", "confidence": "ThresholdConfidenceNotMet"}[alarm]}
+    state = client(world.session, "cloudwatch").describe_alarms(AlarmNames=[f"scones-endpoint-{alarm}"])
+    assert state["MetricAlarms"][0]["StateReason"].endswith(f"breach the threshold {limit}")
     assert len(client(world.session, "sagemaker").list_models()["Models"]) == 1
+
+
+def test_linear_shifting_moves_equal_steps_and_takes_all_back_at_any_of_them(tmp_path: Path) -> None:
+    routing = {"Type": "LINEAR", "WaitIntervalInSeconds": 6, "LinearStepSize": {"Type": "INSTANCE_COUNT", "Value": 1}}
+    policy = {"TrafficRoutingConfiguration": routing, "TerminationWaitInSeconds": 6}
+    alarms = {"Alarms": [{"AlarmName": "any"}]}
+    how = shift({"BlueGreenUpdatePolicy": policy, "AutoRollbackConfiguration": alarms}, instances=4)
+    contents = {f"s3://a/{first}": model(tmp_path, first).read_bytes() for first in (1.0, 0.9)}
+
+    def hosted(first: float) -> HostedEndpoint:
+        return HostedEndpoint("eu-west-1", "vehicles", (ProductionVariant("model", f"s3://a/{first}", ""),), "{}")
+
+    endpoint = Endpoint(hosted(1.0), contents.__getitem__, lambda *_: None, lambda *_: None)
+    shares: list[float] = []
+
+    def ask() -> float:
+        answers = [endpoint.invoke(b"", "image/png", "*/*", weights=lambda: {"model": 1.0}) for _ in range(40)]
+        assert {one.status for one in answers} == {200}
+        return sum(one.body == b"[0.9, 0.1]" for one in answers) / 40
+
+    def alarmed(names: tuple[str, ...], at: float) -> list[str]:
+        share = ask()
+        if share not in shares:
+            shares.append(share)
+        return list(names) if share >= at else []
+
+    failure = endpoint.update(hosted(0.9), {"model": 1.0}, how, partial(alarmed, at=0.75), lambda failure: None)
+    assert (failure, shares, ask()) == ("these alarms were on: any", [0.25, 0.5, 0.75], 0.0)
+    shares.clear()
+    assert endpoint.update(hosted(0.9), {"model": 1.0}, how, partial(alarmed, at=2), lambda failure: None) == ""
+    assert (shares, ask()) == ([0.25, 0.5, 0.75, 1.0], 1.0)
+    endpoint.stop()
+
+
+def test_an_endpoint_becomes_serverless_and_gets_other_instances_in_place(world: World) -> None:
+    serverless = {"memory": 2048, "concurrency": 5}
+    for changes in ({"serverless": serverless}, {"instance_type": "ml.m7g.large"}, {"serverless": serverless}):
+        deployed = world.put(model(world.folder, 1.0), **changes)
+        assert world.execute(deployed) == 1.0
+        assert world.status() == "UPDATE_COMPLETE"
 
 
 def test_update_endpoint_follows_its_deployment_config_and_refuses_what_aws_refuses(world: World) -> None:

@@ -108,6 +108,7 @@ def dead_proxy() -> Iterator[None]:
 def faulty(patch: pytest.MonkeyPatch) -> str:
     """The module of the stand-in that fails on demand, with the folder in which Python finds it."""
     patch.setenv("PYTHONPATH", str(Path(faulty_stand_in.__file__).parent))
+    patch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "20")  # a listing has pages, as S3's of a thousand has
     return faulty_stand_in.__name__
 
 
@@ -144,7 +145,7 @@ def test_what_is_deployed_is_what_stands_in_the_files(world: World) -> None:
         assert found["CodeSha256"] == digest
     with zipfile.ZipFile(io.BytesIO(zipped)) as unzipped:
         assert {name: unzipped.read(name) for name in unzipped.namelist()} == {
-            path.name: path.read_bytes() for path in [*artifacts.FUNCTIONS.glob("*.py"), artifacts.ANSWER]
+            path.name: path.read_bytes() for path in [*artifacts.FUNCTIONS.glob("*.py"), *artifacts.IMPORTED]
         }
     states = client(world.session, "stepfunctions")
     for arn, path in ((world.deployed.workflow, artifacts.WORKFLOW), (world.deployed.fan_out, artifacts.FAN_OUT)):
@@ -386,8 +387,10 @@ def test_many_pictures_in_one_execution_have_one_result_each(world: World) -> No
 
 def test_all_pictures_below_a_prefix_have_a_result_in_the_bucket(world: World) -> None:
     s3 = client(world.session, "s3")
-    for name in ("sure.png", "unsure.png", "page.png"):
-        s3.put_object(Bucket=world.deployed.bucket, Key=f"pictures/many/{name}", Body=PICTURES[name])
+    some = {name: content for name, content in PICTURES.items() if name in ("unsure.png", "page.png")}
+    sure = {f"sure-{number}.png": PICTURES["sure.png"] for number in range(25)}  # on two pages of the listing
+    for name, content in {**some, **sure}.items():
+        s3.put_object(Bucket=world.deployed.bucket, Key=f"pictures/many/{name}", Body=content)
     described = Workflow(world.session, world.deployed.fan_out).run({"s3_prefix": "pictures/many/"})
     assert described["status"] == "SUCCEEDED", described
     place = json.loads(described["output"])["ResultWriterDetails"]
@@ -399,10 +402,11 @@ def test_all_pictures_below_a_prefix_have_a_result_in_the_bucket(world: World) -
         one["s3_key"]: one.get("error", one["status"]) for one in (json.loads(result["Output"]) for result in results)
     }
     assert found == {
-        "pictures/many/sure.png": "SUCCEEDED",
+        **{f"pictures/many/{name}": "SUCCEEDED" for name in sure},
         "pictures/many/unsure.png": "ThresholdConfidenceNotMet",
         "pictures/many/page.png": "NotAnImageError",
     }
+    assert Workflow(world.session, world.deployed.fan_out).run({"s3_prefix": "pictures/none/"})["status"] == "SUCCEEDED"
 
 
 def test_one_digest_sums_up_many_failures(world: World) -> None:

@@ -77,28 +77,45 @@ def test_without_a_builder_one_sentence_says_where_the_files_are(
     assert (tmp_path / "mnist" / "model" / "second.pt").exists()
 
 
-def mounted(root: Path) -> list[str]:
-    """The beginning of a command that sees ``root`` as `/`, in namespaces of its own, with what pip and apt need of this machine."""
-    shared = ["/etc/ssl", "/etc/pip.conf", "/etc/xdg/pip", "/etc/apt", "/etc/resolv.conf", "/etc/hosts", "/opt/wheels"]
+SETTINGS = ("/etc/pip.conf", "/etc/xdg/pip", "/etc/apt", "/etc/resolv.conf", "/etc/hosts")
+CERTIFICATES = ("/usr/local/share/ca-certificates", "/etc/ssl/certs/ca-certificates.crt")
+"""What pip and apt need of this machine. They get copies: what a package's installation writes must not reach the machine."""
+
+READ_ONLY = ("/opt/wheels", "/opt/pypi", "/opt/pypi-more")
+DEVICES = ("null", "zero", "random", "urandom")
+
+
+def furnish(root: Path) -> None:
+    """Copy this machine's settings of pip and apt into ``root``, and make the places for its mounts."""
+    for name in filter(os.path.exists, (*SETTINGS, *CERTIFICATES)):
+        inside = root / name[1:]
+        inside.parent.mkdir(parents=True, exist_ok=True)
+        if Path(name).is_dir():
+            shutil.copytree(name, inside, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(name, inside)
+    for name in READ_ONLY:
+        (root / name[1:]).mkdir(parents=True, exist_ok=True)
+    for name in DEVICES:
+        (root / "dev" / name).touch()
+
+
+def entered(root: Path, command: str, *, writable: bool) -> list[str]:
+    """Return a command that runs ``command`` with ``root`` as `/`, in namespaces of its own."""
     lines = [f"mount --make-rprivate /; mount --bind {root} {root}; mount -t proc proc {root}/proc"]
-    lines += [f"mount --rbind /dev {root}/dev"]
-    for path in shared:
-        if Path(path).exists():
-            inside = root / path[1:]
-            if Path(path).is_dir():
-                inside.mkdir(parents=True, exist_ok=True)
-            else:
-                inside.parent.mkdir(parents=True, exist_ok=True)
-                inside.touch()
-            lines.append(f"mount --bind {path} {inside}")
+    lines += [f"mount --bind /dev/{name} {root}/dev/{name}" for name in DEVICES]
+    for name in filter(os.path.exists, READ_ONLY):
+        lines.append(f"mount --bind {name} {root}{name}; mount -o remount,bind,ro {root}{name}")
+    lines += [] if writable else [f"mount -o remount,bind,ro {root}"]
     script = "; ".join([*lines, f'exec chroot {root} sh -ec "$1"'])
-    return ["unshare", "--mount", "--pid", "--fork", "sh", "-ec", script, "sh"]
+    return ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", script, "sh", command]
 
 
 def built(context: Path, root: Path) -> None:
     """Run the Dockerfile's steps in ``root``, as a build would."""
     (base,) = found(context / "Dockerfile", "FROM")
     subprocess.run(["debootstrap", "--variant=minbase", BASE[base], str(root)], check=True, capture_output=True)
+    furnish(root)
     for word, rest in steps(context / "Dockerfile"):
         if word == "COPY":
             source, target = rest.split()
@@ -107,7 +124,8 @@ def built(context: Path, root: Path) -> None:
             (shutil.copytree if (context / source).is_dir() else shutil.copyfile)(context / source, inside)
         elif word == "RUN":
             environment = os.environ | {"PIP_RETRIES": "0"}  # where PyTorch's index can't be reached
-            done = subprocess.run([*mounted(root), rest], capture_output=True, text=True, env=environment, check=False)
+            step = entered(root, rest, writable=True)
+            done = subprocess.run(step, capture_output=True, text=True, env=environment, check=False)
             assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
@@ -135,25 +153,9 @@ def test_the_built_image_answers_as_evaluate_for_a_user_without_rights_on_a_file
         "--bounding-set=-all",
         "--no-new-privs",
     ]
-    mounts = (
-        f"mount --make-rprivate /; mount --bind {root} {root}; mount -o remount,bind,ro {root}; mount -t proc proc {root}/proc"
-        f"; mount --rbind /dev {root}/dev"
-    )
 
     def run(arguments: list[str]) -> list[str]:
-        words = f"cd {folder}; exec {shlex.join([*inside, *arguments])}"
-        return [
-            "unshare",
-            "--mount",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "sh",
-            "-ec",
-            f'{mounts}; exec chroot {root} sh -ec "$1"',
-            "sh",
-            words,
-        ]
+        return entered(root, f"cd {folder}; exec {shlex.join([*inside, *arguments])}", writable=False)
 
     health = run(command(dockerfile, "HEALTHCHECK"))
     assert subprocess.run(health, capture_output=True, check=False).returncode != 0  # nothing runs yet

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import png  # type: ignore[import-untyped]
+
 HERE = Path(__file__).parent
 TEMPLATE = HERE / "template.yaml"
 ARTIFACTS_TEMPLATE = HERE / "artifacts.yaml"
 FUNCTIONS = HERE / "functions"
-ANSWER = HERE.parent / "endpoint" / "answer.py"
-"""A module that the functions import."""
+IMPORTED = (HERE.parent / "endpoint" / "answer.py", Path(png.__file__))
+"""Modules that the functions import: of this project, and pypng, which is one file."""
 
 WORKFLOW = HERE / "workflow.asl.json"
 FAN_OUT = HERE / "fan_out.asl.json"
@@ -44,7 +46,7 @@ def zipped(contents: Mapping[str, bytes]) -> bytes:
 
 def of_the_workflow() -> dict[str, Artifact]:
     """Return the objects made from this folder's files, by the template's parameters that name them."""
-    modules = {path.name: path.read_bytes() for path in [*FUNCTIONS.glob("*.py"), ANSWER]}
+    modules = {path.name: path.read_bytes() for path in [*FUNCTIONS.glob("*.py"), *IMPORTED]}
     return {
         "FunctionsKey": named("functions.zip", zipped(modules)),
         "WorkflowKey": named(WORKFLOW.name, WORKFLOW.read_bytes()),

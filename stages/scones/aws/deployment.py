@@ -6,7 +6,7 @@ import json
 import re
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,9 @@ from stages.engine.aws.clients import client
 from stages.engine.aws.stack import Stack, delete, keys
 from stages.scones.aws import artifacts
 from stages.scones.aws.artifacts import Artifact
+from stages.scones.aws.functions import drift
 from stages.scones.config import WorkflowSettings
+from stages.scones.feedback.properties import Pixels, properties
 
 TEST = "test/"
 """Prefix of the test pictures in the bucket."""
@@ -88,10 +90,24 @@ def repository(image: str) -> str:
     return image.partition("/")[2].partition("@")[0].partition(":")[0]
 
 
-def parts(archive: Path, settings: WorkflowSettings) -> dict[str, Artifact]:
-    """Return all objects that the template names, by its parameters. Raise InputError if a model is missing."""
+def compared_with(training: Pixels, tests: Iterable[bytes]) -> bytes:
+    """Return what `watch` compares captured pictures with: the training pictures' properties, and the digests of the ``tests``."""
+    content = {
+        "training": {name: sorted(values.round(4).tolist()) for name, values in properties(training).items()},
+        "tests": sorted(map(drift.digest, tests)),
+    }
+    return json.dumps(content, separators=(",", ":")).encode()
+
+
+def parts(archive: Path, settings: WorkflowSettings, training: bytes = b"") -> dict[str, Artifact]:
+    """Return all objects that the template names, by its parameters. Raise InputError if a model is missing.
+
+    ``training`` is what `compared_with` returns; without it drift is not measured on AWS.
+    """
     files.require(archive, "export@scones")
     found = {**artifacts.of_the_workflow(), "ModelKey": artifacts.named("model.tar.gz", archive.read_bytes())}
+    if training:
+        found["TrainingKey"] = artifacts.named("training.json", training)
     if settings.challenger:
         challenger = files.home() / Path(settings.challenger.archive).expanduser()
         if not challenger.is_file():
@@ -121,6 +137,7 @@ def parameters(
     return {
         "ArtifactBucket": bucket,
         "ChallengerKey": "",
+        "TrainingKey": "",
         **{name: artifact.key for name, artifact in objects.items()},
         "ModelWeight": f"{settings.weight:g}",
         "ChallengerWeight": f"{settings.challenger.weight if settings.challenger else 0:g}",
@@ -158,10 +175,14 @@ def parameters(
 
 
 def deploy(
-    session: boto3.Session, archive: Path, pictures: Mapping[str, bytes], settings: WorkflowSettings
+    session: boto3.Session,
+    archive: Path,
+    pictures: Mapping[str, bytes],
+    settings: WorkflowSettings,
+    training: bytes = b"",
 ) -> Deployed:
-    """Create or update everything; what is up to date stays untouched. ``pictures`` are PNG files by name."""
-    objects = parts(archive, settings)
+    """Create or update everything; what is up to date stays untouched. ``pictures`` are PNG files by name, ``training`` as for `parts`."""
+    objects = parts(archive, settings, training)
     image = inference_image(session.region_name, settings)
     base = Stack(session, f"{settings.stack}-artifacts")
     ended = base.put(artifacts.ARTIFACTS_TEMPLATE.read_text(), {}, settings.tags, settings.protect)

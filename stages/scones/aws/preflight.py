@@ -146,7 +146,7 @@ def plan(settings: WorkflowSettings, region: str) -> str:
         price = estimate(settings.instance_type, variants * settings.instance_count, region, 24 * 30, "30 days")
     unpatched = end_of_patches(settings)
     return (
-        f"This creates the stacks {settings.stack} and {settings.stack}-artifacts in your AWS account, region {region}: two buckets, four "
+        f"This creates the stacks {settings.stack} and {settings.stack}-artifacts in your AWS account, region {region}: two buckets, five "
         f"functions, two state machines, an endpoint with {variants} model(s), two topics, alarms, their roles and logs.\n"
         f"{price}\n" + (f"warning: {unpatched}\n" if unpatched else "") + f"`{COMMAND} destroy` removes all of it."
     )

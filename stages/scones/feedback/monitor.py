@@ -18,7 +18,6 @@ import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
 from stages.common import config, files
@@ -30,6 +29,7 @@ from stages.scones.endpoint import picture
 from stages.scones.feedback import captures, labelled, variants
 from stages.scones.feedback.captures import Captured
 from stages.scones.feedback.collect import collect
+from stages.scones.feedback.properties import Pixels, properties
 
 FEATURES = Path("data/scones/features")
 MODEL = Path("models/scones/export/model.pt")
@@ -37,8 +37,6 @@ MONITOR = Path("reports/scones/monitor")
 
 SIGNIFICANT = 0.01
 """Probability of reporting drift when there is none, over all properties together (Bonferroni)."""
-
-Pixels = NDArray[np.uint8]
 
 
 def fetch(place: str) -> tuple[list[tuple[str, str]], list[str]]:
@@ -89,16 +87,6 @@ def histogram(records: Sequence[Captured], threshold: float) -> Figure:
     axis.set(title=f"scones: confidence of {len(records)} answers", xlabel="confidence [1]", ylabel="answers")
     axis.legend(loc="upper left")
     return figure
-
-
-def properties(pictures: Pixels) -> dict[str, NDArray[np.float64]]:
-    """Return each picture's mean red, green and blue and its contrast, the standard deviation of its grey values.
-
-    ``pictures`` are (N, H, W, 3).
-    """
-    means = pictures.mean((1, 2))
-    contrast = pictures.mean(3).std((1, 2))
-    return {"red": means[:, 0], "green": means[:, 1], "blue": means[:, 2], "contrast": contrast}
 
 
 def drift(captured: Pixels, training: Pixels) -> dict[str, Any]:

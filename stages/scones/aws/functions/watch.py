@@ -1,22 +1,47 @@
-"""watch: read what the endpoint has captured in the last hours, and write to CloudWatch how sure it was.
+"""watch: read what the endpoint has captured in the last hours, and write to CloudWatch how sure it was, and how the pictures changed.
 
-The metrics `Watched`, `LowConfidenceShare` and `EstimatedAccuracy` mean the same as those of `python -m stages.loop watch`, which
-also writes `Drift`: that needs the pictures' pixels, and Lambda's Python can't decode them.
+The metrics `Watched`, `Drift`, `LowConfidenceShare` and `EstimatedAccuracy` mean the same as those of `python -m stages.loop watch`, but
+only PNG files, which the workflow sends, are compared with the training pictures. TRAINING names the object with these,
+`BUCKET/KEY`; with no key there is no `Drift`, and test pictures count, too.
 """
 
 import base64
 import json
 import os
+import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import boto3
 
 try:
     import answer  # type: ignore[import-not-found]
+    import drift  # type: ignore[import-not-found]
 except ImportError:  # in the project, not in Lambda
+    from stages.scones.aws.functions import drift
     from stages.scones.endpoint import answer
+
+MOST = 2000
+"""Pictures that are compared, chosen at random: a picture takes some milliseconds, and Lambda's time is limited."""
+
+
+class Record(NamedTuple):
+    """A captured answer. ``picture`` is the body of its request."""
+
+    time: datetime
+    confidence: float
+    known: bool | None
+    picture: bytes
+
+
+def training() -> dict[str, Any]:
+    """Return the training pictures' properties, and the digests of the test pictures; nothing if there are none."""
+    bucket, _, key = os.environ["TRAINING"].partition("/")
+    if not key:
+        return {}
+    found: dict[str, Any] = json.loads(boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+    return found
 
 
 def texts(bucket: str, place: str, since: datetime) -> Iterator[str]:
@@ -29,36 +54,70 @@ def texts(bucket: str, place: str, since: datetime) -> Iterator[str]:
                 yield s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read().decode()
 
 
-def read(line: str, classes: int) -> tuple[datetime, Any]:
-    """Return a record's time and answer. Raise ValueError, KeyError or TypeError for anything else."""
+def read(line: str, classes: int) -> Record:
+    """Return a captured record. Raise ValueError, KeyError or TypeError for anything else."""
     record = json.loads(line)
-    reply = record["captureData"]["endpointOutput"]
+    request, reply = record["captureData"]["endpointInput"], record["captureData"]["endpointOutput"]
     body = base64.b64decode(reply["data"]) if reply["encoding"] == "BASE64" else reply["data"].encode()
     kind = "text/csv" if reply["encoding"] == "CSV" else reply.get("observedContentType") or "application/json"
     time = datetime.fromisoformat(record["eventMetadata"]["inferenceTime"])
     found = answer.read(body, kind)
     answer.distribution(list(found.probabilities), classes)
-    return time if time.tzinfo else time.replace(tzinfo=UTC), found
+    picture = base64.b64decode(request["data"]) if request["encoding"] == "BASE64" else b""
+    return Record(time if time.tzinfo else time.replace(tzinfo=UTC), max(found.probabilities), found.known, picture)
+
+
+def records(since: datetime) -> Iterator[Record]:
+    """Yield the captured answers from ``since`` on."""
+    place, classes = f"data_capture/{os.environ['ENDPOINT']}/", int(os.environ["CLASSES"])
+    for text in texts(os.environ["BUCKET"], place, since):
+        for line in filter(None, text.splitlines()):
+            try:
+                record = read(line, classes)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue  # the monitor reports such records
+            if record.time >= since:
+                yield record
+
+
+class Sample:
+    """The properties of at most MOST of the pictures that are added: each has the same chance."""
+
+    def __init__(self) -> None:
+        self.measured: list[dict[str, float]] = []
+        self._seen, self._random = 0, random.Random(0)
+
+    def add(self, picture: bytes) -> None:
+        """Choose, and only then decode. A picture that can't be decoded here is left out."""
+        self._seen += 1
+        place = len(self.measured) if len(self.measured) < MOST else self._random.randrange(self._seen)
+        if place >= MOST:
+            return
+        try:
+            found = drift.measured(drift.decode(picture))
+        except ValueError:
+            return
+        self.measured[place : place + 1] = [found]  # at the end it is added
 
 
 def handler(event: Any, context: object) -> dict[str, float]:
     """Write the metrics of the last HOURS, and return them; only how many answers there were if there was none."""
-    threshold, classes = float(os.environ["THRESHOLD"]), int(os.environ["CLASSES"])
-    since = datetime.now(UTC) - timedelta(hours=float(os.environ["HOURS"]))
+    threshold, reference = float(os.environ["THRESHOLD"]), training()
+    tests, sample = set(reference.get("tests", [])), Sample()
     confidences, unsure = [], 0
-    for text in texts(os.environ["BUCKET"], f"data_capture/{os.environ['ENDPOINT']}/", since):
-        for line in filter(None, text.splitlines()):
-            try:
-                time, found = read(line, classes)
-            except (ValueError, KeyError, TypeError, AttributeError):
-                continue  # the monitor reports such records
-            if time >= since:
-                confidences.append(max(found.probabilities))
-                unsure += found.known is False or confidences[-1] < threshold
+    for record in records(datetime.now(UTC) - timedelta(hours=float(os.environ["HOURS"]))):
+        if drift.digest(record.picture) in tests:
+            continue
+        confidences.append(record.confidence)
+        unsure += record.known is False or record.confidence < threshold
+        if reference:
+            sample.add(record.picture)
     values = {"Watched": float(len(confidences))}
     if confidences:
         values["LowConfidenceShare"] = unsure / len(confidences)
         values["EstimatedAccuracy"] = sum(confidences) / len(confidences)
+    if sample.measured:
+        values["Drift"] = drift.drift(sample.measured, reference["training"])
     dimensions = [{"Name": "Endpoint", "Value": os.environ["ENDPOINT"]}]
     boto3.client("cloudwatch").put_metric_data(
         Namespace="Scones",

@@ -18,12 +18,13 @@ LOOPBACK = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 
 NOT_SIMULATED = (
     "permissions: no role or bucket policy is enforced",
-    "quotas and throttling, prices, the time that instances need to start",
+    "quotas and throttling, prices, the types of instances, the time that they need to start",
     "alarms of several metrics; the others are evaluated when they are read and while an endpoint is updated",
     "CloudWatch's logs and metric filters; email and text messages",
     "automatic scaling, several instances of a variant, serverless cold starts",
     "encryption with your key, networks, traces, versions and expiry of objects",
-    "rules and schedules of EventBridge (deploy.scones.watch_hours, execute_uploads), asynchronous calls of functions, layers",
+    "schedules of EventBridge other than rate(...), of which an hour takes 10 seconds; its repetition of failed calls",
+    "asynchronous calls of functions, layers",
     "the 512 MB limit of /tmp, the CPU that goes with a function's memory",
 )
 """Features of AWS that the stand-in lacks."""

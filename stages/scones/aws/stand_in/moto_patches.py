@@ -13,7 +13,7 @@ from moto.core.responses import ActionResult
 from moto.moto_server import werkzeug_app
 from moto.sagemaker.models import FakeEndpoint, FakeEndpointConfig, Model
 
-from stages.scones.aws.stand_in import stack_updates, state_machines
+from stages.scones.aws.stand_in import events, stack_updates, state_machines
 
 UpdateEndpoint = Callable[[str, str, str, dict[str, Any]], str]
 """Moves an endpoint, given its region and name, to a configuration, as a DeploymentConfig says. Returns why it failed, or ""."""
@@ -23,6 +23,7 @@ def apply(update_endpoint: UpdateEndpoint, changed: Callable[[], None]) -> None:
     """Apply all patches. Call this once, before the first request. ``changed`` is called after each update of a stack."""
     state_machines.apply()
     stack_updates.apply(changed)
+    events.apply()
     werkzeug_app.DISABLE_GLOBAL_CORS = True  # moto's CORS lets the pages of any website read its answers
     Stack._parse_template = _parse_template
     Stack.parameter_list = property(_as_text)
@@ -32,6 +33,8 @@ def apply(update_endpoint: UpdateEndpoint, changed: Callable[[], None]) -> None:
     FakeEndpoint.cloudformation_name_type = staticmethod(lambda: "EndpointName")  # moto makes up a name for each
     FakeEndpoint.update_from_cloudformation_json = classmethod(_in_place(update_endpoint))
     FakeEndpoint.response_object = property(_with_capture(FakeEndpoint.response_object.fget))
+    # moto knows no newer instance types, and takes a serverless endpoint's memory only as a number, which no parameter is.
+    FakeEndpointConfig.validate_production_variants = lambda config, variants: None
     for described in (Model, FakeEndpointConfig):
         described.response_object = property(_without_empty_groups(described.response_object.fget))
     # moto lists its own folders for each request.

@@ -22,9 +22,11 @@ REPLACED = ("AWS::SageMaker::Model", "AWS::SageMaker::EndpointConfig")
 
 IN_PLACE = (
     "AWS::CloudWatch::Alarm",
+    "AWS::Events::Rule",
     "AWS::Lambda::Function",
     "AWS::S3::Bucket",
     "AWS::SageMaker::Endpoint",
+    "AWS::Scheduler::Schedule",
     "AWS::StepFunctions::StateMachine",
 )
 """Types that moto, or this package, changes in place. Of the others moto keeps nothing that a change would show in."""
@@ -198,7 +200,7 @@ def _change_in_place(resources: Any, resource: Any, wanted: dict[str, Any]) -> N
         # A copy: some take out what they have read.
         kind.update_from_cloudformation_json(
             original_resource=resource,
-            new_resource_name="",
+            new_resource_name=resource.name if wanted["Type"] == "AWS::Events::Rule" else "",
             cloudformation_json=copy.deepcopy(wanted),
             account_id=account_id,
             region_name=region,

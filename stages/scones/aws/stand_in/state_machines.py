@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import re
 import sys
 import threading
 import uuid
@@ -10,13 +11,13 @@ from typing import Any
 
 import boto3
 import jsonata
+from antlr4.atn.ATNDeserializer import BASE_SERIALIZED_UUID, SERIALIZED_VERSION, ATNDeserializer
+from antlr4.Recognizer import Recognizer
 from botocore.config import Config
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.config import default_user_config
 from moto.s3.models import s3_backends
 from moto.stepfunctions import models as state_machines
-
-from stages.scones.aws.stand_in import grammar
 
 KEPT = 50
 """Executions that keep their history. Older ones keep only their outcome, because memory would grow with each."""
@@ -24,8 +25,11 @@ KEPT = 50
 
 def apply() -> None:
     """Apply all patches. Call this once, before the first request."""
-    grammar.read_format_4()
+    _read_grammar()
     from moto.stepfunctions.parser.asl.component.common.path import result_path
+    from moto.stepfunctions.parser.asl.component.state.exec.state_map.item_reader.eval import (
+        resource_eval_s3 as listing,
+    )
     from moto.stepfunctions.parser.asl.component.state.exec.state_map.result_writer.resource_eval.resource_eval_s3 import (
         ResourceEvalS3,
     )
@@ -49,6 +53,8 @@ def apply() -> None:
     for module in (json_path, result_path):
         module.parse = functools.lru_cache(maxsize=256)(module.parse)  # moto parses each path at each use
     ResourceEvalS3._handle_put_object = staticmethod(_with_results(ResourceEvalS3._handle_put_object))
+    listing.ResourceEvalS3._handle_list_objects_v2 = staticmethod(_list_all(listing.ResourceEvalS3._get_s3_client))
+    _everywhere(json_path.extract_json, _one_of_one(json_path))
     _evaluate_jsonata()
     _give_states_clients()
 
@@ -112,6 +118,38 @@ def _reading_once(parsing: Any) -> Any:
         return visitor.visit(known), known
 
     return parse
+
+
+INDEFINITE = re.compile(r"\*|\.\.|\[[^\]]*[:?,]")
+"""Paths that may name several values: wildcards, slices, filters, unions, and values at any depth."""
+
+
+def _one_of_one(json_path: Any) -> Any:
+    """Return the value that a path such as `$[0].body` names. moto returns a list of it, as it does of any value below an index."""
+    extracting = json_path.extract_json
+
+    def extract(path: str, data: Any) -> Any:
+        found = [] if INDEFINITE.search(path) else json_path.parse(path).find(data)
+        return found[0].value if len(found) == 1 else extracting(path, data)
+
+    return extract
+
+
+def _everywhere(former: Any, better: Any) -> None:
+    """Replace a function in all modules that have imported it."""
+    name = former.__name__
+    for module in [one for one in sys.modules.values() if getattr(one, name, None) is former]:
+        setattr(module, name, better)
+
+
+def _list_all(client: Any) -> Any:
+    """List all objects for a distributed map, also if there are none. moto reads the first thousand, and fails without any."""
+
+    def read(env: Any, *about: Any, **named: Any) -> None:
+        pages = client(*about, **named).get_paginator("list_objects_v2").paginate(**env.stack.pop())
+        env.stack.append(pages.build_full_result().get("Contents", []))
+
+    return read
 
 
 def _with_results(writing: Any) -> Any:
@@ -231,6 +269,31 @@ def _give_states_clients() -> None:
         with lock:
             return client(region, service)
 
-    for module in list(sys.modules.values()):
-        if getattr(module, "boto_client_for", None) is boto_client_for:
-            module.boto_client_for = kept_client  # type: ignore[attr-defined]
+    _everywhere(boto_client_for, kept_client)
+
+
+def _reset(reader: Any, data: list[int]) -> None:
+    reader.data, reader.pos = data, 0
+
+
+def _check_version(reader: Any) -> None:
+    version = reader.readInt()
+    if version != 4:
+        raise ValueError(f"found a grammar of format {version}, expected 4")
+
+
+def _check_uuid(reader: Any) -> None:
+    reader.uuid = BASE_SERIALIZED_UUID  # that of grammars with one list of character sets
+
+
+def _read_grammar() -> None:
+    """Let antlr's runtime 4.9, which DVC needs, read moto's grammar of the states language, which antlr 4.13 compiled.
+
+    Version 4.10 changed the serialized form: a list of numbers instead of a string, no UUID, and one list of character sets
+    instead of two. https://github.com/antlr/antlr4/releases/tag/4.10
+    """
+    if SERIALIZED_VERSION == 3:
+        ATNDeserializer.reset = _reset
+        ATNDeserializer.checkVersion = _check_version
+        ATNDeserializer.checkUUID = _check_uuid
+        Recognizer.checkVersion = lambda recognizer, version: None  # otherwise it prints a warning

@@ -1,0 +1,77 @@
+"""Compare captured with training pictures as `stages.scones.feedback.monitor` does, with what Lambda's Python has, and pypng.
+
+The properties are each picture's mean red, green and blue and its contrast, the standard deviation of its grey values.
+"""
+
+import bisect
+import hashlib
+import io
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+import png  # type: ignore[import-untyped]
+
+PROPERTIES = ("red", "green", "blue", "contrast")
+
+SIDE = 32  # pixels
+
+SIGNIFICANT = 0.01
+"""Probability of reporting drift when there is none, over all properties together (Bonferroni)."""
+
+
+def decode(content: bytes) -> bytes:
+    """Return a PNG file's pixels, red, green and blue of each, on white where it is transparent. Raise ValueError for other pictures."""
+    try:
+        width, height, rows, _ = png.Reader(file=io.BytesIO(content)).asRGBA8()
+        if (width, height) != (SIDE, SIDE):
+            raise ValueError(f"a picture of {width}x{height} pixels: expected {SIDE}x{SIDE}")
+        values = [value for row in rows for value in row]
+    except (png.Error, EOFError, ArithmeticError, LookupError, TypeError) as error:
+        raise ValueError(f"the picture can't be read: {error}") from None
+    pixels = bytearray()
+    for start in range(0, len(values), 4):
+        alpha = values[start + 3]
+        pixels += bytes((alpha * value + (255 - alpha) * 255 + 127) // 255 for value in values[start : start + 3])
+    return bytes(pixels)
+
+
+def digest(picture: bytes) -> str:
+    """Return what tells a picture's file from others."""
+    return hashlib.sha256(picture).hexdigest()
+
+
+def measured(pixels: bytes) -> dict[str, float]:
+    """Return the PROPERTIES of a picture."""
+    channels = [pixels[channel::3] for channel in range(3)]
+    grey = [sum(colours) / 3 for colours in zip(*channels, strict=True)]
+    return dict(zip(PROPERTIES, [*map(statistics.fmean, channels), statistics.pstdev(grey)], strict=True))
+
+
+def statistic(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Return the two-sample Kolmogorov-Smirnov statistic: the largest difference between the cumulative distributions."""
+    ours, theirs = sorted(ours), sorted(theirs)
+    return max(
+        abs(bisect.bisect_right(ours, value) / len(ours) - bisect.bisect_right(theirs, value) / len(theirs))
+        for value in {*ours, *theirs}
+    )
+
+
+def limit(ours: int, theirs: int) -> float:
+    """Return the statistic above which two samples of these sizes differ significantly, by its asymptotic distribution.
+
+    Smirnov 1948, doi:10.1214/aoms/1177730256.
+    """
+    level = SIGNIFICANT / len(PROPERTIES)
+    return math.sqrt(-math.log(level / 2) / 2 * (ours + theirs) / (ours * theirs))
+
+
+def drift(captured: Sequence[Mapping[str, float]], training: Mapping[str, Sequence[float]]) -> float:
+    """Return the largest statistic of a property whose distribution has changed, else 0."""
+    found = 0.0
+    for name in PROPERTIES:
+        ours, theirs = [one[name] for one in captured], training[name]
+        reached = statistic(ours, theirs)
+        if reached > limit(len(ours), len(theirs)):
+            found = max(found, reached)
+    return round(found, 4)

@@ -1,0 +1,209 @@
+"""EventBridge's rules and schedules: what S3 tells of its objects, and what comes every few hours, reaches functions and state machines.
+
+moto keeps both, but delivers only to queues and logs, and runs no schedule.
+"""
+
+import functools
+import json
+import re
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+from jsonpath_ng.parser import parse
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.common_models import CloudFormationModel
+from moto.events.models import Rule, events_backends
+from moto.s3.models import FakeBucket
+from moto.scheduler.models import scheduler_backends
+
+HOUR = 10.0
+"""Seconds that an hour of a schedule takes here."""
+
+LOOK = 0.5
+"""Seconds between two looks at the schedules."""
+
+RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
+HOURS = {"minute": 1 / 60, "hour": 1.0, "day": 24.0}
+PLACEHOLDER = re.compile(r"<([\w-]+)>")
+
+_lock = threading.Lock()  # boto3 makes clients in one thread at a time
+_deliveries = ThreadPoolExecutor(8, "events")
+
+
+class StackSchedule(CloudFormationModel):
+    """A schedule of a stack. moto makes schedules only for their API."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::Scheduler::Schedule"
+
+    @staticmethod
+    def cloudformation_name_type() -> str:
+        return "Name"
+
+    @property
+    def physical_resource_id(self) -> str:
+        return self.name
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **kwargs: Any
+    ) -> "StackSchedule":
+        properties = cloudformation_json["Properties"]
+        scheduler_backends[account_id][region_name].create_schedule(
+            description=properties.get("Description"),
+            end_date=None,
+            flexible_time_window=properties["FlexibleTimeWindow"],
+            group_name=properties.get("GroupName"),
+            kms_key_arn=properties.get("KmsKeyArn"),
+            name=resource_name,
+            schedule_expression=properties["ScheduleExpression"],
+            schedule_expression_timezone=properties.get("ScheduleExpressionTimezone"),
+            start_date=None,
+            state=properties.get("State"),
+            target=properties["Target"],
+            action_after_completion=None,
+        )
+        return cls(resource_name)
+
+    @classmethod
+    def update_from_cloudformation_json(
+        cls,
+        original_resource: "StackSchedule",
+        new_resource_name: str,
+        cloudformation_json: Any,
+        account_id: str,
+        region_name: str,
+    ) -> "StackSchedule":
+        cls.delete_from_cloudformation_json(original_resource.name, cloudformation_json, account_id, region_name)
+        return cls.create_from_cloudformation_json(original_resource.name, cloudformation_json, account_id, region_name)
+
+    @classmethod
+    def delete_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str
+    ) -> None:
+        group = cloudformation_json.get("Properties", {}).get("GroupName")
+        scheduler_backends[account_id][region_name].delete_schedule(group, resource_name)
+
+
+def apply() -> None:
+    """Patch moto, and start to run the schedules. Call this once, before the first request."""
+    Rule.send_to_targets = _reaching_more(Rule.send_to_targets)
+    for name in ("create_from_cloudformation_json", "update_from_cloudformation_json"):
+        setattr(FakeBucket, name, classmethod(_telling(getattr(FakeBucket, name).__func__)))
+    threading.Thread(target=_run_schedules, daemon=True).start()
+
+
+def _telling(making: Any) -> Any:
+    """Let a stack's bucket tell EventBridge of its objects, if its definition says so. moto ignores that."""
+
+    def make(cls: Any, *arguments: Any, **named: Any) -> Any:
+        definition = named["cloudformation_json"] if "cloudformation_json" in named else arguments[1]
+        told = (definition.get("Properties", {}).get("NotificationConfiguration") or {}).get("EventBridgeConfiguration")
+        bucket = making(cls, *arguments, **named)
+        on = told is not None and str(told.get("EventBridgeEnabled", True)).lower() == "true"
+        bucket.set_notification_configuration({"EventBridgeConfiguration": {}} if on else None)
+        return bucket
+
+    return make
+
+
+def _reaching_more(sending: Any) -> Any:
+    """Deliver events to functions and state machines, too. A rule that has only a schedule gets no events."""
+
+    def send(rule: Any, event: Any, transform_input: bool = True) -> None:
+        own = [target for target in rule.targets if _service(target) in ("lambda", "states")]
+        if not own:
+            sending(rule, event, transform_input)
+        elif rule.state == "ENABLED" and rule.event_pattern.get_pattern() and rule.event_pattern.matches_event(event):
+            for target in own:
+                deliver(rule.region_name, target, event)
+
+    return send
+
+
+def _service(target: dict[str, Any]) -> str:
+    return str(target["Arn"].split(":")[2])
+
+
+def _input(target: dict[str, Any], event: dict[str, Any]) -> str:
+    """Return what a target gets: its own text, a template with values of the event, or the event."""
+    if "Input" in target:
+        return str(target["Input"])
+    if transformer := target.get("InputTransformer"):
+        paths = transformer.get("InputPathsMap", {})
+
+        def value(match: re.Match[str]) -> str:
+            found = parse(paths[match[1]]).find(event) if match[1] in paths else []
+            return json.dumps(found[0].value if found else "")
+
+        return PLACEHOLDER.sub(value, transformer["InputTemplate"])
+    return json.dumps(event)
+
+
+@functools.cache
+def _client(region: str, service: str) -> Any:
+    return boto3.client(service, region)
+
+
+def deliver(region: str, target: dict[str, Any], event: dict[str, Any]) -> None:
+    """Call a function or start an execution, and don't wait for it."""
+
+    def call() -> None:
+        try:
+            service, content = _service(target), _input(target, event)
+            with _lock:
+                client = _client(region, "lambda" if service == "lambda" else "stepfunctions")
+            if service == "lambda":
+                client.invoke(FunctionName=target["Arn"], Payload=content.encode())
+            else:
+                client.start_execution(stateMachineArn=target["Arn"], input=content)
+        except Exception:  # nobody waits for the result: AWS would count it among the failed invocations
+            traceback.print_exc()
+
+    _deliveries.submit(call)
+
+
+def _scheduled() -> Iterator[tuple[str, str, dict[str, Any], str]]:
+    """Yield region, expression, target and a name that tells it from others, of all enabled schedules."""
+    for region, rules in list(events_backends[DEFAULT_ACCOUNT_ID].items()):
+        for rule in [one for bus in list(rules.event_buses.values()) for one in list(bus.rules.values())]:
+            if rule.scheduled_expression and rule.state == "ENABLED":
+                for target in list(rule.targets):
+                    yield region, rule.scheduled_expression, target, f"{rule.arn} {target['Id']}"
+    for region, scheduler in list(scheduler_backends[DEFAULT_ACCOUNT_ID].items()):
+        for schedule in [one for group in list(scheduler.schedule_groups.values()) for one in group.schedules.values()]:
+            if schedule.state == "ENABLED":
+                yield region, schedule.schedule_expression, schedule.target, schedule.arn
+
+
+def seconds(expression: str) -> float | None:
+    """Return the seconds here between two runs of `rate(...)`, None for other expressions, which are not run."""
+    found = RATE.fullmatch(expression)
+    return int(found[1]) * HOURS[found[2]] * HOUR if found else None
+
+
+def _run_schedules() -> None:
+    last: dict[tuple[str, str], float] = {}
+    while True:
+        time.sleep(LOOK)
+        now, there = time.monotonic(), set()
+        for region, expression, target, name in _scheduled():
+            pause = seconds(expression)
+            if pause is None or _service(target) not in ("lambda", "states"):
+                continue
+            there.add((name, expression))
+            if now - last.setdefault((name, expression), now) >= pause:
+                last[name, expression] = now
+                moment = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+                deliver(region, target, {"source": "aws.events", "detail-type": "Scheduled Event", "time": moment})
+        last = {key: begin for key, begin in last.items() if key in there}

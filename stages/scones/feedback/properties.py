@@ -1,0 +1,16 @@
+"""What drift is measured in: properties of pictures that a change of the camera, the light or the scene changes."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+
+
+def properties(pictures: Pixels) -> dict[str, NDArray[np.float64]]:
+    """Return each picture's mean red, green and blue and its contrast, the standard deviation of its grey values.
+
+    ``pictures`` are (N, H, W, 3).
+    """
+    means = pictures.mean((1, 2))
+    contrast = pictures.mean(3).std((1, 2))
+    return {"red": means[:, 0], "green": means[:, 1], "blue": means[:, 2], "contrast": contrast}
