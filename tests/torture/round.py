@@ -65,7 +65,7 @@ def twice(place: kills.Place) -> Counter[str]:
 def pipeline(folder: Path, seed: int, minutes: float, count: int, project: str | None) -> dict[str, Counter[str]]:
     temporary = folder / "tmp"
     temporary.mkdir(parents=True)
-    place = kills.Place(with_results(folder / "clone").root, temporary)
+    place = kills.Place(with_results(folder / "clone", quick=False).root, temporary)
     return {
         "a full disk": full_disk(place),
         "make repro, twice at once": twice(place),
