@@ -6,17 +6,16 @@ The server's memory has to stay the same, and SIGTERM has to end it soon.
 
 import random
 import shutil
-import socket
-import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+import connections
 import httpx
 import numpy as np
 import psutil
@@ -29,8 +28,6 @@ from PIL import Image, ImageDraw
 
 from stages import projects
 from stages.serving.comparison import TOLERANCE, npy
-
-PING = 50  # ms, while others attack
 
 GROWTH = 1.2  # of the memory, from the first half of the time to the second
 
@@ -140,7 +137,7 @@ def asks_badly(one: Served, over: Event, choose: random.Random) -> Counter[str]:
                     status, _ = ask(client, project, bytes(changed), kind)
                     outcomes["lost: a damaged body got 500" if status == 500 else "held: damaged"] += 1
                 elif way == 1:
-                    endless(one, 2_000_000)
+                    connections.endless(one, 2_000_000)
                     outcomes["held: endless header"] += 1
                 else:  # announces more than it sends, and goes, at once or later
                     with one.connect() as connection:
@@ -152,51 +149,6 @@ def asks_badly(one: Served, over: Event, choose: random.Random) -> Counter[str]:
                 outcomes["held: cut off"] += 1
             over.wait(0.2)
     return outcomes
-
-
-def endless(one: Served, size: int) -> None:
-    """Send a header without an end until the server closes the connection."""
-    with one.connect() as connection, suppress(BrokenPipeError, ConnectionResetError):
-        connection.sendall(b"GET /ping HTTP/1.1\r\nHost: localhost\r\nX: ")
-        for _ in range(size // 16_384):
-            connection.sendall(16_384 * b"x")
-
-
-def pings(one: Served, attack: Callable[[Event], None], count: int = 100) -> float:
-    """The median of the seconds of /ping during an attack."""
-    over, seconds = Event(), []
-    with ThreadPoolExecutor(1) as pool, one.client() as client:
-        running = pool.submit(attack, over)
-        for _ in range(count):
-            begin = time.perf_counter()
-            assert client.get("/ping").status_code in (200, 503)
-            seconds.append(time.perf_counter() - begin)
-            time.sleep(0.01)
-        over.set()
-        running.result()
-    return statistics.median(seconds)
-
-
-def attacks(one: Served) -> dict[str, Callable[[Event], None]]:
-    def header(over: Event) -> None:
-        while not over.is_set():
-            endless(one, 50_000_000)
-
-    def body(over: Event) -> None:
-        with one.connect() as connection, suppress(OSError):
-            connection.sendall(
-                b"POST /models/mnist/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n"
-            )
-            while not over.wait(0.01):
-                connection.sendall(b"x")
-
-    def idle(over: Event) -> None:
-        connections: list[socket.socket] = [one.connect() for _ in range(500)]
-        over.wait(60)
-        for connection in connections:
-            connection.close()
-
-    return {"an endless header": header, "a slow body": body, "500 idle connections": idle}
 
 
 INTRUDER = """
@@ -249,11 +201,9 @@ def watch_memory(one: Served, over: Event) -> Counter[str]:
 def run(folder: Path, seed: int, minutes: float) -> dict[str, Counter[str]]:
     """Returns the outcomes by attack and by kind: `held...` and `lost: ...`."""
     choose, over, kills = random.Random(seed), Event(), max(2, round(minutes / 2))
-    attacked, well, badly, whole = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+    whole = Counter[str]()
     with served(folder, "--queue=64") as one:
-        for name, attack in attacks(one).items():
-            milliseconds = 1000 * pings(one, attack)
-            attacked[f"{'held' if milliseconds < PING else 'lost'}: {milliseconds:.1f} ms during {name}"] += 1
+        attacked = connections.run(one)
         with ThreadPoolExecutor(20) as pool:
             clients = [
                 pool.submit(asks_well, one, name, over, random.Random(choose.random()))
