@@ -70,6 +70,7 @@ def pipeline(folder: Path, seed: int, minutes: float, count: int, project: str |
     temporary = folder / "tmp"
     temporary.mkdir(parents=True)
     place = kills.Place(with_results(folder / "clone", quick=False).root, temporary)
+    place.dvc("repro", "--quiet")  # so that hashes are of this code
     return {
         "a full disk": full_disk(place),
         "make repro, twice at once": twice(place),
@@ -85,7 +86,11 @@ def costly(folder: Path) -> Counter[str]:
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=False)
     if done.returncode or not found.exists():
         return Counter([f"lost: exit code {done.returncode}"])
-    rows = files.read_json(found)
+    return summed(files.read_json(found))
+
+
+def summed(rows: list[dict[str, Any]]) -> Counter[str]:
+    """Return the outcomes of `costs.measure`, and in words each project's costliest bodies."""
     outcomes = Counter("held" if row["held"] else f"lost: {costs.line(row)}" for row in rows)
     for project in projects.names():
         own = [row for row in rows if row["project"] == project]
