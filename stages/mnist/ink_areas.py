@@ -191,7 +191,8 @@ def _is_mark(box: Box, line: Box, several: bool) -> bool:
 
 def _belongs(box: Box, whole: Box) -> bool:
     """Return whether the stroke in ``box`` is close to the group in ``whole``, and not a digit beside it."""
-    if whole.gap(box) > GAP * max(whole.height, box.height):
+    apart = max(whole.top - box.bottom, box.top - whole.bottom, whole.left - box.right, box.left - whole.right)
+    if apart > GAP * max(whole.height, box.height):
         return False
     beside = min(whole.right, box.right) <= max(whole.left, box.left)
     return not beside or min(whole.height, box.height) < 0.7 * max(whole.height, box.height)

@@ -138,7 +138,7 @@ class Scene(NamedTuple):
 
 
 def _views(picture: Bytes) -> Iterator[Floats]:
-    """Yield the brightness of ``picture``, then those of its colours that show more. float32 (H, W), 0 to 255."""
+    """Yield the brightness of ``picture``, then the colour that shows most, if it shows more. float32 (H, W), 0 to 255."""
     colours, alpha = picture[..., :3].astype(np.float32), picture[..., 3:].astype(np.float32) / 255
     if alpha.min() < 1:
         seen = _brightness(colours)[alpha[..., 0] > 0.5]
@@ -147,9 +147,9 @@ def _views(picture: Bytes) -> Iterator[Floats]:
     grey = _brightness(colours)
     yield grey
     spread = [float(channel.std()) for channel in np.moveaxis(colours, 2, 0)]
-    for channel in np.argsort(spread, kind="stable")[::-1]:
-        if spread[channel] > 1.3 * float(grey.std()) + 1:
-            yield colours[..., channel]
+    most = int(np.argsort(spread, kind="stable")[-1])
+    if spread[most] > 1.3 * float(grey.std()) + 1:
+        yield colours[..., most]
 
 
 def _enlarged(tones: Floats) -> Floats:
