@@ -5,7 +5,7 @@ VENV   := .venv
 
 # Values from the command line reach a shell only as environment variables, so that no part of one is run as a command:
 # NAME='x; rm file' is an unknown recipe. `value` keeps make from running $(shell ...) in one.
-SETTINGS := ARGS BASE CPUS EXPERIMENTS GROUPS JOBS MINUTES NAME NODES PORT PROJECT PYTHON RUN SEED SET STOP TO TORCH VERSION
+SETTINGS := ARGS BASE CPUS EXPERIMENTS GROUPS JOBS JSON MINUTES NAME NODES PORT PROJECT PYTHON RUN SEED SET STOP TO TORCH VERSION
 $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(if $(filter $(SETTINGS),$(name)),, \
 	$(error $(name)=... is not allowed: expected one of $(SETTINGS)))))
 $(foreach name,$(SETTINGS),$(if $(filter undefined,$(origin $(name))),, \
@@ -80,7 +80,7 @@ test-fast: $(addprefix $(STAMP)-,$(ALL))  ## run only the tests that take second
 	@$(PYTEST) -m "not slow and not long"
 
 torture: $(addprefix $(STAMP)-,$(ALL))  ## attack the stages, the exports and the server: make torture MINUTES=5 SEED=1
-	@exec python tests/torture/round.py $${MINUTES:+--minutes "$$MINUTES"} $${SEED:+--seed "$$SEED"} $${PROJECT:+--project "$$PROJECT"}
+	@exec python tests/torture/round.py $${MINUTES:+--minutes "$$MINUTES"} $${SEED:+--seed "$$SEED"} $${PROJECT:+--project "$$PROJECT"} $${JSON:+--json "$$JSON"}
 
 lint: $(addprefix $(STAMP)-,$(ALL))  ## check format, style and types
 	@ruff format --check .

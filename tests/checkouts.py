@@ -214,13 +214,14 @@ def processes_in(root: Path) -> list[psutil.Process]:
     ]
 
 
-def with_results(folder: Path) -> Checkout:
-    """A clone with this checkout's results, whose cache it shares; mnist trains quickly."""
+def with_results(folder: Path, quick: bool = True) -> Checkout:
+    """A clone with this checkout's results, whose cache it shares. ``quick``: mnist trains quickly."""
     copy = clone(folder)
     with Repo(str(folder)).config.edit("local") as settings:
         settings.setdefault("cache", {})["dir"] = Repo(str(ROOT)).cache.local_cache_dir
     Repo(str(folder)).checkout()
-    copy.quicken()
+    if quick:
+        copy.quicken()
     return copy
 
 

@@ -213,6 +213,20 @@ def digits_table() -> str:
     return "\n".join([*lines, "", about])
 
 
+def torture_table() -> str:
+    """Return what `make torture` tried and found, as a Markdown table."""
+    lines = ["| attack | tried | held | lost | found |", "|---|---|---|---|---|"]
+    kept = files.read_json(RESULTS / "torture.json")
+    for what, row in kept.items():
+        found = "; ".join([*row["found"], *row["losses"]])
+        lines.append(f"| {what} | {row['tried']:,} | {row['held']:,} | {row['lost']:,} | {found} |")
+    where = {
+        f"{row['hardware']}, {row['date']}, seed {row['seed']}, beside other work (load average {row['others']})"
+        for row in kept.values()
+    }
+    return "\n".join([*lines, "", f"Measured on {'; '.join(sorted(where))}."])
+
+
 def graph() -> str:
     """Return DVC's graph of mnist's stages in the Mermaid language, which GitHub draws."""
     shown = subprocess.check_output(["dvc", "dag", "--mermaid"], text=True).splitlines()
@@ -227,7 +241,12 @@ TABLES: dict[Path, dict[str, Callable[[], str]]] = {
     Path("docs/speed.md"): {"speed": speed_table, "settings": settings_table},
     Path("docs/architecture.md"): {"graph": graph},
     Path("docs/ray.md"): {"rates": ray_table},
-    Path("docs/serving.md"): {"reach": reach_table, "int8": int8_table, "digits": digits_table},
+    Path("docs/serving.md"): {
+        "reach": reach_table,
+        "int8": int8_table,
+        "digits": digits_table,
+        "torture": torture_table,
+    },
 }
 
 

@@ -19,9 +19,14 @@ LINE, THIN = 0.75, 0.05
 GAP = 0.12
 """Strokes of a digit are closer to each other than this fraction of its height."""
 
+STRAY = 0.3
+"""From this fraction of the strongest contrast a pixel shows something."""
+
 LONGEST = 32
 """Digits that are read in one picture."""
 
+BLANK = "the picture is blank: expected a digit that contrasts with its background"
+UNCLEAR = "no single digit can be told from the rest of the picture: expected one digit on an even background, with space around it"
 TOO_MANY = f"the picture has more than {LONGEST} digits: send fewer in one picture"
 MARKS = "the picture has a mark beside the digits, such as a point, a plus or a minus: expected digits only"
 TOO_WIDE = "what is drawn is too wide for one digit"
@@ -73,6 +78,10 @@ class Box(NamedTuple):
         right = max(self.left, other.left) - min(self.right, other.right)
         return max(down, right, 0)
 
+    def holds(self, other: "Box") -> bool:
+        rows = self.top <= other.top and other.bottom <= self.bottom
+        return rows and self.left <= other.left and other.right <= self.right
+
     def around(self, other: "Box") -> "Box":
         return Box(
             min(self.top, other.top),
@@ -113,23 +122,24 @@ def is_frame(stroke: Stroke, strokes: list[Stroke], shape: tuple[int, ...]) -> b
         return True
     if stroke.area > 0.3 * box.height * box.width:
         return False
-    inside = [other for other in strokes if other is not stroke and box.around(other.box) == box]
+    inside = (other for other in strokes if other is not stroke and box.holds(other.box))
     return any(other.area > 0.15 * stroke.area and other.box.height > 0.2 * box.height for other in inside)
 
 
 def groups_of(strokes: list[Stroke]) -> list[list[Stroke]]:
     """Group strokes that belong to one digit. Specks are left out. The groups are in order, from left to right."""
     largest = max((stroke.area for stroke in strokes), default=0)
-    groups: list[list[Stroke]] = []
+    boxed: list[tuple[Box, list[Stroke]]] = []
     for stroke in sorted(strokes, key=lambda one: -one.area):
         if stroke.area < 0.03 * largest:
             continue
-        near = [group for group in groups if _belongs(stroke, group)]
-        groups = [group for group in groups if group not in near]
-        groups.append([one for group in near for one in group] + [stroke])
-    mass = [sum(stroke.area for stroke in group) for group in groups]
-    groups = [group for group, area in zip(groups, mass, strict=True) if area > 0.15 * max(mass)]
-    return sorted(groups, key=lambda group: _box(group).left)
+        belongs = [_belongs(stroke.box, box) for box, _ in boxed]
+        joined = [stroke for near, (_, group) in zip(belongs, boxed, strict=True) if near for stroke in group]
+        boxed = [one for near, one in zip(belongs, boxed, strict=True) if not near]
+        boxed.append((_box([*joined, stroke]), [*joined, stroke]))
+    mass = [sum(stroke.area for stroke in group) for _, group in boxed]
+    boxed = [one for one, area in zip(boxed, mass, strict=True) if area > 0.15 * max(mass)]
+    return [group for _, group in sorted(boxed, key=lambda one: one[0].left)]
 
 
 def require_line(groups: list[list[Stroke]], strokes: list[Stroke], labels: NDArray[np.int32]) -> None:
@@ -179,10 +189,10 @@ def _is_mark(box: Box, line: Box, several: bool) -> bool:
     return dash and 0.25 < (middle - line.top) / line.height < 0.75 and box.gap(line) < line.height
 
 
-def _belongs(stroke: Stroke, group: list[Stroke]) -> bool:
-    """Return whether ``stroke`` is close to ``group``, and not a digit beside it."""
-    whole, box = _box(group), stroke.box
-    if whole.gap(box) > GAP * max(whole.height, box.height):
+def _belongs(box: Box, whole: Box) -> bool:
+    """Return whether the stroke in ``box`` is close to the group in ``whole``, and not a digit beside it."""
+    apart = max(whole.top - box.bottom, box.top - whole.bottom, whole.left - box.right, box.left - whole.right)
+    if apart > GAP * max(whole.height, box.height):
         return False
     beside = min(whole.right, box.right) <= max(whole.left, box.left)
     return not beside or min(whole.height, box.height) < 0.7 * max(whole.height, box.height)
@@ -252,3 +262,39 @@ def flaw(mask: Mask) -> str | None:
         if inscribed > THICKEST * height or mask.sum() > FULLEST * height * width:
             return AREA
     return None
+
+
+class Seen(NamedTuple):
+    """What a ``contrast`` shows: the ``labels`` of its ``strokes``, and which of them touch or frame the picture.
+
+    ``around`` are the pixels of those, and of lines.
+    """
+
+    contrast: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    strokes: list[Stroke]
+    inner: list[Stroke]
+    around: Mask
+
+
+def seen(contrast: NDArray[np.float32], faintest: float, cut: float) -> Seen:
+    """Return what shows with at least the fraction ``cut`` of the strongest contrast, and at least ``faintest``. Raises NoDigitError if nothing is seen."""
+    peak = float(contrast.max())
+    if peak < faintest:
+        raise NoDigitError(BLANK)
+    mask = contrast >= max(cut * peak, faintest)
+    lines = lines_of(contrast >= max(STRAY * peak, faintest))
+    labels, strokes = connected(mask & ~lines)
+    if sum(stroke.area for stroke in strokes) < 0.1 * lines.sum():  # a straight 1
+        lines = np.zeros_like(lines)
+        labels, strokes = connected(mask)
+    outer = [stroke for stroke in strokes if is_frame(stroke, strokes, mask.shape)]
+    inner = [stroke for stroke in strokes if stroke not in outer]
+    return Seen(contrast, labels, strokes, inner, lines | pixels(labels, outer))
+
+
+def without_frame(seen: Seen) -> NDArray[np.float32]:
+    """Return the contrast without what touches or frames the picture. Raises NoDigitError if there is nothing."""
+    if not seen.around.any():
+        raise NoDigitError(UNCLEAR)
+    return np.where(ndimage.binary_dilation(seen.around, EIGHT, 3), np.float32(0), seen.contrast)

@@ -53,9 +53,8 @@ SMALLEST = 12
 NARROW = 3.5
 """Size of the closing around a digit, in widths of its stroke: wider shadows that touch it are no ink."""
 
-STRAY, OTHERS = 0.3, 0.15
-"""From this fraction of the strongest contrast there is something in a digit's surroundings, and its limit, as a fraction
-of the digit's ink."""
+OTHERS = 0.15
+"""Limit of what else is in a digit's surroundings, see `ink_areas.STRAY`, as a fraction of the digit's ink."""
 
 GROUND = 0.45
 """At least this fraction of a digit's surroundings is ground, not ink, frame or line."""
@@ -71,6 +70,9 @@ PIECES = 2
 
 FEW = 4
 """With more strokes than these, what is seen is a texture or noise, not something that was drawn with a wrong form."""
+
+TRIES = 200
+"""Groups of strokes that are measured in their surroundings, in all: a picture of 32 digits has 32, of texture thousands."""
 
 SMALL = 80
 """Pixels of the longer side below which a picture is enlarged: its strokes have only a few pixels."""
@@ -88,7 +90,7 @@ def inks(picture: Bytes) -> list[Floats]:
 
     Each is float32 (h, w), 0 on the ground, at most 1. Raises ink_areas.NoDigitError.
     """
-    reasons = [BLANK]
+    reasons, tries = [ink_areas.BLANK], iter(range(TRIES))
     for view in _views(picture):
         tones = _enlarged(view) if max(view.shape) < SMALL else view
         noise = _noise(tones)
@@ -102,13 +104,17 @@ def inks(picture: Bytes) -> list[Floats]:
         contrasts = {WIDEST[0]: _contrasts(scenes, WIDEST[0])}  # the others only if this is not enough
         if all(one.max() < scene.faintest for scene, one in zip(scenes, contrasts[WIDEST[0]], strict=True)):
             continue
-        for depth, size, cut in itertools.product(range(DEPTH), WIDEST, CUTS):
+        seen: dict[tuple[int, float, float], ink_areas.Seen] = {}
+        for _, size, cut in itertools.product(range(DEPTH), WIDEST, CUTS):
             if size not in contrasts:
                 contrasts[size] = _contrasts(scenes, size)
             found = []
-            for scene, contrast in zip(scenes, contrasts[size], strict=True):
+            for number, scene in enumerate(scenes):
+                key = number, size, cut
                 try:
-                    found.append(_standing_alone(scene, contrast, cut, depth))
+                    contrast = ink_areas.without_frame(seen[key]) if key in seen else contrasts[size][number]
+                    seen[key] = ink_areas.seen(contrast, scene.faintest, cut)
+                    found.append(_standing_alone(scene, seen[key], cut, tries))
                 except ink_areas.NoDigitError as error:
                     reasons.append(str(error))
             if found:
@@ -120,7 +126,7 @@ def inks(picture: Bytes) -> list[Floats]:
             reasons.append(str(error))
     told = (ink_areas.TOO_MANY, ink_areas.SEVERAL_LINES, ink_areas.MARKS, ink_areas.TOO_WIDE)
     raise ink_areas.NoDigitError(
-        max(reasons, key=lambda reason: (reason != BLANK, reason in told, reasons.count(reason)))
+        max(reasons, key=lambda reason: (reason != ink_areas.BLANK, reason in told, reasons.count(reason)))
     )
 
 
@@ -132,7 +138,7 @@ class Scene(NamedTuple):
 
 
 def _views(picture: Bytes) -> Iterator[Floats]:
-    """Yield the brightness of ``picture``, then those of its colours that show more. float32 (H, W), 0 to 255."""
+    """Yield the brightness of ``picture``, then the colour that shows most, if it shows more. float32 (H, W), 0 to 255."""
     colours, alpha = picture[..., :3].astype(np.float32), picture[..., 3:].astype(np.float32) / 255
     if alpha.min() < 1:
         seen = _brightness(colours)[alpha[..., 0] > 0.5]
@@ -141,9 +147,9 @@ def _views(picture: Bytes) -> Iterator[Floats]:
     grey = _brightness(colours)
     yield grey
     spread = [float(channel.std()) for channel in np.moveaxis(colours, 2, 0)]
-    for channel in np.argsort(spread, kind="stable")[::-1]:
-        if spread[channel] > 1.3 * float(grey.std()) + 1:
-            yield colours[..., channel]
+    most = int(np.argsort(spread, kind="stable")[-1])
+    if spread[most] > 1.3 * float(grey.std()) + 1:
+        yield colours[..., most]
 
 
 def _enlarged(tones: Floats) -> Floats:
@@ -180,33 +186,25 @@ def _contrast(tones: Floats, size: int) -> Floats:
     return np.asarray((ground - tones) / np.maximum(ground, DARKEST), np.float32)
 
 
-def _standing_alone(scene: Scene, contrast: Floats, cut: float, depth: int) -> list[Digit]:
-    """Return the digits that don't touch the picture's edge, after removing ``depth`` times what does. Raises ink_areas.NoDigitError."""
-    for remaining in range(depth, -1, -1):
-        peak = float(contrast.max())
-        if peak < scene.faintest:
-            raise ink_areas.NoDigitError(BLANK)
-        mask = contrast >= max(cut * peak, scene.faintest)
-        lines = ink_areas.lines_of(contrast >= max(STRAY * peak, scene.faintest))
-        labels, strokes = ink_areas.connected(mask & ~lines)
-        if sum(stroke.area for stroke in strokes) < 0.1 * lines.sum():  # a straight 1
-            lines = np.zeros_like(lines)
-            labels, strokes = ink_areas.connected(mask)
-        outer = [stroke for stroke in strokes if ink_areas.is_frame(stroke, strokes, mask.shape)]
-        around = lines | ink_areas.pixels(labels, outer)
-        if remaining:
-            if not around.any():
-                raise ink_areas.NoDigitError(UNCLEAR)
-            contrast = np.where(ndimage.binary_dilation(around, ink_areas.EIGHT, 3), np.float32(0), contrast)
-    inner = [stroke for stroke in strokes if stroke not in outer]
+def _standing_alone(scene: Scene, seen: ink_areas.Seen, cut: float, tries: Iterator[int]) -> list[Digit]:
+    """Return the digits that don't touch the picture's edge. Raises ink_areas.NoDigitError.
+
+    Takes one of ``tries`` for each group of strokes that may be a digit.
+    """
+    contrast, labels, strokes, inner, around = seen
     groups = ink_areas.groups_of(inner)
     if sum(stroke.area for group in groups for stroke in group) <= CLEAN * sum(stroke.area for stroke in inner):
-        raise ink_areas.NoDigitError(UNCLEAR)
-    digits = [ink_areas.pixels(labels, group) for group in groups]
+        raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
+    # Too many to read: a few tell whether they are digits or a texture.
+    digits = [ink_areas.pixels(labels, group) for group in groups[: None if len(groups) <= ink_areas.LONGEST else FEW]]
     if len(digits) == 1 and not around.any() and (flaw := ink_areas.flaw(digits[0])):
-        raise ink_areas.NoDigitError(flaw if len(strokes) <= FEW else UNCLEAR)
-    all_digits = np.logical_or.reduce(digits)
-    confirmed = [_confirmed(scene, contrast, digit, around | (all_digits & ~digit), cut) for digit in digits]
+        raise ink_areas.NoDigitError(flaw if len(strokes) <= FEW else ink_areas.UNCLEAR)
+    all_digits = ink_areas.pixels(labels, [stroke for group in groups for stroke in group])
+    confirmed = []
+    for digit in digits:
+        if next(tries, None) is None:
+            raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
+        confirmed.append(_confirmed(scene, contrast, digit, around | (all_digits & ~digit), cut))
     # Only now: before, the groups may be anything, such as the texture of a photograph.
     ink_areas.require_line(groups, inner, labels)
     return confirmed
@@ -220,44 +218,44 @@ def _confirmed(scene: Scene, before: Floats, proposed: Mask, foreign: Mask, cut:
     rows, columns = (np.flatnonzero(proposed.any(axis)) for axis in (1, 0))
     height, width = int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
     if max(height, width) < SMALLEST:
-        raise ink_areas.NoDigitError(UNCLEAR)
+        raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
     margin = max(2, round(MARGIN * max(height, width)))
     window = np.s_[
         max(0, rows[0] - margin) : rows[-1] + 1 + margin, max(0, columns[0] - margin) : columns[-1] + 1 + margin
     ]
     proposed, before = proposed[window], before[window]
     if ink_areas.flaw(proposed):
-        raise ink_areas.NoDigitError(UNCLEAR)
+        raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
     stroke = ink_areas.stroke_width(proposed)
     foreign = ndimage.binary_dilation(foreign[window], ink_areas.EIGHT, 2) & ~proposed
     contrast = _contrast(scene.tones[window], max(5, round(NARROW * stroke)))
     contrast = np.where(foreign, 0, contrast)
     peak = float(np.percentile(contrast[proposed], 90))
     if peak < max(scene.faintest, 0.7 * float(np.percentile(before[proposed], 90))):
-        raise ink_areas.NoDigitError(UNCLEAR)
+        raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
     mask = contrast >= max(cut * peak, scene.faintest)
     if (mask & proposed).sum() < 0.7 * proposed.sum():
-        raise ink_areas.NoDigitError(UNCLEAR)
+        raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
     numbers, strokes = ink_areas.connected(mask)
     seen = set(np.unique(numbers[proposed & mask]).tolist())
     edge = set(np.unique(np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])).tolist())
     own = [stroke for stroke in strokes if stroke.label in seen]
     if any(stroke.label in edge for stroke in own):
-        raise ink_areas.NoDigitError(UNCLEAR)
+        raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
     digit = ink_areas.pixels(numbers, own)
     if sum(part.area > 0.03 * digit.sum() for part in own) > PIECES:
-        raise ink_areas.NoDigitError(UNCLEAR)
+        raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
     ground = 1 - float((mask | foreign).mean())
     if (
         ink_areas.flaw(digit)
         or ground < GROUND
         or np.percentile(contrast[digit & ink_areas.middle(digit)], 10) < EVEN * peak
     ):
-        raise ink_areas.NoDigitError(UNCLEAR)
+        raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
     whole = ndimage.binary_dilation(digit, ink_areas.EIGHT, max(1, round(stroke / 2)))
-    stray = (contrast >= max(STRAY * peak, scene.faintest)) & ~whole
+    stray = (contrast >= max(ink_areas.STRAY * peak, scene.faintest)) & ~whole
     if stray.sum() > OTHERS * digit.sum():
-        raise ink_areas.NoDigitError(UNCLEAR)
+        raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
     ink = np.where(whole, contrast, 0)
     return Digit((ink / peak).clip(0, 1), ground)
 
@@ -278,23 +276,19 @@ def _filling(scenes: list[Scene]) -> Floats:
         ):
             best = float(border), contrast, mask
     if best is None or best[0] > 0.4:
-        raise ink_areas.NoDigitError(UNCLEAR)
+        raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
     _, contrast, mask = best
     labels, strokes = ink_areas.connected(mask)
     mask = ink_areas.pixels(labels, [stroke for stroke in strokes if stroke.area > 0.03 * strokes[0].area])
     for axis, side in ((1, mask.shape[0]), (0, mask.shape[1])):
         used = np.flatnonzero(mask.any(axis))
         if used[0] > 0.06 * side or used[-1] < side - 1 - 0.06 * side:
-            raise ink_areas.NoDigitError(UNCLEAR)
+            raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
     if (
         len(strokes) > 12
         or sum(stroke.area > 0.03 * strokes[0].area for stroke in strokes) > 3
         or ink_areas.lines_of(mask).any()
         or ink_areas.flaw(mask)
     ):
-        raise ink_areas.NoDigitError(UNCLEAR)
+        raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
     return contrast
-
-
-BLANK = "the picture is blank: expected a digit that contrasts with its background"
-UNCLEAR = "no single digit can be told from the rest of the picture: expected one digit on an even background, with space around it"

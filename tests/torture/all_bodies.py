@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator
 
 import numpy as np
-from bodies import LARGEST, SIDE, Body, metadata, pictures
+from bodies import LARGEST, SIDE, Body, dense, metadata, pictures
 from pictures import saved as file
 from PIL import Image
 
@@ -21,6 +21,7 @@ def drawings() -> Iterator[Body]:
     boxes = np.where((rows % 20 < 14) & (columns % 20 < 8) & ((rows % 20 < 2) | (columns % 20 < 2)), 0, 255)
     rings = np.where((np.hypot(rows - 160, columns - 160) % 8) < 2, 0, 255)
     colours = generator.integers(0, 256, (320, 320, 4))
+    several = [np.roll(boxes, 10 * band, band % 2) for band in range(3)]  # each colour shows other strokes
     for name, pixels in {
         "noise": generator.integers(0, 256, (320, 320)),
         "dots": sparse,
@@ -30,16 +31,17 @@ def drawings() -> Iterator[Body]:
         "rings": rings,
         "stripes": np.where(columns % 6 < 2, 0, 255),
         "coloured noise": colours,
+        "coloured strokes": np.stack(several, 2),
+        "coloured strokes in noise": np.clip(np.stack(several, 2) + generator.integers(-60, 60, (320, 320, 3)), 0, 255),
         "strokes in noise": np.clip(boxes + generator.integers(-90, 90, (320, 320)), 0, 255),
     }.items():
         picture = Image.fromarray(pixels.astype(np.uint8))
-        for several in ("", "; several=true"):
-            yield Body(
-                f"drawing, {name}{several and ', several'}", file(picture, "PNG"), f"image/png{several}", ("mnist",)
-            )
+        for words in ("", "; several=true"):
+            yield Body(f"drawing, {name}{words and ', several'}", file(picture, "PNG"), f"image/png{words}", ("mnist",))
         large = picture.resize((SIDE, SIDE), Image.Resampling.NEAREST)
-        if len(content := file(large, "PNG", compress_level=1)) <= LARGEST:
-            yield Body(f"drawing, {name}, large", content, "image/png; several=true", ("mnist",))
+        for form, options in (("PNG", {"compress_level": 1}), ("WEBP", {"lossless": True, "method": 0})):
+            if len(content := file(large, form, **options)) <= LARGEST:
+                yield Body(f"drawing, {name}, large {form}", content, "image/png; several=true", ("mnist",))
 
 
 def arrays() -> Iterator[Body]:
@@ -111,6 +113,29 @@ def tables() -> Iterator[Body]:
         for line in lines
     ]
     yield Body("JSON, 10,000 different hours", json.dumps(objects).encode(), "application/json", ("bikes",))
+    for name, cells in {
+        "dates of no form": lambda number: (
+            f"{number // 97 % 28 + 1}th of May 20{number % 100:02},1,0,1,1,9.0,11.0,50,10"
+        ),
+        "dates of many forms": lambda number: (
+            f"2011-{number % 12 + 1}-{number % 28 + 1}T{number % 24}:00:00+0{number % 9}:00,1,0,1,1,9.0,11.0,50,10"
+        ),
+        "numbers of 350 digits": lambda number: f"2011-01-20 {number % 24:02}:00:00,1,0,1,1,{'9' * 350},11.0,50,10",
+        "quoted cells": lambda number: (
+            f'"2011-01-20 {number % 24:02}:00:00","1","0","1","1","{" " * 300}9.0","11.0","50","10"'
+        ),
+    }.items():
+        rows = "\n".join([names, *map(cells, range(9900))]).encode()[:LARGEST]
+        yield Body(f"CSV, {name}", rows[: rows.rfind(b"\n")], "text/csv", ("bikes",))
+    wide = ",".join([names, *(f"c{number}" for number in range(990))])
+    rows = "\n".join([wide, *(f"{hours[number]}{',' * 990}" for number in range(3900))]).encode()
+    yield Body("CSV, 1,000 columns, 3,900 rows", rows[:LARGEST], "text/csv", ("bikes",))
+    yield Body("CSV, one long cell", f"{names}\n".encode() + b"9" * 3_900_000, "text/csv", ("bikes",))
+    in_columns = {name: [row[name] for row in objects] for name in names.split(",")}
+    yield Body("JSON, 10,000 hours in columns", json.dumps(in_columns).encode(), "application/json", ("bikes",))
+    exponents = json.dumps(objects).replace("9.0", "9e99999").encode()
+    yield Body("JSON, exponents", exponents, "application/json", ("bikes",))
+    yield Body("JSON, spaces", json.dumps(objects[:100]).encode() + b" " * 3_900_000, "application/json", ("bikes",))
     yield Body("CSV, 2,000,000 columns", b"a," * 1_999_000, "text/csv", ("bikes",))
     yield Body("CSV, one wide row", names.encode() + b"\n" + b"1," * 1_900_000, "text/csv", ("bikes",))
     yield Body("CSV, 2,000,000 empty rows", names.encode() + b"\n" * 3_900_000, "text/csv", ("bikes",))
@@ -119,5 +144,5 @@ def tables() -> Iterator[Body]:
 
 def all_bodies() -> Iterator[Body]:
     images._register_heif()
-    for make in (metadata, pictures, drawings, arrays, texts, tables):
+    for make in (metadata, pictures, dense, drawings, arrays, texts, tables):
         yield from make()

@@ -205,6 +205,29 @@ def pictures() -> Iterator[Body]:
     )
 
 
+def dense() -> Iterator[Body]:
+    """Pictures whose pixels are noise, so that each of their bytes is work, and what encoders can make costly besides."""
+    for form, side, options in (
+        ("PNG", 1100, {}),
+        ("WEBP", 1100, {"lossless": True, "method": 0}),
+        ("WEBP", 2300, {"quality": 60, "method": 0}),
+        ("GIF", 3000, {}),
+        ("JPEG", 2300, {"quality": 75, "progressive": True}),
+        ("JPEG", 1250, {"quality": 95, "subsampling": 0}),
+        ("AVIF", 1000, {"speed": 10, "quality": 100, "subsampling": "4:4:4"}),
+        ("AVIF", 1900, {"speed": 10, "quality": 70}),
+        ("AVIF", 3536, {"speed": 10, "quality": 30, "advanced": {"film-grain-test": "4"}}),
+        ("HEIF", 1000, {"quality": -1, "chroma": 444, "enc_params": {"preset": "ultrafast"}}),
+        ("HEIF", 1900, {"quality": 60, "enc_params": {"preset": "ultrafast"}}),
+    ):
+        cell = 8 if side > 3000 else 1
+        noise = np.random.default_rng(0).integers(0, 256, (-(-side // cell), -(-side // cell), 3), dtype=np.uint8)
+        picture = Image.fromarray(np.ascontiguousarray(noise.repeat(cell, 0).repeat(cell, 1)[:side, :side]))
+        content = file(picture.convert("L") if form == "GIF" else picture, form, **options)
+        words = ", ".join(f"{name} {value}" for name, value in options.items() if name not in ("method", "enc_params"))
+        yield Body(f"{form}, noise of {side} pixels{words and ', '}{words}", content)
+
+
 def runs(data: bytes, width: int, height: int) -> bytes:
     """A BMP file with 8 bits and ``data`` of its run-length encoding."""
     palette = b"".join(bytes([value, value, value, 0]) for value in range(256))

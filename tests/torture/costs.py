@@ -64,32 +64,39 @@ def measured(inference: Any, model: Any, body: Body) -> tuple[float, float, str]
         content = answer.read()
     _, status = os.waitpid(child, 0)
     if not content:
-        return float("inf"), float("inf"), f"no answer, ended with {status}"
+        return 1000.0, 1e6, f"no answer, ended with {status}"
     seconds, megabytes, outcome = json.loads(content)
     return seconds, megabytes, outcome
 
 
-def measure(project: str, bodies: Sequence[Body]) -> list[str]:
-    """Print a line for each body. Returns the lines of those that cost too much."""
-    inference, lost = import_module(f"stages.{project}.inference"), []
+def measure(project: str, bodies: Sequence[Body]) -> list[dict[str, Any]]:
+    """Print a line for each body that the project reads. Returns their costs."""
+    inference, rows = import_module(f"stages.{project}.inference"), []
     with unpacked(Path("models", project, "export", "model.tar.gz")) as folder:
         model = inference.model_fn(str(folder / "model"))
-        warm = [body for body in bodies if body.name in ("PNG, RGB", "JPEG, grey", "CSV, 10,000 hours")]
-        for body in warm:
-            attempt(inference, model, body._replace(content=body.content))
+        for body in bodies:
+            if body.name in ("PNG, RGB", "JPEG, grey", "CSV, 10,000 hours") and project in body.projects:  # to warm up
+                attempt(inference, model, body)
         for body in bodies:
             if project not in body.projects or len(body.content) > LARGEST + 200_000:
                 continue
             seconds, megabytes, outcome = measured(inference, model, body)
             held = seconds <= SECONDS and megabytes <= MEGABYTES and not outcome.startswith("500")
-            line = f"{project:10} {len(body.content) / 1e6:5.2f} MB {seconds:7.2f} s {megabytes:7.0f} MB  {body.name}: {outcome[-90:]}"
-            print(f"{'    ' if held else 'LOST'} {line}", flush=True)
-            if not held:
-                lost.append(line)
-    return lost
+            size = len(body.content) / 1e6
+            row = {"project": project, "body": body.name, "size": size, "seconds": seconds, "megabytes": megabytes, "outcome": outcome, "held": held}  # fmt: skip
+            print(f"{'    ' if held else 'LOST'} {line(row)}", flush=True)
+            rows.append(row)
+    return rows
+
+
+def line(row: dict[str, Any]) -> str:
+    return (
+        f"{row['project']:10} {row['size']:5.2f} MB {row['seconds']:7.2f} s {row['megabytes']:7.0f} MB  "
+        f"{row['body']}: {row['outcome'][-90:]}"
+    )
 
 
 if __name__ == "__main__":
     bodies = list(all_bodies())
-    lost = [line for project in sys.argv[1:] for line in measure(project, bodies)]
-    sys.exit(bool(lost))
+    rows = [row for project in sys.argv[2:] for row in measure(project, bodies)]
+    Path(sys.argv[1]).write_text(json.dumps(rows))

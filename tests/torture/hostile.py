@@ -86,7 +86,7 @@ def run(folder: Path, number: int, examples: int) -> Counter[str]:
         sound = answer.status_code in REFUSED and (
             answer.status_code == 200 or {"code", "message"} == answer.json().keys()
         )
-        outcomes["held, body" if sound else f"lost: {project} {kind} {body[:80]!r}: {answer.text[:100]}"] += 1
+        outcomes["held: bodies" if sound else f"lost: {project} {kind} {body[:80]!r}: {answer.text[:100]}"] += 1
 
     @seed(number)
     @usual
@@ -103,7 +103,7 @@ def run(folder: Path, number: int, examples: int) -> Counter[str]:
             outcomes[f"lost: an archive ended in {type(error).__name__}: {error}"] += 1
         beside = {path.name for path in (folder / "archives").rglob("*") if path.is_symlink() or path.is_fifo()}
         strange = {path.name for path in place.iterdir()} - {"model.tar.gz", "unpacked"}
-        outcomes["lost: an archive wrote outside" if beside or strange else "held, archive"] += 1
+        outcomes["lost: an archive wrote outside" if beside or strange else "held: archives"] += 1
 
     unpack()
     with served(folder / "server", page=True) as one:
@@ -113,7 +113,7 @@ def run(folder: Path, number: int, examples: int) -> Counter[str]:
         command += ["--checks=all", "--exclude-checks=positive_data_acceptance", "--no-color", f"--seed={number}"]
         command += [f"--max-examples={max(1, examples // 5)}", "--phases=examples,coverage,fuzzing"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        outcomes[f"lost: schemathesis: {done.stdout[-2000:]}" if done.returncode else "held, schemathesis"] += 1
+        outcomes[f"lost: schemathesis: {done.stdout[-2000:]}" if done.returncode else "held: schemathesis"] += 1
         if "Traceback" in (said := one.log.read_text()):
             outcomes[f"lost: a traceback in the log: {said.partition('Traceback')[2][:3000]}"] += 1
     return outcomes

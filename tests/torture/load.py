@@ -1,4 +1,4 @@
-"""Mixed load on the server, while its models are killed and an export is exchanged under it.
+"""Mixed load on the server, while its models are killed and the exports are exchanged under it.
 
 A good request holds if its answer is the one that the same request got before all attacks, or 503 or 429 with Retry-After.
 The server's memory has to stay the same, and SIGTERM has to end it soon.
@@ -6,31 +6,28 @@ The server's memory has to stay the same, and SIGTERM has to end it soon.
 
 import random
 import shutil
-import socket
-import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+import connections
 import httpx
 import numpy as np
 import psutil
 from all_bodies import HOUR
 from bodies import striped
 from conftest import ROOT
-from model_servers import Served, server, until
+from model_servers import Served, archive, server, until
 from pictures import saved as file
 from PIL import Image, ImageDraw
 
 from stages import projects
 from stages.serving.comparison import TOLERANCE, npy
-
-PING = 0.05  # s, while others attack
 
 GROWTH = 1.2  # of the memory, from the first half of the time to the second
 
@@ -117,7 +114,7 @@ def asks_well(one: Served, project: str, over: Event, choose: random.Random) -> 
             if found[0] == 200 and alike(found, expected[number]):
                 outcomes["held"] += 1
             elif found[0] == 503:
-                outcomes["held, 503"] += 1
+                outcomes["held: 503 with Retry-After"] += 1
                 time.sleep(0.2)
             else:
                 outcomes[f"lost: {project} got {str(found)[:200]}"] += 1
@@ -138,75 +135,48 @@ def asks_badly(one: Served, over: Event, choose: random.Random) -> Counter[str]:
             try:
                 if way == 0:
                     status, _ = ask(client, project, bytes(changed), kind)
-                    outcomes["lost: a damaged body got 500" if status == 500 else "held, damaged"] += 1
+                    outcomes["lost: a damaged body got 500" if status == 500 else "held: damaged"] += 1
                 elif way == 1:
-                    endless(one, 2_000_000)
-                    outcomes["held, endless header"] += 1
+                    connections.endless(one, 2_000_000)
+                    outcomes["held: endless header"] += 1
                 else:  # announces more than it sends, and goes, at once or later
                     with one.connect() as connection:
                         head = f"POST /models/{project}/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: {2 * len(body)}\r\n\r\n"
                         connection.sendall(head.encode() + body)
                         over.wait(0.1 if way == 2 else 2)
-                    outcomes["held, unfinished"] += 1
+                    outcomes["held: unfinished"] += 1
             except (httpx.TransportError, OSError):
-                outcomes["held, cut off"] += 1
+                outcomes["held: cut off"] += 1
             over.wait(0.2)
     return outcomes
 
 
-def endless(one: Served, size: int) -> None:
-    """Send a header without an end until the server closes the connection."""
-    with one.connect() as connection, suppress(BrokenPipeError, ConnectionResetError):
-        connection.sendall(b"GET /ping HTTP/1.1\r\nHost: localhost\r\nX: ")
-        for _ in range(size // 16_384):
-            connection.sendall(16_384 * b"x")
+INTRUDER = """
+from pathlib import Path
+Path({ran!r}).touch()
+def model_fn(model_dir):
+    raise RuntimeError("this is not the model that was checked")
+"""
+"""Code of an archive that no one checked. It says if it runs."""
 
 
-def pings(one: Served, attack: Callable[[Event], None], count: int = 100) -> float:
-    """The median of the seconds of /ping during an attack."""
-    over, seconds = Event(), []
-    with ThreadPoolExecutor(1) as pool, one.client() as client:
-        running = pool.submit(attack, over)
-        for _ in range(count):
-            begin = time.perf_counter()
-            assert client.get("/ping").status_code in (200, 503)
-            seconds.append(time.perf_counter() - begin)
-            time.sleep(0.01)
-        over.set()
-        running.result()
-    return statistics.median(seconds)
+def exchange(folder: Path) -> None:
+    """Replace the archive of each export below ``folder``: by a sound one with other code, by half of it, by garbage."""
+    for number, path in enumerate(sorted(folder.glob("models/*/export/model.tar.gz"))):
+        whole = path.read_bytes()
+        if number % 3 == 0:
+            archive(path.parent, INTRUDER.format(ran=str(folder / "ran")))
+        else:
+            path.write_bytes(whole[: len(whole) // 2] if number % 3 == 1 else b"exchanged")
 
 
-def attacks(one: Served) -> dict[str, Callable[[Event], None]]:
-    def header(over: Event) -> None:
-        while not over.is_set():
-            endless(one, 50_000_000)
-
-    def body(over: Event) -> None:
-        with one.connect() as connection, suppress(OSError):
-            connection.sendall(
-                b"POST /models/mnist/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n"
-            )
-            while not over.wait(0.01):
-                connection.sendall(b"x")
-
-    def idle(over: Event) -> None:
-        connections: list[socket.socket] = [one.connect() for _ in range(500)]
-        over.wait(60)
-        for connection in connections:
-            connection.close()
-
-    return {"an endless header": header, "a slow body": body, "500 idle connections": idle}
-
-
-def kill_models(one: Served, kills: int, minutes: float, choose: random.Random) -> None:
-    """Kill that many models, evenly over the time. In the middle the export of one is exchanged for garbage."""
+def kill_models(one: Served, kills: int, minutes: float) -> None:
+    """Kill the oldest model that many times, evenly over the time, so all in turns. Before the second, exchange the exports."""
     for number in range(kills):
         time.sleep(60 * minutes / (kills + 1))
-        if number == kills // 2:
-            for archive in one.log.parent.glob("models/*/export/model.tar.gz"):
-                archive.write_bytes(b"exchanged")
-        choose.choice(one.children()).kill()
+        if number == 1:
+            exchange(one.log.parent)
+        min(one.children(), key=psutil.Process.create_time).kill()
     time.sleep(60 * minutes / (kills + 1))
 
 
@@ -223,37 +193,60 @@ def watch_memory(one: Served, over: Event) -> Counter[str]:
     if not half:
         return Counter(["not tried: too short to compare the memory of both halves"])
     early, late = max(sizes[:half]), max(sizes[half:])
-    return Counter([f"{'held' if late <= GROWTH * early else 'lost:'} memory of {early:.2f} GB, later {late:.2f} GB"])
+    return Counter(
+        [f"{'held' if late <= GROWTH * early else 'lost'}: {early:.2f} GB of memory at first, later {late:.2f} GB"]
+    )
 
 
-def run(folder: Path, seed: int, minutes: float) -> Counter[str]:
-    """Returns the outcomes by kind: `held...` and `lost: ...`."""
-    choose, outcomes, over = random.Random(seed), Counter[str](), Event()
+def run(folder: Path, seed: int, minutes: float) -> dict[str, Counter[str]]:
+    """Returns the outcomes by attack and by kind: `held...` and `lost: ...`."""
+    choose, over, kills = random.Random(seed), Event(), max(2, round(minutes / 2))
+    whole = Counter[str]()
     with served(folder, "--queue=64") as one:
-        for name, attack in attacks(one).items():
-            seconds = pings(one, attack)
-            outcomes[f"{'held' if seconds < PING else 'lost:'} /ping during {name}, {1000 * seconds:.0f} ms"] += 1
+        attacked = connections.run(one)
         with ThreadPoolExecutor(20) as pool:
             clients = [
                 pool.submit(asks_well, one, name, over, random.Random(choose.random()))
                 for name in projects.names()
                 for _ in range(CLIENTS)
             ]
-            clients += [pool.submit(asks_badly, one, over, random.Random(choose.random())) for _ in range(3)]
-            clients.append(pool.submit(watch_memory, one, over))
-            kill_models(one, max(1, round(minutes / 2)), minutes, choose)
+            attackers = [pool.submit(asks_badly, one, over, random.Random(choose.random())) for _ in range(3)]
+            memory = pool.submit(watch_memory, one, over)
+            kill_models(one, kills, minutes)
             over.set()
-            for one_client in clients:
-                outcomes += one_client.result()
-        with one.client() as client:
-            until(lambda: client.get("/ping").status_code == 200, 120)
-            for project, requests in good().items():
-                status, _ = ask(client, project, *requests[0])
-                outcomes["held, after all" if status == 200 else f"lost: {project} after all {status}"] += 1
+            well = sum((client.result() for client in clients), Counter())
+            badly = sum((attacker.result() for attacker in attackers), Counter())
+            whole += memory.result()
+        exchanged = after_exchange(one, folder)
         seconds = one.stopped()
-        outcomes[f"{'held' if seconds < END else 'lost:'} {seconds:.1f} s from SIGTERM to the end"] += 1
-        if "Traceback" in one.log.read_text():
-            outcomes[f"lost: a traceback in the log: {one.log.read_text().partition('Traceback')[2][:3000]}"] += 1
+        whole[f"{'held' if seconds < END else 'lost'}: {seconds:.1f} s from SIGTERM to the end"] += 1
+        log = one.log.read_text()
+        traces = "Traceback" in log
+        whole[
+            f"lost: a traceback in the log: {log.partition('Traceback')[2][:3000]}"
+            if traces
+            else "held: no traceback in the log"
+        ] += 1
+    return {
+        "/ping, its median while others attack": attacked,
+        f"good requests in {minutes:g} minutes of mixed load with {kills} killed models": well,
+        "damaged, endless and unfinished requests beside them": badly,
+        "exports replaced while they are served, then killed": exchanged,
+        "the server under this load": whole,
+    }
+
+
+def after_exchange(one: Served, folder: Path) -> Counter[str]:
+    """Ask each model, which was started again after its archive was replaced, and look for traces of the other code."""
+    outcomes: Counter[str] = Counter()
+    with one.client() as client:
+        until(lambda: client.get("/ping").status_code == 200, 120)
+        for project, requests in good().items():
+            status, _ = ask(client, project, *requests[0])
+            outcomes["held" if status == 200 else f"lost: {project} answers {status}"] += 1
+    outcomes[
+        "lost: code that was not checked has run" if (folder / "ran").exists() else "held: no other code has run"
+    ] += 1
     return outcomes
 
 
@@ -262,5 +255,6 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as place:
-        for outcome, count in sorted(run(Path(place), 0, float(sys.argv[1])).items()):
-            print(f"{count:8} {outcome}")
+        for attack, outcomes in run(Path(place), 0, float(sys.argv[1])).items():
+            for outcome, count in sorted(outcomes.items()):
+                print(f"{count:8} {attack}: {outcome}")

@@ -1,7 +1,8 @@
 """The standing round: attack the pipeline, the exports and the server, and tell what was tried, held and lost.
 
 Works on copies: a clone with this checkout's results, and a server of its exports. The same seed attacks in the same ways.
-Exits with 1 if anything was lost.
+Exits with 1 if anything was lost. `--json FILE` keeps what each attack found beside what the file has of others, so that the
+parts can run one by one.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
@@ -24,8 +26,10 @@ import load  # noqa: E402
 from checkouts import with_results  # noqa: E402
 
 from stages import projects  # noqa: E402
+from stages.common import files  # noqa: E402
 from stages.common.errors import InputError  # noqa: E402
 from stages.common.program import run  # noqa: E402
+from stages.experiments.records import circumstances  # noqa: E402
 
 FULL = "mount -t tmpfs -o size=64k none {folder} && exec python -m stages.{project}.prepare"
 """A stage whose disk is full, in a namespace of its own."""
@@ -65,7 +69,8 @@ def twice(place: kills.Place) -> Counter[str]:
 def pipeline(folder: Path, seed: int, minutes: float, count: int, project: str | None) -> dict[str, Counter[str]]:
     temporary = folder / "tmp"
     temporary.mkdir(parents=True)
-    place = kills.Place(with_results(folder / "clone").root, temporary)
+    place = kills.Place(with_results(folder / "clone", quick=False).root, temporary)
+    place.dvc("repro", "--quiet")  # so that hashes are of this code
     return {
         "a full disk": full_disk(place),
         "make repro, twice at once": twice(place),
@@ -73,58 +78,86 @@ def pipeline(folder: Path, seed: int, minutes: float, count: int, project: str |
     }
 
 
-def costly() -> Counter[str]:
+def costly(folder: Path) -> Counter[str]:
     """Measure the costliest bodies in a process of its own, because it forks."""
-    program = Path(costs.__file__)
+    program, found = Path(costs.__file__), folder / "costs.json"
     path = os.pathsep.join(map(str, (program.parents[2], program.parents[1])))
-    command = [sys.executable, str(program), *projects.names()]
-    done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True, check=False
-    )
-    print(done.stdout)
-    lines = done.stdout.splitlines()
-    outcomes = Counter(f"lost: {line[5:]}" if line.startswith("LOST") else "held" for line in lines)
-    return (
-        outcomes if done.returncode in (0, 1) and lines else outcomes + Counter([f"lost: exit code {done.returncode}"])
-    )
+    command = [sys.executable, str(program), str(found), *projects.names()]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=False)
+    if done.returncode or not found.exists():
+        return Counter([f"lost: exit code {done.returncode}"])
+    return summed(files.read_json(found))
 
 
-def main(seed: int, minutes: float, kills: int, project: str | None, part: list[str]) -> None:
+def summed(rows: list[dict[str, Any]]) -> Counter[str]:
+    """Return the outcomes of `costs.measure`, and in words each project's costliest bodies."""
+    outcomes = Counter("held" if row["held"] else f"lost: {costs.line(row)}" for row in rows)
+    for project in projects.names():
+        own = [row for row in rows if row["project"] == project]
+        slowest, largest = (max(own, key=lambda row: row[unit]) for unit in ("seconds", "megabytes"))
+        words = f"{project} at most {slowest['seconds']:.2f} s ({slowest['body']}) and {largest['megabytes']:.0f} MB ({largest['body']})"
+        outcomes[f"held: {words}"] += 0
+    return outcomes
+
+
+def row(outcomes: Counter[str]) -> dict[str, Any]:
+    """Return what was tried, held and lost, the lost ones in words, and what was measured."""
+    tried = {words: number for words, number in outcomes.items() if not words.startswith("not tried")}
+    lost = [words.removeprefix("lost: ") for words in tried if words.startswith("lost")]
+    notes = [f"{words.removeprefix('held: ')}{f' ({number:,})' if number > 1 else ''}" for words, number in outcomes.items() if words.startswith(("held: ", "not tried"))]  # fmt: skip
+    count = sum(number for words, number in tried.items() if words.startswith("lost"))
+    total = sum(tried.values())
+    return {"tried": total, "held": total - count, "lost": count, "found": notes, "losses": lost}
+
+
+def keep(path: Path, found: dict[str, dict[str, Any]]) -> None:
+    """Write what was found to ``path``, beside what other rounds found there."""
+    known = files.read_json(path) if path.exists() else {}
+    files.write_json(path, known | found)
+
+
+def main(seed: int, minutes: float, kills: int, project: str | None, part: list[str], json: Path | None) -> None:
     parts: dict[str, Callable[[Path], dict[str, Counter[str]]]] = {
-        "load": lambda folder: {"mixed load": load.run(folder, seed, 0.25 * minutes)},
+        "load": lambda folder: load.run(folder, seed, minutes / 6),
         "hostile": lambda folder: {"hostile requests and archives": hostile.run(folder, seed, round(20 * minutes))},
-        "costs": lambda folder: {"costly bodies": costly()},
+        "costs": lambda folder: {"costliest bodies of at most 4 MB": costly(folder)},
         "pipeline": lambda folder: pipeline(folder, seed, 0.4 * minutes, kills, project),
     }
-    found: dict[str, Counter[str]] = {}
+    found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="torture-") as name:
         for one in part or parts:
-            begin = time.monotonic()
+            begin, busy = time.monotonic(), os.getloadavg()[2]
             folder = Path(name, one)
             folder.mkdir()
-            found |= parts[one](folder)
+            of_part = {what: row(outcomes) for what, outcomes in parts[one](folder).items()}
+            about = {
+                "seed": seed,
+                "date": circumstances.today(),
+                "hardware": circumstances.hardware(),
+                "others": round(busy, 1),
+            }
+            found |= {what: values | about for what, values in of_part.items()}
+            if json:
+                keep(json, found)
             print(f"{one}: {time.monotonic() - begin:.0f} s", flush=True)
             shutil.rmtree(folder, ignore_errors=True)
-    print(f"\n{'what':34}{'tried':>9}{'held':>9}{'lost':>9}")
-    lost: Counter[str] = Counter()
-    for what, outcomes in found.items():
-        bad = Counter({words: number for words, number in outcomes.items() if words.startswith("lost")})
-        tried = sum(number for words, number in outcomes.items() if not words.startswith("not tried"))
-        print(f"{what:34}{tried:9}{tried - bad.total():9}{bad.total():9}")
-        lost += bad
-        for words in outcomes:
-            if words.startswith("not tried"):
-                print(f"  {words}")
-    for words, number in lost.most_common(50):
-        print(f"{number:6} x {words}")
-    if lost:
-        raise InputError(f"{lost.total()} attacks were not withstood, see above")
+    print(f"\n{'tried':>9}{'held':>9}{'lost':>9}  what")
+    for what, values in found.items():
+        print(f"{values['tried']:9}{values['held']:9}{values['lost']:9}  {what}")
+        for words in values["found"]:
+            print(f"{'':29}{words}")
+    losses = [f"{what}: {words}" for what, values in found.items() for words in values["losses"]]
+    for words in losses[:50]:
+        print(f"lost: {words}")
+    if losses:
+        raise InputError(f"{sum(values['lost'] for values in found.values())} attacks were not withstood, see above")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=60, help="about how long, at most (%(default)g)")
     parser.add_argument("--kills", type=int, default=20, help="how many stages are killed at most (%(default)s)")
+    parser.add_argument("--json", type=Path, help="a file for what was found; what it has of other attacks stays")
     parser.add_argument("--project", choices=projects.names(), help="kill only this project's stages")
     parser.add_argument("--part", action="append", default=[], choices=["load", "hostile", "costs", "pipeline"], help="only this part; repeatable")  # fmt: skip
 

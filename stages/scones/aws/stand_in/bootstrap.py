@@ -2,15 +2,14 @@
 
 python -I bootstrap.py HANDLER FOLDER
 
-``FOLDER`` is what the process sees as /tmp, which in Lambda belongs to one instance. `bootstrap.py --check` fails if this system
-does not allow that.
+``FOLDER`` is what the process sees as /tmp, which in Lambda belongs to one instance. `bootstrap.py --check FOLDER` fails if this
+system does not allow that.
 """
 
 import ctypes
 import os
 import runpy
 import sys
-import tempfile
 from pathlib import Path
 
 PARENT = Path(__file__).parents[3] / "serving" / "container" / "parent.py"
@@ -49,10 +48,8 @@ def own_tmp(folder: Path, needed: list[Path]) -> bool:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--check"]:
-        with tempfile.TemporaryDirectory() as empty:
-            sys.stdout.flush()
-            os._exit(0 if own_tmp(Path(empty), []) else 1)
+    if sys.argv[1] == "--check":
+        sys.exit(not own_tmp(Path(sys.argv[2]), []))
     code = os.environ["LAMBDA_TASK_ROOT"]
     when_parent_ends = runpy.run_path(str(PARENT))["when_it_ends"]  # before /tmp is another folder
     own_tmp(Path(sys.argv.pop()).resolve(), [Path(one) for one in (code, sys.prefix, sys.base_prefix)])

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from stages.common import temporary
+
 BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
 
 LOOK = 0.1
@@ -26,7 +28,9 @@ LOOK = 0.1
 @functools.cache
 def has_own_tmp() -> bool:
     """Return whether each instance gets a /tmp of its own: this system must let users make mount namespaces."""
-    return subprocess.run([sys.executable, "-I", str(BOOTSTRAP), "--check"], stdin=subprocess.DEVNULL).returncode == 0
+    with temporary.folder("check") as empty:
+        command = [sys.executable, "-I", str(BOOTSTRAP), "--check", str(empty)]
+        return subprocess.run(command, stdin=subprocess.DEVNULL).returncode == 0
 
 
 @dataclass(frozen=True)
