@@ -91,7 +91,7 @@ def variant(settings: list[str]) -> None:
     DVC would answer a misspelt name with Hydra's advice to add it to params.yaml.
     """
     config.check("", parameters_model(), recipes.applied(config.read(), recipes.changes(settings)))
-    command = [sys.executable, "-m", "dvc", "exp", "run"]
+    command = [sys.executable, "-m", "stages.experiments.running.quick_dvc", "exp", "run"]
     for setting in settings:
         command += ["-S", setting]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # stages run with this Python, too
