@@ -23,6 +23,8 @@ class About:
     """Content types that the exported model takes. With text/csv it also answers in CSV."""
     several: bool = False
     """Whether the query parameter `several` makes it read all objects of a picture."""
+    evidence: bool = False
+    """Whether the query parameter `evidence` makes it return what of a picture its answer rests on."""
     tables: Mapping[str, str] = field(default_factory=dict)
     """Files that comparisons draw, by field of a run: history (epochs.csv), confusion (a matrix), leaderboard."""
     packages: tuple[str, ...] = ()

@@ -12,6 +12,8 @@ ABOUT = About(
     sample="drawings made by this project's code, not photographs: the model is poor on real photographs",
     official="the published landmark photographs",
     accepts=PICTURES,
+    several=True,
+    evidence=True,
     packages=("torch", "torch._dynamo", "torchvision", "timm"),
     tables={
         "history": "models/landmarks/trained/0/epochs.csv",

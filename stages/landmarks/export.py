@@ -29,8 +29,9 @@ from stages.common.program import run
 from stages.common.vision import bare, images, known
 from stages.landmarks import inference, photographs
 from stages.landmarks.config import Data, Train
-from stages.landmarks.model import KNOWN, SETTINGS, TRAINED, Predictor, load
+from stages.landmarks.model import KNOWN, SETTINGS, TRAINED, Member, Predictor, load
 from stages.landmarks.photographs import Photograph
+from stages.landmarks.pictures import regions, saliency
 from stages.landmarks.store import Store
 
 FEATURES = Path("data/landmarks/features")
@@ -45,6 +46,21 @@ TOLERANCE = 1e-4
 BATCH = 64
 
 
+class First(nn.Module):
+    """The predictor's first network, as the reports' evidence comes from it."""
+
+    def __init__(self, member: Member) -> None:
+        super().__init__()
+        self.member = member
+
+    def inputs(self, squares: Tensor) -> Tensor:
+        """Return the network's inputs for squares, uint8 (N, 3, S, S)."""
+        return self.member.inputs(squares)
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        return saliency.logits_and_maps(self.member.network, inputs)
+
+
 FORM = inputs.Form((3, None, None), 1, images.MAX_ASPECT, "uint8 (N, 3, H, W), red, green and blue from 0 to 255")
 FLOATS = f"{FORM.words}, or float (N, 3, H, W) as torchvision's ToTensor gives it, not normalised"
 
@@ -52,8 +68,10 @@ FLOATS = f"{FORM.words}, or float (N, 3, H, W) as torchvision's ToTensor gives i
 class Named(inputs.Checked):
     """The predictor of `model.pt`."""
 
-    def __init__(self, predictor: nn.Module, class_names: list[str], size: int) -> None:
+    def __init__(self, predictor: nn.Module, first: nn.Module, class_names: list[str], size: int, part: float) -> None:
+        """``part``: of a square's side, the middle that the ``first`` network sees."""
         super().__init__(predictor, class_names, FLOATS)
+        self.first, self.part = first, part
         self.size = size
         self.longest = images.MAX_ASPECT
         self.too_long = inputs.too_long(images.MAX_ASPECT)
@@ -90,6 +108,19 @@ class Named(inputs.Checked):
         answers: tuple[Tensor, Tensor, Tensor] = self.classifier.inspect(squares)  # type: ignore[operator]
         return answers
 
+    @torch.jit.export
+    def inputs(self, squares: Tensor) -> Tensor:
+        """Return the first network's inputs, float32 (N, 3, s, s), for squares: where `saliency.py` shows the evidence."""
+        self.require_squares(squares)
+        inputs: Tensor = self.first.inputs(squares)  # type: ignore[operator]
+        return inputs
+
+    @torch.jit.export
+    def logits_and_maps(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the first network's logits (N, classes) and last maps (N, C, h, w) for its inputs."""
+        answers: tuple[Tensor, Tensor] = self.first(inputs)
+        return answers
+
     def require_squares(self, squares: Tensor) -> None:
         if squares.dtype != torch.uint8 or squares.dim() != 4 or list(squares.shape[1:]) != [3, self.size, self.size]:
             raise ValueError("other squares than those of `squares`: expected uint8 (N, 3, {0}, {0})".format(self.size))  # noqa: UP032
@@ -117,7 +148,12 @@ def write_torchscript(predictor: Predictor, path: Path, classes: list[dict[str, 
         square = predictor.squares(photograph)
         methods = {"forward": photograph, "squares": photograph, "classify": square, "inspect": square}
         traced = torch.jit.trace_module(predictor, methods, check_trace=False)
-    named = Named(traced, class_names(classes), predictor.size)
+        member = predictor.members[0]
+        assert isinstance(member, Member)
+        first = torch.jit.trace_module(
+            First(member), {"inputs": square, "forward": member.inputs(square)}, check_trace=False
+        )
+    named = Named(traced, first, class_names(classes), predictor.size, member.side / predictor.size)
     torch_files.save_torchscript(torch_files.scripted(named), path, classes)
 
 
@@ -210,7 +246,7 @@ def main() -> None:
         torch_files.prove_known(
             "landmarks", "model.onnx", familiarity.double().numpy(), expected_familiarity, 10 * TOLERANCE
         )
-        modules = (inference, images, bare, known)
+        modules = (inference, images, bare, known, regions, saliency)
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in modules}
         files.write_arrays(folder / KNOWN, **known.chosen(arrays))
         write_card(folder / "model_card.md", class_names(classes), expected.numpy())

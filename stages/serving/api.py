@@ -22,7 +22,7 @@ from stages.serving.page import UPLOAD, UPLOADS
 from stages.serving.schemas import Catalogue, Error, Ping, Predictions
 
 MAX_TOP = 1000
-PARAMETERS = {"top": f"a whole number from 1 to {MAX_TOP}", "several": "true or false"}
+PARAMETERS = {"top": f"a whole number from 1 to {MAX_TOP}", "several": "true or false", "evidence": "true or false"}
 """The allowed values of each query parameter, in words."""
 
 
@@ -102,22 +102,26 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
             int, Query(ge=1, le=MAX_TOP, description="number of classes; forecasts always have all hours")
         ] = 5,
         several: Annotated[
-            bool, Query(description="mnist: read all digits of a picture, from left to right, one prediction each")
+            bool,
+            Query(
+                description="landmarks, mnist: find all landmarks or digits of a picture, from left to right, one prediction each"
+            ),
         ] = False,
+        evidence: Annotated[bool, Query(description="landmarks: show on what the answer rests")] = False,
     ) -> Response:
         """Return the model's predictions for a picture file (bikes: for hours, as CSV or JSON)."""
         status = 500
         # FastAPI's Header would slow down every request.
         content_type = request.headers.get("content-type", "")
-        if several:
-            content_type += "; several=true"
+        options = {"several": several, "evidence": evidence}
+        content_type += "".join(f"; {name}=true" for name, wanted in options.items() if wanted)
         accept = request.headers.get("accept", "*/*")
         try:
             if project not in projects.names():
                 raise Refusal(
                     404, "not_found", f"there is no model {project[:100]!r}: expected {', '.join(projects.names())}"
                 )
-            _check_query(request, project, several)
+            _check_query(request, project, options)
             body = await request.body()
             if not body:
                 expected = ", ".join(projects.about(project).accepts)
@@ -178,11 +182,12 @@ def _parameter(found: str, expected: str) -> Refusal:
     return Refusal(422, "invalid_parameter", f"query parameter: found {found}, expected {expected}")
 
 
-def _check_query(request: Request, project: str, several: bool) -> None:
+def _check_query(request: Request, project: str, options: dict[str, bool]) -> None:
     """Raise Refusal for a parameter that would be ignored."""
     for name in request.query_params:
         if name not in PARAMETERS:
             raise _parameter(repr(name[:100]), " or ".join(PARAMETERS))
-    if several and not projects.about(project).several:
-        readers = ", ".join(one for one in projects.names() if projects.about(one).several)
-        raise _parameter(f"several for {project}", f"it only for {readers}")
+    for name, wanted in options.items():
+        if wanted and not getattr(projects.about(project), name):
+            readers = ", ".join(one for one in projects.names() if getattr(projects.about(one), name))
+            raise _parameter(f"{name} for {project}", f"it only for {readers}")

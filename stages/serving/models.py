@@ -13,6 +13,9 @@ from stages.serving.exports import Export
 from stages.serving.measurements import Measurements
 from stages.serving.model import RunningModel
 
+ROWS = {"known": "known", "familiarity": "familiarity", "boxes": "box", "evidence": "evidence"}
+"""Names of a model's lists, and of their parts in a row."""
+
 VERBOSE = "application/json; verbose=true"
 """Accept header for a model: classifiers add the names of their classes, forecasts their warnings."""
 
@@ -85,7 +88,8 @@ class Models:
 def predictions(answer: Any, top: int | None) -> list[dict[str, Any]]:
     """Return the ``top`` classes of each row, the most probable first, or the unchanged rows of a forecast.
 
-    If the model tells, a row also has `known`, whether its picture resembles those of the classes, and `familiarity`.
+    If the model tells, a row also has `known`, whether its picture resembles those of the classes, and `familiarity`; and, if
+    they were asked for, `box` and `evidence`.
     """
     if isinstance(answer, list):
         return answer
@@ -98,5 +102,6 @@ def predictions(answer: Any, top: int | None) -> list[dict[str, Any]]:
     for number, probabilities in enumerate(answer["probabilities"]):
         order = sorted(range(len(described)), key=probabilities.__getitem__, reverse=True)[:top]
         best = [described[label] | {"probability": probabilities[label]} for label in order]
-        rows.append({name: answer[name][number] for name in ("known", "familiarity") if name in answer} | {"top": best})
+        more = {one: answer[name][number] for name, one in ROWS.items() if name in answer}
+        rows.append(more | {"top": best})
     return rows

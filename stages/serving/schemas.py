@@ -34,6 +34,15 @@ class Classified(BaseModel):
         description="landmarks, mnist, scones: how far the picture's score is above the threshold for known ones; negative: unknown",
     )
 
+    box: tuple[float, float, float, float] | None = Field(
+        None,
+        description="landmarks, with several or evidence: left, top, right and bottom of what was looked at, as fractions of the upright photograph's sides",
+    )
+    evidence: list[list[float]] | None = Field(
+        None,
+        description="landmarks, with evidence: how much each cell of the box speaks for the best class, 0 to 1, rows from the top",
+    )
+
 
 class Forecast(BaseModel):
     """The forecast for one hour."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from stages.common import files
 from stages.landmarks import photographs
-from stages.landmarks.page import worldmap
+from stages.landmarks.page import overlay, worldmap
 from stages.serving.container.errors import Refusal
 from stages.serving.models import Models
 from stages.serving.page import examples, pictures
@@ -27,13 +27,19 @@ SHOWN = 5
 """Number of classes with a bar."""
 
 HINT = one_block('<p class="hint">Upload a photograph, or click one of the examples.</p>')
+CAMERA = """<div class="camera" data-camera><video muted playsinline aria-label="Camera"></video>
+<div class="tools"><button type="button" data-toggle>Start the camera</button></div>
+<div class="answer"><p class="verdict" role="status"></p><ol class="bars"></ol></div></div>"""
+
 HEADER = ["Picture", "File", "Best class"]
 
 
 def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
-    async def look(payload: Any) -> AsyncIterator[str]:
+    async def look(payload: Any, several: bool) -> AsyncIterator[str]:
         async def ask() -> str:
-            return shown(await _ask(models, payload, folder))
+            found = await _ask(models, payload, folder, "; several=true" if several else "; evidence=true")
+            source = _source(payload)
+            return overlay.boxes(source, found) if several else shown(found[0], overlay.evidence(source, found[0]))
 
         if payload is None:
             yield HINT
@@ -54,17 +60,20 @@ def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
 
     block(worldmap.land())
     picture, result = pictures.intake("landmarks", "A photograph", HINT)
+    many = gr.Checkbox(False, label="Several landmarks in one picture", elem_id="landmarks-many")
     pictures.buttons(clickable, picture, folder)
+    with gr.Accordion("Live camera", open=False):
+        block(CAMERA)
     with gr.Accordion("Several photographs at once", open=False):
         several = gr.File(file_count="multiple", label="Photographs", elem_id="landmarks-several", height=140)
         results = block(live=True, elem_id="landmarks-results")
     quiet: Any = {"preprocess": False, "api_visibility": "private", "trigger_mode": "always_last"}
-    picture.change(look, picture, result, **quiet)
+    gr.on([picture.change, many.input], look, [picture, many], result, **quiet)
     several.change(look_at_all, several, results, **quiet)
 
 
-def shown(prediction: dict[str, Any]) -> str:
-    """Return an answer as HTML: the best class in words, the bars, and the map if the coordinates are known.
+def shown(prediction: dict[str, Any], evidence: str = "") -> str:
+    """Return an answer as HTML: the best class in words, the bars, the ``evidence``, and the map if the coordinates are known.
 
     ``prediction`` has all classes. A photograph of none of them gets no map, and its bars have a note.
     """
@@ -78,15 +87,21 @@ def shown(prediction: dict[str, Any]) -> str:
         where = '<p class="about">The location of this class is not known.</p>'
     else:
         where = worldmap.place(name(best["class"]), best["latitude"], best["longitude"])
-    return f"{sentence}{rows}{where}"
+    return f"{sentence}{rows}{evidence}{where}"
 
 
-async def _ask(models: Models, payload: Any, folder: Path) -> dict[str, Any]:
-    """Return the prediction for an uploaded file, with all classes."""
+async def _ask(models: Models, payload: Any, folder: Path, option: str = "") -> list[dict[str, Any]]:
+    """Return the predictions for an uploaded file, with all classes."""
     content = await pictures.read(payload, folder)
-    answer = await models.predict("landmarks", content, "application/octet-stream", None)
-    prediction: dict[str, Any] = answer["predictions"][0]
-    return prediction
+    answer = await models.predict("landmarks", content, f"application/octet-stream{option}", None)
+    predictions: list[dict[str, Any]] = answer["predictions"]
+    return predictions
+
+
+def _source(payload: Any) -> str:
+    """Return an upload's address. It is relative to the page, so that it also works behind a proxy."""
+    path = payload["path"] if isinstance(payload, dict) else payload.path
+    return escape(f"gradio_api/file={quote(path)}")
 
 
 async def _row(models: Models, payload: Any, folder: Path) -> Row:
@@ -94,12 +109,10 @@ async def _row(models: Models, payload: Any, folder: Path) -> Row:
     fields = payload if isinstance(payload, dict) else payload.model_dump()
     title = escape(str(fields.get("orig_name") or Path(fields["path"]).name))
     try:
-        prediction = await _ask(models, payload, folder)
+        prediction = (await _ask(models, payload, folder))[0]
     except Refusal as error:
         return "", title, f'<span class="bad">{words(error.message)}</span>'
-    # Relative to the page, so that it also works behind a proxy.
-    source = escape(f"gradio_api/file={quote(fields['path'])}")
-    image = f'<img src="{source}" alt="{title}" loading="lazy">'
+    image = f'<img src="{_source(payload)}" alt="{title}" loading="lazy">'
     best = prediction["top"][0]
     if prediction.get("known") is False:
         return image, title, f"none of the {len(prediction['top'])} landmarks"

@@ -1,4 +1,10 @@
-"""Saliency maps: which parts of a photograph are a network's evidence for a class."""
+"""Saliency maps: which parts of a photograph are a network's evidence for a class.
+
+Exported models include this file, so it imports only torch.
+"""
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -6,6 +12,10 @@ from torch.nn import functional as F
 
 BATCH = 8
 """Photographs per batch. All activations up to the last maps stay in memory."""
+
+
+Look = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Returns the logits and the last maps of inputs, see `logits_and_maps`."""
 
 
 def saliency(network: nn.Module, inputs: Tensor, classes: Tensor) -> tuple[str, Tensor]:
@@ -17,19 +27,20 @@ def saliency(network: nn.Module, inputs: Tensor, classes: Tensor) -> tuple[str, 
     evidence all values are 0.
     """
     pairs = zip(inputs.split(BATCH), classes.split(BATCH), strict=True)
-    methods, strengths = zip(*(_saliency(network, *pair) for pair in pairs), strict=True)
+    methods, strengths = zip(*(evidence(partial(logits_and_maps, network), *pair) for pair in pairs), strict=True)
     return methods[0], torch.cat(strengths)
 
 
-def _saliency(network: nn.Module, inputs: Tensor, classes: Tensor) -> tuple[str, Tensor]:
+def evidence(look: Look, inputs: Tensor, classes: Tensor) -> tuple[str, Tensor]:
+    """Return what `saliency` returns, computed in one batch by the function ``look``."""
     inputs = inputs.detach().requires_grad_()  # a frozen network has no gradients otherwise
-    logits, maps = _logits_and_maps(network, inputs)
-    evidence = logits.gather(1, classes[:, None]).sum()  # in eval mode photographs are independent
-    if maps is None:
-        method, (gradient,) = "gradient of the pixels", torch.autograd.grad(evidence, inputs)
+    logits, maps = look(inputs)
+    total = logits.gather(1, classes[:, None]).sum()  # in eval mode photographs are independent
+    if not maps.numel():
+        method, (gradient,) = "gradient of the pixels", torch.autograd.grad(total, inputs)
         strength = gradient.abs().amax(1)
     else:
-        method, (gradient,) = "Grad-CAM", torch.autograd.grad(evidence, maps, retain_graph=True)
+        method, (gradient,) = "Grad-CAM", torch.autograd.grad(total, maps, retain_graph=True)
         weighted = (gradient.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True).relu()
         strength = _enlarged(weighted, _offset(maps, inputs), inputs.shape)
     strongest = strength.amax((1, 2), keepdim=True)
@@ -61,8 +72,8 @@ def _enlarged(strength: Tensor, offset: Tensor, shape: torch.Size) -> Tensor:
     return F.grid_sample(strength, grid, padding_mode="border", align_corners=False)[:, 0]
 
 
-def _logits_and_maps(network: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Return the logits, and the last layer output with more than one position if it is maps (N, C, H, W), or else None.
+def logits_and_maps(network: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the logits, and the last layer output with more than one position if it is maps (N, C, H, W), or else nothing (0).
 
     In a transformer that output is a sequence (N, positions, C): only its first layer gives maps, and they are not
     informative.
@@ -79,4 +90,4 @@ def _logits_and_maps(network: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor
     finally:
         for hook in hooks:
             hook.remove()
-    return logits, last[0] if last and last[0].dim() == 4 else None
+    return logits, last[0] if last and last[0].dim() == 4 else logits.new_empty(0)

@@ -24,7 +24,7 @@ from stages.serving.page.html import block, note
 from stages.serving.page.pictures import EXAMPLES, UPLOADED
 
 STATIC = Path(__file__).with_name("static")
-HEAD = '<script type="module" src="own/page.js"></script><script type="module" src="own/digit.js"></script>'
+HEAD = "".join(f'<script type="module" src="own/{name}.js"></script>' for name in ("page", "digit", "camera"))
 
 EVERY, AGE = 60, 600
 """Seconds between deletions of old files, and seconds that an upload is kept so that its picture can be shown again."""

@@ -28,6 +28,8 @@ def _fits(component: Any, value: Any) -> bool:
     if isinstance(component, gr.Slider):
         is_number = type(value) in (int, float) and math.isfinite(value)
         return is_number and component.minimum <= value <= component.maximum
+    if isinstance(component, gr.Checkbox):
+        return isinstance(value, bool)
     if isinstance(component, gr.Dropdown):
         return isinstance(value, str) and value in [choice for _, choice in component.choices]
     if isinstance(component, gr.Textbox):

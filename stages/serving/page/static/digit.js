@@ -1,6 +1,8 @@
 // The drawing area for digits. A drawing goes to the model while it is drawn, one request at a time. Strokes that were
 // drawn meanwhile go in the next request, so the last state is always answered.
 
+import { percent, post } from "./post.js";
+
 const INTERVAL = 60; // shortest time between two requests, in milliseconds
 const PEN = 20; // pixels; the drawing area has 280
 const STEP = 8; // pixels that an arrow key moves the pen
@@ -120,8 +122,9 @@ class Digit {
       const begin = performance.now();
       const [picture, state] = [this.next, this.state];
       this.next = null;
-      const [answer, wait] = await post(await picture(), this.several.checked);
-      if (state === this.state) this.show(answer);
+      const [answer, wait] = await post("mnist", `top=10&several=${this.several.checked}`, await picture());
+      const found = answer.predictions ?? [answer];
+      if (state === this.state) this.show(found.length > 1 ? joined(found) : found[0]);
       // Busy or loading: send this state again, unless there is a newer one.
       if (wait && state === this.state) this.next ??= picture;
       await new Promise((done) => setTimeout(done, wait || Math.max(0, INTERVAL - (performance.now() - begin))));
@@ -144,27 +147,6 @@ class Digit {
     const number = answer?.number && `${answer.number} (least certain digit: ${percent(answer.probability)})`;
     words.textContent = answer?.error ?? number ?? (top.length ? `${top[0].class} (${percent(top[0].probability)})` : "Draw a digit.");
   }
-}
-
-const percent = (share) => `${(100 * (share < 1 ? Math.min(share, 0.999) : share)).toFixed(1)} %`;
-
-// Returns the model's answer or an error message, and the milliseconds until a retry (0: none).
-async function post(body, several) {
-  let response, answer;
-  try {
-    // Always octet-stream: the model detects the format from the bytes, whatever the browser assumes.
-    const headers = { "Content-Type": "application/octet-stream" };
-    response = await fetch(`../models/mnist/invocations?top=10&several=${several}`, { method: "POST", headers, body });
-    answer = await response.json();
-  } catch {
-    return [{ error: "The server doesn't answer. Try again in a few seconds." }, 0];
-  }
-  if (response.ok) return [answer.predictions.length > 1 ? joined(answer.predictions) : answer.predictions[0], 0];
-  if (response.status === 503) return [{ error: "This model is still loading. It will answer in a few seconds." }, 1000];
-  if (response.status === 429) {
-    return [{ error: "Too many drawings at once. This one will be classified in a moment." }, 1000];
-  }
-  return [{ error: `No answer: ${answer.message}` }, 0];
 }
 
 function joined(predictions) {

@@ -44,6 +44,6 @@ document.addEventListener("keydown", (event) => {
 // A file that the browser can't show has an answer beside it that says why. These events don't bubble: listen on the way down.
 for (const kind of ["error", "load"]) {
   document.addEventListener(kind, ({ target }) => {
-    if (target.matches?.("[data-testid=image] img")) target.classList.toggle("unreadable", kind === "error");
+    if (target.matches?.("[data-testid=image] img, .seen img")) target.classList.toggle("unreadable", kind === "error");
   }, true);
 }
