@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch.nn import functional as F
 
@@ -150,10 +151,12 @@ def ready_fn(data: Item, model: Model) -> Item:
     such squares are left out.
     """
     network, *_ = model
-    if isinstance(data, Asked):
-        return _with_boxes(data, network)
+    return _with_boxes(data, network) if isinstance(data, Asked) else _squares(data, network)
+
+
+def _squares(photographs: torch.Tensor, network: torch.jit.ScriptModule) -> torch.Tensor:
     with torch.inference_mode():
-        squares: torch.Tensor = network.squares(data)
+        squares: torch.Tensor = network.squares(photographs)
     if any(images.is_plain(square) for square in squares.permute(0, 2, 3, 1).numpy()):
         raise ValueError("the middle of a photograph has a single colour: expected a photograph of a landmark")
     return squares
@@ -162,11 +165,12 @@ def ready_fn(data: Item, model: Model) -> Item:
 def _with_boxes(data: Asked, network: torch.jit.ScriptModule) -> Asked:
     height, width = data.images.shape[2:]
     if not data.several:
-        squares = ready_fn(data.images, (network, [], {}))
+        squares = _squares(data.images, network)
         half = network.part * min(height, width) / 2
         box = [width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half]
         return Asked(squares, False, np.array([box]) / [width, height, width, height])
-    found, squares = [], []
+    found: list[NDArray[np.float64]] = []
+    parts: list[torch.Tensor] = []
     for box in regions.propose(height, width):
         left, top, right, bottom = box
         part = data.images[:, :, top:bottom, left:right]
@@ -175,10 +179,10 @@ def _with_boxes(data: Asked, network: torch.jit.ScriptModule) -> Asked:
                 square = network.squares(part)
             if not images.is_plain(square[0].permute(1, 2, 0).numpy()):
                 found.append(box / [width, height, width, height])
-                squares.append(square)
+                parts.append(square)
     if not found:
         raise ValueError("every part of the photograph has a single colour: expected a photograph of landmarks")
-    return Asked(torch.cat(squares), True, np.stack(found))
+    return Asked(torch.cat(parts), True, np.stack(found))
 
 
 def batch_fn(items: list[Item], model: Model) -> list[Prediction]:
@@ -206,7 +210,7 @@ def _completed(item: Item, answer: Prediction, network: torch.jit.ScriptModule) 
         return Prediction(answer.classes, answer.probabilities[kept], answer.familiarity[kept], item.boxes[kept])
     inputs = network.inputs(item.images.clone())  # a tensor of inference mode has no gradients
     # Without optimisation each operator is its own step, through which gradients reach the maps.
-    with torch.enable_grad(), torch.jit.optimized_execution(False):
+    with torch.enable_grad(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
         _, strength = saliency.evidence(network.logits_and_maps, inputs, answer.probabilities.argmax(1))
     cells = F.interpolate(strength[:, None], (CELLS, CELLS), mode="area")[:, 0]
     return answer._replace(boxes=item.boxes, evidence=cells)

@@ -18,6 +18,7 @@ from stages.scones.config import Loop, WorkflowSettings
 from stages.scones.feedback import captures, labelled, monitor
 from stages.scones.feedback.captures import Captured
 from stages.scones.feedback.collect import collect
+from stages.scones.feedback.properties import Pixels
 
 NAMESPACE = "Scones"
 HOUR = "%Y/%m/%d/%H"
@@ -74,7 +75,7 @@ def read(session: boto3.Session, names: Mapping[str, str], since: datetime) -> c
     return captures.Read([one for one in found.records if one.time >= since], found.problems, found.repeated)
 
 
-def measure(pictures: list[tuple[Captured, monitor.Pixels]], threshold: float) -> Seen:
+def measure(pictures: list[tuple[Captured, Pixels]], threshold: float) -> Seen:
     """Return what answers and their ``pictures`` show. Raise InputError if there are none, or no training pictures."""
     with np.load(files.require(monitor.FEATURES, "featurize@scones") / "train.npz") as train:
         tests: dict[str, Any] = monitor.drift(np.stack([pixels for _, pixels in pictures]), train["images"])

@@ -17,6 +17,7 @@ CLASSES: list[dict[str, Any]] = [
     {"name": "eiffel_tower", "latitude": 48.8584, "longitude": 2.2945},
     {"name": "own_garden", "latitude": None, "longitude": None},
 ]
+ANSWER = inference.Prediction(CLASSES, torch.tensor([[0.25, 0.75]]), torch.tensor([-0.5]))
 
 
 def encoded(kind: str, pixels: np.ndarray = PIXELS, **options: Any) -> bytes:
@@ -38,6 +39,7 @@ def encoded(kind: str, pixels: np.ndarray = PIXELS, **options: Any) -> bytes:
 )
 def test_a_photograph_arrives_pixel_by_pixel(body: bytes, kind: str) -> None:
     images = inference.input_fn(body, kind)
+    assert isinstance(images, torch.Tensor)
     assert images.dtype == torch.uint8
     assert torch.equal(images, torch.from_numpy(PIXELS).permute(2, 0, 1)[None])
 
@@ -45,7 +47,9 @@ def test_a_photograph_arrives_pixel_by_pixel(body: bytes, kind: str) -> None:
 def test_a_photograph_is_turned_as_its_exif_says() -> None:
     turned = Image.Exif()
     turned[0x0112] = 6
-    assert inference.input_fn(encoded("PNG", exif=turned), "image/png").shape == (1, 3, 30, 20)
+    images = inference.input_fn(encoded("PNG", exif=turned), "image/png")
+    assert isinstance(images, torch.Tensor)
+    assert images.shape == (1, 3, 30, 20)
 
 
 @pytest.mark.parametrize(
@@ -74,9 +78,7 @@ def test_an_array_of_objects_is_not_unpickled() -> None:
 
 
 def test_the_answer_has_the_best_classes_with_their_places() -> None:
-    answer = json.loads(
-        inference.output_fn((CLASSES, torch.tensor([[0.25, 0.75]]), torch.tensor([-0.5])), "application/json")
-    )
+    answer = json.loads(inference.output_fn(ANSWER, "application/json"))
     assert answer["classes"] == ["eiffel_tower", "own_garden"]
     assert answer["probabilities"] == [[0.25, 0.75]]
     assert (answer["known"], answer["familiarity"]) == ([False], [-0.5])
@@ -87,4 +89,4 @@ def test_the_answer_has_the_best_classes_with_their_places() -> None:
         ]
     ]
     with pytest.raises(ValueError, match="text/html"):
-        inference.output_fn((CLASSES, torch.tensor([[0.25, 0.75]]), torch.tensor([-0.5])), "text/html")
+        inference.output_fn(ANSWER, "text/html")
