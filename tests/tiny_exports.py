@@ -42,7 +42,7 @@ def write_known(folder: Path, network: nn.Module) -> None:
 def write_mnist(path: Path) -> None:
     mnist_export.write_torchscript(Classifier(fully_connected([8], 0.0, True)).eval(), path)
     mnist_export.write_second(Second().eval(), path.with_name(mnist.SECOND))
-    files.write_json(path.with_name(mnist.LIMITS), {"odds": -100.0, "certainty": -100.0})
+    files.write_json(path.with_name(mnist.LIMITS), {"odds": -100.0, "least": -100.0, "certainty": -100.0})
 
 
 def write_landmarks(path: Path) -> None:

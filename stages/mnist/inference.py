@@ -5,7 +5,8 @@ The image provides torch, numpy, scipy and Pillow. From the project this module 
 MNIST's form: 28x28 pixels, light ink (255) on a dark background (0). The answer is `{"classes": ["0", ...],
 "probabilities": [[p0, ..., p9], ...], "known": [true, ...], "familiarity": [3.1, ...]}`, one row per image. An image with a
 negative familiarity is not known: it resembles no digit, and its probabilities mean nothing. Unreadable input raises
-ValueError. A picture in which no digit can be told, or whose digit is not known, raises `ink_areas.NoDigitError`.
+ValueError. A picture in which no digit can be told, or whose digit is not known, raises `ink_areas.NoDigitError`; one in
+MNIST's own form is answered unless it resembles a digit less than any that the model was tried on.
 """
 
 import io
@@ -45,7 +46,8 @@ CONTENT_TYPES = (*images.CONTENT_TYPES, "application/x-npy", "application/json")
 """Content types that `input_fn` reads."""
 
 SECOND, LIMITS = "second.pt", "limits.json"
-"""Files of the model: the second network, and what an image must reach by `judging`: `odds` to be known, and `certainty`."""
+"""Files of the model: the second network, and what an image must reach by `judging`: `odds` to be known, `least` not to be
+refused in MNIST's own form, and `certainty`."""
 
 
 class Model(NamedTuple):
@@ -177,15 +179,21 @@ def batch_fn(items: list[Item], model: Model) -> list[Prediction | ink_areas.NoD
     familiarity = torch.from_numpy(judging.odds(opinions) - model.limits["odds"])
     certain = torch.from_numpy(judging.certainty(together.numpy(), opinions) >= model.limits["certainty"])
     sizes = [len(one) for one in each]
+    least = model.limits["least"] - model.limits["odds"]
     rows = zip(items, *(values.split(sizes) for values in (together, familiarity, certain)), strict=True)
-    return [_checked(item, Prediction(model.classes, *parts), sure) for item, *parts, sure in rows]
+    return [_checked(item, Prediction(model.classes, *parts), sure, least) for item, *parts, sure in rows]
 
 
-def _checked(item: Item, answer: Prediction, certain: torch.Tensor) -> Prediction | ink_areas.NoDigitError:
-    """Return the prediction, or an error if a digit of a picture can't be told. Arrays are only marked."""
+def _checked(
+    item: Item, answer: Prediction, certain: torch.Tensor, least: float
+) -> Prediction | ink_areas.NoDigitError:
+    """Return the prediction, or an error if a digit of a picture can't be told. Arrays are only marked.
+
+    ``least``: the familiarity from which on a picture in MNIST's own form is only marked, too.
+    """
     if isinstance(item, torch.Tensor):
         return answer
-    known = answer.familiarity >= 0
+    known = answer.familiarity >= (0 if item.converted else least)
     sound = known & certain if item.converted else known
     if bool(sound.all()):
         return answer

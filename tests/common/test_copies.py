@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageEnhance, ImageOps
 
 from stages.common.errors import InputError
 from stages.common.sources import copies
@@ -12,6 +12,7 @@ from stages.common.sources.copies import LabelledPicture
 from stages.landmarks.sources import sample
 
 NAMES = sorted(sample.LANDMARKS)
+TURNS = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.TRANSVERSE)
 
 
 def drawn(number: int) -> Image.Image:
@@ -44,11 +45,11 @@ def test_a_picture_is_used_once_and_the_test_set_is_not_changed(pictures: str, l
     assert copies.repeated(known) == (pictures.count("test") == 2)
 
 
-def test_saved_again_resized_or_grey_is_a_near_copy_and_another_drawing_is_none() -> None:
+def test_saved_again_resized_darker_or_grey_is_a_near_copy_and_another_drawing_is_none() -> None:
     originals = [drawn(number) for number in range(36)]
     looks = [look(one) for one in originals]
     assert copies.nearest(looks[:18], looks[18:]) == {}
-    for change in ("quality", "smaller", "larger", "grey"):
+    for change in ("quality", "smaller", "larger", "grey", "darker"):
         again = []
         for picture in originals:
             width, height = picture.size
@@ -58,6 +59,8 @@ def test_saved_again_resized_or_grey_is_a_near_copy_and_another_drawing_is_none(
                 again.append(look(Image.open(buffer)))
             elif change == "grey":
                 again.append(look(picture.convert("L")))
+            elif change == "darker":
+                again.append(look(ImageEnhance.Brightness(picture).enhance(0.5)))
             else:
                 factor = 0.5 if change == "smaller" else 1.7
                 again.append(look(picture.resize((round(factor * width), round(factor * height)))))
@@ -77,16 +80,22 @@ def test_near_copies_are_those_of_earlier_parts_and_a_limit_holds(capsys: pytest
     looks = {
         "train": {"train/a": a, "train/a2": a},
         "valid": {"val/a": a, "val/b": b},
-        "test": {"test/b": b, "test/c": c, "test/mirrored": look(ImageOps.mirror(drawn(0)))},
+        "test": {
+            "test/b": b,
+            "test/c": c,
+            "test/mirrored": look(ImageOps.mirror(drawn(0))),
+            **{f"test/{how.name}": look(drawn(0).transpose(how)) for how in TURNS},
+        },
     }
     found = copies.near_copies(looks)
     expected = {"val/a": "train/a", "test/b": "val/b", "test/mirrored": "train/a"}
+    expected |= {f"test/{how.name}": "train/a" for how in TURNS}
     assert {one.file: one.near for one in found} == expected
     assert max(one.difference for one in found) < 0.001
-    note = copies.check_near(found, looks, "here", "data.x", 0.6)
+    note = copies.check_near(found, looks, "here", "data.x", 0.75)
     assert note is not None
-    assert note.startswith("3 of 5 pictures for test and validation (60.0%) are near copies")
-    with pytest.raises(InputError, match="here: found near copies in different parts: 3 of 5 .*data.x = 0.4"):
+    assert note.startswith("6 of 8 pictures for test and validation (75.0%) are near copies")
+    with pytest.raises(InputError, match="here: found near copies in different parts: 6 of 8 .*data.x = 0.4"):
         copies.check_near(found, looks, "here", "data.x", 0.4)
     assert "test/b is like val/b (difference 0.0)" in capsys.readouterr().err
     assert copies.check_near([], looks, "here", "data.x", 0) is None

@@ -46,7 +46,7 @@ def digits() -> Tensor:
 def model_folder(tmp_path: Path, classifier: Classifier) -> Path:
     export.write_torchscript(classifier, tmp_path / "model.pt")
     export.write_second(second.Second().eval(), tmp_path / inference.SECOND)
-    (tmp_path / inference.LIMITS).write_text('{"odds": -100.0, "certainty": -100.0}')
+    (tmp_path / inference.LIMITS).write_text('{"odds": -100.0, "least": -100.0, "certainty": -100.0}')
     return tmp_path
 
 
@@ -191,6 +191,8 @@ def test_several_digits_are_read_only_where_that_is_asked_for() -> None:
     [
         (-5.0, True, "looks like none of the digits"),
         (-5.0, False, "looks like none"),
+        (-2.0, True, "looks like none"),
+        (-2.0, False, None),
         (5.0, True, "most like 3, but"),
         (5.0, False, None),
     ],
@@ -198,7 +200,7 @@ def test_several_digits_are_read_only_where_that_is_asked_for() -> None:
 def test_a_picture_is_refused_if_it_is_unknown_or_uncertain_and_an_array_is_marked(
     odds: float, converted: bool, words: str | None
 ) -> None:
-    """The second network reads a four where the first reads a three. MNIST's own images only have to be known."""
+    """The second network reads a four where the first reads a three. MNIST's own images are marked, too, unless nothing resembles them."""
 
     def first(images: Tensor) -> Tensor:
         return torch.eye(10)[[3] * len(images)] * 0.9 + 0.01
@@ -206,7 +208,7 @@ def test_a_picture_is_refused_if_it_is_unknown_or_uncertain_and_an_array_is_mark
     def other(images: Tensor) -> Tensor:
         return torch.cat([torch.eye(10)[[4] * len(images)] * 9 - 9, torch.full((len(images), 1), odds)], 1)
 
-    model = inference.Model(first, other, CLASSES, {"odds": 0.0, "certainty": -4.0})  # type: ignore[arg-type]
+    model = inference.Model(first, other, CLASSES, {"odds": 0.0, "least": -3.0, "certainty": -4.0})  # type: ignore[arg-type]
     images = torch.zeros(2, 28, 28, dtype=torch.uint8)
     picture, array = inference.batch_fn([inference.Picture(images, converted), images], model)
     assert isinstance(array, inference.Prediction)

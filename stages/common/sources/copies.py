@@ -26,7 +26,8 @@ their size) differ by at most 0.009. Of 9.5 million pairs of real photographs, t
 32x32 pixels it is 0.02 for 95 % of the copies, 0.04 for others. Perceptual hashes of 64 and 256 bits, as in imagehash, separate less."""
 
 TINT = 48
-"""Largest difference of near copies' mean red, green or blue, of 255: thumbnails have no colours, and plain ones nothing else."""
+"""Largest difference of near copies' mean red, green or blue, of 255, without that of their brightness: thumbnails have no
+colours. Plain ones have nothing else, so there brightness counts."""
 
 PAIRS = 2**22
 """Pairs compared at once, so that memory is bounded."""
@@ -100,10 +101,15 @@ def look(pixels: NDArray[np.uint8]) -> Look:
     return thumbnail.tobytes() + picture.resize((1, 1), Image.Resampling.BOX).tobytes()
 
 
-def mirrored(look: Look) -> Look:
-    """Return what a picture's mirror image looks like."""
-    values = np.frombuffer(look, np.uint8)
-    return values[:-3].reshape(SIDE, SIDE)[:, ::-1].tobytes() + values[-3:].tobytes()
+def turned(looks: Sequence[Look]) -> list[list[Look]]:
+    """Return the looks of pictures as they are, turned by 90, 180 and 270 degrees, and mirrored and turned by these."""
+    thumbnails = [np.frombuffer(one, np.uint8)[:-3].reshape(SIDE, SIDE) for one in looks]
+    tints = [one[-3:] for one in looks]
+    return [
+        [np.rot90(one[:, ::side], quarters).tobytes() + tint for one, tint in zip(thumbnails, tints, strict=True)]
+        for side in (1, -1)
+        for quarters in range(4)
+    ]
 
 
 def nearest(ours: Sequence[Look], theirs: Sequence[Look]) -> dict[int, tuple[int, float]]:
@@ -126,7 +132,10 @@ def nearest(ours: Sequence[Look], theirs: Sequence[Look]) -> dict[int, tuple[int
         for row, column in np.argwhere(correlations >= 1 - ALIKE).tolist():
             difference = round(float(1 - correlations[row, column]), 4)
             best = found.get(begin + row, (0, 1.0))[1]
-            if np.abs(tints[begin + row] - other_tints[column]).max() <= TINT and difference < best:
+            tint = tints[begin + row] - other_tints[column]
+            if not plain[row, column]:
+                tint -= tint.mean()
+            if np.abs(tint).max() <= TINT and difference < best:
                 found[begin + row] = column, difference
     return found
 
@@ -142,7 +151,7 @@ def _apart(looks: Sequence[Look]) -> tuple[NDArray[np.float64], NDArray[np.float
 
 
 def near_copies(looks: Mapping[str, Mapping[str, Look]]) -> list[NearCopy]:
-    """Return the near copies, also mirrored ones, of training pictures in valid, and of training and validation pictures in test.
+    """Return the near copies, also mirrored and turned ones, of training pictures in valid, and of training and validation pictures in test.
 
     ``looks`` has the pictures' looks by part, in the order train, valid, test, and by file.
     """
@@ -150,7 +159,11 @@ def near_copies(looks: Mapping[str, Mapping[str, Look]]) -> list[NearCopy]:
     found = []
     for own in looks.values():
         names, others, theirs = list(own), list(earlier), list(earlier.values())
-        pairs = nearest([mirrored(one) for one in own.values()], theirs) | nearest(list(own.values()), theirs)
+        pairs: dict[int, tuple[int, float]] = {}
+        for looks_of_side in turned(list(own.values())):
+            for mine, pair in nearest(looks_of_side, theirs).items():
+                if pair[1] < pairs.get(mine, (0, 1.0))[1]:
+                    pairs[mine] = pair
         found += [
             NearCopy(names[mine], others[other], difference) for mine, (other, difference) in sorted(pairs.items())
         ]

@@ -24,13 +24,16 @@ from stages.mnist.model import CLASSES, SIDE, TRAINED, normalise
 WEIGHTS, LIMITS = "second.pt", "limits.json"
 """Files of the trained network, and of what it lets pass."""
 
-DIRECTIONS, CELL, HIDDEN = 8, 4, 128
+DIRECTIONS, CELL, HIDDEN = 8, 4, 256
 """Directions of a histogram, the side in pixels of the square that it counts, and units of the hidden layer."""
 
 DIGITS, COPIES = 12_000, 2
 """Largest number of training digits that are used, and how many changed copies of each image there are."""
 
 BATCH, RATE, DECAY = 256, 0.004, 0.05
+
+ALL = 0.9999
+"""Fraction of the digits in MNIST's own form that are answered. Those below `Known.accepted` are only marked as unknown."""
 
 CHANGES = Augmentation(rotation=12, scale=0.12, shear=8, shift=1)
 """Limits of the changes. Digits of pictures are centred, so they are shifted little."""
@@ -88,12 +91,15 @@ def train(
 
 
 def limits(probabilities: known.Floats, opinions: known.Floats, settings: Known) -> dict[str, float]:
-    """Return what nearly all validation images reach: `judging.odds` to be known, and `judging.certainty`.
+    """Return what nearly all validation images reach: `judging.odds` to be known, and `judging.certainty`; and the
+    odds that all of them reach.
 
     ``probabilities`` (N, 10) are the classifier's, ``opinions`` (N, 11) the second network's.
     """
+    odds = judging.odds(opinions)
     return {
-        "odds": round(known.threshold(judging.odds(opinions), settings.accepted), 6),
+        "odds": round(known.threshold(odds, settings.accepted), 6),
+        "least": round(known.threshold(odds, ALL), 6),
         "certainty": round(known.threshold(judging.certainty(probabilities, opinions), settings.certain), 6),
     }
 

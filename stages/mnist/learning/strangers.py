@@ -1,10 +1,11 @@
 """Make images in MNIST's form that show no digit, from which a network learns to recognise such images.
 
-Those to learn from are of two kinds. Drawings are letters, symbols, doodles and scribbles: lines on a grid, whose points are moved at
-random. Mixtures are made of real digits, such as the upper half of one on the lower half of another: they have
+Those to learn from are of three kinds. Drawings are letters, symbols, doodles and scribbles: lines on a grid, whose points are moved at
+random. Letters in print are in other fonts than those to measure with. Mixtures are made of real digits, such as one on another: they have
 handwriting's strokes, so these alone do not make a digit. What looks like a digit is left out, such as O, l, S and Z.
 """
 
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -46,8 +47,16 @@ gamma 00-23-40 23-16-26-23; loops 06-10-26-30-46; ladder 00-06 40-46 01-41 03-43
 SIDE = 96
 """Pixels of the ground on which a drawing is made."""
 
+LEARNT = ("STIXGeneral", "STIXGeneralItalic", "STIXGeneralBol", "cmr10", "cmss10", "cmtt10", "cmb10")
+LETTERS = "AaBCcDdEeFfGHhiJjKkLMmNnPpQRrTtUuVvWwXxY&@#%$?+=*"
+"""Fonts and characters to learn from."""
+
+PRINTED = 0.3
+"""Fraction of the images to learn from that are in print."""
+
 FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSerif-Italic", "DejaVuSansMono")
 CHARACTERS = "AaCcDdEeFfGGhHkKmMnNPpQRrTtUuVvWwXxY&@#%$?+=*<>^~{}€£¥§±√∞≈≠∑∆πΩ☺♥♦♣♠→←↑↓"
+"""Fonts and characters to measure with."""
 
 
 def _forms() -> list[list[Floats]]:
@@ -132,21 +141,43 @@ def touching(random: Generator, left: Bytes, right: Bytes) -> Bytes:
 
 
 def printed(random: Generator) -> Bytes:
-    """Return a letter or symbol of one of matplotlib's fonts: uint8 (28, 28)."""
-    package = find_spec("matplotlib")  # importing it would take seconds
-    assert package
-    assert package.origin
-    font = Path(package.origin).parent / "mpl-data" / "fonts" / "ttf" / f"{random.choice(FONTS)}.ttf"
+    """Return a letter or symbol to measure with, of one of matplotlib's fonts: uint8 (28, 28)."""
     image = Image.new("L", (2 * SIDE, 2 * SIDE))
-    place = (SIDE // 2, SIDE // 4)
-    ImageDraw.Draw(image).text(place, str(random.choice(list(CHARACTERS))), 255, ImageFont.truetype(font, SIDE))
+    font = _font(str(random.choice(FONTS)), SIDE)
+    ImageDraw.Draw(image).text((SIDE // 2, SIDE // 4), str(random.choice(list(CHARACTERS))), 255, font)
     return drawing.centred((np.asarray(image) / 255).astype(np.float32))
 
 
+def typeset(random: Generator) -> Bytes:
+    """Return a letter or symbol to learn from, slightly turned, slanted and stretched: uint8 (28, 28)."""
+    image, middle = Image.new("L", (SIDE, SIDE)), SIDE / 2
+    font = _font(LEARNT[random.integers(len(LEARNT))], SIDE // 2)
+    letter, thicker = LETTERS[random.integers(len(LETTERS))], int(random.integers(0, 3))
+    ImageDraw.Draw(image).text((middle, middle), letter, 255, font, "mm", stroke_width=thicker)
+    stretch, slant, turn = random.uniform(0.75, 1.3), random.normal(0, 0.2), random.normal(0, 0.1)
+    matrix = (stretch, slant, middle * (1 - stretch - slant), turn, 1.0, -middle * turn)
+    image = image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+    return drawing.centred((np.asarray(image) / 255).astype(np.float32))
+
+
+@cache
+def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
+    package = find_spec("matplotlib")  # importing it would take seconds
+    assert package
+    assert package.origin
+    return ImageFont.truetype(Path(package.origin).parent / "mpl-data" / "fonts" / "ttf" / f"{name}.ttf", size)
+
+
 def made(count: int, digits: Bytes, labels: Labels, seed: int) -> Bytes:
-    """Return ``count`` images to learn from, uint8 (count, 28, 28): two thirds drawings, one third mixtures of ``digits``."""
+    """Return ``count`` images to learn from, uint8 (count, 28, 28): letters in print, drawings and mixtures of ``digits``."""
     random = np.random.default_rng(seed)
-    return np.stack([mixed(random, digits, labels) if number % 3 == 2 else drawn(random) for number in range(count)])
+
+    def one() -> Bytes:
+        if random.random() < PRINTED:
+            return typeset(random)
+        return mixed(random, digits, labels) if random.random() < 1 / 3 else drawn(random)
+
+    return np.stack([one() for _ in range(count)])
 
 
 def measuring(digits: Bytes, count: int = 300) -> dict[str, Bytes]:

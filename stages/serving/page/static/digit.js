@@ -131,7 +131,7 @@ class Digit {
     }
   }
 
-  // `answer`: {top: [{class, probability}]}, {number, probability} of several digits, {error: sentence}, or null for an
+  // `answer`: {top: [{class, probability}], known}, {number, probability} of several digits, {error: sentence}, or null for an
   // empty drawing.
   show(answer) {
     const words = this.answer.querySelector(".verdict");
@@ -145,7 +145,9 @@ class Digit {
     }
     words.classList.toggle("note", Boolean(answer?.error));
     const number = answer?.number && `${answer.number} (least certain digit: ${percent(answer.probability)})`;
-    words.textContent = answer?.error ?? number ?? (top.length ? `${top[0].class} (${percent(top[0].probability)})` : "Draw a digit.");
+    const best = top.length && `${top[0].class} (${percent(top[0].probability)})`;
+    const read = answer?.known === false ? `looks like none of the digits; if it were one: ${best}` : best;
+    words.textContent = answer?.error ?? number ?? (read || "Draw a digit.");
   }
 }
 
