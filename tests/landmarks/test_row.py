@@ -115,7 +115,7 @@ def test_the_whole_row(change: Change, workspace: Path, python: Run) -> None:
     known = round(12 * (1 - details["refused_share"]))
     rest = {"rows": 12, "accuracy": metrics["accuracy"], "known": known}
     assert served == {"version": None, "data": metrics["data"], **rest}
-    trained = ["0/epochs.csv", "0/steps.csv", "0/weights.pt", "known.npz", "network.json"]
+    trained = ["0/epochs.csv", "0/steps.csv", "0/weights.pt", "known.npz", "network.json", "settings.json"]
     assert sorted(contents(TRAINED)) == trained
     assert sorted(contents(Path("models/landmarks/export"))) == [
         "known.npz",

@@ -516,7 +516,11 @@ def test_uploads_have_a_quota(served: Served, client: httpx.Client) -> None:
     assert int(last.headers["retry-after"]) >= 1
 
 
-WRONG: list[Any] = [[5], ["x"], [[]], [{}], [{"path": 5}], [{"path": None}], [], [None, None], 5, None]
+WRONG: list[Any] = [
+    *([value, False] for value in (5, "x", [], {}, {"path": 5}, {"path": None})),
+    *([None, "true"], [], [None], [None, False, None], 5, None),
+]
+"""What the page never sends as a photograph and whether to look for several landmarks in it."""
 
 
 def picture_handler(client: httpx.Client) -> int:
@@ -524,7 +528,7 @@ def picture_handler(client: httpx.Client) -> int:
     config = client.get("/page/config").json()
     components = {one["id"]: one["type"] for one in config["components"]}
     takes = {one["id"]: [components[number] for number in one["inputs"]] for one in config["dependencies"]}
-    return int(next(number for number, inputs in takes.items() if inputs == ["image"]))
+    return int(next(number for number, inputs in takes.items() if inputs == ["image", "checkbox"]))
 
 
 @pytest.mark.parametrize(
@@ -537,7 +541,7 @@ def picture_handler(client: httpx.Client) -> int:
         json.dumps({"fn_index": "x", "data": [], "session_hash": "a"}).encode(),
         json.dumps({"fn_index": 10_000, "data": [], "session_hash": "a"}).encode(),
         *(json.dumps({"fn_index": "PICTURE", "data": data, "session_hash": "a"}).encode() for data in WRONG),
-        json.dumps({"fn_index": "PICTURE", "data": [None], "session_hash": 5}).encode(),
+        json.dumps({"fn_index": "PICTURE", "data": [None, False], "session_hash": 5}).encode(),
     ],
 )
 def test_a_wrong_typed_payload_is_refused_and_no_traceback(

@@ -359,8 +359,8 @@ def test_landmarks_have_their_places_and_none_where_they_are_not_known(client: h
     [
         *(("mnist", {"top": one}, f"found top = '{one}', expected a whole number from 1 to 1000") for one in ("0", "-1", "1001", "x", "1.5", "")),
         ("mnist", {"several": "banana"}, "found several = 'banana', expected true or false"),
-        ("mnist", {"severl": "true"}, "found 'severl', expected top or several"),
-        ("landmarks", {"several": "true"}, "found several for landmarks, expected it only for mnist"),
+        ("mnist", {"severl": "true"}, "found 'severl', expected top or several or evidence"),
+        ("bikes", {"several": "true"}, "found several for bikes, expected it only for landmarks, mnist"),
     ],
 )  # fmt: skip
 def test_a_query_parameter_that_cannot_be_is_refused(
