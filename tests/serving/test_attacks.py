@@ -517,7 +517,7 @@ def test_uploads_have_a_quota(served: Served, client: httpx.Client) -> None:
 
 
 WRONG: list[Any] = [
-    *([value, False] for value in (5, "x", [], {}, {"path": 5}, {"path": None})),
+    *([5, False], ["x", False], [[], False], [{}, False], [{"path": 5}, False], [{"path": None}, False]),
     *([None, "true"], [], [None], [None, False, None], 5, None),
 ]
 """What the page never sends as a photograph and whether to look for several landmarks in it."""
