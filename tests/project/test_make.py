@@ -168,6 +168,7 @@ USES = {
     "BASE": "review",
     "CPUS": "cluster",
     "EXPERIMENTS": "compare",
+    "JSON": "torture",
     "JOBS": "recipes",
     "MINUTES": "torture",
     "NAME": "recipe",
