@@ -57,6 +57,7 @@ def exported(workspace: Path) -> Path:
     names = np.array([f"vehicle_{red}.png" for red in REDS])
     labels = np.array([int(red < 128) for red in REDS])
     np.savez(deploy.FEATURES / "test.npz", images=images, labels=labels, names=names)
+    np.savez(deploy.FEATURES / "train.npz", images=images)
     files.write_json(deploy.FEATURES / "about.json", {"source": "a test", "classes": ["bicycle", "motorcycle"]})
     red = np.array(REDS) / 255
     np.save(deploy.EVALUATION / "probabilities.npy", np.stack([red, 1 - red], 1).astype(np.float32))
