@@ -562,7 +562,7 @@ def test_messages_of_a_session_that_is_not_there_are_refused(served: Served, cli
     for address in (answers, f"{answers}?session_hash=nobody"):
         refused(client.get(address), 404, "not_found")
     assert "Traceback" not in served.log.read_text()[size:]
-    question = json.dumps({"fn_index": picture_handler(client), "data": [None], "session_hash": "one reader"})
+    question = json.dumps({"fn_index": picture_handler(client), "data": [None, False], "session_hash": "one reader"})
     kind = {"Content-Type": "application/json"}
     assert client.post("/page/gradio_api/queue/join", content=question, headers=kind).status_code == 200
     assert "process_completed" in client.get(answers, params={"session_hash": "one reader"}).text

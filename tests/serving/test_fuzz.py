@@ -28,6 +28,7 @@ from stages import projects
 from stages.bikes import inference as bikes
 from stages.common.models import bundle
 from stages.common.vision import bare, images, known
+from stages.landmarks.pictures import regions, saliency
 from stages.mnist import drawing, ink_areas, isolation
 from stages.mnist.learning import judging
 from stages.scones.endpoint import picture
@@ -106,9 +107,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         place.mkdir(parents=True)
         torch.manual_seed(0)
         write(place / "model.pt")
-        beside = {"mnist": (drawing, isolation, ink_areas, judging), "landmarks": (known,), "scones": (known, picture)}[
-            name
-        ]
+        beside = {
+            "mnist": (drawing, isolation, ink_areas, judging),
+            "landmarks": (known, regions, saliency),
+            "scones": (known, picture),
+        }[name]
         code = {
             f"code/{Path(str(one.__file__)).name}": Path(str(one.__file__)) for one in (module, images, bare, *beside)
         }

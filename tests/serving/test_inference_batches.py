@@ -43,8 +43,9 @@ def test_requests_together_are_answered_as_one_by_one(model_folder: Path, projec
     data, ready = contents(module, model, shapes)
     together = module.batch_fn(ready, model)
     assert len(together) == len(data)
-    for one, (classes, probabilities, *familiarity) in zip(data, together, strict=True):
-        alone_classes, alone, *alone_familiarity = module.predict_fn(one, model)
+    for one, answer in zip(data, together, strict=True):
+        classes, probabilities, *familiarity = answer[:3]
+        alone_classes, alone, *alone_familiarity = module.predict_fn(one, model)[:3]
         assert classes == alone_classes
         assert probabilities.shape == (len(one), len(classes))
         assert torch.equal(probabilities.argmax(1), alone.argmax(1))
@@ -52,7 +53,7 @@ def test_requests_together_are_answered_as_one_by_one(model_folder: Path, projec
         for values, others in zip(familiarity, alone_familiarity, strict=True):
             assert values.shape == (len(one),)
             assert torch.allclose(values, others, atol=1e-5)
-        assert module.output_fn((classes, probabilities, *familiarity), "application/json")
+        assert module.output_fn(answer, "application/json")
     assert len({tuple(rows[0].tolist()) for _, rows, *_ in together}) == len(data), "the requests are not told apart"
 
 

@@ -448,15 +448,14 @@ def test_a_vehicle_is_shown_with_its_confidence_against_the_threshold(visit: Vis
     expect(result.locator(".verdict")).to_contain_text(re.compile("continues|stops here"))
     share = float(result.locator(".share").first.inner_text().removesuffix(" %"))
     assert ("continues" in result.locator(".verdict").inner_text()) == (share >= 94)
-    verdicts = set()
-    for number in range(6):  # the examples show both
-        before = result.inner_text()
-        visit.page.locator(f"#scones-picture-{number}").click()
-        if number:
-            visit.wait(lambda before=before: result.inner_text() not in ("", before))  # type: ignore[misc]
-        expect(result.locator(".verdict")).to_contain_text(re.compile("continues|stops here|none of"))
-        verdicts.add("continues" in result.locator(".verdict").inner_text())
-    assert verdicts == {True, False}
+    verdicts: set[bool] = set()
+    deadline = time.monotonic() + SECONDS / 1000
+    while verdicts != {True, False}:  # the examples show both; a slow answer may come after the next click
+        assert time.monotonic() < deadline, verdicts
+        for number in range(6):
+            visit.page.locator(f"#scones-picture-{number}").click()
+            expect(result.locator(".verdict")).to_contain_text(re.compile("continues|stops here|none of"))
+            verdicts.add("continues" in result.locator(".verdict").inner_text())
     visit.page.locator("#scones-picture-0").click()
     expect(result.locator(".mark").first).to_be_attached()
     [mark, *_] = result.locator(".mark").all()
