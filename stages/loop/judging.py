@@ -93,7 +93,7 @@ def on_the_stream(root: Path, pictures: NDArray[np.uint8], labels: NDArray[np.in
 def held_out(classes: list[str], folder: Path = labelled.FOLDER) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return the labelled pictures that no model is trained on, uint8 (N, 32, 32, 3), and their labels.
 
-    Those that prepare would refuse, as the endpoint does, are told of and left out.
+    Those that prepare would refuse, as the endpoint does, are named and left out.
     """
     pictures, refused = prepare.read_pictures(folder, labelled.read_list(folder, classes, 0, held_out=True))
     for one in refused:

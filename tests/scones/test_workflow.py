@@ -206,7 +206,7 @@ FAILURES = {
 
 @pytest.fixture(scope="module")
 def failed(world: World) -> tuple[dict[str, Outcome], list[dict[str, Any]]]:
-    """What became of pictures that can't be classified, and what was told of it."""
+    """What became of pictures that can't be classified, and what was reported."""
     world.told()
     world.fail("s3", "/test/denied.png", 403, "AccessDenied")
     workflow = Workflow(world.session, world.deployed.workflow)

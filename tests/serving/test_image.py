@@ -81,7 +81,9 @@ SETTINGS = ("/etc/pip.conf", "/etc/xdg/pip", "/etc/apt", "/etc/resolv.conf", "/e
 CERTIFICATES = ("/usr/local/share/ca-certificates", "/etc/ssl/certs/ca-certificates.crt")
 """What pip and apt need of this machine. They get copies: what a package's installation writes must not reach the machine."""
 
-READ_ONLY = ("/opt/wheels", "/opt/pypi", "/opt/pypi-more")
+READ_ONLY = [folder for folder in os.environ.get("PIP_FIND_LINKS", "").split() if folder.startswith("/")]
+"""Folders in which pip looks for packages."""
+
 DEVICES = ("null", "zero", "random", "urandom")
 
 
