@@ -201,6 +201,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     client = boto3.client("s3")
     client.create_bucket(Bucket="bucket")
     yield client
+    client.close()
     server.stop()
 
 

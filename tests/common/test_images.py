@@ -26,7 +26,9 @@ def no_traces(recwarn: pytest.WarningsRecorder) -> Iterator[None]:
     before = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters))
     yield
     assert (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters)) == before
-    assert [str(warning.message) for warning in recwarn] == []
+    messages = [str(warning.message) for warning in recwarn]
+    # The garbage collector may find a socket of an earlier test here.
+    assert [message for message in messages if not message.startswith("unclosed <socket")] == []
 
 
 @pytest.mark.parametrize("name", READABLE)
