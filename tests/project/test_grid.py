@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT
+from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
 
@@ -121,3 +122,12 @@ def test_a_stage_reads_parameters_of_its_own_row_alone(name: str) -> None:
 
 def test_nothing_persists_between_runs() -> None:
     assert "persist" not in (ROOT / "dvc.yaml").read_text()
+
+
+def test_the_lock_lists_just_the_dependencies_of_each_stage() -> None:
+    """DVC runs no stage for an edit of its list alone, and rewrites the list where the stage runs next: on another machine."""
+    locked = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
+    assert set(locked) == set(STAGES)
+    for name, stage in STAGES.items():
+        files = [dependency.def_path for dependency in stage.deps if not isinstance(dependency, ParamsDependency)]
+        assert sorted(entry["path"] for entry in locked[name]["deps"]) == sorted(files), name
