@@ -87,15 +87,28 @@ def learn(train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: 
     return Learnt(trained, about, computing)
 
 
+def second_of(settings: Train, computing: Computing) -> Path:
+    """Return the file that keeps the second network between trainings: it rests on the data and `mnist.known`, not on the first."""
+    known = f"second {settings.known} {settings.seed} {settings.threads} {computing}"
+    return files.kept() / "mnist" / f"{checkpoints.key(known, [FEATURES / 'train.npz'])}.second"
+
+
 def judge(
     folder: Path, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: Train, computing: Computing
 ) -> None:
-    """Train the second network, and choose on the validation images what it lets pass. Write both to ``folder``."""
-    images, labels = (part.cpu().numpy() for part in train)
-    network = second.train(images, labels, settings.known, settings.seed, computing)
-    saving.save_weights(folder / second.WEIGHTS, network.state_dict())
+    """Train the second network, unless it is kept, and choose on the validation images what it lets pass. Write both to ``folder``."""
+    kept = second_of(settings, computing)
+    if not kept.exists():
+        images, labels = (part.cpu().numpy() for part in train)
+        network = second.train(images, labels, settings.known, settings.seed, computing)
+        with files.new_file(kept) as partial:
+            saving.save_weights(partial, network.state_dict())
+    for old in set(kept.parent.glob("*.second")) - {kept}:
+        old.unlink(missing_ok=True)
+    (folder / second.WEIGHTS).write_bytes(kept.read_bytes())
     digits = valid[0].cpu()
-    answers, opinions = predict(load(folder, measured=True), digits), predict(network, digits)
+    answers = predict(load(folder, measured=True), digits)
+    opinions = predict(second.load(computing, folder), digits)
     files.write_json(folder / second.LIMITS, second.limits(answers.numpy(), opinions.numpy(), settings.known))
 
 

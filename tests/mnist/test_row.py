@@ -20,7 +20,7 @@ from stages.common import files
 from stages.common.errors import InputError
 from stages.experiments.records.revisions import Revision
 from stages.mnist import deploy, evaluate, export, featurize, plot, prepare, train
-from stages.mnist.learning import state_dict
+from stages.mnist.learning import second, state_dict
 
 TRAINED = Path("models/mnist/trained")
 
@@ -121,6 +121,31 @@ def test_a_killed_training_resumes_and_ends_with_the_same_bytes(
     assert python("-m", "stages.mnist.train", cwd=workspace).returncode == 0
     assert contents(TRAINED) == whole
     assert not list(checkpoints.rglob("*.pt"))
+
+
+def test_the_second_network_is_kept_for_trainings_with_its_data_and_settings(
+    features: Path, change: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change({"mnist.epochs": 1})
+    train.main()
+    first = contents(TRAINED)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the second network was trained again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(second, "train", refuse)
+        change({"mnist.optimizer": "sgd"})
+        train.main()
+        again = contents(TRAINED)
+        assert again["second.pt"] == first["second.pt"]
+        assert again["weights.pt"] != first["weights.pt"]
+        change({"mnist.seed": 7})
+        with pytest.raises(AssertionError, match="trained again"):
+            train.main()
+    train.main()
+    assert contents(TRAINED)["second.pt"] != first["second.pt"]
+    assert len(list(Path("models/checkpoints/mnist").iterdir())) == 1
 
 
 def test_weights_of_ones_own_are_measured_as_they_are_and_trained_on(

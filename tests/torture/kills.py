@@ -26,8 +26,8 @@ REPEATED = (".git", ".dvc", "__pycache__", "durations", "clocks", "captured")
 KEPT = ("torchinductor_",)
 """Prefixes of folders in $TMPDIR that a library keeps for later runs."""
 
-FEATURES = "models/checkpoints/landmarks/*.npy"
-"""Features of a frozen backbone, which a training keeps for later ones."""
+FOR_LATER = ("models/checkpoints/landmarks/*.npy", "models/checkpoints/mnist/*.second")
+"""What a training keeps for later ones: features of a frozen backbone, mnist's second network."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Place(Checkout):
         own = {path.relative_to(self.root) for path in self.root.rglob("*") if path.is_file()}
         temporary = {path.name for path in self.temporary.iterdir() if not path.name.startswith(KEPT)}
         return {
-            str(path) for path in own if not set(REPEATED) & set(path.parts) and not path.match(FEATURES)
+            str(path) for path in own if not set(REPEATED) & set(path.parts) and not any(map(path.match, FOR_LATER))
         } | temporary
 
     def processes(self) -> list[psutil.Process]:
