@@ -1,6 +1,6 @@
 """Train a network on the training images and score it on the validation images after each epoch.
 
-Then train a second network, which recognises images of no digit (`learning/second.py`).
+Then write a second network, which recognises images of no digit, and what it lets pass (`learning/acceptance.py`).
 
 The images are stored on the device as bytes. Batches are selected, augmented (if set) and normalised there.
 """
@@ -21,9 +21,9 @@ from stages.common.training.checkpoints import Location
 from stages.common.vision import initial
 from stages.engine import training
 from stages.mnist.config import Train
-from stages.mnist.learning import second
+from stages.mnist.learning import acceptance
 from stages.mnist.learning.augmentation import moved
-from stages.mnist.model import SETTINGS, TRAINED, build, load, normalise, predict
+from stages.mnist.model import SETTINGS, TRAINED, build, normalise
 
 FEATURES = Path("data/mnist/features")
 PARTS = ("train", "valid")
@@ -87,31 +87,6 @@ def learn(train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: 
     return Learnt(trained, about, computing)
 
 
-def second_of(settings: Train, computing: Computing) -> Path:
-    """Return the file that keeps the second network between trainings: it rests on the data and `mnist.known`, not on the first."""
-    known = f"second {settings.known} {settings.seed} {settings.threads} {computing}"
-    return files.kept() / "mnist" / f"{checkpoints.key(known, [FEATURES / 'train.npz'])}.second"
-
-
-def judge(
-    folder: Path, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: Train, computing: Computing
-) -> None:
-    """Train the second network, unless it is kept, and choose on the validation images what it lets pass. Write both to ``folder``."""
-    kept = second_of(settings, computing)
-    if not kept.exists():
-        images, labels = (part.cpu().numpy() for part in train)
-        network = second.train(images, labels, settings.known, settings.seed, computing)
-        with files.new_file(kept) as partial:
-            saving.save_weights(partial, network.state_dict())
-    for old in set(kept.parent.glob("*.second")) - {kept}:
-        old.unlink(missing_ok=True)
-    (folder / second.WEIGHTS).write_bytes(kept.read_bytes())
-    digits = valid[0].cpu()
-    answers = predict(load(folder, measured=True), digits)
-    opinions = predict(second.load(computing, folder), digits)
-    files.write_json(folder / second.LIMITS, second.limits(answers.numpy(), opinions.numpy(), settings.known))
-
-
 def checkpoints_of(settings: Train, root: Location) -> list[Location]:
     """Return the paths below ``root`` of the checkpoints of this training alone."""
     inputs = [*(FEATURES / f"{part}.npz" for part in PARTS), *initial.files_of(settings.weights)]
@@ -130,7 +105,7 @@ def fill(settings: Train, kept: list[Location], folder: Path) -> None:
     files.write_json(folder / "network.json", about)
     files.write_json(folder / SETTINGS, settings.model_dump() | {"precision": computing.precision})
     if distributed.rank() == 0:
-        judge(folder, train, valid, settings, computing)
+        acceptance.write(folder, FEATURES / "train.npz", train, valid[0], settings, computing)
     clock = torch_setup.clock(trained.seconds, len(train[0]) * len(trained.epochs), device, computing)
     files.write_json(folder / training.CLOCK, clock)
 

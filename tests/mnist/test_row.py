@@ -20,7 +20,7 @@ from stages.common import files
 from stages.common.errors import InputError
 from stages.experiments.records.revisions import Revision
 from stages.mnist import deploy, evaluate, export, featurize, plot, prepare, train
-from stages.mnist.learning import second, state_dict
+from stages.mnist.learning import acceptance, second, state_dict
 
 TRAINED = Path("models/mnist/trained")
 
@@ -145,6 +145,9 @@ def test_the_second_network_is_kept_for_trainings_with_its_data_and_settings(
             train.main()
     train.main()
     assert contents(TRAINED)["second.pt"] != first["second.pt"]
+    monkeypatch.setattr(acceptance, "NEWEST", 1)
+    change({"mnist.seed": 8})
+    train.main()
     assert len(list(Path("models/checkpoints/mnist").iterdir())) == 1
 
 

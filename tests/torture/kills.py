@@ -26,7 +26,7 @@ REPEATED = (".git", ".dvc", "__pycache__", "durations", "clocks", "captured")
 KEPT = ("torchinductor_",)
 """Prefixes of folders in $TMPDIR that a library keeps for later runs."""
 
-FOR_LATER = ("models/checkpoints/landmarks/*.npy", "models/checkpoints/mnist/*.second")
+FOR_LATER = ("models/checkpoints/landmarks/*.npy", "models/checkpoints/mnist/*.second*")
 """What a training keeps for later ones: features of a frozen backbone, mnist's second network."""
 
 
