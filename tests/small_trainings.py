@@ -1,6 +1,7 @@
 """Trains small networks of the kinds of layers that the projects have, and prints the MD5 of their weights: `name md5`, a line each.
 
-The last lines are of what is computed with one of them: the features by which `known` compares images, and its ONNX file.
+The last lines are of what is computed with one of them, the features by which `known` compares images and its ONNX file, and of
+images that are rotated and scaled.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from stages.common.models import inputs, onnx_files
 from stages.common.portable import make_portable
 from stages.common.training import torch_setup
-from stages.common.vision import classifiers, networks
+from stages.common.vision import classifiers, networks, warping
 
 SIDE, CLASSES, STEPS = 16, 4, 3
 
@@ -97,5 +98,11 @@ if __name__ == "__main__":
     network.eval()
     with torch.no_grad():
         features, _ = classifiers.inspect(network, torch.randn(24, 3, SIDE, SIDE))
-    for name, content in (("features", features.numpy().tobytes()), ("onnx", exported(network.state_dict()))):
+        warped = warping.warp(torch.rand(200, 1, 28, 28), torch.randn(200, 2, 3), 28, 28)
+    contents = {
+        "features": features.numpy().tobytes(),
+        "onnx": exported(network.state_dict()),
+        "warped": warped.numpy().tobytes(),
+    }
+    for name, content in contents.items():
         print(name, hashlib.md5(content, usedforsecurity=False).hexdigest())

@@ -97,7 +97,7 @@ def long(workspace: Path, change: Change) -> Path:
     """A training of some seconds an epoch."""
     prepare.main()
     featurize.main()
-    change(CNN | {"mnist.cnn.width": 16, "mnist.epochs": 4})
+    change(CNN | {"mnist.cnn.width": 8, "mnist.epochs": 4})
     return workspace
 
 

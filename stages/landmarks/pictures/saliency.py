@@ -68,6 +68,7 @@ def _enlarged(strength: Tensor, offset: Tensor, shape: torch.Size) -> Tensor:
     """Resize ``strength`` (N, 1, h, w) of cells to pixels (N, H, W), corrected by ``offset``."""
     down, right = (-2 * offset).tolist()  # in these coordinates the sides have length 2
     move = torch.tensor([[1.0, 0.0, right], [0.0, 1.0, down]]).expand(shape[0], 2, 3)
+    # The products with 1 and 0 are exact, so the grid is the same whatever multiplies the matrices.
     grid = F.affine_grid(move, [shape[0], 1, *shape[2:]], align_corners=False)
     return F.grid_sample(strength, grid, padding_mode="border", align_corners=False)[:, 0]
 

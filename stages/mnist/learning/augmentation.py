@@ -5,9 +5,9 @@ import math
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from stages.common.training import distributed
+from stages.common.vision.warping import warp
 from stages.mnist.config import Augmentation
 from stages.mnist.model import normalise
 
@@ -34,5 +34,4 @@ def moved(images: Tensor, limits: Augmentation, generator: torch.Generator, shar
     matrices = torch.from_numpy(np.stack([*upper, *lower], 1).reshape(count, 2, 3)).to(images.device)
     inputs = normalise(images)
     background = normalise(images.new_zeros(1, *images.shape[1:]))
-    grid = F.affine_grid(matrices, list(inputs.shape), align_corners=False)
-    return F.grid_sample(inputs - background, grid, align_corners=False) + background
+    return warp(inputs - background, matrices, *inputs.shape[2:]) + background

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from stages.common.training import distributed
 from stages.common.vision.augmentation import augment
+from stages.common.vision.warping import warp
 from stages.scones.model import Classifier
 
 
@@ -27,9 +27,7 @@ def moved(images: Tensor, size: int, limits: Mapping[str, float], generator: tor
     cosine, sine = np.cos(turn) / scale, np.sin(turn) / scale
     rows = np.stack([cosine, -sine, right, sine, cosine, down], 1).reshape(-1, 2, 3)
     matrices = torch.from_numpy(rows).to(images.device)
-    grid = F.affine_grid(matrices, [len(images), 3, size, size], align_corners=False)
-    pictures = images.permute(0, 3, 1, 2).float()
-    return F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
+    return warp(images.permute(0, 3, 1, 2).float(), matrices, size, size, "reflection")
 
 
 def augmented(
