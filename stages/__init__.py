@@ -33,6 +33,7 @@ import yaml  # noqa: E402  (the first package that may be missing)
 VARIABLES = {
     "ATEN_CPU_CAPABILITY": "avx2",  # torch's own kernels
     "ONEDNN_MAX_CPU_ISA": "AVX2",  # torch's convolutions
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",  # torch's other products, on Intel's processors; MKL ignores it on others
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",  # numpy's loops
     "OPENBLAS_CORETYPE": "Haswell",  # matrix products of numpy and scipy: the same code for AMD and Intel
     "OPENBLAS_NUM_THREADS": "1",
