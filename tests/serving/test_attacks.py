@@ -172,6 +172,15 @@ def test_the_parser_gets_at_most_the_limit_and_one_piece(start: bytes, piece: in
     assert asyncio.run(taken()) >= HEADERS
 
 
+def test_a_body_in_many_tiny_chunks_is_refused_and_one_in_lines_is_read(served: Served) -> None:
+    """Each chunk costs as much as some kilobytes: others would wait."""
+    line = b"3c\r\n" + 59 * b"x" + b"\n\r\n"
+    assert served.said(CHUNKED + 15_000 * line + b"0\r\n\r\n").startswith(b"HTTP/1.1 200")
+    for more in (b"", b";extension"):
+        chunk = b"1" + more + b"\r\nx\r\n"
+        assert b"no_http" in served.said(CHUNKED + (container_server.CHUNKS + 200) * chunk)
+
+
 def test_a_trailer_is_no_header(served: Served) -> None:
     answer = served.said(CHUNKED + b"1\r\nx\r\n0\r\nContent-Type: nonsense/kind\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200")
@@ -516,8 +525,11 @@ def test_uploads_have_a_quota(served: Served, client: httpx.Client) -> None:
     assert int(last.headers["retry-after"]) >= 1
 
 
+FILE = {"path": "UPLOADED", "meta": {"_type": "gradio.FileData"}}
+
 WRONG: list[Any] = [
     *([5, False], ["x", False], [[], False], [{}, False], [{"path": 5}, False], [{"path": None}, False]),
+    *([FILE | one, False] for one in ({"url": "http://["}, {"url": "//[x"}, {"mime_type": 5}, {"size": "x"}, {"meta": 5})),
     *([None, "true"], [], [None], [None, False, None], 5, None),
 ]
 """What the page never sends as a photograph and whether to look for several landmarks in it."""
@@ -540,6 +552,8 @@ def picture_handler(client: httpx.Client) -> int:
         b"{}",
         json.dumps({"fn_index": "x", "data": [], "session_hash": "a"}).encode(),
         json.dumps({"fn_index": 10_000, "data": [], "session_hash": "a"}).encode(),
+        *(json.dumps({"fn_index": words, "data": [], "session_hash": "a"}).encode() for words in ("a\nb", "\ud800")),
+        *(json.dumps({"fn_index": "PICTURE", "data": [None, False], "session_hash": one}).encode() for one in ("", 101 * "a")),
         *(json.dumps({"fn_index": "PICTURE", "data": data, "session_hash": "a"}).encode() for data in WRONG),
         json.dumps({"fn_index": "PICTURE", "data": [None, False], "session_hash": 5}).encode(),
     ],
@@ -547,9 +561,9 @@ def picture_handler(client: httpx.Client) -> int:
 def test_a_wrong_typed_payload_is_refused_and_no_traceback(
     served: Served, client: httpx.Client, question: bytes
 ) -> None:
-    picture = picture_handler(client)
+    picture, uploaded = picture_handler(client), upload(client, form()).json()[0]
     size = len(served.log.read_text().splitlines())
-    body = question.replace(b'"PICTURE"', str(picture).encode())
+    body = question.replace(b'"PICTURE"', str(picture).encode()).replace(b"UPLOADED", uploaded.encode())
     answer = client.post("/page/gradio_api/queue/join", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
     assert answer.json()["code"] in ("not_json", "invalid_input", "not_uploaded")
