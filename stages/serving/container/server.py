@@ -131,7 +131,9 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
             return
         answer = errors.response(
-            errors.Refusal(400, "no_http", "this is no HTTP request, or its headers are too large or its chunks too small")
+            errors.Refusal(
+                400, "no_http", "this is no HTTP request, or its headers are too large or its chunks too small"
+            )
         )
         head = b"".join(name + b": " + value + b"\r\n" for name, value in answer.raw_headers)
         self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"connection: close\r\n\r\n" + bytes(answer.body))
