@@ -13,7 +13,6 @@ photograph's sides. `image/jpeg; evidence=true`: `boxes` of what the first netwo
 each of 32 x 32 cells of the box speaks for its best class, from 0 to 1, rows from top to bottom.
 """
 
-import io
 import json
 import warnings
 from pathlib import Path
@@ -107,7 +106,7 @@ def input_fn(body: bytes, content_type: str) -> Item:
     if images.is_picture(kind):
         pixels = images.decode(body, MAX_PIXELS)[None]
     elif kind == "application/x-npy":
-        pixels = _from_npy(body)
+        pixels = _from_array(body)
     else:
         raise ValueError(f"content type {content_type!r} is not known: expected one of {', '.join(CONTENT_TYPES)}")
     if any(images.is_plain(photograph) for photograph in pixels):
@@ -118,20 +117,14 @@ def input_fn(body: bytes, content_type: str) -> Item:
     if (several and evidence) or len(pixels) > 1:
         raise ValueError("found several=true or evidence=true with more: expected one of them, and one photograph")
     if several:
-        reduced = Image.fromarray(pixels[0]).reduce(max(1, min(pixels.shape[1:3]) // WORKING))
-        pixels = np.array(reduced)[None]
+        times = min(pixels.shape[1:3]) // WORKING
+        if times > 1:  # else it would be copied, and a panorama has 70 MB
+            pixels = np.array(Image.fromarray(pixels[0]).reduce(times))[None]
     return Asked(torch.from_numpy(pixels).permute(0, 3, 1, 2), several)
 
 
-def _from_npy(body: bytes) -> np.ndarray:
-    try:
-        pixels = np.load(io.BytesIO(body), allow_pickle=False)
-    except Exception:
-        # For forged headers numpy raises ValueError, EOFError, OSError, IndexError, SyntaxError, TokenError, OverflowError,
-        # MemoryError or BadZipFile.
-        raise ValueError("the body is not a .npy file of numbers, as numpy.save writes it") from None
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
-        raise ValueError(f"values of type {getattr(pixels, 'dtype', 'npz')}: expected one array of uint8")
+def _from_array(body: bytes) -> np.ndarray:
+    pixels: np.ndarray = images.from_npy(body)
     if pixels.ndim != 4 or pixels.shape[3] != 3 or 0 in pixels.shape:
         raise ValueError(f"photographs of shape {pixels.shape}: expected (N, H, W, 3), each at least 1")
     count, height, width, _ = pixels.shape
@@ -173,7 +166,9 @@ def _with_boxes(data: Asked, network: torch.jit.ScriptModule) -> Asked:
     parts: list[torch.Tensor] = []
     for box in regions.propose(height, width):
         left, top, right, bottom = box
-        part = data.images[:, :, top:bottom, left:right]
+        part = data.images[:, :, top:bottom, left:right].contiguous(
+            memory_format=torch.channels_last
+        )  # resized three times as fast
         if not images.is_plain(part[0].permute(1, 2, 0).numpy()):  # the network would refuse it
             with torch.inference_mode():
                 square = network.squares(part)

@@ -9,7 +9,6 @@ ValueError. A picture in which no digit can be told, or whose digit is not known
 MNIST's own form is answered unless it resembles a digit less than any that the model was tried on.
 """
 
-import io
 import json
 import warnings
 from pathlib import Path
@@ -105,7 +104,7 @@ def input_fn(body: bytes, content_type: str) -> Item:
     if images.is_picture(kind):
         return _from_picture(body, "several=true" in parameters)
     if kind == "application/x-npy":
-        digits = _from_npy(body)
+        digits = images.from_npy(body)
     elif kind == "application/json":
         digits = _from_json(body)
     else:
@@ -132,18 +131,6 @@ def _from_picture(body: bytes, several: bool) -> Item:
             f"the picture has {len(digits)} digits: send them one by one, or with several=true to read all of them"
         )
     return Picture(torch.from_numpy(np.stack(digits)), True)
-
-
-def _from_npy(body: bytes) -> np.ndarray:
-    try:
-        digits = np.load(io.BytesIO(body), allow_pickle=False)
-    except Exception:
-        # For forged headers numpy raises ValueError, EOFError, OSError, IndexError, SyntaxError, TokenError, OverflowError,
-        # MemoryError or BadZipFile.
-        raise ValueError("the body is not a .npy file of numbers, as numpy.save writes it") from None
-    if not isinstance(digits, np.ndarray) or digits.dtype != np.uint8:
-        raise ValueError(f"values of type {getattr(digits, 'dtype', 'npz')}: expected one array of uint8")
-    return digits
 
 
 def _from_json(body: bytes) -> np.ndarray:

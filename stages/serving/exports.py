@@ -1,5 +1,6 @@
 """Find the exported models, read their metrics, and check that they match dvc.lock."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ import yaml
 from stages import projects
 from stages.common import clocks, config, files
 from stages.common.errors import InputError
+
+SCORES = ("accuracy", "rmsle_test", "rmsle_valid")
+"""Metrics of which a model has at least one, as a number."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,10 @@ def _read(project: str) -> Export:
     if clocks.digest_of(md5s) != f"{recorded}.dir":
         raise InputError(f"{folder} does not match dvc.lock: run `dvc repro export@{project}` to make it again")
     metrics = _measured(project, "metrics") | _measured(project, "details")
-    if not isinstance(metrics.get("data"), str):
+    if not isinstance(metrics.get("data"), str) or not any(type(metrics.get(name)) in (int, float) for name in SCORES):
         raise InputError(
-            f"reports/{project}/metrics.json has no entry data: `dvc repro evaluate@{project}` makes it again"
+            f"reports/{project}/metrics.json has no entry data, or none of {', '.join(SCORES)}: "
+            f"`dvc repro evaluate@{project}` makes it again"
         )
     return Export(project, folder / "model.tar.gz", recorded, metrics, md5s["model.tar.gz"])
 
@@ -64,6 +69,7 @@ def _measured(project: str, name: str) -> dict[str, Any]:
     path = files.require(Path("reports", project, f"{name}.json"), stage)
     try:
         found = files.read_json(path)
+        json.dumps(found, allow_nan=False, ensure_ascii=False).encode()  # GET /models has to send it
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} can't be read ({error}): `dvc repro {stage}` makes it again") from None
     if not isinstance(found, dict):

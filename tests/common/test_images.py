@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 import warnings
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +15,7 @@ from conftest import ROOT, Run
 from pictures import LIMIT
 from PIL import Image, ImageFile
 
+from stages.common.vision import bare
 from stages.common.vision.images import ImageError, decode, reduced
 
 READABLE = pictures.readable()
@@ -135,3 +137,13 @@ def test_it_needs_numpy_and_pillow_alone() -> None:
         imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
         imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {name.split(".")[0] for name in imported} - sys.stdlib_module_names == {"numpy", "PIL", "bare", "stages"}
+
+
+def test_one_colour_profile_of_a_png_is_read_and_a_thousand_cost_no_more() -> None:
+    """Pillow would unpack a megabyte for each, twice."""
+    profile = pictures.chunk(b"iCCP", b"name\0\0" + zlib.compress(bytes(100_000)))
+    usual = pictures.png((4, 4), 8, 0, bytes(20), before=[profile])
+    many = pictures.png((4, 4), 8, 0, bytes(20), before=1000 * [profile])
+    assert bare.BARE["PNG"](usual) == bare.BARE["PNG"](many) == (usual, b"")
+    behind = usual[:-12] + 1000 * profile + usual[-12:]
+    assert bare.BARE["PNG"](behind) == (usual, b"")

@@ -21,7 +21,7 @@ from starlette.types import Message
 
 from stages.common import temporary
 from stages.serving.container import server as container_server
-from stages.serving.container.body import UNCOUNTED, BodyLimits, LimitedBody
+from stages.serving.container.body import UNCOUNTED, UNPACKED, BodyLimits, LimitedBody
 from stages.serving.container.model import READERS
 
 HEADERS = container_server.HEADER_BYTES
@@ -170,6 +170,15 @@ def test_the_parser_gets_at_most_the_limit_and_one_piece(start: bytes, piece: in
             return taken
 
     assert asyncio.run(taken()) >= HEADERS
+
+
+def test_a_body_in_many_tiny_chunks_is_refused_and_one_in_lines_is_read(served: Served) -> None:
+    """Each chunk costs as much as some kilobytes: others would wait."""
+    line = b"3c\r\n" + 59 * b"x" + b"\n\r\n"
+    assert served.said(CHUNKED + 15_000 * line + b"0\r\n\r\n").startswith(b"HTTP/1.1 200")
+    for more in (b"", b";extension"):
+        chunk = b"1" + more + b"\r\nx\r\n"
+        assert b"no_http" in served.said(CHUNKED + (container_server.CHUNKS + 200) * chunk)
 
 
 def test_a_trailer_is_no_header(served: Served) -> None:
@@ -341,6 +350,34 @@ def test_a_wrong_content_type_is_answered_with_the_allowed_ones(
     assert words in said
     assert "image/*" in said
     assert "image/*" in refused(ask(client, b""), 400, "unreadable")
+
+
+def test_a_packed_body_is_small_however_large_others_may_be() -> None:
+    """32 MB of empty JSON lists fit into 31 kB, and would cost a model seconds and gigabytes."""
+
+    async def status(content: bytes, *headers: tuple[bytes, bytes]) -> int:
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            while (await receive()).get("more_body"):
+                pass
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": content, "more_body": False}
+
+        sent: list[int] = []
+
+        async def note(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                sent.append(message["status"])
+
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
+        await LimitedBody(application, BodyLimits())(scope, receive, note)
+        return sent[0]
+
+    packed = (b"content-encoding", b"gzip")
+    assert asyncio.run(status(UNPACKED * b"x")) == asyncio.run(status(2 * UNPACKED * b"x")) == 200
+    assert asyncio.run(status(gzip.compress(UNPACKED * b"x"), packed)) == 200
+    assert asyncio.run(status(gzip.compress((UNPACKED + 1) * b"x"), packed)) == 413
 
 
 def test_bodies_in_flight_have_one_limit_and_small_requests_still_pass() -> None:
@@ -516,8 +553,14 @@ def test_uploads_have_a_quota(served: Served, client: httpx.Client) -> None:
     assert int(last.headers["retry-after"]) >= 1
 
 
+FILE = {"path": "UPLOADED", "meta": {"_type": "gradio.FileData"}}
+
 WRONG: list[Any] = [
     *([5, False], ["x", False], [[], False], [{}, False], [{"path": 5}, False], [{"path": None}, False]),
+    *(
+        [FILE | one, False]
+        for one in ({"url": "http://["}, {"url": "//[x"}, {"mime_type": 5}, {"size": "x"}, {"meta": 5})
+    ),
     *([None, "true"], [], [None], [None, False, None], 5, None),
 ]
 """What the page never sends as a photograph and whether to look for several landmarks in it."""
@@ -540,6 +583,11 @@ def picture_handler(client: httpx.Client) -> int:
         b"{}",
         json.dumps({"fn_index": "x", "data": [], "session_hash": "a"}).encode(),
         json.dumps({"fn_index": 10_000, "data": [], "session_hash": "a"}).encode(),
+        *(json.dumps({"fn_index": words, "data": [], "session_hash": "a"}).encode() for words in ("a\nb", "\ud800")),
+        *(
+            json.dumps({"fn_index": "PICTURE", "data": [None, False], "session_hash": one}).encode()
+            for one in ("", 101 * "a")
+        ),
         *(json.dumps({"fn_index": "PICTURE", "data": data, "session_hash": "a"}).encode() for data in WRONG),
         json.dumps({"fn_index": "PICTURE", "data": [None, False], "session_hash": 5}).encode(),
     ],
@@ -547,9 +595,9 @@ def picture_handler(client: httpx.Client) -> int:
 def test_a_wrong_typed_payload_is_refused_and_no_traceback(
     served: Served, client: httpx.Client, question: bytes
 ) -> None:
-    picture = picture_handler(client)
+    picture, uploaded = picture_handler(client), upload(client, form()).json()[0]
     size = len(served.log.read_text().splitlines())
-    body = question.replace(b'"PICTURE"', str(picture).encode())
+    body = question.replace(b'"PICTURE"', str(picture).encode()).replace(b"UPLOADED", uploaded.encode())
     answer = client.post("/page/gradio_api/queue/join", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
     assert answer.json()["code"] in ("not_json", "invalid_input", "not_uploaded")

@@ -457,11 +457,12 @@ class Echo:
 
 @pytest.fixture(scope="module")
 def impatient() -> Iterator[Served]:
-    """A server in this process that waits for headers for 0.4 s, and for a body for as long."""
+    """A server in this process that waits for headers, for a body and for a reader of its answer 0.4 s each."""
     listener = socket.create_server(("127.0.0.1", 0))
     model: LoadedModel = Echo()  # type: ignore[assignment]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(container_server, "HEADER_SECONDS", 0.4)
+        patch.setattr(container_server, "SEND_SECONDS", 0.4)
         server = container_server.Server(application(model, Limits(), BodyLimits(seconds=0.4)), listener)
         thread = threading.Thread(target=server.serve_until_stopped)
         thread.start()
@@ -521,6 +522,23 @@ def test_a_connection_that_was_answered_does_not_stay_for_ever_with_a_rest(
         begin = time.monotonic()
         rest(connection)
         assert time.monotonic() - begin < 3
+
+
+def test_a_client_that_does_not_read_its_answer_is_cut(impatient: Served) -> None:
+    with impatient.connect() as connection:
+        size = 20_000_000  # more than the system takes
+        head = b"POST /invocations HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
+        connection.sendall(head % size + size * b"x")
+
+        def cut() -> bool:
+            try:
+                connection.send(b"\r\n")
+            except (BrokenPipeError, ConnectionResetError):
+                return True
+            time.sleep(0.05)
+            return False
+
+        until(cut, 20)
 
 
 def test_requests_sent_ahead_are_answered_however_long_the_model_takes(impatient: Served) -> None:

@@ -245,6 +245,12 @@ def test_an_export_that_was_changed_is_not_served_nor_even_opened(tmp_path: Path
                 ("null", "reports/mnist/metrics.json: expected an object"),
                 ("{}", "reports/mnist/metrics.json has no entry data"),
                 ('{"data": 5}', "reports/mnist/metrics.json has no entry data"),
+                ('{"data": "x"}', "reports/mnist/metrics.json has no entry data, or none of accuracy"),
+                ('{"data": "x", "accuracy": "high"}', "or none of accuracy"),
+                ('{"data": "x", "accuracy": [1]}', "or none of accuracy"),
+                ('{"data": "x", "accuracy": NaN}', "reports/mnist/metrics.json can't be read"),
+                ('{"data": "x", "accuracy": 1e999}', "reports/mnist/metrics.json can't be read"),
+                ('{"data": "\\ud800", "accuracy": 0.5}', "reports/mnist/metrics.json can't be read"),
             )
         ),
         (

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator
 
 import numpy as np
-from bodies import LARGEST, SIDE, Body, dense, metadata, pictures
+from bodies import LARGEST, SIDE, Body, dense, metadata, padded, pictures, png, striped
 from pictures import saved as file
 from PIL import Image
 
@@ -71,6 +71,20 @@ def arrays() -> Iterator[Body]:
         kind,
         ("mnist", "landmarks"),
     )
+
+
+def asked() -> Iterator[Body]:
+    """Photographs of which landmarks tells more: each part of them costs as much as a photograph."""
+    noise = np.random.default_rng(0).integers(0, 256, (1100, 1100, 3), dtype=np.uint8)
+    for name, content in {
+        "panorama": padded(file(striped("RGB", 20_000, 1200), "JPEG", subsampling=0)),
+        "tall": padded(file(striped("RGB", 1536, 8000), "JPEG", subsampling=0)),
+        "square": file(striped("RGB", 1535, 1535), "PNG"),
+        "large square": png(SIDE, SIDE),
+        "noise": file(Image.fromarray(noise), "PNG"),
+    }.items():
+        for words in ("several", "evidence"):
+            yield Body(f"{words}, {name}", content, f"image/png; {words}=true", ("landmarks",))
 
 
 def texts() -> Iterator[Body]:
@@ -144,5 +158,5 @@ def tables() -> Iterator[Body]:
 
 def all_bodies() -> Iterator[Body]:
     images._register_heif()
-    for make in (metadata, pictures, dense, drawings, arrays, texts, tables):
+    for make in (metadata, pictures, dense, drawings, arrays, asked, texts, tables):
         yield from make()

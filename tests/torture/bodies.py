@@ -105,6 +105,8 @@ def metadata() -> Iterator[Body]:
     yield Body(
         "PNG, a profile that unpacks", png(32, 32, extra=chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(10**8), 9)))
     )
+    profile = chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(1_000_000), 9))
+    yield Body("PNG, many profiles that unpack", png(32, 32, extra=3800 * profile))
     yield Body("PNG, EXIF", png(32, 32, extra=chunk(b"eXIf", directory(60_000, 2_000_000))))
 
     plain = small("JPEG")

@@ -35,9 +35,12 @@ def peak() -> int:
 def attempt(inference: Any, model: Any, body: Body) -> str:
     """Answer ``body`` as the container does. Returns the outcome in words."""
     ready = getattr(inference, "ready_fn", lambda data, model: data)
+    batch = getattr(inference, "batch_fn", lambda items, model: [inference.predict_fn(one, model) for one in items])
     try:
-        data = ready(inference.input_fn(body.content, body.kind), model)
-        answer = inference.output_fn(inference.predict_fn(data, model), "application/json; verbose=true")
+        [prediction] = batch([ready(inference.input_fn(body.content, body.kind), model)], model)
+        if isinstance(prediction, Exception):
+            raise prediction
+        answer = inference.output_fn(prediction, "application/json; verbose=true")
         return f"answered with {len(answer)} bytes"
     except ValueError as error:
         return f"refused: {error}"

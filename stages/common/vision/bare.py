@@ -59,12 +59,22 @@ def _gif(content: bytes) -> tuple[bytes, bytes]:
 
 
 def _png(content: bytes) -> tuple[bytes, bytes]:
-    """Return a PNG file as it is. Raise ImageError if it has too many parts."""
-    place = 8
+    """Return a PNG file without colour profiles after its first one. Raise ImageError if it has too many parts.
+
+    Pillow unpacks each profile, up to a megabyte, and reads the file twice.
+    """
+    kept: list[bytes] = []
+    start, place, profiles = 0, 8, 0
     for _ in range(MAX_PARTS):
         if place >= len(content):
-            return content, b""
-        place += 12 + int.from_bytes(content[place : place + 4], "big")
+            return b"".join([*kept, content[start:]]) if kept else content, b""
+        end = place + 12 + int.from_bytes(content[place : place + 4], "big")
+        if content[place + 4 : place + 8] == b"iCCP":
+            profiles += 1
+            if profiles > 1:
+                kept.append(content[start:place])
+                start = end
+        place = end
     raise ImageError(f"the PNG file has more than {MAX_PARTS} parts")
 
 

@@ -138,6 +138,19 @@ def _cause(error: Exception) -> str:
     return causes[0] if causes else "its pixels can't be read, save it again as PNG or JPEG"
 
 
+def from_npy(body: bytes) -> Pixels:
+    """Return the uint8 array, of any shape, that numpy.save wrote. Raise ValueError for anything else."""
+    try:
+        pixels = np.load(io.BytesIO(body), allow_pickle=False)
+    except Exception:
+        # For forged headers numpy raises ValueError, EOFError, OSError, IndexError, SyntaxError, TokenError, OverflowError,
+        # MemoryError or BadZipFile.
+        raise ValueError("the body is not a .npy file of numbers, as numpy.save writes it") from None
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
+        raise ValueError(f"values of type {getattr(pixels, 'dtype', 'npz')}: expected one array of uint8")
+    return pixels
+
+
 def is_plain(pixels: Pixels) -> bool:
     """Return whether a picture, uint8 (H, W, ...), shows nothing: it has a single colour, or no value above 1."""
     first = pixels[:1, :1]

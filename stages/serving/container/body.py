@@ -17,9 +17,13 @@ UNCOUNTED = 64 * 1024
 """Bytes of each body that do not count towards the common limit: small requests pass while large ones fill it."""
 
 
+UNPACKED = 4_000_000
+"""Largest body that comes packed, in bytes. Some kilobytes can unpack to any size, and what a body costs grows with its size."""
+
+
 @dataclass(frozen=True)
 class BodyLimits:
-    """``size``: largest body in bytes, unpacked. ``seconds``: time in which it has to arrive. ``together``: largest sum of
+    """``size``: largest body in bytes. ``seconds``: time in which it has to arrive. ``together``: largest sum of
     the bodies that arrive or are being processed, in bytes."""
 
     size: int = 32 * 2**20  # SageMaker's own limit is 25 MB
@@ -48,7 +52,7 @@ class LimitedBody:
         try:
             # The HTTP parser has already refused a length that is not a number.
             if int(Headers(scope=scope).get("content-length", 0)) > limits.size:
-                raise _too_large(limits)
+                raise _too_large(limits.size)
             if encoding := Headers(scope=scope).get("content-encoding", "identity").strip().lower():
                 scope = self._decoded(scope, encoding, body, path)
             await self._app(scope, body.receive, send)
@@ -64,7 +68,7 @@ class LimitedBody:
         if encoding not in ("gzip", "x-gzip") or path in self._elsewhere:
             words = f"found content encoding {encoding[:100]!r}: send the body uncompressed or with gzip"
             raise Refusal(415, "unsupported_encoding", words)
-        body.unpacked = zlib.decompressobj(wbits=31)  # 31: gzip's header and checksum, nothing else
+        body.unpack()
         scope = {**scope, "headers": list(scope["headers"])}
         headers = MutableHeaders(scope=scope)
         for name in ("content-encoding", "content-length"):
@@ -78,9 +82,15 @@ class _Body:
     def __init__(self, receive: Receive, limits: BodyLimits, held: dict[BodyLimits, int]) -> None:
         self._receive, self._limits, self._held = receive, limits, held
         self._deadline = asyncio.get_running_loop().time() + limits.seconds
+        self._size = limits.size
         self._length = self._counted = 0
         self._complete = False
-        self.unpacked: zlib._Decompress | None = None
+        self._unpacked: zlib._Decompress | None = None
+
+    def unpack(self) -> None:
+        """Unpack what is received: it is gzip."""
+        self._unpacked = zlib.decompressobj(wbits=31)  # 31: gzip's header and checksum, nothing else
+        self._size = min(self._size, UNPACKED)
 
     async def receive(self) -> Message:
         """Return the next part of the body. Raise Refusal if the body breaks a limit."""
@@ -93,15 +103,15 @@ class _Body:
             words = f"the body did not arrive within {self._limits.seconds:g} s"
             raise Refusal(408, "too_slow", words) from None
         self._complete = not message.get("more_body", False)
-        if message["type"] == "http.request" and self.unpacked:
+        if message["type"] == "http.request" and self._unpacked:
             message = {**message, "body": await asyncio.to_thread(self._unpack, message.get("body", b""))}
         self._hold(len(message.get("body", b"")))
         return message
 
     def _hold(self, length: int) -> None:
         self._length += length
-        if self._length > self._limits.size:
-            raise _too_large(self._limits)
+        if self._length > self._size:
+            raise _too_large(self._size, ", unpacked: send it without Content-Encoding" if self._unpacked else "")
         more = max(0, self._length - UNCOUNTED) - self._counted
         if more and self._held[self._limits] + more > self._limits.together:
             words = (
@@ -113,14 +123,14 @@ class _Body:
 
     def _unpack(self, packed: bytes) -> bytes:
         """Return the next unpacked bytes, at most one more than the limit allows."""
-        assert self.unpacked
+        assert self._unpacked
         try:
-            content = self.unpacked.decompress(packed, self._limits.size + 1 - self._length)
+            content = self._unpacked.decompress(packed, self._size + 1 - self._length)
         except zlib.error:
             words = "the body is not gzip, or is damaged: pack it again, or send it without Content-Encoding"
             raise Refusal(400, "unreadable", words) from None
-        if self.unpacked.unused_data or (
-            self._complete and not self.unpacked.eof and not self.unpacked.unconsumed_tail
+        if self._unpacked.unused_data or (
+            self._complete and not self._unpacked.eof and not self._unpacked.unconsumed_tail
         ):
             raise Refusal(400, "unreadable", "the gzip body is cut off, or more data follows it")
         return content
@@ -131,5 +141,5 @@ class _Body:
         self._counted = 0
 
 
-def _too_large(limits: BodyLimits) -> Refusal:
-    return Refusal(413, "too_large", f"the body is larger than {limits.size:,} bytes")
+def _too_large(size: int, remedy: str = "") -> Refusal:
+    return Refusal(413, "too_large", f"the body is larger than {size:,} bytes{remedy}")

@@ -21,8 +21,14 @@ HEADER_BYTES = 64 * 1024
 uvicorn's parser has no limit. It reports only complete headers and joins the pieces of an incomplete one in quadratic time.
 """
 
+CHUNKS, CHUNK_BYTES = 10_000, 64
+"""A body may come in so many chunks, and in one more for each so many bytes. Each costs as much as some kilobytes at once."""
+
 PIPELINED = 100
 """Largest number of requests of one connection that wait for an earlier one. uvicorn's parser has no limit."""
+
+SEND_SECONDS = 30.0
+"""Time in which a client has to read what waits to be sent, some 64 KiB. uvicorn has none: the answer would wait forever."""
 
 DRAIN_SECONDS = 0.3
 """Seconds from the stop signal until idle connections are closed: requests that are on their way are still answered."""
@@ -35,10 +41,12 @@ class Protocol(HttpToolsProtocol):
     """One connection."""
 
     _deadline: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
     _answering: RequestResponseCycle | None = None
     _has_headers = False
     _header_bytes = 0  # of complete headers and trailers
     _unfinished = 0  # bytes since the last complete headers or the last byte of a body
+    _body_bytes = _chunks = 0
 
     def data_received(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -60,6 +68,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._headers_came()
+        self._sent()
         if self._answering:  # uvicorn knows only the last request that was sent ahead
             self._answering.disconnected = True
             self._answering.message_event.set()
@@ -67,7 +76,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._expect_headers()
-        self._header_bytes = 0
+        self._header_bytes = self._body_bytes = self._chunks = 0
         self._has_headers = False
         super().on_message_begin()
 
@@ -88,8 +97,14 @@ class Protocol(HttpToolsProtocol):
         self._has_headers = True
         super().on_headers_complete()
 
+    def on_chunk_header(self) -> None:
+        self._chunks += 1
+        if self._chunks > CHUNKS + self._body_bytes // CHUNK_BYTES:
+            raise httptools.HttpParserError("chunks too small")
+
     def on_body(self, body: bytes) -> None:
         self._unfinished = 0
+        self._body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -102,13 +117,23 @@ class Protocol(HttpToolsProtocol):
         if self.cycle.response_complete and not self.transport.is_closing():
             self._expect_headers()
 
+    def pause_writing(self) -> None:
+        self._stalled = self.loop.call_later(SEND_SECONDS, self.transport.abort)
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._sent()
+        super().resume_writing()
+
     def send_400_response(self, msg: str) -> None:
         """Send the error response for data that is not HTTP, in the same form as all others, and close the connection."""
         if self._owes_an_answer():  # the client would take this one for it
             self.transport.close()
             return
         answer = errors.response(
-            errors.Refusal(400, "no_http", "this is not an HTTP request, or its headers are too large")
+            errors.Refusal(
+                400, "no_http", "this is no HTTP request, or its headers are too large or its chunks too small"
+            )
         )
         head = b"".join(name + b": " + value + b"\r\n" for name, value in answer.raw_headers)
         self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"connection: close\r\n\r\n" + bytes(answer.body))
@@ -132,6 +157,11 @@ class Protocol(HttpToolsProtocol):
         if self._deadline:
             self._deadline.cancel()
             self._deadline = None
+
+    def _sent(self) -> None:
+        if self._stalled:
+            self._stalled.cancel()
+            self._stalled = None
 
     def _count(self, length: int) -> None:
         self._header_bytes += length

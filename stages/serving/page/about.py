@@ -3,7 +3,7 @@
 from html import escape
 
 from stages import projects
-from stages.serving.exports import Export
+from stages.serving.exports import SCORES, Export
 from stages.serving.page.html import percent
 
 
@@ -23,9 +23,9 @@ def data(export: Export) -> str:
 
 
 def score(export: Export) -> str:
-    metrics = export.metrics
-    if "accuracy" in metrics:
-        return f"Test accuracy: {percent(metrics['accuracy'])}."
-    if "rmsle_test" in metrics:
-        return f"Error (RMSLE) on the test hours: {metrics['rmsle_test']:.3f}."
-    return f"Error (RMSLE) on held-out days: {metrics['rmsle_valid']:.3f}."
+    name = next(name for name in SCORES if type(export.metrics.get(name)) in (int, float))
+    value = export.metrics[name]
+    if name == "accuracy":
+        return f"Test accuracy: {percent(value)}."
+    hours = "the test hours" if name == "rmsle_test" else "held-out days"
+    return f"Error (RMSLE) on {hours}: {value:.3f}."

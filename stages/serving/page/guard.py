@@ -139,7 +139,7 @@ class UploadGuard:
             print(f"page: refused a request: {fault}", flush=True)
             await _refuse(400, "invalid_input", fault, scope, receive, send)
             return
-
+        checked = payloads.checked(question)
         sent = False
 
         async def again() -> Message:
@@ -147,9 +147,11 @@ class UploadGuard:
             if sent:
                 return await receive()
             sent = True
-            return {"type": "http.request", "body": body, "more_body": False}
+            return {"type": "http.request", "body": checked, "more_body": False}
 
-        await self.app(scope, again, send)
+        length = (b"content-length", b"%d" % len(checked))
+        headers = [one for one in scope["headers"] if one[0] != b"content-length"]
+        await self.app({**scope, "headers": [*headers, length]}, again, send)
 
     def _strange(self, one: dict[str, Any], hosts: list[str]) -> bool:
         """Return whether an object of the request names a file outside the page's folder, or an address on another host."""
@@ -160,7 +162,10 @@ class UploadGuard:
             return "meta" in one and path is None  # Gradio would treat it as a file
         if not isinstance(url, str):
             return True
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return True
         return bool(parts.scheme or parts.netloc) and (
             parts.scheme not in ("http", "https") or parts.netloc not in hosts
         )

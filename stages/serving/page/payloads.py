@@ -1,9 +1,17 @@
 """Check the inputs of the page's handlers: Gradio and the handlers would log a traceback for each wrong type."""
 
+import json
 import math
 from typing import Any
 
 import gradio as gr
+from pydantic import ValidationError
+
+FIELDS = ("fn_index", "data", "session_hash")
+"""What a handler is asked with. Gradio takes more, which this page does not use."""
+
+LONGEST = 100
+"""Characters of a session's name."""
 
 
 def fault(page: gr.Blocks, question: Any) -> str | None:
@@ -12,9 +20,10 @@ def fault(page: gr.Blocks, question: Any) -> str | None:
         return "expected an object"
     number, data = question.get("fn_index"), question.get("data")
     if type(number) is not int or number not in page.fns:
-        return f"fn_index: found {str(number)[:100]}, which is no handler of this page"
-    if not isinstance(question.get("session_hash"), str):
-        return "session_hash: expected a string"
+        return f"fn_index: found {str(number)[:100]!r}, which is no handler of this page"
+    session = question.get("session_hash")
+    if not isinstance(session, str) or not 0 < len(session) <= LONGEST:
+        return f"session_hash: expected a string of 1 to {LONGEST} characters"
     inputs = page.fns[number].inputs
     if not isinstance(data, list) or len(data) != len(inputs):
         return f"data: expected a list with {len(inputs)} values"
@@ -22,6 +31,11 @@ def fault(page: gr.Blocks, question: Any) -> str | None:
         if not _fits(component, value):
             return f"data[{index}]: found {str(value)[:100]!r}, which is no value of {getattr(component, 'label', None) or 'this input'!r}"
     return None
+
+
+def checked(question: dict[str, Any]) -> bytes:
+    """Return a question that `fault` has found nothing wrong with, as JSON, without fields that it has not looked at."""
+    return json.dumps({name: question[name] for name in FIELDS}).encode()
 
 
 def _fits(component: Any, value: Any) -> bool:
@@ -34,12 +48,15 @@ def _fits(component: Any, value: Any) -> bool:
         return isinstance(value, str) and value in [choice for _, choice in component.choices]
     if isinstance(component, gr.Textbox):
         return isinstance(value, str) and len(value) <= (component.max_length or math.inf)
-    if isinstance(component, gr.Image):
-        return value is None or _is_file(value)
-    if isinstance(component, gr.File):
-        return value is None or (isinstance(value, list) and all(map(_is_file, value)))
+    if isinstance(component, gr.Image | gr.File):
+        return value is None or _has_files(component, value)
     return True
 
 
-def _is_file(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("path"), str)
+def _has_files(component: Any, value: Any) -> bool:
+    """Return whether ``value`` is a file in the form that Gradio gives it, or a list of files if the component takes several."""
+    try:
+        component.data_model.model_validate(value)
+    except ValidationError:
+        return False
+    return all(isinstance(one.get("path"), str) for one in (value if isinstance(value, list) else [value]))
