@@ -57,10 +57,15 @@ def on_white(colours: Pixels, alpha: NDArray[Any]) -> Pixels:
     return (colours * share + 255 * (1 - share)).round().astype(np.uint8)
 
 
-def with_orientation(orientation: int) -> bytes:
+def orientation_of(orientation: int) -> Image.Exif:
+    """EXIF of this orientation. pillow-heif only writes it, but also writes a box that turns the pixels if it gets bytes."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return exif.tobytes()
+    return exif
+
+
+def with_orientation(orientation: int) -> bytes:
+    return orientation_of(orientation).tobytes()
 
 
 def chunk(name: bytes, data: bytes) -> bytes:
@@ -215,6 +220,7 @@ def readable() -> dict[str, Readable]:
         "avif": (saved(picture, "AVIF", quality=95), picture, 30),
         "heic": (heic(picture), picture, 30),
         "heic, exif turned": (heic(picture, exif=with_orientation(6)), upright[6], 30),
+        "heic, turned by exif alone": (heic(picture, exif=orientation_of(8)), upright[8], 30),
         "webp, transparent": (saved(rgba, "WEBP", lossless=True, exact=True), on_white(picture, alpha), 1),
         "jpeg": (jpeg, picture, 12),
         "jpeg, progressive": (saved(picture, "JPEG", progressive=True, quality=95), picture, 12),

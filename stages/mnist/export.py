@@ -23,6 +23,7 @@ from stages.common.program import run
 from stages.common.vision import bare, images
 from stages.mnist import drawing, inference, ink_areas, isolation
 from stages.mnist.config import Data, Train
+from stages.mnist.ink import ink_contrast, ink_strokes
 from stages.mnist.learning import judging, second
 from stages.mnist.model import CLASSES, SETTINGS, SIDE, TRAINED, load, predict
 
@@ -126,7 +127,7 @@ def main() -> None:
             ("model.onnx", predict(onnx_files.load_judged(folder / "model.onnx"), digits)[:, -1].double().numpy()),
         ):
             torch_files.prove_known("mnist", name, familiarity, expected_familiarity, 10 * TOLERANCE)
-        modules = (inference, images, bare, isolation, ink_areas, drawing, judging)
+        modules = (inference, images, bare, isolation, ink_areas, ink_strokes, ink_contrast, drawing, judging)
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in modules}
         write_card(folder / "model_card.md", labels, expected.numpy())
         members = {name: folder / name for name in ("model.pt", inference.SECOND, inference.LIMITS)}

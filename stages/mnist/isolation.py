@@ -19,8 +19,11 @@ from scipy import ndimage
 
 try:
     import ink_areas  # type: ignore[import-not-found]
+    import ink_contrast  # type: ignore[import-not-found]
+    import ink_strokes  # type: ignore[import-not-found]
 except ImportError:  # in the project, not in the export
     from stages.mnist import ink_areas
+    from stages.mnist.ink import ink_contrast, ink_strokes
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -28,9 +31,6 @@ Mask = NDArray[np.bool_]
 
 FAINTEST = 0.065
 """Contrast, as a fraction of the ground's brightness, below which there is no ink: such contrast comes from the paper."""
-
-DARKEST = 64.0
-"""The least brightness that a contrast is relative to: on black, noise would be a strong contrast."""
 
 NOISE = 4.0
 """Ink's contrast is at least so many standard deviations of the noise."""
@@ -91,23 +91,23 @@ def inks(picture: Bytes) -> list[Floats]:
     Each is float32 (h, w), 0 on the ground, at most 1. Raises ink_areas.NoDigitError.
     """
     reasons, tries = [ink_areas.BLANK], iter(range(TRIES))
-    for view in _views(picture):
-        tones = _enlarged(view) if max(view.shape) < SMALL else view
-        noise = _noise(tones)
+    for view in ink_contrast.views(picture):
+        tones = ink_contrast.enlarged(view) if max(view.shape) < SMALL else view
+        noise = ink_contrast.noise_of(tones)
         if noise > 2:
             side = 3 if noise < 8 else 5
             tones, noise = np.asarray(ndimage.uniform_filter(tones, side, mode="nearest"), np.float32), noise / side
         scenes = [
-            Scene(shown, max(FAINTEST, NOISE * noise / max(DARKEST, float(np.median(shown)))))
+            ink_contrast.Scene(shown, max(FAINTEST, NOISE * noise / max(ink_contrast.DARKEST, float(np.median(shown)))))
             for shown in (tones, 255 - tones)
         ]
-        contrasts = {WIDEST[0]: _contrasts(scenes, WIDEST[0])}  # the others only if this is not enough
+        contrasts = {WIDEST[0]: ink_contrast.contrasts_of(scenes, WIDEST[0])}  # the others only if this is not enough
         if all(one.max() < scene.faintest for scene, one in zip(scenes, contrasts[WIDEST[0]], strict=True)):
             continue
         seen: dict[tuple[int, float, float], ink_areas.Seen] = {}
         for _, size, cut in itertools.product(range(DEPTH), WIDEST, CUTS):
             if size not in contrasts:
-                contrasts[size] = _contrasts(scenes, size)
+                contrasts[size] = ink_contrast.contrasts_of(scenes, size)
             found = []
             for number, scene in enumerate(scenes):
                 key = number, size, cut
@@ -130,63 +130,7 @@ def inks(picture: Bytes) -> list[Floats]:
     )
 
 
-class Scene(NamedTuple):
-    """``tones``: float32 (H, W), 0 to 255, in which ink is darker than its ground. ``faintest``: the least contrast of ink."""
-
-    tones: Floats
-    faintest: float
-
-
-def _views(picture: Bytes) -> Iterator[Floats]:
-    """Yield the brightness of ``picture``, then the colour that shows most, if it shows more. float32 (H, W), 0 to 255."""
-    colours, alpha = picture[..., :3].astype(np.float32), picture[..., 3:].astype(np.float32) / 255
-    if alpha.min() < 1:
-        seen = _brightness(colours)[alpha[..., 0] > 0.5]
-        ground = 0 if seen.size and np.median(seen) > 127 else 255  # so that the ink, which can be seen, has contrast
-        colours = np.asarray(colours * alpha + ground * (1 - alpha), np.float32)
-    grey = _brightness(colours)
-    yield grey
-    spread = [float(channel.std()) for channel in np.moveaxis(colours, 2, 0)]
-    most = int(np.argsort(spread, kind="stable")[-1])
-    if spread[most] > 1.3 * float(grey.std()) + 1:
-        yield colours[..., most]
-
-
-def _enlarged(tones: Floats) -> Floats:
-    """Return a small picture four times as large, on more of its ground if that is even, because its digit may touch the edge."""
-    border = np.concatenate([tones[0], tones[-1], tones[:, 0], tones[:, -1]])
-    ground = float(np.median(border))
-    if (np.abs(border - ground) <= 16).mean() > 0.7:
-        tones = np.pad(tones, max(2, max(tones.shape) // 8), constant_values=ground)
-    return np.asarray(ndimage.zoom(tones, 4, order=1, mode="nearest", grid_mode=True), np.float32)
-
-
-def _brightness(colours: Floats) -> Floats:
-    red, green, blue = np.moveaxis(colours, 2, 0)  # not a product of matrices, whose rounding depends on the processor
-    return np.asarray(red * np.float32(0.299) + green * np.float32(0.587) + blue * np.float32(0.114), np.float32)
-
-
-def _noise(tones: Floats) -> float:
-    """Return the standard deviation of the noise (Immerkaer 1996, https://doi.org/10.1006/cviu.1996.0060, with a median)."""
-    if min(tones.shape) < 3:
-        return 0.0
-    rows = tones[:-2] - 2 * tones[1:-1] + tones[2:]
-    second = rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]
-    return float(np.median(np.abs(second))) / (6 * 0.6745)
-
-
-def _contrasts(scenes: list[Scene], part: float) -> list[Floats]:
-    """Return the contrasts of ``scenes`` with a closing of the size ``part``, a fraction of the longer side."""
-    return [_contrast(scene.tones, max(3, round(part * max(scene.tones.shape)))) for scene in scenes]
-
-
-def _contrast(tones: Floats, size: int) -> Floats:
-    """Return how much darker each pixel is than its ground, as a fraction of the ground's brightness."""
-    ground = ndimage.grey_closing(tones, size=(size, size), mode="nearest")
-    return np.asarray((ground - tones) / np.maximum(ground, DARKEST), np.float32)
-
-
-def _standing_alone(scene: Scene, seen: ink_areas.Seen, cut: float, tries: Iterator[int]) -> list[Digit]:
+def _standing_alone(scene: ink_contrast.Scene, seen: ink_areas.Seen, cut: float, tries: Iterator[int]) -> list[Digit]:
     """Return the digits that don't touch the picture's edge. Raises ink_areas.NoDigitError.
 
     Takes one of ``tries`` for each group of strokes that may be a digit.
@@ -196,10 +140,12 @@ def _standing_alone(scene: Scene, seen: ink_areas.Seen, cut: float, tries: Itera
     if sum(stroke.area for group in groups for stroke in group) <= CLEAN * sum(stroke.area for stroke in inner):
         raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
     # Too many to read: a few tell whether they are digits or a texture.
-    digits = [ink_areas.pixels(labels, group) for group in groups[: None if len(groups) <= ink_areas.LONGEST else FEW]]
+    digits = [
+        ink_strokes.pixels(labels, group) for group in groups[: None if len(groups) <= ink_areas.LONGEST else FEW]
+    ]
     if len(digits) == 1 and not around.any() and (flaw := ink_areas.flaw(digits[0])):
         raise ink_areas.NoDigitError(flaw if len(strokes) <= FEW else ink_areas.UNCLEAR)
-    all_digits = ink_areas.pixels(labels, [stroke for group in groups for stroke in group])
+    all_digits = ink_strokes.pixels(labels, [stroke for group in groups for stroke in group])
     confirmed = []
     for digit in digits:
         if next(tries, None) is None:
@@ -210,7 +156,7 @@ def _standing_alone(scene: Scene, seen: ink_areas.Seen, cut: float, tries: Itera
     return confirmed
 
 
-def _confirmed(scene: Scene, before: Floats, proposed: Mask, foreign: Mask, cut: float) -> Digit:
+def _confirmed(scene: ink_contrast.Scene, before: Floats, proposed: Mask, foreign: Mask, cut: float) -> Digit:
     """Measure a digit in its own surroundings. Raises ink_areas.NoDigitError if it does not stand alone there, or looks different.
 
     ``proposed``: its pixels. ``before``: their contrast. ``foreign``: the pixels of lines, frames and other digits.
@@ -226,9 +172,9 @@ def _confirmed(scene: Scene, before: Floats, proposed: Mask, foreign: Mask, cut:
     proposed, before = proposed[window], before[window]
     if ink_areas.flaw(proposed):
         raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
-    stroke = ink_areas.stroke_width(proposed)
-    foreign = ndimage.binary_dilation(foreign[window], ink_areas.EIGHT, 2) & ~proposed
-    contrast = _contrast(scene.tones[window], max(5, round(NARROW * stroke)))
+    stroke = ink_strokes.stroke_width(proposed)
+    foreign = ndimage.binary_dilation(foreign[window], ink_strokes.EIGHT, 2) & ~proposed
+    contrast = ink_contrast.contrast_of(scene.tones[window], max(5, round(NARROW * stroke)))
     contrast = np.where(foreign, 0, contrast)
     peak = float(np.percentile(contrast[proposed], 90))
     if peak < max(scene.faintest, 0.7 * float(np.percentile(before[proposed], 90))):
@@ -236,23 +182,23 @@ def _confirmed(scene: Scene, before: Floats, proposed: Mask, foreign: Mask, cut:
     mask = contrast >= max(cut * peak, scene.faintest)
     if (mask & proposed).sum() < 0.7 * proposed.sum():
         raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
-    numbers, strokes = ink_areas.connected(mask)
+    numbers, strokes = ink_strokes.connected(mask)
     seen = set(np.unique(numbers[proposed & mask]).tolist())
     edge = set(np.unique(np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])).tolist())
     own = [stroke for stroke in strokes if stroke.label in seen]
     if any(stroke.label in edge for stroke in own):
         raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
-    digit = ink_areas.pixels(numbers, own)
+    digit = ink_strokes.pixels(numbers, own)
     if sum(part.area > 0.03 * digit.sum() for part in own) > PIECES:
         raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
     ground = 1 - float((mask | foreign).mean())
     if (
         ink_areas.flaw(digit)
         or ground < GROUND
-        or np.percentile(contrast[digit & ink_areas.middle(digit)], 10) < EVEN * peak
+        or np.percentile(contrast[digit & ink_strokes.middle(digit)], 10) < EVEN * peak
     ):
         raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
-    whole = ndimage.binary_dilation(digit, ink_areas.EIGHT, max(1, round(stroke / 2)))
+    whole = ndimage.binary_dilation(digit, ink_strokes.EIGHT, max(1, round(stroke / 2)))
     stray = (contrast >= max(ink_areas.STRAY * peak, scene.faintest)) & ~whole
     if stray.sum() > OTHERS * digit.sum():
         raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
@@ -260,7 +206,7 @@ def _confirmed(scene: Scene, before: Floats, proposed: Mask, foreign: Mask, cut:
     return Digit((ink / peak).clip(0, 1), ground)
 
 
-def _filling(scenes: list[Scene]) -> Floats:
+def _filling(scenes: list[ink_contrast.Scene]) -> Floats:
     """Return the ink of a digit that is cropped so tightly that it touches the picture's edge. Raises ink_areas.NoDigitError."""
     best: tuple[float, Floats, Mask] | None = None
     for scene in scenes:
@@ -270,7 +216,7 @@ def _filling(scenes: list[Scene]) -> Floats:
         border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean()
         even = ((contrast < 0.25) | (contrast > 0.75)).mean()
         if (
-            paper - ink > max(0.2, scene.faintest) * max(paper, DARKEST)
+            paper - ink > max(0.2, scene.faintest) * max(paper, ink_contrast.DARKEST)
             and even > 0.7
             and (best is None or border < best[0])
         ):
@@ -278,8 +224,8 @@ def _filling(scenes: list[Scene]) -> Floats:
     if best is None or best[0] > 0.4:
         raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
     _, contrast, mask = best
-    labels, strokes = ink_areas.connected(mask)
-    mask = ink_areas.pixels(labels, [stroke for stroke in strokes if stroke.area > 0.03 * strokes[0].area])
+    labels, strokes = ink_strokes.connected(mask)
+    mask = ink_strokes.pixels(labels, [stroke for stroke in strokes if stroke.area > 0.03 * strokes[0].area])
     for axis, side in ((1, mask.shape[0]), (0, mask.shape[1])):
         used = np.flatnonzero(mask.any(axis))
         if used[0] > 0.06 * side or used[-1] < side - 1 - 0.06 * side:
@@ -287,7 +233,7 @@ def _filling(scenes: list[Scene]) -> Floats:
     if (
         len(strokes) > 12
         or sum(stroke.area > 0.03 * strokes[0].area for stroke in strokes) > 3
-        or ink_areas.lines_of(mask).any()
+        or ink_strokes.lines_of(mask).any()
         or ink_areas.flaw(mask)
     ):
         raise ink_areas.NoDigitError(ink_areas.UNCLEAR)

@@ -22,6 +22,7 @@ from stages.common.errors import InputError
 from stages.common.models import torch_files
 from stages.common.vision import bare, images
 from stages.mnist import drawing, export, inference, ink_areas, isolation
+from stages.mnist.ink import ink_contrast, ink_strokes
 from stages.mnist.learning import judging, second
 from stages.mnist.model import CLASSES, Classifier, build
 from stages.serving import comparison
@@ -104,8 +105,9 @@ def test_inference_imports_nothing_that_is_not_packed_with_it() -> None:
     assert imported(images) == {"numpy", "PIL", "bare"}
     assert imported(bare) == set()
     assert imported(drawing) == {"numpy", "PIL"}
-    assert imported(isolation) == {"numpy", "scipy", "ink_areas"}
-    assert imported(ink_areas) == {"numpy", "scipy"}
+    assert imported(isolation) == {"numpy", "scipy", "ink_areas", "ink_contrast", "ink_strokes"}
+    assert imported(ink_areas) == {"numpy", "scipy", "ink_strokes"}
+    assert imported(ink_strokes) == imported(ink_contrast) == {"numpy", "scipy"}
 
 
 def one_digit() -> np.ndarray:

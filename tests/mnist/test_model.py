@@ -1,11 +1,13 @@
 """mnist's networks, their preprocessing and their augmentation."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from stages.common import config
-from stages.mnist.config import Augmentation, Train
+from stages.mnist.config import Augmentation, Known, Train
+from stages.mnist.learning import judging, second
 from stages.mnist.learning.augmentation import moved
 from stages.mnist.model import Classifier, build, normalise
 
@@ -87,3 +89,24 @@ def test_what_comes_in_from_outside_is_background(images: Tensor) -> None:
 
 def test_params_yaml_is_valid(workspace: object) -> None:
     assert config.load("mnist", Train).mlp.hidden == [128, 64]
+
+
+def answers(own: float, other: float) -> tuple[np.ndarray, np.ndarray]:
+    """What both networks say of 100 images of a three: they give it ``own`` and ``other``, but 0.1 less to some."""
+    less = np.linspace(0, 0.1, 100)[:, None]
+    first = np.where(np.arange(10) == 3, own - less, (1 - own + less) / 9).astype(np.float32)
+    log = np.log(np.where(np.arange(10) == 3, other - less, (1 - other + less) / 9))
+    return first, np.concatenate([log, np.full((100, 1), 5.0)], 1).astype(np.float32)
+
+
+@pytest.mark.parametrize(("own", "other"), [(0.95, 0.15), (0.3, 0.3), (0.99, 0.2)])
+def test_networks_that_do_not_agree_on_validation_images_do_not_lower_the_limit_of_certainty(
+    own: float, other: float
+) -> None:
+    settings = Known(strangers=7000, steps=2000, accepted=0.995, certain=0.97)
+    doubtful = second.limits(*answers(own, other), settings)["certainty"]
+    assert doubtful == pytest.approx(np.log(0.25), abs=1e-5)
+    sure = answers(0.95, 0.9)
+    limit = second.limits(*sure, settings)["certainty"]
+    assert limit > doubtful
+    assert (judging.certainty(*sure) >= limit).mean() == pytest.approx(0.97, abs=0.011)

@@ -112,6 +112,10 @@ def test_a_last_line_that_is_cut_off_is_left_out_and_reported(length: int) -> No
         (line(2, about_inferenceTime="yesterday"), "found the time 'yesterday', expected one such as"),
         (line(2, about_inferenceTime=1772000000), "found the time '1772000000', expected one such as"),
         (
+            line(2, about_inferenceTime="0001-01-01T00:00:00+05:00"),
+            "found the time '0001-01-01T00:00:00\\+05:00', expected",
+        ),
+        (
             line(2, answer_data='{"classes": ["motorcycle", "bicycle"], "probabilities": [[0.1, 0.9]]}'),
             r"found the classes \['mot",
         ),

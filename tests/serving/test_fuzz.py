@@ -30,6 +30,7 @@ from stages.common.models import bundle
 from stages.common.vision import bare, images, known
 from stages.landmarks.pictures import regions, saliency
 from stages.mnist import drawing, ink_areas, isolation
+from stages.mnist.ink import ink_contrast, ink_strokes
 from stages.mnist.learning import judging
 from stages.scones.endpoint import picture
 from stages.serving.comparison import npy
@@ -108,7 +109,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         torch.manual_seed(0)
         write(place / "model.pt")
         beside = {
-            "mnist": (drawing, isolation, ink_areas, judging),
+            "mnist": (drawing, isolation, ink_areas, ink_contrast, ink_strokes, judging),
             "landmarks": (known, regions, saliency),
             "scones": (known, picture),
         }[name]

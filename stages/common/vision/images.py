@@ -40,6 +40,9 @@ TIFF = b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"
 CONTENT_TYPES = ("image/*", "application/x-image", "application/octet-stream")
 """Content types of requests with a picture. The second is what SageMaker's own image classification takes."""
 
+TURNED = re.compile(rb"irot|imir")
+"""The boxes of a HEIC file that turn or mirror its pixels, which libheif does. Its EXIF counts only if it has none."""
+
 MAX_ASPECT = 20
 """Limit of longer / shorter side: enlarging a strip's short side makes it huge. The widest panoramas have about 10."""
 
@@ -196,6 +199,8 @@ def _read(content: bytes, picture_format: str, convert: Callable[[Image.Image], 
         image.verify()  # checks PNG's checksums, which reading pixels skips; the image can't be used afterwards
     with Image.open(io.BytesIO(content), formats=[picture_format]) as image:
         pixels = convert(image)
+        if picture_format == "HEIF":  # pillow-heif sets the orientation in `exif` to 1
+            return pixels, 1 if TURNED.search(content) else image.info["original_orientation"] or 1
         return pixels, _orientation(exif or image.info.get("exif") or b"")
 
 

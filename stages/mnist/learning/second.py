@@ -27,10 +27,13 @@ WEIGHTS, LIMITS = "second.pt", "limits.json"
 DIRECTIONS, CELL, HIDDEN = 8, 4, 256
 """Directions of a histogram, the side in pixels of the square that it counts, and units of the hidden layer."""
 
-DIGITS, COPIES = 12_000, 2
-"""Largest number of training digits that are used, and how many changed copies of each image there are."""
+DIGITS, COPIES, MOST = 12_000, 2, 6
+"""Largest number of training digits that are used, and how many changed copies of each image there are then, and of fewer digits."""
 
 BATCH, RATE, DECAY = 256, 0.004, 0.05
+
+AGREED = 2 * math.log(0.5)
+"""Least certainty of a digit that is read, however many validation images have less: each network gives it half."""
 
 ALL = 0.9999
 """Fraction of the digits in MNIST's own form that are answered. Those below `Known.accepted` are only marked as unknown."""
@@ -67,14 +70,15 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     chosen = np.random.default_rng(seed).permutation(len(images))[:DIGITS]
     none = strangers.made(settings.strangers, images, labels, seed)
+    copies = min(COPIES * DIGITS // len(chosen), MOST)
     seen = torch.from_numpy(np.concatenate([images[chosen], none]))
-    truths = torch.from_numpy(np.concatenate([labels[chosen], np.full(len(none), len(CLASSES))])).long().repeat(COPIES)
+    truths = torch.from_numpy(np.concatenate([labels[chosen], np.full(len(none), len(CLASSES))])).long().repeat(copies)
     network = Second()
     computing.repeat(network)
     with torch.no_grad():
         parts = [
             network.histograms(moved(part, CHANGES, generator, shared=False))
-            for _ in range(COPIES)
+            for _ in range(copies)
             for part in seen.split(512)
         ]
     inputs = torch.cat(parts)
@@ -91,16 +95,17 @@ def train(
 
 
 def limits(probabilities: known.Floats, opinions: known.Floats, settings: Known) -> dict[str, float]:
-    """Return what nearly all validation images reach: `judging.odds` to be known, and `judging.certainty`; and the
-    odds that all of them reach.
+    """Return what nearly all validation images reach: `judging.odds` to be known, and `judging.certainty`, at least
+    `AGREED`; and the odds that all of them reach.
 
     ``probabilities`` (N, 10) are the classifier's, ``opinions`` (N, 11) the second network's.
     """
     odds = judging.odds(opinions)
+    certainty = known.threshold(judging.certainty(probabilities, opinions), settings.certain)
     return {
         "odds": round(known.threshold(odds, settings.accepted), 6),
         "least": round(known.threshold(odds, ALL), 6),
-        "certainty": round(known.threshold(judging.certainty(probabilities, opinions), settings.certain), 6),
+        "certainty": round(max(certainty, AGREED), 6),
     }
 
 
