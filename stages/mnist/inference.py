@@ -25,7 +25,8 @@ try:
     import judging  # type: ignore[import-not-found]
 except ImportError:  # in the project, not in the export
     from stages.common.vision import images
-    from stages.mnist import drawing, ink_areas, isolation
+    from stages.mnist import drawing
+    from stages.mnist.ink import ink_areas, isolation
     from stages.mnist.learning import judging
 
 SIDE = 28  # pixels
