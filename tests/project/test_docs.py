@@ -65,7 +65,7 @@ ELSEWHERE = {
     r"dvc (push|pull|status --cloud|remote modify)\b.*": "project/test_remotes.py::test_results_are_shared_by_s3_after_one_command",
     r"make release .*|dvc (artifacts get|import) .*": "experiments/test_release.py::test_a_released_archive_comes_by_the_url_of_the_repository_with_its_card",
     r"make upload .*|dvc remote add .*": "experiments/test_upload.py::test_models_are_published_with_their_cards",
-    r"make label( .*)?": "scones/test_labelling.py::test_pictures_are_labelled_with_keys",
+    r"make label( .*)?": "feedback/test_labelling.py::test_pictures_are_labelled_with_keys",
     r"cp \.\./net\.pth .*|dvc exp run -S mnist\.weights=.*|python -m stages\.mnist\.learning\.state_dict .*": "mnist/test_row.py::test_weights_of_ones_own_are_measured_as_they_are_and_trained_on",
     r"make env( .*)?": "project/test_make.py::test_a_target_installs_the_groups_that_it_needs",
     r"make restore": "experiments/test_repro.py::test_restore_leads_back_from_anything_also_where_the_committed_results_are_another_machine_s",

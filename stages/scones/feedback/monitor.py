@@ -23,6 +23,7 @@ from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.program import run
 from stages.common.results import reporting
+from stages.common.sources import label_table
 from stages.engine.aws.captures import fetch
 from stages.scones.config import Data, Evaluate
 from stages.scones.endpoint import picture
@@ -175,7 +176,7 @@ def main(place: str, threshold: float | None = None, collect_into: Path = labell
 
 def _labels(folder: Path, classes: Sequence[str]) -> dict[str, int]:
     """Return the class numbers of labelled pictures, by their names."""
-    _, rows = labelled.read_table(folder / labelled.TABLE)
+    _, rows = label_table.read(folder / label_table.TABLE)
     return {row["file"]: classes.index(row["label"]) for _, row in rows if row["label"] in classes}
 
 
