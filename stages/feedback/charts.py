@@ -21,7 +21,10 @@ SIDE = 224
 def chart(ours: Values, theirs: Values) -> str:
     """Return a Vega-Lite chart of a feature's values in requests and in training, as JSON."""
     categories = theirs.dtype.kind == "U"
-    edges = np.union1d(ours, theirs) if categories else np.histogram_bin_edges(np.concatenate([ours, theirs]), BINS)
+    if categories:  # training's most frequent one first
+        edges = np.array(sorted(np.union1d(ours, theirs), key=lambda one: -np.count_nonzero(theirs == one)))
+    else:
+        edges = np.histogram_bin_edges(np.concatenate([ours, theirs]), BINS)
     rows: list[dict[str, Any]] = []
     for which, values in (("training", theirs), ("requests", ours)):
         counts = [np.count_nonzero(values == edge) for edge in edges] if categories else np.histogram(values, edges)[0]
@@ -30,7 +33,13 @@ def chart(ours: Values, theirs: Values) -> str:
                 {"at": str(edges[place])} if categories else {"at": float(edges[place]), "to": float(edges[place + 1])}
             )
             rows.append({"of": which, "share": count / len(values), **ends})
-    x: dict[str, Any] = {"field": "at", "type": "nominal", "title": None, "axis": {"labelAngle": -30, "labelLimit": 90}}
+    x: dict[str, Any] = {
+        "field": "at",
+        "type": "nominal",
+        "title": None,
+        "sort": None,
+        "axis": {"labelAngle": -30, "labelLimit": 90},
+    }
     if not categories:
         x = {"field": "at", "type": "quantitative", "title": None, "bin": {"binned": True}, "scale": {"zero": False}}
     y = {
@@ -51,7 +60,9 @@ def chart(ours: Values, theirs: Values) -> str:
             {"field": "share", "format": ".1%"},
         ],
     }
-    encoding |= {"xOffset": {"field": "of"}} if categories else {"x2": {"field": "to"}}
+    encoding |= (
+        {"xOffset": {"field": "of", "sort": ["training", "requests"]}} if categories else {"x2": {"field": "to"}}
+    )
     return json.dumps(
         {
             "$schema": "https://vega.github.io/schema/vega-lite/v5.json",

@@ -39,6 +39,9 @@ COMPONENTS = 8
 CHARTS, EXAMPLES = 6, 8
 """Features that are drawn, those that differ most first, and inputs that are shown, those farthest from training first."""
 
+NAMED = 4
+"""Drifted features that the sentence about a project names."""
+
 FOUND = 3
 """Exit code with --fail if there is drift."""
 
@@ -67,7 +70,9 @@ class Compared(NamedTuple):
     def sentence(self) -> str:
         count = f"in {len(self.requests)} requests"
         if self.drifted:
-            return f"{self.project}: drift found {count}: {', '.join(self.drifted)}"
+            more = len(self.drifted) - NAMED
+            rest = f" and {more} more" if more > 0 else ""
+            return f"{self.project}: drift found {count}: {', '.join(self.drifted[:NAMED])}{rest}"
         return f"{self.project}: no drift found {count}"
 
     def report(self, place: str) -> dict[str, Any]:
@@ -123,7 +128,7 @@ def measured(inputs: Inputs, training: Inputs) -> tuple[dict[str, Values], dict[
     arrays = known.fit(training.embedding)
     for features, found in ((inputs.embedding, ours), (training.embedding, theirs)):
         along = (features - arrays["centre"]) @ arrays["directions"][:, :COMPONENTS]
-        found |= {f"features of the network, direction {number}": row for number, row in enumerate(along.T, 1)}
+        found |= {f"network's feature {number}": row for number, row in enumerate(along.T, 1)}
     return ours, theirs, -known.score("subspace", arrays, inputs.embedding, inputs.embedding)
 
 

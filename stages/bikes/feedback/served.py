@@ -22,7 +22,7 @@ UNIT = "days"
 def training() -> Inputs:
     """Return the hours that the model is trained with, without those of the validation days."""
     hours = pd.read_parquet(files.require(HOURS, "featurize@bikes"))
-    return measured(hours[hours["part"] == "train"].reset_index(drop=True), _usual())
+    return measured(hours[hours["part"] == "train"].reset_index(drop=True), usual())
 
 
 def inputs(records: Sequence[Record]) -> tuple[Inputs, list[str]]:
@@ -34,13 +34,13 @@ def inputs(records: Sequence[Record]) -> tuple[Inputs, list[str]]:
         except ValueError as error:
             problems.append(f"event {record.event}: {error}")
     hours = pd.concat(tables).drop_duplicates(NAMES, ignore_index=True) if tables else pd.DataFrame(columns=NAMES)
-    return measured(hours, _usual()), problems
+    return measured(hours, usual()), problems
 
 
-def measured(hours: pd.DataFrame, usual: pd.DataFrame) -> Inputs:
+def measured(hours: pd.DataFrame, means: pd.DataFrame) -> Inputs:
     """Return what is measured of ``hours``.
 
-    Numbers are differences from ``usual``, what training has at that hour of a day in that month: requests for a summer
+    Numbers are differences from the ``means``, what training has at that hour of a day in that month: requests for a summer
     are no drift, a summer that is too hot is. Hours of one day have much the same weather, so only days are independent.
     """
     when = hours["datetime"].dt
@@ -50,13 +50,15 @@ def measured(hours: pd.DataFrame, usual: pd.DataFrame) -> Inputs:
             if name != "season":  # the date has it
                 features[f"{column.meaning}"] = hours[name].map(column.codes).to_numpy("U")
         else:
-            means = usual[name].reindex(pd.MultiIndex.from_arrays([when.month, when.hour])).fillna(usual[name].mean())
-            features[f"{column.meaning}, from the usual [{column.unit}]"] = hours[name].to_numpy() - means.to_numpy()
-    rows = hours[NAMES].assign(datetime=when.strftime(FORMAT)).to_dict("records") if len(hours) else []
+            expected = (
+                means[name].reindex(pd.MultiIndex.from_arrays([when.month, when.hour])).fillna(means[name].mean())
+            )
+            features[f"{column.meaning}, from the usual [{column.unit}]"] = hours[name].to_numpy() - expected.to_numpy()
+    rows = hours[NAMES].round(2).assign(datetime=when.strftime(FORMAT)).to_dict("records") if len(hours) else []
     return Inputs(features, None, when.normalize().nunique(), rows)
 
 
-def _usual() -> pd.DataFrame:
+def usual() -> pd.DataFrame:
     """Return the means of training's numbers by month and hour of the day."""
     hours = pd.read_parquet(files.require(HOURS, "featurize@bikes"))
     hours = hours[hours["part"] == "train"]
