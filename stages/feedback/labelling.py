@@ -142,18 +142,18 @@ def page(folder: Path, classes: list[str]) -> gr.Blocks:
 
         def add(key: str, text: str, label: str | None, variant: Literal["primary", "secondary"]) -> None:
             named, number = (f"{text}  ({key})", f"key-{key}") if key else (text, None)
-            button = gr.Button(named, elem_id=number, variant=variant, min_width=100)
+            button = gr.Button(named, elem_id=number, variant=variant, min_width=150)
             button.click(partial(answer, label=label), tab, view, show_progress="hidden")
 
         with gr.Row():
             for key, label in zip_longest(KEYS[: len(classes)], classes, fillvalue=""):
                 add(key, name(label), label, "primary")
         with gr.Row():
-            button = gr.Button("as suggested  (y)", elem_id="key-y", min_width=100)
+            button = gr.Button("as suggested  (y)", elem_id="key-y", min_width=150)
             button.click(accept, tab, view, show_progress="hidden")
             add("0", "no label", "", "secondary")
             add("s", "skip", None, "secondary")
-            button = gr.Button("undo  (u)", elem_id="key-u", min_width=100)
+            button = gr.Button("undo  (u)", elem_id="key-u", min_width=150)
             button.click(undo, tab, view, show_progress="hidden")
         made.load(start, None, [tab, view])
     # One handler at a time: each reads and writes the whole table.
