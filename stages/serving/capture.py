@@ -75,7 +75,7 @@ class Captures:
         """Keep a request that has been answered. It returns at once, and raises nothing."""
         request = Request(project, content_type, body, answer_type, answer)
         with self._changing:
-            if self._waiting + request.size > WAITING:
+            if self._waiting and self._waiting + request.size > WAITING:
                 self._report("requests come faster than the disk takes them")
                 return
             self._waiting += request.size
