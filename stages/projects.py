@@ -41,8 +41,12 @@ def check(project: str, data: Any, train: Any, source: str) -> None:
 
 def feedback(project: str) -> ModuleType | None:
     """Return the module that reads captured requests for drift and labelling, or None."""
-    name = f"stages.{project}.feedback"
-    return import_module(f"{name}.served") if find_spec(name) else None
+    return import_module(f"stages.{project}.feedback.served") if project in with_feedback() else None
+
+
+def with_feedback() -> list[str]:
+    """Return the projects that have such a module. It is not imported, which may take seconds."""
+    return [name for name in names() if find_spec(f"stages.{name}.feedback")]
 
 
 def tab(project: str) -> ModuleType | None:

@@ -161,7 +161,7 @@ def main(project: str | None, place: str, fail: bool) -> None:
 def _all(place: str) -> Sequence[str]:
     """Return the projects of which a server has kept requests."""
     found = [Path(name).parent.name for name, _ in captures.fetch(place)[0]]
-    names = [name for name in projects.names() if name in found and projects.feedback(name)]
+    names = [name for name in projects.names() if name in found and name in projects.with_feedback()]
     if not names:
         raise InputError(
             f"{place}: found no folder of a project, expected one: name the project, such as PROJECT=scones"
@@ -170,7 +170,7 @@ def _all(place: str) -> Sequence[str]:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    able = [name for name in projects.names() if projects.feedback(name)]
+    able = projects.with_feedback()
     parser.add_argument("project", nargs="?", choices=able, help="default: all of which requests were captured")
     parser.add_argument("place", nargs="?", default=captured.PLACE, help="folder or URL (%(default)s)")
     parser.add_argument("--fail", action="store_true", help=f"end with exit code {FOUND} if there is drift")

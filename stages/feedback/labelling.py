@@ -22,6 +22,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from stages import projects
+from stages.common.errors import InputError
 from stages.common.program import run
 from stages.common.sources.label_table import TABLE
 from stages.common.vision import images
@@ -173,6 +174,8 @@ def application(folder: Path, classes: list[str], token: str) -> FastAPI:
 
 def main(project: str, captures: str | None, threshold: float | None, port: int, token: str | None) -> None:
     served = projects.feedback(project)
+    if not hasattr(served, "collect"):
+        raise InputError(f"{project} has no pictures to label: expected a project such as landmarks or scones")
     assert served
     classes = served.classes()
     if captures:
@@ -186,13 +189,10 @@ def main(project: str, captures: str | None, threshold: float | None, port: int,
     Server(application(served.LABELLED, classes, token), listener, None).serve_until_stopped()
 
 
-def labelled() -> list[str]:
-    """Return the projects whose pictures can be labelled."""
-    return [name for name in projects.names() if hasattr(projects.feedback(name), "collect")]
-
-
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("project", nargs="?", default="scones", choices=labelled(), help="whose pictures (scones)")
+    parser.add_argument(
+        "project", nargs="?", default="scones", choices=projects.names(), help="whose pictures (scones)"
+    )
     parser.add_argument(
         "--captures", metavar="PLACE", help="collect pictures from captured requests, a folder or a URL, first"
     )
