@@ -25,7 +25,7 @@ project := $${PROJECT:+"$$PROJECT"}
 settings := set -f; for setting in $$SET; do set -- "$$@" -S "$$setting"; done;
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro restore run serve label image notebooks metrics experiments recipes recipe compare review release upload readme-table cluster loop test test-all test-fast torture lint format audit lock clean
+.PHONY: help env repro restore run serve label drift image notebooks metrics experiments recipes recipe compare review release upload readme-table cluster loop test test-all test-fast torture lint format audit lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,8 +52,11 @@ serve: $(STAMP)-serving  ## serve the exported models over HTTP, with a page (ma
 image: $(STAMP)  ## build a container image that serves one model: make image PROJECT=scones VERSION=v1.0.0
 	@exec python -m stages.serving.image $(project) $${VERSION:+"$$VERSION"}
 
-label: $(STAMP)-serving  ## label captured pictures of scones in a browser (make label ARGS="--port 9001")
-	@set -f; exec python -m stages.scones.page.labelling $$ARGS
+label: $(STAMP)-serving  ## label captured pictures in a browser: make label PROJECT=landmarks ARGS="--captures reports/captured"
+	@set -f; exec python -m stages.feedback.labelling $(project) $$ARGS
+
+drift: $(STAMP)  ## compare captured requests with the training data: make drift PROJECT=bikes, ARGS=s3://bucket/prefix
+	@set -f; exec python -m stages.feedback.drift $(project) $$ARGS
 
 notebooks: $(STAMP)-notebooks  ## open the notebooks in JupyterLab
 	@set -f; exec jupyter lab $${ARGS:-} notebooks

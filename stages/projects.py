@@ -1,7 +1,8 @@
 """Find the projects: the packages of `stages` that have an `about.py`. Nothing else lists them.
 
 A project's `about.py` has `ABOUT`. It may have a function `check(data, train, source)`, which refuses parameters that don't fit each
-other. `config.py` has the classes `Data`, `Train` and `Deploy`. `page/tab.py`, if it exists, has the project's tab of the page.
+other. `config.py` has the classes `Data`, `Train` and `Deploy`. `page/tab.py`, if it exists, has the project's tab of the page,
+and `feedback/served.py` what drift and labelling make of captured requests.
 """
 
 from functools import cache
@@ -36,6 +37,16 @@ def check(project: str, data: Any, train: Any, source: str) -> None:
     checked = getattr(import_module(f"stages.{project}.about"), "check", None)
     if checked:
         checked(data, train, source)
+
+
+def feedback(project: str) -> ModuleType | None:
+    """Return the module that reads captured requests for drift and labelling, or None."""
+    return import_module(f"stages.{project}.feedback.served") if project in with_feedback() else None
+
+
+def with_feedback() -> list[str]:
+    """Return the projects that have such a module. It is not imported, which may take seconds."""
+    return [name for name in names() if find_spec(f"stages.{name}.feedback")]
 
 
 def tab(project: str) -> ModuleType | None:

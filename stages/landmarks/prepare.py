@@ -6,7 +6,8 @@ valid/<class>/*                  beside those two, also as val, validation or de
 places.csv                       class,latitude,longitude, beside those folders, for classes with known coordinates
 
 Every file is decoded once. refused.csv lists each file that is left out, with the reason: files that are not pictures,
-files that are in no class folder, and copies. A picture, known by its pixels, is used once, in one split: see
+files that are in no class folder, and copies. Labelled captured photographs (data/landmarks/labelled/) are added to the
+training photographs. A picture, known by its pixels, is used once, in one split: see
 `copies.excess`. A source's own test set is not changed. Photographs of different splits that look the same are listed
 in near_copies.csv; above a fraction of them, prepare fails. counts.json has the number of files that were found, used and
 left out, by kind.
@@ -23,7 +24,7 @@ import numpy as np
 from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.program import run
-from stages.common.sources import copies
+from stages.common.sources import copies, label_table, listing
 from stages.common.sources.copies import NearCopy
 from stages.common.sources.source import open_source
 from stages.common.sources.splits import stratified
@@ -37,6 +38,7 @@ from stages.landmarks.sources.intake.folders import Candidate, Tree
 from stages.landmarks.sources.intake.inspection import Inspected, inspect_all
 
 RAW = Path("data/landmarks/raw")
+LABELLED = Path("data/landmarks/labelled")
 
 NEAR_SETTING = "data.landmarks.photographs.max_near_copies"
 
@@ -89,15 +91,23 @@ def split(
 
     If the source has no split, a fraction of each class is the test set.
     """
-    labels = np.array([candidate.label for candidate, _ in readable], np.int64)
-    chosen = stratified(labels, settings.test_fraction, settings.seed)
+    # Without the labelled photographs, so that these don't change the test set.
+    labels = np.array([candidate.label for candidate, _ in readable if candidate.split is None], np.int64)
+    chosen = iter(stratified(labels, settings.test_fraction, settings.seed))
     packed = []
-    for (candidate, picture), is_test in zip(readable, chosen, strict=True):
-        part = candidate.split or ("test" if is_test else "train")
-        path = f"{classes[candidate.label]}/{candidate.file.name}"
+    for candidate, picture in readable:
+        part = candidate.split or ("test" if next(chosen) else "train")
+        path = f"{classes[candidate.label]}/{candidate.stored}"
         photograph = Photograph(part, path, candidate.label, picture.width, picture.height)
         packed.append(Packed(photograph, candidate.file, picture.look, picture.bytes, picture.sha256))
     return sorted(packed, key=lambda one: SPLITS.index(one.photograph.split))
+
+
+def captured(classes: Sequence[str]) -> list[Candidate]:
+    """Return the captured photographs that somebody has labelled, which are for training."""
+    there = {files.nfc(path.name): path for path in listing.entries(LABELLED)} if LABELLED.is_dir() else {}
+    found = label_table.labels(LABELLED, there, classes)
+    return [Candidate("train", label, there[name], captured=True) for name, label in found.items()]
 
 
 def check_share(tree: Tree, bad: Sequence[RefusedFile], allowed: float) -> None:
@@ -139,18 +149,18 @@ def count(tree: Tree, selected: Selected) -> dict[str, int]:
     return {"found": sum(counts.values()), **counts}
 
 
-def report(source: str, tree: Tree, counts: Mapping[str, int]) -> str:
-    """Return how many files there are, and how many of them are used and left out, by kind."""
+def report(source: str, tree: Tree, counts: Mapping[str, int], labelled: int) -> str:
+    """Return how many files there are, of which so many are ``labelled`` ones, and how many are used and left out, by kind."""
     names = {"train": "training", "valid": "validation", "test": "test"}
     used = ", ".join(f"{counts[part]} {names[part]}" for part in SPLITS if counts[part])
     table = " and a table of places" if counts["tables"] else ""
-    total = counts["found"]
+    total, own = counts["found"], f" ({labelled} of them labelled captured ones)" if labelled else ""
     left = {"unusable": "unusable", "copies": "copies", "others": "of systems or in no class folder"}
     kinds = ", ".join(f"{counts[kind]} {words}" for kind, words in left.items() if counts[kind])
     count = sum(counts[kind] for kind in left)
     out = f"{count} files left out ({kinds}; refused.csv there has the reasons)" if count else "no file left out"
     return (
-        f"landmarks from {source}, {total} files: {used} photographs of {len(tree.classes)} classes{table} in {RAW}, {out}; "
+        f"landmarks from {source}, {total} files{own}: {used} photographs of {len(tree.classes)} classes{table} in {RAW}, {out}; "
         "next: dvc repro featurize@landmarks"
     )
 
@@ -159,6 +169,10 @@ def main() -> None:
     settings = config.load("data.landmarks", Data)
     with open_source("landmarks", settings, sample.write, official.fetch) as source:
         tree = folders.read(source.folder)
+        extra = captured(tree.classes)
+        # The source's photographs come first in their class, so that of equal ones they are kept.
+        order = sorted(tree.candidates + extra, key=lambda one: (SPLITS.index(one.split or "train"), one.label))
+        tree = tree._replace(candidates=order)
         places = read_places(tree.places, tree.classes)
         max_pixels = settings.photographs.max_megapixels * 1_000_000
         pictures = inspect_all([candidate.file for candidate in tree.candidates], max_pixels)
@@ -171,7 +185,7 @@ def main() -> None:
             files.write_json(folder / "counts.json", counts)
     for note in selected.notes:
         print(f"warning: {note}")
-    print(report(source.name, tree, counts))
+    print(report(source.name, tree, counts, len(extra)))
 
 
 if __name__ == "__main__":

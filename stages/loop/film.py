@@ -20,6 +20,7 @@ from dvc.repo import Repo
 
 from stages.common import config, files, temporary
 from stages.common.errors import InputError
+from stages.common.sources import label_table
 from stages.engine.aws.clients import DeclinedError, client
 from stages.experiments.records import recipes
 from stages.experiments.records.git import find, git
@@ -137,8 +138,8 @@ def label(pictures: Day, classes: Sequence[str]) -> None:
         variants.picture_name(layout.png(image)): classes[label]
         for image, label in zip(pictures.images, pictures.labels, strict=True)
     }
-    table = labelled.FOLDER / labelled.TABLE
-    header, numbered = labelled.read_table(table)
+    table = labelled.FOLDER / label_table.TABLE
+    header, numbered = label_table.read(table)
     rows = [row | {"label": row["label"] or truth.get(row["file"], "")} for _, row in numbered]
     with files.new_file(table) as partial:
         files.write_rows(partial, header, ([row[name] for name in header] for row in rows))

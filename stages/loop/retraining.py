@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stages.common import files
 from stages.common.errors import InputError
+from stages.common.sources import label_table
 from stages.engine.aws.clients import agree
 from stages.experiments import release
 from stages.experiments.records import recipes
@@ -51,7 +52,7 @@ def retrain(limits: Loop, yes: bool) -> tuple[Verdict, str]:
     release.committed()
     classes = monitor.class_names()
     if lacking := missing(classes, limits):
-        raise InputError(f"{labelled.FOLDER / labelled.TABLE}: found {'; '.join(lacking)}")
+        raise InputError(f"{labelled.FOLDER / label_table.TABLE}: found {'; '.join(lacking)}")
     version = promotion.following()
     promotion.check(version)
     experiment = Experiment(f"{PROJECT}-{version}", recipes.named("scones-default"), {})

@@ -14,6 +14,7 @@ import re
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from stages import projects
 from stages.common.errors import InputError
@@ -57,6 +58,9 @@ def main(
     proxy: list[str],
     root_path: str,
     no_page: bool,
+    capture: Path | None,
+    capture_requests: int,
+    capture_megabytes: float,
 ) -> None:
     begin = time.monotonic()
     token = token or os.environ.get(TOKEN) or None
@@ -72,6 +76,7 @@ def main(
     # These imports are slow: they come after the checks, so that a wrong argument is reported at once.
     with requires("serving", "the server"):
         from stages.serving.api import application
+        from stages.serving.capture import Captures
         from stages.serving.container.batching import Limits
         from stages.serving.container.body import BodyLimits
         from stages.serving.container.server import Server
@@ -80,7 +85,8 @@ def main(
 
     max_bytes = int(max_megabytes * 1e6)
     limits = Limits(max_batch, wait_ms / 1000, queue, timeout, max_bytes, 8 * max_bytes, model_seconds)
-    models = Models(found, missing, limits)
+    captures = Captures(capture, capture_requests, int(capture_megabytes * 1e6)) if capture else None
+    models = Models(found, missing, limits, captures)
     hosts = LOOPBACK | {host, *allowed_host} if is_loopback(host) or allowed_host else None
     app = application(
         models, Rules(token, hosts, rate, tuple(proxy), root_path), BodyLimits(max_bytes, together=8 * max_bytes)
@@ -94,6 +100,8 @@ def main(
     server = Server(app, listener, stopping)
     address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
     print(f"Serving {', '.join(found)} on {address}  (documentation: {address}/docs)")
+    if capture:
+        print(f"Requests to the HTTP interface and their answers are kept in {capture}")
     for name, reason in missing.items():
         print(f"not served: {name}: {reason}")
     print(
@@ -101,6 +109,8 @@ def main(
         flush=True,
     )
     server.serve_until_stopped()
+    if captures:
+        captures.close()
 
 
 def between(smallest: float, largest: float, kind: type = float) -> Callable[[str], float]:
@@ -191,6 +201,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--root-path", type=prefix, default="", help="path below which a proxy serves this server, such as /models"
+    )
+    parser.add_argument(
+        "--capture",
+        type=Path,
+        metavar="FOLDER",
+        help="keep requests and answers in this folder (default: none are kept)",
+    )
+    parser.add_argument(
+        "--capture-requests",
+        type=between(1, 1_000_000, int),
+        default=10_000,
+        help="most requests to keep; the oldest go first (10000)",
+    )
+    parser.add_argument(
+        "--capture-megabytes", type=between(0.001, 1_000_000), default=1000.0, help="most megabytes to keep (1000)"
     )
     parser.add_argument("--no-page", action="store_true", help="serve only the HTTP interface; starts faster")
 

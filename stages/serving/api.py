@@ -130,7 +130,7 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
                 table, version = await models.table(project, body, content_type)
                 answer = Response(table, media_type="text/csv", headers={"X-Model-Version": version})
             else:
-                answer = JSONResponse(await models.predict(project, body, content_type, top))
+                answer = JSONResponse(await models.predict(project, body, content_type, top, capture=True))
             status = answer.status_code
             return answer
         except Refusal as refusal:

@@ -7,7 +7,8 @@ from typing import Any
 
 import aiohttp
 
-from stages.serving.container.batching import Limits
+from stages.serving.capture import Captures
+from stages.serving.container.batching import BatchReply, Limits
 from stages.serving.container.errors import Refusal
 from stages.serving.exports import Export
 from stages.serving.measurements import Measurements
@@ -23,8 +24,11 @@ VERBOSE = "application/json; verbose=true"
 class Models:
     """All served models, for the API and the page."""
 
-    def __init__(self, exports: dict[str, Export], missing: dict[str, str], limits: Limits) -> None:
-        self.exports, self.missing = exports, missing
+    def __init__(
+        self, exports: dict[str, Export], missing: dict[str, str], limits: Limits, captures: Captures | None = None
+    ) -> None:
+        """``captures`` keeps the requests of the API, but not those of the page."""
+        self.exports, self.missing, self._captures = exports, missing, captures
         self.measurements = Measurements()
         self._limits = limits
         self._models: dict[str, RunningModel] = {}
@@ -51,16 +55,15 @@ class Models:
         model = self._models.get(project)
         return (model.status, model.message) if model else ("loading", None)
 
-    async def predict(self, project: str, body: bytes, content_type: str, top: int | None = 5) -> dict[str, Any]:
+    async def predict(
+        self, project: str, body: bytes, content_type: str, top: int | None = 5, capture: bool = False
+    ) -> dict[str, Any]:
         """Return the response of POST /models/<project>/invocations, with the ``top`` most probable classes.
 
-        Raise Refusal if there is none.
+        ``capture``: keep the request, if the server does. Raise Refusal if there is no response.
         """
         model = self._of(project)
-        begin = time.perf_counter()
-        answer = await model.ask(body, content_type, VERBOSE)
-        seconds = time.perf_counter() - begin
-        self.measurements.answered(project, seconds, answer.batch)
+        answer, seconds = await self._ask(model, body, content_type, VERBOSE, capture)
         content = json.loads(answer.body)
         return {
             "project": project,
@@ -72,10 +75,21 @@ class Models:
     async def table(self, project: str, body: bytes, content_type: str) -> tuple[bytes, str]:
         """Return the model's predictions as CSV, and its version. Raise Refusal if there are none."""
         model = self._of(project)
-        begin = time.perf_counter()
-        answer = await model.ask(body, content_type, "text/csv")
-        self.measurements.answered(project, time.perf_counter() - begin, answer.batch)
+        answer, _ = await self._ask(model, body, content_type, "text/csv", True)
         return answer.body, model.export.version
+
+    async def _ask(
+        self, model: RunningModel, body: bytes, content_type: str, accept: str, capture: bool
+    ) -> tuple[BatchReply, float]:
+        """Return the model's answer, and the seconds that it took."""
+        begin = time.perf_counter()
+        answer = await model.ask(body, content_type, accept)
+        seconds = time.perf_counter() - begin
+        project = model.export.project
+        self.measurements.answered(project, seconds, answer.batch)
+        if capture and self._captures:
+            self._captures.keep(project, content_type, body, accept, answer.body)
+        return answer, seconds
 
     def _of(self, project: str) -> RunningModel:
         if project in self.missing:

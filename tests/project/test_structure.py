@@ -19,6 +19,7 @@ LAYERS = [
     list(projects.names()),
     ["check"],
     ["experiments"],
+    ["feedback"],
     ["loop"],
 ]
 """Rooms from the lowest to the highest. One may import from itself and from those in layers below it."""

@@ -18,6 +18,7 @@ from PIL import Image
 
 from stages.common import config
 from stages.common.errors import InputError
+from stages.common.sources import label_table
 from stages.common.vision import images
 from stages.engine.aws.clients import DeclinedError
 from stages.loop import judging, retraining, stream, watch
@@ -97,7 +98,7 @@ def record(number: int, confidence: float) -> tuple[Captured, Any]:
 
 
 def fill_in(table: Path, **changes: str) -> None:
-    header, rows = labelled.read_table(table)
+    header, rows = label_table.read(table)
     text = [",".join({**row, **changes}[name] for name in header) for _, row in rows]
     table.write_text("\n".join([",".join(header), *text]) + "\n")
 
@@ -105,8 +106,8 @@ def fill_in(table: Path, **changes: str) -> None:
 def test_what_is_held_out_is_a_sample_of_all_pictures_and_never_trained_on(tmp_path: Path) -> None:
     pictures = [record(number, 0.99 if number % 2 else 0.6) for number in range(200)]
     new = collect(pictures, 0.94, CLASSES, tmp_path, 0.25)
-    fill_in(tmp_path / labelled.TABLE, label="bicycle")
-    rows = [row for _, row in labelled.read_table(tmp_path / labelled.TABLE)[1]]
+    fill_in(tmp_path / label_table.TABLE, label="bicycle")
+    rows = [row for _, row in label_table.read(tmp_path / label_table.TABLE)[1]]
     sure = [float(row["confidence"]) > 0.94 for row in rows]
     held_out = [row["held_out"] == "yes" for row in rows]
     assert 30 <= sum(held_out) <= 70
@@ -117,7 +118,7 @@ def test_what_is_held_out_is_a_sample_of_all_pictures_and_never_trained_on(tmp_p
     assert len(judged) + len(trained) == new == len(rows)
     assert not {entry.name for entry in judged} & {entry.name for entry in trained}
     assert [entry.row for entry in trained] == list(range(len(trained)))
-    fill_in(tmp_path / labelled.TABLE, held_out="no")
+    fill_in(tmp_path / label_table.TABLE, held_out="no")
     with pytest.raises(InputError, match=r"line 2, column held_out: found 'no', expected yes, or nothing"):
         labelled.read_list(tmp_path, CLASSES, 0)
 
@@ -233,7 +234,7 @@ def test_held_out_pictures_that_the_endpoint_refuses_judge_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     collect([record(number, 0.6) for number in range(60)], 0.94, CLASSES, tmp_path, 0.3)
-    fill_in(tmp_path / labelled.TABLE, label="bicycle", held_out="yes")
+    fill_in(tmp_path / label_table.TABLE, label="bicycle", held_out="yes")
     first, second, *_ = sorted(tmp_path.glob("*.png"))
     first.write_bytes(layout.png(np.full((32, 32, 3), 90, np.uint8)))
     second.write_bytes(layout.png(np.zeros((16, 16, 3), np.uint8)))
@@ -273,7 +274,7 @@ def test_watch_measures_new_pictures_but_no_test_pictures_and_collects_beyond_a_
     by_night = look(2, 0.6)
     assert (by_night.records, by_night.low_confidence, by_night.accuracy) == (40, 1.0, 0.6)
     assert by_night.drift > 0.9
-    assert len(labelled.read_table(labelled.FOLDER / labelled.TABLE)[1]) == 40
+    assert len(label_table.read(labelled.FOLDER / label_table.TABLE)[1]) == 40
     cloudwatch = boto3.client("cloudwatch")
     found = {
         (one["MetricName"], *(dimension["Value"] for dimension in one["Dimensions"]))
@@ -313,7 +314,7 @@ def test_a_candidate_that_is_refused_or_declined_leaves_everything_as_it_was(
     project.dvc("remote", "modify", "storage", "url", str(tmp_path / "dvc-storage"))
     pictures = [record(number, 0.6) for number in range(100)]
     collect(pictures, 0.94, CLASSES, project.root / labelled.FOLDER, 0.3)
-    table = project.root / labelled.FOLDER / labelled.TABLE
+    table = project.root / labelled.FOLDER / label_table.TABLE
     with (
         chdir(project.root),
         pytest.raises(InputError, match=r"\.dvc/config, data/scones/labelled/labels.csv are not committed"),

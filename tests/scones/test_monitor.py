@@ -21,6 +21,7 @@ from vehicles import picture
 
 from stages.common import files
 from stages.common.errors import InputError
+from stages.common.sources import label_table
 from stages.scones import inference, layout, prepare
 from stages.scones.endpoint import answer
 from stages.scones.endpoint import picture as endpoint_picture
@@ -248,7 +249,7 @@ def test_an_answer_may_mark_the_picture_as_unknown(place: Path, capsys: pytest.C
     assert "2 of 5 answers are below the threshold 0.94, 1 pictures are unknown" in capsys.readouterr().out
     report = files.read_json(monitor.MONITOR / "monitor.json")
     assert (report["unknown"], report["unknown_share"]) == (1, 0.2)
-    rows = list(csv.DictReader((labelled.FOLDER / labelled.TABLE).open()))
+    rows = list(csv.DictReader((labelled.FOLDER / label_table.TABLE).open()))
     assert [row["known"] for row in rows] == ["", "", "no"]
 
 
@@ -281,7 +282,7 @@ def test_pictures_that_others_sent_are_taken_or_reported(place: Path, capsys: py
     assert (report["found"], report["refused"], report["unusable_pictures"]) == (8, 1, 2)
     assert "event 7 is not used: the PNG file is damaged" in truncated
     assert "warning: the picture of event 6" in capsys.readouterr().out
-    names = [row["file"] for row in csv.DictReader((labelled.FOLDER / labelled.TABLE).open())]
+    names = [row["file"] for row in csv.DictReader((labelled.FOLDER / label_table.TABLE).open())]
     assert len(names) == 3
     with Image.open(labelled.FOLDER / names[2]) as image:
         assert (image.format, image.size) == ("PNG", (32, 32))
@@ -298,11 +299,11 @@ def test_pictures_that_others_sent_are_taken_or_reported(place: Path, capsys: py
 )
 def test_an_invalid_table_is_reported_in_one_line_and_nothing_is_written(place: Path, table: str, words: str) -> None:
     labelled.FOLDER.mkdir(parents=True)
-    (labelled.FOLDER / labelled.TABLE).write_bytes(table.encode("latin-1"))
+    (labelled.FOLDER / label_table.TABLE).write_bytes(table.encode("latin-1"))
     with pytest.raises(InputError, match=words):
         monitor.main(str(place))
-    assert [path.name for path in labelled.FOLDER.iterdir()] == [labelled.TABLE]
-    assert (labelled.FOLDER / labelled.TABLE).read_bytes() == table.encode("latin-1")
+    assert [path.name for path in labelled.FOLDER.iterdir()] == [label_table.TABLE]
+    assert (labelled.FOLDER / label_table.TABLE).read_bytes() == table.encode("latin-1")
 
 
 def test_what_was_captured_and_labelled_is_trained_on(workspace: Path, change: Change) -> None:
@@ -324,7 +325,7 @@ def test_what_was_captured_and_labelled_is_trained_on(workspace: Path, change: C
     (workspace / "captured.jsonl").write_text("".join(f"{one}\n" for one in unsure))
 
     monitor.main(str(workspace))
-    table = labelled.FOLDER / labelled.TABLE
+    table = labelled.FOLDER / label_table.TABLE
     table.write_text(table.read_text().replace(".png,,", ".png,motorcycle,", 1))  # one of them
     prepare.main()
 
@@ -381,7 +382,7 @@ def test_the_program_reports_and_collects_what_it_was_not_sure_of(place: Path, p
     assert report["estimated_accuracy_above"] == 0.95
     names = sorted(path.name for path in monitor.MONITOR.iterdir())
     assert names == ["confidence_histogram.png", "confidence_over_time.png", "monitor.json"]
-    rows = list(csv.DictReader((labelled.FOLDER / labelled.TABLE).open()))
+    rows = list(csv.DictReader((labelled.FOLDER / label_table.TABLE).open()))
     assert [(row["label"], row["predicted"], row["confidence"]) for row in rows] == [
         ("", "bicycle", "0.920000"),
         ("", "bicycle", "0.550000"),
@@ -391,7 +392,7 @@ def test_the_program_reports_and_collects_what_it_was_not_sure_of(place: Path, p
 
 def test_labels_that_somebody_has_given_stay_and_pictures_come_once(place: Path) -> None:
     monitor.main(str(place))
-    table = labelled.FOLDER / labelled.TABLE
+    table = labelled.FOLDER / label_table.TABLE
     table.write_text(table.read_text().replace(".png,,", ".png,motorcycle,"))
     before = table.read_bytes()
     monitor.main(str(place))
@@ -434,7 +435,7 @@ def test_the_real_files_have_22_records(workspace: Path, real_data: Path) -> Non
     report = files.read_json(monitor.MONITOR / "monitor.json")
     assert (report["records"], report["below_threshold"], report["problems"]) == (22, 10, [])
     assert (report["from"], report["to"]) == ("2024-10-15T14:05:12+00:00", "2024-10-16T09:37:02+00:00")
-    rows = list(csv.DictReader((labelled.FOLDER / labelled.TABLE).open()))
+    rows = list(csv.DictReader((labelled.FOLDER / label_table.TABLE).open()))
     assert len(rows) == 9  # one picture was asked about twice
 
 
@@ -462,7 +463,7 @@ def test_variants_are_compared_with_intervals_and_labels(workspace: Path, capsys
     assert pair["accuracy_labelled"] is None  # nothing is labelled yet
     assert "challenger - model: differ in below threshold, mean confidence" in capsys.readouterr().out
 
-    table = labelled.FOLDER / labelled.TABLE
+    table = labelled.FOLDER / label_table.TABLE
     table.write_text(table.read_text().replace(".png,,", ".png,motorcycle,"))  # the model says bicycle of all of them
     monitor.main(str(workspace / "captured"))
     found = files.read_json(monitor.MONITOR / "monitor.json")["variants"]

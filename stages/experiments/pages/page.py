@@ -30,6 +30,7 @@ PAGES = {
     "Results": (Path("reports/index.html"), "make metrics"),
     "Comparison": (Path("reports/compare/index.html"), "make compare"),
     "Review": (Path("reports/review/index.html"), "make review"),
+    "Drift": (Path("reports/drift/index.html"), "make drift"),
 }
 """The pages that link to each other, and the commands that write them."""
 

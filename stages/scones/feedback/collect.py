@@ -1,19 +1,16 @@
 """Collection of captured pictures that are unknown or have a low confidence in the folder where they are labelled and where prepare reads them."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from stages.common import files
+from stages.common.sources import label_table
 from stages.scones import layout
-from stages.scones.feedback import labelled
 from stages.scones.feedback.captures import Captured
 from stages.scones.feedback.variants import name_of
 from stages.scones.layout import Bytes
-
-COLUMNS = ["file", "label", "predicted", "confidence", "known", "time", "held_out"]
 
 
 def collect(
@@ -30,37 +27,19 @@ def collect(
     pictures and labels are not changed. Returns the number of new pictures. Raises InputError, and writes nothing, if labels.csv
     is invalid.
     """
-    table = folder / labelled.TABLE
-    header, numbered = labelled.read_table(table)
-    rows = [row for _, row in numbered]
-    there = {row["file"] for row in rows}
-    new = 0
-    for record, pixels in pictures:
-        name = name_of(record)
-        held_out = at_random(name) < sample
-        if (record.passes(threshold) and not held_out) or name in there:
-            continue
-        there.add(name)
-        new += 1
-        with files.new_file(folder / name) as partial:
-            partial.write_bytes(layout.png(pixels))
-        predicted = int(np.argmax(record.probabilities))
-        rows.append(
-            {
-                "file": name,
-                "label": "",
-                "predicted": classes[predicted] if len(record.probabilities) == len(classes) else str(predicted),
-                "confidence": f"{record.confidence:.6f}",
-                "known": {True: "yes", False: "no", None: ""}[record.known],
-                "time": record.time.isoformat(),
-                "held_out": "yes" if held_out else "",
-            }
-        )
-    if new:
-        columns = list(dict.fromkeys([*header, *COLUMNS]))
-        with files.new_file(table) as partial:
-            files.write_rows(partial, columns, ([row.get(name, "") for name in columns] for row in rows))
-    return new
+
+    def chosen() -> Iterator[tuple[dict[str, str], bytes]]:
+        for record, pixels in pictures:
+            name = name_of(record)
+            held_out = at_random(name) < sample
+            if record.passes(threshold) and not held_out:
+                continue
+            best = int(np.argmax(record.probabilities))
+            predicted = classes[best] if len(record.probabilities) == len(classes) else str(best)
+            time = record.time.isoformat()
+            yield label_table.row(name, predicted, record.confidence, record.known, time, held_out), layout.png(pixels)
+
+    return label_table.add(folder, chosen())
 
 
 def at_random(name: str) -> float:

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,6 +23,8 @@ from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.program import run
 from stages.common.results import reporting
+from stages.common.sources import label_table
+from stages.engine.aws.captures import fetch
 from stages.scones.config import Data, Evaluate
 from stages.scones.endpoint import picture
 from stages.scones.feedback import captures, labelled, variants
@@ -37,25 +38,6 @@ MONITOR = Path("reports/scones/monitor")
 
 SIGNIFICANT = 0.01
 """Probability of reporting drift when there is none, over all properties together (Bonferroni)."""
-
-
-def fetch(place: str) -> tuple[list[tuple[str, str]], list[str]]:
-    """Return name and text of all .jsonl files below a folder, or a URL that fsspec opens, and the names of other files.
-
-    The text may be in any of Unicode's encodings. Raises InputError if there are none.
-    """
-    try:
-        system, root = fsspec.url_to_fs(place)
-        listed = sorted(system.find(root))
-        names = [name for name in listed if name.endswith(".jsonl")]
-        contents = [(name, system.cat_file(name)) for name in names]
-        found = [(name, content.decode(json.detect_encoding(content), "replace")) for name, content in contents]
-    except Exception as error:  # fsspec's file systems raise different errors
-        raise InputError(f"cannot read {place} ({type(error).__name__}: {error})") from error
-    if not found:
-        others = f", only {listed[0]} and {len(listed) - 1} other files" if listed else ""
-        raise InputError(f"{place}: found no .jsonl files{others}, expected an endpoint's captured requests")
-    return found, [name for name in listed if name not in names]
 
 
 def over_time(records: Sequence[Captured], threshold: float) -> Figure:
@@ -194,7 +176,7 @@ def main(place: str, threshold: float | None = None, collect_into: Path = labell
 
 def _labels(folder: Path, classes: Sequence[str]) -> dict[str, int]:
     """Return the class numbers of labelled pictures, by their names."""
-    _, rows = labelled.read_table(folder / labelled.TABLE)
+    _, rows = label_table.read(folder / label_table.TABLE)
     return {row["file"]: classes.index(row["label"]) for _, row in rows if row["label"] in classes}
 
 

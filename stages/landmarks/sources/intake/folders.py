@@ -16,11 +16,20 @@ PLACES = "places.csv"
 
 
 class Candidate(NamedTuple):
-    """A file in a class's folder. ``split`` is None if the source has no train and test folders."""
+    """A file in a class's folder. ``split`` is None if the source has no train and test folders.
+
+    ``captured``: it is no file of the source, but a captured photograph that somebody has labelled.
+    """
 
     split: str | None
     label: int
     file: Path
+    captured: bool = False
+
+    @property
+    def stored(self) -> str:
+        """The name under which it is packed."""
+        return f"labelled_{self.file.name}" if self.captured else self.file.name
 
 
 class Tree(NamedTuple):
@@ -38,8 +47,8 @@ class Tree(NamedTuple):
     ignored: list[RefusedFile]
 
     def name(self, file: Path) -> str:
-        """Return the path of ``file`` from the root, for tables and messages."""
-        return shown(Path(os.path.relpath(file, self.root)).as_posix())
+        """Return the path of ``file`` from the root, for tables and messages. Labelled photographs have theirs in the checkout."""
+        return shown(Path(os.path.relpath(file, self.root) if file.is_absolute() else file).as_posix())
 
 
 def read(source: Path) -> Tree:

@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.common import files
 from stages.common.errors import InputError
-from stages.scones.feedback import labelled
-from stages.scones.layout import NAME
+from stages.common.sources import label_table
 
 
 class Item(NamedTuple):
@@ -25,17 +23,23 @@ class Item(NamedTuple):
     """The captured answer's class; empty if there is none, or if the picture is held out to judge models."""
     confidence: float
     """Of the captured answer; 0 if there is none."""
-    doubtful: bool
+    unknown: bool
+    """Whether the model said that the picture resembles none of the classes."""
+    doubtful: bool = False
     """Whether the label looks like a mistake."""
 
 
 def items(folder: Path, classes: Sequence[str]) -> list[Item]:
-    """Return the pictures to look at: first the most doubtful labels, then those without label, least confident first.
+    """Return the pictures to look at: first the most doubtful labels, then those without label, unknown ones and the least confident first.
 
     Raises InputError if labels.csv is invalid.
     """
-    rows = [row for _, row in labelled.read_table(folder / labelled.TABLE)[1]]
-    found = [_item(row, classes) for row in rows if NAME.fullmatch(row["file"]) and (folder / row["file"]).is_file()]
+    rows = [row for _, row in label_table.read(folder / label_table.TABLE)[1]]
+    found = [
+        _item(row, classes)
+        for row in rows
+        if label_table.NAME.fullmatch(row["file"]) and (folder / row["file"]).is_file()
+    ]
     usual = {name: _self_confidence(found, name, len(classes)) for name in classes}
     doubtful = [
         item._replace(doubtful=True)
@@ -44,7 +48,7 @@ def items(folder: Path, classes: Sequence[str]) -> list[Item]:
     ]
     unlabelled = [item for item in found if not item.label]
     return sorted(doubtful, key=lambda item: (-item.confidence, item.file)) + sorted(
-        unlabelled, key=lambda item: (item.confidence, item.file)
+        unlabelled, key=lambda item: (not item.unknown, item.confidence, item.file)
     )
 
 
@@ -55,7 +59,7 @@ def _item(row: dict[str, str], classes: Sequence[str]) -> Item:
         confidence = 0.0
     predicted = row.get("predicted", "")
     suggestion = predicted if predicted in classes and row.get("held_out") != "yes" else ""
-    return Item(row["file"], row["label"].strip(), suggestion, confidence, False)
+    return Item(row["file"], row["label"].strip(), suggestion, confidence, row.get("known") == "no")
 
 
 def _self_confidence(found: Sequence[Item], name: str, classes: int) -> float:
@@ -73,13 +77,12 @@ def write(folder: Path, file: str, label: str) -> str:
 
     Raises InputError if labels.csv is invalid or has no such picture.
     """
-    table = folder / labelled.TABLE
-    header, numbered = labelled.read_table(table)
+    table = folder / label_table.TABLE
+    header, numbered = label_table.read(table)
     rows = [row for _, row in numbered]
     chosen = [row for row in rows if row["file"] == file]
     if len(chosen) != 1:
         raise InputError(f"{table}: found {len(chosen)} rows of {file}, expected one: load the page again")
     former, chosen[0]["label"] = chosen[0]["label"], label
-    with files.new_file(table) as partial:
-        files.write_rows(partial, header, ([row.get(name, "") for name in header] for row in rows))
+    label_table.write(table, header, rows)
     return former

@@ -14,8 +14,7 @@ from playwright.sync_api import Browser, expect
 
 from stages.common import files
 from stages.common.errors import InputError
-from stages.scones.feedback import labels
-from stages.scones.page import labelling
+from stages.feedback import labelling, labels
 
 CLASSES = ["bicycle", "motorcycle"]
 SECONDS = 60_000  # ms: the machine may have other work to do

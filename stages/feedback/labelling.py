@@ -1,35 +1,44 @@
-"""Label captured pictures in a browser, one by one: `make label`, or
+"""Label captured pictures in a browser, one by one: `make label PROJECT=landmarks`, or
 
-    python -m stages.scones.page.labelling
+    python -m stages.feedback.labelling landmarks --captures reports/captured
 
-It is a server of its own on this machine, behind a token. Labels are written at once to data/scones/labelled/labels.csv.
+``--captures`` first collects the pictures of captured requests that the model was not sure of, or that it did not know.
+It is a server of its own on this machine, behind a token. Labels are written at once to data/<project>/labelled/labels.csv.
 """
 
 import argparse
 import base64
+import io
 import os
 import secrets
 from functools import partial
 from html import escape
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import gradio as gr
 from fastapi import FastAPI
+from PIL import Image
 
-from stages.common import config
+from stages import projects
+from stages.common.errors import InputError
 from stages.common.program import run
-from stages.scones.config import Data
-from stages.scones.feedback import labels
-from stages.scones.feedback.labelled import FOLDER, TABLE
+from stages.common.sources.label_table import TABLE
+from stages.common.vision import images
+from stages.feedback import captured, labels
 from stages.serving import __main__ as serving
 from stages.serving.container.server import Server
 from stages.serving.guard import LOOPBACK, AccessGuard, Rules
 from stages.serving.page import blocks
 from stages.serving.page.html import block, name, note, one_block, percent
 
-KEYS = "123456789abcdefghijklmnopqrtvwxyz"
-"""Keys of the classes. 0, s and u have other meanings."""
+KEYS = "123456789abcdefghijklmnopqrtvwxz"
+"""Keys of the classes. 0, s, u and y have other meanings. With more classes, the last ones have buttons only."""
+
+MAX_PIXELS = 100_000_000
+SHOWN, SMALL = 800, 64
+"""Largest side of a picture that is shown, and of one whose pixels are enlarged."""
 
 SKIPPED = "\0"
 """Stands for the former label of a picture that was skipped."""
@@ -43,6 +52,8 @@ class Session(NamedTuple):
 
     current: str | None = None
     """The picture that is shown."""
+    suggestion: str = ""
+    """Its suggested label."""
     seen: tuple[str, ...] = ()
     """Pictures that are not shown again."""
     done: tuple[tuple[str, str], ...] = ()
@@ -58,19 +69,31 @@ def following(folder: Path, classes: list[str], session: Session) -> tuple[Sessi
     if not waiting:
         words = f"Nothing is left to label. The labels are in {folder / TABLE}: `dvc repro` trains with them."
         markup = f'<div data-label-file="" data-label-step="{step}">{note(words)}</div>'
-        return session._replace(current=None), one_block(markup)
+        return session._replace(current=None, suggestion=""), one_block(markup)
     item = waiting[0]
-    image = base64.b64encode((folder / item.file).read_bytes()).decode()
     suggested = (
         f"the model said {name(item.suggestion)}, {percent(item.confidence)}" if item.suggestion else "no suggestion"
     )
+    unknown = "; it looks like none of the classes" if item.unknown else ""
     doubt = f'<p class="bad">Labelled {escape(name(item.label))}, which may be a mistake.</p>' if item.doubtful else ""
-    return session._replace(current=item.file), one_block(
+    return session._replace(current=item.file, suggestion=item.suggestion), one_block(
         f'<figure class="labelled" data-label-file="{escape(item.file)}" data-label-step="{step}">'
-        f'<img src="data:image/png;base64,{image}" alt="the picture to label">'
-        f"<figcaption>{len(waiting)} left: {escape(item.file)}</figcaption></figure>"
-        f'{doubt}<p class="verdict">{escape(suggested)}</p>'
+        f"{shown(folder / item.file)}<figcaption>{len(waiting)} left: {escape(item.file)}</figcaption></figure>"
+        f'{doubt}<p class="verdict">{escape(suggested + unknown)}</p>'
     )
+
+
+def shown(file: Path) -> str:
+    """Return a picture as HTML, reduced and in a format that every browser shows."""
+    try:
+        pixels = images.reduced(file.read_bytes(), MAX_PIXELS, SHOWN)
+    except images.ImageError as error:
+        return f'<p class="bad">{escape(str(error))}</p>'
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    kind = "" if max(pixels.shape[:2]) > SMALL else ' class="small"'
+    return f'<img{kind} src="data:image/png;base64,{data}" alt="the picture to label">'
 
 
 def page(folder: Path, classes: list[str]) -> gr.Blocks:
@@ -97,8 +120,15 @@ def page(folder: Path, classes: list[str]) -> gr.Blocks:
             if session.current:
                 former = SKIPPED if label is None else labels.write(folder, session.current, label)
                 done = (*session.done, (session.current, former))
-                session = Session(None, (*session.seen, session.current), done, session.step + 1)
+                session = Session(None, "", (*session.seen, session.current), done, session.step + 1)
             return show(number, session)
+
+        def accept(number: str) -> str:
+            """Label the picture that is shown as suggested. Without a suggestion it stays."""
+            session = sessions.get(number, Session())
+            if session.suggestion:
+                return answer(number, session.suggestion)
+            return show(number, session._replace(step=session.step + 1))
 
         def undo(number: str) -> str:
             """Take back the last answer, and show its picture again."""
@@ -108,20 +138,23 @@ def page(folder: Path, classes: list[str]) -> gr.Blocks:
                 if former != SKIPPED:
                     labels.write(folder, file, former)
                 seen = tuple(other for other in session.seen if other != file)
-                session = Session(None, seen, session.done[:-1], session.step + 1)
+                session = Session(None, "", seen, session.done[:-1], session.step + 1)
             return show(number, session)
 
         def add(key: str, text: str, label: str | None, variant: Literal["primary", "secondary"]) -> None:
-            button = gr.Button(f"{text}  ({key})", elem_id=f"key-{key}", variant=variant, min_width=100)
+            named, number = (f"{text}  ({key})", f"key-{key}") if key else (text, None)
+            button = gr.Button(named, elem_id=number, variant=variant, min_width=150)
             button.click(partial(answer, label=label), tab, view, show_progress="hidden")
 
         with gr.Row():
-            for key, label in zip(KEYS, classes, strict=False):
+            for key, label in zip_longest(KEYS[: len(classes)], classes, fillvalue=""):
                 add(key, name(label), label, "primary")
         with gr.Row():
+            button = gr.Button("as suggested  (y)", elem_id="key-y", min_width=150)
+            button.click(accept, tab, view, show_progress="hidden")
             add("0", "no label", "", "secondary")
             add("s", "skip", None, "secondary")
-            button = gr.Button("undo  (u)", elem_id="key-u", min_width=100)
+            button = gr.Button("undo  (u)", elem_id="key-u", min_width=150)
             button.click(undo, tab, view, show_progress="hidden")
         made.load(start, None, [tab, view])
     # One handler at a time: each reads and writes the whole table.
@@ -139,17 +172,31 @@ def application(folder: Path, classes: list[str], token: str) -> FastAPI:
     return app
 
 
-def main(port: int, token: str | None) -> None:
-    classes = config.load("data.scones", Data).classes
-    waiting = labels.items(FOLDER, classes)
+def main(project: str, captures: str | None, threshold: float | None, port: int, token: str | None) -> None:
+    served = projects.feedback(project)
+    if not hasattr(served, "collect"):
+        raise InputError(f"{project} has no pictures to label: expected a project such as landmarks or scones")
+    assert served
+    classes = served.classes()
+    if captures:
+        new = served.collect(captured.texts(captures, project), threshold)
+        print(f"{new} new pictures of {captures} in {served.LABELLED}")
+    waiting = labels.items(served.LABELLED, classes)
     listener = serving.listen("127.0.0.1", port)
     token = token or os.environ.get(serving.TOKEN) or secrets.token_urlsafe(16)
     address = f"http://127.0.0.1:{listener.getsockname()[1]}/label/?token={token}"
     print(f"{len(waiting)} pictures to look at: {address}  (Ctrl-C stops)", flush=True)
-    Server(application(FOLDER, classes, token), listener, None).serve_until_stopped()
+    Server(application(served.LABELLED, classes, token), listener, None).serve_until_stopped()
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "project", nargs="?", default="scones", choices=projects.names(), help="whose pictures (scones)"
+    )
+    parser.add_argument(
+        "--captures", metavar="PLACE", help="collect pictures from captured requests, a folder or a URL, first"
+    )
+    parser.add_argument("--threshold", type=float, help="collect answers below this confidence; default: the project's")
     parser.add_argument("--port", type=int, default=8081, help="port to listen on; 0: any free one (8081)")
     parser.add_argument("--token", help=f"token that requests must carry; default: {serving.TOKEN}, or a new one")
 

@@ -1,0 +1,1 @@
+"""What comes back from models that serve: drift of their inputs, and pictures to label."""

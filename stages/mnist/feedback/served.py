@@ -1,0 +1,50 @@
+"""Served digits as what drift is measured in: their ink, and the network's features of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stages.common import files
+from stages.common.drift import Inputs
+from stages.common.vision import known
+from stages.engine.aws.captures import Record
+from stages.mnist import inference, model
+
+FEATURES = Path("data/mnist/features")
+
+LEAST = 30
+"""Fewest digits."""
+
+UNIT = "digits"
+
+
+def training() -> Inputs:
+    """Return a sample of the digits that the model is trained with."""
+    with np.load(files.require(FEATURES, "featurize@mnist") / "train.npz") as train:
+        images = train["images"]
+    return measured(images[known.sampled(len(images))])._replace(examples=[])
+
+
+def inputs(records: Sequence[Record]) -> tuple[Inputs, list[str]]:
+    """Return the digits of the requests in MNIST's form, as the model gets them, and a line for each that can't be read."""
+    found, problems = [np.empty((0, inference.SIDE, inference.SIDE), np.uint8)], []
+    for record in records:
+        try:
+            item = inference.input_fn(record.body, record.content_type)
+        except ValueError as error:
+            problems.append(f"event {record.event}: {error}")
+        else:
+            found.append((item.images if isinstance(item, inference.Picture) else item).numpy())
+    return measured(np.concatenate(found)), problems
+
+
+def measured(images: np.ndarray) -> Inputs:
+    """Return what is measured of digits, uint8 (N, 28, 28)."""
+    network = model.load(files.require(model.TRAINED, "train@mnist")).network[:-1]  # type: ignore[index]
+    with torch.inference_mode():
+        features = network(model.normalise(torch.from_numpy(images))).numpy()
+    pixels = images.astype(np.float64)
+    ink = {"ink, mean of the pixels": pixels.mean((1, 2)), "contrast, deviation of the pixels": pixels.std((1, 2))}
+    return Inputs(ink, features, len(images), list(images))

@@ -1,0 +1,129 @@
+"""Keep requests and the models' answers in a folder, in SageMaker's form of captured data, to find drift and to label pictures.
+
+A file per request, FOLDER/<project>/<time>-<id>.jsonl: it is there as a whole or not at all, and only its owner can read
+it. It has the body and its content type, the model's answer and the time, and no address, token or other header. When
+the folder is full, the oldest files go first. A request that can't be kept is reported, and answered as any other.
+"""
+
+import fcntl
+import os
+import queue
+import re
+import threading
+import uuid
+from collections import deque
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from stages.common.errors import InputError
+from stages.engine.aws import captures
+
+OWN = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{32}\.jsonl")
+"""Names of the files that a server writes: no others are deleted."""
+
+WAITING = 64_000_000
+"""Bytes of requests that may wait to be written. More come in than the disk takes: these are not kept."""
+
+PATIENCE = 10.0
+"""Seconds for which the server waits at its end for the last files."""
+
+
+class Request(NamedTuple):
+    """A request to keep: its model, its content, and the answer's."""
+
+    project: str
+    content_type: str
+    body: bytes
+    answer_type: str
+    answer: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.body) + len(self.answer)
+
+
+class Captures:
+    """The kept requests of one server. A thread writes them, so that no answer waits for the disk."""
+
+    def __init__(self, folder: Path, most: int, most_bytes: int) -> None:
+        """Open ``folder``, with at most ``most`` files of ``most_bytes`` together. Raise InputError if it can't be used."""
+        self._folder, self._most, self._most_bytes = folder, most, most_bytes
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(folder, os.O_RDONLY)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kept = sorted(
+                (path for path in folder.glob("*/*.jsonl") if OWN.fullmatch(path.name)), key=lambda one: one.name
+            )
+            self._files = deque((path, path.stat().st_size) for path in kept)
+            for partial in folder.glob("*/.*.jsonl.partial"):  # of a server that was killed
+                partial.unlink()
+        except BlockingIOError:
+            raise InputError(f"another server keeps its requests in {folder}: choose another folder") from None
+        except OSError as error:
+            raise InputError(f"can't keep requests in {folder}: {error.strerror}: choose another folder") from None
+        self._bytes = sum(size for _, size in self._files)
+        self._queue: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._waiting = 0
+        self._changing = threading.Lock()
+        self._reported = ""
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def keep(self, project: str, content_type: str, body: bytes, answer_type: str, answer: bytes) -> None:
+        """Keep a request that has been answered. It returns at once, and raises nothing."""
+        request = Request(project, content_type, body, answer_type, answer)
+        with self._changing:
+            if self._waiting and self._waiting + request.size > WAITING:
+                self._report("requests come faster than the disk takes them")
+                return
+            self._waiting += request.size
+        self._queue.put(request)
+
+    def close(self) -> None:
+        """Write the requests that wait."""
+        self._queue.put(None)
+        self._thread.join(PATIENCE)
+        os.close(self._lock)
+
+    def _work(self) -> None:
+        while request := self._queue.get():
+            try:
+                self._write(request)
+            except (OSError, ValueError) as error:
+                self._report(str(error))
+            else:
+                self._reported = ""
+            with self._changing:
+                self._waiting -= request.size
+
+    def _write(self, request: Request) -> None:
+        now = datetime.now(UTC)
+        content = captures.line(*request[1:], now).encode()
+        if len(content) > self._most_bytes:
+            raise ValueError(f"a request of {len(content):,} bytes is larger than all that may be kept")
+        self._make_room(len(content))
+        path = self._folder / request.project / f"{now:%Y%m%dT%H%M%S%fZ}-{uuid.uuid4().hex}.jsonl"
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            partial.touch(0o600, exist_ok=False)
+            partial.write_bytes(content)
+            partial.rename(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        self._files.append((path, len(content)))
+        self._bytes += len(content)
+
+    def _make_room(self, size: int) -> None:
+        while self._files and (len(self._files) >= self._most or self._bytes + size > self._most_bytes):
+            oldest, its_size = self._files.popleft()
+            oldest.unlink(missing_ok=True)
+            self._bytes -= its_size
+
+    def _report(self, reason: str) -> None:
+        """Print why a request is not kept, once until one is kept again."""
+        if not self._reported:
+            self._reported = reason
+            print(f"not kept: {reason}", flush=True)
