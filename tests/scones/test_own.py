@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import cfnlint.api
 import pytest
 from conftest import ROOT
 from vehicles import archive, picture
@@ -13,10 +14,10 @@ from vehicles import archive, picture
 from stages.common import config
 from stages.common.errors import InputError
 from stages.engine.aws.clients import client
-from stages.scones.aws import deployment, own
+from stages.scones.aws import deployment, own, own_template
 from stages.scones.aws.executions import Workflow, event
 from stages.scones.aws.stand_in import local
-from stages.scones.config import workflow_settings
+from stages.scones.config import WorkflowSettings, workflow_settings
 
 # Handlers as a course has them: the picture goes through /tmp, the answer is wrapped in a body.
 SERIALIZE = """
@@ -182,6 +183,14 @@ PARALLEL = {
 }
 
 
+GUARDED = {
+    "kms_key": "arn:aws:kms:eu-west-1:123456789012:key/any",
+    "network": {"subnets": ["subnet-1", "subnet-2"], "security_groups": ["sg-1"]},
+    "permissions_boundary": "arn:aws:iam::123456789012:policy/any",
+    "xray": True,
+}
+
+
 def folder(path: Path, definition: Any, **changed: str) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     for name, content in {**FILES, **changed, "workflow.json": json.dumps(definition)}.items():
@@ -205,6 +214,8 @@ def test_a_workflow_in_another_style_runs_as_it_is_written(
 ) -> None:
     session, deployed = place
     settings = workflow_settings(config.read(ROOT / "params.yaml"))
+    if definition is PARALLEL:
+        settings = WorkflowSettings.model_validate({**settings.model_dump(), **GUARDED})
     arn, _ = own.deploy(session, deployed, own.read(folder(tmp_path, definition)), settings)
     states = client(session, "stepfunctions")
     started = [  # unnamed, and all at once: each function's /tmp is its own
@@ -222,6 +233,35 @@ def test_a_workflow_in_another_style_runs_as_it_is_written(
             assert outcome.status == "SUCCEEDED", outcome
             output = json.loads(states.describe_execution(executionArn=one["executionArn"])["output"])
             assert output == {"s3_key": f"test/{red}.png", "inferences": [red / 255, 1 - red / 255]}
+
+
+def test_key_network_traces_and_boundary_hold_for_the_own_workflow_too() -> None:
+    text = own_template.write({"classify_image": "classify_image.lambda_handler"})
+    assert [f"{match.rule.id} {match.message}" for match in cfnlint.api.lint(text)] == []
+    found = json.loads(text)
+    settings = workflow_settings(config.read(ROOT / "params.yaml"))
+    guarded = own_template.parameters(WorkflowSettings.model_validate({**settings.model_dump(), **GUARDED}))
+    assert {name for name, value in own_template.parameters(settings).items() if value != guarded[name]} == {
+        "KmsKey",
+        "Subnets",
+        "SecurityGroups",
+        "PermissionsBoundary",
+        "XRay",
+    }
+    for role in ("FunctionRole", "MachineRole"):
+        properties = found["Resources"][role]["Properties"]
+        assert properties["PermissionsBoundary"]["Fn::If"][0] == "HasBoundary"
+        (policy,) = properties["Policies"]
+        optional = [one["Fn::If"] for one in policy["PolicyDocument"]["Statement"] if "Fn::If" in one]
+        keys = [one["Action"] for condition, one, _ in optional if condition == "HasKey"]
+        assert keys == [["kms:Decrypt", "kms:GenerateDataKey"]], role
+        assert [condition for condition, _, _ in optional][-1] == "Traced"
+    function = found["Resources"]["Functionclassifyimage"]["Properties"]
+    assert {name: function[name]["Fn::If"][0] for name in ("KmsKeyArn", "VpcConfig", "Tracing")} == {
+        "KmsKeyArn": "HasKey",
+        "VpcConfig": "InVpc",
+        "Tracing": "Traced",
+    }
 
 
 def test_a_failed_query_is_reported_with_its_text(place: tuple[boto3.Session, deployment.Deployed]) -> None:
