@@ -126,7 +126,7 @@ JSONATA = {
         },
         "Found": {
             "Type": "Pass",
-            "Output": {"s3_key": "{% $key %}", "inferences": "{% $parse($states.input.body).inferences %}"},
+            "Output": {"s3_key": "{% $key %}", "inferences": "{% $parse($states.input.body).inferences.($) %}"},
             "End": True,
         },
         "Unsure": {
@@ -172,7 +172,12 @@ PARALLEL = {
             "ResultSelector": {"body.$": "$[0].body", "notes.$": "$[1:].note", "all.$": "$[*].note"},
             "Next": "Filter",
         },
-        "Filter": {**console("filter"), "OutputPath": "$.Payload.body", "Next": "Found"},
+        "Filter": {
+            **console("filter"),
+            "Parameters": {"Payload.$": "$", "FunctionName": "111122223333:function:filter"},
+            "OutputPath": "$.Payload.body",
+            "Next": "Found",
+        },
         "Found": {
             "Type": "Pass",
             "Parameters": {"found.$": "States.StringToJson($)"},
@@ -280,6 +285,45 @@ def test_a_failed_query_is_reported_with_its_text(place: tuple[boto3.Session, de
     assert "$nothing" in described["cause"]
 
 
+def test_a_missing_function_is_an_error_that_a_state_can_catch_also_in_an_express_child(
+    place: tuple[boto3.Session, deployment.Deployed],
+) -> None:
+    session, _ = place
+    missing = {
+        **console("nothing"),
+        "Catch": [{"ErrorEquals": ["Lambda.ResourceNotFoundException"], "ResultPath": "$.why", "Next": "Lost"}],
+        "End": True,
+    }
+    lost = {"Type": "Pass", "OutputPath": "$.why.Error", "End": True}
+    children = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}}
+    each = {
+        "Type": "Map",
+        "ItemsPath": "$.items",
+        "ItemProcessor": {**children, "StartAt": "Ask", "States": {"Ask": missing, "Lost": lost}},
+        "End": True,
+    }
+    states = client(session, "stepfunctions")
+    made = states.create_state_machine(
+        name="m",
+        definition=json.dumps({"StartAt": "Each", "States": {"Each": each}}),
+        roleArn="arn:aws:iam::123456789012:role/any",
+    )
+    described = Workflow(session, made["stateMachineArn"]).run({"items": [{"one": 1}, {"two": 2}]})
+    assert json.loads(described["output"]) == ["Lambda.ResourceNotFoundException"] * 2
+
+
+def test_a_function_may_be_called_without_waiting_for_it(place: tuple[boto3.Session, deployment.Deployed]) -> None:
+    session, _ = place
+    functions = client(session, "lambda")
+
+    def status(kind: str) -> int:
+        answer = functions.invoke(FunctionName="scones-confidenceFilter", InvocationType=kind, Payload=b"{}")
+        assert "FunctionError" not in answer
+        return int(answer["StatusCode"])
+
+    assert (status("Event"), status("DryRun")) == (202, 204)
+
+
 def test_a_version_of_a_function_stays_as_it_was_published(place: tuple[boto3.Session, deployment.Deployed]) -> None:
     session, _ = place
     functions = client(session, "lambda")
@@ -319,6 +363,18 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "version": (
         lambda path: (path / "workflow.json").write_text(json.dumps(CONSOLE).replace("filter:$LATEST", "filter:3")),
         "found filter:3, expected \\$LATEST or no version",
+    ),
+    "service": (
+        lambda path: (path / "workflow.json").write_text(
+            json.dumps(CONSOLE).replace("states:::lambda:invoke", "states:::aws-sdk:s3:headObject", 1)
+        ),
+        "Resource: found arn:aws:states:::aws-sdk:s3:headObject, expected lambda:invoke or sns:publish",
+    ),
+    "children": (
+        lambda path: (path / "workflow.json").write_text(
+            json.dumps(CONSOLE).replace("{", '{"ProcessorConfig": {"Mode": "DISTRIBUTED"}, ', 1)
+        ),
+        "Mode: found DISTRIBUTED, expected INLINE",
     ),
     "import": (
         lambda path: (path / "filter.py").write_text("import sagemaker\ndef handler(e, c): pass"),

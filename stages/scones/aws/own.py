@@ -27,7 +27,11 @@ IN_LAMBDA = {"boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3
 
 ARN = re.compile(r"arn:[\w-]+:lambda:[\w-]*:[^:\"]*:function:([\w-]+)(?::([\w$-]+))?")
 TOPIC = re.compile(r"arn:[\w-]+:sns:[\w-]*:[^:\"]*:[\w-]+")
-NAME = re.compile(r"(?:\$\{)?([\w-]+)\}?(?::([\w$-]+))?")
+NAME = re.compile(r"(?:\d{12}:function:)?(?:\$\{)?([\w-]+)\}?(?::([\w$-]+))?")
+SERVICE = re.compile(r"arn:[\w-]+:states:[\w-]*:[^:]*:([\w:-]+)")
+SERVICES = ("lambda:invoke", "sns:publish")
+"""What the state machine's role allows."""
+
 LIMIT = 250 * 2**20
 """Largest size of a function's unpacked code in bytes, by Lambda's quota."""
 
@@ -120,7 +124,13 @@ def _substituted(path: Path, handlers: dict[str, str]) -> str:
             return [replace(value) for value in node]
         if not isinstance(node, str):
             return node
-        if key == "FunctionName" and (found := NAME.fullmatch(node)):
+        service = SERVICE.match(node) if key == "Resource" else None
+        if (service and service[1] not in SERVICES) or (key, node) == ("Mode", "DISTRIBUTED"):
+            raise InputError(
+                f"{path}: {key}: found {node}, expected {' or '.join(SERVICES) if service else 'INLINE'}: "
+                "the role of the state machine allows nothing else"
+            )
+        if key in ("FunctionName", "Resource") and (found := NAME.fullmatch(node)):
             return function(*found.groups())
         return TOPIC.sub("${Topic}", ARN.sub(lambda match: function(*match.groups()), node))
 

@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import threading
+import uuid
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
@@ -81,12 +82,20 @@ class Front:
         return None
 
     def _invoke(self, name: str, region: str, request: Request) -> Response:
+        headers = {"x-amzn-RequestId": str(uuid.uuid4())}
         code = moto_state.function(region, name, request.args.get("Qualifier"))
         if code is None:
             message = json.dumps({"Type": "User", "Message": f"Function not found: {name}"})
-            return Response(message, 404, {"x-amzn-ErrorType": "ResourceNotFoundException"}, None, "application/json")
-        answer = self._functions.invoke(code, request.get_data() or b"{}")
-        headers = {"X-Amz-Executed-Version": code.version}
+            headers["x-amzn-ErrorType"] = "ResourceNotFoundException"
+            return Response(message, 404, headers, content_type="application/json")
+        event, kind = request.get_data() or b"{}", request.headers.get("X-Amz-Invocation-Type", "RequestResponse")
+        if kind == "DryRun":
+            return Response(status=204, headers=headers)
+        if kind == "Event":
+            threading.Thread(target=self._functions.invoke, args=(code, event), daemon=True).start()
+            return Response(status=202, headers=headers)
+        answer = self._functions.invoke(code, event)
+        headers["X-Amz-Executed-Version"] = code.version
         if answer.failed:
             headers["X-Amz-Function-Error"] = "Unhandled"
         return Response(answer.payload, 200, headers, content_type="application/json")
