@@ -67,10 +67,12 @@ class Front:
             self._endpoints.wait()  # because moto answers that an endpoint is in service
         if service == "monitoring":
             self._evaluate_alarms(region)
-        answer: Iterable[bytes] = self._moto(environ, start_response)
+        response = Response.from_app(self._moto, environ)
+        if response.status_code == 500 and response.mimetype == "text/html":
+            response = _lacking(request)
         if service in ("cloudformation", "lambda", "sagemaker"):
             self.follow()
-        return answer
+        return response(environ, start_response)
 
     def _answer(self, request: Request, region: str, service: str) -> Response | None:
         if service == "lambda" and (match := INVOKE.fullmatch(request.path)):
@@ -172,6 +174,20 @@ class Front:
     def stop(self) -> None:
         self._functions.keep_only(set())
         self._endpoints.keep_only(set())
+
+
+def _lacking(request: Request) -> Response:
+    """Return an error that clients can read. moto answers a request that it does not know, or fails in, with a page in HTML."""
+    code, message = "NotImplemented", "the stand-in for AWS lacks this, or failed in it"
+    in_xml = request.mimetype == "application/x-www-form-urlencoded"
+    if in_xml:
+        body = f"<ErrorResponse><Error><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
+    else:
+        body = json.dumps({"__type": code, "message": message})
+    kind = "text/xml" if in_xml else "application/json"
+    return Response(
+        body, 501, {"x-amzn-ErrorType": code}, content_type=kind
+    )  # clients don't repeat a request after 501
 
 
 def _instances(region: str, config: str) -> int:
