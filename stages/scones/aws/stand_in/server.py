@@ -19,6 +19,7 @@ import threading
 import uuid
 from collections.abc import Iterable
 from functools import partial
+from html import escape
 from typing import Any
 
 from moto.core import DEFAULT_ACCOUNT_ID
@@ -67,9 +68,10 @@ class Front:
             self._endpoints.wait()  # because moto answers that an endpoint is in service
         if service == "monitoring":
             self._evaluate_alarms(region)
-        response = Response.from_app(self._moto, environ)
-        if response.status_code == 500 and response.mimetype == "text/html":
-            response = _lacking(request)
+        try:
+            response = Response.from_app(self._moto, environ)
+        except Exception as error:
+            response = _failing(request, error)
         if service in ("cloudformation", "lambda", "sagemaker"):
             self.follow()
         return response(environ, start_response)
@@ -176,12 +178,16 @@ class Front:
         self._endpoints.keep_only(set())
 
 
-def _lacking(request: Request) -> Response:
-    """Return an error that clients can read. moto answers a request that it does not know, or fails in, with a page in HTML."""
-    code, message = "NotImplemented", "the stand-in for AWS lacks this, or failed in it"
+def _failing(request: Request, error: Exception) -> Response:
+    """Return an error that clients can read, for a request that moto does not know or fails in."""
+    code, message = (
+        "NotImplemented",
+        f"the stand-in for AWS lacks this, or failed in it: {type(error).__name__}: {error}",
+    )
     in_xml = request.mimetype == "application/x-www-form-urlencoded"
     if in_xml:
-        body = f"<ErrorResponse><Error><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
+        text = escape(message)
+        body = f"<ErrorResponse><Error><Code>{code}</Code><Message>{text}</Message></Error></ErrorResponse>"
     else:
         body = json.dumps({"__type": code, "message": message})
     kind = "text/xml" if in_xml else "application/json"
