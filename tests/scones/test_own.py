@@ -114,6 +114,7 @@ def jsonata(name: str, **more: Any) -> dict[str, Any]:
 
 
 JSONATA = {
+    "Comment": "JSONata",
     "QueryLanguage": "JSONata",
     "StartAt": "Serialize",
     "States": {

@@ -7,8 +7,12 @@ from typing import Any
 from antlr4.atn.ATNDeserializer import BASE_SERIALIZED_UUID, SERIALIZED_VERSION, ATNDeserializer
 from antlr4.Recognizer import Recognizer
 
-EXPRESS = re.compile(r'("ExecutionType"\s*:\s*)"EXPRESS"')
-"""How the children of a distributed map are executed. moto knows only STANDARD; here both run alike."""
+UNKNOWN = re.compile(r'("ExecutionType"\s*:\s*)"EXPRESS"|("Comment"\s*:\s*)"JSON(?:ata|Path)"')
+"""What moto's grammar does not know: distributed maps with children other than STANDARD, which run alike here, and two comments."""
+
+
+def _known(found: re.Match[str]) -> str:
+    return f'{found[1]}"STANDARD"' if found[1] else f'{found[2]}""'
 
 
 def read() -> None:
@@ -34,7 +38,7 @@ def _reading_once(parsing: Any) -> Any:
     """
     from moto.stepfunctions.parser.asl.parse.preprocessor import Preprocessor
 
-    tree = functools.lru_cache(maxsize=16)(lambda definition: parsing(EXPRESS.sub(r'\1"STANDARD"', definition))[1])
+    tree = functools.lru_cache(maxsize=16)(lambda definition: parsing(UNKNOWN.sub(_known, definition))[1])
 
     def parse(definition: str) -> tuple[Any, Any]:
         known = tree(definition)
