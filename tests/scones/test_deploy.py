@@ -28,6 +28,7 @@ from stages.common.errors import InputError
 from stages.engine.aws.clients import agree, client, estimate, plain_errors
 from stages.engine.aws.stack import Stack, keys
 from stages.experiments.records.revisions import Revision
+from stages.experiments.run import variant
 from stages.scones import deploy, load
 from stages.scones.aws import deployment, trial
 from stages.scones.aws.deployment import TEST
@@ -220,6 +221,32 @@ def test_a_missing_region_is_reported_before_any_stage_starts(workspace: Path, m
         check.main()
     set_parameters(region="eu-west-1")
     check.main()
+
+
+def test_an_experiment_without_a_region_takes_its_target_back_but_no_other_change(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "--quiet"], ["add", "params.yaml"], [*identity, "commit", "--quiet", "--message", "a"]):
+        subprocess.run(["git", *command], check=True)
+    committed = Path("params.yaml").read_bytes()
+    set_parameters(target="aws")
+    with pytest.raises(InputError, match="no AWS region is set.*AWS_DEFAULT_REGION$"):
+        check.main()  # `dvc repro`: the change is the user's own
+    assert Path("params.yaml").read_bytes() != committed
+    monkeypatch.setenv("DVC_EXP_NAME", "any")  # as DVC does for the stages of an experiment
+    with pytest.raises(InputError, match="no AWS region is set.*params.yaml is as committed again$"):
+        check.main()
+    assert Path("params.yaml").read_bytes() == committed
+    set_parameters(target="aws", executions=7)
+    with pytest.raises(InputError, match="AWS_DEFAULT_REGION$"):
+        check.main()
+    assert workflow_settings().executions == 7
+    with pytest.raises(InputError, match="no AWS region is set"):
+        variant(["deploy.target=aws"])  # `make run`
 
 
 @pytest.mark.parametrize("answer", ["n", "", EOFError()])

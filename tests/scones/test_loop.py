@@ -285,12 +285,11 @@ def test_watch_measures_new_pictures_but_no_test_pictures_and_collects_beyond_a_
 
 
 TINY = {
-    "scones.epochs": 6,
+    "scones.epochs": 8,
     "loop.scones.records": 20,
-    "loop.scones.labelled": 30,
-    "loop.scones.judged": 10,
-    "loop.scones.sample": 0.4,
-    "loop.scones.film": {"days": 4, "nightfall": 1, "pictures": 40, "seed": 0},
+    "loop.scones.labelled": 120,
+    "loop.scones.judged": 30,
+    "loop.scones.film": {"days": 4, "nightfall": 1, "pictures": 120, "seed": 0},
 }
 
 
