@@ -24,8 +24,9 @@ from tqdm import tqdm
 from stages.common import files
 from stages.common.errors import InputError
 from stages.common.program import run
+from stages.engine.aws.buckets import keys
 from stages.engine.aws.clients import account, plain_errors
-from stages.engine.aws.stack import Stack, keys
+from stages.engine.aws.stack import Stack
 from stages.scones import deploy
 from stages.scones.aws import deployment, evaluated
 from stages.scones.aws.executions import Outcome, Workflow, cases, event, latency

@@ -25,8 +25,9 @@ from vehicles import archive
 from stages import check
 from stages.common import files
 from stages.common.errors import InputError
+from stages.engine.aws.buckets import keys
 from stages.engine.aws.clients import agree, client, estimate, plain_errors
-from stages.engine.aws.stack import Stack, keys
+from stages.engine.aws.stack import Stack
 from stages.experiments.records.revisions import Revision
 from stages.experiments.run import variant
 from stages.scones import deploy, load

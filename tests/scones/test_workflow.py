@@ -26,8 +26,9 @@ from conftest import ROOT
 from vehicles import BROKEN, SLOW, UNKNOWN, archive, picture
 
 from stages.common import config
+from stages.engine.aws.buckets import keys
 from stages.engine.aws.clients import client
-from stages.engine.aws.stack import Stack, keys
+from stages.engine.aws.stack import Stack
 from stages.scones.aws import artifacts, deployment, preflight, trial
 from stages.scones.aws.executions import Outcome, Workflow, message
 from stages.scones.aws.stand_in import local
