@@ -5,7 +5,9 @@ its last good result, so this stage checks them first. Its output is always the 
 reruns only the stages that read the changed parameters.
 """
 
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,6 +79,32 @@ def check_processor(known: Path = Path("/proc/cpuinfo")) -> None:
         raise InputError("engine.portable = true needs AVX2, which this processor does not have: set it to false")
 
 
+def check_region(parameters: Common) -> None:
+    """Raise InputError if models are to be deployed to AWS, and no region is set."""
+    if parameters.deploy.target == "aws":
+        from stages.engine.aws.clients import region  # and with it boto3
+
+        for name in projects.names():
+            if hasattr(settings := getattr(parameters.deploy, name), "region"):
+                region(settings.region, f"deploy.{name}.region")
+
+
+def taken_back(read: dict[str, Any]) -> str:
+    """Undo `dvc exp run -S deploy.target=aws`, which DVC does not after a failure. Return a few words about it, or "".
+
+    Only if this is all that differs from the committed params.yaml, so that nobody's other changes are lost.
+    """
+    committed = subprocess.run(["git", "show", f"HEAD:./{config.PARAMETERS}"], capture_output=True, check=False)
+    if committed.returncode or "DVC_EXP_NAME" not in os.environ:
+        return ""
+    former: dict[str, Any] = config.parse(committed.stdout)
+    if former == read or {**former, "deploy": {**former["deploy"], "target": "aws"}} != read:
+        return ""
+    with files.new_file(config.PARAMETERS) as partial:
+        partial.write_bytes(committed.stdout)
+    return f". {config.PARAMETERS} is as committed again"
+
+
 def main() -> None:
     read = config.read()
     # git looks at a file's size and second. If DVC sets a value of the same length just after git looked, and the run then
@@ -90,12 +118,10 @@ def main() -> None:
         data = getattr(parameters.data, name)
         source.check(f"data.{name}.source", data.source)
         projects.check(name, data, getattr(parameters, name), data.source or parameters.data.source)
-    if parameters.deploy.target == "aws":
-        from stages.engine.aws.clients import region  # and with it boto3
-
-        for name in projects.names():
-            if hasattr(settings := getattr(parameters.deploy, name), "region"):
-                region(settings.region, f"deploy.{name}.region")
+    try:
+        check_region(parameters)
+    except InputError as error:
+        raise InputError(f"{error}{taken_back(read)}") from None
     if parameters.engine.kind == "sagemaker":
         with requires("aws", "engine.kind = sagemaker"):
             import sagemaker.train  # noqa: F401  (a missing package is reported before any stage starts)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from dvc.repo import Repo
 
-from stages.check import parameters_model
+from stages.check import check_region, parameters_model
 from stages.common import config
 from stages.common.errors import InputError
 from stages.common.program import requires, run
@@ -90,7 +90,7 @@ def variant(settings: list[str]) -> None:
 
     DVC would answer a misspelt name with Hydra's advice to add it to params.yaml.
     """
-    config.check("", parameters_model(), recipes.applied(config.read(), recipes.changes(settings)))
+    check_region(config.check("", parameters_model(), recipes.applied(config.read(), recipes.changes(settings))))
     command = [sys.executable, "-m", "stages.experiments.running.quick_dvc", "exp", "run"]
     for setting in settings:
         command += ["-S", setting]

@@ -11,8 +11,9 @@ import numpy as np
 
 from stages.common import files
 from stages.common.errors import InputError
+from stages.engine.aws.buckets import keys
 from stages.engine.aws.clients import client
-from stages.engine.aws.stack import Stack, keys
+from stages.engine.aws.stack import Stack
 from stages.scones.aws.deployment import CAPTURED
 from stages.scones.config import Loop, WorkflowSettings
 from stages.scones.feedback import captures, labelled, monitor

@@ -24,10 +24,11 @@ from tqdm import tqdm
 from stages.common import files
 from stages.common.errors import InputError
 from stages.common.program import run
+from stages.engine.aws.buckets import keys
 from stages.engine.aws.clients import account, plain_errors
-from stages.engine.aws.stack import Stack, keys
+from stages.engine.aws.stack import Stack
 from stages.scones import deploy
-from stages.scones.aws import deployment
+from stages.scones.aws import deployment, evaluated
 from stages.scones.aws.executions import Outcome, Workflow, cases, event, latency
 from stages.scones.aws.preflight import COMMAND
 from stages.scones.aws.stand_in import local
@@ -123,7 +124,7 @@ def main(executions: int, per_second: float | None = None) -> None:
             raise InputError(f"there is no stack {settings.stack}: run `{COMMAND}` first")
         report = load(session, found["Bucket"], found["Workflow"], executions, per_second, settings)
     else:
-        with deploy.opened(settings) as test, local.stand_in(settings.region or "us-east-1") as session:
+        with evaluated.opened(settings) as test, local.stand_in(settings.region or "us-east-1") as session:
             deployed = deployment.deploy(session, test.archive, test.pictures, settings, test.training)
             report = load(session, deployed.bucket, deployed.workflow, executions, per_second, settings)
     files.write_json(REPORT, report)

@@ -20,8 +20,9 @@ from sagemaker.core.telemetry import telemetry_logging
 from stages.common import config, files
 from stages.common.errors import InputError
 from stages.engine.aws import clients
+from stages.engine.aws.buckets import keys
 from stages.engine.aws.clients import client
-from stages.engine.aws.stack import Stack, keys
+from stages.engine.aws.stack import Stack
 from stages.engine.config import Engine, SageMaker
 from stages.engine.sagemaker import job
 from stages.engine.sagemaker.job import JobResources, resources

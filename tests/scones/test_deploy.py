@@ -25,11 +25,13 @@ from vehicles import archive
 from stages import check
 from stages.common import files
 from stages.common.errors import InputError
+from stages.engine.aws.buckets import keys
 from stages.engine.aws.clients import agree, client, estimate, plain_errors
-from stages.engine.aws.stack import Stack, keys
+from stages.engine.aws.stack import Stack
 from stages.experiments.records.revisions import Revision
+from stages.experiments.run import variant
 from stages.scones import deploy, load
-from stages.scones.aws import deployment, trial
+from stages.scones.aws import deployment, evaluated, trial
 from stages.scones.aws.deployment import TEST
 from stages.scones.aws.executions import Outcome, Workflow, cases
 from stages.scones.aws.stand_in import local
@@ -50,18 +52,18 @@ def set_parameters(**settings: Any) -> None:
 @pytest.fixture
 def exported(workspace: Path) -> Path:
     """A project with an exported model, its test set and what evaluate said of it."""
-    for folder in (deploy.FEATURES, deploy.EVALUATION):
+    for folder in (evaluated.FEATURES, evaluated.EVALUATION):
         folder.mkdir(parents=True)
     images = np.zeros((len(REDS), 32, 32, 3), np.uint8)
     images[..., 0] = np.array(REDS)[:, None, None]
     names = np.array([f"vehicle_{red}.png" for red in REDS])
     labels = np.array([int(red < 128) for red in REDS])
-    np.savez(deploy.FEATURES / "test.npz", images=images, labels=labels, names=names)
-    np.savez(deploy.FEATURES / "train.npz", images=images)
-    files.write_json(deploy.FEATURES / "about.json", {"source": "a test", "classes": ["bicycle", "motorcycle"]})
+    np.savez(evaluated.FEATURES / "test.npz", images=images, labels=labels, names=names)
+    np.savez(evaluated.FEATURES / "train.npz", images=images)
+    files.write_json(evaluated.FEATURES / "about.json", {"source": "a test", "classes": ["bicycle", "motorcycle"]})
     red = np.array(REDS) / 255
-    np.save(deploy.EVALUATION / "probabilities.npy", np.stack([red, 1 - red], 1).astype(np.float32))
-    archive(deploy.ARCHIVE.parent)
+    np.save(evaluated.EVALUATION / "probabilities.npy", np.stack([red, 1 - red], 1).astype(np.float32))
+    archive(evaluated.ARCHIVE.parent)
     set_parameters(executions=15, concurrency=3)
     return workspace
 
@@ -222,6 +224,32 @@ def test_a_missing_region_is_reported_before_any_stage_starts(workspace: Path, m
     check.main()
 
 
+def test_an_experiment_without_a_region_takes_its_target_back_but_no_other_change(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "--quiet"], ["add", "params.yaml"], [*identity, "commit", "--quiet", "--message", "a"]):
+        subprocess.run(["git", *command], check=True)
+    committed = Path("params.yaml").read_bytes()
+    set_parameters(target="aws")
+    with pytest.raises(InputError, match="no AWS region is set.*AWS_DEFAULT_REGION$"):
+        check.main()  # `dvc repro`: the change is the user's own
+    assert Path("params.yaml").read_bytes() != committed
+    monkeypatch.setenv("DVC_EXP_NAME", "any")  # as DVC does for the stages of an experiment
+    with pytest.raises(InputError, match="no AWS region is set.*params.yaml is as committed again$"):
+        check.main()
+    assert Path("params.yaml").read_bytes() == committed
+    set_parameters(target="aws", executions=7)
+    with pytest.raises(InputError, match="AWS_DEFAULT_REGION$"):
+        check.main()
+    assert workflow_settings().executions == 7
+    with pytest.raises(InputError, match="no AWS region is set"):
+        variant(["deploy.target=aws"])  # `make run`
+
+
 @pytest.mark.parametrize("answer", ["n", "", EOFError()])
 def test_a_question_that_is_not_answered_with_yes_stops_it(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
     def say(_: str) -> object:
@@ -303,26 +331,26 @@ def answer(*probabilities: float) -> captures.Captured:
 
 
 def test_answers_that_are_not_evaluates_are_an_error(exported: Path) -> None:
-    expected = np.load(deploy.EVALUATION / "probabilities.npy")
-    test = deploy.read_test()
+    expected = np.load(evaluated.EVALUATION / "probabilities.npy")
+    test = evaluated.read_test()
     answers = {f"vehicle_{red}.png": answer(red / 255, 1 - red / 255) for red in REDS}
-    deploy.compare(answers, answers.keys(), test)
-    np.save(deploy.EVALUATION / "familiarity.npy", np.linspace(-0.5, 0.6, len(REDS)))
+    evaluated.compare(answers, answers.keys(), test)
+    np.save(evaluated.EVALUATION / "familiarity.npy", np.linspace(-0.5, 0.6, len(REDS)))
     with pytest.raises(InputError, match="found known = None, expected False, as evaluate's familiarity is -0.5"):
-        deploy.compare(answers, answers.keys(), deploy.read_test())
-    np.save(deploy.EVALUATION / "probabilities.npy", expected[::-1])
+        evaluated.compare(answers, answers.keys(), evaluated.read_test())
+    np.save(evaluated.EVALUATION / "probabilities.npy", expected[::-1])
     with pytest.raises(InputError, match="vehicle_.*expected evaluate's"):
-        deploy.compare(answers, answers.keys(), deploy.read_test())
+        evaluated.compare(answers, answers.keys(), evaluated.read_test())
 
 
 def test_test_cases_without_an_answer_are_an_error(exported: Path) -> None:
-    test = deploy.read_test()
+    test = evaluated.read_test()
     answers = {"vehicle_0.png": answer(0.0, 1.0)}
-    deploy.compare(answers, {"vehicle_0.png"}, test)
+    evaluated.compare(answers, {"vehicle_0.png"}, test)
     with pytest.raises(InputError, match=r"not 1 others \['vehicle_10.png'\]"):
-        deploy.compare(answers, {"vehicle_0.png", "vehicle_10.png"}, test)
+        evaluated.compare(answers, {"vehicle_0.png", "vehicle_10.png"}, test)
     with pytest.raises(InputError, match="answered 0 pictures"):
-        deploy.compare({}, set(), test)
+        evaluated.compare({}, set(), test)
 
 
 def line(image: bytes, probabilities: tuple[float, ...], event: str) -> str:
@@ -389,8 +417,8 @@ def test_executions_that_disagree_with_what_was_captured_are_an_error(
 
 @pytest.mark.parametrize(("label", "accuracy"), [(0, 1.0), (1, 0.0)])
 def test_the_accuracy_of_what_succeeded_is_null_where_nothing_did(label: int, accuracy: float) -> None:
-    test = deploy.Test(Path(), "a test", PICTURES, {"a.png": label, "b.png": 0}, {}, {}, b"")
-    measured = deploy.measure(tried(GOOD, RECORDS), test)
+    test = evaluated.Test(Path(), "a test", PICTURES, {"a.png": label, "b.png": 0}, {}, {}, b"")
+    measured = evaluated.measure(tried(GOOD, RECORDS), test)
     assert measured == {
         "executions": 2,
         "succeeded": 1,
@@ -398,7 +426,7 @@ def test_the_accuracy_of_what_succeeded_is_null_where_nothing_did(label: int, ac
         "unknown": 0,
         "accuracy_succeeded": accuracy,
     }
-    none = deploy.measure(tried(GOOD[1:], RECORDS[1:]), test)
+    none = evaluated.measure(tried(GOOD[1:], RECORDS[1:]), test)
     assert none == {"executions": 1, "succeeded": 0, "below_threshold": 1, "unknown": 0, "accuracy_succeeded": None}
 
 
@@ -493,7 +521,7 @@ def test_a_missing_model_or_image_is_reported_in_one_line(exported: Path) -> Non
     set_parameters(challenger={"archive": "nowhere.tar.gz", "weight": 1.0}, pytorch="0.0.1")
     settings = workflow_settings()
     with pytest.raises(InputError, match=r"deploy.scones.challenger.archive: found no file .*nowhere.tar.gz"):
-        deployment.parts(deploy.ARCHIVE, settings)
+        deployment.parts(evaluated.ARCHIVE, settings)
     with pytest.raises(InputError, match=r"deploy.scones.pytorch = '0.0.1' is not available in region eu-west-1"):
         deployment.inference_image("eu-west-1", settings)
 
@@ -505,8 +533,8 @@ def test_uploads_that_aws_refuses_are_reported_in_one_line() -> None:
 
 def test_pictures_of_an_earlier_test_set_are_removed(exported: Path, account: boto3.Session) -> None:
     settings = workflow_settings()
-    deployment.deploy(account, deploy.ARCHIVE, {"old.png": b"old", "kept.png": b"kept"}, settings)
-    made = deployment.deploy(account, deploy.ARCHIVE, {"kept.png": b"kept", "new.png": b"new"}, settings)
+    deployment.deploy(account, evaluated.ARCHIVE, {"old.png": b"old", "kept.png": b"kept"}, settings)
+    made = deployment.deploy(account, evaluated.ARCHIVE, {"kept.png": b"kept", "new.png": b"new"}, settings)
     assert [entry["Key"] for entry in keys(account, made.bucket, TEST)] == [f"{TEST}kept.png", f"{TEST}new.png"]
     assert [line.split("/: ")[1] for line in made.done[-2:]] == ["1 of 2 objects uploaded", "1 other objects removed"]
     client(account, "s3").delete_objects(

@@ -285,21 +285,14 @@ def test_watch_measures_new_pictures_but_no_test_pictures_and_collects_beyond_a_
         watch.look(session, settings, limits, now + timedelta(seconds=3))
 
 
-TINY = {
-    "scones.epochs": 6,
-    "loop.scones.records": 20,
-    "loop.scones.labelled": 30,
-    "loop.scones.judged": 10,
-    "loop.scones.sample": 0.4,
-    "loop.scones.film": {"days": 4, "nightfall": 1, "pictures": 40, "seed": 0},
-}
+SHORT = {"loop.scones.film": {"days": 4, "nightfall": 1, "pictures": 200, "seed": 0}}
 
 
 @pytest.fixture
 def project(results: Checkout, tmp_path: Path) -> Checkout:
     copy = results.copy(tmp_path / "checkout")
-    set_parameters(copy.root / "params.yaml", TINY)
-    copy.run("git", "commit", "--quiet", "--all", "--message", "tiny")
+    set_parameters(copy.root / "params.yaml", SHORT)
+    copy.run("git", "commit", "--quiet", "--all", "--message", "a short film")
     return copy
 
 
@@ -366,7 +359,7 @@ def test_from_a_shifted_stream_to_the_better_model_in_service(project: Checkout)
     assert "a retraining is proposed" in shown
     assert not by_day["beyond"]
     assert story["days"][1]["beyond"]
-    (promoted,) = [one for one in story["candidates"] if one["version"]]
+    (promoted,) = [one for one in story["candidates"] if one["version"]] or pytest.fail(shown)
     assert promoted["stream"]["low"] > 0
     assert last["version"] == promoted["version"] != by_day["version"]
     assert last["accuracy"]["value"] > story["days"][1]["accuracy"]["value"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import cfnlint.api
 import pytest
 from conftest import ROOT
 from vehicles import archive, picture
@@ -13,10 +14,10 @@ from vehicles import archive, picture
 from stages.common import config
 from stages.common.errors import InputError
 from stages.engine.aws.clients import client
-from stages.scones.aws import deployment, own
+from stages.scones.aws import deployment, own, own_template
 from stages.scones.aws.executions import Workflow, event
 from stages.scones.aws.stand_in import local
-from stages.scones.config import workflow_settings
+from stages.scones.config import WorkflowSettings, workflow_settings
 
 # Handlers as a course has them: the picture goes through /tmp, the answer is wrapped in a body.
 SERIALIZE = """
@@ -113,6 +114,7 @@ def jsonata(name: str, **more: Any) -> dict[str, Any]:
 
 
 JSONATA = {
+    "Comment": "JSONata",
     "QueryLanguage": "JSONata",
     "StartAt": "Serialize",
     "States": {
@@ -125,7 +127,7 @@ JSONATA = {
         },
         "Found": {
             "Type": "Pass",
-            "Output": {"s3_key": "{% $key %}", "inferences": "{% $parse($states.input.body).inferences %}"},
+            "Output": {"s3_key": "{% $key %}", "inferences": "{% $parse($states.input.body).inferences.($) %}"},
             "End": True,
         },
         "Unsure": {
@@ -171,7 +173,12 @@ PARALLEL = {
             "ResultSelector": {"body.$": "$[0].body", "notes.$": "$[1:].note", "all.$": "$[*].note"},
             "Next": "Filter",
         },
-        "Filter": {**console("filter"), "OutputPath": "$.Payload.body", "Next": "Found"},
+        "Filter": {
+            **console("filter"),
+            "Parameters": {"Payload.$": "$", "FunctionName": "111122223333:function:filter"},
+            "OutputPath": "$.Payload.body",
+            "Next": "Found",
+        },
         "Found": {
             "Type": "Pass",
             "Parameters": {"found.$": "States.StringToJson($)"},
@@ -179,6 +186,14 @@ PARALLEL = {
             "End": True,
         },
     },
+}
+
+
+GUARDED = {
+    "kms_key": "arn:aws:kms:eu-west-1:123456789012:key/any",
+    "network": {"subnets": ["subnet-1", "subnet-2"], "security_groups": ["sg-1"]},
+    "permissions_boundary": "arn:aws:iam::123456789012:policy/any",
+    "xray": True,
 }
 
 
@@ -205,6 +220,8 @@ def test_a_workflow_in_another_style_runs_as_it_is_written(
 ) -> None:
     session, deployed = place
     settings = workflow_settings(config.read(ROOT / "params.yaml"))
+    if definition is PARALLEL:
+        settings = WorkflowSettings.model_validate({**settings.model_dump(), **GUARDED})
     arn, _ = own.deploy(session, deployed, own.read(folder(tmp_path, definition)), settings)
     states = client(session, "stepfunctions")
     started = [  # unnamed, and all at once: each function's /tmp is its own
@@ -224,6 +241,35 @@ def test_a_workflow_in_another_style_runs_as_it_is_written(
             assert output == {"s3_key": f"test/{red}.png", "inferences": [red / 255, 1 - red / 255]}
 
 
+def test_key_network_traces_and_boundary_hold_for_the_own_workflow_too() -> None:
+    text = own_template.write({"classify_image": "classify_image.lambda_handler"})
+    assert [f"{match.rule.id} {match.message}" for match in cfnlint.api.lint(text)] == []
+    found = json.loads(text)
+    settings = workflow_settings(config.read(ROOT / "params.yaml"))
+    guarded = own_template.parameters(WorkflowSettings.model_validate({**settings.model_dump(), **GUARDED}))
+    assert {name for name, value in own_template.parameters(settings).items() if value != guarded[name]} == {
+        "KmsKey",
+        "Subnets",
+        "SecurityGroups",
+        "PermissionsBoundary",
+        "XRay",
+    }
+    for role in ("FunctionRole", "MachineRole"):
+        properties = found["Resources"][role]["Properties"]
+        assert properties["PermissionsBoundary"]["Fn::If"][0] == "HasBoundary"
+        (policy,) = properties["Policies"]
+        optional = [one["Fn::If"] for one in policy["PolicyDocument"]["Statement"] if "Fn::If" in one]
+        keys = [one["Action"] for condition, one, _ in optional if condition == "HasKey"]
+        assert keys == [["kms:Decrypt", "kms:GenerateDataKey"]], role
+        assert [condition for condition, _, _ in optional][-1] == "Traced"
+    function = found["Resources"]["Functionclassifyimage"]["Properties"]
+    assert {name: function[name]["Fn::If"][0] for name in ("KmsKeyArn", "VpcConfig", "Tracing")} == {
+        "KmsKeyArn": "HasKey",
+        "VpcConfig": "InVpc",
+        "Tracing": "Traced",
+    }
+
+
 def test_a_failed_query_is_reported_with_its_text(place: tuple[boto3.Session, deployment.Deployed]) -> None:
     session, _ = place
     machine = {
@@ -238,6 +284,45 @@ def test_a_failed_query_is_reported_with_its_text(place: tuple[boto3.Session, de
     described = Workflow(session, made["stateMachineArn"]).run({"text": 'with "quotation marks"'})
     assert (described["status"], described["error"]) == ("FAILED", "States.QueryEvaluationError")
     assert "$nothing" in described["cause"]
+
+
+def test_a_missing_function_is_an_error_that_a_state_can_catch_also_in_an_express_child(
+    place: tuple[boto3.Session, deployment.Deployed],
+) -> None:
+    session, _ = place
+    missing = {
+        **console("nothing"),
+        "Catch": [{"ErrorEquals": ["Lambda.ResourceNotFoundException"], "ResultPath": "$.why", "Next": "Lost"}],
+        "End": True,
+    }
+    lost = {"Type": "Pass", "OutputPath": "$.why.Error", "End": True}
+    children = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}}
+    each = {
+        "Type": "Map",
+        "ItemsPath": "$.items",
+        "ItemProcessor": {**children, "StartAt": "Ask", "States": {"Ask": missing, "Lost": lost}},
+        "End": True,
+    }
+    states = client(session, "stepfunctions")
+    made = states.create_state_machine(
+        name="m",
+        definition=json.dumps({"StartAt": "Each", "States": {"Each": each}}),
+        roleArn="arn:aws:iam::123456789012:role/any",
+    )
+    described = Workflow(session, made["stateMachineArn"]).run({"items": [{"one": 1}, {"two": 2}]})
+    assert json.loads(described["output"]) == ["Lambda.ResourceNotFoundException"] * 2
+
+
+def test_a_function_may_be_called_without_waiting_for_it(place: tuple[boto3.Session, deployment.Deployed]) -> None:
+    session, _ = place
+    functions = client(session, "lambda")
+
+    def status(kind: str) -> int:
+        answer = functions.invoke(FunctionName="scones-confidenceFilter", InvocationType=kind, Payload=b"{}")
+        assert "FunctionError" not in answer
+        return int(answer["StatusCode"])
+
+    assert (status("Event"), status("DryRun")) == (202, 204)
 
 
 def test_a_version_of_a_function_stays_as_it_was_published(place: tuple[boto3.Session, deployment.Deployed]) -> None:
@@ -279,6 +364,18 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "version": (
         lambda path: (path / "workflow.json").write_text(json.dumps(CONSOLE).replace("filter:$LATEST", "filter:3")),
         "found filter:3, expected \\$LATEST or no version",
+    ),
+    "service": (
+        lambda path: (path / "workflow.json").write_text(
+            json.dumps(CONSOLE).replace("states:::lambda:invoke", "states:::aws-sdk:s3:headObject", 1)
+        ),
+        "Resource: found arn:aws:states:::aws-sdk:s3:headObject, expected lambda:invoke or sns:publish",
+    ),
+    "children": (
+        lambda path: (path / "workflow.json").write_text(
+            json.dumps(CONSOLE).replace("{", '{"ProcessorConfig": {"Mode": "DISTRIBUTED"}, ', 1)
+        ),
+        "Mode: found DISTRIBUTED, expected INLINE",
     ),
     "import": (
         lambda path: (path / "filter.py").write_text("import sagemaker\ndef handler(e, c): pass"),

@@ -26,9 +26,10 @@ from conftest import ROOT
 from vehicles import BROKEN, SLOW, UNKNOWN, archive, picture
 
 from stages.common import config
+from stages.engine.aws.buckets import keys
 from stages.engine.aws.clients import client
-from stages.engine.aws.stack import Stack, keys
-from stages.scones.aws import artifacts, deployment, trial
+from stages.engine.aws.stack import Stack
+from stages.scones.aws import artifacts, deployment, preflight, trial
 from stages.scones.aws.executions import Outcome, Workflow, message
 from stages.scones.aws.stand_in import local
 from stages.scones.aws.stand_in.functions import MOST
@@ -526,6 +527,15 @@ def test_nobody_else_may_use_the_stand_in(world: World) -> None:
     assert httpx.get(signed).status_code == 403
     page = httpx.options(address, headers={"Origin": "http://example.org", "Access-Control-Request-Method": "POST"})
     assert "Access-Control-Allow-Origin" not in page.headers
+
+
+def test_what_the_stand_in_lacks_is_an_error_of_aws_that_the_check_reports(world: World) -> None:
+    with pytest.raises(ClientError, match="NotImplemented.*The stop_training_job action has not been implemented"):
+        client(world.session, "sagemaker").stop_training_job(TrainingJobName="any")
+    for check in (preflight.quota, preflight.permissions):
+        found = check(world.session, world.settings)
+        assert found.good is None
+        assert "NotImplemented" in found.message
 
 
 def test_what_runs_lies_in_the_stand_ins_scratch_folder(world: World) -> None:

@@ -14,8 +14,9 @@ import boto3
 
 from stages.common import files
 from stages.common.errors import InputError
+from stages.engine.aws.buckets import delete, keys
 from stages.engine.aws.clients import client
-from stages.engine.aws.stack import Stack, delete, keys
+from stages.engine.aws.stack import Stack
 from stages.scones.aws import artifacts
 from stages.scones.aws.artifacts import Artifact
 from stages.scones.aws.functions import drift

@@ -17,7 +17,7 @@ import boto3
 
 from stages.common.errors import InputError
 from stages.engine.aws.stack import Stack
-from stages.scones.aws import artifacts
+from stages.scones.aws import artifacts, own_template
 from stages.scones.aws.deployment import OWN, Deployed, upload
 from stages.scones.config import WorkflowSettings
 
@@ -27,7 +27,11 @@ IN_LAMBDA = {"boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3
 
 ARN = re.compile(r"arn:[\w-]+:lambda:[\w-]*:[^:\"]*:function:([\w-]+)(?::([\w$-]+))?")
 TOPIC = re.compile(r"arn:[\w-]+:sns:[\w-]*:[^:\"]*:[\w-]+")
-NAME = re.compile(r"(?:\$\{)?([\w-]+)\}?(?::([\w$-]+))?")
+NAME = re.compile(r"(?:\d{12}:function:)?(?:\$\{)?([\w-]+)\}?(?::([\w$-]+))?")
+SERVICE = re.compile(r"arn:[\w-]+:states:[\w-]*:[^:]*:([\w:-]+)")
+SERVICES = ("lambda:invoke", "sns:publish")
+"""What the state machine's role allows."""
+
 LIMIT = 250 * 2**20
 """Largest size of a function's unpacked code in bytes, by Lambda's quota."""
 
@@ -111,7 +115,7 @@ def _substituted(path: Path, handlers: dict[str, str]) -> str:
                 f"{path}: found {name}:{qualifier}, expected $LATEST or no version: only this one is deployed"
             )
         used.add(by_name[_plain(name)])
-        return f"${{{_logical(by_name[_plain(name)])}}}{':$LATEST' if qualifier else ''}"
+        return f"${{{own_template.logical(by_name[_plain(name)])}}}{':$LATEST' if qualifier else ''}"
 
     def replace(node: Any, key: str = "") -> Any:
         if isinstance(node, dict):
@@ -120,7 +124,13 @@ def _substituted(path: Path, handlers: dict[str, str]) -> str:
             return [replace(value) for value in node]
         if not isinstance(node, str):
             return node
-        if key == "FunctionName" and (found := NAME.fullmatch(node)):
+        service = SERVICE.match(node) if key == "Resource" else None
+        if (service and service[1] not in SERVICES) or (key, node) == ("Mode", "DISTRIBUTED"):
+            raise InputError(
+                f"{path}: {key}: found {node}, expected {' or '.join(SERVICES) if service else 'INLINE'}: "
+                "the role of the state machine allows nothing else"
+            )
+        if key in ("FunctionName", "Resource") and (found := NAME.fullmatch(node)):
             return function(*found.groups())
         return TOPIC.sub("${Topic}", ARN.sub(lambda match: function(*match.groups()), node))
 
@@ -132,104 +142,6 @@ def _substituted(path: Path, handlers: dict[str, str]) -> str:
 
 def _plain(name: str) -> str:
     return re.sub("[-_]", "", name).lower()
-
-
-def _logical(name: str) -> str:
-    """Return a name in a template, which has only letters and digits."""
-    return "Function" + re.sub(r"[\W_]", "", name)
-
-
-def _policy(*statements: tuple[list[str], Any]) -> list[dict[str, Any]]:
-    allowed = [{"Effect": "Allow", "Action": actions, "Resource": resource} for actions, resource in statements]
-    return [{"PolicyName": "own", "PolicyDocument": {"Version": "2012-10-17", "Statement": allowed}}]
-
-
-def _role(service: str, policies: list[dict[str, Any]]) -> dict[str, Any]:
-    trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
-    boundary = {"Fn::If": ["HasBoundary", {"Ref": "PermissionsBoundary"}, {"Ref": "AWS::NoValue"}]}
-    document = {"Version": "2012-10-17", "Statement": [trust]}
-    properties = {"AssumeRolePolicyDocument": document, "Policies": policies, "PermissionsBoundary": boundary}
-    return {"Type": "AWS::IAM::Role", "Properties": properties}
-
-
-def template(own: Own) -> str:
-    """Return the CloudFormation template of the workflow, as JSON."""
-    names = [
-        "ArtifactBucket",
-        "CodeKey",
-        "DefinitionKey",
-        "Bucket",
-        "Endpoint",
-        "Topic",
-        "Threshold",
-        "LogDays",
-        "PermissionsBoundary",
-    ]
-    arn = {name: {"Fn::GetAtt": [_logical(name), "Arn"]} for name in own.handlers}
-    prefix = "arn:${AWS::Partition}"
-    place = "${AWS::Region}:${AWS::AccountId}"
-    read_bucket = [{"Fn::Sub": f"{prefix}:s3:::${{Bucket}}"}, {"Fn::Sub": f"{prefix}:s3:::${{Bucket}}/*"}]
-    endpoint = {"Fn::Sub": f"{prefix}:sagemaker:{place}:endpoint/${{Endpoint}}"}
-    logs = {"Fn::Sub": f"{prefix}:logs:{place}:log-group:/aws/lambda/${{AWS::StackName}}-*"}
-    resources: dict[str, Any] = {
-        "FunctionRole": _role(
-            "lambda.amazonaws.com",
-            _policy(
-                (["s3:GetObject", "s3:ListBucket"], read_bucket),
-                (["sagemaker:InvokeEndpoint"], endpoint),
-                (["logs:CreateLogStream", "logs:PutLogEvents"], logs),
-            ),
-        ),
-        "MachineRole": _role(
-            "states.amazonaws.com",
-            _policy(
-                (
-                    ["lambda:InvokeFunction"],
-                    [one for name in arn for one in (arn[name], {"Fn::Sub": f"${{{_logical(name)}.Arn}}:*"})],
-                ),
-                (["sns:Publish"], {"Ref": "Topic"}),
-            ),
-        ),
-        "Machine": {
-            "Type": "AWS::Serverless::StateMachine",
-            "Properties": {
-                "Name": {"Fn::Sub": "${AWS::StackName}-workflow"},
-                "Role": {"Fn::GetAtt": ["MachineRole", "Arn"]},
-                "DefinitionUri": {"Bucket": {"Ref": "ArtifactBucket"}, "Key": {"Ref": "DefinitionKey"}},
-                "DefinitionSubstitutions": {"Topic": {"Ref": "Topic"}, **{_logical(name): arn[name] for name in arn}},
-            },
-        },
-    }
-    environment = {"ENDPOINT_NAME": {"Ref": "Endpoint"}, "BUCKET": {"Ref": "Bucket"}, "THRESHOLD": {"Ref": "Threshold"}}
-    for name, handler in own.handlers.items():
-        log = {
-            "LogGroupName": {"Fn::Sub": f"/aws/lambda/${{AWS::StackName}}-{name}"},
-            "RetentionInDays": {"Ref": "LogDays"},
-        }
-        resources[f"{_logical(name)}Logs"] = {"Type": "AWS::Logs::LogGroup", "Properties": log}
-        resources[_logical(name)] = {
-            "Type": "AWS::Serverless::Function",
-            "DependsOn": f"{_logical(name)}Logs",
-            "Properties": {
-                "FunctionName": {"Fn::Sub": f"${{AWS::StackName}}-{name}"},
-                "CodeUri": {"Bucket": {"Ref": "ArtifactBucket"}, "Key": {"Ref": "CodeKey"}},
-                "Handler": handler,
-                "Runtime": "python3.13",
-                "Timeout": 75,
-                "MemorySize": 512,
-                "Role": {"Fn::GetAtt": ["FunctionRole", "Arn"]},
-                "Environment": {"Variables": environment},
-            },
-        }
-    whole = {
-        "AWSTemplateFormatVersion": "2010-09-09",
-        "Transform": "AWS::Serverless-2016-10-31",
-        "Parameters": {name: {"Type": "String"} for name in names},
-        "Conditions": {"HasBoundary": {"Fn::Not": [{"Fn::Equals": [{"Ref": "PermissionsBoundary"}, ""]}]}},
-        "Resources": resources,
-        "Outputs": {"Workflow": {"Value": {"Ref": "Machine"}}},
-    }
-    return json.dumps(whole, indent=1)
 
 
 def deploy(session: boto3.Session, beside: Deployed, own: Own, settings: WorkflowSettings) -> tuple[str, list[str]]:
@@ -244,10 +156,10 @@ def deploy(session: boto3.Session, beside: Deployed, own: Own, settings: Workflo
         "Bucket": beside.bucket,
         "Endpoint": beside.endpoint,
         "Topic": beside.topic,
-        "Threshold": f"{settings.threshold:g}",
-        "LogDays": str(settings.log_days),
-        "PermissionsBoundary": settings.permissions_boundary or "",
+        **own_template.parameters(settings),
     }
     stack = Stack(session, f"{settings.stack}{OWN}")
-    done.append(f"stack {stack.name}: {stack.put(template(own), wanted, settings.tags, settings.protect)}")
+    done.append(
+        f"stack {stack.name}: {stack.put(own_template.write(own.handlers), wanted, settings.tags, settings.protect)}"
+    )
     return stack.outputs()["Workflow"], done

@@ -11,8 +11,8 @@ import boto3
 from tqdm import tqdm
 
 from stages.common.errors import InputError
+from stages.engine.aws.buckets import keys
 from stages.engine.aws.clients import client
-from stages.engine.aws.stack import keys
 from stages.scones.aws.deployment import CAPTURED, TEST, Deployed
 from stages.scones.aws.executions import Outcome, Workflow, message
 from stages.scones.feedback import captures

@@ -24,7 +24,7 @@ NOT_SIMULATED = (
     "automatic scaling, several instances of a variant, serverless cold starts",
     "encryption with your key, networks, traces, versions and expiry of objects",
     "schedules of EventBridge other than rate(...), of which an hour takes 10 seconds; its repetition of failed calls",
-    "asynchronous calls of functions, layers",
+    "layers of functions, the repetition of failed asynchronous calls",
     "the 512 MB limit of /tmp, the CPU that goes with a function's memory",
 )
 """Features of AWS that the stand-in lacks."""

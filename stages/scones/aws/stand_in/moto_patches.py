@@ -13,7 +13,8 @@ from moto.core.responses import ActionResult
 from moto.moto_server import werkzeug_app
 from moto.sagemaker.models import FakeEndpoint, FakeEndpointConfig, Model
 
-from stages.scones.aws.stand_in import events, stack_updates, state_machines
+from stages.scones.aws.stand_in import events, stack_updates
+from stages.scones.aws.stand_in.states import machines
 
 UpdateEndpoint = Callable[[str, str, str, dict[str, Any]], str]
 """Moves an endpoint, given its region and name, to a configuration, as a DeploymentConfig says. Returns why it failed, or ""."""
@@ -21,7 +22,7 @@ UpdateEndpoint = Callable[[str, str, str, dict[str, Any]], str]
 
 def apply(update_endpoint: UpdateEndpoint, changed: Callable[[], None]) -> None:
     """Apply all patches. Call this once, before the first request. ``changed`` is called after each update of a stack."""
-    state_machines.apply()
+    machines.apply()
     stack_updates.apply(changed)
     events.apply()
     werkzeug_app.DISABLE_GLOBAL_CORS = True  # moto's CORS lets the pages of any website read its answers

@@ -16,8 +16,10 @@ import signal
 import socket
 import sys
 import threading
+import uuid
 from collections.abc import Iterable
 from functools import partial
+from html import escape
 from typing import Any
 
 from moto.core import DEFAULT_ACCOUNT_ID
@@ -66,10 +68,13 @@ class Front:
             self._endpoints.wait()  # because moto answers that an endpoint is in service
         if service == "monitoring":
             self._evaluate_alarms(region)
-        answer: Iterable[bytes] = self._moto(environ, start_response)
+        try:
+            response = Response.from_app(self._moto, environ)
+        except Exception as error:
+            response = _failing(request, error)
         if service in ("cloudformation", "lambda", "sagemaker"):
             self.follow()
-        return answer
+        return response(environ, start_response)
 
     def _answer(self, request: Request, region: str, service: str) -> Response | None:
         if service == "lambda" and (match := INVOKE.fullmatch(request.path)):
@@ -81,12 +86,20 @@ class Front:
         return None
 
     def _invoke(self, name: str, region: str, request: Request) -> Response:
+        headers = {"x-amzn-RequestId": str(uuid.uuid4())}
         code = moto_state.function(region, name, request.args.get("Qualifier"))
         if code is None:
             message = json.dumps({"Type": "User", "Message": f"Function not found: {name}"})
-            return Response(message, 404, {"x-amzn-ErrorType": "ResourceNotFoundException"}, None, "application/json")
-        answer = self._functions.invoke(code, request.get_data() or b"{}")
-        headers = {"X-Amz-Executed-Version": code.version}
+            headers["x-amzn-ErrorType"] = "ResourceNotFoundException"
+            return Response(message, 404, headers, content_type="application/json")
+        event, kind = request.get_data() or b"{}", request.headers.get("X-Amz-Invocation-Type", "RequestResponse")
+        if kind == "DryRun":
+            return Response(status=204, headers=headers)
+        if kind == "Event":
+            threading.Thread(target=self._functions.invoke, args=(code, event), daemon=True).start()
+            return Response(status=202, headers=headers)
+        answer = self._functions.invoke(code, event)
+        headers["X-Amz-Executed-Version"] = code.version
         if answer.failed:
             headers["X-Amz-Function-Error"] = "Unhandled"
         return Response(answer.payload, 200, headers, content_type="application/json")
@@ -163,6 +176,24 @@ class Front:
     def stop(self) -> None:
         self._functions.keep_only(set())
         self._endpoints.keep_only(set())
+
+
+def _failing(request: Request, error: Exception) -> Response:
+    """Return an error that clients can read, for a request that moto does not know or fails in."""
+    code, message = (
+        "NotImplemented",
+        f"the stand-in for AWS lacks this, or failed in it: {type(error).__name__}: {error}",
+    )
+    in_xml = request.mimetype == "application/x-www-form-urlencoded"
+    if in_xml:
+        text = escape(message)
+        body = f"<ErrorResponse><Error><Code>{code}</Code><Message>{text}</Message></Error></ErrorResponse>"
+    else:
+        body = json.dumps({"__type": code, "message": message})
+    kind = "text/xml" if in_xml else "application/json"
+    return Response(
+        body, 501, {"x-amzn-ErrorType": code}, content_type=kind
+    )  # clients don't repeat a request after 501
 
 
 def _instances(region: str, config: str) -> int:

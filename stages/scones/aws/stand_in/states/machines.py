@@ -1,0 +1,148 @@
+"""Patch moto's engine of state machines in this process. Each patch states its reason."""
+
+import functools
+import re
+import sys
+import threading
+import uuid
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from moto.core.config import default_user_config
+from moto.s3.models import s3_backends
+from moto.stepfunctions import models as state_machines
+
+from stages.scones.aws.stand_in.states import grammar, maps, queries
+
+KEPT = 50
+"""Executions that keep their history. Older ones keep only their outcome, because memory would grow with each."""
+
+
+def apply() -> None:
+    """Apply all patches. Call this once, before the first request."""
+    grammar.read()
+    from moto.stepfunctions.parser.asl.component.common.path import result_path
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_sfn import (
+        StateTaskServiceSfn,
+    )
+    from moto.stepfunctions.parser.asl.utils import json_path
+    from moto.stepfunctions.parser.models import StepFunctionsParserBackend, stepfunctions_parser_backends
+
+    default_user_config["stepfunctions"] = {"execute_state_machine": True}
+    # moto's CloudFormation makes state machines in the backend that does not execute them.
+    state_machines.stepfunctions_backends = stepfunctions_parser_backends
+    machine = state_machines.StateMachine
+    for name in ("create_from_cloudformation_json", "update_from_cloudformation_json"):
+        setattr(machine, name, classmethod(_with_definition(getattr(machine, name).__func__)))
+    StateTaskServiceSfn._normalise_parameters = _as_boto3_names(StateTaskServiceSfn._normalise_parameters)
+    StateTaskServiceSfn._normalise_response = _as_states_names
+    StepFunctionsParserBackend.start_execution = _named(_forgetful(StepFunctionsParserBackend.start_execution))
+    for module in (json_path, result_path):
+        module.parse = functools.lru_cache(maxsize=256)(module.parse)  # moto parses each path at each use
+    _everywhere(json_path.extract_json, _one_of_one(json_path))
+    maps.apply()
+    queries.apply()
+    _give_states_clients()
+
+
+def _with_definition(making: Any) -> Any:
+    """Read a definition from S3 and substitute the names in it. moto accepts a definition only as text."""
+
+    def make(cls: Any, *arguments: Any, **named: Any) -> Any:
+        resource = named["cloudformation_json"] if "cloudformation_json" in named else arguments[1]
+        account_id = named["account_id"] if "account_id" in named else arguments[2]
+        properties = resource["Properties"]
+        place = properties.pop("DefinitionS3Location", None)
+        if place:
+            text = s3_backends[account_id]["aws"].get_object(place["Bucket"], place["Key"]).value.decode()
+            for key, value in properties.pop("DefinitionSubstitutions", {}).items():
+                text = text.replace(f"${{{key}}}", str(value))
+            properties["DefinitionString"] = text
+        return making(cls, *arguments, **named)
+
+    return make
+
+
+def _named(starting: Any) -> Any:
+    """Give an execution without a name one of its own, as AWS does. moto calls all of them None, and takes only one."""
+
+    def start(backend: Any, state_machine_arn: str, name: str | None = None, *arguments: Any, **more: Any) -> Any:
+        return starting(backend, state_machine_arn, name or str(uuid.uuid4()), *arguments, **more)
+
+    return start
+
+
+def _forgetful(starting: Any) -> Any:
+    """Drop the history of old executions. moto keeps it forever."""
+    from moto.stepfunctions.parser import utils
+
+    def start(backend: Any, state_machine_arn: str, *arguments: Any, **named: Any) -> Any:
+        execution = starting(backend, state_machine_arn, *arguments, **named)
+        utils.TMP_THREADS.clear()
+        machine = backend.describe_state_machine(state_machine_arn)
+        ended = [one for one in machine.executions if one.stop_date]
+        for old in ended[:-KEPT]:
+            old.exec_worker.env, old.state_machine = None, machine  # each has a copy of the machine
+        return execution
+
+    return start
+
+
+INDEFINITE = re.compile(r"\*|\.\.|\[[^\]]*[:?,]")
+"""Paths that may name several values: wildcards, slices, filters, unions, and values at any depth."""
+
+
+def _one_of_one(json_path: Any) -> Any:
+    """Return the value that a path such as `$[0].body` names. moto returns a list of it, as it does of any value below an index."""
+    extracting = json_path.extract_json
+
+    def extract(path: str, data: Any) -> Any:
+        found = [] if INDEFINITE.search(path) else json_path.parse(path).find(data)
+        return found[0].value if len(found) == 1 else extracting(path, data)
+
+    return extract
+
+
+def _everywhere(former: Any, better: Any) -> None:
+    """Replace a function in all modules that have imported it."""
+    name = former.__name__
+    for module in [one for one in sys.modules.values() if getattr(one, name, None) is former]:
+        setattr(module, name, better)
+
+
+def _as_boto3_names(normalising: Any) -> Any:
+    """Rename parameters for boto3: states have StateMachineArn, boto3 expects stateMachineArn. moto passes it unchanged."""
+
+    def normalise(task: Any, parameters: dict[str, Any], *arguments: Any, **named: Any) -> None:
+        normalising(task, parameters, *arguments, **named)
+        for name in list(parameters):
+            parameters[name[0].lower() + name[1:]] = parameters.pop(name)
+
+    return normalise
+
+
+def _as_states_names(task: Any, response: dict[str, Any], *arguments: Any, **named: Any) -> None:
+    """Rename boto3's results for states: boto3 returns output, states read Output."""
+    for name in list(response):
+        response[name[0].upper() + name[1:]] = response.pop(name)
+
+
+def _give_states_clients() -> None:
+    """Keep clients for states. moto makes one for each call of a state, which is slow, and with a fixed access key."""
+    from moto.stepfunctions.parser.asl.component.common.timeouts.timeout import TimeoutSeconds
+    from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
+
+    lock = threading.Lock()
+    limits = Config(
+        parameter_validation=False,
+        retries={"total_max_attempts": 1},
+        read_timeout=TimeoutSeconds.DEFAULT_TIMEOUT_SECONDS,
+    )
+    client = functools.cache(lambda region, service: boto3.client(service, region, config=limits))
+
+    def kept_client(region: str, service: str, state_credentials: Any = None) -> Any:
+        with lock:
+            return client(region, service)
+
+    _everywhere(boto_client_for, kept_client)
