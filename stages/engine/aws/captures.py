@@ -177,6 +177,6 @@ def _time(text: Any) -> datetime:
     """Return a time of ISO 8601, in UTC. Without an offset it is UTC."""
     try:
         time = datetime.fromisoformat(text)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
     except (TypeError, ValueError, OverflowError):  # overflow: the first or last day of the calendar, in another zone
         raise ValueError(f"found the time {str(text)[:40]!r}, expected one such as 2026-03-01T10:00:00Z") from None
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
