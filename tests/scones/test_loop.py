@@ -155,7 +155,7 @@ def test_real_pictures_of_the_stream_are_neither_trained_on_nor_test_pictures(tm
     [
         ("play", {"loop.scones.drift": 0.0}, "loop.scones.drift = 0.0 is not allowed: expected greater than 0"),
         ("watch", {"loop.scones.promote": "never"}, "loop.scones.promote = 'never' is not allowed"),
-        ("play", {"loop.scones.film.nightfall": 9}, "nightfall at most 8"),
+        ("play", {"loop.scones.film.days": 5, "loop.scones.film.nightfall": 4}, "nightfall at most 3"),
         ("retrain", {"loop.scones.promote": "automatic"}, "deploy.target = local: nothing would come into service"),
         ("play", {}, "nobody can be asked about the candidate: run `python -m stages.loop play --yes`"),
     ],
