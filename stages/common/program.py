@@ -7,7 +7,10 @@ import errno
 import gc
 import inspect
 import os
+import re
+import resource
 import select
+import shutil
 import signal
 import sys
 import time
@@ -93,10 +96,21 @@ def _reader_is_gone() -> bool:
 def _cannot_write(error: BaseException | None) -> str | None:
     """Return why the system refused to write a file, if that caused ``error``."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in FULL:
-            return FULL[error.errno]
+        if isinstance(error, OSError) and (number := _number(error)) in FULL:
+            return FULL[number]
         error = error.__cause__ or error.__context__
     return None
+
+
+def _number(error: OSError) -> int | None:
+    """Return the system's number of ``error``, also if a library gives only words."""
+    if isinstance(error, shutil.Error):  # copytree has a list of files with the words of each error
+        found = re.search(r"\[Errno (\d+)\]", str(error))
+        return int(found[1]) if found else None
+    if error.errno is None and re.fullmatch(r"\d+ requested and \d+ written", str(error)):  # numpy
+        unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+        return errno.ENOSPC if unlimited else errno.EFBIG
+    return error.errno
 
 
 def cores() -> int:

@@ -62,7 +62,8 @@ class Forwarded:
 
 
 def _forwarded(name: bytes) -> bool:
-    return name == b"forwarded" or name.startswith(b"x-forwarded-")
+    # Gradio would take the page's address from X-Gradio-Server.
+    return name == b"forwarded" or name.startswith((b"x-forwarded-", b"x-gradio-"))
 
 
 def _own_names(scope: Scope) -> set[str]:

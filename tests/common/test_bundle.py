@@ -59,6 +59,8 @@ def packed(folder: Path, *members: tuple[str, bytes, bytes]) -> Path:
 
 
 FILE, FOLDER = tarfile.REGTYPE, tarfile.DIRTYPE
+SPARSE = b"24 GNU.sparse.map=0,1,1\n30 GNU.sparse.size=9999999999\n"
+"""Says that a member has ten gigabytes, all zeros but for one byte."""
 
 
 @pytest.mark.parametrize(
@@ -68,6 +70,10 @@ FILE, FOLDER = tarfile.REGTYPE, tarfile.DIRTYPE
         ([("a", FILE, b"1"), ("a", FOLDER, b"")], "a is where another member is"),
         ([("a", FOLDER, b""), ("a", FILE, b"1")], "a is where another member is"),
         ([("a", FILE, b"1"), ("a/b/c", FOLDER, b"")], "is where another member is"),
+        ([("a", FILE, b"1"), ("./a", FILE, b"2")], "a is where another member is"),
+        ([("././@LongLink", tarfile.GNUTYPE_LONGNAME, 2000 * b"a/" + b"b\0"), ("a", FILE, b"1")], "is damaged|name that is too long"),
+        (1500 * [("././@LongLink", tarfile.GNUTYPE_LONGNAME, b"a\0")], "is damaged"),
+        ([("././@PaxHeader", tarfile.XHDTYPE, SPARSE), ("a", FILE, b"1")], "is not a regular file"),
         ([(".", FILE, b"1")], "is not a regular file or folder below"),
         ([("././@PaxHeader", tarfile.XHDTYPE, b"9" * 2**17), ("a", FILE, b"1")], "extended header of 131072 bytes"),
         ([("././@LongLink", tarfile.GNUTYPE_LONGNAME, b"a" * 300 + b"\0"), ("a", FILE, b"1")], "name that is too long"),
@@ -88,10 +94,11 @@ def test_whatever_is_wrong_with_the_members_is_one_kind_of_error(
 @pytest.mark.parametrize("keep", [0, 5, 15, 60, 120, -8, -1])
 def test_a_truncated_or_damaged_archive_is_the_same_kind_of_error(archive: Path, tmp_path: Path, keep: int) -> None:
     content = archive.read_bytes()
-    for damaged in (content[:keep], content[: len(content) // 2] + b"\x55" + content[len(content) // 2 + 1 :]):
+    changed = content[: len(content) // 2] + b"\x55" + content[len(content) // 2 + 1 :]
+    for name, damaged in {"cut": content[:keep], "changed": changed}.items():
         archive.write_bytes(damaged)
         with pytest.raises(tarfile.TarError):
-            bundle.unpack(archive, tmp_path / "model")
+            bundle.unpack(archive, tmp_path / name)
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])

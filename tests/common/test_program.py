@@ -61,9 +61,17 @@ WRAPPED = """import os
     except OSError: raise ValueError("a library's error")"""
 
 
-@pytest.mark.parametrize("body", [CHECKPOINT, EXPORT, WRAPPED], ids=["checkpoint", "export", "wrapped"])
+ARRAY = """import numpy; numpy.save("x.npy", numpy.zeros(200_000))"""
+COPY = """import shutil; shutil.copytree("large", "copy")"""
+
+
+@pytest.mark.parametrize(
+    "body", [CHECKPOINT, EXPORT, WRAPPED, ARRAY, COPY], ids=["checkpoint", "export", "wrapped", "array", "copy"]
+)
 def test_a_file_size_limit_is_reported_in_one_line(tmp_path: Path, python: Run, body: str) -> None:
     (tmp_path / "stage.py").write_text(STAGE.format(body=body))
+    (tmp_path / "large").mkdir()
+    (tmp_path / "large/file").write_bytes(bytes(200_000))
     command = f"ulimit -f 100; exec {sys.executable} -m stage"  # blocks of 1 KB
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(

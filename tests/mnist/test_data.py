@@ -234,9 +234,15 @@ def a_header_of_terabytes(folder: Path) -> None:
     rewrite(path, lambda content: content[:4] + struct.pack(">3I", 2**32 - 1, 28, 28) + content[16:])
 
 
+def no_images_of_terabytes(folder: Path) -> None:
+    path = folder / "t10k-images-idx3-ubyte.gz"
+    rewrite(path, lambda content: content[:4] + struct.pack(">3I", 0, 2**32 - 1, 2**32 - 1))
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
+        (no_images_of_terabytes, ["header: found 0x4294967295x4294967295 values, expected at most"]),
         (much_more, ["t10k-images-idx3-ubyte.gz", "found more than 784016 bytes, expected 784016"]),
         (black_on_white, ["t10k-images-idx3-ubyte.gz: image 0: found a light background", "255 - image"]),
         (a_header_of_terabytes, ["t10k-images-idx3-ubyte.gz: header: found 4294967295x28x28 values, expected at most"]),

@@ -150,6 +150,7 @@ def test_headers_of_a_client_that_is_no_proxy_count_for_nothing(tmp_path: Path) 
         "X-Forwarded-Proto": "https",
         "X-Forwarded-Prefix": "/evil",
         "Forwarded": "host=evil.example.org;proto=https",
+        "X-Gradio-Server": "https://evil.example.org",
     }
     with (
         server(record(tmp_path), "--rate=1", "--proxy=203.0.113.7", page=True, SERVING_TOKEN="open-sesame") as one,
@@ -209,6 +210,7 @@ def forwarded(
         ([(b"x-forwarded-host", b"first, last")], ("10.0.0.1", "http", b"last", "", "/models/x")),
         ([(b"x-forwarded-prefix", b"/a/b/")], ("10.0.0.1", "http", b"inner", "/a/b", "/a/b/models/x")),
         ([(b"x-forwarded-prefix", b"/models")], ("10.0.0.1", "http", b"inner", "/models", "/models/models/x")),
+        ([(b"x-gradio-server", b"https://evil")], ("10.0.0.1", "http", b"inner", "", "/models/x")),
         ([(b"x-forwarded-prefix", b"")], ("10.0.0.1", "http", b"inner", "", "/models/x")),
     ],
 )
@@ -223,7 +225,7 @@ def test_what_a_proxy_says_of_a_request(
         scope["root_path"],
         scope["path"],
     ) == expected
-    assert not [name for name, _ in scope["headers"] if b"forwarded" in name]
+    assert not [name for name, _ in scope["headers"] if b"forwarded" in name or b"gradio" in name]
 
 
 @pytest.mark.parametrize("prefix", [b"//evil", b"/a//b", b"/..", b"/a/./b", b"evil", b"/a b", b"/\xff", b"/a?b"])

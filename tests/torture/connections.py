@@ -50,13 +50,22 @@ def attacks(one: Served) -> dict[str, Callable[[Event], None]]:
             while not over.wait(0.01):
                 connection.sendall(b"x")
 
+    def chunks(over: Event) -> None:
+        while not over.is_set():
+            with one.connect() as connection, suppress(OSError):
+                connection.sendall(
+                    b"POST /models/mnist/invocations HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+                )
+                while not over.is_set():
+                    connection.sendall(10_000 * b"1\r\nx\r\n")
+
     def idle(over: Event) -> None:
         connections: list[socket.socket] = [one.connect() for _ in range(500)]
         over.wait(60)
         for connection in connections:
             connection.close()
 
-    return {"an endless header": header, "a slow body": body, "500 idle connections": idle}
+    return {"an endless header": header, "a slow body": body, "chunks of a byte": chunks, "500 idle connections": idle}
 
 
 def run(one: Served) -> Counter[str]:

@@ -49,11 +49,18 @@ BODIES = (
     | st.sampled_from([body for requests in good().values() for body, _ in requests]).flatmap(damaged)
 )  # fmt: skip
 
+RECORDS = [
+    b"24 GNU.sparse.map=0,1,1\n29 GNU.sparse.size=999999999\n",
+    b"19 path=../../evil\n",
+    b"20 size=99999999999\n",
+]
+"""Contents of an extended header."""
+
 MEMBERS = st.lists(
     st.tuples(
-        st.sampled_from(["a", "a/b", "../a", "/tmp/torture-a", ".", "", "a/../../b", "x" * 300]) | st.text(max_size=20),
-        st.sampled_from([tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.XHDTYPE]),
-        st.binary(max_size=300),
+        st.sampled_from(["a", "a/b", "../a", "/tmp/torture-a", ".", "", "a/../../b", "x" * 300, "a/" * 1500 + "b"]) | st.text(max_size=20),
+        st.sampled_from([tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME]),
+        st.sampled_from(RECORDS) | st.binary(max_size=300),
         st.integers(0, 2**34) | st.none(),
     ),
     max_size=6,

@@ -54,8 +54,8 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack an untrusted archive safely.
 
-    Raises TarError for any fault of the archive: damage, or a member that is not a regular file or folder, that would be
-    outside ``folder``, or that has the path of another member. Raises OSError only for the disk, such as a full one.
+    Raises TarError for any fault of the archive: damage, or a member that is not a regular file or folder, that is sparse
+    (a few bytes would fill the disk), that would be outside ``folder``, or that has the path of another file. Raises OSError only for the disk, such as a full one.
     """
     try:
         with tarfile.open(archive, "r:gz", tarinfo=_Member) as tar:
@@ -63,7 +63,7 @@ def unpack(archive: Path, folder: Path) -> None:
                 _unpack(tar, member, folder.resolve(), f"{archive}: {member.name[:100]}")
             while tar.fileobj.read(2**20):  # to the end, where gzip's checksum is
                 pass
-    except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError) as error:
         raise tarfile.TarError(f"{archive} is damaged: {str(error) or type(error).__name__}") from None
 
 
@@ -82,12 +82,12 @@ def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, name: s
     # Python has its own filter for this only since 3.11.4. Debian 12 has an earlier version.
     target = (folder / member.name).resolve()
     below = target.is_relative_to(folder) and (member.isdir() or target != folder)
-    if not (member.isreg() or member.isdir()) or not below:
+    if not (member.isreg() or member.isdir()) or member.issparse() or not below:
         raise tarfile.TarError(f"{name} is not a regular file or folder below {folder}")
     try:
         (target if member.isdir() else target.parent).mkdir(parents=True, exist_ok=True)
         if not member.isdir():
-            with tar.extractfile(member) as packed, target.open("wb") as file:  # type: ignore[union-attr]  # is regular
+            with tar.extractfile(member) as packed, target.open("xb") as file:  # type: ignore[union-attr]  # is regular
                 shutil.copyfileobj(packed, file)
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
         raise tarfile.TarError(f"{name} is where another member is") from None
