@@ -21,9 +21,9 @@ from stages.common import config, files
 from stages.common.models import bundle, card, inputs, onnx_files, torch_files
 from stages.common.program import run
 from stages.common.vision import bare, images
-from stages.mnist import drawing, inference, ink_areas, isolation
+from stages.mnist import drawing, inference
 from stages.mnist.config import Data, Train
-from stages.mnist.ink import ink_contrast, ink_strokes
+from stages.mnist.ink import ink_areas, ink_contrast, ink_strokes, isolation
 from stages.mnist.learning import judging, second
 from stages.mnist.model import CLASSES, SETTINGS, SIDE, TRAINED, load, predict
 

@@ -1,7 +1,7 @@
 """The functions that SageMaker's PyTorch inference image calls to serve the exported model.
 
 The image provides torch, numpy, scipy and Pillow. From the project this module imports only `images.py`, `isolation.py`, `ink_areas.py`,
-`drawing.py` and `judging.py`, which are in the same folder as what they import. A request contains a picture, in which the digit is found, or images of digits in
+`drawing.py` and `judging.py`, which are in the same folder, beside what these import. A request contains a picture, in which the digit is found, or images of digits in
 MNIST's form: 28x28 pixels, light ink (255) on a dark background (0). The answer is `{"classes": ["0", ...],
 "probabilities": [[p0, ..., p9], ...], "known": [true, ...], "familiarity": [3.1, ...]}`, one row per image. An image with a
 negative familiarity is not known: it resembles no digit, and its probabilities mean nothing. Unreadable input raises
@@ -26,7 +26,8 @@ try:
     import judging  # type: ignore[import-not-found]
 except ImportError:  # in the project, not in the export
     from stages.common.vision import images
-    from stages.mnist import drawing, ink_areas, isolation
+    from stages.mnist import drawing
+    from stages.mnist.ink import ink_areas, isolation
     from stages.mnist.learning import judging
 
 SIDE = 28  # pixels

@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw
 from strokes import STROKES
 
 from stages.common import files
-from stages.mnist import drawing, featurize, inference, ink_areas, isolation, model, prepare, train
+from stages.mnist import drawing, featurize, inference, model, prepare, train
+from stages.mnist.ink import ink_areas, isolation
 from stages.mnist.sources import sample
 
 Bytes = NDArray[np.uint8]

@@ -21,8 +21,8 @@ from torch import Tensor
 from stages.common.errors import InputError
 from stages.common.models import torch_files
 from stages.common.vision import bare, images
-from stages.mnist import drawing, export, inference, ink_areas, isolation
-from stages.mnist.ink import ink_contrast, ink_strokes
+from stages.mnist import drawing, export, inference
+from stages.mnist.ink import ink_areas, ink_contrast, ink_strokes, isolation
 from stages.mnist.learning import judging, second
 from stages.mnist.model import CLASSES, Classifier, build
 from stages.serving import comparison

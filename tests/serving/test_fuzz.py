@@ -29,8 +29,8 @@ from stages.bikes import inference as bikes
 from stages.common.models import bundle
 from stages.common.vision import bare, images, known
 from stages.landmarks.pictures import regions, saliency
-from stages.mnist import drawing, ink_areas, isolation
-from stages.mnist.ink import ink_contrast, ink_strokes
+from stages.mnist import drawing
+from stages.mnist.ink import ink_areas, ink_contrast, ink_strokes, isolation
 from stages.mnist.learning import judging
 from stages.scones.endpoint import picture
 from stages.serving.comparison import npy

@@ -22,8 +22,7 @@ try:
     import ink_contrast  # type: ignore[import-not-found]
     import ink_strokes  # type: ignore[import-not-found]
 except ImportError:  # in the project, not in the export
-    from stages.mnist import ink_areas
-    from stages.mnist.ink import ink_contrast, ink_strokes
+    from stages.mnist.ink import ink_areas, ink_contrast, ink_strokes
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
