@@ -1,9 +1,10 @@
 """The functions that SageMaker's PyTorch inference image calls to serve the exported model.
 
-The image provides torch, numpy, scipy and Pillow. From the project this module imports only `images.py`, `isolation.py`, `ink_areas.py`,
-`drawing.py` and `judging.py`, which are in the same folder as what they import. A request contains a picture, in which the digit is found, or images of digits in
-MNIST's form: 28x28 pixels, light ink (255) on a dark background (0). The answer is `{"classes": ["0", ...],
-"probabilities": [[p0, ..., p9], ...], "known": [true, ...], "familiarity": [3.1, ...]}`, one row per image. An image with a
+The image provides torch, numpy, scipy and Pillow. From the project this module imports only `images.py`, `isolation.py`,
+`ink_areas.py`, `drawing.py` and `judging.py`, which are in the same folder, beside what these import. A request contains a
+picture, in which the digit is found, or images of digits in MNIST's form: 28x28 pixels, light ink (255) on a dark background
+(0). The answer is `{"classes": ["0", ...], "probabilities": [[p0, ..., p9], ...], "known": [true, ...],
+"familiarity": [3.1, ...]}`, one row per image. An image with a
 negative familiarity is not known: it resembles no digit, and its probabilities mean nothing. Unreadable input raises
 ValueError. A picture in which no digit can be told, or whose digit is not known, raises `ink_areas.NoDigitError`; one in
 MNIST's own form is answered unless it resembles a digit less than any that the model was tried on.
