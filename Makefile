@@ -70,8 +70,9 @@ define show
 @echo "Next:    make serve, or: . $(VENV)/bin/activate; dvc exp run -S mnist.optimizer=sgd; make compare PROJECT=mnist"
 endef
 
-# Run two test files at a time, with torch on one core each. On shared cores they would wait at every operation.
-PYTEST := OMP_NUM_THREADS=1 pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Run three test files at a time: tests that wait for a server or a cluster leave a core to others. torch uses one core in each,
+# because on shared cores it would wait at every operation.
+PYTEST := OMP_NUM_THREADS=1 pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test: $(addprefix $(STAMP)-,$(ALL))  ## run the tests
 	@$(PYTEST) -m "not long"

@@ -1,7 +1,7 @@
 """Trains small networks of the kinds of layers that the projects have, and prints the MD5 of their weights: `name md5`, a line each.
 
-The last lines are of what is computed with one of them, the features by which `known` compares images and its ONNX file, and of
-images that are rotated and scaled.
+The last lines are of what is computed with one of them, the features by which `known` compares images and its ONNX file, of
+mnist's second network before it has learnt, and of images that are rotated and scaled.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from stages.common.models import inputs, onnx_files
 from stages.common.portable import make_portable
 from stages.common.training import torch_setup
 from stages.common.vision import classifiers, networks, warping
+from stages.mnist.learning import second
 
 SIDE, CLASSES, STEPS = 16, 4, 3
 
@@ -98,10 +99,15 @@ if __name__ == "__main__":
     network.eval()
     with torch.no_grad():
         features, _ = classifiers.inspect(network, torch.randn(24, 3, SIDE, SIDE))
+        torch_setup.deterministic(0, 1)
+        judge = second.Second()
+        make_portable(judge)
+        opinions = judge(torch.randint(256, (500, 28, 28), dtype=torch.uint8))
         warped = warping.warp(torch.rand(200, 1, 28, 28), torch.randn(200, 2, 3), 28, 28)
     contents = {
         "features": features.numpy().tobytes(),
         "onnx": exported(network.state_dict()),
+        "opinions": opinions.numpy().tobytes(),
         "warped": warped.numpy().tobytes(),
     }
     for name, content in contents.items():

@@ -60,9 +60,10 @@ GOLDEN = {
     "residual": "f1f16eb25615c506b5c21b247f6b715f",
     "features": "d4a194134e924adb5baaa6f0349ea56a",
     "onnx": "ea61e1655cffc1dddceb5be641c9aa8b",
-    "warped": "be70a571ba31fbd90e29ca8e20fce514",
+    "opinions": "41210d8015087e4a450e778d40614c6a",
+    "warped": "790c53b14352499202d228fa67bd14cb",
 }
-"""MD5 of the weights that `small_trainings.py` ends with, and of the last network's features, its ONNX file and warped images."""
+"""MD5 of the weights that `small_trainings.py` ends with, and of the last network's features, its ONNX file, a second network's opinions and warped images."""
 
 
 def weights(*beginning: str) -> dict[str, str]:
