@@ -55,13 +55,10 @@ def accuracies(axis: Axes, days: Sequence[Mapping[str, Any]]) -> None:
         axis.errorbar(numbers, values, spread, fmt="o-", color=TRUE, capsize=3, label=label)
         estimates = [day["estimated"] for day in own]
         axis.plot(numbers, estimates, "s--", color=ESTIMATED, ms=4, label="estimated by monitor" if first else None)
-        axis.text(sum(numbers) / len(numbers), 1.04, f"scones@{version}", ha="center", color=TRUE)
-    axis.set(
-        title="scones: the closed loop on the stand-in for AWS",
-        ylabel="fraction of the day's pictures",
-        ylim=(0.35, 1.1),
-    )
-    axis.legend(loc="lower left")
+        axis.text(sum(numbers) / len(numbers), 1.04, version, ha="center", color=TRUE)
+    axis.set_title("scones: the closed loop on the stand-in for AWS", pad=28)
+    axis.set(ylabel="fraction of the day's pictures", ylim=(0.35, 1.1))
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)  # above the plot: marks have the whole of it
 
 
 def drift(axis: Axes, days: Sequence[Mapping[str, Any]], limits: Loop) -> None:
@@ -85,4 +82,8 @@ def marks(axis: Axes, story: Mapping[str, Any]) -> None:
     for number, (day, text) in enumerate(found):
         axis.axvline(day, color=MARK, lw=1.2)
         height = 0.37 + 0.08 * (number % 3)  # neighbours must not cover each other
-        axis.annotate(text, (day, height), (4, 0), textcoords="offset points", color=MARK, va="bottom", fontsize=9)
+        at_the_end = day > story["days"][-1]["day"] - 1
+        side, shift = ("right", -4) if at_the_end else ("left", 4)
+        axis.annotate(
+            text, (day, height), (shift, 0), textcoords="offset points", color=MARK, ha=side, va="bottom", fontsize=9
+        )
