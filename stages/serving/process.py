@@ -133,7 +133,8 @@ def _wait(
 class ModelProcess:
     """The process of one archive, restarted after it has died. Any number of threads may call it.
 
-    The archive is checked and unpacked once: a restarted process has the same model, whatever has happened to the archive.
+    The archive is checked and unpacked once, or again if the unpacked folder is deleted: a restarted process has the same
+    model, whatever has happened to the archive.
     """
 
     def __init__(self, archive: Path, md5: str | None = None, options: Sequence[str] = ()) -> None:
@@ -149,6 +150,9 @@ class ModelProcess:
         with self._lock:
             if self._stopped.is_set():
                 raise InputError("the model is no longer served")
+            if self._folder is not None and not self._folder.is_dir():  # a program that cleans up has deleted it
+                self._folder = None
+                self._kept.close()
             if self._folder is None:
                 self._folder = self._kept.enter_context(unpacked(self._archive, self._md5))
             if self._address is None:

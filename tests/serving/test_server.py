@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -653,14 +654,19 @@ def has_loaded(served: Served, times: int) -> bool:
 
 
 def test_a_model_that_is_started_again_is_the_one_that_was_checked(tmp_path: Path) -> None:
-    with server(export(tmp_path, "mnist")) as one, one.client() as client:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with server(export(tmp_path, "mnist"), TMPDIR=str(temporary)) as one, one.client() as client:
         version = client.get("/models").json()["models"][0]["version"]
         evil = PICTURE.replace(
             "import io", f"import pathlib; pathlib.Path({str(tmp_path / 'opened')!r}).touch()\nimport io"
         )
         place = tmp_path / "models" / "mnist" / "export" / "model.tar.gz"
-        for count, exchange in enumerate(("exchanged", "damaged", "removed"), 2):
-            if exchange == "exchanged":
+        for count, exchange in enumerate(("unpacked again", "exchanged", "damaged", "removed"), 2):
+            if exchange == "unpacked again":
+                (unpacked,) = temporary.glob("stages-model-*")
+                shutil.rmtree(unpacked)
+            elif exchange == "exchanged":
                 archive(place.parent, evil)
             elif exchange == "damaged":
                 place.write_bytes(place.read_bytes()[:100])

@@ -35,19 +35,30 @@ FULL = "mount -t tmpfs -o size=64k none {folder} && exec python -m stages.{proje
 """A stage whose disk is full, in a namespace of its own."""
 
 
+LIMITED = "ulimit -f 2 && exec python -m stages.{project}.{step}"
+"""A stage that can't write what it has computed: no file may have more than 2 kB."""
+
+
 def full_disk(place: kills.Place) -> Counter[str]:
-    """Run prepare of each project on a full disk: one sentence, and afterwards all as it was."""
+    """Run prepare of each project on a full disk, and later steps where files are limited: one sentence, and afterwards all as it was."""
     outcomes: Counter[str] = Counter()
-    if place.tried("unshare --mount --map-root-user mount -t tmpfs none /mnt").returncode:
-        outcomes["not tried: this system lets no user mount a disk"] += 1
-        return outcomes
     before = place.hashes(), place.files()
     for project in projects.names():
-        shell = FULL.format(folder=f"data/{project}", project=project)
-        done = place.tried("unshare", "--mount", "--map-root-user", "sh", "-c", shell)
-        said = done.stderr.strip().splitlines()[-1:] or [""]
-        held = done.returncode == 1 and said[0].startswith("error:") and "Traceback" not in done.stderr
-        outcomes["held" if held else f"lost: {project}: exit code {done.returncode}: {done.stderr[-2000:]}"] += 1
+        commands = {
+            step: ["bash", "-c", LIMITED.format(project=project, step=step)]
+            for step in ("featurize", "evaluate", "export")
+        }
+        full = FULL.format(folder=f"data/{project}", project=project)
+        commands["prepare"] = ["unshare", "--mount", "--map-root-user", "sh", "-c", full]
+        if place.tried("unshare --mount --map-root-user mount -t tmpfs none /mnt").returncode:
+            outcomes["not tried: this system lets no user mount a disk"] += 1
+            del commands["prepare"]
+        for step, command in commands.items():
+            done = place.tried(*command)
+            said = done.stderr.strip().splitlines()[-1:] or [""]
+            held = done.returncode == 1 and said[0].startswith("error:") and "Traceback" not in done.stderr
+            words = f"lost: {step}@{project}: exit code {done.returncode}: {done.stderr[-2000:]}"
+            outcomes["held" if held else words] += 1
     if (place.hashes(), place.files()) != before:
         outcomes["lost: files differ afterwards"] += 1
     return outcomes
