@@ -30,6 +30,12 @@ COLUMNS = columns.COLUMNS | columns.COUNTS
 WHOLE = [*(name for name, column in COLUMNS.items() if column.whole), "humidity"]
 """Columns that are stored as int64 if their numbers are whole."""
 
+UCI = {"temp": 41, "atemp": 50, "windspeed": 67}
+"""Columns that UCI's hour.csv has as fractions of these. Humidity is refused in any row, these only if a whole table has them."""
+
+WEEK = 24 * 7
+"""Rows from which on no table has all temperatures within one degree, or no wind."""
+
 FIRST_LINE = 2
 """Line of the first row: the header is line 1."""
 
@@ -55,6 +61,7 @@ def read_hours(path: Path, names: list[str], whole: bool = True) -> pd.DataFrame
             columns.consistent(result)
     except columns.CellError as fault:
         raise InputError(f"{path}: line {fault.row + FIRST_LINE}, {fault}") from None
+    _check_units(path, result)
     _raise_first(path, table["datetime"], times.duplicated(), "each hour once")
     _raise_first(path, table["datetime"], times < times.shift(1), "hours in ascending order")
     return result
@@ -101,6 +108,16 @@ def _check_header(path: Path, found: list[str], expected: list[str]) -> None:
         raise InputError(
             f"{path}: header: found {', '.join(what) or 'a different order of columns'}, expected {','.join(expected)}"
         )
+
+
+def _check_units(path: Path, table: pd.DataFrame) -> None:
+    """Raise InputError for a column that has UCI's fractions in each row. One such row may be a cold and calm hour."""
+    for name, factor in UCI.items():
+        if name in table and len(table) >= WEEK and table[name].between(0, 1).all():
+            raise InputError(
+                f"{path}: column {name}: found values from 0 to 1 in all {len(table)} rows, expected {COLUMNS[name].unit}: "
+                f"UCI's hour.csv has fractions, multiply its {name} by {factor}"
+            )
 
 
 def _raise_first(path: Path, text: pd.Series, wrong: pd.Series, expected: str) -> None:

@@ -130,6 +130,30 @@ def test_bad_input_is_refused_in_one_line(kaggle: Path, name: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            ["temp", "atemp"],
+            "column temp: found values from 0 to 1 in all 400 rows, expected °C: .* multiply its temp by 41",
+        ),
+        (["windspeed"], "column windspeed: found values from 0 to 1 in all 400 rows, expected km/h: .* by 67"),
+    ],
+)
+def test_a_table_with_ucis_fractions_is_refused_and_a_cold_day_is_not(
+    simulated: Path, tmp_path: Path, names: list[str], message: str
+) -> None:
+    table = pd.read_csv(simulated / "train.csv").head(400)
+    for name in names:
+        table[name] = table[name].abs() / prepare.UCI[name]
+    path = tmp_path / "train.csv"
+    table.to_csv(path, index=False)
+    with pytest.raises(InputError, match=message):
+        prepare.read_hours(path, list(map(str, table)))
+    table.head(24).to_csv(path, index=False)
+    assert len(prepare.read_hours(path, list(map(str, table)))) == 24
+
+
 def test_a_refused_file_ends_the_stage_and_leaves_what_was_there(workspace: Path, kaggle: Path) -> None:
     parameters = workspace / "params.yaml"
     parameters.write_text(parameters.read_text().replace("source: sample ", f"source: {kaggle.parent} "))
