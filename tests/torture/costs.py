@@ -22,8 +22,8 @@ from bodies import LARGEST, Body
 from stages.serving.process import unpacked
 
 MEGABYTES, SECONDS = 300, 2.0
-PATIENCE, MOST = 30, 8_000_000_000
-"""Limits of a process: the processor's seconds, and bytes of its addresses."""
+PATIENCE, LONGEST, MOST = 30, 300, 8_000_000_000
+"""Limits of a process: the processor's seconds, all seconds, and bytes of its addresses."""
 
 
 def peak() -> int:
@@ -55,6 +55,7 @@ def measured(inference: Any, model: Any, body: Body) -> tuple[float, float, str]
     if not child:
         with contextlib.suppress(BaseException):
             signal.setitimer(signal.ITIMER_PROF, PATIENCE)
+            signal.alarm(LONGEST)
             resource.setrlimit(resource.RLIMIT_AS, (MOST, MOST))
             Path("/proc/self/clear_refs").write_text("5")
             before, begin = peak(), time.process_time()

@@ -94,7 +94,9 @@ def costly(folder: Path) -> Counter[str]:
     program, found = Path(costs.__file__), folder / "costs.json"
     path = os.pathsep.join(map(str, (program.parents[2], program.parents[1])))
     command = [sys.executable, str(program), str(found), *projects.names()]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=False)
+    # A fork of a process with OpenMP's threads would wait for them forever.
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, check=False)
     if done.returncode or not found.exists():
         return Counter([f"lost: exit code {done.returncode}"])
     return summed(files.read_json(found))
