@@ -76,6 +76,17 @@ def test_a_set_parameter_changes_one_line(workspace: Path) -> None:
         assert [line[0] for line in changed] == ["-", "+"], changed
 
 
+def test_any_list_can_be_set_to_another(workspace: Path) -> None:
+    """DVC writes no valid YAML for some lists that stand in several lines and become empty."""
+    path = workspace / "params.yaml"
+    lists = {name: value for name, value in config.flat(config.read(path)).items() if isinstance(value, list)}
+    assert {"data.scones.classes", "landmarks.transfer.layers"} <= set(lists)
+    for name in lists:
+        for value, text in (([], "[]"), (["a", "b"], "[a,b]")):
+            apply_overrides(path, [f"{name}={text}"])
+            assert config.flat(config.read(path))[name] == value
+
+
 def test_dvc_s_interface_has_the_parameters_by_their_groups() -> None:
     assert dvc.api.params_show(repo=str(ROOT))["mnist"] == config.read(ROOT / "params.yaml")["mnist"]
 
