@@ -25,6 +25,7 @@ ELSEWHERE = {
     "serving": (
         *(f"stages/serving/{name}.py" for name in ("api", "guard", "measurements", "model", "models")),
         "stages/serving/page/",
+        "stages/feedback/labelling.py",
         *(f"stages/{project}/page/" for project in projects.names()),
     ),
 }

@@ -63,7 +63,7 @@ def unpack(archive: Path, folder: Path) -> None:
                 _unpack(tar, member, folder.resolve(), f"{archive}: {member.name[:100]}")
             while tar.fileobj.read(2**20):  # to the end, where gzip's checksum is
                 pass
-    except (EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.ReadError, ValueError, RecursionError) as error:
         raise tarfile.TarError(f"{archive} is damaged: {str(error) or type(error).__name__}") from None
 
 
