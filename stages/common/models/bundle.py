@@ -27,6 +27,9 @@ EXTENDED = (
 LARGEST_HEADER = 2**16
 """Largest accepted extended header in bytes. It holds a member's long name."""
 
+DEEPEST = 50
+"""Most folders in a member's name. Python before 3.13 can't delete a tree of a thousand."""
+
 
 def pack(archive: Path, members: Mapping[str, Path]) -> None:
     """Write ``members`` (name in the archive: file or folder) as a .tar.gz. The same contents give the same bytes."""
@@ -55,7 +58,7 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpack an untrusted archive safely.
 
     Raises TarError for any fault of the archive: damage, or a member that is not a regular file or folder, that is sparse
-    (a few bytes would fill the disk), that would be outside ``folder``, or that has the path of another file. Raises OSError only for the disk, such as a full one.
+    (a few bytes would fill the disk), that would be outside ``folder`` or too deep in it, or that has the path of another file. Raises OSError only for the disk, such as a full one.
     """
     try:
         with tarfile.open(archive, "r:gz", tarinfo=_Member) as tar:
@@ -79,6 +82,8 @@ class _Member(tarfile.TarInfo):
 
 
 def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, name: str) -> None:
+    if member.name.count("/") > DEEPEST:
+        raise tarfile.TarError(f"{name}... is more than {DEEPEST} folders deep")
     # Python has its own filter for this only since 3.11.4. Debian 12 has an earlier version.
     target = (folder / member.name).resolve()
     below = target.is_relative_to(folder) and (member.isdir() or target != folder)

@@ -27,6 +27,9 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 MAX_NAME, MAX_PATH = 255, 2048
 """Largest names in bytes. File systems take 255 for a file, and 4096 for a whole path."""
 
+DEEPEST = 50
+"""Most parts of a name. Python before 3.13 can't delete a tree of a thousand folders."""
+
 ENCRYPTED = 0x1 | 0x40 | 0x2000  # traditional, strong, and encryption of the directory
 HEADER = 30  # minimum bytes before the name in a member's header
 
@@ -91,8 +94,12 @@ def _member_faults(member: zipfile.ZipInfo) -> Iterator[tuple[str, str]]:
     if (
         any(len(part.encode(errors="surrogateescape")) > MAX_NAME for part in parts)
         or len(name.encode(errors="surrogateescape")) > MAX_PATH
+        or len(parts) > DEEPEST
     ):
-        yield "a name that is too long", f"at most {MAX_NAME} bytes for each part and {MAX_PATH} in all"
+        yield (
+            "a name that is too long",
+            f"at most {MAX_NAME} bytes for each part, {MAX_PATH} in all and {DEEPEST} parts",
+        )
     kind = stat.S_IFMT(member.external_attr >> 16)
     if kind not in (0, stat.S_IFDIR if member.is_dir() else stat.S_IFREG):
         yield "a link or device", "files and folders"
