@@ -9,7 +9,7 @@ from stages.bikes.hours import request
 from stages.bikes.hours.columns import COLUMNS, FORMAT, NAMES
 from stages.common import files
 from stages.common.drift import Inputs
-from stages.engine.aws.captures import Record
+from stages.engine.aws.captures import Record, bodies
 
 HOURS = Path("data/bikes/features/hours.parquet")
 
@@ -27,12 +27,7 @@ def training() -> Inputs:
 
 def inputs(records: Sequence[Record]) -> tuple[Inputs, list[str]]:
     """Return the requested hours, each once, and a line for each request that can't be read."""
-    tables, problems = [], []
-    for record in records:
-        try:
-            tables.append(request.read(record.body, record.content_type))
-        except ValueError as error:
-            problems.append(f"event {record.event}: {error}")
+    tables, problems = bodies(records, request.read)
     hours = pd.concat(tables).drop_duplicates(NAMES, ignore_index=True) if tables else pd.DataFrame(columns=NAMES)
     return measured(hours, usual()), problems
 

@@ -173,6 +173,18 @@ def _data(part: dict[str, Any]) -> bytes:
         raise ValueError(f"found data that is not base64: it begins with {data[:20]!r}") from None
 
 
+def bodies(records: Iterable[Record], read: Callable[[bytes, str], T]) -> tuple[list[T], list[str]]:
+    """Return what ``read`` makes of each request's body and content type, and a line for each that it raises ValueError for."""
+    found: list[T] = []
+    problems = []
+    for record in records:
+        try:
+            found.append(read(record.body, record.content_type))
+        except ValueError as error:
+            problems.append(f"event {record.event}: {error}")
+    return found, problems
+
+
 def _time(text: Any) -> datetime:
     """Return a time of ISO 8601, in UTC. Without an offset it is UTC."""
     try:

@@ -14,7 +14,7 @@ from stages.common.drift import Inputs
 from stages.common.sources import label_table
 from stages.common.vision import images, known
 from stages.engine.aws import captures
-from stages.engine.aws.captures import Record
+from stages.engine.aws.captures import Record, bodies
 from stages.landmarks import inference, model, photographs, prepare
 from stages.landmarks.store import Store
 
@@ -70,15 +70,8 @@ def training() -> Inputs:
 def inputs(records: Sequence[Record]) -> tuple[Inputs, list[str]]:
     """Return the middle of the requests' photographs, as the model gets it, and a line for each that can't be read."""
     predictor = _predictor()
-    found, problems = [], []
-    for record in records:
-        try:
-            item = inference.input_fn(record.body, record.content_type)
-        except ValueError as error:
-            problems.append(f"event {record.event}: {error}")
-        else:
-            whole = item.images if isinstance(item, inference.Asked) else item
-            found.append(predictor.squares(whole))
+    items, problems = bodies(records, inference.input_fn)
+    found = [predictor.squares(item.images if isinstance(item, inference.Asked) else item) for item in items]
     squares = torch.cat([torch.empty((0, 3, predictor.size, predictor.size), dtype=torch.uint8), *found])
     return _together([_measured(predictor, part) for part in squares.split(BATCH)]), problems
 

@@ -9,7 +9,7 @@ import torch
 from stages.common import files
 from stages.common.drift import Inputs
 from stages.common.vision import known
-from stages.engine.aws.captures import Record
+from stages.engine.aws.captures import Record, bodies
 from stages.mnist import inference, model
 
 FEATURES = Path("data/mnist/features")
@@ -29,15 +29,9 @@ def training() -> Inputs:
 
 def inputs(records: Sequence[Record]) -> tuple[Inputs, list[str]]:
     """Return the digits of the requests in MNIST's form, as the model gets them, and a line for each that can't be read."""
-    found, problems = [np.empty((0, inference.SIDE, inference.SIDE), np.uint8)], []
-    for record in records:
-        try:
-            item = inference.input_fn(record.body, record.content_type)
-        except ValueError as error:
-            problems.append(f"event {record.event}: {error}")
-        else:
-            found.append((item.images if isinstance(item, inference.Picture) else item).numpy())
-    return measured(np.concatenate(found)), problems
+    items, problems = bodies(records, inference.input_fn)
+    found = [(item.images if isinstance(item, inference.Picture) else item).numpy() for item in items]
+    return measured(np.concatenate([np.empty((0, inference.SIDE, inference.SIDE), np.uint8), *found])), problems
 
 
 def measured(images: np.ndarray) -> Inputs:

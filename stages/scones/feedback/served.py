@@ -8,7 +8,7 @@ import torch
 from stages.common import config, files
 from stages.common.drift import Inputs
 from stages.common.vision import known
-from stages.engine.aws.captures import Record
+from stages.engine.aws.captures import Record, bodies
 from stages.scones import model
 from stages.scones.config import Data, Evaluate
 from stages.scones.endpoint import picture
@@ -47,13 +47,8 @@ def training() -> Inputs:
 
 def inputs(records: Sequence[Record]) -> tuple[Inputs, list[str]]:
     """Return the pictures of the requests, and a line for each that can't be read."""
-    found, problems = [np.empty((0, SIDE, SIDE, 3), np.uint8)], []
-    for record in records:
-        try:
-            found.append(picture.read(record.body, record.content_type)[None])
-        except ValueError as error:
-            problems.append(f"event {record.event}: {error}")
-    return measured(np.concatenate(found)), problems
+    found, problems = bodies(records, picture.read)
+    return measured(np.stack(found) if found else np.empty((0, SIDE, SIDE, 3), np.uint8)), problems
 
 
 def measured(images: Pixels) -> Inputs:
