@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import model_servers
 import numpy as np
+import playwright.sync_api
 import pytest
 from conftest import ROOT
 from fastapi import FastAPI
@@ -31,6 +32,7 @@ from playwright.sync_api import (
     FloatRect,
     Locator,
     Page,
+    Route,
     expect,
 )
 from strokes import STROKES
@@ -47,6 +49,7 @@ from stages.serving.page import CONTENT_SECURITY_POLICY, about, answers, blocks,
 from stages.serving.page.html import bars, one_block, percent, words
 
 SECONDS = 30_000  # ms: the machine may have other work to do
+READY = "[data-digit]:not([inert])"  # its script, which may load after the page is shown, is there
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +100,7 @@ class Visit:
         return self.page.locator(f"#{project}-result")
 
     def canvas(self) -> tuple[Locator, FloatRect]:
-        canvas = self.page.locator("[data-digit] canvas")
+        canvas = self.page.locator(f"{READY} canvas")
         canvas.scroll_into_view_if_needed()
         box = canvas.bounding_box()
         assert box
@@ -282,10 +285,10 @@ def test_nine_of_ten_digits_that_are_drawn_with_a_mouse_are_right(visit: Visit) 
     mouse, best = visit.page.mouse, visit.page.locator("[data-answer] li.best .name")
     answers: list[tuple[bytes, str]] = []  # the picture that was sent, and its most probable class
 
-    def note(route: Any) -> None:
+    def note(route: Route) -> None:
         response = route.fetch()
         best = response.json()["predictions"][0]["top"][0]["class"] if response.ok else "refused"
-        answers.append((pixels(route.request.post_data_buffer), best))
+        answers.append((pixels(route.request.post_data_buffer or b""), best))
         route.fulfill(response=response)
 
     def is_answered() -> bool:
@@ -319,11 +322,11 @@ def test_at_most_one_drawing_is_on_its_way_and_the_last_is_answered(visit: Visit
     _, box = visit.canvas()
     under_way, most, sent = 0, 0, []
 
-    def slow(route: Any) -> None:
+    def slow(route: Route) -> None:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
-        sent.append(route.request.post_data_buffer)
+        sent.append(route.request.post_data_buffer or b"")
         visit.page.wait_for_timeout(150)
         under_way -= 1
         top = [{"class": str(digit), "probability": 0.1} for digit in range(10)]
@@ -376,12 +379,26 @@ def test_example_digits_and_pictures_of_digits_are_read(visit: Visit, tmp_path: 
     examples = visit.page.locator("[data-example]")
     right = 0
     for digit in range(examples.count()):
-        examples.nth(digit).click()
+        with visit.page.expect_response("**/models/mnist/invocations*"):
+            examples.nth(digit).click()
         expect(visit.page.locator("[data-answer] .verdict")).to_contain_text("%")
         right += visit.page.locator("[data-answer] li.best .name").inner_text() == str(digit)
     assert right >= 9
     visit.page.locator("[data-digit] input[type=file]").set_input_files(picture(tmp_path))
     expect(visit.page.locator("[data-answer] .note")).to_contain_text("No answer: no single digit")
+
+
+def test_an_example_can_be_pressed_only_when_the_script_that_answers_is_there(visit: Visit) -> None:
+    held: list[Route] = []
+    visit.page.route("**/digit.js*", lambda route: held.append(route))
+    visit.page.reload()
+    visit.tab("Digits")
+    example = visit.page.locator("[data-example]").first
+    with pytest.raises(playwright.sync_api.TimeoutError):
+        example.click(timeout=500)
+    held[0].continue_()
+    example.click()
+    expect(visit.page.locator("[data-answer] .verdict")).to_contain_text("%")
 
 
 def test_a_wrong_file_is_refused_with_a_reason_in_each_tab(visit: Visit, wrong: Path) -> None:
@@ -392,7 +409,7 @@ def test_a_wrong_file_is_refused_with_a_reason_in_each_tab(visit: Visit, wrong: 
         for broken in visit.page.locator(f"#{project}-picture [data-testid=image] img").all():
             expect(broken).to_be_hidden()
     visit.tab("Digits")
-    visit.page.locator("[data-digit] input[type=file]").set_input_files(wrong)
+    visit.page.locator(f"{READY} input[type=file]").set_input_files(wrong)
     expect(visit.page.locator("[data-answer] .note")).to_contain_text("not a JPEG")
 
 
@@ -508,13 +525,14 @@ def test_two_users_do_not_see_each_other(browser: Browser, address: str) -> None
 
 def test_by_keyboard_alone(visit: Visit) -> None:
     page = visit.page
+    page.locator("#landmarks-picture input[aria-label]").wait_for(state="attached")  # by page.js, which may load late
     page.get_by_role("tab", name="Landmarks").focus()
     order = page.get_by_role("tablist").first.get_by_role("tab").all_inner_texts()
     keys = ["Home", *["ArrowRight"] * order.index("Digits")]
     for key in [*keys, "ArrowLeft", "ArrowRight"]:
         page.keyboard.press(key)
     expect(page.get_by_role("tab", name="Digits")).to_have_attribute("aria-selected", "true")
-    canvas = page.locator("[data-digit] canvas")
+    canvas = page.locator(f"{READY} canvas")
     canvas.wait_for()
     for _ in range(30):
         page.keyboard.press("Tab")

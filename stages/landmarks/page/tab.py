@@ -27,7 +27,7 @@ SHOWN = 5
 """Number of classes with a bar."""
 
 HINT = one_block('<p class="hint">Upload a photograph, or click one of the examples.</p>')
-CAMERA = """<div class="camera" data-camera><video muted playsinline aria-label="Camera"></video>
+CAMERA = """<div class="camera" data-camera inert><video muted playsinline aria-label="Camera"></video>
 <div class="tools"><button type="button" data-toggle>Start the camera</button></div>
 <div class="answer"><p class="verdict" role="status"></p><ol class="bars"></ol></div></div>"""
 

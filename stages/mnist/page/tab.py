@@ -15,9 +15,10 @@ from stages.serving.page.examples import Example
 from stages.serving.page.html import block, note
 
 # The page has its own canvas (static/digit.js). gr.Sketchpad uploads a file for each stroke through Gradio's queue, answers
-# after the stroke and loads 3 MB of script. This canvas posts 280x280 PNG files to the API, one request at a time.
+# after the stroke and loads 3 MB of script. This canvas posts 280x280 PNG files to the API, one request at a time. Nothing can be
+# pressed (`inert`) until the script is there: it may load after the page is shown, and would miss what was pressed before.
 CANVAS = """
-<div class="digit" data-digit>
+<div class="digit" data-digit inert>
 <canvas width="280" height="280" tabindex="0" role="img" aria-label="Drawing area: draw a digit with mouse, finger or pen;
 arrow keys also draw, and with Shift they move the pen"></canvas>
 <div class="tools"><button type="button" data-clear>Clear</button>
@@ -37,7 +38,7 @@ def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
         with gr.Column(scale=2, min_width=280):
             block(ANSWER.format(rows=rows), elem_id="mnist-result")
     try:
-        block(f'<div class="examples digits">{"".join(map(_button, clickable()))}</div>')
+        block(f'<div class="examples digits" inert>{"".join(map(_button, clickable()))}</div>')
     except InputError as error:
         block(note(f"No examples to click: {error}"))
 

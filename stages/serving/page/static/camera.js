@@ -75,7 +75,10 @@ function row(one) {
 const begun = new WeakSet();
 function begin() {
   for (const root of document.querySelectorAll("[data-camera]")) {
-    if (!begun.has(root)) begun.add(root), new Camera(root);
+    if (begun.has(root)) continue;
+    begun.add(root);
+    new Camera(root);
+    root.inert = false; // its button does nothing before this script is loaded
   }
 }
 new MutationObserver(begin).observe(document.documentElement, { childList: true, subtree: true });

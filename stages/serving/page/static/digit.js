@@ -160,7 +160,9 @@ function joined(predictions) {
 const begun = new WeakMap();
 function begin() {
   const root = document.querySelector("[data-digit]");
-  if (root && document.querySelector("[data-answer] .verdict") && !begun.has(root)) begun.set(root, new Digit(root));
+  if (!root || !document.querySelector("[data-answer] .verdict")) return;
+  if (!begun.has(root)) begun.set(root, new Digit(root));
+  for (const one of document.querySelectorAll("[data-digit][inert], .digits[inert]")) one.inert = false;
 }
 new MutationObserver(begin).observe(document.documentElement, { childList: true, subtree: true });
 begin();
