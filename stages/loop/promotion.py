@@ -44,10 +44,12 @@ def check(version: str) -> None:
 def unalarmed(session: boto3.Session, settings: WorkflowSettings) -> None:
     """Raise InputError if an alarm that would take the update back is on already: it reports the model that is to be replaced."""
     names = [f"{settings.stack}-endpoint-{what}" for what in ("errors", "latency", "confidence")]
-    found = client(session, "cloudwatch").describe_alarms(AlarmNames=names, StateValue="ALARM")["MetricAlarms"]
+    alarms = client(session, "cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
+    # The stand-in returns all of these names, whatever state is asked for.
+    found = [alarm["AlarmName"] for alarm in alarms if alarm["StateValue"] == "ALARM"]
     if found:
         raise InputError(
-            f"the alarm {found[0]['AlarmName']} is on, so that SageMaker would take the update back: raise its limit in params.yaml "
+            f"the alarm {found[0]} is on, so that SageMaker would take the update back: raise its limit in params.yaml "
             "(deploy.scones.low_confidence_share, update.errors or update.latency), deploy, and run this again"
         )
 

@@ -21,7 +21,7 @@ from stages.common.errors import InputError
 from stages.common.sources import label_table
 from stages.common.vision import images
 from stages.engine.aws.clients import DeclinedError
-from stages.loop import judging, retraining, stream, watch
+from stages.loop import judging, promotion, retraining, stream, watch
 from stages.loop.__main__ import main
 from stages.loop.judging import Difference, Verdict
 from stages.loop.watch import Seen
@@ -182,6 +182,20 @@ def captured(time: datetime, answer: str, image: bytes = b"") -> str:
     return (
         json.dumps({"captureData": {"endpointInput": request, "endpointOutput": reply}, "eventMetadata": about}) + "\n"
     )
+
+
+def test_only_an_alarm_that_is_on_keeps_a_candidate_from_going_into_service(s3: Any) -> None:
+    del s3  # AWS is moto's
+    session, settings = boto3.Session(region_name="us-east-1"), workflow_settings(config.read(ROOT / "params.yaml"))
+    cloudwatch = session.client("cloudwatch")
+    alarm = {"EvaluationPeriods": 1, "ComparisonOperator": "GreaterThanThreshold", "Threshold": 0.1}
+    metric = {"Namespace": "n", "MetricName": "m", "Period": 60, "Statistic": "Average"}
+    for what in ("errors", "confidence"):
+        cloudwatch.put_metric_alarm(AlarmName=f"{settings.stack}-endpoint-{what}", **alarm, **metric)
+    promotion.unalarmed(session, settings)
+    cloudwatch.set_alarm_state(AlarmName=f"{settings.stack}-endpoint-confidence", StateValue="ALARM", StateReason="-")
+    with pytest.raises(InputError, match="the alarm scones-endpoint-confidence is on"):
+        promotion.unalarmed(session, settings)
 
 
 def test_the_scheduled_function_measures_the_last_hours(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
