@@ -49,7 +49,7 @@ def main(action: str, yes: bool = False, into: Path = REPORT) -> None:
         if not version:
             raise InputError("the candidate is refused, see above: nothing was changed")
         print(
-            f"scones@{version} serves. `git merge scones-{version}` takes it into this branch, `git push` shows it to others."
+            f"scones@{version} serves. `git merge scones-{version} && dvc pull` takes it into this branch, `git push` shows it to others."
         )
         return
     from stages.loop import film, story
