@@ -34,7 +34,7 @@ class Inputs(NamedTuple):
     """What a report can show: N pictures, uint8 (H, W) or (H, W, 3), or N rows as dicts; empty for training."""
 
 
-class Moved(NamedTuple):
+class FeatureDrift(NamedTuple):
     """How much the distribution of a feature differs from training's.
 
     ``statistic`` is from 0 to 1: the largest difference between the cumulative distributions, or for categories Cramér's V.
@@ -49,7 +49,7 @@ class Moved(NamedTuple):
 
 def compare(
     captured: Mapping[str, Values], training: Mapping[str, Values], sizes: tuple[int, int] | None = None
-) -> list[Moved]:
+) -> list[FeatureDrift]:
     """Return the test of each feature of ``captured``.
 
     ``sizes``: how many values are independent in each of both. The statistic is then that of all values, and p that of
@@ -59,7 +59,7 @@ def compare(
     for name, values in captured.items():
         test = _categories if values.dtype.kind == "U" else _numbers
         statistic, p = test(values, training[name], sizes or (len(values), len(training[name])))
-        found.append(Moved(name, round(statistic, 4), round(p, 6), p < SIGNIFICANT / len(captured)))
+        found.append(FeatureDrift(name, round(statistic, 4), round(p, 6), p < SIGNIFICANT / len(captured)))
     return found
 
 

@@ -21,7 +21,7 @@ from stages.common.program import run
 from stages.common.results import metrics
 from stages.common.results.metrics import Metric
 from stages.experiments.comparing import charts, variants
-from stages.experiments.comparing.comparison import missing, table
+from stages.experiments.comparing.tables import missing, table
 from stages.experiments.comparing.variants import ComparedRevision, Variant
 from stages.experiments.pages import page
 from stages.experiments.records import published, recipes

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stages import projects
 from stages.common import drift, files
-from stages.common.drift import Inputs, Moved, Values
+from stages.common.drift import FeatureDrift, Inputs, Values
 from stages.common.errors import InputError
 from stages.common.program import run
 from stages.common.vision import known
@@ -53,7 +53,7 @@ class Compared(NamedTuple):
     requests: list[Record]
     inputs: Inputs
     training: Inputs
-    moved: list[Moved]
+    moved: list[FeatureDrift]
     """By their p, smallest first."""
     ours: Mapping[str, Values]
     theirs: Mapping[str, Values]

@@ -28,8 +28,8 @@ from stages.common.sources.label_table import TABLE
 from stages.common.vision import images
 from stages.feedback import captured, labels
 from stages.serving import __main__ as serving
+from stages.serving.access import LOOPBACK, AccessGuard, Rules
 from stages.serving.container.server import Server
-from stages.serving.guard import LOOPBACK, AccessGuard, Rules
 from stages.serving.page import blocks
 from stages.serving.page.html import block, name, note, one_block, percent
 

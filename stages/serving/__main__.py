@@ -75,12 +75,12 @@ def main(
 
     # These imports are slow: they come after the checks, so that a wrong argument is reported at once.
     with requires("serving", "the server"):
+        from stages.serving.access import LOOPBACK, Rules
         from stages.serving.api import application
         from stages.serving.capture import Captures
         from stages.serving.container.batching import Limits
         from stages.serving.container.body import BodyLimits
         from stages.serving.container.server import Server
-        from stages.serving.guard import LOOPBACK, Rules
         from stages.serving.models import Models
 
     max_bytes = int(max_megabytes * 1e6)

@@ -12,11 +12,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import ClientDisconnect
 
 from stages import projects
+from stages.serving.access import HEADERS, AccessGuard, Rules
 from stages.serving.container import errors
 from stages.serving.container.body import BodyLimits, LimitedBody
 from stages.serving.container.errors import HANDLERS, Refusal
 from stages.serving.forwarded import Forwarded
-from stages.serving.guard import HEADERS, AccessGuard, Rules
 from stages.serving.models import Models
 from stages.serving.page import UPLOAD, UPLOADS
 from stages.serving.schemas import Catalogue, Error, Ping, Predictions

@@ -21,7 +21,7 @@ from stages.common.errors import InputError
 from stages.common.results.metrics import Metric
 from stages.experiments import compare
 from stages.experiments.comparing import charts, variants
-from stages.experiments.comparing.comparison import elsewhere, expectations
+from stages.experiments.comparing.tables import elsewhere, expectations
 from stages.experiments.pages.page import VEGA_LITE
 from stages.experiments.records import published, recipes
 from stages.experiments.records.published import Published

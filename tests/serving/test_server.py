@@ -30,6 +30,7 @@ from stages import projects
 from stages.common import clocks, files
 from stages.common.errors import InputError
 from stages.serving import exports, process
+from stages.serving.access import HEADERS, Rules
 from stages.serving.api import application
 from stages.serving.client import content_type, lines
 from stages.serving.client import main as ask_files
@@ -37,7 +38,6 @@ from stages.serving.container import server as container_server
 from stages.serving.container.batching import Limits
 from stages.serving.container.body import BodyLimits
 from stages.serving.container.server import Server
-from stages.serving.guard import HEADERS, Rules
 from stages.serving.models import Models, predictions
 
 PICTURE = """
