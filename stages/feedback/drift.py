@@ -75,10 +75,10 @@ class Compared(NamedTuple):
             return f"{self.project}: drift found {count}: {', '.join(self.drifted[:NAMED])}{rest}"
         return f"{self.project}: no drift found {count}"
 
-    def report(self, place: str) -> dict[str, Any]:
+    def report(self, source: str) -> dict[str, Any]:
         """Return what the JSON file has."""
         return {
-            "source": place,
+            "source": source,
             "requests": len(self.requests),
             "from": self.requests[0].time.isoformat(),
             "to": self.requests[-1].time.isoformat(),
@@ -92,11 +92,11 @@ class Compared(NamedTuple):
         }
 
 
-def compare(project: str, place: str) -> Compared:
-    """Compare the captured requests at ``place``. Raise InputError if there are too few."""
+def compare(project: str, source: str) -> Compared:
+    """Compare the captured requests at ``source``. Raise InputError if there are too few."""
     served = projects.feedback(project)
     assert served
-    read = captures.read(captured.texts(place, project), lambda record: record)
+    read = captures.read(captured.texts(source, project), lambda record: record)
     once = {(record.body, record.content_type): record for record in read.records}  # the same again tells nothing new
     records = list(once.values())[-MOST:]
     inputs, unreadable = served.inputs(records)
@@ -104,7 +104,7 @@ def compare(project: str, place: str) -> Compared:
     if inputs.independent < served.LEAST:
         why = f", first problem: {problems[0]}" if problems else ""
         raise InputError(
-            f"{place}: found {inputs.independent} {served.UNIT} in captured requests of {project}, expected at least {served.LEAST}: "
+            f"{source}: found {inputs.independent} {served.UNIT} in captured requests of {project}, expected at least {served.LEAST}: "
             f"capture more{why}"
         )
     training = served.training()
@@ -143,28 +143,28 @@ def described(one: Compared) -> dict[str, Any]:
     return {"one": one, "charts": charts, "rows": rows, "pictures": figures}
 
 
-def main(project: str | None, place: str, fail: bool) -> None:
-    chosen = [project] if project else _all(place)
+def main(project: str | None, source: str, fail: bool) -> None:
+    chosen = [project] if project else _all(source)
     compared = []
     for name in chosen:
-        compared.append(compare(name, place))
+        compared.append(compare(name, source))
         print(compared[-1].sentence())
     for one in compared:
-        files.write_json(REPORTS / f"{one.project}.json", one.report(place))
+        files.write_json(REPORTS / f"{one.project}.json", one.report(source))
     shown = [described(one) for one in compared]
-    page.write(REPORTS / "index.html", "drift.html", REPORTS, shown=shown, place=place, vega=page.vega())
+    page.write(REPORTS / "index.html", "drift.html", REPORTS, shown=shown, source=source, vega=page.vega())
     print(f"The page: {REPORTS / 'index.html'}")
     if fail and any(one.drifted for one in compared):
         sys.exit(FOUND)
 
 
-def _all(place: str) -> Sequence[str]:
+def _all(source: str) -> Sequence[str]:
     """Return the projects of which a server has kept requests."""
-    found = [Path(name).parent.name for name, _ in captures.fetch(place)[0]]
+    found = [Path(name).parent.name for name, _ in captures.fetch(source)[0]]
     names = [name for name in projects.names() if name in found and name in projects.with_feedback()]
     if not names:
         raise InputError(
-            f"{place}: found no folder of a project, expected one: name the project, such as PROJECT=scones"
+            f"{source}: found no folder of a project, expected one: name the project, such as PROJECT=scones"
         )
     return names
 
@@ -172,7 +172,7 @@ def _all(place: str) -> Sequence[str]:
 def arguments(parser: argparse.ArgumentParser) -> None:
     able = projects.with_feedback()
     parser.add_argument("project", nargs="?", choices=able, help="default: all of which requests were captured")
-    parser.add_argument("place", nargs="?", default=captured.PLACE, help="folder or URL (%(default)s)")
+    parser.add_argument("source", nargs="?", default=captured.FOLDER, help="folder or URL (%(default)s)")
     parser.add_argument("--fail", action="store_true", help=f"end with exit code {FOUND} if there is drift")
 
 

@@ -62,15 +62,15 @@ def play(limits: Loop, yes: bool) -> dict[str, Any]:
     Raise InputError without prepared data, or for classes of which the sample has no drawing.
     """
     about = files.read_json(files.require(RAW, "prepare@scones") / "about.json")
-    with temporary.folder("film") as place:
+    with temporary.folder("film") as folder:
         if about["source"] == "sample":
             stream_of_days, settings_of_data = stream.drawn(limits.film, about["classes"]), {}
         else:
-            stream_of_days = stream.taken(RAW, place / "source", limits.film, about["classes"])
-            settings_of_data = {"data.scones.source": str(place / "source")}
-        clones.freeze(place)
-        with chdir(place / clones.TEMPLATE), local.stand_in(REGION) as session:
-            first = opened(place, SETTINGS | settings_of_data)
+            stream_of_days = stream.taken(RAW, folder / "source", limits.film, about["classes"])
+            settings_of_data = {"data.scones.source": str(folder / "source")}
+        clones.freeze(folder)
+        with chdir(folder / clones.TEMPLATE), local.stand_in(REGION) as session:
+            first = opened(folder, SETTINGS | settings_of_data)
             settings, classes = workflow_settings(), monitor.class_names()
             days: list[dict[str, Any]] = []
             candidates: list[dict[str, Any]] = []
@@ -86,7 +86,7 @@ def play(limits: Loop, yes: bool) -> dict[str, Any]:
     return {"nightfall": limits.film.nightfall + 1, "days": days, "candidates": candidates}
 
 
-def opened(place: Path, changes: Mapping[str, Any]) -> str:
+def opened(folder: Path, changes: Mapping[str, Any]) -> str:
     """Make this clone one that can release, with ``changes`` of its parameters; deploy its model, and release it. Return the version."""
     parameters = recipes.applied(config.read(), dict(changes))
     config.PARAMETERS.write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
@@ -96,7 +96,7 @@ def opened(place: Path, changes: Mapping[str, Any]) -> str:
             own.get("remote", {}).clear()
         with repo.config.edit("repo") as shared:
             shared.setdefault("core", {})["remote"] = "film"
-            shared.setdefault("remote", {})["film"] = {"url": str(place / "storage")}
+            shared.setdefault("remote", {})["film"] = {"url": str(folder / "storage")}
     for name, value in (("user.name", "film"), ("user.email", "film@localhost")):
         if find("config", name) is None:
             git("config", name, value)

@@ -56,11 +56,11 @@ def retrain(limits: Loop, yes: bool) -> tuple[Verdict, str]:
     version = promotion.following()
     promotion.check(version)
     experiment = Experiment(f"{PROJECT}-{version}", recipes.named("scones-default"), {})
-    with clones.alone("loop") as place:
-        clones.freeze(place)
-        copy = clones.record(None, place.absolute(), experiment, TARGETS)
+    with clones.alone("loop") as folder:
+        clones.freeze(folder)
+        copy = clones.record(None, folder.absolute(), experiment, TARGETS)
         if copy is None:
-            log = clones.log(place, experiment)
+            log = clones.log(folder, experiment)
             raise InputError(f"the training failed: {clones.reason(log)} (full log: {log})")
         verdict = judge(Path(), copy, classes)
         print(f"test pictures: {verdict.test}\nthe stream: {verdict.stream}")

@@ -67,10 +67,10 @@ def deployed(session: boto3.Session, settings: WorkflowSettings) -> Mapping[str,
 
 def read(session: boto3.Session, names: Mapping[str, str], since: datetime) -> captures.Read:
     """Return the captured records from ``since`` on. Older files are not read."""
-    place = f"{CAPTURED}{names['Endpoint']}/"
+    prefix = f"{CAPTURED}{names['Endpoint']}/"
     s3, first = client(session, "s3"), (since - COLLECTED).strftime(HOUR)
-    listed = [entry["Key"] for entry in keys(session, names["Bucket"], place)]
-    new = [key for key in listed if "/".join(key.removeprefix(place).split("/")[1:5]) >= first]
+    listed = [entry["Key"] for entry in keys(session, names["Bucket"], prefix)]
+    new = [key for key in listed if "/".join(key.removeprefix(prefix).split("/")[1:5]) >= first]
     texts = [(key, s3.get_object(Bucket=names["Bucket"], Key=key)["Body"].read().decode()) for key in new]
     found = captures.read(texts, monitor.class_names())
     return captures.Read([one for one in found.records if one.time >= since], found.problems, found.repeated)

@@ -186,11 +186,11 @@ def _checked(
     sound = known & certain if item.converted else known
     if bool(sound.all()):
         return answer
-    place = int(sound.int().argmin())
-    digit = answer.classes[int(answer.probabilities[place].argmax())]
-    words = UNLIKE if not bool(known[place]) else UNCERTAIN.format(digit)
+    index = int(sound.int().argmin())
+    digit = answer.classes[int(answer.probabilities[index].argmax())]
+    words = UNLIKE if not bool(known[index]) else UNCERTAIN.format(digit)
     return ink_areas.NoDigitError(
-        words if len(sound) == 1 else f"{words} (number {place + 1} of {len(sound)} from the left)"
+        words if len(sound) == 1 else f"{words} (number {index + 1} of {len(sound)} from the left)"
     )
 
 

@@ -61,7 +61,7 @@ def line(content_type: str, body: bytes, answer_type: str, answer: bytes, now: d
     return json.dumps({"captureData": captured, "eventMetadata": about, "eventVersion": "0"}) + "\n"
 
 
-def fetch(place: str) -> tuple[list[tuple[str, str]], list[str]]:
+def fetch(source: str) -> tuple[list[tuple[str, str]], list[str]]:
     """Return name and text of all .jsonl files below a folder, or a URL that fsspec opens, and the names of other files.
 
     The text may be in any of Unicode's encodings. Raises InputError if there are none.
@@ -69,16 +69,16 @@ def fetch(place: str) -> tuple[list[tuple[str, str]], list[str]]:
     import fsspec  # takes a moment, which the server does not need
 
     try:
-        system, root = fsspec.url_to_fs(place)
+        system, root = fsspec.url_to_fs(source)
         listed = sorted(system.find(root))
         names = [name for name in listed if name.endswith(".jsonl")]
         contents = [(name, system.cat_file(name)) for name in names]
         found = [(name, content.decode(json.detect_encoding(content), "replace")) for name, content in contents]
     except Exception as error:  # fsspec's file systems raise different errors
-        raise InputError(f"cannot read {place} ({type(error).__name__}: {error})") from error
+        raise InputError(f"cannot read {source} ({type(error).__name__}: {error})") from error
     if not found:
         others = f", only {listed[0]} and {len(listed) - 1} other files" if listed else ""
-        raise InputError(f"{place}: found no .jsonl files{others}, expected an endpoint's captured requests")
+        raise InputError(f"{source}: found no .jsonl files{others}, expected an endpoint's captured requests")
     return found, [name for name in listed if name not in names]
 
 
@@ -93,12 +93,12 @@ def read(files: Iterable[tuple[str, str]], convert: Callable[[Record], T]) -> Re
     known = set()
     repeated = 0
     for name, text in files:
-        for place, content in _contents(text):
+        for position, content in _contents(text):
             try:
                 record = parse(content)
                 converted = convert(record)
             except ValueError as error:
-                problems.append(f"{name}: {place}: {error}, left out")
+                problems.append(f"{name}: {position}: {error}, left out")
                 continue
             if record.event and record in known:
                 repeated += 1
@@ -110,7 +110,7 @@ def read(files: Iterable[tuple[str, str]], convert: Callable[[Record], T]) -> Re
 
 
 def _contents(text: str) -> Iterator[tuple[str, Any]]:
-    """Yield the place and the JSON value of each record: one per line, several on a line, or a list of records.
+    """Yield the position and the JSON value of each record: one per line, several on a line, or a list of records.
 
     The value is a ValueError if the text is not JSON.
     """

@@ -135,8 +135,8 @@ def touching(random: Generator, left: Bytes, right: Bytes) -> Bytes:
     both = np.zeros((28, width), np.uint8)
     for part, start in zip(parts, (0, width - parts[1].shape[1]), strict=True):
         top = int(random.integers(0, 29 - part.shape[0]))
-        place = both[top : top + part.shape[0], start : start + part.shape[1]]
-        np.maximum(place, part, out=place)
+        region = both[top : top + part.shape[0], start : start + part.shape[1]]
+        np.maximum(region, part, out=region)
     return drawing.centred((both / 255).astype(np.float32))
 
 

@@ -162,9 +162,9 @@ def losses(session: boto3.Session, settings: WorkflowSettings, keep_data: bool) 
         lines.append(
             f"- the stack {stack.name} with {len(resources)} resources" + (", but not its bucket:" if kept else "")
         )
-        for place, count, size in stack.contents():
-            own_pictures = " (your own pictures)" if place.endswith("/pictures/") else ""
-            lines.append(f"  {'keeps' if kept else 'with'} {place}: {count} objects, {size:,} bytes{own_pictures}")
+        for url, count, size in stack.contents():
+            own_pictures = " (your own pictures)" if url.endswith("/pictures/") else ""
+            lines.append(f"  {'keeps' if kept else 'with'} {url}: {count} objects, {size:,} bytes{own_pictures}")
     return "\n".join(lines)
 
 

@@ -54,11 +54,11 @@ def run(
     """
     before = {entry["Key"] for entry in keys(session, deployed.bucket, CAPTURED)}
     workflow = Workflow(session, workflow_arn or deployed.workflow)
-    places = [f"{TEST}{name}" for name in cases]
-    first = workflow.execute(deployed.bucket, places[0])
+    objects = [f"{TEST}{name}" for name in cases]
+    first = workflow.execute(deployed.bucket, objects[0])
     begin = time.perf_counter()
-    others = workflow.execute_all(deployed.bucket, places[1:], concurrency)
-    outcomes = [first, *tqdm(others, "scones executions", len(places) - 1, unit="")]
+    others = workflow.execute_all(deployed.bucket, objects[1:], concurrency)
+    outcomes = [first, *tqdm(others, "scones executions", len(objects) - 1, unit="")]
     seconds = time.perf_counter() - begin
     records = _captured(session, deployed, before, outcomes) if captured else {}
     return Trial(outcomes, records, seconds)

@@ -129,12 +129,12 @@ def class_names() -> list[str]:
     return names
 
 
-def main(place: str, threshold: float | None = None, collect_into: Path = labelled.FOLDER) -> None:
+def main(source: str, threshold: float | None = None, collect_into: Path = labelled.FOLDER) -> None:
     classes = class_names()
-    texts, others = fetch(place)
+    texts, others = fetch(source)
     read = captures.read(texts, classes)
     if not read.records:
-        raise InputError(f"{place}: found no captured record ({'; '.join(read.problems[:1])}), expected at least 1")
+        raise InputError(f"{source}: found no captured record ({'; '.join(read.problems[:1])}), expected at least 1")
     if threshold is None:
         threshold = config.load("evaluate.scones", Evaluate).threshold
     pictures, unusable = decoded(read.records)
@@ -144,7 +144,7 @@ def main(place: str, threshold: float | None = None, collect_into: Path = labell
         "repeated": read.repeated,
         "unusable_pictures": len(unusable),
     }
-    report = {"source": place, **counts, **summary(read.records, threshold), "problems": read.problems + unusable}
+    report = {"source": source, **counts, **summary(read.records, threshold), "problems": read.problems + unusable}
     if (FEATURES / "train.npz").exists() and pictures:
         with np.load(FEATURES / "train.npz") as train:
             report["drift"] = drift(np.stack([picture for _, picture in pictures]), train["images"])
@@ -185,7 +185,7 @@ def _no_drift(report: dict[str, Any]) -> str:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("place", help="folder or URL with captured .jsonl files")
+    parser.add_argument("source", help="folder or URL with captured .jsonl files")
     parser.add_argument("--threshold", type=float, help="default: evaluate.scones.threshold")
     parser.add_argument(
         "--collect-into", type=Path, default=labelled.FOLDER, help="folder for pictures to label (default: %(default)s)"

@@ -16,7 +16,7 @@ from scipy.stats import binomtest, ttest_ind
 from stages.scones.feedback.captures import Captured
 
 LEVEL = 0.95
-PLACE = re.compile(r"([^/]+)/\d{4}/\d\d/\d\d/\d\d/[^/]+$")
+VARIANT_PATH = re.compile(r"([^/]+)/\d{4}/\d\d/\d\d/\d\d/[^/]+$")
 """A captured file's path from its variant on."""
 
 Texts = Sequence[tuple[str, str]]
@@ -26,7 +26,7 @@ def grouped(files: Texts) -> dict[str, list[tuple[str, str]]]:
     """Return captured files by the variant in their paths, those of other paths left out."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for name, text in files:
-        if found := PLACE.search(name):
+        if found := VARIANT_PATH.search(name):
             groups.setdefault(found[1], []).append((name, text))
     return dict(sorted(groups.items()))
 

@@ -44,13 +44,13 @@ def training() -> dict[str, Any]:
     return found
 
 
-def texts(bucket: str, place: str, since: datetime) -> Iterator[str]:
-    """Yield the captured files below ``place``, ENDPOINT/VARIANT/YYYY/MM/DD/HH/NAME, that are from ``since`` on."""
+def texts(bucket: str, prefix: str, since: datetime) -> Iterator[str]:
+    """Yield the captured files below ``prefix``, ENDPOINT/VARIANT/YYYY/MM/DD/HH/NAME, that are from ``since`` on."""
     # A file is named by its first record, and collects records for about a minute.
     s3, first = boto3.client("s3"), (since - timedelta(minutes=5)).strftime("%Y/%m/%d/%H")
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=place):
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", []):
-            if "/".join(entry["Key"].removeprefix(place).split("/")[1:5]) >= first:
+            if "/".join(entry["Key"].removeprefix(prefix).split("/")[1:5]) >= first:
                 yield s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read().decode()
 
 
@@ -69,8 +69,8 @@ def read(line: str, classes: int) -> Record:
 
 def records(since: datetime) -> Iterator[Record]:
     """Yield the captured answers from ``since`` on."""
-    place, classes = f"data_capture/{os.environ['ENDPOINT']}/", int(os.environ["CLASSES"])
-    for text in texts(os.environ["BUCKET"], place, since):
+    prefix, classes = f"data_capture/{os.environ['ENDPOINT']}/", int(os.environ["CLASSES"])
+    for text in texts(os.environ["BUCKET"], prefix, since):
         for line in filter(None, text.splitlines()):
             try:
                 record = read(line, classes)
@@ -90,14 +90,14 @@ class Sample:
     def add(self, picture: bytes) -> None:
         """Choose, and only then decode. A picture that can't be decoded here is left out."""
         self._seen += 1
-        place = len(self.measured) if len(self.measured) < MOST else self._random.randrange(self._seen)
-        if place >= MOST:
+        index = len(self.measured) if len(self.measured) < MOST else self._random.randrange(self._seen)
+        if index >= MOST:
             return
         try:
             found = drift.measured(drift.decode(picture))
         except ValueError:
             return
-        self.measured[place : place + 1] = [found]  # at the end it is added
+        self.measured[index : index + 1] = [found]  # at the end it is added
 
 
 def handler(event: Any, context: object) -> dict[str, float]:

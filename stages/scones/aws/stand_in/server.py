@@ -160,8 +160,8 @@ class Front:
             return self._endpoints.of(now).update(wanted, weights, how, alarmed, taken)
 
     def _evaluate_alarms(self, region: str) -> None:
-        for place, line in self._functions.new_lines():
-            alarms.record_lines(place, [line])
+        for region, line in self._functions.new_lines():
+            alarms.record_lines(region, [line])
         alarms.evaluate(region)
 
     def follow(self) -> None:

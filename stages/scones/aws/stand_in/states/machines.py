@@ -53,9 +53,9 @@ def _with_definition(making: Any) -> Any:
         resource = named["cloudformation_json"] if "cloudformation_json" in named else arguments[1]
         account_id = named["account_id"] if "account_id" in named else arguments[2]
         properties = resource["Properties"]
-        place = properties.pop("DefinitionS3Location", None)
-        if place:
-            text = s3_backends[account_id]["aws"].get_object(place["Bucket"], place["Key"]).value.decode()
+        location = properties.pop("DefinitionS3Location", None)
+        if location:
+            text = s3_backends[account_id]["aws"].get_object(location["Bucket"], location["Key"]).value.decode()
             for key, value in properties.pop("DefinitionSubstitutions", {}).items():
                 text = text.replace(f"${{{key}}}", str(value))
             properties["DefinitionString"] = text
