@@ -97,7 +97,7 @@ def to_remote(repo: Repo, remote: str, models: list[Model]) -> None:
     """Push the results of each model's project to the DVC ``remote``. Raises InputError."""
     if remote not in repo.config["remote"]:
         known = ", ".join(repo.config["remote"])
-        raise InputError(f"{remote!r} is not a place: expected hub:NAME, or a DVC remote, one of {known}")
+        raise InputError(f"{remote!r} is not a destination: expected hub:NAME, or a DVC remote, one of {known}")
     for model in models:
         targets = [f"deploy@{model.project}", f"plot@{model.project}"]
         where = {"revs": [model.revision], "workspace": False} if model.revision else {}

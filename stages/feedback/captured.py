@@ -7,7 +7,7 @@ from stages.common.errors import InputError
 from stages.engine.aws import captures
 
 FOLDER = "reports/captured"
-"""Where the documentation lets the server keep requests."""
+"""The folder for captured requests in the documentation."""
 
 
 def texts(source: str, project: str) -> list[tuple[str, str]]:

@@ -1,9 +1,9 @@
 """Compare the inputs of captured requests with the training data: `make drift PROJECT=bikes`, or
 
-    python -m stages.feedback.drift bikes                               # what make serve ARGS="--capture reports/captured" kept
-    python -m stages.feedback.drift scones s3://BUCKET/data_capture     # what an endpoint captured
+    python -m stages.feedback.drift bikes                               # requests kept by make serve ARGS="--capture reports/captured"
+    python -m stages.feedback.drift scones s3://BUCKET/data_capture     # requests captured by an endpoint
 
-Without a project it compares all of which requests were captured. It writes reports/drift/index.html, a page that needs no network,
+Without a project it compares all projects with captured requests. It writes reports/drift/index.html, a page that needs no network,
 and reports/drift/<project>.json. With --fail, it ends with exit code 3 if it finds drift.
 """
 
@@ -47,14 +47,14 @@ FOUND = 3
 
 
 class Compared(NamedTuple):
-    """The requests of a project, compared."""
+    """The captured requests of a project, compared with its training data."""
 
     project: str
     requests: list[Record]
     inputs: Inputs
     training: Inputs
     moved: list[FeatureDrift]
-    """By their p, smallest first."""
+    """The tested features, smallest p first."""
     ours: Mapping[str, Values]
     theirs: Mapping[str, Values]
     """All features by name, of the requests and of training."""
@@ -76,7 +76,7 @@ class Compared(NamedTuple):
         return f"{self.project}: no drift found {count}"
 
     def report(self, source: str) -> dict[str, Any]:
-        """Return what the JSON file has."""
+        """Return the content of the JSON file."""
         return {
             "source": source,
             "requests": len(self.requests),
@@ -97,7 +97,9 @@ def compare(project: str, source: str) -> Compared:
     served = projects.feedback(project)
     assert served
     read = captures.read(captured.texts(source, project), lambda record: record)
-    once = {(record.body, record.content_type): record for record in read.records}  # the same again tells nothing new
+    once = {
+        (record.body, record.content_type): record for record in read.records
+    }  # repeated requests are not independent
     records = list(once.values())[-MOST:]
     inputs, unreadable = served.inputs(records)
     problems = read.problems + unreadable
@@ -117,8 +119,9 @@ def compare(project: str, source: str) -> Compared:
 def measured(inputs: Inputs, training: Inputs) -> tuple[dict[str, Values], dict[str, Values], NDArray[np.float64]]:
     """Return the features of inputs and of training, and the inputs' distance from training.
 
-    Pictures are compared along principal directions of the network's features, too; their distance is that from these
-    directions (`known`). The distance of others is the largest deviation of a number, in training's standard deviations.
+    Pictures are also compared along principal directions of the network's features, and their distance is measured from
+    these directions (`known`). The distance of other inputs is the largest deviation of a number from training's mean, in
+    standard deviations.
     """
     ours, theirs = dict(inputs.features), dict(training.features)
     if inputs.embedding is None or training.embedding is None:
@@ -133,7 +136,7 @@ def measured(inputs: Inputs, training: Inputs) -> tuple[dict[str, Values], dict[
 
 
 def described(one: Compared) -> dict[str, Any]:
-    """Return what the page shows of a project."""
+    """Return the page's content for a project."""
     farthest = np.argsort(-one.far, kind="stable")[:EXAMPLES]
     shown = [one.inputs.examples[index] for index in farthest]
     rows = shown if isinstance(shown[0], dict) else []
@@ -159,7 +162,7 @@ def main(project: str | None, source: str, fail: bool) -> None:
 
 
 def _all(source: str) -> Sequence[str]:
-    """Return the projects of which a server has kept requests."""
+    """Return the projects with requests kept by a server."""
     found = [Path(name).parent.name for name, _ in captures.fetch(source)[0]]
     names = [name for name in projects.names() if name in found and name in projects.with_feedback()]
     if not names:
@@ -171,7 +174,7 @@ def _all(source: str) -> Sequence[str]:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     able = projects.with_feedback()
-    parser.add_argument("project", nargs="?", choices=able, help="default: all of which requests were captured")
+    parser.add_argument("project", nargs="?", choices=able, help="default: all with captured requests")
     parser.add_argument("source", nargs="?", default=captured.FOLDER, help="folder or URL (%(default)s)")
     parser.add_argument("--fail", action="store_true", help=f"end with exit code {FOUND} if there is drift")
 

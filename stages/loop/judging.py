@@ -97,7 +97,7 @@ def held_out(classes: list[str], folder: Path = labelled.FOLDER) -> tuple[NDArra
     """
     pictures, refused = prepare.read_pictures(folder, labelled.read_list(folder, classes, 0, held_out=True))
     for one in refused:
-        print(f"warning: {one.file} judges nothing: {one.reason}")
+        print(f"warning: {one.file} is not used to judge: {one.reason}")
     labels = np.array([one.entry.label for one in pictures], np.int64)
     return np.array([one.image for one in pictures], np.uint8).reshape(-1, SIDE, SIDE, 3), labels
 
@@ -107,7 +107,7 @@ def judge(served: Path, candidate: Path, classes: list[str]) -> Verdict:
     before, pictures = on_the_test_set(served)
     after, others = on_the_test_set(candidate)
     if not np.array_equal(pictures, others):
-        raise InputError("the candidate was tested on other pictures than the model that serves: `dvc repro` first")
+        raise InputError("the candidate and the served model were tested on different pictures: run `dvc repro` first")
     stream, labels = held_out(classes)
     figures = [files.read_json(root / "reports/scones/metrics.json") for root in (served, candidate)]
     guarded = guards.judge(metrics.read(), PROJECT, *figures)

@@ -38,7 +38,7 @@ def check(version: str) -> None:
     with Repo() as repo:
         release.reachable(repo)
     if git("branch", "--list", branch(version)):
-        raise InputError(f"the branch {branch(version)} is there already: `git branch --delete {branch(version)}`")
+        raise InputError(f"the branch {branch(version)} already exists: run `git branch --delete {branch(version)}`")
 
 
 def unalarmed(session: boto3.Session, settings: WorkflowSettings) -> None:

@@ -1,4 +1,4 @@
-"""The HTTP interface: models by name, JSON errors with stable codes, an OpenAPI description that tests check."""
+"""The HTTP interface: models by name, JSON errors with stable codes, and an OpenAPI description that tests check."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -107,7 +107,7 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
                 description="landmarks, mnist: find all landmarks or digits of a picture, from left to right, one prediction each"
             ),
         ] = False,
-        evidence: Annotated[bool, Query(description="landmarks: show on what the answer rests")] = False,
+        evidence: Annotated[bool, Query(description="landmarks: show which regions support the answer")] = False,
     ) -> Response:
         """Return the model's predictions for a picture file (bikes: for hours, as CSV or JSON)."""
         status = 500

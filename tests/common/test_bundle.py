@@ -66,11 +66,11 @@ SPARSE = b"24 GNU.sparse.map=0,1,1\n30 GNU.sparse.size=9999999999\n"
 @pytest.mark.parametrize(
     ("members", "words"),
     [
-        ([("a", FILE, b"1"), ("a/b", FILE, b"2")], "a/b is where another member is"),
-        ([("a", FILE, b"1"), ("a", FOLDER, b"")], "a is where another member is"),
-        ([("a", FOLDER, b""), ("a", FILE, b"1")], "a is where another member is"),
-        ([("a", FILE, b"1"), ("a/b/c", FOLDER, b"")], "is where another member is"),
-        ([("a", FILE, b"1"), ("./a", FILE, b"2")], "a is where another member is"),
+        ([("a", FILE, b"1"), ("a/b", FILE, b"2")], "a/b has the path of another member"),
+        ([("a", FILE, b"1"), ("a", FOLDER, b"")], "a has the path of another member"),
+        ([("a", FOLDER, b""), ("a", FILE, b"1")], "a has the path of another member"),
+        ([("a", FILE, b"1"), ("a/b/c", FOLDER, b"")], "has the path of another member"),
+        ([("a", FILE, b"1"), ("./a", FILE, b"2")], "a has the path of another member"),
         ([("././@LongLink", tarfile.GNUTYPE_LONGNAME, 1500 * b"a/" + b"b\0"), ("a", FILE, b"1")], "is more than 50 folders deep"),
         (1500 * [("././@LongLink", tarfile.GNUTYPE_LONGNAME, b"a\0")], "is damaged"),
         ([("././@PaxHeader", tarfile.XHDTYPE, SPARSE), ("a", FILE, b"1")], "is not a regular file"),

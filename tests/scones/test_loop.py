@@ -156,8 +156,8 @@ def test_real_pictures_of_the_stream_are_neither_trained_on_nor_test_pictures(tm
         ("play", {"loop.scones.drift": 0.0}, "loop.scones.drift = 0.0 is not allowed: expected greater than 0"),
         ("watch", {"loop.scones.promote": "never"}, "loop.scones.promote = 'never' is not allowed"),
         ("play", {"loop.scones.film.days": 5, "loop.scones.film.nightfall": 4}, "nightfall at most 3"),
-        ("retrain", {"loop.scones.promote": "automatic"}, "deploy.target = local: nothing would come into service"),
-        ("play", {}, "nobody can be asked about the candidate: run `python -m stages.loop play --yes`"),
+        ("retrain", {"loop.scones.promote": "automatic"}, "deploy.target = local: there is no deployment to update"),
+        ("play", {}, "no terminal to ask about the candidate: run `python -m stages.loop play --yes`"),
     ],
 )
 def test_what_can_not_be_played_is_refused_before_any_work(
@@ -256,8 +256,8 @@ def test_held_out_pictures_that_the_endpoint_refuses_judge_nothing(
     assert pictures.shape == (58, 32, 32, 3)
     assert labels.tolist() == [0] * 58
     said = capsys.readouterr().out
-    assert f"{first.name} judges nothing: the picture has a single colour" in said
-    assert f"{second.name} judges nothing: the picture has 16 x 16 pixels, not 32 x 32" in said
+    assert f"{first.name} is not used to judge: the picture has a single colour" in said
+    assert f"{second.name} is not used to judge: the picture has 16 x 16 pixels, not 32 x 32" in said
 
 
 def test_watch_measures_new_pictures_but_no_test_pictures_and_collects_beyond_a_limit(

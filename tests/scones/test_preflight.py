@@ -59,7 +59,7 @@ def test_a_ready_account_is_reported_line_by_line(capsys: pytest.CaptureFixture[
         f"ok       image: {IMAGE}",
         "ok       quota: ml.m5.large for endpoint usage: 4, needed 2",
         "ok       permissions: arn:aws:iam::123456789012:role/deployer may do all",
-        "ok       stack: scones: is not there yet",
+        "ok       stack: scones: does not exist yet",
         "83 USD in 30 days",
     ):
         assert line in said

@@ -98,10 +98,10 @@ def test_what_cannot_be_kept_is_answered(folder: Path) -> None:
     with server(folder, "--token", TOKEN, f"--capture={place}", "--capture-megabytes=0.001") as served:
         (place / "mnist").touch()  # so the folder can't be made, as on a disk that is full
         assert [send(served, "mnist") for _ in range(3)] == [200] * 3
-        until(lambda: served.log.read_text().count("not kept: ") == 1)
+        until(lambda: served.log.read_text().count("request not kept: ") == 1)
         assert send(served, "scones") == 200
         assert send(served, "scones", bytes(1000)) == 200
-        until(lambda: "larger than all that may be kept" in served.log.read_text())
+        until(lambda: "larger than --capture-megabytes" in served.log.read_text())
     assert [one.body for one in kept(place)] == [SENT["scones"][1]]
 
 

@@ -96,7 +96,7 @@ def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, name: s
             with tar.extractfile(member) as packed, target.open("xb") as file:  # type: ignore[union-attr]  # is regular
                 shutil.copyfileobj(packed, file)
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise tarfile.TarError(f"{name} is where another member is") from None
+        raise tarfile.TarError(f"{name} has the path of another member") from None
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise

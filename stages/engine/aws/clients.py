@@ -90,9 +90,10 @@ class DeclinedError(InputError):
 
 
 def agree(plan: str, yes: bool, command: str) -> None:
-    """Print ``plan`` and, without ``yes``, ask the user to agree. Raise DeclinedError if the user doesn't, InputError if nobody can be asked.
+    """Print ``plan`` and, without ``yes``, ask the user to agree.
 
-    ``command`` is what to run again, without --yes.
+    ``command`` is the command to run again, without --yes. Raise DeclinedError if the user does not agree, InputError if
+    there is no terminal.
     """
     print(plan, flush=True)
     if yes:

@@ -132,7 +132,7 @@ def permissions(session: boto3.Session, settings: WorkflowSettings) -> Finding:
 def stack(session: boto3.Session, settings: WorkflowSettings) -> Finding:
     status = Stack(session, settings.stack).status()
     good = status is None or status.endswith("_COMPLETE")
-    return Finding("stack", good or None, f"{settings.stack}: {status or 'is not there yet'}")
+    return Finding("stack", good or None, f"{settings.stack}: {status or 'does not exist yet'}")
 
 
 CHECKS: tuple[Callable[[boto3.Session, WorkflowSettings], Finding], ...] = (image, quota, permissions, stack)

@@ -81,7 +81,7 @@ def application(model: LoadedModel, limits: Limits, body_limits: BodyLimits) -> 
     async def later(request: Request) -> Response:
         task = late.pop(request.path_params["number"], None)
         if task is None:
-            raise Refusal(404, "not_found", "there is no such request")
+            raise Refusal(404, "not_found", "unknown request, or its answer was already fetched")
         return parts_response([await task])
 
     def parts_response(parts: Sequence[framing.Part]) -> Response:
