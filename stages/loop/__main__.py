@@ -1,11 +1,11 @@
 """The closed loop of scones: watch a deployment, and train its model again when the pictures have changed.
 
-python -m stages.loop watch      measure the last hours' requests, write that to CloudWatch, collect pictures to label
+python -m stages.loop watch      measure the last hours' requests, write the metrics to CloudWatch, collect pictures to label
 python -m stages.loop retrain    train with the labelled pictures, judge the candidate, deploy and release it if it is better
 python -m stages.loop play       both, on a stand-in for AWS, from a stream that changes to the better model in service
 
-watch and retrain refer to the deployment of `deploy.scones`. A candidate goes into service after a person's yes, or at once
-with --yes or `loop.scones.promote: automatic`.
+watch and retrain refer to the deployment of `deploy.scones`. A candidate goes into service after a person confirms it, or at
+once with --yes or `loop.scones.promote: automatic`.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Play the whole loop on the stand-in for AWS: night falls on a stream of pictures, and a better model comes into service.
 
-Everything happens in a clone in a temporary folder, with a DVC remote and a stand-in of its own. A person's labels are played by the
-truth, which is known because the pictures are drawn.
+Everything happens in a clone in a temporary folder, with a DVC remote and a stand-in of its own. The true classes take the
+place of a person's labels: they are known, because the pictures are drawn.
 """
 
 import subprocess
@@ -57,9 +57,9 @@ SETTINGS: dict[str, Any] = {
 
 
 def play(limits: Loop, yes: bool) -> dict[str, Any]:
-    """Return what happened on each day, and what became of each candidate. Nothing is written to the repository.
+    """Return a record of each day and of each candidate. Nothing is written to the repository.
 
-    Raise InputError without prepared data, or for classes of which the sample has no drawing.
+    Raise InputError without prepared data, or for classes that the sample can't draw.
     """
     about = files.read_json(files.require(RAW, "prepare@scones") / "about.json")
     with temporary.folder("film") as folder:
@@ -77,7 +77,7 @@ def play(limits: Loop, yes: bool) -> dict[str, Any]:
             version, declined = first, False
             for number, pictures in enumerate(stream_of_days):
                 days.append({"day": number + 1, "version": version, **one_day(session, settings, limits, pictures)})
-                print(told(days[-1]), flush=True)
+                print(summary(days[-1]), flush=True)
                 label(pictures, classes)
                 if days[-1]["beyond"] and not declined and not retraining.missing(classes, limits):
                     candidates.append({"day": number + 1, **candidate(limits, yes)})
@@ -87,7 +87,7 @@ def play(limits: Loop, yes: bool) -> dict[str, Any]:
 
 
 def opened(folder: Path, changes: Mapping[str, Any]) -> str:
-    """Make this clone one that can release, with ``changes`` of its parameters; deploy its model, and release it. Return the version."""
+    """Set up this clone for releases, with ``changes`` of its parameters. Deploy and release its model. Return the version."""
     parameters = recipes.applied(config.read(), dict(changes))
     config.PARAMETERS.write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
     with Repo() as repo:
@@ -109,7 +109,7 @@ def opened(folder: Path, changes: Mapping[str, Any]) -> str:
 
 
 def one_day(session: boto3.Session, settings: WorkflowSettings, limits: Loop, pictures: Day) -> dict[str, Any]:
-    """Send a day's pictures to the endpoint and watch. Return the accuracy with its interval, and what the watch has seen."""
+    """Send a day's pictures to the endpoint and watch. Return the accuracy with its interval, and the watch's measurements."""
     names = watch.deployed(session, settings)
     # Captured requests have times in whole seconds.
     since = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
@@ -160,7 +160,7 @@ def candidate(limits: Loop, yes: bool) -> dict[str, Any]:
     return {"version": version, "declined": False, **asdict(verdict)}
 
 
-def told(day: Mapping[str, Any]) -> str:
+def summary(day: Mapping[str, Any]) -> str:
     """Return a line about a day."""
     line = (
         f"day {day['day']}, {day['version']}: {day['accuracy']['value']:.1%} right, estimated {day['estimated']:.1%}, "

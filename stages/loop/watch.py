@@ -1,4 +1,4 @@
-"""Look at what a deployed endpoint has answered lately: drift, low confidence and estimated accuracy, to CloudWatch, too."""
+"""Measure a deployed endpoint's recent answers: drift, low confidence and estimated accuracy. Write them to CloudWatch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ COLLECTED = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Seen:
-    """What the endpoint has answered. ``drift`` is the largest statistic of a property whose distribution has changed, else 0."""
+    """Measurements of the answers. ``drift`` is the largest statistic of a property whose distribution has changed, else 0."""
 
     records: int
     drift: float
@@ -56,7 +56,7 @@ class Seen:
 
 
 def deployed(session: boto3.Session, settings: WorkflowSettings) -> Mapping[str, str]:
-    """Return the names of what is deployed. Raise InputError if nothing is."""
+    """Return the names of the deployed resources. Raise InputError if nothing is deployed."""
     outputs = Stack(session, settings.stack).outputs()
     if "Endpoint" not in outputs:
         raise InputError(
@@ -66,7 +66,7 @@ def deployed(session: boto3.Session, settings: WorkflowSettings) -> Mapping[str,
 
 
 def read(session: boto3.Session, names: Mapping[str, str], since: datetime) -> captures.Read:
-    """Return the captured records from ``since`` on. Older files are not read."""
+    """Return the captured records from ``since`` on. Does not read older files."""
     prefix = f"{CAPTURED}{names['Endpoint']}/"
     s3, first = client(session, "s3"), (since - COLLECTED).strftime(HOUR)
     listed = [entry["Key"] for entry in keys(session, names["Bucket"], prefix)]
@@ -97,9 +97,9 @@ def look(
     since: datetime,
     folder: Path = labelled.FOLDER,
 ) -> Seen:
-    """Measure the requests from ``since`` on, write that to CloudWatch, and collect pictures to label if a limit is exceeded.
+    """Measure the requests from ``since`` on, write the results to CloudWatch, and collect pictures to label if a limit is exceeded.
 
-    Test pictures, which a deployment sends, count for nothing. Raise InputError if there are no others.
+    Test pictures, which each deployment sends, don't count. Raise InputError if there are no others.
     """
     names = deployed(session, settings)
     found = read(session, names, since)

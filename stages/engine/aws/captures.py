@@ -26,7 +26,7 @@ class Record(NamedTuple):
     time: datetime
     """Time of the answer, in UTC."""
     content_type: str
-    """Of the request."""
+    """The request's content type."""
     body: bytes
     answer_type: str
     answer: bytes
@@ -34,9 +34,9 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Read(Generic[T]):
-    """The records of some files: each one found is in ``records`` or ``problems``, or was there before.
+    """The records of some files. Each one is in ``records`` or ``problems``, or is a repetition of an earlier one.
 
-    ``problems`` names those that could not be read, and why. ``repeated`` counts those that were there before.
+    ``problems`` names the unreadable ones, with the reasons. ``repeated`` counts the repetitions.
     """
 
     records: list[T]
@@ -49,7 +49,7 @@ class Read(Generic[T]):
 
 
 def line(content_type: str, body: bytes, answer_type: str, answer: bytes, now: datetime) -> str:
-    """Return a record as a line of JSON. The request is encoded, as it may be any bytes; the answer is UTF-8 text."""
+    """Return a record as a line of JSON. The request is encoded as base64, as it may be any bytes; the answer is UTF-8 text."""
     request = {"observedContentType": content_type, "mode": "INPUT", "encoding": "BASE64"}
     reply = {"observedContentType": answer_type, "mode": "OUTPUT", "data": answer.decode()}
     reply["encoding"] = "CSV" if answer_type.startswith("text/csv") else "JSON"
@@ -83,10 +83,10 @@ def fetch(source: str) -> tuple[list[tuple[str, str]], list[str]]:
 
 
 def read(files: Iterable[tuple[str, str]], convert: Callable[[Record], T]) -> Read[T]:
-    """Return what ``convert`` makes of the records of ``files`` (name and text), ordered by time, each once.
+    """Return the records of ``files`` (name and text), converted by ``convert``, ordered by time, each once.
 
-    A record that cannot be read, or for which ``convert`` raises ValueError, is left out and reported: such as a request
-    without an answer, or a last line that was cut off. Lines can be cut off because files are read while they are written.
+    A record is left out and reported if it is unreadable or ``convert`` raises ValueError, for example a request without
+    an answer, or a last line that is cut off because the file is still being written.
     """
     records: list[tuple[Record, T]] = []
     problems = []
@@ -163,7 +163,7 @@ def parse(content: Any) -> Record:
 
 
 def _data(part: dict[str, Any]) -> bytes:
-    """Return the bytes of a request or an answer. Some tools unpack JSON in JSON: then ``data`` is no text."""
+    """Return the bytes of a request or an answer. ``data`` is not text if a tool has unpacked JSON in JSON."""
     data = part["data"]
     if part["encoding"].upper() != "BASE64":
         return (data if isinstance(data, str) else json.dumps(data)).encode()
@@ -174,7 +174,7 @@ def _data(part: dict[str, Any]) -> bytes:
 
 
 def bodies(records: Iterable[Record], read: Callable[[bytes, str], T]) -> tuple[list[T], list[str]]:
-    """Return what ``read`` makes of each request's body and content type, and a line for each that it raises ValueError for."""
+    """Return ``read(body, content_type)`` for each request, and a line for each request for which it raises ValueError."""
     found: list[T] = []
     problems = []
     for record in records:
