@@ -118,7 +118,7 @@ class Update(Section):
 
 
 class Network(Section):
-    """Where the functions and the model run. They must reach S3, SageMaker, SNS, CloudWatch and ECR from there."""
+    """The network of the functions and the model. From it they must reach S3, SageMaker, SNS, CloudWatch and ECR."""
 
     subnets: list[str] = Field(min_length=1, description="subnet-...")
     security_groups: list[str] = Field(min_length=1, max_length=5, description="sg-...")
@@ -135,7 +135,7 @@ class Evaluate(Section):
 
 
 class Film(Section):
-    """What `stages.loop play` shows: a stream of pictures for some days, by day at first, then by night."""
+    """The film of `stages.loop play`: a stream of pictures over some days, at first by day, then by night."""
 
     days: int = Field(ge=3, le=60, description="days that are played")
     nightfall: int = Field(ge=1, le=59, description="days until the camera takes its pictures at night")

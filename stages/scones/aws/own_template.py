@@ -31,7 +31,7 @@ ANSWERED = {
     "CKV_AWS_158": "the parameter KmsKey encrypts it",
     "CKV_AWS_173": "the environment has no secret; the parameter KmsKey encrypts it",
 }
-"""Why what checkov asks for is not in the template, by its rule."""
+"""The reason why the template skips a rule of checkov, by rule."""
 
 
 def logical(name: str) -> str:

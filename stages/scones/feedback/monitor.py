@@ -1,4 +1,4 @@
-"""Monitoring of the endpoint from its captured requests: confidences, drift of the input, an estimate of the accuracy.
+"""Monitor the endpoint by its captured requests: confidences, drift of the input, an estimate of the accuracy.
 
     python -m stages.scones.feedback.monitor reports/scones/captured
     python -m stages.scones.feedback.monitor s3://BUCKET/data_capture

@@ -94,7 +94,7 @@ INDEFINITE = re.compile(r"\*|\.\.|\[[^\]]*[:?,]")
 
 
 def _one_of_one(json_path: Any) -> Any:
-    """Return the value that a path such as `$[0].body` names. moto returns a list of it, as it does of any value below an index."""
+    """Return the value at a path such as `$[0].body`. moto returns a list with the value for every path with an index."""
     extracting = json_path.extract_json
 
     def extract(path: str, data: Any) -> Any:
