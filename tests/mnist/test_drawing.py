@@ -181,8 +181,8 @@ def test_what_has_not_a_digit_s_form_is_refused_with_that_as_the_reason(ground: 
     """A line that is drawn from left to right is first a dot."""
     for length, words in (
         (1, "no single digit"),
-        (60, "what is drawn is too wide"),
-        (120, "what is drawn is too wide"),
+        (60, "the drawing is too wide"),
+        (120, "the drawing is too wide"),
     ):
         picture = Image.new("L", (280, 280), ground)
         ImageDraw.Draw(picture).rounded_rectangle([40, 130, 60 + length, 150], 10, 255 - ground)

@@ -267,7 +267,7 @@ def test_the_answer_changes_while_a_digit_is_drawn(visit: Visit) -> None:
             visit.page.mouse.move(*point, steps=12)
             visit.wait(lambda: verdict.inner_text() not in ("", seen[-1]))  # the pen is still down
             if point == points[1] and len(seen) == 1:  # a horizontal line: what was seen first may be of its beginning
-                expect(verdict).to_have_text("No answer: what is drawn is too wide for one digit")
+                expect(verdict).to_have_text("No answer: the drawing is too wide for one digit")
             seen.append(verdict.inner_text())
         visit.page.mouse.up()
     assert "%" in seen[2]

@@ -1,4 +1,4 @@
-"""Which strokes of a mask of ink are frames, which belong to one digit, and whether they can be digits.
+"""Group strokes of ink into digits: find frames, strokes that belong to one digit, and forms that can't be digits.
 
 Exported models contain this file, so it imports only numpy and scipy.
 """
@@ -21,24 +21,24 @@ GAP = 0.12
 """Strokes of a digit are closer to each other than this fraction of its height."""
 
 STRAY = 0.3
-"""From this fraction of the strongest contrast a pixel shows something."""
+"""A pixel with at least this fraction of the strongest contrast is not ground."""
 
 LONGEST = 32
-"""Digits that are read in one picture."""
+"""Largest number of digits that are read in one picture."""
 
 BLANK = "the picture is blank: expected a digit that contrasts with its background"
-UNCLEAR = "no single digit can be told from the rest of the picture: expected one digit on an even background, with space around it"
+UNCLEAR = "no single digit stands out from the rest of the picture: expected one digit on an even background, with space around it"
 TOO_MANY = f"the picture has more than {LONGEST} digits: send fewer in one picture"
 MARKS = "the picture has a mark beside the digits, such as a point, a plus or a minus: expected digits only"
-TOO_WIDE = "what is drawn is too wide for one digit"
-AREA = "what is drawn is an area, not the strokes of a digit"
+TOO_WIDE = "the drawing is too wide for one digit"
+AREA = "the drawing is a filled area, not the strokes of a digit"
 SEVERAL_LINES = "the picture has digits in several lines: send one line in a picture"
 
 CORNER = 0.3
-"""Size of the corners of a plus, as a fraction of its sides. One in 1,500 of MNIST's digits has four empty ones, a 4 like a plus."""
+"""Size of the corners of a plus, as a fraction of its sides. One in 1,500 of MNIST's digits has four empty corners: a 4 like a plus."""
 
 SPECK = 0.02
-"""Fraction of the largest stroke's ink up to which another one is dirt."""
+"""A stroke with at most this fraction of the largest stroke's ink is dirt."""
 
 THICKEST, FULLEST = 0.4, 0.72
 """Limits of a digit's stroke, as a fraction of its height, and of its ink, as a fraction of its box. Of MNIST's digits one
@@ -46,7 +46,7 @@ in a thousand has more ink."""
 
 
 class NoDigitError(ValueError):
-    """There is no digit, or it can't be told from the rest of the picture. The message says why."""
+    """There is no digit, or it does not stand out from the rest of the picture. The message gives the reason."""
 
     status_code = 422
     code = "no_digit"
@@ -84,8 +84,8 @@ def require_line(
 ) -> None:
     """Raise NoDigitError unless ``groups`` are digits in a line, without a point or a minus among the other ``strokes``.
 
-    There may not be too many digits to read, nor some below others, which have no order from left to right, nor a plus,
-    which networks take for a 4. ``labels`` has the strokes' pixels.
+    Refused are too many digits, digits below others (they have no order from left to right), and a plus, which networks
+    take for a 4. ``labels`` has the strokes' pixels.
     """
     if len(groups) > LONGEST:
         raise NoDigitError(TOO_MANY)
@@ -105,7 +105,7 @@ def require_line(
 
 
 def _is_plus(stroke: ink_strokes.Stroke, labels: NDArray[np.int32]) -> bool:
-    """Return whether ``stroke`` is a horizontal and a vertical line through its middle, and nothing in the corners."""
+    """Return whether ``stroke`` is a horizontal and a vertical line through its middle, with empty corners."""
     box = stroke.box
     cross = labels[box.top : box.bottom, box.left : box.right] == stroke.label
     height, width = cross.shape
@@ -151,9 +151,9 @@ def flaw(mask: Mask) -> str | None:
 
 
 class Seen(NamedTuple):
-    """What a ``contrast`` shows: the ``labels`` of its ``strokes``, and which of them touch or frame the picture.
+    """The strokes in a ``contrast``, with their ``labels``. ``inner`` strokes neither touch nor frame the picture.
 
-    ``around`` are the pixels of those, and of lines.
+    ``around`` are the pixels of the other strokes and of lines.
     """
 
     contrast: NDArray[np.float32]
@@ -164,7 +164,10 @@ class Seen(NamedTuple):
 
 
 def seen(contrast: NDArray[np.float32], faintest: float, cut: float) -> Seen:
-    """Return what shows with at least the fraction ``cut`` of the strongest contrast, and at least ``faintest``. Raises NoDigitError if nothing is seen."""
+    """Return the strokes with at least the fraction ``cut`` of the strongest contrast, and at least ``faintest``.
+
+    Raises NoDigitError if there is no ink.
+    """
     peak = float(contrast.max())
     if peak < faintest:
         raise NoDigitError(BLANK)
@@ -180,7 +183,7 @@ def seen(contrast: NDArray[np.float32], faintest: float, cut: float) -> Seen:
 
 
 def without_frame(seen: Seen) -> NDArray[np.float32]:
-    """Return the contrast without what touches or frames the picture. Raises NoDigitError if there is nothing."""
+    """Return the contrast without the pixels ``around``. Raises NoDigitError if there are none."""
     if not seen.around.any():
         raise NoDigitError(UNCLEAR)
     return np.where(ndimage.binary_dilation(seen.around, ink_strokes.EIGHT, 3), np.float32(0), seen.contrast)

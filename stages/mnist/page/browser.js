@@ -74,9 +74,9 @@ async function fromFile(file) {
 }
 
 // `inference.py` asks more of what it converted: both networks have to agree.
-const UNLIKE = "What is drawn looks like none of the digits that the model has learnt: expected one handwritten digit from 0 to 9.";
+const UNLIKE = "The drawing looks like none of the digits that the model has learnt: expected one handwritten digit from 0 to 9.";
 const unknown = ({ familiarity }) => familiarity[0] < 0 && UNLIKE;
-const unsure = (outputs) => unknown(outputs) || (outputs.certainty[0] < 0 && "What is drawn is not clearly one of the digits.");
+const unsure = (outputs) => unknown(outputs) || (outputs.certainty[0] < 0 && "The drawing is not clearly one of the digits.");
 
 const canvas = Object.assign(document.createElement("canvas"), { id: "canvas", width: 280, height: 280 });
 const context = canvas.getContext("2d", { willReadFrequently: true });
