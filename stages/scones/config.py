@@ -166,7 +166,7 @@ class Loop(Section):
     )
     labelled: int = Field(ge=1, description="labelled pictures to train with, before a retraining")
     judged: int = Field(ge=10, description="labelled pictures that are held out, before a retraining")
-    promote: Literal["ask", "automatic"] = Field(description="who says yes to a candidate that has passed")
+    promote: Literal["ask", "automatic"] = Field(description="whether a person confirms a candidate that has passed")
     film: Film
 
 
@@ -197,9 +197,9 @@ class Deploy(Section):
     capture_days: int = Field(ge=1, le=3650, description="days for which captured requests are kept")
     log_days: DAYS = Field(description="days for which logs are kept")
     email: str | None = Field(min_length=3, description="address for alarms and the digest; null: none")
-    digest_hours: int = Field(ge=2, le=168, description="between two messages that sum up the executions")
+    digest_hours: int = Field(ge=2, le=168, description="hours between two digests of the executions")
     watch_hours: int | None = Field(
-        ge=2, le=168, description="between two looks at the captured requests; null: no schedule"
+        ge=2, le=168, description="hours between two runs of the function `watch`; null: no schedule"
     )
     execute_uploads: bool = Field(description="each picture that is uploaded to pictures/ starts an execution")
     protect: bool = Field(description="the stacks can be deleted only by `destroy`")

@@ -14,7 +14,7 @@ from dvc.repo import Repo
 from dvc.stage import PipelineStage
 
 VERBS = ["prepare", "featurize", "train", "evaluate", "plot", "export", "deploy"]
-PROJECTS = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["vars"][1]["row"])
+PROJECTS = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["vars"][1]["projects"])
 
 
 def stages() -> dict[str, PipelineStage]:
