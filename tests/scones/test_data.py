@@ -302,7 +302,7 @@ FIRST, SECOND = (f"drawn_s_{row:06d}.png" for row in range(2))
         (replace("test.lst", 1, "0\t0\ta.jpg"), ["test.lst: line 1: found the file name 'a.jpg'", "ends in .png"]),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_line_and_leaves_nothing(
+def test_invalid_input_is_reported_in_one_line_and_leaves_no_files(
     source: Path, damage: Callable[[Path], None], words: list[str]
 ) -> None:
     damage(source)
