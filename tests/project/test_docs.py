@@ -49,13 +49,13 @@ INSTEAD = {
 
 ELSEWHERE = {
     r"curl .*|python -m stages\.serving\.client .*": "serving/test_exports.py::test_a_documented_request_is_answered",
-    r"make image .*|python -m stages\.serving\.image .*": "serving/test_image.py::test_the_built_image_answers_as_evaluate_for_a_user_without_rights_on_a_file_system_that_can_not_be_written",
+    r"make image .*|python -m stages\.serving\.image .*": "serving/test_image.py::test_the_built_image_predicts_as_evaluate_for_an_unprivileged_user_on_a_read_only_file_system",
     r"python -m stages\.serving\.browser .*": "serving/test_browser.py::test_photographs_get_the_answers_of_evaluate",
-    r"cmake .*|build/classify .*": "serving/test_cpp.py::test_it_gives_the_answer_of_evaluate_without_python",
+    r"cmake .*|build/classify .*": "serving/test_cpp.py::test_the_cpp_program_predicts_as_evaluate",
     r"make recipe NAME=mnist-sweep|dvc exp apply mnist-sweep": "experiments/test_sweep.py::test_a_killed_sweep_resumes_and_keeps_the_best_trial_under_its_name",
     r"make recipe NAME=mnist-.*": "experiments/test_experiments.py::test_a_recipe_is_an_experiment_for_each_seed_and_is_not_done_twice",
     r"make recipe NAME=(landmarks|scones)-best": "experiments/test_recipes.py::test_a_recipe_sets_parameters_that_are_valid",
-    r"dvc exp run -S deploy\.target=aws .*|python -m stages\.scones\.deploy( .*)?": "scones/test_deploy.py::test_both_targets_deploy_the_same_byte_for_byte",
+    r"dvc exp run -S deploy\.target=aws .*|python -m stages\.scones\.deploy( .*)?": "scones/test_deploy.py::test_both_targets_deploy_the_same_bytes",
     r"python -m stages\.experiments\.publish .* --without-dvc .*": "experiments/test_recipes.py::test_without_dvc_the_stages_run_by_themselves_and_their_results_are_kept",
     r"python -m stages\.scones\.load .*": "scones/test_deploy.py::test_a_stream_reports_rates_latency_and_causes",
     r"python -m stages\.scones\.feedback\.monitor .*": "scones/test_monitor.py::test_pictures_that_others_sent_are_taken_or_reported",
