@@ -36,7 +36,7 @@ from stages.scones.feedback import labelled, monitor, variants
 RAW = Path("data/scones/raw")
 REGION = "us-east-1"
 PATIENCE = 120.0
-"""Seconds in which the captured requests of a day have to arrive. The stand-in needs about one."""
+"""Longest wait for the captured requests of a day, in seconds. The stand-in needs about one."""
 
 SETTINGS: dict[str, Any] = {
     "deploy.target": "aws",  # which is the stand-in

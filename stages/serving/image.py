@@ -31,7 +31,7 @@ CONTEXTS = Path("reports/image")
 BUILDERS = ("docker", "podman")
 
 ROOTS = ("numpy", "pillow", "pillow-heif", "scipy", "torch", "starlette", "uvicorn", "httptools", "uvloop")
-"""What the container and the picture projects' `inference.py` import."""
+"""The packages that the container and the picture projects' `inference.py` import."""
 
 CUDA = re.compile(r"nvidia-|cuda-|triton")
 

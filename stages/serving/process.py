@@ -40,7 +40,7 @@ def unpacked(archive: Path, md5: str | None = None) -> Iterator[Path]:
     Raise InputError if the archive can't be unpacked, or if its MD5 is not ``md5``.
     """
     with temporary.folder("model") as folder:
-        copy = folder / "model.tar.gz"  # what is checked is what is unpacked, even if the archive is replaced meanwhile
+        copy = folder / "model.tar.gz"  # the checked bytes are unpacked, even if the archive is replaced meanwhile
         try:
             shutil.copyfile(archive, copy)
             if md5 not in (None, files.digest(copy, "md5")):

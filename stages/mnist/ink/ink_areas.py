@@ -118,7 +118,7 @@ def _is_plus(stroke: ink_strokes.Stroke, labels: NDArray[np.int32]) -> bool:
 
 
 def _is_mark(box: ink_strokes.Box, line: ink_strokes.Box, several: bool) -> bool:
-    """Return whether what is in ``box`` changes the number in ``line``: a point between digits, or a minus."""
+    """Return whether the mark in ``box`` changes the number in ``line``: a point between digits, or a minus."""
     middle = (box.top + box.bottom) / 2
     if not line.top < middle < line.bottom + 0.1 * line.height:
         return False

@@ -32,7 +32,7 @@ FAINTEST = 0.065
 """Contrast, as a fraction of the ground's brightness, below which there is no ink: such contrast comes from the paper."""
 
 NOISE = 4.0
-"""Ink's contrast is at least so many standard deviations of the noise."""
+"""Smallest contrast of ink, in standard deviations of the noise."""
 
 WIDEST = (0.35, 0.15, 0.07)
 """Sizes of the closing, as fractions of the picture's longer side: strokes are narrower."""

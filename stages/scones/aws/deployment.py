@@ -45,7 +45,7 @@ OWN = "-own"
 
 @dataclass(frozen=True)
 class Deployed:
-    """Names and ARNs of what is deployed. ``done`` has a line for each action. ``home`` is the bucket of the artifacts."""
+    """Names and ARNs of the deployed resources. ``done`` has a line for each action. ``home`` is the bucket of the artifacts."""
 
     home: str
     bucket: str
@@ -182,7 +182,7 @@ def deploy(
     settings: WorkflowSettings,
     training: bytes = b"",
 ) -> Deployed:
-    """Create or update everything; what is up to date stays untouched. ``pictures`` are PNG files by name, ``training`` as for `parts`."""
+    """Create or update everything that is not up to date. ``pictures`` are PNG files by name, ``training`` as for `parts`."""
     objects = parts(archive, settings, training)
     image = inference_image(session.region_name, settings)
     base = Stack(session, f"{settings.stack}-artifacts")

@@ -31,7 +31,7 @@ TOPIC = re.compile(r"arn:[\w-]+:sns:[\w-]*:[^:\"]*:[\w-]+")
 NAME = re.compile(r"(?:\d{12}:function:)?(?:\$\{)?([\w-]+)\}?(?::([\w$-]+))?")
 SERVICE = re.compile(r"arn:[\w-]+:states:[\w-]*:[^:]*:([\w:-]+)")
 SERVICES = ("lambda:invoke", "sns:publish")
-"""What the state machine's role allows."""
+"""The services that the state machine's role allows."""
 
 LIMIT = 250 * 2**20
 """Largest size of a function's unpacked code in bytes, by Lambda's quota."""

@@ -136,7 +136,7 @@ def _service(target: dict[str, Any]) -> str:
 
 
 def _input(target: dict[str, Any], event: dict[str, Any]) -> str:
-    """Return what a target gets: its own text, a template with values of the event, or the event."""
+    """Return a target's input: its own text, a template with values of the event, or the event."""
     if "Input" in target:
         return str(target["Input"])
     if transformer := target.get("InputTransformer"):
