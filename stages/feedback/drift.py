@@ -1,10 +1,10 @@
 """Compare the inputs of captured requests with the training data: `make drift PROJECT=bikes`, or
 
-    python -m stages.feedback.drift bikes                               # requests kept by make serve ARGS="--capture reports/captured"
-    python -m stages.feedback.drift scones s3://BUCKET/data_capture     # requests captured by an endpoint
+    python -m stages.feedback.drift bikes                            # kept by make serve ARGS="--capture reports/captured"
+    python -m stages.feedback.drift scones s3://BUCKET/data_capture  # captured by an endpoint
 
-Without a project it compares all projects with captured requests. It writes reports/drift/index.html, a page that needs no network,
-and reports/drift/<project>.json. With --fail, it ends with exit code 3 if it finds drift.
+Without a project it compares all projects with captured requests. It writes reports/drift/index.html, a page that needs no
+network, and reports/drift/<project>.json. With --fail, it ends with exit code 3 if it finds drift.
 """
 
 import argparse

@@ -97,7 +97,7 @@ def look(
     since: datetime,
     folder: Path = labelled.FOLDER,
 ) -> Seen:
-    """Measure the requests from ``since`` on, write the results to CloudWatch, and collect pictures to label if a limit is exceeded.
+    """Measure the requests from ``since`` on and write the results to CloudWatch. Collect pictures to label beyond a limit.
 
     Test pictures, which each deployment sends, don't count. Raise InputError if there are no others.
     """

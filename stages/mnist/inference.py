@@ -176,7 +176,7 @@ def batch_fn(items: list[Item], model: Model) -> list[Prediction | ink_areas.NoD
 def _checked(
     item: Item, answer: Prediction, certain: torch.Tensor, least: float
 ) -> Prediction | ink_areas.NoDigitError:
-    """Return the prediction, or an error if a digit of a picture is unknown or uncertain. Arrays are never refused, only marked.
+    """Return the prediction, or an error if a digit of a picture is unknown or uncertain. Arrays are only marked.
 
     A picture in MNIST's own form is only marked, too, if its familiarity is at least ``least``.
     """

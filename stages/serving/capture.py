@@ -1,4 +1,4 @@
-"""Keep requests and the models' answers in a folder, in the format of SageMaker's data capture, to find drift and to label pictures.
+"""Keep requests and the models' answers in the format of SageMaker's data capture, to find drift and to label pictures.
 
 Each request is a file, FOLDER/<project>/<time>-<id>.jsonl, written atomically. Only its owner can read it. It has the
 body and its content type, the model's answer and the time, but no address, token or other header. When the folder is

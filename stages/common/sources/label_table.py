@@ -60,7 +60,7 @@ def write(path: Path, header: Sequence[str], rows: Iterable[Mapping[str, str]]) 
 def labels(
     folder: Path, there: Mapping[str, Path], classes: Sequence[str], held_out: bool = False, suffix: str = ""
 ) -> dict[str, int]:
-    """Return the labels, indices of ``classes``, by file name in Unicode's form NFC, sorted. Files without a label are left out.
+    """Return the labels, indices of ``classes``, by file name in Unicode's form NFC, sorted. Leaves out unlabelled files.
 
     With ``held_out`` these are the held-out files, otherwise those to train with. ``there`` has the folder's files by name.
     Names have to end in ``suffix``. Raises InputError with the line and column of the first error. Reads no pictures.

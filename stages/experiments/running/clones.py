@@ -87,7 +87,7 @@ def freeze(folder: Path) -> None:
 def record(
     root: Path | None, folder: Path, experiment: Experiment, targets: Iterable[str], show: bool = False
 ) -> Path | None:
-    """Run the ``targets`` in a copy of the tree frozen in ``folder``, and push the experiment to the repository ``root``, if any.
+    """Run the ``targets`` in a copy of the tree frozen in ``folder``. Push the experiment to the repository ``root``, if any.
 
     Its output goes to its `log`, or with ``show`` to the terminal. Returns the copy, which the caller removes; None if
     the run failed (`reason` of its log gives the cause).

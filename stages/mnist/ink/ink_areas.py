@@ -35,7 +35,7 @@ AREA = "the drawing is a filled area, not the strokes of a digit"
 SEVERAL_LINES = "the picture has digits in several lines: send one line in a picture"
 
 CORNER = 0.3
-"""Size of the corners of a plus, as a fraction of its sides. One in 1,500 of MNIST's digits has four empty corners: a 4 like a plus."""
+"""Size of the corners of a plus, as a fraction of its sides. One in 1,500 of MNIST's digits has four empty ones."""
 
 SPECK = 0.02
 """A stroke with at most this fraction of the largest stroke's ink is dirt."""

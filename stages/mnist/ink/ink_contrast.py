@@ -18,14 +18,14 @@ DARKEST = 64.0
 
 
 class Scene(NamedTuple):
-    """``tones``: float32 (H, W), 0 to 255, in which ink is darker than its ground. ``faintest``: the smallest contrast of ink."""
+    """``tones``: float32 (H, W), 0 to 255, with ink darker than its ground. ``faintest``: the smallest contrast of ink."""
 
     tones: Floats
     faintest: float
 
 
 def views(picture: Bytes) -> Iterator[Floats]:
-    """Yield the brightness of ``picture``, then the colour channel that varies most, if it varies more. float32 (H, W), 0 to 255."""
+    """Yield the brightness of ``picture``, then the channel that varies most, if it varies more. float32 (H, W), 0 to 255."""
     colours, alpha = picture[..., :3].astype(np.float32), picture[..., 3:].astype(np.float32) / 255
     if alpha.min() < 1:
         seen = _brightness(colours)[alpha[..., 0] > 0.5]

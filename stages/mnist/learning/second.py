@@ -28,7 +28,7 @@ DIRECTIONS, CELL, HIDDEN = 8, 4, 256
 """Directions of a histogram, the side in pixels of the square that it counts, and units of the hidden layer."""
 
 DIGITS, COPIES, MOST = 12_000, 2, 6
-"""Largest number of training digits, the number of changed copies of each image in that case, and the largest number of copies."""
+"""Largest number of training digits, the number of changed copies of each image then, and the largest number of copies."""
 
 BATCH, RATE, DECAY = 256, 0.004, 0.05
 
@@ -43,7 +43,7 @@ CHANGES = Augmentation(rotation=12, scale=0.12, shear=8, shift=1)
 
 
 class Second(nn.Module):
-    """Maps images, uint8 (N, 28, 28), to float32 (N, 11): the digits' log-probabilities, and the log-odds of showing a digit."""
+    """Maps images, uint8 (N, 28, 28), to float32 (N, 11): the digits' log-probabilities, and the log-odds of a digit."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -37,7 +37,7 @@ CHALLENGER = "challenger"
 
 
 GRAVITON_TYPE = "ml.c7g.large"
-"""An instance type with AWS's ARM processors. sagemaker-core treats newer ones (m7g, r8g) as Intel's and returns the wrong image."""
+"""An instance type with AWS's ARM processors. sagemaker-core returns the wrong image, Intel's, for newer ones (m7g, r8g)."""
 
 OWN = "-own"
 """Suffix of the name of the stack with a user's own workflow."""
@@ -45,7 +45,7 @@ OWN = "-own"
 
 @dataclass(frozen=True)
 class Deployed:
-    """Names and ARNs of the deployed resources. ``done`` has a line for each action. ``home`` is the bucket of the artifacts."""
+    """Names and ARNs of the deployed resources. ``done`` has a line per action. ``home`` is the bucket of the artifacts."""
 
     home: str
     bucket: str

@@ -91,7 +91,7 @@ class Workflow:
     def outcomes(self, started: Mapping[str, str]) -> dict[str, Outcome]:
         """Wait for executions, given the picture's key by ARN, and return their outcomes by ARN. Raise InputError if one does not end.
 
-        One request lists a thousand of them. AWS allows only 15 requests a second that describe one, so only failures are described.
+        One request lists a thousand. AWS allows only 15 requests a second that describe one, so only failures are described.
         """
         deadline = time.monotonic() + LIMIT
         while any(one["executionArn"] in started for one in self._listed("RUNNING")):

@@ -1,4 +1,4 @@
-"""Copy captured pictures that are unknown or have a low confidence to the folder where people label them and prepare reads them."""
+"""Copy captured pictures that are unknown or have a low confidence to the folder for labelling, which prepare reads."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence

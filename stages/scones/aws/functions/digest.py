@@ -1,4 +1,4 @@
-"""digest: send one message about the last hours' executions, instead of one for each failure. Nothing is sent if none failed."""
+"""digest: send one message about the last hours' executions, instead of one for each failure. Without failures, send none."""
 
 import os
 from datetime import UTC, datetime, timedelta

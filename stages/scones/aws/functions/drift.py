@@ -21,7 +21,7 @@ SIGNIFICANT = 0.01
 
 
 def decode(content: bytes) -> bytes:
-    """Return a PNG file's pixels (red, green and blue of each), on white where it is transparent. Raise ValueError for other files."""
+    """Return a PNG file's pixels (red, green, blue), on white where it is transparent. Raise ValueError for other files."""
     try:
         width, height, rows, _ = png.Reader(file=io.BytesIO(content)).asRGBA8()
         if (width, height) != (SIDE, SIDE):

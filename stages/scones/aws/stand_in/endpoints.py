@@ -167,7 +167,7 @@ class Endpoint:
         alarmed: Callable[[tuple[str, ...]], list[str]],
         taken: Callable[[str], None],
     ) -> str:
-        """Move all requests to the models of ``hosted``. Return an empty text, or the reason for a rollback to the former models.
+        """Move all requests to the models of ``hosted``. Return an empty text, or the reason for a rollback.
 
         No request is lost: each ends in the fleet in which it began. ``alarmed`` returns those alarms that are on. ``taken`` is
         called with the result before any request sees it.
