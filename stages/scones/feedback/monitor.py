@@ -17,9 +17,9 @@ import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.stats import ks_2samp
 
 from stages.common import config, files
+from stages.common.drift import compare
 from stages.common.errors import InputError
 from stages.common.program import run
 from stages.common.results import reporting
@@ -35,9 +35,6 @@ from stages.scones.feedback.properties import Pixels, properties
 FEATURES = Path("data/scones/features")
 MODEL = Path("models/scones/export/model.pt")
 MONITOR = Path("reports/scones/monitor")
-
-SIGNIFICANT = 0.01
-"""Probability of reporting drift when there is none, over all properties together (Bonferroni)."""
 
 
 def over_time(records: Sequence[Captured], threshold: float) -> Figure:
@@ -72,22 +69,9 @@ def histogram(records: Sequence[Captured], threshold: float) -> Figure:
 
 
 def drift(captured: Pixels, training: Pixels) -> dict[str, Any]:
-    """Return how much each property's distribution differs from the training pictures'.
-
-    The statistic is the two-sample Kolmogorov-Smirnov statistic: the largest difference between the cumulative
-    distributions, from 0 to 1. `p` is the probability of at least this difference if both samples had the same
-    distribution.
-    """
-    ours, theirs = properties(captured), properties(training)
-    tests = {name: ks_2samp(ours[name], theirs[name]) for name in ours}
-    return {
-        name: {
-            "statistic": round(float(test.statistic), 4),
-            "p": round(float(test.pvalue), 6),
-            "drifted": bool(test.pvalue < SIGNIFICANT / len(tests)),
-        }
-        for name, test in tests.items()
-    }
+    """Return how much each property's distribution differs from the training pictures', as in `FeatureDrift`."""
+    tests = compare(properties(captured), properties(training))
+    return {test.feature: {"statistic": test.statistic, "p": test.p, "drifted": test.drifted} for test in tests}
 
 
 def summary(records: Sequence[Captured], threshold: float) -> dict[str, Any]:
