@@ -30,12 +30,19 @@ BLANK = "the picture is blank: expected a digit that contrasts with its backgrou
 UNCLEAR = "no single digit stands out from the rest of the picture: expected one digit on an even background, with space around it"
 TOO_MANY = f"the picture has more than {LONGEST} digits: send fewer in one picture"
 MARKS = "the picture has a mark beside the digits, such as a point, a plus or a minus: expected digits only"
+LEFT_OVER = "the picture has more ink beside the digits that may belong to the number: expected digits of one size and strength, away from the edge"
 TOO_WIDE = "the drawing is too wide for one digit"
 AREA = "the drawing is a filled area, not the strokes of a digit"
 SEVERAL_LINES = "the picture has digits in several lines: send one line in a picture"
 
+FAINT = 0.12
+"""Ink beside the digits with at least this fraction of their contrast may belong to the number."""
+
 CORNER = 0.3
 """Size of the corners of a plus, as a fraction of its sides. One in 1,500 of MNIST's digits has four empty ones."""
+
+SMALLER = 0.2
+"""Ink beside the digits with more than this fraction of their height may belong to the number."""
 
 SPECK = 0.02
 """A stroke with at most this fraction of the largest stroke's ink is dirt."""
@@ -134,7 +141,40 @@ def _belongs(box: ink_strokes.Box, whole: ink_strokes.Box) -> bool:
     if apart > GAP * max(whole.height, box.height):
         return False
     beside = min(whole.right, box.right) <= max(whole.left, box.left)
+    if beside and box.top > whole.top + 0.55 * whole.height:  # a point or a comma
+        return False
     return not beside or min(whole.height, box.height) < 0.7 * max(whole.height, box.height)
+
+
+def require_all_read(contrast: NDArray[np.float32], digits: Mask, faintest: float, cut: float) -> None:
+    """Raise NoDigitError if the picture has ink beside ``digits`` that may belong to their number.
+
+    Such ink is fainter or smaller than the digits, or touches the picture's edge, so that it was taken for a speck, a shadow, a
+    frame or a line.
+    """
+    ((rows, columns),) = ndimage.find_objects(digits.astype(np.uint8))
+    line = ink_strokes.Box(rows.start, columns.start, rows.stop, columns.stop)
+    peak = float(np.percentile(contrast[digits], 90))
+    thick = ink_strokes.stroke_width(digits)
+    outside = ~ndimage.binary_dilation(digits, ink_strokes.EIGHT, max(2, round(thick / 2)))
+    for part in (cut, FAINT):
+        mask = contrast >= max(part * peak, faintest)
+        lines = ink_strokes.lines_of(mask)
+        for ink in (mask & ~lines, lines):
+            labels, strokes = ink_strokes.connected(ink & outside)
+            if any(_like_digit(stroke, labels, line, thick) for stroke in strokes):
+                raise NoDigitError(LEFT_OVER)
+
+
+def _like_digit(stroke: ink_strokes.Stroke, labels: NDArray[np.int32], line: ink_strokes.Box, thick: float) -> bool:
+    """Return whether ``stroke`` may be a digit of the number in ``line``, whose strokes are ``thick``."""
+    box = stroke.box
+    if not SMALLER * line.height < box.height < 1.5 * line.height or box.gap(line) > line.height:
+        return False
+    if min(box.bottom, line.bottom) - max(box.top, line.top) < 0.5 * box.height:
+        return False
+    mask = labels[box.top : box.bottom, box.left : box.right] == stroke.label
+    return flaw(mask) is None and ink_strokes.stroke_width(mask) > 0.3 * thick
 
 
 def flaw(mask: Mask) -> str | None:

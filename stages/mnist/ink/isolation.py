@@ -113,7 +113,7 @@ def inks(picture: Bytes) -> list[Floats]:
                 try:
                     contrast = ink_areas.without_frame(seen[key]) if key in seen else contrasts[size][number]
                     seen[key] = ink_areas.seen(contrast, scene.faintest, cut)
-                    found.append(_standing_alone(scene, seen[key], cut, tries))
+                    found.append(_standing_alone(scene, seen[key], contrasts[size][number], cut, tries))
                 except ink_areas.NoDigitError as error:
                     reasons.append(str(error))
             if found:
@@ -123,13 +123,15 @@ def inks(picture: Bytes) -> list[Floats]:
             return [_filling(scenes)]
         except ink_areas.NoDigitError as error:
             reasons.append(str(error))
-    told = (ink_areas.TOO_MANY, ink_areas.SEVERAL_LINES, ink_areas.MARKS, ink_areas.TOO_WIDE)
+    told = (ink_areas.TOO_MANY, ink_areas.SEVERAL_LINES, ink_areas.MARKS, ink_areas.LEFT_OVER, ink_areas.TOO_WIDE)
     raise ink_areas.NoDigitError(
         max(reasons, key=lambda reason: (reason != ink_areas.BLANK, reason in told, reasons.count(reason)))
     )
 
 
-def _standing_alone(scene: ink_contrast.Scene, seen: ink_areas.Seen, cut: float, tries: Iterator[int]) -> list[Digit]:
+def _standing_alone(
+    scene: ink_contrast.Scene, seen: ink_areas.Seen, whole: Floats, cut: float, tries: Iterator[int]
+) -> list[Digit]:
     """Return the digits that don't touch the picture's edge. Raises ink_areas.NoDigitError.
 
     Takes one of ``tries`` for each group of strokes that may be a digit.
@@ -152,6 +154,7 @@ def _standing_alone(scene: ink_contrast.Scene, seen: ink_areas.Seen, cut: float,
         confirmed.append(_confirmed(scene, contrast, digit, around | (all_digits & ~digit), cut))
     # Only now: before, the groups may be anything, such as the texture of a photograph.
     ink_areas.require_line(groups, inner, labels)
+    ink_areas.require_all_read(whole, all_digits, scene.faintest, cut)
     return confirmed
 
 
