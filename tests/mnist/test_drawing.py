@@ -128,6 +128,23 @@ def test_a_mark_that_changes_the_number_is_not_left_out(
         isolation.inks(rgba(number))
 
 
+@pytest.mark.parametrize(("grey", "height"), [(160, 180), (205, 180), (0, 60), (205, 60)])
+def test_a_fainter_or_smaller_digit_beside_others_is_not_left_out(grey: int, height: int) -> None:
+    beside = Image.fromarray(drawn(7, 14)[50:230, 50:230]).resize((height, height))
+    picture = np.pad(drawn(2, 14), ((0, 0), (0, 220)), constant_values=255)
+    picture[50 : 50 + height, 250 : 250 + height] = 255 - (255 - np.asarray(beside)) * ((255 - grey) / 255)
+    with pytest.raises(ink_areas.NoDigitError, match="more ink beside the digits"):
+        isolation.inks(rgba(picture))
+
+
+@pytest.mark.parametrize("cut", [0, 20])
+def test_a_digit_that_the_picture_cuts_off_is_not_left_out(cut: int) -> None:
+    both = np.hstack([drawn(digit, 14)[:, 30:250] for digit in (2, 7)])
+    edge = int(np.flatnonzero((both < 128).any(0))[-1]) + 1 - cut
+    with pytest.raises(ink_areas.NoDigitError, match="more ink beside the digits"):
+        isolation.inks(rgba(both[:, :edge]))
+
+
 def test_surroundings_of_a_digit_are_ignored() -> None:
     """A desk, a window's bar, a frame, rulings and falling light: the digit is the same as without them."""
     picture = drawn(3, 14)

@@ -17,6 +17,8 @@ from stages.common.errors import InputError
 
 T = TypeVar("T")
 
+FORM = "an object with captureData and eventMetadata"
+
 
 class Record(NamedTuple):
     """One request and its answer."""
@@ -134,9 +136,9 @@ def _lines(text: str) -> Iterator[tuple[str, Any]]:
         while rest:
             try:
                 content, end = json.JSONDecoder().raw_decode(rest)
-            except (ValueError, RecursionError) as error:
+            except (ValueError, RecursionError):
                 cut = number == len(lines)
-                yield f"line {number}", ValueError("cut off" if cut else f"found no captured record ({error})")
+                yield f"line {number}", ValueError("cut off" if cut else f"found no JSON, expected {FORM} on a line")
                 break
             yield f"line {number}", content
             rest = rest[end:].strip()
@@ -158,8 +160,10 @@ def parse(content: Any) -> Record:
             else str(reply.get("observedContentType") or "application/json")
         )
         return Record(event, time, kind, body, as_type, _data(reply))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"found no captured record ({type(error).__name__}: {error})") from None
+    except KeyError as missing:
+        raise ValueError(f"found no captured record: it lacks {missing.args[0]}") from None
+    except (TypeError, AttributeError):
+        raise ValueError(f"found no captured record: expected {FORM}") from None
 
 
 def _data(part: dict[str, Any]) -> bytes:

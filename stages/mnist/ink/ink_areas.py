@@ -169,7 +169,7 @@ def require_all_read(contrast: NDArray[np.float32], digits: Mask, faintest: floa
 def _like_digit(stroke: ink_strokes.Stroke, labels: NDArray[np.int32], line: ink_strokes.Box, thick: float) -> bool:
     """Return whether ``stroke`` may be a digit of the number in ``line``, whose strokes are ``thick``."""
     box = stroke.box
-    if not SMALLER * line.height < box.height < 1.5 * line.height or box.gap(line) > line.height:
+    if not SMALLER * line.height < box.height < 1.5 * line.height or box.gap(line) > 1.5 * line.height:
         return False
     if min(box.bottom, line.bottom) - max(box.top, line.top) < 0.5 * box.height:
         return False

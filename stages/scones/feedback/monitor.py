@@ -118,7 +118,9 @@ def main(source: str, threshold: float | None = None, collect_into: Path = label
     texts, others = fetch(source)
     read = captures.read(texts, classes)
     if not read.records:
-        raise InputError(f"{source}: found no captured record ({'; '.join(read.problems[:1])}), expected at least 1")
+        raise InputError(
+            f"{source}: found no captured record{''.join(f' ({problem})' for problem in read.problems[:1])}, expected at least 1"
+        )
     if threshold is None:
         threshold = config.load("evaluate.scones", Evaluate).threshold
     pictures, unusable = decoded(read.records)
