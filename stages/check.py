@@ -90,9 +90,9 @@ def check_region(parameters: Common) -> None:
 
 
 def taken_back(read: dict[str, Any]) -> str:
-    """Undo `dvc exp run -S deploy.target=aws`, which DVC does not after a failure. Return a few words about it, or "".
+    """Undo `dvc exp run -S deploy.target=aws` after a failure, because DVC does not. Return a sentence about it, or "".
 
-    Only if this is all that differs from the committed params.yaml, so that nobody's other changes are lost.
+    Do nothing if params.yaml has other uncommitted changes, so that these are not lost.
     """
     committed = subprocess.run(["git", "show", f"HEAD:./{config.PARAMETERS}"], capture_output=True, check=False)
     if committed.returncode or "DVC_EXP_NAME" not in os.environ:

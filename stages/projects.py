@@ -2,7 +2,7 @@
 
 A project's `about.py` has `ABOUT`. It may have a function `check(data, train, source)`, which refuses parameters that don't fit each
 other. `config.py` has the classes `Data`, `Train` and `Deploy`. `page/tab.py`, if it exists, has the project's tab of the page,
-and `feedback/served.py` what drift and labelling make of captured requests.
+and `feedback/served.py` reads captured requests for drift and labelling.
 """
 
 from functools import cache

@@ -240,9 +240,9 @@ def mnist_alone(root: Path) -> Checkout:
 
 
 def _leave_mnist(root: Path) -> None:
-    """Take the other rows out of the pipeline of ``root``."""
+    """Remove the other projects from the pipeline of ``root``."""
     pipeline = yaml.safe_load((root / "dvc.yaml").read_text())
-    pipeline["vars"] = [{"row": {"mnist": pipeline["vars"][1]["row"]["mnist"]}}]
+    pipeline["vars"] = [{"projects": {"mnist": pipeline["vars"][1]["projects"]["mnist"]}}]
     pipeline["metrics"] = ["reports/mnist/metrics.json"]
     pipeline["plots"] = ["reports/mnist/plots"]
     pipeline["artifacts"] = {"mnist": pipeline["artifacts"]["mnist"]}

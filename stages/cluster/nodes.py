@@ -49,7 +49,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def remove(folder: Path, ready: Path) -> None:
-    """Remove the cluster's folder. If it never ran, keep it: the starting program reads the reason in its log."""
+    """Remove the cluster's folder. Keep it if the cluster never ran: the starting program reads the reason from its log."""
     if ready.exists():
         shutil.rmtree(folder, ignore_errors=True)
 

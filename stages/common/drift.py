@@ -1,4 +1,4 @@
-"""Test whether the inputs of a served model are distributed as its training data.
+"""Test whether the inputs of a served model have the same distribution as its training data.
 
 Numbers: the two-sample Kolmogorov-Smirnov test, by `scipy.stats.ks_2samp`. Categories: the chi-squared test of homogeneity,
 by `scipy.stats.chi2_contingency`. With many features one of them may differ by chance, so each test's level is divided by
@@ -16,7 +16,7 @@ SIGNIFICANT = 0.01
 """Probability of reporting drift when there is none, over all features together."""
 
 EXPECTED = 5
-"""Smallest expected count of a category. Rarer ones are put together: chi-squared is an approximation for larger counts."""
+"""Smallest expected count of a category. Rarer ones are merged: the chi-squared approximation holds for larger counts."""
 
 Values = NDArray[Any]
 
@@ -29,12 +29,12 @@ class Inputs(NamedTuple):
     embedding: NDArray[np.float32] | None
     """The network's features of pictures, (N, D)."""
     independent: int
-    """How many of the inputs don't depend on one another, such as days of which there are several hours: at most N."""
+    """The number of independent inputs, at most N. Hours of the same day depend on one another, so days are counted there."""
     examples: list[Any]
-    """What a report can show: N pictures, uint8 (H, W) or (H, W, 3), or N rows as dicts; empty for training."""
+    """The inputs as a report shows them: N pictures, uint8 (H, W) or (H, W, 3), or N rows as dicts; empty for training."""
 
 
-class Moved(NamedTuple):
+class FeatureDrift(NamedTuple):
     """How much the distribution of a feature differs from training's.
 
     ``statistic`` is from 0 to 1: the largest difference between the cumulative distributions, or for categories Cramér's V.
@@ -49,17 +49,17 @@ class Moved(NamedTuple):
 
 def compare(
     captured: Mapping[str, Values], training: Mapping[str, Values], sizes: tuple[int, int] | None = None
-) -> list[Moved]:
+) -> list[FeatureDrift]:
     """Return the test of each feature of ``captured``.
 
-    ``sizes``: how many values are independent in each of both. The statistic is then that of all values, and p that of
-    samples of these sizes. None: all are.
+    ``sizes`` are the numbers of independent values in ``captured`` and ``training``; None: all are independent. The
+    statistic is always computed from all values, p for samples of these sizes.
     """
     found = []
     for name, values in captured.items():
         test = _categories if values.dtype.kind == "U" else _numbers
         statistic, p = test(values, training[name], sizes or (len(values), len(training[name])))
-        found.append(Moved(name, round(statistic, 4), round(p, 6), p < SIGNIFICANT / len(captured)))
+        found.append(FeatureDrift(name, round(statistic, 4), round(p, 6), p < SIGNIFICANT / len(captured)))
     return found
 
 

@@ -24,7 +24,7 @@ class About:
     several: bool = False
     """Whether the query parameter `several` makes it read all objects of a picture."""
     evidence: bool = False
-    """Whether the query parameter `evidence` makes it return what of a picture its answer rests on."""
+    """Whether the query parameter `evidence` makes it return which regions of a picture support its answer."""
     tables: Mapping[str, str] = field(default_factory=dict)
     """Files that comparisons draw, by field of a run: history (epochs.csv), confusion (a matrix), leaderboard."""
     packages: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Temporary folders that a killed process does not leave for good."""
+"""Create temporary folders. If a process is killed, a later one removes its folders."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""Settings of where training and featurizing run. This module does not import Ray, so that `check` stays fast."""
+"""Parameters that select where training and featurizing run. This module does not import Ray, so that `check` stays fast."""
 
 from typing import Literal
 
@@ -21,7 +21,7 @@ class SageMaker(Section):
 class Engine(Section):
     """This machine's own processes, a Ray cluster's, or a job on SageMaker.
 
-    With `local` only `portable` is read besides; with `sagemaker` its own table is, too.
+    Besides `kind`, `local` reads only `portable`, and `sagemaker` also its own table.
     """
 
     kind: Literal["local", "ray", "sagemaker"]

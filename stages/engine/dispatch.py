@@ -1,7 +1,7 @@
 """Run a stage's work where `engine.kind` says: in processes of this machine, or on a Ray cluster.
 
-A stage passes and receives the same in both. Ray is imported only where it is chosen. SageMaker trains the projects of
-torch (`training`); everything else runs on this machine then.
+A stage passes and receives the same in both. Ray is imported only if it is chosen. With `sagemaker`, only trainings with
+torch run as jobs (`training`); everything else runs on this machine.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -43,7 +43,7 @@ def shared(folder: Path, cores: int, count: str, **variables: str) -> Iterator[i
     settings = config.load("engine", Engine)
     if settings.kind != "ray":
         if settings.kind == "sagemaker":
-            print("engine.kind = sagemaker trains the projects of torch: this one trains on this machine", flush=True)
+            print("engine.kind = sagemaker trains only projects of torch: this one trains on this machine", flush=True)
         yield None
         return
     with requires("ray", RAY):

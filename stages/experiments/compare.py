@@ -21,7 +21,7 @@ from stages.common.program import run
 from stages.common.results import metrics
 from stages.common.results.metrics import Metric
 from stages.experiments.comparing import charts, variants
-from stages.experiments.comparing.comparison import missing, table
+from stages.experiments.comparing.tables import missing, table
 from stages.experiments.comparing.variants import ComparedRevision, Variant
 from stages.experiments.pages import page
 from stages.experiments.records import published, recipes
@@ -53,7 +53,7 @@ def main(projects: list[str], experiments: list[str] | None) -> None:
 def sources(experiments: list[str] | None) -> list[ComparedRevision]:
     """Return the last commit, the working tree and the finished experiments, then earlier commits with theirs.
 
-    ``experiments`` names some, or other revisions, to have only these. Raises InputError for an unknown name.
+    With ``experiments``, return only these experiments or other revisions. Raises InputError for an unknown name.
     """
     head = git("rev-parse", "HEAD")
     first = [_baseline(head), ComparedRevision("workspace", "workspace", Revision())]

@@ -37,7 +37,7 @@ from stages.experiments.records.runs import Run
 from stages.experiments.running import clones
 
 TEMPORARY = Path(".dvc/tmp/exps/publishing")
-"""Below `.dvc/tmp/exps/`, so that checkpoints and clock readings are kept in the checkout (`files.home`)."""
+"""It is below `.dvc/tmp/exps/`, so that checkpoints and clock readings are kept in the checkout (`files.home`)."""
 
 STEPS = ("prepare", "featurize", "train", "evaluate")
 """The stages that run without DVC, after `check`. The first two do not depend on the seed."""

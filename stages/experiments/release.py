@@ -59,7 +59,7 @@ def committed() -> None:
 
 
 def reachable(repo: Repo) -> None:
-    """Raise InputError unless the default remote is one that a clone of this repository uses, too, wherever it is.
+    """Raise InputError unless every clone of this repository has the same default remote.
 
     Clones have .dvc/config, which is committed, but not .dvc/config.local. A relative path leads them elsewhere.
     """

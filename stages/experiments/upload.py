@@ -4,7 +4,7 @@
     python -m stages.experiments.upload REMOTE            one of `dvc remote list`
 
 The models are those of the working tree, which must be up to date, and those of all finished experiments of recipes.
-Uploading again replaces what changed. The Hub's token comes from HF_TOKEN or `hf auth login`, S3's from the usual chain.
+Uploading again replaces changed files. The Hub's token comes from HF_TOKEN or `hf auth login`, S3's from the usual chain.
 """
 
 import argparse
@@ -37,14 +37,14 @@ class Model(NamedTuple):
 
 
 def current(repo: Repo, projects: list[str]) -> Iterator[Model]:
-    """Yield the working tree's models. Raises InputError if one isn't that of its code, parameters and data."""
+    """Yield the working tree's models. Raises InputError if one does not match its code, parameters and data."""
     for project in projects:
         release.reproduced(repo, project)
         yield Model(project, project, None)
 
 
 def of_recipes(repo: Repo, projects: list[str]) -> Iterator[Model]:
-    """Yield the models of the finished experiments of recipes, of each recipe's first seed, whatever commit they start from."""
+    """Yield each recipe's model, from its finished experiment with the first seed, at any commit."""
     found = {name: revision for some in repo.experiments.ls(all_commits=True).values() for name, revision in some}
     for name, recipe in recipes.read().items():
         if recipe.project in projects and name in found:
@@ -97,7 +97,7 @@ def to_remote(repo: Repo, remote: str, models: list[Model]) -> None:
     """Push the results of each model's project to the DVC ``remote``. Raises InputError."""
     if remote not in repo.config["remote"]:
         known = ", ".join(repo.config["remote"])
-        raise InputError(f"{remote!r} is not a place: expected hub:NAME, or a DVC remote, one of {known}")
+        raise InputError(f"{remote!r} is not a destination: expected hub:NAME, or a DVC remote, one of {known}")
     for model in models:
         targets = [f"deploy@{model.project}", f"plot@{model.project}"]
         where = {"revs": [model.revision], "workspace": False} if model.revision else {}

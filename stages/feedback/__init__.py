@@ -1,1 +1,1 @@
-"""What comes back from models that serve: drift of their inputs, and pictures to label."""
+"""Feedback from served models: drift of their inputs, and pictures to label."""

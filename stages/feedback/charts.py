@@ -28,9 +28,9 @@ def chart(ours: Values, theirs: Values) -> str:
     rows: list[dict[str, Any]] = []
     for which, values in (("training", theirs), ("requests", ours)):
         counts = [np.count_nonzero(values == edge) for edge in edges] if categories else np.histogram(values, edges)[0]
-        for place, count in enumerate(counts):
+        for index, count in enumerate(counts):
             ends = (
-                {"at": str(edges[place])} if categories else {"at": float(edges[place]), "to": float(edges[place + 1])}
+                {"at": str(edges[index])} if categories else {"at": float(edges[index]), "to": float(edges[index + 1])}
             )
             rows.append({"of": which, "share": count / len(values), **ends})
     x: dict[str, Any] = {

@@ -1,10 +1,10 @@
 """Compare the inputs of captured requests with the training data: `make drift PROJECT=bikes`, or
 
-    python -m stages.feedback.drift bikes                               # what make serve ARGS="--capture reports/captured" kept
-    python -m stages.feedback.drift scones s3://BUCKET/data_capture     # what an endpoint captured
+    python -m stages.feedback.drift bikes                            # kept by make serve ARGS="--capture reports/captured"
+    python -m stages.feedback.drift scones s3://BUCKET/data_capture  # captured by an endpoint
 
-Without a project it compares all of which requests were captured. It writes reports/drift/index.html, a page that needs no network,
-and reports/drift/<project>.json. With --fail, it ends with exit code 3 if it finds drift.
+Without a project it compares all projects with captured requests. It writes reports/drift/index.html, a page that needs no
+network, and reports/drift/<project>.json. With --fail, it ends with exit code 3 if it finds drift.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stages import projects
 from stages.common import drift, files
-from stages.common.drift import Inputs, Moved, Values
+from stages.common.drift import FeatureDrift, Inputs, Values
 from stages.common.errors import InputError
 from stages.common.program import run
 from stages.common.vision import known
@@ -47,14 +47,14 @@ FOUND = 3
 
 
 class Compared(NamedTuple):
-    """The requests of a project, compared."""
+    """The captured requests of a project, compared with its training data."""
 
     project: str
     requests: list[Record]
     inputs: Inputs
     training: Inputs
-    moved: list[Moved]
-    """By their p, smallest first."""
+    moved: list[FeatureDrift]
+    """The tested features, smallest p first."""
     ours: Mapping[str, Values]
     theirs: Mapping[str, Values]
     """All features by name, of the requests and of training."""
@@ -75,10 +75,10 @@ class Compared(NamedTuple):
             return f"{self.project}: drift found {count}: {', '.join(self.drifted[:NAMED])}{rest}"
         return f"{self.project}: no drift found {count}"
 
-    def report(self, place: str) -> dict[str, Any]:
-        """Return what the JSON file has."""
+    def report(self, source: str) -> dict[str, Any]:
+        """Return the content of the JSON file."""
         return {
-            "source": place,
+            "source": source,
             "requests": len(self.requests),
             "from": self.requests[0].time.isoformat(),
             "to": self.requests[-1].time.isoformat(),
@@ -92,19 +92,21 @@ class Compared(NamedTuple):
         }
 
 
-def compare(project: str, place: str) -> Compared:
-    """Compare the captured requests at ``place``. Raise InputError if there are too few."""
+def compare(project: str, source: str) -> Compared:
+    """Compare the captured requests at ``source``. Raise InputError if there are too few."""
     served = projects.feedback(project)
     assert served
-    read = captures.read(captured.texts(place, project), lambda record: record)
-    once = {(record.body, record.content_type): record for record in read.records}  # the same again tells nothing new
+    read = captures.read(captured.texts(source, project), lambda record: record)
+    once = {
+        (record.body, record.content_type): record for record in read.records
+    }  # repeated requests are not independent
     records = list(once.values())[-MOST:]
     inputs, unreadable = served.inputs(records)
     problems = read.problems + unreadable
     if inputs.independent < served.LEAST:
         why = f", first problem: {problems[0]}" if problems else ""
         raise InputError(
-            f"{place}: found {inputs.independent} {served.UNIT} in captured requests of {project}, expected at least {served.LEAST}: "
+            f"{source}: found {inputs.independent} {served.UNIT} in captured requests of {project}, expected at least {served.LEAST}: "
             f"capture more{why}"
         )
     training = served.training()
@@ -117,8 +119,9 @@ def compare(project: str, place: str) -> Compared:
 def measured(inputs: Inputs, training: Inputs) -> tuple[dict[str, Values], dict[str, Values], NDArray[np.float64]]:
     """Return the features of inputs and of training, and the inputs' distance from training.
 
-    Pictures are compared along principal directions of the network's features, too; their distance is that from these
-    directions (`known`). The distance of others is the largest deviation of a number, in training's standard deviations.
+    Pictures are also compared along principal directions of the network's features, and their distance is measured from
+    these directions (`known`). The distance of other inputs is the largest deviation of a number from training's mean, in
+    standard deviations.
     """
     ours, theirs = dict(inputs.features), dict(training.features)
     if inputs.embedding is None or training.embedding is None:
@@ -133,7 +136,7 @@ def measured(inputs: Inputs, training: Inputs) -> tuple[dict[str, Values], dict[
 
 
 def described(one: Compared) -> dict[str, Any]:
-    """Return what the page shows of a project."""
+    """Return the page's content for a project."""
     farthest = np.argsort(-one.far, kind="stable")[:EXAMPLES]
     shown = [one.inputs.examples[index] for index in farthest]
     rows = shown if isinstance(shown[0], dict) else []
@@ -143,36 +146,36 @@ def described(one: Compared) -> dict[str, Any]:
     return {"one": one, "charts": charts, "rows": rows, "pictures": figures}
 
 
-def main(project: str | None, place: str, fail: bool) -> None:
-    chosen = [project] if project else _all(place)
+def main(project: str | None, source: str, fail: bool) -> None:
+    chosen = [project] if project else _all(source)
     compared = []
     for name in chosen:
-        compared.append(compare(name, place))
+        compared.append(compare(name, source))
         print(compared[-1].sentence())
     for one in compared:
-        files.write_json(REPORTS / f"{one.project}.json", one.report(place))
+        files.write_json(REPORTS / f"{one.project}.json", one.report(source))
     shown = [described(one) for one in compared]
-    page.write(REPORTS / "index.html", "drift.html", REPORTS, shown=shown, place=place, vega=page.vega())
+    page.write(REPORTS / "index.html", "drift.html", REPORTS, shown=shown, source=source, vega=page.vega())
     print(f"The page: {REPORTS / 'index.html'}")
     if fail and any(one.drifted for one in compared):
         sys.exit(FOUND)
 
 
-def _all(place: str) -> Sequence[str]:
-    """Return the projects of which a server has kept requests."""
-    found = [Path(name).parent.name for name, _ in captures.fetch(place)[0]]
+def _all(source: str) -> Sequence[str]:
+    """Return the projects with requests kept by a server."""
+    found = [Path(name).parent.name for name, _ in captures.fetch(source)[0]]
     names = [name for name in projects.names() if name in found and name in projects.with_feedback()]
     if not names:
         raise InputError(
-            f"{place}: found no folder of a project, expected one: name the project, such as PROJECT=scones"
+            f"{source}: found no folder of a project, expected one: name the project, such as PROJECT=scones"
         )
     return names
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     able = projects.with_feedback()
-    parser.add_argument("project", nargs="?", choices=able, help="default: all of which requests were captured")
-    parser.add_argument("place", nargs="?", default=captured.PLACE, help="folder or URL (%(default)s)")
+    parser.add_argument("project", nargs="?", choices=able, help="default: all with captured requests")
+    parser.add_argument("source", nargs="?", default=captured.FOLDER, help="folder or URL (%(default)s)")
     parser.add_argument("--fail", action="store_true", help=f"end with exit code {FOUND} if there is drift")
 
 

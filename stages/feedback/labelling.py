@@ -2,8 +2,8 @@
 
     python -m stages.feedback.labelling landmarks --captures reports/captured
 
-``--captures`` first collects the pictures of captured requests that the model was not sure of, or that it did not know.
-It is a server of its own on this machine, behind a token. Labels are written at once to data/<project>/labelled/labels.csv.
+``--captures`` first collects the pictures of captured requests that the model was unsure of or did not know. The page has
+its own server on this machine, which requires a token. Labels are written at once to data/<project>/labelled/labels.csv.
 """
 
 import argparse
@@ -28,8 +28,8 @@ from stages.common.sources.label_table import TABLE
 from stages.common.vision import images
 from stages.feedback import captured, labels
 from stages.serving import __main__ as serving
+from stages.serving.access import LOOPBACK, AccessGuard, Rules
 from stages.serving.container.server import Server
-from stages.serving.guard import LOOPBACK, AccessGuard, Rules
 from stages.serving.page import blocks
 from stages.serving.page.html import block, name, note, one_block, percent
 
@@ -41,14 +41,14 @@ SHOWN, SMALL = 800, 64
 """Largest side of a picture that is shown, and of one whose pixels are enlarged."""
 
 SKIPPED = "\0"
-"""Stands for the former label of a picture that was skipped."""
+"""Marks a skipped picture, in place of its former label."""
 
 RATE = 20
 """Requests a second."""
 
 
 class Session(NamedTuple):
-    """What one browser tab shows and has done."""
+    """The state of one browser tab."""
 
     current: str | None = None
     """The picture that is shown."""
@@ -57,7 +57,7 @@ class Session(NamedTuple):
     seen: tuple[str, ...] = ()
     """Pictures that are not shown again."""
     done: tuple[tuple[str, str], ...] = ()
-    """Pictures and their former labels, or SKIPPED, the last one last."""
+    """Answered pictures with their former labels, or SKIPPED, in order."""
     step: int = 0
     """Number of answers and undos."""
 
@@ -191,10 +191,10 @@ def main(project: str, captures: str | None, threshold: float | None, port: int,
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "project", nargs="?", default="scones", choices=projects.names(), help="whose pictures (scones)"
+        "project", nargs="?", default="scones", choices=projects.names(), help="project of the pictures (scones)"
     )
     parser.add_argument(
-        "--captures", metavar="PLACE", help="collect pictures from captured requests, a folder or a URL, first"
+        "--captures", metavar="SOURCE", help="first collect pictures of captured requests from this folder or URL"
     )
     parser.add_argument("--threshold", type=float, help="collect answers below this confidence; default: the project's")
     parser.add_argument("--port", type=int, default=8081, help="port to listen on; 0: any free one (8081)")

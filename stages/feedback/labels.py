@@ -1,8 +1,8 @@
-"""Label captured pictures one by one: which is next, what is suggested for it, and which labels look like mistakes.
+"""Order captured pictures for labelling, with a suggestion for each, and find labels that look like mistakes.
 
-Suggestions are the answers that were captured with the pictures. The model that gave them has not seen the labels, so
-they are fit to look for mistakes with, too: this is confident learning (https://arxiv.org/abs/1911.00068), for which
-cleanlab would need the probabilities of all classes; captures keep that of the best one.
+Suggestions are the captured predictions. The model that made them has not seen the labels, so they also show mistakes:
+this is confident learning (https://arxiv.org/abs/1911.00068). The package cleanlab would need the probabilities of all
+classes, but captures have only the highest one.
 """
 
 from collections.abc import Sequence
@@ -63,9 +63,10 @@ def _item(row: dict[str, str], classes: Sequence[str]) -> Item:
 
 
 def _self_confidence(found: Sequence[Item], name: str, classes: int) -> float:
-    """Return the mean probability of the class ``name`` for pictures with that label: from it on, an answer counts.
+    """Return the mean probability of the class ``name`` for pictures with that label. Predictions below it don't count.
 
-    For another answer it is taken to be an equal part of the rest. Without such pictures, no answer counts.
+    If another class was predicted, the probability of ``name`` is estimated as an equal part of the rest. Without such
+    pictures, no prediction counts.
     """
     own = [item for item in found if item.label == name and item.suggestion]
     chances = [item.confidence if item.suggestion == name else (1 - item.confidence) / (classes - 1) for item in own]

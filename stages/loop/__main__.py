@@ -1,11 +1,11 @@
 """The closed loop of scones: watch a deployment, and train its model again when the pictures have changed.
 
-python -m stages.loop watch      measure the last hours' requests, write that to CloudWatch, collect pictures to label
+python -m stages.loop watch      measure the last hours' requests, write the metrics to CloudWatch, collect pictures to label
 python -m stages.loop retrain    train with the labelled pictures, judge the candidate, deploy and release it if it is better
 python -m stages.loop play       both, on a stand-in for AWS, from a stream that changes to the better model in service
 
-watch and retrain refer to the deployment of `deploy.scones`. A candidate goes into service after a person's yes, or at once
-with --yes or `loop.scones.promote: automatic`.
+watch and retrain refer to the deployment of `deploy.scones`. A candidate goes into service after a person confirms it, or at
+once with --yes or `loop.scones.promote: automatic`.
 """
 
 import argparse
@@ -34,14 +34,14 @@ def main(action: str, yes: bool = False, into: Path = REPORT) -> None:
         return
     if ask and not sys.stdin.isatty():
         raise InputError(
-            f"nobody can be asked about the candidate: run `python -m stages.loop {action} --yes`, or run it in a terminal"
+            f"no terminal to ask about the candidate: run `python -m stages.loop {action} --yes`, or run it in a terminal"
         )
     if action == "retrain":
         from stages.loop import promotion, retraining  # and with it DVC
 
         if deploy.target() == "local":
             raise InputError(
-                "deploy.target = local: nothing would come into service: expected aws, which is also a stand-in that was kept"
+                "deploy.target = local: there is no deployment to update: expected aws, also for a stand-in that was kept"
             )
         settings = workflow_settings()
         promotion.unalarmed(account(settings.region, "deploy.scones.region"), settings)
@@ -49,7 +49,7 @@ def main(action: str, yes: bool = False, into: Path = REPORT) -> None:
         if not version:
             raise InputError("the candidate is refused, see above: nothing was changed")
         print(
-            f"scones@{version} serves. `git merge scones-{version} && dvc pull` takes it into this branch, `git push` shows it to others."
+            f"scones@{version} is in service. To take it into this branch: `git merge scones-{version} && dvc pull`, then `git push`."
         )
         return
     from stages.loop import film, story

@@ -1,7 +1,7 @@
 """Play the whole loop on the stand-in for AWS: night falls on a stream of pictures, and a better model comes into service.
 
-Everything happens in a clone in a temporary folder, with a DVC remote and a stand-in of its own. A person's labels are played by the
-truth, which is known because the pictures are drawn.
+Everything happens in a clone in a temporary folder, with a DVC remote and a stand-in of its own. The true classes take the
+place of a person's labels: they are known, because the pictures are drawn.
 """
 
 import subprocess
@@ -36,7 +36,7 @@ from stages.scones.feedback import labelled, monitor, variants
 RAW = Path("data/scones/raw")
 REGION = "us-east-1"
 PATIENCE = 120.0
-"""Seconds in which the captured requests of a day have to arrive. The stand-in needs about one."""
+"""Longest wait for the captured requests of a day, in seconds. The stand-in needs about one."""
 
 SETTINGS: dict[str, Any] = {
     "deploy.target": "aws",  # which is the stand-in
@@ -57,27 +57,27 @@ SETTINGS: dict[str, Any] = {
 
 
 def play(limits: Loop, yes: bool) -> dict[str, Any]:
-    """Return what happened on each day, and what became of each candidate. Nothing is written to the repository.
+    """Return a record of each day and of each candidate. Nothing is written to the repository.
 
-    Raise InputError without prepared data, or for classes of which the sample has no drawing.
+    Raise InputError without prepared data, or for classes that the sample can't draw.
     """
     about = files.read_json(files.require(RAW, "prepare@scones") / "about.json")
-    with temporary.folder("film") as place:
+    with temporary.folder("film") as folder:
         if about["source"] == "sample":
             stream_of_days, settings_of_data = stream.drawn(limits.film, about["classes"]), {}
         else:
-            stream_of_days = stream.taken(RAW, place / "source", limits.film, about["classes"])
-            settings_of_data = {"data.scones.source": str(place / "source")}
-        clones.freeze(place)
-        with chdir(place / clones.TEMPLATE), local.stand_in(REGION) as session:
-            first = opened(place, SETTINGS | settings_of_data)
+            stream_of_days = stream.taken(RAW, folder / "source", limits.film, about["classes"])
+            settings_of_data = {"data.scones.source": str(folder / "source")}
+        clones.freeze(folder)
+        with chdir(folder / clones.TEMPLATE), local.stand_in(REGION) as session:
+            first = opened(folder, SETTINGS | settings_of_data)
             settings, classes = workflow_settings(), monitor.class_names()
             days: list[dict[str, Any]] = []
             candidates: list[dict[str, Any]] = []
             version, declined = first, False
             for number, pictures in enumerate(stream_of_days):
                 days.append({"day": number + 1, "version": version, **one_day(session, settings, limits, pictures)})
-                print(told(days[-1]), flush=True)
+                print(summary(days[-1]), flush=True)
                 label(pictures, classes)
                 if days[-1]["beyond"] and not declined and not retraining.missing(classes, limits):
                     candidates.append({"day": number + 1, **candidate(limits, yes)})
@@ -86,8 +86,8 @@ def play(limits: Loop, yes: bool) -> dict[str, Any]:
     return {"nightfall": limits.film.nightfall + 1, "days": days, "candidates": candidates}
 
 
-def opened(place: Path, changes: Mapping[str, Any]) -> str:
-    """Make this clone one that can release, with ``changes`` of its parameters; deploy its model, and release it. Return the version."""
+def opened(folder: Path, changes: Mapping[str, Any]) -> str:
+    """Set up this clone for releases, with ``changes`` of its parameters. Deploy and release its model. Return the version."""
     parameters = recipes.applied(config.read(), dict(changes))
     config.PARAMETERS.write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
     with Repo() as repo:
@@ -96,7 +96,7 @@ def opened(place: Path, changes: Mapping[str, Any]) -> str:
             own.get("remote", {}).clear()
         with repo.config.edit("repo") as shared:
             shared.setdefault("core", {})["remote"] = "film"
-            shared.setdefault("remote", {})["film"] = {"url": str(place / "storage")}
+            shared.setdefault("remote", {})["film"] = {"url": str(folder / "storage")}
     for name, value in (("user.name", "film"), ("user.email", "film@localhost")):
         if find("config", name) is None:
             git("config", name, value)
@@ -109,7 +109,7 @@ def opened(place: Path, changes: Mapping[str, Any]) -> str:
 
 
 def one_day(session: boto3.Session, settings: WorkflowSettings, limits: Loop, pictures: Day) -> dict[str, Any]:
-    """Send a day's pictures to the endpoint and watch. Return the accuracy with its interval, and what the watch has seen."""
+    """Send a day's pictures to the endpoint and watch. Return the accuracy with its interval, and the watch's measurements."""
     names = watch.deployed(session, settings)
     # Captured requests have times in whole seconds.
     since = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
@@ -160,7 +160,7 @@ def candidate(limits: Loop, yes: bool) -> dict[str, Any]:
     return {"version": version, "declined": False, **asdict(verdict)}
 
 
-def told(day: Mapping[str, Any]) -> str:
+def summary(day: Mapping[str, Any]) -> str:
     """Return a line about a day."""
     line = (
         f"day {day['day']}, {day['version']}: {day['accuracy']['value']:.1%} right, estimated {day['estimated']:.1%}, "

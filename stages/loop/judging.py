@@ -1,4 +1,4 @@
-"""Judge a candidate against the model that serves: by the guards, on the same test set, and on the stream."""
+"""Compare a candidate with the served model: by the guards, on the same test set, and on the stream."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +71,7 @@ def difference(served: Right, candidate: Right) -> Difference:
 
 
 def on_the_test_set(root: Path) -> tuple[Right, NDArray[np.uint8]]:
-    """Return what the model below ``root`` has right, by evaluate's table, and the test pictures."""
+    """Return which test pictures the model below ``root`` predicted correctly, by evaluate's table, and the pictures."""
     with np.load(files.require(root / "data/scones/features/test.npz", "featurize@scones")) as test:
         labels, images = test["labels"], test["images"]
     probabilities = np.load(files.require(root / "reports/scones/evaluation/probabilities.npy", "evaluate@scones"))
@@ -79,7 +79,7 @@ def on_the_test_set(root: Path) -> tuple[Right, NDArray[np.uint8]]:
 
 
 def on_the_stream(root: Path, pictures: NDArray[np.uint8], labels: NDArray[np.int64]) -> Right:
-    """Return what the exported model below ``root``, run as it is served, has right."""
+    """Return which pictures the exported model below ``root`` predicts correctly, run as it is served."""
     import torch  # takes seconds, which a refused command does not need
 
     from stages.scones import export
@@ -91,13 +91,13 @@ def on_the_stream(root: Path, pictures: NDArray[np.uint8], labels: NDArray[np.in
 
 
 def held_out(classes: list[str], folder: Path = labelled.FOLDER) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return the labelled pictures that no model is trained on, uint8 (N, 32, 32, 3), and their labels.
+    """Return the held-out labelled pictures, uint8 (N, 32, 32, 3), and their labels. No model is trained on them.
 
-    Those that prepare would refuse, as the endpoint does, are named and left out.
+    Pictures that prepare and the endpoint refuse are left out, with a warning.
     """
     pictures, refused = prepare.read_pictures(folder, labelled.read_list(folder, classes, 0, held_out=True))
     for one in refused:
-        print(f"warning: {one.file} judges nothing: {one.reason}")
+        print(f"warning: {one.file} is not used to judge: {one.reason}")
     labels = np.array([one.entry.label for one in pictures], np.int64)
     return np.array([one.image for one in pictures], np.uint8).reshape(-1, SIDE, SIDE, 3), labels
 
@@ -107,7 +107,7 @@ def judge(served: Path, candidate: Path, classes: list[str]) -> Verdict:
     before, pictures = on_the_test_set(served)
     after, others = on_the_test_set(candidate)
     if not np.array_equal(pictures, others):
-        raise InputError("the candidate was tested on other pictures than the model that serves: `dvc repro` first")
+        raise InputError("the candidate and the served model were tested on different pictures: run `dvc repro` first")
     stream, labels = held_out(classes)
     figures = [files.read_json(root / "reports/scones/metrics.json") for root in (served, candidate)]
     guarded = guards.judge(metrics.read(), PROJECT, *figures)
@@ -121,7 +121,7 @@ def judge(served: Path, candidate: Path, classes: list[str]) -> Verdict:
 def verdict(test: Difference, stream: Difference, failed: list[str]) -> Verdict:
     """Refuse a candidate that a guard has ``failed``, that is worse on the test set, or not better on the stream.
 
-    Both by the interval: a difference that may be chance is no loss on the test set, and no gain on the stream.
+    Intervals decide: a difference whose interval includes 0 is neither a loss on the test set nor a gain on the stream.
     """
     failures = [*failed]
     if test.high < 0:

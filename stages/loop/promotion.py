@@ -1,7 +1,7 @@
 """Put a model into service: deploy it over the former one, with the canary of `deploy.scones.update`, and release it.
 
-The release is made in the copy in which the candidate was trained. The repository gets its tag and a branch; its working folder
-stays as it is.
+The release is made in the copy in which the candidate was trained. The repository gets its tag and a branch; its working
+folder does not change.
 """
 
 import os
@@ -33,16 +33,16 @@ def following() -> str:
 
 
 def check(version: str) -> None:
-    """Raise InputError if a release could not be made, before hours of training."""
+    """Raise InputError if the release would fail. This is known before hours of training."""
     release.follows(PROJECT, version)
     with Repo() as repo:
         release.reachable(repo)
     if git("branch", "--list", branch(version)):
-        raise InputError(f"the branch {branch(version)} is there already: `git branch --delete {branch(version)}`")
+        raise InputError(f"the branch {branch(version)} already exists: run `git branch --delete {branch(version)}`")
 
 
 def unalarmed(session: boto3.Session, settings: WorkflowSettings) -> None:
-    """Raise InputError if an alarm that would take the update back is on already: it reports the model that is to be replaced."""
+    """Raise InputError if an alarm that would roll back the update is already on, because of the model to be replaced."""
     names = [f"{settings.stack}-endpoint-{what}" for what in ("errors", "latency", "confidence")]
     alarms = client(session, "cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
     # The stand-in returns all of these names, whatever state is asked for.
@@ -61,8 +61,8 @@ def branch(version: str) -> str:
 def promote(copy: Path, version: str) -> None:
     """Deploy the model that was exported in ``copy``, a clone of this repository, commit its results and release it.
 
-    Raise InputError with the reason if the deployment or the release fails. Then nothing is released, and if an alarm was on during
-    the deployment, the former model serves on.
+    Raise InputError with the reason if the deployment or the release fails. Then nothing is released. If an alarm was on during
+    the deployment, the former model stays in service.
     """
     _run(copy, "stages.scones.deploy", "--yes")
     _run(copy, "dvc", "commit", "--quiet", "--force", DEPLOY)

@@ -1,6 +1,6 @@
-"""Train a candidate with the labelled pictures of the stream, apart from the working folder, judge it, and put it into service.
+"""Train a candidate with the labelled pictures of the stream in a clone, judge it, and put it into service.
 
-A candidate that is refused, by the judgement or by a person, leaves everything as it was.
+If the candidate is refused, by the judgement or by a person, nothing changes.
 """
 
 import shutil
@@ -26,9 +26,10 @@ TARGETS = ("export@scones", "plot@scones")
 
 
 def missing(classes: Sequence[str], limits: Loop) -> list[str]:
-    """Return a sentence for each kind of labelled pictures of which there are too few, or not of every class.
+    """Return a sentence for each kind of labelled pictures with too few pictures, or without pictures of every class.
 
-    Only those count that prepare would not refuse and, to train with, that the current model was not trained with.
+    Pictures that prepare would refuse don't count. Of those to train with, only new ones count, which the current model was
+    not trained with.
     """
     found = []
     known = {entry.name for entry in layout.read_list(files.require(prepare.RAW, "prepare@scones"), "train", classes)}
@@ -44,10 +45,10 @@ def missing(classes: Sequence[str], limits: Loop) -> list[str]:
 
 
 def retrain(limits: Loop, yes: bool) -> tuple[Verdict, str]:
-    """Train, judge and promote. Return the verdict and the promoted version, "" for a candidate that did not pass.
+    """Train, judge and promote. Return the verdict and the promoted version, "" if the candidate did not pass.
 
-    Raise InputError if pictures are missing, something is not committed, or the training or the promotion fails; also if a
-    person does not agree.
+    Raise InputError if pictures are missing, something is not committed, the training or the promotion fails, or a person
+    does not agree.
     """
     release.committed()
     classes = monitor.class_names()
@@ -56,11 +57,11 @@ def retrain(limits: Loop, yes: bool) -> tuple[Verdict, str]:
     version = promotion.following()
     promotion.check(version)
     experiment = Experiment(f"{PROJECT}-{version}", recipes.named("scones-default"), {})
-    with clones.alone("loop") as place:
-        clones.freeze(place)
-        copy = clones.record(None, place.absolute(), experiment, TARGETS)
+    with clones.alone("loop") as folder:
+        clones.freeze(folder)
+        copy = clones.record(None, folder.absolute(), experiment, TARGETS)
         if copy is None:
-            log = clones.log(place, experiment)
+            log = clones.log(folder, experiment)
             raise InputError(f"the training failed: {clones.reason(log)} (full log: {log})")
         verdict = judge(Path(), copy, classes)
         print(f"test pictures: {verdict.test}\nthe stream: {verdict.stream}")

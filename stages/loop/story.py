@@ -1,4 +1,4 @@
-"""Draw what happened in the film: accuracy over the days, drift, retraining and promotion."""
+"""Plot the film's story: accuracy over the days, drift, retraining and promotion."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,7 +45,7 @@ def draw(story: Mapping[str, Any], limits: Loop) -> Figure:
 
 
 def accuracies(axis: Axes, days: Sequence[Mapping[str, Any]]) -> None:
-    """Plot true accuracies with their intervals, and estimated ones; the gaps are where another version took over."""
+    """Plot true accuracies with their intervals, and estimated ones. Lines are interrupted where another version took over."""
     for version in dict.fromkeys(day["version"] for day in days):
         own = [day for day in days if day["version"] == version]
         numbers, values = [day["day"] for day in own], [day["accuracy"]["value"] for day in own]
@@ -62,7 +62,7 @@ def accuracies(axis: Axes, days: Sequence[Mapping[str, Any]]) -> None:
 
 
 def drift(axis: Axes, days: Sequence[Mapping[str, Any]], limits: Loop) -> None:
-    """Plot what the retraining depends on, with the limits."""
+    """Plot the measurements on which retraining depends, with their limits."""
     numbers = [day["day"] for day in days]
     for key, name, colour in (("drift", "drift", DRIFT), ("low_confidence", "unsure answers", UNSURE)):
         limit = getattr(limits, key)
@@ -73,7 +73,7 @@ def drift(axis: Axes, days: Sequence[Mapping[str, Any]], limits: Loop) -> None:
 
 
 def marks(axis: Axes, story: Mapping[str, Any]) -> None:
-    """Mark when a limit was first exceeded, and what became of each candidate."""
+    """Mark when a limit was first exceeded, and when each candidate was promoted or refused."""
     proposed = [day["day"] for day in story["days"] if day["beyond"]]
     found = [(proposed[0], "drift:\nretraining proposed")] if proposed else []
     for one in story["candidates"]:

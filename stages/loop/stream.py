@@ -1,8 +1,8 @@
-"""A stream of pictures for the film: by day as the training pictures are, later by night. The truth about each is known.
+"""A stream of pictures for the film: at first by day, like the training pictures, later by night. Their classes are known.
 
-For the sample they are new drawings. For real data they are half of the training pictures, without which the first model is
-trained. A night's picture is what a camera without a lamp sees: an eighth of the light, from street lamps, so that blue is weak; a long
-exposure, so that it is blurred; and the noise of the sensor.
+For the sample they are new drawings. For real data they are half of the training pictures, and the first model is trained
+without them. A picture at night is what a camera without a lamp sees: an eighth of the light, little blue because it is
+from street lamps, blur because of the long exposure, and the sensor's noise.
 """
 
 from collections.abc import Sequence

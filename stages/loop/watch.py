@@ -1,4 +1,4 @@
-"""Look at what a deployed endpoint has answered lately: drift, low confidence and estimated accuracy, to CloudWatch, too."""
+"""Measure a deployed endpoint's recent answers: drift, low confidence and estimated accuracy. Write them to CloudWatch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ COLLECTED = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Seen:
-    """What the endpoint has answered. ``drift`` is the largest statistic of a property whose distribution has changed, else 0."""
+    """Measurements of the answers. ``drift`` is the largest statistic of a property whose distribution has changed, else 0."""
 
     records: int
     drift: float
@@ -56,7 +56,7 @@ class Seen:
 
 
 def deployed(session: boto3.Session, settings: WorkflowSettings) -> Mapping[str, str]:
-    """Return the names of what is deployed. Raise InputError if nothing is."""
+    """Return the names of the deployed resources. Raise InputError if nothing is deployed."""
     outputs = Stack(session, settings.stack).outputs()
     if "Endpoint" not in outputs:
         raise InputError(
@@ -66,11 +66,11 @@ def deployed(session: boto3.Session, settings: WorkflowSettings) -> Mapping[str,
 
 
 def read(session: boto3.Session, names: Mapping[str, str], since: datetime) -> captures.Read:
-    """Return the captured records from ``since`` on. Older files are not read."""
-    place = f"{CAPTURED}{names['Endpoint']}/"
+    """Return the captured records from ``since`` on. Does not read older files."""
+    prefix = f"{CAPTURED}{names['Endpoint']}/"
     s3, first = client(session, "s3"), (since - COLLECTED).strftime(HOUR)
-    listed = [entry["Key"] for entry in keys(session, names["Bucket"], place)]
-    new = [key for key in listed if "/".join(key.removeprefix(place).split("/")[1:5]) >= first]
+    listed = [entry["Key"] for entry in keys(session, names["Bucket"], prefix)]
+    new = [key for key in listed if "/".join(key.removeprefix(prefix).split("/")[1:5]) >= first]
     texts = [(key, s3.get_object(Bucket=names["Bucket"], Key=key)["Body"].read().decode()) for key in new]
     found = captures.read(texts, monitor.class_names())
     return captures.Read([one for one in found.records if one.time >= since], found.problems, found.repeated)
@@ -97,9 +97,9 @@ def look(
     since: datetime,
     folder: Path = labelled.FOLDER,
 ) -> Seen:
-    """Measure the requests from ``since`` on, write that to CloudWatch, and collect pictures to label if a limit is exceeded.
+    """Measure the requests from ``since`` on and write the results to CloudWatch. Collect pictures to label beyond a limit.
 
-    Test pictures, which a deployment sends, count for nothing. Raise InputError if there are no others.
+    Test pictures, which each deployment sends, don't count. Raise InputError if there are no others.
     """
     names = deployed(session, settings)
     found = read(session, names, since)

@@ -1,8 +1,8 @@
 """Serve the exported model in a separate process, send it the whole test set, and compare its answers with evaluate's.
 
 With `deploy.mnist.version` set, serve that release and compare it with its own evaluation. The whole test set is sent
-in large requests. Some images are also sent one by one, to measure latency: as arrays, because a picture whose digit is
-not placed as MNIST's are is not used unchanged.
+in large requests. Some images are also sent one by one, to measure latency: as arrays, because a picture is converted
+unless its digit is placed as MNIST's are.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Conversion of a digit's ink, of any size, to the form of MNIST's images.
+"""Convert a digit's ink, of any size, to the form of MNIST's images.
 
 It follows LeCun, Bottou, Bengio and Haffner, who made MNIST from NIST's images (1998,
 https://doi.org/10.1109/5.726791). The digit is scaled into a box of 20x20 pixels, keeping its proportions, and its
@@ -18,11 +18,11 @@ Floats = NDArray[np.float32]
 SIDE, BOX, MIDDLE = 28, 20, 14  # pixels
 
 LARGEST, OFF = 22, 1.0
-"""A picture in MNIST's form has a digit of at most so many pixels, its centre of mass at most so far from the middle. MNIST's
-own digits have at most 20, and at most 0.52."""
+"""Largest side of a digit in MNIST's form, and largest distance of its centre of mass from the middle, in pixels. MNIST's own
+digits reach 20 and 0.52."""
 
 FAINTEST = 64
-"""Contrast to the background, 0 to 255, that a picture in MNIST's form has."""
+"""Smallest contrast to the background, 0 to 255, of a picture in MNIST's form."""
 
 SHADE = 0.2
 """Fraction of the strongest contrast up to which a pixel is background: shadows, paper, JPEG artefacts."""

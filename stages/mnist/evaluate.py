@@ -30,7 +30,7 @@ FEATURES = Path("data/mnist/features")
 
 
 def recognition(classifier: Classifier, images: Bytes, limit: float) -> tuple[dict[str, Any], Table, Scores]:
-    """Measure how well other shapes are distinguished from the digits ``images``, uint8 (N, 28, 28).
+    """Measure how well other shapes are distinguished from the digits in ``images``, uint8 (N, 28, 28).
 
     Return metrics, a table, and the familiarity (N).
     """

@@ -1,11 +1,11 @@
 """Write the classifier in formats that run without this repository, and check that their predictions match evaluate's.
 
 `model.pt` is TorchScript, `model.pt2` is torch.export's format, `model.onnx` is ONNX. All take raw images, uint8
-(N, 28, 28) with any N, and return probabilities, float32 (N, 10). `model.pt` takes what torchvision's ToTensor makes of
-them, too, and all refuse anything else. All contain the names of the classes. `model.onnx` also returns `familiarity` and
-`certainty`, both negative where `inference.py` would refuse the image. `second.pt` is the network that tells what
-is no digit, `limits.json` what an image must reach. `model.tar.gz` holds these and `model.pt`, the
-inference code in the layout of SageMaker's PyTorch image, and the model card, `model_card.md`, as README.md.
+(N, 28, 28) with any N, and return probabilities, float32 (N, 10). `model.pt` also takes the tensors that torchvision's
+ToTensor makes of them. All refuse anything else, and contain the names of the classes. `model.onnx` also returns
+`familiarity` and `certainty`, both negative where `inference.py` would refuse the image. `second.pt` is the network that
+recognises images of no digit, `limits.json` has the limits that an image must reach. `model.tar.gz` holds these and
+`model.pt`, the inference code in the layout of SageMaker's PyTorch image, and the model card, `model_card.md`, as README.md.
 """
 
 import shutil

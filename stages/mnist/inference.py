@@ -3,11 +3,11 @@
 The image provides torch, numpy, scipy and Pillow. From the project this module imports only `images.py`, `isolation.py`,
 `ink_areas.py`, `drawing.py` and `judging.py`, which are in the same folder, beside what these import. A request contains a
 picture, in which the digit is found, or images of digits in MNIST's form: 28x28 pixels, light ink (255) on a dark background
-(0). The answer is `{"classes": ["0", ...], "probabilities": [[p0, ..., p9], ...], "known": [true, ...],
-"familiarity": [3.1, ...]}`, one row per image. An image with a
-negative familiarity is not known: it resembles no digit, and its probabilities mean nothing. Unreadable input raises
-ValueError. A picture in which no digit can be told, or whose digit is not known, raises `ink_areas.NoDigitError`; one in
-MNIST's own form is answered unless it resembles a digit less than any that the model was tried on.
+(0). The answer is `{"classes": ["0", ...], "probabilities": [[p0, ..., p9], ...], "known": [true, ...], "familiarity": [3.1, ...]}`,
+one row per image. An image with a negative familiarity is not known: it resembles no digit, and its probabilities mean
+nothing. Unreadable input raises
+ValueError. A picture without a distinct digit, or whose digit is not known, raises `ink_areas.NoDigitError`; one in MNIST's
+own form is answered unless it resembles a digit less than every validation image does.
 """
 
 import json
@@ -46,9 +46,11 @@ AT_A_TIME = 1000
 CONTENT_TYPES = (*images.CONTENT_TYPES, "application/x-npy", "application/json")
 """Content types that `input_fn` reads."""
 
+SEVERAL = ("several=true", "several=false")
+
 SECOND, LIMITS = "second.pt", "limits.json"
-"""Files of the model: the second network, and what an image must reach by `judging`: `odds` to be known, `least` not to be
-refused in MNIST's own form, and `certainty`."""
+"""Files of the model: the second network, and the limits that an image must reach (see `judging`): `odds` to be known, `least`
+to be answered in MNIST's own form, and `certainty`."""
 
 
 class Model(NamedTuple):
@@ -104,6 +106,8 @@ def input_fn(body: bytes, content_type: str) -> Item:
     """
     kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
     if images.is_picture(kind):
+        if odd := [one for one in parameters if one.startswith("several=") and one not in SEVERAL]:
+            raise ValueError(f"content type {content_type!r}: found {odd[0]}, expected several=true or several=false")
         return _from_picture(body, "several=true" in parameters)
     if kind == "application/x-npy":
         digits = images.from_npy(body)
@@ -159,7 +163,7 @@ def _is_square(digit: object) -> bool:
 
 
 def batch_fn(items: list[Item], model: Model) -> list[Prediction | ink_areas.NoDigitError]:
-    """Return the predictions for several requests, computed together, or why there is none."""
+    """Return the predictions for several requests, computed together. An error stands in place of a refused one."""
     each = [item.images if isinstance(item, Picture) else item for item in items]
     with torch.inference_mode():
         parts = torch.cat(each).split(AT_A_TIME)
@@ -176,9 +180,9 @@ def batch_fn(items: list[Item], model: Model) -> list[Prediction | ink_areas.NoD
 def _checked(
     item: Item, answer: Prediction, certain: torch.Tensor, least: float
 ) -> Prediction | ink_areas.NoDigitError:
-    """Return the prediction, or an error if a digit of a picture can't be told. Arrays are only marked.
+    """Return the prediction, or an error if a digit of a picture is unknown or uncertain. Arrays are only marked.
 
-    ``least``: the familiarity from which on a picture in MNIST's own form is only marked, too.
+    A picture in MNIST's own form is only marked, too, if its familiarity is at least ``least``.
     """
     if isinstance(item, torch.Tensor):
         return answer
@@ -186,18 +190,18 @@ def _checked(
     sound = known & certain if item.converted else known
     if bool(sound.all()):
         return answer
-    place = int(sound.int().argmin())
-    digit = answer.classes[int(answer.probabilities[place].argmax())]
-    words = UNLIKE if not bool(known[place]) else UNCERTAIN.format(digit)
+    index = int(sound.int().argmin())
+    digit = answer.classes[int(answer.probabilities[index].argmax())]
+    words = UNLIKE if not bool(known[index]) else UNCERTAIN.format(digit)
     return ink_areas.NoDigitError(
-        words if len(sound) == 1 else f"{words} (number {place + 1} of {len(sound)} from the left)"
+        words if len(sound) == 1 else f"{words} (number {index + 1} of {len(sound)} from the left)"
     )
 
 
 UNLIKE = (
-    "what is drawn looks like none of the digits that the model has learnt: expected one handwritten digit from 0 to 9"
+    "the drawing looks like none of the digits that the model has learnt: expected one handwritten digit from 0 to 9"
 )
-UNCERTAIN = "what is drawn is not clearly one of the digits: it is most like {}, but two networks do not agree on it"
+UNCERTAIN = "the drawing is not clearly one of the digits: it is most like {}, but two networks do not agree on it"
 
 
 def predict_fn(data: Item, model: Model) -> Prediction:

@@ -1,6 +1,6 @@
 """Train a network on the training images and score it on the validation images after each epoch.
 
-Then write a second network, which recognises images of no digit, and what it lets pass (`learning/acceptance.py`).
+Then write a second network, which recognises images of no digit, and its limits (`learning/acceptance.py`).
 
 The images are stored on the device as bytes. Batches are selected, augmented (if set) and normalised there.
 """
@@ -30,7 +30,7 @@ PARTS = ("train", "valid")
 
 
 class Learnt(NamedTuple):
-    """A trained network, and what `model.load` needs to know about it."""
+    """A trained network, and the facts about it that `model.load` needs."""
 
     trained: loop.Trained
     about: dict[str, Any]

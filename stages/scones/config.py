@@ -118,7 +118,7 @@ class Update(Section):
 
 
 class Network(Section):
-    """Where the functions and the model run. They must reach S3, SageMaker, SNS, CloudWatch and ECR from there."""
+    """The network of the functions and the model. From it they must reach S3, SageMaker, SNS, CloudWatch and ECR."""
 
     subnets: list[str] = Field(min_length=1, description="subnet-...")
     security_groups: list[str] = Field(min_length=1, max_length=5, description="sg-...")
@@ -135,7 +135,7 @@ class Evaluate(Section):
 
 
 class Film(Section):
-    """What `stages.loop play` shows: a stream of pictures for some days, by day at first, then by night."""
+    """The film of `stages.loop play`: a stream of pictures over some days, at first by day, then by night."""
 
     days: int = Field(ge=3, le=60, description="days that are played")
     nightfall: int = Field(ge=1, le=59, description="days until the camera takes its pictures at night")
@@ -166,7 +166,7 @@ class Loop(Section):
     )
     labelled: int = Field(ge=1, description="labelled pictures to train with, before a retraining")
     judged: int = Field(ge=10, description="labelled pictures that are held out, before a retraining")
-    promote: Literal["ask", "automatic"] = Field(description="who says yes to a candidate that has passed")
+    promote: Literal["ask", "automatic"] = Field(description="whether a person confirms a candidate that has passed")
     film: Film
 
 
@@ -197,9 +197,9 @@ class Deploy(Section):
     capture_days: int = Field(ge=1, le=3650, description="days for which captured requests are kept")
     log_days: DAYS = Field(description="days for which logs are kept")
     email: str | None = Field(min_length=3, description="address for alarms and the digest; null: none")
-    digest_hours: int = Field(ge=2, le=168, description="between two messages that sum up the executions")
+    digest_hours: int = Field(ge=2, le=168, description="hours between two digests of the executions")
     watch_hours: int | None = Field(
-        ge=2, le=168, description="between two looks at the captured requests; null: no schedule"
+        ge=2, le=168, description="hours between two runs of the function `watch`; null: no schedule"
     )
     execute_uploads: bool = Field(description="each picture that is uploaded to pictures/ starts an execution")
     protect: bool = Field(description="the stacks can be deleted only by `destroy`")

@@ -32,7 +32,7 @@ REGION = "us-east-1"
 """Of the stand-in, unless deploy.scones.region is set."""
 
 
-def put_to_the_test(session: boto3.Session, settings: WorkflowSettings, test: evaluated.Test) -> None:
+def deploy_and_test(session: boto3.Session, settings: WorkflowSettings, test: evaluated.Test) -> None:
     """Deploy, execute, compare, and write the reports."""
     its_own = own.read(files.home() / Path(settings.workflow).expanduser()) if settings.workflow else None
     begin = time.perf_counter()
@@ -88,7 +88,7 @@ def target() -> str:
 
 def on_this_machine(settings: WorkflowSettings, test: evaluated.Test) -> None:
     with local.stand_in(settings.region or REGION) as session:
-        put_to_the_test(session, settings, test)
+        deploy_and_test(session, settings, test)
         deployment.destroy(session, settings)
 
 
@@ -96,7 +96,7 @@ def keep_on_this_machine(settings: WorkflowSettings, test: evaluated.Test) -> No
     """Deploy on a stand-in that stays, and print how to use and how to stop it."""
     found, process = local.keep(settings.region or REGION)
     try:
-        put_to_the_test(boto3.Session(), settings, test)
+        deploy_and_test(boto3.Session(), settings, test)
     except BaseException:
         os.kill(process, signal.SIGTERM)
         raise
@@ -125,7 +125,7 @@ def on_aws(settings: WorkflowSettings, action: str, yes: bool, keep_data: bool, 
         return
     with evaluated.opened(settings) as test:
         agree(preflight.plan(settings, session.region_name), yes, COMMAND)
-        put_to_the_test(session, settings, test)
+        deploy_and_test(session, settings, test)
 
 
 @plain_errors()

@@ -76,7 +76,7 @@ def summary(sent: Sequence[Sent], per_second: float | None) -> dict[str, Any]:
 def stream(workflow: Workflow, bucket: str, chosen: Sequence[str], per_second: float | None) -> list[Sent]:
     """Start an execution for each picture ``chosen`` when it is due, without a rate as soon as possible, and wait for all of them.
 
-    Nobody asks for their ends meanwhile: that would need more requests than the executions themselves.
+    It does not poll for their ends meanwhile: that would need more requests than the executions themselves.
     """
     begin = time.monotonic()
 

@@ -29,7 +29,7 @@ from stages.scones.sources import official, sample
 RAW = Path("data/scones/raw")
 
 LABELLED = "labelled_"
-"""What the names of labelled captured pictures begin with."""
+"""The beginning of the names of labelled captured pictures."""
 
 MAX_PIXELS = 1_000_000
 """Largest number of pixels of a picture, checked before it is decoded."""

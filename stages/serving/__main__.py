@@ -3,7 +3,7 @@
     python -m stages.serving                              # http://127.0.0.1:8080
     python -m stages.serving --host 0.0.0.0 --token ...   # for other machines: their requests need the token
 
-Each model is loaded in the background, in its own process. GET /ping returns 200 when they are ready. SIGTERM or Ctrl-C stops
+Each model is loaded in the background, in its own process. GET /ping returns 200 when all are ready. SIGTERM or Ctrl-C stops
 the server after it has answered all accepted requests.
 """
 
@@ -75,12 +75,12 @@ def main(
 
     # These imports are slow: they come after the checks, so that a wrong argument is reported at once.
     with requires("serving", "the server"):
+        from stages.serving.access import LOOPBACK, Rules
         from stages.serving.api import application
         from stages.serving.capture import Captures
         from stages.serving.container.batching import Limits
         from stages.serving.container.body import BodyLimits
         from stages.serving.container.server import Server
-        from stages.serving.guard import LOOPBACK, Rules
         from stages.serving.models import Models
 
     max_bytes = int(max_megabytes * 1e6)
@@ -212,10 +212,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--capture-requests",
         type=between(1, 1_000_000, int),
         default=10_000,
-        help="most requests to keep; the oldest go first (10000)",
+        help="largest number of kept requests; the oldest are deleted first (10000)",
     )
     parser.add_argument(
-        "--capture-megabytes", type=between(0.001, 1_000_000), default=1000.0, help="most megabytes to keep (1000)"
+        "--capture-megabytes",
+        type=between(0.001, 1_000_000),
+        default=1000.0,
+        help="largest size of all kept requests in megabytes (1000)",
     )
     parser.add_argument("--no-page", action="store_true", help="serve only the HTTP interface; starts faster")
 

@@ -1,4 +1,4 @@
-"""The HTTP interface: models by name, JSON errors with stable codes, an OpenAPI description that tests check."""
+"""The HTTP interface: models by name, JSON errors with stable codes, and an OpenAPI description that tests check."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,11 +12,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import ClientDisconnect
 
 from stages import projects
+from stages.serving.access import HEADERS, AccessGuard, Rules
 from stages.serving.container import errors
 from stages.serving.container.body import BodyLimits, LimitedBody
 from stages.serving.container.errors import HANDLERS, Refusal
 from stages.serving.forwarded import Forwarded
-from stages.serving.guard import HEADERS, AccessGuard, Rules
 from stages.serving.models import Models
 from stages.serving.page import UPLOAD, UPLOADS
 from stages.serving.schemas import Catalogue, Error, Ping, Predictions
@@ -107,7 +107,7 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
                 description="landmarks, mnist: find all landmarks or digits of a picture, from left to right, one prediction each"
             ),
         ] = False,
-        evidence: Annotated[bool, Query(description="landmarks: show on what the answer rests")] = False,
+        evidence: Annotated[bool, Query(description="landmarks: show which regions support the answer")] = False,
     ) -> Response:
         """Return the model's predictions for a picture file (bikes: for hours, as CSV or JSON)."""
         status = 500

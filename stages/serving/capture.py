@@ -1,8 +1,8 @@
-"""Keep requests and the models' answers in a folder, in SageMaker's form of captured data, to find drift and to label pictures.
+"""Keep requests and the models' answers in the format of SageMaker's data capture, to find drift and to label pictures.
 
-A file per request, FOLDER/<project>/<time>-<id>.jsonl: it is there as a whole or not at all, and only its owner can read
-it. It has the body and its content type, the model's answer and the time, and no address, token or other header. When
-the folder is full, the oldest files go first. A request that can't be kept is reported, and answered as any other.
+Each request is a file, FOLDER/<project>/<time>-<id>.jsonl, written atomically. Only its owner can read it. It has the
+body and its content type, the model's answer and the time, but no address, token or other header. When the folder is
+full, the oldest files are deleted first. A request that can't be kept is reported, and still answered.
 """
 
 import fcntl
@@ -23,10 +23,11 @@ OWN = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{32}\.jsonl")
 """Names of the files that a server writes: no others are deleted."""
 
 WAITING = 64_000_000
-"""Bytes of requests that may wait to be written. More come in than the disk takes: these are not kept."""
+"""Largest total of the requests that wait to be written, in bytes. Above it, requests arrive faster than the disk writes, and
+further ones are not kept."""
 
 PATIENCE = 10.0
-"""Seconds for which the server waits at its end for the last files."""
+"""Seconds that a stopping server waits for the last files to be written."""
 
 
 class Request(NamedTuple):
@@ -44,7 +45,7 @@ class Request(NamedTuple):
 
 
 class Captures:
-    """The kept requests of one server. A thread writes them, so that no answer waits for the disk."""
+    """The kept requests of one server. A thread writes them, so answers don't wait for the disk."""
 
     def __init__(self, folder: Path, most: int, most_bytes: int) -> None:
         """Open ``folder``, with at most ``most`` files of ``most_bytes`` together. Raise InputError if it can't be used."""
@@ -72,17 +73,17 @@ class Captures:
         self._thread.start()
 
     def keep(self, project: str, content_type: str, body: bytes, answer_type: str, answer: bytes) -> None:
-        """Keep a request that has been answered. It returns at once, and raises nothing."""
+        """Keep a request that has been answered. Returns at once, and raises nothing."""
         request = Request(project, content_type, body, answer_type, answer)
         with self._changing:
             if self._waiting and self._waiting + request.size > WAITING:
-                self._report("requests come faster than the disk takes them")
+                self._report("requests arrive faster than the disk writes them")
                 return
             self._waiting += request.size
         self._queue.put(request)
 
     def close(self) -> None:
-        """Write the requests that wait."""
+        """Write the waiting requests."""
         self._queue.put(None)
         self._thread.join(PATIENCE)
         os.close(self._lock)
@@ -102,7 +103,7 @@ class Captures:
         now = datetime.now(UTC)
         content = captures.line(*request[1:], now).encode()
         if len(content) > self._most_bytes:
-            raise ValueError(f"a request of {len(content):,} bytes is larger than all that may be kept")
+            raise ValueError(f"a request of {len(content):,} bytes is larger than --capture-megabytes")
         self._make_room(len(content))
         path = self._folder / request.project / f"{now:%Y%m%dT%H%M%S%fZ}-{uuid.uuid4().hex}.jsonl"
         path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -123,7 +124,7 @@ class Captures:
             self._bytes -= its_size
 
     def _report(self, reason: str) -> None:
-        """Print why a request is not kept, once until one is kept again."""
+        """Print why a request is not kept. Print nothing more until a request is kept again."""
         if not self._reported:
             self._reported = reason
-            print(f"not kept: {reason}", flush=True)
+            print(f"request not kept: {reason}", flush=True)

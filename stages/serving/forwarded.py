@@ -5,9 +5,9 @@ import re
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from stages.serving.access import HEADERS
 from stages.serving.container import errors
 from stages.serving.container.errors import Refusal
-from stages.serving.guard import HEADERS
 
 PREFIX = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*")
 """A path below which a proxy serves this server: empty, or such as /models or /a/b."""

@@ -1,11 +1,11 @@
 """Build a container image that serves one exported model, with Docker or Podman.
 
-    python -m stages.serving.image scones             # the image scones, of the export that lies here
-    python -m stages.serving.image scones v1.0.0      # scones:v1.0.0, of that release
+    python -m stages.serving.image scones             # the image scones, with the working tree's export
+    python -m stages.serving.image scones v1.0.0      # scones:v1.0.0, with that release's export
     python -m stages.serving.image scones --only-files
 
-The image keeps SageMaker's container contract, see `container`. Its packages are those of requirements.txt that the
-container needs, with their hashes, and torch without CUDA. What the image is built of stays in `reports/image/<project>`.
+The image implements SageMaker's container contract, see `container`. Its packages are those of requirements.txt that the
+container needs, with their hashes, and torch without CUDA. The build context stays in `reports/image/<project>`.
 """
 
 import argparse
@@ -31,7 +31,7 @@ CONTEXTS = Path("reports/image")
 BUILDERS = ("docker", "podman")
 
 ROOTS = ("numpy", "pillow", "pillow-heif", "scipy", "torch", "starlette", "uvicorn", "httptools", "uvloop")
-"""What the container and the picture projects' `inference.py` import."""
+"""The packages that the container and the picture projects' `inference.py` import."""
 
 CUDA = re.compile(r"nvidia-|cuda-|triton")
 
@@ -42,12 +42,12 @@ TORCH = """torch==2.13.0+cpu \\
 
 
 def with_image() -> list[str]:
-    """The projects that can be served so: those whose model is a TorchScript file."""
+    """Return the projects that an image can serve: those whose model is a TorchScript file."""
     return [name for name in projects.names() if "torch" in projects.about(name).packages]
 
 
 def needed(names: tuple[str, ...]) -> set[str]:
-    """Return the packages ``names`` and all that they need, but CUDA's."""
+    """Return the packages ``names`` and their dependencies, without CUDA."""
     found: set[str] = set()
     waiting = list(names)
     while waiting:
@@ -76,7 +76,7 @@ def requirements() -> str:
 
 
 def write_context(archive: Path, folder: Path) -> None:
-    """Write to ``folder`` what the image is built of. Raise InputError if the ``archive`` can't be unpacked."""
+    """Write the build context to ``folder``. Raise InputError if the ``archive`` can't be unpacked."""
     with files.new_folder(folder) as context:
         shutil.copyfile(DOCKERFILE, context / "Dockerfile")
         (context / "requirements.txt").write_text(requirements())
@@ -92,7 +92,7 @@ def main(project: str, version: str | None, only_files: bool) -> None:
     image = f"{project}:{version or 'latest'}"
     command = ["build", "--platform", "linux/amd64", "--tag", image, str(folder)]
     if only_files:
-        print(f"{folder} has all that the image is built of: docker {' '.join(command)}")
+        print(f"{folder} has the build context: docker {' '.join(command)}")
         return
     if builder is None:
         raise InputError(
@@ -105,8 +105,8 @@ def main(project: str, version: str | None, only_files: bool) -> None:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("project", choices=with_image())
-    parser.add_argument("version", nargs="?", help="a released version; by default the export that lies here")
-    parser.add_argument("--only-files", action="store_true", help="write what the image is built of, and build nothing")
+    parser.add_argument("version", nargs="?", help="a released version (default: the working tree's export)")
+    parser.add_argument("--only-files", action="store_true", help="write the build context, and build nothing")
 
 
 if __name__ == "__main__":

@@ -40,11 +40,11 @@ def unpacked(archive: Path, md5: str | None = None) -> Iterator[Path]:
     Raise InputError if the archive can't be unpacked, or if its MD5 is not ``md5``.
     """
     with temporary.folder("model") as folder:
-        copy = folder / "model.tar.gz"  # what is checked is what is unpacked, even if the archive is replaced meanwhile
+        copy = folder / "model.tar.gz"  # the checked bytes are unpacked, even if the archive is replaced meanwhile
         try:
             shutil.copyfile(archive, copy)
             if md5 not in (None, files.digest(copy, "md5")):
-                raise InputError(f"{archive} was changed after the server had checked it: start the server again")
+                raise InputError(f"{archive} was changed after the server had checked it: restart the server")
             bundle.unpack(copy, folder / "model")
             copy.unlink()
             shutil.copytree(CONTAINER, folder / "container", ignore=shutil.ignore_patterns("__pycache__"))
@@ -146,7 +146,7 @@ class ModelProcess:
         self._lock = threading.Lock()
 
     def start(self) -> str:
-        """Start the process unless it runs. Return its address when the model is loaded. Raise InputError if that fails."""
+        """Start the process unless it runs. Return its address once the model is loaded. Raise InputError if that fails."""
         with self._lock:
             if self._stopped.is_set():
                 raise InputError("the model is no longer served")

@@ -36,7 +36,7 @@ class Classified(BaseModel):
 
     box: tuple[float, float, float, float] | None = Field(
         None,
-        description="landmarks, with several or evidence: left, top, right and bottom of what was looked at, as fractions of the upright photograph's sides",
+        description="landmarks, with several or evidence: left, top, right and bottom of the examined square, as fractions of the upright photograph's sides",
     )
     evidence: list[list[float]] | None = Field(
         None,

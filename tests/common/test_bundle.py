@@ -66,11 +66,11 @@ SPARSE = b"24 GNU.sparse.map=0,1,1\n30 GNU.sparse.size=9999999999\n"
 @pytest.mark.parametrize(
     ("members", "words"),
     [
-        ([("a", FILE, b"1"), ("a/b", FILE, b"2")], "a/b is where another member is"),
-        ([("a", FILE, b"1"), ("a", FOLDER, b"")], "a is where another member is"),
-        ([("a", FOLDER, b""), ("a", FILE, b"1")], "a is where another member is"),
-        ([("a", FILE, b"1"), ("a/b/c", FOLDER, b"")], "is where another member is"),
-        ([("a", FILE, b"1"), ("./a", FILE, b"2")], "a is where another member is"),
+        ([("a", FILE, b"1"), ("a/b", FILE, b"2")], "a/b has the path of another member"),
+        ([("a", FILE, b"1"), ("a", FOLDER, b"")], "a has the path of another member"),
+        ([("a", FOLDER, b""), ("a", FILE, b"1")], "a has the path of another member"),
+        ([("a", FILE, b"1"), ("a/b/c", FOLDER, b"")], "has the path of another member"),
+        ([("a", FILE, b"1"), ("./a", FILE, b"2")], "a has the path of another member"),
         ([("././@LongLink", tarfile.GNUTYPE_LONGNAME, 1500 * b"a/" + b"b\0"), ("a", FILE, b"1")], "is more than 50 folders deep"),
         (1500 * [("././@LongLink", tarfile.GNUTYPE_LONGNAME, b"a\0")], "is damaged"),
         ([("././@PaxHeader", tarfile.XHDTYPE, SPARSE), ("a", FILE, b"1")], "is not a regular file"),
@@ -80,7 +80,7 @@ SPARSE = b"24 GNU.sparse.map=0,1,1\n30 GNU.sparse.size=9999999999\n"
         ([("././@LongLink", tarfile.GNUTYPE_LONGNAME, b"a\0b\0"), ("a", FILE, b"1")], None),
     ],
 )  # fmt: skip
-def test_whatever_is_wrong_with_the_members_is_one_kind_of_error(
+def test_invalid_members_raise_tarerror(
     tmp_path: Path, members: list[tuple[str, bytes, bytes]], words: str | None
 ) -> None:
     archive = packed(tmp_path, *members)
@@ -92,7 +92,7 @@ def test_whatever_is_wrong_with_the_members_is_one_kind_of_error(
 
 
 @pytest.mark.parametrize("keep", [0, 5, 15, 60, 120, -8, -1])
-def test_a_truncated_or_damaged_archive_is_the_same_kind_of_error(archive: Path, tmp_path: Path, keep: int) -> None:
+def test_a_truncated_or_damaged_archive_raises_tarerror(archive: Path, tmp_path: Path, keep: int) -> None:
     content = archive.read_bytes()
     changed = content[: len(content) // 2] + b"\x55" + content[len(content) // 2 + 1 :]
     for name, damaged in {"cut": content[:keep], "changed": changed}.items():
@@ -125,7 +125,7 @@ def places(content: bytes) -> set[bytes]:
 
 
 @pytest.mark.parametrize("project", projects.names())
-def test_no_export_names_a_place_of_the_machine_that_made_it(pipeline: Path, tmp_path: Path, project: str) -> None:
+def test_no_export_contains_a_path_of_the_machine_that_made_it(pipeline: Path, tmp_path: Path, project: str) -> None:
     export = pipeline / "models" / project / "export"
     bundle.unpack(export / "model.tar.gz", tmp_path)
     files = [path for folder in (export, tmp_path) for path in folder.rglob("*") if path.is_file()]

@@ -58,9 +58,7 @@ def written(project: str, source: str = "sample", mistakes: tuple[str, ...] = ()
 
 @pytest.mark.parametrize("source", ["sample", "official", '../photographs: "mine"'])
 @pytest.mark.parametrize("project", ROWS)
-def test_a_card_says_where_the_data_is_from_and_how_good_the_model_is(
-    workspace: Path, project: str, source: str
-) -> None:
+def test_a_card_has_the_data_source_and_the_metrics(workspace: Path, project: str, source: str) -> None:
     text = written(project, source)
     front = yaml.safe_load(text.split("---\n")[1])
     [result] = front["model-index"][0]["results"]
@@ -83,7 +81,7 @@ def test_the_card_of_bikes_describes_the_columns(workspace: Path) -> None:
     assert "| `holiday` | holiday | a whole number from 0 to 1 (0 no, 1 yes) |  |" in text
 
 
-def test_text_from_outside_is_no_markup(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_external_text_is_escaped(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hostile = ["<img src=x onerror=alert(1)>", "a\n# heading", "[x](//elsewhere)", "`a` | b", "![x](y)"]
     monkeypatch.setitem(ROWS["landmarks"][1], "classes", hostile)
     text = written("landmarks", "a`\n\n<b>|x", tuple(f"{name} taken for b" for name in hostile))
@@ -94,7 +92,7 @@ def test_text_from_outside_is_no_markup(workspace: Path, monkeypatch: pytest.Mon
     assert yaml.safe_load(text.split("---\n")[1])["model-index"][0]["results"][0]["dataset"]["name"] == "a`\n\n<b>|x"
 
 
-def test_only_the_tables_that_were_chosen_are_among_the_parameters(workspace: Path, change: Change) -> None:
+def test_a_card_lists_only_the_selected_parameter_groups(workspace: Path, change: Change) -> None:
     text = written("mnist")
     assert "| `mnist.adam.learning_rate` | `0.003` |" in text
     assert "| `mnist.one_cycle.warmup`" in text
@@ -110,7 +108,7 @@ def test_only_the_tables_that_were_chosen_are_among_the_parameters(workspace: Pa
     assert "`scones.sagemaker." not in written("scones")
 
 
-def test_weights_of_others_are_named_where_there_are_some(workspace: Path, change: Change) -> None:
+def test_a_card_names_pretrained_weights(workspace: Path, change: Change) -> None:
     for project, pretrained in (
         ("landmarks", "Initial weights"),
         ("scones", "Weights: torchvision's"),

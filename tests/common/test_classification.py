@@ -47,13 +47,13 @@ def test_precision_and_recall_of_each_class() -> None:
     assert rows[2] == {"class": "c", "images": 0, "precision": "", "recall": ""}
 
 
-def test_who_is_as_often_right_as_sure_is_calibrated() -> None:
+def test_accuracy_equal_to_confidence_is_no_calibration_error() -> None:
     sure = np.tile(np.array([[0.8, 0.2]], np.float32), (10, 1))
     assert classification.calibration_error(sure, np.array([0] * 8 + [1] * 2)) == pytest.approx(0.0, abs=1e-6)
     assert classification.calibration_error(sure, np.array([0] * 3 + [1] * 7)) == pytest.approx(0.5, abs=1e-6)
 
 
-def test_reliability_has_a_row_for_each_confidence_there_is() -> None:
+def test_reliability_has_a_row_for_each_bin_with_images() -> None:
     rows = classification.reliability(np.array([[0.8, 0.2], [0.81, 0.19], [0.0, 1.0]], np.float32), np.array([0, 1, 1]))
     assert [(row["images"], row["accuracy"]) for row in rows] == [(2, 0.5), (1, 1.0)]
     assert rows[-1] == {"from": round(14 / 15, 6), "to": 1.0, "images": 1, "confidence": 1.0, "accuracy": 1.0}

@@ -92,7 +92,7 @@ def test_dvc_s_interface_has_the_parameters_by_their_groups() -> None:
 
 
 @pytest.mark.parametrize(("text", "words"), [("a: [", "not valid YAML"), ("- 1", "mapping"), ("", "mapping")])
-def test_what_is_no_parameter_file_is_refused(tmp_path: Path, text: str, words: str) -> None:
+def test_an_invalid_parameter_file_is_refused(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(InputError, match=words):
         config.read(tmp_path / "params.yaml")

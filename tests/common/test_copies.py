@@ -45,7 +45,7 @@ def test_a_picture_is_used_once_and_the_test_set_is_not_changed(pictures: str, l
     assert copies.repeated(known) == (pictures.count("test") == 2)
 
 
-def test_saved_again_resized_darker_or_grey_is_a_near_copy_and_another_drawing_is_none() -> None:
+def test_resaved_resized_darker_and_grey_pictures_are_near_copies_but_other_drawings_are_not() -> None:
     originals = [drawn(number) for number in range(36)]
     looks = [look(one) for one in originals]
     assert copies.nearest(looks[:18], looks[18:]) == {}
@@ -75,7 +75,7 @@ def test_plain_surfaces_differ_by_their_colour() -> None:
     assert copies.nearest([red], [blue, dark]) == {0: (1, 0)}
 
 
-def test_near_copies_are_those_of_earlier_parts_and_a_limit_holds(capsys: pytest.CaptureFixture[str]) -> None:
+def test_near_copies_of_earlier_parts_are_counted_and_limited(capsys: pytest.CaptureFixture[str]) -> None:
     a, b, c = (look(drawn(number)) for number in range(3))
     looks = {
         "train": {"train/a": a, "train/a2": a},

@@ -13,7 +13,7 @@ from stages.common.training import distributed
 
 @pytest.mark.parametrize("layer", [nn.Dropout(0.5), StochasticDepth(0.5, "row"), StochasticDepth(0.5, "batch")])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_processes_leave_out_what_one_would(
+def test_processes_leave_out_the_same_images_as_one_process(
     monkeypatch: pytest.MonkeyPatch, layer: nn.Module, layout: torch.memory_format
 ) -> None:
     images = torch.rand(6, 3, 4, 4).to(memory_format=layout)
@@ -37,9 +37,7 @@ def test_statistics_of_channels_of_one_value_are_numbers(monkeypatch: pytest.Mon
     ("batch_size", "processes", "sharing"),
     [(32, 2, 2), (32, 3, 2), (9, 2, 1), (9, 4, 3), (4, 4, 2), (3, 2, 1), (64, 1, 1)],
 )
-def test_as_many_share_a_batch_as_get_the_same_number_of_pictures(
-    batch_size: int, processes: int, sharing: int
-) -> None:
+def test_only_processes_with_equal_parts_share_a_batch(batch_size: int, processes: int, sharing: int) -> None:
     assert distributed.sharers(batch_size, processes) == sharing
 
 

@@ -36,14 +36,14 @@ def test_progress_is_shown(server: FileServer, tmp_path: Path, capfd: pytest.Cap
     assert "data.gz: 100%" in capfd.readouterr().err
 
 
-def test_what_was_cut_short_is_resumed(server: FileServer, tmp_path: Path) -> None:
+def test_an_interrupted_download_is_resumed(server: FileServer, tmp_path: Path) -> None:
     server.faults = [cut_short]
     assert fetch(server, tmp_path).read_bytes() == BODY
     assert server.ranges == [None, f"bytes={len(BODY) // 2}-"]
 
 
 @pytest.mark.parametrize("fault", [status(500), status(503), status(429), corrupt, stall, cut_short])
-def test_a_temporary_fault_is_overcome_by_a_retry(server: FileServer, tmp_path: Path, fault: Fault) -> None:
+def test_a_temporary_error_is_retried(server: FileServer, tmp_path: Path, fault: Fault) -> None:
     server.faults = [fault, fault]
     assert fetch(server, tmp_path).read_bytes() == BODY
     assert [path.name for path in tmp_path.iterdir()] == ["data.gz"]
@@ -58,7 +58,7 @@ def test_a_temporary_fault_is_overcome_by_a_retry(server: FileServer, tmp_path: 
         (cut_short, "bytes instead of|closed"),
     ],
 )
-def test_a_lasting_fault_names_the_address_and_the_remedy(
+def test_a_permanent_error_names_the_address_and_the_remedy(
     server: FileServer, tmp_path: Path, fault: Fault, words: str
 ) -> None:
     server.faults = [fault] * 9
@@ -88,11 +88,11 @@ def test_the_next_mirror_is_tried(server: FileServer, tmp_path: Path) -> None:
     assert download(urls, tmp_path / "data.gz", len(BODY), MD5, attempts=2, wait=0.01).read_bytes() == BODY
 
 
-def test_a_file_that_is_there_but_wrong_is_fetched_anew(server: FileServer, tmp_path: Path) -> None:
+def test_an_existing_file_with_a_wrong_checksum_is_downloaded_again(server: FileServer, tmp_path: Path) -> None:
     (tmp_path / "data.gz").write_bytes(b"something else")
     assert fetch(server, tmp_path).read_bytes() == BODY
 
 
-def test_a_rest_that_does_not_fit_is_dropped(server: FileServer, tmp_path: Path) -> None:
+def test_a_partial_file_that_does_not_fit_is_deleted(server: FileServer, tmp_path: Path) -> None:
     (tmp_path / "data.gz.part").write_bytes(b"of another file")
     assert fetch(server, tmp_path).read_bytes() == BODY

@@ -33,7 +33,7 @@ def test_a_new_folder_replaces_the_old_one_or_leaves_it(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.rglob("*")] == ["features", "second"]
 
 
-def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
+def test_remains_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".features.partial").mkdir()
     (tmp_path / ".features.partial" / "half").write_text("x")
     with files.new_folder(tmp_path / "features") as partial:

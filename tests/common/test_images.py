@@ -34,7 +34,7 @@ def no_traces(recwarn: pytest.WarningsRecorder) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", READABLE)
-def test_a_picture_is_read_as_it_was_meant(name: str) -> None:
+def test_pictures_of_all_formats_are_decoded_correctly(name: str) -> None:
     case = READABLE[name]
     pixels = decode(case.content, LIMIT)
     assert pixels.dtype == np.uint8
@@ -45,7 +45,7 @@ def test_a_picture_is_read_as_it_was_meant(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_picture_is_refused_with_the_cause(name: str) -> None:
+def test_invalid_pictures_are_refused_with_the_cause(name: str) -> None:
     content, words = REFUSED[name]
     with pytest.raises(ImageError) as refused:
         decode(content, LIMIT)
@@ -65,7 +65,7 @@ def test_random_damage_gives_a_picture_or_an_image_error(name: str) -> None:
     assert not any(re.search("0x[0-9a-f]{6}", reason) for reason in reasons), "addresses differ in each process"
 
 
-def test_bombs_are_refused_before_memory_is_filled(python: Run) -> None:
+def test_decompression_bombs_are_refused_before_memory_is_filled(python: Run) -> None:
     code = """if True:
         import resource
         import pictures
@@ -85,7 +85,7 @@ def test_bombs_are_refused_before_memory_is_filled(python: Run) -> None:
     assert int(done.stdout) < 20_000  # KiB; the smallest bomb of those that are no real pictures has 144 million pixels
 
 
-def test_a_small_file_has_no_more_pixels_than_it_costs_little_to_unpack() -> None:
+def test_the_number_of_pixels_is_limited_by_the_file_size() -> None:
     """4 MB of any format cost at most 300 MB and 2 s: the pixels, and the passes over a JPEG's pixels, are limited."""
     flat = Image.new("L", (4000, 4000))
     with pytest.raises(ImageError, match="4000 x 4000 pixels in [0-9,]* bytes: expected at most 12,500,000"):
@@ -106,7 +106,7 @@ def test_a_reduced_picture_has_the_same_content(name: str) -> None:
     assert np.abs(seen.mean((0, 1)) - case.pixels.mean((0, 1))).max() < 12
 
 
-def test_without_pillow_heif_a_heic_file_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pillow_heif_a_heic_file_is_refused_with_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(ImageError, match="it is a HEIC file, which this server can't read: send JPEG or PNG"):
         decode(READABLE["heic"].content, LIMIT)
@@ -130,7 +130,7 @@ def test_threads_don_t_disturb_each_other() -> None:
     assert found == ["the picture has more than 100 pixels", (24, 32, 3)] * 50
 
 
-def test_it_needs_numpy_and_pillow_alone() -> None:
+def test_the_module_imports_only_numpy_and_pillow() -> None:
     imported: set[str] = set()
     for name in ("images", "bare"):
         tree = ast.parse((ROOT / f"stages/common/vision/{name}.py").read_text())
@@ -139,7 +139,7 @@ def test_it_needs_numpy_and_pillow_alone() -> None:
     assert {name.split(".")[0] for name in imported} - sys.stdlib_module_names == {"numpy", "PIL", "bare", "stages"}
 
 
-def test_one_colour_profile_of_a_png_is_read_and_a_thousand_cost_no_more() -> None:
+def test_a_png_with_a_thousand_colour_profiles_costs_no_more_than_one_with_one() -> None:
     """Pillow would unpack a megabyte for each, twice."""
     profile = pictures.chunk(b"iCCP", b"name\0\0" + zlib.compress(bytes(100_000)))
     usual = pictures.png((4, 4), 8, 0, bytes(20), before=[profile])

@@ -111,7 +111,7 @@ class Attack:
         (lambda: torch.jit.script(mlp()), "Error: "),
     ],
 )
-def test_what_is_not_the_networks_state_dict_is_refused(
+def test_another_networks_state_dict_is_refused(
     tmp_path: Path, content: Callable[[], Any], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = content()
@@ -128,7 +128,7 @@ def test_what_is_not_the_networks_state_dict_is_refused(
 
 
 @pytest.mark.parametrize("name", ["nothing.pth", "", "~nobody-here/x.pth", "a\0b"])
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="there is no such file: expected none, or the path of a state_dict"):
         initial.loaded(mlp(), f"{tmp_path}/{name}" if name != "~nobody-here/x.pth" else name)
 

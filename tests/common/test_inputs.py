@@ -70,14 +70,14 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.mark.parametrize("form", ["model.pt", "model.pt2", "model.onnx"])
-def test_each_form_answers_any_number_of_pictures_as_the_network(exported: Exported, form: str) -> None:
+def test_each_format_predicts_as_the_network_for_any_number_of_pictures(exported: Exported, form: str) -> None:
     with torch.no_grad():
         for count in (1, len(exported.pictures)):
             found = exported.forms[form](exported.pictures[:count])
             assert torch.allclose(found, exported.network(exported.pictures[:count]), atol=1e-6)
 
 
-def test_the_class_names_are_in_each_form(exported: Exported) -> None:
+def test_each_format_contains_the_class_names(exported: Exported) -> None:
     extra = {"class_names": "", "torch": ""}
     torch.export.load(exported.files / "model.pt2", extra_files=extra)
     names = list(exported.forms["model.pt"].class_names)  # type: ignore[attr-defined]
@@ -88,7 +88,7 @@ def test_the_class_names_are_in_each_form(exported: Exported) -> None:
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.float16])
-def test_floats_as_totensor_gives_them_are_the_bytes_that_they_are(exported: Exported, kind: torch.dtype) -> None:
+def test_floats_from_totensor_are_converted_to_the_same_bytes(exported: Exported, kind: torch.dtype) -> None:
     model = exported.forms["model.pt"]
     assert torch.equal(model(exported.floats.to(kind)), model(exported.pictures))
 
@@ -141,7 +141,7 @@ TYPE, SIZE = "type", "(?i)another size|shape|rank|dim\\(\\)|dimensions"
         (lambda pictures: pictures // 128, "a picture has no value above 1: expected uint8"),
     ],
 )
-def test_what_is_no_picture_is_refused_by_each_form(
+def test_each_format_refuses_invalid_pictures(
     exported: Exported, form: str, change: Callable[[Tensor], Tensor], words: str
 ) -> None:
     with pytest.raises(Exception, match=words):  # each library has errors of its own

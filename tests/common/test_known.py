@@ -28,7 +28,7 @@ CALM, SURE = np.zeros((50, 3), np.float32), np.full((50, 3), [9, 0, 0], np.float
 
 
 @pytest.mark.parametrize("method", known.METHODS)
-def test_what_resembles_the_training_pictures_scores_higher(method: str) -> None:
+def test_pictures_that_resemble_the_training_pictures_score_higher(method: str) -> None:
     arrays = known.fit(around(200))
     familiar, strange = known.score(method, arrays, around(50), SURE), known.score(method, arrays, far(50), CALM)
     assert known.auroc(familiar, strange) == 1.0
@@ -46,7 +46,7 @@ def test_the_best_method_is_the_one_that_finds_the_made_pictures() -> None:
 
 
 @pytest.mark.parametrize(("count", "accepted"), [(30, 0.99), (2000, 0.99), (1, 0.9)])
-def test_the_threshold_lets_nearly_all_of_the_kind_pass(count: int, accepted: float) -> None:
+def test_the_threshold_accepts_nearly_all_pictures_of_the_same_kind(count: int, accepted: float) -> None:
     scores = RANDOM.normal(5, 2, count)
     limit = known.threshold(scores, accepted)
     assert (scores >= limit).mean() >= accepted
@@ -84,7 +84,7 @@ def test_the_kept_training_pictures_are_the_same_each_time_and_limited() -> None
     assert known.sampled(4).tolist() == [0, 1, 2, 3]
 
 
-def test_made_pictures_are_the_same_on_every_machine_and_no_kind_measures_what_it_chose() -> None:
+def test_generated_outliers_are_reproducible_and_choosing_and_measuring_use_different_kinds() -> None:
     assert not outliers.CHOOSING.keys() & outliers.MEASURING.keys()
     digests = {}
     for name, kinds in (("choosing", outliers.CHOOSING), ("measuring", outliers.MEASURING)):

@@ -82,11 +82,11 @@ def test_training_gives_the_same_bytes_on_every_processor() -> None:
 
 
 @pytest.mark.parametrize("processor", [*VENDORS, pytest.param("COMPATIBLE", marks=pytest.mark.long)])
-def test_training_gives_them_whatever_code_mkl_chooses(processor: str, tmp_path: Path) -> None:
+def test_training_gives_the_same_bytes_for_any_code_path_of_mkl(processor: str, tmp_path: Path) -> None:
     assert weights(*processors.on(processor, tmp_path)) == GOLDEN
 
 
-def test_mkl_by_itself_gives_each_vendor_other_bytes(tmp_path: Path) -> None:
+def test_without_the_limits_mkl_gives_different_bytes_for_each_vendor(tmp_path: Path) -> None:
     product = "import torch; torch.manual_seed(0); print((torch.randn(64, 784) @ torch.randn(784, 128)).sum().item())"
     found = {
         subprocess.check_output([*processors.on(processor, tmp_path), sys.executable, "-c", product])
@@ -120,7 +120,7 @@ def test_portable_false_leaves_the_libraries_alone(
     assert python("-c", "import stages; print(stages.portable())").stdout.split() == ["False"]
 
 
-def test_what_rounds_by_itself_is_not_portable() -> None:
+def test_gpus_threads_bfloat16_and_compiling_are_not_portable() -> None:
     assert is_portable(CPU, "float32", 1) == stages.portable()
     assert not is_portable(CPU, "bfloat16", 1)
     assert not is_portable(CPU, "float32", None)

@@ -65,9 +65,7 @@ def test_photographs_get_sensible_classes_of_imagenet(name: str, size: int) -> N
 
 @pytest.mark.parametrize("name", [LITE0, LITE2])
 @pytest.mark.parametrize("size", [16, 33, 96])
-def test_the_packaged_networks_take_images_of_any_size_and_have_the_layers_that_are_known_of_them(
-    name: str, size: int
-) -> None:
+def test_the_packaged_networks_take_images_of_any_size_and_have_the_listed_layers(name: str, size: int) -> None:
     backbone = backbones.build(name, "package", packaged.LAYERS, size)
     assert backbone.size > 1280
     assert (backbone.mean, backbone.std) == ([127 / 255] * 3, [128 / 255] * 3)
@@ -181,7 +179,7 @@ print([name for name in ("torch", "torchvision", "timm") if name in sys.modules]
 """
 
 
-def test_the_guard_needs_no_torch_for_packaged_weights(change: Change, python: Run, workspace: Path) -> None:
+def test_check_needs_no_torch_for_packaged_weights(change: Change, python: Run, workspace: Path) -> None:
     for row in ("landmarks", "scones"):
         chosen: dict[str, Any] = {"backbone": LITE0, "weights": "package", "fine_tune": "none"}
         if row == "landmarks":

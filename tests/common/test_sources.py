@@ -44,12 +44,12 @@ def test_sample_and_official_are_made_by_the_project() -> None:
     assert read("official") == ("official", "official")
 
 
-def test_a_path_holds_a_folder_for_each_project(place: Path) -> None:
+def test_a_path_has_a_folder_for_each_project(place: Path) -> None:
     assert read("../sets") == ("mine", "../sets")
     assert read(str(place / "sets")) == ("mine", str(place / "sets"))
 
 
-def test_a_project_s_own_source_goes_first(place: Path) -> None:
+def test_a_project_s_own_source_overrides_the_common_one(place: Path) -> None:
     assert read("../sets", own="sample") == ("sample", "sample")
     assert read("sample", own="../sets") == ("mine", "../sets")
     assert read("sample", own="../sets/mnist") == ("mine", "../sets/mnist")

@@ -152,7 +152,7 @@ def test_frozen_parameters_are_left_alone() -> None:
     assert sum(len(group["params"]) for group in optimizer.param_groups) == 2
 
 
-def test_one_cycle_rises_and_ends_near_nothing(tmp_path: Path) -> None:
+def test_one_cycle_rises_and_ends_near_zero(tmp_path: Path) -> None:
     rates = [row["learning_rate"] for row in train(tmp_path, schedule="one_cycle", log_every=1).steps]
     assert rates[0] == pytest.approx(0.01 / 25)
     assert max(rates) > 0.0099
@@ -307,6 +307,6 @@ def test_a_checkpoint_belongs_to_the_code_that_the_program_has_loaded(workspace:
     assert python("-c", script).stdout not in ("", first)
 
 
-def test_a_history_is_a_table_of_what_one_reads(tmp_path: Path) -> None:
+def test_a_history_is_a_readable_table(tmp_path: Path) -> None:
     saving.write_history(tmp_path / "steps.csv", [{"step": 250, "loss": 0.123456789, "learning_rate": 1.2e-8}])
     assert (tmp_path / "steps.csv").read_text() == "step,loss,learning_rate\n250,0.123457,1.2e-08\n"

@@ -33,7 +33,7 @@ def test_the_shorter_side_is_resized_and_the_longer_one_follows(
     assert pixels.resize_shorter(photographs(1, 3, height, width), 64).shape[2:] == expected
 
 
-def test_resizing_is_what_pillow_does_up_to_rounding() -> None:
+def test_resizing_matches_pillow_except_for_rounding() -> None:
     image = photographs(1, 3, 90, 130)
     ours = pixels.resize_shorter(image, 32)[0].permute(1, 2, 0).numpy().astype(int)
     height, width = ours.shape[:2]
@@ -42,7 +42,7 @@ def test_resizing_is_what_pillow_does_up_to_rounding() -> None:
 
 
 @pytest.mark.parametrize("function", [lambda x: pixels.resize_shorter(x, 48), lambda x: pixels.centre_square(x, 31)])
-def test_a_picture_is_the_same_alone_in_a_batch_and_in_any_layout(function: Callable[[Tensor], Tensor]) -> None:
+def test_resizing_does_not_depend_on_the_batch_or_the_memory_layout(function: Callable[[Tensor], Tensor]) -> None:
     batch = photographs(3, 3, 70, 51)
     together = function(batch)
     assert all(torch.equal(function(one[None])[0], all_of) for one, all_of in zip(batch, together, strict=True))

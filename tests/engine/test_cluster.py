@@ -57,7 +57,7 @@ def test_work_runs_on_both_nodes_with_this_projects_code(settings: Engine) -> No
     assert not any(Path(file).is_relative_to(ROOT) for _, file in answers)
 
 
-def test_it_listens_on_loopback_alone(cluster: Running) -> None:
+def test_a_cluster_listens_only_on_loopback(cluster: Running) -> None:
     listening = []
     for process in cluster.processes():
         with suppress(psutil.NoSuchProcess):  # one that has just ended
@@ -67,7 +67,7 @@ def test_it_listens_on_loopback_alone(cluster: Running) -> None:
     assert set(listening) <= {"127.0.0.1", "::1"}
 
 
-def test_too_few_cores_are_named_and_those_there_are(settings: Engine) -> None:
+def test_too_few_cores_are_reported_with_the_available_ones(settings: Engine) -> None:
     said = refusal(settings, workers=4, timeout=1)
     assert "engine.workers = 4 of 1 cores and 0 GPUs each found no room within engine.timeout = 1 seconds" in said
     assert (
@@ -77,7 +77,7 @@ def test_too_few_cores_are_named_and_those_there_are(settings: Engine) -> None:
     assert "of 1 cores and 1 GPUs each" in refusal(settings, workers=1, gpus_per_worker=1, timeout=1)
 
 
-def test_a_sweep_whose_trials_do_not_fit_is_refused_with_what_there_is(
+def test_a_sweep_whose_trials_do_not_fit_is_refused_with_the_available_resources(
     settings: Engine, cluster: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from stages.experiments.sweeps import asha
@@ -90,7 +90,7 @@ def test_a_sweep_whose_trials_do_not_fit_is_refused_with_what_there_is(
         check_seen(Path("docs"), settings.timeout)  # below this process's working folder, which is no node's
 
 
-def test_places_that_others_use_are_waited_for(settings: Engine, cluster: Running) -> None:
+def test_slots_in_use_are_waited_for(settings: Engine, cluster: Running) -> None:
     other = f"""
 import ray, time
 from ray._private import ray_constants
@@ -137,7 +137,7 @@ def mute() -> Iterator[str]:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-def test_no_cluster_is_said_at_once_or_within_the_timeout(settings: Engine, mute: str) -> None:
+def test_a_missing_cluster_is_reported_at_once_or_within_the_timeout(settings: Engine, mute: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         nobody = f"127.0.0.1:{listener.getsockname()[1]}"
     assert refusal(settings, address=nobody).startswith(f"engine.address = {nobody}: no Ray cluster there (")
@@ -151,7 +151,7 @@ def test_more_than_this_machine_has_is_refused(settings: Engine) -> None:
     assert "GPUs, this machine has " in refusal(settings, address=None, workers=1, gpus_per_worker=64)
 
 
-def test_the_guard_asks_for_the_cluster_and_leaves_what_there_is(change: Change, cluster: Running) -> None:
+def test_check_reports_a_missing_cluster_and_keeps_existing_results(change: Change, cluster: Running) -> None:
     check.OUTPUT.parent.mkdir()
     check.OUTPUT.write_text("what was there")
     change({"engine.kind": "ray", "engine.address": cluster.address, "engine.workers": 3, "engine.timeout": 1})
@@ -198,7 +198,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_a_cluster_outlives_its_command_and_what_a_killed_one_leaves_is_cleared(
+def test_a_cluster_outlives_its_command_and_remains_of_a_killed_one_are_removed(
     workspace: Path, machine: Path, python: Run
 ) -> None:
     """Also where Ray has never run."""

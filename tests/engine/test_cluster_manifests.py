@@ -54,7 +54,7 @@ def kubernetes() -> dict[str, dict[str, Any]]:
     return {one["kind"]: one for one in yaml.safe_load_all((FOLDER / "kubernetes.yaml").read_text())}
 
 
-def test_ray_takes_the_cluster_of_aws() -> None:
+def test_the_aws_cluster_matches_rays_schema() -> None:
     validate_config(prepare_config(aws()))
     broken = copy.deepcopy(aws())
     broken["head_node"] = broken.pop("head_node_type")
@@ -62,7 +62,7 @@ def test_ray_takes_the_cluster_of_aws() -> None:
         validate_config(prepare_config(broken))
 
 
-def test_its_workers_are_spot_machines_that_come_and_go() -> None:
+def test_aws_workers_are_autoscaled_spot_instances() -> None:
     config = aws()
     worker = config["available_node_types"]["worker"]
     assert worker["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
@@ -72,7 +72,7 @@ def test_its_workers_are_spot_machines_that_come_and_go() -> None:
     assert "InstanceMarketOptions" not in config["available_node_types"]["head"]["node_config"]
 
 
-def test_it_names_what_the_base_makes_and_no_account() -> None:
+def test_the_aws_cluster_uses_the_base_stacks_resources_and_names_no_account() -> None:
     config, resources = aws(), base()
     name = config["cluster_name"]
     assert config["provider"]["security_group"]["GroupName"] == f"ray-{name}"
@@ -86,7 +86,7 @@ def test_it_names_what_the_base_makes_and_no_account() -> None:
         assert not re.search(r"\b\d{12}\b|\b(ami|subnet|sg)-[0-9a-f]{8}", (FOLDER / file).read_text()), file
 
 
-def test_nothing_of_it_is_open_but_ssh_from_one_place() -> None:
+def test_the_security_group_allows_only_ssh_from_given_addresses() -> None:
     assert "--include-dashboard=false" in aws()["head_start_ray_commands"][-1]
     resources = base()
     (ssh,) = resources["Nodes"]["Properties"]["SecurityGroupIngress"]
@@ -94,7 +94,7 @@ def test_nothing_of_it_is_open_but_ssh_from_one_place() -> None:
     assert resources["AmongThemselves"]["Properties"]["SourceSecurityGroupId"] == "Nodes"
 
 
-def test_its_roles_may_do_what_they_need_to_what_is_theirs() -> None:
+def test_the_roles_have_only_the_needed_permissions() -> None:
     resources = base()
     statements = [
         statement
@@ -124,7 +124,7 @@ def test_its_roles_may_do_what_they_need_to_what_is_theirs() -> None:
     assert all("aws:ResourceTag/ray-cluster-name" in one["Condition"]["StringEquals"] for one in ends)
 
 
-def test_the_linter_has_nothing_to_say_of_the_base() -> None:
+def test_cfn_lint_accepts_the_base_template() -> None:
     done = subprocess.run(["cfn-lint", FOLDER / "aws-base.yaml"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
@@ -143,7 +143,7 @@ def test_the_job_has_the_operators_fields_and_this_version_of_ray() -> None:
     assert f"engine.workers={places} " in job["spec"]["entrypoint"]
 
 
-def test_its_pods_are_nobody_with_bounds() -> None:
+def test_pods_are_unprivileged_and_have_resource_limits() -> None:
     documents = kubernetes()
     cluster = documents["RayJob"]["spec"]["rayClusterSpec"]
     for template in (group["template"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])):

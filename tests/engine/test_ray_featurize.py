@@ -111,9 +111,7 @@ def test_out_of_memory_is_reported_in_one_line_and_nothing_changes(
 
 
 @pytest.mark.long
-def test_nodes_without_this_folder_work_by_way_of_the_storage(
-    local: dict[str, bytes], change: Change, tmp_path: Path
-) -> None:
+def test_nodes_without_this_folder_use_the_storage(local: dict[str, bytes], change: Change, tmp_path: Path) -> None:
     change({"engine.storage": str(tmp_path / "storage")})
     featurize.main()
     train = {name for name in local if name.startswith("train-")}

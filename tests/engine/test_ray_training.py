@@ -227,7 +227,7 @@ def test_a_number_of_workers_that_can_t_share_a_batch_is_refused(workspace: Path
 
 @pytest.mark.long
 @pytest.mark.parametrize("storage", ["folder", "s3://bucket/runs"])
-def test_nodes_that_share_no_folder_work_through_the_storage(
+def test_nodes_without_a_shared_folder_use_the_storage(
     workspace: Path, change: Change, python: Run, tmp_path: Path, s3: Any, storage: str
 ) -> None:
     prepare.main()

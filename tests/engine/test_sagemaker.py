@@ -84,7 +84,7 @@ def download(where: JobResources, url: str, folder: Path) -> None:
         client(where.session, "s3").download_file(where.bucket, entry["Key"], str(path))
 
 
-def test_a_job_trains_from_what_it_staged_and_its_model_comes_back(
+def test_a_job_trains_from_the_staged_code_and_returns_its_model(
     settings: SageMaker, where: JobResources, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[object] = []
@@ -124,7 +124,7 @@ def test_a_job_trains_from_what_it_staged_and_its_model_comes_back(
     assert files.read_json(model.TRAINED / "training.json")["seconds"] > 0
 
 
-def test_weights_that_are_a_file_travel_with_the_code(settings: SageMaker, workspace: Path, tmp_path: Path) -> None:
+def test_files_of_weights_are_staged_with_the_code(settings: SageMaker, workspace: Path, tmp_path: Path) -> None:
     (workspace / "mobile.pth").write_bytes(b"weights")
     parameters = yaml.safe_load(Path("params.yaml").read_text())
     parameters["scones"]["transfer"]["weights"] = "mobile.pth"
@@ -207,7 +207,7 @@ def test_ctrl_c_stops_the_job_before_its_bucket_is_removed(settings: SageMaker, 
     assert Stack(session, where.name).status() is None
 
 
-def test_a_job_that_runs_out_of_time_is_an_error_that_says_so(settings: SageMaker, session: boto3.Session) -> None:
+def test_a_job_that_exceeds_its_time_limit_is_reported(settings: SageMaker, session: boto3.Session) -> None:
     running = Running(end=("Stopped", "MaxRuntimeExceeded"))
     with (
         resources(running.session, "training") as where,
@@ -246,7 +246,7 @@ def test_a_version_without_an_image_is_reported_in_one_line(
         job.trainer(where, settings.model_copy(update={"pytorch": "0.0.1"}), tmp_path)
 
 
-def test_the_code_that_a_job_gets_is_this_repository_s(settings: SageMaker, tmp_path: Path) -> None:
+def test_a_job_gets_the_code_of_this_repository(settings: SageMaker, tmp_path: Path) -> None:
     job.stage_code(tmp_path, "scones")
     for path in (tmp_path / "stages").rglob("*.py"):
         assert path.read_bytes() == (ROOT / path.relative_to(tmp_path)).read_bytes()

@@ -111,7 +111,7 @@ ENDS: Ends = {
         (["UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE"], ["UpdateStack"]),
     ],
 )
-def test_what_a_stopped_run_left_is_waited_for_and_then_repaired(statuses: list[str | None], calls: list[str]) -> None:
+def test_operations_of_a_stopped_run_are_awaited_and_repaired(statuses: list[str | None], calls: list[str]) -> None:
     cloud = Cloud(statuses, ENDS)
     said = {"CreateStack": "created", "UpdateStack": "updated"}
     assert Stack(cloud.session(), "vehicles").put("new", {}) == said[calls[-1]]
@@ -137,7 +137,7 @@ def test_a_failure_is_reported_with_its_first_cause_since_the_last_start() -> No
         Stack(cloud.session(), "vehicles").put("new", {})
 
 
-def test_removing_waits_for_what_goes_on_and_empties_what_came_meanwhile() -> None:
+def test_removing_waits_for_running_operations_and_empties_buckets_filled_meanwhile() -> None:
     ends: Ends = {"DeleteStack": ["DELETE_IN_PROGRESS", "DELETE_FAILED"]}
     cloud = Cloud(["CREATE_IN_PROGRESS", "CREATE_COMPLETE"], ends, [(ROLE, "role", "CREATE_COMPLETE")])
     answer = cloud.answer
@@ -169,7 +169,7 @@ def test_a_failed_rollback_is_finished_or_reported_with_the_remedy() -> None:
         Stack(cloud.session(), "vehicles").put("new", {})
 
 
-def test_data_is_kept_if_that_is_wanted() -> None:
+def test_data_is_kept_on_request() -> None:
     cloud = Cloud(
         ["CREATE_COMPLETE"], ENDS, [(BUCKET, "data", "CREATE_COMPLETE"), (ROLE, "r", "CREATE_COMPLETE")], objects=["a"]
     )
@@ -178,13 +178,13 @@ def test_data_is_kept_if_that_is_wanted() -> None:
     assert cloud.objects == ["a"]
 
 
-def test_an_object_that_stays_is_an_error_that_names_it() -> None:
+def test_an_object_that_is_not_deleted_is_named() -> None:
     cloud = Cloud(["CREATE_COMPLETE"], ENDS, [(BUCKET, "full", "CREATE_COMPLETE")], objects=["a"], refuses=True)
     with pytest.raises(InputError, match="s3://full/a was not deleted: AccessDenied"):
         Stack(cloud.session(), "vehicles").remove()
 
 
-def test_the_log_of_an_endpoint_that_is_gone_already_is_removed() -> None:
+def test_the_log_of_an_already_removed_endpoint_is_removed() -> None:
     arn = "arn:aws:sagemaker:eu-west-1:1:endpoint/endpoint-x"
     logs = ["/aws/sagemaker/Endpoints/endpoint-x"]
     cloud = Cloud(["DELETE_FAILED"], ENDS, [(ENDPOINT, arn, "DELETE_COMPLETE")], logs=logs)
@@ -192,7 +192,7 @@ def test_the_log_of_an_endpoint_that_is_gone_already_is_removed() -> None:
     assert not cloud.logs
 
 
-def test_a_stack_that_stays_is_an_error_with_its_reason() -> None:
+def test_a_stack_that_is_not_removed_is_reported_with_the_reason() -> None:
     events = [("Bucket", "DELETE_FAILED", "it is not empty"), ("vehicles", "DELETE_IN_PROGRESS", "User Initiated")]
     cloud = Cloud(["CREATE_COMPLETE"], {"DeleteStack": ["DELETE_FAILED"]}, events=events)
     with pytest.raises(InputError, match="vehicles could not be removed: Bucket: it is not empty"):

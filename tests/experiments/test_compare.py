@@ -21,7 +21,7 @@ from stages.common.errors import InputError
 from stages.common.results.metrics import Metric
 from stages.experiments import compare
 from stages.experiments.comparing import charts, variants
-from stages.experiments.comparing.comparison import elsewhere, expectations
+from stages.experiments.comparing.tables import elsewhere, expectations
 from stages.experiments.pages.page import VEGA_LITE
 from stages.experiments.records import published, recipes
 from stages.experiments.records.published import Published
@@ -89,7 +89,7 @@ def labels(page: Page) -> list[str]:
     return page.locator(".group").first.locator("tbody td:nth-child(2) > strong").all_inner_texts()
 
 
-def test_before_the_first_experiment_it_shows_what_there_is_and_how_to_make_one(clone: Path) -> None:
+def test_without_experiments_the_page_shows_published_results_and_how_to_run_one(clone: Path) -> None:
     said = page_of(clone, "bikes")
     assert ", the working tree, 0 experiments and 5 published results" in said
     assert "dvc exp run --temp -S bikes.seed=1 evaluate@bikes" in said
@@ -120,7 +120,7 @@ def experiments(clone: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_figures_of_the_sample_are_not_set_against_those_of_real_data(page: Page) -> None:
+def test_metrics_of_the_sample_are_not_compared_with_those_of_real_data(page: Page) -> None:
     sample, real = row(page, "sample", labels(page)[0]), row(page, "../shared/data", "mnist-adam")
     assert any(cell.split("\n") == ["test accuracy 97.25%", "not comparable: other data"] for cell in sample)
     assert "5,000 of MNIST's" in page.locator("body").inner_text()
@@ -173,7 +173,9 @@ def test_the_page_is_one_file_and_the_same_the_second_time(compared: Path, clone
 
 
 @pytest.mark.slow
-def test_named_experiments_alone_and_one_whose_files_are_gone(compared: Path, clone: Path, tmp_path: Path) -> None:
+def test_only_named_experiments_are_compared_and_missing_files_are_reported(
+    compared: Path, clone: Path, tmp_path: Path
+) -> None:
     """In a clone whose cache lacks an experiment's files its row stays, and the page says what its pictures lack."""
     bare = tmp_path / "bare"
     shutil.copytree(clone, bare, symlinks=True)
@@ -191,7 +193,7 @@ def test_named_experiments_alone_and_one_whose_files_are_gone(compared: Path, cl
         ("mnist", ["lost"], "'lost' is not a revision: expected a branch, a tag, a commit or one"),
     ],
 )
-def test_what_is_unknown_is_named_in_a_line(
+def test_unknown_names_are_reported_in_one_line(
     clone: Path, project: str, experiments: list[str] | None, message: str
 ) -> None:
     with pytest.raises(InputError, match=f"^{message}") as refused:
@@ -199,7 +201,7 @@ def test_what_is_unknown_is_named_in_a_line(
     assert "\n" not in str(refused.value)
 
 
-def test_a_damaged_published_result_is_named_in_a_line(clone: Path, tmp_path: Path) -> None:
+def test_a_damaged_published_result_is_reported_in_one_line(clone: Path, tmp_path: Path) -> None:
     path = clone / "reports/published/mnist-sgd.json"
     kept = path.read_text()
     path.write_text("{")
@@ -256,14 +258,14 @@ def test_a_sweep_s_parameters_are_drawn_with_their_importance() -> None:
     ]  # too few to say anything of parameters
 
 
-def test_expectations_are_held_against_the_mean_on_real_data() -> None:
+def test_expectations_are_compared_with_the_mean_on_real_data() -> None:
     known = {"accuracy": ACCURACY, "loss": LOSS}
     judged = {one["text"]: one["reached"] for one in expectations(variant("official", [0.91, 0.93]), known)}
     assert judged == {"accuracy ≥ 92.0%": True, "loss ≤ 0.30": False}
     assert expectations(variant("sample", [0.99]), known) == []
 
 
-def test_a_figure_that_is_not_comparable_says_why_in_place_of_a_difference() -> None:
+def test_an_incomparable_metric_shows_the_reason_instead_of_a_difference() -> None:
     real, shuffled = variant("official", [0.89]), ACCURACY.model_copy(update={"elsewhere": "over shuffled hours"})
     assert elsewhere(real, "accuracy", 0.9, {"accuracy": ACCURACY})["difference"] == "-1.0 points"
     assert (

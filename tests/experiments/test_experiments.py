@@ -180,7 +180,7 @@ def wait_for_answer(address: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_failure_says_why_and_the_same_command_runs_it_again(built: Checkout) -> None:
+def test_a_failure_has_a_reason_and_the_same_command_retries_it(built: Checkout) -> None:
     shown = run(built, "recipes RUN=mnist JOBS=2")
     assert built.returncode == 2  # make's
     assert "already done: mnist-one, mnist-one-seed1" in shown
@@ -197,7 +197,7 @@ def test_a_failure_says_why_and_the_same_command_runs_it_again(built: Checkout) 
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_what_runs_and_a_killed_run_is_run_again(built: Checkout) -> None:
+def test_ctrl_c_stops_running_experiments_and_a_killed_one_is_repeated(built: Checkout) -> None:
     command = [sys.executable, "-m", "stages.experiments.run", "--all", "mnist", "--jobs", "2"]
     for number, seeds in ((signal.SIGINT, [0, 1]), (signal.SIGKILL, [0])):
         write(built, {"mnist-long": recipe(SMALL | {"epochs": 10_000}, seeds)})
@@ -224,7 +224,7 @@ def wait_for(built: Checkout, program: str) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_done_is_so_for_its_settings_and_code(built: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_experiment_is_done_only_for_its_settings_and_code(built: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(built.root)
     write(built, {"mnist-one": recipe(SMALL, [0])})
     (as_it_was,), (changed,) = (
@@ -250,7 +250,7 @@ def test_what_is_done_is_so_for_its_settings_and_code(built: Checkout, monkeypat
         ("recipes RUN=mnist JOBS=0", "error: --jobs 0 is not allowed: expected 1 or more"),
     ],
 )
-def test_a_wrong_argument_is_named_in_a_line(built: Checkout, arguments: str, words: str) -> None:
+def test_an_invalid_argument_is_reported_in_one_line(built: Checkout, arguments: str, words: str) -> None:
     write(built, {"mnist-one": recipe(SMALL, [0])})
     shown = run(built, arguments)
     assert built.returncode == 2
@@ -277,7 +277,7 @@ def experiments(count: int, memory: float, threads: int | None) -> list[Experime
         (9, 99.0, 1, None, 1),  # one is always tried
     ],
 )
-def test_no_more_run_at_a_time_than_there_is_room_for(
+def test_cores_and_memory_limit_the_experiments_at_a_time(
     workspace: Path,
     monkeypatch: pytest.MonkeyPatch,
     count: int,

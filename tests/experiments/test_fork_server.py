@@ -44,7 +44,7 @@ FILES = {
 }
 
 
-def test_forked_stages_see_and_leave_what_stages_of_their_own_do(tmp_path: Path) -> None:
+def test_forked_stages_behave_like_separate_processes(tmp_path: Path) -> None:
     project = Checkout(
         tmp_path, {"SHELL": "/bin/bash"}
     )  # which becomes the command: other shells wait, and report a signal

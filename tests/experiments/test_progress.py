@@ -23,7 +23,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_time_left_is_that_of_the_bar_and_of_the_stages_to_come(clock: list[float]) -> None:
+def test_time_left_adds_the_progress_bar_and_the_pending_stages(clock: list[float]) -> None:
     run = ProjectProgress("mnist", {"prepare@mnist": 10.0, "train@mnist": 40.0, "deploy@mnist": 20.0})
     assert run.left() == 70
     run.start()
@@ -64,7 +64,7 @@ def test_a_duration_is_the_last_one_here_else_the_typical_one(workspace: Path) -
     }
 
 
-def test_a_stage_s_part_of_dvc_lock_is_written_as_dvc_writes_the_whole() -> None:
+def test_one_stage_of_dvc_lock_is_replaced_with_dvc_s_own_bytes() -> None:
     values: dict[str, Any] = {
         "cmd": "python -m " + "word " * 40,
         "params": {
@@ -86,11 +86,11 @@ def test_a_stage_s_part_of_dvc_lock_is_written_as_dvc_writes_the_whole() -> None
 
 
 @pytest.mark.parametrize("other", ["", "stages: {}\n", f"{quick_dvc.HEAD}  a:\n    cmd: b\ndatasets: []\n"])
-def test_a_dvc_lock_with_other_parts_is_left_to_dvc(other: str) -> None:
+def test_an_unusual_dvc_lock_is_left_to_dvc(other: str) -> None:
     assert quick_dvc.with_stages(other, {"a": {"cmd": "b"}}) is None
 
 
-def test_processes_at_once_are_as_many_as_the_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_follow_the_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert 1 <= program.workers() == program.cores() <= len(os.sched_getaffinity(0))
     monkeypatch.setenv("OMP_NUM_THREADS", "3,1")

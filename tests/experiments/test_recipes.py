@@ -31,7 +31,7 @@ def test_a_recipe_sets_parameters_that_are_valid(name: str) -> None:
     check_together(checked.data.bikes.features, checked.bikes)
 
 
-def test_an_unknown_recipe_is_an_error_that_lists_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_recipe_is_an_error_that_lists_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     with pytest.raises(InputError, match="'mnist-cmm' is not a recipe: expected one of bikes-initial, "):
         recipes.named("mnist-cmm")
@@ -76,19 +76,19 @@ def test_a_variant_with_valid_settings_is_run_by_dvc(workspace: Path, python: Py
 
 
 @pytest.mark.parametrize("document", documents.TABLES, ids=str)
-def test_a_document_s_figures_are_those_of_the_files(document: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_documents_tables_match_the_result_files(document: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert documents.with_tables(document) == document.read_text(encoding="utf-8"), "run make readme-table"
 
 
-def test_published_results_are_of_recipes_as_they_are() -> None:
+def test_published_results_have_the_recipes_current_settings() -> None:
     for path in (ROOT / published.PUBLISHED).glob("*.json"):
         result = files.read_json(path)
         assert result["settings"] == RECIPES[result["recipe"]].set, path
         assert [run["seed"] for run in result["runs"]] == RECIPES[result["recipe"]].seeds, path
 
 
-def test_published_results_reach_what_is_expected_and_take_no_more_memory_than_is_said() -> None:
+def test_published_results_reach_the_expected_metrics_within_the_stated_memory() -> None:
     known = metrics.read(ROOT)
     for path in (ROOT / published.PUBLISHED).glob("*.json"):
         runs, recipe = files.read_json(path)["runs"], RECIPES[path.stem]
@@ -100,7 +100,7 @@ def test_published_results_reach_what_is_expected_and_take_no_more_memory_than_i
         assert all(run.get("memory_gb", 0) <= recipe.memory for run in runs), path
 
 
-def test_a_seed_that_fails_says_so_and_those_before_it_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_seed_is_reported_and_earlier_seeds_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     def experiment(one: Experiment, seed: int) -> Run:
         assert one.settings["data.mnist.source"] == "../data"
         if seed == 1:

@@ -45,7 +45,7 @@ def digest(path: Path) -> str:
     return hashlib.md5(path.read_bytes()).hexdigest()
 
 
-def test_what_is_not_fit_for_a_release_is_refused_in_a_line(mnist_results: Checkout, tmp_path: Path) -> None:
+def test_an_unreproducible_release_is_refused_in_one_line(mnist_results: Checkout, tmp_path: Path) -> None:
     project = mnist_results.copy(tmp_path / "checkout")
 
     def refused(*arguments: str) -> str:
@@ -80,7 +80,7 @@ def test_what_is_not_fit_for_a_release_is_refused_in_a_line(mnist_results: Check
     assert "stages/mnist/other.py is not committed" in refused("mnist", "v1.0.0")
 
 
-def test_a_version_is_an_annotated_tag_with_the_figures(released: Checkout) -> None:
+def test_a_version_is_an_annotated_tag_with_the_metrics(released: Checkout) -> None:
     assert released.run("git", "cat-file", "-t", "mnist@v1.0.0") == "tag\n"
     message = released.run("git", "tag", "--list", "--format=%(contents)", "mnist@v1.0.0")
     metrics = json.loads(released.run("git", "show", "mnist@v1.0.0:reports/mnist/metrics.json"))
@@ -94,7 +94,7 @@ def test_a_version_that_is_taken_or_lower_is_refused(released: Checkout) -> None
     assert shown == "error: mnist@v0.9.0 is below the last version: expected a version above v1.0.0\n"
 
 
-def test_a_released_archive_comes_by_the_url_of_the_repository_with_its_card(
+def test_a_released_archive_is_available_by_the_url_of_the_repository(
     mnist_results: Checkout, s3: Any, tmp_path: Path
 ) -> None:
     """Get it as somebody else does, who has neither the checkout nor its cache."""

@@ -70,9 +70,7 @@ def visit(page: Page, file: Path) -> None:
 # reports/index.html
 
 
-def test_the_page_says_of_each_project_what_was_measured_and_shows_its_pictures(
-    built: Checkout, open_page: Page
-) -> None:
+def test_the_page_has_metrics_and_plots_of_each_project(built: Checkout, open_page: Page) -> None:
     said = built.run(REPORT).splitlines()
     assert any(line.split()[:1] == ["reports/mnist/metrics.json"] for line in said)  # the metrics, as DVC shows them
     assert said[-1] == "reports/index.html"
@@ -112,7 +110,7 @@ def test_the_page_says_of_each_project_what_was_measured_and_shows_its_pictures(
     expect(open_page.locator("td[title='train@bikes']")).to_contain_text("-")
 
 
-def test_what_differs_from_the_commit_is_marked(tried: Checkout, open_page: Page) -> None:
+def test_differences_from_the_commit_are_marked(tried: Checkout, open_page: Page) -> None:
     tried.run("dvc exp apply sgd")
     tried.run(REPORT)
     visit(open_page, tried.root / "reports/index.html")
@@ -128,7 +126,7 @@ def test_what_differs_from_the_commit_is_marked(tried: Checkout, open_page: Page
 
 
 @pytest.mark.parametrize(("before", "now"), [(0.9, None), (None, 0.9), (None, None)])
-def test_a_figure_without_a_value_is_a_dash(before: float | None, now: float | None) -> None:
+def test_a_metric_without_a_value_is_a_dash(before: float | None, now: float | None) -> None:
     """No picture of scones may pass the threshold, and then their accuracy is none."""
     (shown,) = report.figures("scones", {"accuracy_at_threshold": now}, {"accuracy_at_threshold": before})
     assert shown["value"] == ("-" if now is None else "90.00%")

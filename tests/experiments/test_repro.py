@@ -114,7 +114,7 @@ def test_without_a_terminal_each_start_and_end_of_a_stage_is_a_plain_line(projec
     assert sorted(again) == ["first  | up to date", "second | up to date"]
 
 
-def test_in_a_terminal_each_project_has_a_line_that_lives(project: Checkout) -> None:
+def test_in_a_terminal_each_project_has_a_live_line(project: Checkout) -> None:
     (project.root / "first.txt").write_text("seen")
     shown = in_terminal(project, f"{sys.executable} -m stages.experiments.repro --jobs 1")
     assert project.returncode == 0
@@ -207,7 +207,7 @@ def test_an_interrupt_ends_all_and_the_same_command_resumes(project: Checkout) -
     assert "first  | done" in project.run(REPRO)
 
 
-def test_restore_leads_back_from_anything_also_where_the_committed_results_are_another_machine_s(
+def test_restore_recovers_from_any_state_even_if_another_machine_made_the_results(
     project: Checkout,
 ) -> None:
     shutil.copy(ROOT / "Makefile", project.root)

@@ -108,7 +108,7 @@ def test_a_worse_model_is_named_and_fails_and_its_pictures_are_shown(project: Pr
     assert page.count("<img") == text.count("![") == page.count('src="data:image/png;base64,')
 
 
-def test_a_fall_of_one_percent_fails_whatever_the_base_branch_got_since(
+def test_a_fall_of_one_percent_fails_whatever_later_commits_the_base_branch_has(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project.run("git checkout -q -b change")
@@ -131,7 +131,7 @@ def test_a_fall_of_one_percent_fails_whatever_the_base_branch_got_since(
         review.main("main", "bike")
 
 
-def test_no_change_is_said_and_so_are_an_improvement_and_a_guard_that_the_change_itself_loosens(
+def test_unchanged_and_improved_metrics_pass_and_loosened_guards_are_reported(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert failures(capsys) == []
@@ -146,7 +146,9 @@ def test_no_change_is_said_and_so_are_an_improvement_and_a_guard_that_the_change
     assert "- **Guards:** the guard of mnist accuracy was changed: higher is better, tolerance 0.005; now " in text
 
 
-def test_results_of_other_code_are_said_first_and_fail(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_of_other_code_are_reported_first_and_fail(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
     parameters = project.root / "params.yaml"
     parameters.write_text(parameters.read_text().replace("  epochs: 15\n", "  epochs: 16\n", 1))
     errors = failures(capsys)
@@ -156,7 +158,7 @@ def test_results_of_other_code_are_said_first_and_fail(project: Project, capsys:
     )
 
 
-def test_parameters_values_are_shown_as_text(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_values_of_parameters_are_shown_as_text(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     hostile = {
         "data.source": "![x](https://elsewhere.example/x.png)",
         "mnist.device": "[x](javascript:alert)",
@@ -170,7 +172,7 @@ def test_parameters_values_are_shown_as_text(project: Project, capsys: pytest.Ca
         assert re.search(rf"<td>{name}</td>\n<td>\w+</td>\n<td>{re.escape(value)}</td>", page), name
 
 
-def test_a_project_that_the_base_does_not_have_is_new_and_a_picture_of_unknown_content_is_told(
+def test_a_project_that_is_not_at_the_base_is_new_and_uncached_pictures_are_reported(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lock = yaml.safe_load((project.root / "dvc.lock").read_text())
@@ -195,7 +197,7 @@ def test_a_project_that_the_base_does_not_have_is_new_and_a_picture_of_unknown_c
     assert "| did not exist | ![after](pictures/bikes-plots-residuals-after.png) |" in text
 
 
-def test_a_base_that_is_not_there_is_an_error_of_one_line(
+def test_an_unknown_base_is_reported_in_one_line(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(InputError, match="'mian' is not a revision"):
@@ -250,7 +252,7 @@ def test_verdicts(head: dict[str, Any], verdicts: list[str], failure: str) -> No
     assert all(len(guard.row()) == len(comment.GUARD_COLUMNS) for guard in judged)
 
 
-def test_a_figure_of_other_data_or_that_is_gone_fails_and_a_new_one_does_not() -> None:
+def test_a_metric_of_other_data_or_a_missing_one_fails_and_a_new_one_passes() -> None:
     known = {"p": {"accuracy": SHARE}}
     (other,) = guards.judge(known, "p", BASE, BASE | {"data": "official"})
     assert other.failure == (
@@ -269,20 +271,20 @@ def test_removed_or_looser_guards_are_reported() -> None:
     assert len(guards.loosened(was, {"p": {"accuracy": ERROR}})) == 2
 
 
-def test_every_guarded_figure_knows_which_way_is_better() -> None:
+def test_every_guarded_metric_has_a_better_direction() -> None:
     for project, named in metrics.read(ROOT).items():
         for name, metric in named.items():
             assert metric.tolerance is None or metric.better, f"{project} {name}"
 
 
 @pytest.mark.parametrize("value", ["a|b", "**a**", "<b>a</b>", "[a](b)", "a\n# b", "&lt;", "`a`", "a_b_c", "~~a~~"])
-def test_what_comes_from_files_is_shown_as_it_is(value: str) -> None:
+def test_text_from_files_is_shown_without_markup(value: str) -> None:
     html = MarkdownIt("commonmark").enable("table").render(f"| a |\n|---|\n| {markdown.escaped(value)} |\n")
     shown = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
     assert f"<td>{shown}</td>" in html
 
 
-def test_metrics_that_are_no_mapping_are_an_error_of_one_line(project: Project) -> None:
+def test_metrics_that_are_no_mapping_are_reported_in_one_line(project: Project) -> None:
     (project.root / ACCURACY).write_text("[1, 2]\n")
     with pytest.raises(InputError, match="reports/mnist/metrics.json of workspace is not a mapping"):
         review.main("main")

@@ -41,7 +41,7 @@ def read(ranges: str, folder: Path, others: str = "") -> recipes.Recipe:
     return recipes.read(folder / "recipes.yaml")["tiny"]
 
 
-def test_settings_are_drawn_from_the_ranges_evenly_and_are_readable(tmp_path: Path) -> None:
+def test_settings_are_sampled_evenly_from_the_ranges_and_rounded(tmp_path: Path) -> None:
     ranges = "{a.rate: {log: [1e-4, 1e-2]}, a.part: {uniform: [0, 0.3]}, a.depth: {integers: [2, 4]}, a.kind: {choice: [x, [1, 2]]}}"
     drawn = many(read(ranges, tmp_path).sweep, 300).settings(0)
     assert {one["a.depth"] for one in drawn} == {2, 3, 4}
@@ -82,7 +82,7 @@ def test_a_trial_s_settings_depend_on_the_seed_and_its_number_alone() -> None:
         ("{a: {choice: [1, 2]}}", "  seeds: [0, 1]\n", "expected one seed for a recipe with a sweep"),
     ],
 )  # fmt: skip
-def test_a_wrong_sweep_is_refused_in_a_line(ranges: str, others: str, words: str, tmp_path: Path) -> None:
+def test_an_invalid_sweep_is_refused_in_one_line(ranges: str, others: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=re.escape(words)) as refused:
         read(ranges, tmp_path, others)
     assert "\n" not in str(refused.value)
@@ -108,7 +108,7 @@ def test_settings_that_are_not_allowed_are_refused_before_anything_runs(
         planned("tiny", {})
 
 
-def test_what_was_decided_about_trials_is_decided_again(tmp_path: Path) -> None:
+def test_a_resumed_sweep_repeats_its_decisions(tmp_path: Path) -> None:
     from stages.experiments.sweeps.asha import Rungs
 
     sweep = many(read("{a: {choice: [1, 2]}}", tmp_path).sweep, 4)

@@ -120,7 +120,7 @@ def test_models_are_published_with_their_cards(
         with pytest.raises(InputError, match="no token for the Hugging Face Hub: set HF_TOKEN"):
             upload.main("hub:somebody", "mnist", private=False)
         with pytest.raises(
-            InputError, match="'nowhere' is not a place: expected hub:NAME, or a DVC remote, one of storage"
+            InputError, match="'nowhere' is not a destination: expected hub:NAME, or a DVC remote, one of storage"
         ):
             upload.main("nowhere", "mnist", private=False)
 

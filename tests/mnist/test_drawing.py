@@ -79,7 +79,7 @@ def alike(one: Bytes, other: Bytes) -> float:
 
 
 @pytest.mark.parametrize("digit", range(10))
-def test_neither_place_nor_colours_matter(digit: int) -> None:
+def test_position_and_colours_do_not_matter(digit: int) -> None:
     picture = drawn(digit, 16, size=140)
     form = found(picture)
     assert alike(found(np.roll(picture, (-40, 30), (0, 1))), form) > 0.99
@@ -128,7 +128,24 @@ def test_a_mark_that_changes_the_number_is_not_left_out(
         isolation.inks(rgba(number))
 
 
-def test_what_is_around_a_digit_is_left_out() -> None:
+@pytest.mark.parametrize(("grey", "height"), [(160, 180), (205, 180), (0, 60), (205, 60)])
+def test_a_fainter_or_smaller_digit_beside_others_is_not_left_out(grey: int, height: int) -> None:
+    beside = Image.fromarray(drawn(7, 14)[50:230, 50:230]).resize((height, height))
+    picture = np.pad(drawn(2, 14), ((0, 0), (0, 220)), constant_values=255)
+    picture[50 : 50 + height, 250 : 250 + height] = 255 - (255 - np.asarray(beside)) * ((255 - grey) / 255)
+    with pytest.raises(ink_areas.NoDigitError, match="more ink beside the digits"):
+        isolation.inks(rgba(picture))
+
+
+@pytest.mark.parametrize("cut", [0, 20])
+def test_a_digit_that_the_picture_cuts_off_is_not_left_out(cut: int) -> None:
+    both = np.hstack([drawn(digit, 14)[:, 30:250] for digit in (2, 7)])
+    edge = int(np.flatnonzero((both < 128).any(0))[-1]) + 1 - cut
+    with pytest.raises(ink_areas.NoDigitError, match="more ink beside the digits"):
+        isolation.inks(rgba(both[:, :edge]))
+
+
+def test_surroundings_of_a_digit_are_ignored() -> None:
     """A desk, a window's bar, a frame, rulings and falling light: the digit is the same as without them."""
     picture = drawn(3, 14)
     form = found(picture)
@@ -146,7 +163,7 @@ def test_what_is_around_a_digit_is_left_out() -> None:
     assert min(likeness.values()) > 0.9, likeness
 
 
-def test_a_digit_of_mnist_enlarged_comes_back(tmp_path: Path) -> None:
+def test_an_enlarged_mnist_digit_is_restored(tmp_path: Path) -> None:
     sample.write(tmp_path)
     digits, _ = prepare.read_part(tmp_path, "t10k")
     correlations = []
@@ -177,12 +194,12 @@ def test_a_thin_line_stays_visible_and_a_dot_is_no_digit() -> None:
 
 
 @pytest.mark.parametrize("ground", [0, 255])
-def test_what_has_not_a_digit_s_form_is_refused_with_that_as_the_reason(ground: int) -> None:
+def test_a_form_that_is_not_a_digit_is_refused_with_the_reason(ground: int) -> None:
     """A line that is drawn from left to right is first a dot."""
     for length, words in (
         (1, "no single digit"),
-        (60, "what is drawn is too wide"),
-        (120, "what is drawn is too wide"),
+        (60, "the drawing is too wide"),
+        (120, "the drawing is too wide"),
     ):
         picture = Image.new("L", (280, 280), ground)
         ImageDraw.Draw(picture).rounded_rectangle([40, 130, 60 + length, 150], 10, 255 - ground)
@@ -191,7 +208,7 @@ def test_what_has_not_a_digit_s_form_is_refused_with_that_as_the_reason(ground: 
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 30), (30, 1), (300, 200)])
-def test_a_blank_picture_is_refused_in_words(size: tuple[int, int]) -> None:
+def test_a_blank_picture_is_refused_with_a_message(size: tuple[int, int]) -> None:
     paper = np.random.default_rng(0).integers(240, 251, size, dtype=np.uint8)
     with pytest.raises(ink_areas.NoDigitError):
         found(paper)
@@ -218,7 +235,7 @@ def assert_reads_drawings(classifier: model.Classifier) -> None:
     assert min(right.values()) >= 27, f"right of 30, by width of the pen: {right}"
 
 
-def test_the_default_network_reads_the_sample_s_test_digits_and_what_is_drawn(
+def test_the_default_network_reads_the_sample_s_test_digits_and_drawings(
     pipeline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(pipeline)
@@ -227,7 +244,7 @@ def test_the_default_network_reads_the_sample_s_test_digits_and_what_is_drawn(
 
 
 @pytest.mark.long
-def test_a_network_that_learned_mnist_reads_what_is_drawn(workspace: Path, real_data: Path, change: Change) -> None:
+def test_a_network_trained_on_mnist_reads_drawings(workspace: Path, real_data: Path, change: Change) -> None:
     change({"data.mnist.source": str(real_data), "mnist.epochs": 2, "mnist.augment": False, "mnist.known.steps": 10})
     prepare.main()
     featurize.main()

@@ -75,7 +75,7 @@ def test_the_same_weights_give_the_same_bytes_in_every_process_and_folder(tmp_pa
     assert contents[0] == contents[1]
 
 
-def test_an_export_that_answers_otherwise_is_refused(classifier: Classifier, digits: Tensor) -> None:
+def test_an_export_with_other_predictions_is_refused(classifier: Classifier, digits: Tensor) -> None:
     with torch.no_grad():
         expected = classifier(digits)
 
@@ -166,7 +166,7 @@ def test_a_picture_in_mnists_form_is_used_unchanged_and_on_another_ground_it_is_
             assert np.array_equal(item.images.numpy(), digit[None])
 
 
-def test_any_other_picture_is_one_in_which_the_digit_is_found() -> None:
+def test_in_any_other_picture_the_digit_is_found() -> None:
     large = Image.fromarray(one_digit()).resize((280, 280), Image.Resampling.BICUBIC)
     moved = Image.fromarray(np.roll(one_digit(), (-3, 6), (0, 1)))
     forms = []
@@ -177,7 +177,7 @@ def test_any_other_picture_is_one_in_which_the_digit_is_found() -> None:
     assert np.corrcoef(forms)[0].min() > 0.9
 
 
-def test_several_digits_are_read_only_where_that_is_asked_for() -> None:
+def test_several_digits_are_read_only_on_request() -> None:
     row = np.hstack([one_digit(), one_digit()])
     body = as_png(Image.fromarray(row).resize((560, 280), Image.Resampling.BICUBIC))
     item = inference.input_fn(body, "image/png; several=true")
@@ -273,7 +273,7 @@ PAPER[:, 5:22, 13:16] = 30
         (as_json([]), "application/json", "at least 1"),
     ],
 )
-def test_a_request_that_cannot_be_read_is_refused_in_words(body: bytes, kind: str, words: str) -> None:
+def test_an_unreadable_request_is_refused_with_a_message(body: bytes, kind: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         inference.input_fn(body, kind)
 

@@ -60,7 +60,7 @@ def test_normalise_leaves_the_images_as_they_were() -> None:
     assert images.tolist() == [[[0, 255]]]
 
 
-def test_without_limits_nothing_moves(images: Tensor) -> None:
+def test_without_augmentation_limits_images_do_not_change(images: Tensor) -> None:
     assert torch.allclose(moved(images, STILL, generator()), normalise(images), atol=1e-4)
 
 
@@ -82,7 +82,7 @@ def test_rotation_shear_and_scale_keep_the_middle_in_place(images: Tensor) -> No
     assert not torch.allclose(result[0], result[1], atol=0.1)
 
 
-def test_what_comes_in_from_outside_is_background(images: Tensor) -> None:
+def test_pixels_from_outside_are_background(images: Tensor) -> None:
     result = moved(images, STILL.model_copy(update={"shift": 14.0}), generator())
     assert result.min().item() == pytest.approx(-0.1307 / 0.3081, abs=1e-4)
 

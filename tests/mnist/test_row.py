@@ -37,7 +37,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_the_whole_row_on_the_sample(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_stages_run_on_the_sample(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What `dvc repro` has made here of this code."""
     monkeypatch.chdir(pipeline)
     metrics = files.read_json(Path("reports/mnist/metrics.json"))
@@ -206,7 +206,7 @@ def test_export_refuses_an_evaluation_of_another_model(features: Path, change: C
 
 
 @pytest.mark.parametrize("images", [1, pytest.param(5, marks=pytest.mark.long)])
-def test_a_handful_of_test_images_is_enough(features: Path, change: Change, images: int) -> None:
+def test_a_few_test_images_are_enough(features: Path, change: Change, images: int) -> None:
     with np.load(features / "test.npz") as test:
         few = {name: array[:images] for name, array in test.items()}
     np.savez(features / "test.npz", **few)

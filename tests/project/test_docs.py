@@ -49,31 +49,31 @@ INSTEAD = {
 
 ELSEWHERE = {
     r"curl .*|python -m stages\.serving\.client .*": "serving/test_exports.py::test_a_documented_request_is_answered",
-    r"make image .*|python -m stages\.serving\.image .*": "serving/test_image.py::test_the_built_image_answers_as_evaluate_for_a_user_without_rights_on_a_file_system_that_can_not_be_written",
+    r"make image .*|python -m stages\.serving\.image .*": "serving/test_image.py::test_the_built_image_predicts_as_evaluate_for_an_unprivileged_user_on_a_read_only_file_system",
     r"python -m stages\.serving\.browser .*": "serving/test_browser.py::test_photographs_get_the_answers_of_evaluate",
-    r"cmake .*|build/classify .*": "serving/test_cpp.py::test_it_gives_the_answer_of_evaluate_without_python",
+    r"cmake .*|build/classify .*": "serving/test_cpp.py::test_the_cpp_program_predicts_as_evaluate",
     r"make recipe NAME=mnist-sweep|dvc exp apply mnist-sweep": "experiments/test_sweep.py::test_a_killed_sweep_resumes_and_keeps_the_best_trial_under_its_name",
     r"make recipe NAME=mnist-.*": "experiments/test_experiments.py::test_a_recipe_is_an_experiment_for_each_seed_and_is_not_done_twice",
     r"make recipe NAME=(landmarks|scones)-best": "experiments/test_recipes.py::test_a_recipe_sets_parameters_that_are_valid",
-    r"dvc exp run -S deploy\.target=aws .*|python -m stages\.scones\.deploy( .*)?": "scones/test_deploy.py::test_both_targets_deploy_the_same_byte_for_byte",
+    r"dvc exp run -S deploy\.target=aws .*|python -m stages\.scones\.deploy( .*)?": "scones/test_deploy.py::test_both_targets_deploy_the_same_bytes",
     r"python -m stages\.experiments\.publish .* --without-dvc .*": "experiments/test_recipes.py::test_without_dvc_the_stages_run_by_themselves_and_their_results_are_kept",
     r"python -m stages\.scones\.load .*": "scones/test_deploy.py::test_a_stream_reports_rates_latency_and_causes",
     r"python -m stages\.scones\.feedback\.monitor .*": "scones/test_monitor.py::test_pictures_that_others_sent_are_taken_or_reported",
-    r"dvc exp run -S engine\.kind=sagemaker .*": "engine/test_sagemaker.py::test_a_job_trains_from_what_it_staged_and_its_model_comes_back",
+    r"dvc exp run -S engine\.kind=sagemaker .*": "engine/test_sagemaker.py::test_a_job_trains_from_the_staged_code_and_returns_its_model",
     r"python -m stages\.loop .*|make loop( .*)?": "scones/test_loop.py::test_from_a_shifted_stream_to_the_better_model_in_service",
     r"python -m stages\.scones\.built_in .*": "engine/test_sagemaker.py::test_the_built_in_algorithm_s_job_is_the_published_one",
     r"dvc (push|pull|status --cloud|remote modify)\b.*": "project/test_remotes.py::test_results_are_shared_by_s3_after_one_command",
-    r"make release .*|dvc (artifacts get|import) .*": "experiments/test_release.py::test_a_released_archive_comes_by_the_url_of_the_repository_with_its_card",
+    r"make release .*|dvc (artifacts get|import) .*": "experiments/test_release.py::test_a_released_archive_is_available_by_the_url_of_the_repository",
     r"make upload .*|dvc remote add .*": "experiments/test_upload.py::test_models_are_published_with_their_cards",
-    r"make label PROJECT=landmarks .*": "feedback/test_labelling_landmarks.py::test_what_the_model_was_not_sure_of_is_labelled_and_trained_on",
+    r"make label PROJECT=landmarks .*": "feedback/test_labelling_landmarks.py::test_unsure_pictures_are_labelled_and_trained_on",
     r"make label": "feedback/test_labelling.py::test_pictures_are_labelled_with_keys",
     r"make drift PROJECT=bikes": "feedback/test_drift.py::test_a_hot_month_is_found_a_usual_one_is_not_and_both_are_reported",
     r"make drift PROJECT=scones .*": "feedback/test_drift.py::test_test_pictures_are_no_drift_and_changed_ones_are_found",
     r"cp \.\./net\.pth .*|dvc exp run -S mnist\.weights=.*|python -m stages\.mnist\.learning\.state_dict .*": "mnist/test_row.py::test_weights_of_ones_own_are_measured_as_they_are_and_trained_on",
     r"make env( .*)?": "project/test_make.py::test_a_target_installs_the_groups_that_it_needs",
-    r"make restore": "experiments/test_repro.py::test_restore_leads_back_from_anything_also_where_the_committed_results_are_another_machine_s",
+    r"make restore": "experiments/test_repro.py::test_restore_recovers_from_any_state_even_if_another_machine_made_the_results",
     r"make cluster( .*)?": "engine/test_cluster.py::test_make_cluster_is_that_command",
-    r"dvc exp run -S engine\.kind=ray .*": "engine/test_ray_training.py::test_nodes_that_share_no_folder_work_through_the_storage",
+    r"dvc exp run -S engine\.kind=ray .*": "engine/test_ray_training.py::test_nodes_without_a_shared_folder_use_the_storage",
     r"dvc exp run -S deploy\.mnist\.version=.*": "experiments/test_release.py::test_deploy_serves_a_released_version_compared_with_its_own_evaluation",
 }
 
@@ -202,7 +202,7 @@ def test_the_commands_do_what_the_document_says(document: Path, checkout: Checko
     follow(document, checkout)
 
 
-def test_the_tables_name_commands_that_there_are_and_tests_that_run_them() -> None:
+def test_the_tables_name_existing_commands_and_tests() -> None:
     commands = [command for document in documents() for command, _ in shown(document)]
     for pattern in (*INSTEAD, *ELSEWHERE, *NOT_RUN):
         assert any(re.fullmatch(pattern, command) for command in commands), pattern

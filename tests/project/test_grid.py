@@ -14,7 +14,7 @@ from dvc.repo import Repo
 from dvc.stage import PipelineStage
 
 VERBS = ["prepare", "featurize", "train", "evaluate", "plot", "export", "deploy"]
-PROJECTS = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["vars"][1]["row"])
+PROJECTS = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["vars"][1]["projects"])
 
 
 def stages() -> dict[str, PipelineStage]:
@@ -81,7 +81,7 @@ def is_left_out(file: Path) -> bool:
     return bool(VALUES.fullmatch(path)) or path.startswith(CARRIERS)
 
 
-def test_every_cell_of_the_grid_is_a_stage() -> None:
+def test_every_step_of_every_project_is_a_stage() -> None:
     assert set(STAGES) == {"check"} | {f"{verb}@{project}" for verb in VERBS for project in PROJECTS}
 
 
@@ -98,12 +98,12 @@ def test_deps_are_the_closure_of_the_imports(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(STAGES) - {"check"}))
-def test_the_guard_comes_first(name: str) -> None:
+def test_every_stage_depends_on_check(name: str) -> None:
     assert "reports/parameters.txt" in {dep.def_path for dep in STAGES[name].deps}
 
 
 @pytest.mark.parametrize("name", sorted(STAGES))
-def test_a_stage_reads_parameters_of_its_own_row_alone(name: str) -> None:
+def test_a_stage_reads_only_its_own_projects_parameters(name: str) -> None:
     _, _, project = name.partition("@")
     keys = {key for dep in STAGES[name].deps for key in getattr(dep, "params", [])}
     assert keys <= {

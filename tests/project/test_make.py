@@ -125,7 +125,7 @@ def test_help_lists_every_target(checkout: Path) -> None:
         assert f"make {target} " in shown
 
 
-def test_an_index_that_exchanged_uv_is_refused(checkout: Path) -> None:
+def test_an_index_with_another_uv_is_refused(checkout: Path) -> None:
     """uv checks the hashes of all other packages: a false one could leave them out."""
     (version,) = re.findall(r"^uv==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     wheel = f"/uv-{version}-py3-none-any.whl"
@@ -198,7 +198,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize(("variable", "target"), [*USES.items(), *REFUSED.items()])
-def test_no_part_of_a_value_is_run(installed: Path, variable: str, target: str) -> None:
+def test_no_part_of_a_value_is_run_as_a_command(installed: Path, variable: str, target: str) -> None:
     if variable in ("GROUPS", "PYTHON", "INSTALL"):
         (installed / ".venv/.installed").unlink()  # so that the target would install
     for value in HOSTILE:
@@ -211,7 +211,7 @@ def test_no_part_of_a_value_is_run(installed: Path, variable: str, target: str) 
             assert not (installed / "F").exists(), value
 
 
-def test_every_variable_that_a_person_may_set_is_tried() -> None:
+def test_every_variable_that_a_user_may_set_is_tested() -> None:
     (settings,) = re.findall(r"^SETTINGS := (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(settings.split()) == {*USES, "GROUPS", "TORCH", "PYTHON"}
 

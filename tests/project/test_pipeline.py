@@ -56,7 +56,7 @@ def test_repro_takes_every_project_from_its_sample_to_a_served_export(project: C
     assert project.json("reports/bikes/metrics.json")["rmsle_test"] < 0.6
 
 
-def test_a_clone_whose_git_turns_line_ends_has_the_same_bytes(built: Checkout, tmp_path: Path) -> None:
+def test_a_clone_with_autocrlf_has_the_same_bytes(built: Checkout, tmp_path: Path) -> None:
     built.run(f"git clone -q -c core.autocrlf=true . {tmp_path}/turned")
     differing = built.run(
         f"diff -rq --exclude .git --exclude .venv stages {tmp_path}/turned/stages | grep -v __pycache__", check=False

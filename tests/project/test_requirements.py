@@ -23,7 +23,7 @@ ELSEWHERE = {
         *(f"stages/experiments/sweeps/{name}.py" for name in ("asha", "sweep")),
     ),
     "serving": (
-        *(f"stages/serving/{name}.py" for name in ("api", "guard", "measurements", "model", "models")),
+        *(f"stages/serving/{name}.py" for name in ("access", "api", "measurements", "model", "models")),
         "stages/serving/page/",
         "stages/feedback/labelling.py",
         *(f"stages/{project}/page/" for project in projects.names()),

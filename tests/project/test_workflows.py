@@ -34,7 +34,7 @@ def steps() -> list[dict[str, Any]]:
     return [step for job in jobs() for step in job["steps"]]
 
 
-def test_they_are_what_github_s_schema_allows() -> None:
+def test_workflows_match_githubs_schema() -> None:
     done = tool("check-jsonschema", "--builtin-schema", "vendor.github-workflows")
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -53,7 +53,7 @@ def test_actions_are_pinned_by_commit(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_nothing_is_granted_to_all_jobs_and_no_secret_is_read(path: Path) -> None:
+def test_no_permission_is_granted_to_all_jobs_and_no_secret_is_read(path: Path) -> None:
     assert yaml.safe_load(path.read_text())["permissions"] == {}
     assert "secrets." not in path.read_text()
 
@@ -215,7 +215,7 @@ def test_the_pictures_of_a_pull_request_are_replaced_and_those_of_others_stay(jo
 
 
 @pytest.mark.parametrize(("refused", "code"), [(2, 0), (9, 1)])
-def test_a_push_that_someone_else_s_forestalled_is_tried_again(job: Job, refused: int, code: int) -> None:
+def test_a_push_rejected_because_of_another_push_is_retried(job: Job, refused: int, code: int) -> None:
     (job.review / "comment.md").write_text("text")
     (job.review / "pictures/first.png").write_bytes(PNG)
     hook = job.remote / "hooks/pre-receive"
@@ -268,7 +268,7 @@ def test_only_pictures_are_published(job: Job) -> None:
         "<!-- hidden",
     ],
 )
-def test_what_a_stranger_wrote_becomes_no_link_picture_or_html(job: Job, hostile: str) -> None:
+def test_untrusted_text_becomes_no_link_picture_or_html(job: Job, hostile: str) -> None:
     (job.review / "comment.md").write_text(hostile)
     html = MarkdownIt("commonmark").enable("table").render(job.run())
     assert set(re.findall(r"<[a-z!/][^>]*>", html)) <= {"<p>", "</p>"}
@@ -296,7 +296,7 @@ def test_a_fork_that_was_deleted_gets_no_comment(job: Job) -> None:
     assert (job.folder / "outputs").read_text() == ""
 
 
-def test_a_review_that_is_too_long_missing_or_no_text_is_survived(job: Job) -> None:
+def test_a_review_that_is_too_long_missing_or_not_text_is_handled(job: Job) -> None:
     assert "The run wrote no review." in job.run()
     (job.review / "comment.md").write_text("x" * 70_000)
     assert 60_000 < len(job.run()) < 65_536

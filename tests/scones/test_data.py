@@ -302,7 +302,7 @@ FIRST, SECOND = (f"drawn_s_{row:06d}.png" for row in range(2))
         (replace("test.lst", 1, "0\t0\ta.jpg"), ["test.lst: line 1: found the file name 'a.jpg'", "ends in .png"]),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_line_and_leaves_nothing(
+def test_invalid_input_is_reported_in_one_line_and_leaves_no_files(
     source: Path, damage: Callable[[Path], None], words: list[str]
 ) -> None:
     damage(source)
@@ -458,7 +458,7 @@ def test_a_table_of_labels_with_a_fault_is_one_line(captured: Path, table: str, 
     assert not RAW.exists()
 
 
-def test_lines_without_a_label_are_of_no_account(source: Path, captured: Path) -> None:
+def test_lines_without_a_label_are_ignored(source: Path, captured: Path) -> None:
     (captured / "labels.csv").write_text("file,label\ncapture-0.png,\ncapture-9.png, \nshort-line.png\n")
     prepare.main()
     assert lines(RAW / "train.lst") == lines(source / "train.lst")
@@ -486,7 +486,7 @@ def pictures(*counts: int) -> Pictures:
     return Pictures(np.zeros((len(labels), 32, 32, 3), np.uint8), labels, labels.astype(str))
 
 
-def test_the_share_for_validation_is_of_each_class() -> None:
+def test_the_validation_fraction_applies_to_each_class() -> None:
     train, valid = set_aside(pictures(500, 40, 10), 0.1, seed=0)
     assert np.bincount(valid.labels).tolist() == [50, 4, 1]
     assert np.bincount(train.labels).tolist() == [450, 36, 9]

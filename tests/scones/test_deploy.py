@@ -116,7 +116,7 @@ def contents(session: boto3.Session, stack: str) -> tuple[Mapping[str, bytes], s
 
 
 @pytest.mark.slow
-def test_both_targets_deploy_the_same_byte_for_byte(
+def test_both_targets_deploy_the_same_bytes(
     exported: Path, account: boto3.Session, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_parameters(target="aws", executions=2, region="eu-west-1")
@@ -161,7 +161,7 @@ def test_both_targets_deploy_the_same_byte_for_byte(
     assert seen == [on_aws]
 
 
-def test_nothing_is_made_on_aws_without_a_yes(exported: Path, account: boto3.Session, python: Run) -> None:
+def test_nothing_is_created_on_aws_without_confirmation(exported: Path, account: boto3.Session, python: Run) -> None:
     set_parameters(target="aws", region="eu-west-1")
     asked = python("-m", "stages.scones.deploy", cwd=exported, stdin=subprocess.DEVNULL)
     assert (asked.returncode, asked.stderr) == (
@@ -177,7 +177,7 @@ def test_nothing_is_made_on_aws_without_a_yes(exported: Path, account: boto3.Ses
 
 
 @pytest.mark.slow
-def test_a_stand_in_that_is_kept_is_found_by_what_was_printed_and_ends_by_it(exported: Path, python: Run) -> None:
+def test_a_kept_stand_in_is_used_and_stopped_as_printed(exported: Path, python: Run) -> None:
     set_parameters(executions=2)
     done = python("-m", "stages.scones.deploy", "--keep", cwd=exported)
     assert done.returncode == 0, done.stderr
@@ -224,7 +224,7 @@ def test_a_missing_region_is_reported_before_any_stage_starts(workspace: Path, m
     check.main()
 
 
-def test_an_experiment_without_a_region_takes_its_target_back_but_no_other_change(
+def test_an_experiment_without_a_region_restores_only_its_target(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -251,7 +251,7 @@ def test_an_experiment_without_a_region_takes_its_target_back_but_no_other_chang
 
 
 @pytest.mark.parametrize("answer", ["n", "", EOFError()])
-def test_a_question_that_is_not_answered_with_yes_stops_it(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
+def test_an_unconfirmed_question_stops_the_deployment(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
     def say(_: str) -> object:
         if isinstance(answer, EOFError):
             raise answer
@@ -330,7 +330,7 @@ def answer(*probabilities: float) -> captures.Captured:
     return captures.Captured("1", datetime(2026, 1, 1, tzinfo=UTC), b"", "image/png", probabilities, None)
 
 
-def test_answers_that_are_not_evaluates_are_an_error(exported: Path) -> None:
+def test_answers_that_differ_from_evaluate_are_an_error(exported: Path) -> None:
     expected = np.load(evaluated.EVALUATION / "probabilities.npy")
     test = evaluated.read_test()
     answers = {f"vehicle_{red}.png": answer(red / 255, 1 - red / 255) for red in REDS}
@@ -416,7 +416,7 @@ def test_executions_that_disagree_with_what_was_captured_are_an_error(
 
 
 @pytest.mark.parametrize(("label", "accuracy"), [(0, 1.0), (1, 0.0)])
-def test_the_accuracy_of_what_succeeded_is_null_where_nothing_did(label: int, accuracy: float) -> None:
+def test_the_accuracy_is_null_if_no_execution_succeeded(label: int, accuracy: float) -> None:
     test = evaluated.Test(Path(), "a test", PICTURES, {"a.png": label, "b.png": 0}, {}, {}, b"")
     measured = evaluated.measure(tried(GOOD, RECORDS), test)
     assert measured == {
@@ -485,7 +485,7 @@ def test_a_stream_keeps_its_rate_however_long_executions_take() -> None:
     assert 18 / 40 + 0.4 <= report["start_to_end_s"] < 5
 
 
-def test_a_start_that_aws_refuses_is_a_failure_by_its_cause() -> None:
+def test_a_start_that_aws_refuses_is_counted_by_its_cause() -> None:
     report = load.summary(load.stream(Slow(), "bucket", ["a"] * 10, None), None)
     assert report["failures"] == {"ThrottlingException": 2}
     assert (report["executions"], report["succeeded"], report["latency_s"]["max"]) == (10, 8, 0.5)
@@ -512,7 +512,9 @@ def test_failures_are_counted_by_cause() -> None:
         ({"executions": 1}, "model.tar.gz is missing: `dvc repro export@scones` makes it"),
     ],
 )
-def test_load_reports_in_one_line_what_it_can_not_do(workspace: Path, arguments: dict[str, Any], words: str) -> None:
+def test_invalid_arguments_of_load_are_reported_in_one_line(
+    workspace: Path, arguments: dict[str, Any], words: str
+) -> None:
     with pytest.raises(InputError, match=words):
         load.main(**arguments)
 

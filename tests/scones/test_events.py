@@ -107,7 +107,7 @@ def test_the_schedule_measures_drift_low_confidence_and_accuracy(world: World) -
     assert found["EstimatedAccuracy"] == pytest.approx(np.mean([200, 230, 230] + [200] * (found["Watched"] == 4)) / 255)
 
 
-def test_both_can_be_changed_and_switched_off(world: World) -> None:
+def test_schedule_and_uploads_can_be_changed_and_switched_off(world: World) -> None:
     scheduler, rules = client(world.session, "scheduler"), client(world.session, "events")
     world.put(**{**ON, "watch_hours": 5})
     (schedule,) = scheduler.list_schedules()["Schedules"]

@@ -87,7 +87,7 @@ def test_a_picture_goes_from_function_to_function_as_json(s3: Stubber, endpoint:
     assert through_json(confidence_filter.handler(classified, None)) == classified
 
 
-def test_what_is_captured_of_a_request_is_marked_with_execution_and_try(endpoint: Stubber) -> None:
+def test_a_captured_request_has_the_id_of_its_execution_and_try(endpoint: Stubber) -> None:
     name = f"{'x' * 50}-{'y' * 29}.0"  # an execution's name may have 80 characters, an InferenceId 64
     asked = {
         "EndpointName": "vehicles",
@@ -114,7 +114,7 @@ def test_what_is_captured_of_a_request_is_marked_with_execution_and_try(endpoint
         ("PermanentRedirect", 301, "StorageRefusedError", "PermanentRedirect"),
     ],
 )
-def test_what_s3_refuses_has_a_name_and_names_the_object(
+def test_errors_of_s3_have_a_name_and_name_the_object(
     s3: Stubber, code: str, status: int, error: str, words: str
 ) -> None:
     s3.add_client_error("get_object", code, http_status_code=status)
@@ -122,7 +122,7 @@ def test_what_s3_refuses_has_a_name_and_names_the_object(
         serialize_image_data.handler(EVENT, None)
 
 
-def test_a_picture_that_does_not_fit_between_two_states_is_refused_in_words(s3: Stubber) -> None:
+def test_a_picture_that_does_not_fit_between_two_states_is_refused(s3: Stubber) -> None:
     stored(s3, PNG + bytes(300_000))
     with pytest.raises(
         serialize_image_data.ImageTooLargeError, match="has 300030 bytes: expected at most 190000.*256 KiB"
@@ -136,7 +136,7 @@ def test_the_largest_picture_that_is_accepted_fits_between_two_states(s3: Stubbe
     assert len(json.dumps({**serialized, "inferences": [1 / 3] * 100})) < 256 * 1024
 
 
-def test_what_is_no_png_is_refused(s3: Stubber) -> None:
+def test_a_file_that_is_not_a_png_is_refused(s3: Stubber) -> None:
     stored(s3, b"GIF89a")
     with pytest.raises(serialize_image_data.NotAnImageError, match="begins with b'GIF89a': expected a PNG image"):
         serialize_image_data.handler(EVENT, None)
@@ -164,7 +164,7 @@ def test_an_event_without_an_object_is_refused(event: dict[str, Any]) -> None:
         ("ValidationError", 400, None, "EndpointRefusedError"),
     ],
 )
-def test_what_the_endpoint_refuses_has_a_name_and_names_the_endpoint(
+def test_errors_of_the_endpoint_have_a_name_and_name_the_endpoint(
     endpoint: Stubber, code: str, status: int, original: int | None, error: str
 ) -> None:
     fields = {} if original is None else {"OriginalStatusCode": original}
@@ -182,7 +182,7 @@ NO_ANSWER = [
 
 
 @pytest.mark.parametrize("error", NO_ANSWER, ids=lambda error: type(error).__name__)
-def test_no_answer_is_worth_another_try(
+def test_a_missing_answer_is_a_retryable_error(
     s3: Stubber, endpoint: Stubber, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(**arguments: Any) -> None:
@@ -211,7 +211,7 @@ def test_a_request_without_credentials_is_refused_at_once(
 
 
 @pytest.mark.parametrize("bucket", ["my bucket", "s3://vehicles", "a/b"])
-def test_a_bucket_of_no_valid_name_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, bucket: str) -> None:
+def test_an_invalid_bucket_name_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, bucket: str) -> None:
     client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
     monkeypatch.setattr(serialize_image_data, "storage", lambda: client)
     with pytest.raises(
@@ -223,7 +223,7 @@ def test_a_bucket_of_no_valid_name_is_refused_at_once(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     "path", [*sorted(artifacts.FUNCTIONS.glob("*.py")), *artifacts.IMPORTED], ids=lambda path: path.name
 )
-def test_a_function_imports_what_lambda_has(path: Path) -> None:
+def test_a_function_imports_only_what_lambda_has(path: Path) -> None:
     imported = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

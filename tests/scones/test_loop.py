@@ -103,7 +103,7 @@ def fill_in(table: Path, **changes: str) -> None:
     table.write_text("\n".join([",".join(header), *text]) + "\n")
 
 
-def test_what_is_held_out_is_a_sample_of_all_pictures_and_never_trained_on(tmp_path: Path) -> None:
+def test_held_out_pictures_are_a_sample_of_all_and_never_trained_on(tmp_path: Path) -> None:
     pictures = [record(number, 0.99 if number % 2 else 0.6) for number in range(200)]
     new = collect(pictures, 0.94, CLASSES, tmp_path, 0.25)
     fill_in(tmp_path / label_table.TABLE, label="bicycle")
@@ -156,11 +156,11 @@ def test_real_pictures_of_the_stream_are_neither_trained_on_nor_test_pictures(tm
         ("play", {"loop.scones.drift": 0.0}, "loop.scones.drift = 0.0 is not allowed: expected greater than 0"),
         ("watch", {"loop.scones.promote": "never"}, "loop.scones.promote = 'never' is not allowed"),
         ("play", {"loop.scones.film.days": 5, "loop.scones.film.nightfall": 4}, "nightfall at most 3"),
-        ("retrain", {"loop.scones.promote": "automatic"}, "deploy.target = local: nothing would come into service"),
-        ("play", {}, "nobody can be asked about the candidate: run `python -m stages.loop play --yes`"),
+        ("retrain", {"loop.scones.promote": "automatic"}, "deploy.target = local: there is no deployment to update"),
+        ("play", {}, "no terminal to ask about the candidate: run `python -m stages.loop play --yes`"),
     ],
 )
-def test_what_can_not_be_played_is_refused_before_any_work(
+def test_an_impossible_film_is_refused_before_any_work(
     change: Change, action: str, settings: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change(settings)
@@ -244,9 +244,7 @@ def test_the_function_reads_png_files_as_the_endpoint_does(mode: str) -> None:
             drift.decode(broken)
 
 
-def test_held_out_pictures_that_the_endpoint_refuses_judge_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_refused_held_out_pictures_are_not_used_to_judge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     collect([record(number, 0.6) for number in range(60)], 0.94, CLASSES, tmp_path, 0.3)
     fill_in(tmp_path / label_table.TABLE, label="bicycle", held_out="yes")
     first, second, *_ = sorted(tmp_path.glob("*.png"))
@@ -256,11 +254,11 @@ def test_held_out_pictures_that_the_endpoint_refuses_judge_nothing(
     assert pictures.shape == (58, 32, 32, 3)
     assert labels.tolist() == [0] * 58
     said = capsys.readouterr().out
-    assert f"{first.name} judges nothing: the picture has a single colour" in said
-    assert f"{second.name} judges nothing: the picture has 16 x 16 pixels, not 32 x 32" in said
+    assert f"{first.name} is not used to judge: the picture has a single colour" in said
+    assert f"{second.name} is not used to judge: the picture has 16 x 16 pixels, not 32 x 32" in said
 
 
-def test_watch_measures_new_pictures_but_no_test_pictures_and_collects_beyond_a_limit(
+def test_watch_measures_new_pictures_without_test_pictures_and_collects_beyond_a_limit(
     s3: Any, change: Change, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change({"loop.scones.records": 20})
@@ -315,7 +313,7 @@ def state(project: Checkout) -> str:
 
 
 @pytest.mark.slow
-def test_a_candidate_that_is_refused_or_declined_leaves_everything_as_it_was(
+def test_a_refused_or_declined_candidate_changes_nothing(
     project: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.dvc("remote", "modify", "storage", "url", str(tmp_path / "dvc-storage"))

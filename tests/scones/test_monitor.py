@@ -179,7 +179,7 @@ def test_a_record_of_any_request_and_answer_of_the_endpoint_is_read(changes: dic
 
 
 @pytest.mark.parametrize("accept", ["application/json", "application/json; verbose=true", "*/*"])
-def test_what_the_endpoint_writes_is_what_is_read(accept: str) -> None:
+def test_records_of_the_endpoint_are_readable(accept: str) -> None:
     prediction = (["bicycle", "motorcycle"], torch.tensor([[0.75, 0.25]]), torch.tensor([-0.1]))
     written = inference.output_fn(prediction, accept)
     known = False if "verbose" in accept else None
@@ -187,7 +187,7 @@ def test_what_the_endpoint_writes_is_what_is_read(accept: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["image/png", "IMAGE/PNG; q=1", "application/x-image", "application/octet-stream"])
-def test_what_the_endpoint_takes_is_what_is_read(kind: str) -> None:
+def test_requests_that_the_endpoint_accepts_are_readable(kind: str) -> None:
     vehicle = layout.png(np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3))
     ours, theirs = endpoint_picture.read(vehicle, kind), inference.input_fn(vehicle, kind)
     assert np.array_equal(ours, theirs[0].numpy())
@@ -306,7 +306,7 @@ def test_an_invalid_table_is_reported_in_one_line_and_nothing_is_written(place: 
     assert (labelled.FOLDER / label_table.TABLE).read_bytes() == table.encode("latin-1")
 
 
-def test_what_was_captured_and_labelled_is_trained_on(workspace: Path, change: Change) -> None:
+def test_captured_and_labelled_pictures_are_trained_on(workspace: Path, change: Change) -> None:
     def motorcycle(number: int) -> layout.Bytes:
         return sample.picture("motorcycle", np.random.default_rng([7, number]))
 
@@ -369,7 +369,7 @@ def test_pictures_like_the_training_set_are_no_drift_and_darker_ones_are() -> No
     assert all(test["drifted"] and test["statistic"] == 1.0 for test in found.values())
 
 
-def test_the_program_reports_and_collects_what_it_was_not_sure_of(place: Path, python: Run) -> None:
+def test_the_program_reports_and_collects_unsure_pictures(place: Path, python: Run) -> None:
     done = python("-m", "stages.scones.feedback.monitor", str(place))
     assert done.returncode == 0, done.stderr
     assert (
@@ -390,7 +390,7 @@ def test_the_program_reports_and_collects_what_it_was_not_sure_of(place: Path, p
     assert [(labelled.FOLDER / row["file"]).read_bytes() for row in rows] == [picture(1), picture(4)]
 
 
-def test_labels_that_somebody_has_given_stay_and_pictures_come_once(place: Path) -> None:
+def test_existing_labels_are_kept_and_each_picture_is_collected_once(place: Path) -> None:
     monitor.main(str(place))
     table = labelled.FOLDER / label_table.TABLE
     table.write_text(table.read_text().replace(".png,,", ".png,motorcycle,"))
@@ -420,7 +420,7 @@ def test_captured_data_is_read_from_s3(place: Path, s3: Any) -> None:
 
 
 @pytest.mark.parametrize(("where", "words"), [("nowhere", "nowhere"), ("empty", "found no .jsonl files")])
-def test_a_place_without_captured_data_is_an_error_in_a_line(
+def test_a_source_without_captured_data_is_reported_in_one_line(
     workspace: Path, python: Run, where: str, words: str
 ) -> None:
     (workspace / "empty").mkdir()

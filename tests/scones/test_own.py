@@ -241,7 +241,7 @@ def test_a_workflow_in_another_style_runs_as_it_is_written(
             assert output == {"s3_key": f"test/{red}.png", "inferences": [red / 255, 1 - red / 255]}
 
 
-def test_key_network_traces_and_boundary_hold_for_the_own_workflow_too() -> None:
+def test_key_network_traces_and_boundary_apply_to_the_own_workflow() -> None:
     text = own_template.write({"classify_image": "classify_image.lambda_handler"})
     assert [f"{match.rule.id} {match.message}" for match in cfnlint.api.lint(text)] == []
     found = json.loads(text)
@@ -386,7 +386,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_can_t_be_deployed_is_refused_by_name(tmp_path: Path, what: str) -> None:
+def test_undeployable_workflows_are_refused_with_the_reason(tmp_path: Path, what: str) -> None:
     path = folder(tmp_path / "mine", CONSOLE)
     spoil, words = REFUSED[what]
     spoiled = spoil(path)

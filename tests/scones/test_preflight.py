@@ -59,7 +59,7 @@ def test_a_ready_account_is_reported_line_by_line(capsys: pytest.CaptureFixture[
         f"ok       image: {IMAGE}",
         "ok       quota: ml.m5.large for endpoint usage: 4, needed 2",
         "ok       permissions: arn:aws:iam::123456789012:role/deployer may do all",
-        "ok       stack: scones: is not there yet",
+        "ok       stack: scones: does not exist yet",
         "83 USD in 30 days",
     ):
         assert line in said
@@ -95,14 +95,14 @@ def test_a_problem_is_named_and_ends_the_check(
     assert words in capsys.readouterr().out
 
 
-def test_what_can_not_be_determined_is_no_problem(capsys: pytest.CaptureFixture[str]) -> None:
+def test_undetermined_checks_are_no_problem(capsys: pytest.CaptureFixture[str]) -> None:
     preflight.main(account(decision="implicitDeny", image="AccessDeniedException"), settings(image=DIGEST))
     said = capsys.readouterr().out
     assert said.count("unknown") == 2
     assert "deployer_policy.json has what is needed" in said
 
 
-def test_the_image_that_gets_no_patches_is_warned_of() -> None:
+def test_an_image_without_patches_gives_a_warning() -> None:
     assert "no security patches after 2026-06-30" in preflight.plan(settings(), "eu-west-1")
     assert "warning" not in preflight.plan(settings(image=IMAGE), "eu-west-1")
     assert "captures no requests" in preflight.plan(

@@ -98,7 +98,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_the_row_from_features_to_export(project: Path) -> None:
+def test_the_stages_from_features_to_export(project: Path) -> None:
     metrics = files.read_json(Path("reports/scones/metrics.json"))
     assert metrics["data"] == "a test"
     assert metrics["accuracy"] > 0.8
@@ -208,12 +208,12 @@ def test_an_export_of_another_model_is_refused(project: Path) -> None:
         (b"{}", "application/json", "content type 'application/json' is not known"),
     ],
 )
-def test_a_request_that_is_no_picture_is_refused_in_words(body: bytes, content_type: str, words: str) -> None:
+def test_a_request_without_a_picture_is_refused_with_a_message(body: bytes, content_type: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         inference.input_fn(body, content_type)
 
 
-def test_a_picture_of_another_size_is_refused_in_words() -> None:
+def test_a_picture_of_another_size_is_refused_with_a_message() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (40, 30)).save(buffer, "PNG")
     with pytest.raises(ValueError, match="a picture of 40x30 pixels: expected 32x32"):
@@ -254,7 +254,7 @@ def test_coverage_counts_the_threshold_itself() -> None:
     assert (rows[0]["threshold"], rows[-1]["threshold"], rows[-1]["accuracy"]) == (0.5, 1.0, "")
 
 
-def test_pictures_that_training_does_not_move_are_those_that_are_predicted(change: Change) -> None:
+def test_unaugmented_training_inputs_equal_prediction_inputs(change: Change) -> None:
     still = dict.fromkeys(("rotation", "scale", "shift", "brightness", "contrast", "saturation", "erase"), 0)
     change({"augmentation": {**still, "flip": False}, "residual.image_size": 64, "views": "one", "epochs": 1})
     train.main()
@@ -289,7 +289,7 @@ def train_in_two_processes(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.long
-def test_two_processes_train_what_one_does(change: Change, workspace: Path, tmp_path: Path) -> None:
+def test_two_processes_train_the_same_as_one(change: Change, workspace: Path, tmp_path: Path) -> None:
     change({"epochs": 2, "label_smoothing": 0.1, "adamw.learning_rate": 0.001, "residual.dropout": 0.3})
     train.main()
     alone = torch.load(model.TRAINED / "weights.pt", weights_only=True)

@@ -91,7 +91,7 @@ def test_a_function_gets_its_event_its_environment_and_its_context(functions: Fu
     assert said == {"event": {"scones": 2}, "calls": 1, "name": "answer", "flavour": "lemon", "stages": False}
 
 
-def test_a_process_is_used_again_and_several_are_used_at_a_time(functions: Functions, started: Started) -> None:
+def test_processes_are_reused_and_several_run_at_a_time(functions: Functions, started: Started) -> None:
     assert [invoke(functions, code("answer"))[1]["calls"] for _ in range(3)] == [1, 2, 3]
     assert len(started()) == 1
     with ThreadPoolExecutor(12) as pool:
@@ -99,7 +99,7 @@ def test_a_process_is_used_again_and_several_are_used_at_a_time(functions: Funct
     assert 1 <= len(started()) <= 4
 
 
-def test_other_code_is_another_process(functions: Functions, started: Started) -> None:
+def test_changed_code_runs_in_another_process(functions: Functions, started: Started) -> None:
     invoke(functions, code("answer"))
     (before,) = started()
     changed = SOURCE.replace("calls += 1", "calls += 10")
@@ -107,7 +107,7 @@ def test_other_code_is_another_process(functions: Functions, started: Started) -
     assert started() != [before]
 
 
-def test_an_error_has_its_type_its_words_and_where_it_was_raised(functions: Functions) -> None:
+def test_an_error_has_type_message_and_stack_trace(functions: Functions) -> None:
     answer, said = invoke(functions, code("fail"))
     assert answer.failed
     assert (said["errorType"], said["errorMessage"]) == ("OutOfScones", "none left")
@@ -170,7 +170,7 @@ def hosted(content: bytes, settings: dict[str, object], weights: dict[str, float
     return Endpoint(definition, lambda address: content, lambda address, written: None, lambda *measured: None)
 
 
-def test_variants_get_their_shares_of_any_stretch_of_requests() -> None:
+def test_variants_get_their_fractions_in_any_series_of_requests() -> None:
     weights = {"model": 3.0, "challenger": 1.0}
     endpoint = hosted(b"", {}, weights)
     chosen = [endpoint.choose(weights) for _ in range(400)]
@@ -249,7 +249,7 @@ def test_a_request_that_was_given_up_meanwhile_is_neither_answered_nor_captured(
     assert written == []
 
 
-def test_what_could_not_be_written_is_written_later(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_captures_are_written_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture, "SECONDS", 60)
     written = list[bytes]()
 

@@ -196,7 +196,7 @@ def test_statelint_finds_nothing_once_names_are_substituted(definition: Any) -> 
     assert list(Linter.validate(text)) == []
 
 
-def test_the_template_substitutes_just_the_names_that_the_definitions_have() -> None:
+def test_the_template_substitutes_exactly_the_names_in_the_definitions() -> None:
     machines = of_type("AWS::Serverless::StateMachine")
     for machine, definition in (("Workflow", artifacts.WORKFLOW), ("FanOut", artifacts.FAN_OUT)):
         names = set(re.findall(r"\$\{(\w+)\}", definition.read_text()))
@@ -222,7 +222,7 @@ def test_no_account_and_no_bucket_is_named() -> None:
         assert all("Ref" in value or "${AWS::StackName}" in value["Fn::Sub"] for value in given), name
 
 
-def test_every_role_may_do_what_it_does_and_nothing_else() -> None:
+def test_every_role_has_only_the_permissions_that_it_uses() -> None:
     assert {
         name: {action for one in statements(role) for action in listed(one["Action"])} for name, role in roles().items()
     } == ALLOWED
@@ -284,7 +284,7 @@ def test_a_wildcard_is_found_in_any_policy(properties: dict[str, Any]) -> None:
     assert wildcards({"New": {"Properties": properties}})
 
 
-def test_policies_stand_where_these_tests_look() -> None:
+def test_all_policies_are_found_by_these_tests() -> None:
     for template in TEMPLATES:
         for resource in resources(template).values():
             kind, properties = resource["Type"], resource.get("Properties", {})
@@ -294,7 +294,7 @@ def test_policies_stand_where_these_tests_look() -> None:
                 assert not {"NotAction", "NotResource", "NotPrincipal"} & set(statement)
 
 
-def test_all_resources_stands_only_where_aws_knows_no_other() -> None:
+def test_a_resource_of_star_is_used_only_where_aws_requires_it() -> None:
     optional = of_type("AWS::IAM::Policy")
     for name, role in {**roles(), **{name: {"Policies": [one]} for name, one in optional.items()}}.items():
         for statement in statements(role):
@@ -334,7 +334,7 @@ def test_buckets_are_encrypted_and_never_public(template: Any) -> None:
     assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
 
 
-def test_everything_that_the_endpoint_is_asked_and_answers_is_captured() -> None:
+def test_all_requests_and_answers_of_the_endpoint_are_captured() -> None:
     (config,) = of_type("AWS::SageMaker::EndpointConfig").values()
     on_instances, capture, none = config["DataCaptureConfig"]["Fn::If"]
     assert (on_instances, none) == ("OnInstances", {"Ref": "AWS::NoValue"})  # serverless endpoints can't
@@ -343,7 +343,7 @@ def test_everything_that_the_endpoint_is_asked_and_answers_is_captured() -> None
     assert [option["CaptureMode"] for option in capture["CaptureOptions"]] == ["Input", "Output"]
 
 
-def test_an_update_is_taken_back_on_alarms_that_are_there_before_it() -> None:
+def test_an_update_is_rolled_back_by_alarms_created_before_it() -> None:
     found = resources()
     endpoint = found["Endpoint"]
     deployment = endpoint["Properties"]["DeploymentConfig"]["Fn::If"][1]
@@ -362,7 +362,7 @@ def test_an_update_is_taken_back_on_alarms_that_are_there_before_it() -> None:
     assert "EndpointLogs" in endpoint["DependsOn"]
 
 
-def test_data_outlives_its_stack_and_what_was_replaced_for_a_time() -> None:
+def test_data_outlives_its_stack_and_replaced_versions_are_kept_for_a_time() -> None:
     bucket = resources()["Bucket"]
     assert bucket["DeletionPolicy"] == bucket["UpdateReplacePolicy"] == "Retain"
     assert bucket["Properties"]["VersioningConfiguration"] == {"Status": "Enabled"}
@@ -379,7 +379,7 @@ UNUSED = (
 )
 
 
-def test_the_policy_of_who_deploys_has_what_cloudformation_does_for_each_resource() -> None:
+def test_the_deployers_policy_covers_what_cloudformation_does_for_each_resource() -> None:
     statements = json.loads(preflight.POLICY.read_text())["Statement"]
     allowed = [action for one in statements for action in one["Action"]]
     types = {one["Type"] for template in TEMPLATES[:2] for one in resources(template).values()}
@@ -407,7 +407,7 @@ def test_an_alarm_watches_the_share_of_low_confidence() -> None:
     assert alarm["AlarmActions"] == [{"Ref": "Alerts"}]
 
 
-def test_an_alarm_watches_what_should_not_happen_and_leaves_low_confidence_out() -> None:
+def test_an_alarm_watches_unexpected_failures_but_not_low_confidence() -> None:
     alarm = of_type("AWS::CloudWatch::Alarm")["FailedExecutions"]
     assert alarm["AlarmActions"] == [{"Ref": "Alerts"}]
     count, *metrics = alarm["Metrics"]

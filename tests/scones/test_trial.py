@@ -111,13 +111,13 @@ def run(files: Callable[[str, str], Files], error: str = "") -> trial.Trial:
 
 
 @pytest.mark.parametrize("number", ["", "{execution}.0"], ids=["without ids", "with ids"])
-def test_one_record_for_each_execution_is_right(number: str) -> None:
+def test_one_record_for_each_execution_is_accepted(number: str) -> None:
     done = run(lambda execution, picture: [(0.1, [line(picture, number.format(execution=execution))])])
     assert sum(text.count("\n") for text in done.captured.values()) == 2
 
 
 @pytest.mark.parametrize("number", ["", "{execution}.0"], ids=["without ids", "with ids"])
-def test_a_double_record_is_seen_also_when_it_comes_late(number: str) -> None:
+def test_a_duplicate_record_is_detected_even_if_it_arrives_late(number: str) -> None:
     def files(execution: str, picture: str) -> Files:
         return [(seconds, [line(picture, number.format(execution=execution))]) for seconds in (0.1, 0.3)]
 
@@ -125,17 +125,17 @@ def test_a_double_record_is_seen_also_when_it_comes_late(number: str) -> None:
         run(files)
 
 
-def test_a_record_that_was_written_twice_is_seen() -> None:
+def test_a_record_written_twice_is_detected() -> None:
     with pytest.raises(InputError, match=r"no execution for .*\(2 of them\)"):
         run(lambda execution, picture: [(0.1, [line(picture, f"{execution}.0", event=execution)] * 2)])
 
 
-def test_a_lost_record_is_seen() -> None:
+def test_a_lost_record_is_detected() -> None:
     with pytest.raises(InputError, match="found 1 captured records 1 s after 2 answers"):
         run(lambda execution, picture: [(0.1, [line(picture, f"{execution}.0")])] if picture == "a.png" else [])
 
 
-def test_an_execution_that_had_to_ask_again_has_the_record_of_its_last_try() -> None:
+def test_an_execution_with_retries_has_the_record_of_its_last_try() -> None:
     def files(execution: str, picture: str) -> Files:
         return [(0.2, [line(picture, f"{execution}.0")]), (0.1, [line(picture, f"{execution}.2")])]
 
@@ -143,7 +143,7 @@ def test_an_execution_that_had_to_ask_again_has_the_record_of_its_last_try() -> 
     assert all(json.loads(text)["eventMetadata"]["inferenceId"].endswith(".2") for text in done.captured.values())
 
 
-def test_what_others_ask_the_endpoint_is_left_out() -> None:
+def test_requests_of_other_users_are_left_out() -> None:
     def files(execution: str, picture: str) -> Files:
         others = [line("a.png"), line("b.png", "another-execution.0"), line("a.png", "an id")]
         return [(0.1, [*others, line(picture, f"{execution}.0")]), (0.2, others)]

@@ -134,7 +134,7 @@ def every_fault_is_met(world: World) -> Iterator[None]:
     assert world.faults("GET").json() == []
 
 
-def test_what_is_deployed_is_what_stands_in_the_files(world: World) -> None:
+def test_the_deployed_definitions_are_those_of_the_files(world: World) -> None:
     cloudformation = client(world.session, "cloudformation")
     body = cloudformation.get_template(StackName=world.settings.stack, TemplateStage="Original")["TemplateBody"]
     assert body == artifacts.TEMPLATE.read_text()
@@ -166,7 +166,7 @@ def test_a_second_deployment_of_the_same_changes_nothing(world: World) -> None:
     assert replace(again, done=[]) == replace(world.deployed, done=[])
 
 
-def test_an_execution_that_is_sure_ends_with_the_probabilities(world: World) -> None:
+def test_a_confident_execution_ends_with_the_probabilities(world: World) -> None:
     outcome = world.execute("sure.png")
     assert (outcome.status, outcome.probabilities) == ("SUCCEEDED", (1.0, 0.0))
 
@@ -241,7 +241,7 @@ def test_an_endpoint_that_does_not_answer_in_time_is_a_failure(world: World) -> 
     deployment.destroy(world.session, settings)
 
 
-def test_a_throttled_endpoint_is_asked_again(world: World) -> None:
+def test_a_throttled_request_is_retried(world: World) -> None:
     world.fail("sagemaker", "/invocations", 400, "ThrottlingException")
     assert world.execute("sure.png").status == "SUCCEEDED"
 
@@ -255,14 +255,14 @@ def test_an_endpoint_that_stays_throttled_is_a_failure(world: World) -> None:
     assert world.execute("sure.png").status == "SUCCEEDED"
 
 
-def test_a_role_that_may_not_ask_the_endpoint_is_a_failure_without_another_try(world: World) -> None:
+def test_a_role_without_access_to_the_endpoint_fails_without_a_retry(world: World) -> None:
     world.fail("sagemaker", "/invocations", 403, "AccessDeniedException")
     outcome = world.execute("sure.png")
     assert (outcome.status, outcome.error) == ("FAILED", "AccessDeniedError")
     assert re.search("endpoint .*AccessDeniedException.*injected", message(outcome))
 
 
-def test_storage_in_trouble_is_asked_again(world: World) -> None:
+def test_a_failing_storage_is_retried(world: World) -> None:
     world.fail("s3", "/test/sure.png", 503, "SlowDown")
     assert world.execute("sure.png").status == "SUCCEEDED"
 
@@ -274,7 +274,7 @@ def test_a_notification_that_fails_is_sent_again(world: World) -> None:
     assert len(world.told()) == 1
 
 
-def test_a_topic_that_stays_out_of_order_does_not_hide_the_failure(world: World) -> None:
+def test_a_failing_topic_does_not_hide_the_failure(world: World) -> None:
     world.told()
     world.fail("sns", "/", 500, "InternalFailure", times=3)
     assert world.execute("unsure.png").error == "ThresholdConfidenceNotMet"
@@ -282,7 +282,7 @@ def test_a_topic_that_stays_out_of_order_does_not_hide_the_failure(world: World)
 
 
 @pytest.mark.parametrize("of", ["bootstrap.py", "container"])
-def test_a_killed_function_or_model_is_started_again(world: World, of: str) -> None:
+def test_a_killed_function_or_model_is_restarted(world: World, of: str) -> None:
     assert world.execute("sure.png").status == "SUCCEEDED"
     killed = world.processes(of)
     assert killed
@@ -489,7 +489,7 @@ def test_a_failure_is_reported_whatever_aws_says_of_it(world: World) -> None:
     assert ends == [("ImageMissingError", "gone"), *failures[1:]]  # without the stack trace
 
 
-def test_captured_records_have_the_form_and_the_place_that_sagemaker_gives_them(world: World, real_data: Path) -> None:
+def test_captured_records_have_sagemakers_format_and_path(world: World, real_data: Path) -> None:
     world.execute("sure.png")
     deadline, found = time.monotonic() + 300, list[str]()
     while not found and time.monotonic() < deadline:
@@ -514,7 +514,7 @@ def shape(line: str) -> str:
     return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", line)
 
 
-def test_nobody_else_may_use_the_stand_in(world: World) -> None:
+def test_the_stand_in_refuses_other_users(world: World) -> None:
     other = boto3.Session("another", "user", region_name=world.session.region_name)
     with pytest.raises(ClientError, match="403"):
         client(other, "s3").list_buckets()
@@ -529,7 +529,7 @@ def test_nobody_else_may_use_the_stand_in(world: World) -> None:
     assert "Access-Control-Allow-Origin" not in page.headers
 
 
-def test_what_the_stand_in_lacks_is_an_error_of_aws_that_the_check_reports(world: World) -> None:
+def test_unsupported_requests_are_reported_as_errors_of_aws(world: World) -> None:
     with pytest.raises(ClientError, match="NotImplemented.*The stop_training_job action has not been implemented"):
         client(world.session, "sagemaker").stop_training_job(TrainingJobName="any")
     for check in (preflight.quota, preflight.permissions):
@@ -538,7 +538,7 @@ def test_what_the_stand_in_lacks_is_an_error_of_aws_that_the_check_reports(world
         assert "NotImplemented" in found.message
 
 
-def test_what_runs_lies_in_the_stand_ins_scratch_folder(world: World) -> None:
+def test_all_running_code_is_in_the_stand_ins_scratch_folder(world: World) -> None:
     running = world.processes("bootstrap.py") + world.processes("container")
     assert running
     name = f"stages-{PURPOSE}-"
@@ -599,7 +599,7 @@ def there(session: boto3.Session) -> dict[str, set[str]]:
     }
 
 
-def test_destroy_removes_all_of_it_and_says_what(world: World, tmp_path: Path) -> None:
+def test_destroy_removes_everything_and_lists_it(world: World, tmp_path: Path) -> None:
     settings = world.settings.model_copy(update={"stack": "gone"})
     others = there(world.session)
     made = deployment.deploy(world.session, world.archive, {"sure.png": PICTURES["sure.png"]}, settings)

@@ -208,7 +208,7 @@ def test_a_trailer_is_no_header(served: Served) -> None:
         POST + b"Transfer-Encoding: chunked\r\n\r\n-1\r\nx",
     ],
 )
-def test_what_is_no_sound_request_is_400_as_json(served: Served, request_bytes: bytes) -> None:
+def test_an_invalid_request_is_400_as_json(served: Served, request_bytes: bytes) -> None:
     head, _, body = served.said(request_bytes).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400")
     assert json.loads(body)["code"] == "no_http"
@@ -228,7 +228,7 @@ def test_requests_sent_ahead_are_bounded_and_never_get_anothers_answer(served: S
 
 
 @pytest.mark.parametrize("upgrade", [b"websocket", b"h2c"])
-def test_a_connection_stays_with_http(served: Served, upgrade: bytes) -> None:
+def test_a_connection_is_never_upgraded(served: Served, upgrade: bytes) -> None:
     for path in (b"/ping", b"/page/"):
         head = GET.replace(b"/ping", path) + b"Connection: Upgrade, close\r\nUpgrade: " + upgrade + b"\r\n\r\n"
         assert served.said(head).startswith(b"HTTP/1.1 200")
@@ -352,7 +352,7 @@ def test_a_wrong_content_type_is_answered_with_the_allowed_ones(
     assert "image/*" in refused(ask(client, b""), 400, "unreadable")
 
 
-def test_a_packed_body_is_small_however_large_others_may_be() -> None:
+def test_a_compressed_body_has_a_lower_limit() -> None:
     """32 MB of empty JSON lists fit into 31 kB, and would cost a model seconds and gigabytes."""
 
     async def status(content: bytes, *headers: tuple[bytes, bytes]) -> int:
@@ -450,7 +450,7 @@ def refused_ones(connections: list[socket.socket]) -> int:
 # What takes long
 
 
-def test_a_body_that_takes_long_to_read_holds_up_no_other_and_is_given_up(
+def test_a_body_that_takes_long_to_read_blocks_no_other_and_is_refused(
     served: Served, client: httpx.Client, tmp_path: Path
 ) -> None:
     with ThreadPoolExecutor(8) as pool:
@@ -467,7 +467,7 @@ def test_a_body_that_takes_long_to_read_holds_up_no_other_and_is_given_up(
     assert len(served.children()) == 2
 
 
-def test_a_model_without_a_thread_to_read_is_started_again(
+def test_a_model_without_a_free_reading_thread_is_restarted(
     served: Served, client: httpx.Client, tmp_path: Path
 ) -> None:
     before = {child.pid for child in served.children()}
@@ -604,7 +604,7 @@ def test_a_wrong_typed_payload_is_refused_and_no_traceback(
     assert len(served.log.read_text().splitlines()) <= size + 1
 
 
-def test_messages_of_a_session_that_is_not_there_are_refused(served: Served, client: httpx.Client) -> None:
+def test_messages_of_an_unknown_session_are_refused(served: Served, client: httpx.Client) -> None:
     answers = "/page/gradio_api/queue/data"
     size = len(served.log.read_text())
     for address in (answers, f"{answers}?session_hash=nobody"):

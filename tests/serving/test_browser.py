@@ -96,7 +96,7 @@ def test_photographs_get_the_answers_of_evaluate(opened: Page) -> None:
 
 
 @pytest.mark.parametrize("opened", ["landmarks"], indirect=True)
-def test_photographs_of_nothing_that_was_learnt_are_refused(opened: Page, tmp_path: Path) -> None:
+def test_photographs_of_unknown_things_are_refused(opened: Page, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
     pictures = {
         "none of the photographs": Image.fromarray(noise),
@@ -134,9 +134,7 @@ def test_ink_is_converted_as_in_python(opened: Page) -> None:
 
 
 @pytest.mark.parametrize("opened", ["mnist"], indirect=True)
-def test_nine_of_ten_digits_that_are_drawn_are_read_and_what_is_no_digit_is_refused(
-    opened: Page, tmp_path: Path
-) -> None:
+def test_nine_of_ten_drawn_digits_are_read_and_other_drawings_are_refused(opened: Page, tmp_path: Path) -> None:
     right = 0
     for digit, strokes in STROKES.items():
         draw(opened, strokes)
@@ -170,7 +168,7 @@ def draw(page: Page, strokes: list[list[tuple[float, float]]]) -> None:
         page.mouse.up()
 
 
-def test_an_unavailable_or_wrong_package_is_reported_in_a_sentence(pipeline: Path, tmp_path: Path) -> None:
+def test_an_unavailable_or_wrong_package_is_reported(pipeline: Path, tmp_path: Path) -> None:
     def told(path: str) -> str:
         environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": path, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "stages.serving.browser", "mnist"]

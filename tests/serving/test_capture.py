@@ -56,7 +56,7 @@ def send(served: Served, project: str, body: bytes | None = None, accept: str = 
         return client.post(f"/models/{project}/invocations", content=own if body is None else body).status_code
 
 
-def test_requests_of_all_models_are_kept_as_sent_and_privately_and_the_oldest_go_first(folder: Path) -> None:
+def test_requests_of_all_models_are_kept_unchanged_and_private_and_the_oldest_are_deleted_first(folder: Path) -> None:
     place = folder / "kept"
     with server(folder, "--token", TOKEN, f"--capture={place}") as served:
         assert [send(served, project) for project in SENT] == [200] * 4
@@ -93,15 +93,15 @@ def test_requests_of_all_models_are_kept_as_sent_and_privately_and_the_oldest_go
     assert not list(place.glob("*/.*"))
 
 
-def test_what_cannot_be_kept_is_answered(folder: Path) -> None:
+def test_a_request_that_cannot_be_kept_is_still_answered(folder: Path) -> None:
     place = folder / "kept"
     with server(folder, "--token", TOKEN, f"--capture={place}", "--capture-megabytes=0.001") as served:
         (place / "mnist").touch()  # so the folder can't be made, as on a disk that is full
         assert [send(served, "mnist") for _ in range(3)] == [200] * 3
-        until(lambda: served.log.read_text().count("not kept: ") == 1)
+        until(lambda: served.log.read_text().count("request not kept: ") == 1)
         assert send(served, "scones") == 200
         assert send(served, "scones", bytes(1000)) == 200
-        until(lambda: "larger than all that may be kept" in served.log.read_text())
+        until(lambda: "larger than --capture-megabytes" in served.log.read_text())
     assert [one.body for one in kept(place)] == [SENT["scones"][1]]
 
 
@@ -109,7 +109,7 @@ def test_what_cannot_be_kept_is_answered(folder: Path) -> None:
     ("made", "words"),
     [(Path.touch, "File exists: choose another folder"), (lambda path: path.symlink_to("nowhere/else"), "File exists")],
 )
-def test_a_folder_that_cannot_be_used_is_one_line(
+def test_an_unusable_folder_is_reported_in_one_line(
     folder: Path, python: Run, made: Callable[[Path], None], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
@@ -121,7 +121,7 @@ def test_a_folder_that_cannot_be_used_is_one_line(
     assert done.stderr.count("\n") == 1
 
 
-def test_the_bytes_together_are_bounded(tmp_path: Path) -> None:
+def test_the_size_of_all_kept_requests_is_bounded(tmp_path: Path) -> None:
     found = Captures(tmp_path / "kept", 100, 2500)
     for number in range(10):
         found.keep("mnist", "image/png", bytes([number]) * 600, "text/csv", b"1")

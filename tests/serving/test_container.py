@@ -102,7 +102,7 @@ def test_many_requests_go_over_one_connection(served: Served) -> None:
         ("", "text/csv", False),
     ],
 )
-def test_content_types_match_by_their_type_alone(content_type: str, pattern: str, expected: bool) -> None:
+def test_content_types_match_without_their_parameters(content_type: str, pattern: str, expected: bool) -> None:
     assert matches(content_type, pattern) == expected
 
 
@@ -118,7 +118,7 @@ def test_content_types_match_by_their_type_alone(content_type: str, pattern: str
         ("image/png, text/html", "image/png"),
     ],
 )
-def test_the_answer_is_of_a_type_that_the_client_takes(accept: str, expected: str) -> None:
+def test_the_answer_has_a_type_that_the_client_accepts(accept: str, expected: str) -> None:
     assert preferred(accept) == expected
 
 
@@ -136,9 +136,7 @@ def test_a_refusal_is_json_with_a_code(client: httpx.Client) -> None:
     assert "text/csv" in refused(wrong, 400, "unreadable")
 
 
-def test_a_model_that_fails_is_answered_in_general_words_and_the_log_has_the_cause(
-    served: Served, client: httpx.Client
-) -> None:
+def test_a_failing_model_gets_a_general_error_and_the_log_has_the_cause(served: Served, client: httpx.Client) -> None:
     for words in ("break", "lose"):
         for _ in range(2):
             assert "cause of it" not in refused(ask(client, words), 500, "internal")
@@ -146,7 +144,7 @@ def test_a_model_that_fails_is_answered_in_general_words_and_the_log_has_the_cau
     assert "the cause of it" in served.log.read_text()
 
 
-def test_an_error_with_a_status_of_its_own_is_answered_by_it(client: httpx.Client) -> None:
+def test_an_error_with_its_own_status_is_answered_with_it(client: httpx.Client) -> None:
     for status, code in ((400, "unreadable"), (413, "unreadable"), (503, "internal")):
         said = refused(ask(client, str(status)), status, code)
         assert said == f"status {status}" if status < 500 else str(status) not in said
@@ -175,7 +173,7 @@ def test_a_body_that_is_too_large_is_refused_by_its_length_or_while_it_is_read(
     ],
     ids=["no HTTP", "negative length", "two lengths", "no chunk", "long header", "long address", "many headers"],
 )
-def test_what_is_no_http_gets_400_as_json_and_the_connection_is_closed(
+def test_invalid_http_gets_400_as_json_and_the_connection_is_closed(
     served: Served, client: httpx.Client, request_bytes: bytes
 ) -> None:
     head, _, body = served.said(request_bytes).partition(b"\r\n\r\n")
@@ -187,7 +185,7 @@ def test_what_is_no_http_gets_400_as_json_and_the_connection_is_closed(
 # Requests together
 
 
-def test_requests_that_come_while_the_model_works_share_its_next_passes_and_more_than_may_wait_are_sent_away(
+def test_requests_that_arrive_while_the_model_works_are_batched_and_the_queue_is_bounded(
     served: Served, client: httpx.Client, tmp_path: Path
 ) -> None:
     with ThreadPoolExecutor(16) as pool:
@@ -207,7 +205,7 @@ def test_requests_that_come_while_the_model_works_share_its_next_passes_and_more
     assert sorted(answer["batch"] for answer in answered) == [2, 2, 4, 4, 4, 4]
 
 
-def test_a_request_that_fails_does_no_harm_to_those_it_shares_a_pass_with(
+def test_a_failing_request_does_not_affect_others_in_its_batch(
     served: Served, client: httpx.Client, tmp_path: Path
 ) -> None:
     words = ["one", "unreadable", "break", "two"]
@@ -223,7 +221,7 @@ def test_a_request_that_fails_does_no_harm_to_those_it_shares_a_pass_with(
     assert all(statuses[word] in (status, 429) for word, status in expected.items())
 
 
-def test_requests_of_one_message_are_worked_on_together_and_refused_one_by_one(client: httpx.Client) -> None:
+def test_requests_of_one_message_are_batched_and_refused_one_by_one(client: httpx.Client) -> None:
     about = {"content_type": "text/plain", "accept": "application/json"}
     parts: list[framing.Part] = [
         (about, b"one"),
@@ -238,7 +236,7 @@ def test_requests_of_one_message_are_worked_on_together_and_refused_one_by_one(c
     assert [json.loads(body)["code"] for _, body in answers[1:]] == ["unreadable", "internal", "unsupported_type"]
 
 
-def test_parts_come_out_of_a_message_as_they_went_in() -> None:
+def test_parts_of_a_message_are_unchanged_after_joining_and_splitting() -> None:
     parts: list[framing.Part] = [({"a": "ä\n"}, b"\n\x00"), ({}, b""), ({"b": [1]}, b"x" * 1000)]
     split = framing.split(framing.join(parts))
     assert [content for _, content in split] == [content for _, content in parts]
@@ -297,7 +295,7 @@ def batching(limits: Limits) -> Iterator[tuple[Work, Batcher]]:
         task.cancel()
 
 
-def test_one_that_comes_alone_waits_for_nobody() -> None:
+def test_a_single_request_does_not_wait() -> None:
     async def alone() -> float:
         with batching(Limits(wait=5)) as (work, batcher):
             work.may.set()
@@ -310,7 +308,7 @@ def test_one_that_comes_alone_waits_for_nobody() -> None:
     assert asyncio.run(alone()) < 1
 
 
-def test_where_many_ask_at_a_time_they_are_given_a_moment_to_come_back() -> None:
+def test_with_several_clients_the_model_waits_a_moment_for_larger_batches() -> None:
     async def together() -> list[list[bytes]]:
         with batching(Limits(wait=0.2)) as (work, batcher):
             work.may.set()
@@ -328,7 +326,7 @@ def test_where_many_ask_at_a_time_they_are_given_a_moment_to_come_back() -> None
     assert sum(map(len, batches)) / len(batches) >= 2
 
 
-def test_the_bytes_of_a_batch_are_bounded_unless_one_alone_is_larger() -> None:
+def test_the_bytes_of_a_batch_are_bounded_unless_one_request_is_larger() -> None:
     async def sizes() -> list[list[int]]:
         with batching(Limits(batch_bytes=10, wait=0)) as (work, batcher):
             first = asyncio.create_task(batcher.ask(b"", "", ""))
@@ -342,7 +340,7 @@ def test_the_bytes_of_a_batch_are_bounded_unless_one_alone_is_larger() -> None:
     assert asyncio.run(sizes()) == [[0], [4, 6], [1], [25], [2]]
 
 
-def test_the_bytes_that_wait_are_bounded_unless_one_alone_is_larger() -> None:
+def test_the_waiting_bytes_are_bounded_unless_one_request_is_larger() -> None:
     async def outcomes() -> list[BatchReply | BaseException]:
         with batching(Limits(queue_bytes=10, wait=0)) as (work, batcher):
             first = asyncio.create_task(asked(batcher, b"x"))
@@ -359,7 +357,7 @@ def test_the_bytes_that_wait_are_bounded_unless_one_alone_is_larger() -> None:
     assert (five.status, five.code, five.retry_after) == (429, "busy", 1)
 
 
-def test_nobody_works_on_a_request_whose_time_is_over() -> None:
+def test_a_timed_out_request_is_not_processed() -> None:
     async def batches() -> list[list[bytes]]:
         with batching(Limits(answer=0.05, wait=0)) as (work, batcher):
             held = asyncio.create_task(asked(batcher, b"held"))
@@ -375,7 +373,7 @@ def test_nobody_works_on_a_request_whose_time_is_over() -> None:
     assert asyncio.run(batches()) == [[b"held"], [b"in time"]]
 
 
-def test_an_exception_in_the_work_fails_its_callers_and_later_requests_are_answered() -> None:
+def test_an_exception_fails_its_batch_and_later_requests_are_answered() -> None:
     async def outcomes() -> list[BatchReply | BaseException]:
         calls = 0
 
@@ -472,13 +470,13 @@ def impatient() -> Iterator[Served]:
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST", b"POST /invocations HTTP/1.1\r\nHost: h\r\n"])
-def test_a_connection_that_sends_no_request_is_cut(impatient: Served, sent: bytes) -> None:
+def test_a_connection_that_sends_no_request_is_closed(impatient: Served, sent: bytes) -> None:
     begin = time.monotonic()
     assert impatient.said(sent) == b""
     assert 0.3 < time.monotonic() - begin < 3
 
 
-def test_a_connection_that_sends_its_headers_drop_by_drop_is_cut(impatient: Served) -> None:
+def test_a_connection_that_sends_its_headers_slowly_is_closed(impatient: Served) -> None:
     begin = time.monotonic()
     with impatient.connect() as connection:
         connection.setblocking(False)
@@ -512,9 +510,7 @@ def test_a_body_that_does_not_arrive_is_refused(impatient: Served, length: bytes
     ],
     ids=["the rest of a body", "an empty line", "half a request"],
 )
-def test_a_connection_that_was_answered_does_not_stay_for_ever_with_a_rest(
-    impatient: Served, sent: bytes, more: bytes
-) -> None:
+def test_an_answered_connection_with_an_unread_rest_is_closed(impatient: Served, sent: bytes, more: bytes) -> None:
     with impatient.connect() as connection:
         connection.sendall(sent)
         assert connection.recv(65536).startswith(b"HTTP/1.1 ")
@@ -524,7 +520,7 @@ def test_a_connection_that_was_answered_does_not_stay_for_ever_with_a_rest(
         assert time.monotonic() - begin < 3
 
 
-def test_a_client_that_does_not_read_its_answer_is_cut(impatient: Served) -> None:
+def test_a_client_that_does_not_read_its_answer_is_disconnected(impatient: Served) -> None:
     with impatient.connect() as connection:
         size = 20_000_000  # more than the system takes
         head = b"POST /invocations HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
@@ -593,7 +589,7 @@ def test_sigterm_under_load_answers_every_request_that_was_accepted(tmp_path: Pa
     assert not [words for keep_alive, words in lost if keep_alive]
 
 
-def test_what_the_system_accepted_before_the_stop_and_what_comes_on_idle_connections_is_answered_too() -> None:
+def test_requests_accepted_by_the_system_or_sent_on_idle_connections_before_the_stop_are_answered() -> None:
     ping = b"GET /ping HTTP/1.1\r\nHost: h\r\n\r\n"
     listener = socket.create_server(("127.0.0.1", 0))
     address = listener.getsockname()
@@ -631,9 +627,7 @@ def test_what_the_system_accepted_before_the_stop_and_what_comes_on_idle_connect
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_waits_for_the_request_that_is_worked_on_but_not_for_idle_connections(
-    tmp_path: Path, number: int
-) -> None:
+def test_a_signal_waits_for_running_requests_but_not_for_idle_connections(tmp_path: Path, number: int) -> None:
     with container(tmp_path) as served, served.client(headers=TEXT) as client, served.connect(), served.connect():
         assert client.get("/ping").status_code == 200
         (tmp_path / "hold").mkdir()
@@ -693,7 +687,7 @@ def test_a_child_answers_and_cannot_import_this_repository(child: Path, monkeypa
             endpoint.invoke(b"world", "image/png")
 
 
-def test_a_child_lives_in_a_folder_of_its_own_and_ends_with_its_parents_block_not_by_a_signal(
+def test_a_child_has_its_own_folder_and_ends_with_its_parents_block_not_by_a_signal(
     child: Path, started: Started
 ) -> None:
     with process.unpacked(child) as unpacked, process.launched(unpacked) as address:
@@ -719,7 +713,7 @@ def test_a_model_that_does_not_load_is_reported_in_one_line(tmp_path: Path) -> N
         pass
 
 
-def test_a_model_that_loads_for_too_long_is_given_up(tmp_path: Path, started: Started) -> None:
+def test_a_model_that_loads_for_too_long_is_stopped(tmp_path: Path, started: Started) -> None:
     slow = CHILD.replace("return None", "import time; time.sleep(60)")
     with (
         pytest.raises(InputError, match="did not answer within 1 s"),

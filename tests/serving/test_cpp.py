@@ -48,7 +48,7 @@ def picture(project: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("project", ["mnist", "landmarks", "scones"])
-def test_it_gives_the_answer_of_evaluate_without_python(
+def test_the_cpp_program_predicts_as_evaluate(
     program: Path, pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project: str
 ) -> None:
     monkeypatch.chdir(pipeline)
@@ -68,7 +68,7 @@ def test_it_gives_the_answer_of_evaluate_without_python(
     assert "torch_python" not in linked
 
 
-def test_what_it_can_not_classify_is_answered_with_a_sentence(program: Path, pipeline: Path, tmp_path: Path) -> None:
+def test_invalid_pictures_are_reported_in_a_sentence(program: Path, pipeline: Path, tmp_path: Path) -> None:
     model = pipeline / "models/mnist/export/model.pt"
     (tmp_path / "text").write_text("no picture")
     Image.new("RGB", (28, 28), "red").save(tmp_path / "red.ppm")

@@ -114,12 +114,12 @@ def repository(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.mark.parametrize("project", list(READ))
-def test_this_repositorys_models_are_answered_for_as_evaluate_measured_them(repository: Served, project: str) -> None:
+def test_this_repositorys_models_predict_as_evaluate_when_served(repository: Served, project: str) -> None:
     compare(repository, project, READ[project](ROOT))
 
 
 @pytest.mark.parametrize("kind", ["text/csv", "application/json"])
-def test_this_repositorys_bikes_are_forecast_as_evaluate_measured_them(repository: Served, kind: str) -> None:
+def test_this_repositorys_bikes_model_predicts_as_evaluate_when_served(repository: Served, kind: str) -> None:
     hours = pd.read_parquet(ROOT / "data/bikes/features/hours.parquet")
     test = hours.loc[hours["part"] == "test", columns.NAMES].reset_index(drop=True)
     expected = pd.read_csv(ROOT / "reports/bikes/evaluation/test.csv")["predicted"].to_numpy()

@@ -279,7 +279,7 @@ BOMBS: dict[str, dict[str, list[bytes]]] = {
 
 
 @pytest.mark.parametrize(("content_type", "what"), [(kind, what) for kind, whats in BOMBS.items() for what in whats])
-def test_bodies_made_for_harm_are_answered_or_refused_soon(client: httpx.Client, content_type: str, what: str) -> None:
+def test_hostile_bodies_are_answered_or_refused_soon(client: httpx.Client, content_type: str, what: str) -> None:
     models = client.get("/models").json()
     readers = [one["project"] for one in models["models"] if {content_type, "image/*"} & set(one["accepts"])]
     asked = [one for one in readers if content_type != "application/json" or one in ("bikes", "mnist")]
@@ -297,7 +297,7 @@ def test_bodies_made_for_harm_are_answered_or_refused_soon(client: httpx.Client,
 
 
 @pytest.mark.parametrize("content_type", ["text/csv", "application/json"])
-def test_hours_that_cannot_be_read_raise_valueerror_alone(content_type: str) -> None:
+def test_unreadable_hours_raise_only_valueerror(content_type: str) -> None:
     for what, bodies in BOMBS[content_type].items():
         for body in bodies:
             try:
@@ -308,7 +308,7 @@ def test_hours_that_cannot_be_read_raise_valueerror_alone(content_type: str) -> 
             assert np.isfinite(hours[list(HOUR)[1:]]).all(axis=None)
 
 
-def test_a_model_reads_no_compressed_body_behind_its_callers_back(client: httpx.Client, project: str) -> None:
+def test_a_wrongly_encoded_body_is_refused(client: httpx.Client, project: str) -> None:
     content_type = GOOD[project][0][1]
     packed = zlib.compress(b"\0" * 10_000_000)
     for encoding, status in (("gzip", 400), ("deflate", 415), ("br", 415)):
@@ -335,7 +335,7 @@ def test_a_model_reads_no_compressed_body_behind_its_callers_back(client: httpx.
         b"Upgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 5\r\n\r\nhello",
     ],
 )
-def test_a_body_that_is_not_as_long_as_it_says_does_no_harm(served: Served, client: httpx.Client, lie: bytes) -> None:
+def test_a_body_with_a_wrong_length_does_no_harm(served: Served, client: httpx.Client, lie: bytes) -> None:
     name = client.get("/models").json()["models"][0]["project"]
     head = f"POST /models/{name}/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: {GOOD[name][0][1]}\r\n"
     with served.connect() as connection:
@@ -374,7 +374,7 @@ IGNORED = (
 )
 
 
-def test_wrong_headers_are_refused_with_what_to_send_or_change_nothing(client: httpx.Client, project: str) -> None:
+def test_wrong_headers_are_ignored_or_refused_with_the_expected_ones(client: httpx.Client, project: str) -> None:
     (body, content_type), path = GOOD[project][0], f"/models/{project}/invocations"
 
     def post(**headers: str) -> httpx.Response:
@@ -402,7 +402,7 @@ def test_wrong_headers_are_refused_with_what_to_send_or_change_nothing(client: h
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/invocations", "/models/mnist", "/ping", "/models", "/metrics", "/docs"])
-def test_wrong_paths_and_methods_are_refused_with_the_right_ones(client: httpx.Client, path: str) -> None:
+def test_wrong_paths_and_methods_are_refused_with_the_valid_ones(client: httpx.Client, path: str) -> None:
     headers = {"Content-Type": "multipart/form-data", "Accept": "application/xml", "Content-Encoding": "br"}
     exists = client.get(path, headers=headers).status_code == 200
     for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
@@ -415,7 +415,7 @@ def test_wrong_paths_and_methods_are_refused_with_the_right_ones(client: httpx.C
 # The description
 
 
-def test_the_description_is_true_for_what_it_allows_and_for_what_it_forbids(served: Served, tmp_path: Path) -> None:
+def test_the_openapi_description_is_true_for_valid_and_invalid_requests(served: Served, tmp_path: Path) -> None:
     command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{served.address}/openapi.json"]
     command += ["--checks=all", "--max-examples=60", "--generation-deterministic", "--continue-on-failure"]
     # Random bytes are no picture: that what the description allows is accepted is for the other tests to say.
@@ -429,7 +429,7 @@ def test_the_description_is_true_for_what_it_allows_and_for_what_it_forbids(serv
     assert found["test_cases"]["generated"] > 100
 
 
-def test_answers_and_refusals_are_as_described(served: Served, client: httpx.Client, project: str) -> None:
+def test_answers_and_errors_match_the_openapi_description(served: Served, client: httpx.Client, project: str) -> None:
     import schemathesis  # takes seconds, which all processes of a test run would wait for
 
     description = schemathesis.openapi.from_url(f"{served.address}/openapi.json")

@@ -64,7 +64,7 @@ def test_hadolint_finds_nothing() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_without_a_builder_one_sentence_says_where_the_files_are(
+def test_without_a_builder_the_build_context_is_named(
     pipeline: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(pipeline)
@@ -133,7 +133,7 @@ def built(context: Path, root: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_the_built_image_answers_as_evaluate_for_a_user_without_rights_on_a_file_system_that_can_not_be_written(
+def test_the_built_image_predicts_as_evaluate_for_an_unprivileged_user_on_a_read_only_file_system(
     context: Path, tmp_path: Path
 ) -> None:
     if os.geteuid() or not shutil.which("debootstrap"):

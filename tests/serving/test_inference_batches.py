@@ -37,7 +37,7 @@ def contents(module: Any, model: Any, shapes: list[tuple[int, ...]]) -> tuple[li
 
 
 @pytest.mark.parametrize(("model_folder", "project"), [(name, name) for name in PROJECTS], indirect=["model_folder"])
-def test_requests_together_are_answered_as_one_by_one(model_folder: Path, project: str) -> None:
+def test_batched_requests_get_the_same_answers_as_single_ones(model_folder: Path, project: str) -> None:
     module, _, shapes = PROJECTS[project]
     model = module.model_fn(str(model_folder))
     data, ready = contents(module, model, shapes)
@@ -58,7 +58,7 @@ def test_requests_together_are_answered_as_one_by_one(model_folder: Path, projec
 
 
 @pytest.mark.parametrize("model_folder", ["landmarks"], indirect=True)
-def test_what_waits_of_photographs_is_their_squares_and_freezing_changes_no_answer(model_folder: Path) -> None:
+def test_waiting_photographs_are_reduced_to_squares_and_freezing_changes_no_answer(model_folder: Path) -> None:
     model = landmarks.model_fn(str(model_folder))
     network = torch.jit.load(str(model_folder / "model.pt")).eval()
     data, ready = contents(landmarks, model, PROJECTS["landmarks"][2])
@@ -71,7 +71,7 @@ def test_what_waits_of_photographs_is_their_squares_and_freezing_changes_no_answ
         assert torch.allclose(landmarks.predict_fn(photographs, model)[1], expected, atol=1e-6)
 
 
-def test_a_request_of_bikes_stays_alone() -> None:
+def test_requests_of_bikes_are_not_batched() -> None:
     assert not hasattr(bikes, "batch_fn")
 
 
@@ -129,7 +129,7 @@ def test_scones_reads_one_array_of_pixels() -> None:
             scones.input_fn(npy(array), "application/x-npy")
 
 
-def test_scones_answers_an_array_and_with_its_names_when_asked() -> None:
+def test_scones_answers_with_an_array_and_with_class_names_on_request() -> None:
     prediction = (["bicycle", "motorcycle"], torch.tensor([[0.25, 0.75]]), torch.tensor([-0.5]))
     for accept in ("application/json", "*/*", "application/json; verbose=false"):
         assert scones.output_fn(prediction, accept) == "[0.25, 0.75]"

@@ -177,7 +177,7 @@ def test_an_example_is_answered_and_shown(visit: Visit) -> None:
     expect(visit.page.locator("#landmarks-picture [data-testid=image] img").first).to_be_visible()
 
 
-def test_of_several_files_a_wrong_one_is_named_and_the_others_are_answered(
+def test_of_several_files_an_invalid_one_is_named_and_the_others_are_answered(
     visit: Visit, lighthouse: Path, wrong: Path
 ) -> None:
     visit.page.get_by_text("Several photographs at once").click()
@@ -230,7 +230,7 @@ def test_the_webcam_brings_a_photograph(visit: Visit) -> None:
     expect(visit.result("landmarks").locator(".bars li")).to_have_count(5)
 
 
-def test_a_live_camera_is_answered_again_and_again_until_it_is_stopped(visit: Visit) -> None:
+def test_a_live_camera_is_answered_until_it_is_stopped(visit: Visit) -> None:
     visit.page.get_by_text("Live camera").click()
     visit.page.get_by_role("button", name="Start the camera").click()
     camera = visit.page.locator("[data-camera]")
@@ -267,7 +267,7 @@ def test_the_answer_changes_while_a_digit_is_drawn(visit: Visit) -> None:
             visit.page.mouse.move(*point, steps=12)
             visit.wait(lambda: verdict.inner_text() not in ("", seen[-1]))  # the pen is still down
             if point == points[1] and len(seen) == 1:  # a horizontal line: what was seen first may be of its beginning
-                expect(verdict).to_have_text("No answer: what is drawn is too wide for one digit")
+                expect(verdict).to_have_text("No answer: the drawing is too wide for one digit")
             seen.append(verdict.inner_text())
         visit.page.mouse.up()
     assert "%" in seen[2]
@@ -317,7 +317,7 @@ def test_nine_of_ten_digits_that_are_drawn_with_a_mouse_are_right(visit: Visit) 
     assert sum(name == str(digit) for digit, name in read.items()) >= 9, read
 
 
-def test_at_most_one_drawing_is_on_its_way_and_the_last_is_answered(visit: Visit) -> None:
+def test_at_most_one_drawing_is_in_flight_and_the_last_is_answered(visit: Visit) -> None:
     visit.tab("Digits")
     _, box = visit.canvas()
     under_way, most, sent = 0, 0, []
@@ -483,7 +483,7 @@ def test_a_vehicle_is_shown_with_its_confidence_against_the_threshold(visit: Vis
     expect(result.locator(".verdict")).to_contain_text("looks like none of the 2 vehicles")
 
 
-def test_each_tab_says_what_its_model_learnt_from_how_good_it_is_and_its_version(visit: Visit, address: str) -> None:
+def test_each_tab_shows_training_data_metric_and_version_of_its_model(visit: Visit, address: str) -> None:
     catalogue = httpx.get(f"{address}/models").json()["models"]
     for tab, project in (("Landmarks", "landmarks"), ("Digits", "mnist"), ("Bikes", "bikes"), ("Vehicles", "scones")):
         [model] = [one for one in catalogue if one["project"] == project]
@@ -523,7 +523,7 @@ def test_two_users_do_not_see_each_other(browser: Browser, address: str) -> None
         visit.context.close()
 
 
-def test_by_keyboard_alone(visit: Visit) -> None:
+def test_the_page_works_with_the_keyboard_alone(visit: Visit) -> None:
     page = visit.page
     page.locator("#landmarks-picture input[aria-label]").wait_for(state="attached")  # by page.js, which may load late
     page.get_by_role("tab", name="Landmarks").focus()
@@ -585,9 +585,7 @@ FAINT = """() => {
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_has_names_and_contrast_and_fits_the_screen(
-    browser: Browser, address: str, width: int, scheme: Any
-) -> None:
+def test_the_page_is_accessible_and_fits_the_screen(browser: Browser, address: str, width: int, scheme: Any) -> None:
     visit = Visit(browser, address, viewport={"width": width, "height": 844}, color_scheme=scheme)
     page = visit.page
     visit.page.locator("#landmarks-picture-0").click()
@@ -611,7 +609,7 @@ def test_all_has_names_and_contrast_and_fits_the_screen(
     assert visit.elsewhere == []
 
 
-def test_the_page_is_there_at_once(visit: Visit) -> None:
+def test_the_page_loads_at_once(visit: Visit) -> None:
     paint = visit.page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     assert paint < 3000  # ms; 400 on a machine that has nothing else to do
 
@@ -662,7 +660,7 @@ def test_no_path_or_address_is_taken_from_a_request(address: str, looks: int, pa
     assert answer.json()["code"] == "not_uploaded"
 
 
-def test_no_request_goes_out(address: str, looks: int) -> None:
+def test_the_page_sends_no_request_to_other_hosts(address: str, looks: int) -> None:
     """What is asked for lies at a server of ours, which nobody asks."""
     import socket
 
@@ -694,7 +692,7 @@ def test_other_routes_of_gradio_are_closed(address: str, route: str) -> None:
     "route",
     ["run/predict", "run/look", "api/look", "call/look", "call/v2/look", "component_server", "process_recording", "login", "stream/a", "reset", "cancel"],
 )  # fmt: skip
-def test_handlers_are_asked_through_the_queue_alone(address: str, route: str) -> None:
+def test_handlers_are_reached_only_through_the_queue(address: str, route: str) -> None:
     body = {"data": [{"path": "/etc/passwd", "meta": META}], "session_hash": "a", "component_id": 1, "fn_name": "x"}
     assert httpx.post(f"{address}/page/gradio_api/{route}", json=body).status_code == 404
 
@@ -703,7 +701,7 @@ def test_no_handler_has_a_public_name(address: str) -> None:
     assert {one["api_visibility"] for one in functions(address)} == {"private"}
 
 
-def test_too_large_a_question_is_refused(address: str, looks: int) -> None:
+def test_too_large_a_request_is_refused(address: str, looks: int) -> None:
     assert ask(address, ["x" * guard.MAX_QUESTION], looks).status_code == 413
 
 
@@ -758,7 +756,9 @@ def mounted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., TestClien
         yield mount
 
 
-def test_a_tab_says_which_command_brings_what_is_missing(mounted: Callable[..., TestClient], workspace: Path) -> None:
+def test_a_tab_names_the_command_that_makes_missing_results(
+    mounted: Callable[..., TestClient], workspace: Path
+) -> None:
     models = Models()
     del models.exports["mnist"]
     models.missing = {"mnist": "models/mnist/export is missing: `dvc repro export@mnist` makes it"}
@@ -804,7 +804,7 @@ def test_nothing_is_left_when_the_server_ends(workspace: Path, monkeypatch: pyte
     assert not folder.exists()
 
 
-def test_while_a_model_loads_it_says_so_and_answers_later() -> None:
+def test_a_loading_model_is_reported_and_answers_later() -> None:
     models = Models(loading=1)
 
     async def said() -> list[str]:
@@ -822,7 +822,7 @@ def test_while_a_model_loads_it_says_so_and_answers_later() -> None:
 # The pieces.
 
 
-def test_a_place_is_where_its_degrees_say() -> None:
+def test_a_landmark_is_drawn_at_its_coordinates() -> None:
     svg = worldmap.place("Tour <Eiffel>", 48.8584, 2.2945)
     assert 'cx="1823" cy="411"' in svg
     assert "48.86° N, 2.29° E" in svg
@@ -836,14 +836,14 @@ def test_the_outline_of_the_land_is_small_and_stays_on_the_map() -> None:
     assert all(0 <= int(x) <= 3600 for x in re.findall(r"M(\d+) ", path))
 
 
-def test_what_comes_from_outside_is_escaped() -> None:
+def test_text_from_outside_is_escaped() -> None:
     assert "<script>" not in bars([{"class": "<script>", "probability": 0.5}])
     assert "<b>" not in words("a <b> `x<y`")
     assert one_block("a\n\n# b") == "<div>a # b</div>"  # no blank line, after which Markdown would read it
 
 
 @pytest.mark.parametrize(("share", "text"), [(1.0, "100.0 %"), (0.99999, "99.9 %"), (0.5, "50.0 %")])
-def test_what_is_not_certain_is_not_called_so(share: float, text: str) -> None:
+def test_only_certainty_is_shown_as_100_percent(share: float, text: str) -> None:
     assert percent(share) == text
 
 
@@ -855,7 +855,7 @@ def test_what_is_not_certain_is_not_called_so(share: float, text: str) -> None:
         ("bikes", {"data": "sample", "rmsle_valid": 0.25, "rmsle_test": 0.3}, ["sample data", "0.300", "test hours"]),
     ],
 )
-def test_what_is_said_of_a_model(project: str, metrics: dict[str, Any], expected: list[str]) -> None:
+def test_the_text_about_a_model(project: str, metrics: dict[str, Any], expected: list[str]) -> None:
     said = about.about(Export(project, Path(), "0123456789abcdef", metrics, ""))
     assert all(word in said for word in [*expected, "0123456789ab"])
 
@@ -881,7 +881,7 @@ def test_other_weather_moves_a_day_and_keeps_its_course() -> None:
     assert "a &quot;chart&quot;" in chart
 
 
-def test_a_picture_of_none_of_the_classes_is_called_so() -> None:
+def test_a_picture_of_none_of_the_classes_is_reported_as_unknown() -> None:
     top = [{"class": f"tower_{number}", "probability": 0.1, "latitude": 1.0, "longitude": 2.0} for number in range(10)]
     strange = landmarks_tab.shown({"known": False, "familiarity": -0.5, "top": top})
     assert "<strong>looks like none of the 10 landmarks</strong>" in strange

@@ -143,7 +143,7 @@ def test_a_proxy_may_keep_the_prefix_and_leave_it_to_the_server(page: Served, tm
         assert one.client().get("/ping").status_code == 200  # without the proxy
 
 
-def test_headers_of_a_client_that_is_no_proxy_count_for_nothing(tmp_path: Path) -> None:
+def test_forwarding_headers_of_other_clients_are_ignored(tmp_path: Path) -> None:
     archive(tmp_path / "models" / "mnist" / "export", PICTURE)
     headers = {
         "X-Forwarded-Host": "evil.example.org",
@@ -214,7 +214,7 @@ def forwarded(
         ([(b"x-forwarded-prefix", b"")], ("10.0.0.1", "http", b"inner", "", "/models/x")),
     ],
 )
-def test_what_a_proxy_says_of_a_request(
+def test_forwarding_headers_of_a_proxy_are_applied(
     headers: list[tuple[bytes, bytes]], expected: tuple[str, str, bytes, str, str]
 ) -> None:
     scope = forwarded(*headers)
@@ -249,9 +249,7 @@ def test_a_prefix_that_is_no_path_is_refused(prefix: bytes) -> None:
         ("--queue=1000000000", "expected 1 to 100000"),
     ],
 )
-def test_an_argument_that_cannot_work_is_refused_in_words(
-    python: Run, tmp_path: Path, argument: str, words: str
-) -> None:
+def test_an_invalid_argument_is_refused_with_a_message(python: Run, tmp_path: Path, argument: str, words: str) -> None:
     done = python("-m", "stages.serving", "--port=0", argument, cwd=tmp_path)
     assert done.returncode == 2
     assert words in done.stderr.splitlines()[-1]

@@ -30,6 +30,7 @@ from stages import projects
 from stages.common import clocks, files
 from stages.common.errors import InputError
 from stages.serving import exports, process
+from stages.serving.access import HEADERS, Rules
 from stages.serving.api import application
 from stages.serving.client import content_type, lines
 from stages.serving.client import main as ask_files
@@ -37,7 +38,6 @@ from stages.serving.container import server as container_server
 from stages.serving.container.batching import Limits
 from stages.serving.container.body import BodyLimits
 from stages.serving.container.server import Server
-from stages.serving.guard import HEADERS, Rules
 from stages.serving.models import Models, predictions
 
 PICTURE = """
@@ -143,7 +143,9 @@ def client(served: Served) -> Iterator[httpx.Client]:
         yield one
 
 
-def test_it_starts_with_what_is_there_and_names_the_rest_with_its_command(served: Served, client: httpx.Client) -> None:
+def test_the_server_starts_with_the_existing_exports_and_names_commands_for_missing_ones(
+    served: Served, client: httpx.Client
+) -> None:
     log = served.log.read_text()
     assert f"Serving bikes, landmarks, mnist on {served.address}  (documentation: {served.address}/docs)" in log
     why = "models/scones/export/model.tar.gz is missing: `dvc repro export@scones` makes it"
@@ -152,7 +154,7 @@ def test_it_starts_with_what_is_there_and_names_the_rest_with_its_command(served
     assert client.get("/models").json()["missing"] == {"scones": why}
 
 
-def test_the_catalogue_says_what_is_served_and_how_good_it_is(client: httpx.Client) -> None:
+def test_the_catalogue_lists_served_models_and_their_metrics(client: httpx.Client) -> None:
     bikes, landmarks, mnist = client.get("/models").json()["models"]
     assert mnist == {
         "project": "mnist",
@@ -196,7 +198,7 @@ def test_this_repositorys_exports_are_those_of_its_dvc_lock(project: str, monkey
     assert [out["md5"] for out in lock] == [clocks.digest(Path("models", project, "export"))]
 
 
-def test_an_export_that_was_changed_is_not_served_nor_even_opened(tmp_path: Path) -> None:
+def test_a_changed_export_is_neither_served_nor_opened(tmp_path: Path) -> None:
     export(tmp_path, "mnist", "bikes")
     opened = tmp_path / "opened"
     evil = f"import pathlib; pathlib.Path({str(opened)!r}).touch()\n" + HOURS
@@ -265,7 +267,7 @@ def test_an_export_that_was_changed_is_not_served_nor_even_opened(tmp_path: Path
         ),
     ],
 )
-def test_what_is_not_as_the_pipeline_made_it_is_missing_with_the_reason(
+def test_an_invalid_export_is_reported_as_missing_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Any, words: str
 ) -> None:
     spoil(export(tmp_path, "mnist"))
@@ -294,7 +296,7 @@ def test_what_is_not_as_the_pipeline_made_it_is_missing_with_the_reason(
         (["--host", "nowhere.invalid", "--token", "open-sesame"], "can't listen on nowhere.invalid"),
     ],
 )
-def test_a_server_that_cannot_start_says_why_in_a_line(
+def test_a_server_that_cannot_start_reports_the_reason_in_one_line(
     served: Served, python: Run, arguments: list[str], words: str
 ) -> None:
     done = python("-m", "stages.serving", "--no-page", "--port", "0", *arguments, cwd=served.log.parent)
@@ -354,7 +356,7 @@ def test_a_release_without_warnings_is_served_too() -> None:
     assert predictions(RIDERS, 5) == RIDERS
 
 
-def test_landmarks_have_their_places_and_none_where_they_are_not_known(client: httpx.Client) -> None:
+def test_landmarks_have_coordinates_and_null_for_unknown_ones(client: httpx.Client) -> None:
     places = {
         one["class"]: (one["latitude"], one["longitude"]) for one in top(predict(client, picture(9), "landmarks"))
     }
@@ -370,7 +372,7 @@ def test_landmarks_have_their_places_and_none_where_they_are_not_known(client: h
         ("bikes", {"several": "true"}, "found several for bikes, expected it only for landmarks, mnist"),
     ],
 )  # fmt: skip
-def test_a_query_parameter_that_cannot_be_is_refused(
+def test_an_invalid_query_parameter_is_refused(
     client: httpx.Client, project: str, query: dict[str, str], words: str
 ) -> None:
     message = refused(predict(client, picture(0), project, params=query), 422, "invalid_parameter")
@@ -401,7 +403,7 @@ def test_a_refusal_is_json_with_a_code(client: httpx.Client) -> None:
     assert top(predict(client, picture(0)))
 
 
-def test_the_cause_of_a_models_failure_stands_in_the_servers_log(served: Served, client: httpx.Client) -> None:
+def test_the_servers_log_has_the_cause_of_a_models_failure(served: Served, client: httpx.Client) -> None:
     refused(predict(client, picture(0, FAILS)), 500, "internal")
     until(lambda: "RuntimeError: the cause of it" in served.log.read_text())
 
@@ -475,7 +477,7 @@ def test_metrics_count_requests_by_their_status_and_time_the_models(served: Serv
     assert read()[("process_resident_memory_bytes",)] > 1e6
 
 
-def test_requests_at_the_same_time_share_a_pass_and_each_gets_its_own_answer(served: Served) -> None:
+def test_simultaneous_requests_are_batched_and_each_gets_its_own_answer(served: Served) -> None:
     def ask(red: int) -> tuple[int, float]:
         with served.client() as client:
             answer = top(predict(client, picture(red, SLOW if red == 255 else 0), params={"top": 3}))
@@ -506,7 +508,7 @@ def test_requests_at_the_same_time_share_a_pass_and_each_gets_its_own_answer(ser
         ("", 403),
     ],
 )
-def test_on_loopback_the_server_is_asked_by_its_own_names_alone(served: Served, host: str, status: int) -> None:
+def test_on_loopback_only_the_servers_own_host_names_are_allowed(served: Served, host: str, status: int) -> None:
     for path in ("/models", "/ping"):
         request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
         assert served.said(request).startswith(f"HTTP/1.1 {status} ".encode())
@@ -530,7 +532,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield here
 
 
-def test_with_a_token_who_has_none_gets_nothing_but_the_ping(guarded: Served) -> None:
+def test_without_the_token_only_ping_is_answered(guarded: Served) -> None:
     with guarded.client() as client:
         for path in ("/models", "/metrics", "/docs", "/openapi.json", "/", "/nothing"):
             refused(client.get(path), 401, "unauthorised")
@@ -584,7 +586,7 @@ def in_this_process(models: Models, rate: int = 0, **limits: Any) -> Iterator[Se
         thread.join()
 
 
-def test_more_requests_a_second_than_agreed_are_sent_away_and_told_when_to_come_back() -> None:
+def test_requests_above_the_rate_limit_get_429_with_retry_after() -> None:
     with in_this_process(Models({}, {}, Limits()), rate=2) as one, one.client() as client:
         answers = [predict(client, b"x") for _ in range(3)]
         assert [answer.status_code for answer in answers] == [404, 404, 429]
@@ -607,7 +609,7 @@ def test_a_body_that_does_not_arrive_is_refused(monkeypatch: pytest.MonkeyPatch)
             assert json.loads(body)["code"] == "too_slow"
 
 
-def test_a_defect_of_the_server_is_500_in_general_words_with_the_same_headers() -> None:
+def test_a_defect_of_the_server_is_a_general_500_with_the_same_headers() -> None:
     class Broken(Models):
         async def predict(self, *arguments: Any, **options: Any) -> dict[str, Any]:
             raise RuntimeError("the cause of it")
@@ -653,7 +655,7 @@ def has_loaded(served: Served, times: int) -> bool:
     return served.log.read_text().count("mnist is ready") == times
 
 
-def test_a_model_that_is_started_again_is_the_one_that_was_checked(tmp_path: Path) -> None:
+def test_a_restarted_model_is_the_one_that_was_checked(tmp_path: Path) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     with server(export(tmp_path, "mnist"), TMPDIR=str(temporary)) as one, one.client() as client:
@@ -694,7 +696,7 @@ def test_an_archive_that_is_damaged_is_reported_and_tried_again(tmp_path: Path) 
         assert "Traceback" not in one.log.read_text()
 
 
-def test_an_archive_that_changes_after_the_check_is_refused_and_loaded_once_it_is_itself_again(tmp_path: Path) -> None:
+def test_an_archive_changed_after_the_check_is_refused_and_loaded_once_restored(tmp_path: Path) -> None:
     path = archive(tmp_path, PICTURE)
     content, md5 = path.read_bytes(), files.digest(path, "md5")
     model = process.ModelProcess(path, md5)
@@ -739,7 +741,7 @@ def test_a_model_that_dies_is_loaded_again_and_meanwhile_others_go_on(shaky: Ser
         assert len({child.pid for child in shaky.children()} & before) == 1
 
 
-def test_a_model_that_is_killed_while_nobody_asks_is_noticed(shaky: Served) -> None:
+def test_a_model_killed_while_idle_is_noticed(shaky: Served) -> None:
     with shaky.client() as client:
         until(lambda: client.get("/ping").status_code == 200)
         victim, other = shaky.children()
@@ -749,7 +751,7 @@ def test_a_model_that_is_killed_while_nobody_asks_is_noticed(shaky: Served) -> N
         assert other.is_running()
 
 
-def test_a_model_that_hangs_is_given_up_after_the_time_limit_and_loaded_again(shaky: Served) -> None:
+def test_a_model_that_hangs_is_restarted_after_the_time_limit(shaky: Served) -> None:
     with shaky.client() as client, ThreadPoolExecutor(16) as pool:
         until(lambda: client.get("/ping").status_code == 200)
         begin = time.monotonic()
@@ -766,9 +768,7 @@ def test_a_model_that_hangs_is_given_up_after_the_time_limit_and_loaded_again(sh
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_server_and_its_models_when_all_that_was_accepted_is_answered(
-    tmp_path: Path, number: int
-) -> None:
+def test_a_signal_ends_the_server_after_all_accepted_requests_are_answered(tmp_path: Path, number: int) -> None:
     statuses, lost = [], []
 
     def load(one: Served) -> None:
@@ -849,7 +849,7 @@ def test_the_client_reads_hours_and_writes_a_table(served: Served, python: Run, 
         assert done.stdout == "datetime,count\n2011-01-20 01:00:00,10.5\n2011-01-20 03:00:00,31.5\n"
 
 
-def test_the_client_says_in_a_line_that_there_is_no_server(python: Run, tmp_path: Path) -> None:
+def test_the_client_reports_a_missing_server_in_one_line(python: Run, tmp_path: Path) -> None:
     (tmp_path / "one.png").write_bytes(picture(0))
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -870,7 +870,7 @@ def test_the_client_names_the_type_of_a_file_and_refuses_an_address_without_sche
             ask_files("mnist", ["a.png"], address, None, 5, 1.0)
 
 
-def test_the_client_has_the_token_from_its_environment(
+def test_the_client_takes_the_token_from_its_environment(
     guarded: Served, python: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "one.png").write_bytes(picture(0))
@@ -880,7 +880,7 @@ def test_the_client_has_the_token_from_its_environment(
     assert python(*ask, cwd=tmp_path).returncode == 0
 
 
-def test_the_client_says_that_a_picture_looks_like_none_of_the_classes() -> None:
+def test_the_client_reports_a_picture_of_none_of_the_classes() -> None:
     prediction = {"known": False, "familiarity": -0.5, "top": [{"class": "a", "probability": 0.5}]}
     answer = {"project": "scones", "version": "0123456789", "milliseconds": 1.0, "predictions": [prediction]}
     _, warning, likely = lines("x.png", answer)
@@ -888,7 +888,7 @@ def test_the_client_says_that_a_picture_looks_like_none_of_the_classes() -> None
     assert likely.startswith("   50.00%  a ")
 
 
-def test_a_place_that_is_not_known_is_not_shown() -> None:
+def test_unknown_coordinates_are_not_shown() -> None:
     answer = {
         "project": "landmarks",
         "version": "0123456789",

@@ -23,6 +23,9 @@ MAX_ROWS = 10_000
 
 MAX_COLUMNS = 1000
 
+PACKED = (b"\x1f\x8b", b"BZh", b"PK\x03\x04", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+"""First bytes of files by gzip, bzip2, zip, xz and zstd."""
+
 FORM = f"columns {','.join(NAMES)}, one row per hour"
 
 Rows = dict[str, list[str]]
@@ -38,6 +41,8 @@ def read(body: bytes | str, content_type: str) -> pd.DataFrame:
     if kind not in CONTENT_TYPES:
         raise ValueError(f"content type {shown(content_type)!r} is not known: expected {' or '.join(CONTENT_TYPES)}")
     try:
+        if isinstance(body, bytes) and body.startswith(PACKED):
+            raise ValueError("the body is packed: send it with Content-Encoding: gzip, or unpack it first")
         text = body.decode("utf-8-sig") if isinstance(body, bytes) else body
     except UnicodeDecodeError:
         raise ValueError("the text is not in UTF-8: save the table as CSV UTF-8 or send JSON in UTF-8") from None

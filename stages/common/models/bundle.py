@@ -1,4 +1,4 @@
-"""model.tar.gz: the archive in which a trained model is shipped.
+"""Pack and unpack model.tar.gz, the archive with a trained model.
 
 It has the layout of SageMaker's PyTorch inference image: the model's files at the top level, and `code/inference.py`
 with model_fn, input_fn, predict_fn and output_fn.
@@ -57,8 +57,9 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack an untrusted archive safely.
 
-    Raises TarError for any fault of the archive: damage, or a member that is not a regular file or folder, that is sparse
-    (a few bytes would fill the disk), that would be outside ``folder`` or too deep in it, or that has the path of another file. Raises OSError only for the disk, such as a full one.
+    Raises TarError for any fault of the archive: damage, or a member that is not a regular file or folder, is sparse (a few
+    bytes would fill the disk), would be outside ``folder`` or too deep in it, or has the path of another file. Raises
+    OSError only for errors of the disk, such as a full one.
     """
     try:
         with tarfile.open(archive, "r:gz", tarinfo=_Member) as tar:
@@ -95,7 +96,7 @@ def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, name: s
             with tar.extractfile(member) as packed, target.open("xb") as file:  # type: ignore[union-attr]  # is regular
                 shutil.copyfileobj(packed, file)
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise tarfile.TarError(f"{name} is where another member is") from None
+        raise tarfile.TarError(f"{name} has the path of another member") from None
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise

@@ -84,7 +84,7 @@ def _choices(annotation: object) -> list[object]:
 
 
 def own_weights(networks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return what the descriptions of ``networks``, written by train, say of weights that the user brought."""
+    """Return the facts about the user's own weights from the descriptions of ``networks``, which train wrote."""
     return [about for network in networks if (about := network["initial"])]
 
 

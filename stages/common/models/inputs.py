@@ -1,4 +1,4 @@
-"""Checks of what an exported network is given: it refuses with a sentence what it was not measured on, and never answers it."""
+"""Check the inputs of exported networks: each refuses, with the reason, what it was not evaluated on."""
 
 from typing import NamedTuple
 
@@ -11,22 +11,22 @@ LIGHT = "a picture has a light ground, as ink on paper"
 
 
 def _plain(pictures: Tensor) -> tuple[Tensor, Tensor]:
-    """Return for uint8 (N, C, H, W) whether a picture has a single colour, and whether another one has no value above 1."""
+    """Return whether one of ``pictures``, uint8 (N, C, H, W), has a single colour, and whether another has no value above 1."""
     lowest, highest = pictures.amin([2, 3]), pictures.amax([2, 3])
     one_colour = (lowest == highest).all(1)
     return one_colour.any(), ((highest.amax(1) < 2) & ~one_colour).any()
 
 
 def _light(pictures: Tensor) -> Tensor:
-    """Return for ink, uint8 (N, 1, H, W), which has to be white on black, whether the edge of a picture is light."""
+    """Return whether one of ``pictures``, uint8 (N, 1, H, W), has a light edge: ink has to be white on black."""
     sides = [pictures[:, :, 0], pictures[:, :, -1], pictures[:, :, :, 0], pictures[:, :, :, -1]]
     return ((torch.cat(sides, 2).float() > 127).float().mean([1, 2]) > 0.9).any()
 
 
 class Checked(nn.Module):
-    """A traced classifier that refuses what is no picture of its kind, for scripting. A project adds `forward`.
+    """A traced classifier that refuses invalid pictures, for scripting. A project adds `forward`.
 
-    ``class_names`` are the classes in the order of its answers. ``expected`` ends the sentence of a refusal.
+    ``class_names`` are the classes in the order of its outputs. ``expected`` is the end of each error message.
     """
 
     def __init__(self, classifier: nn.Module, class_names: list[str], expected: str) -> None:
@@ -87,7 +87,7 @@ class Form(NamedTuple):
 
 
 class Asserted(nn.Module):
-    """A classifier that refuses what is no picture of its kind, for torch.export, which fixes the number of dimensions."""
+    """A classifier that refuses invalid pictures, for torch.export, which fixes the number of dimensions."""
 
     def __init__(self, classifier: nn.Module, form: Form) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class Asserted(nn.Module):
         for dimension, size in enumerate(self.form.sizes, 1):
             found = torch.scalar_tensor(images.shape[dimension])
             self._require(found > 0 if size is None else found == size, "another size")
-            if size is not None:  # fixed from here on, without a condition of torch's own, which would come first
+            if size is not None:  # fixes the size without torch's own condition, which would be checked first
                 images = images.index_select(dimension, torch.arange(size))
         pictures = self.form.pictures(images)
         if self.form.longest is not None:
@@ -120,10 +120,10 @@ class Asserted(nn.Module):
 
 
 class Gated(nn.Module):
-    """A classifier that refuses what is no picture of its kind, for ONNX, where a type or number of dimensions is always checked.
+    """A classifier that refuses invalid pictures, for ONNX, which always checks type and number of dimensions itself.
 
-    ONNX has no assertion. But a Gather from one value fails if its index is 1, and the error has the node's name, which
-    `onnx_files` makes a sentence.
+    ONNX has no assertion. But a Gather from one value fails if its index is 1, and the error contains the node's name.
+    `onnx_files` sets that name to the reason.
     """
 
     gate: Tensor
@@ -134,7 +134,7 @@ class Gated(nn.Module):
         self.register_buffer("gate", torch.zeros(1, dtype=torch.int64))
 
     def reasons(self) -> list[str]:
-        """Return the sentences of the uses of `gate`, in their order."""
+        """Return the error messages for the uses of `gate`, in their order."""
         longest = [] if self.form.longest is None else [too_long(self.form.longest)]
         light = [LIGHT] if self.form.channels is None else []
         return [

@@ -1,4 +1,4 @@
-"""A classifier that also tells how familiar a picture is, as one network for ONNX, where `known.py` can't run."""
+"""A classifier that also returns the familiarity of a picture, as one network for ONNX, where `known.py` can't run."""
 
 from collections.abc import Callable, Mapping
 
@@ -20,7 +20,7 @@ class Judged(nn.Module):
         method: str,
         arrays: Mapping[str, NDArray],
     ) -> None:
-        """``inspect``: the classifier's own, of pictures. ``method`` and ``arrays`` are those of `known`."""
+        """``inspect`` is the classifier's method of that name. ``method`` and ``arrays`` are those of `known`."""
         super().__init__()
         self.classifier, self.inspect, self.method = classifier, inspect, method
         for name in sorted(arrays.keys() - {"method"}):
@@ -31,7 +31,7 @@ class Judged(nn.Module):
         return probabilities, self.score(features, logits) - self.get_buffer("threshold")
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
-        """Return the scores (N), as `known.score`."""
+        """Return the scores (N) that `known.score` returns."""
         if self.method == "neighbours":
             bank = self.get_buffer("bank")
             return (features @ bank.T).topk(min(NEIGHBOUR, len(bank)), 1).values[:, -1]

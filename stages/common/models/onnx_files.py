@@ -28,7 +28,7 @@ CLASS_NAMES = "class_names"
 """Name of the JSON list of classes in a model's metadata."""
 
 OUTPUTS = ("probabilities", "familiarity", "certainty")
-"""Names of a network's answers, of which it gives the first or more."""
+"""Names of a network's outputs, in order. A network has at least the first."""
 
 Graph = Any
 
@@ -41,9 +41,9 @@ def save(
     path: Path,
     class_names: list[str],
 ) -> None:
-    """Write ``classifier``, which takes images of ``form`` such as of ``shape`` and gives the first of OUTPUTS, to a file.
+    """Write ``classifier`` to ``path``. It takes images of ``form`` and returns the first of OUTPUTS.
 
-    The ``axes`` (dimension to name) of an image may have any size.
+    ``shape`` is that of an example. The ``axes`` (dimension to name) of an image may have any size.
     """
     buffer = io.BytesIO()
     gated = Gated(classifier, form).eval()

@@ -54,7 +54,7 @@ def load_torchscript(path: Path) -> tuple[torch.jit.ScriptModule, Any]:
 def save_exported(
     classifier: nn.Module, form: Form, example: Tensor, path: Path, class_names: list[str], classes: Any
 ) -> None:
-    """Write ``classifier``, which takes images of ``form``, to a file that refuses any others.
+    """Write ``classifier``, which takes images of ``form``, to a file that refuses all other images.
 
     No size of ``example``, which is traced, may be 0 or 1, or that of another dimension or of ``form``: torch.export
     would treat it as fixed. ``class_names``, ``classes`` (any JSON value) and the versions of torch that read the file are

@@ -26,8 +26,8 @@ their size) differ by at most 0.009. Of 9.5 million pairs of real photographs, t
 32x32 pixels it is 0.02 for 95 % of the copies, 0.04 for others. Perceptual hashes of 64 and 256 bits, as in imagehash, separate less."""
 
 TINT = 48
-"""Largest difference of near copies' mean red, green or blue, of 255, without that of their brightness: thumbnails have no
-colours. Plain ones have nothing else, so there brightness counts."""
+"""Largest difference of near copies' mean red, green or blue, of 255, after subtracting that of their brightness: thumbnails
+have no colours. For thumbnails of a single tone the brightness is not subtracted, because they differ in nothing else."""
 
 PAIRS = 2**22
 """Pairs compared at once, so that memory is bounded."""
@@ -102,7 +102,7 @@ def look(pixels: NDArray[np.uint8]) -> Look:
 
 
 def turned(looks: Sequence[Look]) -> list[list[Look]]:
-    """Return the looks of pictures as they are, turned by 90, 180 and 270 degrees, and mirrored and turned by these."""
+    """Return the looks of pictures in eight orientations: turned by 0, 90, 180 and 270 degrees, each also mirrored."""
     thumbnails = [np.frombuffer(one, np.uint8)[:-3].reshape(SIDE, SIDE) for one in looks]
     tints = [one[-3:] for one in looks]
     return [

@@ -1,4 +1,4 @@
-"""Captured pictures with labels from people: a folder with a table, `labels.csv`, and the files that it names.
+"""Read and write captured pictures and their labels: a folder with a table, `labels.csv`, and the files that it names.
 
 prepare adds them to the training pictures, so `dvc repro` retrains after new labels. The columns `file` and `label` are
 required, others are allowed. A label is the name of a class, or empty for an unlabelled picture. Pictures with `yes` in the
@@ -60,10 +60,10 @@ def write(path: Path, header: Sequence[str], rows: Iterable[Mapping[str, str]]) 
 def labels(
     folder: Path, there: Mapping[str, Path], classes: Sequence[str], held_out: bool = False, suffix: str = ""
 ) -> dict[str, int]:
-    """Return the labels, indices of ``classes``, of the files with one, by their names in Unicode's form NFC, sorted.
+    """Return the labels, indices of ``classes``, by file name in Unicode's form NFC, sorted. Leaves out unlabelled files.
 
-    They are those to train with, or those that are ``held_out``. ``there`` are the folder's files by such names, which have
-    to end in ``suffix``. Raises InputError with the line and column of the first error. The pictures are not read.
+    With ``held_out`` these are the held-out files, otherwise those to train with. ``there`` has the folder's files by name.
+    Names have to end in ``suffix``. Raises InputError with the line and column of the first error. Reads no pictures.
     """
     path = folder / TABLE
     found: dict[str, int] = {}
@@ -86,7 +86,7 @@ def labels(
         found[name] = classes.index(label)
         if (line.get("held_out") == "yes") == held_out:
             chosen[name] = found[name]
-    return dict(sorted(chosen.items()))  # not as they arrived: a training depends on the order
+    return dict(sorted(chosen.items()))  # training depends on the order, which must not be that of arrival
 
 
 def add(folder: Path, pictures: Iterable[tuple[dict[str, str], bytes]]) -> int:
@@ -115,7 +115,7 @@ def add(folder: Path, pictures: Iterable[tuple[dict[str, str], bytes]]) -> int:
 def row(
     name: str, predicted: str, confidence: float, known: bool | None, time: str, held_out: bool = False
 ) -> dict[str, str]:
-    """Return the row of a picture without label, with its captured answer."""
+    """Return the row of an unlabelled picture, with its captured prediction."""
     return {
         "file": name,
         "label": "",

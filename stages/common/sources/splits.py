@@ -1,4 +1,4 @@
-"""Split a data set."""
+"""Split a data set into parts."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -17,6 +17,8 @@ from stages.common.errors import InputError
 
 T = TypeVar("T")
 
+FORM = "an object with captureData and eventMetadata"
+
 
 class Record(NamedTuple):
     """One request and its answer."""
@@ -26,7 +28,7 @@ class Record(NamedTuple):
     time: datetime
     """Time of the answer, in UTC."""
     content_type: str
-    """Of the request."""
+    """The request's content type."""
     body: bytes
     answer_type: str
     answer: bytes
@@ -34,9 +36,9 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Read(Generic[T]):
-    """The records of some files: each one found is in ``records`` or ``problems``, or was there before.
+    """The records of some files. Each one is in ``records`` or ``problems``, or is a repetition of an earlier one.
 
-    ``problems`` names those that could not be read, and why. ``repeated`` counts those that were there before.
+    ``problems`` names the unreadable ones, with the reasons. ``repeated`` counts the repetitions.
     """
 
     records: list[T]
@@ -49,7 +51,7 @@ class Read(Generic[T]):
 
 
 def line(content_type: str, body: bytes, answer_type: str, answer: bytes, now: datetime) -> str:
-    """Return a record as a line of JSON. The request is encoded, as it may be any bytes; the answer is UTF-8 text."""
+    """Return a record as a line of JSON. The request is encoded as base64, as it may be any bytes; the answer is UTF-8 text."""
     request = {"observedContentType": content_type, "mode": "INPUT", "encoding": "BASE64"}
     reply = {"observedContentType": answer_type, "mode": "OUTPUT", "data": answer.decode()}
     reply["encoding"] = "CSV" if answer_type.startswith("text/csv") else "JSON"
@@ -61,7 +63,7 @@ def line(content_type: str, body: bytes, answer_type: str, answer: bytes, now: d
     return json.dumps({"captureData": captured, "eventMetadata": about, "eventVersion": "0"}) + "\n"
 
 
-def fetch(place: str) -> tuple[list[tuple[str, str]], list[str]]:
+def fetch(source: str) -> tuple[list[tuple[str, str]], list[str]]:
     """Return name and text of all .jsonl files below a folder, or a URL that fsspec opens, and the names of other files.
 
     The text may be in any of Unicode's encodings. Raises InputError if there are none.
@@ -69,36 +71,36 @@ def fetch(place: str) -> tuple[list[tuple[str, str]], list[str]]:
     import fsspec  # takes a moment, which the server does not need
 
     try:
-        system, root = fsspec.url_to_fs(place)
+        system, root = fsspec.url_to_fs(source)
         listed = sorted(system.find(root))
         names = [name for name in listed if name.endswith(".jsonl")]
         contents = [(name, system.cat_file(name)) for name in names]
         found = [(name, content.decode(json.detect_encoding(content), "replace")) for name, content in contents]
     except Exception as error:  # fsspec's file systems raise different errors
-        raise InputError(f"cannot read {place} ({type(error).__name__}: {error})") from error
+        raise InputError(f"cannot read {source} ({type(error).__name__}: {error})") from error
     if not found:
         others = f", only {listed[0]} and {len(listed) - 1} other files" if listed else ""
-        raise InputError(f"{place}: found no .jsonl files{others}, expected an endpoint's captured requests")
+        raise InputError(f"{source}: found no .jsonl files{others}, expected an endpoint's captured requests")
     return found, [name for name in listed if name not in names]
 
 
 def read(files: Iterable[tuple[str, str]], convert: Callable[[Record], T]) -> Read[T]:
-    """Return what ``convert`` makes of the records of ``files`` (name and text), ordered by time, each once.
+    """Return the records of ``files`` (name and text), converted by ``convert``, ordered by time, each once.
 
-    A record that cannot be read, or for which ``convert`` raises ValueError, is left out and reported: such as a request
-    without an answer, or a last line that was cut off. Lines can be cut off because files are read while they are written.
+    A record is left out and reported if it is unreadable or ``convert`` raises ValueError, for example a request without
+    an answer, or a last line that is cut off because the file is still being written.
     """
     records: list[tuple[Record, T]] = []
     problems = []
     known = set()
     repeated = 0
     for name, text in files:
-        for place, content in _contents(text):
+        for position, content in _contents(text):
             try:
                 record = parse(content)
                 converted = convert(record)
             except ValueError as error:
-                problems.append(f"{name}: {place}: {error}, left out")
+                problems.append(f"{name}: {position}: {error}, left out")
                 continue
             if record.event and record in known:
                 repeated += 1
@@ -110,7 +112,7 @@ def read(files: Iterable[tuple[str, str]], convert: Callable[[Record], T]) -> Re
 
 
 def _contents(text: str) -> Iterator[tuple[str, Any]]:
-    """Yield the place and the JSON value of each record: one per line, several on a line, or a list of records.
+    """Yield the position and the JSON value of each record: one per line, several on a line, or a list of records.
 
     The value is a ValueError if the text is not JSON.
     """
@@ -134,9 +136,9 @@ def _lines(text: str) -> Iterator[tuple[str, Any]]:
         while rest:
             try:
                 content, end = json.JSONDecoder().raw_decode(rest)
-            except (ValueError, RecursionError) as error:
+            except (ValueError, RecursionError):
                 cut = number == len(lines)
-                yield f"line {number}", ValueError("cut off" if cut else f"found no captured record ({error})")
+                yield f"line {number}", ValueError("cut off" if cut else f"found no JSON, expected {FORM} on a line")
                 break
             yield f"line {number}", content
             rest = rest[end:].strip()
@@ -158,12 +160,14 @@ def parse(content: Any) -> Record:
             else str(reply.get("observedContentType") or "application/json")
         )
         return Record(event, time, kind, body, as_type, _data(reply))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"found no captured record ({type(error).__name__}: {error})") from None
+    except KeyError as missing:
+        raise ValueError(f"found no captured record: it lacks {missing.args[0]}") from None
+    except (TypeError, AttributeError):
+        raise ValueError(f"found no captured record: expected {FORM}") from None
 
 
 def _data(part: dict[str, Any]) -> bytes:
-    """Return the bytes of a request or an answer. Some tools unpack JSON in JSON: then ``data`` is no text."""
+    """Return the bytes of a request or an answer. ``data`` is not text if a tool has unpacked JSON in JSON."""
     data = part["data"]
     if part["encoding"].upper() != "BASE64":
         return (data if isinstance(data, str) else json.dumps(data)).encode()
@@ -174,7 +178,7 @@ def _data(part: dict[str, Any]) -> bytes:
 
 
 def bodies(records: Iterable[Record], read: Callable[[bytes, str], T]) -> tuple[list[T], list[str]]:
-    """Return what ``read`` makes of each request's body and content type, and a line for each that it raises ValueError for."""
+    """Return ``read(body, content_type)`` for each request, and a line for each request for which it raises ValueError."""
     found: list[T] = []
     problems = []
     for record in records:

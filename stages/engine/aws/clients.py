@@ -1,4 +1,4 @@
-"""Access to AWS: clients with time limits and retries, errors in one line, and a question before anything costs money."""
+"""Access to AWS: clients with time limits and retries, errors in one line, and a confirmation before anything costs money."""
 
 import sys
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ def account(name: str | None, key: str) -> boto3.Session:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn AWS's refusals, missing credentials and a missing network into InputError, because the user can fix them."""
+    """Convert AWS's errors, missing credentials and a missing network to InputError, because the user can fix them."""
     try:
         yield
     except ClientError as error:
@@ -73,7 +73,7 @@ def plain_errors() -> Iterator[None]:
 
 
 def estimate(instance_type: str, instances: int, region: str, hours: int, span: str) -> str:
-    """Return a sentence on the price of ``instances`` for ``hours``, a time that ``span`` names. Everything else costs cents."""
+    """Return a sentence on the price of ``instances`` for ``hours``, which ``span`` describes. Everything else costs cents."""
     count = f"{instances} x {instance_type}"
     if instance_type not in HOURLY:
         return (
@@ -90,9 +90,10 @@ class DeclinedError(InputError):
 
 
 def agree(plan: str, yes: bool, command: str) -> None:
-    """Print ``plan`` and, without ``yes``, ask the user to agree. Raise DeclinedError if the user doesn't, InputError if nobody can be asked.
+    """Print ``plan`` and, without ``yes``, ask the user to agree.
 
-    ``command`` is what to run again, without --yes.
+    ``command`` is the command to run again, without --yes. Raise DeclinedError if the user does not agree, InputError if
+    there is no terminal.
     """
     print(plan, flush=True)
     if yes:

@@ -64,9 +64,8 @@ class Stack:
     ) -> str:
         """Create or update the stack. Return `created`, `updated` or `unchanged`.
 
-        First wait for an operation that a stopped run has begun, finish a failed return to the former state, and remove a stack
-        whose creation has failed. With ``protect`` only `remove` can delete it. Raise InputError with CloudFormation's reason if
-        it fails.
+        First wait for an operation that a stopped run has started, finish a failed rollback, and remove a stack whose creation
+        has failed. With ``protect`` only `remove` can delete it. Raise InputError with CloudFormation's reason if it fails.
         """
         status = self._settled()
         if status == "UPDATE_ROLLBACK_FAILED":
@@ -104,7 +103,7 @@ class Stack:
         self._client.update_termination_protection(StackName=self.name, EnableTerminationProtection=protect)
 
     def _continue_rollback(self) -> None:
-        """Finish a return to the former state that has failed. Raise InputError with the reason if it fails again."""
+        """Finish a failed rollback. Raise InputError with the reason if it fails again."""
         self._client.continue_update_rollback(StackName=self.name)
         if self._settled() != "UPDATE_ROLLBACK_COMPLETE":
             raise InputError(

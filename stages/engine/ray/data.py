@@ -63,7 +63,7 @@ def each(work: Callable[[Item], Result], items: Sequence[Item], settings: Engine
 
 
 class _Worker:
-    """Does ``work`` on one item after another, in ``folder``.
+    """Applies ``work`` to one item after another, in ``folder``.
 
     Returns InputError and OSError as results, because Ray would wrap them in its own error.
     """

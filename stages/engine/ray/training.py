@@ -51,11 +51,10 @@ class _Losses(ray.train.UserCallback):
 
 
 class _Trainer(TorchTrainer):
-    """Ray's trainer without two of its callbacks, for which each training would wait.
+    """Ray's trainer without two of its callbacks, which delay each training.
 
     The guard of the placement group takes 12 seconds at the end. It matters only if the controller dies before the
-    driver: when the driver ends, Ray frees the resources itself. The process for Ray's own data sets has nothing to do
-    here.
+    driver: when the driver ends, Ray frees the resources itself. The process for Ray's own data sets is not needed.
     """
 
     def _create_default_callbacks(self) -> list[Any]:

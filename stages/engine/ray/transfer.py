@@ -47,7 +47,7 @@ def copy(source: UPath, target: UPath) -> None:
 
 
 def send(folder: Path, storage: str | None) -> SentFolder:
-    """Make ``folder``, below the working folder, reachable for all nodes. A folder that ``storage`` already has is not sent again."""
+    """Make ``folder``, below the working folder, available on all nodes. Send it only if ``storage`` does not have it yet."""
     if storage is None:
         return SentFolder(Path.cwd(), folder, None)
     found = sorted(path for path in folder.rglob("*") if path.is_file())

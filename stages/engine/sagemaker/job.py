@@ -35,7 +35,7 @@ REQUIREMENTS = HERE / "requirements.txt"
 SCRIPT = HERE / "script.py"
 
 MISSING_ROLE = "assume"
-"""Word in SageMaker's error for a role that was created a moment ago."""
+"""A word in SageMaker's error message if the role was created only a moment ago."""
 
 WAIT = {"Delay": 10, "MaxAttempts": 60}
 """Seconds between two checks of a job that is being stopped, and the number of checks."""
@@ -57,7 +57,7 @@ class JobResources(NamedTuple):
 def resources(session: boto3.Session, prefix: str) -> Iterator[JobResources]:
     """Create a stack with a bucket and a role for the duration of the block.
 
-    Its name is ``prefix`` and a unique suffix. No job of that name keeps running, however the block ends.
+    Its name is ``prefix`` and a unique suffix. However the block ends, jobs of that name are stopped.
     """
     stack = Stack(session, f"{prefix}-{uuid.uuid4().hex[:8]}")
     try:

@@ -1,4 +1,4 @@
-"""Run in each process of a training job on SageMaker: call `fill` of a project's train with the job's folders."""
+"""Entry point of each process of a training job on SageMaker. It calls `fill` of the project's train with the job's folders."""
 
 import os
 import sys

@@ -14,8 +14,8 @@ from stages.experiments.records.recipes import Recipe
 from stages.experiments.records.revisions import Revision
 from stages.experiments.records.runs import Run
 
-CELLS = ("prepare", "featurize", "train", "evaluate")
-"""The stages whose parameters and code determine a project's metrics, without the project's name."""
+STEPS = ("prepare", "featurize", "train", "evaluate")
+"""The steps whose parameters and code determine a project's metrics."""
 
 
 class Spread(NamedTuple):
@@ -93,11 +93,11 @@ def _apart(project: str) -> tuple[str, ...]:
 
 def stage_inputs(revision: Revision, project: str) -> StageInputs:
     stages = revision.stages()
-    cells = [stages[f"{verb}@{project}"] for verb in CELLS if f"{verb}@{project}" in stages]
+    locked = [stages[f"{step}@{project}"] for step in STEPS if f"{step}@{project}" in stages]
     parameters: dict[str, Any] = {}
-    for cell in cells:
-        parameters |= config.flat(cell.get("params", {}).get("params.yaml", {}))
-    code = {dep["path"]: dep["md5"] for cell in cells for dep in cell["deps"] if dep["path"].startswith("stages/")}
+    for stage in locked:
+        parameters |= config.flat(stage.get("params", {}).get("params.yaml", {}))
+    code = {dep["path"]: dep["md5"] for stage in locked for dep in stage["deps"] if dep["path"].startswith("stages/")}
     return StageInputs(parameters, code)
 
 
@@ -112,9 +112,9 @@ class ComparedRevision(NamedTuple):
 def of_revisions(project: str, sources: list[ComparedRevision], known: dict[str, Recipe], named: bool) -> list[Variant]:
     """Return the variants among ``sources``, in their order. A baseline comes before the experiments that start from it.
 
-    Experiments that trained exactly their baseline's version of the project (they vary other projects) are left out.
-    They stay if ``named`` is true or they have a recipe's name. An earlier baseline is left out, too, if none of its
-    experiments stays. A working tree with its commit's results is one variant with it.
+    Experiments that left the project as in their baseline (they vary other projects) are left out, unless ``named`` is
+    true or they have a recipe's name. Earlier baselines without remaining experiments are left out, too. If the working
+    tree has its commit's results, both are one variant.
     """
     head = Revision("HEAD")
     base, code = config.flat(head.parameters()), stage_inputs(head, project).code

@@ -15,14 +15,14 @@ def known(repo: Repo) -> dict[str, str]:
 
 
 def is_done(repo: Repo, experiment: Experiment) -> bool:
-    """Tell whether the ``experiment`` is finished and matches the working tree's code and parameters."""
+    """Return whether the ``experiment`` is finished and matches the working tree's code and parameters."""
     recipes.applied(config.read(), experiment.settings)  # raises InputError for unknown parameters
     revision = known(repo).get(experiment.name)
     return revision is not None and is_of(Revision(revision), experiment)
 
 
 def is_of(revision: Revision, experiment: Experiment) -> bool:
-    """Tell whether ``revision`` has the ``experiment``'s parameters and the working tree's code, wherever it ran."""
+    """Return whether ``revision`` has the ``experiment``'s parameters and the working tree's code, wherever it ran."""
     if find("diff", "--quiet", revision.name, "--", "stages", "dvc.yaml") is None:
         return False
     expected, found = recipes.applied(config.read(), experiment.settings), revision.parameters()

@@ -7,7 +7,7 @@ from stages.common.errors import InputError
 
 
 def git(*arguments: str, folder: Path | None = None) -> str:
-    """Return what git prints in ``folder``, by default the working folder. Raises InputError with git's words if it fails."""
+    """Return what git prints in ``folder``, by default the working folder. Raises InputError with git's message if it fails."""
     done = _run(arguments, folder)
     if done.returncode:
         raise InputError(f"git {' '.join(arguments)} failed: {done.stderr.strip()}")
@@ -15,7 +15,7 @@ def git(*arguments: str, folder: Path | None = None) -> str:
 
 
 def find(*arguments: str, folder: Path | None = None) -> str | None:
-    """Return what git prints; None if it fails, as for something that does not exist."""
+    """Return what git prints; None if it fails, for example because a name does not exist."""
     done = _run(arguments, folder)
     return None if done.returncode else done.stdout.rstrip()
 

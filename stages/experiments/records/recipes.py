@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import json
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,8 +108,8 @@ def experiments(name: str, changes: dict[str, Any]) -> list[Experiment]:
 
 def changes(assignments: list[str]) -> dict[str, Any]:
     """Parse `key=value` as DVC's `-S` does. Returns values by parameter name; raises InputError for any other form."""
-    if wrong := [assignment for assignment in assignments if "=" not in assignment]:
-        raise InputError(f"-S {wrong[0]} is not a setting: expected key=value")
+    if wrong := [assignment for assignment in assignments if not re.match(r"\S+=", assignment)]:
+        raise InputError(f"-S {wrong[0]} is not a setting: expected key=value, without spaces before the =")
     return {key: _value(key, text) for key, _, text in (assignment.partition("=") for assignment in assignments)}
 
 

@@ -23,7 +23,7 @@ from stages.experiments.records.git import find, git
 from stages.experiments.records.recipes import Experiment
 from stages.experiments.running.exclusive import exclusive
 
-PLACE = Path(".dvc/tmp/exps/runs")
+RUNS = Path(".dvc/tmp/exps/runs")
 """Per recipe or project: copies of the working tree while experiments run, and their logs, which stay until the next run."""
 
 TEMPLATE = "template"
@@ -31,20 +31,20 @@ TEMPLATE = "template"
 
 @contextmanager
 def alone(name: str) -> Iterator[Path]:
-    """Lock ``name`` and yield a folder for copies and logs. Copies are removed at the end, earlier runs' folders before.
+    """Lock ``name`` and yield a folder for copies and logs. Earlier runs' folders are removed first, the copies at the end.
 
     Raises InputError if it is already running.
     """
-    folder = PLACE / name
-    folder.mkdir(parents=True, exist_ok=True)
-    with exclusive(PLACE / f"{name}.lock", name):
-        for earlier in folder.iterdir():
-            shutil.rmtree(earlier, ignore_errors=True)  # processes that still write there are about to end
-        place = Path(tempfile.mkdtemp(dir=folder))
+    earlier = RUNS / name
+    earlier.mkdir(parents=True, exist_ok=True)
+    with exclusive(RUNS / f"{name}.lock", name):
+        for run in earlier.iterdir():
+            shutil.rmtree(run, ignore_errors=True)  # processes that still write there are about to end
+        folder = Path(tempfile.mkdtemp(dir=earlier))
         try:
-            yield place
+            yield folder
         finally:
-            for copy in [entry for entry in place.iterdir() if entry.is_dir()]:
+            for copy in [entry for entry in folder.iterdir() if entry.is_dir()]:
                 shutil.rmtree(copy, ignore_errors=True)
 
 
@@ -61,14 +61,14 @@ def room(experiments: list[Experiment], jobs: int | None) -> int:
     return min(wanted, held)
 
 
-def freeze(place: Path) -> None:
-    """Copy the working tree, with uncommitted changes to tracked files, into ``place``, unless it has a copy.
+def freeze(folder: Path) -> None:
+    """Copy the working tree, with uncommitted changes to tracked files, into ``folder``, unless it has a copy.
 
     Below `.dvc/tmp/exps/`, files kept between runs (`files.home`) stay in the working tree. Elsewhere the copy is on its own.
     """
     from dvc.repo import Repo  # takes a second to import, which the many processes of `record` do not need
 
-    template = place / TEMPLATE
+    template = folder / TEMPLATE
     if template.exists():
         return
     git("clone", "--quiet", "--shared", ".", str(template))
@@ -85,16 +85,16 @@ def freeze(place: Path) -> None:
 
 
 def record(
-    root: Path | None, place: Path, experiment: Experiment, targets: Iterable[str], show: bool = False
+    root: Path | None, folder: Path, experiment: Experiment, targets: Iterable[str], show: bool = False
 ) -> Path | None:
-    """Run the ``targets`` in a copy of the tree frozen in ``place``, and push the experiment to the repository ``root``, if any.
+    """Run the ``targets`` in a copy of the tree frozen in ``folder``. Push the experiment to the repository ``root``, if any.
 
     Its output goes to its `log`, or with ``show`` to the terminal. Returns the copy, which the caller removes; None if
     the run failed (`reason` of its log gives the cause).
     """
-    copy, command, options = prepared(place, experiment, targets)
+    copy, command, options = prepared(folder, experiment, targets)
     with (
-        log(place, experiment).open("w") as output,
+        log(folder, experiment).open("w") as output,
         subprocess.Popen(
             command, **options, stdout=None if show else output, stderr=None if show else output
         ) as process,
@@ -113,14 +113,14 @@ def record(
     return copy
 
 
-def prepared(place: Path, experiment: Experiment, targets: Iterable[str]) -> tuple[Path, list[str], dict[str, Any]]:
-    """Copy the tree frozen in ``place``. Returns the copy, the command that runs the experiment there, and Popen's options.
+def prepared(folder: Path, experiment: Experiment, targets: Iterable[str]) -> tuple[Path, list[str], dict[str, Any]]:
+    """Copy the tree frozen in ``folder``. Returns the copy, the command that runs the experiment there, and Popen's options.
 
     Nothing is written to the command's pipe. It closes when this process ends for any reason, which ends the command.
     """
-    copy = place / experiment.name
+    copy = folder / experiment.name
     shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(place / TEMPLATE, copy, symlinks=True)
+    shutil.copytree(folder / TEMPLATE, copy, symlinks=True)
     with_parent, dvc = (
         [sys.executable, "-m", f"stages.experiments.running.{name}"] for name in ("with_parent", "quick_dvc")
     )
@@ -142,9 +142,9 @@ def stop() -> None:
         process.stdin.close()
 
 
-def log(place: Path, experiment: Experiment) -> Path:
+def log(folder: Path, experiment: Experiment) -> Path:
     """Return the path of the log with an experiment's output."""
-    return place / f"{experiment.name}.log"
+    return folder / f"{experiment.name}.log"
 
 
 def reason(log: Path) -> str:

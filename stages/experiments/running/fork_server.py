@@ -34,7 +34,10 @@ def preload(project: str) -> None:
 
 
 def serve(requests: Connection) -> str | None:
-    """Fork a process for each requested module and send its exit code. Returns the module's name in the fork, None at the end."""
+    """Fork a process for each requested module and send its exit code.
+
+    Returns the module's name in the fork, and None in this process when no more requests can come.
+    """
     while True:
         try:
             module: str
@@ -42,7 +45,7 @@ def serve(requests: Connection) -> str | None:
         except EOFError:
             return None
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pandas' second thread, jemalloc's, which starts again in a fork
+            warnings.simplefilter("ignore")  # pandas has a second thread, jemalloc's, which restarts in a fork
             process = os.fork()
         if not process:
             requests.close()
@@ -64,6 +67,6 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         os._exit(130)
     if module is None:
-        os._exit(1)  # at once: nothing is left to write, and taking torch down takes longer than a small stage
+        os._exit(1)  # skips torch's cleanup, which takes longer than a small stage; nothing is left to write
     sys.argv = [module]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -59,7 +59,7 @@ class ProjectProgress:
         """Update the progress from a printed ``line``. Returns text to show if the line begins or ends a stage."""
         if bar := BAR.search(line):
             percent, hours, minutes, seconds = bar.groups()
-            known = seconds is not None and percent != "100"  # a stage may go on after its bar is full
+            known = seconds is not None and percent != "100"  # a stage may continue after its bar is full
             left = int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(seconds or 0)
             self._bar = (time.monotonic(), left) if known else None
         elif skipped := SKIPPED.match(line):

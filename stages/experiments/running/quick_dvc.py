@@ -1,9 +1,9 @@
 """Run DVC's command line faster, with the same files: `python -m stages.experiments.running.quick_dvc ARGUMENTS...`.
 
-`make repro`, `make recipe` and `make run` use it. After each stage DVC parses all of dvc.lock in pure Python, to keep comments (it has none), and
-rewrites the file: half a second or more. Here only the stage's own part of the file is replaced. Stages of a project are
-forked from one process that has imported their packages, see `fork_server`. A process that waits for DVC's lock checks it
-more often.
+`make repro`, `make recipe` and `make run` use it. After each stage DVC parses all of dvc.lock in pure Python, to keep
+comments (it has none), and rewrites the file, which takes half a second or more. This program replaces only the stage's own
+part of the file. It forks a project's stages from one process that has imported their packages, see `fork_server`. While it
+waits for DVC's lock, it checks the lock more often.
 """
 
 import re

@@ -6,7 +6,7 @@ import signal
 def stop_on_signals() -> None:
     """Let SIGINT and SIGTERM raise KeyboardInterrupt.
 
-    By itself a program that a shell starts in the background ignores SIGINT, and so would the processes it starts.
+    By default a program that a shell starts in the background ignores SIGINT, and so do the processes that it starts.
     """
 
     def interrupt(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Served digits as what drift is measured in: their ink, and the network's features of them."""
+"""Read the served digits for drift: their ink, and the network's features of them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ UNIT = "digits"
 
 
 def training() -> Inputs:
-    """Return a sample of the digits that the model is trained with."""
+    """Return a sample of the training digits."""
     with np.load(files.require(FEATURES, "featurize@mnist") / "train.npz") as train:
         images = train["images"]
     return measured(images[known.sampled(len(images))])._replace(examples=[])
@@ -35,7 +35,7 @@ def inputs(records: Sequence[Record]) -> tuple[Inputs, list[str]]:
 
 
 def measured(images: np.ndarray) -> Inputs:
-    """Return what is measured of digits, uint8 (N, 28, 28)."""
+    """Return the measurements of digits, uint8 (N, 28, 28)."""
     network = model.load(files.require(model.TRAINED, "train@mnist")).network[:-1]  # type: ignore[index]
     with torch.inference_mode():
         features = network(model.normalise(torch.from_numpy(images))).numpy()

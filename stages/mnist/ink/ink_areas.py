@@ -1,4 +1,4 @@
-"""Which strokes of a mask of ink are frames, which belong to one digit, and whether they can be digits.
+"""Group strokes of ink into digits: find frames, strokes that belong to one digit, and forms that can't be digits.
 
 Exported models contain this file, so it imports only numpy and scipy.
 """
@@ -21,24 +21,31 @@ GAP = 0.12
 """Strokes of a digit are closer to each other than this fraction of its height."""
 
 STRAY = 0.3
-"""From this fraction of the strongest contrast a pixel shows something."""
+"""A pixel with at least this fraction of the strongest contrast is not ground."""
 
 LONGEST = 32
-"""Digits that are read in one picture."""
+"""Largest number of digits that are read in one picture."""
 
 BLANK = "the picture is blank: expected a digit that contrasts with its background"
-UNCLEAR = "no single digit can be told from the rest of the picture: expected one digit on an even background, with space around it"
+UNCLEAR = "no single digit stands out from the rest of the picture: expected one digit on an even background, with space around it"
 TOO_MANY = f"the picture has more than {LONGEST} digits: send fewer in one picture"
 MARKS = "the picture has a mark beside the digits, such as a point, a plus or a minus: expected digits only"
-TOO_WIDE = "what is drawn is too wide for one digit"
-AREA = "what is drawn is an area, not the strokes of a digit"
+LEFT_OVER = "the picture has more ink beside the digits that may belong to the number: expected digits of one size and strength, away from the edge"
+TOO_WIDE = "the drawing is too wide for one digit"
+AREA = "the drawing is a filled area, not the strokes of a digit"
 SEVERAL_LINES = "the picture has digits in several lines: send one line in a picture"
 
+FAINT = 0.12
+"""Ink beside the digits with at least this fraction of their contrast may belong to the number."""
+
 CORNER = 0.3
-"""Size of the corners of a plus, as a fraction of its sides. One in 1,500 of MNIST's digits has four empty ones, a 4 like a plus."""
+"""Size of the corners of a plus, as a fraction of its sides. One in 1,500 of MNIST's digits has four empty ones."""
+
+SMALLER = 0.2
+"""Ink beside the digits with more than this fraction of their height may belong to the number."""
 
 SPECK = 0.02
-"""Fraction of the largest stroke's ink up to which another one is dirt."""
+"""A stroke with at most this fraction of the largest stroke's ink is dirt."""
 
 THICKEST, FULLEST = 0.4, 0.72
 """Limits of a digit's stroke, as a fraction of its height, and of its ink, as a fraction of its box. Of MNIST's digits one
@@ -46,7 +53,7 @@ in a thousand has more ink."""
 
 
 class NoDigitError(ValueError):
-    """There is no digit, or it can't be told from the rest of the picture. The message says why."""
+    """There is no digit, or it does not stand out from the rest of the picture. The message gives the reason."""
 
     status_code = 422
     code = "no_digit"
@@ -84,8 +91,8 @@ def require_line(
 ) -> None:
     """Raise NoDigitError unless ``groups`` are digits in a line, without a point or a minus among the other ``strokes``.
 
-    There may not be too many digits to read, nor some below others, which have no order from left to right, nor a plus,
-    which networks take for a 4. ``labels`` has the strokes' pixels.
+    Refused are too many digits, digits below others (they have no order from left to right), and a plus, which networks
+    take for a 4. ``labels`` has the strokes' pixels.
     """
     if len(groups) > LONGEST:
         raise NoDigitError(TOO_MANY)
@@ -105,7 +112,7 @@ def require_line(
 
 
 def _is_plus(stroke: ink_strokes.Stroke, labels: NDArray[np.int32]) -> bool:
-    """Return whether ``stroke`` is a horizontal and a vertical line through its middle, and nothing in the corners."""
+    """Return whether ``stroke`` is a horizontal and a vertical line through its middle, with empty corners."""
     box = stroke.box
     cross = labels[box.top : box.bottom, box.left : box.right] == stroke.label
     height, width = cross.shape
@@ -118,7 +125,7 @@ def _is_plus(stroke: ink_strokes.Stroke, labels: NDArray[np.int32]) -> bool:
 
 
 def _is_mark(box: ink_strokes.Box, line: ink_strokes.Box, several: bool) -> bool:
-    """Return whether what is in ``box`` changes the number in ``line``: a point between digits, or a minus."""
+    """Return whether the mark in ``box`` changes the number in ``line``: a point between digits, or a minus."""
     middle = (box.top + box.bottom) / 2
     if not line.top < middle < line.bottom + 0.1 * line.height:
         return False
@@ -134,7 +141,40 @@ def _belongs(box: ink_strokes.Box, whole: ink_strokes.Box) -> bool:
     if apart > GAP * max(whole.height, box.height):
         return False
     beside = min(whole.right, box.right) <= max(whole.left, box.left)
+    if beside and box.top > whole.top + 0.55 * whole.height:  # a point or a comma
+        return False
     return not beside or min(whole.height, box.height) < 0.7 * max(whole.height, box.height)
+
+
+def require_all_read(contrast: NDArray[np.float32], digits: Mask, faintest: float, cut: float) -> None:
+    """Raise NoDigitError if the picture has ink beside ``digits`` that may belong to their number.
+
+    Such ink is fainter or smaller than the digits, or touches the picture's edge, so that it was taken for a speck, a shadow, a
+    frame or a line.
+    """
+    ((rows, columns),) = ndimage.find_objects(digits.astype(np.uint8))
+    line = ink_strokes.Box(rows.start, columns.start, rows.stop, columns.stop)
+    peak = float(np.percentile(contrast[digits], 90))
+    thick = ink_strokes.stroke_width(digits)
+    outside = ~ndimage.binary_dilation(digits, ink_strokes.EIGHT, max(2, round(thick / 2)))
+    for part in (cut, FAINT):
+        mask = contrast >= max(part * peak, faintest)
+        lines = ink_strokes.lines_of(mask)
+        for ink in (mask & ~lines, lines):
+            labels, strokes = ink_strokes.connected(ink & outside)
+            if any(_like_digit(stroke, labels, line, thick) for stroke in strokes):
+                raise NoDigitError(LEFT_OVER)
+
+
+def _like_digit(stroke: ink_strokes.Stroke, labels: NDArray[np.int32], line: ink_strokes.Box, thick: float) -> bool:
+    """Return whether ``stroke`` may be a digit of the number in ``line``, whose strokes are ``thick``."""
+    box = stroke.box
+    if not SMALLER * line.height < box.height < 1.5 * line.height or box.gap(line) > 1.5 * line.height:
+        return False
+    if min(box.bottom, line.bottom) - max(box.top, line.top) < 0.5 * box.height:
+        return False
+    mask = labels[box.top : box.bottom, box.left : box.right] == stroke.label
+    return flaw(mask) is None and ink_strokes.stroke_width(mask) > 0.3 * thick
 
 
 def flaw(mask: Mask) -> str | None:
@@ -151,9 +191,9 @@ def flaw(mask: Mask) -> str | None:
 
 
 class Seen(NamedTuple):
-    """What a ``contrast`` shows: the ``labels`` of its ``strokes``, and which of them touch or frame the picture.
+    """The strokes in a ``contrast``, with their ``labels``. ``inner`` strokes neither touch nor frame the picture.
 
-    ``around`` are the pixels of those, and of lines.
+    ``around`` are the pixels of the other strokes and of lines.
     """
 
     contrast: NDArray[np.float32]
@@ -164,7 +204,10 @@ class Seen(NamedTuple):
 
 
 def seen(contrast: NDArray[np.float32], faintest: float, cut: float) -> Seen:
-    """Return what shows with at least the fraction ``cut`` of the strongest contrast, and at least ``faintest``. Raises NoDigitError if nothing is seen."""
+    """Return the strokes with at least the fraction ``cut`` of the strongest contrast, and at least ``faintest``.
+
+    Raises NoDigitError if there is no ink.
+    """
     peak = float(contrast.max())
     if peak < faintest:
         raise NoDigitError(BLANK)
@@ -180,7 +223,7 @@ def seen(contrast: NDArray[np.float32], faintest: float, cut: float) -> Seen:
 
 
 def without_frame(seen: Seen) -> NDArray[np.float32]:
-    """Return the contrast without what touches or frames the picture. Raises NoDigitError if there is nothing."""
+    """Return the contrast without the pixels ``around``. Raises NoDigitError if there are none."""
     if not seen.around.any():
         raise NoDigitError(UNCLEAR)
     return np.where(ndimage.binary_dilation(seen.around, ink_strokes.EIGHT, 3), np.float32(0), seen.contrast)

@@ -1,4 +1,4 @@
-"""How much darker than its ground each pixel of a picture is, and how much noise the picture has.
+"""Measure how much darker than its ground each pixel of a picture is, and the picture's noise.
 
 Exported models contain this file, so it imports only numpy and scipy.
 """
@@ -14,22 +14,22 @@ Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 DARKEST = 64.0
-"""The least brightness that a contrast is relative to: on black, noise would be a strong contrast."""
+"""Smallest brightness by which a contrast is divided: on black, noise would be a strong contrast."""
 
 
 class Scene(NamedTuple):
-    """``tones``: float32 (H, W), 0 to 255, in which ink is darker than its ground. ``faintest``: the least contrast of ink."""
+    """``tones``: float32 (H, W), 0 to 255, with ink darker than its ground. ``faintest``: the smallest contrast of ink."""
 
     tones: Floats
     faintest: float
 
 
 def views(picture: Bytes) -> Iterator[Floats]:
-    """Yield the brightness of ``picture``, then the colour that shows most, if it shows more. float32 (H, W), 0 to 255."""
+    """Yield the brightness of ``picture``, then the channel that varies most, if it varies more. float32 (H, W), 0 to 255."""
     colours, alpha = picture[..., :3].astype(np.float32), picture[..., 3:].astype(np.float32) / 255
     if alpha.min() < 1:
         seen = _brightness(colours)[alpha[..., 0] > 0.5]
-        ground = 0 if seen.size and np.median(seen) > 127 else 255  # so that the ink, which can be seen, has contrast
+        ground = 0 if seen.size and np.median(seen) > 127 else 255  # so that the opaque ink has contrast
         colours = np.asarray(colours * alpha + ground * (1 - alpha), np.float32)
     grey = _brightness(colours)
     yield grey
@@ -40,7 +40,7 @@ def views(picture: Bytes) -> Iterator[Floats]:
 
 
 def enlarged(tones: Floats) -> Floats:
-    """Return a small picture four times as large, on more of its ground if that is even, because its digit may touch the edge."""
+    """Return a small picture four times as large. If its ground is even, extend it, because the digit may touch the edge."""
     border = np.concatenate([tones[0], tones[-1], tones[:, 0], tones[:, -1]])
     ground = float(np.median(border))
     if (np.abs(border - ground) <= 16).mean() > 0.7:

@@ -13,10 +13,10 @@ from scipy import ndimage
 Mask = NDArray[np.bool_]
 
 LINE, THIN = 0.75, 0.05
-"""A ruling or a frame: at least as long, at most as thick, as fractions of the picture's side."""
+"""Smallest length and largest thickness of a ruling or a frame, as fractions of the picture's side."""
 
 MOST = 64
-"""Strokes that are looked at, the largest first: noise has thousands."""
+"""Largest number of strokes that are examined, the largest first: noise has thousands."""
 
 EIGHT = np.ones((3, 3), bool)
 
@@ -74,7 +74,7 @@ def connected(mask: Mask) -> tuple[NDArray[np.int32], list[Stroke]]:
 
 
 def pixels(labels: NDArray[np.int32], strokes: Collection[Stroke]) -> Mask:
-    """Return where ``labels`` has one of ``strokes``."""
+    """Return the mask of the pixels whose ``labels`` belong to ``strokes``."""
     chosen = np.zeros(int(labels.max()) + 1, bool)
     chosen[[stroke.label for stroke in strokes]] = True
     return np.asarray(chosen[labels], np.bool_)
@@ -110,7 +110,7 @@ def _opened(mask: Mask, length: int, axis: int) -> Mask:
 
 
 def depth_of(mask: Mask) -> NDArray[np.float64]:
-    """Return each pixel's distance to the nearest one outside ``mask``. It is computed where the mask is: it takes long."""
+    """Return each pixel's distance to the nearest pixel outside ``mask``. To save time, compute it only around the mask."""
     depth = np.zeros(mask.shape)
     if mask.any():
         ((rows, columns),) = ndimage.find_objects(mask.astype(np.uint8))

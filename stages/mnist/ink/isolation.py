@@ -1,9 +1,9 @@
 """Find the digits in a picture: the ink on its ground, whatever the light, the paper and the colours.
 
-A stroke is what a morphological closing of the picture fills: something narrow that is darker (or lighter) than what
-surrounds it. Ink is measured relative to that ground (a top hat, Serra 1982), so slow changes of light and wide areas of
-another tone, such as a desk, have no ink. A group of strokes is a digit if it stands alone: it is measured a second time
-in its own surroundings, and everything in them must be ground.
+A morphological closing of the picture fills strokes: narrow shapes that are darker (or lighter) than their surroundings. Ink
+is measured relative to the closed picture, the ground (a top hat, Serra 1982). So slow changes of light and wide areas of
+another tone, such as a desk, have no ink. A group of strokes is a digit if it stands alone: it is measured a second time in
+its own surroundings, and everything in them must be ground.
 
 scipy.ndimage does the work: SageMaker's image has it, which lacks scikit-image, and its results do not depend on the
 processor, as OpenCV's do. Exported models contain this file, so it imports only numpy and scipy.
@@ -32,16 +32,16 @@ FAINTEST = 0.065
 """Contrast, as a fraction of the ground's brightness, below which there is no ink: such contrast comes from the paper."""
 
 NOISE = 4.0
-"""Ink's contrast is at least so many standard deviations of the noise."""
+"""Smallest contrast of ink, in standard deviations of the noise."""
 
 WIDEST = (0.35, 0.15, 0.07)
 """Sizes of the closing, as fractions of the picture's longer side: strokes are narrower."""
 
 CUTS = (0.45, 0.65)
-"""Fractions of the strongest contrast from which a pixel is ink. The higher one is for ink in shadows and on rulings."""
+"""A pixel with at least this fraction of the strongest contrast is ink. The higher one is for ink in shadows and on rulings."""
 
 DEPTH = 2
-"""How many layers of other things around a digit may be removed, less one: a desk's edge, then a frame."""
+"""Number of attempts. Each further one removes a layer of other things around a digit, such as a desk's edge, then a frame."""
 
 MARGIN = 0.2
 """Width of a digit's surroundings, as a fraction of its longer side."""
@@ -50,10 +50,10 @@ SMALLEST = 12
 """Height in pixels, after reduction, below which a digit can't be read."""
 
 NARROW = 3.5
-"""Size of the closing around a digit, in widths of its stroke: wider shadows that touch it are no ink."""
+"""Size of the closing around a digit, in widths of its stroke: wider shadows that touch it are not ink."""
 
 OTHERS = 0.15
-"""Limit of what else is in a digit's surroundings, see `ink_areas.STRAY`, as a fraction of the digit's ink."""
+"""Largest area of other things in a digit's surroundings (see `ink_areas.STRAY`), as a fraction of the digit's ink."""
 
 GROUND = 0.45
 """At least this fraction of a digit's surroundings is ground, not ink, frame or line."""
@@ -65,16 +65,16 @@ EVEN = 0.6
 """The faintest tenth of the middle of the strokes has at least this fraction of the strongest contrast."""
 
 PIECES = 2
-"""A digit has at most so many. With more, parts of its strokes were lost, as in the shadow of a hand."""
+"""Largest number of a digit's pieces. If there are more, parts of its strokes were lost, as in the shadow of a hand."""
 
 FEW = 4
-"""With more strokes than these, what is seen is a texture or noise, not something that was drawn with a wrong form."""
+"""If a refused picture has more strokes, it is a texture or noise, not a drawing of a wrong form."""
 
 TRIES = 200
-"""Groups of strokes that are measured in their surroundings, in all: a picture of 32 digits has 32, of texture thousands."""
+"""Largest number of groups of strokes that are measured in their surroundings: 32 digits need 32, a texture has thousands."""
 
 SMALL = 80
-"""Pixels of the longer side below which a picture is enlarged: its strokes have only a few pixels."""
+"""A picture whose longer side has fewer pixels is enlarged: its strokes are only a few pixels wide."""
 
 
 class Digit(NamedTuple):
@@ -113,7 +113,7 @@ def inks(picture: Bytes) -> list[Floats]:
                 try:
                     contrast = ink_areas.without_frame(seen[key]) if key in seen else contrasts[size][number]
                     seen[key] = ink_areas.seen(contrast, scene.faintest, cut)
-                    found.append(_standing_alone(scene, seen[key], cut, tries))
+                    found.append(_standing_alone(scene, seen[key], contrasts[size][number], cut, tries))
                 except ink_areas.NoDigitError as error:
                     reasons.append(str(error))
             if found:
@@ -123,13 +123,15 @@ def inks(picture: Bytes) -> list[Floats]:
             return [_filling(scenes)]
         except ink_areas.NoDigitError as error:
             reasons.append(str(error))
-    told = (ink_areas.TOO_MANY, ink_areas.SEVERAL_LINES, ink_areas.MARKS, ink_areas.TOO_WIDE)
+    told = (ink_areas.TOO_MANY, ink_areas.SEVERAL_LINES, ink_areas.MARKS, ink_areas.LEFT_OVER, ink_areas.TOO_WIDE)
     raise ink_areas.NoDigitError(
         max(reasons, key=lambda reason: (reason != ink_areas.BLANK, reason in told, reasons.count(reason)))
     )
 
 
-def _standing_alone(scene: ink_contrast.Scene, seen: ink_areas.Seen, cut: float, tries: Iterator[int]) -> list[Digit]:
+def _standing_alone(
+    scene: ink_contrast.Scene, seen: ink_areas.Seen, whole: Floats, cut: float, tries: Iterator[int]
+) -> list[Digit]:
     """Return the digits that don't touch the picture's edge. Raises ink_areas.NoDigitError.
 
     Takes one of ``tries`` for each group of strokes that may be a digit.
@@ -152,13 +154,15 @@ def _standing_alone(scene: ink_contrast.Scene, seen: ink_areas.Seen, cut: float,
         confirmed.append(_confirmed(scene, contrast, digit, around | (all_digits & ~digit), cut))
     # Only now: before, the groups may be anything, such as the texture of a photograph.
     ink_areas.require_line(groups, inner, labels)
+    ink_areas.require_all_read(whole, all_digits, scene.faintest, cut)
     return confirmed
 
 
 def _confirmed(scene: ink_contrast.Scene, before: Floats, proposed: Mask, foreign: Mask, cut: float) -> Digit:
-    """Measure a digit in its own surroundings. Raises ink_areas.NoDigitError if it does not stand alone there, or looks different.
+    """Measure a digit in its own surroundings.
 
-    ``proposed``: its pixels. ``before``: their contrast. ``foreign``: the pixels of lines, frames and other digits.
+    ``proposed`` are its pixels, ``before`` their contrast, ``foreign`` the pixels of lines, frames and other digits. Raises
+    ink_areas.NoDigitError if the digit does not stand alone there, or looks different.
     """
     rows, columns = (np.flatnonzero(proposed.any(axis)) for axis in (1, 0))
     height, width = int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1

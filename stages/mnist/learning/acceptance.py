@@ -1,4 +1,4 @@
-"""Write the second network and what it lets pass. The network rests on the data and `mnist.known` alone, so trainings share it."""
+"""Write the second network and its limits. The network depends only on the data and `mnist.known`, so trainings share it."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from stages.mnist.learning import second
 from stages.mnist.model import load, predict
 
 NEWEST = 10
-"""Second networks that are kept, such as those of a few seeds."""
+"""Number of second networks that are kept, for example those of a few seeds."""
 
 
 def write(

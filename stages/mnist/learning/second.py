@@ -1,4 +1,4 @@
-"""A second network, which has learnt what no digit looks like: it tells whether the classifier's answer can be trusted.
+"""A second network, which recognises images of no digit: it decides whether the classifier's answer can be trusted.
 
 Its eleventh class is none of the digits (the background class of https://arxiv.org/abs/1811.04110). It learns that from
 images made in code, see `strangers`. It sees other features than the classifier: histograms of oriented gradients (Dalal
@@ -22,18 +22,18 @@ from stages.mnist.learning.augmentation import moved
 from stages.mnist.model import CLASSES, SIDE, TRAINED, normalise
 
 WEIGHTS, LIMITS = "second.pt", "limits.json"
-"""Files of the trained network, and of what it lets pass."""
+"""Files of the trained network and of its limits."""
 
 DIRECTIONS, CELL, HIDDEN = 8, 4, 256
 """Directions of a histogram, the side in pixels of the square that it counts, and units of the hidden layer."""
 
 DIGITS, COPIES, MOST = 12_000, 2, 6
-"""Largest number of training digits that are used, and how many changed copies of each image there are then, and of fewer digits."""
+"""Largest number of training digits, the number of changed copies of each image then, and the largest number of copies."""
 
 BATCH, RATE, DECAY = 256, 0.004, 0.05
 
 AGREED = 2 * math.log(0.5)
-"""Least certainty of a digit that is read, however many validation images have less: each network gives it half."""
+"""Smallest certainty of a digit that is read, whatever the validation images have: each network gives the digit a half."""
 
 ALL = 0.9999
 """Fraction of the digits in MNIST's own form that are answered. Those below `Known.accepted` are only marked as unknown."""
@@ -43,7 +43,7 @@ CHANGES = Augmentation(rotation=12, scale=0.12, shear=8, shift=1)
 
 
 class Second(nn.Module):
-    """Maps images, uint8 (N, 28, 28), to float32 (N, 11): the digits' log-probabilities, and the log-odds that it is one of them."""
+    """Maps images, uint8 (N, 28, 28), to float32 (N, 11): the digits' log-probabilities, and the log-odds of a digit."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ def train(
             for part in seen.split(512)
         ]
     inputs = torch.cat(parts)
-    # Not fused, it takes square roots by MKL, which differ by processor.
+    # Fused: otherwise MKL computes the square roots, which differ by processor.
     optimizer = torch.optim.AdamW(network.layers.parameters(), weight_decay=DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=settings.steps)
     for _ in range(settings.steps):
@@ -96,10 +96,10 @@ def train(
 
 
 def limits(probabilities: known.Floats, opinions: known.Floats, settings: Known) -> dict[str, float]:
-    """Return what nearly all validation images reach: `judging.odds` to be known, and `judging.certainty`, at least
-    `AGREED`; and the odds that all of them reach.
+    """Return the limits of `judging.odds` and of `judging.certainty` that nearly all validation images reach.
 
-    ``probabilities`` (N, 10) are the classifier's, ``opinions`` (N, 11) the second network's.
+    The certainty's is at least `AGREED`. `least` is the limit of the odds that all reach. ``probabilities`` (N, 10) are the
+    classifier's, ``opinions`` (N, 11) the second network's.
     """
     odds = judging.odds(opinions)
     certainty = known.threshold(judging.certainty(probabilities, opinions), settings.certain)

@@ -1,8 +1,9 @@
 """Make images in MNIST's form that show no digit, from which a network learns to recognise such images.
 
-Those to learn from are of three kinds. Drawings are letters, symbols, doodles and scribbles: lines on a grid, whose points are moved at
-random. Letters in print are in other fonts than those to measure with. Mixtures are made of real digits, such as one on another: they have
-handwriting's strokes, so these alone do not make a digit. What looks like a digit is left out, such as O, l, S and Z.
+Training images are of three kinds. Drawings are letters, symbols, doodles and scribbles: lines on a grid, whose points are
+moved at random. Letters in print are in other fonts than those for measuring. Mixtures are made of real digits, such as one
+on another, so the network learns that handwritten strokes alone do not make a digit. Characters that look like digits, such
+as O, l, S and Z, are left out.
 """
 
 from functools import cache
@@ -49,14 +50,14 @@ SIDE = 96
 
 LEARNT = ("STIXGeneral", "STIXGeneralItalic", "STIXGeneralBol", "cmr10", "cmss10", "cmtt10", "cmb10")
 LETTERS = "AaBCcDdEeFfGHhiJjKkLMmNnPpQRrTtUuVvWwXxY&@#%$?+=*"
-"""Fonts and characters to learn from."""
+"""Fonts and characters of training images."""
 
 PRINTED = 0.3
-"""Fraction of the images to learn from that are in print."""
+"""Fraction of the training images that are in print."""
 
 FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSerif-Italic", "DejaVuSansMono")
 CHARACTERS = "AaCcDdEeFfGGhHkKmMnNPpQRrTtUuVvWwXxY&@#%$?+=*<>^~{}€£¥§±√∞≈≠∑∆πΩ☺♥♦♣♠→←↑↓"
-"""Fonts and characters to measure with."""
+"""Fonts and characters for measuring."""
 
 
 def _forms() -> list[list[Floats]]:
@@ -103,7 +104,7 @@ def _smooth(line: Floats, times: int) -> Floats:
 
 
 TURNED, CROSSED = {3, 4, 6, 7, 9}, {2, 3, 5, 6, 8, 9}
-"""Digits that are none when they are mirrored or laid on a side, and those that are none with a further line."""
+"""Digits that are no digits when they are mirrored or turned by 90 degrees, and those that are none with an added line."""
 
 
 def mixed(random: Generator, digits: Bytes, labels: Labels) -> Bytes:
@@ -135,13 +136,13 @@ def touching(random: Generator, left: Bytes, right: Bytes) -> Bytes:
     both = np.zeros((28, width), np.uint8)
     for part, start in zip(parts, (0, width - parts[1].shape[1]), strict=True):
         top = int(random.integers(0, 29 - part.shape[0]))
-        place = both[top : top + part.shape[0], start : start + part.shape[1]]
-        np.maximum(place, part, out=place)
+        region = both[top : top + part.shape[0], start : start + part.shape[1]]
+        np.maximum(region, part, out=region)
     return drawing.centred((both / 255).astype(np.float32))
 
 
 def printed(random: Generator) -> Bytes:
-    """Return a letter or symbol to measure with, of one of matplotlib's fonts: uint8 (28, 28)."""
+    """Return a letter or symbol for measuring, in one of matplotlib's fonts: uint8 (28, 28)."""
     image = Image.new("L", (2 * SIDE, 2 * SIDE))
     font = _font(str(random.choice(FONTS)), SIDE)
     ImageDraw.Draw(image).text((SIDE // 2, SIDE // 4), str(random.choice(list(CHARACTERS))), 255, font)
@@ -149,7 +150,7 @@ def printed(random: Generator) -> Bytes:
 
 
 def typeset(random: Generator) -> Bytes:
-    """Return a letter or symbol to learn from, slightly turned, slanted and stretched: uint8 (28, 28)."""
+    """Return a letter or symbol for training, slightly turned, slanted and stretched: uint8 (28, 28)."""
     image, middle = Image.new("L", (SIDE, SIDE)), SIDE / 2
     font = _font(LEARNT[random.integers(len(LEARNT))], SIDE // 2)
     letter, thicker = LETTERS[random.integers(len(LETTERS))], int(random.integers(0, 3))
@@ -169,7 +170,7 @@ def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
 
 
 def made(count: int, digits: Bytes, labels: Labels, seed: int) -> Bytes:
-    """Return ``count`` images to learn from, uint8 (count, 28, 28): letters in print, drawings and mixtures of ``digits``."""
+    """Return ``count`` training images, uint8 (count, 28, 28): letters in print, drawings and mixtures of ``digits``."""
     random = np.random.default_rng(seed)
 
     def one() -> Bytes:
@@ -181,7 +182,7 @@ def made(count: int, digits: Bytes, labels: Labels, seed: int) -> Bytes:
 
 
 def measuring(digits: Bytes, count: int = 300) -> dict[str, Bytes]:
-    """Return images to measure with, uint8 (count, 28, 28) of each kind: letters and symbols in print, touching ``digits``."""
+    """Return images for measuring, uint8 (count, 28, 28) of each kind: letters and symbols in print, touching ``digits``."""
     random = np.random.default_rng(0)
     pairs = random.integers(len(digits), size=(count, 2))
     return {

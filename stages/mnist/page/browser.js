@@ -1,4 +1,4 @@
-// Digits: drawn on the page, or a picture in MNIST's form. To find a digit in another picture takes the server.
+// Digits: drawn on the page, or a picture in MNIST's form. Only the server finds digits in other pictures.
 
 const SIDE = 28, BOX = 20, MIDDLE = 14, SHADE = 0.2, SATURATED = 90; // as in drawing.py
 
@@ -73,10 +73,10 @@ async function fromFile(file) {
   return images(digit);
 }
 
-// `inference.py` asks more of what it converted: both networks have to agree.
-const UNLIKE = "What is drawn looks like none of the digits that the model has learnt: expected one handwritten digit from 0 to 9.";
+// As in `inference.py`, converted pictures need more: both networks have to agree.
+const UNLIKE = "The drawing looks like none of the digits that the model has learnt: expected one handwritten digit from 0 to 9.";
 const unknown = ({ familiarity }) => familiarity[0] < 0 && UNLIKE;
-const unsure = (outputs) => unknown(outputs) || (outputs.certainty[0] < 0 && "What is drawn is not clearly one of the digits.");
+const unsure = (outputs) => unknown(outputs) || (outputs.certainty[0] < 0 && "The drawing is not clearly one of the digits.");
 
 const canvas = Object.assign(document.createElement("canvas"), { id: "canvas", width: 280, height: 280 });
 const context = canvas.getContext("2d", { willReadFrequently: true });

@@ -37,7 +37,7 @@ CHALLENGER = "challenger"
 
 
 GRAVITON_TYPE = "ml.c7g.large"
-"""An instance type with AWS's ARM processors. sagemaker-core takes newer ones (m7g, r8g) for Intel's, and names the wrong image."""
+"""An instance type with AWS's ARM processors. sagemaker-core returns the wrong image, Intel's, for newer ones (m7g, r8g)."""
 
 OWN = "-own"
 """Suffix of the name of the stack with a user's own workflow."""
@@ -45,7 +45,7 @@ OWN = "-own"
 
 @dataclass(frozen=True)
 class Deployed:
-    """Names and ARNs of what is deployed. ``done`` has a line for each action. ``home`` is the bucket of the artifacts."""
+    """Names and ARNs of the deployed resources. ``done`` has a line per action. ``home`` is the bucket of the artifacts."""
 
     home: str
     bucket: str
@@ -92,7 +92,7 @@ def repository(image: str) -> str:
 
 
 def compared_with(training: Pixels, tests: Iterable[bytes]) -> bytes:
-    """Return what `watch` compares captured pictures with: the training pictures' properties, and the digests of the ``tests``."""
+    """Return the reference for the function `watch`: properties of the training pictures, and digests of the ``tests``."""
     content = {
         "training": {name: sorted(values.round(4).tolist()) for name, values in properties(training).items()},
         "tests": sorted(map(drift.digest, tests)),
@@ -103,7 +103,7 @@ def compared_with(training: Pixels, tests: Iterable[bytes]) -> bytes:
 def parts(archive: Path, settings: WorkflowSettings, training: bytes = b"") -> dict[str, Artifact]:
     """Return all objects that the template names, by its parameters. Raise InputError if a model is missing.
 
-    ``training`` is what `compared_with` returns; without it drift is not measured on AWS.
+    ``training`` is the result of `compared_with`; without it drift is not measured on AWS.
     """
     files.require(archive, "export@scones")
     found = {**artifacts.of_the_workflow(), "ModelKey": artifacts.named("model.tar.gz", archive.read_bytes())}
@@ -182,7 +182,7 @@ def deploy(
     settings: WorkflowSettings,
     training: bytes = b"",
 ) -> Deployed:
-    """Create or update everything; what is up to date stays untouched. ``pictures`` are PNG files by name, ``training`` as for `parts`."""
+    """Create or update everything that is not up to date. ``pictures`` are PNG files by name, ``training`` as for `parts`."""
     objects = parts(archive, settings, training)
     image = inference_image(session.region_name, settings)
     base = Stack(session, f"{settings.stack}-artifacts")
@@ -210,7 +210,7 @@ def deploy(
 
 
 def upload(session: boto3.Session, bucket: str, objects: Mapping[str, bytes], prefix: str = "") -> str:
-    """Upload those of ``objects``, all under ``prefix``, that are missing or have other content. Return a line about it."""
+    """Upload those ``objects`` (all under ``prefix``) that are missing or have other content. Return a line about it."""
     there = {entry["Key"]: entry["ETag"].strip('"') for entry in keys(session, bucket, prefix)}
     missing = {
         key: content

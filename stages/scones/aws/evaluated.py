@@ -1,4 +1,4 @@
-"""A model with its test set, and whether a deployment's answers are those of evaluate."""
+"""Read a model with its test set, and check that a deployment's answers match evaluate's."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Set
@@ -38,7 +38,7 @@ class Test(NamedTuple):
     probabilities: dict[str, NDArray[np.float32]]
     familiarity: dict[str, float]
     training: bytes
-    """What the captured pictures are compared with."""
+    """The reference with which captured pictures are compared."""
 
 
 @contextmanager

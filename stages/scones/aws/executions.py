@@ -23,7 +23,7 @@ DESCRIBED_AT_ONCE = 200
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an execution of ``key``'s picture ended, ``seconds`` after it began; ``execution`` is its name.
+    """The outcome of an execution for ``key``'s picture, ``seconds`` after it started; ``execution`` is its name.
 
     ``probabilities`` are set if it succeeded, ``error`` and ``cause`` if it failed.
     """
@@ -91,7 +91,7 @@ class Workflow:
     def outcomes(self, started: Mapping[str, str]) -> dict[str, Outcome]:
         """Wait for executions, given the picture's key by ARN, and return their outcomes by ARN. Raise InputError if one does not end.
 
-        One request asks for a thousand of them. AWS allows only 15 a second that describe one: those are used for failures alone.
+        One request lists a thousand. AWS allows only 15 requests a second that describe one, so only failures are described.
         """
         deadline = time.monotonic() + LIMIT
         while any(one["executionArn"] in started for one in self._listed("RUNNING")):

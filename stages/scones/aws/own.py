@@ -1,8 +1,9 @@
 """A user's own workflow: a folder with a state machine, as the console shows it, and the handlers that it calls.
 
 Each Python file with a function `lambda_handler` or `handler` becomes a Lambda function named like the file. All files of the
-folder are in its package. The functions' names in the definition, whatever the account and region in their ARNs, are replaced by
-those that are deployed, and a topic's ARN by the deployment's topic. A stack of its own holds both, beside the deployment's endpoint and bucket.
+folder are in its package. Functions' names in the definition, whatever the account and region in their ARNs, are replaced by
+the deployed functions, and a topic's ARN by the deployment's topic. Both are in a stack of their own, beside the deployment's
+endpoint and bucket.
 """
 
 import ast
@@ -30,7 +31,7 @@ TOPIC = re.compile(r"arn:[\w-]+:sns:[\w-]*:[^:\"]*:[\w-]+")
 NAME = re.compile(r"(?:\d{12}:function:)?(?:\$\{)?([\w-]+)\}?(?::([\w$-]+))?")
 SERVICE = re.compile(r"arn:[\w-]+:states:[\w-]*:[^:]*:([\w:-]+)")
 SERVICES = ("lambda:invoke", "sns:publish")
-"""What the state machine's role allows."""
+"""The services that the state machine's role allows."""
 
 LIMIT = 250 * 2**20
 """Largest size of a function's unpacked code in bytes, by Lambda's quota."""

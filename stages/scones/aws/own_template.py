@@ -22,7 +22,7 @@ CONDITIONS = {
 }
 
 PREFIX = "arn:${AWS::Partition}"
-PLACE = "${AWS::Region}:${AWS::AccountId}"
+REGION_AND_ACCOUNT = "${AWS::Region}:${AWS::AccountId}"
 
 ANSWERED = {
     "CKV_AWS_115": "a reserved concurrency would take from the account's; the state machine retries",
@@ -31,7 +31,7 @@ ANSWERED = {
     "CKV_AWS_158": "the parameter KmsKey encrypts it",
     "CKV_AWS_173": "the environment has no secret; the parameter KmsKey encrypts it",
 }
-"""Why what checkov asks for is not in the template, by its rule."""
+"""The reason why the template skips a rule of checkov, by rule."""
 
 
 def logical(name: str) -> str:
@@ -84,8 +84,8 @@ def _allow(actions: list[str], resource: Any) -> dict[str, Any]:
 
 def _of_functions() -> list[dict[str, Any]]:
     bucket = [{"Fn::Sub": f"{PREFIX}:s3:::${{Bucket}}"}, {"Fn::Sub": f"{PREFIX}:s3:::${{Bucket}}/*"}]
-    endpoint = {"Fn::Sub": f"{PREFIX}:sagemaker:{PLACE}:endpoint/${{Endpoint}}"}
-    logs = {"Fn::Sub": f"{PREFIX}:logs:{PLACE}:log-group:/aws/lambda/${{AWS::StackName}}-*"}
+    endpoint = {"Fn::Sub": f"{PREFIX}:sagemaker:{REGION_AND_ACCOUNT}:endpoint/${{Endpoint}}"}
+    logs = {"Fn::Sub": f"{PREFIX}:logs:{REGION_AND_ACCOUNT}:log-group:/aws/lambda/${{AWS::StackName}}-*"}
     interfaces = ["CreateNetworkInterface", "DeleteNetworkInterface", "DescribeNetworkInterfaces", "DescribeSubnets"]
     interfaces += ["AssignPrivateIpAddresses", "UnassignPrivateIpAddresses"]
     return [

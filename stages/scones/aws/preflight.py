@@ -1,4 +1,4 @@
-"""Report the price and the losses, and check image, quota and permissions, before anything is created or removed on AWS."""
+"""Before anything is created or removed on AWS: report the price and what is lost, and check image, quota and permissions."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from stages.scones.config import WorkflowSettings
 COMMAND = "python -m stages.scones.deploy"
 
 END_OF_PATCHES = "2026-06-30"
-"""Of SageMaker's PyTorch 2.6 inference image, the last one with TorchServe. Those of older versions ended before."""
+"""The end of support of SageMaker's PyTorch 2.6 inference image, the last one with TorchServe. Older ones ended earlier."""
 
 POLICY = Path(__file__).with_name("deployer_policy.json")
 """The permissions of the person who deploys: https://docs.aws.amazon.com/service-authorization/latest/reference/"""
@@ -132,7 +132,7 @@ def permissions(session: boto3.Session, settings: WorkflowSettings) -> Finding:
 def stack(session: boto3.Session, settings: WorkflowSettings) -> Finding:
     status = Stack(session, settings.stack).status()
     good = status is None or status.endswith("_COMPLETE")
-    return Finding("stack", good or None, f"{settings.stack}: {status or 'is not there yet'}")
+    return Finding("stack", good or None, f"{settings.stack}: {status or 'does not exist yet'}")
 
 
 CHECKS: tuple[Callable[[boto3.Session, WorkflowSettings], Finding], ...] = (image, quota, permissions, stack)
@@ -153,7 +153,7 @@ def plan(settings: WorkflowSettings, region: str) -> str:
 
 
 def losses(session: boto3.Session, settings: WorkflowSettings, keep_data: bool) -> str:
-    """Return what `destroy` removes: the stacks, the number of their resources, and what lies in their buckets."""
+    """Return what `destroy` removes: the stacks, the number of their resources, and their buckets' contents."""
     lines = [f"This removes from region {session.region_name}:"]
     for stack in stacks(session, settings):
         if not (resources := stack.resources()):
@@ -162,9 +162,9 @@ def losses(session: boto3.Session, settings: WorkflowSettings, keep_data: bool) 
         lines.append(
             f"- the stack {stack.name} with {len(resources)} resources" + (", but not its bucket:" if kept else "")
         )
-        for place, count, size in stack.contents():
-            own_pictures = " (your own pictures)" if place.endswith("/pictures/") else ""
-            lines.append(f"  {'keeps' if kept else 'with'} {place}: {count} objects, {size:,} bytes{own_pictures}")
+        for url, count, size in stack.contents():
+            own_pictures = " (your own pictures)" if url.endswith("/pictures/") else ""
+            lines.append(f"  {'keeps' if kept else 'with'} {url}: {count} objects, {size:,} bytes{own_pictures}")
     return "\n".join(lines)
 
 

@@ -54,11 +54,11 @@ def run(
     """
     before = {entry["Key"] for entry in keys(session, deployed.bucket, CAPTURED)}
     workflow = Workflow(session, workflow_arn or deployed.workflow)
-    places = [f"{TEST}{name}" for name in cases]
-    first = workflow.execute(deployed.bucket, places[0])
+    objects = [f"{TEST}{name}" for name in cases]
+    first = workflow.execute(deployed.bucket, objects[0])
     begin = time.perf_counter()
-    others = workflow.execute_all(deployed.bucket, places[1:], concurrency)
-    outcomes = [first, *tqdm(others, "scones executions", len(places) - 1, unit="")]
+    others = workflow.execute_all(deployed.bucket, objects[1:], concurrency)
+    outcomes = [first, *tqdm(others, "scones executions", len(objects) - 1, unit="")]
     seconds = time.perf_counter() - begin
     records = _captured(session, deployed, before, outcomes) if captured else {}
     return Trial(outcomes, records, seconds)
@@ -69,7 +69,7 @@ def _captured(
 ) -> dict[str, str]:
     """Return the captured records of ``outcomes``, from files that did not exist ``before``.
 
-    Wait for a record of each execution that got an answer, and then as long again, so that surplus records are found.
+    Wait for a record of each execution that got an answer, and then as long again, to detect surplus records.
     """
     executions = {one.execution for one in outcomes}
     expected = sum(one.status == "SUCCEEDED" or one.error in (BELOW, UNKNOWN) for one in outcomes)
@@ -96,9 +96,9 @@ def _captured(
 
 
 def records_of(executions: Set[str], captured: Mapping[str, str]) -> dict[str, str]:
-    """Return the lines of ``captured`` (texts by name) of ``executions``: one each, if none is lost and none is duplicate.
+    """Return the lines of ``captured`` (texts by name) of ``executions``: one each, unless one is lost or duplicate.
 
-    The workflow gives each request the id EXECUTION.TRY. Requests of other users are left out, and all tries of an
+    The workflow gives each request the id EXECUTION.TRY. Requests of other users are left out, and so are all tries of an
     execution except its last. If no request has such an id, all lines are returned.
     """
     asked = [(name, line, *_execution_and_try(line)) for name, text in captured.items() for line in text.splitlines()]
@@ -158,7 +158,7 @@ def _end(outcome: Outcome) -> tuple[float, ...] | str:
 
 
 def passed(trial: Trial) -> dict[str, captures.Captured]:
-    """Return what the successful executions passed on, by the picture's name, where requests are not captured."""
+    """Return the outputs of the successful executions by picture name, for deployments that don't capture requests."""
     now = datetime.now(UTC)
     return {
         one.key.removeprefix(TEST): captures.Captured("", now, b"", "image/png", one.probabilities, True)

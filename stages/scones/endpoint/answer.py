@@ -1,4 +1,4 @@
-"""Read what an endpoint answers about one picture: a probability for each class.
+"""Read an endpoint's answer to one picture: a probability for each class.
 
 The exported model's functions write such answers, the workflow's functions and the monitor read them with this module.
 The workflow's functions run in Lambda, so it imports only the standard library.
@@ -40,7 +40,7 @@ def distribution(values: object, classes: int = 0) -> tuple[float, ...]:
 
 
 def read(body: bytes, content_type: str = "application/json", classes: Sequence[str] = ()) -> Answer:
-    """Return the answer in ``body``, of one picture, with a probability for each of ``classes``; without them for any number.
+    """Return the answer to one picture in ``body``. It has a probability for each of ``classes``, or any number without them.
 
     JSON: a list of probabilities, or a list with one such list. A verbose answer: an object with ``probabilities`` as
     such lists, perhaps ``classes`` with as many names, and ``known``. CSV: one line. Raises ValueError with what was
@@ -73,7 +73,7 @@ def _from_json(text: str) -> Any:
 
 
 def _only(content: Any, kinds: tuple[type, ...]) -> Any:
-    """Return the item of a list over pictures, whose items are of ``kinds``; other content unchanged.
+    """Return the only item of a list over pictures, whose items are of ``kinds``; return other content unchanged.
 
     Raises ValueError unless there is one picture.
     """

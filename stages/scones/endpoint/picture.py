@@ -1,4 +1,4 @@
-"""Read the pictures that the endpoint takes: one of 32x32 pixels in a request."""
+"""Read the picture in a request to the endpoint: one picture of 32x32 pixels."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Collection of captured pictures that are unknown or have a low confidence in the folder where they are labelled and where prepare reads them."""
+"""Copy captured pictures that are unknown or have a low confidence to the folder for labelling, which prepare reads."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -43,5 +43,5 @@ def collect(
 
 
 def at_random(name: str) -> float:
-    """Return a number from 0 to 1 for a picture's ``name``: always the same, and independent of its order and its answer."""
+    """Return a number from 0 to 1 that depends only on a picture's ``name``, not on its order or its answer."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) / 2**32

@@ -1,4 +1,4 @@
-"""Captured pictures with labels from people, as entries of a list: see `label_table`."""
+"""Read captured pictures with labels from people as entries of a list: see `label_table`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +12,8 @@ FOLDER = Path("data/scones/labelled")
 def read_list(folder: Path, classes: Sequence[str], row: int, held_out: bool = False) -> list[Entry]:
     """Return the pictures with a label, numbered from ``row``, with names in Unicode's form NFC; empty if there is no table.
 
-    They are those to train with, or those that are ``held_out``. Raises InputError with the line and column of the first
-    error. The pictures are not read.
+    With ``held_out`` these are the held-out pictures, otherwise those to train with. Raises InputError with the line and
+    column of the first error. Reads no pictures.
     """
     found = label_table.labels(folder, by_name(folder), classes, held_out, ".png")
     return [Entry(row + number, label, name) for number, (name, label) in enumerate(found.items())]

@@ -1,4 +1,4 @@
-"""Monitoring of the endpoint from its captured requests: confidences, drift of the input, an estimate of the accuracy.
+"""Monitor the endpoint by its captured requests: confidences, drift of the input, an estimate of the accuracy.
 
     python -m stages.scones.feedback.monitor reports/scones/captured
     python -m stages.scones.feedback.monitor s3://BUCKET/data_capture
@@ -17,9 +17,9 @@ import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.stats import ks_2samp
 
 from stages.common import config, files
+from stages.common.drift import compare
 from stages.common.errors import InputError
 from stages.common.program import run
 from stages.common.results import reporting
@@ -35,9 +35,6 @@ from stages.scones.feedback.properties import Pixels, properties
 FEATURES = Path("data/scones/features")
 MODEL = Path("models/scones/export/model.pt")
 MONITOR = Path("reports/scones/monitor")
-
-SIGNIFICANT = 0.01
-"""Probability of reporting drift when there is none, over all properties together (Bonferroni)."""
 
 
 def over_time(records: Sequence[Captured], threshold: float) -> Figure:
@@ -72,22 +69,9 @@ def histogram(records: Sequence[Captured], threshold: float) -> Figure:
 
 
 def drift(captured: Pixels, training: Pixels) -> dict[str, Any]:
-    """Return how much each property's distribution differs from the training pictures'.
-
-    The statistic is the two-sample Kolmogorov-Smirnov statistic: the largest difference between the cumulative
-    distributions, from 0 to 1. `p` is the probability of at least this difference if both samples had the same
-    distribution.
-    """
-    ours, theirs = properties(captured), properties(training)
-    tests = {name: ks_2samp(ours[name], theirs[name]) for name in ours}
-    return {
-        name: {
-            "statistic": round(float(test.statistic), 4),
-            "p": round(float(test.pvalue), 6),
-            "drifted": bool(test.pvalue < SIGNIFICANT / len(tests)),
-        }
-        for name, test in tests.items()
-    }
+    """Return how much each property's distribution differs from the training pictures', as in `FeatureDrift`."""
+    tests = compare(properties(captured), properties(training))
+    return {test.feature: {"statistic": test.statistic, "p": test.p, "drifted": test.drifted} for test in tests}
 
 
 def summary(records: Sequence[Captured], threshold: float) -> dict[str, Any]:
@@ -129,12 +113,14 @@ def class_names() -> list[str]:
     return names
 
 
-def main(place: str, threshold: float | None = None, collect_into: Path = labelled.FOLDER) -> None:
+def main(source: str, threshold: float | None = None, collect_into: Path = labelled.FOLDER) -> None:
     classes = class_names()
-    texts, others = fetch(place)
+    texts, others = fetch(source)
     read = captures.read(texts, classes)
     if not read.records:
-        raise InputError(f"{place}: found no captured record ({'; '.join(read.problems[:1])}), expected at least 1")
+        raise InputError(
+            f"{source}: found no captured record{''.join(f' ({problem})' for problem in read.problems[:1])}, expected at least 1"
+        )
     if threshold is None:
         threshold = config.load("evaluate.scones", Evaluate).threshold
     pictures, unusable = decoded(read.records)
@@ -144,7 +130,7 @@ def main(place: str, threshold: float | None = None, collect_into: Path = labell
         "repeated": read.repeated,
         "unusable_pictures": len(unusable),
     }
-    report = {"source": place, **counts, **summary(read.records, threshold), "problems": read.problems + unusable}
+    report = {"source": source, **counts, **summary(read.records, threshold), "problems": read.problems + unusable}
     if (FEATURES / "train.npz").exists() and pictures:
         with np.load(FEATURES / "train.npz") as train:
             report["drift"] = drift(np.stack([picture for _, picture in pictures]), train["images"])
@@ -185,7 +171,7 @@ def _no_drift(report: dict[str, Any]) -> str:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("place", help="folder or URL with captured .jsonl files")
+    parser.add_argument("source", help="folder or URL with captured .jsonl files")
     parser.add_argument("--threshold", type=float, help="default: evaluate.scones.threshold")
     parser.add_argument(
         "--collect-into", type=Path, default=labelled.FOLDER, help="folder for pictures to label (default: %(default)s)"

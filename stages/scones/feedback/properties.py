@@ -1,4 +1,4 @@
-"""What drift is measured in: properties of pictures that a change of the camera, the light or the scene changes."""
+"""Properties of pictures for measuring drift. They change with the camera, the light and the scene."""
 
 import numpy as np
 from numpy.typing import NDArray

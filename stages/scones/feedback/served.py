@@ -1,4 +1,4 @@
-"""Served pictures as what drift is measured in, and those to label."""
+"""Read the served pictures for drift, and collect those to label."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ from stages.scones.feedback.properties import Pixels, properties
 from stages.scones.layout import SIDE
 
 LEAST = 30
-"""Fewest pictures."""
+"""Smallest number of pictures for a comparison."""
 
 UNIT = "pictures"
 
@@ -39,7 +39,7 @@ def collect(texts: Sequence[tuple[str, str]], threshold: float | None) -> int:
 
 
 def training() -> Inputs:
-    """Return a sample of the pictures that the model is trained with."""
+    """Return a sample of the training pictures."""
     with np.load(files.require(monitor.FEATURES, "featurize@scones") / "train.npz") as train:
         images = train["images"]
     return measured(images[known.sampled(len(images))])._replace(examples=[])
@@ -52,7 +52,7 @@ def inputs(records: Sequence[Record]) -> tuple[Inputs, list[str]]:
 
 
 def measured(images: Pixels) -> Inputs:
-    """Return what is measured of pictures, uint8 (N, 32, 32, 3)."""
+    """Return the measurements of pictures, uint8 (N, 32, 32, 3)."""
     classifier = model.load(files.require(model.TRAINED, "train@scones"))
     with torch.inference_mode():
         parts = [classifier.inspect(part)[1] for part in torch.from_numpy(images).split(model.BATCH)]

@@ -1,4 +1,4 @@
-"""Comparison of the models behind one endpoint, by what each has answered. They get different pictures of the same stream.
+"""Compare the models behind one endpoint by their answers. Each gets different pictures of the same stream.
 
 Intervals are of 95 %: Wilson's for a fraction, Newcombe's (1998, method 10) for a difference of fractions, Welch's for a difference of means.
 """
@@ -16,17 +16,17 @@ from scipy.stats import binomtest, ttest_ind
 from stages.scones.feedback.captures import Captured
 
 LEVEL = 0.95
-PLACE = re.compile(r"([^/]+)/\d{4}/\d\d/\d\d/\d\d/[^/]+$")
+VARIANT_PATH = re.compile(r"([^/]+)/\d{4}/\d\d/\d\d/\d\d/[^/]+$")
 """A captured file's path from its variant on."""
 
 Texts = Sequence[tuple[str, str]]
 
 
 def grouped(files: Texts) -> dict[str, list[tuple[str, str]]]:
-    """Return captured files by the variant in their paths, those of other paths left out."""
+    """Return captured files by the variant in their paths. Files with other paths are left out."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for name, text in files:
-        if found := PLACE.search(name):
+        if found := VARIANT_PATH.search(name):
             groups.setdefault(found[1], []).append((name, text))
     return dict(sorted(groups.items()))
 
@@ -65,7 +65,7 @@ def name_of(record: Captured) -> str:
 
 
 def measure(records: Sequence[Captured], threshold: float, labels: Mapping[str, int]) -> dict[str, Any]:
-    """Return what one variant's answers show. ``labels`` are class numbers by the names of labelled pictures."""
+    """Return measurements of one variant's answers. ``labels`` are class numbers by the names of labelled pictures."""
     judged = [(record, labels[name]) for record in records if (name := name_of(record)) in labels]
     right = sum(int(np.argmax(record.probabilities)) == label for record, label in judged)
     return {

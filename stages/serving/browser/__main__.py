@@ -40,11 +40,11 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onnx
 
 HERE = Path(__file__).parent
 OWN = "page/browser.js"
-"""What a project has for its page: the code that makes the network's images of what a user gives."""
+"""A project's own code for its page. It converts the user's pictures to the network's images."""
 
 
 def with_page() -> list[str]:
-    """The projects that have such a page."""
+    """Return the projects that have such a page."""
     return [name for name in projects.names() if own(name).exists()]
 
 
@@ -57,7 +57,7 @@ def runtime() -> Path:
     name = PACKAGE.replace("@", "-") + ".tgz"
     if not (CACHE / name).exists():
         if not shutil.which("npm"):
-            raise InputError(f"npm not found, which downloads {PACKAGE}: install it (Debian: apt install npm)")
+            raise InputError(f"npm not found: install it to download {PACKAGE} (Debian: apt install npm)")
         with temporary.folder("npm") as folder:
             command = ["npm", "pack", PACKAGE, "--silent", "--pack-destination", str(folder)]
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -82,7 +82,7 @@ def packed(content: bytes) -> str:
 
 
 def page(project: str, model: bytes, script: bytes, wasm: bytes) -> str:
-    """Return the page: its parts are texts and bytes, packed with gzip, which its script unpacks."""
+    """Return the page. Its parts, text or bytes, are packed with gzip, and its script unpacks them."""
     template = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined)  # noqa: S701  each part is escaped here
     code = (HERE / "page.js").read_text() + own(project).read_text()
     digest = base64.b64encode(hashlib.sha256(f"\n{code}".encode()).digest()).decode()

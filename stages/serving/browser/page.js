@@ -1,4 +1,4 @@
-// What the pages share: the network, the pixels of a picture, the answer. A project's browser.js follows.
+// Shared by all pages: the network, the pixels of a picture, the answer. A project's browser.js follows.
 
 const element = (name) => document.getElementById(name);
 const CLASSES = JSON.parse(element("classes").textContent);
@@ -25,9 +25,9 @@ const network = (async () => {
   element("answer").textContent = "";
   return { ort, session };
 })();
-network.catch((error) => { element("answer").textContent = `This browser can't compute the model: ${error.message}`; });
+network.catch((error) => { element("answer").textContent = `This browser can't run the model: ${error.message}`; });
 
-// The outputs of model.onnx, by name, of images: bytes of the shape `dims`. Rejects with a Refusal if it refuses them.
+// Returns the outputs of model.onnx, by name, for images: bytes of the shape `dims`. Rejects with a Refusal if it refuses them.
 async function answer({ data, dims }) {
   const { ort, session } = await network;
   try {
@@ -43,7 +43,7 @@ async function answer({ data, dims }) {
 async function decode(file) {
   const options = { imageOrientation: "from-image", colorSpaceConversion: "none", premultiplyAlpha: "none" };
   const bitmap = await createImageBitmap(file, options).catch(() => {
-    throw new Refusal("This is no picture, or one of a kind that the browser can't read.");
+    throw new Refusal("This is not a picture, or the browser can't read its format.");
   });
   const { width, height } = bitmap;
   if (width * height > MOST_PIXELS) throw new Refusal(`The picture has more than ${MOST_PIXELS / 1e6} million pixels.`);
@@ -54,7 +54,7 @@ async function decode(file) {
   return context.getImageData(0, 0, width, height);
 }
 
-// Show the answer for the images of the promise, unless `unknown` gives a sentence why there is none.
+// Show the answer for the images of the promise, or the reason that `unknown` returns.
 async function show(images, unknown) {
   const shown = element("answer");
   shown.textContent = "…";

@@ -81,7 +81,7 @@ def application(model: LoadedModel, limits: Limits, body_limits: BodyLimits) -> 
     async def later(request: Request) -> Response:
         task = late.pop(request.path_params["number"], None)
         if task is None:
-            raise Refusal(404, "not_found", "there is no such request")
+            raise Refusal(404, "not_found", "unknown request, or its answer was already fetched")
         return parts_response([await task])
 
     def parts_response(parts: Sequence[framing.Part]) -> Response:
@@ -132,7 +132,7 @@ def check_type(content_type: str, expected: Sequence[str]) -> None:
 def preferred(accept: str) -> str:
     """Return the content type of the answer: the first of a list of types that is JSON or CSV, JSON if any type will do.
 
-    Browsers and libraries send lists. Weights, such as `q=0.9`, are not looked at: the lists begin with the best type.
+    Browsers and libraries send lists. Weights, such as `q=0.9`, are ignored: the lists begin with the best type.
     """
     kinds = [kind.strip() for kind in accept.split(",") if kind.strip()] or ["*/*"]
     names = [kind.split(";")[0].strip().lower() for kind in kinds]

@@ -43,7 +43,7 @@ class BatchReply:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A waiting request. ``data`` is what the model has read from the body, if that was done before."""
+    """A waiting request. ``data`` is the body as the model has read it, if it was read before."""
 
     body: bytes
     content_type: str

@@ -18,7 +18,7 @@ UNCOUNTED = 64 * 1024
 
 
 UNPACKED = 4_000_000
-"""Largest body that comes packed, in bytes. Some kilobytes can unpack to any size, and what a body costs grows with its size."""
+"""Largest unpacked size of a compressed body in bytes. Some kilobytes can unpack to any size, and costs grow with the size."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class _Body:
         self._unpacked: zlib._Decompress | None = None
 
     def unpack(self) -> None:
-        """Unpack what is received: it is gzip."""
+        """Unpack the received bytes, which are gzip."""
         self._unpacked = zlib.decompressobj(wbits=31)  # 31: gzip's header and checksum, nothing else
         self._size = min(self._size, UNPACKED)
 

@@ -36,7 +36,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 def _words(request: Request, error: HTTPException) -> str:
-    """Return what is wrong with the path or the method of a request, and what there is."""
+    """Return what is wrong with the path or the method of a request, with the valid ones."""
     path = request.scope["path"][:100]
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "another method").removesuffix(", HEAD")

@@ -44,9 +44,9 @@ class LoadedModel:
         return self._batch_fn is not None
 
     async def read(self, body: bytes, content_type: str) -> Any:
-        """Return what input_fn and ready_fn make of a body, and raise what they raise. Raise Refusal after the time limit.
+        """Read a body by input_fn and ready_fn. Their exceptions are passed on. Raise Refusal after the time limit.
 
-        A thread can't be stopped. It goes on, and is free for other bodies when it is done.
+        A thread can't be stopped. It continues, and is free for other bodies when it is done.
         """
         await self._free.acquire()
         reading = asyncio.get_running_loop().run_in_executor(

@@ -22,7 +22,7 @@ uvicorn's parser has no limit. It reports only complete headers and joins the pi
 """
 
 CHUNKS, CHUNK_BYTES = 10_000, 64
-"""A body may come in so many chunks, and in one more for each so many bytes. Each costs as much as some kilobytes at once."""
+"""Number of chunks that any body may have, and bytes for each further chunk. A chunk costs as much as some kilobytes."""
 
 PIPELINED = 100
 """Largest number of requests of one connection that wait for an earlier one. uvicorn's parser has no limit."""

@@ -1,4 +1,4 @@
-"""Show a model's answer on the page, or the reason why there is none."""
+"""Show a model's answer on the page, or why there is none."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -76,7 +76,7 @@ def mount(app: FastAPI, models: Models, max_bytes: int) -> Callable[[], None]:
 
 
 def attach(app: FastAPI, page: gr.Blocks, path: str, folder: Path, max_bytes: int, head: str) -> Callable[[], None]:
-    """Put ``page`` at ``path`` of ``app``. Requests can read files in ``folder``, and upload some there if ``max_bytes`` isn't 0.
+    """Put ``page`` at ``path`` of ``app``. Requests can read files in ``folder``, and upload files unless ``max_bytes`` is 0.
 
     ``head`` are HTML elements with this package's files. Returns the function that ends responses, see `mount`.
     """

@@ -27,16 +27,16 @@ MAX_QUESTION = 256 * 1024
 
 READ = re.compile(r"/|/config|/theme\.css|/assets/.+|/static/.+|/gradio_api/(queue/data|upload_progress|file=.+)")
 NO_NAME = re.compile(r"\0|[^/]{256}")
-"""Parts that no file's name has: Gradio would fail on them."""
+"""Parts that no file name has: Gradio would fail on them."""
 
 UPLOAD, ANSWERS = "/gradio_api/upload", "/gradio_api/queue/data"
 ASK = re.compile(rf"/gradio_api/queue/join|{UPLOAD}")
 
 
 class UploadGuard:
-    """Gradio's application behind a list of allowed requests. ``folder`` is the one for uploads.
+    """Gradio's application behind a list of allowed requests. Uploads are in ``folder``.
 
-    One upload has at most ``max_upload`` bytes, and all that are kept have at most ``quota``.
+    One upload has at most ``max_upload`` bytes, all stored ones together at most ``quota``.
     """
 
     def __init__(self, app: ASGIApp, page: gr.Blocks, folder: Path, max_upload: int, quota: int) -> None:
@@ -52,7 +52,7 @@ class UploadGuard:
         headers = Headers(scope=scope)
         if scope["method"] in ("GET", "HEAD"):
             if not READ.fullmatch(path) or NO_NAME.search(path) or not self._may_read(path):
-                await _refuse(404, "not_found", "there is nothing here", scope, receive, send)
+                await _refuse(404, "not_found", "the page has no such path", scope, receive, send)
             elif path == "/":
                 plain = [
                     header for header in scope["headers"] if header[0] != b"accept-encoding"
@@ -73,7 +73,7 @@ class UploadGuard:
             else:
                 await self._ask(scope, receive, send)
         else:
-            await _refuse(404, "not_found", "there is nothing here", scope, receive, send)
+            await _refuse(404, "not_found", "the page has no such path", scope, receive, send)
 
     def _may_read(self, path: str) -> bool:
         """Return whether a file's route names one in the page's folder. Gradio would also fetch an address there."""
@@ -88,11 +88,11 @@ class UploadGuard:
             return False
 
     async def _answers(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send a session's messages while it lasts. Gradio would log a traceback for a session that there is not."""
+        """Send a session's messages while it lasts. For an unknown session, Gradio would log a traceback."""
         sessions = self.page._queue.pending_messages_per_session
         session = QueryParams(scope["query_string"]).get("session_hash", "")
         if session not in sessions:
-            await _refuse(404, "not_found", "there is no such session: ask first", scope, receive, send)
+            await _refuse(404, "not_found", "unknown session: send a request first", scope, receive, send)
             return
         try:
             await self.app(scope, receive, send)

@@ -11,8 +11,8 @@ import gradio as gr
 def block(value: str = "", *, live: bool = False, **options: Any) -> gr.Markdown:
     """Return a component that shows the HTML ``value`` unchanged. ``live``: screen readers read its changes out.
 
-    It is gr.Markdown because the templates of gr.HTML need JavaScript's eval. It is not sanitized because that would
-    remove the drawings: this package makes and escapes all that comes here.
+    It is gr.Markdown because the templates of gr.HTML need JavaScript's eval. It is not sanitized, because that would
+    remove the drawings. This package makes all of the HTML and escapes its texts.
     """
     classes = [*options.pop("elem_classes", []), *(["live"] if live else [])]
     return gr.Markdown(one_block(value), sanitize_html=False, latex_delimiters=[], elem_classes=classes, **options)
@@ -56,7 +56,7 @@ def bars(classes: Iterable[dict[str, Any]], threshold: float | None = None) -> s
 
 
 def none_of(classes: int, things: str) -> str:
-    """Return the verdict on a picture that is not known to a model of so many ``classes``, which are ``things``."""
+    """Return the verdict on an unknown picture. The model has so many ``classes``, which are ``things``."""
     return f'<p class="verdict"><strong>looks like none of the {classes} {things}</strong></p>'
 
 

@@ -8,10 +8,10 @@ import gradio as gr
 from pydantic import ValidationError
 
 FIELDS = ("fn_index", "data", "session_hash")
-"""What a handler is asked with. Gradio takes more, which this page does not use."""
+"""Fields of a request to a handler. Gradio accepts more, which this page does not use."""
 
 LONGEST = 100
-"""Characters of a session's name."""
+"""Largest number of characters of a session's name."""
 
 
 def fault(page: gr.Blocks, question: Any) -> str | None:
@@ -20,7 +20,7 @@ def fault(page: gr.Blocks, question: Any) -> str | None:
         return "expected an object"
     number, data = question.get("fn_index"), question.get("data")
     if type(number) is not int or number not in page.fns:
-        return f"fn_index: found {str(number)[:100]!r}, which is no handler of this page"
+        return f"fn_index: found {str(number)[:100]!r}, expected a handler of this page"
     session = question.get("session_hash")
     if not isinstance(session, str) or not 0 < len(session) <= LONGEST:
         return f"session_hash: expected a string of 1 to {LONGEST} characters"
@@ -29,12 +29,12 @@ def fault(page: gr.Blocks, question: Any) -> str | None:
         return f"data: expected a list with {len(inputs)} values"
     for index, (component, value) in enumerate(zip(inputs, data, strict=True)):
         if not _fits(component, value):
-            return f"data[{index}]: found {str(value)[:100]!r}, which is no value of {getattr(component, 'label', None) or 'this input'!r}"
+            return f"data[{index}]: found {str(value)[:100]!r}, expected a value of {getattr(component, 'label', None) or 'this input'!r}"
     return None
 
 
 def checked(question: dict[str, Any]) -> bytes:
-    """Return a question that `fault` has found nothing wrong with, as JSON, without fields that it has not looked at."""
+    """Return a valid ``question`` as JSON, with only the fields that `fault` has checked."""
     return json.dumps({name: question[name] for name in FIELDS}).encode()
 
 
@@ -54,7 +54,7 @@ def _fits(component: Any, value: Any) -> bool:
 
 
 def _has_files(component: Any, value: Any) -> bool:
-    """Return whether ``value`` is a file in the form that Gradio gives it, or a list of files if the component takes several."""
+    """Return whether ``value`` is a file in Gradio's form, or a list of files if the component takes several."""
     try:
         component.data_model.model_validate(value)
     except ValidationError:

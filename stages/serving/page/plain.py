@@ -1,4 +1,4 @@
-"""The tab of a project that has none of its own: a request as JSON, and the model's answer as JSON."""
+"""The default tab, for projects without `page/tab.py`: a request and the model's answer, both as JSON."""
 
 import json
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Extend Gradio's reader of uploads: errors in this server's form, and no remains of failed uploads."""
+"""Extend Gradio's parser of uploads: errors in this server's form, and failed uploads are deleted."""
 
 import errno
 from pathlib import Path
@@ -14,7 +14,7 @@ RETRY_AFTER = 60  # s
 
 
 class UploadParser(route_utils.GradioMultiPartParser):
-    """Writes the files of a form to the folder of uploads. It raises Refusal if it can't, and removes what it has written."""
+    """Writes the files of a form to the folder of uploads. If it fails, it deletes them and raises Refusal."""
 
     def on_headers_finished(self) -> None:
         super().on_headers_finished()
@@ -31,7 +31,7 @@ class UploadParser(route_utils.GradioMultiPartParser):
             if isinstance(error, MultiPartException):
                 large = "maximum allowed size" in error.message
                 raise Refusal(413 if large else 400, "too_large" if large else "unreadable", error.message) from None
-            if isinstance(error, ValueError):  # of the parser, for example for a boundary that is too long
+            if isinstance(error, ValueError):  # the parser raises it, for example for a boundary that is too long
                 raise Refusal(400, "unreadable", str(error)) from None
             if isinstance(error, OSError) and error.errno in FULL:
                 raise no_space("the server's disk is full") from None

@@ -10,7 +10,7 @@ from stages.experiments.comparing.variants import Spread, Variant
 MODELS = 8  # drawn per leaderboard
 
 SAME_ROWS: Spec = {"scale": {"y": "shared"}}
-"""All panels have the same rows, also those in which a variant has no value: only the first names them."""
+"""All panels have the same rows, even if a variant has no value there, because only the first panel names the rows."""
 
 
 def scores(variants: list[Variant], metrics: dict[str, Metric]) -> Chart | None:

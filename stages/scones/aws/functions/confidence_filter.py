@@ -35,8 +35,8 @@ class ThresholdConfidenceNotMet(Exception):  # noqa: N818 (the failure's publish
 def confidence(event: Event) -> float:
     """Return the largest of the probabilities in `inferences`.
 
-    Raise InvalidEventError if they are no distribution over the classes, whose number is CLASSES in the environment (0 or
-    missing: any number from 2).
+    Raise InvalidEventError if they are no probability distribution over the classes. CLASSES in the environment is their
+    number (0 or missing: any number from 2).
     """
     try:
         return float(max(answer.distribution(event.get("inferences"), int(os.environ.get("CLASSES", "0")))))
@@ -45,7 +45,7 @@ def confidence(event: Event) -> float:
 
 
 def is_known(event: Event) -> bool:
-    """Return whether the picture is known, also if the model doesn't tell. Raise InvalidEventError for another value."""
+    """Return whether the picture is known, True if the model doesn't tell. Raise InvalidEventError for another value."""
     known = event.get("known")
     if known is not None and type(known) is not bool:
         raise InvalidEventError(f"known = {str(known)[:100]}: expected true, false or null")

@@ -1,4 +1,4 @@
-"""digest: sum up the last hours' executions in one message, instead of one for each that failed. None is sent if none failed."""
+"""digest: send one message about the last hours' executions, instead of one for each failure. Without failures, send none."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -15,10 +15,10 @@ METRICS = {
     "timed out": ("AWS/States", "ExecutionsTimedOut", {"StateMachineArn": "{arn}"}, "Sum"),
     "aborted": ("AWS/States", "ExecutionsAborted", {"StateMachineArn": "{arn}"}, "Sum"),
 }
-"""What is counted, by its name in the message: namespace, metric, dimensions and statistic."""
+"""The counted metrics, by name in the message: namespace, metric, dimensions and statistic."""
 
 REPORTED = ("failed", "confidence below the threshold", "pictures of none of the classes", "timed out", "aborted")
-"""What makes a message necessary."""
+"""A message is sent if one of these is not 0."""
 
 
 def counts(hours: float) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Compare captured with training pictures as `stages.scones.feedback.monitor` does, with what Lambda's Python has, and pypng.
+"""Compare captured with training pictures as `stages.scones.feedback.monitor` does, using only the standard library and pypng.
 
 The properties are each picture's mean red, green and blue and its contrast, the standard deviation of its grey values.
 """
@@ -21,7 +21,7 @@ SIGNIFICANT = 0.01
 
 
 def decode(content: bytes) -> bytes:
-    """Return a PNG file's pixels, red, green and blue of each, on white where it is transparent. Raise ValueError for other pictures."""
+    """Return a PNG file's pixels (red, green, blue), on white where it is transparent. Raise ValueError for other files."""
     try:
         width, height, rows, _ = png.Reader(file=io.BytesIO(content)).asRGBA8()
         if (width, height) != (SIDE, SIDE):
@@ -37,7 +37,7 @@ def decode(content: bytes) -> bytes:
 
 
 def digest(picture: bytes) -> str:
-    """Return what tells a picture's file from others."""
+    """Return a digest that identifies a picture's file."""
     return hashlib.sha256(picture).hexdigest()
 
 

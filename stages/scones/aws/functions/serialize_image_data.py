@@ -58,30 +58,30 @@ def storage() -> Any:
 
 def read(bucket: str, key: str) -> bytes:
     """Return the picture's bytes. Raise one of the errors above, which names the object."""
-    place = f"s3://{bucket}/{key}"
+    url = f"s3://{bucket}/{key}"
     try:
         answer = storage().get_object(Bucket=bucket, Key=key)
         size = answer["ContentLength"]
         if size > LARGEST:
             raise ImageTooLargeError(
-                f"{place} has {size} bytes: expected at most {LARGEST}, because Step Functions passes at most 256 KiB between states"
+                f"{url} has {size} bytes: expected at most {LARGEST}, because Step Functions passes at most 256 KiB between states"
             )
         image: bytes = answer["Body"].read()
     except ClientError as error:
         code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
         if code in ("NoSuchKey", "NoSuchBucket"):
-            raise ImageMissingError(f"{place} does not exist ({code})") from error
+            raise ImageMissingError(f"{url} does not exist ({code})") from error
         if status == 403:
-            raise AccessDeniedError(f"{place} may not be read: {error}") from error
+            raise AccessDeniedError(f"{url} may not be read: {error}") from error
         if status >= 500 or status == 429 or code in ("RequestTimeout", "Throttling", "ThrottlingException"):
-            raise StorageUnavailableError(f"{place}: {error}") from error
-        raise StorageRefusedError(f"{place} can't be read: {error}") from error
+            raise StorageUnavailableError(f"{url}: {error}") from error
+        raise StorageRefusedError(f"{url} can't be read: {error}") from error
     except NO_ANSWER as error:
-        raise StorageUnavailableError(f"{place}: {error}") from error
+        raise StorageUnavailableError(f"{url}: {error}") from error
     except BotoCoreError as error:  # no request was made
-        raise StorageRefusedError(f"{place} can't be read: {error}") from error
+        raise StorageRefusedError(f"{url} can't be read: {error}") from error
     if not image.startswith(PNG):
-        raise NotAnImageError(f"{place} begins with {image[:8]!r}: expected a PNG image")
+        raise NotAnImageError(f"{url} begins with {image[:8]!r}: expected a PNG image")
     return image
 
 

@@ -1,4 +1,4 @@
-"""watch: read what the endpoint has captured in the last hours, and write to CloudWatch how sure it was, and how the pictures changed.
+"""watch: read the requests captured in the last hours, and write the model's confidence and the pictures' drift to CloudWatch.
 
 The metrics `Watched`, `Drift`, `LowConfidenceShare` and `EstimatedAccuracy` mean the same as those of `python -m stages.loop watch`, but
 only PNG files, which the workflow sends, are compared with the training pictures. TRAINING names the object with these,
@@ -23,7 +23,7 @@ except ImportError:  # in the project, not in Lambda
     from stages.scones.endpoint import answer
 
 MOST = 2000
-"""Pictures that are compared, chosen at random: a picture takes some milliseconds, and Lambda's time is limited."""
+"""Pictures that are compared, sampled at random: a picture takes some milliseconds, and Lambda's time is limited."""
 
 
 class Record(NamedTuple):
@@ -36,7 +36,7 @@ class Record(NamedTuple):
 
 
 def training() -> dict[str, Any]:
-    """Return the training pictures' properties, and the digests of the test pictures; nothing if there are none."""
+    """Return the training pictures' properties, and the digests of the test pictures; empty without TRAINING's key."""
     bucket, _, key = os.environ["TRAINING"].partition("/")
     if not key:
         return {}
@@ -44,13 +44,13 @@ def training() -> dict[str, Any]:
     return found
 
 
-def texts(bucket: str, place: str, since: datetime) -> Iterator[str]:
-    """Yield the captured files below ``place``, ENDPOINT/VARIANT/YYYY/MM/DD/HH/NAME, that are from ``since`` on."""
+def texts(bucket: str, prefix: str, since: datetime) -> Iterator[str]:
+    """Yield the captured files below ``prefix``, ENDPOINT/VARIANT/YYYY/MM/DD/HH/NAME, that are from ``since`` on."""
     # A file is named by its first record, and collects records for about a minute.
     s3, first = boto3.client("s3"), (since - timedelta(minutes=5)).strftime("%Y/%m/%d/%H")
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=place):
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", []):
-            if "/".join(entry["Key"].removeprefix(place).split("/")[1:5]) >= first:
+            if "/".join(entry["Key"].removeprefix(prefix).split("/")[1:5]) >= first:
                 yield s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read().decode()
 
 
@@ -69,8 +69,8 @@ def read(line: str, classes: int) -> Record:
 
 def records(since: datetime) -> Iterator[Record]:
     """Yield the captured answers from ``since`` on."""
-    place, classes = f"data_capture/{os.environ['ENDPOINT']}/", int(os.environ["CLASSES"])
-    for text in texts(os.environ["BUCKET"], place, since):
+    prefix, classes = f"data_capture/{os.environ['ENDPOINT']}/", int(os.environ["CLASSES"])
+    for text in texts(os.environ["BUCKET"], prefix, since):
         for line in filter(None, text.splitlines()):
             try:
                 record = read(line, classes)
@@ -81,27 +81,27 @@ def records(since: datetime) -> Iterator[Record]:
 
 
 class Sample:
-    """The properties of at most MOST of the pictures that are added: each has the same chance."""
+    """The properties of at most MOST of the added pictures, sampled uniformly."""
 
     def __init__(self) -> None:
         self.measured: list[dict[str, float]] = []
         self._seen, self._random = 0, random.Random(0)
 
     def add(self, picture: bytes) -> None:
-        """Choose, and only then decode. A picture that can't be decoded here is left out."""
+        """Decide whether to keep the ``picture`` before decoding it. Undecodable pictures are left out."""
         self._seen += 1
-        place = len(self.measured) if len(self.measured) < MOST else self._random.randrange(self._seen)
-        if place >= MOST:
+        index = len(self.measured) if len(self.measured) < MOST else self._random.randrange(self._seen)
+        if index >= MOST:
             return
         try:
             found = drift.measured(drift.decode(picture))
         except ValueError:
             return
-        self.measured[place : place + 1] = [found]  # at the end it is added
+        self.measured[index : index + 1] = [found]  # replaces one, or appends
 
 
 def handler(event: Any, context: object) -> dict[str, float]:
-    """Write the metrics of the last HOURS, and return them; only how many answers there were if there was none."""
+    """Write the metrics of the last HOURS and return them. Without answers, only their number, 0."""
     threshold, reference = float(os.environ["THRESHOLD"]), training()
     tests, sample = set(reference.get("tests", [])), Sample()
     confidences, unsure = [], 0

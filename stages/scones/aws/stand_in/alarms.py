@@ -1,4 +1,4 @@
-"""CloudWatch's alarms on one metric: the stand-in records what its endpoints and functions measure, and moto keeps it.
+"""CloudWatch's alarms on one metric: the stand-in records the metrics of its endpoints and functions, and moto stores them.
 
 The periods of alarms shrink as a deployment's waits do: a minute takes `MINUTE` seconds.
 """
@@ -37,7 +37,7 @@ STATISTICS: dict[str, Callable[[Sequence[float]], Any]] = {
 
 
 class StackAlarm(CloudFormationModel):
-    """An alarm of a stack. moto makes alarms only for its API. One of several metrics stays without data: it is not computed."""
+    """An alarm of a stack. moto creates alarms only by API calls. An alarm on several metrics is not evaluated."""
 
     def __init__(self, name: str, region: str) -> None:
         self.name, self.region = name, region
@@ -104,7 +104,7 @@ class StackAlarm(CloudFormationModel):
 
 
 def record(region: str, namespace: str, dimensions: dict[str, str], values: dict[str, float]) -> None:
-    """Keep measurements of now, by the metrics' names."""
+    """Store measurements, by the metrics' names, with the current time."""
     kept = cloudwatch_backends[DEFAULT_ACCOUNT_ID][region].metric_data
     named = [{"Name": name, "Value": value} for name, value in dimensions.items()]
     kept.extend(MetricDatum(namespace, name, value, named, utcnow()) for name, value in values.items())
@@ -113,7 +113,7 @@ def record(region: str, namespace: str, dimensions: dict[str, str], values: dict
 
 
 def record_request(region: str, endpoint: str, variant: str, status: int, seconds: float) -> None:
-    """Keep what SageMaker measures of a request that ended with the container's HTTP ``status`` after ``seconds``."""
+    """Store SageMaker's metrics of a request that ended with the container's HTTP ``status`` after ``seconds``."""
     values = {
         "Invocations": 1.0,
         "Invocation4XXErrors": float(400 <= status < 500),
@@ -124,7 +124,7 @@ def record_request(region: str, endpoint: str, variant: str, status: int, second
 
 
 def record_lines(region: str, lines: Iterable[str]) -> None:
-    """Keep the metrics in a function's log: lines in the embedded metric format."""
+    """Store the metrics in a function's log: lines in the embedded metric format."""
     for line in lines:
         if '"_aws"' not in line:
             continue
@@ -151,7 +151,7 @@ def _breaches(alarm: Any, values: Sequence[float]) -> bool | None:
 
 
 def evaluate(region: str) -> None:
-    """Set the state of each alarm on one metric. One that is newly on is published to its topics."""
+    """Set the state of each alarm on one metric. Publish alarms that have just gone on to their topics."""
     backend = cloudwatch_backends[DEFAULT_ACCOUNT_ID][region]
     now = datetime.now(UTC).replace(tzinfo=None)
     points = list(backend.metric_data)

@@ -2,7 +2,7 @@
 
 python -I bootstrap.py HANDLER FOLDER
 
-``FOLDER`` is what the process sees as /tmp, which in Lambda belongs to one instance. `bootstrap.py --check FOLDER` fails if this
+The process sees ``FOLDER`` as /tmp, because in Lambda each instance has its own /tmp. `bootstrap.py --check FOLDER` fails if this
 system does not allow that.
 """
 

@@ -1,4 +1,4 @@
-"""SageMaker's InvokeEndpoint and UpdateEndpoint: models behind a name, and the shift of its requests to other models."""
+"""SageMaker's InvokeEndpoint and UpdateEndpoint: models behind an endpoint's name, and moving its requests to new models."""
 
 import json
 import threading
@@ -130,8 +130,8 @@ class Endpoint:
     ) -> EndpointResponse:
         """Return the answer of the variant ``target``, or of the next one by ``weights`` if that is None.
 
-        ``waiting`` returns whether the client still waits. A request that the client gave up while its model was reloaded
-        is not answered: it would be captured a second time beside the client's retry.
+        ``waiting`` returns whether the client still waits. If it gave up while its model was reloaded, the request is not
+        answered, because it would be captured a second time beside the client's retry.
         """
         fleet, variant = self._begin(weights, target)
         with fleet.leave_afterwards():
@@ -167,10 +167,10 @@ class Endpoint:
         alarmed: Callable[[tuple[str, ...]], list[str]],
         taken: Callable[[str], None],
     ) -> str:
-        """Move all requests to the models of ``hosted``. Return an empty text, or why all are back with the former models.
+        """Move all requests to the models of ``hosted``. Return an empty text, or the reason for a rollback.
 
-        No request is lost: each ends in the fleet in which it began. ``alarmed`` returns those alarms that are on. ``taken`` gets
-        the result before any request sees it.
+        No request is lost: each ends in the fleet in which it began. ``alarmed`` returns those alarms that are on. ``taken`` is
+        called with the result before any request sees it.
         """
         with self._updating:
             if hosted == self.hosted:

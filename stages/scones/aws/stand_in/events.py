@@ -1,6 +1,6 @@
-"""EventBridge's rules and schedules: what S3 tells of its objects, and what comes every few hours, reaches functions and state machines.
+"""EventBridge's rules and schedules: deliver events of S3 objects and of schedules to functions and state machines.
 
-moto keeps both, but delivers only to queues and logs, and runs no schedule.
+moto stores rules and schedules, but delivers only to queues and logs, and runs no schedule.
 """
 
 import functools
@@ -97,14 +97,14 @@ class StackSchedule(CloudFormationModel):
 
 def apply() -> None:
     """Patch moto, and start to run the schedules. Call this once, before the first request."""
-    Rule.send_to_targets = _reaching_more(Rule.send_to_targets)
+    Rule.send_to_targets = _to_more_targets(Rule.send_to_targets)
     for name in ("create_from_cloudformation_json", "update_from_cloudformation_json"):
-        setattr(FakeBucket, name, classmethod(_telling(getattr(FakeBucket, name).__func__)))
+        setattr(FakeBucket, name, classmethod(_with_events(getattr(FakeBucket, name).__func__)))
     threading.Thread(target=_run_schedules, daemon=True).start()
 
 
-def _telling(making: Any) -> Any:
-    """Let a stack's bucket tell EventBridge of its objects, if its definition says so. moto ignores that."""
+def _with_events(making: Any) -> Any:
+    """Send events of a stack's bucket to EventBridge if its definition says so. moto ignores that."""
 
     def make(cls: Any, *arguments: Any, **named: Any) -> Any:
         definition = named["cloudformation_json"] if "cloudformation_json" in named else arguments[1]
@@ -117,8 +117,8 @@ def _telling(making: Any) -> Any:
     return make
 
 
-def _reaching_more(sending: Any) -> Any:
-    """Deliver events to functions and state machines, too. A rule that has only a schedule gets no events."""
+def _to_more_targets(sending: Any) -> Any:
+    """Deliver events to functions and state machines, too. A rule with only a schedule gets no events."""
 
     def send(rule: Any, event: Any, transform_input: bool = True) -> None:
         own = [target for target in rule.targets if _service(target) in ("lambda", "states")]
@@ -136,7 +136,7 @@ def _service(target: dict[str, Any]) -> str:
 
 
 def _input(target: dict[str, Any], event: dict[str, Any]) -> str:
-    """Return what a target gets: its own text, a template with values of the event, or the event."""
+    """Return a target's input: its own text, a template with values of the event, or the event."""
     if "Input" in target:
         return str(target["Input"])
     if transformer := target.get("InputTransformer"):

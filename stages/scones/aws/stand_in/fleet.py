@@ -75,7 +75,7 @@ class Container:
 
 
 class Fleet:
-    """The processes of one definition, and what they capture."""
+    """The processes of one definition, and their captures."""
 
     def __init__(self, hosted: HostedEndpoint, get: Get, put: Put) -> None:
         self.hosted = hosted

@@ -11,7 +11,7 @@ from pathlib import Path
 from stages.scones.aws.stand_in.runtime import Code, FunctionResult, Instance, has_own_tmp
 
 MOST = 2
-"""Limit of processes for one function, 1 if they would share /tmp. Further requests wait until one is free."""
+"""Largest number of processes for one function, 1 if they would share /tmp. Further requests wait until one is free."""
 
 
 class Function:

@@ -1,4 +1,4 @@
-"""Patch moto 5.2.5 in this process where the template or the SDK expect something else. Each patch states its reason."""
+"""Patch moto 5.2.5 in this process where the template or the SDK need other behaviour. Each patch states its reason."""
 
 import functools
 from collections.abc import Callable

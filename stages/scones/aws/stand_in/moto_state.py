@@ -59,7 +59,7 @@ def endpoint(region: str, name: str) -> HostedEndpoint | None:
 
 
 def configured(region: str, name: str, config_name: str) -> HostedEndpoint:
-    """Return what an endpoint of this name has to be with this configuration. Raise KeyError if something is missing."""
+    """Return the definition of an endpoint of this name with this configuration. Raise KeyError if something is missing."""
     known = sagemaker_backends[DEFAULT_ACCOUNT_ID][region]
     config = known.endpoint_configs[config_name]
     models = {model.model_name: model for model in known._models.values()}
@@ -94,7 +94,7 @@ def weights(region: str, name: str) -> dict[str, float]:
 
 @contextmanager
 def updating(region: str, name: str, config_name: str) -> Iterator[Callable[[str], None]]:
-    """Show the endpoint as being updated during the block. Yields a function that takes why it failed, "" if it did not."""
+    """Show the endpoint's status as `Updating` during the block. Yields a function to call with the failure's reason, or ""."""
     backend = sagemaker_backends[DEFAULT_ACCOUNT_ID][region]
     found = backend.endpoints[name]
     found.endpoint_status = "Updating"

@@ -1,4 +1,4 @@
-"""One folder for all files of a run of the stand-in. The next run removes it if this one could not."""
+"""One folder for all files of a run of the stand-in. If this run can't remove it, the next one does."""
 
 import tempfile
 from collections.abc import Iterator

@@ -1,10 +1,10 @@
-"""AWS on this machine: moto keeps the resources, and a front before it really runs the functions and serves the models.
+"""AWS on this machine: moto stores the resources, and a front end before it runs the functions and serves the models.
 
     python -m stages.scones.aws.stand_in.server [--keep]
 
 It listens only on loopback, on a port that the system picks. Its first line of output is its address and an access key. It
-ends when its standard input closes, with --keep only when it is terminated. Clients find it by AWS_ENDPOINT_URL and notice no other difference. Requests that are not
-signed with the key are refused, because a function runs code as this process's user.
+ends when its standard input closes, with --keep only when it is terminated. Clients find it by AWS_ENDPOINT_URL and notice no
+other difference. Requests that are not signed with the key are refused, because a function runs code as this process's user.
 """
 
 import json
@@ -160,8 +160,8 @@ class Front:
             return self._endpoints.of(now).update(wanted, weights, how, alarmed, taken)
 
     def _evaluate_alarms(self, region: str) -> None:
-        for place, line in self._functions.new_lines():
-            alarms.record_lines(place, [line])
+        for region, line in self._functions.new_lines():
+            alarms.record_lines(region, [line])
         alarms.evaluate(region)
 
     def follow(self) -> None:

@@ -1,7 +1,8 @@
-"""CloudFormation's UpdateStack, which moto does only for resources that name a changed parameter themselves.
+"""CloudFormation's UpdateStack. moto's own updates only resources that name a changed parameter themselves.
 
-A resource changes if its properties do once all names in them are resolved, after those on which it depends. Most are changed in
-place, some replaced: what they replaced is deleted at the end. If one fails, all are put back, as in CloudFormation.
+A resource is updated if its properties differ once all names in them are resolved, after the resources on which it depends.
+Most are changed in place. Some are replaced, and the old ones are deleted at the end. If one update fails, all are undone, as
+in CloudFormation.
 """
 
 import copy
@@ -18,7 +19,7 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.iam.models import iam_backends
 
 REPLACED = ("AWS::SageMaker::Model", "AWS::SageMaker::EndpointConfig")
-"""Types of which CloudFormation makes a new resource for any change."""
+"""Types that CloudFormation replaces for any change."""
 
 IN_PLACE = (
     "AWS::CloudWatch::Alarm",
@@ -29,7 +30,7 @@ IN_PLACE = (
     "AWS::Scheduler::Schedule",
     "AWS::StepFunctions::StateMachine",
 )
-"""Types that moto, or this package, changes in place. Of the others moto keeps nothing that a change would show in."""
+"""Types that moto, or this package, changes in place. Of other types moto stores nothing that a change would affect."""
 
 
 def apply(changed: Callable[[], None]) -> None:
@@ -197,7 +198,7 @@ def _change_in_place(resources: Any, resource: Any, wanted: dict[str, Any]) -> N
             roles.put_role_policy(resource.name, policy["PolicyName"], json.dumps(policy["PolicyDocument"]))
     elif wanted["Type"] in IN_PLACE:
         kind = parsing.resource_class_from_type(wanted["Type"])
-        # A copy: some take out what they have read.
+        # A copy, because some remove properties that they have read.
         kind.update_from_cloudformation_json(
             original_resource=resource,
             new_resource_name=resource.name if wanted["Type"] == "AWS::Events::Rule" else "",

@@ -1,4 +1,4 @@
-// A live camera: its picture goes to the model again and again, one request at a time, so the newest answer is shown.
+// A live camera: it sends pictures to the model continuously, one request at a time, and shows the newest answer.
 // Gradio's streaming input would send each frame as text through its queue, past the limits of the page's uploads.
 
 import { percent, post } from "./post.js";
@@ -24,7 +24,7 @@ class Camera {
     await this.video.play();
     while (this.stream && this.root.isConnected) {
       const begin = performance.now();
-      const wait = this.root.offsetParent ? await this.look() : INTERVAL; // in a closed part of the page nothing is sent
+      const wait = this.root.offsetParent ? await this.look() : INTERVAL; // a hidden part of the page sends nothing
       await new Promise((done) => setTimeout(done, wait || Math.max(0, INTERVAL - (performance.now() - begin))));
     }
     this.stop();

@@ -1,4 +1,4 @@
-// Keys of the labelling page: each presses the button that has it. Further ones wait until the next picture is there.
+// Keys of the labelling page: each presses the button of that key. Further keys wait for the next picture.
 
 let answered = null;
 document.addEventListener("keydown", (event) => {

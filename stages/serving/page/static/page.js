@@ -1,4 +1,4 @@
-// What Gradio leaves out: names for screen readers, arrow keys between tabs, and no broken picture for a damaged file.
+// Missing in Gradio: names for screen readers, arrow keys between tabs, and hiding the broken picture of a damaged file.
 
 const NAMES = [
   // [selector, name made from the label of the nearest block]
@@ -41,7 +41,7 @@ document.addEventListener("keydown", (event) => {
   tabs[next % tabs.length].click();
 });
 
-// A file that the browser can't show has an answer beside it that says why. These events don't bubble: listen on the way down.
+// If the browser can't show a file, the answer beside it gives the reason. These events don't bubble: listen on the way down.
 for (const kind of ["error", "load"]) {
   document.addEventListener(kind, ({ target }) => {
     if (target.matches?.("[data-testid=image] img, .seen img")) target.classList.toggle("unreadable", kind === "error");

@@ -8,7 +8,7 @@ from antlr4.atn.ATNDeserializer import BASE_SERIALIZED_UUID, SERIALIZED_VERSION,
 from antlr4.Recognizer import Recognizer
 
 UNKNOWN = re.compile(r'("ExecutionType"\s*:\s*)"EXPRESS"|("Comment"\s*:\s*)"JSON(?:ata|Path)"')
-"""What moto's grammar does not know: distributed maps with children other than STANDARD, which run alike here, and two comments."""
+"""Unsupported by moto's grammar: distributed maps with children other than STANDARD, which run alike here, and two comments."""
 
 
 def _known(found: re.Match[str]) -> str:

@@ -53,9 +53,9 @@ def _with_definition(making: Any) -> Any:
         resource = named["cloudformation_json"] if "cloudformation_json" in named else arguments[1]
         account_id = named["account_id"] if "account_id" in named else arguments[2]
         properties = resource["Properties"]
-        place = properties.pop("DefinitionS3Location", None)
-        if place:
-            text = s3_backends[account_id]["aws"].get_object(place["Bucket"], place["Key"]).value.decode()
+        location = properties.pop("DefinitionS3Location", None)
+        if location:
+            text = s3_backends[account_id]["aws"].get_object(location["Bucket"], location["Key"]).value.decode()
             for key, value in properties.pop("DefinitionSubstitutions", {}).items():
                 text = text.replace(f"${{{key}}}", str(value))
             properties["DefinitionString"] = text
@@ -94,7 +94,7 @@ INDEFINITE = re.compile(r"\*|\.\.|\[[^\]]*[:?,]")
 
 
 def _one_of_one(json_path: Any) -> Any:
-    """Return the value that a path such as `$[0].body` names. moto returns a list of it, as it does of any value below an index."""
+    """Return the value at a path such as `$[0].body`. moto returns a list with the value for every path with an index."""
     extracting = json_path.extract_json
 
     def extract(path: str, data: Any) -> Any:

@@ -36,13 +36,13 @@ def _with_results(writing: Any) -> Any:
     def write(env: Any, *arguments: Any, **named: Any) -> None:
         results = env.stack[-2]
         writing(env, *arguments, **named)
-        place = env.stack[-1]["ResultWriterDetails"]
+        location = env.stack[-1]["ResultWriterDetails"]
         storage = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
-        key = f"{place['Key'].rpartition('/')[0]}/SUCCEEDED_0.json"
+        key = f"{location['Key'].rpartition('/')[0]}/SUCCEEDED_0.json"
         content = json.dumps([{"Output": json.dumps(one), "Status": "SUCCEEDED"} for one in results]).encode()
-        storage.put_object(place["Bucket"], key, content)
-        manifest = json.loads(storage.get_object(place["Bucket"], place["Key"]).value)
+        storage.put_object(location["Bucket"], key, content)
+        manifest = json.loads(storage.get_object(location["Bucket"], location["Key"]).value)
         manifest["ResultFiles"]["SUCCEEDED"] = [{"Key": key, "Size": len(content)}]
-        storage.put_object(place["Bucket"], place["Key"], json.dumps(manifest).encode())
+        storage.put_object(location["Bucket"], location["Key"], json.dumps(manifest).encode())
 
     return write
