@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from autogluon.core.models import AbstractModel
 from autogluon.features.generators import AutoMLPipelineFeatureGenerator, IdentityFeatureGenerator
@@ -27,7 +28,7 @@ from stages.bikes.config import Train, check_together
 from stages.bikes.learning import search
 from stages.bikes.learning.normalised import normalise
 from stages.bikes.learning.progress import Progress, elsewhere
-from stages.bikes.model import PARTS, ROOM, SETTINGS, TARGET, TRAINED, lean, to_target
+from stages.bikes.model import PARTS, ROOM, SETTINGS, TARGET, TRAINED, intervals, lean, limited, to_target
 from stages.common import clocks, config, files
 from stages.common.errors import InputError
 from stages.common.program import run
@@ -92,11 +93,11 @@ def day_blocks(day_of_month: pd.Series, folds: int) -> pd.Series:
 
 def fit(
     train: pd.DataFrame, valid: pd.DataFrame, settings: Train, part: str, folder: Path, cores: int | None
-) -> tuple[str, str]:
+) -> tuple[str, str, np.ndarray]:
     """Train the predictor of ``part`` (casual, registered or count) in ``folder`` on ``cores`` of a cluster (None: this machine).
 
     ``train`` and ``valid`` hold features and the column TARGET, and BLOCK if the models are bagged. Returns the names
-    of the best model and of its copy that is trained on both.
+    of the best model and of its copy that is trained on both, and what the best model predicts for ``valid``.
     """
     bagged = settings.bag_folds > 0
     predictor = TabularPredictor(
@@ -152,7 +153,7 @@ def fit(
     alone = {"num_cpus": settings.threads, "num_gpus": 0, "fit_strategy": "sequential"}
     final = predictor.refit_full(best, set_best_to_refit_full=True, **alone)[best]
     predictor.save_space()
-    return best, final
+    return best, final, np.asarray(predictor.predict(valid, model=best, as_pandas=False))
 
 
 def _cores(threads: int, cores: int | None) -> dict[str, Any]:
@@ -198,7 +199,8 @@ def main() -> None:
         train[BLOCK] = day_blocks(days, settings.bag_folds)
     begin = time.perf_counter()
     clock: dict[str, float] = {"threads": settings.threads}
-    names = {}
+    largest = {part: ROOM * float(train[part].max()) for part in PARTS[settings.riders]}
+    names, validated = {}, np.zeros(len(valid))
     with (
         files.new_folder(TRAINED) as folder,
         dispatch.shared(folder, settings.threads, "AG_CPU_COUNT", AG_FORCE_PARALLEL="True") as cores,
@@ -210,7 +212,8 @@ def main() -> None:
                 for table in (train, valid)
             )
             started = time.perf_counter()
-            names[part] = fit(learnt, weighed, settings, part, folder / part, cores)
+            *names[part], predicted = fit(learnt, weighed, settings, part, folder / part, cores)
+            validated += limited(predicted, settings.target, largest[part])
             clock[f"{part}_seconds"] = round(time.perf_counter() - started, 1)
         normalise(folder)
         about = {
@@ -218,7 +221,8 @@ def main() -> None:
             "target": settings.target,
             "validated": {part: best for part, (best, _) in names.items()},
             "final": {part: final for part, (_, final) in names.items()},
-            "largest": {part: ROOM * float(train[part].max()) for part in PARTS[settings.riders]},
+            "largest": largest,
+            "intervals": intervals(validated, valid["count"].to_numpy()),
             "time_limit": settings.time_limit,
         }
         files.write_json(folder / "forecaster.json", about)

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def untrained(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_metrics_are_flat_and_free_of_clocks(project: Path) -> None:
     metrics = json.loads(evaluate.METRICS.read_text())
     assert list(metrics) == ["data", "rmsle_valid", "rmsle_test"]
-    assert list(json.loads(evaluate.DETAILS.read_text())) == ["best_model", "rmse_valid", "rmsle_valid_alone"]
+    details = json.loads(evaluate.DETAILS.read_text())
+    assert list(details) == ["best_model", "rmse_valid", "rmsle_valid_alone", "coverage_test"]
     assert metrics["data"] == "sample"
     assert metrics["rmsle_valid"] < 0.6
     assert "seconds" in Revision().training("bikes")
@@ -76,6 +78,36 @@ def test_validated_models_did_not_see_the_validation_days_and_final_ones_did(pro
     actual = valid["count"].to_numpy()
     validated = evaluate.rmsle(actual, forecaster.predict(valid, forecaster.validated))
     assert evaluate.rmsle(actual, forecaster.predict(valid)) < validated
+
+
+def test_the_coverage_is_that_of_the_intervals_on_the_test_hours(project: Path) -> None:
+    test = pd.read_csv(evaluate.EVALUATION / "test.csv")
+    assert (test["low"] <= test["predicted"]).all()
+    assert (test["predicted"] <= test["high"]).all()
+    assert (test["low"] >= 0).all()
+    within = ((test["low"] <= test["actual"]) & (test["actual"] <= test["high"])).mean()
+    assert json.loads(evaluate.DETAILS.read_text())["coverage_test"] == round(within, 6)
+
+
+def test_intervals_hold_80_percent_of_other_hours_at_each_level(project: Path) -> None:
+    random = np.random.default_rng(0)
+
+    def hours(size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Forecasts, and riders whose spread is larger at night, as in the data."""
+        level = random.uniform(1, 6, size)
+        riders = np.expm1(level + random.normal(0, 1 / level)).clip(0)
+        return np.expm1(level), riders
+
+    forecaster = replace(model.load(), intervals=model.intervals(*hours(4000)))
+    riders, actual = hours(20_000)
+    low, high = forecaster.interval(riders)
+    within = (low <= actual) & (actual <= high)
+    assert abs(within.mean() - 0.8) < 0.02
+    for one in np.array_split(np.argsort(riders), 4):
+        assert abs(within[one].mean() - 0.8) < 0.05
+    few = model.intervals(np.array([10.0, 20.0]), np.array([12.0, 15.0]))
+    assert [len(values) for values in few.values()] == [1, 1, 1]
+    assert few["low"] < few["high"]
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +192,8 @@ def test_an_hour_beyond_the_training_data_is_answered_with_warnings(served: infe
     usual, odd = day_of("2012-02-14").iloc[[0]], day_of("2050-02-14", windspeed=200.0, atemp=9.0).iloc[[12, 13]]
     rows = pd.concat([usual, odd], ignore_index=True)
     plain, verbose = (answer(served, rows, kind) for kind in ("application/json", "application/json; verbose=true"))
-    assert "warnings" not in plain[0]
+    assert set(plain[0]) == {"datetime", "count", "low", "high"}
+    assert all(0 <= one["low"] < one["count"] < one["high"] for one in plain)
     later, windy = plain[1]["warnings"]
     assert later.startswith("the hour is after all known hours (to 2012-02-29 23:00:00)")
     assert re.fullmatch(r"windspeed is outside the training data's 0 to \d+\.?\d* km/h: .*", windy)
@@ -306,9 +339,9 @@ def test_a_time_limit_is_said(untrained: Path) -> None:
 def test_a_bag_fold_is_a_block_of_days(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, pd.DataFrame] = {}
 
-    def fit(rows: pd.DataFrame, *_: object) -> tuple[str, str]:
+    def fit(rows: pd.DataFrame, valid: pd.DataFrame, *_: object) -> tuple[str, str, np.ndarray]:
         seen["train"] = rows
-        return "best", "final"
+        return "best", "final", np.ones(len(valid))
 
     monkeypatch.setattr(train, "fit", fit)
     set_parameters(untrained, bag_folds=3, riders="together")
