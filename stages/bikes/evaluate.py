@@ -4,7 +4,7 @@ The models for the validation days were not fitted to those days. The final mode
 
 Writes `metrics.json`, `details.json`, Kaggle's `submission.csv`, and in `evaluation/`:
 
-leaderboard.csv           every model's scores on the validation days
+leaderboard.csv           every model's scores on the validation days, and its layer (reports/clocks/ has the seconds)
 importance.csv            how much the error grows when a feature's values are shuffled, and how much that varies between
                           shuffles, on a sample of the validation days
 validation.csv, test.csv  predicted and actual riders; low and high are the bounds of the test hours' intervals
@@ -58,9 +58,12 @@ def leaderboard(forecaster: Forecaster, valid: pd.DataFrame, actual: np.ndarray)
         part: predictor.predict_multi(valid, models=[name for name in predictor.model_names() if name not in finals])
         for part, predictor in forecaster.predictors.items()
     }
+    with lean():
+        tables = [predictor.leaderboard() for predictor in forecaster.predictors.values()]
+    levels = {name: level for table in tables for name, level in zip(table["model"], table["stack_level"], strict=True)}
     rows: list[dict[str, Any]] = []
     for name in dict.fromkeys(name for models in predicted.values() for name in models):
-        row: dict[str, Any] = {"model": name}
+        row: dict[str, Any] = {"model": name, "stack_level": levels[name]}
         having = [part for part in predicted if name in predicted[part]]
         riders = {part: forecaster.riders(part, predicted[part][name].to_numpy()) for part in having}
         if len(having) == len(predicted):

@@ -63,6 +63,13 @@ def test_the_leaderboard_has_every_model_and_no_clock(project: Path) -> None:
     assert {"Linear", "LightGBM", "XGBoost", "CatBoost", "Sequence", "WeightedEnsemble_L2"} == set(table["model"])
     assert not [column for column in table if "time" in str(column)]
     assert table["rmsle_valid"].is_monotonic_increasing
+    ensemble = table["model"].str.startswith("WeightedEnsemble")
+    assert table["stack_level"].tolist() == np.where(ensemble, 2, 1).tolist()
+    seconds = Revision().training("bikes")["models"]
+    assert seconds.keys() == {"casual", "registered"}
+    for models in seconds.values():
+        assert models.keys() == set(table["model"])
+        assert all(one["fit"] > 0 and one["predict"] > 0 for one in models.values())
     assert json.loads(evaluate.METRICS.read_text())["rmsle_valid"] in set(table["rmsle_valid"])
 
 
@@ -339,9 +346,9 @@ def test_a_time_limit_is_said(untrained: Path) -> None:
 def test_a_bag_fold_is_a_block_of_days(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, pd.DataFrame] = {}
 
-    def fit(rows: pd.DataFrame, valid: pd.DataFrame, *_: object) -> tuple[str, str, np.ndarray]:
+    def fit(rows: pd.DataFrame, valid: pd.DataFrame, *_: object) -> train.Fitted:
         seen["train"] = rows
-        return "best", "final", np.ones(len(valid))
+        return train.Fitted("best", "final", np.ones(len(valid)), {})
 
     monkeypatch.setattr(train, "fit", fit)
     set_parameters(untrained, bag_folds=3, riders="together")
