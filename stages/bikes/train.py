@@ -24,7 +24,7 @@ from autogluon.tabular.configs.hyperparameter_configs import get_hyperparameter_
 from autogluon.tabular.configs.presets_configs import tabular_presets_dict
 
 from stages.bikes import learners
-from stages.bikes.config import Train, check_together
+from stages.bikes.config import LightGBM, Train, check_together
 from stages.bikes.learning import search
 from stages.bikes.learning.normalised import normalise
 from stages.bikes.learning.progress import Progress, elsewhere
@@ -41,20 +41,15 @@ BLOCK = "block"
 
 def hyperparameters(settings: Train) -> dict[Any, list[dict[str, Any]]]:
     """Return the settings for each model to train. A key is one of this project's classes or a name from AutoGluon."""
-    lightgbm, xgboost, catboost, sequence = settings.lightgbm, settings.xgboost, settings.catboost, settings.sequence
+    xgboost, catboost, sequence = settings.xgboost, settings.catboost, settings.sequence
     own: dict[str, dict[str, Any]] = {
         "linear": {"alpha": settings.linear.alpha},
-        "lightgbm": {
-            "num_boost_round": lightgbm.rounds,
-            "learning_rate": lightgbm.learning_rate,
-            "num_leaves": lightgbm.leaves,
-            "bagging_fraction": lightgbm.rows,
-            "bagging_freq": 1,
-            "feature_fraction": lightgbm.columns,
-            "deterministic": True,
-            "force_row_wise": True,
-            "seed": settings.seed,
+        "residual": {
+            "alpha": settings.linear.alpha,
+            "rounds": settings.residual.rounds,
+            **_lightgbm(settings.residual, settings.seed),
         },
+        "lightgbm": {"num_boost_round": settings.lightgbm.rounds, **_lightgbm(settings.lightgbm, settings.seed)},
         "xgboost": {
             "n_estimators": xgboost.rounds,
             "learning_rate": xgboost.learning_rate,
@@ -81,6 +76,20 @@ def hyperparameters(settings: Train) -> dict[Any, list[dict[str, Any]]]:
         else:
             chosen[learner(name)] = search.drawn(name, own[name], settings.search.trials) or [own[name]]
     return chosen
+
+
+def _lightgbm(settings: LightGBM, seed: int) -> dict[str, Any]:
+    """Return LightGBM's parameters for ``settings``, without the number of rounds."""
+    return {
+        "learning_rate": settings.learning_rate,
+        "num_leaves": settings.leaves,
+        "bagging_fraction": settings.rows,
+        "bagging_freq": 1,
+        "feature_fraction": settings.columns,
+        "deterministic": True,
+        "force_row_wise": True,
+        "seed": seed,
+    }
 
 
 def day_blocks(day_of_month: pd.Series, folds: int) -> pd.Series:
@@ -195,6 +204,7 @@ def learner(name: str) -> type[AbstractModel]:
         return Sequence
     return {
         "linear": learners.Linear,
+        "residual": learners.Residual,
         "lightgbm": learners.LightGBM,
         "xgboost": learners.XGBoost,
         "catboost": learners.CatBoost,

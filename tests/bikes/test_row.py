@@ -60,7 +60,9 @@ def test_the_submission_has_kaggles_form(project: Path) -> None:
 
 def test_the_leaderboard_has_every_model_and_no_clock(project: Path) -> None:
     table = pd.read_csv(evaluate.EVALUATION / "leaderboard.csv")
-    assert {"Linear", "LightGBM", "XGBoost", "CatBoost", "Sequence", "WeightedEnsemble_L2"} == set(table["model"])
+    assert {"Linear", "Residual", "LightGBM", "XGBoost", "CatBoost", "Sequence", "WeightedEnsemble_L2"} == set(
+        table["model"]
+    )
     assert not [column for column in table if "time" in str(column)]
     assert table["rmsle_valid"].is_monotonic_increasing
     ensemble = table["model"].str.startswith("WeightedEnsemble")
@@ -383,7 +385,7 @@ def test_too_short_a_time_limit_is_said(untrained: Path, monkeypatch: pytest.Mon
 def test_models_that_need_more_than_the_features_there_are_refused(untrained: Path) -> None:
     set_parameters(untrained, "raw")
     featurize.main()
-    with pytest.raises(InputError, match="linear and sequence need full"):
+    with pytest.raises(InputError, match="linear, residual, sequence must have full"):
         train.main()
     assert not model.TRAINED.exists()
 
