@@ -112,11 +112,14 @@ def measure(one: recipes.Experiment, windows: int) -> dict[str, Any]:
         begin = time.perf_counter()
         held_out = pd.concat([forecasts(known, test, number) for number in range(windows)])
         seconds = time.perf_counter() - begin
-    shares = [float((kind(test) == place).mean()) for place in range(len(KINDS))]
-    found = summary(held_out.sort_values("datetime", ignore_index=True), shares)
+    shares = {
+        part: kind(hours).value_counts(normalize=True).reindex(range(len(KINDS)), fill_value=0)
+        for part, hours in (("training", known), ("test", test))
+    }
+    found = summary(held_out.sort_values("datetime", ignore_index=True), shares["test"].tolist())
+    found["seconds_a_window"] = round(seconds / windows, 1)
     return found | {
-        "seconds_a_window": round(seconds / windows, 1),
-        "test_shares": dict(zip(KINDS, map(rounded, shares), strict=True)),
+        f"{part}_shares": dict(zip(KINDS, map(rounded, values), strict=True)) for part, values in shares.items()
     }
 
 

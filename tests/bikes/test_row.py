@@ -289,6 +289,26 @@ def test_every_plot_is_drawn(project: Path) -> None:
     assert len(list(plot.PLOTS.glob("*.png"))) == 7
 
 
+def test_what_a_search_varied_is_compared_with_its_score() -> None:
+    names = [f"LightGBM_T{trial}_BAG_L1" for trial in (1, 2, 3, 4)]
+    settings = {
+        name: {"learning_rate": 0.1 * place, "num_leaves": 8 - place % 2, "seed": 0, "objective": "l2"}
+        for place, name in enumerate(names)
+    }
+    board = pd.DataFrame({"model": [*names, "WeightedEnsemble_L2"], "rmsle_valid": [0.4, 0.35, 0.3, 0.25, 0.2]})
+    both = {"count": settings | {"WeightedEnsemble_L2": {"seed": 0}}}
+    found = plot.searched(board, both)
+    assert found[["riders", "model", "parameter"]].to_numpy().tolist() == [
+        ["count", "LightGBM", "learning_rate"],
+        ["count", "LightGBM", "num_leaves"],
+    ]
+    assert found["correlation"][0] == pytest.approx(-1)
+    assert [text.get_text() for text in plot.hyperparameters(found).axes[0].get_yticklabels()][-1].endswith(
+        "learning_rate"
+    )
+    assert plot.searched(board.tail(3), both).empty
+
+
 @pytest.mark.parametrize(
     ("features", "bikes"),
     [
