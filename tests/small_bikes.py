@@ -12,7 +12,8 @@ from conftest import ROOT
 from stages.bikes import evaluate, featurize, prepare, train
 
 SMALL: dict[str, Any] = {
-    "models": ["linear", "lightgbm", "xgboost", "catboost", "sequence"],
+    "models": ["linear", "residual", "lightgbm", "xgboost", "catboost", "sequence"],
+    "residual": {"rounds": 20, "learning_rate": 0.2, "leaves": 8, "rows": 0.8, "columns": 0.8},
     "lightgbm": {"rounds": 20, "learning_rate": 0.2, "leaves": 8, "rows": 0.8, "columns": 0.8},
     "xgboost": {"rounds": 20, "learning_rate": 0.2, "depth": 4, "rows": 0.8, "columns": 0.8},
     "catboost": {"rounds": 20, "learning_rate": 0.3, "depth": 4, "borders": 64},

@@ -11,7 +11,7 @@ from stages.common.sources.source import SourceSettings
 Share = Annotated[float, Field(gt=0, le=1)]
 Rounds = Annotated[int, Field(ge=1, le=20_000)]
 Rate = Annotated[float, Field(gt=0, le=1)]
-Model = Literal["linear", "lightgbm", "xgboost", "catboost", "sequence", "portfolio"]
+Model = Literal["linear", "residual", "lightgbm", "xgboost", "catboost", "sequence", "portfolio"]
 
 
 class Data(SourceSettings):
@@ -91,6 +91,7 @@ class Train(Section):
         min_length=1, description="models to train for the ensemble; portfolio: AutoGluon's own choice"
     )
     linear: Linear
+    residual: LightGBM = Field(description="boosted trees that learn what the linear model leaves")
     lightgbm: LightGBM
     xgboost: XGBoost
     catboost: CatBoost
@@ -123,11 +124,11 @@ def check_together(features: str, settings: Train) -> None:
 
     Models and features are in separate groups.
     """
-    needing = [name for name in ("linear", "sequence") if name in settings.models]
+    needing = [name for name in ("linear", "residual", "sequence") if name in settings.models]
     if needing and features != "full":
         raise InputError(
             f"params.yaml: bikes.models = {settings.models} is not allowed with data.bikes.features = {features}: "
-            f"{' and '.join(needing)} need full"
+            f"{', '.join(needing)} must have full"
         )
     if settings.stack_levels and not settings.bag_folds:
         raise InputError(

@@ -4,14 +4,15 @@ The models for the validation days were not fitted to those days. The final mode
 
 Writes `metrics.json`, `details.json`, Kaggle's `submission.csv`, and in `evaluation/`:
 
-leaderboard.csv           every model's scores on the validation days
+leaderboard.csv           every model's scores on the validation days, and its layer (reports/clocks/ has the seconds)
 importance.csv            how much the error grows when a feature's values are shuffled, and how much that varies between
                           shuffles, on a sample of the validation days
-validation.csv, test.csv  predicted and actual riders
+validation.csv, test.csv  predicted and actual riders; low and high are the bounds of the test hours' intervals
 settings.json             each model's settings
 
 RMSLE is the root mean squared error of log(1 + riders), Kaggle's score. RMSE is in riders. `rmsle_valid_alone` is the
 RMSLE if each validation hour is asked alone and the weather around it is unknown, as for an hour of the future.
+`coverage_test` is the fraction of the test hours whose riders are within their interval, which should hold 80 %.
 """
 
 from pathlib import Path
@@ -57,9 +58,12 @@ def leaderboard(forecaster: Forecaster, valid: pd.DataFrame, actual: np.ndarray)
         part: predictor.predict_multi(valid, models=[name for name in predictor.model_names() if name not in finals])
         for part, predictor in forecaster.predictors.items()
     }
+    with lean():
+        tables = [predictor.leaderboard() for predictor in forecaster.predictors.values()]
+    levels = {name: level for table in tables for name, level in zip(table["model"], table["stack_level"], strict=True)}
     rows: list[dict[str, Any]] = []
     for name in dict.fromkeys(name for models in predicted.values() for name in models):
-        row: dict[str, Any] = {"model": name}
+        row: dict[str, Any] = {"model": name, "stack_level": levels[name]}
         having = [part for part in predicted if name in predicted[part]]
         riders = {part: forecaster.riders(part, predicted[part][name].to_numpy()) for part in having}
         if len(having) == len(predicted):
@@ -142,10 +146,12 @@ def main() -> None:
         "rmse_valid": rmse(actual, validated),
         "rmsle_valid_alone": rmsle(actual, validated_alone),
     }
-    results = pd.DataFrame({"datetime": when["test"], "predicted": predicted})
+    low, high = forecaster.interval(predicted)
+    results = pd.DataFrame({"datetime": when["test"], "predicted": predicted, "low": low, "high": high})
     if (FEATURES / "answers.parquet").exists():
         results["actual"] = pd.read_parquet(FEATURES / "answers.parquet")["count"]
         metrics["rmsle_test"] = rmsle(results["actual"].to_numpy(), predicted)
+        details["coverage_test"] = round(float(results["actual"].between(low, high).mean()), 6)
     if settings["time_limit"] is not None:
         details["time_limit"] = settings["time_limit"]  # s; results with a time limit may not reproduce
 

@@ -39,8 +39,11 @@ class Record:
         self.kind, self.known = kind, known[NAMES].sort_values("datetime", ignore_index=True)
         self._ranges = ranges
         if kind == "full":
-            self._weather, self._around = _surroundings(self.known)
-            inputs = self._held(self.known)
+            measured = known[known["humidity"] > 0].groupby("weather")["humidity"].median()
+            self._usual_humidity = measured.reindex(range(1, 5)).interpolate(limit_direction="both").fillna(0).round()
+            repaired = self._repaired(self.known)
+            self._weather, self._around = _surroundings(repaired)
+            inputs = self._held(repaired)
             self._low, self._high = self._around.min().to_numpy(), self._around.max().to_numpy()
             around = self._around.loc[inputs["datetime"]].to_numpy()
             self._expected = np.linalg.lstsq(_inputs(inputs), around, rcond=None)[0]
@@ -56,11 +59,12 @@ class Record:
 
         ``alone``: take all hours as if they were not in the record.
         """
-        hours = self._held(hours[NAMES].reset_index(drop=True))
+        hours = hours[NAMES].reset_index(drop=True)
         if self.kind == "raw":
-            return hours
+            return self._held(hours)
         if self.kind == "calendar":
-            return _calendar(hours)
+            return _calendar(self._held(hours))
+        hours = self._held(self._repaired(hours))
         when = hours["datetime"]
         parts = [
             _time(hours),
@@ -81,6 +85,15 @@ class Record:
         around = inputs @ self._expected
         around[inside] += self._around.to_numpy()[place[inside]]
         return pd.DataFrame(around.clip(self._low, self._high), columns=self._around.columns)
+
+    def _repaired(self, hours: pd.DataFrame) -> pd.DataFrame:
+        """Return ``hours`` with the usual humidity of the kind of weather where it is 0, which is a sensor's fault.
+
+        On Kaggle's 10 March 2011, a day of rain, it is 0 in all hours.
+        """
+        humidity = hours["humidity"]
+        usual = hours["weather"].map(self._usual_humidity).astype(humidity.dtype)
+        return hours.assign(humidity=humidity.where(humidity > 0, usual))
 
     def _held(self, hours: pd.DataFrame) -> pd.DataFrame:
         """Return ``hours`` with the weather held within the training hours' ranges. The types stay."""

@@ -2,7 +2,8 @@
 
 A request holds hours in Kaggle's columns (datetime, season, holiday, workingday, weather, temp, atemp, humidity,
 windspeed), as CSV with a header or as JSON (a list of objects, or one object). The answer has one row per hour:
-`datetime,count`, or a list of objects. An hour's answer comes from its own row and the record in the archive, so it does
+`datetime,count`, Kaggle's form of a submission, or a list of objects, which also have `low` and `high`: 80 % of hours like
+the validation hours have riders between them. An hour's answer comes from its own row and the record in the archive, so it does
 not depend on the other hours of the request. Hours that the training data doesn't cover are answered with warnings; an
 hour that can't be raises ValueError, and so does input that can't be read. The archive contains the modules that this
 one imports.
@@ -52,7 +53,7 @@ def input_fn(body: bytes | str, content_type: str) -> pd.DataFrame:
 
 # Unlike the other projects this one has no batch_fn: the hours of a request are already predicted together.
 def predict_fn(rows: pd.DataFrame, model: Model) -> pd.DataFrame:
-    """Return the hours with the predicted riders in each and its warnings, in columns datetime, count and warnings."""
+    """Return the hours with the predicted riders in each, in columns datetime, count, low, high and warnings."""
     try:
         warnings = model.plausible.check(rows)
     except CellError as error:
@@ -60,7 +61,9 @@ def predict_fn(rows: pd.DataFrame, model: Model) -> pd.DataFrame:
     asked = rows.drop_duplicates("datetime", ignore_index=True)
     riders = pd.Series(_riders(asked, model), asked["datetime"])
     count = riders.loc[rows["datetime"]].to_numpy()
-    return pd.DataFrame({"datetime": rows["datetime"], "count": count, "warnings": warnings})
+    low, high = model.forecaster.interval(count)
+    table = {"datetime": rows["datetime"], "count": count, "low": low, "high": high, "warnings": warnings}
+    return pd.DataFrame(table)
 
 
 def _riders(asked: pd.DataFrame, model: Model) -> np.ndarray:
@@ -78,7 +81,7 @@ def output_fn(prediction: pd.DataFrame, accept: str) -> str:
     """Return the answer as text/csv or application/json.
 
     CSV has the columns datetime and count, and `warnings` if there are any. JSON is a list of objects with datetime,
-    count, and `warnings` where there are any; with `verbose=true` it is an object: the list as `predictions`, and each
+    count, low, high, and `warnings` where there are any; with `verbose=true` it is an object: the list as `predictions`, and each
     warning once as `warnings`, with the number of hours and the first one.
     """
     kind, *parameters = (part.strip().lower() for part in accept.split(";"))
@@ -86,9 +89,8 @@ def output_fn(prediction: pd.DataFrame, accept: str) -> str:
     warned = table[table["warnings"].map(len) > 0]
     if kind == "text/csv":
         table["warnings"] = table["warnings"].map("; ".join)
-        return str(
-            table[list(table) if len(warned) else ["datetime", "count"]].to_csv(index=False, lineterminator="\n")
-        )
+        names = ["datetime", "count", *(["warnings"] if len(warned) else [])]
+        return str(table[names].to_csv(index=False, lineterminator="\n"))
     if kind not in ("application/json", "*/*"):
         raise ValueError(f"cannot answer as {accept!r}: expected text/csv or application/json")
     rows = [{name: value for name, value in row.items() if value != []} for row in table.to_dict("records")]

@@ -102,12 +102,41 @@ class Linear(Own):
         return np.asarray(self.model.predict(design(self._held(self.preprocess(X)))))
 
 
+class Residual(Own):
+    """`Linear`, and boosted trees that learn what it leaves.
+
+    Trees alone give a kind of day that training never had to the nearest kind that it had. These correct the straight
+    lines instead, so they extrapolate as `Linear` does. Parameters: ``alpha``, the ridge penalty, ``rounds``, and
+    LightGBM's own.
+    """
+
+    ag_key = "BIKES_RESIDUAL"
+    ag_name = "Residual"
+
+    def _fit(self, X: pd.DataFrame, y: pd.Series, num_cpus: int = 1, **kwargs: Any) -> None:
+        from lightgbm import Dataset, train
+        from sklearn.linear_model import Ridge
+
+        X = self.preprocess(X)
+        self._learn_range(X)
+        settings = self._get_model_params()
+        rounds, inputs = settings.pop("rounds"), design(X)
+        self.model = Ridge(alpha=settings.pop("alpha")).fit(inputs, y)
+        left = Dataset(X.drop(columns=list(SINGLE_DAYS)), y - self.model.predict(inputs))
+        self.trees = train({"num_threads": num_cpus, "verbose": -1} | settings, left, rounds)
+
+    def _predict_proba(self, X: pd.DataFrame, num_cpus: int = 1, **kwargs: Any) -> np.ndarray:
+        X = self.preprocess(X)
+        left = self.trees.predict(X.drop(columns=list(SINGLE_DAYS)), num_threads=num_cpus)
+        return np.asarray(self.model.predict(design(self._held(X))) + left)
+
+
 KNOTS = np.arange(-5, 760, 30.5)
 """Days since `FIRST_DAY`, a month apart. The level of demand is interpolated between them."""
 
 
 def design(X: pd.DataFrame) -> sparse.csr_matrix:
-    """Return the ridge's inputs (rows, about 400) from the `full` features, centred and scaled roughly to 1."""
+    """Return the ridge's inputs (rows, about 450) from the `full` features, centred and scaled roughly to 1."""
     x = dict(zip(X.columns, X.to_numpy(float).T, strict=True))  # in pandas each operation below takes 0.1 ms
     hour, quarter = x["hour"].astype(int), x["quarter"].astype(int)
     months = np.maximum(0, 1 - np.abs(x["day"][:, None] - KNOTS) / 30.5)
@@ -127,12 +156,14 @@ def design(X: pd.DataFrame) -> sparse.csr_matrix:
     dense = np.column_stack([months, *columns])
     one = np.ones(len(X))
     part_of_day = hour // 3 + 8 * (x["off"] > 0.75)
+    hour_by_off = hour + 24 * (x["off"] > 0.75)
     # Blocks of columns: the width of each, and for each row the column indices in the block and their values.
     blocks = [
         (24 * 8, x["hour_of_pattern"].astype(int), one),
         (24 * 4, hour + 24 * (quarter - 1), one),
         (dense.shape[1], np.tile(np.arange(dense.shape[1]), (len(X), 1)), dense),
-        *((16, part_of_day, by) for by in (warmth, rain, x["day"] / 731)),
+        *((16, part_of_day, by) for by in (warmth, rain)),
+        *((48, hour_by_off, by) for by in (humidity, x["day"] / 731)),
     ]
     starts = np.cumsum([0, *(width for width, _, _ in blocks)])
     places = np.column_stack([start + at for start, (_, at, _) in zip(starts[:-1], blocks, strict=True)])

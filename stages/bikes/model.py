@@ -33,6 +33,12 @@ TARGET = "target"
 ROOM = 1.5
 """No forecast is above the largest hour of the training days, times this: nobody could rent so many bikes."""
 
+COVERED = 0.8
+"""Fraction of the hours whose riders lie in the interval, where hours are like the validation hours."""
+
+GROUPS, SMALLEST = 10, 50
+"""Largest number of groups of hours whose intervals are measured, and their smallest size (in one group it may be smaller)."""
+
 SEQUENCE = Path(__file__).with_name("sequence.py")
 """The module of the model `sequence`. It is imported when a predictor that has this model is loaded: it needs torch."""
 
@@ -49,6 +55,8 @@ class Forecaster:
     """The same model of each predictor, retrained on all training days."""
     largest: dict[str, float]
     """The largest forecast of each predictor, riders per hour."""
+    intervals: dict[str, list[float]]
+    """What `intervals` returned for the validation hours."""
 
     def hold(self, *models: dict[str, str]) -> None:
         """Keep ``models`` (such as `validated` or `final`) in memory.
@@ -92,9 +100,40 @@ class Forecaster:
             riders[turn == one] = self.predict(features[turn == one], models)
         return riders
 
+    def interval(self, riders: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lowest and the highest riders per hour in which `COVERED` of the hours are, float64 (rows) each.
+
+        ``riders``: what `predict` returned. It lies within the interval.
+        """
+        level = np.log1p(riders)
+        low, high = (
+            np.expm1(level + np.interp(level, self.intervals["level"], self.intervals[end])) for end in ("low", "high")
+        )
+        return np.minimum(np.maximum(low, 0.0), riders), np.maximum(high, riders)
+
     def riders(self, part: str, predicted: np.ndarray) -> np.ndarray:
         """Return what the predictor of ``part`` predicted as riders per hour, float64."""
-        return to_riders(predicted, self.target).clip(max=self.largest[part])
+        return limited(predicted, self.target, self.largest[part])
+
+
+def intervals(predicted: np.ndarray, actual: np.ndarray) -> dict[str, list[float]]:
+    """Return the errors between which `COVERED` of the hours are, for groups of hours with similar forecasts.
+
+    ``predicted`` and ``actual`` are riders per hour, float (hours), of hours that the models were not fitted to. In each
+    group, the bounds are those of split conformal prediction (Vovk, Gammerman and Shafer, 2005, with the forecast's level
+    as the taxonomy). Returns by name, for each group: `level`, its median of log(1 + predicted), and `low` and `high`,
+    errors of log(1 + riders).
+    """
+    level = np.log1p(predicted)
+    error = np.log1p(actual) - level
+    groups = np.array_split(np.argsort(level, kind="stable"), max(1, min(GROUPS, len(level) // SMALLEST)))
+    found: dict[str, list[float]] = {"level": [], "low": [], "high": []}
+    for group in groups:
+        ranked = np.sort(error[group])
+        outside = max(0, int((len(ranked) + 1) * (1 - COVERED) / 2) - 1)  # errors below `low`, and above `high`
+        for name, value in zip(found, (np.median(level[group]), ranked[outside], ranked[-1 - outside]), strict=True):
+            found[name].append(round(float(value), 6))
+    return found
 
 
 def to_target(riders: pd.Series, target: str) -> pd.Series:
@@ -107,12 +146,19 @@ def to_riders(predicted: np.ndarray, target: str) -> np.ndarray:
     return np.asarray(np.maximum(np.expm1(predicted) if target == "log1p" else predicted, 0.0))
 
 
+def limited(predicted: np.ndarray, target: str, largest: float) -> np.ndarray:
+    """Return riders per hour, float64, from 0 to ``largest``."""
+    return to_riders(predicted, target).clip(max=largest)
+
+
 def load(folder: Path = TRAINED) -> Forecaster:
     """Load the forecaster that train stored in ``folder``."""
     about = json.loads((folder / "forecaster.json").read_text(encoding="utf-8"))
     with lean():
         predictors = {part: TabularPredictor.load(str(folder / part), verbosity=0) for part in PARTS[about["riders"]]}
-    return Forecaster(predictors, about["target"], about["validated"], about["final"], about["largest"])
+    return Forecaster(
+        predictors, about["target"], about["validated"], about["final"], about["largest"], about["intervals"]
+    )
 
 
 @contextmanager

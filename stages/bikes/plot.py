@@ -1,5 +1,6 @@
 """Plot the data, the models and the forecasts of bikes. Takes 3 s."""
 
+import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -19,6 +20,9 @@ EVALUATION = Path("reports/bikes/evaluation")
 PLOTS = Path("reports/bikes/plots")
 
 SHOWN_FEATURES = 20
+
+TRIAL = re.compile(r"_T\d+")
+"""In a model's name: the number of its trial in a search."""
 
 
 def demand_by_hour(hours: pd.DataFrame) -> Figure:
@@ -133,6 +137,43 @@ def models(leaderboard: pd.DataFrame) -> Figure:
     return figure
 
 
+def searched(leaderboard: pd.DataFrame, settings: dict[str, dict[str, dict[str, object]]]) -> pd.DataFrame:
+    """Return how a search's hyperparameters went with the validation score, one row for each kind of rider, model and parameter.
+
+    ``settings``: each model's by kind of rider and name. Columns: riders, model, parameter and correlation, Spearman's of
+    the parameter with the RMSLE over the trials; below 0, larger values were better. None for fewer than three trials.
+    """
+    rows = []
+    for part, models in settings.items():
+        column = f"rmsle_{part}" if f"rmsle_{part}" in leaderboard else "rmsle_valid"
+        scores = leaderboard.set_index("model")[column].dropna()
+        trials = {name: values for name, values in models.items() if TRIAL.search(name) and name in scores}
+        for family in dict.fromkeys(TRIAL.split(name)[0] for name in trials):
+            own = pd.DataFrame({name: trials[name] for name in trials if TRIAL.split(name)[0] == family}).T
+            numbers = own.apply(pd.to_numeric, errors="coerce").dropna(axis="columns")
+            varied = numbers.loc[:, numbers.nunique() > 1]
+            if len(varied) >= 3:
+                found = varied.corrwith(scores.loc[varied.index], method="spearman")
+                rows += [(part, family, name, value) for name, value in found.items()]
+    return pd.DataFrame(rows, columns=["riders", "model", "parameter", "correlation"])
+
+
+def hyperparameters(found: pd.DataFrame) -> Figure:
+    """Plot what `searched` returned."""
+    found = found[::-1]
+    figure, axis = plt.subplots(figsize=(7, 0.3 * len(found) + 1.4))
+    bars = axis.barh(found["riders"] + " riders, " + found["model"] + ": " + found["parameter"], found["correlation"])
+    axis.bar_label(bars, fmt="%.2f", padding=3)
+    axis.axvline(0, color="black", linewidth=1)
+    axis.set(
+        title="Hyperparameters that the search varied",
+        xlabel="rank correlation with the validation RMSLE [1] (below 0: larger values were better)",
+        ylabel="hyperparameter",
+        xlim=(-1.2, 1.2),
+    )
+    return figure
+
+
 def _dates(axis: Axes, most: int = 8) -> None:
     locator = AutoDateLocator(minticks=3, maxticks=most)
     # Without these intervals, matplotlib warns if the data span a few days or two years.
@@ -147,12 +188,15 @@ def main() -> None:
     known = hours[hours["part"] != "test"]
     files.require(EVALUATION, "evaluate@bikes")
     validation = pd.read_csv(EVALUATION / "validation.csv", parse_dates=["datetime"])
+    leaderboard = pd.read_csv(EVALUATION / "leaderboard.csv")
+    search = searched(leaderboard, files.read_json(EVALUATION / "settings.json"))
     with files.new_folder(PLOTS) as folder:
         for name, figure in {
             "demand_by_hour": demand_by_hour(known),
             "demand_over_time": demand_over_time(known),
             "histograms": histograms(known),
-            "models": models(pd.read_csv(EVALUATION / "leaderboard.csv")),
+            "models": models(leaderboard),
+            **({"hyperparameters": hyperparameters(search)} if len(search) else {}),
             "feature_importance": feature_importance(pd.read_csv(EVALUATION / "importance.csv")),
             "predicted_against_actual": predicted_against_actual(validation),
             "residuals": residuals(validation),

@@ -13,8 +13,9 @@ into this working folder, which must be on a disk that all nodes mount at the sa
 import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from autogluon.core.models import AbstractModel
 from autogluon.features.generators import AutoMLPipelineFeatureGenerator, IdentityFeatureGenerator
@@ -23,11 +24,11 @@ from autogluon.tabular.configs.hyperparameter_configs import get_hyperparameter_
 from autogluon.tabular.configs.presets_configs import tabular_presets_dict
 
 from stages.bikes import learners
-from stages.bikes.config import Train, check_together
+from stages.bikes.config import LightGBM, Train, check_together
 from stages.bikes.learning import search
 from stages.bikes.learning.normalised import normalise
 from stages.bikes.learning.progress import Progress, elsewhere
-from stages.bikes.model import PARTS, ROOM, SETTINGS, TARGET, TRAINED, lean, to_target
+from stages.bikes.model import PARTS, ROOM, SETTINGS, TARGET, TRAINED, intervals, lean, limited, to_target
 from stages.common import clocks, config, files
 from stages.common.errors import InputError
 from stages.common.program import run
@@ -40,20 +41,15 @@ BLOCK = "block"
 
 def hyperparameters(settings: Train) -> dict[Any, list[dict[str, Any]]]:
     """Return the settings for each model to train. A key is one of this project's classes or a name from AutoGluon."""
-    lightgbm, xgboost, catboost, sequence = settings.lightgbm, settings.xgboost, settings.catboost, settings.sequence
+    xgboost, catboost, sequence = settings.xgboost, settings.catboost, settings.sequence
     own: dict[str, dict[str, Any]] = {
         "linear": {"alpha": settings.linear.alpha},
-        "lightgbm": {
-            "num_boost_round": lightgbm.rounds,
-            "learning_rate": lightgbm.learning_rate,
-            "num_leaves": lightgbm.leaves,
-            "bagging_fraction": lightgbm.rows,
-            "bagging_freq": 1,
-            "feature_fraction": lightgbm.columns,
-            "deterministic": True,
-            "force_row_wise": True,
-            "seed": settings.seed,
+        "residual": {
+            "alpha": settings.linear.alpha,
+            "rounds": settings.residual.rounds,
+            **_lightgbm(settings.residual, settings.seed),
         },
+        "lightgbm": {"num_boost_round": settings.lightgbm.rounds, **_lightgbm(settings.lightgbm, settings.seed)},
         "xgboost": {
             "n_estimators": xgboost.rounds,
             "learning_rate": xgboost.learning_rate,
@@ -82,6 +78,20 @@ def hyperparameters(settings: Train) -> dict[Any, list[dict[str, Any]]]:
     return chosen
 
 
+def _lightgbm(settings: LightGBM, seed: int) -> dict[str, Any]:
+    """Return LightGBM's parameters for ``settings``, without the number of rounds."""
+    return {
+        "learning_rate": settings.learning_rate,
+        "num_leaves": settings.leaves,
+        "bagging_fraction": settings.rows,
+        "bagging_freq": 1,
+        "feature_fraction": settings.columns,
+        "deterministic": True,
+        "force_row_wise": True,
+        "seed": seed,
+    }
+
+
 def day_blocks(day_of_month: pd.Series, folds: int) -> pd.Series:
     """Return each row's fold, 0 to ``folds`` - 1.
 
@@ -90,13 +100,25 @@ def day_blocks(day_of_month: pd.Series, folds: int) -> pd.Series:
     return (day_of_month - 1) * folds // int(day_of_month.max())
 
 
+class Fitted(NamedTuple):
+    """What `fit` returns about a predictor."""
+
+    best: str
+    """Name of the best model."""
+    final: str
+    """Name of its copy that is trained on the validation days, too."""
+    predicted: np.ndarray
+    """What the best model predicts for the validation hours, in the target's unit."""
+    models: dict[str, dict[str, float]]
+    """Seconds to fit each model and to predict the validation hours with it."""
+
+
 def fit(
     train: pd.DataFrame, valid: pd.DataFrame, settings: Train, part: str, folder: Path, cores: int | None
-) -> tuple[str, str]:
+) -> Fitted:
     """Train the predictor of ``part`` (casual, registered or count) in ``folder`` on ``cores`` of a cluster (None: this machine).
 
-    ``train`` and ``valid`` hold features and the column TARGET, and BLOCK if the models are bagged. Returns the names
-    of the best model and of its copy that is trained on both.
+    ``train`` and ``valid`` hold features and the column TARGET, and BLOCK if the models are bagged.
     """
     bagged = settings.bag_folds > 0
     predictor = TabularPredictor(
@@ -147,12 +169,14 @@ def fit(
     if strict and trained < (wanted := sum(map(len, models.values())) * (1 + settings.stack_levels)):
         why = refused[0] if refused else "a worker ran out of memory"
         raise InputError(f"the cluster trained {trained} of {wanted} models of {part}: {why}")
-    best = predictor.model_best
+    best, table = predictor.model_best, predictor.leaderboard()
+    seconds = table.set_index("model")[["fit_time", "pred_time_val"]].set_axis(["fit", "predict"], axis=1)
     print(f"{part}: {best} is the best model; retraining it on all training days", flush=True)
     alone = {"num_cpus": settings.threads, "num_gpus": 0, "fit_strategy": "sequential"}
     final = predictor.refit_full(best, set_best_to_refit_full=True, **alone)[best]
     predictor.save_space()
-    return best, final
+    predicted = np.asarray(predictor.predict(valid, model=best, as_pandas=False))
+    return Fitted(best, final, predicted, seconds.round(3).to_dict("index"))
 
 
 def _cores(threads: int, cores: int | None) -> dict[str, Any]:
@@ -180,6 +204,7 @@ def learner(name: str) -> type[AbstractModel]:
         return Sequence
     return {
         "linear": learners.Linear,
+        "residual": learners.Residual,
         "lightgbm": learners.LightGBM,
         "xgboost": learners.XGBoost,
         "catboost": learners.CatBoost,
@@ -197,8 +222,9 @@ def main() -> None:
         days = hours.loc[hours["part"] == "train", "datetime"].dt.day.reset_index(drop=True)
         train[BLOCK] = day_blocks(days, settings.bag_folds)
     begin = time.perf_counter()
-    clock: dict[str, float] = {"threads": settings.threads}
-    names = {}
+    clock: dict[str, Any] = {"threads": settings.threads}
+    largest = {part: ROOM * float(train[part].max()) for part in PARTS[settings.riders]}
+    fitted, validated = {}, np.zeros(len(valid))
     with (
         files.new_folder(TRAINED) as folder,
         dispatch.shared(folder, settings.threads, "AG_CPU_COUNT", AG_FORCE_PARALLEL="True") as cores,
@@ -210,20 +236,23 @@ def main() -> None:
                 for table in (train, valid)
             )
             started = time.perf_counter()
-            names[part] = fit(learnt, weighed, settings, part, folder / part, cores)
+            fitted[part] = fit(learnt, weighed, settings, part, folder / part, cores)
+            validated += limited(fitted[part].predicted, settings.target, largest[part])
             clock[f"{part}_seconds"] = round(time.perf_counter() - started, 1)
         normalise(folder)
         about = {
             "riders": settings.riders,
             "target": settings.target,
-            "validated": {part: best for part, (best, _) in names.items()},
-            "final": {part: final for part, (_, final) in names.items()},
-            "largest": {part: ROOM * float(train[part].max()) for part in PARTS[settings.riders]},
+            "validated": {part: one.best for part, one in fitted.items()},
+            "final": {part: one.final for part, one in fitted.items()},
+            "largest": largest,
+            "intervals": intervals(validated, valid["count"].to_numpy()),
             "time_limit": settings.time_limit,
         }
         files.write_json(folder / "forecaster.json", about)
         files.write_json(folder / SETTINGS, settings.model_dump())
     clock["seconds"] = round(time.perf_counter() - begin, 1)
+    clock["models"] = {part: one.models for part, one in fitted.items()}
     clocks.write("train@bikes", TRAINED, clock)
 
 

@@ -74,6 +74,23 @@ def test_the_weather_around_an_hour_of_the_future_is_estimated_from_its_own(
     assert alone["missing_5h"].max() < 3, "hours that were not asked are not closed hours"
 
 
+def test_a_humidity_of_0_is_taken_as_that_of_the_weather(known: pd.DataFrame, table: pd.DataFrame) -> None:
+    """In the record and in a request. Without that, a fault of the sensor would be the driest day."""
+    fault = known["datetime"].dt.date == pd.Timestamp("2011-09-06").date()
+    faulty = known.assign(humidity=known["humidity"].where(~fault, 0))
+    usual = known[~fault].groupby("weather")["humidity"].median()
+    record = recorded(faulty)
+    found = record.features(faulty)
+    expected = known.loc[fault, "weather"].map(usual).round()
+    np.testing.assert_allclose(found.loc[fault, "humidity"], expected, atol=1)
+    assert found["day_humidity"].min() > 0.8 * table["day_humidity"].min()
+    later = future(known)
+    dry, right = (
+        record.features(later.assign(humidity=value))["humidity"] for value in (0, later["weather"].map(usual))
+    )
+    np.testing.assert_allclose(dry, right, atol=1)
+
+
 def test_no_feature_is_a_count_or_missing(known: pd.DataFrame, table: pd.DataFrame) -> None:
     assert not {"casual", "registered", "count"} & set(table)
     assert np.isfinite(table.astype(float)).all(axis=None)

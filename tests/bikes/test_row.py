@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def untrained(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_metrics_are_flat_and_free_of_clocks(project: Path) -> None:
     metrics = json.loads(evaluate.METRICS.read_text())
     assert list(metrics) == ["data", "rmsle_valid", "rmsle_test"]
-    assert list(json.loads(evaluate.DETAILS.read_text())) == ["best_model", "rmse_valid", "rmsle_valid_alone"]
+    details = json.loads(evaluate.DETAILS.read_text())
+    assert list(details) == ["best_model", "rmse_valid", "rmsle_valid_alone", "coverage_test"]
     assert metrics["data"] == "sample"
     assert metrics["rmsle_valid"] < 0.6
     assert "seconds" in Revision().training("bikes")
@@ -58,9 +60,18 @@ def test_the_submission_has_kaggles_form(project: Path) -> None:
 
 def test_the_leaderboard_has_every_model_and_no_clock(project: Path) -> None:
     table = pd.read_csv(evaluate.EVALUATION / "leaderboard.csv")
-    assert {"Linear", "LightGBM", "XGBoost", "CatBoost", "Sequence", "WeightedEnsemble_L2"} == set(table["model"])
+    assert {"Linear", "Residual", "LightGBM", "XGBoost", "CatBoost", "Sequence", "WeightedEnsemble_L2"} == set(
+        table["model"]
+    )
     assert not [column for column in table if "time" in str(column)]
     assert table["rmsle_valid"].is_monotonic_increasing
+    ensemble = table["model"].str.startswith("WeightedEnsemble")
+    assert table["stack_level"].tolist() == np.where(ensemble, 2, 1).tolist()
+    seconds = Revision().training("bikes")["models"]
+    assert seconds.keys() == {"casual", "registered"}
+    for models in seconds.values():
+        assert models.keys() == set(table["model"])
+        assert all(one["fit"] > 0 and one["predict"] > 0 for one in models.values())
     assert json.loads(evaluate.METRICS.read_text())["rmsle_valid"] in set(table["rmsle_valid"])
 
 
@@ -76,6 +87,36 @@ def test_validated_models_did_not_see_the_validation_days_and_final_ones_did(pro
     actual = valid["count"].to_numpy()
     validated = evaluate.rmsle(actual, forecaster.predict(valid, forecaster.validated))
     assert evaluate.rmsle(actual, forecaster.predict(valid)) < validated
+
+
+def test_the_coverage_is_that_of_the_intervals_on_the_test_hours(project: Path) -> None:
+    test = pd.read_csv(evaluate.EVALUATION / "test.csv")
+    assert (test["low"] <= test["predicted"]).all()
+    assert (test["predicted"] <= test["high"]).all()
+    assert (test["low"] >= 0).all()
+    within = ((test["low"] <= test["actual"]) & (test["actual"] <= test["high"])).mean()
+    assert json.loads(evaluate.DETAILS.read_text())["coverage_test"] == round(within, 6)
+
+
+def test_intervals_hold_80_percent_of_other_hours_at_each_level(project: Path) -> None:
+    random = np.random.default_rng(0)
+
+    def hours(size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Forecasts, and riders whose spread is larger at night, as in the data."""
+        level = random.uniform(1, 6, size)
+        riders = np.expm1(level + random.normal(0, 1 / level)).clip(0)
+        return np.expm1(level), riders
+
+    forecaster = replace(model.load(), intervals=model.intervals(*hours(4000)))
+    riders, actual = hours(20_000)
+    low, high = forecaster.interval(riders)
+    within = (low <= actual) & (actual <= high)
+    assert abs(within.mean() - 0.8) < 0.02
+    for one in np.array_split(np.argsort(riders), 4):
+        assert abs(within[one].mean() - 0.8) < 0.05
+    few = model.intervals(np.array([10.0, 20.0]), np.array([12.0, 15.0]))
+    assert [len(values) for values in few.values()] == [1, 1, 1]
+    assert few["low"] < few["high"]
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +201,8 @@ def test_an_hour_beyond_the_training_data_is_answered_with_warnings(served: infe
     usual, odd = day_of("2012-02-14").iloc[[0]], day_of("2050-02-14", windspeed=200.0, atemp=9.0).iloc[[12, 13]]
     rows = pd.concat([usual, odd], ignore_index=True)
     plain, verbose = (answer(served, rows, kind) for kind in ("application/json", "application/json; verbose=true"))
-    assert "warnings" not in plain[0]
+    assert set(plain[0]) == {"datetime", "count", "low", "high"}
+    assert all(0 <= one["low"] < one["count"] < one["high"] for one in plain)
     later, windy = plain[1]["warnings"]
     assert later.startswith("the hour is after all known hours (to 2012-02-29 23:00:00)")
     assert re.fullmatch(r"windspeed is outside the training data's 0 to \d+\.?\d* km/h: .*", windy)
@@ -247,6 +289,26 @@ def test_every_plot_is_drawn(project: Path) -> None:
     assert len(list(plot.PLOTS.glob("*.png"))) == 7
 
 
+def test_what_a_search_varied_is_compared_with_its_score() -> None:
+    names = [f"LightGBM_T{trial}_BAG_L1" for trial in (1, 2, 3, 4)]
+    settings = {
+        name: {"learning_rate": 0.1 * place, "num_leaves": 8 - place % 2, "seed": 0, "objective": "l2"}
+        for place, name in enumerate(names)
+    }
+    board = pd.DataFrame({"model": [*names, "WeightedEnsemble_L2"], "rmsle_valid": [0.4, 0.35, 0.3, 0.25, 0.2]})
+    both = {"count": settings | {"WeightedEnsemble_L2": {"seed": 0}}}
+    found = plot.searched(board, both)
+    assert found[["riders", "model", "parameter"]].to_numpy().tolist() == [
+        ["count", "LightGBM", "learning_rate"],
+        ["count", "LightGBM", "num_leaves"],
+    ]
+    assert found["correlation"][0] == pytest.approx(-1)
+    assert [text.get_text() for text in plot.hyperparameters(found).axes[0].get_yticklabels()][-1].endswith(
+        "learning_rate"
+    )
+    assert plot.searched(board.tail(3), both).empty
+
+
 @pytest.mark.parametrize(
     ("features", "bikes"),
     [
@@ -306,9 +368,9 @@ def test_a_time_limit_is_said(untrained: Path) -> None:
 def test_a_bag_fold_is_a_block_of_days(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, pd.DataFrame] = {}
 
-    def fit(rows: pd.DataFrame, *_: object) -> tuple[str, str]:
+    def fit(rows: pd.DataFrame, valid: pd.DataFrame, *_: object) -> train.Fitted:
         seen["train"] = rows
-        return "best", "final"
+        return train.Fitted("best", "final", np.ones(len(valid)), {})
 
     monkeypatch.setattr(train, "fit", fit)
     set_parameters(untrained, bag_folds=3, riders="together")
@@ -343,7 +405,7 @@ def test_too_short_a_time_limit_is_said(untrained: Path, monkeypatch: pytest.Mon
 def test_models_that_need_more_than_the_features_there_are_refused(untrained: Path) -> None:
     set_parameters(untrained, "raw")
     featurize.main()
-    with pytest.raises(InputError, match="linear and sequence need full"):
+    with pytest.raises(InputError, match="linear, residual, sequence must have full"):
         train.main()
     assert not model.TRAINED.exists()
 

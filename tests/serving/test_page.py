@@ -417,7 +417,7 @@ def test_the_forecast_changes_with_hour_weather_and_day(visit: Visit) -> None:
     visit.tab("Bikes")
     said = visit.result("bikes").locator(".said")
     first = said.inner_text()
-    assert re.match(r"At 17:00 the model expects \d+ bikes", first)
+    assert re.match(r"At 17:00 the model expects \d+ bikes \(80 % interval: \d+ to \d+\)", first)
     chart = visit.result("bikes").locator("svg")
     drawn = chart.locator(".forecast").get_attribute("points")
     hour = visit.page.get_by_role("slider", name=re.compile("Hour"))
@@ -876,8 +876,14 @@ def test_other_weather_moves_a_day_and_keeps_its_course() -> None:
     assert warmer[5]["datetime"] == "2012-05-01 05:00:00"
     empty = history.History(hours).typical(pd.Timestamp("2012-05-01"))
     assert empty.days == 0
-    chart = daychart.draw({5: 10.0}, {}, empty, 5, 'a "chart"')
+    chart = daychart.draw({5: daychart.Forecast(10.0, 6.0, 19.0)}, {}, empty, 5, 'a "chart"')
     assert "nan" not in chart
+    points = re.search(
+        r'"interval" points="[\d.]+,([\d.]+) [\d.]+,([\d.]+)".*"chosen" cx="[\d.]+" cy="([\d.]+)"', chart
+    )
+    assert points
+    upper, lower, middle = map(float, points.groups())
+    assert upper < middle < lower  # y counts from the top
     assert "a &quot;chart&quot;" in chart
 
 

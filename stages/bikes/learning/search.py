@@ -11,6 +11,7 @@ from autogluon.core.searcher import LocalRandomSearcher
 
 RANGES = {
     "linear": {"alpha": space.Real(0.05, 20.0, log=True)},
+    "residual": {"learning_rate": space.Real(0.01, 0.1, log=True), "num_leaves": space.Int(8, 64)},
     "lightgbm": {
         "learning_rate": space.Real(0.01, 0.1, log=True),
         "num_leaves": space.Int(8, 64),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from stages.bikes.page.history import Typical
@@ -10,12 +11,22 @@ WIDTH, HEIGHT = 720, 360
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 14, 34
 
 
-def draw(forecast: Mapping[int, float], actual: Mapping[int, float], typical: Typical, hour: int, words: str) -> str:
-    """Return the chart: a band and a line for similar days, a line for the forecast, dots for the counts, a mark at ``hour``.
+@dataclass(frozen=True)
+class Forecast:
+    """An hour's forecast, riders per hour. 80 % of such hours have from ``low`` to ``high``."""
 
-    ``forecast`` and ``actual`` are counts by hour. ``words`` describe the chart for those who don't see it.
+    count: float
+    low: float
+    high: float
+
+
+def draw(forecast: Mapping[int, Forecast], actual: Mapping[int, float], typical: Typical, hour: int, words: str) -> str:
+    """Return the chart: a band and a line for similar days and for the forecast, dots for the counts, a mark at ``hour``.
+
+    ``forecast`` and ``actual`` are by hour. ``words`` describe the chart for those who don't see it.
     """
-    values = [*forecast.values(), *actual.values(), *(value for value in typical.high if not math.isnan(value)), 1.0]
+    bounds = [one.high for one in forecast.values()] + [value for value in typical.high if not math.isnan(value)]
+    values = [*bounds, *actual.values(), 1.0]
     step = _step(max(values))
     highest = step * math.ceil(max(values) / step)
 
@@ -39,6 +50,8 @@ def draw(forecast: Mapping[int, float], actual: Mapping[int, float], typical: Ty
     )
     known = [at for at in range(24) if not math.isnan(typical.median[at])]
     band = [(at, typical.high[at]) for at in known] + [(at, typical.low[at]) for at in reversed(known)]
+    hours = sorted(forecast)
+    interval = [(at, forecast[at].high) for at in hours] + [(at, forecast[at].low) for at in reversed(hours)]
     dots = "".join(
         f'<circle class="actual" cx="{x(at):.1f}" cy="{y(count):.1f}" r="4"/>' for at, count in actual.items()
     )
@@ -46,19 +59,20 @@ def draw(forecast: Mapping[int, float], actual: Mapping[int, float], typical: Ty
     if hour in forecast:
         chosen = (
             f'<line class="hour" x1="{x(hour):.1f}" x2="{x(hour):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
-            f'<circle class="chosen" cx="{x(hour):.1f}" cy="{y(forecast[hour]):.1f}" r="7"/>'
+            f'<circle class="chosen" cx="{x(hour):.1f}" cy="{y(forecast[hour].count):.1f}" r="7"/>'
         )
     return (
         f'<figure class="day"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(words)}">{grid}{ticks}{unit}'
         f'<polygon class="band" points="{line(band)}"/>'
+        f'<polygon class="interval" points="{line(interval)}"/>'
         f'<polyline class="typical" points="{line([(at, typical.median[at]) for at in known])}"/>'
-        f'<polyline class="forecast" points="{line(sorted(forecast.items()))}"/>{dots}{chosen}</svg>'
+        f'<polyline class="forecast" points="{line([(at, forecast[at].count) for at in hours])}"/>{dots}{chosen}</svg>'
         f"<figcaption>{_legend(typical, bool(actual))}</figcaption></figure>"
     )
 
 
 def _legend(typical: Typical, counted: bool) -> str:
-    entries = [("forecast", "forecast")]
+    entries = [("forecast", "forecast"), ("interval", "its 80 % interval")]
     if typical.days:
         entries += [("typical", "median of similar days"), ("band", "their 10 % to 90 % range")]
     if counted:

@@ -12,6 +12,7 @@ from pandas._libs import NaTType
 
 from stages.bikes.hours.columns import COLUMNS
 from stages.bikes.page import daychart, history
+from stages.bikes.page.daychart import Forecast
 from stages.bikes.page.history import AS_RECORDED, DRIEST, WEATHER, History, Typical, Weather
 from stages.common.errors import InputError
 from stages.serving.models import Models
@@ -37,8 +38,8 @@ def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
         async def ask() -> str:
             body = history.rows(hours, Weather(kind, temp, humidity, wind))
             answer = await models.predict("bikes", json.dumps(body).encode(), "application/json")
-            counts = {int(one["datetime"][11:13]): float(one["count"]) for one in answer["predictions"]}
-            return shown(past, hours, counts, int(hour), kind) + warned(answer.get("warnings", []))
+            forecast = {int(one["datetime"][11:13]): forecast_of(one) for one in answer["predictions"]}
+            return shown(past, hours, forecast, int(hour), kind) + warned(answer.get("warnings", []))
 
         if hours.empty:
             yield one_block(note("There is no data for this day: choose another one."))
@@ -94,31 +95,42 @@ def _date(month: str, day: float) -> pd.Timestamp | NaTType:
     return pd.to_datetime(f"{month}-{int(day):02d}", errors="coerce")
 
 
-def shown(past: History, hours: pd.DataFrame, counts: dict[int, float], hour: int, weather: str) -> str:
-    """Return the forecast, ``counts`` by hour, as HTML: a sentence, a chart and a table."""
+def forecast_of(answer: dict[str, Any]) -> Forecast:
+    """Return an hour's forecast. A model of an earlier version answers without an interval."""
+    count = float(answer["count"])
+    return Forecast(count, float(answer.get("low", count)), float(answer.get("high", count)))
+
+
+def shown(past: History, hours: pd.DataFrame, forecast: dict[int, Forecast], hour: int, weather: str) -> str:
+    """Return the ``forecast`` by hour as HTML: a sentence, a chart and a table."""
     date = hours["date"].iloc[0]
     typical = past.typical(date)
     counted = hours.dropna(subset="count")
     actual = dict(zip(counted["hour"].tolist(), counted["count"].tolist(), strict=True))
     title = f"{date:%A}, {date.day} {date:%B %Y}"
-    sentence = said(counts, actual, typical, hour)
-    chart = daychart.draw(counts, actual, typical, hour, f"{title}: bikes rented by hour. {sentence}")
+    sentence = said(forecast, actual, typical, hour)
+    chart = daychart.draw(forecast, actual, typical, hour, f"{title}: bikes rented by hour. {sentence}")
     lines = [
-        [f"{at}:00", f"{counts[at]:.0f}", f"{actual[at]:.0f}" if at in actual else "", _number(typical.median[at])]
-        for at in sorted(counts)
+        [
+            *(f"{at}:00", f"{one.count:.0f}", f"{one.low:.0f} to {one.high:.0f}"),
+            *(f"{actual[at]:.0f}" if at in actual else "", _number(typical.median[at])),
+        ]
+        for at, one in sorted(forecast.items())
     ]
-    hours_table = table("Bikes by hour", ["Hour", "Forecast", "Counted", "Median of similar days"], lines)
+    names = ["Hour", "Forecast", "80 % interval", "Counted", "Median of similar days"]
+    hours_table = table("Bikes by hour", names, lines)
     return (
         f'<p class="verdict"><strong>{escape(title)}</strong>, {_kind(hours, weather)}</p><p class="said">{escape(sentence)}</p>{chart}'
         f"<details><summary>As a table</summary>{hours_table}</details>"
     )
 
 
-def said(counts: dict[int, float], actual: dict[int, float], typical: Typical, hour: int) -> str:
+def said(forecast: dict[int, Forecast], actual: dict[int, float], typical: Typical, hour: int) -> str:
     """Return a sentence about the chosen hour."""
-    if hour not in counts:
+    if hour not in forecast:
         return f"There is no data for {hour}:00 on this day."
-    words = f"At {hour}:00 the model expects {counts[hour]:.0f} bikes"
+    one = forecast[hour]
+    words = f"At {hour}:00 the model expects {one.count:.0f} bikes (80 % interval: {one.low:.0f} to {one.high:.0f})"
     if hour in actual:
         words += f"; {actual[hour]:.0f} were counted"
     if _number(typical.median[hour]):
