@@ -160,6 +160,7 @@ def test_train_never_looks_at_the_test_photographs(features: Path) -> None:
 def test_networks_of_several_kinds_are_served_as_they_were_measured(served: Path) -> None:
     network = files.read_json(served / TRAINED / "network.json")
     assert len(network["members"]) == 3
+    assert network["temperature"] != 1.0
     metrics = files.read_json(served / "reports/landmarks/metrics.json")
     assert files.read_json(served / "reports/landmarks/deploy.json")["accuracy"] == metrics["accuracy"]
 
