@@ -17,6 +17,9 @@ from stages.common.vision import pixels
 from stages.common.vision.classifiers import build, inspect
 from stages.landmarks.store import Store
 
+BATCH = 16
+"""Photographs per batch when no network is trained. The maps of more don't fit into a processor's cache."""
+
 TRAINED = Path("models/landmarks/trained")
 SETTINGS = "settings.json"
 """The parameters of the training, in TRAINED."""
@@ -123,12 +126,12 @@ def load(folder: Path = TRAINED, measured: bool = False) -> Predictor:
     return Predictor(members, about["size"], about["temperature"]).eval().to(memory_format=torch.channels_last)
 
 
-def batches(predictor: Predictor, photographs: Store, batch_size: int = 64) -> Iterator[Tensor]:
+def batches(predictor: Predictor, photographs: Store, batch_size: int = BATCH) -> Iterator[Tensor]:
     """Yield the squares, uint8 (N, 3, size, size), of stored photographs, the same as `predictor` makes of the originals."""
     for chosen in torch.arange(len(photographs)).split(batch_size):
         yield photographs.crops(chosen.numpy(), predictor.size)
 
 
-def squares(pictures: NDArray[np.uint8], batch_size: int = 64) -> Iterator[Tensor]:
+def squares(pictures: NDArray[np.uint8], batch_size: int = BATCH) -> Iterator[Tensor]:
     """Yield the ``pictures``, uint8 (N, size, size, 3), in batches as `Predictor.inspect` takes them."""
     yield from torch.from_numpy(pictures).permute(0, 3, 1, 2).split(batch_size)

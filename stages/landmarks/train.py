@@ -24,9 +24,9 @@ from stages.common.vision import backbones, calibration, checked, classifiers, i
 from stages.engine import training
 from stages.landmarks.config import Train
 from stages.landmarks.learning.ensemble import members
-from stages.landmarks.learning.frozen import BATCH, FrozenViews, answer
+from stages.landmarks.learning.frozen import FrozenViews, answer
 from stages.landmarks.learning.views import Views
-from stages.landmarks.model import KNOWN, SETTINGS, TRAINED, Member, batches, load, squares
+from stages.landmarks.model import BATCH, KNOWN, SETTINGS, TRAINED, Member, batches, load, squares
 from stages.landmarks.store import Store
 
 FEATURES = Path("data/landmarks/features")
