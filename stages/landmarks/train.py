@@ -62,10 +62,12 @@ def features_of(settings: Train, computing: Computing) -> list[Path]:
     """Return the feature files of the training and the validation photographs; empty if no backbone is frozen."""
     if settings.network != "transfer" or settings.transfer.fine_tune != "none":
         return []
-    # Heads may differ: only what the features depend on. The first two views are not random.
-    views = {"seed", "augmentation"} if settings.transfer.views > 2 else set()
+    # Only what the features depend on, so that other heads and seeds share them.
     backbone = {"image_size", "backbone", "weights", "layers", "views"}
-    known = settings.model_dump_json(include={"transfer": backbone, "crop": True, **dict.fromkeys(views, True)})
+    used: dict[str, Any] = {"transfer": backbone, "crop": True}
+    if settings.transfer.views > 2 or settings.transfer.weights == "none":  # the first two views are not random
+        used |= {"seed": True, "augmentation": True}
+    known = settings.model_dump_json(include=used)
     process = f"-{distributed.rank()}" if distributed.rank() else ""  # processes may not share a disk
     folder = files.kept() / "landmarks"
     return [
