@@ -209,8 +209,8 @@ def test_convolutions_include_the_batch_norms_behind_them(name: str, layers: lis
     network, images = backbones.build(name, "none", layers, 64).network, torch.randn(2, 3, 64, 64)
     for norm in network.modules():
         if isinstance(norm, nn.BatchNorm2d):
-            nn.init.uniform_(norm.running_var, 0.5, 2)
-            nn.init.uniform_(norm.running_mean, -1, 1)
+            norm.running_var = torch.rand_like(norm.weight) + 0.5
+            norm.running_mean = torch.randn_like(norm.weight)
     fused = backbones.fused(network, images)
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in fused.modules())
     with torch.no_grad():
@@ -222,7 +222,7 @@ def test_norms_that_are_not_behind_the_convolution_before_them_stay() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.convolution, self.norm = nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3)
-            nn.init.uniform_(self.norm.running_mean, 1, 2)
+            self.norm.running_mean = torch.ones(3)
 
         def forward(self, images: Tensor) -> Tensor:
             return self.convolution(self.norm(images))  # type: ignore[no-any-return]
