@@ -7,6 +7,9 @@ change. At the end the documents' tables are updated.
 
 With `--without-dvc`, the stages up to evaluate run by themselves in a temporary folder: for a rented machine with a
 GPU, which has no DVC. Copy the file that it writes to your checkout, and update the tables with `make readme-table`.
+
+With `--seeds`, only these run, and their results are added to those of the other seeds, if these have the same commit,
+settings and hardware. So several processes can share the seeds of a recipe.
 """
 
 import argparse
@@ -44,17 +47,24 @@ STEPS = ("prepare", "featurize", "train", "evaluate")
 
 
 def measure(
-    name: str, recipe: Recipe, changes: dict[str, Any], work: Callable[[Experiment, int], Run], options: list[str]
+    name: str,
+    recipe: Recipe,
+    changes: dict[str, Any],
+    work: Callable[[Experiment, int], Run],
+    options: list[str],
+    seeds: list[int] | None = None,
 ) -> Iterator[Published]:
     """Run a recipe with this machine's ``changes``, such as where its data are.
 
-    ``work`` runs one seed, ``options`` are those of the command that chose it. Yields the results so far after each
+    ``work`` runs one seed, ``options`` are those of the command that chose it, ``seeds`` those to run; None: all. Yields the results so far after each
     seed. Raises InputError if a seed fails.
     """
     commit = git("rev-parse", "--short=10", "HEAD")
     done: list[Run] = []
     for one in recipes.experiments(name, changes):
         seed = one.settings[f"{recipe.project}.seed"]
+        if seeds is not None and seed not in seeds:
+            continue
         try:
             done.append(work(one, seed))
         except subprocess.CalledProcessError as error:
@@ -138,7 +148,7 @@ def resident(process: psutil.Process) -> int:
         return 0
 
 
-def main(names: list[str], settings: list[str], without_dvc: bool) -> None:
+def main(names: list[str], settings: list[str], without_dvc: bool, seeds: list[int] | None) -> None:
     changes, options = recipes.changes(settings), ["--without-dvc"] if without_dvc else []
     TEMPORARY.mkdir(parents=True, exist_ok=True)
     failures = []
@@ -146,8 +156,8 @@ def main(names: list[str], settings: list[str], without_dvc: bool) -> None:
         with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=TEMPORARY) as folder:
             work = partial(stages_alone if without_dvc else experiment, folder=Path(folder))
             try:
-                for result in measure(name, recipe, changes, work, options):
-                    published.write(result)
+                for result in measure(name, recipe, changes, work, options, seeds):
+                    published.write(published.added(published.read(name), result) if seeds else result)
             except InputError as error:
                 failures.append(str(error))
     if not without_dvc:
@@ -162,6 +172,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="+", metavar="recipe")
     recipes.add_settings(parser)
     parser.add_argument("--without-dvc", action="store_true", help="run the stages up to evaluate by themselves")
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, metavar="SEED", help="run only these, and keep the results of the others"
+    )
 
 
 if __name__ == "__main__":

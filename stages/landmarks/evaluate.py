@@ -30,6 +30,7 @@ def main() -> None:
         "top5_accuracy": round(classification.accuracy(probabilities, labels, 5), 6),
         "calibration_error": round(classification.calibration_error(probabilities, labels), 6),
         **recognition,
+        "temperature": about["temperature"],
         "parameters": sum(member["parameters"] for member in about["members"]),
         "parameters_trained": sum(member["parameters_trained"] for member in about["members"]),
     }

@@ -17,6 +17,9 @@ from stages.common.vision import pixels
 from stages.common.vision.classifiers import build, inspect
 from stages.landmarks.store import Store
 
+BATCH = 16
+"""Photographs per batch when no network is trained. The maps of more don't fit into a processor's cache."""
+
 TRAINED = Path("models/landmarks/trained")
 SETTINGS = "settings.json"
 """The parameters of the training, in TRAINED."""
@@ -68,13 +71,16 @@ class Member(nn.Module):
 
 
 class Predictor(nn.Module):
-    """Maps photographs to the probabilities of their classes, the mean of the members' probabilities."""
+    """Maps photographs to the probabilities of their classes: the calibrated mean of the members' probabilities."""
 
-    def __init__(self, members: list[Member], size: int) -> None:
-        """``size`` is the shorter side, in pixels, to which photographs are resized first."""
+    def __init__(self, members: list[Member], size: int, temperature: float = 1.0) -> None:
+        """``size`` is the shorter side, in pixels, to which photographs are resized first.
+
+        ``temperature`` divides the logarithms of the members' mean probabilities.
+        """
         super().__init__()
         self.members = nn.ModuleList(members)
-        self.size = size
+        self.size, self.temperature = size, temperature
 
     def squares(self, images: Tensor) -> Tensor:
         """Return the central square of photographs, uint8 (N, 3, H, W) of any size, as uint8 (N, 3, size, size)."""
@@ -83,14 +89,20 @@ class Predictor(nn.Module):
 
     def classify(self, squares: Tensor) -> Tensor:
         """Return the probabilities, float32 (N, classes), of squares, uint8 (N, 3, size, size)."""
-        answers: Tensor = torch.stack([member(squares) for member in self.members]).mean(0)
-        return answers
+        return self.calibrated(torch.stack([member(squares) for member in self.members]).mean(0))
+
+    def calibrated(self, probabilities: Tensor) -> Tensor:
+        """Return ``probabilities``, float32 (N, classes), after the temperature, which keeps their order."""
+        # Powers, because torch's logarithm rounds differently on different processors. The largest is 1, so none underflows.
+        powers = (probabilities / probabilities.amax(1, keepdim=True)).pow(1 / self.temperature)
+        return powers / powers.sum(1, keepdim=True)
 
     def inspect(self, squares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return what `classify` returns, and for `known` all members' features (N, size) and mean logits (N, classes)."""
         answers = [member.inspect(squares) for member in self.members]  # type: ignore[operator]  # of Member
         probabilities, features, logits = zip(*answers, strict=True)
-        return torch.stack(probabilities).mean(0), torch.cat(features, 1), torch.stack(logits).mean(0)
+        calibrated = self.calibrated(torch.stack(probabilities).mean(0))
+        return calibrated, torch.cat(features, 1), torch.stack(logits).mean(0)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the probabilities, float32 (N, classes), of photographs, uint8 (N, 3, H, W) of any size."""
@@ -111,15 +123,15 @@ def load(folder: Path = TRAINED, measured: bool = False) -> Predictor:
             Computing(**member["computing"]).repeat(network)
         network.load_state_dict(torch.load(folder / str(index) / "weights.pt", weights_only=True))
         members.append(Member(network, **member["input"]))
-    return Predictor(members, about["size"]).eval().to(memory_format=torch.channels_last)
+    return Predictor(members, about["size"], about["temperature"]).eval().to(memory_format=torch.channels_last)
 
 
-def batches(predictor: Predictor, photographs: Store, batch_size: int = 64) -> Iterator[Tensor]:
+def batches(predictor: Predictor, photographs: Store, batch_size: int = BATCH) -> Iterator[Tensor]:
     """Yield the squares, uint8 (N, 3, size, size), of stored photographs, the same as `predictor` makes of the originals."""
     for chosen in torch.arange(len(photographs)).split(batch_size):
         yield photographs.crops(chosen.numpy(), predictor.size)
 
 
-def squares(pictures: NDArray[np.uint8], batch_size: int = 64) -> Iterator[Tensor]:
+def squares(pictures: NDArray[np.uint8], batch_size: int = BATCH) -> Iterator[Tensor]:
     """Yield the ``pictures``, uint8 (N, size, size, 3), in batches as `Predictor.inspect` takes them."""
     yield from torch.from_numpy(pictures).permute(0, 3, 1, 2).split(batch_size)

@@ -1,8 +1,9 @@
 """Train the chosen network, or each member of an ensemble, and score it on the validation photographs.
 
 Batches are read from the shards of photographs on demand. If a backbone is frozen, its features are computed once for
-each view of a photograph, and only the head is trained on them. At last, how a photograph of none of the classes is
-recognised is chosen on the validation photographs, and on textures and shapes made in code.
+each view of a photograph, and only the head is trained on them. Then the temperature of the confidences is fitted on the
+validation photographs. How a photograph of none of the classes is recognised is chosen on them, too, and on textures and
+shapes made in code.
 """
 
 import time
@@ -19,13 +20,13 @@ from stages.common.portable import Computing
 from stages.common.program import run
 from stages.common.training import checkpoints, distributed, loop, saving, torch_setup
 from stages.common.training.checkpoints import Location
-from stages.common.vision import backbones, checked, classifiers, initial, known, outliers
+from stages.common.vision import backbones, calibration, checked, classifiers, initial, known, outliers
 from stages.engine import training
 from stages.landmarks.config import Train
 from stages.landmarks.learning.ensemble import members
-from stages.landmarks.learning.frozen import BATCH, FrozenViews, answer
+from stages.landmarks.learning.frozen import FrozenViews, answer
 from stages.landmarks.learning.views import Views
-from stages.landmarks.model import KNOWN, SETTINGS, TRAINED, Member, batches, load, squares
+from stages.landmarks.model import BATCH, KNOWN, SETTINGS, TRAINED, Member, batches, load, squares
 from stages.landmarks.store import Store
 
 FEATURES = Path("data/landmarks/features")
@@ -61,7 +62,12 @@ def features_of(settings: Train, computing: Computing) -> list[Path]:
     """Return the feature files of the training and the validation photographs; empty if no backbone is frozen."""
     if settings.network != "transfer" or settings.transfer.fine_tune != "none":
         return []
-    known = settings.model_dump_json(include={"seed", "transfer", "crop", "augmentation"})
+    # Only what the features depend on, so that other heads and seeds share them.
+    backbone = {"image_size", "backbone", "weights", "layers", "views"}
+    used: dict[str, Any] = {"transfer": backbone, "crop": True}
+    if settings.transfer.views > 2 or settings.transfer.weights == "none":  # the first two views are not random
+        used |= {"seed": True, "augmentation": True}
+    known = settings.model_dump_json(include=used)
     process = f"-{distributed.rank()}" if distributed.rank() else ""  # processes may not share a disk
     folder = files.kept() / "landmarks"
     return [
@@ -163,11 +169,15 @@ def fill(settings: Train, kept: list[Location], folder: Path) -> None:
         (folder / str(index)).mkdir()
         saving.save(folder / str(index), one.history, one.weights)
     network = {"classes": about["classes"], "size": about["size"], "members": [one.about for one in learnt]}
-    files.write_json(folder / "network.json", network)
+    files.write_json(folder / "network.json", network | {"temperature": 1.0})
     files.write_json(folder / SETTINGS, settings.model_dump() | {"precision": learnt[0].computing.precision})
     if distributed.rank() == 0:
         banks = np.concatenate([one.bank for one in learnt], 1)
-        files.write_arrays(folder / KNOWN, **recognition(folder, banks, settings))
+        arrays, probabilities = recognition(folder, banks, settings)
+        files.write_arrays(folder / KNOWN, **arrays)
+        likely = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+        temperature = calibration.fit(likely, Store(FEATURES, "valid").labels.numpy())
+        files.write_json(folder / "network.json", network | {"temperature": temperature})
     features_seconds = sum(one.features_seconds for one in learnt)
     seconds = sum(one.history.seconds for one in learnt) + features_seconds
     images = len(Store(FEATURES, "train")) * sum(len(one.history.epochs) for one in learnt)
@@ -178,8 +188,10 @@ def fill(settings: Train, kept: list[Location], folder: Path) -> None:
         old.unlink()
 
 
-def recognition(folder: Path, bank: NDArray[np.float32], settings: Train) -> dict[str, NDArray]:
-    """Return the arrays by which `known` judges photographs.
+def recognition(
+    folder: Path, bank: NDArray[np.float32], settings: Train
+) -> tuple[dict[str, NDArray], NDArray[np.float32]]:
+    """Return the arrays by which `known` judges photographs, and the validation photographs' probabilities (N, classes).
 
     ``bank`` has the features of training photographs by the predictor that is stored in ``folder``.
     """

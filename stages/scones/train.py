@@ -18,11 +18,10 @@ from stages.common.portable import Computing
 from stages.common.program import run
 from stages.common.training import checkpoints, distributed, loop, saving, torch_setup
 from stages.common.training.checkpoints import Location
-from stages.common.vision import classifiers, initial, known, outliers
+from stages.common.vision import calibration, classifiers, initial, known, outliers
 from stages.engine import training
 from stages.scones.config import Train
 from stages.scones.layout import SIDE
-from stages.scones.learning import calibration
 from stages.scones.learning.augmentation import augmented
 from stages.scones.model import BATCH, KNOWN, SETTINGS, TRAINED, Classifier, load, predict
 
@@ -109,7 +108,7 @@ def recognition(classifier: Classifier, train: Part, valid: Part, settings: Trai
     with torch.no_grad():
         bank = torch.cat([classifier.inspect(batch)[1] for batch in train.images[chosen].split(BATCH)])
     seen, strange = valid.images.split(BATCH), made.split(BATCH)
-    return classifiers.recognition(bank.cpu().numpy(), classifier.inspect, seen, strange, settings.known)
+    return classifiers.recognition(bank.cpu().numpy(), classifier.inspect, seen, strange, settings.known)[0]
 
 
 def checkpoints_of(settings: Train, root: Location) -> list[Location]:

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from matplotlib import pyplot as plt
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from stages.common.results import classification, figures, reporting
+from stages.common.vision import calibration
+from stages.landmarks.model import Predictor
 
 LABELS = np.array([3, 2, 8], np.uint8)
 
@@ -79,3 +82,36 @@ def test_a_logarithmic_axis_has_plain_labels(low: float, high: float, labels: se
     plt.close(figure)
     assert labels <= shown
     assert "$" not in "".join(shown)
+
+
+def test_temperature_makes_confidences_hold() -> None:
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 1.5, (4000, 2)).astype(np.float32)
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = (random.random(4000) > shares[:, 0]).astype(np.int64)  # as likely as the logits say
+    assert calibration.fit(logits, labels) == pytest.approx(1, abs=0.05)
+    assert calibration.fit(3 * logits, labels) == pytest.approx(3, abs=0.15)
+    assert calibration.fit(0.25 * logits, labels) == pytest.approx(0.25, abs=0.02)
+
+
+def test_a_network_without_a_mistake_is_not_called_certain() -> None:
+    labels = np.arange(40) % 2
+    logits = np.where(np.eye(2)[labels] == 1, np.float32(1), np.float32(-1))
+    confidence = 1 / (1 + np.exp(-2 / calibration.fit(logits, labels)))
+    assert confidence == pytest.approx(41 / 42, abs=0.002)  # Laplace's rule
+
+
+def test_a_temperature_that_does_not_help_elsewhere_is_left_out() -> None:
+    logits = np.array([[3, 0], [3, 0], [3, 0], [0, 3], [3, 0]], np.float32)
+    assert calibration.fit(logits, np.array([0, 0, 0, 0, 1])) != 1
+    assert calibration.fit(np.zeros((10, 2), np.float32), np.arange(10) % 2) == 1  # no temperature changes anything
+
+
+def test_a_temperature_keeps_the_order_of_a_predictors_probabilities() -> None:
+    probabilities = torch.tensor([[0.7, 0.2, 0.1], [0.0, 1.0, 0.0], [0.3, 0.3, 0.4]])
+    predictor = Predictor([], 40, temperature=0.5)
+    sharper = predictor.calibrated(probabilities)
+    assert sharper[0].tolist() == pytest.approx([0.49 / 0.54, 0.04 / 0.54, 0.01 / 0.54])  # squares
+    assert torch.equal(sharper.argsort(dim=1, stable=True), probabilities.argsort(dim=1, stable=True))
+    assert sharper.sum(1).tolist() == pytest.approx([1, 1, 1])
+    assert torch.isfinite(Predictor([], 40, temperature=0.05).calibrated(torch.full((1, 100), 0.01))).all()

@@ -200,3 +200,30 @@ print([name for name in ("torchvision", "timm") if name in sys.modules])
 
 def test_networks_from_scratch_import_neither_library(python: Run, workspace: Path) -> None:
     assert python("-c", LOADED, cwd=workspace).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("name", "layers"), [("test_efficientnet", ["blocks.2"]), ("mobilenet_v3_small", [])])
+def test_convolutions_include_the_batch_norms_behind_them(name: str, layers: list[str]) -> None:
+    network, images = backbones.build(name, "none", layers, 64).network, torch.randn(2, 3, 64, 64)
+    for norm in network.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.running_var = torch.rand_like(norm.weight) + 0.5
+            norm.running_mean = torch.randn_like(norm.weight)
+    fused = backbones.fused(network, images)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in fused.modules())
+    with torch.no_grad():
+        assert (fused(images) - network(images)).abs().max() < 1e-4
+
+
+def test_norms_that_are_not_behind_the_convolution_before_them_stay() -> None:
+    class Reversed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution, self.norm = nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3)
+            self.norm.running_mean = torch.ones(3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.convolution(self.norm(images))  # type: ignore[no-any-return]
+
+    network = Reversed().eval()
+    assert backbones.fused(network, torch.ones(1, 3, 8, 8)) is network

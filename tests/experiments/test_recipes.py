@@ -114,6 +114,19 @@ def test_a_failed_seed_is_reported_and_earlier_seeds_are_kept(monkeypatch: pytes
         next(measured)
 
 
+def test_seeds_that_run_by_themselves_join_the_others_of_the_same_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def experiment(one: Experiment, seed: int) -> Run:
+        return Run(seed=seed, metrics={"accuracy": seed / 10}, training={})
+
+    monkeypatch.chdir(ROOT)
+    (last,) = publish.measure("mnist-adam", RECIPES["mnist-adam"], {}, experiment, [], seeds=[2])
+    *_, others = publish.measure("mnist-adam", RECIPES["mnist-adam"], {}, experiment, [], seeds=[0, 1])
+    assert [run.seed for run in published.added(last, others).runs] == [0, 1, 2]
+    assert published.added(last, others).command == others.command
+    assert [run.seed for run in published.added(last.model_copy(update={"commit": "other"}), others).runs] == [0, 1]
+    assert published.added(None, others) == others
+
+
 def test_memory_is_that_of_all_processes_at_once() -> None:
     hold = "import time; held = b'1' * 150_000_000; time.sleep(1)"
     both = f"import subprocess, sys; held = b'1' * 150_000_000; subprocess.run([sys.executable, '-c', {hold!r}])"

@@ -90,11 +90,12 @@ def write_trained(*networks: str) -> None:
         saving.write_history(folder / "steps.csv", [step(1), step(2)])
         saving.write_history(folder / "epochs.csv", [epoch(1), epoch(2)])
     classes = [{"name": name, "latitude": None, "longitude": None} for name in NAMES]
-    files.write_json(TRAINED / "network.json", {"classes": classes, "size": SIZE, "members": members})
+    about = {"classes": classes, "size": SIZE, "temperature": 1.0, "members": members}
+    files.write_json(TRAINED / "network.json", about)
     predictor = model.load(measured=True)
     with torch.no_grad():
         features = [predictor.inspect(batch)[1] for batch in model.batches(predictor, Store(FEATURES, "train"))]
-    recognition = train.recognition(TRAINED, torch.cat(features).numpy(), config.load("landmarks", Train))
+    recognition, _ = train.recognition(TRAINED, torch.cat(features).numpy(), config.load("landmarks", Train))
     files.write_arrays(TRAINED / model.KNOWN, **recognition)
 
 

@@ -160,6 +160,7 @@ def test_train_never_looks_at_the_test_photographs(features: Path) -> None:
 def test_networks_of_several_kinds_are_served_as_they_were_measured(served: Path) -> None:
     network = files.read_json(served / TRAINED / "network.json")
     assert len(network["members"]) == 3
+    assert network["temperature"] != 1.0
     metrics = files.read_json(served / "reports/landmarks/metrics.json")
     assert files.read_json(served / "reports/landmarks/deploy.json")["accuracy"] == metrics["accuracy"]
 
@@ -195,7 +196,13 @@ def test_a_frozen_backbone_runs_once_and_stays_unchanged(
     torch.manual_seed(3)
     weights = torchvision.models.mobilenet_v3_small().state_dict()
     torch.save(weights, tmp_path / "weights.pth")
-    change({"landmarks.network": "transfer", "landmarks.transfer.weights": str(tmp_path / "weights.pth")})
+    change(
+        {
+            "landmarks.network": "transfer",
+            "landmarks.transfer.weights": str(tmp_path / "weights.pth"),
+            "landmarks.transfer.views": 2,
+        }
+    )
     train.main()
     trained = torch.load(TRAINED / "0" / "weights.pt", weights_only=True)
     assert all(
@@ -210,7 +217,13 @@ def test_a_frozen_backbone_runs_once_and_stays_unchanged(
     kept = contents(TRAINED)
     monkeypatch.setattr(backbones.Transfer, "forward", refuse)
     monkeypatch.setattr(frozen.FrozenViews, "_training_inputs", refuse)
-    change({"landmarks.adamw": {"learning_rate": 0.1, "weight_decay": 0.0}})
+    change(
+        {
+            "landmarks.adamw": {"learning_rate": 0.1, "weight_decay": 0.0},
+            "landmarks.seed": 1,
+            "landmarks.transfer.hidden": 8,
+        }
+    )
     train.main()
     assert contents(TRAINED) != kept
     assert len(list(Path("models/checkpoints/landmarks").glob("*.npy"))) == 2

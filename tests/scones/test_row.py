@@ -22,10 +22,11 @@ from PIL import Image
 from stages.common import files
 from stages.common.errors import InputError
 from stages.common.training import distributed
+from stages.common.vision import calibration
 from stages.engine.sagemaker import job, script
 from stages.scones import evaluate, export, featurize, inference, layout, model, plot, prepare, train
 from stages.scones.feedback import monitor
-from stages.scones.learning import augmentation, calibration
+from stages.scones.learning import augmentation
 from stages.serving import process
 
 Change = Callable[[dict[str, Any]], None]
@@ -218,29 +219,6 @@ def test_a_picture_of_another_size_is_refused_with_a_message() -> None:
     Image.new("RGB", (40, 30)).save(buffer, "PNG")
     with pytest.raises(ValueError, match="a picture of 40x30 pixels: expected 32x32"):
         inference.input_fn(buffer.getvalue(), "image/png")
-
-
-def test_temperature_makes_confidences_hold() -> None:
-    random = np.random.default_rng(0)
-    logits = random.normal(0, 1.5, (4000, 2)).astype(np.float32)
-    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    labels = (random.random(4000) > shares[:, 0]).astype(np.int64)  # as likely as the logits say
-    assert calibration.fit(logits, labels) == pytest.approx(1, abs=0.05)
-    assert calibration.fit(3 * logits, labels) == pytest.approx(3, abs=0.15)
-    assert calibration.fit(0.25 * logits, labels) == pytest.approx(0.25, abs=0.02)
-
-
-def test_a_network_without_a_mistake_is_not_called_certain() -> None:
-    labels = np.arange(40) % 2
-    logits = np.where(np.eye(2)[labels] == 1, np.float32(1), np.float32(-1))
-    confidence = 1 / (1 + np.exp(-2 / calibration.fit(logits, labels)))
-    assert confidence == pytest.approx(41 / 42, abs=0.002)  # Laplace's rule
-
-
-def test_a_temperature_that_does_not_help_elsewhere_is_left_out() -> None:
-    logits = np.array([[3, 0], [3, 0], [3, 0], [0, 3], [3, 0]], np.float32)
-    assert calibration.fit(logits, np.array([0, 0, 0, 0, 1])) != 1
-    assert calibration.fit(np.zeros((10, 2), np.float32), np.arange(10) % 2) == 1  # no temperature changes anything
 
 
 def test_coverage_counts_the_threshold_itself() -> None:

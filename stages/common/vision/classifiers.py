@@ -96,11 +96,12 @@ def recognition(
     valid: Iterable[Tensor],
     outliers: Iterable[Tensor],
     settings: Known,
-) -> dict[str, NDArray]:
-    """Return the arrays by which `known` judges images: fitted to training, chosen on validation images and on outliers.
+) -> tuple[dict[str, NDArray], NDArray[np.float32]]:
+    """Return the arrays by which `known` judges images, and the probabilities (N, classes) of the validation images.
 
+    The arrays are fitted to training images and chosen on validation images and on outliers.
     ``bank`` has features of training images (N, size). ``valid`` and ``outliers`` are batches for ``look``, see `measure`.
     """
     arrays = known.fit(bank)
-    (_, familiar), (_, strange) = (measure(look, batches, arrays) for batches in (valid, outliers))
-    return known.choose(arrays, familiar, strange, settings.method, settings.accepted)
+    (probabilities, familiar), (_, strange) = (measure(look, batches, arrays) for batches in (valid, outliers))
+    return known.choose(arrays, familiar, strange, settings.method, settings.accepted), probabilities

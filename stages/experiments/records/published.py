@@ -46,5 +46,14 @@ def read(recipe: str, folder: Path = PUBLISHED) -> Published | None:
     )
 
 
+def added(former: Published | None, result: Published) -> Published:
+    """Return ``result`` with the ``former`` runs of other seeds, if these were made by the same commit, settings and hardware."""
+    alike = former and all(
+        getattr(former, name) == getattr(result, name) for name in ("settings", "changes", "commit", "hardware")
+    )
+    runs = {run.seed: run for run in [*(former.runs if former and alike else []), *result.runs]}
+    return result.model_copy(update={"runs": [runs[seed] for seed in sorted(runs)]})
+
+
 def write(result: Published, folder: Path = PUBLISHED) -> None:
     files.write_json(folder / f"{result.recipe}.json", result.model_dump(exclude_defaults=True))

@@ -13,10 +13,9 @@ from tqdm import tqdm
 
 from stages.common import files
 from stages.common.training import distributed, torch_setup
+from stages.common.vision import backbones
 from stages.landmarks.learning.views import Views
-
-BATCH = 64
-"""Photographs per batch when the network is not trained."""
+from stages.landmarks.model import BATCH
 
 
 class FrozenViews:
@@ -29,8 +28,10 @@ class FrozenViews:
         self, eyes: Views, backbone: nn.Module, views: int, seed: int, precision: str, kept: Sequence[Path]
     ) -> None:
         """Compute the features, or reuse the files ``kept``: one for training and one for validation photographs."""
-        self.eyes, self.backbone, self.seed, self.precision = eyes, backbone, seed, precision
-        self.size = answer(backbone, eyes.validation(torch.arange(1)), precision).shape[1]
+        one = eyes.validation(torch.arange(1))
+        self.eyes, self.seed, self.precision = eyes, seed, precision
+        self.backbone = backbones.fused(backbone, one)
+        self.size = answer(self.backbone, one, precision).shape[1]
         self._train = self._features(kept[0], views, len(eyes.train), self._training_inputs)
         self._valid = self._features(kept[1], 1, len(eyes.valid), lambda view, chosen: eyes.validation(chosen))
 

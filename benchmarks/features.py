@@ -1,0 +1,91 @@
+"""Measure how fast a frozen backbone computes its features, and how near that is to the processor's limit.
+
+    python -m benchmarks.features [--backbone tf_efficientnet_lite0] [--size 192] [--pictures 192] [--runs 3] [--json FILE]
+
+One thread, so the results are for one core. The limit is the speed of a large matrix product in float32, in turn with the backbone.
+Times are the processor's, so other programs affect them little.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks import measuring
+from stages.common.vision import backbones
+
+SIDE = 1024
+"""Rows and columns of the product that shows the limit."""
+
+WAYS: dict[str, tuple[torch.memory_format, bool, int]] = {
+    "channels first, 64 at a time": (torch.contiguous_format, False, 64),
+    "channels last, 64 at a time": (torch.channels_last, False, 64),
+    "channels last, 16 at a time": (torch.channels_last, False, 16),
+    "channels last, 16 at a time, fused batch norms": (torch.channels_last, True, 16),
+}
+"""Memory layout, whether batch norms are part of the convolutions, and pictures per batch."""
+
+
+def multiplications(network: nn.Module, images: Tensor) -> int:
+    """Return the multiplications of the convolutions of ``network`` for ``images``."""
+    found = []
+    hooks = [
+        layer.register_forward_hook(lambda layer, _, maps: found.append(maps.numel() * layer.weight[0].numel()))
+        for layer in network.modules()
+        if isinstance(layer, nn.Conv2d)
+    ]
+    with torch.no_grad():
+        network(images)
+    for hook in hooks:
+        hook.remove()
+    return sum(found)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def features(network: nn.Module, batches: list[Tensor]) -> None:
+    with torch.no_grad():
+        for images in batches:
+            network(images)
+
+
+def main(backbone: str, size: int, pictures: int, runs: int) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    images = torch.randn(pictures, 3, size, size, generator=torch.Generator().manual_seed(0))
+    matrix = torch.randn(SIDE, SIDE)
+    contestants = {"limit": partial(seconds, lambda: [matrix @ matrix for _ in range(10)])}
+    for way, (layout, fused, count) in WAYS.items():
+        network = backbones.build(backbone, "none", [], size).network.to(memory_format=layout)
+        batches = [batch.contiguous(memory_format=layout) for batch in images.split(count)]
+        chosen = backbones.fused(network, batches[0][:1]) if fused else network
+        contestants[way] = partial(seconds, partial(features, chosen, batches))
+    medians = {name: statistics.median(found) for name, found in measuring.in_turns(contestants, runs).items()}
+    limit = 10 * 2 * SIDE**3 / medians.pop("limit") / 1e9
+    work = multiplications(network, images[:1])
+    rows = {}
+    for way, took in medians.items():
+        speed = 2 * work * pictures / took / 1e9
+        rows[way] = {"images_per_second": round(pictures / took, 1), "gflops": round(speed, 1)}
+        rows[way] |= {"fraction_of_limit": round(speed / limit, 3)}
+        print(way, rows[way], flush=True)
+    return {"backbone": backbone, "size": size, "multiplications": work, "limit_gflops": round(limit, 1), "ways": rows}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--backbone", default="tf_efficientnet_lite0")
+    parser.add_argument("--size", type=int, default=192, help="side of the pictures in pixels")
+    parser.add_argument("--pictures", type=int, default=192)
+    parser.add_argument("--runs", type=int, default=3, help="of each way, in turns; the medians are compared")
+
+
+if __name__ == "__main__":
+    measuring.run(main, arguments)
