@@ -67,8 +67,8 @@ def _limit(portable: bool) -> None:
 _limit(_chosen())
 
 # Python collects garbage after every 700 new objects by default. Importing torch and similar packages makes half a
-# million objects, and collecting among them takes a seventh of the import time.
-gc.set_threshold(50_000)
+# million objects, and collecting among them takes a sixth of the import time. `program.run` lowers this afterwards.
+gc.set_threshold(500_000)
 
 
 def portable() -> bool:

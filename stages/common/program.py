@@ -61,6 +61,8 @@ def run(main: Callable[..., None], arguments: Callable[[argparse.ArgumentParser]
     )
     if arguments:
         arguments(parser)
+    gc.freeze()  # what was imported stays, so no collection looks at it
+    gc.set_threshold(50_000)
     # Skip the final garbage collection: with torch loaded it takes up to a second.
     atexit.register(gc.freeze)
     try:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -227,6 +228,17 @@ def test_dvc_s_own_table_is_readable_in_120_columns_where_start_says_so(tried: C
     (row,) = [line.split() for line in shown.splitlines() if "[sgd]" in line]
     assert row[-1] == "sgd"
     assert all(len(value) <= len("0.12345") for value in row[-3:-1])
+
+
+def test_dvc_s_table_in_python_has_the_columns_that_differ_where_start_says_so(tried: Checkout) -> None:
+    (documented,) = re.findall(
+        r"^```python\n(table = .*?)```", (ROOT / "docs/start.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    program = f"import dvc.api, pandas\n{documented}print(*table.columns)"
+    columns = tried.run(f"python -c {shlex.quote(program)}").split()
+    assert {"Experiment", "mnist.optimizer", "mnist.epochs", "reports/mnist/metrics.json:accuracy"} <= {*columns}
+    assert not {"mnist.seed", "params.yaml", "models/mnist/trained"} & {*columns}
+    assert len(columns) < 20
 
 
 def test_the_table_without_experiments_says_how_to_make_one(tried: Checkout) -> None:

@@ -1,6 +1,7 @@
 """Call the functions of an archive's `inference` module: one thread predicts, others read bodies."""
 
 import asyncio
+import gc
 import importlib
 import sys
 import traceback
@@ -29,8 +30,13 @@ class LoadedModel:
     def __init__(self, folder: Path, seconds: float) -> None:
         """``seconds``: time limit of the work on one body, and of a prediction."""
         sys.path.insert(0, str(folder / "code"))
-        self._inference = importlib.import_module("inference")
-        self._model = self._inference.model_fn(str(folder))
+        gc.disable()  # torch makes half a million objects: collections among them take a tenth of the time, and find nothing
+        try:
+            self._inference = importlib.import_module("inference")
+            self._model = self._inference.model_fn(str(folder))
+        finally:
+            gc.freeze()  # they stay, so later collections pass over them
+            gc.enable()
         self._batch_fn = getattr(self._inference, "batch_fn", None)
         self._seconds = seconds
         self._thread = ThreadPoolExecutor(1, "model")
