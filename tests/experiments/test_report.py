@@ -238,7 +238,7 @@ def test_dvc_s_table_in_python_has_the_columns_that_differ_where_start_says_so(t
     columns = tried.run(f"python -c {shlex.quote(program)}").split()
     assert {"Experiment", "mnist.optimizer", "mnist.epochs", "reports/mnist/metrics.json:accuracy"} <= {*columns}
     assert not {"mnist.seed", "params.yaml", "models/mnist/trained"} & {*columns}
-    assert len(columns) < 20
+    assert len(columns) < 30  # the waiting experiment has no metrics, so those of all projects differ
 
 
 def test_the_table_without_experiments_says_how_to_make_one(tried: Checkout) -> None:
