@@ -25,6 +25,8 @@ from stages.common.program import run
 
 def main():
     own = sorted(name for name in sys.modules if name.startswith("stages"))
+    files = {str(getattr(module, "__file__", None)) for module in sys.modules.values()}
+    own += sorted(file for file in files if file.startswith(f"{os.getcwd()}/stages/"))  # a checkpoint's name depends on them
     main = sys.modules["__main__"]
     seen = [own, main.__spec__.name, main.__file__, sys.argv[1:], sys.path[:2], os.environ["DVC_STAGE"], os.getcwd()]
     Path(f"{main.__spec__.name.split('.')[-1]}.json").write_text(json.dumps(seen))

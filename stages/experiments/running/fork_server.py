@@ -68,5 +68,6 @@ if __name__ == "__main__":
         os._exit(130)
     if module is None:
         os._exit(1)  # skips torch's cleanup, which takes longer than a small stage; nothing is left to write
+    sys.modules.pop("__mp_main__", None)  # multiprocessing's name for this module, see `preload` on checkpoints
     sys.argv = [module]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
