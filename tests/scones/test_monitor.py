@@ -92,8 +92,8 @@ def test_a_last_line_that_is_cut_off_is_left_out_and_reported(length: int) -> No
     [
         ("{}", "found no captured record"),
         ("[1, 2]", "found no captured record"),
-        (line(2)[:-5], "found no captured record"),
-        (line(2).replace("endpointOutput", "nothing"), "found no captured record .*endpointOutput"),
+        (line(2)[:-5], "found no JSON, expected an object with captureData"),
+        (line(2).replace("endpointOutput", "nothing"), "found no captured record: it lacks endpointOutput"),
         (line(2, request_observedContentType="text/csv"), "a request of type text/csv, expected a picture"),
         (line(2, answer_data="[91.0, 9.0]"), r"found 91.0 in \[91.0, 9.0\], expected probabilities from 0 to 1"),
         (line(2, answer_data="[0.9, 0.9]"), "with a sum of 1.8, expected a sum of 1"),

@@ -41,6 +41,9 @@ FAINT = 0.12
 CORNER = 0.3
 """Size of the corners of a plus, as a fraction of its sides. One in 1,500 of MNIST's digits has four empty ones."""
 
+NOISE = 4
+"""More faint strokes than these are noise or a texture, not digits."""
+
 SMALLER = 0.2
 """Ink beside the digits with more than this fraction of their height may belong to the number."""
 
@@ -162,6 +165,9 @@ def require_all_read(contrast: NDArray[np.float32], digits: Mask, faintest: floa
         lines = ink_strokes.lines_of(mask)
         for ink in (mask & ~lines, lines):
             labels, strokes = ink_strokes.connected(ink & outside)
+            strokes = [stroke for stroke in strokes if stroke.area > SPECK * digits.sum()]
+            if part == FAINT and len(strokes) > NOISE:
+                continue
             if any(_like_digit(stroke, labels, line, thick) for stroke in strokes):
                 raise NoDigitError(LEFT_OVER)
 
