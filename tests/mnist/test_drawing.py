@@ -137,6 +137,13 @@ def test_a_fainter_or_smaller_digit_beside_others_is_not_left_out(grey: int, hei
         isolation.inks(rgba(picture))
 
 
+def test_a_small_digit_beside_many_is_not_left_out() -> None:
+    number = np.hstack([drawn(2, 14)[:, 50:230]] * 8 + [canvas(280, 100)])
+    number[50:110, -90:-30] = np.asarray(Image.fromarray(drawn(7, 14)[50:230, 50:230]).resize((60, 60)))
+    with pytest.raises(ink_areas.NoDigitError, match="more ink beside the digits"):
+        isolation.inks(rgba(number))
+
+
 @pytest.mark.parametrize("cut", [0, 20])
 def test_a_digit_that_the_picture_cuts_off_is_not_left_out(cut: int) -> None:
     both = np.hstack([drawn(digit, 14)[:, 30:250] for digit in (2, 7)])

@@ -42,7 +42,7 @@ CORNER = 0.3
 """Size of the corners of a plus, as a fraction of its sides. One in 1,500 of MNIST's digits has four empty ones."""
 
 NOISE = 4
-"""More faint strokes than these are noise or a texture, not digits."""
+"""More faint strokes than this for each of the digits' are noise or a texture, not digits."""
 
 SMALLER = 0.2
 """Ink beside the digits with more than this fraction of their height may belong to the number."""
@@ -158,15 +158,15 @@ def require_all_read(contrast: NDArray[np.float32], digits: Mask, faintest: floa
     ((rows, columns),) = ndimage.find_objects(digits.astype(np.uint8))
     line = ink_strokes.Box(rows.start, columns.start, rows.stop, columns.stop)
     peak = float(np.percentile(contrast[digits], 90))
-    thick = ink_strokes.stroke_width(digits)
+    thick, own = ink_strokes.stroke_width(digits), ink_strokes.connected(digits)[1]
     outside = ~ndimage.binary_dilation(digits, ink_strokes.EIGHT, max(2, round(thick / 2)))
     for part in (cut, FAINT):
         mask = contrast >= max(part * peak, faintest)
         lines = ink_strokes.lines_of(mask)
         for ink in (mask & ~lines, lines):
             labels, strokes = ink_strokes.connected(ink & outside)
-            strokes = [stroke for stroke in strokes if stroke.area > SPECK * digits.sum()]
-            if part == FAINT and len(strokes) > NOISE:
+            strokes = [stroke for stroke in strokes if stroke.area > SPECK * own[0].area]
+            if part == FAINT and len(strokes) > NOISE * len(own):
                 continue
             if any(_like_digit(stroke, labels, line, thick) for stroke in strokes):
                 raise NoDigitError(LEFT_OVER)
