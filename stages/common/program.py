@@ -85,7 +85,10 @@ def run(main: Callable[..., None], arguments: Callable[[argparse.ArgumentParser]
             sys.exit(f"error: {reason} and run this again, no partial files remain")
         raise
     if stage := os.environ.get("DVC_STAGE"):
-        _keep_duration(stage)
+        import psutil
+
+        seconds = time.time() - psutil.Process().create_time()  # with the imports
+        files.write_json(DURATIONS / f"{stage}.json", {"seconds": round(seconds, 1)})
 
 
 def _reader_is_gone() -> bool:
@@ -142,11 +145,3 @@ def keep_memory() -> None:
 def workers() -> int:
     """Count the processes that a stage may run at once: OMP_NUM_THREADS, which `make repro` sets, or one per core."""
     return int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or cores())
-
-
-def _keep_duration(stage: str) -> None:
-    """Write the seconds since this process started, including imports."""
-    import psutil
-
-    seconds = time.time() - psutil.Process().create_time()
-    files.write_json(DURATIONS / f"{stage}.json", {"seconds": round(seconds, 1)})

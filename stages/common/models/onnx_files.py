@@ -5,7 +5,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,22 +88,16 @@ def _know_addcmul() -> None:
 def load(path: Path) -> tuple[Callable[[Tensor], Tensor], list[str]]:
     """Return the network, which gives probabilities (N, classes), and the names of its classes."""
     session = _session(path)
-
-    def answer(images: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(["probabilities"], {"images": images.numpy()})[0])
-
-    return answer, json.loads(session.get_modelmeta().custom_metadata_map[CLASS_NAMES])
+    return _answering(session, OUTPUTS[:1]), json.loads(session.get_modelmeta().custom_metadata_map[CLASS_NAMES])
 
 
 def load_judged(path: Path) -> Callable[[Tensor], Tensor]:
     """Return the network, which gives probabilities and, in a last column, the familiarity: (N, classes + 1)."""
-    session = _session(path)
+    return _answering(_session(path), OUTPUTS[:2])
 
-    def answer(images: Tensor) -> Tensor:
-        probabilities, familiarity = session.run(["probabilities", "familiarity"], {"images": images.numpy()})
-        return torch.from_numpy(np.column_stack([probabilities, familiarity]))
 
-    return answer
+def _answering(session: Any, outputs: Sequence[str]) -> Callable[[Tensor], Tensor]:
+    return lambda images: torch.from_numpy(np.column_stack(session.run(outputs, {"images": images.numpy()})))
 
 
 def _session(path: Path) -> Any:

@@ -51,7 +51,10 @@ def download(
             retry=tenacity.retry_if_exception_type((_PassingError, httpx.TransportError)),
             stop=tenacity.stop_after_attempt(attempts),
             wait=tenacity.wait_exponential_jitter(multiplier=wait, max=30, jitter=wait / 2),
-            before_sleep=lambda state: print(f"{_last(state)}; attempt {state.attempt_number + 1} of {attempts}"),
+            before_sleep=lambda state: print(
+                f"{state.args[0]}: {state.outcome and state.outcome.exception()}; "
+                f"attempt {state.attempt_number + 1} of {attempts}"
+            ),
             reraise=True,
         )
         try:
@@ -109,8 +112,3 @@ def _fault(path: Path, size: int | None, checksum: str | None) -> str | None:
         if actual != expected:
             return f"{algorithm} {actual} instead of {expected}"
     return None
-
-
-def _last(state: tenacity.RetryCallState) -> str:
-    error = state.outcome.exception() if state.outcome else None
-    return f"{state.args[0]}: {error or type(error).__name__}"

@@ -110,12 +110,7 @@ def build_optimizer(
 
     ``rates`` maps beginnings of parameters' names to factors on their learning rate.
     """
-    tables: dict[str, training_settings.Adam | training_settings.SGD] = {
-        "adam": settings.adam,
-        "adamw": settings.adamw,
-        "sgd": settings.sgd,
-    }
-    chosen = tables[settings.optimizer]
+    chosen: training_settings.Adam | training_settings.SGD = getattr(settings, settings.optimizer)
     found: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
