@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 CONFLICT = re.compile(rb"^(<{7}|>{7})( |\r?$)", re.MULTILINE)
-WRITTEN = (
+WRITTEN = [
     "params.yaml",
     "dvc.yaml",
     "recipes.yaml",
     "metrics/*.yaml",
     "data/*/labelled/*.csv",
     "benchmarks/results/*.json",
-)
-MADE = ("dvc.lock", "reports/*/*.json")
-"""Files in git that people edit, and files that stages write."""
+]
+MADE = ["dvc.lock", "reports/*/*.json"]
+"""Files in git that people write, and files that stages make."""
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.ASCII)
 

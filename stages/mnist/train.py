@@ -5,9 +5,8 @@ Then write a second network, which recognises images of no digit, and its limits
 The images are stored on the device as bytes. Batches are selected, augmented (if set) and normalised there.
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,32 +28,16 @@ FEATURES = Path("data/mnist/features")
 PARTS = ("train", "valid")
 
 
-class Learnt(NamedTuple):
-    """A trained network, and the facts about it that `model.load` needs."""
-
-    trained: loop.Trained
-    about: dict[str, Any]
-    computing: Computing
-
-
 def read(path: Path, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return images, uint8 (N, 28, 28), and labels, int64 (N), on ``device``."""
     with np.load(path) as features:
         return torch.from_numpy(features["images"]).to(device), torch.from_numpy(features["labels"]).long().to(device)
 
 
-def scorer(images: Tensor, labels: Tensor) -> Callable[[nn.Module], loop.Scores]:
-    """Return a function that scores a network on these images, in float32."""
-
-    def score(network: nn.Module) -> loop.Scores:
-        logits = distributed.in_turns(images.split(1000), lambda batch: network(normalise(batch))).to(labels.device)
-        return loop.scores(logits, labels)
-
-    return score
-
-
-def learn(train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: Train, checkpoint: Location) -> Learnt:
-    """Train a network on ``train``.
+def learn(
+    train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: Train, checkpoint: Location
+) -> tuple[loop.Trained, dict[str, Any], Computing]:
+    """Train a network on ``train``. Also return the facts about it that `model.load` needs.
 
     ``train`` and ``valid`` are images, uint8 (N, 28, 28), and labels, int64 (N), on one device.
     """
@@ -76,7 +59,11 @@ def learn(train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: 
     def batches(generator: torch.Generator) -> loop.Epoch:
         return loop.shuffled(images, labels, settings.batch_size, prepared, generator)
 
-    trained = loop.fit(network, batches, steps, scorer(*valid), settings, checkpoint, f"mnist {settings.network}")
+    def score(network: nn.Module) -> loop.Scores:  # in float32
+        logits = distributed.in_turns(valid[0].split(1000), lambda batch: network(normalise(batch))).to(images.device)
+        return loop.scores(logits, valid[1])
+
+    trained = loop.fit(network, batches, steps, score, settings, checkpoint, f"mnist {settings.network}")
     about = {
         "network": settings.network,
         "settings": settings.chosen,
@@ -84,7 +71,7 @@ def learn(train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: 
         "initial": given and given.about(settings.epochs),
         **saving.summary(network, settings, trained),
     }
-    return Learnt(trained, about, computing)
+    return trained, about, computing
 
 
 def checkpoints_of(settings: Train, root: Location) -> list[Location]:

@@ -25,7 +25,8 @@ def write(
     ``train`` is the content of the file ``data``: images, uint8 (N, 28, 28), and labels, int64 (N). The limits are
     chosen on the validation images ``digits``, uint8 (M, 28, 28).
     """
-    kept, own = kept_file(data, settings, computing), folder / second.WEIGHTS
+    known = f"second {settings.known} {settings.seed} {settings.threads} {computing}"
+    kept, own = files.kept() / "mnist" / f"{checkpoints.key(known, [data])}.second", folder / second.WEIGHTS
     try:
         shutil.copyfile(kept, own)
     except FileNotFoundError:
@@ -35,12 +36,6 @@ def write(
     answers = predict(load(folder, measured=True), digits.cpu())
     opinions = predict(second.load(computing, folder), digits.cpu())
     files.write_json(folder / second.LIMITS, second.limits(answers.numpy(), opinions.numpy(), settings.known))
-
-
-def kept_file(data: Path, settings: Train, computing: Computing) -> Path:
-    """Return the file that keeps the second network of these data, settings and code."""
-    known = f"second {settings.known} {settings.seed} {settings.threads} {computing}"
-    return files.kept() / "mnist" / f"{checkpoints.key(known, [data])}.second"
 
 
 def keep(own: Path, kept: Path) -> None:
