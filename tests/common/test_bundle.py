@@ -23,16 +23,13 @@ def archive(tmp_path: Path) -> Path:
     return tmp_path / "model.tar.gz"
 
 
-def test_the_same_contents_give_the_same_bytes(archive: Path, tmp_path: Path) -> None:
+def test_the_same_contents_give_the_same_bytes_and_are_unpacked(archive: Path, tmp_path: Path) -> None:
     first = archive.read_bytes()
     os.utime(tmp_path / "weights", (1, 1))
     bundle.pack(archive, {"weights": tmp_path / "weights", "code": tmp_path / "code"})
     assert archive.read_bytes() == first
     with tarfile.open(archive) as tar:
         assert tar.getnames() == ["code/inference.py", "weights"]
-
-
-def test_what_is_unpacked_is_what_was_packed(archive: Path, tmp_path: Path) -> None:
     bundle.unpack(archive, tmp_path / "model")
     assert (tmp_path / "model" / "code" / "inference.py").read_text() == "def model_fn(model_dir): ..."
     assert (tmp_path / "model" / "weights").read_text() == "hello "

@@ -43,11 +43,7 @@ def test_only_processes_with_equal_parts_share_a_batch(batch_size: int, processe
 
 @pytest.mark.parametrize(
     ("layer", "shape"),
-    [
-        (nn.BatchNorm2d(5), (8, 5, 6, 7)),
-        (nn.BatchNorm1d(5), (16, 5)),
-        (nn.BatchNorm1d(5, affine=False), (16, 5)),
-    ],
+    [(nn.BatchNorm2d(5), (8, 5, 6, 7)), (nn.BatchNorm1d(5), (16, 5)), (nn.BatchNorm1d(5, affine=False), (16, 5))],
 )
 def test_one_process_s_batch_norm_is_torch_s(layer: nn.BatchNorm1d | nn.BatchNorm2d, shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)

@@ -78,11 +78,6 @@ def test_a_missing_file_is_not_requested_again(server: FileServer, tmp_path: Pat
     assert len(server.ranges) == 1
 
 
-def test_the_next_mirror_is_tried(server: FileServer, tmp_path: Path) -> None:
-    urls = ["http://127.0.0.1:9/data.gz", f"{server.url}/missing.gz", f"{server.url}/data.gz"]
-    assert download(urls, tmp_path / "data.gz", len(BODY), MD5, attempts=2, wait=0.01).read_bytes() == BODY
-
-
 @pytest.mark.parametrize("name", ["data.gz", "data.gz.part"])
 def test_a_whole_or_partial_file_with_other_content_is_downloaded_again(
     server: FileServer, tmp_path: Path, name: str

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from stages.common import files
-from stages.common.errors import InputError
 
 
 def test_a_new_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -47,19 +46,6 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         files.write_json(tmp_path / "metrics.json", {"loss": float("nan")})
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_missing_input_names_the_stage_that_makes_it(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="dvc repro prepare@mnist"):
-        files.require(tmp_path / "raw", "prepare@mnist")
-
-
-def test_home_is_the_checkout_also_from_dvc_s_temporary_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    copy = tmp_path / ".dvc" / "tmp" / "exps" / "tmp1234"
-    copy.mkdir(parents=True)
-    for folder in (tmp_path, copy):
-        monkeypatch.chdir(folder)
-        assert files.home() == tmp_path
 
 
 def test_arrays_have_the_same_bytes_with_any_python_and_numpy_reads_them(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_mnist_comes_from_the_mirrors(workspace: Path, monkeypatch: pytest.Monke
     published = {name[1:]: (len(body), hashlib.md5(body).hexdigest()) for name, body in content.items()}
     with file_server(content) as server:
         server.faults = [status(404), cut_short, corrupt]
-        monkeypatch.setattr(mnist_official, "MIRRORS", [f"{server.url}/gone/", f"{server.url}/"])
+        monkeypatch.setattr(mnist_official, "MIRRORS", ["http://127.0.0.1:9/", f"{server.url}/gone/", f"{server.url}/"])
         monkeypatch.setattr(mnist_official, "FILES", published)
         mnist_prepare.main()
         asked = len(server.ranges)

@@ -70,16 +70,31 @@ def test_the_packaged_networks_take_images_of_any_size_and_have_the_listed_layer
     assert (backbone.mean, backbone.std) == ([127 / 255] * 3, [128 / 255] * 3)
 
 
-def test_layers_of_timms_networks_give_the_averages_of_their_maps() -> None:
-    plain, more = (backbones.build(LITE0, "package", layers, 64) for layers in ([], ["blocks.4", "blocks.6"]))
-    assert more.size == plain.size + 112 + 320
+@pytest.mark.parametrize(
+    ("name", "weights", "layers", "channels"),
+    [
+        (LITE0, "package", ["blocks.4", "blocks.6"], [112, 320]),
+        ("mobilenet_v2", "none", ["features.13", "features.17"], [96, 320]),
+    ],
+)
+def test_further_layers_give_the_averages_of_their_maps(
+    name: str, weights: str, layers: list[str], channels: list[int]
+) -> None:
+    built = []
+    for others in ([], layers):
+        torch.manual_seed(0)
+        built.append(backbones.build(name, weights, others, 64))
+    plain, more = built
+    maps: list[Tensor] = []
+    for layer in layers:
+        plain.network.get_submodule(layer).register_forward_hook(lambda *call: maps.append(call[2]))
     images = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
-        features = more.network(images)
-        stem = plain.network.get_submodule("bn1")(plain.network.get_submodule("conv_stem")(images))
-        maps = plain.network.get_submodule("blocks")[:5](stem)  # type: ignore[index]
-        assert torch.allclose(features[:, :1280], plain.network(images), atol=1e-5)
-    assert torch.allclose(features[:, 1280:1392], maps.mean((2, 3)), atol=1e-5)
+        expected = [plain.network(images), *(found.mean((2, 3)) for found in maps)]
+        found = more.network(images)
+    assert [part.shape[1] for part in expected] == [1280, *channels]
+    assert found.shape[1] == more.size == plain.size + sum(channels)
+    assert torch.allclose(found, torch.cat(expected, 1), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -155,33 +170,23 @@ def test_a_package_that_lacks_the_weights_or_holds_others_is_refused(
             packaged.find(LITE0)
 
 
-GUARD = """
-import sys
-from stages import check
-check.main()
-print([name for name in ("torch", "torchvision", "timm") if name in sys.modules])
-"""
+def imported(python: Run, code: str) -> list[str]:
+    """The libraries of networks that a program has imported."""
+    done = python("-c", f"import sys; {code}; print(*({{'torch', 'torchvision', 'timm'}} & sys.modules.keys()))")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1].split()
 
 
 def test_check_needs_no_torch_for_packaged_weights(change: Change, python: Run, workspace: Path) -> None:
     for row, more in (("landmarks", {"layers": packaged.LAYERS}), ("scones", {})):
         chosen = {"backbone": LITE0, "weights": "package", "fine_tune": "none", **more}
         change({f"{row}.network": "transfer", **{f"{row}.transfer.{name}": value for name, value in chosen.items()}})
-    done = python("-c", GUARD, cwd=workspace)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[]"
-
-
-LOADED = """
-import sys
-from stages.common.vision import classifiers
-classifiers.build("residual", {"width": 4, "depth": 1, "dropout": 0.0}, 2)
-print([name for name in ("torchvision", "timm") if name in sys.modules])
-"""
+    assert imported(python, "from stages import check; check.main()") == []
 
 
 def test_networks_from_scratch_import_neither_library(python: Run, workspace: Path) -> None:
-    assert python("-c", LOADED, cwd=workspace).stdout == "[]\n"
+    build = """classifiers.build("residual", {"width": 4, "depth": 1, "dropout": 0.0}, 2)"""
+    assert imported(python, f"from stages.common.vision import classifiers; {build}") == ["torch"]
 
 
 @pytest.mark.parametrize(("name", "layers"), [("test_efficientnet", ["blocks.2"]), ("mobilenet_v3_small", [])])

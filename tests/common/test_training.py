@@ -75,18 +75,12 @@ def train(folder: Path, score: Score = scored, **changes: object) -> loop.Traine
 
 def scripted(*losses: float) -> Score:
     """Validation losses as told, one an epoch."""
-    remaining = list(losses)
-    return lambda network: loop.Scores(remaining.pop(0), 0.5)
+    remaining = iter(losses)
+    return lambda network: loop.Scores(next(remaining), 0.5)
 
 
 GOLDEN_STEPS = [0.69389, 0.6776, 0.56939, 0.52031, 0.50937, 0.50662]
 GOLDEN_VALID = [0.6175, 0.54441, 0.52576]
-
-
-def test_compiling_without_a_compiler_is_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(InputError, match="no-such-compiler"):
-        torch_setup.compile_in_place(nn.Linear(2, 2))
 
 
 def test_layers_can_have_learning_rates_of_their_own_and_frozen_ones_are_left_alone() -> None:
@@ -99,10 +93,15 @@ def test_layers_can_have_learning_rates_of_their_own_and_frozen_ones_are_left_al
     assert groups[0]["lr"] == 0.1  # the one that the history tells of
 
 
-def test_golden_losses(tmp_path: Path) -> None:
+def test_golden_losses_every_few_steps_and_at_each_epoch_s_end(tmp_path: Path) -> None:
     trained = train(tmp_path, schedule="one_cycle")
     assert [row["loss"] for row in trained.steps] == pytest.approx(GOLDEN_STEPS, abs=2e-5)
     assert [row["valid_loss"] for row in trained.epochs] == pytest.approx(GOLDEN_VALID, abs=2e-5)
+    expected = {4: 1, 6: 1, 10: 2, 12: 2, 16: 3, 18: 3}
+    assert [(row["step"], row["epoch"]) for row in trained.steps] == list(expected.items())
+    first, second = trained.steps[:2]
+    assert trained.epochs[0]["train_loss"] == pytest.approx((4 * first["loss"] + 2 * second["loss"]) / 6)
+    assert 0 <= trained.epochs[0]["train_accuracy"] <= 1
 
 
 def test_live_curves_have_each_epoch_also_after_a_resume_and_change_no_loss(
@@ -116,15 +115,6 @@ def test_live_curves_have_each_epoch_also_after_a_resume_and_change_no_loss(
         assert [row.split()[0] for row in rows[1:]] == ["1", "2", "3"]
         assert [float(row.split()[1]) for row in rows[1:]] == pytest.approx(GOLDEN_VALID, abs=2e-5)
     assert "plots/metrics" in (tmp_path / "reports/live/test/dvc.yaml").read_text()
-
-
-def test_the_loss_curve_has_a_row_every_few_steps_and_at_each_epoch_s_end(tmp_path: Path) -> None:
-    trained = train(tmp_path)
-    expected = {4: 1, 6: 1, 10: 2, 12: 2, 16: 3, 18: 3}
-    assert [(row["step"], row["epoch"]) for row in trained.steps] == list(expected.items())
-    first, second = trained.steps[:2]
-    assert trained.epochs[0]["train_loss"] == pytest.approx((4 * first["loss"] + 2 * second["loss"]) / 6)
-    assert 0 <= trained.epochs[0]["train_accuracy"] <= 1
 
 
 @pytest.mark.parametrize(
@@ -217,18 +207,21 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
     contents = []
-    for index, seed in enumerate((0, 0, 1)):
-        path = tmp_path / f"{index}.pt"
-        saving.save_weights(path, train(tmp_path / str(index), seed=seed).weights)
-        contents.append(path.read_bytes())
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        saving.save_weights(tmp_path / "weights.pt", train(tmp_path / name, seed=seed).weights)
+        contents.append((tmp_path / "weights.pt").read_bytes())
     assert contents[0] == contents[1] != contents[2]
 
 
-def test_a_loss_of_nan_stops_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_of_nan_and_a_batch_larger_than_the_data_stop_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     points, labels = problem()
     monkeypatch.setitem(globals(), "problem", lambda: (points * torch.nan, labels))
     with pytest.raises(InputError, match=r"epoch 1, step 4: found a loss of nan .* lower sgd.learning_rate"):
         train(tmp_path, optimizer="sgd")
+    with pytest.raises(InputError, match="mnist.batch_size = 101 is not allowed: expected at most the 100"):
+        train(tmp_path, batch_size=101)
 
 
 def test_bfloat16_trains_too(tmp_path: Path) -> None:
@@ -247,13 +240,14 @@ def test_an_epoch_takes_each_image_at_most_once_in_full_batches() -> None:
     assert len(seen) == len(set(seen)) == 100
 
 
-def test_a_gpu_that_is_not_there_is_an_error() -> None:
-    if torch.cuda.is_available():
-        assert torch_setup.pick_device("auto").type == "cuda"
-    else:
-        assert torch_setup.pick_device("auto").type == "cpu"
-        with pytest.raises(InputError, match="no GPU"):
-            torch_setup.pick_device("cuda")
+def test_a_gpu_or_a_compiler_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert torch_setup.pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="no GPU"):
+        torch_setup.pick_device("cuda")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(InputError, match="no-such-compiler"):
+        torch_setup.compile_in_place(nn.Linear(2, 2))
 
 
 def test_a_checkpoint_belongs_to_its_settings_and_inputs(tmp_path: Path) -> None:

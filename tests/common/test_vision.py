@@ -123,20 +123,6 @@ def test_the_published_head_on_resnet18_has_its_published_number_of_weights() ->
     assert trained(head) == 25_650
 
 
-def test_further_layers_give_the_averages_of_their_maps() -> None:
-    built = []
-    for layers in ([], ["features.13", "features.17"]):
-        torch.manual_seed(0)
-        built.append(backbones.build("mobilenet_v2", "none", layers, 32))
-    plain, more = built
-    assert more.size == plain.size + 96 + 320
-    images = torch.rand(2, 3, 32, 32)
-    with torch.no_grad():
-        features = more.network(images)
-        maps = plain.network.get_submodule("features")[:14](images)  # type: ignore[index]
-    assert torch.allclose(features[:, 1280:1376], maps.mean((2, 3)), atol=1e-5)
-
-
 def test_a_layer_whose_maps_have_their_channels_last_is_refused() -> None:
     with pytest.raises(InputError, match=r"layer 'features.3' gives \(1, 4, 4, 192\): expected"):
         backbones.build("swin_t", "none", ["features.3"], 32)

@@ -193,12 +193,6 @@ def test_a_few_test_images_are_enough(features: Path, change: Change, images: in
         stage.main()
 
 
-def test_more_images_a_batch_than_there_are_is_an_error(features: Path, change: Change) -> None:
-    change({"mnist.batch_size": 5000})
-    with pytest.raises(Exception, match="mnist.batch_size = 5000 is not allowed: expected at most the 3600"):
-        train.main()
-
-
 @pytest.mark.slow
 def test_one_epoch_on_the_real_data(workspace: Path, real_data: Path, change: Change) -> None:
     change(QUICK | {"data.source": str(real_data), "mnist.epochs": 1})

@@ -9,7 +9,6 @@ resumed from its checkpoint gives the same bytes as one that never stopped. Seve
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -168,9 +167,12 @@ def fit(
             seed = settings.seed + 1_000_003 * epoch
             torch.manual_seed(seed)  # for dropout
             training = _train_epoch(run, settings, batches(torch.Generator().manual_seed(seed)), steps, bar)
-            with _averaged(run), torch.no_grad():
+            own = _copied(network) if run.average else {}
+            network.load_state_dict(run.average, strict=False)  # it is scored and kept, if there is one
+            with torch.no_grad():
                 validation = score(network.eval())
-                weights = {name: value.cpu() for name, value in _copied(network).items()}
+            weights = {name: value.cpu() for name, value in _copied(network).items()}
+            network.load_state_dict(own, strict=False)
             trained.epochs.append(_row(epoch, training, validation, trained.steps[-1]["learning_rate"]))
             log(trained.epochs[-1])
             if isinstance(run.schedule, ReduceLROnPlateau):
@@ -260,15 +262,6 @@ def _train_epoch(run: _Run, settings: TrainingSettings, batches: Epoch, steps: i
 
 def _copied(network: nn.Module) -> Weights:
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
-
-
-@contextmanager
-def _averaged(run: _Run) -> Iterator[None]:
-    """Use the average as the network's weights inside the block, if there is one."""
-    own = _copied(run.network) if run.average else {}
-    run.network.load_state_dict(run.average, strict=False)
-    yield
-    run.network.load_state_dict(own, strict=False)
 
 
 def _state(run: _Run) -> dict[str, Any]:

@@ -62,11 +62,8 @@ def pick_precision(name: str, device: torch.device, project: str) -> str:
         if name == "auto":
             print(f"{project}: precision {chosen}, chosen for this {device.type}", flush=True)
         elif name == "bfloat16" != chosen:
-            remedy = (
-                "set engine.portable to false"
-                if _has_bfloat16() and device.type == "cpu"
-                else "float32 or auto is faster"
-            )
+            limited = _has_bfloat16() and device.type == "cpu"
+            remedy = "set engine.portable to false" if limited else "float32 or auto is faster"
             print(
                 f"warning: {project}.precision = bfloat16 is emulated here and takes about {SLOWDOWN} times as long as float32: {remedy}",
                 file=sys.stderr,

@@ -60,15 +60,10 @@ CHARACTERS = "AaCcDdEeFfGGhHkKmMnNPpQRrTtUuVvWwXxY&@#%$?+=*<>^~{}€£¥§±√�
 """Fonts and characters for measuring."""
 
 
-def _forms() -> list[list[Floats]]:
-    forms = []
-    for entry in LINES.replace("\n", " ").split(";"):
-        lines = [line for line in entry.split() if line[:2].isdigit() and "-" in line]
-        forms.append([np.array([[int(point[0]), int(point[1])] for point in line.split("-")], float) for line in lines])
-    return forms
-
-
-FORMS = _forms()
+FORMS: list[list[Floats]] = [
+    [np.array([[*map(int, point)] for point in line.split("-")], np.float64) for line in form.split() if "-" in line]
+    for form in LINES.split(";")
+]
 
 
 def drawn(random: Generator) -> Bytes:
