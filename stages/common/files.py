@@ -85,10 +85,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def write_rows(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Write CSV that is safe in a spreadsheet: an apostrophe precedes text that would be run as a formula.
-
-    `read_rows` removes the apostrophe.
-    """
+    """Write CSV that is safe in a spreadsheet: an apostrophe, which `read_rows` removes, precedes text like a formula."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)

@@ -25,10 +25,7 @@ MOST = 2**30
 
 
 def read_part(folder: Path, part: str) -> tuple[Bytes, Bytes]:
-    """Return the images (N, 28, 28) and labels (N) of ``part`` (train or t10k).
-
-    Raises InputError if they are not in MNIST's form.
-    """
+    """Return the images (N, 28, 28) and labels (N) of ``part`` (train or t10k). Raises InputError for another form."""
     images_path, labels_path = find(folder, f"{part}-images-idx3-ubyte"), find(folder, f"{part}-labels-idx1-ubyte")
     images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
     if images.shape[1:] != (SIDE, SIDE):

