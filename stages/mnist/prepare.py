@@ -19,7 +19,6 @@ RAW = Path("data/mnist/raw")
 Bytes = NDArray[np.uint8]
 
 CLASSES, SIDE = 10, 28
-UNSIGNED_BYTES = 0x08
 MOST = 2**30
 """Largest accepted size of an unpacked file in bytes: 1.3 million images. MNIST's largest has 47,040,016."""
 
@@ -68,7 +67,7 @@ def read_idx(path: Path, dimensions: int) -> Bytes:
     No more is unpacked than the header announces, and that is bounded. Raises InputError for any other file, including a
     truncated one.
     """
-    magic = bytes([0, 0, UNSIGNED_BYTES, dimensions])
+    magic = bytes([0, 0, 0x08, dimensions])  # 0x08: unsigned bytes
     header = 4 + 4 * dimensions
     start = beginning(path, header)
     if len(start) < header:

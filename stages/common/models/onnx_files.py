@@ -30,8 +30,6 @@ CLASS_NAMES = "class_names"
 OUTPUTS = ("probabilities", "familiarity", "certainty")
 """Names of a network's outputs, in order. A network has at least the first."""
 
-Graph = Any
-
 
 def save(
     classifier: nn.Module,
@@ -79,7 +77,7 @@ def save(
 def _know_addcmul() -> None:
     """Let the exporter take `torch.addcmul(..., out=...)`, of `pixels.normalise`, whose result is also its output."""
 
-    def addcmul(graph: Graph, added: Graph, one: Graph, other: Graph, value: Graph, out: Graph = None) -> Graph:
+    def addcmul(graph: Any, added: Any, one: Any, other: Any, value: Any, out: Any = None) -> Any:
         return graph.op("Add", added, graph.op("Mul", one, other))
 
     torch.onnx.register_custom_op_symbolic("aten::addcmul", addcmul, OPSET)  # type: ignore[attr-defined]

@@ -10,12 +10,6 @@ from tqdm import tqdm
 from stages.common import files
 from stages.common.errors import InputError
 
-ATTEMPTS = 5
-"""Attempts for each URL."""
-
-STALLED = 30.0
-"""Seconds without data before a connection is closed."""
-
 
 class _PassingError(Exception):
     """A failure that another attempt may fix."""
@@ -28,8 +22,8 @@ def download(
     checksum: str | None = None,
     *,
     auth: tuple[str, str] | None = None,
-    attempts: int = ATTEMPTS,
-    stalled: float = STALLED,
+    attempts: int = 5,
+    stalled: float = 30.0,
     wait: float = 1.0,
 ) -> Path:
     """Download a file to ``path`` from the first of ``urls`` that provides it, and return ``path``.
