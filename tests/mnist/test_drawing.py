@@ -11,6 +11,7 @@ from conftest import Change
 from numpy.typing import NDArray
 from pictures import saved
 from PIL import Image, ImageDraw
+from scipy import ndimage
 from strokes import STROKES
 
 from stages.common import files
@@ -40,12 +41,6 @@ def paper(height: int, width: int) -> Bytes:
     return np.full((height, width), 255, np.uint8)
 
 
-def centre(digit: Bytes) -> list[float]:
-    """Row and column of the centre of mass."""
-    mass = digit.astype(float)
-    return [float(np.arange(28) @ mass.sum(axis) / mass.sum()) for axis in (1, 0)]
-
-
 def box(digit: NDArray[Any]) -> tuple[int, int]:
     """Height and width of what has ink."""
     rows, columns = np.flatnonzero(digit.any(1)), np.flatnonzero(digit.any(0))
@@ -70,7 +65,9 @@ def test_a_drawing_fills_the_box_and_its_mass_is_in_the_middle(digit: int) -> No
         assert form.dtype == np.uint8
         assert form.max() == 255
         assert max(box(form)) == 20
-        assert np.abs(np.array(centre(form)) - 14).max() <= 0.51  # of a pixel; its values are whole numbers
+        assert (
+            np.abs(np.subtract(ndimage.center_of_mass(form), 14)).max() <= 0.51
+        )  # of a pixel; its values are whole numbers
         height, width = box(drawn(digit, pen) < 128)
         assert box(form) == pytest.approx((20 * height / max(height, width), 20 * width / max(height, width)), abs=1)
 
@@ -176,7 +173,7 @@ def test_an_enlarged_mnist_digit_is_restored(tmp_path: Path) -> None:
     correlations = []
     for digit in digits[:100]:
         large = np.asarray(Image.fromarray(digit).resize((280, 280), Image.Resampling.BICUBIC))
-        moved = [round(14 - middle) for middle in centre(digit)]
+        moved = [round(14 - middle) for middle in ndimage.center_of_mass(digit)]
         with suppress(ink_areas.NoDigitError):
             correlations.append(alike(found(large), np.roll(digit, moved, (0, 1))))
     assert len(correlations) >= 97

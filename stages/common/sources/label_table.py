@@ -65,8 +65,7 @@ def labels(
     Names have to end in ``suffix``. Raises InputError with the line and column of the first error. Reads no pictures.
     """
     path = folder / TABLE
-    found: dict[str, int] = {}
-    chosen: dict[str, int] = {}
+    found: dict[str, tuple[int, bool]] = {}
     for number, line in read(path)[1]:
         name, label = nfc(line["file"]), nfc(line["label"].strip())
         if not label:
@@ -82,10 +81,9 @@ def labels(
             raise InputError(f"{where}, column file: found {name} for the second time, expected each file once")
         if line.get("held_out", "") not in ("yes", ""):
             raise InputError(f"{where}, column held_out: found {line['held_out']!r}, expected yes, or nothing")
-        found[name] = classes.index(label)
-        if (line.get("held_out") == "yes") == held_out:
-            chosen[name] = found[name]
-    return dict(sorted(chosen.items()))  # training depends on the order, which must not be that of arrival
+        found[name] = classes.index(label), line.get("held_out") == "yes"
+    # Sorted, because training depends on the order, which must not be that of arrival.
+    return {name: label for name, (label, apart) in sorted(found.items()) if apart == held_out}
 
 
 def add(folder: Path, pictures: Iterable[tuple[dict[str, str], bytes]]) -> int:
