@@ -128,10 +128,7 @@ TYPE, SIZE = "type", "(?i)another size|shape|rank|dim\\(\\)|dimensions"
         (lambda pictures: pictures[None], SIZE),
         (lambda pictures: pictures[:, :2], SIZE),
         (lambda pictures: pictures[:0], "no picture: expected uint8"),
-        (
-            lambda pictures: pictures.index_fill(0, torch.tensor([1]), 7),
-            "a picture has a single colour.*expected uint8",
-        ),
+        (lambda images: images.index_fill(0, torch.tensor([1]), 7), "a picture has a single colour.*expected uint8"),
         (lambda pictures: pictures // 128, "a picture has no value above 1: expected uint8"),
     ],
 )
