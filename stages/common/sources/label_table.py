@@ -12,7 +12,6 @@ from pathlib import Path
 
 from stages.common import files
 from stages.common.errors import InputError
-from stages.common.files import nfc
 
 TABLE = "labels.csv"
 
@@ -67,7 +66,7 @@ def labels(
     path = folder / TABLE
     found: dict[str, tuple[int, bool]] = {}
     for number, line in read(path)[1]:
-        name, label = nfc(line["file"]), nfc(line["label"].strip())
+        name, label = files.nfc(line["file"]), files.nfc(line["label"].strip())
         if not label:
             continue
         where = f"{path}: line {number}"

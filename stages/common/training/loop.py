@@ -22,7 +22,6 @@ from tqdm import tqdm
 
 from stages.common.errors import InputError
 from stages.common.training import checkpoints, distributed, live
-from stages.common.training.checkpoints import Location
 from stages.common.training.torch_setup import Schedule, autocast, build_optimizer, build_schedule
 from stages.common.training_settings import TrainingSettings
 
@@ -121,7 +120,7 @@ def fit(
     steps: int,
     score: Callable[[nn.Module], Scores],
     settings: TrainingSettings,
-    checkpoint: Location,
+    checkpoint: checkpoints.Location,
     title: str,
     rates: Mapping[str, float] | None = None,
 ) -> Trained:
