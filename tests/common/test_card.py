@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from stages.bikes import config as bikes
 from stages.bikes.hours.columns import COLUMNS
 from stages.common import config, files
-from stages.common.models import card
+from stages.common.models import bundle, card
 from stages.landmarks import config as landmarks
 from stages.mnist import config as mnist
 from stages.scones import config as scones
@@ -113,8 +113,6 @@ def test_mistakes_are_the_most_frequent_ones() -> None:
 
 
 def test_the_exports_have_their_cards_in_the_archives_too(pipeline: Path, tmp_path: Path) -> None:
-    from stages.common.models import bundle
-
     for project in ROWS:
         folder = pipeline / "models" / project / "export"
         bundle.unpack(folder / "model.tar.gz", tmp_path / project)

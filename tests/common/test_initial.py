@@ -1,6 +1,7 @@
 """Weights of one's own: files of other definitions of the same network are mapped, and what does not fit is refused."""
 
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,24 +12,16 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from stages.common.errors import InputError
 from stages.common.vision import classifiers, initial
 from stages.mnist.model import build, fully_connected
 
 
-class Net(nn.Module):
+def notebook() -> nn.Sequential:
     """The three layers of a well-known notebook."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc1, self.fc2, self.fc3 = nn.Linear(784, 128), nn.Linear(128, 64), nn.Linear(64, 10)
-
-    def forward(self, images: Tensor) -> Tensor:
-        hidden = F.relu(self.fc2(F.relu(self.fc1(images.flatten(1)))))
-        logits: Tensor = self.fc3(hidden)
-        return logits
+    linear = {"fc1": nn.Linear(784, 128), "relu1": nn.ReLU(), "fc2": nn.Linear(128, 64), "relu2": nn.ReLU()}
+    return nn.Sequential(OrderedDict([("flat", nn.Flatten()), *linear.items(), ("fc3", nn.Linear(64, 10))]))
 
 
 def mlp() -> nn.Sequential:
@@ -45,7 +38,7 @@ def mlp() -> nn.Sequential:
     ],
 )
 def test_other_names_in_the_same_order_are_mapped(tmp_path: Path, stored: Callable[[Any], Any]) -> None:
-    net, network = Net(), mlp()
+    net, network = notebook(), mlp()
     torch.save(stored(net.state_dict()), tmp_path / "net.pth")
     found, complete = initial.loaded(network, str(tmp_path / "net.pth"))
     assert found
@@ -56,7 +49,7 @@ def test_other_names_in_the_same_order_are_mapped(tmp_path: Path, stored: Callab
 
 
 def test_a_last_layer_that_is_missing_or_of_other_classes_stays_new(tmp_path: Path) -> None:
-    weights = Net().state_dict()
+    weights = notebook().state_dict()
     for name, stored in (
         ("without", {name: value for name, value in weights.items() if "fc3" not in name}),
         ("other", {**weights, "fc3.weight": torch.rand(26, 64), "fc3.bias": torch.rand(26)}),
@@ -74,7 +67,7 @@ def test_a_last_layer_that_is_missing_or_of_other_classes_stays_new(tmp_path: Pa
 
 
 def replaced(name: str, value: Any) -> Callable[[], Any]:
-    return lambda: {**Net().state_dict(), name: value}
+    return lambda: {**notebook().state_dict(), name: value}
 
 
 def convolutional() -> dict[str, Tensor]:
