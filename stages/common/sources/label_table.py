@@ -94,18 +94,16 @@ def add(folder: Path, pictures: Iterable[tuple[dict[str, str], bytes]]) -> int:
     header, numbered = read(table)
     rows = [row for _, row in numbered]
     there = {row["file"] for row in rows}
-    new = 0
     for row, content in pictures:
         if row["file"] in there:
             continue
         there.add(row["file"])
-        new += 1
         with files.new_file(folder / row["file"]) as partial:
             partial.write_bytes(content)
         rows.append(row)
-    if new:
+    if len(rows) > len(numbered):
         write(table, list(dict.fromkeys([*header, *COLUMNS])), rows)
-    return new
+    return len(rows) - len(numbered)
 
 
 def row(

@@ -44,6 +44,5 @@ def keep(own: Path, kept: Path) -> None:
     partial = kept.with_name(f"{kept.name}.{os.getpid()}")
     shutil.copyfile(own, partial)
     partial.replace(kept)
-    ages = {entry.path: entry.stat().st_mtime for entry in os.scandir(kept.parent) if ".second" in entry.name}
-    for old in sorted(ages, key=ages.__getitem__)[:-NEWEST]:
-        Path(old).unlink(missing_ok=True)
+    for old in sorted(kept.parent.glob("*.second*"), key=lambda path: path.stat().st_mtime)[:-NEWEST]:
+        old.unlink(missing_ok=True)
