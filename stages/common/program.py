@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stages.common import files
@@ -134,12 +134,10 @@ def keep_memory() -> None:
     By default it returns large blocks at once, and each batch pays for new pages: a third of the time of a training
     step, a quarter of scoring.
     """
-    try:
+    with suppress(OSError, TypeError, AttributeError):  # another C library
         libc = ctypes.CDLL(None)
         libc.mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
         libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
-    except (OSError, TypeError, AttributeError):  # another C library
-        return
 
 
 def workers() -> int:

@@ -89,8 +89,7 @@ def _attempt(
             for chunk in response.iter_bytes():
                 file.write(chunk)
                 bar.update(len(chunk))
-    fault = _fault(part, size or length or None, checksum)
-    if fault:
+    if fault := _fault(part, size or length or None, checksum):
         if size is None or part.stat().st_size >= size:
             part.unlink()  # corrupt, not only incomplete: restart
         raise _PassingError(fault)

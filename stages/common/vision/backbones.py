@@ -245,9 +245,8 @@ class Transfer(nn.Module):
         self.head = head
         self._frozen = freeze(backbone, fine_tune)
         if pretrained:
-            self._frozen += [
-                module for module in backbone.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)
-            ]
+            norm = nn.modules.batchnorm._BatchNorm
+            self._frozen += [module for module in backbone.modules() if isinstance(module, norm)]
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
