@@ -1,5 +1,6 @@
 """mnist's drawings: a picture of any size becomes a digit as MNIST has them, and the network that learned those reads it."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -131,21 +132,21 @@ def cut_off(columns: int) -> Bytes:
 @pytest.mark.parametrize(
     ("picture", "words"),
     [
-        (beside(1, 160, 180), "more ink beside the digits"),
-        (beside(1, 205, 180), "more ink beside the digits"),
-        (beside(1, 0, 60), "more ink beside the digits"),
-        (beside(1, 205, 60), "more ink beside the digits"),
-        (beside(8, 0, 60), "more ink beside the digits"),
-        (cut_off(0), "more ink beside the digits"),
-        (cut_off(20), "more ink beside the digits"),
-        (np.vstack([np.hstack([drawn(digit, 16) for digit in row]) for row in ((0, 1, 2), (3, 4, 5))]), "digits in several lines"),
-        (np.hstack([drawn(3, 16)] * 33)[::4, ::4], "more than 32 digits"),
+        (lambda: beside(1, 160, 180), "more ink beside the digits"),
+        (lambda: beside(1, 205, 180), "more ink beside the digits"),
+        (lambda: beside(1, 0, 60), "more ink beside the digits"),
+        (lambda: beside(1, 205, 60), "more ink beside the digits"),
+        (lambda: beside(8, 0, 60), "more ink beside the digits"),
+        (lambda: cut_off(0), "more ink beside the digits"),
+        (lambda: cut_off(20), "more ink beside the digits"),
+        (lambda: np.vstack([np.hstack([drawn(digit, 16) for digit in row]) for row in ((0, 1, 2), (3, 4, 5))]), "digits in several lines"),
+        (lambda: np.hstack([drawn(3, 16)] * 33)[::4, ::4], "more than 32 digits"),
     ],
     ids=["faint", "fainter", "small", "faint and small", "small beside many", "at the edge", "cut off", "lines", "many"],
 )  # fmt: skip
-def test_no_digit_is_left_out(picture: Bytes, words: str) -> None:
+def test_no_digit_is_left_out(picture: Callable[[], Bytes], words: str) -> None:
     with pytest.raises(ink_areas.NoDigitError, match=words):
-        isolation.inks(rgba(picture))
+        isolation.inks(rgba(picture()))
 
 
 def test_surroundings_of_a_digit_are_ignored() -> None:
