@@ -122,9 +122,7 @@ def _guarded(content: bytes, max_pixels: int, convert: Callable[[Image.Image], P
         except Exception as error:
             # Broad on purpose: for damaged files Pillow's decoders raise OSError, SyntaxError, ValueError, EOFError,
             # IndexError, KeyError, TypeError, struct.error, zlib.error, MemoryError, and others with each release.
-            causes = [words for word, words in CAUSES.items() if word in str(error).lower()]
-            cause = causes[0] if causes else "its pixels can't be read, save it again as PNG or JPEG"
-            raise ImageError(f"the {picture_format} file is damaged: {cause}") from None
+            raise ImageError(f"the {picture_format} file is damaged: {_cause(error)}") from None
         finally:
             Image.MAX_IMAGE_PIXELS = usual
 
@@ -135,6 +133,12 @@ CAUSES = {
     "too large": "a text in it unpacks to too many bytes, save it without texts",
 }
 """What is wrong and what to do, by a word of Pillow's message."""
+
+
+def _cause(error: Exception) -> str:
+    found = str(error).lower()
+    causes = [words for word, words in CAUSES.items() if word in found]
+    return causes[0] if causes else "its pixels can't be read, save it again as PNG or JPEG"
 
 
 def from_npy(body: bytes) -> Pixels:
