@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
 
 SIDE, BOX, MIDDLE = 28, 20, 14  # pixels
 
@@ -31,7 +32,7 @@ SATURATED = 90
 maximum, it would stay too pale to be recognised."""
 
 
-def centred(ink: NDArray[np.float32]) -> Bytes:
+def centred(ink: Floats) -> Bytes:
     """Convert a digit's ink, float32 (H, W), 0 to 1, to MNIST's form: uint8 (28, 28), ink up to 255 on a background of 0."""
     ink = np.where(ink > SHADE * ink.max(), ink, 0)
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))

@@ -46,6 +46,8 @@ AT_A_TIME = 1000
 CONTENT_TYPES = (*images.CONTENT_TYPES, "application/x-npy", "application/json")
 """Content types that `input_fn` reads."""
 
+SEVERAL = ("several=true", "several=false")
+
 SECOND, LIMITS = "second.pt", "limits.json"
 """Files of the model: the second network, and the limits that an image must reach (see `judging`): `odds` to be known, `least`
 to be answered in MNIST's own form, and `certainty`."""
@@ -104,8 +106,7 @@ def input_fn(body: bytes, content_type: str) -> Item:
     """
     kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
     if images.is_picture(kind):
-        odd = [one for one in parameters if one.startswith("several=") and one[8:] not in ("true", "false")]
-        if odd:
+        if odd := [one for one in parameters if one.startswith("several=") and one not in SEVERAL]:
             raise ValueError(f"content type {content_type!r}: found {odd[0]}, expected several=true or several=false")
         return _from_picture(body, "several=true" in parameters)
     if kind == "application/x-npy":
