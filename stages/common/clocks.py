@@ -46,9 +46,8 @@ def digest(folder: Path) -> str:
 
 def md5s(folder: Path) -> dict[str, str]:
     """Return the MD5 of each file below ``folder`` by its relative path, in DVC's order."""
-    paths = [path for path in folder.rglob("*") if path.is_file()]
-    paths.sort(key=lambda path: path.relative_to(folder).as_posix())
-    return {path.relative_to(folder).as_posix(): files.digest(path, "md5") for path in paths}
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: files.digest(path, "md5") for name, path in sorted(paths.items())}
 
 
 def digest_of(md5s: Mapping[str, str]) -> str:

@@ -19,6 +19,17 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 CONFLICT = re.compile(rb"^(<{7}|>{7})( |\r?$)", re.MULTILINE)
+WRITTEN = [
+    "params.yaml",
+    "dvc.yaml",
+    "recipes.yaml",
+    "metrics/*.yaml",
+    "data/*/labelled/*.csv",
+    "benchmarks/results/*.json",
+]
+MADE = ["dvc.lock", "reports/*/*.json"]
+"""Files in git that people write, and files that stages make."""
+
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.ASCII)
 
 
@@ -74,10 +85,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def write_rows(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Write CSV that is safe in a spreadsheet: an apostrophe precedes text that would be run as a formula.
-
-    `read_rows` removes the apostrophe.
-    """
+    """Write CSV that is safe in a spreadsheet: an apostrophe, which `read_rows` removes, precedes text like a formula."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
@@ -110,22 +118,11 @@ def write_arrays(path: Path, **arrays: "ArrayLike") -> None:
 
 def refuse_conflicts() -> None:
     """Raise InputError if git left a merge conflict in one of the project's files."""
-    written, made = (
-        [
-            "params.yaml",
-            "dvc.yaml",
-            "recipes.yaml",
-            "metrics/*.yaml",
-            "data/*/labelled/*.csv",
-            "benchmarks/results/*.json",
-        ],
-        ["dvc.lock", "reports/*/*.json"],
-    )
-    for pattern in [*written, *made]:
+    for pattern in WRITTEN + MADE:
         for path in sorted(Path().glob(pattern)):
             if CONFLICT.search(path.read_bytes()):
                 one_side = f"take one side with `git checkout --ours {path}`, run `make repro`"
-                remedy = "edit it" if pattern in written else one_side
+                remedy = "edit it" if pattern in WRITTEN else one_side
                 raise InputError(f"merge conflict in {path}: {remedy}, then `git add {path}`")
 
 

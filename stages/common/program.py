@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stages.common import files
@@ -85,7 +85,10 @@ def run(main: Callable[..., None], arguments: Callable[[argparse.ArgumentParser]
             sys.exit(f"error: {reason} and run this again, no partial files remain")
         raise
     if stage := os.environ.get("DVC_STAGE"):
-        _keep_duration(stage)
+        import psutil
+
+        seconds = time.time() - psutil.Process().create_time()  # with the imports
+        files.write_json(DURATIONS / f"{stage}.json", {"seconds": round(seconds, 1)})
 
 
 def _reader_is_gone() -> bool:
@@ -131,22 +134,12 @@ def keep_memory() -> None:
     By default it returns large blocks at once, and each batch pays for new pages: a third of the time of a training
     step, a quarter of scoring.
     """
-    try:
+    with suppress(OSError, TypeError, AttributeError):  # another C library
         libc = ctypes.CDLL(None)
         libc.mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
         libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
-    except (OSError, TypeError, AttributeError):  # another C library
-        return
 
 
 def workers() -> int:
     """Count the processes that a stage may run at once: OMP_NUM_THREADS, which `make repro` sets, or one per core."""
     return int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or cores())
-
-
-def _keep_duration(stage: str) -> None:
-    """Write the seconds since this process started, including imports."""
-    import psutil
-
-    seconds = time.time() - psutil.Process().create_time()
-    files.write_json(DURATIONS / f"{stage}.json", {"seconds": round(seconds, 1)})

@@ -15,10 +15,7 @@ ABOUT = About(
     accepts=(*PICTURES, "application/json"),
     several=True,
     packages=("torch", "torch._dynamo"),
-    tables={
-        "history": "models/mnist/trained/epochs.csv",
-        "confusion": "reports/mnist/evaluation/confusion_matrix.csv",
-    },
+    tables={"history": "models/mnist/trained/epochs.csv", "confusion": "reports/mnist/evaluation/confusion_matrix.csv"},
 )
 
 

@@ -37,10 +37,7 @@ class Cnn(Section):
 
 
 class Augmentation(Section):
-    """Limits of the random changes to training images.
-
-    Each amount is sampled uniformly between minus and plus its limit.
-    """
+    """Limits of the random changes to training images: amounts are uniform between minus and plus their limit."""
 
     rotation: float = Field(ge=0, le=180, description="degrees")
     scale: float = Field(ge=0, lt=1, description="logarithm of the factor, separate for height and width")

@@ -30,10 +30,7 @@ FEATURES = Path("data/mnist/features")
 
 
 def recognition(classifier: Classifier, images: Bytes, limit: float) -> tuple[dict[str, Any], Table, Scores]:
-    """Measure how well other shapes are distinguished from the digits in ``images``, uint8 (N, 28, 28).
-
-    Return metrics, a table, and the familiarity (N).
-    """
+    """Return metrics and a table of how digits, uint8 (N, 28, 28), differ from other shapes, and their familiarity (N)."""
     network = second.load(Computing(**files.read_json(TRAINED / "network.json")["computing"]))
 
     def scores(pictures: Bytes) -> dict[str, Scores]:

@@ -79,10 +79,7 @@ class Classifier(nn.Module):
 
 
 def load(folder: Path = TRAINED, measured: bool = False) -> Classifier:
-    """Load the classifier that train stored in ``folder``, on the CPU, for prediction.
-
-    ``measured``: compute as in training.
-    """
+    """Load the classifier that train stored in ``folder``, on the CPU. ``measured``: it computes as in training."""
     about = files.read_json(folder / "network.json")
     network = build(about["network"], about["settings"])
     if measured:

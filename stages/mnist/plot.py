@@ -45,8 +45,7 @@ def mistakes(images: NDArray[np.uint8], probabilities: NDArray[np.float32], labe
         axis.set_axis_on()
         _show(axis, images[index])
         title = f"image {index}\n{labels[index]} predicted as {predicted[index]}, {confidence[index]:.1%}"
-        axis.set(title=title, xticks=[], yticks=[])
-        axis.set(xlabel="column [pixel]", ylabel="row [pixel]")
+        axis.set(title=title, xticks=[], yticks=[], xlabel="column [pixel]", ylabel="row [pixel]")
         for text in (axis.title, axis.xaxis.label, axis.yaxis.label):
             text.set_fontsize("x-small")
     figure.suptitle(

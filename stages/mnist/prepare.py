@@ -19,16 +19,12 @@ RAW = Path("data/mnist/raw")
 Bytes = NDArray[np.uint8]
 
 CLASSES, SIDE = 10, 28
-UNSIGNED_BYTES = 0x08
 MOST = 2**30
 """Largest accepted size of an unpacked file in bytes: 1.3 million images. MNIST's largest has 47,040,016."""
 
 
 def read_part(folder: Path, part: str) -> tuple[Bytes, Bytes]:
-    """Return the images (N, 28, 28) and labels (N) of ``part`` (train or t10k).
-
-    Raises InputError if they are not in MNIST's form.
-    """
+    """Return the images (N, 28, 28) and labels (N) of ``part`` (train or t10k). Raises InputError for another form."""
     images_path, labels_path = find(folder, f"{part}-images-idx3-ubyte"), find(folder, f"{part}-labels-idx1-ubyte")
     images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
     if images.shape[1:] != (SIDE, SIDE):
@@ -71,7 +67,7 @@ def read_idx(path: Path, dimensions: int) -> Bytes:
     No more is unpacked than the header announces, and that is bounded. Raises InputError for any other file, including a
     truncated one.
     """
-    magic = bytes([0, 0, UNSIGNED_BYTES, dimensions])
+    magic = bytes([0, 0, 0x08, dimensions])  # 0x08: unsigned bytes
     header = 4 + 4 * dimensions
     start = beginning(path, header)
     if len(start) < header:

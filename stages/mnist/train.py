@@ -5,9 +5,8 @@ Then write a second network, which recognises images of no digit, and its limits
 The images are stored on the device as bytes. Batches are selected, augmented (if set) and normalised there.
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,6 @@ from stages.common import config, files
 from stages.common.portable import Computing
 from stages.common.program import run
 from stages.common.training import checkpoints, distributed, loop, saving, torch_setup
-from stages.common.training.checkpoints import Location
 from stages.common.vision import initial
 from stages.engine import training
 from stages.mnist.config import Train
@@ -29,32 +27,16 @@ FEATURES = Path("data/mnist/features")
 PARTS = ("train", "valid")
 
 
-class Learnt(NamedTuple):
-    """A trained network, and the facts about it that `model.load` needs."""
-
-    trained: loop.Trained
-    about: dict[str, Any]
-    computing: Computing
-
-
 def read(path: Path, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return images, uint8 (N, 28, 28), and labels, int64 (N), on ``device``."""
     with np.load(path) as features:
         return torch.from_numpy(features["images"]).to(device), torch.from_numpy(features["labels"]).long().to(device)
 
 
-def scorer(images: Tensor, labels: Tensor) -> Callable[[nn.Module], loop.Scores]:
-    """Return a function that scores a network on these images, in float32."""
-
-    def score(network: nn.Module) -> loop.Scores:
-        logits = distributed.in_turns(images.split(1000), lambda batch: network(normalise(batch))).to(labels.device)
-        return loop.scores(logits, labels)
-
-    return score
-
-
-def learn(train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: Train, checkpoint: Location) -> Learnt:
-    """Train a network on ``train``.
+def learn(
+    train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: Train, checkpoint: checkpoints.Location
+) -> tuple[loop.Trained, dict[str, Any], Computing]:
+    """Train a network on ``train``. Also return the facts about it that `model.load` needs.
 
     ``train`` and ``valid`` are images, uint8 (N, 28, 28), and labels, int64 (N), on one device.
     """
@@ -76,7 +58,11 @@ def learn(train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: 
     def batches(generator: torch.Generator) -> loop.Epoch:
         return loop.shuffled(images, labels, settings.batch_size, prepared, generator)
 
-    trained = loop.fit(network, batches, steps, scorer(*valid), settings, checkpoint, f"mnist {settings.network}")
+    def score(network: nn.Module) -> loop.Scores:  # in float32
+        logits = distributed.in_turns(valid[0].split(1000), lambda batch: network(normalise(batch))).to(images.device)
+        return loop.scores(logits, valid[1])
+
+    trained = loop.fit(network, batches, steps, score, settings, checkpoint, f"mnist {settings.network}")
     about = {
         "network": settings.network,
         "settings": settings.chosen,
@@ -84,20 +70,17 @@ def learn(train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: 
         "initial": given and given.about(settings.epochs),
         **saving.summary(network, settings, trained),
     }
-    return Learnt(trained, about, computing)
+    return trained, about, computing
 
 
-def checkpoints_of(settings: Train, root: Location) -> list[Location]:
+def checkpoints_of(settings: Train, root: checkpoints.Location) -> list[checkpoints.Location]:
     """Return the paths below ``root`` of the checkpoints of this training alone."""
     inputs = [*(FEATURES / f"{part}.npz" for part in PARTS), *initial.files_of(settings.weights)]
     return [root / "mnist" / f"{checkpoints.key(settings.model_dump_json(), inputs)}.pt"]
 
 
-def fill(settings: Train, kept: list[Location], folder: Path) -> None:
-    """Train, and write to ``folder`` the files that `model.load` and plot read, and the training times.
-
-    ``kept`` has the path of the checkpoint.
-    """
+def fill(settings: Train, kept: list[checkpoints.Location], folder: Path) -> None:
+    """Train, with the checkpoint ``kept``, and write to ``folder`` what `model.load` and plot read, and the times."""
     device = torch_setup.pick_device(settings.device)
     train, valid = (read(FEATURES / f"{part}.npz", device) for part in PARTS)
     trained, about, computing = learn(train, valid, settings, kept[0])

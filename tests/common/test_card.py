@@ -13,22 +13,19 @@ from markdown_it import MarkdownIt
 from stages.bikes import config as bikes
 from stages.bikes.hours.columns import COLUMNS
 from stages.common import config, files
-from stages.common.models import card
+from stages.common.models import bundle, card
 from stages.landmarks import config as landmarks
 from stages.mnist import config as mnist
 from stages.scones import config as scones
 
+HOURS = {"room": 1.5, "columns": COLUMNS, "ranges": {"temp": [-8.2, 40.18]}, "period": ["2011-07-01", "2012-03-19"]}
+REFUSED = {"refused_share": 0.01}
+VEHICLES = {"classes": ["bicycle", "motorcycle"], "threshold": 0.94, "share_at_threshold": 0.5}
 ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "bikes": (
-        bikes,
-        {"room": 1.5, "columns": COLUMNS, "ranges": {"temp": [-8.2, 40.18]}, "period": ["2011-07-01", "2012-03-19"]},
-    ),
-    "mnist": (mnist, {"refused_share": 0.01}),
-    "landmarks": (landmarks, {"classes": ["tower", "bridge"], "refused_share": 0.01}),
-    "scones": (
-        scones,
-        {"classes": ["bicycle", "motorcycle"], "threshold": 0.94, "share_at_threshold": 0.5, "refused_share": 0.01},
-    ),
+    "bikes": (bikes, HOURS),
+    "mnist": (mnist, REFUSED),
+    "landmarks": (landmarks, REFUSED | {"classes": ["tower", "bridge"]}),
+    "scones": (scones, REFUSED | VEHICLES),
 }
 FIGURES = {"accuracy": 0.91234, "loss": 0.25, "rmsle_valid": 0.3}
 
@@ -39,20 +36,11 @@ def written(project: str, source: str = "sample", mistakes: tuple[str, ...] = ()
     reports = Path("reports", project)
     files.write_json(reports / "metrics.json", {"data": source, **FIGURES})
     files.write_json(reports / "details.json", {"parameters": 1234})
-    groups = {
-        f"data.{project}": config.load(f"data.{project}", module.Data),
-        project: config.load(project, module.Train),
-    }
-    card.write(
-        Path("model_card.md"),
-        Path(module.__file__).with_name("card.md"),
-        project,
-        groups,
-        {"training": 12_345, "validation": 100, "test": 250},
-        **({"data": groups[f"data.{project}"]} | about),
-        mistakes=list(mistakes),
-        tolerance=1e-5,
-    )
+    data = config.load(f"data.{project}", module.Data)
+    groups = {f"data.{project}": data, project: config.load(project, module.Train)}
+    own, examples = Path(module.__file__).with_name("card.md"), {"training": 12_345, "validation": 100, "test": 250}
+    about = {"data": data, "mistakes": list(mistakes), "tolerance": 1e-5} | about
+    card.write(Path("model_card.md"), own, project, groups, examples, **about)
     return Path("model_card.md").read_text()
 
 
@@ -85,10 +73,10 @@ def test_external_text_is_escaped(workspace: Path, monkeypatch: pytest.MonkeyPat
     hostile = ["<img src=x onerror=alert(1)>", "a\n# heading", "[x](//elsewhere)", "`a` | b", "![x](y)"]
     monkeypatch.setitem(ROWS["landmarks"][1], "classes", hostile)
     text = written("landmarks", "a`\n\n<b>|x", tuple(f"{name} taken for b" for name in hostile))
-    html = MarkdownIt("commonmark").enable("table").render(text.split("---\n", 2)[2])
     plain = written("landmarks", "elsewhere", ("a", "b", "c", "d", "e"))
-    known = MarkdownIt("commonmark").enable("table").render(plain.split("---\n", 2)[2])
-    assert re.findall("<[^>]*>", html) == re.findall("<[^>]*>", known)
+    render = MarkdownIt("commonmark").enable("table").render
+    found, expected = (re.findall("<[^>]*>", render(card.split("---\n", 2)[2])) for card in (text, plain))
+    assert found == expected
     assert yaml.safe_load(text.split("---\n")[1])["model-index"][0]["results"][0]["dataset"]["name"] == "a`\n\n<b>|x"
 
 
@@ -109,10 +97,7 @@ def test_a_card_lists_only_the_selected_parameter_groups(workspace: Path, change
 
 
 def test_a_card_names_pretrained_weights(workspace: Path, change: Change) -> None:
-    for project, pretrained in (
-        ("landmarks", "Initial weights"),
-        ("scones", "Weights: torchvision's"),
-    ):
+    for project, pretrained in (("landmarks", "Initial weights"), ("scones", "Weights: torchvision's")):
         change({f"{project}.network": "residual"})
         assert "The model contains no third-party weights." in written(project)
         change({f"{project}.network": "transfer"})
@@ -128,8 +113,6 @@ def test_mistakes_are_the_most_frequent_ones() -> None:
 
 
 def test_the_exports_have_their_cards_in_the_archives_too(pipeline: Path, tmp_path: Path) -> None:
-    from stages.common.models import bundle
-
     for project in ROWS:
         folder = pipeline / "models" / project / "export"
         bundle.unpack(folder / "model.tar.gz", tmp_path / project)

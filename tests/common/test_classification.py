@@ -7,47 +7,29 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.text import Text
-from numpy.typing import NDArray
 
 from stages.common.results import classification, figures, reporting
 from stages.common.vision import calibration
 from stages.landmarks.model import Predictor
 
-LABELS = np.array([3, 2, 8], np.uint8)
 
-
-@pytest.fixture
-def probabilities() -> NDArray[np.float32]:
-    """One right answer, one that was taken for 5 with 2 second, one that was sure of 7 where 8 was right."""
-    rows = np.zeros((3, 10), np.float32)
-    rows[0, 3] = 1.0
-    rows[1, [2, 5]] = 0.25, 0.75
-    rows[2, 7] = 1.0
-    return rows
-
-
-def test_accuracy_counts_the_most_probable_classes(probabilities: NDArray[np.float32]) -> None:
-    assert classification.accuracy(probabilities, LABELS) == pytest.approx(1 / 3)
-    assert classification.accuracy(probabilities, LABELS, top=2) == pytest.approx(2 / 3)
-    assert classification.accuracy(probabilities, LABELS, top=10) == 1.0
-
-
-def test_cross_entropy_of_a_probability_of_zero_is_finite(probabilities: NDArray[np.float32]) -> None:
-    expected = (0 + np.log(4) - np.log(np.finfo(np.float32).tiny)) / 3
-    assert classification.cross_entropy(probabilities, LABELS) == pytest.approx(expected, abs=1e-5)
-
-
-def test_the_confusion_matrix_has_a_row_for_each_actual_class(probabilities: NDArray[np.float32]) -> None:
-    counts = classification.confusion_matrix(LABELS, probabilities.argmax(1), 10)
+def test_accuracy_cross_entropy_and_confusions() -> None:
+    """Of one right answer, one that was taken for 5 with 2 second, one that was sure of 7 where 8 was right."""
+    probabilities, labels = np.zeros((3, 10), np.float32), np.array([3, 2, 8], np.uint8)
+    probabilities[[0, 1, 1, 2], [3, 2, 5, 7]] = 1.0, 0.25, 0.75, 1.0
+    for top, right in ((1, 1 / 3), (2, 2 / 3), (10, 1.0)):
+        assert classification.accuracy(probabilities, labels, top) == pytest.approx(right)
+    finite = (0 + np.log(4) - np.log(np.finfo(np.float32).tiny)) / 3  # though a probability is 0
+    assert classification.cross_entropy(probabilities, labels) == pytest.approx(finite, abs=1e-5)
+    counts = classification.confusion_matrix(labels, probabilities.argmax(1), 10)
     assert counts.sum() == 3
     assert counts[3, 3] == counts[2, 5] == counts[8, 7] == 1
 
 
 def test_precision_and_recall_of_each_class() -> None:
     rows = classification.by_class(np.array([[3, 1, 0], [1, 1, 0], [0, 0, 0]]), ["a", "b", "c"])
-    assert rows[0] == {"class": "a", "images": 4, "precision": 0.75, "recall": 0.75}
-    assert rows[1] == {"class": "b", "images": 2, "precision": 0.5, "recall": 0.5}
-    assert rows[2] == {"class": "c", "images": 0, "precision": "", "recall": ""}
+    expected = [("a", 4, 0.75, 0.75), ("b", 2, 0.5, 0.5), ("c", 0, "", "")]
+    assert rows == [dict(zip(("class", "images", "precision", "recall"), row, strict=True)) for row in expected]
 
 
 def test_accuracy_equal_to_confidence_is_no_calibration_error() -> None:

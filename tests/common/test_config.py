@@ -29,11 +29,6 @@ class Outer(config.Section):
 GOOD = {"optimizer": "adam", "epochs": 5, "models": ["gbm"], "adam": {"learning_rate": 0.1}, "search": None}
 
 
-def test_good_values_become_a_model() -> None:
-    outer = config.check("mnist", Outer, GOOD)
-    assert outer.adam.learning_rate == 0.1
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -56,7 +51,8 @@ def test_a_bad_value_is_named_with_what_is_allowed(change: dict[str, object], wo
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_key_is_named() -> None:
+def test_good_values_become_a_model_and_a_missing_key_is_named() -> None:
+    assert config.check("mnist", Outer, GOOD).adam.learning_rate == 0.1
     with pytest.raises(InputError, match="mnist.epochs is missing"):
         config.check("mnist", Outer, {key: value for key, value in GOOD.items() if key != "epochs"})
 

@@ -1,14 +1,15 @@
 """Copies and near copies of pictures: which of them stay, and what counts as one."""
 
 import io
+from collections.abc import Callable
 
 import numpy as np
+import pictures
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from stages.common.errors import InputError
 from stages.common.sources import copies
-from stages.common.sources.copies import LabelledPicture
 from stages.landmarks.sources import sample
 
 NAMES = sorted(sample.LANDMARKS)
@@ -23,8 +24,21 @@ def look(picture: Image.Image) -> bytes:
     return copies.look(np.asarray(picture.convert("RGB")))
 
 
+def resaved(picture: Image.Image) -> Image.Image:
+    return Image.open(io.BytesIO(pictures.saved(picture, "JPEG", quality=50)))
+
+
+CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "quality": resaved,
+    "smaller": lambda picture: ImageOps.scale(picture, 0.5),
+    "larger": lambda picture: ImageOps.scale(picture, 1.7),
+    "grey": lambda picture: picture.convert("L"),
+    "darker": lambda picture: ImageEnhance.Brightness(picture).enhance(0.5),
+}
+
+
 @pytest.mark.parametrize(
-    ("pictures", "left_out"),
+    ("listed", "left_out"),
     [
         ("train a 0 1, train b 0 2", {}),
         ("train a 0 1, train b 0 1, train c 0 1", {"b": "same picture as a", "c": "same picture as a"}),
@@ -37,36 +51,20 @@ def look(picture: Image.Image) -> bytes:
         ("test a 0 1, test b 1 1", {}),
     ],
 )  # fmt: skip
-def test_a_picture_is_used_once_and_the_test_set_is_not_changed(pictures: str, left_out: dict[str, str]) -> None:
-    known = [
-        LabelledPicture(file, part, int(label), key) for part, file, label, key in map(str.split, pictures.split(", "))
-    ]
+def test_a_picture_is_used_once_and_the_test_set_is_not_changed(listed: str, left_out: dict[str, str]) -> None:
+    rows = map(str.split, listed.split(", "))
+    known = [copies.LabelledPicture(file, part, int(label), key) for part, file, label, key in rows]
     assert {known[index].file: reason for index, reason in copies.excess(known).items()} == left_out
-    assert copies.repeated(known) == (pictures.count("test") == 2)
+    assert copies.repeated(known) == (listed.count("test") == 2)
 
 
 def test_resaved_resized_darker_and_grey_pictures_are_near_copies_but_other_drawings_are_not() -> None:
     originals = [drawn(number) for number in range(36)]
     looks = [look(one) for one in originals]
     assert copies.nearest(looks[:18], looks[18:]) == {}
-    for change in ("quality", "smaller", "larger", "grey", "darker"):
-        again = []
-        for picture in originals:
-            width, height = picture.size
-            buffer = io.BytesIO()
-            if change == "quality":
-                picture.save(buffer, "JPEG", quality=50)
-                again.append(look(Image.open(buffer)))
-            elif change == "grey":
-                again.append(look(picture.convert("L")))
-            elif change == "darker":
-                again.append(look(ImageEnhance.Brightness(picture).enhance(0.5)))
-            else:
-                factor = 0.5 if change == "smaller" else 1.7
-                again.append(look(picture.resize((round(factor * width), round(factor * height)))))
-        assert {mine: other for mine, (other, _) in copies.nearest(again, looks).items()} == {
-            number: number for number in range(36)
-        }, change
+    for name, change in CHANGES.items():
+        again = copies.nearest([look(change(picture)) for picture in originals], looks)
+        assert {mine: other for mine, (other, _) in again.items()} == dict(enumerate(range(36))), name
 
 
 def test_plain_surfaces_differ_by_their_colour() -> None:

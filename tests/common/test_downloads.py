@@ -20,26 +20,18 @@ def server() -> Iterator[FileServer]:
         yield running
 
 
-def fetch(server: FileServer, folder: Path, name: str = "data.gz", attempts: int = 3) -> Path:
+def fetch(server: FileServer, folder: Path, name: str = "data.gz") -> Path:
     urls = [f"{server.url}/{name}"]
-    return download(urls, folder / "data.gz", len(BODY), MD5, attempts=attempts, stalled=0.5, wait=0.01)
+    return download(urls, folder / "data.gz", len(BODY), MD5, attempts=3, stalled=0.5, wait=0.01)
 
 
-def test_a_file_is_fetched_once(server: FileServer, tmp_path: Path) -> None:
-    assert fetch(server, tmp_path).read_bytes() == BODY
-    assert fetch(server, tmp_path).read_bytes() == BODY
+def test_a_file_is_fetched_once_and_progress_is_shown(
+    server: FileServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        assert fetch(server, tmp_path).read_bytes() == BODY
     assert len(server.ranges) == 1
-
-
-def test_progress_is_shown(server: FileServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    fetch(server, tmp_path)
     assert "data.gz: 100%" in capfd.readouterr().err
-
-
-def test_an_interrupted_download_is_resumed(server: FileServer, tmp_path: Path) -> None:
-    server.faults = [cut_short]
-    assert fetch(server, tmp_path).read_bytes() == BODY
-    assert server.ranges == [None, f"bytes={len(BODY) // 2}-"]
 
 
 @pytest.mark.parametrize("fault", [status(500), status(503), status(429), corrupt, stall, cut_short])
@@ -69,12 +61,15 @@ def test_a_permanent_error_names_the_address_and_the_remedy(
     assert not (tmp_path / "data.gz").exists()
 
 
-def test_a_later_run_resumes_where_one_gave_up(server: FileServer, tmp_path: Path) -> None:
-    server.faults = [cut_short, status(500), status(500)]
-    with pytest.raises(InputError, match="HTTP 500"):
-        fetch(server, tmp_path)
+@pytest.mark.parametrize("more", [[], [status(500), status(500)]], ids=["this run", "a later run"])
+def test_a_download_is_resumed_where_it_was_interrupted(server: FileServer, tmp_path: Path, more: list[Fault]) -> None:
+    server.faults = [cut_short, *more]
+    if more:
+        with pytest.raises(InputError, match="HTTP 500"):
+            fetch(server, tmp_path)
     assert fetch(server, tmp_path).read_bytes() == BODY
-    assert server.ranges[-1] == f"bytes={len(BODY) // 2}-"
+    assert [server.ranges[0], server.ranges[-1]] == [None, f"bytes={len(BODY) // 2}-"]
+    assert len(server.ranges) == 2 + len(more)
 
 
 def test_a_missing_file_is_not_requested_again(server: FileServer, tmp_path: Path) -> None:
@@ -83,16 +78,9 @@ def test_a_missing_file_is_not_requested_again(server: FileServer, tmp_path: Pat
     assert len(server.ranges) == 1
 
 
-def test_the_next_mirror_is_tried(server: FileServer, tmp_path: Path) -> None:
-    urls = ["http://127.0.0.1:9/data.gz", f"{server.url}/missing.gz", f"{server.url}/data.gz"]
-    assert download(urls, tmp_path / "data.gz", len(BODY), MD5, attempts=2, wait=0.01).read_bytes() == BODY
-
-
-def test_an_existing_file_with_a_wrong_checksum_is_downloaded_again(server: FileServer, tmp_path: Path) -> None:
-    (tmp_path / "data.gz").write_bytes(b"something else")
-    assert fetch(server, tmp_path).read_bytes() == BODY
-
-
-def test_a_partial_file_that_does_not_fit_is_deleted(server: FileServer, tmp_path: Path) -> None:
-    (tmp_path / "data.gz.part").write_bytes(b"of another file")
+@pytest.mark.parametrize("name", ["data.gz", "data.gz.part"])
+def test_a_whole_or_partial_file_with_other_content_is_downloaded_again(
+    server: FileServer, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_bytes(b"something else")
     assert fetch(server, tmp_path).read_bytes() == BODY

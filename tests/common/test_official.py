@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from file_servers import corrupt, cut_short, file_server, status
+from conftest import Change
+from file_servers import FileServer, corrupt, cut_short, file_server, status
 from small_bikes import to_uci
 
 from stages.bikes import prepare as bikes_prepare
@@ -24,9 +25,8 @@ from stages.mnist.sources import sample as mnist_sample
 
 
 @pytest.fixture(autouse=True)
-def official_source(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parameters = workspace / "params.yaml"
-    parameters.write_text(parameters.read_text().replace("source: sample ", "source: official "))
+def official_source(workspace: Path, change: Change, monkeypatch: pytest.MonkeyPatch) -> None:
+    change({"data.source": "official"})
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(workspace))
@@ -35,32 +35,41 @@ def official_source(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "download", impatient)
 
 
-def mnist_files(folder: Path) -> dict[str, bytes]:
-    folder.mkdir()
-    mnist_sample.write(folder)
-    return {f"/{path.name}.gz": gzip.compress(path.read_bytes(), mtime=0) for path in folder.iterdir()}
+def zipped(name: str, content: str | bytes) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as members:
+        members.writestr(name, content)
+    return archive.getvalue()
 
 
-def uci_zip(folder: Path) -> bytes:
+@pytest.fixture
+def uci(workspace: Path) -> bytes:
     """The sample's hours as UCI would have published them."""
+    folder = workspace / "source"
     folder.mkdir()
     bikes_sample.write(folder)
     train = pd.read_csv(folder / "train.csv")
     test = pd.read_csv(folder / "test.csv").merge(pd.read_csv(folder / "test_answers.csv"), on="datetime")
     hours = pd.concat([train, test.assign(casual=0, registered=test["count"])])
     hours["datetime"] = pd.to_datetime(hours["datetime"])
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as zipped:
-        zipped.writestr("hour.csv", to_uci(hours).to_csv(index=False))
-    return archive.getvalue()
+    return zipped("hour.csv", to_uci(hours).to_csv(index=False))
+
+
+def publish_bikes(monkeypatch: pytest.MonkeyPatch, server: FileServer, uci: bytes) -> None:
+    monkeypatch.setattr(bikes_official, "MIRRORS", [f"{server.url}/bikes.zip"])
+    monkeypatch.setattr(bikes_official, "SIZE", len(uci))
+    monkeypatch.setattr(bikes_official, "CHECKSUM", f"sha256:{hashlib.sha256(uci).hexdigest()}")
 
 
 def test_mnist_comes_from_the_mirrors(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = mnist_files(workspace / "source")
+    folder = workspace / "source"
+    folder.mkdir()
+    mnist_sample.write(folder)
+    content = {f"/{path.name}.gz": gzip.compress(path.read_bytes(), mtime=0) for path in folder.iterdir()}
     published = {name[1:]: (len(body), hashlib.md5(body).hexdigest()) for name, body in content.items()}
     with file_server(content) as server:
         server.faults = [status(404), cut_short, corrupt]
-        monkeypatch.setattr(mnist_official, "MIRRORS", [f"{server.url}/gone/", f"{server.url}/"])
+        monkeypatch.setattr(mnist_official, "MIRRORS", ["http://127.0.0.1:9/", f"{server.url}/gone/", f"{server.url}/"])
         monkeypatch.setattr(mnist_official, "FILES", published)
         mnist_prepare.main()
         asked = len(server.ranges)
@@ -69,31 +78,24 @@ def test_mnist_comes_from_the_mirrors(workspace: Path, monkeypatch: pytest.Monke
     assert json.loads((workspace / "data/mnist/raw/about.json").read_text()) == {"source": "official"}
 
 
-def test_bikes_come_from_uci_with_the_answers(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    body = uci_zip(workspace / "source")
-    with file_server({"/bikes.zip": body}) as server:
+def test_bikes_come_from_uci_with_the_answers(workspace: Path, monkeypatch: pytest.MonkeyPatch, uci: bytes) -> None:
+    with file_server({"/bikes.zip": uci}) as server:
         server.faults = [status(503), cut_short]
-        monkeypatch.setattr(bikes_official, "MIRRORS", [f"{server.url}/bikes.zip"])
-        monkeypatch.setattr(bikes_official, "SIZE", len(body))
-        monkeypatch.setattr(bikes_official, "CHECKSUM", f"sha256:{hashlib.sha256(body).hexdigest()}")
+        publish_bikes(monkeypatch, server, uci)
         bikes_prepare.main()
     expected = pd.read_csv(workspace / "source/test_answers.csv", parse_dates=["datetime"])
     pd.testing.assert_frame_equal(pd.read_parquet("data/bikes/raw/answers.parquet"), expected, check_dtype=False)
 
 
 def test_kaggles_own_files_are_taken_with_credentials_and_only_if_they_are_the_known_ones(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, uci: bytes
 ) -> None:
-    uci, kaggle = uci_zip(workspace / "source"), b"datetime,season\n"
-    zipped = io.BytesIO()
-    with zipfile.ZipFile(zipped, "w") as archive:
-        archive.writestr("train.csv", kaggle)
-    with file_server({"/bikes.zip": uci, "/train.csv": zipped.getvalue(), "/test.csv": b"sign in first"}) as server:
+    kaggle = b"datetime,season\n"
+    content = {"/bikes.zip": uci, "/train.csv": zipped("train.csv", kaggle), "/test.csv": b"sign in first"}
+    with file_server(content) as server:
         monkeypatch.setenv("KAGGLE_USERNAME", "me")
         monkeypatch.setenv("KAGGLE_KEY", "secret")
-        monkeypatch.setattr(bikes_official, "MIRRORS", [f"{server.url}/bikes.zip"])
-        monkeypatch.setattr(bikes_official, "SIZE", len(uci))
-        monkeypatch.setattr(bikes_official, "CHECKSUM", f"sha256:{hashlib.sha256(uci).hexdigest()}")
+        publish_bikes(monkeypatch, server, uci)
         monkeypatch.setattr(bikes_official, "KAGGLE", f"{server.url}/")
         known = dict.fromkeys(["train.csv", "test.csv"], hashlib.sha256(kaggle).hexdigest())
         monkeypatch.setattr(bikes_official, "KAGGLE_FILES", known)

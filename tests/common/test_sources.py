@@ -1,7 +1,7 @@
 """Data sources: the sample, the official home, a path or a URL; one setting for all projects, or one for each."""
 
-import functools
 import threading
+from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,16 @@ from stages.common.errors import InputError
 from stages.common.sources.source import Source, SourceSettings, open_source
 
 
-def sample(folder: Path) -> None:
-    (folder / "a.txt").write_text("sample")
-
-
-def official(folder: Path) -> None:
-    (folder / "a.txt").write_text("official")
+def write(content: str, folder: Path) -> None:
+    (folder / "a.txt").write_text(content)
 
 
 def read(place: str, own: str | None = None) -> tuple[str, str]:
     """What a project's prepare sees: the content of its file, and the name of the source."""
     Path("params.yaml").write_text(yaml.safe_dump({"data": {"source": place}}))
-    with open_source("mnist", SourceSettings(source=own), sample, official) as source:
+    with open_source(
+        "mnist", SourceSettings(source=own), partial(write, "sample"), partial(write, "official")
+    ) as source:
         assert isinstance(source, Source)
         return (source.folder / "a.txt").read_text(), source.name
 
@@ -39,23 +37,25 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_sample_and_official_are_made_by_the_project() -> None:
-    assert read("sample") == ("sample", "sample")
-    assert read("official") == ("official", "official")
+@pytest.mark.parametrize(
+    ("common", "own", "content"),
+    [
+        ("sample", None, "sample"),
+        ("official", None, "official"),
+        ("../sets", None, "mine"),  # a folder for each project
+        ("../sets", "sample", "sample"),
+        ("sample", "../sets", "mine"),
+        ("sample", "../sets/mnist", "mine"),
+    ],
+)
+def test_a_project_s_own_source_overrides_the_common_one(common: str, own: str | None, content: str) -> None:
+    assert read(common, own) == (content, own or common)
 
 
-def test_a_path_has_a_folder_for_each_project(place: Path) -> None:
-    assert read("../sets") == ("mine", "../sets")
+def test_a_path_may_be_absolute_and_a_relative_one_means_the_same_in_dvc_s_temporary_copies(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert read(str(place / "sets")) == ("mine", str(place / "sets"))
-
-
-def test_a_project_s_own_source_overrides_the_common_one(place: Path) -> None:
-    assert read("../sets", own="sample") == ("sample", "sample")
-    assert read("sample", own="../sets") == ("mine", "../sets")
-    assert read("sample", own="../sets/mnist") == ("mine", "../sets/mnist")
-
-
-def test_a_relative_path_means_the_same_in_dvc_s_temporary_copies(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = place / "checkout/.dvc/tmp/exps/tmp1"
     copy.mkdir(parents=True)
     monkeypatch.chdir(copy)
@@ -63,20 +63,16 @@ def test_a_relative_path_means_the_same_in_dvc_s_temporary_copies(place: Path, m
 
 
 @pytest.mark.parametrize(
-    ("common", "own", "setting"), [("../no", None, "data.source"), ("sample", "../no", "data.mnist.source")]
+    ("common", "own", "words"),
+    [
+        ("../no", None, "data.source = '../no' is not allowed: there is no folder .*no"),
+        ("sample", "../no", "data.mnist.source = '../no' is not allowed: there is no folder .*no"),
+        ("..", None, "data.source = '..' is not allowed: there is no folder .*/mnist"),
+    ],
 )
-def test_a_missing_folder_is_named_with_its_setting(common: str, own: str | None, setting: str) -> None:
-    with pytest.raises(
-        InputError, match=f"{setting} = '../no' is not allowed: there is no folder .*no, expected sample, official"
-    ):
+def test_a_missing_folder_is_named_with_its_setting(common: str, own: str | None, words: str) -> None:
+    with pytest.raises(InputError, match=f"{words}, expected sample, official"):
         read(common, own)
-
-
-def test_a_folder_without_the_project_is_named(place: Path) -> None:
-    (place / "sets/mnist/a.txt").unlink()
-    (place / "sets/mnist").rmdir()
-    with pytest.raises(InputError, match="there is no folder .*sets/mnist"):
-        read("../sets")
 
 
 def test_a_url_is_copied_once_and_again_when_it_changes(place: Path) -> None:
@@ -91,7 +87,7 @@ def test_a_url_is_copied_once_and_again_when_it_changes(place: Path) -> None:
 
 
 def test_an_http_folder_is_read_from_its_listing(place: Path) -> None:
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(place))
+    handler = partial(SimpleHTTPRequestHandler, directory=str(place))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/sets"

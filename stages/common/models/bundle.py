@@ -40,18 +40,12 @@ def pack(archive: Path, members: Mapping[str, Path]) -> None:
         tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
         for name, source in sorted(members.items()):
-            inner = sorted(source.rglob("*")) if source.is_dir() else [source]
-            for path in inner:
+            for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
                 if path.is_file():
-                    _add(tar, path, name if path == source else f"{name}/{path.relative_to(source).as_posix()}")
-
-
-def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
-    entry = tarfile.TarInfo(name)
-    entry.size = path.stat().st_size
-    entry.mode = 0o644
-    with path.open("rb") as file:
-        tar.addfile(entry, file)
+                    entry = tarfile.TarInfo(Path(name, path.relative_to(source)).as_posix())
+                    entry.size = path.stat().st_size
+                    with path.open("rb") as file:
+                        tar.addfile(entry, file)
 
 
 def unpack(archive: Path, folder: Path) -> None:

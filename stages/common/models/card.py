@@ -61,10 +61,7 @@ def write(
 
 
 def chosen(group: config.Section) -> dict[str, Any]:
-    """Return the parameters of ``group`` that were in effect.
-
-    Where a parameter chooses among tables, only the tables that it names are kept.
-    """
+    """Return the parameters of ``group`` that were in effect: of tables to choose among, only the chosen ones."""
     given = group.model_dump()
     values = dict(given)
     for name, field in type(group).model_fields.items():

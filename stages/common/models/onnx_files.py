@@ -5,7 +5,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,6 @@ CLASS_NAMES = "class_names"
 
 OUTPUTS = ("probabilities", "familiarity", "certainty")
 """Names of a network's outputs, in order. A network has at least the first."""
-
-Graph = Any
 
 
 def save(
@@ -79,7 +77,7 @@ def save(
 def _know_addcmul() -> None:
     """Let the exporter take `torch.addcmul(..., out=...)`, of `pixels.normalise`, whose result is also its output."""
 
-    def addcmul(graph: Graph, added: Graph, one: Graph, other: Graph, value: Graph, out: Graph = None) -> Graph:
+    def addcmul(graph: Any, added: Any, one: Any, other: Any, value: Any, out: Any = None) -> Any:
         return graph.op("Add", added, graph.op("Mul", one, other))
 
     torch.onnx.register_custom_op_symbolic("aten::addcmul", addcmul, OPSET)  # type: ignore[attr-defined]
@@ -88,22 +86,16 @@ def _know_addcmul() -> None:
 def load(path: Path) -> tuple[Callable[[Tensor], Tensor], list[str]]:
     """Return the network, which gives probabilities (N, classes), and the names of its classes."""
     session = _session(path)
-
-    def answer(images: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(["probabilities"], {"images": images.numpy()})[0])
-
-    return answer, json.loads(session.get_modelmeta().custom_metadata_map[CLASS_NAMES])
+    return _answering(session, OUTPUTS[:1]), json.loads(session.get_modelmeta().custom_metadata_map[CLASS_NAMES])
 
 
 def load_judged(path: Path) -> Callable[[Tensor], Tensor]:
     """Return the network, which gives probabilities and, in a last column, the familiarity: (N, classes + 1)."""
-    session = _session(path)
+    return _answering(_session(path), OUTPUTS[:2])
 
-    def answer(images: Tensor) -> Tensor:
-        probabilities, familiarity = session.run(["probabilities", "familiarity"], {"images": images.numpy()})
-        return torch.from_numpy(np.column_stack([probabilities, familiarity]))
 
-    return answer
+def _answering(session: Any, outputs: Sequence[str]) -> Callable[[Tensor], Tensor]:
+    return lambda images: torch.from_numpy(np.column_stack(session.run(outputs, {"images": images.numpy()})))
 
 
 def _session(path: Path) -> Any:

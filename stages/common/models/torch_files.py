@@ -7,7 +7,8 @@ import io
 import json
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,19 @@ READABLE_SINCE = "2.9"
 """First version of torch that reads this version's files of torch.export: see benchmarks/results/reach.json."""
 
 
+@contextmanager
+def _undeprecated() -> Iterator[None]:
+    """Leave out the warning that TorchScript is deprecated in favour of torch.export."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit")
+        yield
+
+
+@_undeprecated()
 def save_torchscript(model: torch.jit.ScriptModule, path: Path, classes: Any) -> None:
     """Write ``model`` to a file, together with ``classes`` (any JSON value)."""
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit")  # it is deprecated in favour of torch.export
-        torch.jit.save(model, buffer, _extra_files={EXTRA: json.dumps(classes)})
+    torch.jit.save(model, buffer, _extra_files={EXTRA: json.dumps(classes)})
     # Leave out debugging records, which have the path of this checkout, and their hash.
     with zipfile.ZipFile(buffer) as whole, zipfile.ZipFile(path, "w") as kept:
         for name in whole.namelist():
@@ -42,13 +50,11 @@ def save_torchscript(model: torch.jit.ScriptModule, path: Path, classes: Any) ->
                 kept.writestr(zipfile.ZipInfo(name), whole.read(name))
 
 
+@_undeprecated()
 def load_torchscript(path: Path) -> tuple[torch.jit.ScriptModule, Any]:
     """Return the network and the value that was stored with it."""
     extra = {EXTRA: ""}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit")
-        model = torch.jit.load(path, _extra_files=extra)
-    return model, json.loads(extra[EXTRA])
+    return torch.jit.load(path, _extra_files=extra), json.loads(extra[EXTRA])
 
 
 def save_exported(
@@ -86,25 +92,20 @@ def about() -> dict[str, str]:
     return {"written_by": torch.__version__.partition("+")[0], "read_by": f">={READABLE_SINCE}"}
 
 
+@_undeprecated()
 def traced(network: nn.Module, example: Tensor, *methods: str) -> torch.jit.ScriptModule:
     """Return ``network``, which must have no branches, as TorchScript, with further ``methods`` that take the same input.
 
     Scripting would order constants differently in each process.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit")
-        model: torch.jit.ScriptModule = torch.jit.trace_module(
-            network, dict.fromkeys(("forward", *methods), example), check_trace=False
-        )
-    return model
+    inputs = dict.fromkeys(("forward", *methods), example)
+    return torch.jit.trace_module(network, inputs, check_trace=False)  # type: ignore[no-any-return]
 
 
+@_undeprecated()
 def scripted(checked: Checked) -> torch.jit.ScriptModule:
     """Return a traced classifier with its checks as TorchScript."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit")
-        model: torch.jit.ScriptModule = torch.jit.script(checked.eval())
-    return model
+    return torch.jit.script(checked.eval())
 
 
 def prove(project: str, name: str, answers: Tensor, expected: Tensor, tolerance: float) -> None:

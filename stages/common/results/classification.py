@@ -62,10 +62,7 @@ def confusion_matrix(labels: Labels, predicted: Labels, classes: int) -> NDArray
 
 
 def by_class(confusion: NDArray[np.intp], names: list[str]) -> list[dict[str, Any]]:
-    """Return a row for each class: class, images, precision, recall.
-
-    Precision is empty if the class was never predicted, recall if it has no images.
-    """
+    """Return a row for each class: class, images, precision (empty if never predicted), recall (empty without images)."""
     right, actual, predicted = np.diag(confusion), confusion.sum(1), confusion.sum(0)
     return [
         {

@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 
 from stages.common import files
 from stages.common.results import classification
-from stages.common.results.classification import Labels, Probabilities
 
 
 def write(
     project: str,
     source: str,
-    probabilities: Probabilities,
-    labels: Labels,
+    probabilities: classification.Probabilities,
+    labels: classification.Labels,
     names: Sequence[str],
     details: Mapping[str, Any],
     tables: Mapping[str, Sequence[Mapping[str, object]]] | None = None,

@@ -25,8 +25,7 @@ class Metric(config.Section):
     )
 
     elsewhere: str | None = Field(
-        default=None,
-        description="why metrics published elsewhere can't be compared with ours; None: they can",
+        default=None, description="why metrics published elsewhere can't be compared with ours; None: they can"
     )
 
     def write(self, value: object) -> str:

@@ -4,6 +4,7 @@ A test on training pictures does not measure how good a model is. So each pictur
 and pictures of different parts that look alike are reported.
 """
 
+import itertools
 import sys
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence, Sized
@@ -101,15 +102,10 @@ def look(pixels: NDArray[np.uint8]) -> Look:
     return thumbnail.tobytes() + picture.resize((1, 1), Image.Resampling.BOX).tobytes()
 
 
-def turned(looks: Sequence[Look]) -> list[list[Look]]:
-    """Return the looks of pictures in eight orientations: turned by 0, 90, 180 and 270 degrees, each also mirrored."""
-    thumbnails = [np.frombuffer(one, np.uint8)[:-3].reshape(SIDE, SIDE) for one in looks]
-    tints = [one[-3:] for one in looks]
-    return [
-        [np.rot90(one[:, ::side], quarters).tobytes() + tint for one, tint in zip(thumbnails, tints, strict=True)]
-        for side in (1, -1)
-        for quarters in range(4)
-    ]
+def _turned(one: Look, side: int, quarters: int) -> Look:
+    """Return the look of a picture that is mirrored if ``side`` is -1, and turned by ``quarters`` of a circle."""
+    thumbnail = np.frombuffer(one, np.uint8)[:-3].reshape(SIDE, SIDE)
+    return np.rot90(thumbnail[:, ::side], quarters).tobytes() + one[-3:]
 
 
 def nearest(ours: Sequence[Look], theirs: Sequence[Look]) -> dict[int, tuple[int, float]]:
@@ -160,13 +156,11 @@ def near_copies(looks: Mapping[str, Mapping[str, Look]]) -> list[NearCopy]:
     for own in looks.values():
         names, others, theirs = list(own), list(earlier), list(earlier.values())
         pairs: dict[int, tuple[int, float]] = {}
-        for looks_of_side in turned(list(own.values())):
-            for mine, pair in nearest(looks_of_side, theirs).items():
+        for side, quarters in itertools.product((1, -1), range(4)):
+            for mine, pair in nearest([_turned(one, side, quarters) for one in own.values()], theirs).items():
                 if pair[1] < pairs.get(mine, (0, 1.0))[1]:
                     pairs[mine] = pair
-        found += [
-            NearCopy(names[mine], others[other], difference) for mine, (other, difference) in sorted(pairs.items())
-        ]
+        found += [NearCopy(names[mine], others[other], apart) for mine, (other, apart) in sorted(pairs.items())]
         earlier |= own
     return found
 

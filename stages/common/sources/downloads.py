@@ -10,12 +10,6 @@ from tqdm import tqdm
 from stages.common import files
 from stages.common.errors import InputError
 
-ATTEMPTS = 5
-"""Attempts for each URL."""
-
-STALLED = 30.0
-"""Seconds without data before a connection is closed."""
-
 
 class _PassingError(Exception):
     """A failure that another attempt may fix."""
@@ -28,8 +22,8 @@ def download(
     checksum: str | None = None,
     *,
     auth: tuple[str, str] | None = None,
-    attempts: int = ATTEMPTS,
-    stalled: float = STALLED,
+    attempts: int = 5,
+    stalled: float = 30.0,
     wait: float = 1.0,
 ) -> Path:
     """Download a file to ``path`` from the first of ``urls`` that provides it, and return ``path``.
@@ -51,7 +45,10 @@ def download(
             retry=tenacity.retry_if_exception_type((_PassingError, httpx.TransportError)),
             stop=tenacity.stop_after_attempt(attempts),
             wait=tenacity.wait_exponential_jitter(multiplier=wait, max=30, jitter=wait / 2),
-            before_sleep=lambda state: print(f"{_last(state)}; attempt {state.attempt_number + 1} of {attempts}"),
+            before_sleep=lambda state: print(
+                f"{state.args[0]}: {state.outcome and state.outcome.exception()}; "
+                f"attempt {state.attempt_number + 1} of {attempts}"
+            ),
             reraise=True,
         )
         try:
@@ -92,8 +89,7 @@ def _attempt(
             for chunk in response.iter_bytes():
                 file.write(chunk)
                 bar.update(len(chunk))
-    fault = _fault(part, size or length or None, checksum)
-    if fault:
+    if fault := _fault(part, size or length or None, checksum):
         if size is None or part.stat().st_size >= size:
             part.unlink()  # corrupt, not only incomplete: restart
         raise _PassingError(fault)
@@ -109,8 +105,3 @@ def _fault(path: Path, size: int | None, checksum: str | None) -> str | None:
         if actual != expected:
             return f"{algorithm} {actual} instead of {expected}"
     return None
-
-
-def _last(state: tenacity.RetryCallState) -> str:
-    error = state.outcome.exception() if state.outcome else None
-    return f"{state.args[0]}: {error or type(error).__name__}"

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from stages.common import files
 from stages.common.errors import InputError
-from stages.common.files import nfc
 
 TABLE = "labels.csv"
 
@@ -25,8 +24,6 @@ NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*")
 
 def read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Return the columns, and each row's line number and fields by column. Both are empty if there is no table.
-
-    An apostrophe in front of a field is left out (`files.write_rows`).
 
     Raises InputError with line and reason if it is not a table with the columns `file` and `label`.
     """
@@ -48,6 +45,7 @@ def read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
             raise InputError(
                 f"{path}: line {line}: found more fields than the header's {len(header)}, expected {len(header)}"
             )
+    # `files.write_rows` writes the apostrophe.
     return header, [(line, {name: text.removeprefix("'") for name, text in row.items()}) for line, row in rows]
 
 
@@ -66,10 +64,9 @@ def labels(
     Names have to end in ``suffix``. Raises InputError with the line and column of the first error. Reads no pictures.
     """
     path = folder / TABLE
-    found: dict[str, int] = {}
-    chosen: dict[str, int] = {}
+    found: dict[str, tuple[int, bool]] = {}
     for number, line in read(path)[1]:
-        name, label = nfc(line["file"]), nfc(line["label"].strip())
+        name, label = files.nfc(line["file"]), files.nfc(line["label"].strip())
         if not label:
             continue
         where = f"{path}: line {number}"
@@ -83,10 +80,9 @@ def labels(
             raise InputError(f"{where}, column file: found {name} for the second time, expected each file once")
         if line.get("held_out", "") not in ("yes", ""):
             raise InputError(f"{where}, column held_out: found {line['held_out']!r}, expected yes, or nothing")
-        found[name] = classes.index(label)
-        if (line.get("held_out") == "yes") == held_out:
-            chosen[name] = found[name]
-    return dict(sorted(chosen.items()))  # training depends on the order, which must not be that of arrival
+        found[name] = classes.index(label), line.get("held_out") == "yes"
+    # Sorted, because training depends on the order, which must not be that of arrival.
+    return {name: label for name, (label, apart) in sorted(found.items()) if apart == held_out}
 
 
 def add(folder: Path, pictures: Iterable[tuple[dict[str, str], bytes]]) -> int:
@@ -98,18 +94,16 @@ def add(folder: Path, pictures: Iterable[tuple[dict[str, str], bytes]]) -> int:
     header, numbered = read(table)
     rows = [row for _, row in numbered]
     there = {row["file"] for row in rows}
-    new = 0
     for row, content in pictures:
         if row["file"] in there:
             continue
         there.add(row["file"])
-        new += 1
         with files.new_file(folder / row["file"]) as partial:
             partial.write_bytes(content)
         rows.append(row)
-    if new:
+    if len(rows) > len(numbered):
         write(table, list(dict.fromkeys([*header, *COLUMNS])), rows)
-    return new
+    return len(rows) - len(numbered)
 
 
 def row(

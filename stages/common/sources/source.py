@@ -66,27 +66,22 @@ def check(setting: str, source: str | None) -> None:
 
     Each project's prepare stage checks whether the folder has its data: a user may want to run only some projects.
     """
-    if source is None or source in ("sample", "official") or "://" in source:
-        return
-    folder = files.home() / Path(source).expanduser()
-    if not folder.is_dir():
-        raise _no_folder(setting, source, folder)
+    if source is not None and source not in ("sample", "official") and "://" not in source:
+        _folder(setting, source)
 
 
 def _find(project: str, source: str, own: bool) -> Path:
     setting = f"data.{project}.source" if own else "data.source"
-    check(setting, source)
-    folder = files.home() / Path(source).expanduser()
-    if (folder / project).is_dir():
-        return folder / project
-    if own:
+    folder = _folder(setting, source)
+    return folder if own and not (folder / project).is_dir() else _folder(setting, source, project)
+
+
+def _folder(setting: str, source: str, inner: str = "") -> Path:
+    folder = files.home() / Path(source).expanduser() / inner
+    if folder.is_dir():
         return folder
-    raise _no_folder(setting, source, folder / project)
-
-
-def _no_folder(setting: str, source: str, missing: Path) -> InputError:
-    return InputError(
-        f"{config.PARAMETERS}: {setting} = {source!r} is not allowed: there is no folder {missing}, expected {EXPECTED}"
+    raise InputError(
+        f"{config.PARAMETERS}: {setting} = {source!r} is not allowed: there is no folder {folder}, expected {EXPECTED}"
     )
 
 

@@ -9,7 +9,6 @@ resumed from its checkpoint gives the same bytes as one that never stopped. Seve
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +22,6 @@ from tqdm import tqdm
 
 from stages.common.errors import InputError
 from stages.common.training import checkpoints, distributed, live
-from stages.common.training.checkpoints import Location
 from stages.common.training.torch_setup import Schedule, autocast, build_optimizer, build_schedule
 from stages.common.training_settings import TrainingSettings
 
@@ -122,7 +120,7 @@ def fit(
     steps: int,
     score: Callable[[nn.Module], Scores],
     settings: TrainingSettings,
-    checkpoint: Location,
+    checkpoint: checkpoints.Location,
     title: str,
     rates: Mapping[str, float] | None = None,
 ) -> Trained:
@@ -168,19 +166,13 @@ def fit(
             seed = settings.seed + 1_000_003 * epoch
             torch.manual_seed(seed)  # for dropout
             training = _train_epoch(run, settings, batches(torch.Generator().manual_seed(seed)), steps, bar)
-            with _averaged(run), torch.no_grad():
+            own = _copied(network) if run.average else {}
+            network.load_state_dict(run.average, strict=False)  # it is scored and kept, if there is one
+            with torch.no_grad():
                 validation = score(network.eval())
-                weights = {name: value.cpu() for name, value in _copied(network).items()}
-            trained.epochs.append(
-                {
-                    "epoch": epoch,
-                    "train_loss": training.loss,
-                    "train_accuracy": training.accuracy,
-                    "valid_loss": validation.loss,
-                    "valid_accuracy": validation.accuracy,
-                    "learning_rate": trained.steps[-1]["learning_rate"],
-                }
-            )
+            weights = {name: value.cpu() for name, value in _copied(network).items()}
+            network.load_state_dict(own, strict=False)
+            trained.epochs.append(_row(epoch, training, validation, trained.steps[-1]["learning_rate"]))
             log(trained.epochs[-1])
             if isinstance(run.schedule, ReduceLROnPlateau):
                 run.schedule.step(validation.loss)
@@ -202,14 +194,21 @@ def _measured(network: nn.Module, batches: Epoch, score: Callable[[nn.Module], S
     found = [scores(network(inputs).float(), labels) for inputs, labels in batches]
     device = next(network.parameters()).device
     means = torch.tensor([[one.loss, one.accuracy] for one in found], device=device).mean(0) / distributed.size()
-    (loss, accuracy), validation = distributed.total(means).tolist(), score(network)
-    if not math.isfinite(loss + validation.loss):
-        raise InputError(f"the weights give a loss of {loss}: expected weights that were trained on such images")
-    row: Row = {"epoch": 0, "train_loss": loss, "train_accuracy": accuracy, "valid_loss": validation.loss}
-    row |= {"valid_accuracy": validation.accuracy, "learning_rate": 0.0}
-    point: Row = {"step": 0, "epoch": 0, "loss": loss, "learning_rate": 0.0}
+    training, validation = Scores(*distributed.total(means).tolist()), score(network)
+    if not math.isfinite(training.loss + validation.loss):
+        raise InputError(
+            f"the weights give a loss of {training.loss}: expected weights that were trained on such images"
+        )
+    row = _row(0, training, validation, 0.0)
+    point: Row = {"step": 0, "epoch": 0, "loss": training.loss, "learning_rate": 0.0}
     weights = {name: value.cpu() for name, value in _copied(network).items()}
     return Trained(weights, 0, validation.loss, [point], [row], time.perf_counter() - began)
+
+
+def _row(epoch: int, training: Scores, validation: Scores, rate: float) -> Row:
+    parts = {"train": training, "valid": validation}
+    named = {f"{part}_{name}": value for part, found in parts.items() for name, value in vars(found).items()}
+    return {"epoch": epoch, **named, "learning_rate": rate}
 
 
 def _train_epoch(run: _Run, settings: TrainingSettings, batches: Epoch, steps: int, bar: tqdm) -> Scores:
@@ -234,8 +233,10 @@ def _train_epoch(run: _Run, settings: TrainingSettings, batches: Epoch, steps: i
         optimizer.step()
         if cycle:
             cycle.step()
-        if run.average:
-            _follow(run, settings.ema_decay, (epoch - 1) * steps + step)
+        done = (epoch - 1) * steps + step
+        if run.average:  # early moves towards the weights are larger, to forget its start
+            weights, move = run.network.state_dict(), get_ema_multi_avg_fn(min(settings.ema_decay, done / (done + 10)))
+            move(list(run.average.values()), [weights[name] for name in run.average], None)
         losses.append(loss.detach())
         answers.append(logits.detach())
         truths.append(labels)
@@ -252,9 +253,7 @@ def _train_epoch(run: _Run, settings: TrainingSettings, batches: Epoch, steps: i
         loss_sum += mean * len(losses)
         right += int(distributed.total((torch.cat(answers).argmax(1) == truth).sum()))
         seen += distributed.whole(len(truth))
-        run.trained.steps.append(
-            {"step": (epoch - 1) * steps + step, "epoch": epoch, "loss": mean, "learning_rate": rate}
-        )
+        run.trained.steps.append({"step": done, "epoch": epoch, "loss": mean, "learning_rate": rate})
         bar.set_postfix(loss=f"{mean:.4f}", accuracy=f"{right / seen:.4f}", lr=f"{rate:.2g}", refresh=False)
         losses, answers, truths = [], [], []
     return Scores(loss_sum / steps, right / seen)
@@ -262,22 +261,6 @@ def _train_epoch(run: _Run, settings: TrainingSettings, batches: Epoch, steps: i
 
 def _copied(network: nn.Module) -> Weights:
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
-
-
-def _follow(run: _Run, decay: float, step: int) -> None:
-    """Move the average towards the weights after ``step`` steps. Early moves are larger, to forget its start."""
-    weights = run.network.state_dict()
-    move = get_ema_multi_avg_fn(min(decay, step / (step + 10)))
-    move(list(run.average.values()), [weights[name] for name in run.average], None)
-
-
-@contextmanager
-def _averaged(run: _Run) -> Iterator[None]:
-    """Use the average as the network's weights inside the block, if there is one."""
-    own = _copied(run.network) if run.average else {}
-    run.network.load_state_dict(run.average, strict=False)
-    yield
-    run.network.load_state_dict(own, strict=False)
 
 
 def _state(run: _Run) -> dict[str, Any]:

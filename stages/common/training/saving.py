@@ -38,9 +38,7 @@ def summary(network: nn.Module, settings: TrainingSettings, history: Trained) ->
     """Return the numbers of parameters of ``network``, of those that training changed, and the epoch whose weights were kept."""
     parameters = list(network.parameters())
     return {
-        "parameters": sum(parameter.numel() for parameter in parameters),
-        "parameters_trained": sum(
-            parameter.numel() for parameter in parameters if parameter.requires_grad and settings.epochs
-        ),
+        "parameters": sum(one.numel() for one in parameters),
+        "parameters_trained": sum(one.numel() for one in parameters if one.requires_grad and settings.epochs),
         "kept_epoch": history.best_epoch if settings.keep == "best" else settings.epochs and len(history.epochs),
     }

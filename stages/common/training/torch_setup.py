@@ -62,11 +62,8 @@ def pick_precision(name: str, device: torch.device, project: str) -> str:
         if name == "auto":
             print(f"{project}: precision {chosen}, chosen for this {device.type}", flush=True)
         elif name == "bfloat16" != chosen:
-            remedy = (
-                "set engine.portable to false"
-                if _has_bfloat16() and device.type == "cpu"
-                else "float32 or auto is faster"
-            )
+            limited = _has_bfloat16() and device.type == "cpu"
+            remedy = "set engine.portable to false" if limited else "float32 or auto is faster"
             print(
                 f"warning: {project}.precision = bfloat16 is emulated here and takes about {SLOWDOWN} times as long as float32: {remedy}",
                 file=sys.stderr,
@@ -110,12 +107,7 @@ def build_optimizer(
 
     ``rates`` maps beginnings of parameters' names to factors on their learning rate.
     """
-    tables: dict[str, training_settings.Adam | training_settings.SGD] = {
-        "adam": settings.adam,
-        "adamw": settings.adamw,
-        "sgd": settings.sgd,
-    }
-    chosen = tables[settings.optimizer]
+    chosen: training_settings.Adam | training_settings.SGD = getattr(settings, settings.optimizer)
     found: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:

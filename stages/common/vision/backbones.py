@@ -5,7 +5,6 @@ The libraries are imported inside functions, only when a network needs them: tha
 
 import difflib
 import pickle
-from collections.abc import Sequence
 from copy import deepcopy
 from itertools import pairwise
 from typing import Any, NamedTuple, Self
@@ -21,28 +20,17 @@ from stages.common.vision.initial import Initial
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 """Of pixels in [0, 1] in the order red, green, blue. Nearly all of torchvision's weights were trained with these."""
 
-UNFIT = (OSError, EOFError, RuntimeError, TypeError, AttributeError, KeyError, pickle.UnpicklingError)
-"""Errors of reading a file and loading it into a network if it is not the network's state_dict."""
-
 
 class Backbone(NamedTuple):
     """A network without its last layer. It turns images normalised by `mean` and `std` into features (N, `size`)."""
 
     network: nn.Module
-    size: int
     mean: list[float]
     std: list[float]
     initial: Initial | None
     """What was loaded from a file of one's own."""
-
-
-class Headless(NamedTuple):
-    """A library's network without its last layer, and the normalisation that its weights were trained with."""
-
-    network: nn.Module
-    mean: list[float]
-    std: list[float]
-    initial: Initial | None = None
+    size: int = 0
+    """0 until `build` has measured it."""
 
 
 class Layers(nn.Module):
@@ -95,10 +83,10 @@ def build(name: str, weights: str, others: list[str], image_size: int, download:
         raise InputError(
             f"{name} gives features of shape {tuple(features.shape)}: expected a network that gives (N, size)"
         )
-    return Backbone(network, features.shape[1], found.mean, found.std, found.initial)
+    return found._replace(network=network, size=features.shape[1])
 
 
-def _from_torchvision(name: str, weights: str, download: bool) -> Headless:
+def _from_torchvision(name: str, weights: str, download: bool) -> Backbone:
     import torchvision
 
     if weights == "package":
@@ -117,17 +105,19 @@ def _from_torchvision(name: str, weights: str, download: bool) -> Headless:
             entry = torchvision.models.get_model_weights(name)["DEFAULT"]
             network.load_state_dict(entry.get_state_dict(progress=True, check_hash=True))
             mean, std = entry.transforms().mean, entry.transforms().std
-    except UNFIT as error:
-        raise _unfit(name, weights, error) from None
+    except (OSError, EOFError, RuntimeError, TypeError, AttributeError, KeyError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"weights {weights!r} can't be used for {name} ({_line(error)}): expected its state_dict"
+        ) from None
     for branch in ("aux1", "aux2", "AuxLogits"):  # auxiliary classifiers, used only for training
         if hasattr(network, branch):
             setattr(network, branch, None)
             network.aux_logits = False
     network.set_submodule(last, nn.Identity())
-    return Headless(network, mean, std, own)
+    return Backbone(network, mean, std, own)
 
 
-def _from_timm(name: str, weights: str, download: bool) -> Headless:
+def _from_timm(name: str, weights: str, download: bool) -> Backbone:
     import timm
 
     if not timm.is_model(name):
@@ -149,18 +139,14 @@ def _from_timm(name: str, weights: str, download: bool) -> Headless:
             f"a network whose weights are in a package ({', '.join(packaged.WEIGHTS)})"
         ) from None
     mean, std = (list(network.pretrained_cfg[key]) for key in ("mean", "std"))
-    try:
-        if path:
-            stages = [len(stage) for stage in network.blocks]
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            network.load_state_dict({packaged.renamed(key, stages): value for key, value in content.items()})
-            mean, std = packaged.MEAN, packaged.STD
-    except UNFIT as error:
-        raise _unfit(name, weights, error) from None
+    if path:  # timm has other names, in the same order
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        network.load_state_dict(dict(zip(network.state_dict(), content.values(), strict=True)))
+        mean, std = packaged.MEAN, packaged.STD
     last = network.pretrained_cfg.get("classifier") or []
     own = _own(network, weights, [last] if isinstance(last, str) else list(last))
     network.reset_classifier(0)
-    return Headless(network, mean, std, own)
+    return Backbone(network, mean, std, own)
 
 
 def _layers(network: nn.Module, others: list[str]) -> Layers:
@@ -183,10 +169,6 @@ def _own(network: nn.Module, weights: str, last: list[str]) -> Initial | None:
     return found if linear else found._replace(last={})
 
 
-def _unfit(name: str, weights: str, error: Exception) -> InputError:
-    return InputError(f"weights {weights!r} can't be used for {name} ({_line(error)}): expected its state_dict")
-
-
 def _line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
@@ -204,15 +186,11 @@ def _layer(network: nn.Module, path: str) -> nn.Module:
     """Return the module of that name. Raises InputError with the known names, closest first, if there is none."""
     modules: dict[str, nn.Module] = dict(network.named_modules())
     if path not in modules:
-        names = ", ".join(closest(path, [name for name in modules if name])[:40])
+        known = [name for name in modules if name]
+        alike = difflib.get_close_matches(path.lower(), known, 5, cutoff=0.4)
+        names = ", ".join(list(dict.fromkeys([*alike, *known]))[:40])
         raise InputError(f"there is no layer {path!r}: expected one of {names}")
     return modules[path]
-
-
-def closest(name: str, known: Sequence[str]) -> list[str]:
-    """Return all of ``known``, the names closest to ``name`` first."""
-    alike = difflib.get_close_matches(name.lower(), known, 5, cutoff=0.4)
-    return alike + [other for other in known if other not in alike]
 
 
 def freeze(network: nn.Module, fine_tune: str) -> list[nn.Module]:
@@ -267,9 +245,8 @@ class Transfer(nn.Module):
         self.head = head
         self._frozen = freeze(backbone, fine_tune)
         if pretrained:
-            self._frozen += [
-                module for module in backbone.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)
-            ]
+            norm = nn.modules.batchnorm._BatchNorm
+            self._frozen += [module for module in backbone.modules() if isinstance(module, norm)]
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)

@@ -19,10 +19,7 @@ FOLDS = 5
 
 
 def loss(logits: Logits, labels: Labels, temperature: float, doubt: float = 0.0) -> float:
-    """Return the mean cross-entropy in nats of ``logits`` (N, classes) / ``temperature``.
-
-    Targets spread ``doubt`` over all classes.
-    """
+    """Return the mean cross-entropy in nats of ``logits`` (N, classes) / ``temperature``, with ``doubt`` spread over classes."""
     likelihoods = log_softmax(logits.astype(np.float64) / temperature, axis=1)
     own = likelihoods[np.arange(len(labels)), labels]
     return float(-((1 - doubt) * own + doubt * likelihoods.mean(1)).mean())

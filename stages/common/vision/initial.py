@@ -7,6 +7,7 @@ network, so names may differ.
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,12 +66,10 @@ def files_of(weights: str) -> list[Path]:
 
 def path(weights: str) -> Path:
     """Return the file of the parameter ``weights``. Raises InputError if it isn't there."""
-    try:
+    with suppress(OSError, RuntimeError, ValueError):  # an unknown user's home, a name that no file can have
         found = files.home() / Path(weights).expanduser()
         if found.is_file():
             return found
-    except (OSError, RuntimeError, ValueError):  # an unknown user's home, a name that no file can have
-        pass
     raise InputError(f"weights = {weights!r}: there is no such file: expected none, or the path of a state_dict")
 
 
@@ -216,9 +215,6 @@ def _words(names: Mapping[str, str], loaded: Sequence[str]) -> str:
     layers = {_layer(name): _layer(other) for name, other in names.items()}
     out = sorted({_layer(names[name]) for name in names.keys() - set(loaded)})
     changed = [f"{other} -> {name}" for name, other in layers.items() if other != name]
-    words = "names unchanged"
-    if changed:
-        words = ", ".join(changed[:SHOWN]) + (
-            f" and {len(changed) - SHOWN} more layers" if len(changed) > SHOWN else ""
-        )
+    words = ", ".join(changed[:SHOWN]) or "names unchanged"
+    words += f" and {len(changed) - SHOWN} more layers" if len(changed) > SHOWN else ""
     return f"{len(loaded)} tensors, {words}" + (f"; not loaded: {', '.join(out)}, for other classes" if out else "")

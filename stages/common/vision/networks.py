@@ -87,8 +87,7 @@ class Block(nn.Module):
 def residual(classes: int, width: int, depth: int, dropout: float) -> nn.Sequential:
     """Build four stages of ``depth`` blocks.
 
-    The first stage has ``width`` channels at half the image's side. Each next stage doubles the channels and halves the
-    side.
+    The first has ``width`` channels at half the image's side. Each next one doubles the channels and halves the side.
     """
     channels = max(1, width // 2)
     layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, 2, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]

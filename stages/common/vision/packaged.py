@@ -4,7 +4,6 @@ Both are EfficientNet-Lite (https://github.com/tensorflow/tpu/tree/master/models
 ImageNet and converted from TensorFlow. Validation accuracy on ImageNet: 75.1 % (lite0) and 77.6 % (lite2).
 """
 
-import re
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -78,23 +77,3 @@ def find(backbone: str) -> Path:
             f"expected the {expected.bytes} bytes of {pinned}: {remedy}"
         )
     return path
-
-
-def renamed(name: str, stages: list[int]) -> str:
-    """Return timm's name of the parameter or buffer that the package calls ``name``.
-
-    ``stages`` has the number of blocks of each of timm's stages.
-    """
-    outer = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
-    if not (found := re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name)):
-        layer, _, value = name.partition(".")
-        return f"{outer[layer]}.{value}"
-    block, layer, value = int(found[1]), found[2], found[3]
-    stage = 0
-    while block >= stages[stage]:
-        block -= stages[stage]
-        stage += 1
-    widening = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2"}
-    first = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-    names = first if stage == 0 else {**widening, "_project_conv": "conv_pwl", "_bn2": "bn3"}
-    return f"blocks.{stage}.{block}.{names[layer]}.{value}"

@@ -39,9 +39,8 @@ def _resize_shorter(images: Tensor, size: int) -> Tensor:
 def centre_square(images: Tensor, side: int) -> Tensor:
     """Return the central ``side`` x ``side`` pixels of ``images`` (N, C, H, W)."""
     top, left = (images.shape[-2] - side) // 2, (images.shape[-1] - side) // 2
-    line = torch.arange(
-        side, device=images.device
-    )  # with a slice, torch.export would treat square images as a special case
+    # Not a slice: torch.export would treat square images as a special case.
+    line = torch.arange(side, device=images.device)
     return images.index_select(-2, line + top).index_select(-1, line + left)
 
 

@@ -4,8 +4,7 @@ They are digits, crops of two photographs, and textures of other kinds than thos
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from importlib.util import find_spec
-from pathlib import Path
+from importlib import metadata
 
 import numpy as np
 from numpy.random import Generator
@@ -44,11 +43,9 @@ def pictures(side: int) -> dict[str, Pixels]:
 
 def _crops(random: Generator) -> Iterator[Image.Image]:
     """Yield squares of the photographs, from a third of the shorter side to all of it."""
-    package = find_spec("sklearn")  # importing it would take seconds
-    assert package
-    assert package.origin
+    package = metadata.distribution("scikit-learn")  # importing it would take seconds
     for name in PHOTOGRAPHS:
-        photograph = Image.open(Path(package.origin).parent / "datasets" / "images" / name).convert("RGB")
+        photograph = Image.open(str(package.locate_file(f"sklearn/datasets/images/{name}"))).convert("RGB")
         shorter = min(photograph.size)
         for _ in range(COUNT):
             side = int(random.integers(shorter // 3, shorter + 1))

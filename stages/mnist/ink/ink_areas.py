@@ -3,7 +3,7 @@
 Exported models contain this file, so it imports only numpy and scipy.
 """
 
-from itertools import combinations
+from itertools import chain, combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -76,17 +76,14 @@ def is_frame(stroke: ink_strokes.Stroke, strokes: list[ink_strokes.Stroke], shap
 def groups_of(strokes: list[ink_strokes.Stroke]) -> list[list[ink_strokes.Stroke]]:
     """Group strokes that belong to one digit. Specks are left out. The groups are in order, from left to right."""
     largest = max((stroke.area for stroke in strokes), default=0)
-    boxed: list[tuple[ink_strokes.Box, list[ink_strokes.Stroke]]] = []
+    groups: list[list[ink_strokes.Stroke]] = []
     for stroke in sorted(strokes, key=lambda one: -one.area):
-        if stroke.area < 0.03 * largest:
-            continue
-        belongs = [_belongs(stroke.box, box) for box, _ in boxed]
-        joined = [stroke for near, (_, group) in zip(belongs, boxed, strict=True) if near for stroke in group]
-        boxed = [one for near, one in zip(belongs, boxed, strict=True) if not near]
-        boxed.append((ink_strokes.box_of([*joined, stroke]), [*joined, stroke]))
-    mass = [sum(stroke.area for stroke in group) for _, group in boxed]
-    boxed = [one for one, area in zip(boxed, mass, strict=True) if area > 0.15 * max(mass)]
-    return [group for _, group in sorted(boxed, key=lambda one: one[0].left)]
+        if stroke.area >= 0.03 * largest:
+            near = [group for group in groups if _belongs(stroke.box, ink_strokes.box_of(group))]
+            groups = [group for group in groups if group not in near] + [[*chain(*near), stroke]]
+    mass = [sum(stroke.area for stroke in group) for group in groups]
+    groups = [group for group, area in zip(groups, mass, strict=True) if area > 0.15 * max(mass)]
+    return sorted(groups, key=lambda group: ink_strokes.box_of(group).left)
 
 
 def require_line(

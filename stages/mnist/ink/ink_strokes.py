@@ -47,14 +47,6 @@ class Box(NamedTuple):
         rows = self.top <= other.top and other.bottom <= self.bottom
         return rows and self.left <= other.left and other.right <= self.right
 
-    def around(self, other: "Box") -> "Box":
-        return Box(
-            min(self.top, other.top),
-            min(self.left, other.left),
-            max(self.bottom, other.bottom),
-            max(self.right, other.right),
-        )
-
 
 class Stroke(NamedTuple):
     """A connected area of ink: its number in the labels, its box and its pixels."""
@@ -67,9 +59,10 @@ class Stroke(NamedTuple):
 def connected(mask: Mask) -> tuple[NDArray[np.int32], list[Stroke]]:
     labels, count = ndimage.label(mask, EIGHT)
     areas = np.bincount(labels.ravel(), minlength=count + 1)
-    found = ndimage.find_objects(labels)
-    boxes = [Box(rows.start, columns.start, rows.stop, columns.stop) for rows, columns in found]
-    strokes = [Stroke(number + 1, box, int(areas[number + 1])) for number, box in enumerate(boxes)]
+    strokes = [
+        Stroke(number, Box(rows.start, columns.start, rows.stop, columns.stop), int(areas[number]))
+        for number, (rows, columns) in enumerate(ndimage.find_objects(labels), 1)
+    ]
     return labels, sorted(strokes, key=lambda stroke: -stroke.area)[:MOST]
 
 
@@ -81,10 +74,8 @@ def pixels(labels: NDArray[np.int32], strokes: Collection[Stroke]) -> Mask:
 
 
 def box_of(strokes: list[Stroke]) -> Box:
-    box = strokes[0].box
-    for stroke in strokes[1:]:
-        box = box.around(stroke.box)
-    return box
+    tops, lefts, bottoms, rights = zip(*(stroke.box for stroke in strokes), strict=True)
+    return Box(min(tops), min(lefts), max(bottoms), max(rights))
 
 
 def lines_of(mask: Mask) -> Mask:
@@ -118,16 +109,12 @@ def depth_of(mask: Mask) -> NDArray[np.float64]:
     return depth
 
 
-def _middle(mask: Mask, depth: NDArray[np.float64]) -> Mask:
-    return np.asarray(mask & (depth == ndimage.maximum_filter(depth, 3)), np.bool_)
-
-
-def middle(mask: Mask) -> Mask:
-    """Return the pixels in the middle of the strokes of ``mask``."""
-    return _middle(mask, depth_of(mask))
+def middle(depth: NDArray[np.float64]) -> Mask:
+    """Return the pixels in the middle of the strokes whose ``depth`` `depth_of` gives."""
+    return np.asarray((depth > 0) & (depth == ndimage.maximum_filter(depth, 3)), np.bool_)
 
 
 def stroke_width(mask: Mask) -> float:
     """Return the median width of the strokes in pixels."""
     depth = depth_of(mask)
-    return 2 * float(np.median(depth[_middle(mask, depth)]))
+    return 2 * float(np.median(depth[middle(depth)]))

@@ -129,6 +129,11 @@ def inks(picture: Bytes) -> list[Floats]:
     )
 
 
+def _unclear_if(condition: object) -> None:
+    if condition:
+        raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
+
+
 def _standing_alone(
     scene: ink_contrast.Scene, seen: ink_areas.Seen, whole: Floats, cut: float, tries: Iterator[int]
 ) -> list[Digit]:
@@ -138,8 +143,9 @@ def _standing_alone(
     """
     contrast, labels, strokes, inner, around = seen
     groups = ink_areas.groups_of(inner)
-    if sum(stroke.area for group in groups for stroke in group) <= CLEAN * sum(stroke.area for stroke in inner):
-        raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
+    _unclear_if(
+        sum(stroke.area for group in groups for stroke in group) <= CLEAN * sum(stroke.area for stroke in inner)
+    )
     # Too many to read: a few tell whether they are digits or a texture.
     digits = [
         ink_strokes.pixels(labels, group) for group in groups[: None if len(groups) <= ink_areas.LONGEST else FEW]
@@ -149,8 +155,7 @@ def _standing_alone(
     all_digits = ink_strokes.pixels(labels, [stroke for group in groups for stroke in group])
     confirmed = []
     for digit in digits:
-        if next(tries, None) is None:
-            raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
+        _unclear_if(next(tries, None) is None)
         confirmed.append(_confirmed(scene, contrast, digit, around | (all_digits & ~digit), cut))
     # Only now: before, the groups may be anything, such as the texture of a photograph.
     ink_areas.require_line(groups, inner, labels)
@@ -166,45 +171,34 @@ def _confirmed(scene: ink_contrast.Scene, before: Floats, proposed: Mask, foreig
     """
     rows, columns = (np.flatnonzero(proposed.any(axis)) for axis in (1, 0))
     height, width = int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
-    if max(height, width) < SMALLEST:
-        raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
+    _unclear_if(max(height, width) < SMALLEST)
     margin = max(2, round(MARGIN * max(height, width)))
     window = np.s_[
         max(0, rows[0] - margin) : rows[-1] + 1 + margin, max(0, columns[0] - margin) : columns[-1] + 1 + margin
     ]
     proposed, before = proposed[window], before[window]
-    if ink_areas.flaw(proposed):
-        raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
+    _unclear_if(ink_areas.flaw(proposed))
     stroke = ink_strokes.stroke_width(proposed)
     foreign = ndimage.binary_dilation(foreign[window], ink_strokes.EIGHT, 2) & ~proposed
     contrast = ink_contrast.contrast_of(scene.tones[window], max(5, round(NARROW * stroke)))
     contrast = np.where(foreign, 0, contrast)
     peak = float(np.percentile(contrast[proposed], 90))
-    if peak < max(scene.faintest, 0.7 * float(np.percentile(before[proposed], 90))):
-        raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
+    _unclear_if(peak < max(scene.faintest, 0.7 * float(np.percentile(before[proposed], 90))))
     mask = contrast >= max(cut * peak, scene.faintest)
-    if (mask & proposed).sum() < 0.7 * proposed.sum():
-        raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
+    _unclear_if((mask & proposed).sum() < 0.7 * proposed.sum())
     numbers, strokes = ink_strokes.connected(mask)
     seen = set(np.unique(numbers[proposed & mask]).tolist())
     edge = set(np.unique(np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])).tolist())
     own = [stroke for stroke in strokes if stroke.label in seen]
-    if any(stroke.label in edge for stroke in own):
-        raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
+    _unclear_if(any(stroke.label in edge for stroke in own))
     digit = ink_strokes.pixels(numbers, own)
-    if sum(part.area > 0.03 * digit.sum() for part in own) > PIECES:
-        raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
+    _unclear_if(sum(part.area > 0.03 * digit.sum() for part in own) > PIECES)
     ground = 1 - float((mask | foreign).mean())
-    if (
-        ink_areas.flaw(digit)
-        or ground < GROUND
-        or np.percentile(contrast[digit & ink_strokes.middle(digit)], 10) < EVEN * peak
-    ):
-        raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
+    _unclear_if(ink_areas.flaw(digit) or ground < GROUND)
+    _unclear_if(np.percentile(contrast[ink_strokes.middle(ink_strokes.depth_of(digit))], 10) < EVEN * peak)
     whole = ndimage.binary_dilation(digit, ink_strokes.EIGHT, max(1, round(stroke / 2)))
     stray = (contrast >= max(ink_areas.STRAY * peak, scene.faintest)) & ~whole
-    if stray.sum() > OTHERS * digit.sum():
-        raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
+    _unclear_if(stray.sum() > OTHERS * digit.sum())
     ink = np.where(whole, contrast, 0)
     return Digit((ink / peak).clip(0, 1), ground)
 
@@ -231,13 +225,7 @@ def _filling(scenes: list[ink_contrast.Scene]) -> Floats:
     mask = ink_strokes.pixels(labels, [stroke for stroke in strokes if stroke.area > 0.03 * strokes[0].area])
     for axis, side in ((1, mask.shape[0]), (0, mask.shape[1])):
         used = np.flatnonzero(mask.any(axis))
-        if used[0] > 0.06 * side or used[-1] < side - 1 - 0.06 * side:
-            raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
-    if (
-        len(strokes) > 12
-        or sum(stroke.area > 0.03 * strokes[0].area for stroke in strokes) > 3
-        or ink_strokes.lines_of(mask).any()
-        or ink_areas.flaw(mask)
-    ):
-        raise ink_areas.NoDigitError(ink_areas.UNCLEAR)
+        _unclear_if(used[0] > 0.06 * side or used[-1] < side - 1 - 0.06 * side)
+    _unclear_if(len(strokes) > 12 or sum(stroke.area > 0.03 * strokes[0].area for stroke in strokes) > 3)
+    _unclear_if(ink_strokes.lines_of(mask).any() or ink_areas.flaw(mask))
     return contrast

@@ -25,7 +25,8 @@ def write(
     ``train`` is the content of the file ``data``: images, uint8 (N, 28, 28), and labels, int64 (N). The limits are
     chosen on the validation images ``digits``, uint8 (M, 28, 28).
     """
-    kept, own = kept_file(data, settings, computing), folder / second.WEIGHTS
+    known = f"second {settings.known} {settings.seed} {settings.threads} {computing}"
+    kept, own = files.kept() / "mnist" / f"{checkpoints.key(known, [data])}.second", folder / second.WEIGHTS
     try:
         shutil.copyfile(kept, own)
     except FileNotFoundError:
@@ -37,18 +38,11 @@ def write(
     files.write_json(folder / second.LIMITS, second.limits(answers.numpy(), opinions.numpy(), settings.known))
 
 
-def kept_file(data: Path, settings: Train, computing: Computing) -> Path:
-    """Return the file that keeps the second network of these data, settings and code."""
-    known = f"second {settings.known} {settings.seed} {settings.threads} {computing}"
-    return files.kept() / "mnist" / f"{checkpoints.key(known, [data])}.second"
-
-
 def keep(own: Path, kept: Path) -> None:
     """Copy ``own`` to ``kept``, and delete all but the newest beside it. Other trainings may do the same meanwhile."""
     kept.parent.mkdir(parents=True, exist_ok=True)
     partial = kept.with_name(f"{kept.name}.{os.getpid()}")
     shutil.copyfile(own, partial)
     partial.replace(kept)
-    ages = {entry.path: entry.stat().st_mtime for entry in os.scandir(kept.parent) if ".second" in entry.name}
-    for old in sorted(ages, key=ages.__getitem__)[:-NEWEST]:
-        Path(old).unlink(missing_ok=True)
+    for old in sorted(kept.parent.glob("*.second*"), key=lambda path: path.stat().st_mtime)[:-NEWEST]:
+        old.unlink(missing_ok=True)

@@ -7,8 +7,7 @@ as O, l, S and Z, are left out.
 """
 
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
+from importlib import metadata
 
 import numpy as np
 from numpy.random import Generator
@@ -60,15 +59,10 @@ CHARACTERS = "AaCcDdEeFfGGhHkKmMnNPpQRrTtUuVvWwXxY&@#%$?+=*<>^~{}€£¥§±√�
 """Fonts and characters for measuring."""
 
 
-def _forms() -> list[list[Floats]]:
-    forms = []
-    for entry in LINES.replace("\n", " ").split(";"):
-        lines = [line for line in entry.split() if line[:2].isdigit() and "-" in line]
-        forms.append([np.array([[int(point[0]), int(point[1])] for point in line.split("-")], float) for line in lines])
-    return forms
-
-
-FORMS = _forms()
+FORMS: list[list[Floats]] = [
+    [np.array([[*map(int, point)] for point in line.split("-")], np.float64) for line in form.split() if "-" in line]
+    for form in LINES.split(";")
+]
 
 
 def drawn(random: Generator) -> Bytes:
@@ -163,10 +157,8 @@ def typeset(random: Generator) -> Bytes:
 
 @cache
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    package = find_spec("matplotlib")  # importing it would take seconds
-    assert package
-    assert package.origin
-    return ImageFont.truetype(Path(package.origin).parent / "mpl-data" / "fonts" / "ttf" / f"{name}.ttf", size)
+    package = metadata.distribution("matplotlib")  # importing it would take seconds
+    return ImageFont.truetype(str(package.locate_file(f"matplotlib/mpl-data/fonts/ttf/{name}.ttf")), size)
 
 
 def made(count: int, digits: Bytes, labels: Labels, seed: int) -> Bytes:
