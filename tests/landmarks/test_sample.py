@@ -11,7 +11,7 @@ from conftest import Run
 from PIL import Image, ImageOps
 
 from stages.landmarks.sources import sample
-from stages.landmarks.sources.intake import places
+from stages.landmarks.sources.intake import coordinates
 from stages.landmarks.sources.sample import LANDMARKS, TEST, TRAIN
 
 
@@ -107,7 +107,7 @@ def test_classes_are_not_told_apart_by_colour(drawn: Path) -> None:
 
 
 def rows() -> list[dict[str, str]]:
-    with places.PLACES.open(encoding="utf-8", newline="") as file:
+    with coordinates.KNOWN.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -144,7 +144,7 @@ COUNTRIES = {
 def test_places_are_in_their_countries(box: tuple[float, float, float, float], names: list[str]) -> None:
     south, north, west, east = box
     for name in names:
-        place = places.lookup(name)
+        place = coordinates.lookup(name)
         assert place is not None, name
         assert south < place[0] < north, name
         assert west < place[1] < east, name
@@ -155,14 +155,14 @@ def test_places_are_in_their_countries(box: tuple[float, float, float, float], n
     ["Golden_Gate_Bridge", "09.Golden_Gate_Bridge", "golden gate bridge", "09_golden-gate-bridge", "GoldenGateBridge"],
 )
 def test_a_place_is_found_whatever_the_folder_makes_of_its_name(name: str) -> None:
-    assert places.lookup(name) == (37.8199, -122.4783, "general knowledge")
+    assert coordinates.lookup(name) == (37.8199, -122.4783, "general knowledge")
 
 
 @pytest.mark.parametrize("name", ["lattice_tower", "09", "", "Golden"])
 def test_an_unknown_place_is_none(name: str) -> None:
-    assert places.lookup(name) is None
+    assert coordinates.lookup(name) is None
 
 
 def test_every_class_of_the_photographs_at_hand_has_a_place(real_data: Path) -> None:
     names = sorted(path.name for path in (real_data / "landmarks" / "train").iterdir())
-    assert [name for name in names if places.lookup(name) is None] == []
+    assert [name for name in names if coordinates.lookup(name) is None] == []
