@@ -1,6 +1,5 @@
 """The embedded sample of landmarks and the table of places."""
 
-import csv
 import hashlib
 from collections import Counter
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import Run
 from PIL import Image, ImageOps
+from small_photographs import rows
 
 from stages.landmarks.sources import sample
 from stages.landmarks.sources.intake import coordinates
@@ -27,20 +27,14 @@ def pictures(folder: Path) -> list[Path]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures(folder)
-    }
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures(folder)}
 
 
-def test_every_class_has_its_pictures_in_train_and_test(drawn: Path) -> None:
-    counts = Counter(path.relative_to(drawn).parts[:2] for path in pictures(drawn))
-    expected = {(part, name): count for part, count in (("train", TRAIN), ("test", TEST)) for name in LANDMARKS}
-    assert counts == expected
-    assert len(LANDMARKS) == 12
-
-
-def test_no_picture_is_there_twice(drawn: Path) -> None:
+def test_every_class_has_its_pictures_in_train_and_test_and_none_is_there_twice(drawn: Path) -> None:
     found = digests(drawn)
+    expected = {(part, name): count for part, count in (("train", TRAIN), ("test", TEST)) for name in LANDMARKS}
+    assert Counter(Path(path).parts[:2] for path in found) == expected
+    assert len(LANDMARKS) == 12
     assert len(set(found.values())) == len(found)
 
 
@@ -106,15 +100,11 @@ def test_classes_are_not_told_apart_by_colour(drawn: Path) -> None:
     assert (nearest == labels).mean() < 0.25
 
 
-def rows() -> list[dict[str, str]]:
-    with coordinates.KNOWN.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def test_places_are_on_earth_each_once_with_its_source() -> None:
-    names = [row["class"] for row in rows()]
+    known = rows(coordinates.KNOWN)
+    names = [row["class"] for row in known]
     assert len(names) == len({name.casefold() for name in names}) == 59  # 50 and 10 classes, one of them in both
-    for row in rows():
+    for row in known:
         assert -90 <= float(row["latitude"]) <= 90
         assert -180 <= float(row["longitude"]) <= 180
         assert [len(row[axis].partition(".")[2]) for axis in ("latitude", "longitude")] == [4, 4]
@@ -150,17 +140,20 @@ def test_places_are_in_their_countries(box: tuple[float, float, float, float], n
         assert west < place[1] < east, name
 
 
+GATE = (37.8199, -122.4783, "general knowledge")
+
+
 @pytest.mark.parametrize(
-    "name",
-    ["Golden_Gate_Bridge", "09.Golden_Gate_Bridge", "golden gate bridge", "09_golden-gate-bridge", "GoldenGateBridge"],
+    ("names", "place"),
+    [
+        ("Golden_Gate_Bridge|09.Golden_Gate_Bridge|golden gate bridge|09_golden-gate-bridge|GoldenGateBridge", GATE),
+        ("lattice_tower|09||Golden", None),
+    ],
 )
-def test_a_place_is_found_whatever_the_folder_makes_of_its_name(name: str) -> None:
-    assert coordinates.lookup(name) == (37.8199, -122.4783, "general knowledge")
-
-
-@pytest.mark.parametrize("name", ["lattice_tower", "09", "", "Golden"])
-def test_an_unknown_place_is_none(name: str) -> None:
-    assert coordinates.lookup(name) is None
+def test_a_place_is_found_whatever_the_folder_makes_of_its_name(
+    names: str, place: coordinates.Coordinates | None
+) -> None:
+    assert {coordinates.lookup(name) for name in names.split("|")} == {place}
 
 
 def test_every_class_of_the_photographs_at_hand_has_a_place(real_data: Path) -> None:
