@@ -1,7 +1,6 @@
 """bikes on a Ray cluster: what AutoGluon trains there side by side is what it trains here one after the other."""
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +36,6 @@ def address(cluster: Running) -> str:
     return cluster.address
 
 
-@pytest.fixture
-def project(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    root = tmp_path / "project"
-    shutil.copytree(prepared, root)
-    monkeypatch.chdir(root)
-    return root
-
-
 def trained(root: Path, engine: dict[str, Any], **bikes: Any) -> dict[str, bytes]:
     """All that evaluate says of the models that were trained with these parameters."""
     set_parameters(root, **bikes)
@@ -65,23 +56,23 @@ def trained(root: Path, engine: dict[str, Any], **bikes: Any) -> dict[str, bytes
 )
 @pytest.mark.long
 def test_a_cluster_trains_the_very_models(
-    project: Path, address: str, python: Run, monkeypatch: pytest.MonkeyPatch, bikes: dict[str, Any]
+    untrained: Path, address: str, python: Run, monkeypatch: pytest.MonkeyPatch, bikes: dict[str, Any]
 ) -> None:
-    here = trained(project, {"kind": "local"}, **bikes)
+    here = trained(untrained, {"kind": "local"}, **bikes)
 
     def program() -> None:  # whose own classes nodes can't import
         done = python("-m", "stages.bikes.train")
         assert done.returncode == 0, done.stderr
 
     monkeypatch.setattr(train, "main", program)
-    there = trained(project, {"kind": "ray", "address": address}, **bikes)
+    there = trained(untrained, {"kind": "ray", "address": address}, **bikes)
     assert {"leaderboard.csv", "settings.json", "validation.csv"} <= set(here)
     assert there == here
 
 
-def test_more_threads_than_a_worker_has_cores_are_refused(project: Path) -> None:
+def test_more_threads_than_a_worker_has_cores_are_refused(untrained: Path) -> None:
     with pytest.raises(InputError, match=r"engine\.cpus_per_worker = 1 is too small for work that takes 2 threads"):
-        trained(project, {"kind": "ray", "cpus_per_worker": 1}, models=["linear"], threads=2)
+        trained(untrained, {"kind": "ray", "cpus_per_worker": 1}, models=["linear"], threads=2)
 
 
 def test_a_folder_that_a_node_does_not_see_is_named(address: str) -> None:
@@ -97,7 +88,7 @@ def test_a_folder_that_a_node_does_not_see_is_named(address: str) -> None:
 
 @pytest.mark.long
 def test_what_a_cluster_leaves_out_is_an_error_with_its_reason(
-    project: Path, monkeypatch: pytest.MonkeyPatch, address: str, capsys: pytest.CaptureFixture[str]
+    untrained: Path, monkeypatch: pytest.MonkeyPatch, address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A model whose settings its library refuses: those of `bikes` allow none, so they are changed behind its back."""
     monkeypatch.setattr(train, "hyperparameters", lambda _: {Linear: [{"alpha": "much"}], LightGBM: [{}]})
@@ -105,6 +96,6 @@ def test_what_a_cluster_leaves_out_is_an_error_with_its_reason(
     with pytest.raises(
         InputError, match="the cluster trained 1 of 2 models of count: Skipping Linear due to exception: .*alpha"
     ):
-        trained(project, engine, models=["linear", "lightgbm"], riders="together")
+        trained(untrained, engine, models=["linear", "lightgbm"], riders="together")
     assert "count: LightGBM (" in capsys.readouterr().out
     assert not TRAINED.exists()
