@@ -3,8 +3,7 @@
 `store.py` describes the format. `about.json` holds the source, the shorter side in pixels, the classes with their
 coordinates, and the mean and standard deviation of the training part's pixels by channel, in [0, 1].
 Near copies of training photographs that get into the validation split are listed in `near_copies.csv`; above a fraction
-of them, featurize fails. With
-`engine.storage` set, the training shards stay there, and only their index is stored here.
+of them, featurize fails. With `engine.storage` set, the training shards stay there, and only their index is stored here.
 """
 
 import hashlib
@@ -131,10 +130,8 @@ def main() -> None:
             place = target if storage and part == "train" else ""
             store.write_index(folder, part, [one.shard for one in done[part]], [one.label for one in chosen], place)
         mean, std = mean_and_std(sum((one.moments for one in done["train"]), np.zeros((3, 3), np.int64)))
-        classes = [
-            {"name": place.name, "latitude": place.latitude, "longitude": place.longitude}
-            for place in photographs.read_classes(RAW)
-        ]
+        keys = ("name", "latitude", "longitude")
+        classes = [dict(zip(keys, place, strict=False)) for place in photographs.read_classes(RAW)]
         source = files.read_json(RAW / "about.json")["source"]
         about = {"source": source, "size": settings.size, "mean": mean, "std": std, "classes": classes}
         files.write_json(folder / "about.json", about)

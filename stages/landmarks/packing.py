@@ -16,7 +16,7 @@ from stages.common.errors import InputError
 from stages.common.vision import images, pixels
 from stages.landmarks import photographs, store
 from stages.landmarks.config import Data
-from stages.landmarks.photographs import Photograph, ZipEntry
+from stages.landmarks.photographs import Photograph
 from stages.landmarks.store import Pixels, Shard
 
 
@@ -27,7 +27,7 @@ class Task(NamedTuple):
     number: int
     first: int
     """Index of its first photograph in the part."""
-    chosen: list[tuple[Photograph, ZipEntry]]
+    chosen: list[tuple[Photograph, zipfile.ZipInfo]]
     size: int
     """Pixels of the shorter side."""
     raw: str
@@ -45,13 +45,16 @@ class Done(NamedTuple):
 
 
 def tasks(
-    part: str, chosen: Sequence[Photograph], members: Mapping[str, ZipEntry], settings: Data, raw: str, features: str
+    part: str,
+    chosen: Sequence[Photograph],
+    members: Mapping[str, zipfile.ZipInfo],
+    settings: Data,
+    raw: str,
+    features: str,
 ) -> list[Task]:
-    """Return the shards of ``part``.
+    """Return the shards of ``part``: each has as many photographs as fit into `settings.shard` MiB of pixels, at least one.
 
-    Each has as many photographs as fit into `settings.shard` MiB of pixels, at least one.
-
-    ``members`` map a photograph's path to its position in the zip.
+    ``members`` map a photograph's path to its entry in the zip.
     """
     begins, full = [0], 0.0
     for place, photograph in enumerate(chosen):
@@ -70,14 +73,11 @@ def tasks(
 
 
 def pack(task: Task) -> Done:
-    """Write the shard, with one photograph in memory at a time.
-
-    Repeatable. Raises InputError for a damaged photograph.
-    """
+    """Write the shard, with one photograph in memory at a time. Raises InputError for a damaged photograph."""
     torch.set_num_threads(1)  # there is one process per core
     moments = np.zeros((3, 3), np.int64)
     labels = [photograph.label for photograph, _ in task.chosen]
-    target, passing = UPath(task.features) / store.shard_name(task.part, task.number), _watched(_decoded(task), moments)
+    target, passing = UPath(task.features) / store.shard_name(task.part, task.number), _decoded(task, moments)
     if not target.protocol:
         shard = store.write_shard(Path(target.path), task.first, passing, labels)
     else:
@@ -88,8 +88,8 @@ def pack(task: Task) -> Done:
     return Done(shard, moments)
 
 
-def _decoded(task: Task) -> Iterator[Pixels]:
-    """Yield the photographs as uint8 (H, W, 3), with a shorter side of ``size`` pixels."""
+def _decoded(task: Task, moments: NDArray[np.int64]) -> Iterator[Pixels]:
+    """Yield the photographs as uint8 (H, W, 3), with a shorter side of ``size`` pixels. Add their statistics to ``moments``."""
     source = UPath(task.raw) / f"{task.chosen[0][0].split}.zip"
     with source.open("rb") as archive:
         for photograph, member in task.chosen:
@@ -100,12 +100,6 @@ def _decoded(task: Task) -> Iterator[Pixels]:
                 raise InputError(f"{source}: {photograph.path}: {error}: {remedy}") from None
             image = torch.from_numpy(decoded).permute(2, 0, 1)[None]
             resized: Pixels = pixels.resize_shorter(image, task.size)[0].permute(1, 2, 0).numpy()
+            values = resized.reshape(-1, 3).astype(np.int64)
+            moments += [[len(values)] * 3, values.sum(0), (values**2).sum(0)]
             yield resized
-
-
-def _watched(passing: Iterator[Pixels], moments: NDArray[np.int64]) -> Iterator[Pixels]:
-    """Yield the images and add their pixel statistics to ``moments``."""
-    for image in passing:
-        values = image.reshape(-1, 3).astype(np.int64)
-        moments += [[len(values)] * 3, values.sum(0), (values**2).sum(0)]
-        yield image

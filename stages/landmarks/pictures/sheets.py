@@ -32,7 +32,7 @@ def training(title: str, eyes: Views, settings: dict[str, Any], names: list[str]
     chosen = torch.randperm(len(eyes.train), generator=generator)[:PHOTOGRAPHS]
     inputs = eyes.training(chosen, generator)
     if settings.get("fine_tune") == "none":  # frozen: few views, the first two without augmentation
-        middle = eyes.centred(eyes.train, chosen)
+        middle = eyes.middles("train", chosen)
         view = torch.randint(settings["views"], (len(chosen), 1, 1, 1), generator=generator)
         inputs = torch.where(view == 0, middle, torch.where(view == 1, middle.flip(3), inputs))
     shown = (inputs * member.std.view(3, 1, 1) + member.mean.view(3, 1, 1)).clip(0, 1).permute(0, 2, 3, 1).numpy()
