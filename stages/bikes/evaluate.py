@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from stages.bikes.features import Record
 from stages.bikes.hours import plausible
+from stages.bikes.hours.columns import COUNTS, FORMAT
 from stages.bikes.model import TRAINED, Forecaster, lean, load
 from stages.common import files
 from stages.common.program import run
@@ -33,8 +34,6 @@ METRICS = Path("reports/bikes/metrics.json")
 DETAILS = Path("reports/bikes/details.json")
 EVALUATION = Path("reports/bikes/evaluation")
 SUBMISSION = Path("reports/bikes/submission.csv")
-COUNTS = ["casual", "registered", "count"]
-TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 IMPORTANCE_DAYS, SHUFFLES = 12, 2
 """Validation days and shuffles per feature for the importance. Each shuffle predicts all hours of these days once per
 feature."""
@@ -100,7 +99,7 @@ def importance(forecaster: Forecaster, valid: pd.DataFrame, when: pd.Series) -> 
     dates = date.unique()
     sampled = dates[np.linspace(0, len(dates) - 1, min(IMPORTANCE_DAYS, len(dates))).astype(int)]
     rows = valid[date.isin(sampled).to_numpy()]
-    features, actual = rows.drop(columns=COUNTS), rows["count"].to_numpy()
+    features, actual = rows.drop(columns=list(COUNTS)), rows["count"].to_numpy()
     base = rmsle(actual, forecaster.predict(features, forecaster.validated))
     random = np.random.default_rng(0)
     orders = [random.permutation(len(features)) for _ in range(SHUFFLES)]
@@ -114,11 +113,6 @@ def importance(forecaster: Forecaster, valid: pd.DataFrame, when: pd.Series) -> 
     spread = (growth.max(axis=1) - growth.min(axis=1)) / 2
     table = pd.DataFrame({"feature": features.columns, "rmsle_growth": growth.mean(axis=1), "spread": spread}).round(6)
     return table.sort_values(["rmsle_growth", "feature"], ascending=[False, True], ignore_index=True)
-
-
-def best_model(forecaster: Forecaster) -> str:
-    """Return the best model's name, or all names if casual and registered riders have different best models."""
-    return " + ".join(dict.fromkeys(forecaster.validated.values()))
 
 
 def main() -> None:
@@ -137,12 +131,11 @@ def main() -> None:
     alone = Record(about["features"], hours, ranges).features(held_out, alone=True)
     validated_alone = forecaster.predict_apart(alone, held_out["datetime"], forecaster.validated)
 
-    metrics: dict[str, object] = {
-        "data": about["source"],
-        "rmsle_valid": rmsle(actual, validated),
-    }
+    metrics: dict[str, object] = {"data": about["source"], "rmsle_valid": rmsle(actual, validated)}
     details: dict[str, object] = {
-        "best_model": best_model(forecaster),
+        "best_model": " + ".join(
+            dict.fromkeys(forecaster.validated.values())
+        ),  # kinds of riders may have different ones
         "rmse_valid": rmse(actual, validated),
         "rmsle_valid_alone": rmsle(actual, validated_alone),
     }
@@ -170,7 +163,7 @@ def main() -> None:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    table.to_csv(path, index=False, date_format=TIME_FORMAT, lineterminator="\n")
+    table.to_csv(path, index=False, date_format=FORMAT, lineterminator="\n")
 
 
 if __name__ == "__main__":

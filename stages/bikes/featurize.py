@@ -18,13 +18,13 @@ import pandas as pd
 from stages.bikes.config import Data
 from stages.bikes.features import Record
 from stages.bikes.hours import holidays, plausible
+from stages.bikes.hours.columns import COUNTS
 from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.program import run
 
 RAW = Path("data/bikes/raw")
 FEATURES = Path("data/bikes/features")
-COUNTS = ["casual", "registered", "count"]
 
 
 def split(hours: pd.DataFrame, valid_days: int) -> pd.Series:
@@ -60,7 +60,7 @@ def main() -> None:
         for name, rows in hours.groupby("part"):
             table = features.loc[rows.index]
             if name != "test":
-                table = pd.concat([table, rows[COUNTS].astype("int64")], axis=1)
+                table = pd.concat([table, rows[list(COUNTS)].astype("int64")], axis=1)
             table.reset_index(drop=True).to_parquet(folder / f"{name}.parquet")
         hours.to_parquet(folder / "hours.parquet")
         if (RAW / "answers.parquet").exists():

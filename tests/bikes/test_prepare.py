@@ -87,7 +87,7 @@ def header(old: str, new: str) -> Callable[[Path], None]:
     return rows(lambda lines: [lines[0].replace(old, new), *lines[1:]])
 
 
-BAD = {
+BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "empty file": ("train.csv", lambda path: path.write_text(""), "empty file"),
     "no rows": ("train.csv", rows(lambda lines: lines[:1]), "no rows"),
     "missing file": ("test.csv", Path.unlink, "no such file"),

@@ -75,14 +75,14 @@ def write_trained(*networks: str) -> None:
         computing = {"precision": "float32", "threads": 1, "portable": True}
         views = {"crop": 1.0, "limits": CHANGED}
         about = {"network": name, "settings": settings, "computing": computing, "input": seen, "views": views}
-        members.append(about | COUNTS | {"kept_epoch": 1})
+        members.append(dict[str, Any](about) | COUNTS | {"kept_epoch": 1})
         folder = TRAINED / str(index)
         folder.mkdir(parents=True)
         saving.save_weights(folder / "weights.pt", network.state_dict())
         write_history(folder, 2)
     classes = [{"name": name, "latitude": None, "longitude": None} for name in NAMES]
-    about = {"classes": classes, "size": SIZE, "temperature": 1.0, "members": members}
-    files.write_json(TRAINED / "network.json", about)
+    whole = {"classes": classes, "size": SIZE, "temperature": 1.0, "members": members}
+    files.write_json(TRAINED / "network.json", whole)
     predictor = model.load(measured=True)
     with torch.no_grad():
         features = [predictor.inspect(batch)[1] for batch in model.batches(predictor, Store(FEATURES, "train"))]
@@ -289,7 +289,7 @@ def test_the_evidence_is_shown_in_the_surest_right_photograph_of_each_class(phot
     probabilities[labels == 1] = [0.5, 0.4, 0.1]  # none of them is right
     write_trained("residual")
     looking = eyes(UNCHANGED, test)
-    looking.member.network = model.load().members[0].network
+    looking.member.network = model.load().members[0].network  # type: ignore[assignment]
     figure = sheets.evidence("residual", looking, probabilities, NAMES, test)
     assert [title for title, _ in panels(figure)] == [
         "a tower 70.0%",
