@@ -43,19 +43,14 @@ def ask_in_batches(endpoint: process.ServedModel, hours: pd.DataFrame, size: int
 def ask_one_by_one(endpoint: process.ServedModel, hours: pd.DataFrame) -> tuple[np.ndarray, list[float]]:
     """Query all ``hours`` as JSON, one row per request. Returns the riders (N) and each request's seconds."""
     rows = hours.assign(datetime=hours["datetime"].dt.strftime(FORMAT)).to_dict("records")
-    answers = [
-        endpoint.invoke(json.dumps([row]).encode(), "application/json")
-        for row in tqdm(rows, desc="bikes application/json", unit=" requests")
-    ]
+    progress = tqdm(rows, desc="bikes application/json", unit=" requests")
+    answers = [endpoint.invoke(json.dumps([row]).encode(), "application/json") for row in progress]
     riders = np.array([json.loads(answer.body)[0]["count"] for answer in answers])
     return riders, [answer.seconds for answer in answers]
 
 
 def compare(served: np.ndarray, expected: np.ndarray) -> float:
-    """Return the largest relative difference.
-
-    Raises InputError if it exceeds the tolerance or the numbers of answers differ.
-    """
+    """Return the largest relative difference. Raises InputError if it is too large or the numbers of answers differ."""
     if served.shape != expected.shape:
         raise InputError(f"{ARCHIVE}: {len(served)} answers, expected {len(expected)}")
     difference = bundle.relative_difference(served, expected)

@@ -48,10 +48,7 @@ def rmse(actual: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def leaderboard(forecaster: Forecaster, valid: pd.DataFrame, actual: np.ndarray) -> pd.DataFrame:
-    """Return each model's scores on the validation rows, best first.
-
-    Only models that all predictors have get a total score.
-    """
+    """Return each model's scores on the validation rows, best first. Models that all predictors have get a total score."""
     finals = {name for predictor in forecaster.predictors.values() for name in predictor.model_refit_map().values()}
     predicted = {
         part: predictor.predict_multi(valid, models=[name for name in predictor.model_names() if name not in finals])
@@ -80,12 +77,10 @@ def settings_of_models(forecaster: Forecaster) -> dict[str, dict[str, Any]]:
     """Return each model's training settings by predictor and model, including the settings that a search chose."""
     with lean():
         tables = {part: predictor.leaderboard(extra_info=True) for part, predictor in forecaster.predictors.items()}
+    rows = {part: table.sort_values("model").to_dict("records") for part, table in tables.items()}
     return {
-        part: {
-            row["model"]: row["child_hyperparameters"] or row["hyperparameters"]
-            for row in table.sort_values("model").to_dict("records")
-        }
-        for part, table in tables.items()
+        part: {row["model"]: row["child_hyperparameters"] or row["hyperparameters"] for row in own}
+        for part, own in rows.items()
     }
 
 

@@ -1,9 +1,8 @@
 """Pack the final forecaster so that it runs without this repository, and check that its predictions match evaluate's.
 
 `model.tar.gz` holds AutoGluon's predictors (only the parts needed to predict), the table of known weather and the ranges
-of the training data. Its
-`code/` holds the inference functions and the modules that they and the predictors' pickles import. The model card,
-`model_card.md`, is included as README.md.
+of the training data. Its `code/` holds the inference functions and the modules that they and the predictors' pickles
+import. The model card, `model_card.md`, is included as README.md.
 """
 
 import json
@@ -38,17 +37,13 @@ def cut_down(forecaster: model.Forecaster, about: dict[str, object], folder: Pat
 
 
 def prove(folder: Path, expected: pd.DataFrame, test: pd.DataFrame) -> float:
-    """Return the largest relative difference between ``folder``'s answers and ``expected``.
-
-    Raises InputError if it is too large.
-    """
+    """Return the largest relative difference of ``folder``'s answers from ``expected``. Raises InputError if it is too large."""
     answers = inference.predict_fn(test, inference.model_fn(str(folder)))
     difference = float(bundle.relative_difference(answers["count"].to_numpy(), expected["predicted"].to_numpy()).max())
     if not difference <= TOLERANCE:
-        raise InputError(
-            f"{EXPORT}: answers differ from evaluate's by up to {difference:.2g} of their value, expected at most {TOLERANCE:g}: "
-            "run `dvc repro export@bikes` so that all results come from one model"
-        )
+        found = f"answers differ from evaluate's by up to {difference:.2g} of their value"
+        remedy = "run `dvc repro export@bikes` so that all results come from one model"
+        raise InputError(f"{EXPORT}: {found}, expected at most {TOLERANCE:g}: {remedy}")
     return difference
 
 

@@ -57,14 +57,14 @@ def histograms(hours: pd.DataFrame) -> Figure:
     """Plot how often each value occurs, for all of Kaggle's columns."""
     figure, axes = plt.subplots(4, 3, figsize=(9, 9))
     described = columns.COLUMNS | columns.COUNTS
-    for axis, column in zip(axes.flat, [*columns.NAMES, *columns.COUNTS], strict=True):
+    for axis, column in zip(axes.flat, ["datetime", *described], strict=True):
         values = hours[column]
-        codes = described[column].codes if column in described else {}
-        bins = np.arange(values.min() - 0.5, values.max() + 1) if codes else 30
-        axis.hist(values, bins=bins, rwidth=0.8 if codes else None)
         axis.set(xlabel=described[column].label if column in described else "date", ylabel="hours")
-        if codes:
+        if column in described and described[column].codes:
+            axis.hist(values, bins=np.arange(values.min() - 0.5, values.max() + 1), rwidth=0.8)
             axis.set_xticks(sorted(values.unique()))
+        else:
+            axis.hist(values, bins=30)
         if column == "datetime":
             _dates(axis, 4)
     figure.suptitle("How often each value occurs, training days")

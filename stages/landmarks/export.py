@@ -150,9 +150,8 @@ def write_torchscript(predictor: Predictor, path: Path, classes: list[dict[str, 
         traced = torch.jit.trace_module(predictor, methods, check_trace=False)
         member = predictor.members[0]
         assert isinstance(member, Member)
-        first = torch.jit.trace_module(
-            First(member), {"inputs": square, "forward": member.inputs(square)}, check_trace=False
-        )
+        methods = {"inputs": square, "forward": member.inputs(square)}
+        first = torch.jit.trace_module(First(member), methods, check_trace=False)
     named = Named(traced, first, class_names(classes), predictor.size, member.side / predictor.size)
     torch_files.save_torchscript(torch_files.scripted(named), path, classes)
 
@@ -207,14 +206,12 @@ def batched(images: Iterator[Tensor]) -> Iterator[list[Tensor]]:
 def write_card(path: Path, classes: list[str], probabilities: NDArray[np.float32]) -> None:
     parts = {"training": "train", "validation": "valid", "test": "test"}
     stores = {name: Store(FEATURES, part) for name, part in parts.items()}
+    settings = config.trained("landmarks", Train, TRAINED / SETTINGS)
     card.write(
         path,
         Path(__file__).with_name("card.md"),
         "landmarks",
-        {
-            "data.landmarks": config.load("data.landmarks", Data),
-            "landmarks": config.trained("landmarks", Train, TRAINED / SETTINGS),
-        },
+        {"data.landmarks": config.load("data.landmarks", Data), "landmarks": settings},
         {name: len(store) for name, store in stores.items()},
         classes=classes,
         initial=card.own_weights(files.read_json(TRAINED / "network.json")["members"]),
@@ -242,10 +239,8 @@ def main() -> None:
         answers["model.onnx"], familiarity = with_its_familiarity[:, :-1], with_its_familiarity[:, -1]
         for name, found in answers.items():
             torch_files.prove("landmarks", name, found, expected, TOLERANCE)
-        expected_familiarity = np.load(EVALUATION / "familiarity.npy")
-        torch_files.prove_known(
-            "landmarks", "model.onnx", familiarity.double().numpy(), expected_familiarity, 10 * TOLERANCE
-        )
+        judged, measured = familiarity.double().numpy(), np.load(EVALUATION / "familiarity.npy")
+        torch_files.prove_known("landmarks", "model.onnx", judged, measured, 10 * TOLERANCE)
         modules = (inference, images, bare, known, regions, saliency)
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in modules}
         files.write_arrays(folder / KNOWN, **known.chosen(arrays))

@@ -45,9 +45,10 @@ def split(settings: Data) -> dict[str, list[Photograph]]:
     train = [one for one, aside in zip(known, chosen, strict=True) if not aside]
     valid = [one for one, aside in zip(known, chosen, strict=True) if aside]
     if not train or not valid:
+        selects = f"selects {len(valid)} of {len(known)} training photographs for validation"
         raise InputError(
-            f"{RAW / 'images.csv'}: data.landmarks.valid_fraction = {settings.valid_fraction} selects {len(valid)} of {len(known)} training "
-            "photographs for validation, expected at least 1 in each part: add photographs or change valid_fraction"
+            f"{RAW / 'images.csv'}: data.landmarks.valid_fraction = {settings.valid_fraction} {selects}, expected at least 1 in "
+            "each part: add photographs or change valid_fraction"
         )
     return {"train": train, "valid": valid, "test": test}
 
@@ -116,11 +117,8 @@ def main() -> None:
     done: dict[str, list[Done]] = {part: [] for part in parts}
     with files.new_folder(FEATURES) as folder:
         with exchange(storage, settings, folder) as (raw, target):
-            work = [
-                task
-                for part, chosen in parts.items()
-                for task in packing.tasks(part, chosen, members[chosen[0].split], settings, raw, target)
-            ]
+            chosen_of = [(part, chosen, members[chosen[0].split]) for part, chosen in parts.items()]
+            work = [task for one in chosen_of for task in packing.tasks(*one, settings, raw, target)]
             images = sum(len(chosen) for chosen in parts.values())
             with tqdm(desc="landmarks photographs", total=images, unit=" images", unit_scale=True) as bar:
                 for task, packed in zip(work, dispatch.each(packing.pack, work), strict=True):

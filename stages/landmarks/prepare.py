@@ -87,10 +87,7 @@ def select(tree: Tree, pictures: Sequence[Inspected | str], settings: Photograph
 def split(
     readable: Sequence[tuple[Candidate, Inspected]], classes: Sequence[str], settings: Photographs
 ) -> list[Packed]:
-    """Return the photographs, train before valid before test.
-
-    If the source has no split, a fraction of each class is the test set.
-    """
+    """Return the photographs, train before valid before test. Without a split, a fraction of each class is the test set."""
     # Without the labelled photographs, so that these don't change the test set.
     labels = np.array([candidate.label for candidate, _ in readable if candidate.split is None], np.int64)
     chosen = iter(stratified(labels, settings.test_fraction, settings.seed))
@@ -116,9 +113,10 @@ def check_share(tree: Tree, bad: Sequence[RefusedFile], allowed: float) -> None:
     if len(bad) > allowed * total:
         for path, reason in bad[:LISTED]:
             print(f"{path}: {reason}", file=sys.stderr)
+        share = f"data.landmarks.photographs.max_refused = {allowed}"
         raise InputError(
-            f"{tree.root}: found {len(bad)} of {total} files in class folders that cannot be used, the first is {bad[0].path} ({bad[0].reason}), expected "
-            f"at most the fraction data.landmarks.photographs.max_refused = {allowed} (the first {min(len(bad), LISTED)} are listed above; "
+            f"{tree.root}: found {len(bad)} of {total} files in class folders that cannot be used, the first is {bad[0].path} "
+            f"({bad[0].reason}), expected at most the fraction {share} (the first {min(len(bad), LISTED)} are listed above; "
             f"with a larger fraction, {RAW / 'refused.csv'} lists all of them)"
         )
 
@@ -132,27 +130,23 @@ def check_classes(tree: Tree, kept: Sequence[Packed], refused: Sequence[RefusedF
             if (part, label) not in there:
                 own = sorted(one for one in refused if name in map(files.nfc, Path(one.path).parent.parts))
                 why = f" ({len(own)} of its files are refused, first {own[0].path}: {own[0].reason})" if own else ""
-                raise InputError(
-                    f"{tree.root}: found no photograph of {name} for {part}{why}, expected at least 1 in every class"
-                )
+                found = f"no photograph of {name} for {part}{why}"
+                raise InputError(f"{tree.root}: found {found}, expected at least 1 in every class")
 
 
 def count(tree: Tree, selected: Selected) -> dict[str, int]:
     """Return how many files were found, which is the sum of the other numbers: of how many are used and left out, by kind."""
     used = Counter(one.photograph.split for one in selected.kept)
-    counts = {part: used[part] for part in SPLITS} | {
-        "tables": int(tree.places is not None),
-        "unusable": len(selected.unusable),
-        "copies": len(selected.copies),
-        "others": len(tree.ignored),
-    }
+    left_out = {"unusable": selected.unusable, "copies": selected.copies, "others": tree.ignored}
+    counts = {part: used[part] for part in SPLITS} | {"tables": int(tree.places is not None)}
+    counts |= {kind: len(files) for kind, files in left_out.items()}
     return {"found": sum(counts.values()), **counts}
 
 
 def report(source: str, tree: Tree, counts: Mapping[str, int], labelled: int) -> str:
     """Return how many files there are, of which so many are ``labelled`` ones, and how many are used and left out, by kind."""
-    names = {"train": "training", "valid": "validation", "test": "test"}
-    used = ", ".join(f"{counts[part]} {names[part]}" for part in SPLITS if counts[part])
+    parts = {"train": "training", "valid": "validation", "test": "test"}
+    used = ", ".join(f"{counts[part]} {words}" for part, words in parts.items() if counts[part])
     table = " and a table of places" if counts["tables"] else ""
     total, own = counts["found"], f" ({labelled} of them labelled captured ones)" if labelled else ""
     left = {"unusable": "unusable", "copies": "copies", "others": "of systems or in no class folder"}

@@ -54,8 +54,8 @@ def others(date: pd.Series, holiday: pd.Series) -> np.ndarray:
 
 @cache
 def _names(rules: tuple[Holiday, ...]) -> dict[pd.Timestamp, str]:
-    named = [(date, rule.name) for rule in rules for date in _dates((rule,))]  # type: ignore[attr-defined]
-    return {date: name for date, name in named if date.weekday() < SATURDAY}
+    named = {date: rule.name for rule in rules for date in _dates((rule,))}  # type: ignore[attr-defined]
+    return {date: name for date, name in named.items() if date.weekday() < SATURDAY}
 
 
 @cache

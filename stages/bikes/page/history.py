@@ -19,7 +19,6 @@ AS_RECORDED = "as recorded"
 WEATHER = {AS_RECORDED: 0} | {name: code for code, name in COLUMNS["weather"].codes.items()}
 """The choices of weather, with Kaggle's number for each. 0 is not Kaggle's: it keeps the recorded weather."""
 
-
 DRIEST = 5
 """Lowest humidity to choose, %. The model refuses 1 % and less as a mistake of scale."""
 
@@ -91,9 +90,10 @@ def rows(day: pd.DataFrame, weather: Weather) -> list[dict[Hashable, Any]]:
     """
     before = recorded(day)
     table = day[NAMES].copy()
+    warmer = weather.temp - before.temp
     for column, change, lowest in (
-        ("temp", weather.temp - before.temp, None),
-        ("atemp", weather.temp - before.temp, None),
+        ("temp", warmer, None),
+        ("atemp", warmer, None),
         ("humidity", weather.humidity - before.humidity, DRIEST),
         ("windspeed", weather.windspeed - before.windspeed, COLUMNS["windspeed"].low),
     ):

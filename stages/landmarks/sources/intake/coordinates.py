@@ -32,10 +32,7 @@ def read_places(path: Path | None, classes: Sequence[str]) -> list[Landmark]:
 
 
 def lookup(class_name: str) -> Coordinates | None:
-    """Return the known place of a class, or None.
-
-    ``09.Golden_Gate_Bridge`` and ``golden gate bridge`` are the same.
-    """
+    """Return the known place of a class, or None. ``09.Golden_Gate_Bridge`` and ``golden gate bridge`` are the same."""
     return _known().get(_key(class_name))
 
 
