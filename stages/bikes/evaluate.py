@@ -128,9 +128,7 @@ def main() -> None:
 
     metrics: dict[str, object] = {"data": about["source"], "rmsle_valid": rmsle(actual, validated)}
     details: dict[str, object] = {
-        "best_model": " + ".join(
-            dict.fromkeys(forecaster.validated.values())
-        ),  # kinds of riders may have different ones
+        "best_model": " + ".join(dict.fromkeys(forecaster.validated.values())),
         "rmse_valid": rmse(actual, validated),
         "rmsle_valid_alone": rmsle(actual, validated_alone),
     }

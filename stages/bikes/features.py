@@ -218,6 +218,5 @@ def _own(hours: pd.DataFrame) -> pd.DataFrame:
     """Return what an hour's own weather means for riders."""
     # Magnus: saturation vapour pressure over water in hPa, times the relative humidity.
     saturation = 6.112 * np.exp(17.67 * hours["temp"] / (hours["temp"] + 243.5))
-    return pd.DataFrame(
-        {"feels_warmer": hours["atemp"] - hours["temp"], "vapour_pressure": saturation * hours["humidity"] / 100}
-    )
+    vapour_pressure = saturation * hours["humidity"] / 100
+    return pd.DataFrame({"feels_warmer": hours["atemp"] - hours["temp"], "vapour_pressure": vapour_pressure})

@@ -155,9 +155,9 @@ def fit(
             if "No models were trained" not in str(error) or (strict and not refused):
                 raise
             if not strict:
-                raise InputError(
-                    f"params.yaml: bikes.time_limit = {settings.time_limit} s is too short for any model: increase it or set null"
-                ) from error
+                limit = f"bikes.time_limit = {settings.time_limit} s"
+                remedy = "increase it or set null"
+                raise InputError(f"params.yaml: {limit} is too short for any model: {remedy}") from error
     trained = sum(not name.startswith("WeightedEnsemble") for name in predictor.model_names())
     if strict and trained < (wanted := sum(map(len, models.values())) * (1 + settings.stack_levels)):
         why = refused[0] if refused else "a worker ran out of memory"

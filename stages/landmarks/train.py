@@ -50,9 +50,8 @@ class Learnt(NamedTuple):
 
 def inputs_of(settings: Train) -> list[Path]:
     """Return the files that training one network depends on besides its settings and code."""
-    features = [
-        FEATURES / name for name in ("train.npz", "valid.npz", "about.json")
-    ]  # an index has its shards' digests
+    # An index has its shards' digests.
+    features = [FEATURES / name for name in ("train.npz", "valid.npz", "about.json")]
     return [*features, *initial.files_of(getattr(settings, settings.network).weights)]
 
 

@@ -47,13 +47,10 @@ def trained(root: Path, engine: dict[str, Any], **bikes: Any) -> dict[str, bytes
     return {path.name: path.read_bytes() for path in evaluate.EVALUATION.iterdir()}
 
 
-@pytest.mark.parametrize(
-    "bikes",
-    [
-        pytest.param({"models": ["linear", "lightgbm", "sequence"], "riders": "together"}, id="models"),
-        pytest.param(BAGGED, id="bagged and searched"),
-    ],
-)
+SEVERAL: dict[str, Any] = {"models": ["linear", "lightgbm", "sequence"], "riders": "together"}
+
+
+@pytest.mark.parametrize("bikes", [SEVERAL, BAGGED], ids=["models", "bagged and searched"])
 @pytest.mark.long
 def test_a_cluster_trains_the_very_models(
     untrained: Path, address: str, python: Run, monkeypatch: pytest.MonkeyPatch, bikes: dict[str, Any]
@@ -80,9 +77,8 @@ def test_a_folder_that_a_node_does_not_see_is_named(address: str) -> None:
     assert own.is_dir()
     with cluster.connected(config.load("engine", Engine, {"engine": {**ENGINE, "address": address}})):
         libraries.check_seen(Path("/tmp"), 60)
-        with pytest.raises(
-            InputError, match=r"nodes 127\.0\.0\.1.* do not see /proc/self.*: put the working folder on a disk"
-        ):
+        words = r"nodes 127\.0\.0\.1.* do not see /proc/self.*: put the working folder on a disk"
+        with pytest.raises(InputError, match=words):
             libraries.check_seen(own, 60)
 
 
@@ -93,9 +89,8 @@ def test_what_a_cluster_leaves_out_is_an_error_with_its_reason(
     """A model whose settings its library refuses: those of `bikes` allow none, so they are changed behind its back."""
     monkeypatch.setattr(train, "hyperparameters", lambda _: {Linear: [{"alpha": "much"}], LightGBM: [{}]})
     engine = {"kind": "ray", "address": address}
-    with pytest.raises(
-        InputError, match="the cluster trained 1 of 2 models of count: Skipping Linear due to exception: .*alpha"
-    ):
+    words = "the cluster trained 1 of 2 models of count: Skipping Linear due to exception: .*alpha"
+    with pytest.raises(InputError, match=words):
         trained(untrained, engine, models=["linear", "lightgbm"], riders="together")
     assert "count: LightGBM (" in capsys.readouterr().out
     assert not TRAINED.exists()

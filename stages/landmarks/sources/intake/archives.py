@@ -81,9 +81,8 @@ def _member_faults(member: zipfile.ZipInfo) -> Iterator[tuple[str, str]]:
     """Yield the problems of one member: what was found, and what is expected."""
     name = member.orig_filename
     parts = name.removesuffix("/").split("/")
-    plain = (
-        name == member.filename and name.isprintable()
-    )  # zipfile cuts at a NUL; from Python 3.13 on it prefers a second name
+    # zipfile cuts at a NUL; from Python 3.13 on it prefers a second name.
+    plain = name == member.filename and name.isprintable()
     if not plain or "\\" in name or PureWindowsPath(name).anchor or {"", ".", ".."} & set(parts):
         yield "that name", "a plain path inside the archive"
     stored = name.encode(errors="surrogateescape")

@@ -80,7 +80,6 @@ def _degrees(where: str, column: str, text: str, limit: int) -> float:
     except ValueError:
         value = float("nan")
     if not -limit <= value <= limit:  # also true for NaN
-        raise InputError(
-            f"{where}, column {column}: found {text or 'nothing'}, expected degrees from -{limit} to {limit}"
-        )
+        expected = f"degrees from -{limit} to {limit}"
+        raise InputError(f"{where}, column {column}: found {text or 'nothing'}, expected {expected}")
     return value

@@ -108,9 +108,8 @@ def _splits(root: Path, found: list[Path]) -> dict[str, Path]:
         for name, folder in names.items():
             if folder not in splits.values() and (name in meant or _by_name(folder).keys() & classes):
                 beside = f"the folder {shown(name)!r} beside train and test"
-                raise InputError(
-                    f"{root}: found {beside}, expected {expected}: rename it, or move it out of the source"
-                )
+                remedy = "rename it, or move it out of the source"
+                raise InputError(f"{root}: found {beside}, expected {expected}: {remedy}")
         return splits
     halved = not names.keys().isdisjoint(("train", "test")) or len(set(meant.values())) > 1
     if halved or any(_subfolders(names[name]) for name in meant):
@@ -146,9 +145,8 @@ def _classes(root: Path, sides: Mapping[str | None, Mapping[str, Path]]) -> list
     """Return the sorted names of the classes, the same in all ``sides``."""
     known = set().union(*sides.values())
     if len(known) < 2:
-        raise InputError(
-            f"{root}: found {len(known)} class folders, expected at least 2: train/<class>/ and test/<class>/, or <class>/"
-        )
+        expected = "at least 2: train/<class>/ and test/<class>/, or <class>/"
+        raise InputError(f"{root}: found {len(known)} class folders, expected {expected}")
     lacking = {split: known - side.keys() for split, side in sides.items() if known - side.keys()}
     if lacking:
         found = "; ".join(f"no {listing.written(names)} in {split}" for split, names in lacking.items())
