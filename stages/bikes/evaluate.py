@@ -15,6 +15,7 @@ RMSLE if each validation hour is asked alone and the weather around it is unknow
 `coverage_test` is the fraction of the test hours whose riders are within their interval, which should hold 80 %.
 """
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +48,15 @@ def rmse(actual: np.ndarray, predicted: np.ndarray) -> float:
     return round(float(np.sqrt(np.mean((actual - predicted) ** 2))), 6)
 
 
-def leaderboard(forecaster: Forecaster, valid: pd.DataFrame, actual: np.ndarray) -> pd.DataFrame:
+def leaderboard(
+    forecaster: Forecaster, tables: Iterable[pd.DataFrame], valid: pd.DataFrame, actual: np.ndarray
+) -> pd.DataFrame:
     """Return each model's scores on the validation rows, best first. Models that all predictors have get a total score."""
     finals = {name for predictor in forecaster.predictors.values() for name in predictor.model_refit_map().values()}
     predicted = {
         part: predictor.predict_multi(valid, models=[name for name in predictor.model_names() if name not in finals])
         for part, predictor in forecaster.predictors.items()
     }
-    with lean():
-        tables = [predictor.leaderboard() for predictor in forecaster.predictors.values()]
     levels = {name: level for table in tables for name, level in zip(table["model"], table["stack_level"], strict=True)}
     rows: list[dict[str, Any]] = []
     for name in dict.fromkeys(name for models in predicted.values() for name in models):
@@ -73,10 +74,8 @@ def leaderboard(forecaster: Forecaster, valid: pd.DataFrame, actual: np.ndarray)
     return table.sort_values(["rmsle_valid", "model"], ignore_index=True)
 
 
-def settings_of_models(forecaster: Forecaster) -> dict[str, dict[str, Any]]:
+def settings_of_models(tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Any]]:
     """Return each model's training settings by predictor and model, including the settings that a search chose."""
-    with lean():
-        tables = {part: predictor.leaderboard(extra_info=True) for part, predictor in forecaster.predictors.items()}
     rows = {part: table.sort_values("model").to_dict("records") for part, table in tables.items()}
     return {
         part: {row["model"]: row["child_hyperparameters"] or row["hyperparameters"] for row in own}
@@ -141,9 +140,11 @@ def main() -> None:
     if settings["time_limit"] is not None:
         details["time_limit"] = settings["time_limit"]  # s; results with a time limit may not reproduce
 
+    with lean():
+        tables = {part: predictor.leaderboard(extra_info=True) for part, predictor in forecaster.predictors.items()}
     with files.new_folder(EVALUATION) as folder:
-        files.write_json(folder / "settings.json", settings_of_models(forecaster))
-        write_table(folder / "leaderboard.csv", leaderboard(forecaster, valid, actual))
+        files.write_json(folder / "settings.json", settings_of_models(tables))
+        write_table(folder / "leaderboard.csv", leaderboard(forecaster, tables.values(), valid, actual))
         write_table(folder / "importance.csv", importance(forecaster, valid, when["valid"]))
         validation = pd.DataFrame({"datetime": when["valid"], "actual": actual, "predicted": validated})
         write_table(folder / "validation.csv", validation)

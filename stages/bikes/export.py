@@ -23,6 +23,9 @@ FEATURES = Path("data/bikes/features")
 EVALUATION = Path("reports/bikes/evaluation")
 EXPORT = Path("models/bikes/export")
 
+MODULES = (columns, holidays, plausible, request, features, learners, model)
+"""What the inference functions and the predictors' pickles import, by these names."""
+
 TOLERANCE = 1e-6
 """Largest allowed relative difference between an answer and evaluate's."""
 
@@ -78,7 +81,8 @@ def main() -> None:
         (packed / "features.json").write_text(json.dumps({"features": about["features"], "ranges": ranges}))
         test = hours.loc[hours["part"] == "test", columns.NAMES].reset_index(drop=True)
         difference = prove(packed, expected, test)
-        modules = {name: Path(str(module.__file__)) for name, module in MODULES.items()}
+        modules = {f"code/{module.__name__.replace('.', '/')}.py": Path(str(module.__file__)) for module in MODULES}
+        modules["code/inference.py"] = Path(inference.__file__)
         modules["code/stages/bikes/sequence.py"] = model.SEQUENCE
         members = {name: packed / name for name in ("forecaster", "known.parquet", "features.json")}
         write_card(folder / "model_card.md", hours, ranges)
@@ -87,18 +91,6 @@ def main() -> None:
     size = (EXPORT / "model.tar.gz").stat().st_size / 1e6
     print(f"model.tar.gz, {size:.1f} MB: all {len(expected)} test hours match evaluate's within {difference:.2g}")
 
-
-MODULES = {
-    "code/inference.py": inference,
-    "code/stages/bikes/hours/columns.py": columns,
-    "code/stages/bikes/hours/holidays.py": holidays,
-    "code/stages/bikes/hours/plausible.py": plausible,
-    "code/stages/bikes/hours/request.py": request,
-    # The predictors' pickles import some of these modules by their full names.
-    "code/stages/bikes/features.py": features,
-    "code/stages/bikes/learners.py": learners,
-    "code/stages/bikes/model.py": model,
-}
 
 if __name__ == "__main__":
     run(main)

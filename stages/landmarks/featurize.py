@@ -126,8 +126,8 @@ def main() -> None:
                     bar.update(len(task.chosen))
         for part, chosen in parts.items():
             place = target if storage and part == "train" else ""
-            store.write_index(folder, part, [one.shard for one in done[part]], [one.label for one in chosen], place)
-        mean, std = mean_and_std(sum((one.moments for one in done["train"]), np.zeros((3, 3), np.int64)))
+            store.write_index(folder, part, [shard for shard, _ in done[part]], [one.label for one in chosen], place)
+        mean, std = mean_and_std(sum((moments for _, moments in done["train"]), np.zeros((3, 3), np.int64)))
         keys = ("name", "latitude", "longitude")
         classes = [dict(zip(keys, place, strict=False)) for place in photographs.read_classes(RAW)]
         source = files.read_json(RAW / "about.json")["source"]

@@ -36,12 +36,8 @@ class Task(NamedTuple):
     """The folder or URL to write to."""
 
 
-class Done(NamedTuple):
-    """The index data and pixel statistics of a written shard."""
-
-    shard: Shard
-    moments: NDArray[np.int64]
-    """(3, 3): the number of pixels, their sums and the sums of their squares, by channel."""
+Done = tuple[Shard, NDArray[np.int64]]
+"""The index data of a written shard, and (3, 3): the number of its pixels, their sums and the sums of their squares, by channel."""
 
 
 def tasks(
@@ -85,7 +81,7 @@ def pack(task: Task) -> Done:
             here = scratch / target.name
             shard = store.write_shard(here, task.first, passing, labels)
             target.fs.put_file(str(here), target.path)
-    return Done(shard, moments)
+    return shard, moments
 
 
 def _decoded(task: Task, moments: NDArray[np.int64]) -> Iterator[Pixels]:

@@ -124,7 +124,10 @@ def write(
         with zipfile.ZipFile(folder / f"{split}.zip", "w", zipfile.ZIP_STORED) as archive:
             for photograph, file, *_ in packed:
                 if photograph.split == split:
-                    archive.writestr(_entry(photograph.path), file.read_bytes())
+                    # Without the file's attributes, so that all copies of a source give the same zip.
+                    member = zipfile.ZipInfo(photograph.path)  # dated 1980-01-01
+                    member.create_system, member.external_attr = 3, 0o644 << 16  # Unix, rw-r--r--
+                    archive.writestr(member, file.read_bytes())
     images = ((*one.photograph, one.bytes, one.sha256) for one in packed)
     files.write_rows(folder / "images.csv", [*Photograph._fields, "bytes", "sha256"], images)
     looks = np.frombuffer(b"".join(one.look for one in packed), np.uint8)
@@ -132,13 +135,6 @@ def write(
     files.write_rows(folder / "classes.csv", ["class", "latitude", "longitude", "source"], places)
     files.write_rows(folder / "refused.csv", RefusedFile._fields, refused)
     files.write_json(folder / "about.json", {"source": source})
-
-
-def _entry(name: str) -> zipfile.ZipInfo:
-    """Return a zip member with no file attributes except its ``name``, so that all copies of a source give the same zip."""
-    member = zipfile.ZipInfo(name)  # dated 1980-01-01
-    member.create_system, member.external_attr = 3, 0o644 << 16  # Unix, rw-r--r--
-    return member
 
 
 def _rows(path: Path) -> Iterable[dict[str, str]]:

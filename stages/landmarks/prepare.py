@@ -5,12 +5,10 @@ train/<class>/*, test/<class>/*  or one tree <class>/*, of which a fraction beco
 valid/<class>/*                  beside those two, also as val, validation or dev: the validation split
 places.csv                       class,latitude,longitude, beside those folders, for classes with known coordinates
 
-Every file is decoded once. refused.csv lists each file that is left out, with the reason: files that are not pictures,
-files that are in no class folder, and copies. Labelled captured photographs (data/landmarks/labelled/) are added to the
-training photographs. A picture, known by its pixels, is used once, in one split: see
-`copies.excess`. A source's own test set is not changed. Photographs of different splits that look the same are listed
-in near_copies.csv; above a fraction of them, prepare fails. counts.json has the number of files that were found, used and
-left out, by kind.
+Every file is decoded once. Files that are not pictures, files that are in no class folder, and copies are left out.
+Labelled captured photographs (data/landmarks/labelled/) are added to the training photographs. A picture, known by its
+pixels, is used once, in one split: see `copies.excess`. A source's own test set is not changed. If too many photographs
+of different splits look the same, prepare fails.
 """
 
 import sys
@@ -104,7 +102,7 @@ def captured(classes: Sequence[str]) -> list[Candidate]:
     """Return the captured photographs that somebody has labelled, which are for training."""
     there = {files.nfc(path.name): path for path in listing.entries(LABELLED)} if LABELLED.is_dir() else {}
     found = label_table.labels(LABELLED, there, classes)
-    return [Candidate("train", label, there[name], captured=True) for name, label in found.items()]
+    return [Candidate("train", label, there[name], f"labelled_{there[name].name}") for name, label in found.items()]
 
 
 def check_share(tree: Tree, bad: Sequence[RefusedFile], allowed: float) -> None:

@@ -1,4 +1,4 @@
-"""What bikes stores of its models: no clock readings, no place, equal bytes for equal contents."""
+"""What bikes stores of its models: no clock readings, no place, equal bytes for equal contents, AutoGluon's version."""
 
 import itertools
 import pickle
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.bikes import export, model
+from stages.bikes import export, inference, model
 from stages.bikes.learning import normalised
 from stages.common.models import bundle
 
@@ -79,3 +79,17 @@ def test_a_file_in_another_format_stays_as_it_is(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
     normalised.normalise(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == content
+
+
+def test_no_file_names_the_version_of_python_so_that_every_one_reads_them(stored: list[Path], tmp_path: Path) -> None:
+    assert tmp_path / "forecaster/casual/version.txt" in stored
+    assert not [path for path in stored if path.name == "metadata.json"]
+
+
+@pytest.mark.long
+def test_another_version_of_autogluon_refuses_the_archive_and_names_both(stored: list[Path], tmp_path: Path) -> None:
+    inference.model_fn(str(tmp_path))
+    for part in (tmp_path / "forecaster").glob("*/"):
+        (part / "version.txt").write_text("1.6.2")
+    with pytest.raises(AssertionError, match=r"created on version 1.6.2 but is being loaded with version 1"):
+        inference.model_fn(str(tmp_path))

@@ -43,8 +43,12 @@ def test_the_sample_is_the_same_each_time_and_has_kaggles_form(simulated: Path, 
         assert (simulated / f"{name}.csv").read_text().splitlines()[0] == head
 
 
-def test_the_samples_riders_have_habits(simulated: Path) -> None:
-    train = prepare.read(simulated)["train"]
+def test_the_sample_is_read_as_it_is_and_its_riders_have_habits(simulated: Path) -> None:
+    tables = prepare.read(simulated)
+    assert set(tables) == {"train", "test", "answers"}
+    assert len(tables["answers"]) == len(tables["test"]) == len((simulated / "test.csv").read_text().splitlines()) - 1
+    train = tables["train"]
+    assert train[["count", "temp"]].dtypes.tolist() == [np.int64, np.float64]
     assert set(train["datetime"].dt.day) == set(range(1, 20))
     hour = train["datetime"].dt.hour
     commute = train[hour.isin([8, 17])].groupby("workingday")["registered"].mean()
@@ -53,14 +57,6 @@ def test_the_samples_riders_have_habits(simulated: Path) -> None:
     assert afternoon[0] > 1.5 * afternoon[1]
     assert train[train["weather"] >= 3]["count"].mean() < 0.7 * train[train["weather"] == 1]["count"].mean()
     assert train[train["temp"] > 15]["casual"].mean() > 2 * train[train["temp"] < 5]["casual"].mean()
-
-
-def test_good_files_are_read_as_they_are(kaggle: Path) -> None:
-    tables = prepare.read(kaggle)
-    assert set(tables) == {"train", "test", "answers"}
-    assert len(tables["train"]) == len(tables["test"]) == len(tables["answers"]) == 30
-    assert tables["train"]["count"].dtype == np.int64
-    assert tables["train"]["temp"].dtype == np.float64
 
 
 def put(row: int, column: str, value: str) -> Callable[[Path], None]:

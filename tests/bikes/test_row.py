@@ -334,9 +334,16 @@ def test_categories_are_the_same_in_training_and_in_the_export(untrained: Path) 
     export.main()  # which compares its answers with evaluate's
 
 
-def test_a_time_limit_is_said(untrained: Path) -> None:
+def test_a_time_limit_is_said_and_too_short_a_one_refused(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_row(untrained, models=["linear"], time_limit=600)
     assert json.loads(evaluate.DETAILS.read_text())["time_limit"] == 600
+
+    def nothing_in_time(*_: object, **__: object) -> None:
+        raise RuntimeError("No models were trained successfully during fit().")
+
+    monkeypatch.setattr("autogluon.tabular.TabularPredictor.fit", nothing_in_time)
+    with pytest.raises(InputError, match=r"bikes\.time_limit = 1 s is too short"):
+        run_row(untrained, models=["linear"], time_limit=1)
 
 
 def test_a_bag_fold_is_a_block_of_days(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,15 +372,6 @@ def test_autogluons_own_models_bagged_stacked_and_searched(untrained: Path) -> N
     run_row(untrained, "calendar", models=["lightgbm", "xgboost"], search=search, **together)
     assert json.loads(evaluate.DETAILS.read_text())["time_limit"] == 40
     assert "num_leaves" in (evaluate.EVALUATION / "settings.json").read_text()
-
-
-def test_too_short_a_time_limit_is_said(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing_in_time(*_: object, **__: object) -> None:
-        raise RuntimeError("No models were trained successfully during fit().")
-
-    monkeypatch.setattr("autogluon.tabular.TabularPredictor.fit", nothing_in_time)
-    with pytest.raises(InputError, match=r"bikes\.time_limit = 1 s is too short"):
-        run_row(untrained, models=["linear"], time_limit=1)
 
 
 def test_models_that_need_more_than_the_features_there_are_refused(untrained: Path) -> None:

@@ -39,7 +39,8 @@ def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
             body = history.rows(hours, Weather(kind, temp, humidity, wind))
             answer = await models.predict("bikes", json.dumps(body).encode(), "application/json")
             forecast = {int(one["datetime"][11:13]): forecast_of(one) for one in answer["predictions"]}
-            return shown(past, hours, forecast, int(hour), kind) + warned(answer.get("warnings", []))
+            notes = (note(f"Note: {one}.") for one in answer.get("warnings", []))
+            return shown(past, hours, forecast, int(hour), kind) + "".join(notes)
 
         if hours.empty:
             yield one_block(note("There is no data for this day: choose another one."))
@@ -83,11 +84,6 @@ def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
 def _label(column: str) -> str:
     """Return a control's label, such as `Mean temperature, °C`."""
     return f"Mean {COLUMNS[column].meaning}, {COLUMNS[column].unit}"
-
-
-def warned(warnings: list[str]) -> str:
-    """Return an answer's warnings as HTML."""
-    return "".join(note(f"Note: {one}.") for one in warnings)
 
 
 def _date(month: str, day: float) -> pd.Timestamp | NaTType:

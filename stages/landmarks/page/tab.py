@@ -31,8 +31,6 @@ CAMERA = """<div class="camera" data-camera inert><video muted playsinline aria-
 <div class="tools"><button type="button" data-toggle>Start the camera</button></div>
 <div class="answer"><p class="verdict" role="status"></p><ol class="bars"></ol></div></div>"""
 
-HEADER = ["Picture", "File", "Best class"]
-
 
 def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
     async def look(payload: Any, several: bool) -> AsyncIterator[str]:
@@ -55,7 +53,8 @@ def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
         yield ""
         for payload in given[:MAX_FILES]:
             rows.append(await _row(models, payload, folder))
-            yield one_block(table("Each picture with its best class", HEADER, rows) + more)
+            listed = table("Each picture with its best class", ["Picture", "File", "Best class"], rows)
+            yield one_block(listed + more)
 
     block(worldmap.land())
     picture, result = pictures.intake("landmarks", "A photograph", HINT)

@@ -16,20 +16,12 @@ PLACES = "places.csv"
 
 
 class Candidate(NamedTuple):
-    """A file in a class's folder. ``split`` is None if the source has no train and test folders.
-
-    ``captured``: it is no file of the source, but a captured photograph that somebody has labelled.
-    """
+    """A file in a class's folder, packed under the name ``stored``. ``split`` is None if the source has no parts."""
 
     split: str | None
     label: int
     file: Path
-    captured: bool = False
-
-    @property
-    def stored(self) -> str:
-        """The name under which it is packed."""
-        return f"labelled_{self.file.name}" if self.captured else self.file.name
+    stored: str
 
 
 class Tree(NamedTuple):
@@ -86,7 +78,7 @@ def _read_class(tree: Tree, source: Path, split: str | None, label: int, folder:
         elif fault := _fault(file, below, source):
             tree.refused.append(RefusedFile(tree.name(file), fault))
         else:
-            tree.candidates.append(Candidate(split, label, file))
+            tree.candidates.append(Candidate(split, label, file, file.name))
 
 
 def _splits(root: Path, found: list[Path]) -> dict[str, Path]:
