@@ -66,32 +66,27 @@ def compare(served: np.ndarray, expected: np.ndarray) -> float:
 def main() -> None:
     settings = config.load("deploy.bikes", Deploy)
     with registry.opened("bikes", settings.version, [ARCHIVE, EVALUATION, FEATURES]) as root:
-        serve(root, settings)
-
-
-def serve(root: Path, settings: Deploy) -> None:
-    """Serve the archive below ``root``, compare it with the evaluation there, and write the reports."""
-    archive = files.require(root / ARCHIVE, "export@bikes")
-    results = pd.read_csv(files.require(root / EVALUATION, "evaluate@bikes") / "test.csv")
-    expected = results["predicted"].to_numpy()
-    hours = pd.read_parquet(root / FEATURES / "hours.parquet")
-    test = hours.loc[hours["part"] == "test", NAMES].reset_index(drop=True)
-    # Spread the requests over the test hours, because neighbouring hours share a day.
-    single = np.unique(np.linspace(0, len(test) - 1, settings.single).astype(int))
-    with process.serve(archive) as endpoint:
-        served, batch_seconds = ask_in_batches(endpoint, test, settings.batch)
-        alone, seconds = ask_one_by_one(endpoint, test.iloc[single])
-    compare(served, expected)
-    compare(alone, expected[single])
-    source = files.read_json(root / FEATURES / "about.json")["source"]
-    report: dict[str, object] = {"version": settings.version, "data": source, "rows": len(test)}
-    if "actual" in results:
-        error = np.log1p(served) - np.log1p(results["actual"].to_numpy())
-        report["rmsle_test"] = round(float(np.sqrt(np.mean(error**2))), 6)
-    files.write_json(REPORT, report)
-    one, batch = process.latency(seconds, len(single)), process.latency(batch_seconds, len(test))
-    clocks.write("deploy@bikes", (root / ARCHIVE).parent, {"one": one, "batch": batch})
-    print(f"Served {len(test)} test hours: all predictions match evaluate's")
+        archive = files.require(root / ARCHIVE, "export@bikes")
+        results = pd.read_csv(files.require(root / EVALUATION, "evaluate@bikes") / "test.csv")
+        expected = results["predicted"].to_numpy()
+        hours = pd.read_parquet(root / FEATURES / "hours.parquet")
+        test = hours.loc[hours["part"] == "test", NAMES].reset_index(drop=True)
+        # Spread the requests over the test hours, because neighbouring hours share a day.
+        single = np.unique(np.linspace(0, len(test) - 1, settings.single).astype(int))
+        with process.serve(archive) as endpoint:
+            served, batch_seconds = ask_in_batches(endpoint, test, settings.batch)
+            alone, seconds = ask_one_by_one(endpoint, test.iloc[single])
+        compare(served, expected)
+        compare(alone, expected[single])
+        source = files.read_json(root / FEATURES / "about.json")["source"]
+        report: dict[str, object] = {"version": settings.version, "data": source, "rows": len(test)}
+        if "actual" in results:
+            error = np.log1p(served) - np.log1p(results["actual"].to_numpy())
+            report["rmsle_test"] = round(float(np.sqrt(np.mean(error**2))), 6)
+        files.write_json(REPORT, report)
+        one, batch = process.latency(seconds, len(single)), process.latency(batch_seconds, len(test))
+        clocks.write("deploy@bikes", (root / ARCHIVE).parent, {"one": one, "batch": batch})
+        print(f"Served {len(test)} test hours: all predictions match evaluate's")
 
 
 if __name__ == "__main__":

@@ -161,13 +161,6 @@ def write_exported(predictor: Predictor, path: Path, classes: list[dict[str, obj
     torch_files.save_exported(predictor, FORM, photograph, path, class_names(classes), classes)
 
 
-def with_familiarity(predictor: Predictor, arrays: known.Arrays) -> judged.Judged:
-    def inspect(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return predictor.inspect(predictor.squares(images))
-
-    return judged.Judged(predictor, inspect, known.method(arrays), known.chosen(arrays))
-
-
 def write_onnx(predictor: nn.Module, path: Path, classes: list[dict[str, object]]) -> None:
     axes = {0: "N", 2: "H", 3: "W"}
     onnx_files.save(predictor, FORM, (2, 3, 134, 256), axes, path, class_names(classes))
@@ -232,15 +225,17 @@ def main() -> None:
         write_torchscript(predictor, folder / "model.pt", classes)
         write_exported(predictor, folder / "model.pt2", classes)
         arrays = known.read(TRAINED / KNOWN)
-        write_onnx(with_familiarity(predictor, arrays), folder / "model.onnx", classes)
+        inspect, method = lambda images: predictor.inspect(predictor.squares(images)), known.method(arrays)
+        judge = judged.Judged(predictor, inspect, method, known.chosen(arrays))
+        write_onnx(judge, folder / "model.onnx", classes)
         answers = {"model.pt": answers_of_any_size(torch_files.load_torchscript(folder / "model.pt")[0])}
         others = torch_files.load_exported(folder / "model.pt2")[0], onnx_files.load_judged(folder / "model.onnx")
         answers["model.pt2"], with_its_familiarity = answers_by_size(*others)
         answers["model.onnx"], familiarity = with_its_familiarity[:, :-1], with_its_familiarity[:, -1]
         for name, found in answers.items():
             torch_files.prove("landmarks", name, found, expected, TOLERANCE)
-        judged, measured = familiarity.double().numpy(), np.load(EVALUATION / "familiarity.npy")
-        torch_files.prove_known("landmarks", "model.onnx", judged, measured, 10 * TOLERANCE)
+        answered, measured = familiarity.double().numpy(), np.load(EVALUATION / "familiarity.npy")
+        torch_files.prove_known("landmarks", "model.onnx", answered, measured, 10 * TOLERANCE)
         modules = (inference, images, bare, known, regions, saliency)
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in modules}
         files.write_arrays(folder / KNOWN, **known.chosen(arrays))

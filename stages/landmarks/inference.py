@@ -143,18 +143,8 @@ def ready_fn(data: Item, model: Model) -> Item:
     such squares are left out.
     """
     network, *_ = model
-    return _with_boxes(data, network) if isinstance(data, Asked) else _squares(data, network)
-
-
-def _squares(photographs: torch.Tensor, network: torch.jit.ScriptModule) -> torch.Tensor:
-    with torch.inference_mode():
-        squares: torch.Tensor = network.squares(photographs)
-    if any(images.is_plain(square) for square in squares.permute(0, 2, 3, 1).numpy()):
-        raise ValueError("the middle of a photograph has a single colour: expected a photograph of a landmark")
-    return squares
-
-
-def _with_boxes(data: Asked, network: torch.jit.ScriptModule) -> Asked:
+    if isinstance(data, torch.Tensor):
+        return _squares(data, network)
     height, width = data.images.shape[2:]
     sides = [width, height, width, height]
     if not data.several:
@@ -176,6 +166,14 @@ def _with_boxes(data: Asked, network: torch.jit.ScriptModule) -> Asked:
     if not found:
         raise ValueError("every part of the photograph has a single colour: expected a photograph of landmarks")
     return Asked(torch.cat(parts), True, np.stack(found))
+
+
+def _squares(photographs: torch.Tensor, network: torch.jit.ScriptModule) -> torch.Tensor:
+    with torch.inference_mode():
+        squares: torch.Tensor = network.squares(photographs)
+    if any(images.is_plain(square) for square in squares.permute(0, 2, 3, 1).numpy()):
+        raise ValueError("the middle of a photograph has a single colour: expected a photograph of a landmark")
+    return squares
 
 
 def batch_fn(items: list[Item], model: Model) -> list[Prediction]:

@@ -88,10 +88,11 @@ def read_looks(raw: Path) -> dict[tuple[str, str], bytes]:
 
 def read_classes(raw: Path) -> list[Landmark]:
     """Return the classes, label 0 first."""
-    return [
-        Landmark(row["class"], _degrees(row["latitude"]), _degrees(row["longitude"]), row["source"])
-        for row in _rows(raw / "classes.csv")
-    ]
+    classes = []
+    for row in _rows(raw / "classes.csv"):
+        latitude, longitude = (float(row[axis]) if row[axis] else None for axis in ("latitude", "longitude"))
+        classes.append(Landmark(row["class"], latitude, longitude, row["source"]))
+    return classes
 
 
 def open_archive(raw: Path, split: str) -> zipfile.ZipFile:
@@ -140,7 +141,3 @@ def write(
 def _rows(path: Path) -> Iterable[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         yield from files.read_rows(file)
-
-
-def _degrees(text: str) -> float | None:
-    return float(text) if text else None

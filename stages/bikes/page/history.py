@@ -3,7 +3,6 @@
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,6 @@ import pandas as pd
 from pandas._libs import NaTType
 
 from stages.bikes.hours.columns import COLUMNS, FORMAT, NAMES
-from stages.common import files
-
-HOURS = Path("data/bikes/features/hours.parquet")
 
 AS_RECORDED = "as recorded"
 WEATHER = {AS_RECORDED: 0} | {name: code for code, name in COLUMNS["weather"].codes.items()}
@@ -70,11 +66,6 @@ class History:
         if alike.empty:
             shares = pd.DataFrame(np.nan, index=range(24), columns=[0.1, 0.5, 0.9])
         return Typical(shares[0.5].tolist(), shares[0.1].tolist(), shares[0.9].tolist(), alike["date"].nunique())
-
-
-def read() -> History:
-    """Read the hours. Raise InputError with the command that makes them if there are none."""
-    return History(pd.read_parquet(files.require(HOURS, "featurize@bikes")))
 
 
 def recorded(day: pd.DataFrame) -> Weather:

@@ -14,17 +14,19 @@ from stages.bikes.hours.columns import COLUMNS
 from stages.bikes.page import daychart, history
 from stages.bikes.page.daychart import Forecast
 from stages.bikes.page.history import AS_RECORDED, DRIEST, WEATHER, History, Typical, Weather
+from stages.common import files
 from stages.common.errors import InputError
 from stages.serving.models import Models
 from stages.serving.page.answers import answered
 from stages.serving.page.html import block, note, one_block, table
 
+HOURS = Path("data/bikes/features/hours.parquet")
 SEASONS = COLUMNS["season"].codes
 
 
 def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
     try:
-        past = history.read()
+        past = History(pd.read_parquet(files.require(HOURS, "featurize@bikes")))
     except InputError as error:
         block(note(str(error)))
         return
