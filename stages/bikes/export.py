@@ -30,15 +30,6 @@ TOLERANCE = 1e-6
 """Largest allowed relative difference between an answer and evaluate's."""
 
 
-def cut_down(forecaster: model.Forecaster, about: dict[str, object], folder: Path) -> None:
-    """Store in ``folder`` only what `model.load` needs to predict with the final models."""
-    with model.lean():
-        for part, predictor in forecaster.predictors.items():
-            predictor.clone_for_deployment(str(folder / part), model=forecaster.final[part])
-    normalise(folder)
-    files.write_json(folder / "forecaster.json", about | {"validated": forecaster.final})
-
-
 def prove(folder: Path, expected: pd.DataFrame, test: pd.DataFrame) -> float:
     """Return the largest relative difference of ``folder``'s answers from ``expected``. Raises InputError if it is too large."""
     answers = inference.predict_fn(test, inference.model_fn(str(folder)))
@@ -75,7 +66,12 @@ def main() -> None:
     hours = pd.read_parquet(FEATURES / "hours.parquet")
     about = files.read_json(FEATURES / "about.json")
     with files.new_folder(EXPORT) as folder, temporary.folder("export") as packed:
-        cut_down(forecaster, files.read_json(model.TRAINED / "forecaster.json"), packed / "forecaster")
+        with model.lean():  # only what `model.load` needs to predict with the final models
+            for part, predictor in forecaster.predictors.items():
+                predictor.clone_for_deployment(str(packed / "forecaster" / part), model=forecaster.final[part])
+        normalise(packed / "forecaster")
+        trained = files.read_json(model.TRAINED / "forecaster.json") | {"validated": forecaster.final}
+        files.write_json(packed / "forecaster/forecaster.json", trained)
         hours[columns.NAMES].to_parquet(packed / "known.parquet")
         ranges = plausible.ranges(hours[hours["part"] != "test"])
         (packed / "features.json").write_text(json.dumps({"features": about["features"], "ranges": ranges}))

@@ -50,10 +50,8 @@ def main() -> None:
     dates = hours["datetime"].dt.normalize()
     worked = dates[pd.notna(holidays.names(dates)) & (hours["holiday"] == 0)].drop_duplicates()
     if settings.features == "full" and len(worked):
-        print(
-            f"warning: {len(worked)} days are US federal holidays but have holiday 0, first {worked.iloc[0]:%Y-%m-%d}: "
-            "the features take them as holidays"
-        )
+        found = f"{len(worked)} days are US federal holidays but have holiday 0, first {worked.iloc[0]:%Y-%m-%d}"
+        print(f"warning: {found}: the features take them as holidays")
     ranges = plausible.ranges(hours[hours["part"] != "test"])
     features = Record(settings.features, hours, ranges).features(hours)
     with files.new_folder(FEATURES) as folder:
@@ -68,10 +66,8 @@ def main() -> None:
         about = files.read_json(RAW / "about.json") | {"features": settings.features}
         files.write_json(folder / "about.json", about)
     sizes = hours["part"].value_counts()
-    print(
-        f"{features.shape[1]} features of {sizes['train']} training, {sizes['valid']} validation and {sizes['test']} "
-        f"test hours in {FEATURES}"
-    )
+    hours_of = f"{sizes['train']} training, {sizes['valid']} validation and {sizes['test']} test hours"
+    print(f"{features.shape[1]} features of {hours_of} in {FEATURES}")
 
 
 if __name__ == "__main__":

@@ -50,11 +50,8 @@ def main() -> None:
             report["known"] = comparison.compare_known(ARCHIVE, one_by_one, np.load(familiarity))
         comparison.compare(ARCHIVE, together, expected, labels)
         files.write_json(REPORT, report)
-        clocks.write(
-            "deploy@landmarks",
-            (root / ARCHIVE).parent,
-            {"one": process.latency(seconds, len(test)), "batch": process.latency(batch_seconds, len(test))},
-        )
+        one, batch = process.latency(seconds, len(test)), process.latency(batch_seconds, len(test))
+        clocks.write("deploy@landmarks", (root / ARCHIVE).parent, {"one": one, "batch": batch})
         print(f"Served {len(test)} test photographs: all predictions match evaluate's")
 
 

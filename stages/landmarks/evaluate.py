@@ -37,10 +37,9 @@ def main() -> None:
     source = files.read_json(FEATURES / "about.json")["source"]
     tables, own = {"known.csv": methods}, {"familiarity.npy": scores[:, int(arrays["method"])] - arrays["threshold"]}
     metrics = evaluation.write("landmarks", source, probabilities, labels, names, details, tables, own)
-    print(
-        f"accuracy {metrics['accuracy']:.4f}, top 5 {details['top5_accuracy']:.4f}, loss {metrics['loss']:.4f} "
-        f"on {len(labels)} test photographs ({source})"
-    )
+    figures = {"accuracy": metrics["accuracy"], "top 5": details["top5_accuracy"], "loss": metrics["loss"]}
+    told = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    print(f"{told} on {len(labels)} test photographs ({source})")
 
 
 if __name__ == "__main__":

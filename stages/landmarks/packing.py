@@ -1,10 +1,10 @@
 """Pack shards in featurize's processes, on this or other machines: decode and resize the photographs and write them."""
 
 import struct
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile, ZipInfo
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ class Task(NamedTuple):
     number: int
     first: int
     """Index of its first photograph in the part."""
-    chosen: list[tuple[Photograph, zipfile.ZipInfo]]
+    chosen: list[tuple[Photograph, ZipInfo]]
     size: int
     """Pixels of the shorter side."""
     raw: str
@@ -41,12 +41,7 @@ Done = tuple[Shard, NDArray[np.int64]]
 
 
 def tasks(
-    part: str,
-    chosen: Sequence[Photograph],
-    members: Mapping[str, zipfile.ZipInfo],
-    settings: Data,
-    raw: str,
-    features: str,
+    part: str, chosen: Sequence[Photograph], members: Mapping[str, ZipInfo], settings: Data, raw: str, features: str
 ) -> list[Task]:
     """Return the shards of ``part``: each has as many photographs as fit into `settings.shard` MiB of pixels, at least one.
 
@@ -91,7 +86,7 @@ def _decoded(task: Task, moments: NDArray[np.int64]) -> Iterator[Pixels]:
         for photograph, member in task.chosen:
             try:
                 decoded = images.decode(photographs.read(archive, member), photograph.width * photograph.height)
-            except (images.ImageError, zipfile.BadZipFile, struct.error) as error:
+            except (images.ImageError, BadZipFile, struct.error) as error:
                 remedy = "run `dvc repro -f prepare@landmarks` to recreate it"
                 raise InputError(f"{source}: {photograph.path}: {error}: {remedy}") from None
             image = torch.from_numpy(decoded).permute(2, 0, 1)[None]

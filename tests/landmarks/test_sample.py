@@ -52,12 +52,16 @@ def test_another_process_draws_the_same_bytes(drawn: Path, workspace: Path, pyth
     assert again.items() <= digests(drawn).items()
 
 
-def test_the_forms_that_collected_photographs_come_in_are_among_them(drawn: Path) -> None:
+def test_the_forms_and_sizes_that_collected_photographs_come_in_are_among_them(drawn: Path) -> None:
     forms: Counter[str] = Counter()
+    sizes = set()
     for path in pictures(drawn):
         with Image.open(path) as image:
             turned = " turned" if image.getexif().get(0x0112, 1) != 1 else ""
             forms[f"{path.suffix} {image.format} {image.mode}{turned}"] += 1
+            sizes.add(ImageOps.exif_transpose(image).size)
+            assert np.asarray(image.convert("L"), float).std() > 3, "it shows something"
+    assert sizes == set(sample.SIZES)
     unusual = {3: ".png PNG RGB", 7: ".webp WEBP RGB", 11: ".jpg JPEG L", 13: ".jpg JPEG RGB turned", 17: ".png PNG P"}
     expected = Counter(unusual.get(index % 20, ".jpg JPEG RGB") for index in range(TRAIN + TEST))
     assert forms == {form: 12 * count for form, count in expected.items()}
@@ -70,15 +74,6 @@ def test_turned_pictures_are_upright_once_their_exif_is_heeded(drawn: Path) -> N
             stored = ImageOps.exif_transpose(image)
         assert stored.size == upright.size != image.size or upright.width == upright.height
         assert np.abs(np.asarray(stored, float) - np.asarray(upright, float)).mean() < 10
-
-
-def test_sizes_vary_and_pictures_show_something(drawn: Path) -> None:
-    sizes = set()
-    for path in pictures(drawn / "test"):
-        with Image.open(path) as image:
-            sizes.add(ImageOps.exif_transpose(image).size)
-            assert np.asarray(image.convert("L"), float).std() > 3
-    assert sizes == set(sample.SIZES)
 
 
 def test_classes_are_not_told_apart_by_colour(drawn: Path) -> None:

@@ -34,22 +34,19 @@ class Views:
     valid: Store
 
     def training(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the training photographs ``chosen`` (N), each changed by its own random amounts: float32 (N, 3, S, S)."""
-        squares = self.squares(chosen, generator).to(self.member.mean.device)
-        return augment(squares, self.member.mean, self.member.std, self.limits, generator)
+        """Return the training photographs ``chosen`` (N), each changed by its own random amounts: float32 (N, 3, S, S).
 
-    def squares(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
-        """Return a square of each training photograph, resized to the network's size: uint8 (N, 3, S, S).
-
-        The side is a fraction from `least` to `crop` of the shorter side, sampled uniformly by area. It is the same for
-        all, because they are resized together. The position is sampled for each.
+        A square's side is a fraction from `least` to `crop` of the shorter side, sampled uniformly by area. It is the same
+        for all, because they are resized together. The position is sampled for each.
         """
         most, least = self.crop, min(self.limits["least"], self.crop)
         drawn = torch.rand(1, generator=generator, dtype=torch.float64).item()
         side = round(self.size * math.sqrt(least**2 + drawn * (most**2 - least**2)))
         count = distributed.whole(len(chosen))
         places = distributed.share(torch.rand(count, 2, generator=generator, dtype=torch.float64)).numpy()
-        return pixels.resize_square(self.train.crops(chosen.numpy(), side, places), side, self.member.image_size)
+        squares = self.train.crops(chosen.numpy(), side, places)
+        seen = pixels.resize_square(squares, side, self.member.image_size).to(self.member.mean.device)
+        return augment(seen, self.member.mean, self.member.std, self.limits, generator)
 
     def middles(self, part: Part, chosen: Tensor) -> Tensor:
         """Return the middle of the photographs ``chosen`` (N) of ``part``, as in prediction: float32 (N, 3, S, S)."""
