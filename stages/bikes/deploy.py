@@ -56,10 +56,8 @@ def compare(served: np.ndarray, expected: np.ndarray) -> float:
     difference = bundle.relative_difference(served, expected)
     if not difference.max() <= TOLERANCE:
         row = int(np.nanargmax(difference))
-        raise InputError(
-            f"{ARCHIVE}: test hour {row}: found {served[row]:.6g} riders, expected evaluate's {expected[row]:.6g} "
-            f"within a relative difference of {TOLERANCE:g}"
-        )
+        found = f"found {served[row]:.6g} riders, expected evaluate's {expected[row]:.6g}"
+        raise InputError(f"{ARCHIVE}: test hour {row}: {found} within a relative difference of {TOLERANCE:g}")
     return float(difference.max())
 
 

@@ -131,10 +131,6 @@ def intervals(predicted: np.ndarray, actual: np.ndarray) -> dict[str, list[float
     return found
 
 
-def to_target(riders: pd.Series, target: str) -> pd.Series:
-    return pd.Series(np.log1p(riders)) if target == "log1p" else riders.astype(float)
-
-
 def limited(predicted: np.ndarray, target: str, largest: float) -> np.ndarray:
     """Return riders per hour, float64, from 0 to ``largest``."""
     predicted = predicted.astype(np.float64)

@@ -28,7 +28,7 @@ from stages.bikes.config import LightGBM, Train, check_together
 from stages.bikes.learning import search
 from stages.bikes.learning.normalised import normalise
 from stages.bikes.learning.progress import Progress, elsewhere
-from stages.bikes.model import PARTS, ROOM, SETTINGS, TARGET, TRAINED, intervals, lean, limited, to_target
+from stages.bikes.model import PARTS, ROOM, SETTINGS, TARGET, TRAINED, intervals, lean, limited
 from stages.common import clocks, config, files
 from stages.common.errors import InputError
 from stages.common.program import run
@@ -215,10 +215,9 @@ def main() -> None:
         lean(),
     ):
         for part in PARTS[settings.riders]:
-            learnt, weighed = (
-                table.drop(columns=COUNTS).assign(**{TARGET: to_target(table[part], settings.target)})
-                for table in (train, valid)
-            )
+            learnt, weighed = train.drop(columns=COUNTS), valid.drop(columns=COUNTS)
+            for table, riders in ((learnt, train[part]), (weighed, valid[part])):
+                table[TARGET] = np.log1p(riders) if settings.target == "log1p" else riders.astype(float)
             started = time.perf_counter()
             fitted[part] = fit(learnt, weighed, settings, part, folder / part, cores)
             validated += limited(fitted[part].predicted, settings.target, largest[part])

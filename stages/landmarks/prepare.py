@@ -38,8 +38,6 @@ from stages.landmarks.sources.intake.inspection import Inspected, inspect_all
 RAW = Path("data/landmarks/raw")
 LABELLED = Path("data/landmarks/labelled")
 
-NEAR_SETTING = "data.landmarks.photographs.max_near_copies"
-
 LISTED = 10
 """How many refused files are printed when there are too many."""
 
@@ -75,7 +73,8 @@ def select(tree: Tree, pictures: Sequence[Inspected | str], settings: Photograph
     check_classes(tree, kept, unusable + left_out)
     looks = {part: {tree.name(one.file): one.look for one in kept if one.photograph.split == part} for part in SPLITS}
     near = copies.near_copies(looks)
-    note = copies.check_near(near, looks, tree.root, NEAR_SETTING, settings.max_near_copies)
+    setting = "data.landmarks.photographs.max_near_copies"
+    note = copies.check_near(near, looks, tree.root, setting, settings.max_near_copies)
     notes = [note] if note else []
     if repeated := copies.repeated(known):
         notes.append(f"{repeated} test photographs are copies of another one: the source's test set is not changed")

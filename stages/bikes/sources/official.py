@@ -59,10 +59,8 @@ def verified(kept: Path, name: str, sha256: str) -> bytes:
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         kept.unlink()
-        raise InputError(
-            f"{KAGGLE}{name}: found sha256 {found}, expected {sha256}: join the competition on Kaggle, or unset the "
-            "credentials to get the same files from UCI"
-        )
+        remedy = "join the competition on Kaggle, or unset the credentials to get the same files from UCI"
+        raise InputError(f"{KAGGLE}{name}: found sha256 {found}, expected {sha256}: {remedy}")
     return content
 
 
