@@ -120,21 +120,14 @@ class Train(Section):
 
 
 def check_together(features: str, settings: Train) -> None:
-    """Raise InputError if a model lacks its features or stacking lacks bagging.
-
-    Models and features are in separate groups.
-    """
+    """Raise InputError if a model lacks its features, which are in another group, or stacking lacks bagging."""
     needing = [name for name in ("linear", "residual", "sequence") if name in settings.models]
     if needing and features != "full":
-        raise InputError(
-            f"params.yaml: bikes.models = {settings.models} is not allowed with data.bikes.features = {features}: "
-            f"{', '.join(needing)} must have full"
-        )
+        given = f"bikes.models = {settings.models} is not allowed with data.bikes.features = {features}"
+        raise InputError(f"params.yaml: {given}: {', '.join(needing)} must have full")
     if settings.stack_levels and not settings.bag_folds:
-        raise InputError(
-            f"params.yaml: bikes.stack_levels = {settings.stack_levels} is not allowed with bikes.bag_folds = 0: "
-            "expected stack_levels 0, or bag_folds of at least 2"
-        )
+        given = f"bikes.stack_levels = {settings.stack_levels} is not allowed with bikes.bag_folds = 0"
+        raise InputError(f"params.yaml: {given}: expected stack_levels 0, or bag_folds of at least 2")
 
 
 class Deploy(Section):

@@ -15,6 +15,7 @@ RMSLE if each validation hour is asked alone and the weather around it is unknow
 `coverage_test` is the fraction of the test hours whose riders are within their interval, which should hold 80 %.
 """
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tqdm import tqdm
 
 from stages.bikes.features import Record
 from stages.bikes.hours import plausible
+from stages.bikes.hours.columns import COUNTS, FORMAT
 from stages.bikes.model import TRAINED, Forecaster, lean, load
 from stages.common import files
 from stages.common.program import run
@@ -33,8 +35,6 @@ METRICS = Path("reports/bikes/metrics.json")
 DETAILS = Path("reports/bikes/details.json")
 EVALUATION = Path("reports/bikes/evaluation")
 SUBMISSION = Path("reports/bikes/submission.csv")
-COUNTS = ["casual", "registered", "count"]
-TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 IMPORTANCE_DAYS, SHUFFLES = 12, 2
 """Validation days and shuffles per feature for the importance. Each shuffle predicts all hours of these days once per
 feature."""
@@ -48,18 +48,15 @@ def rmse(actual: np.ndarray, predicted: np.ndarray) -> float:
     return round(float(np.sqrt(np.mean((actual - predicted) ** 2))), 6)
 
 
-def leaderboard(forecaster: Forecaster, valid: pd.DataFrame, actual: np.ndarray) -> pd.DataFrame:
-    """Return each model's scores on the validation rows, best first.
-
-    Only models that all predictors have get a total score.
-    """
+def leaderboard(
+    forecaster: Forecaster, tables: Iterable[pd.DataFrame], valid: pd.DataFrame, actual: np.ndarray
+) -> pd.DataFrame:
+    """Return each model's scores on the validation rows, best first. Models that all predictors have get a total score."""
     finals = {name for predictor in forecaster.predictors.values() for name in predictor.model_refit_map().values()}
     predicted = {
         part: predictor.predict_multi(valid, models=[name for name in predictor.model_names() if name not in finals])
         for part, predictor in forecaster.predictors.items()
     }
-    with lean():
-        tables = [predictor.leaderboard() for predictor in forecaster.predictors.values()]
     levels = {name: level for table in tables for name, level in zip(table["model"], table["stack_level"], strict=True)}
     rows: list[dict[str, Any]] = []
     for name in dict.fromkeys(name for models in predicted.values() for name in models):
@@ -77,16 +74,12 @@ def leaderboard(forecaster: Forecaster, valid: pd.DataFrame, actual: np.ndarray)
     return table.sort_values(["rmsle_valid", "model"], ignore_index=True)
 
 
-def settings_of_models(forecaster: Forecaster) -> dict[str, dict[str, Any]]:
+def settings_of_models(tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Any]]:
     """Return each model's training settings by predictor and model, including the settings that a search chose."""
-    with lean():
-        tables = {part: predictor.leaderboard(extra_info=True) for part, predictor in forecaster.predictors.items()}
+    rows = {part: table.sort_values("model").to_dict("records") for part, table in tables.items()}
     return {
-        part: {
-            row["model"]: row["child_hyperparameters"] or row["hyperparameters"]
-            for row in table.sort_values("model").to_dict("records")
-        }
-        for part, table in tables.items()
+        part: {row["model"]: row["child_hyperparameters"] or row["hyperparameters"] for row in own}
+        for part, own in rows.items()
     }
 
 
@@ -100,7 +93,7 @@ def importance(forecaster: Forecaster, valid: pd.DataFrame, when: pd.Series) -> 
     dates = date.unique()
     sampled = dates[np.linspace(0, len(dates) - 1, min(IMPORTANCE_DAYS, len(dates))).astype(int)]
     rows = valid[date.isin(sampled).to_numpy()]
-    features, actual = rows.drop(columns=COUNTS), rows["count"].to_numpy()
+    features, actual = rows.drop(columns=list(COUNTS)), rows["count"].to_numpy()
     base = rmsle(actual, forecaster.predict(features, forecaster.validated))
     random = np.random.default_rng(0)
     orders = [random.permutation(len(features)) for _ in range(SHUFFLES)]
@@ -114,11 +107,6 @@ def importance(forecaster: Forecaster, valid: pd.DataFrame, when: pd.Series) -> 
     spread = (growth.max(axis=1) - growth.min(axis=1)) / 2
     table = pd.DataFrame({"feature": features.columns, "rmsle_growth": growth.mean(axis=1), "spread": spread}).round(6)
     return table.sort_values(["rmsle_growth", "feature"], ascending=[False, True], ignore_index=True)
-
-
-def best_model(forecaster: Forecaster) -> str:
-    """Return the best model's name, or all names if casual and registered riders have different best models."""
-    return " + ".join(dict.fromkeys(forecaster.validated.values()))
 
 
 def main() -> None:
@@ -137,12 +125,9 @@ def main() -> None:
     alone = Record(about["features"], hours, ranges).features(held_out, alone=True)
     validated_alone = forecaster.predict_apart(alone, held_out["datetime"], forecaster.validated)
 
-    metrics: dict[str, object] = {
-        "data": about["source"],
-        "rmsle_valid": rmsle(actual, validated),
-    }
+    metrics: dict[str, object] = {"data": about["source"], "rmsle_valid": rmsle(actual, validated)}
     details: dict[str, object] = {
-        "best_model": best_model(forecaster),
+        "best_model": " + ".join(dict.fromkeys(forecaster.validated.values())),
         "rmse_valid": rmse(actual, validated),
         "rmsle_valid_alone": rmsle(actual, validated_alone),
     }
@@ -155,9 +140,11 @@ def main() -> None:
     if settings["time_limit"] is not None:
         details["time_limit"] = settings["time_limit"]  # s; results with a time limit may not reproduce
 
+    with lean():
+        tables = {part: predictor.leaderboard(extra_info=True) for part, predictor in forecaster.predictors.items()}
     with files.new_folder(EVALUATION) as folder:
-        files.write_json(folder / "settings.json", settings_of_models(forecaster))
-        write_table(folder / "leaderboard.csv", leaderboard(forecaster, valid, actual))
+        files.write_json(folder / "settings.json", settings_of_models(tables))
+        write_table(folder / "leaderboard.csv", leaderboard(forecaster, tables.values(), valid, actual))
         write_table(folder / "importance.csv", importance(forecaster, valid, when["valid"]))
         validation = pd.DataFrame({"datetime": when["valid"], "actual": actual, "predicted": validated})
         write_table(folder / "validation.csv", validation)
@@ -170,7 +157,7 @@ def main() -> None:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    table.to_csv(path, index=False, date_format=TIME_FORMAT, lineterminator="\n")
+    table.to_csv(path, index=False, date_format=FORMAT, lineterminator="\n")
 
 
 if __name__ == "__main__":

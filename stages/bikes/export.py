@@ -1,9 +1,8 @@
 """Pack the final forecaster so that it runs without this repository, and check that its predictions match evaluate's.
 
 `model.tar.gz` holds AutoGluon's predictors (only the parts needed to predict), the table of known weather and the ranges
-of the training data. Its
-`code/` holds the inference functions and the modules that they and the predictors' pickles import. The model card,
-`model_card.md`, is included as README.md.
+of the training data. Its `code/` holds the inference functions and the modules that they and the predictors' pickles
+import. The model card, `model_card.md`, is included as README.md.
 """
 
 import json
@@ -24,31 +23,21 @@ FEATURES = Path("data/bikes/features")
 EVALUATION = Path("reports/bikes/evaluation")
 EXPORT = Path("models/bikes/export")
 
+MODULES = (columns, holidays, plausible, request, features, learners, model)
+"""What the inference functions and the predictors' pickles import, by these names."""
+
 TOLERANCE = 1e-6
 """Largest allowed relative difference between an answer and evaluate's."""
 
 
-def cut_down(forecaster: model.Forecaster, about: dict[str, object], folder: Path) -> None:
-    """Store in ``folder`` only what `model.load` needs to predict with the final models."""
-    with model.lean():
-        for part, predictor in forecaster.predictors.items():
-            predictor.clone_for_deployment(str(folder / part), model=forecaster.final[part])
-    normalise(folder)
-    files.write_json(folder / "forecaster.json", about | {"validated": forecaster.final})
-
-
 def prove(folder: Path, expected: pd.DataFrame, test: pd.DataFrame) -> float:
-    """Return the largest relative difference between ``folder``'s answers and ``expected``.
-
-    Raises InputError if it is too large.
-    """
+    """Return the largest relative difference of ``folder``'s answers from ``expected``. Raises InputError if it is too large."""
     answers = inference.predict_fn(test, inference.model_fn(str(folder)))
     difference = float(bundle.relative_difference(answers["count"].to_numpy(), expected["predicted"].to_numpy()).max())
     if not difference <= TOLERANCE:
-        raise InputError(
-            f"{EXPORT}: answers differ from evaluate's by up to {difference:.2g} of their value, expected at most {TOLERANCE:g}: "
-            "run `dvc repro export@bikes` so that all results come from one model"
-        )
+        found = f"answers differ from evaluate's by up to {difference:.2g} of their value"
+        remedy = "run `dvc repro export@bikes` so that all results come from one model"
+        raise InputError(f"{EXPORT}: {found}, expected at most {TOLERANCE:g}: {remedy}")
     return difference
 
 
@@ -77,13 +66,19 @@ def main() -> None:
     hours = pd.read_parquet(FEATURES / "hours.parquet")
     about = files.read_json(FEATURES / "about.json")
     with files.new_folder(EXPORT) as folder, temporary.folder("export") as packed:
-        cut_down(forecaster, files.read_json(model.TRAINED / "forecaster.json"), packed / "forecaster")
+        with model.lean():  # only what `model.load` needs to predict with the final models
+            for part, predictor in forecaster.predictors.items():
+                predictor.clone_for_deployment(str(packed / "forecaster" / part), model=forecaster.final[part])
+        normalise(packed / "forecaster")
+        trained = files.read_json(model.TRAINED / "forecaster.json") | {"validated": forecaster.final}
+        files.write_json(packed / "forecaster/forecaster.json", trained)
         hours[columns.NAMES].to_parquet(packed / "known.parquet")
         ranges = plausible.ranges(hours[hours["part"] != "test"])
         (packed / "features.json").write_text(json.dumps({"features": about["features"], "ranges": ranges}))
         test = hours.loc[hours["part"] == "test", columns.NAMES].reset_index(drop=True)
         difference = prove(packed, expected, test)
-        modules = {name: Path(str(module.__file__)) for name, module in MODULES.items()}
+        modules = {f"code/{module.__name__.replace('.', '/')}.py": Path(str(module.__file__)) for module in MODULES}
+        modules["code/inference.py"] = Path(inference.__file__)
         modules["code/stages/bikes/sequence.py"] = model.SEQUENCE
         members = {name: packed / name for name in ("forecaster", "known.parquet", "features.json")}
         write_card(folder / "model_card.md", hours, ranges)
@@ -92,18 +87,6 @@ def main() -> None:
     size = (EXPORT / "model.tar.gz").stat().st_size / 1e6
     print(f"model.tar.gz, {size:.1f} MB: all {len(expected)} test hours match evaluate's within {difference:.2g}")
 
-
-MODULES = {
-    "code/inference.py": inference,
-    "code/stages/bikes/hours/columns.py": columns,
-    "code/stages/bikes/hours/holidays.py": holidays,
-    "code/stages/bikes/hours/plausible.py": plausible,
-    "code/stages/bikes/hours/request.py": request,
-    # The predictors' pickles import some of these modules by their full names.
-    "code/stages/bikes/features.py": features,
-    "code/stages/bikes/learners.py": learners,
-    "code/stages/bikes/model.py": model,
-}
 
 if __name__ == "__main__":
     run(main)

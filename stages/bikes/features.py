@@ -8,10 +8,8 @@ used, all hours whose weather is known (Kaggle publishes the weather of the test
 import numpy as np
 import pandas as pd
 
-from stages.bikes.hours.columns import NAMES
+from stages.bikes.hours.columns import NAMES, WEATHER
 from stages.bikes.hours.holidays import SATURDAY, SUNDAY, days, others
-
-WEATHER = ["weather", "temp", "atemp", "humidity", "windspeed"]
 
 FIRST_DAY = pd.Timestamp("2011-01-01")
 """First day of the data. The growth of demand is measured in days since then."""
@@ -66,14 +64,8 @@ class Record:
             return _calendar(self._held(hours))
         hours = self._held(self._repaired(hours))
         when = hours["datetime"]
-        parts = [
-            _time(hours),
-            _kind_of_day(when, hours["holiday"]),
-            hours[WEATHER],
-            self._weather_around(hours, alone),
-            _own(hours),
-        ]
-        return pd.concat(parts, axis=1)
+        calendar, around = _kind_of_day(when, hours["holiday"]), self._weather_around(hours, alone)
+        return pd.concat([_time(hours), calendar, hours[WEATHER], around, _own(hours)], axis=1)
 
     def _weather_around(self, hours: pd.DataFrame, alone: bool) -> pd.DataFrame:
         place = self._around.index.get_indexer(pd.DatetimeIndex(hours["datetime"]))
@@ -97,10 +89,8 @@ class Record:
 
     def _held(self, hours: pd.DataFrame) -> pd.DataFrame:
         """Return ``hours`` with the weather held within the training hours' ranges. The types stay."""
-        held = {
-            name: hours[name].clip(low, high).astype(hours[name].dtype) for name, (low, high) in self._ranges.items()
-        }
-        return hours.assign(**held)
+        within = self._ranges.items()
+        return hours.assign(**{name: hours[name].clip(*ends).astype(hours[name].dtype) for name, ends in within})
 
 
 def _inputs(hours: pd.DataFrame) -> np.ndarray:
@@ -228,6 +218,5 @@ def _own(hours: pd.DataFrame) -> pd.DataFrame:
     """Return what an hour's own weather means for riders."""
     # Magnus: saturation vapour pressure over water in hPa, times the relative humidity.
     saturation = 6.112 * np.exp(17.67 * hours["temp"] / (hours["temp"] + 243.5))
-    return pd.DataFrame(
-        {"feels_warmer": hours["atemp"] - hours["temp"], "vapour_pressure": saturation * hours["humidity"] / 100}
-    )
+    vapour_pressure = saturation * hours["humidity"] / 100
+    return pd.DataFrame({"feels_warmer": hours["atemp"] - hours["temp"], "vapour_pressure": vapour_pressure})

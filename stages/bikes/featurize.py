@@ -18,13 +18,13 @@ import pandas as pd
 from stages.bikes.config import Data
 from stages.bikes.features import Record
 from stages.bikes.hours import holidays, plausible
+from stages.bikes.hours.columns import COUNTS
 from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.program import run
 
 RAW = Path("data/bikes/raw")
 FEATURES = Path("data/bikes/features")
-COUNTS = ["casual", "registered", "count"]
 
 
 def split(hours: pd.DataFrame, valid_days: int) -> pd.Series:
@@ -50,17 +50,15 @@ def main() -> None:
     dates = hours["datetime"].dt.normalize()
     worked = dates[pd.notna(holidays.names(dates)) & (hours["holiday"] == 0)].drop_duplicates()
     if settings.features == "full" and len(worked):
-        print(
-            f"warning: {len(worked)} days are US federal holidays but have holiday 0, first {worked.iloc[0]:%Y-%m-%d}: "
-            "the features take them as holidays"
-        )
+        found = f"{len(worked)} days are US federal holidays but have holiday 0, first {worked.iloc[0]:%Y-%m-%d}"
+        print(f"warning: {found}: the features take them as holidays")
     ranges = plausible.ranges(hours[hours["part"] != "test"])
     features = Record(settings.features, hours, ranges).features(hours)
     with files.new_folder(FEATURES) as folder:
         for name, rows in hours.groupby("part"):
             table = features.loc[rows.index]
             if name != "test":
-                table = pd.concat([table, rows[COUNTS].astype("int64")], axis=1)
+                table = pd.concat([table, rows[list(COUNTS)].astype("int64")], axis=1)
             table.reset_index(drop=True).to_parquet(folder / f"{name}.parquet")
         hours.to_parquet(folder / "hours.parquet")
         if (RAW / "answers.parquet").exists():
@@ -68,10 +66,8 @@ def main() -> None:
         about = files.read_json(RAW / "about.json") | {"features": settings.features}
         files.write_json(folder / "about.json", about)
     sizes = hours["part"].value_counts()
-    print(
-        f"{features.shape[1]} features of {sizes['train']} training, {sizes['valid']} validation and {sizes['test']} "
-        f"test hours in {FEATURES}"
-    )
+    hours_of = f"{sizes['train']} training, {sizes['valid']} validation and {sizes['test']} test hours"
+    print(f"{features.shape[1]} features of {hours_of} in {FEATURES}")
 
 
 if __name__ == "__main__":

@@ -96,12 +96,9 @@ def output_fn(prediction: pd.DataFrame, accept: str) -> str:
     rows = [{name: value for name, value in row.items() if value != []} for row in table.to_dict("records")]
     if "verbose=true" not in parameters:
         return json.dumps(rows)
-    hours: dict[str, list[str]] = {}
-    for when, words in zip(warned["datetime"], warned["warnings"], strict=True):
-        for one in words:
-            hours.setdefault(one, []).append(when)
+    hours = warned.explode("warnings").groupby("warnings", sort=False)["datetime"]
     warnings = [
-        f"{one} ({len(of)} {'hour' if len(of) == 1 else 'hours'}, the first in the request {of[0]})"
-        for one, of in hours.items()
+        f"{one} ({len(of)} {'hour' if len(of) == 1 else 'hours'}, the first in the request {of.iloc[0]})"
+        for one, of in hours
     ]
     return json.dumps({"predictions": rows, "warnings": warnings})

@@ -17,7 +17,6 @@ SINGLE_DAYS = ("day", "day_of_year")
 """Columns with which a tree can memorise single training days. Test days never have these values, and a holiday's effect
 would be attributed to its date. Trees get the fortnights instead."""
 
-
 CALENDAR = (
     *("hour", "day_of_year", "fortnight_of_year", "month", "quarter", "off", "off_yesterday", "off_tomorrow", "works"),
     *("major_holiday", "short_staffed", "quiet", "acts_as", "pattern", "hour_of_pattern", "hour_by_off", "night_off"),

@@ -29,7 +29,6 @@ PARTS = {"apart": ["casual", "registered"], "together": ["count"]}
 TARGET = "target"
 """The column that a predictor learns: riders, or log(1 + riders)."""
 
-
 ROOM = 1.5
 """No forecast is above the largest hour of the training days, times this: nobody could rent so many bikes."""
 
@@ -59,10 +58,7 @@ class Forecaster:
     """What `intervals` returned for the validation hours."""
 
     def hold(self, *models: dict[str, str]) -> None:
-        """Keep ``models`` (such as `validated` or `final`) in memory.
-
-        AutoGluon reads other models from disk for each prediction.
-        """
+        """Keep ``models`` (such as `validated` or `final`) in memory. AutoGluon reads others from disk for each prediction."""
         for part, predictor in self.predictors.items():
             # No memory limit: to compare with a limit, AutoGluon would pickle each model to get its size.
             predictor.persist([names[part] for names in models], max_memory=None)
@@ -106,9 +102,8 @@ class Forecaster:
         ``riders``: what `predict` returned. It lies within the interval.
         """
         level = np.log1p(riders)
-        low, high = (
-            np.expm1(level + np.interp(level, self.intervals["level"], self.intervals[end])) for end in ("low", "high")
-        )
+        errors = (np.interp(level, self.intervals["level"], self.intervals[end]) for end in ("low", "high"))
+        low, high = (np.expm1(level + error) for error in errors)
         return np.minimum(np.maximum(low, 0.0), riders), np.maximum(high, riders)
 
     def riders(self, part: str, predicted: np.ndarray) -> np.ndarray:
@@ -136,19 +131,10 @@ def intervals(predicted: np.ndarray, actual: np.ndarray) -> dict[str, list[float
     return found
 
 
-def to_target(riders: pd.Series, target: str) -> pd.Series:
-    return pd.Series(np.log1p(riders)) if target == "log1p" else riders.astype(float)
-
-
-def to_riders(predicted: np.ndarray, target: str) -> np.ndarray:
-    """Return riders per hour, float64, at least 0."""
-    predicted = predicted.astype(np.float64)
-    return np.asarray(np.maximum(np.expm1(predicted) if target == "log1p" else predicted, 0.0))
-
-
 def limited(predicted: np.ndarray, target: str, largest: float) -> np.ndarray:
     """Return riders per hour, float64, from 0 to ``largest``."""
-    return to_riders(predicted, target).clip(max=largest)
+    predicted = predicted.astype(np.float64)
+    return np.asarray((np.expm1(predicted) if target == "log1p" else predicted).clip(0.0, largest))
 
 
 def load(folder: Path = TRAINED) -> Forecaster:
@@ -156,9 +142,8 @@ def load(folder: Path = TRAINED) -> Forecaster:
     about = json.loads((folder / "forecaster.json").read_text(encoding="utf-8"))
     with lean():
         predictors = {part: TabularPredictor.load(str(folder / part), verbosity=0) for part in PARTS[about["riders"]]}
-    return Forecaster(
-        predictors, about["target"], about["validated"], about["final"], about["largest"], about["intervals"]
-    )
+    fields = ("target", "validated", "final", "largest", "intervals")
+    return Forecaster(predictors, *(about[name] for name in fields))
 
 
 @contextmanager

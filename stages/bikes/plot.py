@@ -57,14 +57,14 @@ def histograms(hours: pd.DataFrame) -> Figure:
     """Plot how often each value occurs, for all of Kaggle's columns."""
     figure, axes = plt.subplots(4, 3, figsize=(9, 9))
     described = columns.COLUMNS | columns.COUNTS
-    for axis, column in zip(axes.flat, [*columns.NAMES, *columns.COUNTS], strict=True):
+    for axis, column in zip(axes.flat, ["datetime", *described], strict=True):
         values = hours[column]
-        codes = described[column].codes if column in described else {}
-        bins = np.arange(values.min() - 0.5, values.max() + 1) if codes else 30
-        axis.hist(values, bins=bins, rwidth=0.8 if codes else None)
         axis.set(xlabel=described[column].label if column in described else "date", ylabel="hours")
-        if codes:
+        if column in described and described[column].codes:
+            axis.hist(values, bins=np.arange(values.min() - 0.5, values.max() + 1), rwidth=0.8)
             axis.set_xticks(sorted(values.unique()))
+        else:
+            axis.hist(values, bins=30)
         if column == "datetime":
             _dates(axis, 4)
     figure.suptitle("How often each value occurs, training days")
@@ -117,12 +117,9 @@ def feature_importance(importance: pd.DataFrame) -> Figure:
     top = importance.head(SHOWN_FEATURES)[::-1]
     figure, axis = plt.subplots(figsize=(7, 0.25 * len(top) + 1.2))
     axis.barh(top["feature"], top["rmsle_growth"], xerr=top["spread"], error_kw={"elinewidth": 1})
-    axis.set(
-        title=f"Permutation importance, top {len(top)} of {len(importance)} features,\n"
-        "on a sample of the validation days (lines: range over shuffles)",
-        xlabel="increase of the validation RMSLE when the feature is shuffled [1]",
-        ylabel="feature",
-    )
+    shown = f"top {len(top)} of {len(importance)} features"
+    axis.set_title(f"Permutation importance, {shown},\non a sample of the validation days (lines: range over shuffles)")
+    axis.set(xlabel="increase of the validation RMSLE when the feature is shuffled [1]", ylabel="feature")
     return figure
 
 
@@ -165,12 +162,8 @@ def hyperparameters(found: pd.DataFrame) -> Figure:
     bars = axis.barh(found["riders"] + " riders, " + found["model"] + ": " + found["parameter"], found["correlation"])
     axis.bar_label(bars, fmt="%.2f", padding=3)
     axis.axvline(0, color="black", linewidth=1)
-    axis.set(
-        title="Hyperparameters that the search varied",
-        xlabel="rank correlation with the validation RMSLE [1] (below 0: larger values were better)",
-        ylabel="hyperparameter",
-        xlim=(-1.2, 1.2),
-    )
+    axis.set(title="Hyperparameters that the search varied", ylabel="hyperparameter", xlim=(-1.2, 1.2))
+    axis.set_xlabel("rank correlation with the validation RMSLE [1] (below 0: larger values were better)")
     return figure
 
 

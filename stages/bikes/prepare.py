@@ -8,7 +8,6 @@ test_answers.csv      datetime,count of the test hours; not from Kaggle, used on
 sampleSubmission.csv  optional; must list the test hours
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,23 +99,22 @@ def _check_header(path: Path, found: list[str], expected: list[str]) -> None:
     missing = [name for name in expected if name not in found]
     unknown = [name for name in found if name not in expected]
     if expected == columns.NAMES and not missing and set(unknown) >= set(COUNTS):
-        raise InputError(
-            f"{path}: header: found casual, registered and count (a train file), expected a test file without them"
-        )
-    if missing or unknown or found != expected:
+        wrong = "casual, registered and count (a train file)"
+        raise InputError(f"{path}: header: found {wrong}, expected a test file without them")
+    if found != expected:
         what = [f"no column {name}" for name in missing] + [f"an unknown column {name!r}" for name in unknown]
-        raise InputError(
-            f"{path}: header: found {', '.join(what) or 'a different order of columns'}, expected {','.join(expected)}"
-        )
+        wrong = ", ".join(what) or "a different order of columns"
+        raise InputError(f"{path}: header: found {wrong}, expected {','.join(expected)}")
 
 
 def _check_units(path: Path, table: pd.DataFrame) -> None:
     """Raise InputError for a column that has UCI's fractions in each row. One such row may be a cold and calm hour."""
     for name, factor in UCI.items():
         if name in table and len(table) >= WEEK and table[name].between(0, 1).all():
+            found = f"values from 0 to 1 in all {len(table)} rows"
             raise InputError(
-                f"{path}: column {name}: found values from 0 to 1 in all {len(table)} rows, expected {COLUMNS[name].unit}: "
-                f"UCI's hour.csv has fractions, multiply its {name} by {factor}"
+                f"{path}: column {name}: found {found}, expected {COLUMNS[name].unit}: UCI's hour.csv has fractions, "
+                f"multiply its {name} by {factor}"
             )
 
 
@@ -137,23 +135,17 @@ def read(folder: Path) -> dict[str, pd.DataFrame]:
         "test": read_hours(folder / "test.csv", columns.NAMES),
     }
     check_counts(folder / "train.csv", tables["train"])
-    both = tables["test"]["datetime"].isin(tables["train"]["datetime"])
+    when = tables["test"]["datetime"]
+    both = when.isin(tables["train"]["datetime"])
     if both.any():
         row = int(both.argmax())
-        raise _fault(
-            folder / "test.csv", row, "datetime", tables["test"]["datetime"][row], "an hour that is not in train.csv"
-        )
-    # Kaggle's submissions may have fractional counts.
-    others: dict[str, Callable[[Path], pd.DataFrame]] = {
-        "test_answers.csv": lambda path: read_hours(path, ["datetime", "count"]),
-        "sampleSubmission.csv": lambda path: read_hours(path, ["datetime", "count"], whole=False),
-    }
-    for name, read_other in others.items():
+        raise _fault(folder / "test.csv", row, "datetime", when[row], "an hour that is not in train.csv")
+    for name, part in (("test_answers.csv", "answers"), ("sampleSubmission.csv", "submission")):
         if (folder / name).exists():
-            table = read_other(folder / name)
-            check_same_hours(folder / name, table, tables["test"])
-            if name == "test_answers.csv":
-                tables["answers"] = table
+            # Kaggle's submissions may have fractional counts.
+            tables[part] = read_hours(folder / name, ["datetime", "count"], whole=part == "answers")
+            check_same_hours(folder / name, tables[part], tables["test"])
+    tables.pop("submission", None)
     return tables
 
 
@@ -165,9 +157,8 @@ def main() -> None:
             table.to_parquet(folder / f"{part}.parquet")
         files.write_json(folder / "about.json", {"source": name})
     known = "with" if "answers" in tables else "without"
-    print(
-        f"bikes from {name}: {len(tables['train'])} training and {len(tables['test'])} test hours, {known} answers, in {RAW}"
-    )
+    hours = f"{len(tables['train'])} training and {len(tables['test'])} test hours"
+    print(f"bikes from {name}: {hours}, {known} answers, in {RAW}")
 
 
 if __name__ == "__main__":

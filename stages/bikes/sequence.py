@@ -24,9 +24,7 @@ COLUMNS = [
 
 
 class Sequence(Own):
-    """The mean of several bidirectional GRUs over the hours of a day.
-
-    It takes the `full` features, rows of whole days in any order.
+    """The mean of several bidirectional GRUs over the hours of a day. It takes the `full` features, rows of whole days.
 
     Parameters: ``copies`` (networks trained with different seeds), ``hidden`` units, ``dropout``, ``epochs``,
     ``days_per_batch``, ``learning_rate`` (peak of one cycle), ``weight_decay``, ``seed``.
@@ -69,10 +67,7 @@ class Sequence(Own):
 
 
 class _Days:
-    """Rows arranged as days of 24 hours.
-
-    An hour without a row gets the values of the previous hour (or of the next one).
-    """
+    """Rows arranged as days of 24 hours. An hour without a row gets the values of the previous hour (or of the next one)."""
 
     def __init__(self, X: pd.DataFrame, values: np.ndarray) -> None:
         dates, self.row = np.unique(X["day"].to_numpy(), return_inverse=True)

@@ -28,7 +28,7 @@ from stages.bikes.config import LightGBM, Train, check_together
 from stages.bikes.learning import search
 from stages.bikes.learning.normalised import normalise
 from stages.bikes.learning.progress import Progress, elsewhere
-from stages.bikes.model import PARTS, ROOM, SETTINGS, TARGET, TRAINED, intervals, lean, limited, to_target
+from stages.bikes.model import PARTS, ROOM, SETTINGS, TARGET, TRAINED, intervals, lean, limited
 from stages.common import clocks, config, files
 from stages.common.errors import InputError
 from stages.common.program import run
@@ -41,15 +41,12 @@ BLOCK = "block"
 
 def hyperparameters(settings: Train) -> dict[Any, list[dict[str, Any]]]:
     """Return the settings for each model to train. A key is one of this project's classes or a name from AutoGluon."""
-    xgboost, catboost, sequence = settings.xgboost, settings.catboost, settings.sequence
+    alpha, xgboost, catboost = settings.linear.alpha, settings.xgboost, settings.catboost
+    residual, lightgbm = (_lightgbm(group, settings.seed) for group in (settings.residual, settings.lightgbm))
     own: dict[str, dict[str, Any]] = {
-        "linear": {"alpha": settings.linear.alpha},
-        "residual": {
-            "alpha": settings.linear.alpha,
-            "rounds": settings.residual.rounds,
-            **_lightgbm(settings.residual, settings.seed),
-        },
-        "lightgbm": {"num_boost_round": settings.lightgbm.rounds, **_lightgbm(settings.lightgbm, settings.seed)},
+        "linear": {"alpha": alpha},
+        "residual": {"alpha": alpha, "rounds": settings.residual.rounds, **residual},
+        "lightgbm": {"num_boost_round": settings.lightgbm.rounds, **lightgbm},
         "xgboost": {
             "n_estimators": xgboost.rounds,
             "learning_rate": xgboost.learning_rate,
@@ -66,7 +63,7 @@ def hyperparameters(settings: Train) -> dict[Any, list[dict[str, Any]]]:
             "border_count": catboost.borders,
             "random_seed": settings.seed,
         },
-        "sequence": sequence.model_dump() | {"seed": settings.seed},
+        "sequence": settings.sequence.model_dump() | {"seed": settings.seed},
     }
     chosen: dict[Any, list[dict[str, Any]]] = {}
     for name in settings.models:
@@ -93,10 +90,7 @@ def _lightgbm(settings: LightGBM, seed: int) -> dict[str, Any]:
 
 
 def day_blocks(day_of_month: pd.Series, folds: int) -> pd.Series:
-    """Return each row's fold, 0 to ``folds`` - 1.
-
-    A fold is a block of neighbouring days of a month, so no day is in two folds.
-    """
+    """Return each row's fold, 0 to ``folds`` - 1: a block of neighbouring days of a month, so no day is in two folds."""
     return (day_of_month - 1) * folds // int(day_of_month.max())
 
 
@@ -131,6 +125,8 @@ def fit(
     )
     models = hyperparameters(settings)
     strict = settings.time_limit is None and "portfolio" not in settings.models
+    # AutoGluon's own generator drops constant columns, but our models need them.
+    plain = train.shape[1] == train.select_dtypes("number").shape[1]
     progress = Progress(part)
     listening: AbstractContextManager[list[str]] = elsewhere(progress) if cores else nullcontext([])
     with listening as refused:
@@ -139,10 +135,7 @@ def fit(
                 train,
                 tuning_data=valid,
                 hyperparameters=models,
-                # AutoGluon's own generator drops constant columns, but our models need them.
-                feature_generator=IdentityFeatureGenerator()
-                if _numbers_alone(train)
-                else AutoMLPipelineFeatureGenerator(),
+                feature_generator=IdentityFeatureGenerator() if plain else AutoMLPipelineFeatureGenerator(),
                 presets=settings.presets,
                 time_limit=None if settings.time_limit is None else settings.time_limit / len(PARTS[settings.riders]),
                 num_bag_folds=settings.bag_folds,
@@ -162,9 +155,9 @@ def fit(
             if "No models were trained" not in str(error) or (strict and not refused):
                 raise
             if not strict:
-                raise InputError(
-                    f"params.yaml: bikes.time_limit = {settings.time_limit} s is too short for any model: increase it or set null"
-                ) from error
+                limit = f"bikes.time_limit = {settings.time_limit} s"
+                remedy = "increase it or set null"
+                raise InputError(f"params.yaml: {limit} is too short for any model: {remedy}") from error
     trained = sum(not name.startswith("WeightedEnsemble") for name in predictor.model_names())
     if strict and trained < (wanted := sum(map(len, models.values())) * (1 + settings.stack_levels)):
         why = refused[0] if refused else "a worker ran out of memory"
@@ -192,23 +185,14 @@ def _cores(threads: int, cores: int | None) -> dict[str, Any]:
     }
 
 
-def _numbers_alone(table: pd.DataFrame) -> bool:
-    return len(table.select_dtypes("number").columns) == len(table.columns)
-
-
 def learner(name: str) -> type[AbstractModel]:
     """Return the model that `bikes.models` calls ``name``."""
     if name == "sequence":
         from stages.bikes.sequence import Sequence  # torch, which the other models don't need
 
         return Sequence
-    return {
-        "linear": learners.Linear,
-        "residual": learners.Residual,
-        "lightgbm": learners.LightGBM,
-        "xgboost": learners.XGBoost,
-        "catboost": learners.CatBoost,
-    }[name]
+    classes = learners.Linear, learners.Residual, learners.LightGBM, learners.XGBoost, learners.CatBoost
+    return {one.__name__.lower(): one for one in classes}[name]
 
 
 def main() -> None:
@@ -231,10 +215,9 @@ def main() -> None:
         lean(),
     ):
         for part in PARTS[settings.riders]:
-            learnt, weighed = (
-                table.drop(columns=COUNTS).assign(**{TARGET: to_target(table[part], settings.target)})
-                for table in (train, valid)
-            )
+            learnt, weighed = train.drop(columns=COUNTS), valid.drop(columns=COUNTS)
+            for table, riders in ((learnt, train[part]), (weighed, valid[part])):
+                table[TARGET] = np.log1p(riders) if settings.target == "log1p" else riders.astype(float)
             started = time.perf_counter()
             fitted[part] = fit(learnt, weighed, settings, part, folder / part, cores)
             validated += limited(fitted[part].predicted, settings.target, largest[part])

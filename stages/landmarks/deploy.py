@@ -27,40 +27,32 @@ REPORT = Path("reports/landmarks/deploy.json")
 def main() -> None:
     settings = config.load("deploy.landmarks", Deploy)
     with registry.opened("landmarks", settings.version, [ARCHIVE, EVALUATION, FEATURES, RAW]) as root:
-        serve(root, settings)
-
-
-def serve(root: Path, settings: Deploy) -> None:
-    """Serve the archive below ``root``, compare it with the evaluation there, and write the reports."""
-    model = files.require(root / ARCHIVE, "export@landmarks")
-    expected = np.load(files.require(root / EVALUATION, "evaluate@landmarks") / "probabilities.npy")
-    about, test = files.read_json(root / FEATURES / "about.json"), Store(root / FEATURES, "test")
-    with photographs.open_archive(root / RAW, "test") as archive:
-        originals = [archive.read(photograph.path) for photograph in photographs.read_index(root / RAW, "test")]
-    batches = [
-        comparison.npy(test.crops(chosen.numpy(), about["size"]).permute(0, 2, 3, 1).numpy())
-        for chosen in torch.arange(len(test)).split(settings.batch)
-    ]
-    with process.serve(model) as endpoint:
-        comparison.ask(endpoint, originals[:5], "image/*", "landmarks")  # TorchScript compiles in its first calls
-        comparison.ask(endpoint, batches[:2], "application/x-npy", "landmarks")
-        one_by_one, seconds = comparison.replies(endpoint, originals, "image/*", "landmarks")
-        together, batch_seconds = comparison.ask(endpoint, batches, "application/x-npy", "landmarks")
-    labels = test.labels.numpy()
-    probabilities = np.concatenate([answer["probabilities"] for answer in one_by_one])
-    compared = comparison.compare(ARCHIVE, probabilities, expected, labels)
-    report = {"version": settings.version, "data": about["source"], **compared}
-    familiarity = root / EVALUATION / "familiarity.npy"
-    if familiarity.exists():  # releases from before it was measured have none
-        report["known"] = comparison.compare_known(ARCHIVE, one_by_one, np.load(familiarity))
-    comparison.compare(ARCHIVE, together, expected, labels)
-    files.write_json(REPORT, report)
-    clocks.write(
-        "deploy@landmarks",
-        (root / ARCHIVE).parent,
-        {"one": process.latency(seconds, len(test)), "batch": process.latency(batch_seconds, len(test))},
-    )
-    print(f"Served {len(test)} test photographs: all predictions match evaluate's")
+        model = files.require(root / ARCHIVE, "export@landmarks")
+        expected = np.load(files.require(root / EVALUATION, "evaluate@landmarks") / "probabilities.npy")
+        about, test = files.read_json(root / FEATURES / "about.json"), Store(root / FEATURES, "test")
+        with photographs.open_archive(root / RAW, "test") as archive:
+            originals = [archive.read(photograph.path) for photograph in photographs.read_index(root / RAW, "test")]
+        batches = [
+            comparison.npy(test.crops(chosen.numpy(), about["size"]).permute(0, 2, 3, 1).numpy())
+            for chosen in torch.arange(len(test)).split(settings.batch)
+        ]
+        with process.serve(model) as endpoint:
+            comparison.ask(endpoint, originals[:5], "image/*", "landmarks")  # TorchScript compiles in its first calls
+            comparison.ask(endpoint, batches[:2], "application/x-npy", "landmarks")
+            one_by_one, seconds = comparison.replies(endpoint, originals, "image/*", "landmarks")
+            together, batch_seconds = comparison.ask(endpoint, batches, "application/x-npy", "landmarks")
+        labels = test.labels.numpy()
+        probabilities = np.concatenate([answer["probabilities"] for answer in one_by_one])
+        compared = comparison.compare(ARCHIVE, probabilities, expected, labels)
+        report = {"version": settings.version, "data": about["source"], **compared}
+        familiarity = root / EVALUATION / "familiarity.npy"
+        if familiarity.exists():  # releases from before it was measured have none
+            report["known"] = comparison.compare_known(ARCHIVE, one_by_one, np.load(familiarity))
+        comparison.compare(ARCHIVE, together, expected, labels)
+        files.write_json(REPORT, report)
+        one, batch = process.latency(seconds, len(test)), process.latency(batch_seconds, len(test))
+        clocks.write("deploy@landmarks", (root / ARCHIVE).parent, {"one": one, "batch": batch})
+        print(f"Served {len(test)} test photographs: all predictions match evaluate's")
 
 
 if __name__ == "__main__":

@@ -35,14 +35,11 @@ def main() -> None:
         "parameters_trained": sum(member["parameters_trained"] for member in about["members"]),
     }
     source = files.read_json(FEATURES / "about.json")["source"]
-    tables, own = {"known.csv": methods}, scores[:, int(arrays["method"])] - arrays["threshold"]
-    metrics = evaluation.write(
-        "landmarks", source, probabilities, labels, names, details, tables, {"familiarity.npy": own}
-    )
-    print(
-        f"accuracy {metrics['accuracy']:.4f}, top 5 {details['top5_accuracy']:.4f}, loss {metrics['loss']:.4f} "
-        f"on {len(labels)} test photographs ({source})"
-    )
+    tables, own = {"known.csv": methods}, {"familiarity.npy": scores[:, int(arrays["method"])] - arrays["threshold"]}
+    metrics = evaluation.write("landmarks", source, probabilities, labels, names, details, tables, own)
+    figures = {"accuracy": metrics["accuracy"], "top 5": details["top5_accuracy"], "loss": metrics["loss"]}
+    told = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    print(f"{told} on {len(labels)} test photographs ({source})")
 
 
 if __name__ == "__main__":

@@ -150,9 +150,8 @@ def write_torchscript(predictor: Predictor, path: Path, classes: list[dict[str, 
         traced = torch.jit.trace_module(predictor, methods, check_trace=False)
         member = predictor.members[0]
         assert isinstance(member, Member)
-        first = torch.jit.trace_module(
-            First(member), {"inputs": square, "forward": member.inputs(square)}, check_trace=False
-        )
+        methods = {"inputs": square, "forward": member.inputs(square)}
+        first = torch.jit.trace_module(First(member), methods, check_trace=False)
     named = Named(traced, first, class_names(classes), predictor.size, member.side / predictor.size)
     torch_files.save_torchscript(torch_files.scripted(named), path, classes)
 
@@ -160,13 +159,6 @@ def write_torchscript(predictor: Predictor, path: Path, classes: list[dict[str, 
 def write_exported(predictor: Predictor, path: Path, classes: list[dict[str, object]]) -> None:
     photograph = torch.zeros(2, 4, predictor.size + 6, 2 * predictor.size, dtype=torch.uint8)
     torch_files.save_exported(predictor, FORM, photograph, path, class_names(classes), classes)
-
-
-def with_familiarity(predictor: Predictor, arrays: known.Arrays) -> judged.Judged:
-    def inspect(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return predictor.inspect(predictor.squares(images))
-
-    return judged.Judged(predictor, inspect, known.method(arrays), known.chosen(arrays))
 
 
 def write_onnx(predictor: nn.Module, path: Path, classes: list[dict[str, object]]) -> None:
@@ -207,14 +199,12 @@ def batched(images: Iterator[Tensor]) -> Iterator[list[Tensor]]:
 def write_card(path: Path, classes: list[str], probabilities: NDArray[np.float32]) -> None:
     parts = {"training": "train", "validation": "valid", "test": "test"}
     stores = {name: Store(FEATURES, part) for name, part in parts.items()}
+    settings = config.trained("landmarks", Train, TRAINED / SETTINGS)
     card.write(
         path,
         Path(__file__).with_name("card.md"),
         "landmarks",
-        {
-            "data.landmarks": config.load("data.landmarks", Data),
-            "landmarks": config.trained("landmarks", Train, TRAINED / SETTINGS),
-        },
+        {"data.landmarks": config.load("data.landmarks", Data), "landmarks": settings},
         {name: len(store) for name, store in stores.items()},
         classes=classes,
         initial=card.own_weights(files.read_json(TRAINED / "network.json")["members"]),
@@ -235,17 +225,17 @@ def main() -> None:
         write_torchscript(predictor, folder / "model.pt", classes)
         write_exported(predictor, folder / "model.pt2", classes)
         arrays = known.read(TRAINED / KNOWN)
-        write_onnx(with_familiarity(predictor, arrays), folder / "model.onnx", classes)
+        inspect, method = lambda images: predictor.inspect(predictor.squares(images)), known.method(arrays)
+        judge = judged.Judged(predictor, inspect, method, known.chosen(arrays))
+        write_onnx(judge, folder / "model.onnx", classes)
         answers = {"model.pt": answers_of_any_size(torch_files.load_torchscript(folder / "model.pt")[0])}
         others = torch_files.load_exported(folder / "model.pt2")[0], onnx_files.load_judged(folder / "model.onnx")
         answers["model.pt2"], with_its_familiarity = answers_by_size(*others)
         answers["model.onnx"], familiarity = with_its_familiarity[:, :-1], with_its_familiarity[:, -1]
         for name, found in answers.items():
             torch_files.prove("landmarks", name, found, expected, TOLERANCE)
-        expected_familiarity = np.load(EVALUATION / "familiarity.npy")
-        torch_files.prove_known(
-            "landmarks", "model.onnx", familiarity.double().numpy(), expected_familiarity, 10 * TOLERANCE
-        )
+        answered, measured = familiarity.double().numpy(), np.load(EVALUATION / "familiarity.npy")
+        torch_files.prove_known("landmarks", "model.onnx", answered, measured, 10 * TOLERANCE)
         modules = (inference, images, bare, known, regions, saliency)
         code = {f"code/{Path(str(module.__file__)).name}": Path(str(module.__file__)) for module in modules}
         files.write_arrays(folder / KNOWN, **known.chosen(arrays))

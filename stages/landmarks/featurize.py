@@ -3,8 +3,7 @@
 `store.py` describes the format. `about.json` holds the source, the shorter side in pixels, the classes with their
 coordinates, and the mean and standard deviation of the training part's pixels by channel, in [0, 1].
 Near copies of training photographs that get into the validation split are listed in `near_copies.csv`; above a fraction
-of them, featurize fails. With
-`engine.storage` set, the training shards stay there, and only their index is stored here.
+of them, featurize fails. With `engine.storage` set, the training shards stay there, and only their index is stored here.
 """
 
 import hashlib
@@ -46,9 +45,10 @@ def split(settings: Data) -> dict[str, list[Photograph]]:
     train = [one for one, aside in zip(known, chosen, strict=True) if not aside]
     valid = [one for one, aside in zip(known, chosen, strict=True) if aside]
     if not train or not valid:
+        selects = f"selects {len(valid)} of {len(known)} training photographs for validation"
         raise InputError(
-            f"{RAW / 'images.csv'}: data.landmarks.valid_fraction = {settings.valid_fraction} selects {len(valid)} of {len(known)} training "
-            "photographs for validation, expected at least 1 in each part: add photographs or change valid_fraction"
+            f"{RAW / 'images.csv'}: data.landmarks.valid_fraction = {settings.valid_fraction} {selects}, expected at least 1 in "
+            "each part: add photographs or change valid_fraction"
         )
     return {"train": train, "valid": valid, "test": test}
 
@@ -117,11 +117,8 @@ def main() -> None:
     done: dict[str, list[Done]] = {part: [] for part in parts}
     with files.new_folder(FEATURES) as folder:
         with exchange(storage, settings, folder) as (raw, target):
-            work = [
-                task
-                for part, chosen in parts.items()
-                for task in packing.tasks(part, chosen, members[chosen[0].split], settings, raw, target)
-            ]
+            chosen_of = [(part, chosen, members[chosen[0].split]) for part, chosen in parts.items()]
+            work = [task for one in chosen_of for task in packing.tasks(*one, settings, raw, target)]
             images = sum(len(chosen) for chosen in parts.values())
             with tqdm(desc="landmarks photographs", total=images, unit=" images", unit_scale=True) as bar:
                 for task, packed in zip(work, dispatch.each(packing.pack, work), strict=True):
@@ -129,12 +126,10 @@ def main() -> None:
                     bar.update(len(task.chosen))
         for part, chosen in parts.items():
             place = target if storage and part == "train" else ""
-            store.write_index(folder, part, [one.shard for one in done[part]], [one.label for one in chosen], place)
-        mean, std = mean_and_std(sum((one.moments for one in done["train"]), np.zeros((3, 3), np.int64)))
-        classes = [
-            {"name": place.name, "latitude": place.latitude, "longitude": place.longitude}
-            for place in photographs.read_classes(RAW)
-        ]
+            store.write_index(folder, part, [shard for shard, _ in done[part]], [one.label for one in chosen], place)
+        mean, std = mean_and_std(sum((moments for _, moments in done["train"]), np.zeros((3, 3), np.int64)))
+        keys = ("name", "latitude", "longitude")
+        classes = [dict(zip(keys, place, strict=False)) for place in photographs.read_classes(RAW)]
         source = files.read_json(RAW / "about.json")["source"]
         about = {"source": source, "size": settings.size, "mean": mean, "std": std, "classes": classes}
         files.write_json(folder / "about.json", about)

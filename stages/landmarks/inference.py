@@ -1,11 +1,11 @@
 """The functions that SageMaker's PyTorch inference image calls to serve the exported model.
 
 The image provides torch, numpy and Pillow. From the project this module imports only `images.py`, `known.py`, `regions.py`
-and `saliency.py`, which are in the same folder. A request contains one photograph as a file, or several of one size. The answer has one row per
-photograph: `{"classes": ["hagia_sophia", ...], "places": [[41.0085, 28.98], ...], "probabilities": [[0.98, ...]],
-"known": [true], "familiarity": [0.1], "top5": [[{"class": "hagia_sophia", "probability": 0.98, "latitude": 41.0085,
-"longitude": 28.98}, ...]]}`. A photograph with a negative familiarity is not known: it resembles none of the training
-photographs, and its probabilities mean nothing. Unreadable input raises ValueError.
+and `saliency.py`, which are in the same folder. A request contains one photograph as a file, or several of one size. The
+answer has one row per photograph: `{"classes": ["hagia_sophia", ...], "places": [[41.0085, 28.98], ...], "probabilities":
+[[0.98, ...]], "known": [true], "familiarity": [0.1], "top5": [[{"class": "hagia_sophia", "probability": 0.98, "latitude":
+41.0085, "longitude": 28.98}, ...]]}`. A photograph with a negative familiarity is not known: it resembles none of the
+training photographs, and its probabilities mean nothing. Unreadable input raises ValueError.
 
 For one photograph a request can ask for more, by a parameter of its content type. `image/jpeg; several=true`: the landmarks
 in it, from left to right, one row each, and `boxes`: left, top, right and bottom of each, as fractions of the upright
@@ -51,6 +51,8 @@ CELLS = 32
 CONTENT_TYPES = (*images.CONTENT_TYPES, "application/x-npy")
 """Content types that `input_fn` reads."""
 
+PLACE = ("latitude", "longitude")
+
 Model = tuple[torch.jit.ScriptModule, list[dict[str, object]], known.Arrays]
 
 
@@ -76,7 +78,6 @@ class Prediction(NamedTuple):
 
 
 Item = torch.Tensor | Asked
-
 
 PRESERVED = ["squares", "inspect", "inputs", "logits_and_maps", "part"]
 """What is used of the TorchScript model."""
@@ -129,10 +130,8 @@ def _from_array(body: bytes) -> np.ndarray:
         raise ValueError(f"photographs of shape {pixels.shape}: expected (N, H, W, 3), each at least 1")
     count, height, width, _ = pixels.shape
     if count > MAX_PHOTOGRAPHS or max(height, width) > images.MAX_ASPECT * min(height, width):
-        raise ValueError(
-            f"photographs of shape {pixels.shape}: expected at most {MAX_PHOTOGRAPHS}, and neither side more than "
-            f"{images.MAX_ASPECT} times the other"
-        )
+        limits = f"at most {MAX_PHOTOGRAPHS}, and neither side more than {images.MAX_ASPECT} times the other"
+        raise ValueError(f"photographs of shape {pixels.shape}: expected {limits}")
     return pixels
 
 
@@ -144,7 +143,29 @@ def ready_fn(data: Item, model: Model) -> Item:
     such squares are left out.
     """
     network, *_ = model
-    return _with_boxes(data, network) if isinstance(data, Asked) else _squares(data, network)
+    if isinstance(data, torch.Tensor):
+        return _squares(data, network)
+    height, width = data.images.shape[2:]
+    sides = [width, height, width, height]
+    if not data.several:
+        half = network.part * min(height, width) / 2
+        box = [width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half]
+        return Asked(_squares(data.images, network), False, np.array([box]) / sides)
+    found: list[NDArray[np.float64]] = []
+    parts: list[torch.Tensor] = []
+    for box in regions.propose(height, width):
+        left, top, right, bottom = box
+        part = data.images[:, :, top:bottom, left:right]
+        part = part.contiguous(memory_format=torch.channels_last)  # resized three times as fast
+        if not images.is_plain(part[0].permute(1, 2, 0).numpy()):  # the network would refuse it
+            with torch.inference_mode():
+                square = network.squares(part)
+            if not images.is_plain(square[0].permute(1, 2, 0).numpy()):
+                found.append(box / sides)
+                parts.append(square)
+    if not found:
+        raise ValueError("every part of the photograph has a single colour: expected a photograph of landmarks")
+    return Asked(torch.cat(parts), True, np.stack(found))
 
 
 def _squares(photographs: torch.Tensor, network: torch.jit.ScriptModule) -> torch.Tensor:
@@ -153,31 +174,6 @@ def _squares(photographs: torch.Tensor, network: torch.jit.ScriptModule) -> torc
     if any(images.is_plain(square) for square in squares.permute(0, 2, 3, 1).numpy()):
         raise ValueError("the middle of a photograph has a single colour: expected a photograph of a landmark")
     return squares
-
-
-def _with_boxes(data: Asked, network: torch.jit.ScriptModule) -> Asked:
-    height, width = data.images.shape[2:]
-    if not data.several:
-        squares = _squares(data.images, network)
-        half = network.part * min(height, width) / 2
-        box = [width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half]
-        return Asked(squares, False, np.array([box]) / [width, height, width, height])
-    found: list[NDArray[np.float64]] = []
-    parts: list[torch.Tensor] = []
-    for box in regions.propose(height, width):
-        left, top, right, bottom = box
-        part = data.images[:, :, top:bottom, left:right].contiguous(
-            memory_format=torch.channels_last
-        )  # resized three times as fast
-        if not images.is_plain(part[0].permute(1, 2, 0).numpy()):  # the network would refuse it
-            with torch.inference_mode():
-                square = network.squares(part)
-            if not images.is_plain(square[0].permute(1, 2, 0).numpy()):
-                found.append(box / [width, height, width, height])
-                parts.append(square)
-    if not found:
-        raise ValueError("every part of the photograph has a single colour: expected a photograph of landmarks")
-    return Asked(torch.cat(parts), True, np.stack(found))
 
 
 def batch_fn(items: list[Item], model: Model) -> list[Prediction]:
@@ -224,21 +220,14 @@ def output_fn(prediction: Prediction, accept: str) -> str:
     values, labels = probabilities.topk(min(5, len(classes)))
     top5 = [
         [
-            {
-                "class": classes[label]["name"],
-                "probability": value,
-                "latitude": classes[label]["latitude"],
-                "longitude": classes[label]["longitude"],
-            }
+            {"class": classes[label]["name"], "probability": value} | {axis: classes[label][axis] for axis in PLACE}
             for value, label in zip(*row, strict=True)
         ]
         for row in zip(values.tolist(), labels.tolist(), strict=True)
     ]
     names = [place["name"] for place in classes]
-    places = [[place["latitude"], place["longitude"]] for place in classes]
+    places = [[place[axis] for axis in PLACE] for place in classes]
     judged = {"known": (familiarity >= 0).tolist(), "familiarity": familiarity.tolist()}
     answer = {"classes": names, "places": places, "probabilities": probabilities.tolist(), **judged, "top5": top5}
-    more = {"boxes": boxes, "evidence": evidence}
-    return json.dumps(
-        answer | {name: np.asarray(one, np.float64).round(3).tolist() for name, one in more.items() if one is not None}
-    )
+    more = {name: one for name, one in (("boxes", boxes), ("evidence", evidence)) if one is not None}
+    return json.dumps(answer | {name: np.asarray(one, np.float64).round(3).tolist() for name, one in more.items()})

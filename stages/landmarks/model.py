@@ -110,10 +110,7 @@ class Predictor(nn.Module):
 
 
 def load(folder: Path = TRAINED, measured: bool = False) -> Predictor:
-    """Load the predictor that train stored in ``folder``, on the CPU, for prediction.
-
-    ``measured``: compute as in training.
-    """
+    """Load the predictor that train stored in ``folder``, on the CPU. ``measured``: it computes as in training."""
     program.keep_memory()
     about = files.read_json(folder / "network.json")
     members = []

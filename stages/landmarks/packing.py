@@ -1,10 +1,10 @@
 """Pack shards in featurize's processes, on this or other machines: decode and resize the photographs and write them."""
 
 import struct
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile, ZipInfo
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from stages.common.errors import InputError
 from stages.common.vision import images, pixels
 from stages.landmarks import photographs, store
 from stages.landmarks.config import Data
-from stages.landmarks.photographs import Photograph, ZipEntry
+from stages.landmarks.photographs import Photograph
 from stages.landmarks.store import Pixels, Shard
 
 
@@ -27,7 +27,7 @@ class Task(NamedTuple):
     number: int
     first: int
     """Index of its first photograph in the part."""
-    chosen: list[tuple[Photograph, ZipEntry]]
+    chosen: list[tuple[Photograph, ZipInfo]]
     size: int
     """Pixels of the shorter side."""
     raw: str
@@ -36,22 +36,16 @@ class Task(NamedTuple):
     """The folder or URL to write to."""
 
 
-class Done(NamedTuple):
-    """The index data and pixel statistics of a written shard."""
-
-    shard: Shard
-    moments: NDArray[np.int64]
-    """(3, 3): the number of pixels, their sums and the sums of their squares, by channel."""
+Done = tuple[Shard, NDArray[np.int64]]
+"""The index data of a written shard, and (3, 3): the number of its pixels, their sums and the sums of their squares, by channel."""
 
 
 def tasks(
-    part: str, chosen: Sequence[Photograph], members: Mapping[str, ZipEntry], settings: Data, raw: str, features: str
+    part: str, chosen: Sequence[Photograph], members: Mapping[str, ZipInfo], settings: Data, raw: str, features: str
 ) -> list[Task]:
-    """Return the shards of ``part``.
+    """Return the shards of ``part``: each has as many photographs as fit into `settings.shard` MiB of pixels, at least one.
 
-    Each has as many photographs as fit into `settings.shard` MiB of pixels, at least one.
-
-    ``members`` map a photograph's path to its position in the zip.
+    ``members`` map a photograph's path to its entry in the zip.
     """
     begins, full = [0], 0.0
     for place, photograph in enumerate(chosen):
@@ -70,14 +64,11 @@ def tasks(
 
 
 def pack(task: Task) -> Done:
-    """Write the shard, with one photograph in memory at a time.
-
-    Repeatable. Raises InputError for a damaged photograph.
-    """
+    """Write the shard, with one photograph in memory at a time. Raises InputError for a damaged photograph."""
     torch.set_num_threads(1)  # there is one process per core
     moments = np.zeros((3, 3), np.int64)
     labels = [photograph.label for photograph, _ in task.chosen]
-    target, passing = UPath(task.features) / store.shard_name(task.part, task.number), _watched(_decoded(task), moments)
+    target, passing = UPath(task.features) / store.shard_name(task.part, task.number), _decoded(task, moments)
     if not target.protocol:
         shard = store.write_shard(Path(target.path), task.first, passing, labels)
     else:
@@ -85,27 +76,21 @@ def pack(task: Task) -> Done:
             here = scratch / target.name
             shard = store.write_shard(here, task.first, passing, labels)
             target.fs.put_file(str(here), target.path)
-    return Done(shard, moments)
+    return shard, moments
 
 
-def _decoded(task: Task) -> Iterator[Pixels]:
-    """Yield the photographs as uint8 (H, W, 3), with a shorter side of ``size`` pixels."""
+def _decoded(task: Task, moments: NDArray[np.int64]) -> Iterator[Pixels]:
+    """Yield the photographs as uint8 (H, W, 3), with a shorter side of ``size`` pixels. Add their statistics to ``moments``."""
     source = UPath(task.raw) / f"{task.chosen[0][0].split}.zip"
     with source.open("rb") as archive:
         for photograph, member in task.chosen:
             try:
                 decoded = images.decode(photographs.read(archive, member), photograph.width * photograph.height)
-            except (images.ImageError, zipfile.BadZipFile, struct.error) as error:
+            except (images.ImageError, BadZipFile, struct.error) as error:
                 remedy = "run `dvc repro -f prepare@landmarks` to recreate it"
                 raise InputError(f"{source}: {photograph.path}: {error}: {remedy}") from None
             image = torch.from_numpy(decoded).permute(2, 0, 1)[None]
             resized: Pixels = pixels.resize_shorter(image, task.size)[0].permute(1, 2, 0).numpy()
+            values = resized.reshape(-1, 3).astype(np.int64)
+            moments += [[len(values)] * 3, values.sum(0), (values**2).sum(0)]
             yield resized
-
-
-def _watched(passing: Iterator[Pixels], moments: NDArray[np.int64]) -> Iterator[Pixels]:
-    """Yield the images and add their pixel statistics to ``moments``."""
-    for image in passing:
-        values = image.reshape(-1, 3).astype(np.int64)
-        moments += [[len(values)] * 3, values.sum(0), (values**2).sum(0)]
-        yield image

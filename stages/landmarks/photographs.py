@@ -30,10 +30,7 @@ SPLITS = ("train", "valid", "test")
 
 
 class Photograph(NamedTuple):
-    """A photograph.
-
-    ``path`` is its name in the zip of its ``split`` (train, valid or test). ``width`` and ``height`` are in pixels.
-    """
+    """A photograph: ``path`` is its name in the zip of its ``split``, ``width`` and ``height`` are in pixels."""
 
     split: str
     path: str
@@ -56,14 +53,6 @@ class RefusedFile(NamedTuple):
 
     path: str
     reason: str
-
-
-class ZipEntry(NamedTuple):
-    """A file's position in its zip: the byte where its header begins, its length, and the CRC-32 of its bytes."""
-
-    offset: int
-    bytes: int
-    crc: int
 
 
 class Packed(NamedTuple):
@@ -99,59 +88,49 @@ def read_looks(raw: Path) -> dict[tuple[str, str], bytes]:
 
 def read_classes(raw: Path) -> list[Landmark]:
     """Return the classes, label 0 first."""
-    return [
-        Landmark(row["class"], _degrees(row["latitude"]), _degrees(row["longitude"]), row["source"])
-        for row in _rows(raw / "classes.csv")
-    ]
+    classes = []
+    for row in _rows(raw / "classes.csv"):
+        latitude, longitude = (float(row[axis]) if row[axis] else None for axis in ("latitude", "longitude"))
+        classes.append(Landmark(row["class"], latitude, longitude, row["source"]))
+    return classes
 
 
 def open_archive(raw: Path, split: str) -> zipfile.ZipFile:
-    """Open the zip of ``split``.
-
-    `open_archive(raw, "train").read(photograph.path)` returns a file's bytes and checks their CRC.
-    """
+    """Open the zip of ``split``, whose `read(photograph.path)` returns a file's bytes and checks their CRC."""
     return zipfile.ZipFile(raw / f"{split}.zip")
 
 
-def members(raw: Path, split: str) -> dict[str, ZipEntry]:
-    """Return the positions of ``split``'s files in the zip, by path.
-
-    A reader of few files then needs no zip directory.
-    """
+def members(raw: Path, split: str) -> dict[str, zipfile.ZipInfo]:
+    """Return the entries of ``split``'s files in the zip, by path. A reader of few files then needs no zip directory."""
     with open_archive(raw, split) as archive:
-        return {one.filename: ZipEntry(one.header_offset, one.file_size, one.CRC) for one in archive.infolist()}
+        return {one.filename: one for one in archive.infolist()}
 
 
-def read(archive: BinaryIO, member: ZipEntry) -> bytes:
+def read(archive: BinaryIO, member: zipfile.ZipInfo) -> bytes:
     """Return the bytes of one file in the opened zip. Raises BadZipFile if they are not the written ones."""
-    archive.seek(member.offset + 26)
+    archive.seek(member.header_offset + 26)
     lengths = struct.unpack("<HH", archive.read(4))  # of name and extra field, which precede the file
     archive.seek(sum(lengths), os.SEEK_CUR)
-    content = archive.read(member.bytes)
-    if zlib.crc32(content) != member.crc:
-        raise zipfile.BadZipFile(f"bad CRC-32 at byte {member.offset}")
+    content = archive.read(member.file_size)
+    if zlib.crc32(content) != member.CRC:
+        raise zipfile.BadZipFile(f"bad CRC-32 at byte {member.header_offset}")
     return content
 
 
 def write(
-    folder: Path,
-    packed: Sequence[Packed],
-    places: Iterable[Landmark],
-    refused: Iterable[RefusedFile],
-    source: str,
+    folder: Path, packed: Sequence[Packed], places: Iterable[Landmark], refused: Iterable[RefusedFile], source: str
 ) -> None:
     """Fill ``folder``. The photographs are copied one at a time, in the given order."""
-    there = {photograph.split for photograph, *_ in packed}
-    for split in (split for split in SPLITS if split in there):
+    for split in {photograph.split for photograph, *_ in packed}:
         with zipfile.ZipFile(folder / f"{split}.zip", "w", zipfile.ZIP_STORED) as archive:
             for photograph, file, *_ in packed:
                 if photograph.split == split:
-                    archive.writestr(_entry(photograph.path), file.read_bytes())
-    files.write_rows(
-        folder / "images.csv",
-        [*Photograph._fields, "bytes", "sha256"],
-        ((*one.photograph, one.bytes, one.sha256) for one in packed),
-    )
+                    # Without the file's attributes, so that all copies of a source give the same zip.
+                    member = zipfile.ZipInfo(photograph.path)  # dated 1980-01-01
+                    member.create_system, member.external_attr = 3, 0o644 << 16  # Unix, rw-r--r--
+                    archive.writestr(member, file.read_bytes())
+    images = ((*one.photograph, one.bytes, one.sha256) for one in packed)
+    files.write_rows(folder / "images.csv", [*Photograph._fields, "bytes", "sha256"], images)
     looks = np.frombuffer(b"".join(one.look for one in packed), np.uint8)
     np.save(folder / "looks.npy", looks.reshape(len(packed), -1))
     files.write_rows(folder / "classes.csv", ["class", "latitude", "longitude", "source"], places)
@@ -159,17 +138,6 @@ def write(
     files.write_json(folder / "about.json", {"source": source})
 
 
-def _entry(name: str) -> zipfile.ZipInfo:
-    """Return a zip member with no file attributes except its ``name``, so that all copies of a source give the same zip."""
-    member = zipfile.ZipInfo(name)  # dated 1980-01-01
-    member.create_system, member.external_attr = 3, 0o644 << 16  # Unix, rw-r--r--
-    return member
-
-
 def _rows(path: Path) -> Iterable[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         yield from files.read_rows(file)
-
-
-def _degrees(text: str) -> float | None:
-    return float(text) if text else None

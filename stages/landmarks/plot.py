@@ -1,7 +1,4 @@
-"""Plot the data, the training and the results of landmarks.
-
-`sheets.py` draws the plots that show photographs.
-"""
+"""Plot the data, the training and the results of landmarks. `sheets.py` draws the plots that show photographs."""
 
 from pathlib import Path
 from typing import Any
@@ -65,11 +62,11 @@ def main() -> None:
     eyes = Views(first, about["size"], **networks[0]["views"], train=train, valid=valid)
     histories = [
         figures.history(
-            f"landmarks: training of {titles[index]}",
+            f"landmarks: training of {name}",
             network,
-            *(figures.table(TRAINED / str(index) / name) for name in ("steps.csv", "epochs.csv")),
+            *(figures.table(TRAINED / str(index) / f"{table}.csv") for table in ("steps", "epochs")),
         )
-        for index, network in enumerate(networks)
+        for index, (name, network) in enumerate(zip(titles, networks, strict=True))
     ]
     pictures = {
         "photographs": sheets.training(titles[0], eyes, networks[0]["settings"], names),

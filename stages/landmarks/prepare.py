@@ -5,12 +5,10 @@ train/<class>/*, test/<class>/*  or one tree <class>/*, of which a fraction beco
 valid/<class>/*                  beside those two, also as val, validation or dev: the validation split
 places.csv                       class,latitude,longitude, beside those folders, for classes with known coordinates
 
-Every file is decoded once. refused.csv lists each file that is left out, with the reason: files that are not pictures,
-files that are in no class folder, and copies. Labelled captured photographs (data/landmarks/labelled/) are added to the
-training photographs. A picture, known by its pixels, is used once, in one split: see
-`copies.excess`. A source's own test set is not changed. Photographs of different splits that look the same are listed
-in near_copies.csv; above a fraction of them, prepare fails. counts.json has the number of files that were found, used and
-left out, by kind.
+Every file is decoded once. Files that are not pictures, files that are in no class folder, and copies are left out.
+Labelled captured photographs (data/landmarks/labelled/) are added to the training photographs. A picture, known by its
+pixels, is used once, in one split: see `copies.excess`. A source's own test set is not changed. If too many photographs
+of different splits look the same, prepare fails.
 """
 
 import sys
@@ -39,8 +37,6 @@ from stages.landmarks.sources.intake.inspection import Inspected, inspect_all
 
 RAW = Path("data/landmarks/raw")
 LABELLED = Path("data/landmarks/labelled")
-
-NEAR_SETTING = "data.landmarks.photographs.max_near_copies"
 
 LISTED = 10
 """How many refused files are printed when there are too many."""
@@ -77,7 +73,8 @@ def select(tree: Tree, pictures: Sequence[Inspected | str], settings: Photograph
     check_classes(tree, kept, unusable + left_out)
     looks = {part: {tree.name(one.file): one.look for one in kept if one.photograph.split == part} for part in SPLITS}
     near = copies.near_copies(looks)
-    note = copies.check_near(near, looks, tree.root, NEAR_SETTING, settings.max_near_copies)
+    setting = "data.landmarks.photographs.max_near_copies"
+    note = copies.check_near(near, looks, tree.root, setting, settings.max_near_copies)
     notes = [note] if note else []
     if repeated := copies.repeated(known):
         notes.append(f"{repeated} test photographs are copies of another one: the source's test set is not changed")
@@ -87,10 +84,7 @@ def select(tree: Tree, pictures: Sequence[Inspected | str], settings: Photograph
 def split(
     readable: Sequence[tuple[Candidate, Inspected]], classes: Sequence[str], settings: Photographs
 ) -> list[Packed]:
-    """Return the photographs, train before valid before test.
-
-    If the source has no split, a fraction of each class is the test set.
-    """
+    """Return the photographs, train before valid before test. Without a split, a fraction of each class is the test set."""
     # Without the labelled photographs, so that these don't change the test set.
     labels = np.array([candidate.label for candidate, _ in readable if candidate.split is None], np.int64)
     chosen = iter(stratified(labels, settings.test_fraction, settings.seed))
@@ -107,7 +101,7 @@ def captured(classes: Sequence[str]) -> list[Candidate]:
     """Return the captured photographs that somebody has labelled, which are for training."""
     there = {files.nfc(path.name): path for path in listing.entries(LABELLED)} if LABELLED.is_dir() else {}
     found = label_table.labels(LABELLED, there, classes)
-    return [Candidate("train", label, there[name], captured=True) for name, label in found.items()]
+    return [Candidate("train", label, there[name], f"labelled_{there[name].name}") for name, label in found.items()]
 
 
 def check_share(tree: Tree, bad: Sequence[RefusedFile], allowed: float) -> None:
@@ -116,9 +110,10 @@ def check_share(tree: Tree, bad: Sequence[RefusedFile], allowed: float) -> None:
     if len(bad) > allowed * total:
         for path, reason in bad[:LISTED]:
             print(f"{path}: {reason}", file=sys.stderr)
+        share = f"data.landmarks.photographs.max_refused = {allowed}"
         raise InputError(
-            f"{tree.root}: found {len(bad)} of {total} files in class folders that cannot be used, the first is {bad[0].path} ({bad[0].reason}), expected "
-            f"at most the fraction data.landmarks.photographs.max_refused = {allowed} (the first {min(len(bad), LISTED)} are listed above; "
+            f"{tree.root}: found {len(bad)} of {total} files in class folders that cannot be used, the first is {bad[0].path} "
+            f"({bad[0].reason}), expected at most the fraction {share} (the first {min(len(bad), LISTED)} are listed above; "
             f"with a larger fraction, {RAW / 'refused.csv'} lists all of them)"
         )
 
@@ -132,27 +127,23 @@ def check_classes(tree: Tree, kept: Sequence[Packed], refused: Sequence[RefusedF
             if (part, label) not in there:
                 own = sorted(one for one in refused if name in map(files.nfc, Path(one.path).parent.parts))
                 why = f" ({len(own)} of its files are refused, first {own[0].path}: {own[0].reason})" if own else ""
-                raise InputError(
-                    f"{tree.root}: found no photograph of {name} for {part}{why}, expected at least 1 in every class"
-                )
+                found = f"no photograph of {name} for {part}{why}"
+                raise InputError(f"{tree.root}: found {found}, expected at least 1 in every class")
 
 
 def count(tree: Tree, selected: Selected) -> dict[str, int]:
     """Return how many files were found, which is the sum of the other numbers: of how many are used and left out, by kind."""
     used = Counter(one.photograph.split for one in selected.kept)
-    counts = {part: used[part] for part in SPLITS} | {
-        "tables": int(tree.places is not None),
-        "unusable": len(selected.unusable),
-        "copies": len(selected.copies),
-        "others": len(tree.ignored),
-    }
+    left_out = {"unusable": selected.unusable, "copies": selected.copies, "others": tree.ignored}
+    counts = {part: used[part] for part in SPLITS} | {"tables": int(tree.places is not None)}
+    counts |= {kind: len(files) for kind, files in left_out.items()}
     return {"found": sum(counts.values()), **counts}
 
 
 def report(source: str, tree: Tree, counts: Mapping[str, int], labelled: int) -> str:
     """Return how many files there are, of which so many are ``labelled`` ones, and how many are used and left out, by kind."""
-    names = {"train": "training", "valid": "validation", "test": "test"}
-    used = ", ".join(f"{counts[part]} {names[part]}" for part in SPLITS if counts[part])
+    parts = {"train": "training", "valid": "validation", "test": "test"}
+    used = ", ".join(f"{counts[part]} {words}" for part, words in parts.items() if counts[part])
     table = " and a table of places" if counts["tables"] else ""
     total, own = counts["found"], f" ({labelled} of them labelled captured ones)" if labelled else ""
     left = {"unusable": "unusable", "copies": "copies", "others": "of systems or in no class folder"}

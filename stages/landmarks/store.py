@@ -48,9 +48,7 @@ def shard_name(part: str, shard: int) -> str:
 
 
 def write_shard(path: Path, first: int, images: Iterable[Pixels], labels: Sequence[int]) -> Shard:
-    """Store ``images``, each uint8 (H, W, 3), with one in memory at a time.
-
-    ``first`` is the first image's index in the part.
+    """Store ``images``, each uint8 (H, W, 3), with one in memory at a time. ``first`` is the index of the first in the part.
 
     The file replaces ``path`` when it is complete. The same images give the same bytes.
     """
@@ -142,10 +140,7 @@ class Store:
         return torch.cat([window[torch.randperm(len(window), generator=generator)] for window in windows])
 
     def _open(self, shard: int) -> Pixels:
-        """Return the bytes of a shard.
-
-        At most two windows of a storage's shards are kept; the oldest is released first.
-        """
+        """Return the bytes of a shard. At most two windows of a storage's shards are kept; the oldest is released first."""
         if not self._place:
             self._mapped[shard] = _map(self._folder / self._sources[shard][0])
             return self._mapped[shard]
@@ -159,10 +154,7 @@ class Store:
 
 
 def _map(path: Path) -> Pixels:
-    """Map the file into memory; pages are read on first use.
-
-    It is closed again: there may be more shards than open files allowed.
-    """
+    """Map the file into memory and close it again: there may be more shards than open files allowed."""
     mapped = torch.from_file(str(path), size=path.stat().st_size, dtype=torch.uint8)
     array: Pixels = mapped.numpy()
     return array

@@ -30,10 +30,6 @@ from stages.landmarks.model import BATCH, KNOWN, SETTINGS, TRAINED, Member, batc
 from stages.landmarks.store import Store
 
 FEATURES = Path("data/landmarks/features")
-PARTS = ("train", "valid")
-
-INPUTS = [FEATURES / name for name in ("train.npz", "valid.npz", "about.json")]
-"""Features that training depends on. An index holds its shards' digests."""
 
 
 class Learnt(NamedTuple):
@@ -54,8 +50,9 @@ class Learnt(NamedTuple):
 
 def inputs_of(settings: Train) -> list[Path]:
     """Return the files that training one network depends on besides its settings and code."""
-    table = getattr(settings, settings.network)
-    return [*INPUTS, *initial.files_of(table.weights)]
+    # An index has its shards' digests.
+    features = [FEATURES / name for name in ("train.npz", "valid.npz", "about.json")]
+    return [*features, *initial.files_of(getattr(settings, settings.network).weights)]
 
 
 def features_of(settings: Train, computing: Computing) -> list[Path]:
@@ -70,9 +67,8 @@ def features_of(settings: Train, computing: Computing) -> list[Path]:
     known = settings.model_dump_json(include=used)
     process = f"-{distributed.rank()}" if distributed.rank() else ""  # processes may not share a disk
     folder = files.kept() / "landmarks"
-    return [
-        folder / f"{checkpoints.key(f'{part} {computing} {known}', inputs_of(settings))}{process}.npy" for part in PARTS
-    ]
+    keys = [checkpoints.key(f"{part} {computing} {known}", inputs_of(settings)) for part in ("train", "valid")]
+    return [folder / f"{key}{process}.npy" for key in keys]
 
 
 def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: str) -> Learnt:
@@ -104,9 +100,8 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: s
     eyes: Views | FrozenViews = photographs
     network, began = whole, time.perf_counter()
     if isinstance(whole, backbones.Transfer) and (kept := features_of(settings, computing)):
-        eyes = FrozenViews(
-            photographs, whole.backbone, settings.transfer.views, settings.seed, settings.precision, kept
-        )
+        views = settings.transfer.views
+        eyes = FrozenViews(photographs, whole.backbone, views, settings.seed, settings.precision, kept)
         network = whole.head
     features_seconds = time.perf_counter() - began
 
@@ -117,7 +112,7 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: s
     def score(network: nn.Module) -> loop.Scores:
         logits = distributed.in_turns(
             torch.arange(len(valid)).split(BATCH),
-            lambda chosen: answer(network, eyes.validation(chosen), settings.precision),
+            lambda chosen: answer(network, eyes.middles("valid", chosen), settings.precision),
         )
         return loop.scores(logits, valid.labels)
 
@@ -128,7 +123,7 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: s
     network.load_state_dict(history.weights)
     chosen = torch.from_numpy(known.sampled(len(train))).split(BATCH)
     with torch.no_grad():
-        bank = [classifiers.inspect(network.eval(), eyes.centres(some))[0].cpu() for some in chosen]
+        bank = [classifiers.inspect(network.eval(), eyes.middles("train", some))[0].cpu() for some in chosen]
     found = {
         "network": settings.network,
         "settings": table,
@@ -138,15 +133,8 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: s
         "views": {"crop": settings.crop, "limits": limits},
         **saving.summary(whole, settings, history),
     }
-    return Learnt(
-        history,
-        {name: value.cpu() for name, value in whole.state_dict().items()},
-        computing,
-        found,
-        kept,
-        torch.cat(bank).numpy(),
-        features_seconds,
-    )
+    weights = {name: value.cpu() for name, value in whole.state_dict().items()}
+    return Learnt(history, weights, computing, found, kept, torch.cat(bank).numpy(), features_seconds)
 
 
 def checkpoints_of(settings: Train, root: Location) -> list[Location]:
@@ -172,8 +160,7 @@ def fill(settings: Train, kept: list[Location], folder: Path) -> None:
     files.write_json(folder / "network.json", network | {"temperature": 1.0})
     files.write_json(folder / SETTINGS, settings.model_dump() | {"precision": learnt[0].computing.precision})
     if distributed.rank() == 0:
-        banks = np.concatenate([one.bank for one in learnt], 1)
-        arrays, probabilities = recognition(folder, banks, settings)
+        arrays, probabilities = recognition(folder, np.concatenate([one.bank for one in learnt], 1), settings)
         files.write_arrays(folder / KNOWN, **arrays)
         likely = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
         temperature = calibration.fit(likely, Store(FEATURES, "valid").labels.numpy())

@@ -21,9 +21,18 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture
+def untrained(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, as the working folder."""
+    root = tmp_path / "project"
+    shutil.copytree(prepared, root)
+    monkeypatch.chdir(root)
+    return root
+
+
 @pytest.fixture(scope="module")
 def done(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, trained, evaluated and exported."""
+    """The same project, trained, evaluated and exported. Tests leave it as it is, but for reports."""
     root = tmp_path_factory.mktemp("done") / "project"
     shutil.copytree(prepared, root)
     with pytest.MonkeyPatch.context() as patch:

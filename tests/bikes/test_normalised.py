@@ -1,4 +1,4 @@
-"""What bikes stores of its models: no clock readings, no place, equal bytes for equal contents."""
+"""What bikes stores of its models: no clock readings, no place, equal bytes for equal contents, AutoGluon's version."""
 
 import itertools
 import pickle
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.bikes import export, model
+from stages.bikes import export, inference, model
 from stages.bikes.learning import normalised
 from stages.common.models import bundle
 
@@ -23,11 +23,8 @@ def stored(done: Path, tmp_path: Path) -> list[Path]:
 
 def test_no_file_names_the_place_where_it_was_made(stored: list[Path], done: Path, tmp_path: Path) -> None:
     places = (str(done), "export-", f"{tempfile.gettempdir()}/", f"{Path.home()}/", "/home/")
-    code = [path for path in stored if path.suffix in (".py", ".md")]
-    found = {
-        path: place for path in stored if path not in code for place in places if place.encode() in path.read_bytes()
-    }
-    assert found == {}
+    made = {path: path.read_bytes() for path in stored if path.suffix not in (".py", ".md")}
+    assert {path: place for path, content in made.items() for place in places if place.encode() in content} == {}
 
 
 def test_no_file_holds_a_clock_reading(stored: list[Path]) -> None:
@@ -82,3 +79,17 @@ def test_a_file_in_another_format_stays_as_it_is(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
     normalised.normalise(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == content
+
+
+def test_no_file_names_the_version_of_python_so_that_every_one_reads_them(stored: list[Path], tmp_path: Path) -> None:
+    assert tmp_path / "forecaster/casual/version.txt" in stored
+    assert not [path for path in stored if path.name == "metadata.json"]
+
+
+@pytest.mark.long
+def test_another_version_of_autogluon_refuses_the_archive_and_names_both(stored: list[Path], tmp_path: Path) -> None:
+    inference.model_fn(str(tmp_path))
+    for part in (tmp_path / "forecaster").glob("*/"):
+        (part / "version.txt").write_text("1.6.2")
+    with pytest.raises(AssertionError, match=r"created on version 1.6.2 but is being loaded with version 1"):
+        inference.model_fn(str(tmp_path))

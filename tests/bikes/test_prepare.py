@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import Change
 from small_bikes import to_uci
+from small_photographs import contents
 
 from stages.bikes import prepare
 from stages.bikes.sources import official, sample
@@ -35,33 +37,26 @@ def kaggle(simulated: Path, tmp_path: Path) -> Path:
 
 def test_the_sample_is_the_same_each_time_and_has_kaggles_form(simulated: Path, tmp_path: Path) -> None:
     sample.write(tmp_path)
-    for path in simulated.iterdir():
-        assert path.read_bytes() == (tmp_path / path.name).read_bytes()
-    assert (simulated / "train.csv").read_text().splitlines()[0] == f"{HEADER},casual,registered,count"
-    assert (simulated / "test.csv").read_text().splitlines()[0] == HEADER
-    assert (simulated / "sampleSubmission.csv").read_text().splitlines()[0] == "datetime,count"
+    assert contents(tmp_path) == contents(simulated)
+    heads = {"train": f"{HEADER},casual,registered,count", "test": HEADER, "sampleSubmission": "datetime,count"}
+    for name, head in heads.items():
+        assert (simulated / f"{name}.csv").read_text().splitlines()[0] == head
 
 
-def test_the_samples_riders_have_habits(simulated: Path) -> None:
-    train = prepare.read(simulated)["train"]
+def test_the_sample_is_read_as_it_is_and_its_riders_have_habits(simulated: Path) -> None:
+    tables = prepare.read(simulated)
+    assert set(tables) == {"train", "test", "answers"}
+    assert len(tables["answers"]) == len(tables["test"]) == len((simulated / "test.csv").read_text().splitlines()) - 1
+    train = tables["train"]
+    assert train[["count", "temp"]].dtypes.tolist() == [np.int64, np.float64]
     assert set(train["datetime"].dt.day) == set(range(1, 20))
     hour = train["datetime"].dt.hour
     commute = train[hour.isin([8, 17])].groupby("workingday")["registered"].mean()
     assert commute[1] > 1.5 * commute[0]
-    afternoon = train[hour.between(12, 16)]
-    assert (
-        afternoon.groupby("workingday")["casual"].mean()[0] > 1.5 * afternoon.groupby("workingday")["casual"].mean()[1]
-    )
+    afternoon = train[hour.between(12, 16)].groupby("workingday")["casual"].mean()
+    assert afternoon[0] > 1.5 * afternoon[1]
     assert train[train["weather"] >= 3]["count"].mean() < 0.7 * train[train["weather"] == 1]["count"].mean()
     assert train[train["temp"] > 15]["casual"].mean() > 2 * train[train["temp"] < 5]["casual"].mean()
-
-
-def test_good_files_are_read_as_they_are(kaggle: Path) -> None:
-    tables = prepare.read(kaggle)
-    assert set(tables) == {"train", "test", "answers"}
-    assert len(tables["train"]) == len(tables["test"]) == len(tables["answers"]) == 30
-    assert tables["train"]["count"].dtype == np.int64
-    assert tables["train"]["temp"].dtype == np.float64
 
 
 def put(row: int, column: str, value: str) -> Callable[[Path], None]:
@@ -88,16 +83,8 @@ def header(old: str, new: str) -> Callable[[Path], None]:
     return rows(lambda lines: [lines[0].replace(old, new), *lines[1:]])
 
 
-def emptied(path: Path) -> None:
-    path.write_text("")
-
-
-def train_as_test(path: Path) -> None:
-    path.write_text((path.parent / "train.csv").read_text())
-
-
-BAD = {
-    "empty file": ("train.csv", emptied, "empty file"),
+BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "empty file": ("train.csv", lambda path: path.write_text(""), "empty file"),
     "no rows": ("train.csv", rows(lambda lines: lines[:1]), "no rows"),
     "missing file": ("test.csv", Path.unlink, "no such file"),
     "missing column": ("train.csv", header(",temp,", ","), "no column temp"),
@@ -113,7 +100,7 @@ BAD = {
     "impossible date": ("train.csv", put(0, "datetime", "2011-02-30 00:00:00"), "line 2, column datetime: found 2011-02-30"),
     "not a full hour": ("train.csv", put(0, "datetime", "2011-07-01 00:30:00"), "line 2, column datetime: .* full hour"),
     "unknown weather": ("train.csv", put(0, "weather", "5"), "line 2, column weather: found 5, expected a whole number from 1 to 4"),
-    "a train file as test": ("test.csv", train_as_test, "a train file"),
+    "a train file as test": ("test.csv", lambda path: path.write_text((path.parent / "train.csv").read_text()), "a train file"),
     "an hour of train in test": ("test.csv", put(0, "datetime", "2011-07-01 00:00:00"), "line 2, column datetime: .* not in train.csv"),
     "answers to other hours": ("test_answers.csv", rows(lambda lines: lines[:-1]), "expected the 30 hours of test.csv"),
     "another submission": ("sampleSubmission.csv", put(0, "datetime", "2010-01-01 00:00:00"), "line 2, column datetime"),
@@ -133,10 +120,7 @@ def test_bad_input_is_refused_in_one_line(kaggle: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (
-            ["temp", "atemp"],
-            "column temp: found values from 0 to 1 in all 400 rows, expected °C: .* multiply its temp by 41",
-        ),
+        (["temp", "atemp"], "column temp: found values from 0 to 1 in all 400 rows, expected °C: .* its temp by 41"),
         (["windspeed"], "column windspeed: found values from 0 to 1 in all 400 rows, expected km/h: .* by 67"),
     ],
 )
@@ -154,15 +138,14 @@ def test_a_table_with_ucis_fractions_is_refused_and_a_cold_day_is_not(
     assert len(prepare.read_hours(path, list(map(str, table)))) == 24
 
 
-def test_a_refused_file_ends_the_stage_and_leaves_what_was_there(workspace: Path, kaggle: Path) -> None:
-    parameters = workspace / "params.yaml"
-    parameters.write_text(parameters.read_text().replace("source: sample ", f"source: {kaggle.parent} "))
+def test_a_refused_file_ends_the_stage_and_leaves_what_was_there(change: Change, kaggle: Path) -> None:
+    change({"data.source": str(kaggle.parent)})
     prepare.main()
-    before = {path: path.read_bytes() for path in Path("data/bikes").rglob("*") if path.is_file()}
+    before = contents(Path("data/bikes"))
     put(0, "temp", "warm")(kaggle / "train.csv")
     with pytest.raises(InputError, match="warm"):
         prepare.main()
-    assert {path: path.read_bytes() for path in Path("data/bikes").rglob("*") if path.is_file()} == before
+    assert contents(Path("data/bikes")) == before
 
 
 def test_kaggles_files_are_rebuilt_from_ucis_byte_by_byte(real_data: Path, tmp_path: Path) -> None:
@@ -178,10 +161,11 @@ def test_kaggles_files_are_rebuilt_from_ucis_byte_by_byte(real_data: Path, tmp_p
 def test_kaggles_credentials_are_found_where_its_tools_look(tmp_path: Path) -> None:
     assert official.kaggle_credentials({}, tmp_path) is None
     assert official.kaggle_credentials({"KAGGLE_USERNAME": "me", "KAGGLE_KEY": "k"}, tmp_path) == ("me", "k")
-    (tmp_path / ".kaggle").mkdir()
-    (tmp_path / ".kaggle" / "kaggle.json").write_text('{"username": "you", "key": "secret"}')
+    file = tmp_path / ".kaggle" / "kaggle.json"
+    file.parent.mkdir()
+    file.write_text('{"username": "you", "key": "secret"}')
     assert official.kaggle_credentials({}, tmp_path) == ("you", "secret")
-    (tmp_path / ".kaggle" / "kaggle.json").write_text("secret")
+    file.write_text("secret")
     with pytest.raises(InputError, match=r"kaggle\.json: found .* expected JSON") as error:
         official.kaggle_credentials({}, tmp_path)
     assert "secret" not in str(error.value)

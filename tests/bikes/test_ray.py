@@ -1,7 +1,6 @@
 """bikes on a Ray cluster: what AutoGluon trains there side by side is what it trains here one after the other."""
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +36,6 @@ def address(cluster: Running) -> str:
     return cluster.address
 
 
-@pytest.fixture
-def project(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    root = tmp_path / "project"
-    shutil.copytree(prepared, root)
-    monkeypatch.chdir(root)
-    return root
-
-
 def trained(root: Path, engine: dict[str, Any], **bikes: Any) -> dict[str, bytes]:
     """All that evaluate says of the models that were trained with these parameters."""
     set_parameters(root, **bikes)
@@ -56,32 +47,29 @@ def trained(root: Path, engine: dict[str, Any], **bikes: Any) -> dict[str, bytes
     return {path.name: path.read_bytes() for path in evaluate.EVALUATION.iterdir()}
 
 
-@pytest.mark.parametrize(
-    "bikes",
-    [
-        pytest.param({"models": ["linear", "lightgbm", "sequence"], "riders": "together"}, id="models"),
-        pytest.param(BAGGED, id="bagged and searched"),
-    ],
-)
+SEVERAL: dict[str, Any] = {"models": ["linear", "lightgbm", "sequence"], "riders": "together"}
+
+
+@pytest.mark.parametrize("bikes", [SEVERAL, BAGGED], ids=["models", "bagged and searched"])
 @pytest.mark.long
 def test_a_cluster_trains_the_very_models(
-    project: Path, address: str, python: Run, monkeypatch: pytest.MonkeyPatch, bikes: dict[str, Any]
+    untrained: Path, address: str, python: Run, monkeypatch: pytest.MonkeyPatch, bikes: dict[str, Any]
 ) -> None:
-    here = trained(project, {"kind": "local"}, **bikes)
+    here = trained(untrained, {"kind": "local"}, **bikes)
 
     def program() -> None:  # whose own classes nodes can't import
         done = python("-m", "stages.bikes.train")
         assert done.returncode == 0, done.stderr
 
     monkeypatch.setattr(train, "main", program)
-    there = trained(project, {"kind": "ray", "address": address}, **bikes)
+    there = trained(untrained, {"kind": "ray", "address": address}, **bikes)
     assert {"leaderboard.csv", "settings.json", "validation.csv"} <= set(here)
     assert there == here
 
 
-def test_more_threads_than_a_worker_has_cores_are_refused(project: Path) -> None:
+def test_more_threads_than_a_worker_has_cores_are_refused(untrained: Path) -> None:
     with pytest.raises(InputError, match=r"engine\.cpus_per_worker = 1 is too small for work that takes 2 threads"):
-        trained(project, {"kind": "ray", "cpus_per_worker": 1}, models=["linear"], threads=2)
+        trained(untrained, {"kind": "ray", "cpus_per_worker": 1}, models=["linear"], threads=2)
 
 
 def test_a_folder_that_a_node_does_not_see_is_named(address: str) -> None:
@@ -89,22 +77,20 @@ def test_a_folder_that_a_node_does_not_see_is_named(address: str) -> None:
     assert own.is_dir()
     with cluster.connected(config.load("engine", Engine, {"engine": {**ENGINE, "address": address}})):
         libraries.check_seen(Path("/tmp"), 60)
-        with pytest.raises(
-            InputError, match=r"nodes 127\.0\.0\.1.* do not see /proc/self.*: put the working folder on a disk"
-        ):
+        words = r"nodes 127\.0\.0\.1.* do not see /proc/self.*: put the working folder on a disk"
+        with pytest.raises(InputError, match=words):
             libraries.check_seen(own, 60)
 
 
 @pytest.mark.long
 def test_what_a_cluster_leaves_out_is_an_error_with_its_reason(
-    project: Path, monkeypatch: pytest.MonkeyPatch, address: str, capsys: pytest.CaptureFixture[str]
+    untrained: Path, monkeypatch: pytest.MonkeyPatch, address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A model whose settings its library refuses: those of `bikes` allow none, so they are changed behind its back."""
     monkeypatch.setattr(train, "hyperparameters", lambda _: {Linear: [{"alpha": "much"}], LightGBM: [{}]})
     engine = {"kind": "ray", "address": address}
-    with pytest.raises(
-        InputError, match="the cluster trained 1 of 2 models of count: Skipping Linear due to exception: .*alpha"
-    ):
-        trained(project, engine, models=["linear", "lightgbm"], riders="together")
+    words = "the cluster trained 1 of 2 models of count: Skipping Linear due to exception: .*alpha"
+    with pytest.raises(InputError, match=words):
+        trained(untrained, engine, models=["linear", "lightgbm"], riders="together")
     assert "count: LightGBM (" in capsys.readouterr().out
     assert not TRAINED.exists()

@@ -145,17 +145,10 @@ def test_other_content_types_are_refused_with_those_that_are_read(content_type: 
         request.read(PLAIN.encode("utf-16"), "text/csv")
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"temp": 71.6},
-        {"humidity": 0.57},
-        {"weather": 800},
-        {"windspeed": 9000},
-        {"temp": 5.0, "atemp": 63.0},
-        {"workingday": 0},
-    ],
-)
+UNLIKELY = [{"temp": 71.6}, {"humidity": 0.57}, {"weather": 800}, {"windspeed": 9000}, {"workingday": 0}]
+
+
+@pytest.mark.parametrize("values", [*UNLIKELY, {"temp": 5.0, "atemp": 63.0}])
 def test_prepare_refuses_what_the_served_model_refuses(tmp_path: Path, values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="column") as served:
         request.read(hour(**values), "application/json")

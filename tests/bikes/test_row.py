@@ -25,22 +25,12 @@ from stages.experiments.records.revisions import Revision
 
 
 @pytest.fixture
-def project(done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    root = tmp_path / "project"
-    shutil.copytree(done, root)
-    monkeypatch.chdir(root)
-    return root
+def project(done: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(done)
+    return done
 
 
-@pytest.fixture
-def untrained(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    root = tmp_path / "project"
-    shutil.copytree(prepared, root)
-    monkeypatch.chdir(root)
-    return root
-
-
-def test_metrics_are_flat_and_free_of_clocks(project: Path) -> None:
+def test_metrics_are_flat_and_free_of_clocks_and_the_coverage_is_that_of_the_test_hours(project: Path) -> None:
     metrics = json.loads(evaluate.METRICS.read_text())
     assert list(metrics) == ["data", "rmsle_valid", "rmsle_test"]
     details = json.loads(evaluate.DETAILS.read_text())
@@ -48,37 +38,37 @@ def test_metrics_are_flat_and_free_of_clocks(project: Path) -> None:
     assert metrics["data"] == "sample"
     assert metrics["rmsle_valid"] < 0.6
     assert "seconds" in Revision().training("bikes")
+    test = pd.read_csv(evaluate.EVALUATION / "test.csv")
+    assert (test["low"] >= 0).all()
+    assert test["predicted"].between(test["low"], test["high"]).all()
+    assert details["coverage_test"] == round(test["actual"].between(test["low"], test["high"]).mean(), 6)
 
 
 def test_the_submission_has_kaggles_form(project: Path) -> None:
-    lines = evaluate.SUBMISSION.read_text().splitlines()
-    test = pd.read_parquet(prepare.RAW / "test.parquet")
-    assert lines[0] == "datetime,count"
-    assert [line.split(",")[0] for line in lines[1:]] == list(test["datetime"].dt.strftime("%Y-%m-%d %H:%M:%S"))
-    assert all(float(line.split(",")[1]) >= 0 for line in lines[1:])
+    assert evaluate.SUBMISSION.read_text().startswith("datetime,count\n")
+    submission = pd.read_csv(evaluate.SUBMISSION)
+    hours = pd.read_parquet(prepare.RAW / "test.parquet")["datetime"]
+    assert submission["datetime"].tolist() == hours.dt.strftime("%Y-%m-%d %H:%M:%S").tolist()
+    assert (submission["count"] >= 0).all()
 
 
-def test_the_leaderboard_has_every_model_and_no_clock(project: Path) -> None:
+def test_the_leaderboard_has_every_model_and_no_clock_and_the_importance_every_feature(project: Path) -> None:
     table = pd.read_csv(evaluate.EVALUATION / "leaderboard.csv")
-    assert {"Linear", "Residual", "LightGBM", "XGBoost", "CatBoost", "Sequence", "WeightedEnsemble_L2"} == set(
-        table["model"]
-    )
+    models = {"Linear", "Residual", "LightGBM", "XGBoost", "CatBoost", "Sequence", "WeightedEnsemble_L2"}
+    assert set(table["model"]) == models
     assert not [column for column in table if "time" in str(column)]
     assert table["rmsle_valid"].is_monotonic_increasing
     ensemble = table["model"].str.startswith("WeightedEnsemble")
     assert table["stack_level"].tolist() == np.where(ensemble, 2, 1).tolist()
     seconds = Revision().training("bikes")["models"]
     assert seconds.keys() == {"casual", "registered"}
-    for models in seconds.values():
-        assert models.keys() == set(table["model"])
-        assert all(one["fit"] > 0 and one["predict"] > 0 for one in models.values())
+    for fitted in seconds.values():
+        assert fitted.keys() == models
+        assert all(one["fit"] > 0 and one["predict"] > 0 for one in fitted.values())
     assert json.loads(evaluate.METRICS.read_text())["rmsle_valid"] in set(table["rmsle_valid"])
-
-
-def test_the_hour_matters_most(project: Path) -> None:
-    table = pd.read_csv(evaluate.EVALUATION / "importance.csv")
-    assert "hour" in table["feature"].iloc[0]
-    assert len(table) == pd.read_parquet(featurize.FEATURES / "test.parquet").shape[1]
+    importance = pd.read_csv(evaluate.EVALUATION / "importance.csv")
+    assert "hour" in importance["feature"].iloc[0], "the hour matters most"
+    assert len(importance) == pd.read_parquet(featurize.FEATURES / "test.parquet").shape[1]
 
 
 def test_validated_models_did_not_see_the_validation_days_and_final_ones_did(project: Path) -> None:
@@ -87,15 +77,6 @@ def test_validated_models_did_not_see_the_validation_days_and_final_ones_did(pro
     actual = valid["count"].to_numpy()
     validated = evaluate.rmsle(actual, forecaster.predict(valid, forecaster.validated))
     assert evaluate.rmsle(actual, forecaster.predict(valid)) < validated
-
-
-def test_the_coverage_is_that_of_the_intervals_on_the_test_hours(project: Path) -> None:
-    test = pd.read_csv(evaluate.EVALUATION / "test.csv")
-    assert (test["low"] <= test["predicted"]).all()
-    assert (test["predicted"] <= test["high"]).all()
-    assert (test["low"] >= 0).all()
-    within = ((test["low"] <= test["actual"]) & (test["actual"] <= test["high"])).mean()
-    assert json.loads(evaluate.DETAILS.read_text())["coverage_test"] == round(within, 6)
 
 
 def test_intervals_hold_80_percent_of_other_hours_at_each_level(project: Path) -> None:
@@ -168,17 +149,16 @@ def test_no_request_makes_a_number_that_nobody_could_rent(prepared: Path, served
     largest = pd.read_parquet(prepared / prepare.RAW / "train.parquet")["count"].max()
     random = np.random.default_rng(0)
     size = 500
-    year = pd.DatetimeIndex(
-        random.choice(pd.date_range("2000-01-01", "2099-12-31 23:00", freq="h"), size, replace=False)
-    )
+    hours = pd.date_range("2000-01-01", "2099-12-31 23:00", freq="h")
+    when = pd.DatetimeIndex(random.choice(hours, size, replace=False))
     temp = random.uniform(-20, 25, size)
     holiday = random.integers(0, 1, size, endpoint=True)
     wild = pd.DataFrame(
         {
-            "datetime": year,
+            "datetime": when,
             "season": random.integers(1, 4, size, endpoint=True),
             "holiday": holiday,
-            "workingday": ((year.weekday < 5) & (holiday == 0)).astype(int),
+            "workingday": ((when.weekday < 5) & (holiday == 0)).astype(int),
             "weather": random.integers(1, 4, size, endpoint=True),
             "temp": temp,
             "atemp": temp + random.uniform(-3, 7, size),
@@ -192,6 +172,9 @@ def test_no_request_makes_a_number_that_nobody_could_rent(prepared: Path, served
     np.testing.assert_allclose(later, now, rtol=0.15)
 
 
+VERBOSE = "application/json; verbose=true"
+
+
 def answer(served: inference.Model, rows: pd.DataFrame, accept: str) -> Any:
     text = inference.output_fn(inference.predict_fn(rows, served), accept)
     return text if accept == "text/csv" else json.loads(text)
@@ -200,7 +183,7 @@ def answer(served: inference.Model, rows: pd.DataFrame, accept: str) -> Any:
 def test_an_hour_beyond_the_training_data_is_answered_with_warnings(served: inference.Model) -> None:
     usual, odd = day_of("2012-02-14").iloc[[0]], day_of("2050-02-14", windspeed=200.0, atemp=9.0).iloc[[12, 13]]
     rows = pd.concat([usual, odd], ignore_index=True)
-    plain, verbose = (answer(served, rows, kind) for kind in ("application/json", "application/json; verbose=true"))
+    plain, verbose = (answer(served, rows, kind) for kind in ("application/json", VERBOSE))
     assert set(plain[0]) == {"datetime", "count", "low", "high"}
     assert all(0 <= one["low"] < one["count"] < one["high"] for one in plain)
     later, windy = plain[1]["warnings"]
@@ -214,7 +197,10 @@ def test_an_hour_beyond_the_training_data_is_answered_with_warnings(served: infe
     assert table["warnings"][1] == f"{later}; {windy}"
 
     assert answer(served, usual, "text/csv").startswith("datetime,count\n")
-    assert answer(served, usual, "application/json; verbose=true")["warnings"] == []
+    assert answer(served, usual, VERBOSE)["warnings"] == []
+    # Hours of other months than the data have the range of all.
+    summer = day_of("2012-07-10").iloc[[5]].reset_index(drop=True)
+    assert not [one for one in answer(served, summer, VERBOSE)["warnings"] if "temp" in one]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +223,7 @@ def test_units_that_do_not_fit_the_time_of_year_are_named(
 ) -> None:
     rows = day_of("2012-02-14", **values).iloc[[5]].reset_index(drop=True)
     try:
-        words = answer(served, rows, "application/json; verbose=true")["warnings"]
+        words = answer(served, rows, VERBOSE)["warnings"]
     except ValueError as error:
         words = [str(error)]
     assert any(re.match(message, one) for one in words), words
@@ -259,11 +245,6 @@ def test_a_holiday_that_the_calendar_does_not_know_changes_the_answer(served: in
     working, free = ask(served, day), ask(served, day.assign(holiday=1, workingday=0))
     assert free[8] < 0.8 * working[8]
     assert ask(served, day_of("2013-07-04"))[8] < 0.8 * ask(served, day_of("2013-07-02"))[8]
-
-
-def test_hours_of_other_months_than_the_data_have_the_range_of_all(served: inference.Model) -> None:
-    rows = day_of("2012-07-10").iloc[[5]].reset_index(drop=True)
-    assert not [one for one in answer(served, rows, "application/json; verbose=true")["warnings"] if "temp" in one]
 
 
 def test_the_export_is_served_and_answers_as_evaluate_did(project: Path) -> None:
@@ -298,32 +279,25 @@ def test_what_a_search_varied_is_compared_with_its_score() -> None:
     board = pd.DataFrame({"model": [*names, "WeightedEnsemble_L2"], "rmsle_valid": [0.4, 0.35, 0.3, 0.25, 0.2]})
     both = {"count": settings | {"WeightedEnsemble_L2": {"seed": 0}}}
     found = plot.searched(board, both)
-    assert found[["riders", "model", "parameter"]].to_numpy().tolist() == [
-        ["count", "LightGBM", "learning_rate"],
-        ["count", "LightGBM", "num_leaves"],
-    ]
+    expected = [["count", "LightGBM", name] for name in ("learning_rate", "num_leaves")]
+    assert found[["riders", "model", "parameter"]].to_numpy().tolist() == expected
     assert found["correlation"][0] == pytest.approx(-1)
-    assert [text.get_text() for text in plot.hyperparameters(found).axes[0].get_yticklabels()][-1].endswith(
-        "learning_rate"
-    )
+    assert plot.hyperparameters(found).axes[0].get_yticklabels()[-1].get_text().endswith("learning_rate")
     assert plot.searched(board.tail(3), both).empty
+
+
+BAGGED = {"models": ["xgboost", "catboost"], "bag_folds": 2, "riders": "together"}
+SEARCHED = {"models": ["linear"], "search": {"trials": 2, "searcher": "random"}}
 
 
 @pytest.mark.parametrize(
     ("features", "bikes"),
     [
-        pytest.param("full", {}, marks=pytest.mark.long),
-        ("raw", {"models": ["lightgbm"], "riders": "together", "target": "counts"}),
-        pytest.param(
-            "calendar",
-            {"models": ["xgboost", "catboost"], "bag_folds": 2, "riders": "together"},
-            marks=pytest.mark.long,
-        ),
-        pytest.param(
-            "full", {"models": ["linear"], "search": {"trials": 2, "searcher": "random"}}, marks=pytest.mark.long
-        ),
+        pytest.param("full", {}, marks=pytest.mark.long, id="default"),
+        pytest.param("raw", {"models": ["lightgbm"], "riders": "together", "target": "counts"}, id="raw"),
+        pytest.param("calendar", BAGGED, marks=pytest.mark.long, id="bagged"),
+        pytest.param("full", SEARCHED, marks=pytest.mark.long, id="search"),
     ],
-    ids=["default", "raw", "bagged", "search"],
 )
 def test_the_same_inputs_give_the_same_bytes(
     untrained: Path, features: str, bikes: dict[str, Any], python: Run, monkeypatch: pytest.MonkeyPatch
@@ -360,9 +334,16 @@ def test_categories_are_the_same_in_training_and_in_the_export(untrained: Path) 
     export.main()  # which compares its answers with evaluate's
 
 
-def test_a_time_limit_is_said(untrained: Path) -> None:
+def test_a_time_limit_is_said_and_too_short_a_one_refused(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_row(untrained, models=["linear"], time_limit=600)
     assert json.loads(evaluate.DETAILS.read_text())["time_limit"] == 600
+
+    def nothing_in_time(*_: object, **__: object) -> None:
+        raise RuntimeError("No models were trained successfully during fit().")
+
+    monkeypatch.setattr("autogluon.tabular.TabularPredictor.fit", nothing_in_time)
+    with pytest.raises(InputError, match=r"bikes\.time_limit = 1 s is too short"):
+        run_row(untrained, models=["linear"], time_limit=1)
 
 
 def test_a_bag_fold_is_a_block_of_days(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,15 +372,6 @@ def test_autogluons_own_models_bagged_stacked_and_searched(untrained: Path) -> N
     run_row(untrained, "calendar", models=["lightgbm", "xgboost"], search=search, **together)
     assert json.loads(evaluate.DETAILS.read_text())["time_limit"] == 40
     assert "num_leaves" in (evaluate.EVALUATION / "settings.json").read_text()
-
-
-def test_too_short_a_time_limit_is_said(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing_in_time(*_: object, **__: object) -> None:
-        raise RuntimeError("No models were trained successfully during fit().")
-
-    monkeypatch.setattr("autogluon.tabular.TabularPredictor.fit", nothing_in_time)
-    with pytest.raises(InputError, match=r"bikes\.time_limit = 1 s is too short"):
-        run_row(untrained, models=["linear"], time_limit=1)
 
 
 def test_models_that_need_more_than_the_features_there_are_refused(untrained: Path) -> None:

@@ -30,16 +30,9 @@ def test_each_training_day_is_held_out_once_with_the_same_days_of_the_other_year
 
 
 def test_a_day_is_of_its_most_special_kind() -> None:
-    table = pd.concat(
-        [
-            hours("2012-12-25", "2011-11-24", weather=3),
-            hours("2012-10-29").head(5),
-            hours("2012-05-01", weather=3),
-            hours("2012-05-05", "2012-07-04"),
-            hours("2012-05-02"),
-        ],
-        ignore_index=True,
-    )
+    special = [hours("2012-12-25", "2011-11-24", weather=3), hours("2012-10-29").head(5)]
+    usual = [hours("2012-05-01", weather=3), hours("2012-05-05", "2012-07-04"), hours("2012-05-02")]
+    table = pd.concat([*special, *usual], ignore_index=True)
     kinds = bikes_windows.kind(table).groupby(table["datetime"].dt.normalize()).unique().map(list)
     expected = {"2012-12-25": 0, "2011-11-24": 0, "2012-10-29": 1, "2012-05-01": 1, "2012-05-05": 2, "2012-07-04": 2}
     assert kinds.to_dict() == {pd.Timestamp(date): [place] for date, place in (expected | {"2012-05-02": 3}).items()}

@@ -1,6 +1,5 @@
 """What a request can ask more of one photograph: several landmarks, and what the answer rests on."""
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_exports
-from PIL import Image
+from pictures import Pixels, saved
+from PIL import Image, ImageOps
 
 from stages.landmarks import inference
 from stages.landmarks.pictures import regions
@@ -21,11 +21,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> inference.Model:
     return inference.model_fn(str(folder))
 
 
-def answer(model: inference.Model, option: str, size: tuple[int, int] = (80, 40)) -> dict[str, Any]:
-    pixels = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    data = inference.input_fn(file.getvalue(), f"image/png{option}")
+PICTURE = np.random.default_rng(0).integers(0, 255, (40, 80, 3), np.uint8)
+
+
+def answer(model: inference.Model, option: str, picture: Image.Image | Pixels = PICTURE) -> dict[str, Any]:
+    data = inference.input_fn(saved(picture, "PNG"), f"image/png{option}")
     found: dict[str, Any] = json.loads(inference.output_fn(inference.predict_fn(data, model), "application/json"))
     return found
 
@@ -38,9 +38,6 @@ def test_the_evidence_lies_in_what_the_network_sees_and_changes_no_answer(model:
     assert cells.shape == (1, inference.CELLS, inference.CELLS)
     assert cells.min() >= 0
     assert cells.max() <= 1
-
-
-def test_several_and_evidence_together_are_refused(model: inference.Model) -> None:
     with pytest.raises(ValueError, match="expected one of them, and one photograph"):
         answer(model, "; several=true; evidence=true")
 
@@ -72,20 +69,11 @@ def test_landmarks_of_composed_pictures_are_found(pipeline: Path) -> None:
     index = photographs.read_index(pipeline / "data/landmarks/raw", "test")
     with photographs.open_archive(pipeline / "data/landmarks/raw", "test") as archive:
         chosen = [Image.fromarray(images.decode(archive.read(index[number].path), 10**6)) for number in (50, 95, 130)]
-    squares = [
-        one.crop(((one.width - min(one.size)) // 2, 0, (one.width + min(one.size)) // 2, min(one.size))).resize(
-            (192, 192)
-        )
-        for one in chosen
-    ]
+    squares = [ImageOps.fit(one, (192, 192), Image.Resampling.BICUBIC, centering=(0.5, 0)) for one in chosen]
     for count, places, size in ((2, [(0, 0), (192, 0)], (384, 192)), (3, [(0, 0), (192, 0), (0, 192)], (384, 384))):
         composed = Image.new("RGB", size, (235, 235, 235))
         for square, place in zip(squares, places, strict=False):
             composed.paste(square, place)
-        file = io.BytesIO()
-        composed.save(file, "PNG")
-        data = inference.input_fn(file.getvalue(), "image/png; several=true")
-        found = json.loads(inference.output_fn(inference.predict_fn(data, served), "application/json"))
-        best = {row[0]["class"] for row in found["top5"]}
+        best = {row[0]["class"] for row in answer(served, "; several=true", composed)["top5"]}
         assert {Path(index[number].path).parent.name for number in (50, 95, 130)[:count]} <= best
         assert len(best) <= count + 1

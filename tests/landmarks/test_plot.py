@@ -19,7 +19,7 @@ from torch import nn
 from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.results import classification, figures, reporting
-from stages.common.training import loop, saving
+from stages.common.training import saving
 from stages.common.vision import classifiers
 from stages.landmarks import evaluate, model, plot, store, train
 from stages.landmarks.config import Train
@@ -46,6 +46,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "transfer, trained": ("transfer", TRANSFER | {"backbone": "resnet18", "fine_tune": "all"}),
 }
+COUNTS = {"parameters": 1000, "parameters_trained": 10}
 PICTURES = ["classes", "confusion_matrix", "confusions", "evidence", "photographs", "reliability", "training_1"]
 
 
@@ -57,9 +58,8 @@ def write_photographs(folder: Path) -> None:
         images = []
         for label in labels:
             height, width = random.permutation([SIZE, int(random.integers(SIZE, 2 * SIZE))])
-            image = random.integers(0, 100, (height, width, 3))
-            image[:, :, label] += 100
-            images.append(image.astype(np.uint8))
+            images.append(random.integers(0, 100, (height, width, 3)).astype(np.uint8))
+            images[-1][:, :, label] += 100
         shard = store.write_shard(folder / store.shard_name(part, 0), 0, images, labels)
         store.write_index(folder, part, [shard], labels)
 
@@ -72,26 +72,17 @@ def write_trained(*networks: str) -> None:
         settings = settings | {"image_size": SIZE, "dropout": 0.0}
         network = classifiers.build(name, settings, len(NAMES)).network
         seen = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4], "side": SIZE, "image_size": SIZE, "flip": False}
-        members.append(
-            {
-                "network": name,
-                "settings": settings,
-                "computing": {"precision": "float32", "threads": 1, "portable": True},
-                "input": seen,
-                "views": {"crop": 1.0, "limits": CHANGED},
-                "parameters": 1000,
-                "parameters_trained": 10,
-                "kept_epoch": 1,
-            }
-        )
+        computing = {"precision": "float32", "threads": 1, "portable": True}
+        views = {"crop": 1.0, "limits": CHANGED}
+        about = {"network": name, "settings": settings, "computing": computing, "input": seen, "views": views}
+        members.append(dict[str, Any](about) | COUNTS | {"kept_epoch": 1})
         folder = TRAINED / str(index)
         folder.mkdir(parents=True)
         saving.save_weights(folder / "weights.pt", network.state_dict())
-        saving.write_history(folder / "steps.csv", [step(1), step(2)])
-        saving.write_history(folder / "epochs.csv", [epoch(1), epoch(2)])
+        write_history(folder, 2)
     classes = [{"name": name, "latitude": None, "longitude": None} for name in NAMES]
-    about = {"classes": classes, "size": SIZE, "temperature": 1.0, "members": members}
-    files.write_json(TRAINED / "network.json", about)
+    whole = {"classes": classes, "size": SIZE, "temperature": 1.0, "members": members}
+    files.write_json(TRAINED / "network.json", whole)
     predictor = model.load(measured=True)
     with torch.no_grad():
         features = [predictor.inspect(batch)[1] for batch in model.batches(predictor, Store(FEATURES, "train"))]
@@ -99,13 +90,14 @@ def write_trained(*networks: str) -> None:
     files.write_arrays(TRAINED / model.KNOWN, **recognition)
 
 
-def step(number: int) -> loop.Row:
-    return {"step": number * 5, "epoch": number, "loss": 2 / number, "learning_rate": 0.01}
-
-
-def epoch(number: int) -> loop.Row:
-    scores = {"train_loss": 2.0, "train_accuracy": 0.5, "valid_loss": 1 + number / 10, "valid_accuracy": 0.6}
-    return {"epoch": number, **scores, "learning_rate": 0.01}
+def write_history(folder: Path, epochs: int) -> None:
+    """A step and an epoch of each number."""
+    scores = {"train_loss": 2.0, "train_accuracy": 0.5, "valid_accuracy": 0.6, "learning_rate": 0.01}
+    numbers = range(1, epochs + 1)
+    steps = [{"step": number * 5, "epoch": number, "loss": 2 / number, "learning_rate": 0.01} for number in numbers]
+    saving.write_history(folder / "steps.csv", steps)
+    rows = [{"epoch": number, "valid_loss": 1 + number / 10, **scores} for number in numbers]
+    saving.write_history(folder / "epochs.csv", rows)
 
 
 @pytest.fixture
@@ -144,13 +136,6 @@ def test_every_kind_of_network_has_its_pictures(photographs: Path, network: str)
         assert image.std() > 5
 
 
-def test_the_histories_of_all_members_of_an_ensemble_are_drawn(photographs: Path) -> None:
-    write_trained("residual", "scratch")
-    evaluate.main()
-    plot.main()
-    assert list(pictures()) == [*PICTURES, "training_2"]
-
-
 @pytest.mark.long
 def test_the_pictures_are_the_same_bytes_in_another_process(photographs: Path, workspace: Path, python: Run) -> None:
     write_trained("residual")
@@ -174,9 +159,8 @@ def test_nothing_is_cut_off_and_no_title_covers_another(photographs: Path, monke
         figure.draw_without_rendering()
         box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
         margins[path.stem] = min(box.x0, box.y0, width - box.x1, height - box.y1)  # inches
-        texts = [axis.title for axis in figure.axes] + [
-            text for part in (figure, *figure.subfigs) for text in part.texts
-        ]
+        texts = [axis.title for axis in figure.axes]
+        texts += [text for part in (figure, *figure.subfigs) for text in part.texts]
         boxes = [(text.get_text(), text.get_window_extent()) for text in texts if text.get_text()]
         covered.extend([(path.stem, one, two) for (one, a), (two, b) in combinations(boxes, 2) if a.overlaps(b)])
         plt.close(figure)
@@ -190,27 +174,25 @@ def test_nothing_is_cut_off_and_no_title_covers_another(photographs: Path, monke
     assert covered == []
 
 
+def eyes(limits: dict[str, Any], photographs: Store) -> Views:
+    """The views of a network that leaves its inputs as they are."""
+    member = Member(nn.Identity(), [0.4, 0.5, 0.6], [0.2, 0.3, 0.4], SIZE, SIZE, False)
+    return Views(member, SIZE, 1.0, limits, photographs, photographs)
+
+
 def test_photographs_are_shown_as_they_were_before_normalisation(photographs: Path) -> None:
     train = Store(FEATURES, "train")
-    member = Member(nn.Identity(), [0.4, 0.5, 0.6], [0.2, 0.3, 0.4], SIZE, SIZE, False)
-    eyes = Views(member, SIZE, 1.0, UNCHANGED, train, train)
-    figure = sheets.training("residual", eyes, {"fine_tune": "none", "views": 1}, NAMES)
     middles = train.crops(np.arange(len(train)), SIZE).permute(0, 2, 3, 1).numpy() / 255
-    assert len(panels(figure)) == sheets.PHOTOGRAPHS
-    for title, image in panels(figure):
+    shown = panels(sheets.training("residual", eyes(UNCHANGED, train), {"fine_tune": "none", "views": 1}, NAMES))
+    assert len(shown) == sheets.PHOTOGRAPHS
+    for title, image in shown:
         difference = np.abs(middles - image).max((1, 2, 3))
         assert difference.min() < 1e-5
         assert title == figures.readable(NAMES[train.labels[int(difference.argmin())]])
-
-
-def test_a_frozen_network_saw_the_middle_as_its_first_view_and_augmented_ones_later(photographs: Path) -> None:
-    train = Store(FEATURES, "train")
-    member = Member(nn.Identity(), [0.5] * 3, [0.2] * 3, SIZE, SIZE, False)
-    eyes = Views(member, SIZE, 1.0, CHANGED, train, train)
-    middles = train.crops(np.arange(len(train)), SIZE).permute(0, 2, 3, 1).numpy() / 255
+    # A frozen network saw the middle as its first view, also mirrored as its second, and augmented ones later.
     whole = []
     for views in (1, 2, 100):
-        figure = sheets.training("transfer", eyes, {"fine_tune": "none", "views": views}, NAMES)
+        figure = sheets.training("transfer", eyes(CHANGED, train), {"fine_tune": "none", "views": views}, NAMES)
         either = [np.stack([image, image[:, ::-1]]) for _, image in panels(figure)]
         nearest = [np.abs(middles[:, None] - pair).max((2, 3, 4)).min() for pair in either]
         whole.append(sum(distance < 1e-5 for distance in nearest))
@@ -218,24 +200,18 @@ def test_a_frozen_network_saw_the_middle_as_its_first_view_and_augmented_ones_la
     assert whole[2] < 5
 
 
-def test_the_epoch_whose_weights_were_kept_is_marked(photographs: Path) -> None:
-    write_trained("residual")
-    steps, epochs = (figures.table(TRAINED / "0" / f"{name}.csv") for name in ("steps", "epochs"))
-    about = {"kept_epoch": 2, "parameters": 1000, "parameters_trained": 10}
-    figure = figures.history("residual", about, steps, epochs)
-    marks = [line for axis in figure.axes for line in axis.lines if line.get_label() == "weights kept"]
-    assert [np.asarray(line.get_xydata()).tolist() for line in marks] == [[[2, 1.2]], [[2, 60]]]
-    assert "1,000 parameters, 10 of them trained" in figure.get_suptitle()
-
-
-def test_a_training_of_one_epoch_and_one_step_is_drawn(tmp_path: Path) -> None:
-    saving.write_history(tmp_path / "steps.csv", [step(1)])
-    saving.write_history(tmp_path / "epochs.csv", [epoch(1)])
-    about = {"kept_epoch": 1, "parameters": 10, "parameters_trained": 10}
-    figure = figures.history(
-        "residual", about, figures.table(tmp_path / "steps.csv"), figures.table(tmp_path / "epochs.csv")
-    )
-    assert "10 parameters, all of them trained" in figure.get_suptitle()
+def test_the_epoch_whose_weights_were_kept_is_marked(tmp_path: Path) -> None:
+    for epochs, counts, words in (
+        (2, COUNTS, "1,000 parameters, 10 of them trained"),
+        (1, {"parameters": 10, "parameters_trained": 10}, "10 parameters, all of them trained"),
+    ):
+        write_history(tmp_path, epochs)
+        tables = (figures.table(tmp_path / f"{name}.csv") for name in ("steps", "epochs"))
+        figure = figures.history("residual", counts | {"kept_epoch": epochs}, *tables)
+        marks = [line for axis in figure.axes for line in axis.lines if line.get_label() == "weights kept"]
+        at = [np.asarray(line.get_xydata()).tolist() for line in marks]
+        assert at == [[[epochs, 1 + epochs / 10]], [[epochs, 60]]]
+        assert words in figure.get_suptitle()
 
 
 def test_the_most_frequent_confusions_come_first_and_in_them_the_surest(photographs: Path) -> None:
@@ -280,12 +256,11 @@ def test_a_class_that_nothing_was_taken_for_has_no_precision() -> None:
 @pytest.mark.parametrize("classes", [2, 10, 50])
 def test_the_confusion_matrix_names_all_classes_and_no_name_covers_another(classes: int) -> None:
     counts = np.full((classes, classes), 7) + 100 * np.eye(classes, dtype=int)
-    figure = figures.confusion(
-        "landmarks", "photographs", counts, [f"some_landmark_or_other_{number}" for number in range(classes)]
-    )
+    names = [f"some_landmark_or_other_{number}" for number in range(classes)]
+    figure = figures.confusion("landmarks", "photographs", counts, names)
     figure.draw_without_rendering()
     labels = figure.axes[0].get_yticklabels()
-    assert [label.get_text() for label in labels] == [f"some landmark or other {number}" for number in range(classes)]
+    assert [label.get_text() for label in labels] == [name.replace("_", " ") for name in names]
     boxes = [label.get_window_extent() for label in labels]
     assert all(lower.y1 <= upper.y0 + 0.5 for upper, lower in pairwise(boxes))
     assert [text.get_text() for text in figure.axes[0].texts].count("107") == classes
@@ -293,9 +268,7 @@ def test_the_confusion_matrix_names_all_classes_and_no_name_covers_another(class
 
 
 def test_numbers_that_do_not_fit_are_left_out_of_the_confusion_matrix() -> None:
-    figure = figures.confusion(
-        "landmarks", "photographs", np.diag([1_000_000] * 49 + [5]), [str(number) for number in range(50)]
-    )
+    figure = figures.confusion("landmarks", "photographs", np.diag([1_000_000] * 49 + [5]), list(map(str, range(50))))
     assert [text.get_text() for text in figure.axes[0].texts] == ["5"]
 
 
@@ -308,16 +281,16 @@ def test_the_reliability_picture_tells_the_calibration_error() -> None:
 
 
 def test_the_evidence_is_shown_in_the_surest_right_photograph_of_each_class(photographs: Path) -> None:
-    write_trained("residual")
-    member = model.load().members[0]
-    assert isinstance(member, Member)
     test = Store(FEATURES, "test")
     labels = test.labels.numpy()
     probabilities = answers(*labels, confidence=0.6)
     surest = np.flatnonzero(labels == 0)[3]
     probabilities[surest] = [0.7, 0.1, 0.2]
     probabilities[labels == 1] = [0.5, 0.4, 0.1]  # none of them is right
-    figure = sheets.evidence("residual", Views(member, SIZE, 1.0, UNCHANGED, test, test), probabilities, NAMES, test)
+    write_trained("residual")
+    looking = eyes(UNCHANGED, test)
+    looking.member.network = model.load().members[0].network  # type: ignore[assignment]
+    figure = sheets.evidence("residual", looking, probabilities, NAMES, test)
     assert [title for title, _ in panels(figure)] == [
         "a tower 70.0%",
         rf"{figures.readable(NAMES[1])} 40.0%, predicted as a tower",

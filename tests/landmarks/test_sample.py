@@ -1,6 +1,5 @@
 """The embedded sample of landmarks and the table of places."""
 
-import csv
 import hashlib
 from collections import Counter
 from pathlib import Path
@@ -9,9 +8,10 @@ import numpy as np
 import pytest
 from conftest import Run
 from PIL import Image, ImageOps
+from small_photographs import rows
 
 from stages.landmarks.sources import sample
-from stages.landmarks.sources.intake import places
+from stages.landmarks.sources.intake import coordinates
 from stages.landmarks.sources.sample import LANDMARKS, TEST, TRAIN
 
 
@@ -27,20 +27,14 @@ def pictures(folder: Path) -> list[Path]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures(folder)
-    }
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures(folder)}
 
 
-def test_every_class_has_its_pictures_in_train_and_test(drawn: Path) -> None:
-    counts = Counter(path.relative_to(drawn).parts[:2] for path in pictures(drawn))
-    expected = {(part, name): count for part, count in (("train", TRAIN), ("test", TEST)) for name in LANDMARKS}
-    assert counts == expected
-    assert len(LANDMARKS) == 12
-
-
-def test_no_picture_is_there_twice(drawn: Path) -> None:
+def test_every_class_has_its_pictures_in_train_and_test_and_none_is_there_twice(drawn: Path) -> None:
     found = digests(drawn)
+    expected = {(part, name): count for part, count in (("train", TRAIN), ("test", TEST)) for name in LANDMARKS}
+    assert Counter(Path(path).parts[:2] for path in found) == expected
+    assert len(LANDMARKS) == 12
     assert len(set(found.values())) == len(found)
 
 
@@ -58,12 +52,16 @@ def test_another_process_draws_the_same_bytes(drawn: Path, workspace: Path, pyth
     assert again.items() <= digests(drawn).items()
 
 
-def test_the_forms_that_collected_photographs_come_in_are_among_them(drawn: Path) -> None:
+def test_the_forms_and_sizes_that_collected_photographs_come_in_are_among_them(drawn: Path) -> None:
     forms: Counter[str] = Counter()
+    sizes = set()
     for path in pictures(drawn):
         with Image.open(path) as image:
             turned = " turned" if image.getexif().get(0x0112, 1) != 1 else ""
             forms[f"{path.suffix} {image.format} {image.mode}{turned}"] += 1
+            sizes.add(ImageOps.exif_transpose(image).size)
+            assert np.asarray(image.convert("L"), float).std() > 3, "it shows something"
+    assert sizes == set(sample.SIZES)
     unusual = {3: ".png PNG RGB", 7: ".webp WEBP RGB", 11: ".jpg JPEG L", 13: ".jpg JPEG RGB turned", 17: ".png PNG P"}
     expected = Counter(unusual.get(index % 20, ".jpg JPEG RGB") for index in range(TRAIN + TEST))
     assert forms == {form: 12 * count for form, count in expected.items()}
@@ -76,15 +74,6 @@ def test_turned_pictures_are_upright_once_their_exif_is_heeded(drawn: Path) -> N
             stored = ImageOps.exif_transpose(image)
         assert stored.size == upright.size != image.size or upright.width == upright.height
         assert np.abs(np.asarray(stored, float) - np.asarray(upright, float)).mean() < 10
-
-
-def test_sizes_vary_and_pictures_show_something(drawn: Path) -> None:
-    sizes = set()
-    for path in pictures(drawn / "test"):
-        with Image.open(path) as image:
-            sizes.add(ImageOps.exif_transpose(image).size)
-            assert np.asarray(image.convert("L"), float).std() > 3
-    assert sizes == set(sample.SIZES)
 
 
 def test_classes_are_not_told_apart_by_colour(drawn: Path) -> None:
@@ -106,15 +95,11 @@ def test_classes_are_not_told_apart_by_colour(drawn: Path) -> None:
     assert (nearest == labels).mean() < 0.25
 
 
-def rows() -> list[dict[str, str]]:
-    with places.PLACES.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def test_places_are_on_earth_each_once_with_its_source() -> None:
-    names = [row["class"] for row in rows()]
+    known = rows(coordinates.KNOWN)
+    names = [row["class"] for row in known]
     assert len(names) == len({name.casefold() for name in names}) == 59  # 50 and 10 classes, one of them in both
-    for row in rows():
+    for row in known:
         assert -90 <= float(row["latitude"]) <= 90
         assert -180 <= float(row["longitude"]) <= 180
         assert [len(row[axis].partition(".")[2]) for axis in ("latitude", "longitude")] == [4, 4]
@@ -144,25 +129,28 @@ COUNTRIES = {
 def test_places_are_in_their_countries(box: tuple[float, float, float, float], names: list[str]) -> None:
     south, north, west, east = box
     for name in names:
-        place = places.lookup(name)
+        place = coordinates.lookup(name)
         assert place is not None, name
         assert south < place[0] < north, name
         assert west < place[1] < east, name
 
 
+GATE = (37.8199, -122.4783, "general knowledge")
+
+
 @pytest.mark.parametrize(
-    "name",
-    ["Golden_Gate_Bridge", "09.Golden_Gate_Bridge", "golden gate bridge", "09_golden-gate-bridge", "GoldenGateBridge"],
+    ("names", "place"),
+    [
+        ("Golden_Gate_Bridge|09.Golden_Gate_Bridge|golden gate bridge|09_golden-gate-bridge|GoldenGateBridge", GATE),
+        ("lattice_tower|09||Golden", None),
+    ],
 )
-def test_a_place_is_found_whatever_the_folder_makes_of_its_name(name: str) -> None:
-    assert places.lookup(name) == (37.8199, -122.4783, "general knowledge")
-
-
-@pytest.mark.parametrize("name", ["lattice_tower", "09", "", "Golden"])
-def test_an_unknown_place_is_none(name: str) -> None:
-    assert places.lookup(name) is None
+def test_a_place_is_found_whatever_the_folder_makes_of_its_name(
+    names: str, place: coordinates.Coordinates | None
+) -> None:
+    assert {coordinates.lookup(name) for name in names.split("|")} == {place}
 
 
 def test_every_class_of_the_photographs_at_hand_has_a_place(real_data: Path) -> None:
     names = sorted(path.name for path in (real_data / "landmarks" / "train").iterdir())
-    assert [name for name in names if places.lookup(name) is None] == []
+    assert [name for name in names if coordinates.lookup(name) is None] == []

@@ -53,7 +53,7 @@ def write(folder: Path, pictures: list[Pixels], each: int, place: Path | None = 
     store.write_index(folder, "train", shards, labels, str(place or ""))
 
 
-def test_webdataset_reads_the_shards(tmp_path: Path) -> None:
+def test_webdataset_reads_the_shards_which_have_no_trace_of_their_author_or_time(tmp_path: Path) -> None:
     pictures = images(10)
     write(tmp_path, pictures, 4)
     paths = [str(path) for path in sorted(tmp_path.glob("*.tar"))]
@@ -62,15 +62,10 @@ def test_webdataset_reads_the_shards(tmp_path: Path) -> None:
     assert [sample["__key__"] for sample in found] == [f"{place:09}" for place in range(10)]
     assert [sample["cls"] for sample in found] == list(range(10))
     assert all(np.array_equal(sample["npy"], picture) for sample, picture in zip(found, pictures, strict=True))
-
-
-def test_a_shard_has_no_trace_of_its_author_or_time(tmp_path: Path) -> None:
-    write(tmp_path, images(2), 2)
-    with tarfile.open(tmp_path / "train-00000.tar") as tar:
-        assert [member.name for member in tar] == ["000000000.npy", "000000000.cls", "000000001.npy", "000000001.cls"]
-        assert {(member.mtime, member.uid, member.gid, member.uname, member.gname) for member in tar} == {
-            (0, 0, 0, "", "")
-        }
+    with tarfile.open(paths[2]) as tar:
+        assert [member.name for member in tar] == ["000000008.npy", "000000008.cls", "000000009.npy", "000000009.cls"]
+        made = {(member.mtime, member.uid, member.gid, member.uname, member.gname) for member in tar}
+        assert made == {(0, 0, 0, "", "")}
 
 
 @pytest.mark.parametrize("each", [1, 4, 10, 99])
@@ -80,18 +75,10 @@ def test_images_are_found_in_whichever_shard_they_are(tmp_path: Path, each: int)
     stored = Store(tmp_path, "train")
     assert all(np.array_equal(stored.image(place), picture) for place, picture in enumerate(pictures))
     crops = stored.crops(np.array([9, 0, 4]), 4)
-    assert torch.equal(crops[0].permute(1, 2, 0), torch.from_numpy(_centre(pictures[9])))
-
-
-def _centre(picture: Pixels) -> Pixels:
-    top, left = (picture.shape[0] - 4) // 2, (picture.shape[1] - 4) // 2
-    return picture[top : top + 4, left : left + 4]
-
-
-def test_images_of_a_folder_are_shuffled_as_a_whole(tmp_path: Path) -> None:
-    write(tmp_path, images(50), 1)
-    order = Store(tmp_path, "train").order(torch.Generator().manual_seed(3))
-    assert torch.equal(order, torch.randperm(50, generator=torch.Generator().manual_seed(3)))
+    top, left = (pictures[9].shape[0] - 4) // 2, (pictures[9].shape[1] - 4) // 2
+    assert np.array_equal(crops[0].permute(1, 2, 0), pictures[9][top : top + 4, left : left + 4])
+    order = stored.order(torch.Generator().manual_seed(3))
+    assert torch.equal(order, torch.randperm(10, generator=torch.Generator().manual_seed(3))), "shuffled as a whole"
 
 
 def test_shards_of_a_storage_are_shuffled_in_windows_and_fetched_once(
@@ -141,7 +128,7 @@ def test_a_shard_of_a_storage_that_is_not_as_it_was_is_refused(tmp_path: Path, d
         stored.image(7)
 
 
-def test_the_size_of_shards_changes_nothing_but_the_files(change: Change) -> None:
+def test_neither_the_size_of_shards_nor_a_storage_changes_what_is_learnt(change: Change, tmp_path: Path) -> None:
     prepare.main()
     featurize.main()
     folder = Path("data/landmarks/features")
@@ -152,7 +139,16 @@ def test_the_size_of_shards_changes_nothing_but_the_files(change: Change) -> Non
     about = files.read_json(folder / "about.json")
     train.main()
     trained = contents(TRAINED)
-    change({"data.landmarks.shard": 64})
+    shards = {name: content for name, content in contents(folder).items() if name.endswith(".tar")}
+    change({"engine.storage": str(tmp_path / "storage")})
+    featurize.main()
+    there = {path.name: path.read_bytes() for path in (tmp_path / "storage").rglob("*") if path.is_file()}
+    assert there == {name: content for name, content in shards.items() if name.startswith("train-")}
+    assert {path.name: path.read_bytes() for path in folder.glob("*.tar")} | there == shards
+    assert not [*folder.glob("train-*.tar")]
+    train.main()
+    assert contents(TRAINED) == trained
+    change({"engine.storage": None, "data.landmarks.shard": 64})
     featurize.main()
     for part, before in pictures.items():
         whole = Store(folder, part)
@@ -164,31 +160,13 @@ def test_the_size_of_shards_changes_nothing_but_the_files(change: Change) -> Non
     assert contents(TRAINED) == trained
 
 
-def test_with_a_storage_the_training_part_stays_there_and_teaches_the_same(change: Change, tmp_path: Path) -> None:
-    prepare.main()
-    featurize.main()
-    train.main()
-    folder, trained = Path("data/landmarks/features"), contents(TRAINED)
-    shards = {path.name: path.read_bytes() for path in folder.glob("train-*.tar")}
-    others = {path.name: path.read_bytes() for path in folder.glob("[vt][ae][ls]*-*.tar")}
-    change({"engine.storage": str(tmp_path / "storage")})
-    featurize.main()
-    assert {path.name: path.read_bytes() for path in folder.glob("*.tar")} == others
-    assert {path.name: path.read_bytes() for path in (tmp_path / "storage").rglob("*") if path.is_file()} == shards
-    train.main()
-    assert contents(TRAINED) == trained
-
-
-def test_a_storage_that_is_not_there_is_one_line(change: Change, tmp_path: Path) -> None:
+def test_a_storage_that_is_not_there_and_a_damaged_photograph_are_one_line(change: Change, tmp_path: Path) -> None:
     prepare.main()
     (tmp_path / "file").write_text("")
     change({"engine.storage": str(tmp_path / "file" / "storage")})
     with pytest.raises(InputError, match=r"engine\.storage = .*storage: NotADirectoryError"):
         featurize.main()
-
-
-def test_a_damaged_photograph_is_named(change: Change) -> None:
-    prepare.main()
+    change({"engine.storage": None})
     archive = Path("data/landmarks/raw/train.zip")
     content = bytearray(archive.read_bytes())
     content[len(content) // 2] ^= 255

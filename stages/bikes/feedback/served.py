@@ -39,16 +39,14 @@ def measured(hours: pd.DataFrame, means: pd.DataFrame) -> Inputs:
     are no drift, a summer that is too hot is. Hours of one day have much the same weather, so only days are independent.
     """
     when = hours["datetime"].dt
+    moment = pd.MultiIndex.from_arrays([when.month, when.hour])
     features = {}
     for name, column in COLUMNS.items():
-        if column.codes:
-            if name != "season":  # the date has it
-                features[f"{column.meaning}"] = hours[name].map(column.codes).to_numpy("U")
-        else:
-            expected = (
-                means[name].reindex(pd.MultiIndex.from_arrays([when.month, when.hour])).fillna(means[name].mean())
-            )
-            features[f"{column.meaning}, from the usual [{column.unit}]"] = hours[name].to_numpy() - expected.to_numpy()
+        if not column.codes:
+            expected = means[name].reindex(moment).fillna(means[name].mean()).to_numpy()
+            features[f"{column.meaning}, from the usual [{column.unit}]"] = hours[name].to_numpy() - expected
+        elif name != "season":  # the date has it
+            features[column.meaning] = hours[name].map(column.codes).to_numpy("U")
     rows = hours[NAMES].round(2).assign(datetime=when.strftime(FORMAT)).to_dict("records") if len(hours) else []
     return Inputs(features, None, when.normalize().nunique(), rows)
 

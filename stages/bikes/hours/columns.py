@@ -69,23 +69,15 @@ class Column:
         return f"{self.meaning} [{self.unit}]"
 
 
+_SEASONS = {1: "winter", 2: "spring", 3: "summer", 4: "autumn"}  # by date: Kaggle's own names are one season late
 _SWITCH = {0: "no", 1: "yes"}
-_RIDERS = "riders per hour"
+_WEATHERS = {1: "clear", 2: "mist or cloud", 3: "light rain or snow", 4: "heavy rain or snow"}
 
 COLUMNS = {
-    "season": Column(
-        "season", "", 1, 4, whole=True, codes={1: "winter", 2: "spring", 3: "summer", 4: "autumn"}
-    ),  # by date: Kaggle's own names are one season late
+    "season": Column("season", "", 1, 4, whole=True, codes=_SEASONS),
     "holiday": Column("holiday", "", 0, 1, whole=True, codes=_SWITCH),
     "workingday": Column("working day", "", 0, 1, whole=True, codes=_SWITCH),
-    "weather": Column(
-        "kind of weather",
-        "",
-        1,
-        4,
-        whole=True,
-        codes={1: "clear", 2: "mist or cloud", 3: "light rain or snow", 4: "heavy rain or snow"},
-    ),
+    "weather": Column("kind of weather", "", 1, 4, whole=True, codes=_WEATHERS),
     "temp": Column("temperature", "°C", -60, 60),
     "atemp": Column("felt temperature", "°C", -80, 80),
     "humidity": Column("relative humidity", "%", 0, 100),
@@ -93,8 +85,10 @@ COLUMNS = {
 }
 """Kaggle's columns besides `datetime`."""
 
+WEATHER = ["weather", "temp", "atemp", "humidity", "windspeed"]
+
 COUNTS = {
-    name: Column(f"{kind} riders", _RIDERS, 0, 1_000_000, whole=True)
+    name: Column(f"{kind} riders", "riders per hour", 0, 1_000_000, whole=True)
     for name, kind in (("casual", "casual"), ("registered", "registered"), ("count", "all"))
 }
 
@@ -113,11 +107,8 @@ def numbers(name: str, texts: Sequence[str], column: Column) -> NDArray[np.float
     values = np.empty(len(texts))
     for row, text in enumerate(texts):
         value = _number(text.strip(), column)
-        if (
-            not column.low <= value <= column.high
-            or (column.whole and value != round(value))
-            or _is_fraction(name, value)
-        ):
+        fits = column.low <= value <= column.high and (value == round(value) or not column.whole)
+        if not fits or _is_fraction(name, value):
             raise CellError(row, name, text, column.expected + _likely(name, value, text))
         values[row] = value
     return values
@@ -125,7 +116,7 @@ def numbers(name: str, texts: Sequence[str], column: Column) -> NDArray[np.float
 
 def _number(text: str, column: Column) -> float:
     """Return the number that ``text`` is, or NaN."""
-    if column.codes.keys() == _SWITCH.keys():
+    if column.codes == _SWITCH:
         text = _YES.get(text.lower(), text)
     return float(text) if len(text) <= SHOWN and _NUMBER.fullmatch(text) else float("nan")
 
@@ -153,17 +144,17 @@ def _likely(name: str, value: float, text: str) -> str:
 
 def _likely_time(text: str) -> str:
     """Return the likely mistake of a time, as the end of a sentence."""
-    if re.fullmatch(r"\s*\d{4}-\d\d-\d\d\s*", text):  # pandas writes midnight like this if no row has another hour
-        return ": write the hour, too, also at midnight"
-    if re.fullmatch(r"\s*\d{9,}(\.\d*)?\s*", text):
-        return ": convert seconds or milliseconds since 1970 to the town's own time"
-    if re.match(r"\s*\d{1,2}[/.]\d{1,2}[/.]\d{2,4}", text):
-        return ": write year, month and day in this order"
-    if re.search(r"\d\s*[ap]\.?m\.?\s*$", text, re.IGNORECASE):
-        return ": write the hour from 00 to 23"
-    if re.search(r"\d:\d\d.*([+-]\d\d|[a-z]{1,5})\s*$", text, re.IGNORECASE):
-        return ": write the town's own time, without a time zone"
-    return ""
+    return next((words for pattern, words in _TIMES.items() if re.search(pattern, text, re.IGNORECASE)), "")
+
+
+_TIMES = {
+    # pandas writes midnight like this if no row has another hour
+    r"^\s*\d{4}-\d\d-\d\d\s*$": ": write the hour, too, also at midnight",
+    r"^\s*\d{9,}(\.\d*)?\s*$": ": convert seconds or milliseconds since 1970 to the town's own time",
+    r"^\s*\d{1,2}[/.]\d{1,2}[/.]\d{2,4}": ": write year, month and day in this order",
+    r"\d\s*[ap]\.?m\.?\s*$": ": write the hour from 00 to 23",
+    r"\d:\d\d.*([+-]\d\d|[a-z]{1,5})\s*$": ": write the town's own time, without a time zone",
+}
 
 
 def in_celsius(fahrenheit: float) -> str:

@@ -4,16 +4,7 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
-from pandas.tseries.holiday import (
-    Holiday,
-    USColumbusDay,
-    USLaborDay,
-    USMartinLutherKingJr,
-    USMemorialDay,
-    USPresidentsDay,
-    USThanksgivingDay,
-    nearest_workday,
-)
+from pandas.tseries import holiday as us
 
 from stages.bikes.hours.columns import YEARS
 
@@ -22,22 +13,22 @@ SATURDAY, SUNDAY, SHORT_STAFFED = 5, 6, 7
 # Holidays on which hardly anybody works: the day itself and the working day on which it is observed.
 _FIXED = {"New Year": (1, 1), "Independence Day": (7, 4), "Christmas": (12, 25)}
 _MAJOR = (
-    *(Holiday(name, month=month, day=day) for name, (month, day) in _FIXED.items()),
-    *(Holiday(name, month=month, day=day, observance=nearest_workday) for name, (month, day) in _FIXED.items()),
-    USMemorialDay,
-    USLaborDay,
-    USThanksgivingDay,
+    *(us.Holiday(name, month=month, day=day) for name, (month, day) in _FIXED.items()),
+    *(us.Holiday(name, month=month, day=day, observance=us.nearest_workday) for name, (month, day) in _FIXED.items()),
+    us.USMemorialDay,
+    us.USLaborDay,
+    us.USThanksgivingDay,
 )
 # Federal holidays on which many offices and schools stay open.
 _MINOR = (
-    USMartinLutherKingJr,
-    USPresidentsDay,
-    USColumbusDay,
-    Holiday("Juneteenth", month=6, day=19, start_date="2021-06-18", observance=nearest_workday),
-    Holiday("Veterans Day", month=11, day=11, observance=nearest_workday),
+    us.USMartinLutherKingJr,
+    us.USPresidentsDay,
+    us.USColumbusDay,
+    us.Holiday("Juneteenth", month=6, day=19, start_date="2021-06-18", observance=us.nearest_workday),
+    us.Holiday("Veterans Day", month=11, day=11, observance=us.nearest_workday),
 )
 # A holiday of Washington on which commuters ride as usual.
-_WITHOUT_EFFECT = (Holiday("Emancipation Day", month=4, day=16, observance=nearest_workday),)
+_WITHOUT_EFFECT = (us.Holiday("Emancipation Day", month=4, day=16, observance=us.nearest_workday),)
 
 
 def names(date: pd.Series) -> list[str | None]:
@@ -53,13 +44,13 @@ def others(date: pd.Series, holiday: pd.Series) -> np.ndarray:
 
 
 @cache
-def _names(rules: tuple[Holiday, ...]) -> dict[pd.Timestamp, str]:
-    named = [(date, rule.name) for rule in rules for date in _dates((rule,))]  # type: ignore[attr-defined]
-    return {date: name for date, name in named if date.weekday() < SATURDAY}
+def _names(rules: tuple[us.Holiday, ...]) -> dict[pd.Timestamp, str]:
+    named = {date: rule.name for rule in rules for date in _dates((rule,))}  # type: ignore[attr-defined]
+    return {date: name for date, name in named.items() if date.weekday() < SATURDAY}
 
 
 @cache
-def _dates(rules: tuple[Holiday, ...]) -> pd.DatetimeIndex:
+def _dates(rules: tuple[us.Holiday, ...]) -> pd.DatetimeIndex:
     """Return all dates of holidays. pandas takes 2 ms for a rule, whatever the number of years."""
     span = pd.Timestamp(YEARS[0] - 1, 12, 1), pd.Timestamp(YEARS[1] + 1, 1, 31)
     return pd.DatetimeIndex([date for rule in rules for date in rule.dates(*span)])
@@ -82,7 +73,7 @@ def days(first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
 
     weekday = dates.weekday.to_numpy()
     month, number = dates.month.to_numpy(), dates.day.to_numpy()
-    thanksgiving = dates.isin(_dates((USThanksgivingDay,)))
+    thanksgiving = dates.isin(_dates((us.USThanksgivingDay,)))
     weekend = weekday >= SATURDAY
     major = dates.isin(_dates(_MAJOR))
     year_end = (month == 12) & (number >= 24) | (month == 1) & (number <= 2)

@@ -8,15 +8,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.bikes.hours import holidays
-from stages.bikes.hours.columns import COLUMNS, FORMAT, CellError, in_celsius
+from stages.bikes.hours.columns import COLUMNS, FORMAT, WEATHER, CellError, in_celsius
 
 Values = NDArray[np.float64]
 Found = NDArray[np.bool_]
 
 TOO_FAR = 15
 """°C above or below all known temperatures of the time of year, from which on an hour is refused: another unit."""
-
-WEATHER = ["weather", "temp", "atemp", "humidity", "windspeed"]
 
 BIN = 4
 """Width of the bins of temp in which the differences of atemp are compared, °C."""
@@ -64,23 +62,20 @@ class Plausible:
             expected = f"{low} to {high} °C at this time of year"
             expected += in_celsius(temp[row]) if temp[row] > hottest[row] else _scaled(temp[row])
             raise CellError(row, "temp", f"{temp[row]:g} on {when[row]:%Y-%m-%d}", expected)
-        unknown = (
-            "demand is taken not to grow outside the training period, and the weather around the hour is estimated"
-        )
+        grown = "demand is taken not to grow outside the training period"
+        unknown = f"{grown}, and the weather around the hour is estimated"
+        known, usual = self._temp.reindex(when).to_numpy(), "known hours of this time of year: is it in °C"
+        first, last = f"{self._first:{FORMAT}}", f"{self._last:{FORMAT}}"
         tests = {
-            f"the hour is after all known hours (to {self._last:{FORMAT}}): {unknown}": when.to_numpy() > self._last,
-            f"the hour is before all known hours (from {self._first:{FORMAT}}): {unknown}": when.to_numpy()
-            < self._first,
+            f"the hour is after all known hours (to {last}): {unknown}": when.to_numpy() > self._last,
+            f"the hour is before all known hours (from {first}): {unknown}": when.to_numpy() < self._first,
             **{self._words(name): self._outside(name, values[name]) for name in WEATHER},
-            "temp is above all known hours of this time of year: is it in °C?": temp > hottest,
-            "temp is below all known hours of this time of year: is it in °C, not on UCI's scale of 0 to 1?": temp
-            < coldest,
-            "temp is from 0 to 1: is it in °C, not on UCI's scale of 0 to 1?": (
-                (temp >= 0) & (temp <= 1) & (self._temp.reindex(when).to_numpy() != temp)
-            ),
-            "atemp differs from temp more than in known hours of this temperature: are both in °C?": self._odd(
-                temp, values["atemp"]
-            ),
+            f"temp is above all {usual}?": temp > hottest,
+            f"temp is below all {usual}, not on UCI's scale of 0 to 1?": temp < coldest,
+            "temp is from 0 to 1: is it in °C, not on UCI's scale of 0 to 1?": (temp >= 0)
+            & (temp <= 1)
+            & (known != temp),
+            "atemp differs from temp more than in known hours of this temperature: are both in °C?": self._odd(hours),
             f"windspeed is below all known winds, from {self._breeze:g} km/h: is it in km/h, not in m/s, mph or on UCI's "
             "scale of 0 to 1?": (wind > 0) & (wind < self._breeze),
             **self._dates(hours),
@@ -91,12 +86,12 @@ class Plausible:
                 warnings[int(place)].append(words)
         return warnings
 
-    def _odd(self, temp: Values, atemp: Values) -> Found:
+    def _odd(self, hours: pd.DataFrame) -> Found:
         """Return whether atemp - temp is outside the known differences at temperatures of the same bin and its neighbours."""
-        first, last = self._bins
+        temp, (first, last) = hours["temp"].to_numpy(), self._bins
         bins = (temp // BIN).clip(first, last).astype(int) - first
         low, high = self._felt
-        difference = atemp - temp
+        difference = hours["atemp"].to_numpy() - temp
         return np.asarray((difference < low[bins]) | (difference > high[bins]), np.bool_)
 
     def _dates(self, hours: pd.DataFrame) -> dict[str, Found]:
@@ -108,16 +103,13 @@ class Plausible:
         named = np.array(holidays.names(date), object)
         # Kaggle's seasons change on about the 21st of the quarter's last month.
         turning = (month % 3 == 0) & (day >= 19) & (season == quarter % 4 + 1)
-        used = "as a day without work" if self._calendar else "as sent"
-        kept = "for the holiday" if self._calendar else "as sent"
-        ignored = "by its date" if self._calendar else "as sent"
+        used, kept, ignored = ("as sent",) * 3
+        if self._calendar:
+            used, kept, ignored = "as a day without work", "for the holiday", "by its date"
+        unnamed, other = holidays.others(date, hours["holiday"]) & ~same, (season != quarter) & ~turning
         tests = {
-            f"holiday is 1 on a day that is no US federal holiday: it is answered {used}": (
-                holidays.others(date, hours["holiday"]) & ~same
-            ),
-            f"season is not that of the date, 1 from about 21 December to 20 March: it is answered {ignored}": (
-                (season != quarter) & ~turning
-            ),
+            f"holiday is 1 on a day that is no US federal holiday: it is answered {used}": unnamed,
+            f"season is not that of the date, 1 from about 21 December to 20 March: it is answered {ignored}": other,
         }
         for name in dict.fromkeys(one for one in named if one):
             tests[f"holiday is 0 on {name}: it is answered {kept}"] = (named == name) & (holiday == 0) & ~same

@@ -27,6 +27,9 @@ PACKED = (b"\x1f\x8b", b"BZh", b"PK\x03\x04", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 """First bytes of files by gzip, bzip2, zip, xz and zstd."""
 
 FORM = f"columns {','.join(NAMES)}, one row per hour"
+LIST = f'a list of objects such as [{{"datetime": "{EXAMPLE}", "season": 1, ...}}] with the keys {", ".join(NAMES)}'
+OBJECT = f"an object with the keys {', '.join(NAMES)}"
+TOO_MANY = f"found more than {MAX_ROWS} rows, expected {MAX_ROWS} at most: send several requests"
 
 Rows = dict[str, list[str]]
 """The values of each column as text. An empty text is a value that is not there."""
@@ -40,9 +43,9 @@ def read(body: bytes | str, content_type: str) -> pd.DataFrame:
     kind = content_type.split(";")[0].strip().lower()
     if kind not in CONTENT_TYPES:
         raise ValueError(f"content type {shown(content_type)!r} is not known: expected {' or '.join(CONTENT_TYPES)}")
+    if isinstance(body, bytes) and body.startswith(PACKED):
+        raise ValueError("the body is packed: send it with Content-Encoding: gzip, or unpack it first")
     try:
-        if isinstance(body, bytes) and body.startswith(PACKED):
-            raise ValueError("the body is packed: send it with Content-Encoding: gzip, or unpack it first")
         text = body.decode("utf-8-sig") if isinstance(body, bytes) else body
     except UnicodeDecodeError:
         raise ValueError("the text is not in UTF-8: save the table as CSV UTF-8 or send JSON in UTF-8") from None
@@ -60,9 +63,8 @@ def read(body: bytes | str, content_type: str) -> pd.DataFrame:
     twice = table.drop_duplicates()["datetime"].duplicated()
     if twice.any():
         row = int(twice.idxmax())
-        raise ValueError(
-            f"row {row + 1}: found {table['datetime'][row]} twice with different values, expected each hour once"
-        )
+        again = f"{table['datetime'][row]} twice with different values"
+        raise ValueError(f"row {row + 1}: found {again}, expected each hour once")
     return table
 
 
@@ -77,9 +79,8 @@ def _csv(text: str) -> Rows:
         raise ValueError(f"found {len(header)} columns, expected {MAX_COLUMNS} at most")
     missing = [name for name in NAMES if name not in header]
     if missing:
-        raise ValueError(
-            f"header: found {shown(','.join(header))}, expected {','.join(NAMES)}{_header_mistake(header)}"
-        )
+        found = shown(",".join(header))
+        raise ValueError(f"header: found {found}, expected {','.join(NAMES)}{_header_mistake(header, missing)}")
     double = [name for name in NAMES if header.count(name) > 1]
     if double:
         raise ValueError(f"header: found the column {double[0]} twice, expected it once")
@@ -87,11 +88,10 @@ def _csv(text: str) -> Rows:
     rows: Rows = {name: [] for name in NAMES}
     for number, line in enumerate(islice(lines, MAX_ROWS + 1)):
         if number == MAX_ROWS:
-            raise ValueError(_too_many())
+            raise ValueError(TOO_MANY)
         if len(line) < len(header) or any(line[len(header) :]):
-            raise ValueError(
-                f"row {number + 1}: found {len(line)} values, expected {len(header)}, one per column of the header"
-            )
+            expected = f"{len(header)}, one per column of the header"
+            raise ValueError(f"row {number + 1}: found {len(line)} values, expected {expected}")
         for name, place in zip(NAMES, places, strict=True):
             rows[name].append(line[place])
     if not rows["datetime"]:
@@ -106,12 +106,11 @@ def _lines(reader: Any) -> Iterator[list[str]]:
             if any(map(str.strip, line)):
                 yield line
     except csv.Error:
-        raise ValueError(
-            f"line {reader.line_num}: found a value without an end: is a quotation mark missing?"
-        ) from None
+        where = f"line {reader.line_num}"
+        raise ValueError(f"{where}: found a value without an end: is a quotation mark missing?") from None
 
 
-def _header_mistake(header: list[str]) -> str:
+def _header_mistake(header: list[str], missing: list[str]) -> str:
     """Return the likely mistake of a first line, as the end of a sentence."""
     for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
         if any(mark in one for one in header):
@@ -120,7 +119,7 @@ def _header_mistake(header: list[str]) -> str:
         return ": the first line has to be the header"
     if header[0][:1].isdigit():
         return ": the header is missing"
-    return f": no column {', '.join(name for name in NAMES if name not in header)}"
+    return f": no column {', '.join(missing)}"
 
 
 def _json(text: str) -> Rows:
@@ -128,35 +127,32 @@ def _json(text: str) -> Rows:
         # Numbers stay text, so that a JSON number is checked as the same characters in a CSV file are.
         content = json.loads(text, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
-        raise ValueError(
-            f"line {error.lineno}, character {error.colno}: found no valid JSON, expected {_form()}"
-        ) from None
+        where = f"line {error.lineno}, character {error.colno}"
+        raise ValueError(f"{where}: found no valid JSON, expected {LIST}") from None
     except RecursionError:
-        raise ValueError(f"found JSON that is nested too deep, expected {_form()}") from None
+        raise ValueError(f"found JSON that is nested too deep, expected {LIST}") from None
     if isinstance(content, dict) and all(isinstance(content.get(name), list) for name in NAMES):
-        lengths = {len(content[name]) for name in NAMES}
+        lengths = sorted({len(content[name]) for name in NAMES})
         if len(lengths) > 1:
-            raise ValueError(
-                f"found columns of {min(lengths)} to {max(lengths)} values, expected the same number in each"
-            )
-        if max(lengths) > MAX_ROWS:
-            raise ValueError(_too_many())
+            raise ValueError(f"found columns of {lengths[0]} to {lengths[-1]} values, expected the same number in each")
+        if lengths[0] > MAX_ROWS:
+            raise ValueError(TOO_MANY)
         content = [dict(zip(NAMES, values, strict=True)) for values in zip(*map(content.get, NAMES), strict=True)]
     if isinstance(content, dict) and "datetime" in content:
         content = [content]
     if not isinstance(content, list):
-        raise ValueError(f"found {_kind(content)}, expected {_form()}")
+        raise ValueError(f"found {_kind(content)}, expected {LIST}")
     if not content:
         raise ValueError("found no rows, expected at least one hour")
     if len(content) > MAX_ROWS:
-        raise ValueError(_too_many())
+        raise ValueError(TOO_MANY)
     rows: Rows = {name: [] for name in NAMES}
     for number, one in enumerate(content, 1):
         if not isinstance(one, dict):
-            raise ValueError(f"row {number}: found {_kind(one)}, expected an object with the keys {', '.join(NAMES)}")
+            raise ValueError(f"row {number}: found {_kind(one)}, expected {OBJECT}")
         for name in NAMES:
             if name not in one:
-                raise ValueError(f"row {number}: found no {name}, expected an object with the keys {', '.join(NAMES)}")
+                raise ValueError(f"row {number}: found no {name}, expected {OBJECT}")
             rows[name].append(_cell(one[name], number, name))
     return rows
 
@@ -171,12 +167,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _cell(value: Any, number: int, name: str) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value)
+    if isinstance(value, str | bool | None):
+        return "" if value is None else str(value)
     raise ValueError(f"row {number}, column {name}: found {_kind(value)}, expected one value")
 
 
@@ -184,11 +176,3 @@ def _kind(value: Any) -> str:
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else f"an object with the keys {shown(', '.join(value))}"
     return "a single value" if isinstance(value, str) else "true, false or null"
-
-
-def _form() -> str:
-    return f'a list of objects such as [{{"datetime": "{EXAMPLE}", "season": 1, ...}}] with the keys {", ".join(NAMES)}'
-
-
-def _too_many() -> str:
-    return f"found more than {MAX_ROWS} rows, expected {MAX_ROWS} at most: send several requests"

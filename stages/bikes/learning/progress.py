@@ -10,10 +10,7 @@ from autogluon.core.callbacks import AbstractCallback
 
 
 class Progress(AbstractCallback):
-    """Progress of models that are trained on this machine.
-
-    It is pickled with the models, so it must not be defined in a main module.
-    """
+    """Progress of models trained on this machine. It is pickled with them, so it must not be defined in a main module."""
 
     def __init__(self, part: str) -> None:
         super().__init__()
@@ -30,10 +27,7 @@ class Progress(AbstractCallback):
 
 @contextmanager
 def elsewhere(progress: Progress) -> Iterator[list[str]]:
-    """Print progress of models that a cluster trains, which AutoGluon only logs.
-
-    Yields the reasons for skipped models.
-    """
+    """Print progress of models that a cluster trains, which AutoGluon only logs. Yields the reasons for skipped models."""
     logger = logging.getLogger("autogluon.tabular.trainer.abstract_trainer")
     listener = _Listener(progress)
     level, logger.propagate = logger.level, False

@@ -35,10 +35,7 @@ lower end."""
 
 
 def drawn(name: str, own: dict[str, Any], trials: int) -> list[dict[str, Any]]:
-    """Return ``trials`` settings for the model ``name`` of `bikes.models`.
-
-    Settings in ``own`` without a range are kept.
-    """
+    """Return ``trials`` settings for the model ``name`` of `bikes.models`. Settings in ``own`` without a range are kept."""
     searcher = LocalRandomSearcher(search_space=own | RANGES[name])
     # The first trials of all models are trained before any second trial, so that a time limit affects all models equally.
     return [

@@ -3,7 +3,6 @@
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,10 @@ import pandas as pd
 from pandas._libs import NaTType
 
 from stages.bikes.hours.columns import COLUMNS, FORMAT, NAMES
-from stages.common import files
-
-HOURS = Path("data/bikes/features/hours.parquet")
 
 AS_RECORDED = "as recorded"
 WEATHER = {AS_RECORDED: 0} | {name: code for code, name in COLUMNS["weather"].codes.items()}
 """The choices of weather, with Kaggle's number for each. 0 is not Kaggle's: it keeps the recorded weather."""
-
 
 DRIEST = 5
 """Lowest humidity to choose, %. The model refuses 1 % and less as a mistake of scale."""
@@ -73,11 +68,6 @@ class History:
         return Typical(shares[0.5].tolist(), shares[0.1].tolist(), shares[0.9].tolist(), alike["date"].nunique())
 
 
-def read() -> History:
-    """Read the hours. Raise InputError with the command that makes them if there are none."""
-    return History(pd.read_parquet(files.require(HOURS, "featurize@bikes")))
-
-
 def recorded(day: pd.DataFrame) -> Weather:
     """Return a day's recorded weather, with rounded means."""
     means = day[["temp", "humidity", "windspeed"]].mean().round()
@@ -91,9 +81,10 @@ def rows(day: pd.DataFrame, weather: Weather) -> list[dict[Hashable, Any]]:
     """
     before = recorded(day)
     table = day[NAMES].copy()
+    warmer = weather.temp - before.temp
     for column, change, lowest in (
-        ("temp", weather.temp - before.temp, None),
-        ("atemp", weather.temp - before.temp, None),
+        ("temp", warmer, None),
+        ("atemp", warmer, None),
         ("humidity", weather.humidity - before.humidity, DRIEST),
         ("windspeed", weather.windspeed - before.windspeed, COLUMNS["windspeed"].low),
     ):

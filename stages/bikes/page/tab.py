@@ -14,17 +14,19 @@ from stages.bikes.hours.columns import COLUMNS
 from stages.bikes.page import daychart, history
 from stages.bikes.page.daychart import Forecast
 from stages.bikes.page.history import AS_RECORDED, DRIEST, WEATHER, History, Typical, Weather
+from stages.common import files
 from stages.common.errors import InputError
 from stages.serving.models import Models
 from stages.serving.page.answers import answered
 from stages.serving.page.html import block, note, one_block, table
 
+HOURS = Path("data/bikes/features/hours.parquet")
 SEASONS = COLUMNS["season"].codes
 
 
 def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
     try:
-        past = history.read()
+        past = History(pd.read_parquet(files.require(HOURS, "featurize@bikes")))
     except InputError as error:
         block(note(str(error)))
         return
@@ -39,7 +41,8 @@ def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
             body = history.rows(hours, Weather(kind, temp, humidity, wind))
             answer = await models.predict("bikes", json.dumps(body).encode(), "application/json")
             forecast = {int(one["datetime"][11:13]): forecast_of(one) for one in answer["predictions"]}
-            return shown(past, hours, forecast, int(hour), kind) + warned(answer.get("warnings", []))
+            notes = (note(f"Note: {one}.") for one in answer.get("warnings", []))
+            return shown(past, hours, forecast, int(hour), kind) + "".join(notes)
 
         if hours.empty:
             yield one_block(note("There is no data for this day: choose another one."))
@@ -83,11 +86,6 @@ def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
 def _label(column: str) -> str:
     """Return a control's label, such as `Mean temperature, °C`."""
     return f"Mean {COLUMNS[column].meaning}, {COLUMNS[column].unit}"
-
-
-def warned(warnings: list[str]) -> str:
-    """Return an answer's warnings as HTML."""
-    return "".join(note(f"Note: {one}.") for one in warnings)
 
 
 def _date(month: str, day: float) -> pd.Timestamp | NaTType:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from stages.bikes.hours.columns import COUNTS, FORMAT, NAMES
 from stages.common import files
 from stages.common.errors import InputError
 
@@ -43,18 +44,14 @@ def fetch(folder: Path) -> None:
     with zipfile.ZipFile(archive) as unzipped, unzipped.open("hour.csv") as file:
         hours = to_kaggle(pd.read_csv(file))
     write(hours, folder)
-    credentials = kaggle_credentials(os.environ, Path.home())
-    if credentials:
+    if credentials := kaggle_credentials(os.environ, Path.home()):
         for name, sha256 in KAGGLE_FILES.items():
             kept = download([KAGGLE + name], downloads / name, auth=credentials)
             (folder / name).write_bytes(verified(kept, name, sha256))
 
 
 def verified(kept: Path, name: str, sha256: str) -> bytes:
-    """Return the content of the file ``name`` from Kaggle, which sometimes zips it.
-
-    Raises InputError if the checksum differs.
-    """
+    """Return the content of the file ``name`` from Kaggle, which sometimes zips it. Raises InputError for another checksum."""
     content = kept.read_bytes()
     if zipfile.is_zipfile(kept):
         with zipfile.ZipFile(kept) as archive:
@@ -62,10 +59,8 @@ def verified(kept: Path, name: str, sha256: str) -> bytes:
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         kept.unlink()
-        raise InputError(
-            f"{KAGGLE}{name}: found sha256 {found}, expected {sha256}: join the competition on Kaggle, or unset the "
-            "credentials to get the same files from UCI"
-        )
+        remedy = "join the competition on Kaggle, or unset the credentials to get the same files from UCI"
+        raise InputError(f"{KAGGLE}{name}: found sha256 {found}, expected {sha256}: {remedy}")
     return content
 
 
@@ -75,22 +70,14 @@ def to_kaggle(uci: pd.DataFrame) -> pd.DataFrame:
     UCI divided temperature by 41, apparent temperature by 50, humidity by 100 and windspeed by 67.
     """
     when = pd.to_datetime(uci["dteday"]) + pd.to_timedelta(uci["hr"], unit="h")
-    return pd.DataFrame(
-        {
-            "datetime": when,
-            "season": uci["season"],
-            "holiday": uci["holiday"],
-            "workingday": uci["workingday"],
-            "weather": uci["weathersit"],
-            "temp": (uci["temp"] * 41).round(2),
-            "atemp": (uci["atemp"] * 50).round(3),
-            "humidity": (uci["hum"] * 100).round().astype(int),
-            "windspeed": (uci["windspeed"] * 67).round(4),
-            "casual": uci["casual"],
-            "registered": uci["registered"],
-            "count": uci["cnt"],
-        }
-    ).sort_values("datetime", ignore_index=True)
+    weather = {
+        "temp": (uci["temp"] * 41).round(2),
+        "atemp": (uci["atemp"] * 50).round(3),
+        "humidity": (uci["hum"] * 100).round().astype(int),
+        "windspeed": (uci["windspeed"] * 67).round(4),
+    }
+    table = uci.rename(columns={"weathersit": "weather", "cnt": "count"}).assign(datetime=when, **weather)
+    return table[[*NAMES, *COUNTS]].sort_values("datetime", ignore_index=True)
 
 
 def write(hours: pd.DataFrame, folder: Path) -> None:
@@ -101,19 +88,16 @@ def write(hours: pd.DataFrame, folder: Path) -> None:
     answers = hours.loc[test, ["datetime", "count"]]
     tables = {
         "train.csv": hours[~test],
-        "test.csv": hours[test].drop(columns=["casual", "registered", "count"]),
+        "test.csv": hours[test].drop(columns=list(COUNTS)),
         "sampleSubmission.csv": answers.assign(count=0),
         "test_answers.csv": answers,
     }
     for name, table in tables.items():
-        table.to_csv(folder / name, index=False, date_format="%Y-%m-%d %H:%M:%S", lineterminator="\n")
+        table.to_csv(folder / name, index=False, date_format=FORMAT, lineterminator="\n")
 
 
 def kaggle_credentials(environment: "os._Environ[str] | dict[str, str]", home: Path) -> tuple[str, str] | None:
-    """Return user name and key from where Kaggle's own tools read them, or None.
-
-    Raises InputError if their file is damaged.
-    """
+    """Return user name and key from where Kaggle's own tools read them, or None. Raises InputError for a damaged file."""
     if environment.get("KAGGLE_USERNAME") and environment.get("KAGGLE_KEY"):
         return environment["KAGGLE_USERNAME"], environment["KAGGLE_KEY"]
     path = home / ".kaggle" / "kaggle.json"

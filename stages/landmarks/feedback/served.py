@@ -3,10 +3,11 @@
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from stages.common import files
@@ -62,9 +63,8 @@ def training() -> Inputs:
     """Return a sample of the photographs that the model is trained with."""
     store = Store(files.require(prepare.RAW.with_name("features"), "featurize@landmarks"), "train")
     predictor = _predictor()
-    chosen = known.sampled(len(store))
-    parts = np.array_split(chosen, range(BATCH, len(chosen), BATCH))
-    return _together([_measured(predictor, store.crops(part, predictor.size)) for part in parts])._replace(examples=[])
+    parts = torch.from_numpy(known.sampled(len(store))).split(BATCH)
+    return _measured(predictor, (store.crops(part.numpy(), predictor.size) for part in parts))._replace(examples=[])
 
 
 def inputs(records: Sequence[Record]) -> tuple[Inputs, list[str]]:
@@ -73,25 +73,22 @@ def inputs(records: Sequence[Record]) -> tuple[Inputs, list[str]]:
     items, problems = bodies(records, inference.input_fn)
     found = [predictor.squares(item.images if isinstance(item, inference.Asked) else item) for item in items]
     squares = torch.cat([torch.empty((0, 3, predictor.size, predictor.size), dtype=torch.uint8), *found])
-    return _together([_measured(predictor, part) for part in squares.split(BATCH)]), problems
+    return _measured(predictor, squares.split(BATCH)), problems
 
 
 def _predictor() -> model.Predictor:
     return model.load(files.require(model.TRAINED, "train@landmarks"))
 
 
-def _measured(predictor: model.Predictor, squares: torch.Tensor) -> Inputs:
-    """Return what is measured of squares, uint8 (N, 3, size, size)."""
-    with torch.inference_mode():
-        features = predictor.inspect(squares)[1].numpy()
-    pixels = squares.permute(0, 2, 3, 1).numpy()
-    means = {name: pixels[..., channel].mean((1, 2)) for channel, name in enumerate(("red", "green", "blue"))}
-    contrast = {"contrast": pixels.mean(3).std((1, 2))}
-    return Inputs(means | contrast, features, len(pixels), list(pixels))
-
-
-def _together(parts: Sequence[Inputs]) -> Inputs:
-    features = {name: np.concatenate([part.features[name] for part in parts]) for name in parts[0].features}
-    embedding = np.concatenate([part.embedding for part in parts if part.embedding is not None])
-    examples = [example for part in parts for example in part.examples]
-    return Inputs(features, embedding, len(embedding), examples)
+def _measured(predictor: model.Predictor, batches: Iterable[torch.Tensor]) -> Inputs:
+    """Return what is measured of squares in ``batches``, uint8 (n, 3, size, size)."""
+    found, embedding, examples = [], [], list[NDArray[np.uint8]]()
+    for squares in batches:
+        with torch.inference_mode():
+            embedding.append(predictor.inspect(squares)[1].numpy())
+        pixels = squares.permute(0, 2, 3, 1).numpy()
+        found.append(np.column_stack([pixels.mean((1, 2)), pixels.mean(3).std((1, 2))]))
+        examples += list(pixels)
+    names = ("red", "green", "blue", "contrast")
+    features = dict(zip(names, np.concatenate(found).T, strict=True))
+    return Inputs(features, np.concatenate(embedding), len(examples), examples)

@@ -13,16 +13,14 @@ def members(settings: Train) -> list[Train]:
     if settings.network != "ensemble":
         return [settings]
     if not settings.ensemble.members:
-        raise InputError(
-            "params.yaml: landmarks.ensemble.members = [] is not allowed: expected at least one, such as {network: residual}"
-        )
+        expected = "expected at least one, such as {network: residual}"
+        raise InputError(f"params.yaml: landmarks.ensemble.members = [] is not allowed: {expected}")
     base = settings.model_dump() | {"ensemble": {"members": []}}
     found = []
     for index, change in enumerate(settings.ensemble.members):
         key = f"landmarks.ensemble.members[{index}]"
         found.append(config.check(key, Train, config.merged(base, change)))
         if found[-1].network == "ensemble":
-            raise InputError(
-                f"params.yaml: {key}.network = 'ensemble' is not allowed: expected 'residual', 'scratch' or 'transfer'"
-            )
+            expected = "expected 'residual', 'scratch' or 'transfer'"
+            raise InputError(f"params.yaml: {key}.network = 'ensemble' is not allowed: {expected}")
     return found

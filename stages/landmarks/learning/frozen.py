@@ -1,7 +1,4 @@
-"""Features of a frozen backbone.
-
-It gives the same output each time, so they are computed once per view and train a head.
-"""
+"""Features of a frozen backbone: it gives the same output each time, so they are computed once per view and train a head."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +11,7 @@ from tqdm import tqdm
 from stages.common import files
 from stages.common.training import distributed, torch_setup
 from stages.common.vision import backbones
-from stages.landmarks.learning.views import Views
+from stages.landmarks.learning.views import Part, Views
 from stages.landmarks.model import BATCH
 
 
@@ -28,30 +25,28 @@ class FrozenViews:
         self, eyes: Views, backbone: nn.Module, views: int, seed: int, precision: str, kept: Sequence[Path]
     ) -> None:
         """Compute the features, or reuse the files ``kept``: one for training and one for validation photographs."""
-        one = eyes.validation(torch.arange(1))
+        one = eyes.middles("valid", torch.arange(1))
         self.eyes, self.seed, self.precision = eyes, seed, precision
         self.backbone = backbones.fused(backbone, one)
         self.size = answer(self.backbone, one, precision).shape[1]
-        self._train = self._features(kept[0], views, len(eyes.train), self._training_inputs)
-        self._valid = self._features(kept[1], 1, len(eyes.valid), lambda view, chosen: eyes.validation(chosen))
+        self._of: dict[Part, Tensor] = {
+            "train": self._features(kept[0], views, len(eyes.train), self._training_inputs),
+            "valid": self._features(kept[1], 1, len(eyes.valid), lambda _, chosen: eyes.middles("valid", chosen)),
+        }
 
     def training(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
         """Return the features (N, size) of one randomly sampled view of each training photograph in ``chosen`` (N)."""
         count = distributed.whole(len(chosen))
-        views = distributed.share(torch.randint(len(self._train), (count,), generator=generator))
-        return self._train[views, chosen].to(self.eyes.device)
+        views = distributed.share(torch.randint(len(self._of["train"]), (count,), generator=generator))
+        return self._of["train"][views, chosen].to(self.eyes.member.mean.device)
 
-    def validation(self, chosen: Tensor) -> Tensor:
-        """Return the features, float32 (N, size), of the validation photographs ``chosen`` (N)."""
-        return self._valid[0, chosen].to(self.eyes.device)
-
-    def centres(self, chosen: Tensor) -> Tensor:
-        """Return the features, float32 (N, size), of the middle of the training photographs ``chosen`` (N)."""
-        return self._train[0, chosen].to(self.eyes.device)
+    def middles(self, part: Part, chosen: Tensor) -> Tensor:
+        """Return the features, float32 (N, size), of the middle of the photographs ``chosen`` (N) of ``part``."""
+        return self._of[part][0, chosen].to(self.eyes.member.mean.device)
 
     def _training_inputs(self, view: int, chosen: Tensor) -> Tensor:
         if view < 2:
-            inputs = self.eyes.centred(self.eyes.train, chosen)
+            inputs = self.eyes.middles("train", chosen)
             return inputs.flip(3) if view else inputs
         seed = self.seed + 1_000_003 * view + int(chosen[0])
         return self.eyes.training(chosen, torch.Generator().manual_seed(seed))

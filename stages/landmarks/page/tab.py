@@ -31,8 +31,6 @@ CAMERA = """<div class="camera" data-camera inert><video muted playsinline aria-
 <div class="tools"><button type="button" data-toggle>Start the camera</button></div>
 <div class="answer"><p class="verdict" role="status"></p><ol class="bars"></ol></div></div>"""
 
-HEADER = ["Picture", "File", "Best class"]
-
 
 def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
     async def look(payload: Any, several: bool) -> AsyncIterator[str]:
@@ -49,14 +47,14 @@ def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
 
     async def look_at_all(payloads: Any) -> AsyncIterator[str]:
         given = list(getattr(payloads, "root", payloads) or [])
-        more = (
-            note(f"Only the first {MAX_FILES} of {len(given)} files are classified.") if len(given) > MAX_FILES else ""
-        )
+        cut = f"Only the first {MAX_FILES} of {len(given)} files are classified."
+        more = note(cut) if len(given) > MAX_FILES else ""
         rows: list[Row] = []
         yield ""
         for payload in given[:MAX_FILES]:
             rows.append(await _row(models, payload, folder))
-            yield one_block(table("Each picture with its best class", HEADER, rows) + more)
+            listed = table("Each picture with its best class", ["Picture", "File", "Best class"], rows)
+            yield one_block(listed + more)
 
     block(worldmap.land())
     picture, result = pictures.intake("landmarks", "A photograph", HINT)
@@ -83,10 +81,9 @@ def shown(prediction: dict[str, Any], evidence: str = "") -> str:
         return f'{none_of(len(classes), "landmarks")}<p class="about">If it were one of them:</p>{rows}'
     title = escape(name(best["class"]))
     sentence = f'<p class="verdict"><strong>{title}</strong> {percent(best["probability"])}</p>'
-    if best.get("latitude") is None or best.get("longitude") is None:
-        where = '<p class="about">The location of this class is not known.</p>'
-    else:
-        where = worldmap.place(name(best["class"]), best["latitude"], best["longitude"])
+    place = best.get("latitude"), best.get("longitude")
+    unknown = '<p class="about">The location of this class is not known.</p>'
+    where = unknown if None in place else worldmap.place(name(best["class"]), *place)
     return f"{sentence}{rows}{evidence}{where}"
 
 
@@ -124,14 +121,8 @@ def clickable(number: int = 6) -> list[Example]:
     raw = files.require(Path("data/landmarks/raw"), "prepare@landmarks")
     classes = photographs.read_classes(raw)
     of_label = {photograph.label: photograph for photograph in reversed(photographs.read_index(raw, "test"))}
+    labels = sorted(of_label)
+    spread = np.linspace(0, len(labels) - 1, min(number, len(labels))).astype(int)
     with photographs.open_archive(raw, "test") as archive:
-        return [
-            examples.example(classes[label].name, archive.read(of_label[label].path))
-            for label in _spread(sorted(of_label), number)
-        ]
-
-
-def _spread(values: list[int], number: int) -> list[int]:
-    """Return ``number`` of ``values`` at equal distances."""
-    places = np.linspace(0, len(values) - 1, min(number, len(values)))
-    return [values[int(place)] for place in places]
+        chosen = [labels[place] for place in spread]
+        return [examples.example(classes[label].name, archive.read(of_label[label].path)) for label in chosen]

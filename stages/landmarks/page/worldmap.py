@@ -16,17 +16,15 @@ LEFT, TOP, WIDTH, HEIGHT = 0, 60, 3600, 1440
 def land() -> str:
     """Return the outline as a shape that every map of the page refers to, so that it is sent once."""
     path = json.loads(LAND.read_text(encoding="utf-8"))["path"]
-    return (
-        f'<svg width="0" height="0" class="shapes" aria-hidden="true"><defs><path id="land" d="{path}"/></defs></svg>'
-    )
+    shape = f'<path id="land" d="{path}"/>'
+    return f'<svg width="0" height="0" class="shapes" aria-hidden="true"><defs>{shape}</defs></svg>'
 
 
 def place(name: str, latitude: float, longitude: float) -> str:
     """Return the map with a marker for ``name`` at the coordinates (degrees), and the coordinates in words below it."""
     x, y = 1800 + 10 * longitude, 900 - 10 * latitude
-    words = (
-        f"{abs(latitude):.2f}° {'N' if latitude >= 0 else 'S'}, {abs(longitude):.2f}° {'E' if longitude >= 0 else 'W'}"
-    )
+    north, east = f"{abs(latitude):.2f}° {'NS'[latitude < 0]}", f"{abs(longitude):.2f}° {'EW'[longitude < 0]}"
+    words = f"{north}, {east}"
     # The name is on the side with more room for it.
     anchor, beside = ("end", x - 70) if x > LEFT + WIDTH / 2 else ("start", x + 70)
     label = escape(name)

@@ -57,10 +57,8 @@ def _offset(maps: Tensor, inputs: Tensor) -> Tensor:
     middle = [slice((side - 1) // 2, side // 2 + 1) for side in maps.shape[2:]]
     (gradient,) = torch.autograd.grad(maps[:, :, middle[0], middle[1]].sum(), inputs)
     seen = gradient.square().sum((0, 1))
-    centres = [
-        (seen.sum(1 - axis) * (torch.arange(side) + 0.5)).sum() / seen.sum() / side
-        for axis, side in enumerate(seen.shape)
-    ]
+    lines = [(seen.sum(1 - axis), torch.arange(side) + 0.5, side) for axis, side in enumerate(seen.shape)]
+    centres = [(line * place).sum() / seen.sum() / side for line, place, side in lines]
     return torch.stack(centres).nan_to_num(0.5) - 0.5
 
 

@@ -32,7 +32,7 @@ def training(title: str, eyes: Views, settings: dict[str, Any], names: list[str]
     chosen = torch.randperm(len(eyes.train), generator=generator)[:PHOTOGRAPHS]
     inputs = eyes.training(chosen, generator)
     if settings.get("fine_tune") == "none":  # frozen: few views, the first two without augmentation
-        middle = eyes.centred(eyes.train, chosen)
+        middle = eyes.middles("train", chosen)
         view = torch.randint(settings["views"], (len(chosen), 1, 1, 1), generator=generator)
         inputs = torch.where(view == 0, middle, torch.where(view == 1, middle.flip(3), inputs))
     shown = (inputs * member.std.view(3, 1, 1) + member.mean.view(3, 1, 1)).clip(0, 1).permute(0, 2, 3, 1).numpy()
@@ -53,20 +53,15 @@ def confusions(probabilities: Probabilities, names: list[str], test: Store) -> F
     worst = np.argsort(-counts, kind="stable")[:PAIRS]
     spaced = ConstrainedLayoutEngine(h_pad=0.06)  # inches
     figure = plt.figure(figsize=(9, 0.7 + 2.3 * max(1, len(worst))), layout=spaced)
-    figure.suptitle(
-        f"landmarks: the most frequent confusions, {counts[worst].sum()} of {len(wrong)} mistakes "
-        f"in {len(labels)} test photographs"
-    )
+    mistakes = f"{counts[worst].sum()} of {len(wrong)} mistakes in {len(labels)} test photographs"
+    figure.suptitle(f"landmarks: the most frequent confusions, {mistakes}")
     if not len(worst):
         figure.text(0.5, 0.5, "There are none: every prediction is correct.", ha="center")
     rows = figure.subfigures(max(1, len(worst)), 1, squeeze=False)[:, 0]
     for row, (actual, other), count in zip(rows, pairs[worst], counts[worst], strict=False):
-        row.suptitle(
-            f"{readable(names[actual])} predicted as {readable(names[other])}: "
-            f"{count} of {(labels == actual).sum()} photographs",
-            fontsize="medium",
-            fontweight="bold",
-        )
+        pair = f"{readable(names[actual])} predicted as {readable(names[other])}"
+        heading = f"{pair}: {count} of {(labels == actual).sum()} photographs"
+        row.suptitle(heading, fontsize="medium", fontweight="bold")
         own = wrong[(labels[wrong] == actual) & (predicted[wrong] == other)]
         surest = own[np.argsort(-probabilities[own, other], kind="stable")]
         for axis, index in zip(_bare(row.subplots(1, EXAMPLES)), surest, strict=False):
@@ -82,9 +77,8 @@ def evidence(title: str, eyes: Views, probabilities: Probabilities, names: list[
     member, labels = eyes.member, test.labels.numpy()
     right = probabilities.argmax(1) == labels
     own = probabilities[np.arange(len(labels)), labels] + right  # correct predictions first
-    chosen = np.array(
-        [max(np.flatnonzero(labels == label), key=own.__getitem__) for label in np.unique(labels)[:CLASSES]]
-    )
+    classes = np.unique(labels)[:CLASSES]
+    chosen = np.array([max(np.flatnonzero(labels == label), key=own.__getitem__) for label in classes])
     squares = test.crops(chosen, eyes.size)
     method, strength = saliency(member.network, member.inputs(squares), test.labels[chosen])
     shown = pixels.centre_square(squares, member.side).permute(0, 2, 3, 1).numpy()

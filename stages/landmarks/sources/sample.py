@@ -78,20 +78,13 @@ def landmark_pen(image: Image.Image, name: str, horizon: float, now: scenery.Wea
     if name in WIDE:
         x, scale = width / 2 + side * random.uniform(-0.08, 0.08), side * random.uniform(0.44, 0.56)
     else:
-        x, scale = (
-            width / 2 + side * random.uniform(-0.15, 0.15),
-            min(side * random.uniform(0.7, 1.0), 0.98 * (foot - top)),
-        )
+        x = width / 2 + side * random.uniform(-0.15, 0.15)
+        scale = min(side * random.uniform(0.7, 1.0), 0.98 * (foot - top))
     turn, mirror = np.radians(random.normal(0, 3)), random.choice([-1, 1]) * random.uniform(0.8, 1.2)
     lean, sideways, upwards = random.normal(0, 0.02), random.uniform(-0.08, 0.08), random.uniform(-0.05, 0.25)
     pose = np.array([[mirror, lean, 0], [0, 1, 0], [sideways, upwards, 1]])
-    upright = np.array(
-        [
-            [scale * np.cos(turn), scale * np.sin(turn), x],
-            [scale * np.sin(turn), -scale * np.cos(turn), foot],
-            [0, 0, 1],
-        ]
-    )
+    right, down = scale * np.cos(turn), scale * np.sin(turn)
+    upright = np.array([[right, down, x], [down, -right, foot], [0, 0, 1]])
     light = replace(now.light, side=now.light.side * np.sign(mirror))
     if light.night and random.random() < 0.9:
         light = replace(light, tint=scenery.FLOODLIT)

@@ -37,13 +37,10 @@ class Light:
 
     def on(self, colour: Colour) -> tuple[int, int, int]:
         """Return ``colour`` as it appears in this light."""
-        (red, green, blue), (by_red, by_green, by_blue), haze = colour, self.tint, self.haze
-        air_red, air_green, air_blue = self.air
-        return (
-            min(255, max(0, round(red * by_red * (1 - haze) + air_red * haze))),
-            min(255, max(0, round(green * by_green * (1 - haze) + air_green * haze))),
-            min(255, max(0, round(blue * by_blue * (1 - haze) + air_blue * haze))),
-        )
+        haze = self.haze
+        parts = zip(colour, self.tint, self.air, strict=True)
+        red, green, blue = (min(255, max(0, round(own * tint * (1 - haze) + air * haze))) for own, tint, air in parts)
+        return red, green, blue
 
 
 @dataclass(frozen=True)
@@ -77,9 +74,8 @@ class Pen:
         for (x0, y0), (x1, y1) in itertools.pairwise(points):
             length = float(np.hypot(x1 - x0, y1 - y0)) or 1.0
             dx, dy = -(y1 - y0) / length * width / 2, (x1 - x0) / length * width / 2
-            self.polygon(
-                [(x0 + dx, y0 + dy), (x1 + dx, y1 + dy), (x1 - dx, y1 - dy), (x0 - dx, y0 - dy)], colour, shade
-            )
+            corners = [(x0 + dx, y0 + dy), (x1 + dx, y1 + dy), (x1 - dx, y1 - dy), (x0 - dx, y0 - dy)]
+            self.polygon(corners, colour, shade)
 
     def round(self, x: float, profile: Points, colour: Colour, shade: float = 1.0) -> None:
         """Draw a rotationally symmetric body, lit from the side.

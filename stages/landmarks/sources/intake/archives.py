@@ -43,8 +43,7 @@ def unpack_zip(archive: Path, folder: Path, *, max_bytes: int, max_files: int) -
     try:
         with zipfile.ZipFile(archive) as opened:
             members = opened.infolist()
-            fault = next(_faults(members, opened.start_dir, max_bytes, max_files), None)
-            if fault:
+            if fault := next(_faults(members, opened.start_dir, max_bytes, max_files), None):
                 raise InputError(f"{archive}: {fault}")
             with files.new_folder(folder) as partial:
                 for member in tqdm(members, desc=f"unpacking {archive.name}", unit="file"):
@@ -82,24 +81,14 @@ def _member_faults(member: zipfile.ZipInfo) -> Iterator[tuple[str, str]]:
     """Yield the problems of one member: what was found, and what is expected."""
     name = member.orig_filename
     parts = name.removesuffix("/").split("/")
-    plain = name == member.filename  # zipfile cuts at a NUL; from Python 3.13 on it prefers a second name
-    if (
-        not plain
-        or not name.isprintable()
-        or "\\" in name
-        or PureWindowsPath(name).anchor
-        or {"", ".", ".."} & set(parts)
-    ):
+    # zipfile cuts at a NUL; from Python 3.13 on it prefers a second name.
+    plain = name == member.filename and name.isprintable()
+    if not plain or "\\" in name or PureWindowsPath(name).anchor or {"", ".", ".."} & set(parts):
         yield "that name", "a plain path inside the archive"
-    if (
-        any(len(part.encode(errors="surrogateescape")) > MAX_NAME for part in parts)
-        or len(name.encode(errors="surrogateescape")) > MAX_PATH
-        or len(parts) > DEEPEST
-    ):
-        yield (
-            "a name that is too long",
-            f"at most {MAX_NAME} bytes for each part, {MAX_PATH} in all and {DEEPEST} parts",
-        )
+    stored = name.encode(errors="surrogateescape")
+    if max(map(len, stored.split(b"/"))) > MAX_NAME or len(stored) > MAX_PATH or len(parts) > DEEPEST:
+        limits = f"at most {MAX_NAME} bytes for each part, {MAX_PATH} in all and {DEEPEST} parts"
+        yield "a name that is too long", limits
     kind = stat.S_IFMT(member.external_attr >> 16)
     if kind not in (0, stat.S_IFDIR if member.is_dir() else stat.S_IFREG):
         yield "a link or device", "files and folders"

@@ -16,20 +16,12 @@ PLACES = "places.csv"
 
 
 class Candidate(NamedTuple):
-    """A file in a class's folder. ``split`` is None if the source has no train and test folders.
-
-    ``captured``: it is no file of the source, but a captured photograph that somebody has labelled.
-    """
+    """A file in a class's folder, packed under the name ``stored``. ``split`` is None if the source has no parts."""
 
     split: str | None
     label: int
     file: Path
-    captured: bool = False
-
-    @property
-    def stored(self) -> str:
-        """The name under which it is packed."""
-        return f"labelled_{self.file.name}" if self.captured else self.file.name
+    stored: str
 
 
 class Tree(NamedTuple):
@@ -57,10 +49,8 @@ def read(source: Path) -> Tree:
     Class names are in Unicode's form NFC.
     """
     source = root = source.resolve()
-    found = _folders(root, source)
-    while len(found) == 1:
+    while len(found := _folders(root, source)) == 1:
         root = found[0]
-        found = _folders(root, source)
     splits = _splits(root, found)
     sides: dict[str | None, dict[str, Path]] = {split: _by_class(folder, source) for split, folder in splits.items()}
     sides = sides or {None: _by_class(root, source)}
@@ -88,7 +78,7 @@ def _read_class(tree: Tree, source: Path, split: str | None, label: int, folder:
         elif fault := _fault(file, below, source):
             tree.refused.append(RefusedFile(tree.name(file), fault))
         else:
-            tree.candidates.append(Candidate(split, label, file))
+            tree.candidates.append(Candidate(split, label, file, file.name))
 
 
 def _splits(root: Path, found: list[Path]) -> dict[str, Path]:
@@ -104,15 +94,14 @@ def _splits(root: Path, found: list[Path]) -> dict[str, Path]:
         validation = [name for name in VALIDATION if name in names]
         if len(validation) > 1:
             raise InputError(f"{root}: found the folders {' and '.join(validation)}, expected one validation split")
-        chosen = {"train": "train", "valid": next(iter(validation), ""), "test": "test"}
-        splits = {part: names[name] for part, name in chosen.items() if name}
-        classes = _names_in(names["train"])
+        chosen = [("train", "train"), *(("valid", name) for name in validation), ("test", "test")]
+        splits = {part: names[name] for part, name in chosen}
+        classes = _by_name(names["train"]).keys()
         for name, folder in names.items():
-            if folder not in splits.values() and (name in meant or _names_in(folder) & classes):
-                raise InputError(
-                    f"{root}: found the folder {shown(name)!r} beside train and test, expected {expected}: rename it, or move "
-                    "it out of the source"
-                )
+            if folder not in splits.values() and (name in meant or _by_name(folder).keys() & classes):
+                beside = f"the folder {shown(name)!r} beside train and test"
+                remedy = "rename it, or move it out of the source"
+                raise InputError(f"{root}: found {beside}, expected {expected}: {remedy}")
         return splits
     halved = not names.keys().isdisjoint(("train", "test")) or len(set(meant.values())) > 1
     if halved or any(_subfolders(names[name]) for name in meant):
@@ -126,22 +115,21 @@ def _splits(root: Path, found: list[Path]) -> dict[str, Path]:
     return {}
 
 
-def _names_in(folder: Path) -> set[str]:
-    return {nfc(path.name) for path in _subfolders(folder)}
+def _by_name(folder: Path) -> dict[str, Path]:
+    return {nfc(path.name): path for path in _subfolders(folder)}
 
 
 def _by_class(folder: Path, source: Path) -> dict[str, Path]:
     """Return the class folders in ``folder`` by class. Raises InputError if two names are the same class."""
     classes: dict[str, Path] = {}
     for path in _folders(folder, source):
+        name = nfc(path.name)
         if shown(path.name) != path.name:
-            raise InputError(
-                f"{folder}: found a class {shown(path.name)}, expected a name in UTF-8, without control characters"
-            )
-        if classes.setdefault(nfc(path.name), path) != path:
-            raise InputError(
-                f"{folder}: found two folders {nfc(path.name)}, whose names differ only in their Unicode form, expected one"
-            )
+            found, expected = f"a class {shown(path.name)}", "a name in UTF-8, without control characters"
+            raise InputError(f"{folder}: found {found}, expected {expected}")
+        if classes.setdefault(name, path) != path:
+            found = f"two folders {name}, whose names differ only in their Unicode form"
+            raise InputError(f"{folder}: found {found}, expected one")
     return classes
 
 
@@ -149,9 +137,8 @@ def _classes(root: Path, sides: Mapping[str | None, Mapping[str, Path]]) -> list
     """Return the sorted names of the classes, the same in all ``sides``."""
     known = set().union(*sides.values())
     if len(known) < 2:
-        raise InputError(
-            f"{root}: found {len(known)} class folders, expected at least 2: train/<class>/ and test/<class>/, or <class>/"
-        )
+        expected = "at least 2: train/<class>/ and test/<class>/, or <class>/"
+        raise InputError(f"{root}: found {len(known)} class folders, expected {expected}")
     lacking = {split: known - side.keys() for split, side in sides.items() if known - side.keys()}
     if lacking:
         found = "; ".join(f"no {listing.written(names)} in {split}" for split, names in lacking.items())
@@ -175,7 +162,7 @@ def _fault(file: Path, below: Path, source: Path) -> str | None:
 
 
 def _folders(folder: Path, source: Path) -> list[Path]:
-    found = list(_subfolders(folder))
+    found = _subfolders(folder)
     for path in found:
         if _leads_outside(path, source):
             raise InputError(f"{path}: found a link that leads out of the source, expected a folder")

@@ -65,8 +65,7 @@ def inspect(file: Path, max_pixels: int) -> Inspected | str:
 
 def inspect_all(paths: Sequence[Path], max_pixels: int) -> list[Inspected | str]:
     """Return for each file, in order, the picture in it or the reason why it is refused."""
-    found = in_processes(partial(inspect, max_pixels=max_pixels), paths)
-    return [KILLED if picture is None else picture for picture in found]
+    return [picture or KILLED for picture in in_processes(partial(inspect, max_pixels=max_pixels), paths)]
 
 
 def in_processes(function: Callable[[Path], R], paths: Sequence[Path]) -> list[R | None]:
