@@ -14,34 +14,24 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 
 
 
 class Measurements:
-    """Measurements of one server."""
+    """Measurements of one server, by model."""
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
-        self._requests = Counter("serving_requests", "Requests by HTTP status", ["model", "status"], registry=registry)
-        self._seconds = Histogram(
+        self.requests = Counter("serving_requests", "Requests by HTTP status", ["model", "status"], registry=registry)
+        self.seconds = Histogram(
             "serving_model_seconds", "Seconds until the model's answer", ["model"], buckets=SECONDS, registry=registry
         )
-        self._batch = Histogram(
+        self.batch = Histogram(
             "serving_batch_requests",
             "Requests in the same batch of the model, for each request",
             ["model"],
             buckets=(1, 2, 4, 8, 16, 32, 64),
             registry=registry,
         )
-        self._ready = Gauge("serving_model_ready", "1 if the model is ready, otherwise 0", ["model"], registry=registry)
-
-    def request(self, model: str, status: int) -> None:
-        self._requests.labels(model, status).inc()
-
-    def answered(self, model: str, seconds: float, batch: int) -> None:
-        self._seconds.labels(model).observe(seconds)
-        self._batch.labels(model).observe(batch)
-
-    def ready(self, model: str, is_ready: bool) -> None:
-        self._ready.labels(model).set(is_ready)
+        self.ready = Gauge("serving_model_ready", "1 if the model is ready, otherwise 0", ["model"], registry=registry)
 
     def text(self) -> bytes:
         """Return all measurements in Prometheus's text format."""

@@ -86,7 +86,8 @@ class Models:
         answer = await model.ask(body, content_type, accept)
         seconds = time.perf_counter() - begin
         project = model.export.project
-        self.measurements.answered(project, seconds, answer.batch)
+        self.measurements.seconds.labels(project).observe(seconds)
+        self.measurements.batch.labels(project).observe(answer.batch)
         if capture and self._captures:
             self._captures.keep(project, content_type, body, accept, answer.body)
         return answer, seconds
