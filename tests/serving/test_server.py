@@ -1,5 +1,6 @@
 """The whole server, `python -m stages.serving`, and its client: as users start and ask it, on models that are tiny fakes."""
 
+import argparse
 import io
 import json
 import re
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -30,6 +31,7 @@ from stages import projects
 from stages.common import clocks, files
 from stages.common.errors import InputError
 from stages.serving import exports, process
+from stages.serving.__main__ import arguments
 from stages.serving.access import HEADERS, Rules
 from stages.serving.api import application
 from stages.serving.client import content_type, lines
@@ -213,64 +215,49 @@ def test_a_changed_export_is_neither_served_nor_opened(tmp_path: Path) -> None:
     assert not opened.exists()
 
 
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (lambda folder: (folder / "dvc.lock").unlink(), "dvc.lock is missing: `dvc repro export@mnist` makes it"),
-        (
-            lambda folder: (folder / "dvc.lock").write_text("stages: {}"),
-            "dvc.lock has no entry for models/mnist/export",
-        ),
-        (lambda folder: (folder / "dvc.lock").write_text(""), "dvc.lock has no entry for models/mnist/export"),
-        *(
-            (lambda folder, text=text: (folder / "dvc.lock").write_text(text), "dvc.lock is not as DVC writes it")
-            for text in (
-                "[1, 2]",
-                "text",
-                "5",
-                "stages: []",
-                "stages:",
-                "stages: {export@mnist: []}",
-                "stages: {export@mnist: {outs: 5}}",
-                "stages: {export@mnist: {outs: [text]}}",
-                "stages: {export@mnist: {outs: [{path: models/mnist/export}]}}",
-                "stages: {export@mnist: {outs: [{md5: 0123.dir}]}}",
-            )
-        ),
-        (lambda folder: (folder / "dvc.lock").write_bytes(b"\xff\0"), "dvc.lock can't be read"),
-        *(
-            (lambda folder, text=text: (folder / "reports/mnist/metrics.json").write_text(text), words)
-            for text, words in (
-                ("", "reports/mnist/metrics.json can't be read"),
-                ("<<<<<<< HEAD", "reports/mnist/metrics.json can't be read"),
-                ("[" * 100_000, "reports/mnist/metrics.json can't be read"),
-                ("[]", "reports/mnist/metrics.json: expected an object"),
-                ("null", "reports/mnist/metrics.json: expected an object"),
-                ("{}", "reports/mnist/metrics.json has no entry data"),
-                ('{"data": 5}', "reports/mnist/metrics.json has no entry data"),
-                ('{"data": "x"}', "reports/mnist/metrics.json has no entry data, or none of accuracy"),
-                ('{"data": "x", "accuracy": "high"}', "or none of accuracy"),
-                ('{"data": "x", "accuracy": [1]}', "or none of accuracy"),
-                ('{"data": "x", "accuracy": NaN}', "reports/mnist/metrics.json can't be read"),
-                ('{"data": "x", "accuracy": 1e999}', "reports/mnist/metrics.json can't be read"),
-                ('{"data": "\\ud800", "accuracy": 0.5}', "reports/mnist/metrics.json can't be read"),
-            )
-        ),
-        (
-            lambda folder: (folder / "reports/mnist/details.json").write_text("5"),
-            "reports/mnist/details.json: expected",
-        ),
-        (lambda folder: (folder / "dvc.lock").write_text("<<<<<<< HEAD\na: [\n"), "dvc.lock"),
-        (
-            lambda folder: (folder / "reports/mnist/metrics.json").unlink(),
-            "reports/mnist/metrics.json is missing: `dvc repro evaluate@mnist` makes it",
-        ),
-    ],
-)
+LOCK, METRICS = "dvc.lock", "reports/mnist/metrics.json"
+NO_ENTRY = f"{LOCK} has no entry for models/mnist/export"
+NO_METRIC = f"{METRICS} has no entry data, or none of accuracy"
+DAMAGED: list[tuple[str, str | bytes | None, str]] = [  # the file, its content if it is there, what is said
+    (LOCK, None, f"{LOCK} is missing: `dvc repro export@mnist` makes it"),
+    (LOCK, "stages: {}", NO_ENTRY),
+    (LOCK, "", NO_ENTRY),
+    (LOCK, b"\xff\0", f"{LOCK} can't be read"),
+    (LOCK, "<<<<<<< HEAD\na: [\n", f"{LOCK} can't be read"),
+    *((LOCK, text, f"{LOCK} is not as DVC writes it") for text in ("[1, 2]", "text", "5", "stages: []", "stages:")),
+    *(
+        (LOCK, f"stages: {{export@mnist: {text}}}", f"{LOCK} is not as DVC writes it")
+        for text in (
+            "[]",
+            "{outs: 5}",
+            "{outs: [text]}",
+            "{outs: [{path: models/mnist/export}]}",
+            "{outs: [{md5: 01.dir}]}",
+        )
+    ),
+    (METRICS, None, f"{METRICS} is missing: `dvc repro evaluate@mnist` makes it"),
+    *(
+        (METRICS, text, f"{METRICS} can't be read")
+        for text in ("", "<<<<<<< HEAD", "[" * 100_000, '{"data": "x", "accuracy": NaN}')
+    ),
+    (METRICS, '{"data": "x", "accuracy": 1e999}', f"{METRICS} can't be read"),
+    (METRICS, '{"data": "\\ud800", "accuracy": 0.5}', f"{METRICS} can't be read"),
+    *((METRICS, text, f"{METRICS}: expected an object") for text in ("[]", "null")),
+    *((METRICS, text, NO_METRIC) for text in ("{}", '{"data": 5}', '{"data": "x"}')),
+    *((METRICS, f'{{"data": "x", "accuracy": {value}}}', NO_METRIC) for value in ('"high"', "[1]")),
+    ("reports/mnist/details.json", "5", "reports/mnist/details.json: expected an object"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "words"), DAMAGED)
 def test_an_invalid_export_is_reported_as_missing_with_the_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Any, words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str | bytes | None, words: str
 ) -> None:
-    spoil(export(tmp_path, "mnist"))
+    path = export(tmp_path, "mnist") / name
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
     monkeypatch.chdir(tmp_path)
     found, missing = exports.find(["mnist"])
     assert found == {}
@@ -284,45 +271,59 @@ def test_an_invalid_export_is_reported_as_missing_with_the_reason(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (
-            ["--project", "scones"],
-            "there is no model to serve: models/scones/export/model.tar.gz is missing: `dvc repro",
-        ),
-        (["--host", "0.0.0.0"], "set --token or SERVING_TOKEN"),
-        (["--token", "short"], "the token is invalid: expected 8 or more"),
-        (["--token", "ünicöde-and-more"], "the token is invalid: expected 8 or more"),
-        (["--host", "203.0.113.1", "--token", "open-sesame"], "can't listen on 203.0.113.1 port 0"),
-        (["--port", "70000"], "can't listen on 127.0.0.1 port 70000"),
-        (["--host", "nowhere.invalid", "--token", "open-sesame"], "can't listen on nowhere.invalid"),
+        ("--project=scones", "there is no model to serve: models/scones/export/model.tar.gz is missing: `dvc repro"),
+        ("--host=0.0.0.0", "set --token or SERVING_TOKEN"),
+        ("--token=short", "the token is invalid: expected 8 or more"),
+        ("--token=ünicöde-and-more", "the token is invalid: expected 8 or more"),
+        ("--token=open-sesame --host=203.0.113.1", "can't listen on 203.0.113.1 port 0: "),
+        ("--token=open-sesame --host=nowhere.invalid", "can't listen on nowhere.invalid port 0: "),
+        ("--port=70000", "can't listen on 127.0.0.1 port 70000: "),
+        ("--port=TAKEN", "can't listen on 127.0.0.1 port TAKEN: "),
     ],
 )
 def test_a_server_that_cannot_start_reports_the_reason_in_one_line(
-    served: Served, python: Run, arguments: list[str], words: str
+    served: Served, python: Run, arguments: str, words: str
 ) -> None:
-    done = python("-m", "stages.serving", "--no-page", "--port", "0", *arguments, cwd=served.log.parent)
+    port = served.address.rsplit(":", 1)[1]
+    options = arguments.replace("TAKEN", port).split()
+    done = python("-m", "stages.serving", "--no-page", "--port=0", *options, cwd=served.log.parent)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: ")
-    assert words in done.stderr
-    assert done.stderr.count("\n") == 1
-
-
-def test_a_port_in_use_is_reported_in_one_line(served: Served, python: Run) -> None:
-    port = served.address.rsplit(":", 1)[1]
-    done = python("-m", "stages.serving", "--port", port, cwd=served.log.parent)
-    assert done.returncode == 1
-    assert f"error: can't listen on 127.0.0.1 port {port}: " in done.stderr
-    assert "--port" in done.stderr
+    assert words.replace("TAKEN", port) in done.stderr
+    assert done.stderr.endswith("; choose another one with --port or --host\n") == ("can't listen" in words)
     assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    "argument",
-    ["--max-batch=0", "--queue=0", "--timeout=0", "--timeout=nan", "--max-megabytes=-1", "--rate=-1", "--wait-ms=-1"],
+    ("argument", "words"),
+    [
+        ("--max-batch=0", "expected 1 to 1024"),
+        ("--queue=0", "expected 1 to 100000"),
+        ("--queue=1000000000", "expected 1 to 100000"),
+        *((f"--timeout={value}", "expected 0.1 to 3600") for value in ("0", "nan", "1e300")),
+        *((f"--max-megabytes={value}", "expected 0.001 to 1000") for value in ("-1", "1e30", "1001")),
+        ("--rate=-1", "expected 0 to 1e+06"),
+        ("--wait-ms=-1", "expected 0 to 1000"),
+        *((f"--proxy={value}", "expected an address or a network") for value in ("proxy.example.org", "*")),
+        *(
+            (f"--allowed-host={value}", "expected a name without scheme and port")
+            for value in ("https://models.example.org", "*")
+        ),
+        *((f"--root-path={value}", "expected a path such as /models") for value in ("ml", "//evil")),
+    ],
 )
-def test_a_limit_that_lets_nothing_through_is_refused(served: Served, python: Run, argument: str) -> None:
-    done = python("-m", "stages.serving", "--no-page", "--port=0", argument, cwd=served.log.parent, timeout=120)
-    assert done.returncode == 2
-    assert argument.split("=")[0] in done.stderr.splitlines()[-1]
+def test_an_invalid_argument_is_refused_with_a_message(
+    capsys: pytest.CaptureFixture[str], argument: str, words: str
+) -> None:
+    parser = argparse.ArgumentParser()
+    arguments(parser)
+    with pytest.raises(SystemExit) as refusal:
+        parser.parse_args([argument])
+    assert refusal.value.code == 2
+    name, _, value = argument.partition("=")
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"argument {name}: found {value}: " in last
+    assert words in last
 
 
 # What it answers
@@ -514,14 +515,6 @@ def test_on_loopback_only_the_servers_own_host_names_are_allowed(served: Served,
         assert served.said(request).startswith(f"HTTP/1.1 {status} ".encode())
 
 
-def test_a_page_of_another_site_may_not_post(client: httpx.Client) -> None:
-    refused(predict(client, picture(0), headers={"Sec-Fetch-Site": "cross-site"}), 403, "cross_site")
-    for site in ("same-origin", "none"):
-        assert top(predict(client, picture(0), headers={"Sec-Fetch-Site": site}))
-    assert client.get("/models", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200  # a link to it
-    assert not [name for name in client.get("/models").headers if name.startswith("access-control")]
-
-
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server that lets others ask, with a token."""
@@ -664,16 +657,14 @@ def test_a_restarted_model_is_the_one_that_was_checked(tmp_path: Path) -> None:
             "import io", f"import pathlib; pathlib.Path({str(tmp_path / 'opened')!r}).touch()\nimport io"
         )
         place = tmp_path / "models" / "mnist" / "export" / "model.tar.gz"
-        for count, exchange in enumerate(("unpacked again", "exchanged", "damaged", "removed"), 2):
-            if exchange == "unpacked again":
-                (unpacked,) = temporary.glob("stages-model-*")
-                shutil.rmtree(unpacked)
-            elif exchange == "exchanged":
-                archive(place.parent, evil)
-            elif exchange == "damaged":
-                place.write_bytes(place.read_bytes()[:100])
-            else:
-                place.unlink()
+        exchanges: list[Callable[[], object]] = [
+            lambda: shutil.rmtree(*temporary.glob("stages-model-*")),  # it is unpacked again
+            lambda: archive(place.parent, evil),
+            lambda: place.write_bytes(place.read_bytes()[:100]),
+            place.unlink,
+        ]
+        for count, exchange in enumerate(exchanges, 2):
+            exchange()
             (child,) = one.children()
             child.kill()
             until(partial(has_loaded, one, count))
@@ -880,19 +871,11 @@ def test_the_client_takes_the_token_from_its_environment(
     assert python(*ask, cwd=tmp_path).returncode == 0
 
 
-def test_the_client_reports_a_picture_of_none_of_the_classes() -> None:
-    prediction = {"known": False, "familiarity": -0.5, "top": [{"class": "a", "probability": 0.5}]}
-    answer = {"project": "scones", "version": "0123456789", "milliseconds": 1.0, "predictions": [prediction]}
-    _, warning, likely = lines("x.png", answer)
-    assert warning == "  looks like none of the classes; if it were one of them:"
-    assert likely.startswith("   50.00%  a ")
-
-
-def test_unknown_coordinates_are_not_shown() -> None:
-    answer = {
-        "project": "landmarks",
-        "version": "0123456789",
-        "milliseconds": 1.26,
-        "predictions": [{"top": [{"class": "a", "probability": 0.5, "latitude": None, "longitude": None}]}],
-    }
-    assert lines("x.png", answer) == ["x.png  (landmarks 01234567, 1.3 ms)", f"   50.00%  {'a':<24} {20 * '#'}"]
+def test_the_client_reports_a_picture_of_none_of_the_classes_and_no_unknown_coordinates() -> None:
+    one: dict[str, Any] = {"class": "a", "probability": 0.5}
+    answer = {"project": "scones", "version": "0123456789", "milliseconds": 1.26}
+    strange = answer | {"predictions": [{"known": False, "familiarity": -0.5, "top": [one]}]}
+    somewhere = answer | {"predictions": [{"top": [one | {"latitude": None, "longitude": None}]}]}
+    head, likely = "x.png  (scones 01234567, 1.3 ms)", f"   50.00%  {'a':<24} {20 * '#'}"
+    assert lines("x.png", strange) == [head, "  looks like none of the classes; if it were one of them:", likely]
+    assert lines("x.png", somewhere) == [head, likely]
