@@ -1,5 +1,6 @@
 """Servers for tests: a tiny model that does what it is asked, its container, and connections written byte by byte."""
 
+import asyncio
 import os
 import re
 import shutil
@@ -7,9 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +22,11 @@ import yaml
 from conftest import ROOT
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
+from starlette.types import ASGIApp
 
 from stages.common import clocks, files
 from stages.common.models import bundle
+from stages.serving.container.server import Server
 
 CONTAINER = ROOT / "stages" / "serving" / "container"
 
@@ -138,6 +143,45 @@ class Served(NamedTuple):
         self.process.send_signal(number)
         self.process.wait(timeout=120)
         return time.monotonic() - begin
+
+
+def asked_until_refused(
+    client: httpx.Client, ask: Callable[[httpx.Client], httpx.Response], statuses: list[int]
+) -> list[str]:
+    """Ask again and again until connections are refused. Adds to ``statuses``, and returns the errors of lost requests."""
+    lost = []
+    with client:
+        while True:
+            try:
+                statuses.append(ask(client).status_code)
+            except httpx.ConnectError:
+                return lost
+            except httpx.TransportError as error:
+                lost.append(repr(error))
+
+
+def in_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """A test that runs in an event loop of its own."""
+
+    @wraps(test)
+    def run(*arguments: Any, **options: Any) -> None:
+        asyncio.run(test(*arguments, **options))
+
+    return run
+
+
+@contextmanager
+def in_this_process(application: ASGIApp) -> Iterator[Served]:
+    """A server in a thread of this process, where limits can be short."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    one = Server(application, listener)
+    thread = threading.Thread(target=one.serve_until_stopped)
+    thread.start()
+    try:
+        yield Served(None, f"http://127.0.0.1:{listener.getsockname()[1]}", Path())  # type: ignore[arg-type]
+    finally:
+        one.should_exit = True
+        thread.join()
 
 
 def rest(connection: socket.socket) -> bytes:

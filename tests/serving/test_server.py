@@ -9,11 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import psutil
 import pytest
 import yaml
 from conftest import ROOT, Run
-from model_servers import Served, archive, record, refused, server, shared, until
+from model_servers import Served, archive, asked_until_refused, in_this_process, record, refused, server, shared, until
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -39,7 +38,6 @@ from stages.serving.client import main as ask_files
 from stages.serving.container import server as container_server
 from stages.serving.container.batching import Limits
 from stages.serving.container.body import BodyLimits
-from stages.serving.container.server import Server
 from stages.serving.models import Models, predictions
 
 PICTURE = """
@@ -566,21 +564,12 @@ def test_every_name_of_this_machine_is_served_without_a_token(tmp_path: Path, ho
 # In this process, where limits can be short
 
 
-@contextmanager
-def in_this_process(models: Models, rate: int = 0, **limits: Any) -> Iterator[Served]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    one = Server(application(models, Rules(None, None, rate), BodyLimits(**limits)), listener)
-    thread = threading.Thread(target=one.serve_until_stopped)
-    thread.start()
-    try:
-        yield Served(None, f"http://127.0.0.1:{listener.getsockname()[1]}", Path())  # type: ignore[arg-type]
-    finally:
-        one.should_exit = True
-        thread.join()
+def api(models: Models, rate: int = 0, **limits: Any) -> AbstractContextManager[Served]:
+    return in_this_process(application(models, Rules(None, None, rate), BodyLimits(**limits)))
 
 
 def test_requests_above_the_rate_limit_get_429_with_retry_after() -> None:
-    with in_this_process(Models({}, {}, Limits()), rate=2) as one, one.client() as client:
+    with api(Models({}, {}, Limits()), rate=2) as one, one.client() as client:
         answers = [predict(client, b"x") for _ in range(3)]
         assert [answer.status_code for answer in answers] == [404, 404, 429]
         refused(answers[-1], 429, "too_many_requests")
@@ -593,7 +582,7 @@ def test_requests_above_the_rate_limit_get_429_with_retry_after() -> None:
 def test_a_body_that_does_not_arrive_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(container_server, "HEADER_SECONDS", 0.3)
     missing = {"mnist": "it is not there"}
-    with in_this_process(Models({}, missing, Limits()), seconds=0.3) as one:
+    with api(Models({}, missing, Limits()), seconds=0.3) as one:
         for length in (b"Content-Length: 100\r\n\r\nhalf", b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"):
             answer = one.said(b"POST /models/mnist/invocations HTTP/1.1\r\nHost: h\r\n" + length)
             head, _, body = answer.partition(b"\r\n\r\n")
@@ -607,7 +596,7 @@ def test_a_defect_of_the_server_is_a_general_500_with_the_same_headers() -> None
         async def predict(self, *arguments: Any, **options: Any) -> dict[str, Any]:
             raise RuntimeError("the cause of it")
 
-    with in_this_process(Broken({}, {}, Limits())) as one, one.client() as client:
+    with api(Broken({}, {}, Limits())) as one, one.client() as client:
         answer = predict(client, b"x")
         assert "cause of it" not in refused(answer, 500, "internal")
         assert HEADERS.items() <= {name: answer.headers.get(name) for name in HEADERS}.items()
@@ -760,32 +749,16 @@ def test_a_model_that_hangs_is_restarted_after_the_time_limit(shaky: Served) -> 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_server_after_all_accepted_requests_are_answered(tmp_path: Path, number: int) -> None:
-    statuses, lost = [], []
-
-    def load(one: Served) -> None:
-        with one.client() as client:
-            while True:
-                try:
-                    statuses.append(predict(client, picture(0, SLOW)).status_code)
-                except httpx.ConnectError:
-                    return
-                except httpx.TransportError as error:
-                    lost.append(repr(error))
-                    return
-
-    with server(export(tmp_path, "mnist", "bikes")) as one:
+    statuses: list[int] = []
+    ask = partial(predict, content=picture(0, SLOW))
+    with ThreadPoolExecutor(6) as pool, server(export(tmp_path, "mnist", "bikes")) as one:
         children = one.children()
         assert len(children) == 2
-        threads = [threading.Thread(target=load, args=(one,)) for _ in range(6)]
-        for thread in threads:
-            thread.start()
+        loads = [pool.submit(asked_until_refused, one.client(), ask, statuses) for _ in range(6)]
         until(lambda: statuses)
-        seconds = one.stopped(number)
-        for thread in threads:
-            thread.join()
-        assert seconds < 10
+        assert one.stopped(number) < 10
+        assert [load.result() for load in loads] == 6 * [[]]
         assert set(statuses) == {200}
-        assert lost == []
         assert not [child for child in children if child.is_running()]
         assert "Traceback" not in one.log.read_text()
 
