@@ -75,6 +75,29 @@ def output_fn(prediction, accept):
 """Answers what it was told. `sleep SECONDS` takes its time, `hold FOLDER` until there is a file `released` in it."""
 
 
+CLASSIFIER = """
+import json, time
+from pathlib import Path
+CONTENT_TYPES = ("text/*", "image/*", "application/octet-stream", "application/json")
+def model_fn(model_dir):
+    return None
+def input_fn(body, content_type):
+    word, _, rest = body.decode("latin-1")[:1000].partition(" ")
+    if word == "read":
+        Path(rest, str(time.monotonic_ns())).touch()
+        while not Path(rest, "released").exists():
+            time.sleep(0.01)
+    return len(body)
+def batch_fn(items, model):
+    return [predict_fn(one, model) for one in items]
+def predict_fn(item, model):
+    return [0.9, 0.1]
+def output_fn(prediction, accept):
+    return json.dumps({"classes": ["yes", "no"], "probabilities": [prediction], "places": [[1.5, 2.5], [None, None]]})
+"""
+"""Says yes to all that it can read. `read FOLDER` takes until there is a file `released` in it."""
+
+
 def until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
     """The first true value of ``condition``."""
     deadline = time.monotonic() + seconds
@@ -112,6 +135,13 @@ def record(folder: Path) -> Path:
         lock[f"export@{project}"] = {"outs": [{"path": str(out), "md5": clocks.digest(path)}]}
     (folder / "dvc.lock").write_text(yaml.safe_dump({"stages": lock}))
     return folder
+
+
+def exports(folder: Path, code: str, *projects: str) -> Path:
+    """Models of ``projects`` with that code under ``folder``, as if `dvc repro` had made them."""
+    for project in projects:
+        archive(folder / "models" / project / "export", code)
+    return record(folder)
 
 
 class Served(NamedTuple):

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import os
+import re
 import resource
 import socket
 import tempfile
@@ -12,41 +13,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import psutil
 import pytest
-from model_servers import Served, archive, record, refused, rest, server, until
-from starlette.types import Message
+from model_servers import CLASSIFIER, Served, exports, in_a_loop, refused, rest, server, until
+from starlette.requests import Request
+from starlette.responses import Response
 
 from stages.common import temporary
 from stages.serving.container import server as container_server
 from stages.serving.container.body import UNCOUNTED, UNPACKED, BodyLimits, LimitedBody
 from stages.serving.container.model import READERS
+from stages.serving.page import CONTENT_SECURITY_POLICY, guard
+from stages.serving.page.head import TITLE
 
 HEADERS = container_server.HEADER_BYTES
-
-READER = """
-import json, time
-from pathlib import Path
-CONTENT_TYPES = ("text/*", "image/*", "application/octet-stream", "application/json")
-def model_fn(model_dir):
-    return None
-def input_fn(body, content_type):
-    word, _, rest = body.decode("latin-1")[:1000].partition(" ")
-    if word == "read":
-        Path(rest, str(time.monotonic_ns())).touch()
-        while not Path(rest, "released").exists():
-            time.sleep(0.01)
-    return len(body)
-def batch_fn(items, model):
-    return [[1.0] for _ in items]
-def predict_fn(item, model):
-    return [1.0]
-def output_fn(prediction, accept):
-    return json.dumps({"classes": ["yes"], "probabilities": [prediction]})
-"""
-"""`read FOLDER` takes until there is a file `released` in it."""
 
 POST = b"POST /models/mnist/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
 GET = b"GET /ping HTTP/1.1\r\nHost: localhost\r\n"
@@ -54,16 +37,10 @@ CLOSE = b"Connection: close\r\n"
 CHUNKED = POST + CLOSE + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
-def export(folder: Path, *names: str) -> Path:
-    for name in names:
-        archive(folder / "models" / name / "export", READER)
-    return record(folder)
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server with the page, whose largest body has a megabyte."""
-    folder = export(tmp_path_factory.mktemp("attacked"), "mnist", "landmarks")
+    folder = exports(tmp_path_factory.mktemp("attacked"), CLASSIFIER, "mnist", "landmarks")
     with server(folder, "--max-megabytes=1", "--model-seconds=3", page=True) as one:
         yield one
         assert "Traceback" not in one.log.read_text(), one.log.read_text()
@@ -121,55 +98,30 @@ def test_a_connection_without_an_end_of_its_headers_is_closed(
     assert client.get("/ping").status_code == 200
 
 
-class Transport(asyncio.Transport):
-    """Takes what a protocol answers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written, self.closed = b"", False
-
-    def write(self, data: Any) -> None:
-        self.written += bytes(data)
-
-    def close(self) -> None:
-        self.closed = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def pause_reading(self) -> None:
-        pass
-
-    def resume_reading(self) -> None:
-        pass
-
-
 @pytest.mark.parametrize("piece", [1000, 65_536, 262_144])
 @pytest.mark.parametrize(
     "start", [b"GET / HTTP/1.1\r\nX: ", CHUNKED + b"1\r\nx\r\n0\r\nX: "], ids=["header", "trailer"]
 )
-def test_the_parser_gets_at_most_the_limit_and_one_piece(start: bytes, piece: int) -> None:
-    async def taken() -> int:
-        async def application(scope: Any, receive: Any, send: Any) -> None:
-            await receive()
+@in_a_loop
+async def test_the_parser_gets_at_most_the_limit_and_one_piece(start: bytes, piece: int) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
 
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            one = container_server.Server(application, listener)
-            one.config.load()
-            protocol = container_server.Protocol(one.config, one.server_state, {})
-            transport = Transport()
-            protocol.connection_made(transport)
-            protocol.data_received(start)
-            taken = len(start)
-            while not transport.closed:
-                assert taken <= len(start) + HEADERS + piece
-                protocol.data_received(piece * b"x")
-                taken += piece
-            assert b"400 Bad Request" in transport.written
-            protocol.connection_lost(None)
-            return taken
-
-    assert asyncio.run(taken()) >= HEADERS
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        one = container_server.Server(application, listener)
+    one.config.load()
+    protocol = container_server.Protocol(one.config, one.server_state, {})
+    transport = Mock(spec=asyncio.Transport, is_closing=lambda: transport.close.called)
+    protocol.connection_made(transport)
+    protocol.data_received(start)
+    taken = 0
+    while not transport.is_closing():
+        assert taken <= HEADERS + piece
+        protocol.data_received(piece * b"x")
+        taken += piece
+    assert b"400 Bad Request" in transport.write.call_args.args[0]
+    assert len(start) + taken >= HEADERS
+    protocol.connection_lost(None)
 
 
 def test_a_body_in_many_tiny_chunks_is_refused_and_one_in_lines_is_read(served: Served) -> None:
@@ -203,9 +155,13 @@ def test_a_trailer_is_no_header(served: Served) -> None:
         POST + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\nx",
         POST + b"Content-Length: +1\r\n\r\nx",
         POST + b"Content-Length: 99999999999999999999999\r\n\r\nx",
+        POST + b"Content-Length: -1\r\n\r\n",
         POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         POST + b"Transfer-Encoding: xchunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
-        POST + b"Transfer-Encoding: chunked\r\n\r\n-1\r\nx",
+        *(CHUNKED + chunk for chunk in (b"-1\r\nx", b"XYZ\r\n")),
+        GET + b"X-Long: " + b"x" * 70_000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        GET + b"X-Many: 1\r\n" * 20_000 + b"\r\n",
     ],
 )
 def test_an_invalid_request_is_400_as_json(served: Served, request_bytes: bytes) -> None:
@@ -236,6 +192,12 @@ def test_a_connection_is_never_upgraded(served: Served, upgrade: bytes) -> None:
 
 # Names and addresses
 
+CLOSED = (
+    "file/etc/passwd", "info", "openapi.json", "runs", "deep_link", "app_id", "startup-events", "heartbeat/abc", "token", "vibe-code",
+    "stream/a/b/1/playlist.m3u8", "custom_component/1/client/component/index.js",
+)  # fmt: skip
+"""Routes of Gradio that the page doesn't use."""
+
 
 @pytest.mark.parametrize(
     "path",
@@ -250,9 +212,19 @@ def test_a_connection_is_never_upgraded(served: Served, upgrade: bytes) -> None:
         "/page/own/%00",
         f"/page/static/{300 * 'a'}",
         f"/page/assets/{5000 * 'a'}",
-        "/page/gradio_api/file=%00",
-        "/page/gradio_api/file=/etc/passwd",
-        "/page/gradio_api/file=http://127.0.0.1/",
+        *(
+            f"/page/gradio_api/file={name}"
+            for name in (
+                "%00",
+                "/etc/passwd",
+                "http://127.0.0.1/",
+                "params.yaml",
+                "../../etc/passwd",
+                "%2Fetc%2Fpasswd",
+            )
+        ),
+        *(f"/page/gradio_api/{route}" for route in CLOSED),
+        *(f"/page/{route}" for route in ("monitoring", "login_check", "svelte/x.js")),
     ],
 )
 def test_a_strange_path_is_404_as_json(served: Served, path: str) -> None:
@@ -262,7 +234,7 @@ def test_a_strange_path_is_404_as_json(served: Served, path: str) -> None:
 
 
 def test_a_redirect_leads_to_this_server(tmp_path: Path) -> None:
-    with server(export(tmp_path, "mnist"), wait=False, SERVING_TOKEN="open-sesame") as one:
+    with server(exports(tmp_path, CLASSIFIER, "mnist"), wait=False, SERVING_TOKEN="open-sesame") as one:
         for path in (b"//example.org/a", b"/%2fexample.org/a", b"///example.org/a", b"/\\example.org/a"):
             answer = one.said(GET.replace(b"/ping", path + b"?token=open-sesame") + CLOSE + b"\r\n").decode()
             assert answer.startswith("HTTP/1.1 303")
@@ -291,7 +263,8 @@ def test_a_simple_health_check_needs_no_host(served: Served) -> None:
         ({"Sec-Fetch-Site": "same-origin"}, 200),
         ({"Sec-Fetch-Site": "none"}, 200),
         ({}, 200),
-        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate"}, 200),  # a link
+        ({"Sec-Fetch-Site": "cross-site"}, 200),  # a link
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate"}, 200),
         ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"}, 403),
         ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
         ({"Origin": "http://localhost:3000"}, 403),
@@ -306,11 +279,13 @@ def test_pages_of_other_ports_read_nothing_and_send_nothing(
         answer = client.get(path, headers=headers)
         assert answer.status_code == status
         assert not [name for name in answer.headers if name.startswith("access-control")]
-    posts = status if headers.get("Sec-Fetch-Site") != "same-site" else 403
-    assert ask(client, "x", **headers).status_code == posts
-    assert client.options(
-        "/page/gradio_api/upload", headers=headers | {"Access-Control-Request-Method": "POST"}
-    ).status_code in (403, 404)
+    answer = ask(client, "x", **headers)
+    if headers.get("Sec-Fetch-Site") in ("same-site", "cross-site") or status == 403:
+        refused(answer, 403, "cross_site")
+    else:
+        assert answer.status_code == 200
+    asks_first = headers | {"Access-Control-Request-Method": "POST"}
+    assert client.options("/page/gradio_api/upload", headers=asks_first).status_code in (403, 404)
 
 
 # Bodies
@@ -352,73 +327,46 @@ def test_a_wrong_content_type_is_answered_with_the_allowed_ones(
     assert "image/*" in refused(ask(client, b""), 400, "unreadable")
 
 
-def test_a_compressed_body_has_a_lower_limit() -> None:
-    """32 MB of empty JSON lists fit into 31 kB, and would cost a model seconds and gigabytes."""
-
-    async def status(content: bytes, *headers: tuple[bytes, bytes]) -> int:
-        async def application(scope: Any, receive: Any, send: Any) -> None:
-            while (await receive()).get("more_body"):
-                pass
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-
-        async def receive() -> Message:
-            return {"type": "http.request", "body": content, "more_body": False}
-
-        sent: list[int] = []
-
-        async def note(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                sent.append(message["status"])
-
-        scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
-        await LimitedBody(application, BodyLimits())(scope, receive, note)
-        return sent[0]
-
-    packed = (b"content-encoding", b"gzip")
-    assert asyncio.run(status(UNPACKED * b"x")) == asyncio.run(status(2 * UNPACKED * b"x")) == 200
-    assert asyncio.run(status(gzip.compress(UNPACKED * b"x"), packed)) == 200
-    assert asyncio.run(status(gzip.compress((UNPACKED + 1) * b"x"), packed)) == 413
-
-
-def test_bodies_in_flight_have_one_limit_and_small_requests_still_pass() -> None:
-    """Two bodies of the largest size fit, a third does not."""
-    large, answers = UNCOUNTED + 100, []
+def limited(limits: BodyLimits, may_answer: asyncio.Event) -> httpx.AsyncClient:
+    """A client of an application that reads the body and answers when it may."""
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        while (await receive()).get("more_body"):
-            pass
-        await scope["go"].wait()
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await Request(scope, receive).body()
+        await may_answer.wait()
+        await Response()(scope, receive, send)
 
-    async def request(limited: LimitedBody, length: int, go: asyncio.Event) -> int:
-        parts = [length * b"x"]
+    return httpx.AsyncClient(transport=httpx.ASGITransport(LimitedBody(application, limits)), base_url="http://here")
 
-        async def receive() -> Message:
-            return {"type": "http.request", "body": parts.pop(), "more_body": False}
 
-        async def send(message: Message) -> None:
-            answers.append(message)
+@in_a_loop
+async def test_a_compressed_body_has_a_lower_limit() -> None:
+    """32 MB of empty JSON lists fit into 31 kB, and would cost a model seconds and gigabytes."""
+    may_answer = asyncio.Event()
+    may_answer.set()
+    async with limited(BodyLimits(), may_answer) as client:
+        for length in (UNPACKED, 2 * UNPACKED):
+            assert (await client.post("/", content=length * b"x")).status_code == 200
+        for length, status in ((UNPACKED, 200), (UNPACKED + 1, 413)):
+            packed, encoding = gzip.compress(length * b"x"), {"Content-Encoding": "gzip"}
+            assert (await client.post("/", content=packed, headers=encoding)).status_code == status
 
-        sent: list[int] = []
 
-        async def note(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                sent.append(message["status"])
+@in_a_loop
+async def test_bodies_in_flight_have_one_limit_and_small_requests_still_pass() -> None:
+    """Two bodies of the largest size fit, a third does not."""
+    may_answer = asyncio.Event()
+    async with limited(BodyLimits(10 * UNCOUNTED, 5, 200), may_answer) as client:
 
-        await limited({"type": "http", "method": "POST", "path": "/", "headers": [], "go": go}, receive, note)
-        return sent[0]
+        async def status(length: int) -> int:
+            return (await client.post("/", content=length * b"x")).status_code
 
-    async def statuses() -> None:
-        go, limited = asyncio.Event(), LimitedBody(application, BodyLimits(10 * UNCOUNTED, 5, 200))
-        held = [asyncio.create_task(request(limited, large, go)) for _ in range(2)]
-        small = [asyncio.create_task(request(limited, UNCOUNTED, go)) for _ in range(10)]
+        large = UNCOUNTED + 100
+        held = [asyncio.create_task(status(length)) for length in (large, large, *[UNCOUNTED] * 10)]
         await asyncio.sleep(0.05)
-        assert await request(limited, large, go) == 503
-        go.set()
-        assert [await task for task in (*held, *small)] == 12 * [200]
-        assert await request(limited, large, go) == 200
-
-    asyncio.run(statuses())
+        assert await status(large) == 503
+        may_answer.set()
+        assert [await task for task in held] == 12 * [200]
+        assert await status(large) == 200
 
 
 def test_unfinished_bodies_take_no_more_memory_than_their_limit(served: Served, client: httpx.Client) -> None:
@@ -553,7 +501,8 @@ def test_uploads_have_a_quota(served: Served, client: httpx.Client) -> None:
     assert int(last.headers["retry-after"]) >= 1
 
 
-FILE = {"path": "UPLOADED", "meta": {"_type": "gradio.FileData"}}
+META = {"_type": "gradio.FileData"}
+FILE = {"path": "UPLOADED", "meta": META}
 
 WRONG: list[Any] = [
     *([5, False], ["x", False], [[], False], [{}, False], [{"path": 5}, False], [{"path": None}, False]),
@@ -566,42 +515,93 @@ WRONG: list[Any] = [
 """What the page never sends as a photograph and whether to look for several landmarks in it."""
 
 
-def picture_handler(client: httpx.Client) -> int:
-    """The number of a handler that takes a picture."""
+def question(data: Any, session: Any = "a", handler: Any = "PICTURE") -> bytes:
+    return json.dumps({"fn_index": handler, "data": data, "session_hash": session}).encode()
+
+
+def join(client: httpx.Client, content: bytes) -> httpx.Response:
+    """Ask a handler of the page; PICTURE is one that takes a picture."""
     config = client.get("/page/config").json()
     components = {one["id"]: one["type"] for one in config["components"]}
     takes = {one["id"]: [components[number] for number in one["inputs"]] for one in config["dependencies"]}
-    return int(next(number for number, inputs in takes.items() if inputs == ["image", "checkbox"]))
+    number = next(number for number, inputs in takes.items() if inputs == ["image", "checkbox"])
+    body, kind = content.replace(b'"PICTURE"', str(number).encode()), {"Content-Type": "application/json"}
+    return client.post("/page/gradio_api/queue/join", content=body, headers=kind)
 
 
 @pytest.mark.parametrize(
-    "question",
+    "content",
     [
-        b"[" * 100_000,
-        b"[]",
-        b"null",
-        b"{}",
-        json.dumps({"fn_index": "x", "data": [], "session_hash": "a"}).encode(),
-        json.dumps({"fn_index": 10_000, "data": [], "session_hash": "a"}).encode(),
-        *(json.dumps({"fn_index": words, "data": [], "session_hash": "a"}).encode() for words in ("a\nb", "\ud800")),
-        *(
-            json.dumps({"fn_index": "PICTURE", "data": [None, False], "session_hash": one}).encode()
-            for one in ("", 101 * "a")
-        ),
-        *(json.dumps({"fn_index": "PICTURE", "data": data, "session_hash": "a"}).encode() for data in WRONG),
-        json.dumps({"fn_index": "PICTURE", "data": [None, False], "session_hash": 5}).encode(),
+        *(b"[" * 100_000, b"[]", b"null", b"{}"),
+        *(question([], handler=words) for words in ("x", 10_000, "a\nb", "\ud800")),
+        *(question([None, False], session) for session in ("", 101 * "a", 5)),
+        *map(question, WRONG),
     ],
 )
 def test_a_wrong_typed_payload_is_refused_and_no_traceback(
-    served: Served, client: httpx.Client, question: bytes
+    served: Served, client: httpx.Client, content: bytes
 ) -> None:
-    picture, uploaded = picture_handler(client), upload(client, form()).json()[0]
+    uploaded = upload(client, form()).json()[0]
     size = len(served.log.read_text().splitlines())
-    body = question.replace(b'"PICTURE"', str(picture).encode()).replace(b"UPLOADED", uploaded.encode())
-    answer = client.post("/page/gradio_api/queue/join", content=body, headers={"Content-Type": "application/json"})
+    answer = join(client, content.replace(b"UPLOADED", uploaded.encode()))
     assert answer.status_code == 400
     assert answer.json()["code"] in ("not_json", "invalid_input", "not_uploaded")
     assert len(served.log.read_text().splitlines()) <= size + 1
+
+
+PATHS: list[Any] = [
+    "/etc/passwd",
+    "../../../etc/passwd",
+    "params.yaml",
+    "http://127.0.0.1:1/x",
+    ["/etc/passwd"],
+    "a\0b",
+]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"path": "/etc/passwd"},
+        *({"path": path, "meta": META} for path in PATHS),
+        *({"url": url, "meta": META} for url in ("http://127.0.0.1:1/x.png", "file:///etc/passwd")),
+        {"url": "data:image/png;base64,AAAA", "path": None, "meta": META},
+        {"deeper": [{"path": "/etc/passwd", "meta": META}]},
+    ],
+)
+def test_no_path_or_address_is_taken_from_a_request(client: httpx.Client, payload: dict[str, Any]) -> None:
+    refused(join(client, question([payload, False])), 400, "not_uploaded")
+
+
+def test_too_large_a_question_is_refused(client: httpx.Client) -> None:
+    refused(join(client, question(["x" * guard.MAX_QUESTION])), 413, "too_large")
+
+
+def test_the_page_sends_no_request_to_other_hosts(client: httpx.Client) -> None:
+    """What is asked for lies at a server of ours, which nobody asks."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(1)
+        elsewhere = f"http://127.0.0.1:{listener.getsockname()[1]}/x.png"
+        for name in ("path", "url"):
+            assert join(client, question([{name: elsewhere, "meta": META}, False])).status_code == 400
+        for name in ("file", "proxy"):
+            assert client.get(f"/page/gradio_api/{name}={elsewhere}").status_code == 404
+        with pytest.raises(TimeoutError):
+            listener.accept()
+
+
+@pytest.mark.parametrize(
+    "route",
+    ["run/predict", "run/look", "api/look", "call/look", "call/v2/look", "component_server", "process_recording", "login", "stream/a", "reset", "cancel"],
+)  # fmt: skip
+def test_handlers_are_reached_only_through_the_queue(client: httpx.Client, route: str) -> None:
+    body = {"data": [{"path": "/etc/passwd", "meta": META}], "session_hash": "a", "component_id": 1, "fn_name": "x"}
+    refused(client.post(f"/page/gradio_api/{route}", json=body), 404, "not_found")
+
+
+def test_no_handler_has_a_public_name(client: httpx.Client) -> None:
+    handlers = client.get("/page/config").json()["dependencies"]
+    assert {one["api_visibility"] for one in handlers} == {"private"}
 
 
 def test_messages_of_an_unknown_session_are_refused(served: Served, client: httpx.Client) -> None:
@@ -610,23 +610,38 @@ def test_messages_of_an_unknown_session_are_refused(served: Served, client: http
     for address in (answers, f"{answers}?session_hash=nobody"):
         refused(client.get(address), 404, "not_found")
     assert "Traceback" not in served.log.read_text()[size:]
-    question = json.dumps({"fn_index": picture_handler(client), "data": [None, False], "session_hash": "one reader"})
-    kind = {"Content-Type": "application/json"}
-    assert client.post("/page/gradio_api/queue/join", content=question, headers=kind).status_code == 200
+    assert join(client, question([None, False], "one reader")).status_code == 200
     assert "process_completed" in client.get(answers, params={"session_hash": "one reader"}).text
+
+
+def test_the_preview_of_a_link_is_the_page_s_own(client: httpx.Client) -> None:
+    text = client.get("/page/").text
+    assert f"<title>{TITLE}</title>" in text
+    assert f'<meta property="og:title" content="{TITLE}">' in text
+    assert text.count("og:title") == 1
+    assert not re.search(r"<meta[^>]*githubusercontent", text)
+
+
+def test_the_page_may_run_its_own_scripts_and_no_others(client: httpx.Client) -> None:
+    answer = client.get("/page/", headers={"Accept-Encoding": "gzip, br"})
+    policy = answer.headers["content-security-policy"]
+    scripts = next(rule for rule in policy.split("; ") if rule.startswith("script-src"))
+    assert "unsafe" not in scripts
+    assert policy.count("'sha256-") == len({*re.findall(r"<script[^>]*>(.+?)</script>", answer.text, re.DOTALL)})
+    assert "unsafe-eval" not in CONTENT_SECURITY_POLICY
+    assert "http" not in CONTENT_SECURITY_POLICY
 
 
 # What killed servers leave
 
 
-def test_folders_of_killed_processes_are_removed_and_those_in_use_stay(
+def test_folders_of_killed_processes_are_removed_and_others_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    others = [tmp_path / "stages-page-other", tmp_path / "model-killed", tmp_path / "elsewhere"]
     with temporary.folder("model") as used:
-        remains = tmp_path / "stages-model-killed"
-        others = [tmp_path / "stages-page-other", tmp_path / "model-killed", tmp_path / "elsewhere"]
-        for path in (remains, *others):
+        for path in (tmp_path / "stages-model-killed", *others):
             path.mkdir()
             (path / "file").touch()
         link = tmp_path / "stages-model-link"
@@ -635,16 +650,3 @@ def test_folders_of_killed_processes_are_removed_and_those_in_use_stay(
             assert set(tmp_path.iterdir()) == {used, another, *others, link}
         assert all((path / "file").exists() for path in others)
     assert not used.exists()
-
-
-def test_a_killed_server_leaves_folders_that_the_next_one_removes(tmp_path: Path) -> None:
-    place = tmp_path / "temporary"
-    place.mkdir()
-    folder = export(tmp_path, "mnist")
-    with server(folder, TMPDIR=str(place)) as one:
-        one.process.kill()
-        one.process.wait()
-        (left,) = place.glob("stages-model-*")
-    with server(folder, TMPDIR=str(place)):
-        assert not left.exists()
-    assert not set(place.glob("stages-*"))

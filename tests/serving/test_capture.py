@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Run
-from model_servers import Served, archive, record, server, until
+from model_servers import Served, exports, server, until
 
 from stages import projects
 from stages.common.errors import InputError
@@ -40,9 +40,7 @@ SENT = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for project in projects.names():
-        archive(tmp_path / "models" / project / "export", INFERENCE)
-    return record(tmp_path)
+    return exports(tmp_path, INFERENCE, *projects.names())
 
 
 def kept(folder: Path) -> list[Record]:

@@ -5,7 +5,6 @@ import inspect
 import json
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -707,35 +706,6 @@ def test_a_dead_child_refuses_connections_and_restarts_on_the_next_request(child
     assert not started()
     with pytest.raises(InputError, match="no longer"):
         model.start()
-
-
-def test_a_model_that_is_still_being_loaded_can_be_stopped(tmp_path: Path, started: Started) -> None:
-    model = process.ModelProcess(archive(tmp_path, CHILD.replace("return None", "import time; time.sleep(60)")))
-    with ThreadPoolExecutor(1) as pool:
-        start = pool.submit(model.start)
-        until(started)
-        begin = time.monotonic()
-        model.stop()
-        assert time.monotonic() - begin < 5
-        with pytest.raises(InputError):
-            start.result()
-    assert not started()
-
-
-def test_no_child_outlives_a_killed_parent(child: Path) -> None:
-    program = (
-        "import sys, time; from pathlib import Path; from stages.serving import process\n"
-        "with process.unpacked(Path(sys.argv[1])) as folder, process.launched(folder) as address:\n"
-        "    print(address, flush=True); time.sleep(60)"
-    )
-    command = [sys.executable, "-c", program, str(child)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout
-        address = parent.stdout.readline().strip()
-        (server,) = psutil.Process(parent.pid).children()
-        assert httpx.get(f"{address}/ping").status_code == 200
-        parent.kill()
-    until(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE)
 
 
 def test_latency_has_percentiles_in_milliseconds() -> None:

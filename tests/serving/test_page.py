@@ -45,7 +45,7 @@ from stages.landmarks.page import worldmap
 from stages.scones.page import tab as scones_tab
 from stages.serving.container.errors import Refusal
 from stages.serving.exports import Export
-from stages.serving.page import CONTENT_SECURITY_POLICY, about, answers, blocks, examples, guard, head
+from stages.serving.page import about, answers, blocks, examples
 from stages.serving.page.html import bars, one_block, percent, words
 
 SECONDS = 30_000  # ms: the machine may have other work to do
@@ -612,115 +612,6 @@ def test_the_page_is_accessible_and_fits_the_screen(browser: Browser, address: s
 def test_the_page_loads_at_once(visit: Visit) -> None:
     paint = visit.page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     assert paint < 3000  # ms; 400 on a machine that has nothing else to do
-
-
-# What can be asked of Gradio.
-
-
-def ask(address: str, data: list[Any], function: int, session: str = "abcdefghij") -> httpx.Response:
-    body = {"data": data, "event_data": None, "fn_index": function, "trigger_id": None, "session_hash": session}
-    return httpx.post(f"{address}/page/gradio_api/queue/join", json=body)
-
-
-def functions(address: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = httpx.get(f"{address}/page/config").json()["dependencies"]
-    return found
-
-
-@pytest.fixture
-def looks(address: str) -> int:
-    """The handler that is given a photograph."""
-    config = httpx.get(f"{address}/page/config").json()
-    [picture] = [one["id"] for one in config["components"] if one["props"].get("elem_id") == "landmarks-picture"]
-    return int(next(one["id"] for one in config["dependencies"] if one["inputs"][:1] == [picture]))
-
-
-META = {"_type": "gradio.FileData"}
-
-
-@pytest.mark.parametrize(
-    "payload",
-    [
-        {"path": "/etc/passwd", "meta": META},
-        {"path": "/etc/passwd"},
-        {"path": "../../../etc/passwd", "meta": META},
-        {"path": "params.yaml", "meta": META},
-        {"path": "http://127.0.0.1:1/x.png", "meta": META},
-        {"path": ["/etc/passwd"], "meta": META},
-        {"path": "a\0b", "meta": META},
-        {"url": "http://127.0.0.1:1/x.png", "meta": META},
-        {"url": "file:///etc/passwd", "meta": META},
-        {"url": "data:image/png;base64,AAAA", "path": None, "meta": META},
-        {"deeper": [{"path": "/etc/passwd", "meta": META}]},
-    ],
-)
-def test_no_path_or_address_is_taken_from_a_request(address: str, looks: int, payload: dict[str, Any]) -> None:
-    answer = ask(address, [payload, False], looks)
-    assert answer.status_code == 400
-    assert answer.json()["code"] == "not_uploaded"
-
-
-def test_the_page_sends_no_request_to_other_hosts(address: str, looks: int) -> None:
-    """What is asked for lies at a server of ours, which nobody asks."""
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(1)
-        elsewhere = f"http://127.0.0.1:{listener.getsockname()[1]}/x.png"
-        for payload in ({"path": elsewhere, "meta": META}, {"url": elsewhere, "meta": META}):
-            assert ask(address, [payload, False], looks).status_code == 400
-        for route in (f"file={elsewhere}", f"proxy={elsewhere}"):
-            assert httpx.get(f"{address}/page/gradio_api/{route}").status_code == 404
-        with pytest.raises(TimeoutError):
-            listener.accept()
-
-
-@pytest.mark.parametrize(
-    "route",
-    [
-        "gradio_api/file=/etc/passwd", "gradio_api/file=params.yaml", "gradio_api/file=../../etc/passwd", "gradio_api/file=%2Fetc%2Fpasswd",
-        "gradio_api/file/etc/passwd", "gradio_api/info", "gradio_api/openapi.json", "gradio_api/runs", "gradio_api/deep_link",
-        "gradio_api/app_id", "gradio_api/startup-events", "gradio_api/heartbeat/abc", "gradio_api/token", "monitoring", "gradio_api/vibe-code", "gradio_api/stream/a/b/1/playlist.m3u8",
-        "gradio_api/custom_component/1/client/component/index.js", "login_check", "svelte/x.js",
-    ],
-)  # fmt: skip
-def test_other_routes_of_gradio_are_closed(address: str, route: str) -> None:
-    assert httpx.get(f"{address}/page/{route}").status_code == 404
-
-
-@pytest.mark.parametrize(
-    "route",
-    ["run/predict", "run/look", "api/look", "call/look", "call/v2/look", "component_server", "process_recording", "login", "stream/a", "reset", "cancel"],
-)  # fmt: skip
-def test_handlers_are_reached_only_through_the_queue(address: str, route: str) -> None:
-    body = {"data": [{"path": "/etc/passwd", "meta": META}], "session_hash": "a", "component_id": 1, "fn_name": "x"}
-    assert httpx.post(f"{address}/page/gradio_api/{route}", json=body).status_code == 404
-
-
-def test_no_handler_has_a_public_name(address: str) -> None:
-    assert {one["api_visibility"] for one in functions(address)} == {"private"}
-
-
-def test_too_large_a_request_is_refused(address: str, looks: int) -> None:
-    assert ask(address, ["x" * guard.MAX_QUESTION], looks).status_code == 413
-
-
-def test_the_preview_of_a_link_is_the_page_s_own(address: str) -> None:
-    text = httpx.get(f"{address}/page/").text
-    assert f"<title>{head.TITLE}</title>" in text
-    assert f'<meta property="og:title" content="{head.TITLE}">' in text
-    assert text.count("og:title") == 1
-    assert not re.search(r"<meta[^>]*githubusercontent", text)
-
-
-def test_the_page_may_run_its_own_scripts_and_no_others(address: str) -> None:
-    answer = httpx.get(f"{address}/page/", headers={"Accept-Encoding": "gzip, br"})
-    policy = answer.headers["content-security-policy"]
-    scripts = next(rule for rule in policy.split("; ") if rule.startswith("script-src"))
-    assert "unsafe" not in scripts
-    assert policy.count("'sha256-") == len({*re.findall(r"<script[^>]*>(.+?)</script>", answer.text, re.DOTALL)})
-    assert "unsafe-eval" not in CONTENT_SECURITY_POLICY
-    assert "http" not in CONTENT_SECURITY_POLICY
 
 
 # Without a browser.

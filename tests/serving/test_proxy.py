@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from conftest import ROOT
-from model_servers import Served, archive, record, refused, running, server
+from model_servers import CLASSIFIER, Served, exports, record, refused, running, server
 from PIL import Image
 from playwright.sync_api import Browser, expect
 from starlette.applications import Starlette
@@ -23,29 +23,14 @@ from starlette.testclient import TestClient
 
 from stages.serving.forwarded import Forwarded
 
-PICTURE = """
-import json
-CONTENT_TYPES = ("image/*", "application/octet-stream")
-def model_fn(model_dir):
-    return None
-def input_fn(body, content_type):
-    return len(body)
-def predict_fn(length, model):
-    return [0.9, 0.1]
-def output_fn(prediction, accept):
-    return json.dumps({"classes": ["yes", "no"], "probabilities": [prediction], "places": [[1.5, 2.5], [None, None]]})
-"""
-
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server with the page, started as the documentation says."""
-    folder = tmp_path_factory.mktemp("page")
-    for project in ("mnist", "landmarks"):
-        archive(folder / "models" / project / "export", PICTURE)
+    folder = exports(tmp_path_factory.mktemp("page"), CLASSIFIER, "mnist", "landmarks")
     documented = re.search(r'make serve ARGS="(--proxy.*)"', (ROOT / "docs/serving.md").read_text())
     assert documented
-    with server(record(folder), *documented[1].split(), "--max-megabytes=0.1", page=True) as one:
+    with server(folder, *documented[1].split(), "--max-megabytes=0.1", page=True) as one:
         yield one
 
 
@@ -149,7 +134,7 @@ def test_a_proxy_may_keep_the_prefix_and_leave_it_to_the_server(page: Served, tm
 
 
 def test_forwarding_headers_of_other_clients_are_ignored(tmp_path: Path) -> None:
-    archive(tmp_path / "models" / "mnist" / "export", PICTURE)
+    folder = exports(tmp_path, CLASSIFIER, "mnist")
     headers = {
         "X-Forwarded-Host": "evil.example.org",
         "X-Forwarded-Proto": "https",
@@ -158,7 +143,7 @@ def test_forwarding_headers_of_other_clients_are_ignored(tmp_path: Path) -> None
         "X-Gradio-Server": "https://evil.example.org",
     }
     with (
-        server(record(tmp_path), "--rate=1", "--proxy=203.0.113.7", page=True, SERVING_TOKEN="open-sesame") as one,
+        server(folder, "--rate=1", "--proxy=203.0.113.7", page=True, SERVING_TOKEN="open-sesame") as one,
         one.client(headers={"Authorization": "Bearer open-sesame"}) as client,
     ):
         for name in ("127.0.0.1", "localhost"):

@@ -389,7 +389,7 @@ def test_hours_come_as_csv_or_json_and_are_answered_as_either(client: httpx.Clie
         assert table.text == "datetime,count\n2011-01-20 01:00:00,10.5\n2011-01-20 03:00:00,31.5\n"
 
 
-def test_a_refusal_is_json_with_a_code(client: httpx.Client) -> None:
+def test_a_refusal_is_json_with_a_code(served: Served, client: httpx.Client) -> None:
     assert "'nothing'" in refused(predict(client, b"", "nothing"), 404, "not_found")
     refused(client.get("/nothing"), 404, "not_found")
     refused(client.get("/models/mnist/invocations"), 405, "method_not_allowed")
@@ -397,14 +397,10 @@ def test_a_refusal_is_json_with_a_code(client: httpx.Client) -> None:
     refused(predict(client, b""), 400, "unreadable")
     refused(predict(client, b"x", headers={"Content-Type": "text/plain"}), 415, "unsupported_type")
     assert "cause of it" not in refused(predict(client, picture(0, FAILS)), 500, "internal")
+    until(lambda: "RuntimeError: the cause of it" in served.log.read_text())
     refused(predict(client, 10_001 * b"x"), 413, "too_large")
     refused(predict(client, (100 * b"x" for _ in range(101))), 413, "too_large")  # type: ignore[arg-type]
     assert top(predict(client, picture(0)))
-
-
-def test_the_servers_log_has_the_cause_of_a_models_failure(served: Served, client: httpx.Client) -> None:
-    refused(predict(client, picture(0, FAILS)), 500, "internal")
-    until(lambda: "RuntimeError: the cause of it" in served.log.read_text())
 
 
 def test_a_body_without_a_content_type_is_a_picture(served: Served) -> None:
@@ -771,12 +767,19 @@ def test_a_signal_while_a_model_is_loaded_ends_it_at_once(tmp_path: Path) -> Non
         assert not child.is_running()
 
 
-def test_a_killed_server_leaves_no_model_behind(tmp_path: Path) -> None:
-    with server(export(tmp_path, "mnist", "bikes")) as one:
+def test_a_killed_server_leaves_no_model_and_folders_that_the_next_one_removes(tmp_path: Path) -> None:
+    place, folder = tmp_path / "temporary", export(tmp_path, "mnist", "bikes")
+    place.mkdir()
+    with server(folder, TMPDIR=str(place)) as one:
         children = one.children()
         assert len(children) == 2
         one.stopped(signal.SIGKILL)
         until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children))
+        left = set(place.glob("stages-model-*"))
+        assert len(left) == 2
+    with server(folder, TMPDIR=str(place)):
+        assert not left & set(place.iterdir())
+    assert not set(place.glob("stages-*"))
 
 
 # The client
