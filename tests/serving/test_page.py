@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,17 @@ class Visit:
     def result(self, project: str) -> Locator:
         return self.page.locator(f"#{project}-result")
 
+    def bars(self, project: str) -> Locator:
+        return self.result(project).locator(".bars li")
+
+    def shown(self) -> Locator:
+        """The photograph in the tab of landmarks."""
+        return self.page.locator("#landmarks-picture [data-testid=image] img").first
+
+    def drawn(self, place: str) -> Locator:
+        """A part of the answer to a drawing."""
+        return self.page.locator(f"[data-answer] {place}")
+
     def canvas(self) -> tuple[Locator, FloatRect]:
         canvas = self.page.locator(f"{READY} canvas")
         canvas.scroll_into_view_if_needed()
@@ -108,7 +119,7 @@ class Visit:
 
     def shares(self) -> list[float]:
         """The probabilities of 0 to 9 as they are shown; NaN where there is none yet."""
-        texts = self.page.locator("[data-answer] .share").all_inner_texts()
+        texts = self.drawn(".share").all_inner_texts()
         return [float(text.removesuffix(" %")) / 100 if "%" in text else float("nan") for text in texts]
 
     def wait(self, condition: Callable[[], bool]) -> None:
@@ -119,13 +130,19 @@ class Visit:
             self.page.wait_for_timeout(50)
 
 
-@pytest.fixture
-def visit(browser: Browser, address: str) -> Iterator[Visit]:
-    visit = Visit(browser, address)
+@contextmanager
+def visiting(browser: Browser, address: str, **options: Any) -> Iterator[Visit]:
+    visit = Visit(browser, address, **options)
     yield visit
     visit.context.close()
     assert visit.faults == []
     assert visit.elsewhere == []
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Iterator[Visit]:
+    with visiting(browser, address) as one:
+        yield one
 
 
 @pytest.fixture(scope="session")
@@ -159,22 +176,54 @@ def picture(folder: Path, size: tuple[int, int] = (200, 150)) -> Path:
 
 def test_a_photograph_is_shown_with_its_five_best_classes(visit: Visit, lighthouse: Path) -> None:
     visit.bring("landmarks", lighthouse)
-    rows = visit.result("landmarks").locator(".bars li")
+    rows = visit.bars("landmarks")
     expect(rows).to_have_count(5)
     shares = [float(text.removesuffix(" %")) for text in rows.locator(".share").all_inner_texts()]
     assert shares == sorted(shares, reverse=True)
     assert sum(shares) <= 100.3
-    image = visit.page.locator("#landmarks-picture [data-testid=image] img").first
-    assert image.evaluate("image => image.naturalWidth") > 0
+    assert visit.shown().evaluate("image => image.naturalWidth") > 0
     # Taken away, it takes its answer with it.
     visit.page.locator("#landmarks-picture").get_by_label("Remove Image").click()
     expect(rows).to_have_count(0)
 
 
-def test_an_example_is_answered_and_shown(visit: Visit) -> None:
+PICTURE = """async () => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 96, height: 64 });
+  canvas.getContext("2d").fillRect(10, 10, 50, 30);
+  return await new Promise((done) => canvas.toBlob(done, "image/png"));
+}"""
+
+
+def chosen(visit: Visit, intake: Locator) -> None:
     visit.page.locator("#landmarks-picture-0").click()
-    expect(visit.result("landmarks").locator(".bars li")).to_have_count(5)
-    expect(visit.page.locator("#landmarks-picture [data-testid=image] img").first).to_be_visible()
+
+
+def pasted(visit: Visit, intake: Locator) -> None:
+    visit.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    item = f"new ClipboardItem({{'image/png': await ({PICTURE})()}})"
+    visit.page.evaluate(f"async () => navigator.clipboard.write([{item}])")
+    intake.get_by_label("Paste from clipboard").click()
+
+
+def dropped(visit: Visit, intake: Locator) -> None:
+    file = f"new File([await ({PICTURE})()], 'a.png', {{type: 'image/png'}})"
+    data = f"async () => {{ const data = new DataTransfer(); data.items.add({file}); return data; }}"
+    zone = intake.get_by_label("Drop an image file here to upload")
+    zone.dispatch_event("drop", {"dataTransfer": visit.page.evaluate_handle(data)})
+
+
+def photographed(visit: Visit, intake: Locator) -> None:
+    intake.get_by_label("Capture from camera").click()
+    intake.get_by_text("Click to Access Webcam").click()
+    expect(intake.locator("video")).to_have_js_property("readyState", 4)  # else there is nothing to take a picture of
+    intake.get_by_label("capture photo").click()
+
+
+@pytest.mark.parametrize("way", [chosen, pasted, dropped, photographed])
+def test_a_picture_is_answered_and_shown(visit: Visit, way: Callable[[Visit, Locator], None]) -> None:
+    way(visit, visit.page.locator("#landmarks-picture"))
+    expect(visit.bars("landmarks")).to_have_count(5)
+    expect(visit.shown()).to_be_visible()
 
 
 def test_of_several_files_an_invalid_one_is_named_and_the_others_are_answered(
@@ -194,40 +243,6 @@ def test_of_several_files_an_invalid_one_is_named_and_the_others_are_answered(
         image.scroll_into_view_if_needed()
         expect(image).to_have_js_property("complete", True)
         assert image.evaluate("image => image.naturalWidth") > 0
-
-
-PICTURE = """async () => {
-  const canvas = Object.assign(document.createElement("canvas"), { width: 96, height: 64 });
-  canvas.getContext("2d").fillRect(10, 10, 50, 30);
-  return await new Promise((done) => canvas.toBlob(done, "image/png"));
-}"""
-
-
-def test_a_picture_is_pasted(visit: Visit) -> None:
-    visit.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    visit.page.evaluate(
-        f"async () => navigator.clipboard.write([new ClipboardItem({{'image/png': await ({PICTURE})()}})])"
-    )
-    visit.page.locator("#landmarks-picture").get_by_label("Paste from clipboard").click()
-    expect(visit.result("landmarks").locator(".bars li")).to_have_count(5)
-
-
-def test_a_picture_is_dropped(visit: Visit) -> None:
-    data = visit.page.evaluate_handle(
-        f"async () => {{ const data = new DataTransfer(); data.items.add(new File([await ({PICTURE})()], 'a.png', {{type: 'image/png'}})); return data; }}"
-    )
-    zone = visit.page.locator("#landmarks-picture").get_by_label("Drop an image file here to upload")
-    zone.dispatch_event("drop", {"dataTransfer": data})
-    expect(visit.result("landmarks").locator(".bars li")).to_have_count(5)
-
-
-def test_the_webcam_brings_a_photograph(visit: Visit) -> None:
-    intake = visit.page.locator("#landmarks-picture")
-    intake.get_by_label("Capture from camera").click()
-    intake.get_by_text("Click to Access Webcam").click()
-    expect(intake.locator("video")).to_have_js_property("readyState", 4)  # else there is nothing to take a picture of
-    intake.get_by_label("capture photo").click()
-    expect(visit.result("landmarks").locator(".bars li")).to_have_count(5)
 
 
 def test_a_live_camera_is_answered_until_it_is_stopped(visit: Visit) -> None:
@@ -250,14 +265,14 @@ def test_of_several_landmarks_each_gets_a_box(visit: Visit, tmp_path: Path) -> N
         pair.paste(picture.resize((180, 180)), (180 * column, 0))
     pair.save(tmp_path / "pair.png")
     visit.page.get_by_label("Several landmarks in one picture").check()
-    visit.page.locator("#landmarks-picture input[type=file]").set_input_files(tmp_path / "pair.png")
+    visit.bring("landmarks", tmp_path / "pair.png")
     expect(visit.result("landmarks").locator(".box").first).to_be_visible()
 
 
 def test_the_answer_changes_while_a_digit_is_drawn(visit: Visit) -> None:
     visit.tab("Digits")
     _, box = visit.canvas()
-    verdict = visit.page.locator("[data-answer] .verdict")
+    verdict = visit.drawn(".verdict")
     seen = [verdict.inner_text()]
     for stroke in ([(0.2, 0.25), (0.7, 0.25), (0.45, 0.85)], [(0.3, 0.5), (0.7, 0.5)]):
         points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
@@ -272,8 +287,7 @@ def test_the_answer_changes_while_a_digit_is_drawn(visit: Visit) -> None:
         visit.page.mouse.up()
     expect(verdict).to_contain_text("%")  # what was seen meanwhile may be of a half-drawn digit
     assert sum(visit.shares()) == pytest.approx(1, abs=0.01)
-    best = visit.page.locator("[data-answer] li.best .name").inner_text()
-    expect(verdict).to_contain_text(best)
+    expect(verdict).to_contain_text(visit.drawn("li.best .name").inner_text())
     visit.page.get_by_role("button", name="Clear").click()
     expect(verdict).to_have_text("Draw a digit.")
     assert np.isnan(visit.shares()).all()
@@ -282,7 +296,7 @@ def test_the_answer_changes_while_a_digit_is_drawn(visit: Visit) -> None:
 def test_nine_of_ten_digits_that_are_drawn_with_a_mouse_are_right(visit: Visit) -> None:
     visit.tab("Digits")
     canvas, box = visit.canvas()
-    mouse, best = visit.page.mouse, visit.page.locator("[data-answer] li.best .name")
+    mouse, best = visit.page.mouse, visit.drawn("li.best .name")
     answers: list[tuple[bytes, str]] = []  # the picture that was sent, and its most probable class
 
     def note(route: Route) -> None:
@@ -349,29 +363,25 @@ def pixels(content: bytes) -> bytes:
 
 
 def test_a_digit_is_drawn_by_touch_and_the_page_does_not_scroll(browser: Browser, address: str) -> None:
-    visit = Visit(browser, address, viewport={"width": 390, "height": 600}, has_touch=True, is_mobile=True)
-    visit.page.get_by_role("tab", name="Digits").tap()
-    _, box = visit.canvas()
-    before = visit.page.evaluate("scrollY")
-    touch = visit.context.new_cdp_session(visit.page)
+    screen = {"width": 390, "height": 600}
+    with visiting(browser, address, viewport=screen, has_touch=True, is_mobile=True) as visit:
+        visit.page.get_by_role("tab", name="Digits").tap()
+        canvas, box = visit.canvas()
+        before = visit.page.evaluate("scrollY")
+        touch = visit.context.new_cdp_session(visit.page)
 
-    def finger(kind: str, *points: tuple[float, float]) -> None:
-        places = [{"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]} for x, y in points]
-        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+        def finger(kind: str, *heights: float) -> None:
+            places = [{"x": box["x"] + 0.5 * box["width"], "y": box["y"] + y * box["height"]} for y in heights]
+            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
 
-    finger("touchStart", (0.5, 0.15))
-    for step in range(1, 15):
-        finger("touchMove", (0.5, 0.15 + 0.05 * step))
-    finger("touchEnd")
-    expect(visit.page.locator("[data-answer] .verdict")).to_contain_text("%")
-    ink = visit.page.locator("[data-digit] canvas").evaluate(
-        "canvas => canvas.getContext('2d').getImageData(140, 150, 1, 1).data[0]"
-    )
-    assert ink == 255
-    assert visit.page.evaluate("scrollY") == before
-    assert sum(visit.shares()) == pytest.approx(1, abs=0.01)
-    visit.context.close()
-    assert visit.faults == []
+        finger("touchStart", 0.15)
+        for step in range(1, 15):
+            finger("touchMove", 0.15 + 0.05 * step)
+        finger("touchEnd")
+        expect(visit.drawn(".verdict")).to_contain_text("%")
+        assert canvas.evaluate("canvas => canvas.getContext('2d').getImageData(140, 150, 1, 1).data[0]") == 255
+        assert visit.page.evaluate("scrollY") == before
+        assert sum(visit.shares()) == pytest.approx(1, abs=0.01)
 
 
 def test_example_digits_and_pictures_of_digits_are_read(visit: Visit, tmp_path: Path) -> None:
@@ -381,11 +391,11 @@ def test_example_digits_and_pictures_of_digits_are_read(visit: Visit, tmp_path: 
     for digit in range(examples.count()):
         with visit.page.expect_response("**/models/mnist/invocations*"):
             examples.nth(digit).click()
-        expect(visit.page.locator("[data-answer] .verdict")).to_contain_text("%")
-        right += visit.page.locator("[data-answer] li.best .name").inner_text() == str(digit)
+        expect(visit.drawn(".verdict")).to_contain_text("%")
+        right += visit.drawn("li.best .name").inner_text() == str(digit)
     assert right >= 9
     visit.page.locator("[data-digit] input[type=file]").set_input_files(picture(tmp_path))
-    expect(visit.page.locator("[data-answer] .note")).to_contain_text("No answer: no single digit")
+    expect(visit.drawn(".note")).to_contain_text("No answer: no single digit")
 
 
 def test_an_example_can_be_pressed_only_when_the_script_that_answers_is_there(visit: Visit) -> None:
@@ -398,7 +408,7 @@ def test_an_example_can_be_pressed_only_when_the_script_that_answers_is_there(vi
         example.click(timeout=500)
     held[0].continue_()
     example.click()
-    expect(visit.page.locator("[data-answer] .verdict")).to_contain_text("%")
+    expect(visit.drawn(".verdict")).to_contain_text("%")
 
 
 def test_a_wrong_file_is_refused_with_a_reason_in_each_tab(visit: Visit, wrong: Path) -> None:
@@ -410,7 +420,7 @@ def test_a_wrong_file_is_refused_with_a_reason_in_each_tab(visit: Visit, wrong: 
             expect(broken).to_be_hidden()
     visit.tab("Digits")
     visit.page.locator(f"{READY} input[type=file]").set_input_files(wrong)
-    expect(visit.page.locator("[data-answer] .note")).to_contain_text("not a JPEG")
+    expect(visit.drawn(".note")).to_contain_text("not a JPEG")
 
 
 def test_the_forecast_changes_with_hour_weather_and_day(visit: Visit) -> None:
@@ -500,27 +510,19 @@ def test_each_tab_shows_training_data_metric_and_version_of_its_model(visit: Vis
 
 
 def test_two_users_do_not_see_each_other(browser: Browser, address: str) -> None:
-    visits = [Visit(browser, address), Visit(browser, address)]
-    for number, visit in enumerate(visits):
-        visit.page.locator(f"#landmarks-picture-{number}").click()
-    answers = []
-    for visit in visits:
-        expect(visit.result("landmarks").locator(".bars li")).to_have_count(5)
-        image = visit.page.locator("#landmarks-picture [data-testid=image] img").first
-        answers.append((image.get_attribute("src"), visit.result("landmarks").inner_html()))
-    assert answers[0][0] != answers[1][0]
-    assert answers[0][1] != answers[1][1]
-    visits[0].page.locator("#landmarks-picture-2").click()
-    expect(visits[0].page.locator("#landmarks-picture [data-testid=image] img").first).not_to_have_attribute(
-        "src", answers[0][0] or ""
-    )
-    visits[0].page.wait_for_timeout(1000)
-    assert visits[1].result("landmarks").inner_html() == answers[1][1]
-    assert (
-        visits[1].page.locator("#landmarks-picture [data-testid=image] img").first.get_attribute("src") == answers[1][0]
-    )
-    for visit in visits:
-        visit.context.close()
+    with visiting(browser, address) as one, visiting(browser, address) as other:
+        answers = []
+        for number, visit in enumerate((one, other)):
+            visit.page.locator(f"#landmarks-picture-{number}").click()
+        for visit in (one, other):
+            expect(visit.bars("landmarks")).to_have_count(5)
+            answers.append((visit.shown().get_attribute("src"), visit.result("landmarks").inner_html()))
+        assert answers[0][0] != answers[1][0]
+        assert answers[0][1] != answers[1][1]
+        one.page.locator("#landmarks-picture-2").click()
+        expect(one.shown()).not_to_have_attribute("src", answers[0][0] or "")
+        one.page.wait_for_timeout(1000)
+        assert (other.shown().get_attribute("src"), other.result("landmarks").inner_html()) == answers[1]
 
 
 def test_the_page_works_with_the_keyboard_alone(visit: Visit) -> None:
@@ -540,11 +542,11 @@ def test_the_page_works_with_the_keyboard_alone(visit: Visit) -> None:
             break
     for _ in range(20):
         page.keyboard.press("ArrowDown")
-    expect(page.locator("[data-answer] .verdict")).to_contain_text("%")
+    expect(visit.drawn(".verdict")).to_contain_text("%")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Clear"
     page.keyboard.press("Enter")
-    expect(page.locator("[data-answer] .verdict")).to_have_text("Draw a digit.")
+    expect(visit.drawn(".verdict")).to_have_text("Draw a digit.")
     page.get_by_role("tab", name="Vehicles").focus()
     page.keyboard.press("Enter")
     page.locator("#scones-picture-0").focus()
@@ -586,27 +588,24 @@ FAINT = """() => {
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_is_accessible_and_fits_the_screen(browser: Browser, address: str, width: int, scheme: Any) -> None:
-    visit = Visit(browser, address, viewport={"width": width, "height": 844}, color_scheme=scheme)
-    page = visit.page
-    visit.page.locator("#landmarks-picture-0").click()
-    visit.result("landmarks").locator(".bars").wait_for()
-    page.get_by_text("Several photographs at once").click()
-    for tab in ("Landmarks", "Digits", "Bikes", "Vehicles"):
-        visit.tab(tab)
-        if tab == "Bikes":
-            visit.result("bikes").locator("svg").wait_for()
-        if tab == "Vehicles":
-            page.locator("#scones-picture-0").click()
-            visit.result("scones").locator(".bars").wait_for()
-        page.wait_for_timeout(400)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
-        assert page.evaluate(UNNAMED) == [], tab
-        assert page.evaluate(FAINT) == [], tab
-    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (max(map(int, re.findall(r"\d+", ground)[:3])) < 60) == (scheme == "dark")
-    visit.context.close()
-    assert visit.faults == []
-    assert visit.elsewhere == []
+    with visiting(browser, address, viewport={"width": width, "height": 844}, color_scheme=scheme) as visit:
+        page = visit.page
+        page.locator("#landmarks-picture-0").click()
+        visit.result("landmarks").locator(".bars").wait_for()
+        page.get_by_text("Several photographs at once").click()
+        for tab in ("Landmarks", "Digits", "Bikes", "Vehicles"):
+            visit.tab(tab)
+            if tab == "Bikes":
+                visit.result("bikes").locator("svg").wait_for()
+            if tab == "Vehicles":
+                page.locator("#scones-picture-0").click()
+                visit.result("scones").locator(".bars").wait_for()
+            page.wait_for_timeout(400)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
+            assert page.evaluate(UNNAMED) == [], tab
+            assert page.evaluate(FAINT) == [], tab
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (max(map(int, re.findall(r"\d+", ground)[:3])) < 60) == (scheme == "dark")
 
 
 def test_the_page_loads_at_once(visit: Visit) -> None:
