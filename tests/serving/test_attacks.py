@@ -233,23 +233,12 @@ def test_a_strange_path_is_404_as_json(served: Served, path: str) -> None:
     assert json.loads(body)["code"] == "not_found"
 
 
-def test_a_redirect_leads_to_this_server(tmp_path: Path) -> None:
-    with server(exports(tmp_path, CLASSIFIER, "mnist"), wait=False, SERVING_TOKEN="open-sesame") as one:
-        for path in (b"//example.org/a", b"/%2fexample.org/a", b"///example.org/a", b"/\\example.org/a"):
-            answer = one.said(GET.replace(b"/ping", path + b"?token=open-sesame") + CLOSE + b"\r\n").decode()
-            assert answer.startswith("HTTP/1.1 303")
-            (location,) = [line for line in answer.lower().splitlines() if line.startswith("location:")]
-            assert not location.startswith(("location: //", "location: /\\", "location: http"))
-
-
 def test_head_is_answered_as_get_without_a_body(client: httpx.Client) -> None:
     for path in ("/ping", "/", "/models", "/metrics", "/page/", "/openapi.json", "/nothing"):
         head, get = client.head(path), client.get(path)
         assert (head.status_code, head.content) == (get.status_code, b"")
-        assert (
-            head.headers["content-type" if get.content else "location"]
-            == get.headers["content-type" if get.content else "location"]
-        )
+        for name in ("content-type", "location"):
+            assert head.headers.get(name) == get.headers.get(name)
 
 
 def test_a_simple_health_check_needs_no_host(served: Served) -> None:
@@ -306,25 +295,6 @@ def test_a_gzip_body_is_unpacked_up_to_the_limit(client: httpx.Client) -> None:
         gzip.compress(b"hello") + b"x",
     ):
         assert "gzip" in refused(ask(client, body, **packed), 400, "unreadable")
-    for encoding in ("br", "deflate", "gzip, gzip", "nonsense"):
-        assert "gzip" in refused(ask(client, b"x", **{"Content-Encoding": encoding}), 415, "unsupported_encoding")
-
-
-@pytest.mark.parametrize(
-    ("content_type", "words"),
-    [
-        ("multipart/form-data; boundary=b", "curl -F"),
-        ("application/x-www-form-urlencoded", "curl -d"),
-        ("video/mp4", "found content type 'video/mp4'"),
-    ],
-)
-def test_a_wrong_content_type_is_answered_with_the_allowed_ones(
-    client: httpx.Client, content_type: str, words: str
-) -> None:
-    said = refused(ask(client, b"x", **{"Content-Type": content_type}), 415, "unsupported_type")
-    assert words in said
-    assert "image/*" in said
-    assert "image/*" in refused(ask(client, b""), 400, "unreadable")
 
 
 def limited(limits: BodyLimits, may_answer: asyncio.Event) -> httpx.AsyncClient:

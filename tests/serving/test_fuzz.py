@@ -1,6 +1,5 @@
 """Hostile requests: what the description allows and forbids, damaged files, bombs, lies. Never a 5xx, and the server goes on."""
 
-import io
 import json
 import random
 import shutil
@@ -19,9 +18,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from model_servers import Served, record, refused, server
+from model_servers import Served, record, refused, rest, server
 from pictures import chunk
-from PIL import Image, ImageDraw
+from sound_requests import COLUMNS, CSV, GOOD, HOUR
 from tiny_exports import PROJECTS
 
 from stages import projects
@@ -38,54 +37,21 @@ from stages.serving.comparison import npy
 ROUNDS = 60  # for each body
 
 
-def image(form: str, size: tuple[int, int]) -> bytes:
-    """Noise around a dark stroke, so that it is a drawing of a digit, too."""
-    pixels = np.random.default_rng(0).integers(200, 256, (*size, 3), dtype=np.uint8)
-    pixels[size[0] // 5 : -size[0] // 5, size[1] // 2 - 2 : size[1] // 2 + 2] = 0
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, form)
-    return buffer.getvalue()
-
-
-HOUR = {
-    "datetime": "2011-01-20 01:00:00",
-    "season": 1,
-    "holiday": 0,
-    "workingday": 1,
-    "weather": 1,
-    "temp": 9.0,
-    "atemp": 11.0,
-    "humidity": 50,
-    "windspeed": 10.0,
-}
-COLUMNS = ",".join(HOUR)
-CSV = f"{COLUMNS}\n{','.join(map(str, HOUR.values()))}\n".encode()
-DIGIT = np.random.default_rng(0).integers(0, 256, (1, 28, 28), dtype=np.uint8)
-PICTURES = {form: f"image/{form.lower()}" for form in ("PNG", "JPEG", "GIF", "BMP", "WEBP")}
-
-
-def seven(form: str) -> bytes:
-    """A digit, drawn in black on white."""
-    picture, buffer = Image.new("L", (80, 80), 255), io.BytesIO()
-    ImageDraw.Draw(picture).line([(25, 20), (55, 20), (38, 62)], fill=0, width=6, joint="curve")
-    picture.save(buffer, form)
-    return buffer.getvalue()
-
-
-GOOD: dict[str, list[tuple[bytes, str]]] = {
-    "bikes": [(CSV, "text/csv"), (json.dumps([HOUR]).encode(), "application/json")],
-    "mnist": [
-        *((seven(form), kind) for form, kind in PICTURES.items()),
-        (npy(DIGIT), "application/x-npy"),
-        (json.dumps({"images": DIGIT.tolist()}).encode(), "application/json"),
-    ],
-    "landmarks": [
-        *((image(form, (40, 50)), kind) for form, kind in PICTURES.items()),
-        (npy(np.arange(243, dtype=np.uint8).reshape(1, 9, 9, 3)), "application/x-npy"),
-    ],
-    "scones": [(image(form, (32, 32)), kind) for form, kind in PICTURES.items()],
-}
-
+BESIDE = (
+    images,
+    bare,
+    known,
+    drawing,
+    isolation,
+    ink_areas,
+    ink_contrast,
+    ink_strokes,
+    judging,
+    regions,
+    saliency,
+    picture,
+)
+"""What the code of pictures' models imports."""
 
 BIKES = ROOT / "models" / "bikes" / "export" / "model.tar.gz"
 
@@ -108,14 +74,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         place.mkdir(parents=True)
         torch.manual_seed(0)
         write(place / "model.pt")
-        beside = {
-            "mnist": (drawing, isolation, ink_areas, ink_contrast, ink_strokes, judging),
-            "landmarks": (known, regions, saliency),
-            "scones": (known, picture),
-        }[name]
-        code = {
-            f"code/{Path(str(one.__file__)).name}": Path(str(one.__file__)) for one in (module, images, bare, *beside)
-        }
+        code = {f"code/{Path(str(one.__file__)).name}": Path(str(one.__file__)) for one in (module, *BESIDE)}
         bundle.pack(place / "model.tar.gz", {path.name: path for path in place.iterdir()} | code)
     if has_this_code(BIKES):
         (folder / "models" / "bikes" / "export").mkdir(parents=True)
@@ -308,16 +267,6 @@ def test_unreadable_hours_raise_only_valueerror(content_type: str) -> None:
             assert np.isfinite(hours[list(HOUR)[1:]]).all(axis=None)
 
 
-def test_a_wrongly_encoded_body_is_refused(client: httpx.Client, project: str) -> None:
-    content_type = GOOD[project][0][1]
-    packed = zlib.compress(b"\0" * 10_000_000)
-    for encoding, status in (("gzip", 400), ("deflate", 415), ("br", 415)):
-        headers = {"Content-Type": content_type, "Content-Encoding": encoding}
-        response = client.post(f"/models/{project}/invocations", content=packed, headers=headers)
-        assert response.status_code == status
-    goes_on(client, project)
-
-
 @pytest.mark.parametrize(
     "lie",
     [
@@ -325,11 +274,9 @@ def test_a_wrongly_encoded_body_is_refused(client: httpx.Client, project: str) -
         b"Content-Length: 3\r\n\r\nmore than three, and then GET /models HTTP/1.1\r\n\r\n",
         b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\nx",
         b"Transfer-Encoding: chunked\r\n\r\n5\r\nmore than five\r\n0\r\n\r\n",
-        b"Transfer-Encoding: chunked\r\n\r\n-5\r\nx",
         b"Transfer-Encoding: chunked, identity\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
         b"Transfer-Encoding: gzip\r\n\r\nhello",
         b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
-        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"Content-Length: 0x5\r\n\r\nhello",
         b"Expect: nonsense\r\nContent-Length: 5\r\n\r\nhello",
         b"Upgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 5\r\n\r\nhello",
@@ -341,12 +288,7 @@ def test_a_body_with_a_wrong_length_does_no_harm(served: Served, client: httpx.C
     with served.connect() as connection:
         connection.sendall(head.encode() + lie)
         connection.shutdown(socket.SHUT_WR)
-        answer = b""
-        try:
-            while part := connection.recv(65536):
-                answer += part
-        except ConnectionResetError:
-            pass
+        answer = rest(connection)
     for line in answer.split(b"\r\n"):
         if line.startswith(b"HTTP/1.1 "):
             assert line[9:12] in (b"400", b"408", b"413"), answer
@@ -355,7 +297,12 @@ def test_a_body_with_a_wrong_length_does_no_harm(served: Served, client: httpx.C
 
 # Headers
 
-FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "Multipart/Form-Data; boundary=x")
+FORMS = {
+    "application/x-www-form-urlencoded": "curl -d",
+    "multipart/form-data": "curl -F",
+    "Multipart/Form-Data; boundary=x": "curl -F",
+}
+"""What is said of a form, by its content type."""
 OTHERS = (
     "text/plain",
     "application/pdf",
@@ -377,11 +324,10 @@ IGNORED = (
 def test_wrong_headers_are_ignored_or_refused_with_the_expected_ones(client: httpx.Client, project: str) -> None:
     (body, content_type), path = GOOD[project][0], f"/models/{project}/invocations"
 
-    def post(**headers: str) -> httpx.Response:
+    def post(content: bytes = body, **headers: str) -> httpx.Response:
         sent = {"Content-Type": content_type} | {name.replace("_", "-"): value for name, value in headers.items()}
-        return client.post(
-            path, content=body, headers=[(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
-        )
+        encoded = [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
+        return client.post(path, content=content, headers=encoded)
 
     accepts = next(one["accepts"] for one in client.get("/models").json()["models"] if one["project"] == project)
     for value in (*FORMS, *OTHERS, *BROKEN):
@@ -389,6 +335,8 @@ def test_wrong_headers_are_ignored_or_refused_with_the_expected_ones(client: htt
         assert all(kind in words for kind in accepts), value
         assert len(words) < 500
         assert ("curl --data-binary @FILE" in words) == (value in FORMS), value
+        assert FORMS.get(value, f"found content type {value[:100]!r}") in words
+    assert all(kind in refused(post(b""), 400, "unreadable") for kind in accepts)
     for value in ENCODINGS:
         assert "uncompressed or with gzip" in refused(post(Content_Encoding=value), 415, "unsupported_encoding")
     assert "not gzip" in refused(post(Content_Encoding="GZip"), 400, "unreadable")

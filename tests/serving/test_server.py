@@ -1,7 +1,6 @@
 """The whole server, `python -m stages.serving`, and its client: as users start and ask it, on models that are tiny fakes."""
 
 import argparse
-import io
 import json
 import re
 import shutil
@@ -23,6 +22,7 @@ import pytest
 import yaml
 from conftest import ROOT, Run
 from model_servers import Served, archive, asked_until_refused, in_this_process, record, refused, server, shared, until
+from pictures import saved
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -103,9 +103,7 @@ TOKEN = {"Authorization": "Bearer open-sesame"}
 
 
 def picture(red: int, green: int = 0, blue: int = 0) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (4, 4), (red, green, blue)).save(buffer, "PNG")
-    return buffer.getvalue()
+    return saved(Image.new("RGB", (4, 4), (red, green, blue)), "PNG")
 
 
 def export(folder: Path, *projects: str, **code: str) -> Path:
@@ -335,7 +333,6 @@ def test_the_most_probable_classes_come_first_and_top_says_how_many(client: http
     likely = top(response)
     assert [one["class"] for one in likely] == ["yes", "no", "maybe"]
     assert [one["probability"] for one in likely] == pytest.approx([0.6, 0.2, 0.2])
-    assert sum(one["probability"] for one in likely) == pytest.approx(1)
     assert [one["class"] for one in top(predict(client, picture(0), params={"top": 1}))] == ["no"]
     assert len(top(predict(client, picture(0), params={"top": 1000}))) == 3
 
@@ -391,7 +388,6 @@ def test_hours_come_as_csv_or_json_and_are_answered_as_either(client: httpx.Clie
 
 def test_a_refusal_is_json_with_a_code(served: Served, client: httpx.Client) -> None:
     assert "'nothing'" in refused(predict(client, b"", "nothing"), 404, "not_found")
-    refused(client.get("/nothing"), 404, "not_found")
     refused(client.get("/models/mnist/invocations"), 405, "method_not_allowed")
     assert "no picture" in refused(predict(client, b"nonsense"), 400, "unreadable")
     refused(predict(client, b""), 400, "unreadable")
@@ -410,12 +406,7 @@ def test_a_body_without_a_content_type_is_a_picture(served: Served) -> None:
 
 def test_every_answer_has_the_headers_that_protect_its_reader(client: httpx.Client) -> None:
     answers = [
-        client.get("/ping"),
-        client.get("/models"),
-        client.get("/metrics"),
-        client.get("/docs"),
-        client.get("/nothing"),
-        client.get("/"),
+        *map(client.get, ("/ping", "/models", "/metrics", "/docs", "/nothing", "/")),
         client.get("/models", headers={"Host": "example.org"}),
         predict(client, picture(0)),
         predict(client, b"nonsense"),
@@ -429,12 +420,8 @@ def test_every_answer_has_the_headers_that_protect_its_reader(client: httpx.Clie
 
 
 def test_the_description_and_the_documentation_ask_no_other_host(client: httpx.Client) -> None:
-    assert set(client.get("/openapi.json").json()["paths"]) == {
-        "/ping",
-        "/models",
-        "/metrics",
-        "/models/{project}/invocations",
-    }
+    paths = client.get("/openapi.json").json()["paths"]
+    assert set(paths) == {"/ping", "/models", "/metrics", "/models/{project}/invocations"}
     page = client.get("/docs").text
     sources = re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)["']""", page)
     assert len(sources) >= 3
@@ -487,20 +474,14 @@ def test_simultaneous_requests_are_batched_and_each_gets_its_own_answer(served: 
 # Who may ask
 
 
+OTHER_HOSTS = ("example.org", "127.0.0.1.example.org", "example.org]", "[::2]", "localhost:80@example.org", "")
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [
-        ("localhost", 200),
-        ("LOCALHOST:1", 200),
-        ("127.0.0.1:8080", 200),
-        ("[::1]", 200),
-        ("[::1]:8080", 200),
-        ("example.org", 403),
-        ("127.0.0.1.example.org", 403),
-        ("example.org]", 403),
-        ("[::2]", 403),
-        ("localhost:80@example.org", 403),
-        ("", 403),
+        *((host, 200) for host in ("localhost", "LOCALHOST:1", "127.0.0.1:8080", "[::1]", "[::1]:8080")),
+        *((host, 403) for host in OTHER_HOSTS),
     ],
 )
 def test_on_loopback_only_the_servers_own_host_names_are_allowed(served: Served, host: str, status: int) -> None:
@@ -547,6 +528,15 @@ def test_a_token_comes_as_a_header_or_by_an_address_that_leaves_a_cookie(guarded
         cookie_header = f"{more}; token=open-sesame".encode("latin-1")
         request = b"GET /models HTTP/1.1\r\nHost: h\r\nConnection: close\r\nCookie: " + cookie_header + b"\r\n\r\n"
         assert guarded.said(request).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("path", ["//example.org/a", "/%2fexample.org/a", "///example.org/a", "/\\example.org/a"])
+def test_a_redirect_leads_to_this_server(guarded: Served, path: str) -> None:
+    request = f"GET {path}?token=open-sesame HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    answer = guarded.said(request.encode()).decode()
+    assert answer.startswith("HTTP/1.1 303")
+    (location,) = [line for line in answer.lower().splitlines() if line.startswith("location:")]
+    assert not location.startswith(("location: //", "location: /\\", "location: http"))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.2", "::1"])
@@ -629,10 +619,6 @@ def test_a_model_that_cannot_be_loaded_says_why_and_the_others_are_served(tmp_pa
         assert top(predict(client, picture(0)))
 
 
-def has_loaded(served: Served, times: int) -> bool:
-    return served.log.read_text().count("mnist is ready") == times
-
-
 def test_a_restarted_model_is_the_one_that_was_checked(tmp_path: Path) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
@@ -652,7 +638,7 @@ def test_a_restarted_model_is_the_one_that_was_checked(tmp_path: Path) -> None:
             exchange()
             (child,) = one.children()
             child.kill()
-            until(partial(has_loaded, one, count))
+            until(lambda times=count: one.log.read_text().count("mnist is ready") == times)
             answer = predict(client, picture(255))
             assert (top(answer)[0]["class"], answer.json()["version"]) == ("yes", version)
         assert not (tmp_path / "opened").exists()

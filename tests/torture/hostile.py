@@ -14,7 +14,8 @@ from pathlib import Path
 import httpx
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from load import good, served
+from load import served
+from sound_requests import GOOD
 
 from stages import projects
 from stages.common.models import bundle
@@ -46,7 +47,7 @@ BODIES = (
     | VALUES.map(lambda value: json.dumps(value).encode())
     | VALUES.map(lambda value: json.dumps({"images": value}).encode())
     | st.lists(st.lists(st.text(max_size=8), max_size=12), max_size=8).map(lambda rows: "\n".join(map(",".join, rows)).encode(errors="replace"))
-    | st.sampled_from([body for requests in good().values() for body, _ in requests]).flatmap(damaged)
+    | st.sampled_from([body for requests in GOOD.values() for body, _ in requests]).flatmap(damaged)
 )  # fmt: skip
 
 RECORDS = [
@@ -124,12 +125,3 @@ def run(folder: Path, number: int, examples: int) -> Counter[str]:
         if "Traceback" in (said := one.log.read_text()):
             outcomes[f"lost: a traceback in the log: {said.partition('Traceback')[2][:3000]}"] += 1
     return outcomes
-
-
-if __name__ == "__main__":
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as name:
-        (Path(name) / "server").mkdir()
-        for outcome, count in sorted(run(Path(name), int(sys.argv[1]), int(sys.argv[2])).items()):
-            print(f"{count:8} {outcome}")
