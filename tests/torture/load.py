@@ -167,9 +167,8 @@ def watch_memory(one: Served, over: Event) -> Counter[str]:
     if not half:
         return Counter(["not tried: too short to compare the memory of both halves"])
     early, late = max(sizes[:half]), max(sizes[half:])
-    return Counter(
-        [f"{'held' if late <= GROWTH * early else 'lost'}: {early:.2f} GB of memory at first, later {late:.2f} GB"]
-    )
+    outcome = "held" if late <= GROWTH * early else "lost"
+    return Counter([f"{outcome}: {early:.2f} GB of memory at first, later {late:.2f} GB"])
 
 
 def run(folder: Path, seed: int, minutes: float) -> dict[str, Counter[str]]:
@@ -194,13 +193,7 @@ def run(folder: Path, seed: int, minutes: float) -> dict[str, Counter[str]]:
         exchanged = after_exchange(one, folder)
         seconds = one.stopped()
         whole[f"{'held' if seconds < END else 'lost'}: {seconds:.1f} s from SIGTERM to the end"] += 1
-        log = one.log.read_text()
-        traces = "Traceback" in log
-        whole[
-            f"lost: a traceback in the log: {log.partition('Traceback')[2][:3000]}"
-            if traces
-            else "held: no traceback in the log"
-        ] += 1
+        whole[traceback_of(one)] += 1
     return {
         "/ping, its median while others attack": attacked,
         f"good requests in {minutes:g} minutes of mixed load with {kills} killed models": well,
@@ -208,6 +201,12 @@ def run(folder: Path, seed: int, minutes: float) -> dict[str, Counter[str]]:
         "exports replaced while they are served, then killed": exchanged,
         "the server under this load": whole,
     }
+
+
+def traceback_of(one: Served) -> str:
+    """The outcome, in words."""
+    _, found, rest = one.log.read_text().partition("Traceback")
+    return f"lost: a traceback in the log: {rest[:3000]}" if found else "held: no traceback in the log"
 
 
 def after_exchange(one: Served, folder: Path) -> Counter[str]:
@@ -218,7 +217,6 @@ def after_exchange(one: Served, folder: Path) -> Counter[str]:
         for project, requests in GOOD.items():
             status, _ = ask(client, project, *requests[0])
             outcomes["held" if status == 200 else f"lost: {project} answers {status}"] += 1
-    outcomes[
-        "lost: code that was not checked has run" if (folder / "ran").exists() else "held: no other code has run"
-    ] += 1
+    ran = (folder / "ran").exists()
+    outcomes["lost: code that was not checked has run" if ran else "held: no other code has run"] += 1
     return outcomes
