@@ -175,9 +175,7 @@ class Served(NamedTuple):
         return time.monotonic() - begin
 
 
-def asked_until_refused(
-    client: httpx.Client, ask: Callable[[httpx.Client], httpx.Response], statuses: list[int]
-) -> list[str]:
+def load(client: httpx.Client, ask: Callable[[httpx.Client], httpx.Response], statuses: list[int]) -> list[str]:
     """Ask again and again until connections are refused. Adds to ``statuses``, and returns the errors of lost requests."""
     lost = []
     with client:

@@ -18,18 +18,7 @@ import httpx
 import psutil
 import pytest
 from conftest import ROOT, Started
-from model_servers import (
-    INFERENCE,
-    Served,
-    archive,
-    asked_until_refused,
-    container,
-    in_a_loop,
-    in_this_process,
-    refused,
-    rest,
-    until,
-)
+from model_servers import INFERENCE, Served, archive, container, in_a_loop, in_this_process, load, refused, rest, until
 
 from stages.common.errors import InputError
 from stages.scones import inference as scones
@@ -99,21 +88,15 @@ def test_many_requests_go_over_one_connection(served: Served) -> None:
     assert served.said(3 * request + last).count(b"HTTP/1.1 200 OK") == 4
 
 
-@pytest.mark.parametrize(
-    ("content_type", "pattern", "expected"),
-    [
-        ("image/png", "image/*", True),
-        ("IMAGE/PNG; q=1", "image/*", True),
-        ("image/png", "image/png", True),
-        ("imagepng", "image/*", False),
-        ("text/csv", "image/*", False),
-        ("text/csv; charset=utf-8", "text/csv", True),
-        ("", "*/*", True),
-        ("", "text/csv", False),
-    ],
-)
-def test_content_types_match_without_their_parameters(content_type: str, pattern: str, expected: bool) -> None:
-    assert matches(content_type, pattern) == expected
+def test_content_types_match_without_their_parameters() -> None:
+    for content_type in ("image/png", "IMAGE/PNG; q=1"):
+        assert matches(content_type, "image/*")
+        assert matches(content_type, "image/png")
+    assert matches("text/csv; charset=utf-8", "text/csv")
+    assert matches("", "*/*")
+    for content_type in ("imagepng", "text/csv", ""):
+        assert not matches(content_type, "image/*")
+    assert not matches("", "text/csv")
 
 
 @pytest.mark.parametrize(
@@ -218,12 +201,8 @@ def test_a_failing_request_does_not_affect_others_in_its_batch(
 
 def test_requests_of_one_message_are_batched_and_refused_one_by_one(client: httpx.Client) -> None:
     about = {"content_type": "text/plain", "accept": "application/json"}
-    parts: list[framing.Part] = [
-        (about, b"one"),
-        (about, b"unreadable"),
-        (about, b"break"),
-        (about | {"content_type": "image/png"}, b"x"),
-    ]
+    parts: list[framing.Part] = [(about, body) for body in (b"one", b"unreadable", b"break")]
+    parts.append((about | {"content_type": "image/png"}, b"x"))
     response = client.post("/batch", content=framing.join(parts))
     answers = framing.split(response.content)
     assert [status["status"] for status, _ in answers] == [200, 400, 500, 415]
@@ -535,13 +514,13 @@ def test_a_client_that_goes_away_in_the_middle_does_no_harm(served: Served, clie
 def test_sigterm_under_load_answers_every_request_that_was_accepted(tmp_path: Path) -> None:
     answered: list[int] = []
 
-    def load(served: Served, keep_alive: bool) -> Future[list[str]]:
+    def start(served: Served, keep_alive: bool) -> Future[list[str]]:
         limits = httpx.Limits(max_keepalive_connections=None if keep_alive else 0)
         client = served.client(headers=TEXT, limits=limits)
-        return pool.submit(asked_until_refused, client, lambda one: ask(one, "sleep 0.02"), answered)
+        return pool.submit(load, client, lambda one: ask(one, "sleep 0.02"), answered)
 
     with ThreadPoolExecutor(12) as pool, container(tmp_path) as served:
-        keeping, closing = ([load(served, keep_alive) for _ in range(6)] for keep_alive in (True, False))
+        keeping, closing = ([start(served, keep_alive) for _ in range(6)] for keep_alive in (True, False))
         until(lambda: len(answered) > 100)
         assert served.stopped() < 10
         lost = [error for one in closing for error in one.result()]

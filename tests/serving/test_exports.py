@@ -1,7 +1,6 @@
 """What the whole server answers is what evaluate measured: through HTTP, in random order, many clients at a time, batched."""
 
 import io
-import os
 import random
 import re
 import subprocess
@@ -77,10 +76,10 @@ def ask_all(served: Served, project: str, requests: list[tuple[bytes, dict[str, 
     order = random.Random(0).sample(range(len(requests)), len(requests))
     path = f"/models/{project}/invocations?top=1000"
     with ThreadPoolExecutor(CLIENTS) as pool, served.client() as client:
-        asked = {
-            place: pool.submit(client.post, path, content=requests[place][0], headers=requests[place][1])
-            for place in order
-        }
+        asked = {}
+        for place in order:
+            body, headers = requests[place]
+            asked[place] = pool.submit(client.post, path, content=body, headers=headers)
         answers = [asked[place].result() for place in range(len(requests))]
     assert {answer.status_code for answer in answers} == {200}
     return answers
@@ -133,9 +132,8 @@ def test_this_repositorys_bikes_model_predicts_as_evaluate_when_served(repositor
         text = rows.to_csv(index=False) if kind == "text/csv" else rows.to_json(orient="records")
         requests.append((text.encode(), headers))
     for chunk, answer in zip(chunks, ask_all(repository, "bikes", requests), strict=True):
-        rows = (
-            pd.read_csv(io.StringIO(answer.text)) if kind == "text/csv" else pd.DataFrame(answer.json()["predictions"])
-        )
+        table = kind == "text/csv"
+        rows = pd.read_csv(io.StringIO(answer.text)) if table else pd.DataFrame(answer.json()["predictions"])
         assert rows["datetime"].tolist() == written["datetime"].iloc[chunk].tolist()
         assert bundle.relative_difference(rows["count"].to_numpy(), expected[chunk]).max() <= bikes.TOLERANCE
 
@@ -153,10 +151,7 @@ def examples(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with np.load(pipeline / "data/mnist/features/test.npz") as test:
         for name, image in (("digit.png", test["images"][0]), ("number.png", np.hstack(test["images"][:2]))):
             Image.fromarray(image).resize((10 * image.shape[1], 280), Image.Resampling.BICUBIC).save(folder / name)
-    for project, names in {
-        "scones": ["vehicle.png"],
-        "landmarks": ["photograph.jpg", "another.png"],
-    }.items():
+    for project, names in {"scones": ["vehicle.png"], "landmarks": ["photograph.jpg", "another.png"]}.items():
         for name, body in zip(names, READ[project](pipeline).bodies, strict=False):
             (folder / name).write_bytes(body)
     hours = pd.read_parquet(pipeline / "data/bikes/features/hours.parquet")
@@ -166,14 +161,14 @@ def examples(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("command", documented())
-def test_a_documented_request_is_answered(repository: Served, examples: Path, command: str) -> None:
+def test_a_documented_request_is_answered(
+    repository: Served, examples: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
     command = command.replace("http://127.0.0.1:8080", repository.address)
     if command.startswith("python"):
         command = f"{sys.executable} {command.removeprefix('python ')} --address {repository.address}"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        command, shell=True, cwd=examples, env=environment, capture_output=True, text=True, check=True
-    )
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    done = subprocess.run(command, shell=True, cwd=examples, capture_output=True, text=True, check=True)
     expected = "datetime,count\n20" if "bikes" in command else '"top"' if command.startswith("curl") else "%"
     assert expected in done.stdout
 

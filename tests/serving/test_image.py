@@ -161,14 +161,12 @@ def test_the_built_image_predicts_as_evaluate_for_an_unprivileged_user_on_a_read
 
     health = run(command(dockerfile, "HEALTHCHECK"))
     assert subprocess.run(health, capture_output=True, check=False).returncode != 0  # nothing runs yet
-    assert (
-        b"Read-only file system" in subprocess.run(run(["touch", "/tmp/file"]), capture_output=True, check=False).stderr
-    )
+    written = subprocess.run(run(["touch", "/tmp/file"]), capture_output=True, check=False)
+    assert b"Read-only file system" in written.stderr
     log = tmp_path / "log"
+    serving = run(command(dockerfile, "ENTRYPOINT") + command(dockerfile, "CMD"))
     with log.open("w") as output:
-        server = subprocess.Popen(
-            run(command(dockerfile, "ENTRYPOINT") + command(dockerfile, "CMD")), stdout=output, stderr=output
-        )
+        server = subprocess.Popen(serving, stdout=output, stderr=output)
     try:
         address = f"http://127.0.0.1:{port}"
         with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
@@ -177,16 +175,11 @@ def test_the_built_image_predicts_as_evaluate_for_an_unprivileged_user_on_a_read
             assert subprocess.run(health, check=False).returncode == 0
             with np.load(ROOT / "data/scones/features/test.npz") as test:
                 pictures = test["images"][:40]
-            answers = [
-                client.post(
-                    "/invocations",
-                    content=layout.png(picture),
-                    headers={"Content-Type": "image/png", "Accept": "application/json; verbose=true"},
-                ).json()["probabilities"][0]
-                for picture in pictures
-            ]
+            client.headers.update({"Content-Type": "image/png", "Accept": "application/json; verbose=true"})
+            answers = [client.post("/invocations", content=layout.png(picture)).json() for picture in pictures]
         expected = np.load(ROOT / "reports/scones/evaluation/probabilities.npy")[: len(pictures)]
-        np.testing.assert_allclose(np.array(answers), expected, atol=1e-5)
+        predicted = [answer["probabilities"][0] for answer in answers]
+        np.testing.assert_allclose(np.array(predicted), expected, atol=1e-5)
     finally:
         server.kill()  # unshare kills what it started
         server.wait(60)

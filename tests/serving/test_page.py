@@ -25,16 +25,7 @@ from conftest import ROOT
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
-from playwright.sync_api import (
-    Browser,
-    BrowserContext,
-    ConsoleMessage,
-    FloatRect,
-    Locator,
-    Page,
-    Route,
-    expect,
-)
+from playwright.sync_api import Browser, ConsoleMessage, FloatRect, Locator, Route, expect
 from strokes import STROKES
 
 from stages import projects
@@ -70,9 +61,9 @@ class Visit:
     """A user at the page, with a note of all that went wrong in the browser."""
 
     def __init__(self, browser: Browser, address: str, **options: Any) -> None:
-        self.context: BrowserContext = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
+        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
         self.context.set_default_timeout(SECONDS)
-        self.page: Page = self.context.new_page()
+        self.page = self.context.new_page()
         self.faults: list[str] = []
         self.elsewhere: list[str] = []
         self.page.on("console", self._said)
@@ -314,13 +305,10 @@ def test_nine_of_ten_digits_that_are_drawn_with_a_mouse_are_right(visit: Visit) 
     read = {}
     for digit, lines in STROKES.items():
         for line in lines:
-            points = [
-                (box["x"] + (0.2 + 0.6 * x) * box["width"], box["y"] + (0.2 + 0.6 * y) * box["height"]) for x, y in line
-            ]
-            mouse.move(*points[0])
-            mouse.down()
-            for point in points[1:]:
-                mouse.move(*point)
+            for number, (x, y) in enumerate(line):
+                mouse.move(box["x"] + (0.2 + 0.6 * x) * box["width"], box["y"] + (0.2 + 0.6 * y) * box["height"])
+                if not number:
+                    mouse.down()
             mouse.up()
         visit.wait(is_answered)
         read[digit] = answers[-1][1]
@@ -768,11 +756,9 @@ def test_other_weather_moves_a_day_and_keeps_its_course() -> None:
     assert empty.days == 0
     chart = daychart.draw({5: daychart.Forecast(10.0, 6.0, 19.0)}, {}, empty, 5, 'a "chart"')
     assert "nan" not in chart
-    points = re.search(
-        r'"interval" points="[\d.]+,([\d.]+) [\d.]+,([\d.]+)".*"chosen" cx="[\d.]+" cy="([\d.]+)"', chart
-    )
-    assert points
-    upper, lower, middle = map(float, points.groups())
+    drawn = r'"interval" points="[\d.]+,([\d.]+) [\d.]+,([\d.]+)".*"chosen" cx="[\d.]+" cy="([\d.]+)"'
+    [points] = re.findall(drawn, chart)
+    upper, lower, middle = map(float, points)
     assert upper < middle < lower  # y counts from the top
     assert "a &quot;chart&quot;" in chart
 

@@ -44,9 +44,8 @@ def nginx(folder: Path, port: int, **changes: str) -> Iterator[str]:
     assert found
     with socket.create_server(("127.0.0.1", 0)) as free:
         own = free.getsockname()[1]
-    configuration = (
-        found[1].replace("listen 80;", f"listen 127.0.0.1:{own};").replace("127.0.0.1:8080", f"127.0.0.1:{port}")
-    )
+    configuration = found[1].replace("listen 80;", f"listen 127.0.0.1:{own};")
+    configuration = configuration.replace("127.0.0.1:8080", f"127.0.0.1:{port}")
     for old, new in changes.items():
         configuration = re.sub(old, new, configuration)
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -97,10 +96,7 @@ def test_the_page_works_below_the_proxys_path(proxied: str, browser: Browser, tm
     faults: list[str] = []
     elsewhere: list[str] = []
     visit.on("pageerror", lambda error: faults.append(str(error)))
-    visit.on(
-        "console",
-        lambda message: faults.append(f"{message.text} {message.location}") if message.type == "error" else None,
-    )
+    visit.on("console", lambda one: faults.append(f"{one.text} {one.location}") if one.type == "error" else None)
     visit.on("request", lambda one: elsewhere.append(one.url) if one.url.startswith("http") else None)
     visit.goto(f"{proxied}/ml/")
     visit.get_by_role("tab").first.wait_for()
@@ -152,15 +148,11 @@ def test_forwarding_headers_of_other_clients_are_ignored(tmp_path: Path) -> None
             assert "evil" not in html
         assert client.get("/", headers=headers).headers["location"] == "/page/"
         # Neither a new address for each request nor one for each guess.
-        answers = [
-            client.post("/models/mnist/invocations", content=b"x", headers={"X-Forwarded-For": f"192.0.2.{number}"})
-            for number in range(20)
-        ]
+        addresses = [{"X-Forwarded-For": f"192.0.2.{number}"} for number in range(60)]
+        path, wrong = "/models/mnist/invocations", {"Authorization": "Bearer wrong"}
+        answers = [client.post(path, content=b"x", headers=address) for address in addresses[:20]]
         assert {answer.status_code for answer in answers} == {200, 429}
-        guesses = [
-            client.get("/models", headers={"Authorization": "Bearer wrong", "X-Forwarded-For": f"192.0.2.{number}"})
-            for number in range(60)
-        ]
+        guesses = [client.get("/models", headers=wrong | address) for address in addresses]
         assert {guess.status_code for guess in guesses} == {401, 429}
 
 
