@@ -143,9 +143,7 @@ def test_an_error_with_its_own_status_is_answered_with_it(client: httpx.Client) 
         assert said == f"status {status}" if status < 500 else str(status) not in said
 
 
-def test_a_body_that_is_too_large_is_refused_by_its_length_or_while_it_is_read(
-    served: Served, client: httpx.Client
-) -> None:
+def test_a_body_is_refused_by_its_length_or_while_it_is_read(served: Served, client: httpx.Client) -> None:
     assert ask(client, 1000 * "x").status_code == 200
     refused(ask(client, 1001 * "x"), 413, "too_large")
     refused(client.post("/invocations", content=(b"x" * 100 for _ in range(11))), 413, "too_large")
@@ -163,7 +161,7 @@ def test_invalid_http_gets_400_as_json_and_the_connection_is_closed(served: Serv
 # Requests together
 
 
-def test_requests_that_arrive_while_the_model_works_are_batched_and_the_queue_is_bounded(
+def test_requests_that_wait_are_batched_and_their_number_is_bounded(
     served: Served, client: httpx.Client, tmp_path: Path
 ) -> None:
     with ThreadPoolExecutor(16) as pool:
@@ -183,9 +181,7 @@ def test_requests_that_arrive_while_the_model_works_are_batched_and_the_queue_is
     assert sorted(answer["batch"] for answer in answered) == [2, 2, 4, 4, 4, 4]
 
 
-def test_a_failing_request_does_not_affect_others_in_its_batch(
-    served: Served, client: httpx.Client, tmp_path: Path
-) -> None:
+def test_a_failing_request_fails_alone_in_its_batch(served: Served, client: httpx.Client, tmp_path: Path) -> None:
     words = ["one", "unreadable", "break", "two"]
     with ThreadPoolExecutor(8) as pool:
         with held(served, tmp_path):
@@ -629,9 +625,7 @@ def test_a_child_answers_and_cannot_import_this_repository(child: Path, monkeypa
             endpoint.invoke(b"world", "image/png")
 
 
-def test_a_child_has_its_own_folder_and_ends_with_its_parents_block_not_by_a_signal(
-    child: Path, started: Started
-) -> None:
+def test_a_child_has_its_own_folder_and_ends_only_with_its_parents_block(child: Path, started: Started) -> None:
     with process.unpacked(child) as unpacked, process.launched(unpacked) as address:
         (server,) = started()
         folder = Path(server.cwd())
