@@ -1,6 +1,7 @@
 """Servers for tests: a tiny model that does what it is asked, its container, and connections written byte by byte."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -21,7 +22,6 @@ import psutil
 import yaml
 from conftest import ROOT
 from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.samples import Sample
 from starlette.types import ASGIApp
 
 from stages.common import clocks, files
@@ -164,6 +164,11 @@ class Served(NamedTuple):
             connection.sendall(content)
             return rest(connection)
 
+    def refusal(self, content: bytes) -> tuple[int, str]:
+        """The status and the code of the answer to these bytes."""
+        head, _, body = self.said(content).partition(b"\r\n\r\n")
+        return int(head.split()[1]), json.loads(body)["code"]
+
     def children(self) -> list[psutil.Process]:
         return [one for one in psutil.Process(self.process.pid).children() if one.is_running()]
 
@@ -223,18 +228,19 @@ def rest(connection: socket.socket) -> bytes:
     return b"".join(parts)
 
 
+def measurements(client: httpx.Client) -> dict[tuple[str, ...], float]:
+    """The values of /metrics by their names and labels, such as ("serving_model_ready", "model=mnist")."""
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    samples = (sample for family in families for sample in family.samples)
+    return {(one.name, *(f"{k}={v}" for k, v in sorted(one.labels.items()))): one.value for one in samples}
+
+
 def shared(served: Served, project: str) -> float:
     """How many requests have gone through the model together with others."""
     with served.client() as client:
-        families = text_string_to_metric_families(client.get("/metrics").text)
-    found = {sample.name: sample.value for family in families for sample in family.samples if _counts(sample, project)}
-    return found["serving_batch_requests_count"] - found["serving_batch_requests_bucket"]
-
-
-def _counts(sample: Sample, project: str) -> bool:
-    """All requests of the project, or those that went through the model alone."""
-    labels = sample.labels
-    return labels.get("model") == project and labels.get("le", "1.0") == "1.0"
+        found = measurements(client)
+    alone = found["serving_batch_requests_bucket", "le=1.0", f"model={project}"]
+    return found["serving_batch_requests_count", f"model={project}"] - alone
 
 
 @contextmanager

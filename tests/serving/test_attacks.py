@@ -161,9 +161,7 @@ def test_a_trailer_is_no_header(served: Served) -> None:
     ],
 )
 def test_an_invalid_request_is_400_as_json(served: Served, request_bytes: bytes) -> None:
-    head, _, body = served.said(request_bytes).partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 400")
-    assert json.loads(body)["code"] == "no_http"
+    assert served.refusal(request_bytes) == (400, "no_http")
 
 
 def test_requests_sent_ahead_are_bounded_and_never_get_anothers_answer(served: Served, tmp_path: Path) -> None:
@@ -214,9 +212,7 @@ CLOSED = (
     ],
 )
 def test_a_strange_path_is_404_as_json(served: Served, path: str) -> None:
-    head, _, body = served.said(GET.replace(b"/ping", path.encode()) + CLOSE + b"\r\n").partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 404")
-    assert json.loads(body)["code"] == "not_found"
+    assert served.refusal(GET.replace(b"/ping", path.encode()) + CLOSE + b"\r\n") == (404, "not_found")
 
 
 def test_head_is_answered_as_get_without_a_body(client: httpx.Client) -> None:

@@ -21,12 +21,10 @@ import psutil
 import pytest
 import yaml
 from conftest import ROOT, Run
-from model_servers import Served, archive, in_this_process, load, record, refused, server, shared, until
+from model_servers import Served, archive, in_this_process, load, measurements, record, refused, server, shared, until
 from pictures import saved
 from PIL import Image
-from prometheus_client.parser import text_string_to_metric_families
 
-from stages import projects
 from stages.common import clocks, files
 from stages.common.errors import InputError
 from stages.serving import exports, process
@@ -181,15 +179,6 @@ def test_a_version_is_what_dvc_would_record(tmp_path: Path) -> None:
     assert recorded["nfiles"] == 7
 
 
-@pytest.mark.parametrize("project", projects.names())
-def test_this_repositorys_exports_are_those_of_its_dvc_lock(project: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    if not Path("models", project, "export", "model.tar.gz").exists():
-        pytest.skip(f"no export of {project}: `dvc repro export@{project}` makes it")
-    lock = yaml.safe_load(Path("dvc.lock").read_text())["stages"][f"export@{project}"]["outs"]
-    assert [out["md5"] for out in lock] == [clocks.digest(Path("models", project, "export"))]
-
-
 def test_a_changed_export_is_neither_served_nor_opened(tmp_path: Path) -> None:
     export(tmp_path, "mnist", "bikes")
     opened = tmp_path / "opened"
@@ -340,10 +329,7 @@ def test_probabilities_become_rows_of_classes_in_falling_order() -> None:
     first, second = predictions(answer | {"known": [True, False], "familiarity": [0.25, -0.5]}, 1)
     assert (first["known"], first["familiarity"]) == (True, 0.25)
     assert (second["known"], second["familiarity"]) == (False, -0.5)
-
-
-def test_a_release_without_warnings_is_served_too() -> None:
-    assert predictions(RIDERS, 5) == RIDERS
+    assert predictions(RIDERS, 5) == RIDERS  # of a release without warnings
 
 
 def test_landmarks_have_coordinates_and_null_for_unknown_ones(client: httpx.Client) -> None:
@@ -423,12 +409,7 @@ def test_the_description_and_the_documentation_ask_no_other_host(client: httpx.C
 
 
 def test_metrics_count_requests_by_their_status_and_time_the_models(served: Served, client: httpx.Client) -> None:
-    def read() -> dict[tuple[str, ...], float]:
-        families = text_string_to_metric_families(client.get("/metrics").text)
-        samples = (sample for family in families for sample in family.samples)
-        return {(one.name, *(f"{k}={v}" for k, v in sorted(one.labels.items()))): one.value for one in samples}
-
-    before = read()
+    before = measurements(client)
     for body in (picture(0), picture(0), b"nonsense", picture(0, FAILS)):
         predict(client, body)
     head = b"POST /models/mnist/invocations HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\nhalf"
@@ -437,15 +418,15 @@ def test_metrics_count_requests_by_their_status_and_time_the_models(served: Serv
         connection.shutdown(socket.SHUT_WR)
 
     def more(*name: str) -> float:
-        return read()[name] - before.get(name, 0)
+        return measurements(client)[name] - before.get(name, 0)
 
     until(lambda: more("serving_requests_total", "model=mnist", "status=400") == 2)
     assert more("serving_requests_total", "model=mnist", "status=200") == 2
     assert more("serving_requests_total", "model=mnist", "status=500") == 1
     assert more("serving_model_seconds_count", "model=mnist") == 2
     assert more("serving_batch_requests_count", "model=mnist") == 2
-    assert read()[("serving_model_ready", "model=mnist")] == 1
-    assert read()[("process_resident_memory_bytes",)] > 1e6
+    assert measurements(client)["serving_model_ready", "model=mnist"] == 1
+    assert measurements(client)["process_resident_memory_bytes",] > 1e6
 
 
 def test_simultaneous_requests_are_batched_and_each_gets_its_own_answer(served: Served) -> None:
@@ -560,10 +541,9 @@ def test_a_body_that_does_not_arrive_is_refused(monkeypatch: pytest.MonkeyPatch)
     with api(Models({}, missing, Limits()), seconds=0.3) as one:
         for length in (b"Content-Length: 100\r\n\r\nhalf", b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"):
             answer = one.said(b"POST /models/mnist/invocations HTTP/1.1\r\nHost: h\r\n" + length)
-            head, _, body = answer.partition(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 408")
-            assert b"x-content-type-options: nosniff" in head.lower()
-            assert json.loads(body)["code"] == "too_slow"
+            assert answer.startswith(b"HTTP/1.1 408")
+            assert b"x-content-type-options: nosniff" in answer.lower()
+            assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "too_slow"
 
 
 def test_a_defect_of_the_server_is_a_general_500_with_the_same_headers() -> None:
@@ -740,46 +720,49 @@ def test_a_killed_server_leaves_no_model_and_folders_that_the_next_one_removes(t
 # The client
 
 
-def test_the_client_shows_a_pictures_classes_and_continues_after_a_missing_file(
-    served: Served, python: Run, tmp_path: Path
-) -> None:
-    for name, red in (("one.png", 255), ("two.png", 0)):
-        (tmp_path / name).write_bytes(picture(red))
-    ask = ["-m", "stages.serving.client", "--address", served.address, "landmarks"]
-    done = python(*ask, "one.png", "--top", "2", cwd=tmp_path)
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def program(served: Served, python: Run, tmp_path: Path) -> Program:
+    """Runs the client where some files are."""
+    for name, content in {"one.png": picture(255), "two.png": picture(0), "hours.csv": CSV, "hours.json": JSON}.items():
+        (tmp_path / name).write_bytes(content)
+    return partial(python, "-m", "stages.serving.client", "--address", served.address, cwd=tmp_path)
+
+
+def test_the_client_shows_a_pictures_classes(program: Program) -> None:
+    done = program("landmarks", "one.png", "--top", "2")
     assert (done.returncode, done.stderr) == (0, "")
     head, *rows = done.stdout.splitlines()
     assert re.fullmatch(r"one\.png  \(landmarks [0-9a-f]{8}, [\d.]+ ms\)", head)
     assert len(rows) == 2
     assert re.fullmatch(r" +100.00%  yes +#{40}  0.0000, 0.0000", rows[0])
-    done = python(*ask, "one.png", "nothing.png", "two.png", cwd=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr == "error: nothing.png: No such file or directory\n"
+
+
+def test_the_client_continues_after_a_missing_file_and_reports_a_refusal(program: Program) -> None:
+    done = program("landmarks", "one.png", "nothing.png", "two.png")
+    assert (done.returncode, done.stderr) == (1, "error: nothing.png: No such file or directory\n")
     assert [line.split()[0] for line in done.stdout.splitlines() if "landmarks" in line] == ["one.png", "two.png"]
-    done = python(*ask[:-1], "scones", "one.png", cwd=tmp_path)
+    done = program("scones", "one.png")
     assert done.returncode == 1
     assert "one.png: HTTP 404" in done.stderr
     assert "dvc repro export@scones" in done.stderr
 
 
-def test_the_client_reads_hours_and_writes_a_table(served: Served, python: Run, tmp_path: Path) -> None:
-    (tmp_path / "hours.csv").write_bytes(CSV)
-    (tmp_path / "hours.json").write_bytes(JSON)
-    for name in ("hours.csv", "hours.json"):
-        done = python("-m", "stages.serving.client", "--address", served.address, "bikes", name, cwd=tmp_path)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout == "datetime,count\n2011-01-20 01:00:00,10.5\n2011-01-20 03:00:00,31.5\n"
+@pytest.mark.parametrize("name", ["hours.csv", "hours.json"])
+def test_the_client_reads_hours_and_writes_a_table(program: Program, name: str) -> None:
+    done = program("bikes", name)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "datetime,count\n2011-01-20 01:00:00,10.5\n2011-01-20 03:00:00,31.5\n"
 
 
-def test_the_client_reports_a_missing_server_in_one_line(python: Run, tmp_path: Path) -> None:
-    (tmp_path / "one.png").write_bytes(picture(0))
+def test_the_client_reports_a_missing_server_in_one_line(program: Program) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    done = python("-m", "stages.serving.client", "--address", address, "mnist", "one.png", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"error: {address} does not answer")
-    assert "start the server with `make serve`" in done.stderr
-    assert done.stderr.count("\n") == 1
+    done = program("mnist", "one.png", "--address", address)
+    words = f"error: {address} does not answer: start the server with `make serve`\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", words)
 
 
 def test_the_client_names_the_type_of_a_file_and_refuses_an_address_without_scheme() -> None:
@@ -793,13 +776,12 @@ def test_the_client_names_the_type_of_a_file_and_refuses_an_address_without_sche
 
 
 def test_the_client_takes_the_token_from_its_environment(
-    guarded: Served, python: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    guarded: Served, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "one.png").write_bytes(picture(0))
-    ask = ["-m", "stages.serving.client", "--address", guarded.address, "mnist", "one.png"]
-    assert "HTTP 401" in python(*ask, cwd=tmp_path).stderr
+    ask = ("mnist", "one.png", "--address", guarded.address)
+    assert "HTTP 401" in program(*ask).stderr
     monkeypatch.setenv("SERVING_TOKEN", "open-sesame")
-    assert python(*ask, cwd=tmp_path).returncode == 0
+    assert program(*ask).returncode == 0
 
 
 def test_the_client_reports_a_picture_of_none_of_the_classes_and_no_unknown_coordinates() -> None:
