@@ -182,7 +182,7 @@ class Served(NamedTuple):
 
 def load(client: httpx.Client, ask: Callable[[httpx.Client], httpx.Response], statuses: list[int]) -> list[str]:
     """Ask again and again until connections are refused. Adds to ``statuses``, and returns the errors of lost requests."""
-    lost = []
+    lost: list[str] = []
     with client:
         while True:
             try:

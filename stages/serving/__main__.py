@@ -89,9 +89,8 @@ def main(
     captures = Captures(capture, capture_requests, int(capture_megabytes * 1e6)) if capture else None
     models = Models(found, missing, limits, captures)
     hosts = LOOPBACK | {host, *allowed_host} if is_loopback(host) or allowed_host else None
-    app = application(
-        models, Rules(token, hosts, rate, tuple(proxy), root_path), BodyLimits(max_bytes, together=8 * max_bytes)
-    )
+    rules = Rules(token, hosts, rate, tuple(proxy), root_path)
+    app = application(models, rules, BodyLimits(max_bytes, together=8 * max_bytes))
     stopping = None
     if not no_page:
         with requires("serving", "the page"):
@@ -105,10 +104,8 @@ def main(
         print(f"Requests to the HTTP interface and their answers are kept in {capture}")
     for name, reason in missing.items():
         print(f"not served: {name}: {reason}")
-    print(
-        f"Accepting requests after {time.monotonic() - begin:.1f} s; models are being loaded. Ctrl-C stops the server.",
-        flush=True,
-    )
+    seconds = time.monotonic() - begin
+    print(f"Accepting requests after {seconds:.1f} s; models are being loaded. Ctrl-C stops the server.", flush=True)
     server.serve_until_stopped()
     if captures:
         captures.close()

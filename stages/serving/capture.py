@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from stages.common import files
 from stages.common.errors import InputError
 from stages.engine.aws import captures
 
@@ -54,9 +55,8 @@ class Captures:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(folder, os.O_RDONLY)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            kept = sorted(
-                (path for path in folder.glob("*/*.jsonl") if OWN.fullmatch(path.name)), key=lambda one: one.name
-            )
+            own = [path for path in folder.glob("*/*.jsonl") if OWN.fullmatch(path.name)]
+            kept = sorted(own, key=lambda path: path.name)
             self._files = deque((path, path.stat().st_size) for path in kept)
             for partial in folder.glob("*/.*.jsonl.partial"):  # of a server that was killed
                 partial.unlink()
@@ -107,13 +107,9 @@ class Captures:
         self._make_room(len(content))
         path = self._folder / request.project / f"{now:%Y%m%dT%H%M%S%fZ}-{uuid.uuid4().hex}.jsonl"
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        try:
+        with files.new_file(path) as partial:
             partial.touch(0o600, exist_ok=False)
             partial.write_bytes(content)
-            partial.rename(path)
-        finally:
-            partial.unlink(missing_ok=True)
         self._files.append((path, len(content)))
         self._bytes += len(content)
 

@@ -39,9 +39,8 @@ class Models:
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=3)
         timeout = aiohttp.ClientTimeout(total=self._limits.answer + 5)  # the model's own limit is reached first
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
-        self._models = {
-            name: RunningModel(export, self._session, self._limits) for name, export in self.exports.items()
-        }
+        for name, export in self.exports.items():
+            self._models[name] = RunningModel(export, self._session, self._limits)
         self._tasks = [asyncio.create_task(model.keep()) for model in self._models.values()]
 
     async def stop(self) -> None:

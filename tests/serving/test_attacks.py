@@ -107,7 +107,7 @@ async def test_the_parser_gets_at_most_the_limit_and_one_piece(start: bytes, pie
         one = container_server.Server(application, listener)
     one.config.load()
     protocol = container_server.Protocol(one.config, one.server_state, {})
-    transport = Mock(spec=asyncio.Transport, is_closing=lambda: transport.close.called)
+    transport: Any = Mock(spec=asyncio.Transport, is_closing=lambda: transport.close.called)
     protocol.connection_made(transport)
     protocol.data_received(start)
     taken = 0

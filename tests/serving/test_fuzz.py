@@ -309,7 +309,7 @@ IGNORED = (
 def test_wrong_headers_are_ignored_or_refused_with_the_expected_ones(client: httpx.Client, project: str) -> None:
     (body, content_type), path = GOOD[project][0], f"/models/{project}/invocations"
 
-    def post(content: bytes = body, **headers: str) -> httpx.Response:
+    def post(content: bytes = body, /, **headers: str) -> httpx.Response:
         sent = {"Content-Type": content_type} | {name.replace("_", "-"): value for name, value in headers.items()}
         encoded = [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
         return client.post(path, content=content, headers=encoded)

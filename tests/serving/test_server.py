@@ -591,8 +591,12 @@ def test_a_restarted_model_is_the_one_that_was_checked(tmp_path: Path) -> None:
         version = client.get("/models").json()["models"][0]["version"]
         evil = f"open({str(tmp_path / 'opened')!r}, 'w').close()\n" + PICTURE
         place = tmp_path / "models" / "mnist" / "export" / "model.tar.gz"
+
+        def has_loaded(times: int) -> bool:
+            return one.log.read_text().count("mnist is ready") == times
+
         exchanges: list[Callable[[], object]] = [
-            lambda: shutil.rmtree(*temporary.glob("stages-model-*")),  # it is unpacked again
+            lambda: shutil.rmtree(next(temporary.glob("stages-model-*"))),  # it is unpacked again
             lambda: archive(place.parent, evil),
             lambda: place.write_bytes(place.read_bytes()[:100]),
             place.unlink,
@@ -601,7 +605,7 @@ def test_a_restarted_model_is_the_one_that_was_checked(tmp_path: Path) -> None:
             exchange()
             (child,) = one.children()
             child.kill()
-            until(lambda times=count: one.log.read_text().count("mnist is ready") == times)
+            until(partial(has_loaded, count))
             answer = predict(client, picture(255))
             assert (top(answer)[0]["class"], answer.json()["version"]) == ("yes", version)
         assert not (tmp_path / "opened").exists()
