@@ -293,6 +293,14 @@ def container(folder: Path, *options: str, inference: str = INFERENCE) -> Iterat
         yield served
 
 
+def schemathesis(served: Served, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Let schemathesis ask the server what its description allows and forbids."""
+    command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{served.address}/openapi.json"]
+    # Random bytes are no picture: that what the description allows is accepted is for the other tests to say.
+    command += ["--checks=all", "--exclude-checks=positive_data_acceptance", "--phases=examples,coverage,fuzzing"]
+    return subprocess.run([*command, "--no-color", *options], cwd=folder, capture_output=True, text=True, check=False)
+
+
 def printed_address(log: Path, wait: bool) -> str | None:
     """Where the server of this ``log`` is; with ``wait`` not before its models are loaded."""
     found = re.search(r"^Serving .* on (http://\S+)", log.read_text(), re.MULTILINE)

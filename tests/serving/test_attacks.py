@@ -148,13 +148,18 @@ def test_a_trailer_is_no_header(served: Served) -> None:
         b"CONNECT example.org:443 HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET /ping HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         b"GET /ping HTTP/1.1\r\nConnection: close\r\n\r\n",
-        POST + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\nx",
-        POST + b"Content-Length: +1\r\n\r\nx",
-        POST + b"Content-Length: 99999999999999999999999\r\n\r\nx",
+        *(POST + b"Content-Length: %s\r\n\r\nx" % length for length in (b"+1", b"0x1", b"99999999999999999999999")),
+        *(POST + b"Content-Length: 1\r\nContent-Length: %d\r\n\r\nxx" % length for length in (1, 2)),
         POST + b"Content-Length: -1\r\n\r\n",
         POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        POST + b"Transfer-Encoding: xchunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
-        *(CHUNKED + chunk for chunk in (b"-1\r\nx", b"XYZ\r\n")),
+        *(
+            POST + b"Transfer-Encoding: %s\r\n\r\n1\r\nx\r\n0\r\n\r\n" % kind
+            for kind in (b"xchunked", b"chunked, identity", b"gzip")
+        ),
+        *(
+            CHUNKED + chunk
+            for chunk in (b"-1\r\nx", b"XYZ\r\n", b"FFFFFFFFFFFFFFFFF\r\nx", b"5\r\nmore than five\r\n0\r\n\r\n")
+        ),
         GET + b"X-Long: " + b"x" * 70_000 + b"\r\n\r\n",
         b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
         GET + b"X-Many: 1\r\n" * 20_000 + b"\r\n",

@@ -5,8 +5,6 @@ Hypothesis makes bodies and archives. schemathesis makes requests from the serve
 
 import gzip
 import json
-import subprocess
-import sys
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -15,6 +13,7 @@ import httpx
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from load import served, traceback_of
+from model_servers import schemathesis
 from sound_requests import GOOD
 
 from stages import projects
@@ -116,10 +115,7 @@ def run(folder: Path, number: int, examples: int) -> Counter[str]:
     with served(folder / "server", page=True) as one:
         with httpx.Client(base_url=one.address, trust_env=False, timeout=120) as client:
             send()
-        command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{one.address}/openapi.json"]
-        command += ["--checks=all", "--exclude-checks=positive_data_acceptance", "--no-color", f"--seed={number}"]
-        command += [f"--max-examples={max(1, examples // 5)}", "--phases=examples,coverage,fuzzing"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        done = schemathesis(one, folder, f"--seed={number}", f"--max-examples={max(1, examples // 5)}")
         outcomes[f"lost: schemathesis: {done.stdout[-2000:]}" if done.returncode else "held: schemathesis"] += 1
         if (outcome := traceback_of(one)).startswith("lost"):
             outcomes[outcome] += 1
