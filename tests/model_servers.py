@@ -204,10 +204,10 @@ def in_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., N
 
 
 @contextmanager
-def in_this_process(application: ASGIApp) -> Iterator[Served]:
+def in_this_process(application: ASGIApp, kind: type[Server] = Server) -> Iterator[Served]:
     """A server in a thread of this process, where limits can be short."""
     listener = socket.create_server(("127.0.0.1", 0))
-    one = Server(application, listener)
+    one = kind(application, listener)
     thread = threading.Thread(target=one.serve_until_stopped)
     thread.start()
     try:

@@ -193,7 +193,6 @@ class ServedModel:
     """The HTTP interface of a model that is served on this machine."""
 
     def __init__(self, client: httpx.Client) -> None:
-        self.address = str(client.base_url)
         self._client = client
 
     def invoke(self, body: bytes, content_type: str, accept: str = "application/json") -> Invocation:

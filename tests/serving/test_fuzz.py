@@ -5,18 +5,17 @@ import random
 import shutil
 import struct
 import tarfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+import pictures
 import pytest
 import torch
 from conftest import ROOT
 from model_servers import Served, record, refused, schemathesis, server
-from pictures import chunk
 from sound_requests import COLUMNS, CSV, GOOD, HOUR
 from tiny_exports import PROJECTS
 
@@ -150,8 +149,7 @@ def test_damaged_bodies_are_answered_or_refused(client: httpx.Client, project: s
 
 def png(width: int, height: int, data: bytes = b"") -> bytes:
     """A PNG file that says it is so large, whatever is in it."""
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+    return pictures.png((width, height), 8, 2, data)
 
 
 def array(header: str, data: bytes = b"") -> bytes:

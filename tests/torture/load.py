@@ -66,12 +66,7 @@ def alike(one: Any, other: Any) -> bool:
 
 def first_answer(client: httpx.Client, project: str, body: bytes, kind: str) -> tuple[int, Any]:
     """The answer when the model is not busy."""
-
-    def answer() -> tuple[int, Any] | None:
-        found = ask(client, project, body, kind)
-        return None if found[0] == 503 else found
-
-    found: tuple[int, Any] = until(answer, 400)
+    found: tuple[int, Any] = until(lambda: (one := ask(client, project, body, kind))[0] != 503 and one, 400)
     return found
 
 

@@ -154,12 +154,10 @@ class Protocol(HttpToolsProtocol):
     def _headers_came(self) -> None:
         if self._deadline:
             self._deadline.cancel()
-            self._deadline = None
 
     def _sent(self) -> None:
         if self._stalled:
             self._stalled.cancel()
-            self._stalled = None
 
     def _count(self, length: int) -> None:
         self._header_bytes += length
