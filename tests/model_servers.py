@@ -117,11 +117,12 @@ def archive(folder: Path, inference: str = INFERENCE) -> Path:
 
 
 def refused(response: httpx.Response, status: int, code: str) -> str:
-    """The sentence of an answer that is a refusal with this status and this code, as JSON."""
+    """The sentence of an answer that is a refusal with this status and this code, as JSON. It says if a retry may help."""
     assert (response.status_code, response.json()["code"]) == (status, code), response.text
     assert response.headers["content-type"] == "application/json"
     assert response.json().keys() == {"code", "message"}
     assert "Traceback" not in response.text
+    assert status not in (429, 503, 507) or code == "internal" or int(response.headers["retry-after"]) >= 1
     return str(response.json()["message"])
 
 

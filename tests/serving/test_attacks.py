@@ -270,15 +270,9 @@ def test_a_gzip_body_is_unpacked_up_to_the_limit(client: httpx.Client) -> None:
     assert ask(client, gzip.compress(1_000_000 * b"x"), **packed).status_code == 200
     refused(ask(client, gzip.compress(1_000_001 * b"x"), **packed), 413, "too_large")
     refused(ask(client, gzip.compress(50_000_000 * b"x"), **packed), 413, "too_large")
-    pieces = (gzip.compress(b"hello")[at : at + 1] for at in range(100))
-    assert ask(client, pieces, **packed).status_code == 200
-    for body in (
-        b"hello",
-        b"",
-        gzip.compress(b"hello")[:-1],
-        2 * gzip.compress(b"hello"),
-        gzip.compress(b"hello") + b"x",
-    ):
+    hello = gzip.compress(b"hello")
+    assert ask(client, (hello[at : at + 1] for at in range(100)), **packed).status_code == 200
+    for body in (b"hello", b"", hello[:-1], 2 * hello, hello + b"x"):
         assert "gzip" in refused(ask(client, body, **packed), 400, "unreadable")
 
 
@@ -360,9 +354,7 @@ def test_a_body_that_takes_long_to_read_blocks_no_other(served: Served, client: 
         others = [pool.submit(ask, client, "x") for _ in range(40)]
         assert {one.result().status_code for one in others} == {200}
         assert not costly.done()
-        late = costly.result()
-        assert "3 s" in refused(late, 503, "too_costly")
-        assert int(late.headers["retry-after"]) >= 1
+        assert "3 s" in refused(costly.result(), 503, "too_costly")
         assert ask(client, "x").status_code == 200
         (tmp_path / "released").touch()
     assert len(served.children()) == 2
@@ -442,9 +434,7 @@ def test_uploads_have_a_quota(served: Served, client: httpx.Client) -> None:
     statuses = [upload(client, form(900_000 * bytes([number]))).status_code for number in range(40)]
     assert statuses[:30] == 30 * [200]
     assert statuses[-1] == 507
-    last = upload(client, form(900_000 * b"z"))
-    refused(last, 507, "no_space")
-    assert int(last.headers["retry-after"]) >= 1
+    refused(upload(client, form(900_000 * b"z")), 507, "no_space")
 
 
 META = {"_type": "gradio.FileData"}

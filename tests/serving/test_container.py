@@ -167,7 +167,6 @@ def test_requests_that_wait_are_batched_and_their_number_is_bounded(
     assert len(busy) == 4
     for response in busy:
         assert "6 requests" in refused(response, 429, "busy")
-        assert int(response.headers["retry-after"]) >= 1
     answered = [response.json() for response in responses if response.status_code == 200]
     assert len({answer["said"] for answer in answered}) == 6
     assert sorted(answer["batch"] for answer in answered) == [2, 2, 4, 4, 4, 4]
@@ -352,9 +351,7 @@ async def test_when_the_worker_has_ended_all_pending_requests_fail() -> None:
 def test_an_answer_that_takes_too_long_is_refused_and_the_next_one_is_given(tmp_path: Path) -> None:
     with container(tmp_path, "--timeout=0.5") as served, served.client(headers=TEXT) as client:
         (tmp_path / "hold").mkdir()
-        late = ask(client, f"hold {tmp_path / 'hold'}")
-        assert "0.5 s" in refused(late, 503, "timeout")
-        assert int(late.headers["retry-after"]) >= 1
+        assert "0.5 s" in refused(ask(client, f"hold {tmp_path / 'hold'}"), 503, "timeout")
         refused(ask(client, "waits in vain"), 503, "timeout")
         (tmp_path / "hold" / "released").touch()
         assert "waits in vain" not in until(lambda: ask(client, "next").json().get("worked_on"))

@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
-from typing import NamedTuple
 
 import httpx
 import numpy as np
@@ -24,18 +23,14 @@ BASE = {"debian:12-slim": "bookworm"}
 """Images that a Dockerfile begins with, and the release of Debian whose smallest system they are."""
 
 
-class Step(NamedTuple):
-    word: str
-    rest: str
-
-
-def steps(dockerfile: Path) -> list[Step]:
+def steps(dockerfile: Path) -> list[tuple[str, str]]:
+    """Each instruction and what it is given."""
     text = re.sub(r"^\s*#.*\n", "", dockerfile.read_text(), flags=re.MULTILINE).replace("\\\n", "")
-    return [Step(*line.split(maxsplit=1)) for line in text.splitlines() if line]
+    return [(word, rest) for word, _, rest in (line.partition(" ") for line in text.splitlines() if line)]
 
 
-def found(dockerfile: Path, word: str) -> list[str]:
-    return [step.rest for step in steps(dockerfile) if step.word == word]
+def found(dockerfile: Path, wanted: str) -> list[str]:
+    return [rest for word, rest in steps(dockerfile) if word == wanted]
 
 
 def command(dockerfile: Path, word: str) -> list[str]:

@@ -571,9 +571,7 @@ def test_while_models_are_loaded_or_fail_the_others_are_served(tmp_path: Path) -
         assert client.get("/ping").status_code == 503
         assert top(predict(client, picture(0)))
         for project, words in (("bikes", "can't be unpacked"), ("landmarks", "no such weights"), ("scones", "")):
-            answer = predict(client, picture(0), project)
-            assert words in refused(answer, 503, status[project])
-            assert int(answer.headers["retry-after"]) >= 1
+            assert words in refused(predict(client, picture(0), project), 503, status[project])
         assert [about["status"] for about in client.get("/models").json()["models"]] == list(status.values())
         (tmp_path / "go").touch()
         until(lambda: client.get("/ping").status_code == 200)
@@ -639,7 +637,6 @@ def test_a_model_that_dies_is_loaded_again_and_meanwhile_others_go_on(shaky: Ser
         deadly = pool.submit(predict, client, picture(0, DIES))
         others = [pool.submit(predict, client, picture(0)) for _ in range(3)]
         refused(deadly.result(), 503, "stopped")
-        assert int(deadly.result().headers["retry-after"]) >= 1
         assert time.monotonic() - begin < 2.5, "it waited for its time limit"
         for other in others:
             assert other.result().status_code in (200, 503)
