@@ -7,23 +7,21 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
-import model_servers
 import numpy as np
 import playwright.sync_api
 import pytest
 from conftest import ROOT
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from model_servers import server, until
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, FloatRect, Locator, Route, expect
 from strokes import STROKES
@@ -46,15 +44,12 @@ READY = "[data-digit]:not([inert])"  # its script, which may load after the page
 @pytest.fixture(scope="session")
 def address(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server of the models that lie in the repository."""
-    log = tmp_path_factory.mktemp("serving") / "log"
-
-    def ready(server: subprocess.Popen[bytes]) -> str | None:
-        return model_servers.printed_address(log, wait=True)
-
-    command = [sys.executable, "-m", "stages.serving", "--port", "0"]
-    with model_servers.running(command, pipeline, log, ready, PYTHONUNBUFFERED="1") as served:
+    folder = tmp_path_factory.mktemp("serving")
+    for name in ("models", "reports", "data", "dvc.lock"):
+        (folder / name).symlink_to(pipeline / name)
+    with server(folder, page=True) as served:
         yield served.address
-        assert "Traceback" not in log.read_text(), log.read_text()
+        assert "Traceback" not in served.log.read_text(), served.log.read_text()
 
 
 class Visit:
@@ -614,9 +609,9 @@ def test_the_page_loads_at_once(visit: Visit) -> None:
 class Models:
     """Models that load for a while and then answer that it is a castle."""
 
-    def __init__(self, loading: int = 0, metrics: dict[str, Any] | None = None) -> None:
+    def __init__(self, loading: int = 0) -> None:
         self.loading = loading
-        about = metrics or {"data": "sample", "accuracy": 0.9, "rmsle_valid": 0.3, "threshold": 0.94}
+        about = {"data": "sample", "accuracy": 0.9, "rmsle_valid": 0.3, "threshold": 0.94}
         self.exports = {project: Export(project, Path(), "0" * 32, about, "") for project in projects.names()}
         self.missing: dict[str, str] = {}
 
@@ -627,66 +622,49 @@ class Models:
         raise Refusal(400, "unreadable", f"<{project}> has `no` answer")
 
 
-@pytest.fixture
-def mounted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., TestClient]]:
-    """Mounts a page of ours; what it leaves is undone."""
-    monkeypatch.setenv("GRADIO_TEMP_DIR", "")
-    with ExitStack() as stack:
+@contextmanager
+def mounted(models: Models) -> Iterator[TestClient]:
+    """A page of ours, of which nothing is left."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", "")
+        app = FastAPI()
+        blocks.mount(app, models, 1000)  # type: ignore[arg-type]
+        folder = Path(os.environ["GRADIO_TEMP_DIR"]).parent
+        with TestClient(app) as client:
+            yield client
+        assert not folder.exists()
 
-        def mount(models: Models, max_bytes: int = 1000) -> TestClient:
-            app = FastAPI()
-            blocks.mount(app, models, max_bytes)  # type: ignore[arg-type]
-            return stack.enter_context(TestClient(app))
 
-        yield mount
-
-
-def test_a_tab_names_the_command_that_makes_missing_results(
-    mounted: Callable[..., TestClient], workspace: Path
-) -> None:
+def test_a_tab_names_the_command_that_makes_missing_results(workspace: Path) -> None:
     models = Models()
     del models.exports["mnist"]
     models.missing = {"mnist": "models/mnist/export is missing: `dvc repro export@mnist` makes it"}
-    text = mounted(models).get("/page/config").text
+    with mounted(models) as client:
+        text = client.get("/page/config").text
     for command in ("export@mnist", "prepare@landmarks", "featurize@scones", "featurize@bikes"):
         assert f"<code>dvc repro {command}</code>" in text
 
 
-def test_uploads_are_limited_and_deleted_and_thumbnails_stay(
-    mounted: Callable[..., TestClient], workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_uploads_are_limited_and_deleted_and_thumbnails_stay(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "EVERY", 1)
     monkeypatch.setattr(blocks, "AGE", 1)
     monkeypatch.setattr(landmarks_tab, "clickable", lambda: [examples.Example("castle", b"\xff\xd8castle", b"castle")])
-    client = mounted(Models())
-    components = client.get("/page/config").json()["components"]
-    [thumbnail] = [one["props"]["icon"]["path"] for one in components if one["props"].get("icon")]
+    with mounted(Models()) as client:
+        components = client.get("/page/config").json()["components"]
+        [thumbnail] = [one["props"]["icon"]["path"] for one in components if one["props"].get("icon")]
 
-    def upload(size: int) -> Any:
-        return client.post("/page/gradio_api/upload", files=[("files", ("a.png", b"x" * size, "image/png"))])
+        def upload(size: int) -> Any:
+            return client.post("/page/gradio_api/upload", files=[("files", ("a.png", b"x" * size, "image/png"))])
 
-    assert upload(1500).status_code == 413
-    assert upload(15_000).status_code == 413
-    [uploaded] = upload(500).json()
-    assert Path(uploaded).is_relative_to(os.environ["GRADIO_TEMP_DIR"])
-    assert client.get(f"/page/gradio_api/file={uploaded}").content == b"x" * 500
-    deadline = time.monotonic() + 120
-    while Path(uploaded).exists() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not Path(uploaded).exists()
-    time.sleep(2.5)
-    assert client.get(f"/page/gradio_api/file={thumbnail}").content == b"castle"
-
-
-def test_nothing_is_left_when_the_server_ends(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", "")
-    app = FastAPI()
-    blocks.mount(app, Models(), 1000)  # type: ignore[arg-type]
-    with TestClient(app) as client:
-        folder = Path(os.environ["GRADIO_TEMP_DIR"]).parent
-        client.post("/page/gradio_api/upload", files=[("files", ("a.png", b"x", "image/png"))])
-        assert any(folder.rglob("a.png"))
-    assert not folder.exists()
+        assert upload(1500).status_code == 413
+        assert upload(15_000).status_code == 413
+        [uploaded] = upload(500).json()
+        assert Path(uploaded).is_relative_to(os.environ["GRADIO_TEMP_DIR"])
+        assert client.get(f"/page/gradio_api/file={uploaded}").content == b"x" * 500
+        until(lambda: not Path(uploaded).exists())
+        time.sleep(2.5)
+        assert client.get(f"/page/gradio_api/file={thumbnail}").content == b"castle"
+        assert Path(upload(1).json()[0]).exists()  # at the end
 
 
 def test_a_loading_model_is_reported_and_answers_later() -> None:
