@@ -57,6 +57,7 @@ def batch_fn(items, worked_on):
         if word == "sleep":
             time.sleep(float(rest))
         if word == "hold":
+            Path(rest).mkdir(exist_ok=True)
             Path(rest, "held").touch()
             while not Path(rest, "released").exists():
                 time.sleep(0.005)

@@ -84,13 +84,8 @@ DEVICES = ("null", "zero", "random", "urandom")
 
 def furnish(root: Path) -> None:
     """Copy this machine's settings of pip and apt into ``root``, and make the places for its mounts."""
-    for name in filter(os.path.exists, (*SETTINGS, *CERTIFICATES)):
-        inside = root / name[1:]
-        inside.parent.mkdir(parents=True, exist_ok=True)
-        if Path(name).is_dir():
-            shutil.copytree(name, inside, dirs_exist_ok=True)
-        else:
-            shutil.copyfile(name, inside)
+    needed = filter(os.path.exists, (*SETTINGS, *CERTIFICATES))
+    subprocess.run(["cp", "--recursive", "--dereference", "--parents", *needed, root], check=True)
     for name in READ_ONLY:
         (root / name[1:]).mkdir(parents=True, exist_ok=True)
     for name in DEVICES:
