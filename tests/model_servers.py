@@ -1,5 +1,7 @@
 """Servers for tests: a tiny model that does what it is asked, its container, and connections written byte by byte."""
 
+import asyncio
+import json
 import os
 import re
 import shutil
@@ -7,9 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,10 +22,11 @@ import psutil
 import yaml
 from conftest import ROOT
 from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.samples import Sample
+from starlette.types import ASGIApp
 
 from stages.common import clocks, files
 from stages.common.models import bundle
+from stages.serving.container.server import Server
 
 CONTAINER = ROOT / "stages" / "serving" / "container"
 
@@ -52,6 +57,7 @@ def batch_fn(items, worked_on):
         if word == "sleep":
             time.sleep(float(rest))
         if word == "hold":
+            Path(rest).mkdir(exist_ok=True)
             Path(rest, "held").touch()
             while not Path(rest, "released").exists():
                 time.sleep(0.005)
@@ -68,6 +74,29 @@ def output_fn(prediction, accept):
     return json.dumps(prediction)
 """
 """Answers what it was told. `sleep SECONDS` takes its time, `hold FOLDER` until there is a file `released` in it."""
+
+
+CLASSIFIER = """
+import json, time
+from pathlib import Path
+CONTENT_TYPES = ("text/*", "image/*", "application/octet-stream", "application/json")
+def model_fn(model_dir):
+    return None
+def input_fn(body, content_type):
+    word, _, rest = body.decode("latin-1")[:1000].partition(" ")
+    if word == "read":
+        Path(rest, str(time.monotonic_ns())).touch()
+        while not Path(rest, "released").exists():
+            time.sleep(0.01)
+    return len(body)
+def batch_fn(items, model):
+    return [predict_fn(one, model) for one in items]
+def predict_fn(item, model):
+    return [0.9, 0.1]
+def output_fn(prediction, accept):
+    return json.dumps({"classes": ["yes", "no"], "probabilities": [prediction], "places": [[1.5, 2.5], [None, None]]})
+"""
+"""Says yes to all that it can read. `read FOLDER` takes until there is a file `released` in it."""
 
 
 def until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
@@ -89,11 +118,12 @@ def archive(folder: Path, inference: str = INFERENCE) -> Path:
 
 
 def refused(response: httpx.Response, status: int, code: str) -> str:
-    """The sentence of an answer that is a refusal with this status and this code, as JSON."""
+    """The sentence of an answer that is a refusal with this status and this code, as JSON. It says if a retry may help."""
     assert (response.status_code, response.json()["code"]) == (status, code), response.text
     assert response.headers["content-type"] == "application/json"
     assert response.json().keys() == {"code", "message"}
     assert "Traceback" not in response.text
+    assert status not in (429, 503, 507) or code == "internal" or int(response.headers["retry-after"]) >= 1
     return str(response.json()["message"])
 
 
@@ -107,6 +137,13 @@ def record(folder: Path) -> Path:
         lock[f"export@{project}"] = {"outs": [{"path": str(out), "md5": clocks.digest(path)}]}
     (folder / "dvc.lock").write_text(yaml.safe_dump({"stages": lock}))
     return folder
+
+
+def exports(folder: Path, code: str, *projects: str) -> Path:
+    """Models of ``projects`` with that code under ``folder``, as if `dvc repro` had made them."""
+    for project in projects:
+        archive(folder / "models" / project / "export", code)
+    return record(folder)
 
 
 class Served(NamedTuple):
@@ -129,6 +166,11 @@ class Served(NamedTuple):
             connection.sendall(content)
             return rest(connection)
 
+    def refusal(self, content: bytes) -> tuple[int, str]:
+        """The status and the code of the answer to these bytes."""
+        head, _, body = self.said(content).partition(b"\r\n\r\n")
+        return int(head.split()[1]), json.loads(body)["code"]
+
     def children(self) -> list[psutil.Process]:
         return [one for one in psutil.Process(self.process.pid).children() if one.is_running()]
 
@@ -138,6 +180,43 @@ class Served(NamedTuple):
         self.process.send_signal(number)
         self.process.wait(timeout=120)
         return time.monotonic() - begin
+
+
+def load(client: httpx.Client, ask: Callable[[httpx.Client], httpx.Response], statuses: list[int]) -> list[str]:
+    """Ask again and again until connections are refused. Adds to ``statuses``, and returns the errors of lost requests."""
+    lost: list[str] = []
+    with client:
+        while True:
+            try:
+                statuses.append(ask(client).status_code)
+            except httpx.ConnectError:
+                return lost
+            except httpx.TransportError as error:
+                lost.append(repr(error))
+
+
+def in_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """A test that runs in an event loop of its own."""
+
+    @wraps(test)
+    def run(*arguments: Any, **options: Any) -> None:
+        asyncio.run(test(*arguments, **options))
+
+    return run
+
+
+@contextmanager
+def in_this_process(application: ASGIApp, kind: type[Server] = Server) -> Iterator[Served]:
+    """A server in a thread of this process, where limits can be short."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    one = kind(application, listener)
+    thread = threading.Thread(target=one.serve_until_stopped)
+    thread.start()
+    try:
+        yield Served(None, f"http://127.0.0.1:{listener.getsockname()[1]}", Path())  # type: ignore[arg-type]
+    finally:
+        one.should_exit = True
+        thread.join()
 
 
 def rest(connection: socket.socket) -> bytes:
@@ -151,18 +230,19 @@ def rest(connection: socket.socket) -> bytes:
     return b"".join(parts)
 
 
+def measurements(client: httpx.Client) -> dict[tuple[str, ...], float]:
+    """The values of /metrics by their names and labels, such as ("serving_model_ready", "model=mnist")."""
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    samples = (sample for family in families for sample in family.samples)
+    return {(one.name, *(f"{k}={v}" for k, v in sorted(one.labels.items()))): one.value for one in samples}
+
+
 def shared(served: Served, project: str) -> float:
     """How many requests have gone through the model together with others."""
     with served.client() as client:
-        families = text_string_to_metric_families(client.get("/metrics").text)
-    found = {sample.name: sample.value for family in families for sample in family.samples if _counts(sample, project)}
-    return found["serving_batch_requests_count"] - found["serving_batch_requests_bucket"]
-
-
-def _counts(sample: Sample, project: str) -> bool:
-    """All requests of the project, or those that went through the model alone."""
-    labels = sample.labels
-    return labels.get("model") == project and labels.get("le", "1.0") == "1.0"
+        found = measurements(client)
+    alone = found["serving_batch_requests_bucket", "le=1.0", f"model={project}"]
+    return found["serving_batch_requests_count", f"model={project}"] - alone
 
 
 @contextmanager
@@ -213,6 +293,14 @@ def container(folder: Path, *options: str, inference: str = INFERENCE) -> Iterat
     settings = {"SM_MODEL_DIR": str(folder / "model"), "SAGEMAKER_BIND_TO_PORT": "0"}
     with running(command, folder, folder / "log", address, **settings) as served:
         yield served
+
+
+def schemathesis(served: Served, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Let schemathesis ask the server what its description allows and forbids."""
+    command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{served.address}/openapi.json"]
+    # Random bytes are no picture: that what the description allows is accepted is for the other tests to say.
+    command += ["--checks=all", "--exclude-checks=positive_data_acceptance", "--phases=examples,coverage,fuzzing"]
+    return subprocess.run([*command, "--no-color", *options], cwd=folder, capture_output=True, text=True, check=False)
 
 
 def printed_address(log: Path, wait: bool) -> str | None:

@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from stages import projects
 from stages.common.errors import InputError
@@ -88,9 +89,8 @@ def main(
     captures = Captures(capture, capture_requests, int(capture_megabytes * 1e6)) if capture else None
     models = Models(found, missing, limits, captures)
     hosts = LOOPBACK | {host, *allowed_host} if is_loopback(host) or allowed_host else None
-    app = application(
-        models, Rules(token, hosts, rate, tuple(proxy), root_path), BodyLimits(max_bytes, together=8 * max_bytes)
-    )
+    rules = Rules(token, hosts, rate, tuple(proxy), root_path)
+    app = application(models, rules, BodyLimits(max_bytes, together=8 * max_bytes))
     stopping = None
     if not no_page:
         with requires("serving", "the page"):
@@ -104,10 +104,8 @@ def main(
         print(f"Requests to the HTTP interface and their answers are kept in {capture}")
     for name, reason in missing.items():
         print(f"not served: {name}: {reason}")
-    print(
-        f"Accepting requests after {time.monotonic() - begin:.1f} s; models are being loaded. Ctrl-C stops the server.",
-        flush=True,
-    )
+    seconds = time.monotonic() - begin
+    print(f"Accepting requests after {seconds:.1f} s; models are being loaded. Ctrl-C stops the server.", flush=True)
     server.serve_until_stopped()
     if captures:
         captures.close()
@@ -148,54 +146,29 @@ def prefix(text: str) -> str:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    several: Any = {"action": "append", "default": []}
+
+    def limit(name: str, smallest: float, largest: float, usual: float, words: str) -> None:
+        """Add an option for a number of the type of ``usual``."""
+        parser.add_argument(name, type=between(smallest, largest, type(usual)), default=usual, help=words)
+
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1: this machine only)")
     parser.add_argument("--port", type=int, default=8080, help="port to listen on; 0: any free one (8080)")
     parser.add_argument("--token", help=f"token that requests must carry; default: the environment variable {TOKEN}")
+    parser.add_argument("--project", **several, choices=list(projects.names()), help="only this project; repeatable")
+    limit("--max-batch", 1, 1024, 32, "largest number of requests in a batch (32; 1: no batches)")
+    limit("--wait-ms", 0, 1000, 2.0, "longest wait of a request for others, in milliseconds (2)")
+    limit("--queue", 1, 100_000, 256, "largest number of requests that wait for a model; further ones get 429 (256)")
+    limit("--timeout", 0.1, 3600, 60.0, "seconds until a request fails (60)")
+    limit("--max-megabytes", 0.001, 1000, 32.0, "largest body of a request (32)")
+    limit("--model-seconds", 0.1, 3600, 30.0, "longest work of a model on one request (30)")
+    limit("--rate", 0, 1_000_000, 0, "POST requests per second from one address (0: no limit)")
     parser.add_argument(
-        "--project", action="append", default=[], choices=list(projects.names()), help="only this project; repeatable"
-    )
-    parser.add_argument(
-        "--max-batch",
-        type=between(1, 1024, int),
-        default=32,
-        help="largest number of requests in a batch (32; 1: no batches)",
-    )
-    parser.add_argument(
-        "--wait-ms",
-        type=between(0, 1000),
-        default=2.0,
-        help="longest wait of a request for others, in milliseconds (2)",
-    )
-    parser.add_argument(
-        "--queue",
-        type=between(1, 100_000, int),
-        default=256,
-        help="largest number of requests that wait for a model; further ones get 429 (256)",
-    )
-    parser.add_argument("--timeout", type=between(0.1, 3600), default=60.0, help="seconds until a request fails (60)")
-    parser.add_argument(
-        "--max-megabytes", type=between(0.001, 1000), default=32.0, help="largest body of a request (32)"
-    )
-    parser.add_argument(
-        "--model-seconds", type=between(0.1, 3600), default=30.0, help="longest work of a model on one request (30)"
-    )
-    parser.add_argument(
-        "--rate",
-        type=between(0, 1_000_000, int),
-        default=0,
-        help="POST requests per second from one address (0: no limit)",
-    )
-    parser.add_argument(
-        "--allowed-host",
-        action="append",
-        default=[],
-        type=host_name,
-        help="a name of this server in addresses; repeatable",
+        "--allowed-host", **several, type=host_name, help="a name of this server in addresses; repeatable"
     )
     parser.add_argument(
         "--proxy",
-        action="append",
-        default=[],
+        **several,
         type=network,
         help="address or network of a proxy whose X-Forwarded-* headers count; repeatable",
     )
@@ -208,18 +181,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="keep requests and answers in this folder (default: none are kept)",
     )
-    parser.add_argument(
-        "--capture-requests",
-        type=between(1, 1_000_000, int),
-        default=10_000,
-        help="largest number of kept requests; the oldest are deleted first (10000)",
-    )
-    parser.add_argument(
-        "--capture-megabytes",
-        type=between(0.001, 1_000_000),
-        default=1000.0,
-        help="largest size of all kept requests in megabytes (1000)",
-    )
+    words = "largest number of kept requests; the oldest are deleted first (10000)"
+    limit("--capture-requests", 1, 1_000_000, 10_000, words)
+    limit("--capture-megabytes", 0.001, 1_000_000, 1000.0, "largest size of all kept requests in megabytes (1000)")
     parser.add_argument("--no-page", action="store_true", help="serve only the HTTP interface; starts faster")
 
 

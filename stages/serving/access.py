@@ -89,12 +89,8 @@ class AccessGuard:
         if scope["path"].removeprefix(scope.get("root_path", "")) == OPEN:
             return None
         if rules.rate and scope["method"] == "POST":
-            client = (scope.get("client") or ["unknown"])[0]
-            if not self._limiter.hit(RateLimitItemPerSecond(rules.rate), client):
-                raise Refusal(429, "too_many_requests", f"more than {rules.rate} requests per second", 1)
-        if rules.token is not None and (answer := self._authorised(scope, headers, rules.token)):
-            return answer
-        return None
+            self._count(scope, rules.rate, "requests")
+        return None if rules.token is None else self._authorised(scope, headers, rules.token)
 
     def _authorised(self, scope: Scope, headers: Headers, token: str) -> Response | None:
         """Return None if the request carries the token. If the token is in the address, return a redirect that moves it
@@ -118,11 +114,15 @@ class AccessGuard:
         cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
         given = headers.get("authorization", "").removeprefix("Bearer ") or cookie
         if not _same(given, token):
-            client = (scope.get("client") or ["unknown"])[0]
-            if not self._limiter.hit(RateLimitItemPerSecond(GUESSES), "guesses", client):
-                raise Refusal(429, "too_many_requests", f"more than {GUESSES} wrong tokens per second", 1)
+            self._count(scope, GUESSES, "wrong tokens")
             raise Refusal(401, "unauthorised", "no valid token: send the header `Authorization: Bearer TOKEN`")
         return None
+
+    def _count(self, scope: Scope, most: int, what: str) -> None:
+        """Raise Refusal for more than ``most`` per second from one address."""
+        client = (scope.get("client") or ["unknown"])[0]
+        if not self._limiter.hit(RateLimitItemPerSecond(most), what, client):
+            raise Refusal(429, "too_many_requests", f"more than {most} {what} per second", 1)
 
 
 def _check_host(scope: Scope, headers: Headers, allowed: frozenset[str] | None) -> None:

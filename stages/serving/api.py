@@ -73,16 +73,16 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
         """List the served models with their metrics, and the missing ones."""
         served = []
         for project, export in models.exports.items():
-            status, message = models.status(project)
+            about, (status, message) = projects.about(project), models.status(project)
             served.append(
                 {
                     "project": project,
-                    "title": export.title,
+                    "title": about.title,
                     "status": status,
                     "message": message,
                     "version": export.version,
                     "metrics": export.metrics,
-                    "accepts": list(projects.about(project).accepts),
+                    "accepts": list(about.accepts),
                     "invocations": f"/models/{project}/invocations",
                 }
             )
@@ -118,9 +118,8 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
         accept = request.headers.get("accept", "*/*")
         try:
             if project not in projects.names():
-                raise Refusal(
-                    404, "not_found", f"there is no model {project[:100]!r}: expected {', '.join(projects.names())}"
-                )
+                words = f"there is no model {project[:100]!r}: expected {', '.join(projects.names())}"
+                raise Refusal(404, "not_found", words)
             _check_query(request, project, options)
             body = await request.body()
             if not body:
@@ -133,21 +132,18 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
                 answer = JSONResponse(await models.predict(project, body, content_type, top, capture=True))
             status = answer.status_code
             return answer
-        except Refusal as refusal:
-            status = refusal.status
-            raise
-        except ClientDisconnect:
-            status = 400
+        except (Refusal, ClientDisconnect) as error:
+            status = error.status if isinstance(error, Refusal) else 400
             raise
         finally:
             if project in projects.names():
-                models.measurements.request(project, status)
+                models.measurements.requests.labels(project, status).inc()
 
     @app.get("/metrics", response_class=PlainTextResponse, responses=refusals())
     async def metrics() -> Response:
         """Return the server's measurements for Prometheus."""
         for project in models.exports:
-            models.measurements.ready(project, models.status(project)[0] == "ready")
+            models.measurements.ready.labels(project).set(models.status(project)[0] == "ready")
         return Response(models.measurements.text(), media_type=CONTENT_TYPE_LATEST)
 
     return app

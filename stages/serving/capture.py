@@ -14,8 +14,8 @@ import uuid
 from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
+from stages.common import files
 from stages.common.errors import InputError
 from stages.engine.aws import captures
 
@@ -30,20 +30,6 @@ PATIENCE = 10.0
 """Seconds that a stopping server waits for the last files to be written."""
 
 
-class Request(NamedTuple):
-    """A request to keep: its model, its content, and the answer's."""
-
-    project: str
-    content_type: str
-    body: bytes
-    answer_type: str
-    answer: bytes
-
-    @property
-    def size(self) -> int:
-        return len(self.body) + len(self.answer)
-
-
 class Captures:
     """The kept requests of one server. A thread writes them, so answers don't wait for the disk."""
 
@@ -54,9 +40,8 @@ class Captures:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(folder, os.O_RDONLY)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            kept = sorted(
-                (path for path in folder.glob("*/*.jsonl") if OWN.fullmatch(path.name)), key=lambda one: one.name
-            )
+            own = [path for path in folder.glob("*/*.jsonl") if OWN.fullmatch(path.name)]
+            kept = sorted(own, key=lambda path: path.name)
             self._files = deque((path, path.stat().st_size) for path in kept)
             for partial in folder.glob("*/.*.jsonl.partial"):  # of a server that was killed
                 partial.unlink()
@@ -65,7 +50,7 @@ class Captures:
         except OSError as error:
             raise InputError(f"can't keep requests in {folder}: {error.strerror}: choose another folder") from None
         self._bytes = sum(size for _, size in self._files)
-        self._queue: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[str, str, bytes, str, bytes] | None] = queue.SimpleQueue()
         self._waiting = 0
         self._changing = threading.Lock()
         self._reported = ""
@@ -74,13 +59,13 @@ class Captures:
 
     def keep(self, project: str, content_type: str, body: bytes, answer_type: str, answer: bytes) -> None:
         """Keep a request that has been answered. Returns at once, and raises nothing."""
-        request = Request(project, content_type, body, answer_type, answer)
+        size = len(body) + len(answer)
         with self._changing:
-            if self._waiting and self._waiting + request.size > WAITING:
+            if self._waiting and self._waiting + size > WAITING:
                 self._report("requests arrive faster than the disk writes them")
                 return
-            self._waiting += request.size
-        self._queue.put(request)
+            self._waiting += size
+        self._queue.put((project, content_type, body, answer_type, answer))
 
     def close(self) -> None:
         """Write the waiting requests."""
@@ -91,29 +76,26 @@ class Captures:
     def _work(self) -> None:
         while request := self._queue.get():
             try:
-                self._write(request)
+                self._write(*request)
             except (OSError, ValueError) as error:
                 self._report(str(error))
             else:
                 self._reported = ""
+            _, _, body, _, answer = request
             with self._changing:
-                self._waiting -= request.size
+                self._waiting -= len(body) + len(answer)
 
-    def _write(self, request: Request) -> None:
+    def _write(self, project: str, content_type: str, body: bytes, answer_type: str, answer: bytes) -> None:
         now = datetime.now(UTC)
-        content = captures.line(*request[1:], now).encode()
+        content = captures.line(content_type, body, answer_type, answer, now).encode()
         if len(content) > self._most_bytes:
             raise ValueError(f"a request of {len(content):,} bytes is larger than --capture-megabytes")
         self._make_room(len(content))
-        path = self._folder / request.project / f"{now:%Y%m%dT%H%M%S%fZ}-{uuid.uuid4().hex}.jsonl"
+        path = self._folder / project / f"{now:%Y%m%dT%H%M%S%fZ}-{uuid.uuid4().hex}.jsonl"
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        try:
+        with files.new_file(path) as partial:
             partial.touch(0o600, exist_ok=False)
             partial.write_bytes(content)
-            partial.rename(path)
-        finally:
-            partial.unlink(missing_ok=True)
         self._files.append((path, len(content)))
         self._bytes += len(content)
 

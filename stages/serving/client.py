@@ -42,14 +42,10 @@ def content_type(project: str, name: str) -> str:
 
 def ask(client: httpx.Client, project: str, name: str, top: int) -> httpx.Response:
     """Request predictions for a file. Raise InputError with the server's message if it refuses."""
-    headers = {
-        "Content-Type": content_type(project, name),
-        "Accept": "text/csv" if "text/csv" in projects.about(project).accepts else "*/*",
-    }
+    accept = "text/csv" if "text/csv" in projects.about(project).accepts else "*/*"
+    headers, content = {"Content-Type": content_type(project, name), "Accept": accept}, read(name)
     try:
-        response = client.post(
-            f"/models/{project}/invocations", content=read(name), headers=headers, params={"top": top}
-        )
+        response = client.post(f"/models/{project}/invocations?top={top}", content=content, headers=headers)
     except httpx.TimeoutException:
         raise InputError(f"{client.base_url} did not answer in time: allow more seconds with --timeout") from None
     except (httpx.TransportError, httpx.InvalidURL):

@@ -8,7 +8,6 @@ from typing import Any
 
 import yaml
 
-from stages import projects
 from stages.common import clocks, config, files
 from stages.common.errors import InputError
 
@@ -29,10 +28,6 @@ class Export:
     version: str
     metrics: dict[str, Any]
     md5: str
-
-    @property
-    def title(self) -> str:
-        return projects.about(self.project).title
 
 
 def find(wanted: Sequence[str]) -> tuple[dict[str, Export], dict[str, str]]:
@@ -79,23 +74,17 @@ def _measured(project: str, name: str) -> dict[str, Any]:
 
 def _recorded(folder: Path, stage: str) -> str:
     """Return the MD5 of the output ``folder`` in dvc.lock, without DVC's suffix `.dir`. Raise InputError if it has none."""
+    remedy = f"run `git checkout dvc.lock` or `dvc repro {stage}`"
     try:
         lock = config.parse(files.require(Path("dvc.lock"), stage).read_bytes()) or {}
         outputs = lock.get("stages", {}).get(stage, {}).get("outs", [])
         found = [str(out["md5"]) for out in outputs if out["path"] == folder.as_posix()]
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())  # YAML's errors have several lines
-        raise InputError(
-            f"dvc.lock can't be read: {reason}: run `git checkout dvc.lock` or `dvc repro {stage}`"
-        ) from None
-    except (
-        AttributeError,
-        TypeError,
-        KeyError,
-    ):  # a list or a text where DVC writes an object, or an entry without MD5
-        raise InputError(
-            f"dvc.lock is not as DVC writes it: run `git checkout dvc.lock` or `dvc repro {stage}`"
-        ) from None
+        raise InputError(f"dvc.lock can't be read: {reason}: {remedy}") from None
+    except (AttributeError, TypeError, KeyError):
+        # A list or a text where DVC writes an object, or an entry without MD5.
+        raise InputError(f"dvc.lock is not as DVC writes it: {remedy}") from None
     if not found:
         raise InputError(f"dvc.lock has no entry for {folder}: run `dvc repro {stage}` to make it")
     return found[0].removesuffix(".dir")

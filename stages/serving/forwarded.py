@@ -40,16 +40,11 @@ class Forwarded:
         headers = [one for one in scope["headers"] if not _forwarded(one[0])]
         # A proxy that keeps what it received appends its own value.
         if host := sent.get(b"x-forwarded-host", "").split(",")[-1].strip():
-            headers = [
-                *((name, value) for name, value in headers if name != b"host"),
-                (b"host", host.encode("latin-1")),
-            ]
+            headers = [one for one in headers if one[0] != b"host"] + [(b"host", host.encode("latin-1"))]
         prefix = sent.get(b"x-forwarded-prefix", self._root_path).split(",")[-1].strip().rstrip("/")
         if not PREFIX.fullmatch(prefix):
-            refusal = Refusal(
-                400, "invalid_prefix", f"X-Forwarded-Prefix: found {prefix[:100]!r}, expected a path such as /models"
-            )
-            answer = errors.response(refusal)
+            words = f"X-Forwarded-Prefix: found {prefix[:100]!r}, expected a path such as /models"
+            answer = errors.response(Refusal(400, "invalid_prefix", words))
             answer.headers.update(HEADERS)  # the guard is behind this middleware
             await answer(scope, receive, send)
             return

@@ -40,16 +40,14 @@ class RunningModel:
         self.export = export
         self._session, self._limits = session, limits
         # Requests wait here, where a full queue is reported at once. The process works on all that it gets.
-        options = {
-            "max-batch": limits.batch,
-            "wait-ms": 0,
-            "timeout": limits.answer,
-            "model-seconds": limits.model,
-            "max-bytes": 2 * limits.batch_bytes,
-        }
-        self._process = ModelProcess(
-            export.archive, export.md5, [f"--{name}={value}" for name, value in options.items()]
-        )
+        options = [
+            f"--max-batch={limits.batch}",
+            "--wait-ms=0",
+            f"--timeout={limits.answer}",
+            f"--model-seconds={limits.model}",
+            f"--max-bytes={2 * limits.batch_bytes}",
+        ]
+        self._process = ModelProcess(export.archive, export.md5, options)
         self._address: str | None = None
         self._lost = asyncio.Event()
         self._batcher = Batcher(self._work, limits)

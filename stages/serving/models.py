@@ -39,9 +39,8 @@ class Models:
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=3)
         timeout = aiohttp.ClientTimeout(total=self._limits.answer + 5)  # the model's own limit is reached first
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
-        self._models = {
-            name: RunningModel(export, self._session, self._limits) for name, export in self.exports.items()
-        }
+        for name, export in self.exports.items():
+            self._models[name] = RunningModel(export, self._session, self._limits)
         self._tasks = [asyncio.create_task(model.keep()) for model in self._models.values()]
 
     async def stop(self) -> None:
@@ -86,7 +85,8 @@ class Models:
         answer = await model.ask(body, content_type, accept)
         seconds = time.perf_counter() - begin
         project = model.export.project
-        self.measurements.answered(project, seconds, answer.batch)
+        self.measurements.seconds.labels(project).observe(seconds)
+        self.measurements.batch.labels(project).observe(answer.batch)
         if capture and self._captures:
             self._captures.keep(project, content_type, body, accept, answer.body)
         return answer, seconds

@@ -193,15 +193,13 @@ class ServedModel:
     """The HTTP interface of a model that is served on this machine."""
 
     def __init__(self, client: httpx.Client) -> None:
-        self.address = str(client.base_url)
         self._client = client
 
     def invoke(self, body: bytes, content_type: str, accept: str = "application/json") -> Invocation:
         """Request predictions. Raise InputError with the server's message if it refuses."""
         begin = time.perf_counter()
-        response = self._client.post(
-            "/invocations", content=body, headers={"Content-Type": content_type, "Accept": accept}
-        )
+        headers = {"Content-Type": content_type, "Accept": accept}
+        response = self._client.post("/invocations", content=body, headers=headers)
         seconds = time.perf_counter() - begin
         if response.status_code != 200:
             raise InputError(f"the exported model answered HTTP {response.status_code}: {response.text[:500]}")
@@ -209,12 +207,12 @@ class ServedModel:
 
 
 @contextmanager
-def serve(archive: Path, answer: float = 60.0) -> Iterator[ServedModel]:
-    """Serve the archive until the block ends. ``answer`` is the time limit of a request, in seconds."""
+def serve(archive: Path) -> Iterator[ServedModel]:
+    """Serve the archive until the block ends. A request fails after a minute."""
     with (
         unpacked(archive) as folder,
         launched(folder) as address,
-        httpx.Client(base_url=address, timeout=answer, trust_env=False, verify=PLAIN) as client,
+        httpx.Client(base_url=address, timeout=60, trust_env=False, verify=PLAIN) as client,
     ):
         yield ServedModel(client)
 

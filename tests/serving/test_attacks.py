@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import os
+import re
 import resource
 import socket
 import tempfile
@@ -12,41 +13,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import psutil
 import pytest
-from model_servers import Served, archive, record, refused, rest, server, until
-from starlette.types import Message
+from model_servers import CLASSIFIER, Served, exports, in_a_loop, refused, rest, server, until
+from starlette.requests import Request
+from starlette.responses import Response
 
 from stages.common import temporary
 from stages.serving.container import server as container_server
 from stages.serving.container.body import UNCOUNTED, UNPACKED, BodyLimits, LimitedBody
 from stages.serving.container.model import READERS
+from stages.serving.page import CONTENT_SECURITY_POLICY, guard
+from stages.serving.page.head import TITLE
 
 HEADERS = container_server.HEADER_BYTES
-
-READER = """
-import json, time
-from pathlib import Path
-CONTENT_TYPES = ("text/*", "image/*", "application/octet-stream", "application/json")
-def model_fn(model_dir):
-    return None
-def input_fn(body, content_type):
-    word, _, rest = body.decode("latin-1")[:1000].partition(" ")
-    if word == "read":
-        Path(rest, str(time.monotonic_ns())).touch()
-        while not Path(rest, "released").exists():
-            time.sleep(0.01)
-    return len(body)
-def batch_fn(items, model):
-    return [[1.0] for _ in items]
-def predict_fn(item, model):
-    return [1.0]
-def output_fn(prediction, accept):
-    return json.dumps({"classes": ["yes"], "probabilities": [prediction]})
-"""
-"""`read FOLDER` takes until there is a file `released` in it."""
 
 POST = b"POST /models/mnist/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
 GET = b"GET /ping HTTP/1.1\r\nHost: localhost\r\n"
@@ -54,16 +37,10 @@ CLOSE = b"Connection: close\r\n"
 CHUNKED = POST + CLOSE + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
-def export(folder: Path, *names: str) -> Path:
-    for name in names:
-        archive(folder / "models" / name / "export", READER)
-    return record(folder)
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server with the page, whose largest body has a megabyte."""
-    folder = export(tmp_path_factory.mktemp("attacked"), "mnist", "landmarks")
+    folder = exports(tmp_path_factory.mktemp("attacked"), CLASSIFIER, "mnist", "landmarks")
     with server(folder, "--max-megabytes=1", "--model-seconds=3", page=True) as one:
         yield one
         assert "Traceback" not in one.log.read_text(), one.log.read_text()
@@ -106,9 +83,7 @@ def test_the_limit_of_headers_is_exact(served: Served) -> None:
     ],
     ids=["value", "address", "name", "empty lines", "chunk extension", "trailer", "second request"],
 )
-def test_a_connection_without_an_end_of_its_headers_is_closed(
-    served: Served, client: httpx.Client, start: bytes
-) -> None:
+def test_a_connection_with_endless_headers_is_closed(served: Served, client: httpx.Client, start: bytes) -> None:
     sent = 0
     with served.connect() as connection:
         connection.sendall(start)
@@ -121,55 +96,28 @@ def test_a_connection_without_an_end_of_its_headers_is_closed(
     assert client.get("/ping").status_code == 200
 
 
-class Transport(asyncio.Transport):
-    """Takes what a protocol answers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written, self.closed = b"", False
-
-    def write(self, data: Any) -> None:
-        self.written += bytes(data)
-
-    def close(self) -> None:
-        self.closed = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def pause_reading(self) -> None:
-        pass
-
-    def resume_reading(self) -> None:
-        pass
-
-
 @pytest.mark.parametrize("piece", [1000, 65_536, 262_144])
-@pytest.mark.parametrize(
-    "start", [b"GET / HTTP/1.1\r\nX: ", CHUNKED + b"1\r\nx\r\n0\r\nX: "], ids=["header", "trailer"]
-)
-def test_the_parser_gets_at_most_the_limit_and_one_piece(start: bytes, piece: int) -> None:
-    async def taken() -> int:
-        async def application(scope: Any, receive: Any, send: Any) -> None:
-            await receive()
+@pytest.mark.parametrize("start", [b"GET / HTTP/1.1\r\nX: ", CHUNKED + b"1\r\nx\r\n0\r\nX: "])
+@in_a_loop
+async def test_the_parser_gets_at_most_the_limit_and_one_piece(start: bytes, piece: int) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
 
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            one = container_server.Server(application, listener)
-            one.config.load()
-            protocol = container_server.Protocol(one.config, one.server_state, {})
-            transport = Transport()
-            protocol.connection_made(transport)
-            protocol.data_received(start)
-            taken = len(start)
-            while not transport.closed:
-                assert taken <= len(start) + HEADERS + piece
-                protocol.data_received(piece * b"x")
-                taken += piece
-            assert b"400 Bad Request" in transport.written
-            protocol.connection_lost(None)
-            return taken
-
-    assert asyncio.run(taken()) >= HEADERS
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        one = container_server.Server(application, listener)
+    one.config.load()
+    protocol = container_server.Protocol(one.config, one.server_state, {})
+    transport: Any = Mock(spec=asyncio.Transport, is_closing=lambda: transport.close.called)
+    protocol.connection_made(transport)
+    protocol.data_received(start)
+    taken = 0
+    while not transport.is_closing():
+        assert taken <= HEADERS + piece
+        protocol.data_received(piece * b"x")
+        taken += piece
+    assert b"400 Bad Request" in transport.write.call_args.args[0]
+    assert len(start) + taken >= HEADERS
+    protocol.connection_lost(None)
 
 
 def test_a_body_in_many_tiny_chunks_is_refused_and_one_in_lines_is_read(served: Served) -> None:
@@ -200,18 +148,25 @@ def test_a_trailer_is_no_header(served: Served) -> None:
         b"CONNECT example.org:443 HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET /ping HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         b"GET /ping HTTP/1.1\r\nConnection: close\r\n\r\n",
-        POST + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\nx",
-        POST + b"Content-Length: +1\r\n\r\nx",
-        POST + b"Content-Length: 99999999999999999999999\r\n\r\nx",
+        *(POST + b"Content-Length: %s\r\n\r\nx" % length for length in (b"+1", b"0x1", b"99999999999999999999999")),
+        *(POST + b"Content-Length: 1\r\nContent-Length: %d\r\n\r\nxx" % length for length in (1, 2)),
+        POST + b"Content-Length: -1\r\n\r\n",
         POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        POST + b"Transfer-Encoding: xchunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
-        POST + b"Transfer-Encoding: chunked\r\n\r\n-1\r\nx",
+        *(
+            POST + b"Transfer-Encoding: %s\r\n\r\n1\r\nx\r\n0\r\n\r\n" % kind
+            for kind in (b"xchunked", b"chunked, identity", b"gzip")
+        ),
+        *(
+            CHUNKED + chunk
+            for chunk in (b"-1\r\nx", b"XYZ\r\n", b"FFFFFFFFFFFFFFFFF\r\nx", b"5\r\nmore than five\r\n0\r\n\r\n")
+        ),
+        GET + b"X-Long: " + b"x" * 70_000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        GET + b"X-Many: 1\r\n" * 20_000 + b"\r\n",
     ],
 )
 def test_an_invalid_request_is_400_as_json(served: Served, request_bytes: bytes) -> None:
-    head, _, body = served.said(request_bytes).partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 400")
-    assert json.loads(body)["code"] == "no_http"
+    assert served.refusal(request_bytes) == (400, "no_http")
 
 
 def test_requests_sent_ahead_are_bounded_and_never_get_anothers_answer(served: Served, tmp_path: Path) -> None:
@@ -236,48 +191,37 @@ def test_a_connection_is_never_upgraded(served: Served, upgrade: bytes) -> None:
 
 # Names and addresses
 
+CLOSED = (
+    "file=%00", "file=/etc/passwd", "file=http://127.0.0.1/", "file=params.yaml", "file=../../etc/passwd", "file=%2Fetc%2Fpasswd",
+    "file/etc/passwd", "info", "openapi.json", "runs", "deep_link", "app_id", "startup-events", "heartbeat/abc", "token", "vibe-code",
+    "stream/a/b/1/playlist.m3u8", "custom_component/1/client/component/index.js",
+)  # fmt: skip
+"""Routes of Gradio that the page doesn't use."""
+
 
 @pytest.mark.parametrize(
     "path",
     [
-        "//example.org/",
-        "/%2F%2Fexample.org/",
-        "/\\example.org/",
-        "/models/%00",
-        "/%ff%fe",
+        *(f"{slashes}example.org/" for slashes in ("//", "/%2F%2F", "/\\")),
+        *("/models/%00", "/%ff%fe", "/page/own/%00"),
         "/static-offline-docs/..%2f..%2f..%2fetc%2fpasswd",
         "/page/own/..%2f..%2fguard.py",
-        "/page/own/%00",
         f"/page/static/{300 * 'a'}",
         f"/page/assets/{5000 * 'a'}",
-        "/page/gradio_api/file=%00",
-        "/page/gradio_api/file=/etc/passwd",
-        "/page/gradio_api/file=http://127.0.0.1/",
+        *(f"/page/gradio_api/{route}" for route in CLOSED),
+        *(f"/page/{route}" for route in ("monitoring", "login_check", "svelte/x.js")),
     ],
 )
 def test_a_strange_path_is_404_as_json(served: Served, path: str) -> None:
-    head, _, body = served.said(GET.replace(b"/ping", path.encode()) + CLOSE + b"\r\n").partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 404")
-    assert json.loads(body)["code"] == "not_found"
-
-
-def test_a_redirect_leads_to_this_server(tmp_path: Path) -> None:
-    with server(export(tmp_path, "mnist"), wait=False, SERVING_TOKEN="open-sesame") as one:
-        for path in (b"//example.org/a", b"/%2fexample.org/a", b"///example.org/a", b"/\\example.org/a"):
-            answer = one.said(GET.replace(b"/ping", path + b"?token=open-sesame") + CLOSE + b"\r\n").decode()
-            assert answer.startswith("HTTP/1.1 303")
-            (location,) = [line for line in answer.lower().splitlines() if line.startswith("location:")]
-            assert not location.startswith(("location: //", "location: /\\", "location: http"))
+    assert served.refusal(GET.replace(b"/ping", path.encode()) + CLOSE + b"\r\n") == (404, "not_found")
 
 
 def test_head_is_answered_as_get_without_a_body(client: httpx.Client) -> None:
     for path in ("/ping", "/", "/models", "/metrics", "/page/", "/openapi.json", "/nothing"):
         head, get = client.head(path), client.get(path)
         assert (head.status_code, head.content) == (get.status_code, b"")
-        assert (
-            head.headers["content-type" if get.content else "location"]
-            == get.headers["content-type" if get.content else "location"]
-        )
+        for name in ("content-type", "location"):
+            assert head.headers.get(name) == get.headers.get(name)
 
 
 def test_a_simple_health_check_needs_no_host(served: Served) -> None:
@@ -288,29 +232,26 @@ def test_a_simple_health_check_needs_no_host(served: Served) -> None:
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        ({"Sec-Fetch-Site": "same-origin"}, 200),
-        ({"Sec-Fetch-Site": "none"}, 200),
-        ({}, 200),
-        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate"}, 200),  # a link
+        *((headers, 200) for headers in ({}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"})),
+        ({"Sec-Fetch-Site": "cross-site"}, 200),  # a link
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate"}, 200),
         ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"}, 403),
         ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
-        ({"Origin": "http://localhost:3000"}, 403),
-        ({"Origin": "null"}, 403),
-        ({"Origin": "http://[bad"}, 403),
+        *(({"Origin": origin}, 403) for origin in ("http://localhost:3000", "null", "http://[bad")),
     ],
 )
-def test_pages_of_other_ports_read_nothing_and_send_nothing(
-    client: httpx.Client, headers: dict[str, str], status: int
-) -> None:
+def test_pages_of_other_ports_get_nothing(client: httpx.Client, headers: dict[str, str], status: int) -> None:
     for path in ("/page/config", "/models"):
         answer = client.get(path, headers=headers)
         assert answer.status_code == status
         assert not [name for name in answer.headers if name.startswith("access-control")]
-    posts = status if headers.get("Sec-Fetch-Site") != "same-site" else 403
-    assert ask(client, "x", **headers).status_code == posts
-    assert client.options(
-        "/page/gradio_api/upload", headers=headers | {"Access-Control-Request-Method": "POST"}
-    ).status_code in (403, 404)
+    answer = ask(client, "x", **headers)
+    if headers.get("Sec-Fetch-Site") in ("same-site", "cross-site") or status == 403:
+        refused(answer, 403, "cross_site")
+    else:
+        assert answer.status_code == 200
+    asks_first = headers | {"Access-Control-Request-Method": "POST"}
+    assert client.options("/page/gradio_api/upload", headers=asks_first).status_code in (403, 404)
 
 
 # Bodies
@@ -321,104 +262,52 @@ def test_a_gzip_body_is_unpacked_up_to_the_limit(client: httpx.Client) -> None:
     assert ask(client, gzip.compress(1_000_000 * b"x"), **packed).status_code == 200
     refused(ask(client, gzip.compress(1_000_001 * b"x"), **packed), 413, "too_large")
     refused(ask(client, gzip.compress(50_000_000 * b"x"), **packed), 413, "too_large")
-    pieces = (gzip.compress(b"hello")[at : at + 1] for at in range(100))
-    assert ask(client, pieces, **packed).status_code == 200
-    for body in (
-        b"hello",
-        b"",
-        gzip.compress(b"hello")[:-1],
-        2 * gzip.compress(b"hello"),
-        gzip.compress(b"hello") + b"x",
-    ):
+    hello = gzip.compress(b"hello")
+    assert ask(client, (hello[at : at + 1] for at in range(100)), **packed).status_code == 200
+    for body in (b"hello", b"", hello[:-1], 2 * hello, hello + b"x"):
         assert "gzip" in refused(ask(client, body, **packed), 400, "unreadable")
-    for encoding in ("br", "deflate", "gzip, gzip", "nonsense"):
-        assert "gzip" in refused(ask(client, b"x", **{"Content-Encoding": encoding}), 415, "unsupported_encoding")
 
 
-@pytest.mark.parametrize(
-    ("content_type", "words"),
-    [
-        ("multipart/form-data; boundary=b", "curl -F"),
-        ("application/x-www-form-urlencoded", "curl -d"),
-        ("video/mp4", "found content type 'video/mp4'"),
-    ],
-)
-def test_a_wrong_content_type_is_answered_with_the_allowed_ones(
-    client: httpx.Client, content_type: str, words: str
-) -> None:
-    said = refused(ask(client, b"x", **{"Content-Type": content_type}), 415, "unsupported_type")
-    assert words in said
-    assert "image/*" in said
-    assert "image/*" in refused(ask(client, b""), 400, "unreadable")
-
-
-def test_a_compressed_body_has_a_lower_limit() -> None:
-    """32 MB of empty JSON lists fit into 31 kB, and would cost a model seconds and gigabytes."""
-
-    async def status(content: bytes, *headers: tuple[bytes, bytes]) -> int:
-        async def application(scope: Any, receive: Any, send: Any) -> None:
-            while (await receive()).get("more_body"):
-                pass
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-
-        async def receive() -> Message:
-            return {"type": "http.request", "body": content, "more_body": False}
-
-        sent: list[int] = []
-
-        async def note(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                sent.append(message["status"])
-
-        scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
-        await LimitedBody(application, BodyLimits())(scope, receive, note)
-        return sent[0]
-
-    packed = (b"content-encoding", b"gzip")
-    assert asyncio.run(status(UNPACKED * b"x")) == asyncio.run(status(2 * UNPACKED * b"x")) == 200
-    assert asyncio.run(status(gzip.compress(UNPACKED * b"x"), packed)) == 200
-    assert asyncio.run(status(gzip.compress((UNPACKED + 1) * b"x"), packed)) == 413
-
-
-def test_bodies_in_flight_have_one_limit_and_small_requests_still_pass() -> None:
-    """Two bodies of the largest size fit, a third does not."""
-    large, answers = UNCOUNTED + 100, []
+def limited(limits: BodyLimits, may_answer: asyncio.Event) -> httpx.AsyncClient:
+    """A client of an application that reads the body and answers when it may."""
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        while (await receive()).get("more_body"):
-            pass
-        await scope["go"].wait()
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await Request(scope, receive).body()
+        await may_answer.wait()
+        await Response()(scope, receive, send)
 
-    async def request(limited: LimitedBody, length: int, go: asyncio.Event) -> int:
-        parts = [length * b"x"]
+    return httpx.AsyncClient(transport=httpx.ASGITransport(LimitedBody(application, limits)), base_url="http://here")
 
-        async def receive() -> Message:
-            return {"type": "http.request", "body": parts.pop(), "more_body": False}
 
-        async def send(message: Message) -> None:
-            answers.append(message)
+@in_a_loop
+async def test_a_compressed_body_has_a_lower_limit() -> None:
+    """32 MB of empty JSON lists fit into 31 kB, and would cost a model seconds and gigabytes."""
+    may_answer = asyncio.Event()
+    may_answer.set()
+    async with limited(BodyLimits(), may_answer) as client:
+        for length in (UNPACKED, 2 * UNPACKED):
+            assert (await client.post("/", content=length * b"x")).status_code == 200
+        for length, status in ((UNPACKED, 200), (UNPACKED + 1, 413)):
+            packed, encoding = gzip.compress(length * b"x"), {"Content-Encoding": "gzip"}
+            assert (await client.post("/", content=packed, headers=encoding)).status_code == status
 
-        sent: list[int] = []
 
-        async def note(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                sent.append(message["status"])
+@in_a_loop
+async def test_bodies_in_flight_have_one_limit_and_small_requests_still_pass() -> None:
+    """Two bodies of the largest size fit, a third does not."""
+    may_answer = asyncio.Event()
+    async with limited(BodyLimits(10 * UNCOUNTED, 5, 200), may_answer) as client:
 
-        await limited({"type": "http", "method": "POST", "path": "/", "headers": [], "go": go}, receive, note)
-        return sent[0]
+        async def status(length: int) -> int:
+            return (await client.post("/", content=length * b"x")).status_code
 
-    async def statuses() -> None:
-        go, limited = asyncio.Event(), LimitedBody(application, BodyLimits(10 * UNCOUNTED, 5, 200))
-        held = [asyncio.create_task(request(limited, large, go)) for _ in range(2)]
-        small = [asyncio.create_task(request(limited, UNCOUNTED, go)) for _ in range(10)]
+        large = UNCOUNTED + 100
+        held = [asyncio.create_task(status(length)) for length in (large, large, *[UNCOUNTED] * 10)]
         await asyncio.sleep(0.05)
-        assert await request(limited, large, go) == 503
-        go.set()
-        assert [await task for task in (*held, *small)] == 12 * [200]
-        assert await request(limited, large, go) == 200
-
-    asyncio.run(statuses())
+        assert await status(large) == 503
+        may_answer.set()
+        assert [await task for task in held] == 12 * [200]
+        assert await status(large) == 200
 
 
 def test_unfinished_bodies_take_no_more_memory_than_their_limit(served: Served, client: httpx.Client) -> None:
@@ -450,26 +339,20 @@ def refused_ones(connections: list[socket.socket]) -> int:
 # What takes long
 
 
-def test_a_body_that_takes_long_to_read_blocks_no_other_and_is_refused(
-    served: Served, client: httpx.Client, tmp_path: Path
-) -> None:
+def test_a_body_that_takes_long_to_read_blocks_no_other(served: Served, client: httpx.Client, tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         costly = pool.submit(ask, client, f"read {tmp_path}")
         until(lambda: list(tmp_path.iterdir()))
         others = [pool.submit(ask, client, "x") for _ in range(40)]
         assert {one.result().status_code for one in others} == {200}
         assert not costly.done()
-        late = costly.result()
-        assert "3 s" in refused(late, 503, "too_costly")
-        assert int(late.headers["retry-after"]) >= 1
+        assert "3 s" in refused(costly.result(), 503, "too_costly")
         assert ask(client, "x").status_code == 200
         (tmp_path / "released").touch()
     assert len(served.children()) == 2
 
 
-def test_a_model_without_a_free_reading_thread_is_restarted(
-    served: Served, client: httpx.Client, tmp_path: Path
-) -> None:
+def test_a_model_without_a_free_reader_is_restarted(served: Served, client: httpx.Client, tmp_path: Path) -> None:
     before = {child.pid for child in served.children()}
     with ThreadPoolExecutor(READERS) as pool:
         answers = [pool.submit(ask, client, f"read {tmp_path}") for _ in range(READERS)]
@@ -484,42 +367,37 @@ def test_a_model_without_a_free_reading_thread_is_restarted(
 # The page
 
 
+FORM = "multipart/form-data; boundary=b"
+
+
 def form(content: bytes = b"hello", head: bytes = b'name="files"; filename="a.png"') -> bytes:
     return b"--b\r\nContent-Disposition: form-data; " + head + b"\r\n\r\n" + content + b"\r\n--b--\r\n"
 
 
-def upload(client: httpx.Client, body: bytes, kind: str = "multipart/form-data; boundary=b") -> httpx.Response:
-    return client.post("/page/gradio_api/upload", content=body, headers={"Content-Type": kind})
+def upload(client: httpx.Client, body: bytes) -> httpx.Response:
+    return client.post("/page/gradio_api/upload", content=body, headers={"Content-Type": FORM})
 
 
 @pytest.mark.parametrize(
     ("body", "kind", "status", "code"),
     [
-        (form(1_100_000 * b"x"), "multipart/form-data; boundary=b", 413, "too_large"),
-        (form(2_000_000 * b"x", b'name="files"'), "multipart/form-data; boundary=b", 400, "unreadable"),
-        (
-            form(head=b'name="files"; filename="a"\r\nX: ' + 1_000_000 * b"x"),
-            "multipart/form-data; boundary=b",
-            413,
-            "too_large",
-        ),
-        (1500 * form()[:-7] + b"--b--", "multipart/form-data; boundary=b", 400, "unreadable"),
+        (form(1_100_000 * b"x"), FORM, 413, "too_large"),
+        (form(2_000_000 * b"x", b'name="files"'), FORM, 400, "unreadable"),
+        (form(head=b'name="files"; filename="a"\r\nX: ' + 1_000_000 * b"x"), FORM, 413, "too_large"),
+        (1500 * form()[:-7] + b"--b--", FORM, 400, "unreadable"),
         (form(), f"multipart/form-data; boundary={5000 * 'b'}", 400, "unreadable"),
         (form(), "multipart/form-data", 400, "unreadable"),
         (form(), "text/plain", 415, "unsupported_type"),
     ],
     ids=["large", "a field", "headers", "many", "long boundary", "no boundary", "no form"],
 )
-def test_an_upload_that_is_refused_leaves_nothing(
-    served: Served, client: httpx.Client, body: bytes, kind: str, status: int, code: str
-) -> None:
+def test_a_refused_upload_leaves_nothing(served: Served, body: bytes, kind: str, status: int, code: str) -> None:
     before = kept(served)
     with served.connect() as connection:  # httpx would stop at the early answer
-        head = (
-            f"POST /page/gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {kind}\r\n"
-        )
+        head = b"POST /page/gradio_api/upload HTTP/1.1\r\nHost: localhost\r\n" + CLOSE
         with suppress(BrokenPipeError, ConnectionResetError):
-            connection.sendall(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            told = f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+            connection.sendall(head + told.encode() + body)
         answer = rest(connection)
     if answer:  # the end of the connection may overtake it
         assert answer.startswith(f"HTTP/1.1 {status}".encode())
@@ -548,12 +426,11 @@ def test_uploads_have_a_quota(served: Served, client: httpx.Client) -> None:
     statuses = [upload(client, form(900_000 * bytes([number]))).status_code for number in range(40)]
     assert statuses[:30] == 30 * [200]
     assert statuses[-1] == 507
-    last = upload(client, form(900_000 * b"z"))
-    refused(last, 507, "no_space")
-    assert int(last.headers["retry-after"]) >= 1
+    refused(upload(client, form(900_000 * b"z")), 507, "no_space")
 
 
-FILE = {"path": "UPLOADED", "meta": {"_type": "gradio.FileData"}}
+META = {"_type": "gradio.FileData"}
+FILE = {"path": "UPLOADED", "meta": META}
 
 WRONG: list[Any] = [
     *([5, False], ["x", False], [[], False], [{}, False], [{"path": 5}, False], [{"path": None}, False]),
@@ -566,42 +443,82 @@ WRONG: list[Any] = [
 """What the page never sends as a photograph and whether to look for several landmarks in it."""
 
 
-def picture_handler(client: httpx.Client) -> int:
-    """The number of a handler that takes a picture."""
+def question(data: Any, session: Any = "a", handler: Any = "PICTURE") -> bytes:
+    return json.dumps({"fn_index": handler, "data": data, "session_hash": session}).encode()
+
+
+def join(client: httpx.Client, content: bytes) -> httpx.Response:
+    """Ask a handler of the page; PICTURE is one that takes a picture."""
     config = client.get("/page/config").json()
     components = {one["id"]: one["type"] for one in config["components"]}
     takes = {one["id"]: [components[number] for number in one["inputs"]] for one in config["dependencies"]}
-    return int(next(number for number, inputs in takes.items() if inputs == ["image", "checkbox"]))
+    number = next(number for number, inputs in takes.items() if inputs == ["image", "checkbox"])
+    body, kind = content.replace(b'"PICTURE"', str(number).encode()), {"Content-Type": "application/json"}
+    return client.post("/page/gradio_api/queue/join", content=body, headers=kind)
 
 
 @pytest.mark.parametrize(
-    "question",
+    "content",
     [
-        b"[" * 100_000,
-        b"[]",
-        b"null",
-        b"{}",
-        json.dumps({"fn_index": "x", "data": [], "session_hash": "a"}).encode(),
-        json.dumps({"fn_index": 10_000, "data": [], "session_hash": "a"}).encode(),
-        *(json.dumps({"fn_index": words, "data": [], "session_hash": "a"}).encode() for words in ("a\nb", "\ud800")),
-        *(
-            json.dumps({"fn_index": "PICTURE", "data": [None, False], "session_hash": one}).encode()
-            for one in ("", 101 * "a")
-        ),
-        *(json.dumps({"fn_index": "PICTURE", "data": data, "session_hash": "a"}).encode() for data in WRONG),
-        json.dumps({"fn_index": "PICTURE", "data": [None, False], "session_hash": 5}).encode(),
+        *(b"[" * 100_000, b"[]", b"null", b"{}"),
+        *(question([], handler=words) for words in ("x", 10_000, "a\nb", "\ud800")),
+        *(question([None, False], session) for session in ("", 101 * "a", 5)),
+        *map(question, WRONG),
     ],
 )
-def test_a_wrong_typed_payload_is_refused_and_no_traceback(
-    served: Served, client: httpx.Client, question: bytes
-) -> None:
-    picture, uploaded = picture_handler(client), upload(client, form()).json()[0]
+def test_a_wrong_typed_payload_is_refused(served: Served, client: httpx.Client, content: bytes) -> None:
+    uploaded = upload(client, form()).json()[0]
     size = len(served.log.read_text().splitlines())
-    body = question.replace(b'"PICTURE"', str(picture).encode()).replace(b"UPLOADED", uploaded.encode())
-    answer = client.post("/page/gradio_api/queue/join", content=body, headers={"Content-Type": "application/json"})
+    answer = join(client, content.replace(b"UPLOADED", uploaded.encode()))
     assert answer.status_code == 400
     assert answer.json()["code"] in ("not_json", "invalid_input", "not_uploaded")
     assert len(served.log.read_text().splitlines()) <= size + 1
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"path": "/etc/passwd"},
+        *({"path": path, "meta": META} for path in ("/etc/passwd", "../../../etc/passwd", "params.yaml", "a\0b")),
+        *({"path": path, "meta": META} for path in ("http://127.0.0.1:1/x.png", ["/etc/passwd"])),
+        *({"url": url, "meta": META} for url in ("http://127.0.0.1:1/x.png", "file:///etc/passwd")),
+        {"url": "data:image/png;base64,AAAA", "path": None, "meta": META},
+        {"deeper": [{"path": "/etc/passwd", "meta": META}]},
+    ],
+)
+def test_no_path_or_address_is_taken_from_a_request(client: httpx.Client, payload: dict[str, Any]) -> None:
+    refused(join(client, question([payload, False])), 400, "not_uploaded")
+
+
+def test_too_large_a_question_is_refused(client: httpx.Client) -> None:
+    refused(join(client, question(["x" * guard.MAX_QUESTION])), 413, "too_large")
+
+
+def test_the_page_sends_no_request_to_other_hosts(client: httpx.Client) -> None:
+    """What is asked for lies at a server of ours, which nobody asks."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(1)
+        elsewhere = f"http://127.0.0.1:{listener.getsockname()[1]}/x.png"
+        for name in ("path", "url"):
+            assert join(client, question([{name: elsewhere, "meta": META}, False])).status_code == 400
+        for name in ("file", "proxy"):
+            assert client.get(f"/page/gradio_api/{name}={elsewhere}").status_code == 404
+        with pytest.raises(TimeoutError):
+            listener.accept()
+
+
+@pytest.mark.parametrize(
+    "route",
+    ["run/predict", "run/look", "api/look", "call/look", "call/v2/look", "component_server", "process_recording", "login", "stream/a", "reset", "cancel"],
+)  # fmt: skip
+def test_handlers_are_reached_only_through_the_queue(client: httpx.Client, route: str) -> None:
+    body = {"data": [{"path": "/etc/passwd", "meta": META}], "session_hash": "a", "component_id": 1, "fn_name": "x"}
+    refused(client.post(f"/page/gradio_api/{route}", json=body), 404, "not_found")
+
+
+def test_no_handler_has_a_public_name(client: httpx.Client) -> None:
+    handlers = client.get("/page/config").json()["dependencies"]
+    assert {one["api_visibility"] for one in handlers} == {"private"}
 
 
 def test_messages_of_an_unknown_session_are_refused(served: Served, client: httpx.Client) -> None:
@@ -610,23 +527,36 @@ def test_messages_of_an_unknown_session_are_refused(served: Served, client: http
     for address in (answers, f"{answers}?session_hash=nobody"):
         refused(client.get(address), 404, "not_found")
     assert "Traceback" not in served.log.read_text()[size:]
-    question = json.dumps({"fn_index": picture_handler(client), "data": [None, False], "session_hash": "one reader"})
-    kind = {"Content-Type": "application/json"}
-    assert client.post("/page/gradio_api/queue/join", content=question, headers=kind).status_code == 200
+    assert join(client, question([None, False], "one reader")).status_code == 200
     assert "process_completed" in client.get(answers, params={"session_hash": "one reader"}).text
+
+
+def test_the_preview_of_a_link_is_the_page_s_own(client: httpx.Client) -> None:
+    text = client.get("/page/").text
+    assert f"<title>{TITLE}</title>" in text
+    assert f'<meta property="og:title" content="{TITLE}">' in text
+    assert text.count("og:title") == 1
+    assert not re.search(r"<meta[^>]*githubusercontent", text)
+
+
+def test_the_page_may_run_its_own_scripts_and_no_others(client: httpx.Client) -> None:
+    answer = client.get("/page/", headers={"Accept-Encoding": "gzip, br"})
+    policy = answer.headers["content-security-policy"]
+    scripts = next(rule for rule in policy.split("; ") if rule.startswith("script-src"))
+    assert "unsafe" not in scripts
+    assert policy.count("'sha256-") == len({*re.findall(r"<script[^>]*>(.+?)</script>", answer.text, re.DOTALL)})
+    assert "unsafe-eval" not in CONTENT_SECURITY_POLICY
+    assert "http" not in CONTENT_SECURITY_POLICY
 
 
 # What killed servers leave
 
 
-def test_folders_of_killed_processes_are_removed_and_those_in_use_stay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_folders_of_killed_processes_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    others = [tmp_path / "stages-page-other", tmp_path / "model-killed", tmp_path / "elsewhere"]
     with temporary.folder("model") as used:
-        remains = tmp_path / "stages-model-killed"
-        others = [tmp_path / "stages-page-other", tmp_path / "model-killed", tmp_path / "elsewhere"]
-        for path in (remains, *others):
+        for path in (tmp_path / "stages-model-killed", *others):
             path.mkdir()
             (path / "file").touch()
         link = tmp_path / "stages-model-link"
@@ -635,16 +565,3 @@ def test_folders_of_killed_processes_are_removed_and_those_in_use_stay(
             assert set(tmp_path.iterdir()) == {used, another, *others, link}
         assert all((path / "file").exists() for path in others)
     assert not used.exists()
-
-
-def test_a_killed_server_leaves_folders_that_the_next_one_removes(tmp_path: Path) -> None:
-    place = tmp_path / "temporary"
-    place.mkdir()
-    folder = export(tmp_path, "mnist")
-    with server(folder, TMPDIR=str(place)) as one:
-        one.process.kill()
-        one.process.wait()
-        (left,) = place.glob("stages-model-*")
-    with server(folder, TMPDIR=str(place)):
-        assert not left.exists()
-    assert not set(place.glob("stages-*"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Run
-from model_servers import Served, archive, record, server, until
+from model_servers import Served, exports, server, until
 
 from stages import projects
 from stages.common.errors import InputError
@@ -40,9 +40,7 @@ SENT = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for project in projects.names():
-        archive(tmp_path / "models" / project / "export", INFERENCE)
-    return record(tmp_path)
+    return exports(tmp_path, INFERENCE, *projects.names())
 
 
 def kept(folder: Path) -> list[Record]:
@@ -105,20 +103,12 @@ def test_a_request_that_cannot_be_kept_is_still_answered(folder: Path) -> None:
     assert [one.body for one in kept(place)] == [SENT["scones"][1]]
 
 
-@pytest.mark.parametrize(
-    ("made", "words"),
-    [(Path.touch, "File exists: choose another folder"), (lambda path: path.symlink_to("nowhere/else"), "File exists")],
-)
-def test_an_unusable_folder_is_reported_in_one_line(
-    folder: Path, python: Run, made: Callable[[Path], None], words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(folder)
+@pytest.mark.parametrize("made", [Path.touch, lambda path: path.symlink_to("nowhere/else")])
+def test_an_unusable_folder_is_reported_in_one_line(folder: Path, python: Run, made: Callable[[Path], None]) -> None:
     made(folder / "kept")
-    done = python("-m", "stages.serving", "--port=0", "--no-page", "--capture=kept")
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: can't keep requests in kept: ")
-    assert words in done.stderr
-    assert done.stderr.count("\n") == 1
+    done = python("-m", "stages.serving", "--port=0", "--no-page", "--capture=kept", cwd=folder)
+    words = "error: can't keep requests in kept: File exists: choose another folder\n"
+    assert (done.returncode, done.stderr) == (1, words)
 
 
 def test_the_size_of_all_kept_requests_is_bounded(tmp_path: Path) -> None:

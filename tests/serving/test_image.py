@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
-from typing import NamedTuple
 
 import httpx
 import numpy as np
@@ -24,18 +23,14 @@ BASE = {"debian:12-slim": "bookworm"}
 """Images that a Dockerfile begins with, and the release of Debian whose smallest system they are."""
 
 
-class Step(NamedTuple):
-    word: str
-    rest: str
-
-
-def steps(dockerfile: Path) -> list[Step]:
+def steps(dockerfile: Path) -> list[tuple[str, str]]:
+    """Each instruction and what it is given."""
     text = re.sub(r"^\s*#.*\n", "", dockerfile.read_text(), flags=re.MULTILINE).replace("\\\n", "")
-    return [Step(*line.split(maxsplit=1)) for line in text.splitlines() if line]
+    return [(word, rest) for word, _, rest in (line.partition(" ") for line in text.splitlines() if line)]
 
 
-def found(dockerfile: Path, word: str) -> list[str]:
-    return [step.rest for step in steps(dockerfile) if step.word == word]
+def found(dockerfile: Path, wanted: str) -> list[str]:
+    return [rest for word, rest in steps(dockerfile) if word == wanted]
 
 
 def command(dockerfile: Path, word: str) -> list[str]:
@@ -89,13 +84,8 @@ DEVICES = ("null", "zero", "random", "urandom")
 
 def furnish(root: Path) -> None:
     """Copy this machine's settings of pip and apt into ``root``, and make the places for its mounts."""
-    for name in filter(os.path.exists, (*SETTINGS, *CERTIFICATES)):
-        inside = root / name[1:]
-        inside.parent.mkdir(parents=True, exist_ok=True)
-        if Path(name).is_dir():
-            shutil.copytree(name, inside, dirs_exist_ok=True)
-        else:
-            shutil.copyfile(name, inside)
+    needed = filter(os.path.exists, (*SETTINGS, *CERTIFICATES))
+    subprocess.run(["cp", "--recursive", "--dereference", "--parents", *needed, root], check=True)
     for name in READ_ONLY:
         (root / name[1:]).mkdir(parents=True, exist_ok=True)
     for name in DEVICES:
@@ -161,14 +151,12 @@ def test_the_built_image_predicts_as_evaluate_for_an_unprivileged_user_on_a_read
 
     health = run(command(dockerfile, "HEALTHCHECK"))
     assert subprocess.run(health, capture_output=True, check=False).returncode != 0  # nothing runs yet
-    assert (
-        b"Read-only file system" in subprocess.run(run(["touch", "/tmp/file"]), capture_output=True, check=False).stderr
-    )
+    written = subprocess.run(run(["touch", "/tmp/file"]), capture_output=True, check=False)
+    assert b"Read-only file system" in written.stderr
     log = tmp_path / "log"
+    serving = run(command(dockerfile, "ENTRYPOINT") + command(dockerfile, "CMD"))
     with log.open("w") as output:
-        server = subprocess.Popen(
-            run(command(dockerfile, "ENTRYPOINT") + command(dockerfile, "CMD")), stdout=output, stderr=output
-        )
+        server = subprocess.Popen(serving, stdout=output, stderr=output)
     try:
         address = f"http://127.0.0.1:{port}"
         with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
@@ -177,16 +165,11 @@ def test_the_built_image_predicts_as_evaluate_for_an_unprivileged_user_on_a_read
             assert subprocess.run(health, check=False).returncode == 0
             with np.load(ROOT / "data/scones/features/test.npz") as test:
                 pictures = test["images"][:40]
-            answers = [
-                client.post(
-                    "/invocations",
-                    content=layout.png(picture),
-                    headers={"Content-Type": "image/png", "Accept": "application/json; verbose=true"},
-                ).json()["probabilities"][0]
-                for picture in pictures
-            ]
+            client.headers.update({"Content-Type": "image/png", "Accept": "application/json; verbose=true"})
+            answers = [client.post("/invocations", content=layout.png(picture)).json() for picture in pictures]
         expected = np.load(ROOT / "reports/scones/evaluation/probabilities.npy")[: len(pictures)]
-        np.testing.assert_allclose(np.array(answers), expected, atol=1e-5)
+        predicted = [answer["probabilities"][0] for answer in answers]
+        np.testing.assert_allclose(np.array(predicted), expected, atol=1e-5)
     finally:
         server.kill()  # unshare kills what it started
         server.wait(60)

@@ -1,6 +1,5 @@
 """Requests that go through a network together get the answers that each would get alone."""
 
-import io
 import re
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +15,7 @@ from stages.bikes import inference as bikes
 from stages.landmarks import inference as landmarks
 from stages.mnist import inference as mnist
 from stages.scones import inference as scones
+from stages.serving.comparison import npy
 
 
 def noise(shape: tuple[int, ...], seed: int) -> Tensor:
@@ -75,24 +75,15 @@ def test_requests_of_bikes_are_not_batched() -> None:
     assert not hasattr(bikes, "batch_fn")
 
 
+KINDS = ["image/*", *(f"application/{kind}" for kind in ("x-image", "octet-stream", "x-npy"))]
+
+
 @pytest.mark.parametrize(
     ("module", "accepted", "refused"),
     [
-        (
-            mnist,
-            ["image/*", "application/x-image", "application/octet-stream", "application/x-npy", "application/json"],
-            "text/csv",
-        ),
-        (
-            landmarks,
-            ["image/*", "application/x-image", "application/octet-stream", "application/x-npy"],
-            "application/json",
-        ),
-        (
-            scones,
-            ["image/*", "application/x-image", "application/octet-stream", "application/x-npy"],
-            "application/json",
-        ),
+        (mnist, [*KINDS, "application/json"], "text/csv"),
+        (landmarks, KINDS, "application/json"),
+        (scones, KINDS, "application/json"),
         (bikes, ["text/csv", "application/json"], "image/png"),
     ],
 )
@@ -103,16 +94,9 @@ def test_the_table_of_content_types_is_what_input_fn_reads(
     for kind in accepted:
         with pytest.raises(ValueError, match="^(?!content type)"):  # refused for its content, which is empty
             module.input_fn(b"", kind.replace("*", "png"))
-    with pytest.raises(
-        ValueError, match=f"content type '{refused}' is not known: expected .*{re.escape(accepted[-1])}"
-    ):
+    words = f"content type '{refused}' is not known: expected .*{re.escape(accepted[-1])}"
+    with pytest.raises(ValueError, match=words):
         module.input_fn(b"", refused)
-
-
-def npy(array: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
 
 
 def test_scones_reads_one_array_of_pixels() -> None:

@@ -1,6 +1,6 @@
 """The whole server, `python -m stages.serving`, and its client: as users start and ask it, on models that are tiny fakes."""
 
-import io
+import argparse
 import json
 import re
 import shutil
@@ -8,11 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,15 @@ import httpx
 import psutil
 import pytest
 import yaml
-from conftest import ROOT, Run
-from model_servers import Served, archive, record, refused, server, shared, until
+from conftest import Run
+from model_servers import Served, archive, in_this_process, load, measurements, record, refused, server, shared, until
+from pictures import saved
 from PIL import Image
-from prometheus_client.parser import text_string_to_metric_families
 
-from stages import projects
 from stages.common import clocks, files
 from stages.common.errors import InputError
 from stages.serving import exports, process
+from stages.serving.__main__ import arguments
 from stages.serving.access import HEADERS, Rules
 from stages.serving.api import application
 from stages.serving.client import content_type, lines
@@ -37,7 +36,6 @@ from stages.serving.client import main as ask_files
 from stages.serving.container import server as container_server
 from stages.serving.container.batching import Limits
 from stages.serving.container.body import BodyLimits
-from stages.serving.container.server import Server
 from stages.serving.models import Models, predictions
 
 PICTURE = """
@@ -103,9 +101,7 @@ TOKEN = {"Authorization": "Bearer open-sesame"}
 
 
 def picture(red: int, green: int = 0, blue: int = 0) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (4, 4), (red, green, blue)).save(buffer, "PNG")
-    return buffer.getvalue()
+    return saved(Image.new("RGB", (4, 4), (red, green, blue)), "PNG")
 
 
 def export(folder: Path, *projects: str, **code: str) -> Path:
@@ -163,13 +159,7 @@ def test_the_catalogue_lists_served_models_and_their_metrics(client: httpx.Clien
         "message": None,
         "version": mnist["version"],
         "metrics": {"data": "sample", "accuracy": 0.5, "parameters": 10},
-        "accepts": [
-            "image/*",
-            "application/x-image",
-            "application/octet-stream",
-            "application/x-npy",
-            "application/json",
-        ],
+        "accepts": ["image/*", *(f"application/{kind}" for kind in ("x-image", "octet-stream", "x-npy", "json"))],
         "invocations": "/models/mnist/invocations",
     }
     assert bikes["accepts"] == ["text/csv", "application/json"]
@@ -189,23 +179,12 @@ def test_a_version_is_what_dvc_would_record(tmp_path: Path) -> None:
     assert recorded["nfiles"] == 7
 
 
-@pytest.mark.parametrize("project", projects.names())
-def test_this_repositorys_exports_are_those_of_its_dvc_lock(project: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    if not Path("models", project, "export", "model.tar.gz").exists():
-        pytest.skip(f"no export of {project}: `dvc repro export@{project}` makes it")
-    lock = yaml.safe_load(Path("dvc.lock").read_text())["stages"][f"export@{project}"]["outs"]
-    assert [out["md5"] for out in lock] == [clocks.digest(Path("models", project, "export"))]
-
-
-def test_a_changed_export_is_neither_served_nor_opened(tmp_path: Path) -> None:
+def test_a_changed_export_is_neither_served_nor_opened(tmp_path: Path, python: Run) -> None:
     export(tmp_path, "mnist", "bikes")
     opened = tmp_path / "opened"
-    evil = f"import pathlib; pathlib.Path({str(opened)!r}).touch()\n" + HOURS
-    archive(tmp_path / "models" / "bikes" / "export", evil)
+    archive(tmp_path / "models" / "bikes" / "export", f"open({str(opened)!r}, 'w').close()\n" + HOURS)
     (tmp_path / "models" / "mnist" / "export" / "more").touch()
-    command = [sys.executable, "-m", "stages.serving", "--port", "0", "--no-page"]
-    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    done = python("-m", "stages.serving", "--port=0", "--no-page", cwd=tmp_path)
     assert done.returncode == 1
     for project in ("mnist", "bikes"):
         words = f"models/{project}/export does not match dvc.lock: run `dvc repro export@{project}` to make it again"
@@ -213,64 +192,42 @@ def test_a_changed_export_is_neither_served_nor_opened(tmp_path: Path) -> None:
     assert not opened.exists()
 
 
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (lambda folder: (folder / "dvc.lock").unlink(), "dvc.lock is missing: `dvc repro export@mnist` makes it"),
-        (
-            lambda folder: (folder / "dvc.lock").write_text("stages: {}"),
-            "dvc.lock has no entry for models/mnist/export",
-        ),
-        (lambda folder: (folder / "dvc.lock").write_text(""), "dvc.lock has no entry for models/mnist/export"),
-        *(
-            (lambda folder, text=text: (folder / "dvc.lock").write_text(text), "dvc.lock is not as DVC writes it")
-            for text in (
-                "[1, 2]",
-                "text",
-                "5",
-                "stages: []",
-                "stages:",
-                "stages: {export@mnist: []}",
-                "stages: {export@mnist: {outs: 5}}",
-                "stages: {export@mnist: {outs: [text]}}",
-                "stages: {export@mnist: {outs: [{path: models/mnist/export}]}}",
-                "stages: {export@mnist: {outs: [{md5: 0123.dir}]}}",
-            )
-        ),
-        (lambda folder: (folder / "dvc.lock").write_bytes(b"\xff\0"), "dvc.lock can't be read"),
-        *(
-            (lambda folder, text=text: (folder / "reports/mnist/metrics.json").write_text(text), words)
-            for text, words in (
-                ("", "reports/mnist/metrics.json can't be read"),
-                ("<<<<<<< HEAD", "reports/mnist/metrics.json can't be read"),
-                ("[" * 100_000, "reports/mnist/metrics.json can't be read"),
-                ("[]", "reports/mnist/metrics.json: expected an object"),
-                ("null", "reports/mnist/metrics.json: expected an object"),
-                ("{}", "reports/mnist/metrics.json has no entry data"),
-                ('{"data": 5}', "reports/mnist/metrics.json has no entry data"),
-                ('{"data": "x"}', "reports/mnist/metrics.json has no entry data, or none of accuracy"),
-                ('{"data": "x", "accuracy": "high"}', "or none of accuracy"),
-                ('{"data": "x", "accuracy": [1]}', "or none of accuracy"),
-                ('{"data": "x", "accuracy": NaN}', "reports/mnist/metrics.json can't be read"),
-                ('{"data": "x", "accuracy": 1e999}', "reports/mnist/metrics.json can't be read"),
-                ('{"data": "\\ud800", "accuracy": 0.5}', "reports/mnist/metrics.json can't be read"),
-            )
-        ),
-        (
-            lambda folder: (folder / "reports/mnist/details.json").write_text("5"),
-            "reports/mnist/details.json: expected",
-        ),
-        (lambda folder: (folder / "dvc.lock").write_text("<<<<<<< HEAD\na: [\n"), "dvc.lock"),
-        (
-            lambda folder: (folder / "reports/mnist/metrics.json").unlink(),
-            "reports/mnist/metrics.json is missing: `dvc repro evaluate@mnist` makes it",
-        ),
-    ],
-)
+LOCK, METRICS = "dvc.lock", "reports/mnist/metrics.json"
+NO_ENTRY = f"{LOCK} has no entry for models/mnist/export"
+STRANGE = f"{LOCK} is not as DVC writes it"
+NO_METRIC = f"{METRICS} has no entry data, or none of accuracy"
+DAMAGED: list[tuple[str, str | bytes | None, str]] = [  # the file, its content if it is there, what is said
+    (LOCK, None, f"{LOCK} is missing: `dvc repro export@mnist` makes it"),
+    (LOCK, "stages: {}", NO_ENTRY),
+    (LOCK, "", NO_ENTRY),
+    (LOCK, b"\xff\0", f"{LOCK} can't be read"),
+    (LOCK, "<<<<<<< HEAD\na: [\n", f"{LOCK} can't be read"),
+    *((LOCK, text, STRANGE) for text in ("[1, 2]", "text", "5", "stages: []", "stages:", "stages: {export@mnist: []}")),
+    *((LOCK, f"stages: {{export@mnist: {{outs: {outs}}}}}", STRANGE) for outs in ("5", "[text]")),
+    *(
+        (LOCK, f"stages: {{export@mnist: {{outs: [{{{out}}}]}}}}", STRANGE)
+        for out in ("path: models/mnist/export", "md5: a")
+    ),
+    (METRICS, None, f"{METRICS} is missing: `dvc repro evaluate@mnist` makes it"),
+    *((METRICS, text, f"{METRICS} can't be read") for text in ("", "<<<<<<< HEAD", "[" * 100_000)),
+    *((METRICS, f'{{"data": "x", "accuracy": {value}}}', f"{METRICS} can't be read") for value in ("NaN", "1e999")),
+    (METRICS, '{"data": "\\ud800", "accuracy": 0.5}', f"{METRICS} can't be read"),
+    *((METRICS, text, f"{METRICS}: expected an object") for text in ("[]", "null")),
+    *((METRICS, text, NO_METRIC) for text in ("{}", '{"data": 5}', '{"data": "x"}')),
+    *((METRICS, f'{{"data": "x", "accuracy": {value}}}', NO_METRIC) for value in ('"high"', "[1]")),
+    ("reports/mnist/details.json", "5", "reports/mnist/details.json: expected an object"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "words"), DAMAGED)
 def test_an_invalid_export_is_reported_as_missing_with_the_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Any, words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str | bytes | None, words: str
 ) -> None:
-    spoil(export(tmp_path, "mnist"))
+    path = export(tmp_path, "mnist") / name
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
     monkeypatch.chdir(tmp_path)
     found, missing = exports.find(["mnist"])
     assert found == {}
@@ -284,45 +241,57 @@ def test_an_invalid_export_is_reported_as_missing_with_the_reason(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (
-            ["--project", "scones"],
-            "there is no model to serve: models/scones/export/model.tar.gz is missing: `dvc repro",
-        ),
-        (["--host", "0.0.0.0"], "set --token or SERVING_TOKEN"),
-        (["--token", "short"], "the token is invalid: expected 8 or more"),
-        (["--token", "ünicöde-and-more"], "the token is invalid: expected 8 or more"),
-        (["--host", "203.0.113.1", "--token", "open-sesame"], "can't listen on 203.0.113.1 port 0"),
-        (["--port", "70000"], "can't listen on 127.0.0.1 port 70000"),
-        (["--host", "nowhere.invalid", "--token", "open-sesame"], "can't listen on nowhere.invalid"),
+        ("--project=scones", "there is no model to serve: models/scones/export/model.tar.gz is missing: `dvc repro"),
+        ("--host=0.0.0.0", "set --token or SERVING_TOKEN"),
+        ("--token=short", "the token is invalid: expected 8 or more"),
+        ("--token=ünicöde-and-more", "the token is invalid: expected 8 or more"),
+        ("--token=open-sesame --host=203.0.113.1", "can't listen on 203.0.113.1 port 0: "),
+        ("--token=open-sesame --host=nowhere.invalid", "can't listen on nowhere.invalid port 0: "),
+        ("--port=70000", "can't listen on 127.0.0.1 port 70000: "),
+        ("--port=TAKEN", "can't listen on 127.0.0.1 port TAKEN: "),
     ],
 )
 def test_a_server_that_cannot_start_reports_the_reason_in_one_line(
-    served: Served, python: Run, arguments: list[str], words: str
+    served: Served, python: Run, arguments: str, words: str
 ) -> None:
-    done = python("-m", "stages.serving", "--no-page", "--port", "0", *arguments, cwd=served.log.parent)
+    port = served.address.rsplit(":", 1)[1]
+    options = arguments.replace("TAKEN", port).split()
+    done = python("-m", "stages.serving", "--no-page", "--port=0", *options, cwd=served.log.parent)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: ")
-    assert words in done.stderr
-    assert done.stderr.count("\n") == 1
-
-
-def test_a_port_in_use_is_reported_in_one_line(served: Served, python: Run) -> None:
-    port = served.address.rsplit(":", 1)[1]
-    done = python("-m", "stages.serving", "--port", port, cwd=served.log.parent)
-    assert done.returncode == 1
-    assert f"error: can't listen on 127.0.0.1 port {port}: " in done.stderr
-    assert "--port" in done.stderr
+    assert words.replace("TAKEN", port) in done.stderr
+    assert done.stderr.endswith("; choose another one with --port or --host\n") == ("can't listen" in words)
     assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    "argument",
-    ["--max-batch=0", "--queue=0", "--timeout=0", "--timeout=nan", "--max-megabytes=-1", "--rate=-1", "--wait-ms=-1"],
+    ("argument", "words"),
+    [
+        ("--max-batch=0", "expected 1 to 1024"),
+        ("--queue=0", "expected 1 to 100000"),
+        ("--queue=1000000000", "expected 1 to 100000"),
+        *((f"--timeout={value}", "expected 0.1 to 3600") for value in ("0", "nan", "1e300")),
+        *((f"--max-megabytes={value}", "expected 0.001 to 1000") for value in ("-1", "1e30", "1001")),
+        ("--rate=-1", "expected 0 to 1e+06"),
+        ("--wait-ms=-1", "expected 0 to 1000"),
+        *((f"--proxy={value}", "expected an address or a network") for value in ("proxy.example.org", "*")),
+        ("--allowed-host=https://models.example.org", "expected a name without scheme and port"),
+        ("--allowed-host=*", "expected a name without scheme and port"),
+        *((f"--root-path={value}", "expected a path such as /models") for value in ("ml", "//evil")),
+    ],
 )
-def test_a_limit_that_lets_nothing_through_is_refused(served: Served, python: Run, argument: str) -> None:
-    done = python("-m", "stages.serving", "--no-page", "--port=0", argument, cwd=served.log.parent, timeout=120)
-    assert done.returncode == 2
-    assert argument.split("=")[0] in done.stderr.splitlines()[-1]
+def test_an_invalid_argument_is_refused_with_a_message(
+    capsys: pytest.CaptureFixture[str], argument: str, words: str
+) -> None:
+    parser = argparse.ArgumentParser()
+    arguments(parser)
+    with pytest.raises(SystemExit) as refusal:
+        parser.parse_args([argument])
+    assert refusal.value.code == 2
+    name, _, value = argument.partition("=")
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"argument {name}: found {value}: " in last
+    assert words in last
 
 
 # What it answers
@@ -336,7 +305,6 @@ def test_the_most_probable_classes_come_first_and_top_says_how_many(client: http
     likely = top(response)
     assert [one["class"] for one in likely] == ["yes", "no", "maybe"]
     assert [one["probability"] for one in likely] == pytest.approx([0.6, 0.2, 0.2])
-    assert sum(one["probability"] for one in likely) == pytest.approx(1)
     assert [one["class"] for one in top(predict(client, picture(0), params={"top": 1}))] == ["no"]
     assert len(top(predict(client, picture(0), params={"top": 1000}))) == 3
 
@@ -350,16 +318,12 @@ def test_probabilities_become_rows_of_classes_in_falling_order() -> None:
     first, second = predictions(answer | {"known": [True, False], "familiarity": [0.25, -0.5]}, 1)
     assert (first["known"], first["familiarity"]) == (True, 0.25)
     assert (second["known"], second["familiarity"]) == (False, -0.5)
-
-
-def test_a_release_without_warnings_is_served_too() -> None:
-    assert predictions(RIDERS, 5) == RIDERS
+    assert predictions(RIDERS, 5) == RIDERS  # of a release without warnings
 
 
 def test_landmarks_have_coordinates_and_null_for_unknown_ones(client: httpx.Client) -> None:
-    places = {
-        one["class"]: (one["latitude"], one["longitude"]) for one in top(predict(client, picture(9), "landmarks"))
-    }
+    classes = top(predict(client, picture(9), "landmarks"))
+    places = {one["class"]: (one["latitude"], one["longitude"]) for one in classes}
     assert places == {"no": (1.5, -2.25), "maybe": (None, None), "yes": (0.0, 0.0)}
 
 
@@ -390,22 +354,17 @@ def test_hours_come_as_csv_or_json_and_are_answered_as_either(client: httpx.Clie
         assert table.text == "datetime,count\n2011-01-20 01:00:00,10.5\n2011-01-20 03:00:00,31.5\n"
 
 
-def test_a_refusal_is_json_with_a_code(client: httpx.Client) -> None:
+def test_a_refusal_is_json_with_a_code(served: Served, client: httpx.Client) -> None:
     assert "'nothing'" in refused(predict(client, b"", "nothing"), 404, "not_found")
-    refused(client.get("/nothing"), 404, "not_found")
     refused(client.get("/models/mnist/invocations"), 405, "method_not_allowed")
     assert "no picture" in refused(predict(client, b"nonsense"), 400, "unreadable")
     refused(predict(client, b""), 400, "unreadable")
     refused(predict(client, b"x", headers={"Content-Type": "text/plain"}), 415, "unsupported_type")
     assert "cause of it" not in refused(predict(client, picture(0, FAILS)), 500, "internal")
+    until(lambda: "RuntimeError: the cause of it" in served.log.read_text())
     refused(predict(client, 10_001 * b"x"), 413, "too_large")
     refused(predict(client, (100 * b"x" for _ in range(101))), 413, "too_large")  # type: ignore[arg-type]
     assert top(predict(client, picture(0)))
-
-
-def test_the_servers_log_has_the_cause_of_a_models_failure(served: Served, client: httpx.Client) -> None:
-    refused(predict(client, picture(0, FAILS)), 500, "internal")
-    until(lambda: "RuntimeError: the cause of it" in served.log.read_text())
 
 
 def test_a_body_without_a_content_type_is_a_picture(served: Served) -> None:
@@ -415,16 +374,9 @@ def test_a_body_without_a_content_type_is_a_picture(served: Served) -> None:
 
 def test_every_answer_has_the_headers_that_protect_its_reader(client: httpx.Client) -> None:
     answers = [
-        client.get("/ping"),
-        client.get("/models"),
-        client.get("/metrics"),
-        client.get("/docs"),
-        client.get("/nothing"),
-        client.get("/"),
+        *map(client.get, ("/ping", "/models", "/metrics", "/docs", "/nothing", "/")),
         client.get("/models", headers={"Host": "example.org"}),
-        predict(client, picture(0)),
-        predict(client, b"nonsense"),
-        predict(client, 10_001 * b"x"),
+        *(predict(client, body) for body in (picture(0), b"nonsense", 10_001 * b"x")),
         predict(client, picture(0), params={"top": 0}),
     ]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 404, 307, 403, 200, 400, 413, 422]
@@ -434,12 +386,8 @@ def test_every_answer_has_the_headers_that_protect_its_reader(client: httpx.Clie
 
 
 def test_the_description_and_the_documentation_ask_no_other_host(client: httpx.Client) -> None:
-    assert set(client.get("/openapi.json").json()["paths"]) == {
-        "/ping",
-        "/models",
-        "/metrics",
-        "/models/{project}/invocations",
-    }
+    paths = client.get("/openapi.json").json()["paths"]
+    assert set(paths) == {"/ping", "/models", "/metrics", "/models/{project}/invocations"}
     page = client.get("/docs").text
     sources = re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)["']""", page)
     assert len(sources) >= 3
@@ -450,31 +398,24 @@ def test_the_description_and_the_documentation_ask_no_other_host(client: httpx.C
 
 
 def test_metrics_count_requests_by_their_status_and_time_the_models(served: Served, client: httpx.Client) -> None:
-    def read() -> dict[tuple[str, ...], float]:
-        families = text_string_to_metric_families(client.get("/metrics").text)
-        samples = (sample for family in families for sample in family.samples)
-        return {(one.name, *(f"{k}={v}" for k, v in sorted(one.labels.items()))): one.value for one in samples}
-
-    before = read()
-    predict(client, picture(0))
-    predict(client, picture(0))
-    predict(client, b"nonsense")
-    predict(client, picture(0, FAILS))
+    before = measurements(client)
+    for body in (picture(0), picture(0), b"nonsense", picture(0, FAILS)):
+        predict(client, body)
     head = b"POST /models/mnist/invocations HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\nhalf"
     with served.connect() as connection:
         connection.sendall(head)
         connection.shutdown(socket.SHUT_WR)
 
     def more(*name: str) -> float:
-        return read()[name] - before.get(name, 0)
+        return measurements(client)[name] - before.get(name, 0)
 
     until(lambda: more("serving_requests_total", "model=mnist", "status=400") == 2)
     assert more("serving_requests_total", "model=mnist", "status=200") == 2
     assert more("serving_requests_total", "model=mnist", "status=500") == 1
     assert more("serving_model_seconds_count", "model=mnist") == 2
     assert more("serving_batch_requests_count", "model=mnist") == 2
-    assert read()[("serving_model_ready", "model=mnist")] == 1
-    assert read()[("process_resident_memory_bytes",)] > 1e6
+    assert measurements(client)["serving_model_ready", "model=mnist"] == 1
+    assert measurements(client)["process_resident_memory_bytes",] > 1e6
 
 
 def test_simultaneous_requests_are_batched_and_each_gets_its_own_answer(served: Served) -> None:
@@ -492,34 +433,20 @@ def test_simultaneous_requests_are_batched_and_each_gets_its_own_answer(served: 
 # Who may ask
 
 
+OTHER_HOSTS = ("example.org", "127.0.0.1.example.org", "example.org]", "[::2]", "localhost:80@example.org", "")
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [
-        ("localhost", 200),
-        ("LOCALHOST:1", 200),
-        ("127.0.0.1:8080", 200),
-        ("[::1]", 200),
-        ("[::1]:8080", 200),
-        ("example.org", 403),
-        ("127.0.0.1.example.org", 403),
-        ("example.org]", 403),
-        ("[::2]", 403),
-        ("localhost:80@example.org", 403),
-        ("", 403),
+        *((host, 200) for host in ("localhost", "LOCALHOST:1", "127.0.0.1:8080", "[::1]", "[::1]:8080")),
+        *((host, 403) for host in OTHER_HOSTS),
     ],
 )
 def test_on_loopback_only_the_servers_own_host_names_are_allowed(served: Served, host: str, status: int) -> None:
     for path in ("/models", "/ping"):
         request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
         assert served.said(request).startswith(f"HTTP/1.1 {status} ".encode())
-
-
-def test_a_page_of_another_site_may_not_post(client: httpx.Client) -> None:
-    refused(predict(client, picture(0), headers={"Sec-Fetch-Site": "cross-site"}), 403, "cross_site")
-    for site in ("same-origin", "none"):
-        assert top(predict(client, picture(0), headers={"Sec-Fetch-Site": site}))
-    assert client.get("/models", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200  # a link to it
-    assert not [name for name in client.get("/models").headers if name.startswith("access-control")]
 
 
 @pytest.fixture(scope="module")
@@ -562,6 +489,15 @@ def test_a_token_comes_as_a_header_or_by_an_address_that_leaves_a_cookie(guarded
         assert guarded.said(request).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize("path", ["//example.org/a", "/%2fexample.org/a", "///example.org/a", "/\\example.org/a"])
+def test_a_redirect_leads_to_this_server(guarded: Served, path: str) -> None:
+    request = f"GET {path}?token=open-sesame HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    answer = guarded.said(request.encode()).decode()
+    assert answer.startswith("HTTP/1.1 303")
+    (location,) = [line for line in answer.lower().splitlines() if line.startswith("location:")]
+    assert not location.startswith(("location: //", "location: /\\", "location: http"))
+
+
 @pytest.mark.parametrize("host", ["127.0.0.2", "::1"])
 def test_every_name_of_this_machine_is_served_without_a_token(tmp_path: Path, host: str) -> None:
     if host == "::1" and not socket.has_ipv6:
@@ -573,21 +509,12 @@ def test_every_name_of_this_machine_is_served_without_a_token(tmp_path: Path, ho
 # In this process, where limits can be short
 
 
-@contextmanager
-def in_this_process(models: Models, rate: int = 0, **limits: Any) -> Iterator[Served]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    one = Server(application(models, Rules(None, None, rate), BodyLimits(**limits)), listener)
-    thread = threading.Thread(target=one.serve_until_stopped)
-    thread.start()
-    try:
-        yield Served(None, f"http://127.0.0.1:{listener.getsockname()[1]}", Path())  # type: ignore[arg-type]
-    finally:
-        one.should_exit = True
-        thread.join()
+def api(models: Models, rate: int = 0, **limits: Any) -> AbstractContextManager[Served]:
+    return in_this_process(application(models, Rules(None, None, rate), BodyLimits(**limits)))
 
 
 def test_requests_above_the_rate_limit_get_429_with_retry_after() -> None:
-    with in_this_process(Models({}, {}, Limits()), rate=2) as one, one.client() as client:
+    with api(Models({}, {}, Limits()), rate=2) as one, one.client() as client:
         answers = [predict(client, b"x") for _ in range(3)]
         assert [answer.status_code for answer in answers] == [404, 404, 429]
         refused(answers[-1], 429, "too_many_requests")
@@ -600,13 +527,12 @@ def test_requests_above_the_rate_limit_get_429_with_retry_after() -> None:
 def test_a_body_that_does_not_arrive_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(container_server, "HEADER_SECONDS", 0.3)
     missing = {"mnist": "it is not there"}
-    with in_this_process(Models({}, missing, Limits()), seconds=0.3) as one:
+    with api(Models({}, missing, Limits()), seconds=0.3) as one:
         for length in (b"Content-Length: 100\r\n\r\nhalf", b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"):
             answer = one.said(b"POST /models/mnist/invocations HTTP/1.1\r\nHost: h\r\n" + length)
-            head, _, body = answer.partition(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 408")
-            assert b"x-content-type-options: nosniff" in head.lower()
-            assert json.loads(body)["code"] == "too_slow"
+            assert answer.startswith(b"HTTP/1.1 408")
+            assert b"x-content-type-options: nosniff" in answer.lower()
+            assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "too_slow"
 
 
 def test_a_defect_of_the_server_is_a_general_500_with_the_same_headers() -> None:
@@ -614,7 +540,7 @@ def test_a_defect_of_the_server_is_a_general_500_with_the_same_headers() -> None
         async def predict(self, *arguments: Any, **options: Any) -> dict[str, Any]:
             raise RuntimeError("the cause of it")
 
-    with in_this_process(Broken({}, {}, Limits())) as one, one.client() as client:
+    with api(Broken({}, {}, Limits())) as one, one.client() as client:
         answer = predict(client, b"x")
         assert "cause of it" not in refused(answer, 500, "internal")
         assert HEADERS.items() <= {name: answer.headers.get(name) for name in HEADERS}.items()
@@ -624,35 +550,25 @@ def test_a_defect_of_the_server_is_a_general_500_with_the_same_headers() -> None
 # Models that load, die and hang
 
 
-def test_while_a_model_is_loaded_the_server_answers_and_says_so(tmp_path: Path) -> None:
-    slow = PICTURE.replace(
-        "return None",
-        f"import pathlib\n    while not pathlib.Path({str(tmp_path / 'go')!r}).exists(): time.sleep(0.01)",
-    )
-    with server(export(tmp_path, "mnist", "scones", scones=slow), wait=False) as one, one.client() as client:
-        until(lambda: client.get("/ping").json()["models"]["mnist"] == "ready")
-        ping = client.get("/ping")
-        assert (ping.status_code, ping.json()) == (503, {"models": {"mnist": "ready", "scones": "loading"}})
+def test_while_models_are_loaded_or_fail_the_others_are_served(tmp_path: Path) -> None:
+    """mnist is ready at once, scones when it may be. landmarks fails, and the archive of bikes is damaged."""
+    slow = PICTURE.replace("return None", f"while not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.01)")
+    broken = PICTURE.replace("return None", "raise SystemExit('no such weights')")
+    place = export(tmp_path, *CODE, scones=slow, landmarks=broken) / "models/bikes/export/model.tar.gz"
+    place.write_bytes(place.read_bytes()[:-300])
+    with server(record(tmp_path), wait=False) as one, one.client() as client:
+        status = {"bikes": "failed", "landmarks": "failed", "mnist": "ready", "scones": "loading"}
+        until(lambda: client.get("/ping").json() == {"models": status})
+        assert client.get("/ping").status_code == 503
         assert top(predict(client, picture(0)))
-        loading = predict(client, picture(0), "scones")
-        refused(loading, 503, "loading")
-        assert int(loading.headers["retry-after"]) >= 1
+        for project, words in (("bikes", "can't be unpacked"), ("landmarks", "no such weights"), ("scones", "")):
+            assert words in refused(predict(client, picture(0), project), 503, status[project])
+        assert [about["status"] for about in client.get("/models").json()["models"]] == list(status.values())
         (tmp_path / "go").touch()
         until(lambda: client.get("/ping").status_code == 200)
         assert top(predict(client, picture(0), "scones"))
-
-
-def test_a_model_that_cannot_be_loaded_says_why_and_the_others_are_served(tmp_path: Path) -> None:
-    broken = PICTURE.replace("return None", "raise OSError('no such weights')")
-    with server(export(tmp_path, "mnist", "scones", scones=broken), wait=False) as one, one.client() as client:
-        until(lambda: client.get("/ping").status_code == 200)
-        assert client.get("/ping").json() == {"models": {"mnist": "ready", "scones": "failed"}}
-        assert "no such weights" in refused(predict(client, picture(0), "scones"), 503, "failed")
-        assert top(predict(client, picture(0)))
-
-
-def has_loaded(served: Served, times: int) -> bool:
-    return served.log.read_text().count("mnist is ready") == times
+        until(lambda: one.log.read_text().count("bikes: models/bikes/export/model.tar.gz can't be unpacked") >= 2)
+        assert "Traceback" not in one.log.read_text()
 
 
 def test_a_restarted_model_is_the_one_that_was_checked(tmp_path: Path) -> None:
@@ -660,40 +576,26 @@ def test_a_restarted_model_is_the_one_that_was_checked(tmp_path: Path) -> None:
     temporary.mkdir()
     with server(export(tmp_path, "mnist"), TMPDIR=str(temporary)) as one, one.client() as client:
         version = client.get("/models").json()["models"][0]["version"]
-        evil = PICTURE.replace(
-            "import io", f"import pathlib; pathlib.Path({str(tmp_path / 'opened')!r}).touch()\nimport io"
-        )
+        evil = f"open({str(tmp_path / 'opened')!r}, 'w').close()\n" + PICTURE
         place = tmp_path / "models" / "mnist" / "export" / "model.tar.gz"
-        for count, exchange in enumerate(("unpacked again", "exchanged", "damaged", "removed"), 2):
-            if exchange == "unpacked again":
-                (unpacked,) = temporary.glob("stages-model-*")
-                shutil.rmtree(unpacked)
-            elif exchange == "exchanged":
-                archive(place.parent, evil)
-            elif exchange == "damaged":
-                place.write_bytes(place.read_bytes()[:100])
-            else:
-                place.unlink()
+
+        def has_loaded(times: int) -> bool:
+            return one.log.read_text().count("mnist is ready") == times
+
+        exchanges: list[Callable[[], object]] = [
+            lambda: shutil.rmtree(next(temporary.glob("stages-model-*"))),  # it is unpacked again
+            lambda: archive(place.parent, evil),
+            lambda: place.write_bytes(place.read_bytes()[:100]),
+            place.unlink,
+        ]
+        for count, exchange in enumerate(exchanges, 2):
+            exchange()
             (child,) = one.children()
             child.kill()
-            until(partial(has_loaded, one, count))
+            until(partial(has_loaded, count))
             answer = predict(client, picture(255))
             assert (top(answer)[0]["class"], answer.json()["version"]) == ("yes", version)
         assert not (tmp_path / "opened").exists()
-
-
-def test_an_archive_that_is_damaged_is_reported_and_tried_again(tmp_path: Path) -> None:
-    export(tmp_path, "mnist", "scones")
-    place = tmp_path / "models" / "mnist" / "export" / "model.tar.gz"
-    place.write_bytes(place.read_bytes()[:-300])
-    with server(record(tmp_path), wait=False) as one, one.client() as client:
-        until(lambda: one.log.read_text().count("mnist: models/mnist/export/model.tar.gz can't be unpacked") >= 2)
-        assert client.get("/models").json()["models"][0]["status"] == "failed"
-        failed = predict(client, picture(0))
-        assert "can't be unpacked" in refused(failed, 503, "failed")
-        assert int(failed.headers["retry-after"]) >= 1
-        until(lambda: client.get("/ping").status_code == 200)  # scones is ready
-        assert "Traceback" not in one.log.read_text()
 
 
 def test_an_archive_changed_after_the_check_is_refused_and_loaded_once_restored(tmp_path: Path) -> None:
@@ -713,9 +615,8 @@ def test_an_archive_changed_after_the_check_is_refused_and_loaded_once_restored(
 
 @pytest.fixture(scope="module")
 def shaky(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with server(
-        export(tmp_path_factory.mktemp("shaky"), "mnist", "scones"), "--timeout=3", "--queue=4", "--max-batch=2"
-    ) as one:
+    folder = export(tmp_path_factory.mktemp("shaky"), "mnist", "scones")
+    with server(folder, "--timeout=3", "--queue=4", "--max-batch=2") as one:
         yield one
 
 
@@ -727,7 +628,6 @@ def test_a_model_that_dies_is_loaded_again_and_meanwhile_others_go_on(shaky: Ser
         deadly = pool.submit(predict, client, picture(0, DIES))
         others = [pool.submit(predict, client, picture(0)) for _ in range(3)]
         refused(deadly.result(), 503, "stopped")
-        assert int(deadly.result().headers["retry-after"]) >= 1
         assert time.monotonic() - begin < 2.5, "it waited for its time limit"
         for other in others:
             assert other.result().status_code in (200, 503)
@@ -739,16 +639,6 @@ def test_a_model_that_dies_is_loaded_again_and_meanwhile_others_go_on(shaky: Ser
             assert time.monotonic() - begin < 30
         assert top(answer)[0]["class"] == "yes"
         assert len({child.pid for child in shaky.children()} & before) == 1
-
-
-def test_a_model_killed_while_idle_is_noticed(shaky: Served) -> None:
-    with shaky.client() as client:
-        until(lambda: client.get("/ping").status_code == 200)
-        victim, other = shaky.children()
-        victim.kill()
-        until(lambda: {one.pid for one in shaky.children()} - {victim.pid, other.pid})
-        until(lambda: client.get("/ping").status_code == 200)
-        assert other.is_running()
 
 
 def test_a_model_that_hangs_is_restarted_after_the_time_limit(shaky: Served) -> None:
@@ -769,32 +659,16 @@ def test_a_model_that_hangs_is_restarted_after_the_time_limit(shaky: Served) -> 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_server_after_all_accepted_requests_are_answered(tmp_path: Path, number: int) -> None:
-    statuses, lost = [], []
-
-    def load(one: Served) -> None:
-        with one.client() as client:
-            while True:
-                try:
-                    statuses.append(predict(client, picture(0, SLOW)).status_code)
-                except httpx.ConnectError:
-                    return
-                except httpx.TransportError as error:
-                    lost.append(repr(error))
-                    return
-
-    with server(export(tmp_path, "mnist", "bikes")) as one:
+    statuses: list[int] = []
+    ask = partial(predict, content=picture(0, SLOW))
+    with ThreadPoolExecutor(6) as pool, server(export(tmp_path, "mnist", "bikes")) as one:
         children = one.children()
         assert len(children) == 2
-        threads = [threading.Thread(target=load, args=(one,)) for _ in range(6)]
-        for thread in threads:
-            thread.start()
+        loads = [pool.submit(load, one.client(), ask, statuses) for _ in range(6)]
         until(lambda: statuses)
-        seconds = one.stopped(number)
-        for thread in threads:
-            thread.join()
-        assert seconds < 10
+        assert one.stopped(number) < 10
+        assert [load.result() for load in loads] == 6 * [[]]
         assert set(statuses) == {200}
-        assert lost == []
         assert not [child for child in children if child.is_running()]
         assert "Traceback" not in one.log.read_text()
 
@@ -807,57 +681,67 @@ def test_a_signal_while_a_model_is_loaded_ends_it_at_once(tmp_path: Path) -> Non
         assert not child.is_running()
 
 
-def test_a_killed_server_leaves_no_model_behind(tmp_path: Path) -> None:
-    with server(export(tmp_path, "mnist", "bikes")) as one:
+def test_a_killed_server_leaves_no_model_and_folders_that_the_next_one_removes(tmp_path: Path) -> None:
+    place, folder = tmp_path / "temporary", export(tmp_path, "mnist", "bikes")
+    place.mkdir()
+    with server(folder, TMPDIR=str(place)) as one:
         children = one.children()
         assert len(children) == 2
         one.stopped(signal.SIGKILL)
         until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children))
+        left = set(place.glob("stages-model-*"))
+        assert len(left) == 2
+    with server(folder, TMPDIR=str(place)):
+        assert not left & set(place.iterdir())
+    assert not set(place.glob("stages-*"))
 
 
 # The client
 
 
-def test_the_client_shows_a_pictures_classes_and_continues_after_a_missing_file(
-    served: Served, python: Run, tmp_path: Path
-) -> None:
-    for name, red in (("one.png", 255), ("two.png", 0)):
-        (tmp_path / name).write_bytes(picture(red))
-    ask = ["-m", "stages.serving.client", "--address", served.address, "landmarks"]
-    done = python(*ask, "one.png", "--top", "2", cwd=tmp_path)
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def program(served: Served, python: Run, tmp_path: Path) -> Program:
+    """Runs the client where some files are."""
+    for name, content in {"one.png": picture(255), "two.png": picture(0), "hours.csv": CSV, "hours.json": JSON}.items():
+        (tmp_path / name).write_bytes(content)
+    return partial(python, "-m", "stages.serving.client", "--address", served.address, cwd=tmp_path)
+
+
+def test_the_client_shows_a_pictures_classes(program: Program) -> None:
+    done = program("landmarks", "one.png", "--top", "2")
     assert (done.returncode, done.stderr) == (0, "")
     head, *rows = done.stdout.splitlines()
     assert re.fullmatch(r"one\.png  \(landmarks [0-9a-f]{8}, [\d.]+ ms\)", head)
     assert len(rows) == 2
     assert re.fullmatch(r" +100.00%  yes +#{40}  0.0000, 0.0000", rows[0])
-    done = python(*ask, "one.png", "nothing.png", "two.png", cwd=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr == "error: nothing.png: No such file or directory\n"
+
+
+def test_the_client_continues_after_a_missing_file_and_reports_a_refusal(program: Program) -> None:
+    done = program("landmarks", "one.png", "nothing.png", "two.png")
+    assert (done.returncode, done.stderr) == (1, "error: nothing.png: No such file or directory\n")
     assert [line.split()[0] for line in done.stdout.splitlines() if "landmarks" in line] == ["one.png", "two.png"]
-    done = python(*ask[:-1], "scones", "one.png", cwd=tmp_path)
+    done = program("scones", "one.png")
     assert done.returncode == 1
     assert "one.png: HTTP 404" in done.stderr
     assert "dvc repro export@scones" in done.stderr
 
 
-def test_the_client_reads_hours_and_writes_a_table(served: Served, python: Run, tmp_path: Path) -> None:
-    (tmp_path / "hours.csv").write_bytes(CSV)
-    (tmp_path / "hours.json").write_bytes(JSON)
-    for name in ("hours.csv", "hours.json"):
-        done = python("-m", "stages.serving.client", "--address", served.address, "bikes", name, cwd=tmp_path)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout == "datetime,count\n2011-01-20 01:00:00,10.5\n2011-01-20 03:00:00,31.5\n"
+@pytest.mark.parametrize("name", ["hours.csv", "hours.json"])
+def test_the_client_reads_hours_and_writes_a_table(program: Program, name: str) -> None:
+    done = program("bikes", name)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "datetime,count\n2011-01-20 01:00:00,10.5\n2011-01-20 03:00:00,31.5\n"
 
 
-def test_the_client_reports_a_missing_server_in_one_line(python: Run, tmp_path: Path) -> None:
-    (tmp_path / "one.png").write_bytes(picture(0))
+def test_the_client_reports_a_missing_server_in_one_line(program: Program) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    done = python("-m", "stages.serving.client", "--address", address, "mnist", "one.png", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"error: {address} does not answer")
-    assert "start the server with `make serve`" in done.stderr
-    assert done.stderr.count("\n") == 1
+    done = program("mnist", "one.png", "--address", address)
+    words = f"error: {address} does not answer: start the server with `make serve`\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", words)
 
 
 def test_the_client_names_the_type_of_a_file_and_refuses_an_address_without_scheme() -> None:
@@ -871,28 +755,19 @@ def test_the_client_names_the_type_of_a_file_and_refuses_an_address_without_sche
 
 
 def test_the_client_takes_the_token_from_its_environment(
-    guarded: Served, python: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    guarded: Served, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "one.png").write_bytes(picture(0))
-    ask = ["-m", "stages.serving.client", "--address", guarded.address, "mnist", "one.png"]
-    assert "HTTP 401" in python(*ask, cwd=tmp_path).stderr
+    ask = ("mnist", "one.png", "--address", guarded.address)
+    assert "HTTP 401" in program(*ask).stderr
     monkeypatch.setenv("SERVING_TOKEN", "open-sesame")
-    assert python(*ask, cwd=tmp_path).returncode == 0
+    assert program(*ask).returncode == 0
 
 
-def test_the_client_reports_a_picture_of_none_of_the_classes() -> None:
-    prediction = {"known": False, "familiarity": -0.5, "top": [{"class": "a", "probability": 0.5}]}
-    answer = {"project": "scones", "version": "0123456789", "milliseconds": 1.0, "predictions": [prediction]}
-    _, warning, likely = lines("x.png", answer)
-    assert warning == "  looks like none of the classes; if it were one of them:"
-    assert likely.startswith("   50.00%  a ")
-
-
-def test_unknown_coordinates_are_not_shown() -> None:
-    answer = {
-        "project": "landmarks",
-        "version": "0123456789",
-        "milliseconds": 1.26,
-        "predictions": [{"top": [{"class": "a", "probability": 0.5, "latitude": None, "longitude": None}]}],
-    }
-    assert lines("x.png", answer) == ["x.png  (landmarks 01234567, 1.3 ms)", f"   50.00%  {'a':<24} {20 * '#'}"]
+def test_the_client_reports_a_picture_of_none_of_the_classes_and_no_unknown_coordinates() -> None:
+    one: dict[str, Any] = {"class": "a", "probability": 0.5}
+    answer = {"project": "scones", "version": "0123456789", "milliseconds": 1.26}
+    strange = answer | {"predictions": [{"known": False, "familiarity": -0.5, "top": [one]}]}
+    somewhere = answer | {"predictions": [{"top": [one | {"latitude": None, "longitude": None}]}]}
+    head, likely = "x.png  (scones 01234567, 1.3 ms)", f"   50.00%  {'a':<24} {20 * '#'}"
+    assert lines("x.png", strange) == [head, "  looks like none of the classes; if it were one of them:", likely]
+    assert lines("x.png", somewhere) == [head, likely]

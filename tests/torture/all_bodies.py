@@ -48,16 +48,9 @@ def arrays() -> Iterator[Body]:
     generator = np.random.default_rng(0)
     kind = "application/x-npy"
     yield Body("array, 5,100 digits", npy(generator.integers(0, 256, (5100, 28, 28), dtype=np.uint8)), kind, ("mnist",))
-    for shape in (
-        (1000, 36, 36, 3),
-        (1000, 1, 1, 3),
-        (1000, 1, 20, 3),
-        (300, 20, 222, 3),
-        (20, 250, 266, 3),
-        (1, 1150, 1150, 3),
-    ):
-        pixels = generator.integers(0, 256, shape, dtype=np.uint8)
-        yield Body(f"array, {shape}", npy(pixels), kind, ("landmarks",))
+    for shape in ((1000, 36, 36), (1000, 1, 1), (1000, 1, 20), (300, 20, 222), (20, 250, 266), (1, 1150, 1150)):
+        pixels = generator.integers(0, 256, (*shape, 3), dtype=np.uint8)
+        yield Body(f"array, {(*shape, 3)}", npy(pixels), kind, ("landmarks",))
     for header in (
         b"[" * 9000,
         b"{'descr': '|u1', 'fortran_order': False, 'shape': (" + b"9," * 4000 + b"), }",
@@ -65,12 +58,8 @@ def arrays() -> Iterator[Body]:
     ):
         forged = b"\x93NUMPY\x02\x00" + struct.pack("<L", len(header)) + header
         yield Body(f"array, header of {len(header)} x {header[-3:]!r}", forged, kind, ("mnist", "landmarks"))
-    yield Body(
-        "array, header of 4 MB",
-        b"\x93NUMPY\x03\x00" + struct.pack("<L", 3_900_000) + b"(" * 3_900_000,
-        kind,
-        ("mnist", "landmarks"),
-    )
+    forged = b"\x93NUMPY\x03\x00" + struct.pack("<L", 3_900_000) + b"(" * 3_900_000
+    yield Body("array, header of 4 MB", forged, kind, ("mnist", "landmarks"))
 
 
 def asked() -> Iterator[Body]:
@@ -90,12 +79,8 @@ def asked() -> Iterator[Body]:
 def texts() -> Iterator[Body]:
     kind = "application/json"
     digit = [[3] * 28] * 27 + [[200] * 28]
-    yield Body(
-        "JSON, 2,500 digits",
-        json.dumps({"images": [digit] * 2500}, separators=(",", ":")).encode()[:LARGEST],
-        kind,
-        ("mnist",),
-    )
+    tight = json.dumps({"images": [digit] * 2500}, separators=(",", ":")).encode()[:LARGEST]
+    yield Body("JSON, 2,500 digits", tight, kind, ("mnist",))
     yield Body("JSON, 1,690 digits", json.dumps({"images": [digit] * 1600}).encode(), kind, ("mnist",))
     for name, content in {
         "empty lists": b"[" + b"[]," * 1_300_000 + b"[]]",
@@ -115,45 +100,47 @@ HOUR = "2011-01-{:02} {:02}:00:00,1,0,1,1,9.0,11.0,50,{}"
 
 
 def tables() -> Iterator[Body]:
+    """All are for bikes: CSV, or JSON if it looks so."""
+    for name, content in _tables():
+        kind = "application/json" if name.startswith("JSON") else "text/csv"
+        yield Body(name, content, kind, ("bikes",))
+
+
+def _tables() -> Iterator[tuple[str, bytes]]:
     names = "datetime,season,holiday,workingday,weather,temp,atemp,humidity,windspeed"
     hours = [HOUR.format(20 + number // 24 % 10, number % 24, 10) for number in range(80_000)]
-    yield Body("CSV, 10,000 hours", "\n".join([names, *hours[:10_000]]).encode(), "text/csv", ("bikes",))
-    yield Body("CSV, 80,000 hours", "\n".join([names, *hours]).encode()[:LARGEST], "text/csv", ("bikes",))
+    yield "CSV, 10,000 hours", "\n".join([names, *hours[:10_000]]).encode()
+    yield "CSV, 80,000 hours", "\n".join([names, *hours]).encode()[:LARGEST]
     apart = np.datetime64("2011-01-01T00") + np.arange(10_000)
     lines = [f"{str(when).replace('T', ' ')}:00:00,1,0,1,1,9.0,11.0,50,10" for when in apart]
-    yield Body("CSV, 10,000 different hours", "\n".join([names, *lines]).encode(), "text/csv", ("bikes",))
-    objects = [
-        dict(zip(names.split(","), [line.split(",")[0], *map(float, line.split(",")[1:])], strict=True))
-        for line in lines
-    ]
-    yield Body("JSON, 10,000 different hours", json.dumps(objects).encode(), "application/json", ("bikes",))
+    yield "CSV, 10,000 different hours", "\n".join([names, *lines]).encode()
+    rows = [[when, *map(float, values)] for when, *values in (line.split(",") for line in lines)]
+    objects = [dict(zip(names.split(","), row, strict=True)) for row in rows]
+    yield "JSON, 10,000 different hours", json.dumps(objects).encode()
     for name, cells in {
-        "dates of no form": lambda number: (
-            f"{number // 97 % 28 + 1}th of May 20{number % 100:02},1,0,1,1,9.0,11.0,50,10"
-        ),
-        "dates of many forms": lambda number: (
-            f"2011-{number % 12 + 1}-{number % 28 + 1}T{number % 24}:00:00+0{number % 9}:00,1,0,1,1,9.0,11.0,50,10"
-        ),
-        "numbers of 350 digits": lambda number: f"2011-01-20 {number % 24:02}:00:00,1,0,1,1,{'9' * 350},11.0,50,10",
-        "quoted cells": lambda number: (
-            f'"2011-01-20 {number % 24:02}:00:00","1","0","1","1","{" " * 300}9.0","11.0","50","10"'
-        ),
+        "dates of no form": "{day}th of May 20{year:02},1,0,1,1,9.0,11.0,50,10",
+        "dates of many forms": "2011-{month}-{day_of_month}T{hour}:00:00+0{zone}:00,1,0,1,1,9.0,11.0,50,10",
+        "numbers of 350 digits": "2011-01-20 {hour:02}:00:00,1,0,1,1," + "9" * 350 + ",11.0,50,10",
+        "quoted cells": '"2011-01-20 {hour:02}:00:00","1","0","1","1","' + " " * 300 + '9.0","11.0","50","10"',
     }.items():
-        rows = "\n".join([names, *map(cells, range(9900))]).encode()[:LARGEST]
-        yield Body(f"CSV, {name}", rows[: rows.rfind(b"\n")], "text/csv", ("bikes",))
+        table = [names]
+        for number in range(9900):
+            days = {"day": number // 97 % 28 + 1, "day_of_month": number % 28 + 1, "month": number % 12 + 1}
+            table.append(cells.format(**days, year=number % 100, hour=number % 24, zone=number % 9))
+        content = "\n".join(table).encode()[:LARGEST]
+        yield f"CSV, {name}", content[: content.rfind(b"\n")]
     wide = ",".join([names, *(f"c{number}" for number in range(990))])
-    rows = "\n".join([wide, *(f"{hours[number]}{',' * 990}" for number in range(3900))]).encode()
-    yield Body("CSV, 1,000 columns, 3,900 rows", rows[:LARGEST], "text/csv", ("bikes",))
-    yield Body("CSV, one long cell", f"{names}\n".encode() + b"9" * 3_900_000, "text/csv", ("bikes",))
+    widest = "\n".join([wide, *(f"{hours[number]}{',' * 990}" for number in range(3900))]).encode()
+    yield "CSV, 1,000 columns, 3,900 rows", widest[:LARGEST]
+    yield "CSV, one long cell", f"{names}\n".encode() + b"9" * 3_900_000
     in_columns = {name: [row[name] for row in objects] for name in names.split(",")}
-    yield Body("JSON, 10,000 hours in columns", json.dumps(in_columns).encode(), "application/json", ("bikes",))
-    exponents = json.dumps(objects).replace("9.0", "9e99999").encode()
-    yield Body("JSON, exponents", exponents, "application/json", ("bikes",))
-    yield Body("JSON, spaces", json.dumps(objects[:100]).encode() + b" " * 3_900_000, "application/json", ("bikes",))
-    yield Body("CSV, 2,000,000 columns", b"a," * 1_999_000, "text/csv", ("bikes",))
-    yield Body("CSV, one wide row", names.encode() + b"\n" + b"1," * 1_900_000, "text/csv", ("bikes",))
-    yield Body("CSV, 2,000,000 empty rows", names.encode() + b"\n" * 3_900_000, "text/csv", ("bikes",))
-    yield Body("CSV, quotation marks", names.encode() + b"\n" + b'"' * 3_900_001, "text/csv", ("bikes",))
+    yield "JSON, 10,000 hours in columns", json.dumps(in_columns).encode()
+    yield "JSON, exponents", json.dumps(objects).replace("9.0", "9e99999").encode()
+    yield "JSON, spaces", json.dumps(objects[:100]).encode() + b" " * 3_900_000
+    yield "CSV, 2,000,000 columns", b"a," * 1_999_000
+    yield "CSV, one wide row", names.encode() + b"\n" + b"1," * 1_900_000
+    yield "CSV, 2,000,000 empty rows", names.encode() + b"\n" * 3_900_000
+    yield "CSV, quotation marks", names.encode() + b"\n" + b'"' * 3_900_001
 
 
 def all_bodies() -> Iterator[Body]:

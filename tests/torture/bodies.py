@@ -27,15 +27,7 @@ class Body(NamedTuple):
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 
-def png(
-    width: int,
-    height: int,
-    depth: int = 8,
-    colour: int = 2,
-    interlaced: bool = False,
-    extra: bytes = b"",
-    noise: int = 0,
-) -> bytes:
+def png(width: int, height: int, depth: int = 8, colour: int = 2, interlaced: bool = False, noise: int = 0) -> bytes:
     """A PNG file with stripes and ``noise`` bytes that don't compress. ``colour``: 0 grey, 2 RGB, 3 palette, 4 LA, 6 RGBA."""
     bits = depth * CHANNELS[colour]
     steps = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
@@ -46,13 +38,12 @@ def png(
         row = b"\2" + (b"\x1b\xe4\x93\x00\x07" * (columns * bits // 40 + 1))[: (columns * bits + 7) // 8]
         for number in range(rows if columns else 0):
             own, random = random[: len(row) - 1], random[len(row) - 1 :]
-            parts.append(
-                packer.compress(row[:1] + own + row[1 + len(own) :] if number % 2 else b"\1" + bytes(len(row) - 1))
-            )
+            other = row[:1] + own + row[1 + len(own) :]
+            parts.append(packer.compress(other if number % 2 else b"\1" + bytes(len(row) - 1)))
     head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
     palette = chunk(b"PLTE", bytes(range(256)) * 3) + chunk(b"tRNS", bytes(range(256))) if colour == 3 else b""
     data = b"".join([*parts, packer.flush()])
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + palette + extra + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + palette + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
 def striped(mode: str, width: int, height: int, cell: int = 64) -> Image.Image:
@@ -97,41 +88,45 @@ QUICK: dict[str, dict[str, Any]] = {"AVIF": {"speed": 10}, "HEIF": {"enc_params"
 
 def metadata() -> Iterator[Body]:
     """Small pictures with much beside them, which a reader may copy, join or unpack before it looks at the pixels."""
-    empty = 300_000 * chunk(b"IDAT", b"")
-    yield Body("PNG, 300,000 empty parts", png(32, 32)[:33] + empty + png(32, 32)[33:])
-    yield Body("PNG, 300,000 unknown parts", png(32, 32, extra=300_000 * chunk(b"abCd", b"")))
-    text = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1_000_000), 9))
-    yield Body("PNG, texts that unpack", png(32, 32, extra=3000 * text))
-    yield Body(
-        "PNG, a profile that unpacks", png(32, 32, extra=chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(10**8), 9)))
-    )
-    profile = chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(1_000_000), 9))
-    yield Body("PNG, many profiles that unpack", png(32, 32, extra=3800 * profile))
-    yield Body("PNG, EXIF", png(32, 32, extra=chunk(b"eXIf", directory(60_000, 2_000_000))))
+    start, rest = png(32, 32)[:33], png(32, 32)[33:]
+    large, many = (zlib.compress(bytes(size), 9) for size in (10**8, 10**6))
+    for name, parts in {
+        "300,000 empty parts": 300_000 * chunk(b"IDAT", b""),
+        "300,000 unknown parts": 300_000 * chunk(b"abCd", b""),
+        "texts that unpack": 3000 * chunk(b"zTXt", b"a\0\0" + many),
+        "a profile that unpacks": chunk(b"iCCP", b"a\0\0" + large),
+        "many profiles that unpack": 3800 * chunk(b"iCCP", b"a\0\0" + many),
+        "EXIF": chunk(b"eXIf", directory(60_000, 2_000_000)),
+    }.items():
+        yield Body(f"PNG, {name}", start + parts + rest)
 
     plain = small("JPEG")
-    bare = plain[:2] + plain[20:]  # without JFIF's part, so that Pillow looks for the resolution in EXIF
-    exif = segment(0xE1, b"Exif\0\0" + directory(5000, 65_000)[:65_500])
-    yield Body("JPEG, EXIF", bare[:2] + exif + bare[2:])
-    split = directory(60_000, 2_000_000)
-    pieces = [segment(0xE1, b"Exif\0\0" + split[at : at + 65_500]) for at in range(0, len(split), 65_500)]
-    yield Body("JPEG, EXIF in parts", bare[:2] + b"".join(pieces) + bare[2:])
-    yield Body(
-        "JPEG, EXIF in tiny parts",
-        bare[:2] + 30 * segment(0xE1, b"Exif\0\0" + bytes(65_500)) + 150_000 * segment(0xE1, b"Exif\0\0x") + bare[2:],
-    )
-    index = segment(0xE2, b"MPF\0" + directory(5000, 65_000)[:65_500])
-    yield Body("MPO, index", plain[:20] + index + plain[20:])
+    exif = directory(60_000, 2_000_000)
+    pieces = [segment(0xE1, b"Exif\0\0" + exif[at : at + 65_500]) for at in range(0, len(exif), 65_500)]
+    padding = segment(0xE1, b"Exif\0\0" + bytes(65_500))
+    for name, parts in {
+        "EXIF": segment(0xE1, b"Exif\0\0" + directory(5000, 65_000)[:65_500]),
+        "EXIF in parts": b"".join(pieces),
+        "EXIF in tiny parts": 30 * padding + 150_000 * segment(0xE1, b"Exif\0\0x"),
+    }.items():  # without JFIF's part, so that Pillow looks for the resolution in EXIF
+        yield Body(f"JPEG, {name}", plain[:2] + parts + plain[20:])
+    for name, parts in {
+        "MPO, index": segment(0xE2, b"MPF\0" + directory(5000, 65_000)[:65_500]),
+        "JPEG, 900,000 parts": 900_000 * segment(0xEB, b""),
+        "JPEG, 900,000 comments": 900_000 * segment(0xFE, b""),
+        "JPEG, profile in parts": 200_000 * segment(0xE2, b"ICC_PROFILE\0\1\1"),
+    }.items():
+        yield Body(name, plain[:20] + parts + plain[20:])
     yield Body("MPO, many pictures", 3000 * plain)
-    yield Body("JPEG, 900,000 parts", plain[:20] + 900_000 * segment(0xEB, b"") + plain[20:])
-    yield Body("JPEG, 900,000 comments", plain[:20] + 900_000 * segment(0xFE, b"") + plain[20:])
-    yield Body("JPEG, profile in parts", plain[:20] + 200_000 * segment(0xE2, b"ICC_PROFILE\0\1\1") + plain[20:])
 
     gif = small("GIF")
     at = gif.index(b",")  # of the picture
-    yield Body("GIF, comment in tiny parts", gif[:at] + b"!\xfe" + 1_900_000 * b"\1x" + b"\0" + gif[at:])
-    yield Body("GIF, 700,000 comments", gif[:at] + 700_000 * b"!\xfe\1x\0" + gif[at:])
-    yield Body("GIF, 900,000 extensions", gif[:at] + 900_000 * b"!\xf9\0" + gif[at:])
+    for name, parts in {
+        "comment in tiny parts": b"!\xfe" + 1_900_000 * b"\1x" + b"\0",
+        "700,000 comments": 700_000 * b"!\xfe\1x\0",
+        "900,000 extensions": 900_000 * b"!\xf9\0",
+    }.items():
+        yield Body(f"GIF, {name}", gif[:at] + parts + gif[at:])
 
     for form in QUICK:
         # Pillow would read it while saving.
@@ -158,28 +153,22 @@ def pictures() -> Iterator[Body]:
             words = f"PNG, {name}{', interlaced' if interlaced else ''}"
             yield Body(words, png(SIDE, SIDE, depth, colour, interlaced))
     yield Body("PNG, RGBA, 4 MB", png(SIDE, SIDE, 8, 6, noise=3_700_000))
-    yield Body("JPEG, RGB", padded(file(striped("RGB", WIDE, WIDE), "JPEG", subsampling=0)))
     yield Body("JPEG, RGB, details", file(striped("RGB", 4800, 4800, 3), "JPEG", quality=30)[:LARGEST])
-    yield Body("JPEG, grey", padded(file(striped("L", WIDE, WIDE), "JPEG")))
-    yield Body("JPEG, CMYK", padded(file(striped("CMYK", WIDE, WIDE), "JPEG")))
-    progressive = file(striped("RGB", WIDE, WIDE), "JPEG", progressive=True, subsampling=0)
-    yield Body("JPEG, progressive", padded(progressive))
-    yield Body("JPEG, progressive, CMYK", padded(file(striped("CMYK", WIDE, WIDE), "JPEG", progressive=True)))
-    side = 1990
-    yield Body(
-        "JPEG, 98 scans",
-        padded(scans(file(striped("RGB", side, side, 512), "JPEG", progressive=True, subsampling=0), 88)),
-    )
+    of_scans = scans(file(striped("RGB", 1990, 1990, 512), "JPEG", progressive=True, subsampling=0), 88)
+    for name, content in {
+        "RGB": file(striped("RGB", WIDE, WIDE), "JPEG", subsampling=0),
+        "grey": file(striped("L", WIDE, WIDE), "JPEG"),
+        "CMYK": file(striped("CMYK", WIDE, WIDE), "JPEG"),
+        "progressive": file(striped("RGB", WIDE, WIDE), "JPEG", progressive=True, subsampling=0),
+        "progressive, CMYK": file(striped("CMYK", WIDE, WIDE), "JPEG", progressive=True),
+        "98 scans": of_scans,
+    }.items():
+        yield Body(f"JPEG, {name}", padded(content))
     yield Body("WEBP, lossless", file(striped("RGBA", SIDE, SIDE), "WEBP", lossless=True, method=0))
     yield Body("WEBP, lossy", file(striped("RGBA", SIDE, SIDE), "WEBP", method=0, quality=5))
-    few = [striped("RGBA", 1000, 1000, cell) for cell in (64, 32, 16)]
-    yield Body("WEBP, frames", file(few[0], "WEBP", save_all=True, append_images=few[1:] * 20, method=0, quality=1))
-
+    yield Body("WEBP, frames", frames("RGBA", "WEBP", 20, method=0, quality=1))
     yield Body("GIF", file(striped("L", SIDE, SIDE), "GIF"))
-    yield Body(
-        "GIF, frames",
-        file(few[0].convert("L"), "GIF", save_all=True, append_images=[one.convert("L") for one in few[1:] * 14]),
-    )
+    yield Body("GIF, frames", frames("L", "GIF", 14))
     yield Body("BMP, 1 bit", file(striped("L", SIDE, SIDE).convert("1"), "BMP"))
     yield Body("BMP, runs", runs(1_900_000 * b"\1\7", SIDE, SIDE))
     yield Body("BMP, long runs", runs(SIDE * (13 * b"\xff\7" + b"\xdc\7" + b"\0\0"), SIDE, SIDE))
@@ -191,20 +180,15 @@ def pictures() -> Iterator[Body]:
         size, lie = (struct.pack(">LL", side, side) for side in (8192, 1000))
         assert size in large
         yield Body(f"{form}, 67 million pixels said to be 1", large.replace(size, lie))
-    yield Body(
-        "AVIF, frames",
-        file(
-            few[0].convert("RGB"),
-            "AVIF",
-            save_all=True,
-            append_images=[one.convert("RGB") for one in few[1:] * 20],
-            speed=10,
-        ),
-    )
-    yield Body(
-        "HEIF, 300 pictures",
-        file(striped("RGB", 64, 64, 4), "HEIF", save_all=True, append_images=[striped("RGB", 64, 64, 4)] * 300),
-    )
+    yield Body("AVIF, frames", frames("RGB", "AVIF", 20, speed=10))
+    tiny = striped("RGB", 64, 64, 4)
+    yield Body("HEIF, 300 pictures", file(tiny, "HEIF", save_all=True, append_images=[tiny] * 300))
+
+
+def frames(mode: str, form: str, times: int, **options: Any) -> bytes:
+    """A film: one picture, and then two others in turn, each so many ``times``."""
+    first, *others = (striped("RGBA", 1000, 1000, cell).convert(mode) for cell in (64, 32, 16))
+    return file(first, form, save_all=True, append_images=others * times, **options)
 
 
 def dense() -> Iterator[Body]:

@@ -1,17 +1,18 @@
 """Connections that never end: what /ping takes for others meanwhile."""
 
-import socket
 import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from threading import Event
 
 from model_servers import Served
 
 PING = 50  # ms, while others attack
+
+POST = b"POST /models/mnist/invocations HTTP/1.1\r\nHost: localhost\r\n"
 
 
 def endless(one: Served, size: int) -> None:
@@ -44,26 +45,22 @@ def attacks(one: Served) -> dict[str, Callable[[Event], None]]:
 
     def body(over: Event) -> None:
         with one.connect() as connection, suppress(OSError):
-            connection.sendall(
-                b"POST /models/mnist/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n"
-            )
+            connection.sendall(POST + b"Content-Length: 9999\r\n\r\n")
             while not over.wait(0.01):
                 connection.sendall(b"x")
 
     def chunks(over: Event) -> None:
         while not over.is_set():
             with one.connect() as connection, suppress(OSError):
-                connection.sendall(
-                    b"POST /models/mnist/invocations HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
-                )
+                connection.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n")
                 while not over.is_set():
                     connection.sendall(10_000 * b"1\r\nx\r\n")
 
     def idle(over: Event) -> None:
-        connections: list[socket.socket] = [one.connect() for _ in range(500)]
-        over.wait(60)
-        for connection in connections:
-            connection.close()
+        with ExitStack() as connections:
+            for _ in range(500):
+                connections.enter_context(one.connect())
+            over.wait(60)
 
     return {"an endless header": header, "a slow body": body, "chunks of a byte": chunks, "500 idle connections": idle}
 

@@ -5,8 +5,6 @@ Hypothesis makes bodies and archives. schemathesis makes requests from the serve
 
 import gzip
 import json
-import subprocess
-import sys
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -14,12 +12,14 @@ from pathlib import Path
 import httpx
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from load import good, served
+from load import served, traceback_of
+from model_servers import schemathesis
+from sound_requests import GOOD
 
 from stages import projects
 from stages.common.models import bundle
 
-REFUSED = (200, 400, 404, 413, 415, 422, 429, 503)
+REFUSED = (400, 404, 413, 415, 422, 429, 503)
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
@@ -46,7 +46,7 @@ BODIES = (
     | VALUES.map(lambda value: json.dumps(value).encode())
     | VALUES.map(lambda value: json.dumps({"images": value}).encode())
     | st.lists(st.lists(st.text(max_size=8), max_size=12), max_size=8).map(lambda rows: "\n".join(map(",".join, rows)).encode(errors="replace"))
-    | st.sampled_from([body for requests in good().values() for body, _ in requests]).flatmap(damaged)
+    | st.sampled_from([body for requests in GOOD.values() for body, _ in requests]).flatmap(damaged)
 )  # fmt: skip
 
 RECORDS = [
@@ -90,9 +90,8 @@ def run(folder: Path, number: int, examples: int) -> Counter[str]:
     @given(st.sampled_from(list(projects.names())), BODIES, KINDS)
     def send(project: str, body: bytes, kind: str) -> None:
         answer = client.post(f"/models/{project}/invocations", content=body, headers={"Content-Type": kind})
-        sound = answer.status_code in REFUSED and (
-            answer.status_code == 200 or {"code", "message"} == answer.json().keys()
-        )
+        keys = {"code", "message"}
+        sound = answer.status_code == 200 or (answer.status_code in REFUSED and answer.json().keys() == keys)
         outcomes["held: bodies" if sound else f"lost: {project} {kind} {body[:80]!r}: {answer.text[:100]}"] += 1
 
     @seed(number)
@@ -116,20 +115,8 @@ def run(folder: Path, number: int, examples: int) -> Counter[str]:
     with served(folder / "server", page=True) as one:
         with httpx.Client(base_url=one.address, trust_env=False, timeout=120) as client:
             send()
-        command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{one.address}/openapi.json"]
-        command += ["--checks=all", "--exclude-checks=positive_data_acceptance", "--no-color", f"--seed={number}"]
-        command += [f"--max-examples={max(1, examples // 5)}", "--phases=examples,coverage,fuzzing"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        done = schemathesis(one, folder, f"--seed={number}", f"--max-examples={max(1, examples // 5)}")
         outcomes[f"lost: schemathesis: {done.stdout[-2000:]}" if done.returncode else "held: schemathesis"] += 1
-        if "Traceback" in (said := one.log.read_text()):
-            outcomes[f"lost: a traceback in the log: {said.partition('Traceback')[2][:3000]}"] += 1
+        if (outcome := traceback_of(one)).startswith("lost"):
+            outcomes[outcome] += 1
     return outcomes
-
-
-if __name__ == "__main__":
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as name:
-        (Path(name) / "server").mkdir()
-        for outcome, count in sorted(run(Path(name), int(sys.argv[1]), int(sys.argv[2])).items()):
-            print(f"{count:8} {outcome}")

@@ -48,19 +48,14 @@ def plan(seed: int, count: int) -> list[Kill]:
 
     The first two of a project are prepare and featurize, which other stages depend on; the others are in random order.
     """
-    generator = random.Random(seed)
-    steps = {
-        project: [*generator.sample(VERBS[:2], 2), *generator.sample(VERBS[2:], 5)] for project in projects.names()
-    }
-    names = list(projects.names())
-    return [
-        Kill(
-            f"{steps[names[number % len(names)]][number // len(names) % len(VERBS)]}@{names[number % len(names)]}",
-            generator.uniform(0.05, 0.95),
-            generator.random() < 0.5,
-        )
-        for number in range(count)
-    ]
+    generator, names = random.Random(seed), projects.names()
+    steps = {name: [*generator.sample(VERBS[:2], 2), *generator.sample(VERBS[2:], 5)] for name in names}
+    kills = []
+    for number in range(count):
+        project = names[number % len(names)]
+        verb = steps[project][number // len(names) % len(VERBS)]
+        kills.append(Kill(f"{verb}@{project}", generator.uniform(0.05, 0.95), generator.random() < 0.5))
+    return kills
 
 
 class Place(Checkout):

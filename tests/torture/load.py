@@ -17,45 +17,19 @@ from typing import Any
 
 import connections
 import httpx
-import numpy as np
 import psutil
-from all_bodies import HOUR
-from bodies import striped
 from conftest import ROOT
 from model_servers import Served, archive, server, until
-from pictures import saved as file
-from PIL import Image, ImageDraw
+from sound_requests import GOOD
 
 from stages import projects
-from stages.serving.comparison import TOLERANCE, npy
+from stages.serving.comparison import TOLERANCE
 
 GROWTH = 1.2  # of the memory, from the first half of the time to the second
 
 END = 12.0  # s from SIGTERM to the end
 
 CLIENTS = 2  # for each project
-
-
-def seven() -> bytes:
-    picture = Image.new("L", (80, 80), 255)
-    ImageDraw.Draw(picture).line([(25, 20), (55, 20), (38, 62)], fill=0, width=6, joint="curve")
-    return file(picture, "PNG")
-
-
-def hours() -> bytes:
-    names = "datetime,season,holiday,workingday,weather,temp,atemp,humidity,windspeed"
-    return "\n".join([names, *(HOUR.format(20, hour, 10) for hour in range(24))]).encode()
-
-
-def good() -> dict[str, list[tuple[bytes, str]]]:
-    """Sound requests of each project: the body and its content type."""
-    digits = npy(np.asarray(striped("L", 28, 28, 7))[None])
-    return {
-        "bikes": [(hours(), "text/csv")],
-        "mnist": [(seven(), "image/png"), (digits, "application/x-npy")],
-        "landmarks": [(file(striped("RGB", 200, 150, 20), form), f"image/{form.lower()}") for form in ("PNG", "JPEG")],
-        "scones": [(file(striped("RGB", 32, 32, 4), "PNG"), "image/png")],
-    }
 
 
 @contextmanager
@@ -92,23 +66,18 @@ def alike(one: Any, other: Any) -> bool:
 
 def first_answer(client: httpx.Client, project: str, body: bytes, kind: str) -> tuple[int, Any]:
     """The answer when the model is not busy."""
-
-    def answer() -> tuple[int, Any] | None:
-        found = ask(client, project, body, kind)
-        return None if found[0] == 503 else found
-
-    found: tuple[int, Any] = until(answer, 400)
+    found: tuple[int, Any] = until(lambda: (one := ask(client, project, body, kind))[0] != 503 and one, 400)
     return found
 
 
 def asks_well(one: Served, project: str, over: Event, choose: random.Random) -> Counter[str]:
     outcomes: Counter[str] = Counter()
     with one.client() as client:
-        expected = [first_answer(client, project, *request) for request in good()[project]]
+        expected = [first_answer(client, project, *request) for request in GOOD[project]]
         while not over.is_set():
             number = choose.randrange(len(expected))
             try:
-                found = ask(client, project, *good()[project][number])
+                found = ask(client, project, *GOOD[project][number])
             except httpx.TransportError as error:
                 found = 0, type(error).__name__
             if found[0] == 200 and alike(found, expected[number]):
@@ -127,7 +96,7 @@ def asks_badly(one: Served, over: Event, choose: random.Random) -> Counter[str]:
     with one.client() as client:
         while not over.is_set():
             project = choose.choice(list(projects.names()))
-            body, kind = choose.choice(good()[project])
+            body, kind = choose.choice(GOOD[project])
             changed = bytearray(body)
             for _ in range(choose.choice((1, 5, 50))):
                 changed[choose.randrange(len(changed))] = choose.randrange(256)
@@ -193,9 +162,8 @@ def watch_memory(one: Served, over: Event) -> Counter[str]:
     if not half:
         return Counter(["not tried: too short to compare the memory of both halves"])
     early, late = max(sizes[:half]), max(sizes[half:])
-    return Counter(
-        [f"{'held' if late <= GROWTH * early else 'lost'}: {early:.2f} GB of memory at first, later {late:.2f} GB"]
-    )
+    outcome = "held" if late <= GROWTH * early else "lost"
+    return Counter([f"{outcome}: {early:.2f} GB of memory at first, later {late:.2f} GB"])
 
 
 def run(folder: Path, seed: int, minutes: float) -> dict[str, Counter[str]]:
@@ -220,13 +188,7 @@ def run(folder: Path, seed: int, minutes: float) -> dict[str, Counter[str]]:
         exchanged = after_exchange(one, folder)
         seconds = one.stopped()
         whole[f"{'held' if seconds < END else 'lost'}: {seconds:.1f} s from SIGTERM to the end"] += 1
-        log = one.log.read_text()
-        traces = "Traceback" in log
-        whole[
-            f"lost: a traceback in the log: {log.partition('Traceback')[2][:3000]}"
-            if traces
-            else "held: no traceback in the log"
-        ] += 1
+        whole[traceback_of(one)] += 1
     return {
         "/ping, its median while others attack": attacked,
         f"good requests in {minutes:g} minutes of mixed load with {kills} killed models": well,
@@ -236,25 +198,20 @@ def run(folder: Path, seed: int, minutes: float) -> dict[str, Counter[str]]:
     }
 
 
+def traceback_of(one: Served) -> str:
+    """The outcome, in words."""
+    _, found, rest = one.log.read_text().partition("Traceback")
+    return f"lost: a traceback in the log: {rest[:3000]}" if found else "held: no traceback in the log"
+
+
 def after_exchange(one: Served, folder: Path) -> Counter[str]:
     """Ask each model, which was started again after its archive was replaced, and look for traces of the other code."""
     outcomes: Counter[str] = Counter()
     with one.client() as client:
         until(lambda: client.get("/ping").status_code == 200, 120)
-        for project, requests in good().items():
+        for project, requests in GOOD.items():
             status, _ = ask(client, project, *requests[0])
             outcomes["held" if status == 200 else f"lost: {project} answers {status}"] += 1
-    outcomes[
-        "lost: code that was not checked has run" if (folder / "ran").exists() else "held: no other code has run"
-    ] += 1
+    ran = (folder / "ran").exists()
+    outcomes["lost: code that was not checked has run" if ran else "held: no other code has run"] += 1
     return outcomes
-
-
-if __name__ == "__main__":
-    import sys
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as place:
-        for attack, outcomes in run(Path(place), 0, float(sys.argv[1])).items():
-            for outcome, count in sorted(outcomes.items()):
-                print(f"{count:8} {attack}: {outcome}")

@@ -123,12 +123,6 @@ def row(outcomes: Counter[str]) -> dict[str, Any]:
     return {"tried": total, "held": total - count, "lost": count, "found": notes, "losses": lost}
 
 
-def keep(path: Path, found: dict[str, dict[str, Any]]) -> None:
-    """Write what was found to ``path``, beside what other rounds found there."""
-    known = files.read_json(path) if path.exists() else {}
-    files.write_json(path, known | found)
-
-
 def main(seed: int, minutes: float, kills: int, project: str | None, part: list[str], json: Path | None) -> None:
     parts: dict[str, Callable[[Path], dict[str, Counter[str]]]] = {
         "load": lambda folder: load.run(folder, seed, minutes / 6),
@@ -151,7 +145,8 @@ def main(seed: int, minutes: float, kills: int, project: str | None, part: list[
             }
             found |= {what: values | about for what, values in of_part.items()}
             if json:
-                keep(json, found)
+                known = files.read_json(json) if json.exists() else {}  # also what other rounds found
+                files.write_json(json, known | found)
             print(f"{one}: {time.monotonic() - begin:.0f} s", flush=True)
             shutil.rmtree(folder, ignore_errors=True)
     print(f"\n{'tried':>9}{'held':>9}{'lost':>9}  what")

@@ -138,7 +138,6 @@ class _Body:
     def release(self) -> None:
         """Free the body's part of the common limit: it has been processed."""
         self._held[self._limits] -= self._counted
-        self._counted = 0
 
 
 def _too_large(size: int, remedy: str = "") -> Refusal:

@@ -38,16 +38,12 @@ class LoadedModel:
             gc.freeze()  # they stay, so later collections pass over them
             gc.enable()
         self._batch_fn = getattr(self._inference, "batch_fn", None)
+        self.batches = self._batch_fn is not None  # whether requests are processed together
         self._seconds = seconds
         self._thread = ThreadPoolExecutor(1, "model")
         self._readers = ThreadPoolExecutor(READERS, "reader")
         self._free = asyncio.Semaphore(READERS)
         self.content_types: Sequence[str] = getattr(self._inference, "CONTENT_TYPES", ("*/*",))
-
-    @property
-    def batches(self) -> bool:
-        """Whether requests are processed together."""
-        return self._batch_fn is not None
 
     async def read(self, body: bytes, content_type: str) -> Any:
         """Read a body by input_fn and ready_fn. Their exceptions are passed on. Raise Refusal after the time limit.

@@ -4,6 +4,7 @@ import asyncio
 import resource
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import httptools
@@ -130,11 +131,8 @@ class Protocol(HttpToolsProtocol):
         if self._owes_an_answer():  # the client would take this one for it
             self.transport.close()
             return
-        answer = errors.response(
-            errors.Refusal(
-                400, "no_http", "this is no HTTP request, or its headers are too large or its chunks too small"
-            )
-        )
+        words = "this is no HTTP request, or its headers are too large or its chunks too small"
+        answer = errors.response(errors.Refusal(400, "no_http", words))
         head = b"".join(name + b": " + value + b"\r\n" for name, value in answer.raw_headers)
         self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"connection: close\r\n\r\n" + bytes(answer.body))
         self.transport.close()
@@ -156,12 +154,10 @@ class Protocol(HttpToolsProtocol):
     def _headers_came(self) -> None:
         if self._deadline:
             self._deadline.cancel()
-            self._deadline = None
 
     def _sent(self) -> None:
         if self._stalled:
             self._stalled.cancel()
-            self._stalled = None
 
     def _count(self, length: int) -> None:
         self._header_bytes += length
@@ -211,12 +207,10 @@ class Server(uvicorn.Server):
     async def _accept(self, listener: socket.socket) -> None:
         listener.setblocking(False)
         loop = asyncio.get_running_loop()
+        protocol = partial(Protocol, self.config, self.server_state, self.lifespan.state)
         while True:
             try:
                 connection, _ = listener.accept()
             except BlockingIOError:
                 return
-            await loop.connect_accepted_socket(self._protocol, connection)
-
-    def _protocol(self) -> Protocol:
-        return Protocol(self.config, self.server_state, self.lifespan.state)
+            await loop.connect_accepted_socket(protocol, connection)

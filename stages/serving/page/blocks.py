@@ -80,7 +80,7 @@ def attach(app: FastAPI, page: gr.Blocks, path: str, folder: Path, max_bytes: in
 
     ``head`` are HTML elements with this package's files. Returns the function that ends responses, see `mount`.
     """
-    app.add_api_route("/favicon.ico", _icon, include_in_schema=False)
+    app.add_api_route("/favicon.ico", lambda: FileResponse(STATIC / "icon.svg"), include_in_schema=False)
     app.mount(f"{path}/own", StaticFiles(directory=STATIC))
     gr.mount_gradio_app(
         app,
@@ -104,10 +104,6 @@ def attach(app: FastAPI, page: gr.Blocks, path: str, folder: Path, max_bytes: in
     mounted.app.add_exception_handler(Refusal, HANDLERS[HTTPException])  # type: ignore[attr-defined]
     mounted.app = UploadGuard(mounted.app, page, folder, UPLOADS * max_bytes, QUOTA * max_bytes)
     return stop
-
-
-async def _icon() -> FileResponse:
-    return FileResponse(STATIC / "icon.svg")
 
 
 def _remove_at_end(app: FastAPI, kept: ExitStack) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 import gradio as gr
 from starlette.datastructures import Headers, QueryParams
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stages.serving.container import errors
@@ -29,8 +30,7 @@ READ = re.compile(r"/|/config|/theme\.css|/assets/.+|/static/.+|/gradio_api/(que
 NO_NAME = re.compile(r"\0|[^/]{256}")
 """Parts that no file name has: Gradio would fail on them."""
 
-UPLOAD, ANSWERS = "/gradio_api/upload", "/gradio_api/queue/data"
-ASK = re.compile(rf"/gradio_api/queue/join|{UPLOAD}")
+UPLOAD, ASK, ANSWERS = "/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/queue/data"
 
 
 class UploadGuard:
@@ -49,36 +49,25 @@ class UploadGuard:
             await self.app(scope, receive, send)
             return
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
-        headers = Headers(scope=scope)
-        if scope["method"] in ("GET", "HEAD"):
-            if not READ.fullmatch(path) or NO_NAME.search(path) or not self._may_read(path):
-                await _refuse(404, "not_found", "the page has no such path", scope, receive, send)
-            elif path == "/":
-                plain = [
-                    header for header in scope["headers"] if header[0] != b"accept-encoding"
-                ]  # `Hashes` reads the response, so it must not be compressed
-                await self.app({**scope, "headers": plain}, receive, Hashes(send))
-            elif path == ANSWERS:
-                await self._answers(scope, receive, send)
+        try:
+            if scope["method"] in ("GET", "HEAD") and self._may_read(path):
+                await self._read(path, scope, receive, send)
+            elif scope["method"] == "POST" and path in (UPLOAD, ASK):
+                size = Headers(scope=scope).get("content-length", "")
+                limit = self.max_upload if path == UPLOAD else MAX_QUESTION
+                if not size.isdecimal() or int(size) > limit:
+                    words = f"the body is larger than {limit:,} bytes, or Content-Length is missing"
+                    raise Refusal(413, "too_large", words)
+                await (self._upload if path == UPLOAD else self._ask)(scope, receive, send)
             else:
-                await self.app(scope, receive, send)
-        elif scope["method"] == "POST" and ASK.fullmatch(path):
-            size = headers.get("content-length", "")
-            limit = self.max_upload if path == UPLOAD else MAX_QUESTION
-            if not size.isdecimal() or int(size) > limit:
-                words = f"the body is larger than {limit:,} bytes, or Content-Length is missing"
-                await _refuse(413, "too_large", words, scope, receive, send)
-            elif path == UPLOAD:
-                await self._upload(int(size), scope, receive, send)
-            else:
-                await self._ask(scope, receive, send)
-        else:
-            await _refuse(404, "not_found", "the page has no such path", scope, receive, send)
+                raise Refusal(404, "not_found", "the page has no such path")
+        except Refusal as refusal:
+            await errors.response(refusal)(scope, receive, send)
 
     def _may_read(self, path: str) -> bool:
-        """Return whether a file's route names one in the page's folder. Gradio would also fetch an address there."""
+        """Return whether the page reads ``path``: of files only those in its folder. Gradio would also fetch addresses."""
         _, marker, name = path.partition("/gradio_api/file=")
-        return not marker or self.holds(unquote(name))
+        return bool(READ.fullmatch(path)) and not NO_NAME.search(path) and (not marker or self.holds(unquote(name)))
 
     def holds(self, name: str) -> bool:
         """Return whether ``name`` is a path to a file in the page's folder."""
@@ -87,13 +76,21 @@ class UploadGuard:
         except (OSError, ValueError):  # a name that is too long, or with a zero byte
             return False
 
+    async def _read(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if path == ANSWERS:
+            await self._answers(scope, receive, send)
+            return
+        if path == "/":  # `Hashes` reads the response, so it must not be compressed
+            scope = {**scope, "headers": [one for one in scope["headers"] if one[0] != b"accept-encoding"]}
+            send = Hashes(send)
+        await self.app(scope, receive, send)
+
     async def _answers(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send a session's messages while it lasts. For an unknown session, Gradio would log a traceback."""
         sessions = self.page._queue.pending_messages_per_session
         session = QueryParams(scope["query_string"]).get("session_hash", "")
         if session not in sessions:
-            await _refuse(404, "not_found", "unknown session: send a request first", scope, receive, send)
-            return
+            raise Refusal(404, "not_found", "unknown session: send a request first")
         try:
             await self.app(scope, receive, send)
         except (HTTPException, KeyError, RuntimeError):
@@ -101,18 +98,14 @@ class UploadGuard:
                 raise
             print("page: a session ended while its messages were sent", flush=True)  # another request closed it
 
-    async def _upload(self, size: int, scope: Scope, receive: Receive, send: Send) -> None:
-        if not Headers(scope=scope).get("content-type", "").lower().startswith("multipart/form-data"):
-            words = "uploads are forms with files, `multipart/form-data`"
-            await _refuse(415, "unsupported_type", words, scope, receive, send)
-            return
-        kept = await asyncio.to_thread(uploads.size, self.folder)
+    async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        if not headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            raise Refusal(415, "unsupported_type", "uploads are forms with files, `multipart/form-data`")
+        size, kept = int(headers["content-length"]), await asyncio.to_thread(uploads.size, self.folder)
         if kept + self._arriving + size > self.quota:
-            refusal = uploads.no_space(
-                f"uploads have {kept:,} bytes of {self.quota:,}; they are deleted after some minutes"
-            )
-            await errors.response(refusal)(scope, receive, send)
-            return
+            words = f"uploads have {kept:,} bytes of {self.quota:,}; they are deleted after some minutes"
+            raise uploads.no_space(words)
         self._arriving += size
         try:
             await self.app(scope, receive, send)
@@ -120,34 +113,21 @@ class UploadGuard:
             self._arriving -= size
 
     async def _ask(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = b""
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if message["type"] == "http.disconnect" or not message.get("more_body") or len(body) > MAX_QUESTION:
-                break
         try:
-            question = json.loads(body)
-        except (ValueError, RecursionError):
-            await _refuse(400, "not_json", "the body is not JSON", scope, receive, send)
-            return
+            question = json.loads(await Request(scope, receive).body())
+        except (ValueError, RecursionError, ClientDisconnect):
+            raise Refusal(400, "not_json", "the body is not JSON") from None
         hosts = Headers(scope=scope).getlist("host")
         if any(self._strange(one, hosts) for one in _objects(question)):
-            await _refuse(400, "not_uploaded", "only files that were uploaded here can be read", scope, receive, send)
-            return
+            raise Refusal(400, "not_uploaded", "only files that were uploaded here can be read")
         if fault := payloads.fault(self.page, question):
             print(f"page: refused a request: {fault}", flush=True)
-            await _refuse(400, "invalid_input", fault, scope, receive, send)
-            return
+            raise Refusal(400, "invalid_input", fault)
         checked = payloads.checked(question)
-        sent = False
+        body: list[Message] = [{"type": "http.request", "body": checked, "more_body": False}]
 
         async def again() -> Message:
-            nonlocal sent
-            if sent:
-                return await receive()
-            sent = True
-            return {"type": "http.request", "body": checked, "more_body": False}
+            return body.pop() if body else await receive()
 
         length = (b"content-length", b"%d" % len(checked))
         headers = [one for one in scope["headers"] if one[0] != b"content-length"]
@@ -181,7 +161,3 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
             waiting.extend(one.values())
         elif isinstance(one, list):
             waiting.extend(one)
-
-
-async def _refuse(status: int, code: str, message: str, scope: Scope, receive: Receive, send: Send) -> None:
-    await errors.response(Refusal(status, code, message))(scope, receive, send)

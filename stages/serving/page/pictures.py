@@ -51,10 +51,8 @@ def buttons(read_examples: Callable[[], Sequence[Example]], picture: gr.Image, f
         return
     with gr.Row(elem_classes=["examples"]):
         for number, example in enumerate(examples):
-            content, thumbnail = (
-                _written(folder / EXAMPLES, example.content),
-                _written(folder / EXAMPLES, example.thumbnail),
-            )
+            content = _written(folder / EXAMPLES, example.content)
+            thumbnail = _written(folder / EXAMPLES, example.thumbnail)
             button = gr.Button(
                 name(example.label), icon=thumbnail, size="sm", min_width=90, elem_id=f"{picture.elem_id}-{number}"
             )

@@ -14,11 +14,8 @@ from stages.serving.page.html import block, note, one_block
 def tab(project: str, models: Models, accepts: tuple[str, ...]) -> None:
     """Build the tab of ``project``, whose model takes the content types ``accepts``."""
     if "application/json" not in accepts:
-        block(
-            note(
-                f"This model takes {', '.join(accepts)}: send a file with `python -m stages.serving.client {project} FILE`."
-            )
-        )
+        how = f"send a file with `python -m stages.serving.client {project} FILE`"
+        block(note(f"This model takes {', '.join(accepts)}: {how}."))
         return
 
     async def query(text: str) -> AsyncIterator[str]:

@@ -1,6 +1,7 @@
 """Extend Gradio's parser of uploads: errors in this server's form, and failed uploads are deleted."""
 
 import errno
+from contextlib import suppress
 from pathlib import Path
 
 from gradio import route_utils
@@ -51,8 +52,6 @@ def size(folder: Path) -> int:
     """Return the size of all files below ``folder``, in bytes."""
     total = 0
     for path in folder.rglob("*"):
-        try:
+        with suppress(FileNotFoundError):  # deleted meanwhile
             total += path.lstat().st_size
-        except FileNotFoundError:  # deleted meanwhile
-            continue
     return total
