@@ -5,9 +5,8 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 from conftest import ROOT, Started
-from vehicles import archive
+from vehicles import archive, steady, wait_until
 
 from stages.scones.aws.stand_in import capture
 from stages.scones.aws.stand_in.capture import Capture
@@ -127,10 +126,8 @@ def test_a_process_that_ends_is_an_error_and_the_next_call_gets_another(function
     for _ in range(2):
         answer, said = invoke(functions, code("leave"))
         assert answer.failed
-        assert said == {
-            "errorType": "Runtime.ExitError",
-            "errorMessage": "Error: Runtime exited with error: exit status 3",
-        }
+        words = "Error: Runtime exited with error: exit status 3"
+        assert said == {"errorType": "Runtime.ExitError", "errorMessage": words}
 
 
 def test_an_instance_has_a_tmp_of_its_own_as_in_lambda(functions: Functions, tmp_path: Path) -> None:
@@ -163,11 +160,16 @@ def test_code_that_does_not_load_is_an_error_of_its_own(functions: Functions) ->
 ONE = {"model": 1.0}
 
 
-def hosted(content: bytes, settings: dict[str, object], weights: dict[str, float] = ONE) -> Endpoint:
-    """An endpoint whose models are all ``content``."""
+def hosted(
+    content: bytes,
+    settings: dict[str, object],
+    weights: dict[str, float] = ONE,
+    put: Callable[[str, bytes], None] = lambda address, captured: None,
+) -> Endpoint:
+    """An endpoint whose models are all ``content``, and whose captured records are ``put``."""
     variants = tuple(ProductionVariant(name, f"s3://a/{name}", "") for name in weights)
     definition = HostedEndpoint("eu-west-1", "vehicles", variants, json.dumps(settings))
-    return Endpoint(definition, lambda address: content, lambda address, written: None, lambda *measured: None)
+    return Endpoint(definition, lambda address: content, put, lambda *measured: None)
 
 
 def test_variants_get_their_fractions_in_any_series_of_requests() -> None:
@@ -179,38 +181,10 @@ def test_variants_get_their_fractions_in_any_series_of_requests() -> None:
     assert chosen.count("challenger") == 100
 
 
-HOLDING = """
-import time
-from pathlib import Path
-
-def model_fn(model_dir):
-    with Path("{folder}", "loaded").open("a") as loaded:
-        loaded.write(".")
-
-def input_fn(body, content_type):
-    return body
-
-def predict_fn(body, model):
-    Path("{folder}", body.decode()).touch()
-    while Path("{folder}", "held").exists():
-        time.sleep(0.01)
-
-def output_fn(prediction, accept):
-    return "[1.0]"
-"""
-
-
-def predicting(folder: Path) -> bool:
-    return any((folder / f"{number}").exists() for number in range(8))
-
-
-def asking(model: psutil.Process) -> int:
-    return sum(one.status == psutil.CONN_ESTABLISHED for one in model.net_connections())
-
-
 def test_a_model_that_dies_under_several_requests_is_started_again_once(tmp_path: Path, started: Started) -> None:
-    model = archive(tmp_path, HOLDING.format(folder=tmp_path)).read_bytes()
-    endpoint = hosted(model, {})
+    loaded, place = tmp_path / "loaded", str(tmp_path)
+    model = steady(tmp_path, [1.0], f"Path({str(loaded)!r}).open('a').write('.')", f"hold({place!r}, body.decode())")
+    endpoint = hosted(model.read_bytes(), {})
     endpoint.load()
     endpoint.wait()
     (tmp_path / "held").touch()
@@ -221,29 +195,22 @@ def test_a_model_that_dies_under_several_requests_is_started_again_once(tmp_path
     with ThreadPoolExecutor(8) as pool:
         answers = pool.map(ask_twice, range(8))
         (process,) = started()
-        deadline = time.monotonic() + 300
-        while not predicting(tmp_path) or asking(process) < 8:  # the model answers one after the other
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: list(tmp_path.glob("[0-7]")))  # the model answers one after the other
+        wait_until(lambda: sum(one.status == psutil.CONN_ESTABLISHED for one in process.net_connections()) >= 8)
         process.kill()
         (tmp_path / "held").unlink()
         for first, second in answers:
             assert (first.status, first.error) == (424, "ModelError")
             assert (second.status, second.body) == (200, b"[1.0]")
-    assert (tmp_path / "loaded").read_text() == ".."
+    assert loaded.read_text() == ".."
     endpoint.stop()
     assert not started()
 
 
 def test_a_request_that_was_given_up_meanwhile_is_neither_answered_nor_captured(tmp_path: Path) -> None:
-    model, written = archive(tmp_path).read_bytes(), list[bytes]()
+    written = list[bytes]()
     settings = {"EnableCapture": True, "DestinationS3Uri": "s3://a/data", "CaptureOptions": [{"CaptureMode": "Input"}]}
-    definition = HostedEndpoint(
-        "eu-west-1", "vehicles", (ProductionVariant("model", "s3://a/model", ""),), json.dumps(settings)
-    )
-    endpoint = Endpoint(
-        definition, lambda address: model, lambda address, content: written.append(content), lambda *measured: None
-    )
+    endpoint = hosted(archive(tmp_path).read_bytes(), settings, put=lambda address, captured: written.append(captured))
     assert endpoint.invoke(b"", "image/png", "*/*", weights=lambda: ONE, waiting=lambda: False).status == 503
     endpoint.stop()
     assert written == []
