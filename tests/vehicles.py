@@ -77,10 +77,10 @@ def steady(folder: Path, answer: list[float], load: str = "pass", before: str = 
     return archive(folder, STEADY.format(load=load, before=before, answer=answer))
 
 
-def picture(red: int, green: int = 0, blue: int = 0) -> bytes:
+def picture(red: int, green: int = 0) -> bytes:
     """A PNG file of 32x32 pixels of one colour."""
     buffer = io.BytesIO()
-    Image.new("RGB", (32, 32), (red, green, blue)).save(buffer, "PNG")
+    Image.new("RGB", (32, 32), (red, green, 0)).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -86,9 +86,8 @@ def main() -> None:
         "scones", source, probabilities, labels, names, details, tables, {"familiarity.npy": own}
     )
     passed = f"{details['share_at_threshold']:.1%} of them known and at or above the threshold {threshold:g}"
-    among = (
-        "" if details["accuracy_at_threshold"] is None else f", {details['accuracy_at_threshold']:.1%} of those correct"
-    )
+    right = details["accuracy_at_threshold"]
+    among = "" if right is None else f", {right:.1%} of those correct"
     print(f"accuracy {metrics['accuracy']:.4f} on {len(labels)} test pictures ({source}), {passed}{among}")
 
 

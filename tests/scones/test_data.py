@@ -77,15 +77,14 @@ def pixels(path: Path) -> np.ndarray:
         return np.asarray(image)
 
 
-def refused() -> dict[str, str]:
-    """The table of what was left out: reasons by file."""
-    with (RAW / "refused.csv").open(newline="") as file:
-        return {line["file"]: line["reason"] for line in csv.DictReader(file)}
-
-
-def near_copies() -> list[dict[str, str]]:
-    with (RAW / "near_copies.csv").open(newline="") as file:
+def listed(table: str) -> list[dict[str, str]]:
+    with (RAW / table).open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def refused() -> dict[str, str]:
+    """Why each file was left out."""
+    return {line["file"]: line["reason"] for line in listed("refused.csv")}
 
 
 def arrays(part: str) -> dict[str, np.ndarray]:
@@ -93,7 +92,10 @@ def arrays(part: str) -> dict[str, np.ndarray]:
         return dict(content)
 
 
-def test_the_sample_is_in_the_published_layout(written: Path) -> None:
+def test_the_sample_is_in_the_published_layout_and_the_same_bytes_each_time(written: Path, tmp_path: Path) -> None:
+    sample.write(tmp_path, CLASSES)
+    for path in written.rglob("*.*"):
+        assert (tmp_path / path.relative_to(written)).read_bytes() == path.read_bytes()
     for part, count in {"train": 800, "test": 200}.items():
         table = lines(written / f"{part}.lst")
         assert [int(row) for row, _, _ in table] == list(range(count))
@@ -101,12 +103,6 @@ def test_the_sample_is_in_the_published_layout(written: Path) -> None:
         assert sorted(name for _, _, name in table) == sorted(path.name for path in (written / part).iterdir())
         images = [pixels(written / part / name) for _, _, name in table]
         assert len({image.tobytes() for image in images}) == count
-
-
-def test_the_sample_is_the_same_bytes_each_time(written: Path, tmp_path: Path) -> None:
-    sample.write(tmp_path, CLASSES)
-    for path in written.rglob("*.*"):
-        assert (tmp_path / path.relative_to(written)).read_bytes() == path.read_bytes()
 
 
 def test_the_sample_draws_two_classes_alone(change: Change) -> None:
@@ -305,7 +301,7 @@ def test_test_pictures_that_look_like_training_pictures_are_reported_and_limited
     ours, theirs = f"test/{lines(source / 'test.lst')[5][2]}", f"train/{lines(source / 'train.lst')[7][2]}"
     saved_again(source, theirs, ours)
     prepare.main()
-    (found,) = near_copies()
+    (found,) = listed("near_copies.csv")
     assert (found["file"], found["near"]) == (ours, theirs)
     printed = capsys.readouterr().out
     assert "warning: 1 of 20 pictures for test (5.0%) are near copies" in printed
@@ -336,7 +332,9 @@ def test_a_labelled_picture_saved_again_from_the_test_set_is_reported(source: Pa
     name = lines(source / "test.lst")[1][2]
     saved_again(source, f"test/{name}", f"../../{LABELLED / 'capture-0.png'}")
     prepare.main()
-    assert [(one["file"], one["near"]) for one in near_copies()] == [(f"test/{name}", "labelled/capture-0.png")]
+    assert [(one["file"], one["near"]) for one in listed("near_copies.csv")] == [
+        (f"test/{name}", "labelled/capture-0.png")
+    ]
 
 
 @pytest.mark.parametrize("listed", ["NFC", "NFD"])
@@ -357,7 +355,7 @@ def test_names_are_compared_after_unicode_normalisation(source: Path, captured: 
 
 @pytest.fixture
 def captured(source: Path) -> Path:
-    """Three captured pictures, two of them labelled."""
+    """Three captured pictures, two of them labelled, and lines of others without a label."""
     LABELLED.mkdir(parents=True)
     for number in range(3):
         image = sample.picture("motorcycle", np.random.default_rng([7, number]))
@@ -367,6 +365,8 @@ def captured(source: Path) -> Path:
         "capture-0.png,bicycle,0.61,motorcycle\n"
         "capture-1.png,bicycle,0.55,\n"
         "capture-2.png,motorcycle,0.72,bicycle\n"
+        "capture-9.png,bicycle,0.7, \n"
+        "short-line.png\n"
     )
     return LABELLED
 
@@ -381,18 +381,16 @@ def test_captured_pictures_with_a_label_join_the_training_pictures(source: Path,
     assert refused() == {}
 
 
-def test_a_captured_test_picture_is_not_trained_on(source: Path, captured: Path) -> None:
+def test_captured_pictures_of_the_test_set_or_of_another_size_are_left_out(source: Path, captured: Path) -> None:
     name = lines(source / "test.lst")[0][2]
     shutil.copy(source / "test" / name, captured / "capture-0.png")
+    (captured / "capture-2.png").write_bytes(blank(64, 48))
     prepare.main()
-    assert refused() == {"labelled/capture-0.png": f"same picture as test/{name}"}
-    assert len(lines(RAW / "train.lst")) == 61
-
-
-def test_a_captured_picture_that_cannot_be_used_is_left_out(source: Path, captured: Path) -> None:
-    (captured / "capture-0.png").write_bytes(blank(64, 48))
-    prepare.main()
-    assert refused() == {"labelled/capture-0.png": "the picture has 64 x 48 pixels, not 32 x 32"}
+    assert refused() == {
+        "labelled/capture-0.png": f"same picture as test/{name}",
+        "labelled/capture-2.png": "the picture has 64 x 48 pixels, not 32 x 32",
+    }
+    assert lines(RAW / "train.lst") == lines(source / "train.lst")
 
 
 @pytest.mark.parametrize(
@@ -415,12 +413,6 @@ def test_a_table_of_labels_with_a_fault_is_one_line(captured: Path, table: str, 
     with pytest.raises(InputError, match=words):
         prepare.main()
     assert not RAW.exists()
-
-
-def test_lines_without_a_label_are_ignored(source: Path, captured: Path) -> None:
-    (captured / "labels.csv").write_text("file,label\ncapture-0.png,\ncapture-9.png, \nshort-line.png\n")
-    prepare.main()
-    assert lines(RAW / "train.lst") == lines(source / "train.lst")
 
 
 def test_features_are_the_pictures_with_labels_and_names(source: Path) -> None:

@@ -2,7 +2,6 @@
 
 import ast
 import base64
-import contextlib
 import io
 import json
 import sys
@@ -242,12 +241,6 @@ def test_an_event_without_a_picture_is_refused(image: object) -> None:
         invoke_classifier.handler({"image_data": image}, None)
 
 
-@pytest.mark.parametrize("inferences", [[0.94, 0.06], [0.0, 1], [0.02, 0.03, 0.95]])
-def test_confidence_at_or_above_the_threshold_passes(inferences: list[float]) -> None:
-    event = {**EVENT, "inferences": inferences}
-    assert confidence_filter.handler(event, None) == event
-
-
 @pytest.mark.parametrize(
     "body",
     [
@@ -264,19 +257,9 @@ def test_a_model_without_a_familiarity_is_judged_by_its_confidence(endpoint: Stu
     assert confidence_filter.handler(through_json(classified), None) == classified
 
 
-@pytest.mark.parametrize("inferences", [[0.99, 0.01], [0.6, 0.4]])
-def test_an_unknown_picture_fails_whatever_its_confidence(inferences: list[float]) -> None:
-    with pytest.raises(confidence_filter.UnknownPictureError, match="resembles none of the classes"):
-        confidence_filter.handler({**EVENT, "inferences": inferences, "known": False}, None)
+def test_an_event_that_says_neither_known_nor_unknown_is_refused() -> None:
     with pytest.raises(confidence_filter.InvalidEventError, match="known = no: expected true, false or null"):
-        confidence_filter.handler({**EVENT, "inferences": inferences, "known": "no"}, None)
-
-
-def test_confidence_below_the_threshold_fails_loudly() -> None:
-    with pytest.raises(
-        confidence_filter.ThresholdConfidenceNotMet, match="confidence 0.939900 is below the threshold 0.94"
-    ):
-        confidence_filter.handler({**EVENT, "inferences": [0.0601, 0.9399]}, None)
+        confidence_filter.handler({**EVENT, "inferences": [0.99, 0.01], "known": "no"}, None)
 
 
 @pytest.mark.parametrize(
@@ -306,20 +289,46 @@ def test_another_number_of_probabilities_than_the_models_classes_is_refused(
         confidence_filter.handler({**EVENT, "inferences": inferences}, None)
 
 
+UNKNOWN = "UnknownPictureError", "resembles none of the classes"
+
+
 @pytest.mark.parametrize(
-    ("inferences", "known", "low", "unknown"),
-    [([0.97, 0.03], True, 0, 0), ([0.6, 0.4], None, 1, 0), ([0.6, 0.4], False, 1, 1)],
+    ("inferences", "known", "error", "low", "unknown"),
+    [
+        ([0.94, 0.06], True, None, 0, 0),
+        ([0.0, 1], None, None, 0, 0),
+        ([0.02, 0.03, 0.95], None, None, 0, 0),
+        (
+            [0.0601, 0.9399],
+            None,
+            ("ThresholdConfidenceNotMet", "confidence 0.939900 is below the threshold 0.94"),
+            1,
+            0,
+        ),
+        ([0.6, 0.4], False, UNKNOWN, 1, 1),
+        ([0.99, 0.01], False, UNKNOWN, 0, 1),
+    ],
 )
-def test_whether_confidence_was_low_or_the_picture_unknown_is_logged_as_a_metric(
-    inferences: list[float], known: bool | None, low: int, unknown: int, capsys: pytest.CaptureFixture[str]
+def test_a_picture_passes_if_it_is_known_and_its_confidence_reaches_the_threshold_and_both_are_logged_as_metrics(
+    inferences: list[float],
+    known: bool | None,
+    error: tuple[str, str] | None,
+    low: int,
+    unknown: int,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with contextlib.suppress(confidence_filter.ThresholdConfidenceNotMet, confidence_filter.UnknownPictureError):
-        confidence_filter.handler({**EVENT, "inferences": inferences, "known": known}, None)
+    event = {**EVENT, "inferences": inferences, "known": known}
+    if error:
+        with pytest.raises(getattr(confidence_filter, error[0]), match=error[1]):
+            confidence_filter.handler(event, None)
+    else:
+        assert confidence_filter.handler(event, None) == event
     line = json.loads(capsys.readouterr().out)
-    (metrics,) = line["_aws"]["CloudWatchMetrics"]
-    assert metrics == {
-        "Namespace": "Scones",
-        "Dimensions": [["Workflow"]],
-        "Metrics": [{"Name": "LowConfidence", "Unit": "None"}, {"Name": "Unknown", "Unit": "None"}],
-    }
+    assert line["_aws"]["CloudWatchMetrics"] == [
+        {
+            "Namespace": "Scones",
+            "Dimensions": [["Workflow"]],
+            "Metrics": [{"Name": "LowConfidence", "Unit": "None"}, {"Name": "Unknown", "Unit": "None"}],
+        }
+    ]
     assert (line["Workflow"], line["LowConfidence"], line["Unknown"]) == ("scones-workflow", low, unknown)

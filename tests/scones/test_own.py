@@ -60,78 +60,31 @@ FILES = {
     "shapes.py": "THRESHOLD = 0.93\n",
 }
 
-LAMBDA = "arn:aws:lambda:us-east-1:111122223333:function:{}:$LATEST"
-RETRY = {
-    "ErrorEquals": ["Lambda.ServiceException", "Lambda.TooManyRequestsException"],
-    "IntervalSeconds": 1,
-    "MaxAttempts": 3,
-    "BackoffRate": 2,
-}
+LAMBDA = "arn:aws:lambda:us-east-1:111122223333:function:"
+TASK = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke"}
+PASSING = ["Lambda.ServiceException", "Lambda.TooManyRequestsException"]
+RETRY = {"ErrorEquals": PASSING, "IntervalSeconds": 1, "MaxAttempts": 3, "BackoffRate": 2}
+
+
+def machine(**states: dict[str, Any]) -> dict[str, Any]:
+    """A state machine that starts with the first of its states."""
+    return {"StartAt": next(iter(states)), "States": states}
 
 
 def console(name: str, **more: Any) -> dict[str, Any]:
     """A task as the console writes it."""
-    parameters = {"Payload.$": "$", "FunctionName": LAMBDA.format(name)}
-    return {
-        "Type": "Task",
-        "Resource": "arn:aws:states:::lambda:invoke",
-        "OutputPath": "$.Payload",
-        "Parameters": parameters,
-        "Retry": [RETRY],
-        **more,
-    }
-
-
-CONSOLE = {
-    "StartAt": "Serialize",
-    "States": {
-        "Serialize": console("serialize-image-data", Next="Classify"),
-        "Classify": console("classifyImage", Next="Filter"),
-        "Filter": console(
-            "filter",
-            ResultSelector={"found.$": "States.StringToJson($.Payload.body)", "code.$": "$.StatusCode"},
-            OutputPath="$.found",
-            End=True,
-        ),
-    },
-}
+    parameters = {"Payload.$": "$", "FunctionName": f"{LAMBDA}{name}:$LATEST"}
+    return {**TASK, "OutputPath": "$.Payload", "Parameters": parameters, "Retry": [RETRY], **more}
 
 
 def jsonata(name: str, **more: Any) -> dict[str, Any]:
-    arguments = {"FunctionName": LAMBDA.format(name), "Payload": "{% $states.input %}"}
-    return {
-        "Type": "Task",
-        "Resource": "arn:aws:states:::lambda:invoke",
-        "Arguments": arguments,
-        "Output": "{% $states.result.Payload %}",
-        **more,
-    }
+    arguments = {"FunctionName": f"{LAMBDA}{name}:$LATEST", "Payload": "{% $states.input %}"}
+    return {**TASK, "Arguments": arguments, "Output": "{% $states.result.Payload %}", **more}
 
 
-JSONATA = {
-    "Comment": "JSONata",
-    "QueryLanguage": "JSONata",
-    "StartAt": "Serialize",
-    "States": {
-        "Serialize": jsonata("serializeImageData", Next="Classify", Assign={"key": "{% $states.input.s3_key %}"}),
-        "Classify": jsonata("classifyImage", Next="Sure"),
-        "Sure": {
-            "Type": "Choice",
-            "Choices": [{"Condition": "{% $max($parse($states.input.body).inferences) >= 0.93 %}", "Next": "Found"}],
-            "Default": "Unsure",
-        },
-        "Found": {
-            "Type": "Pass",
-            "Output": {"s3_key": "{% $key %}", "inferences": "{% $parse($states.input.body).inferences.($) %}"},
-            "End": True,
-        },
-        "Unsure": {
-            "Type": "Fail",
-            "Error": "BelowThreshold",
-            "Cause": "{% 'not sure: ' & $string($max($parse($states.input.body).inferences)) %}",
-        },
-    },
-}
+def direct(name: str, version: str = ":$LATEST", **more: Any) -> dict[str, Any]:
+    """A task as older definitions have it: a function's ARN is the resource."""
+    return {"Type": "Task", "Resource": f"{LAMBDA}{name}{version}", **more}
 
 
 def parsed(path: str) -> dict[str, Any]:
@@ -140,46 +93,68 @@ def parsed(path: str) -> dict[str, Any]:
     return {"Type": "Pass", "Parameters": parameters, "OutputPath": "$.found", "End": True}
 
 
-# A function's ARN as the resource, as older definitions have it.
-DIRECT = {
-    "StartAt": "Serialize",
-    "States": {
-        "Serialize": {"Type": "Task", "Resource": LAMBDA.format("serializeImageData"), "Next": "Classify"},
-        "Classify": {
-            "Type": "Task",
-            "Resource": LAMBDA.format("classify_image").removesuffix(":$LATEST"),
-            "Next": "Filter",
+CONSOLE = machine(
+    Serialize=console("serialize-image-data", Next="Classify"),
+    Classify=console("classifyImage", Next="Filter"),
+    Filter=console(
+        "filter",
+        ResultSelector={"found.$": "States.StringToJson($.Payload.body)", "code.$": "$.StatusCode"},
+        OutputPath="$.found",
+        End=True,
+    ),
+)
+
+JSONATA = {
+    "Comment": "JSONata",
+    "QueryLanguage": "JSONata",
+    **machine(
+        Serialize=jsonata("serializeImageData", Next="Classify", Assign={"key": "{% $states.input.s3_key %}"}),
+        Classify=jsonata("classifyImage", Next="Sure"),
+        Sure={
+            "Type": "Choice",
+            "Choices": [{"Condition": "{% $max($parse($states.input.body).inferences) >= 0.93 %}", "Next": "Found"}],
+            "Default": "Unsure",
         },
-        "Filter": {"Type": "Task", "Resource": LAMBDA.format("filter"), "ResultPath": "$.checked", "Next": "Found"},
-        "Found": parsed("$.body"),
-    },
+        Found={
+            "Type": "Pass",
+            "Output": {"s3_key": "{% $key %}", "inferences": "{% $parse($states.input.body).inferences.($) %}"},
+            "End": True,
+        },
+        Unsure={
+            "Type": "Fail",
+            "Error": "BelowThreshold",
+            "Cause": "{% 'not sure: ' & $string($max($parse($states.input.body).inferences)) %}",
+        },
+    ),
 }
 
+DIRECT = machine(
+    Serialize=direct("serializeImageData", Next="Classify"),
+    Classify=direct("classify_image", version="", Next="Filter"),
+    Filter=direct("filter", ResultPath="$.checked", Next="Found"),
+    Found=parsed("$.body"),
+)
 
 # Branches, of whose results one is picked by its index.
-PARALLEL = {
-    "StartAt": "Serialize",
-    "States": {
-        "Serialize": console("serializeImageData", Next="Both"),
-        "Both": {
-            "Type": "Parallel",
-            "Branches": [
-                {"StartAt": "Classify", "States": {"Classify": console("classify_image", End=True)}},
-                {"StartAt": "Note", "States": {"Note": {"Type": "Pass", "Result": {"note": 1}, "End": True}}},
-            ],
-            "ResultSelector": {"body.$": "$[0].body", "notes.$": "$[1:].note", "all.$": "$[*].note"},
-            "Next": "Filter",
-        },
-        "Filter": console(
-            "filter",
-            Parameters={"Payload.$": "$", "FunctionName": "111122223333:function:filter"},
-            OutputPath="$.Payload.body",
-            Next="Found",
-        ),
-        "Found": parsed("$"),
+PARALLEL = machine(
+    Serialize=console("serializeImageData", Next="Both"),
+    Both={
+        "Type": "Parallel",
+        "Branches": [
+            machine(Classify=console("classify_image", End=True)),
+            machine(Note={"Type": "Pass", "Result": {"note": 1}, "End": True}),
+        ],
+        "ResultSelector": {"body.$": "$[0].body", "notes.$": "$[1:].note", "all.$": "$[*].note"},
+        "Next": "Filter",
     },
-}
-
+    Filter=console(
+        "filter",
+        Parameters={"Payload.$": "$", "FunctionName": "111122223333:function:filter"},
+        OutputPath="$.Payload.body",
+        Next="Found",
+    ),
+    Found=parsed("$"),
+)
 
 GUARDED = {
     "kms_key": "arn:aws:kms:eu-west-1:123456789012:key/any",
@@ -254,38 +229,30 @@ def test_key_network_traces_and_boundary_apply_to_the_own_workflow() -> None:
     assert {name: function[name]["Fn::If"][0] for name in conditions} == conditions
 
 
-def run(session: boto3.Session, machine: dict[str, Any], event: dict[str, Any]) -> dict[str, Any]:
+def run(session: boto3.Session, definition: dict[str, Any], event: dict[str, Any]) -> dict[str, Any]:
     """What becomes of an execution of a state machine of its own."""
     role = "arn:aws:iam::123456789012:role/any"
     made = client(session, "stepfunctions").create_state_machine(
-        name=machine["StartAt"], definition=json.dumps(machine), roleArn=role
+        name=definition["StartAt"], definition=json.dumps(definition), roleArn=role
     )
     return Workflow(session, made["stateMachineArn"]).run(event)
 
 
 def test_a_failed_query_is_reported_with_its_text(session: boto3.Session) -> None:
-    state = {"Type": "Pass", "Output": "{% $nothing($states.input) %}", "End": True}
-    machine = {"QueryLanguage": "JSONata", "StartAt": "Query", "States": {"Query": state}}
-    described = run(session, machine, {"text": 'with "quotation marks"'})
+    query = {"Type": "Pass", "Output": "{% $nothing($states.input) %}", "End": True}
+    described = run(session, {"QueryLanguage": "JSONata", **machine(Query=query)}, {"text": 'with "quotation marks"'})
     assert (described["status"], described["error"]) == ("FAILED", "States.QueryEvaluationError")
     assert "$nothing" in described["cause"]
 
 
 def test_a_missing_function_is_an_error_that_a_state_can_catch_also_in_an_express_child(session: boto3.Session) -> None:
-    missing = {
-        **console("nothing"),
-        "Catch": [{"ErrorEquals": ["Lambda.ResourceNotFoundException"], "ResultPath": "$.why", "Next": "Lost"}],
-        "End": True,
-    }
+    catch = {"ErrorEquals": ["Lambda.ResourceNotFoundException"], "ResultPath": "$.why", "Next": "Lost"}
+    missing = console("nothing", Catch=[catch], End=True)
     lost = {"Type": "Pass", "OutputPath": "$.why.Error", "End": True}
     children = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}}
-    each = {
-        "Type": "Map",
-        "ItemsPath": "$.items",
-        "ItemProcessor": {**children, "StartAt": "Ask", "States": {"Ask": missing, "Lost": lost}},
-        "End": True,
-    }
-    described = run(session, {"StartAt": "Each", "States": {"Each": each}}, {"items": [{"one": 1}, {"two": 2}]})
+    processor = {**children, **machine(Ask=missing, Lost=lost)}
+    each = {"Type": "Map", "ItemsPath": "$.items", "ItemProcessor": processor, "End": True}
+    described = run(session, machine(Each=each), {"items": [{"one": 1}, {"two": 2}]})
     assert json.loads(described["output"]) == ["Lambda.ResourceNotFoundException"] * 2
 
 

@@ -71,7 +71,11 @@ def test_a_ready_account_is_reported_line_by_line(capsys: pytest.CaptureFixture[
         ),
         ({"image": IMAGE}, {"image": "ImageNotFoundException"}, f"PROBLEM  image: {IMAGE}: ImageNotFoundException"),
         ({"image": IMAGE}, {"region": "us-east-1"}, "is in region eu-west-1, expected us-east-1"),
-        ({"pytorch": "0.0.1", "image": None}, {}, "PROBLEM  image: deploy.scones.pytorch = '0.0.1' is not available"),
+        (
+            {"pytorch": "0.0.1", "image": None},
+            {},
+            "PROBLEM  image: deploy.scones.pytorch = '0.0.1' is not available in region eu-west-1",
+        ),
     ],
 )
 def test_a_problem_is_named_and_ends_the_check(

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -93,15 +94,12 @@ class World(NamedTuple):
                 answers.rounds[number] += 1
                 time.sleep(0.01)
 
-        clients = [threading.Thread(target=go_on, args=(number,)) for number in range(4)]
-        for one in clients:
-            one.start()
-        try:
-            yield answers
-        finally:
-            ended.set()
-            for one in clients:
-                one.join()
+        with ThreadPoolExecutor(4) as clients:
+            clients.map(go_on, range(4))
+            try:
+                yield answers
+            finally:
+                ended.set()
 
 
 @pytest.fixture(scope="module")
