@@ -66,11 +66,6 @@ class World(NamedTuple):
         )
         return float(json.loads(found["Body"].read())[0])
 
-    def alarms(self) -> list[str]:
-        """The names of the endpoint's alarms that are on."""
-        found = client(self.session, "cloudwatch").describe_alarms(AlarmNamePrefix="scones-endpoint-")["MetricAlarms"]
-        return [alarm["AlarmName"] for alarm in found if alarm["StateValue"] == "ALARM"]
-
     def status(self) -> str | None:
         return Stack(self.session, "scones").status()
 
@@ -167,7 +162,9 @@ def test_a_bad_model_raises_an_alarm_and_the_former_one_comes_back(
 ) -> None:
     update = {**UPDATE, "wait": 600, **changes}  # 10 s here, if no alarm ends them
     deployed = world.put(model(world.folder, 1.0), update=update, instance_count=2)
-    wait_until(lambda: world.alarms() == [])  # of the test before: an update that begins under an alarm is taken back
+    cloudwatch, ours = client(world.session, "cloudwatch"), {"AlarmNamePrefix": "scones-endpoint-"}
+    # The test before has raised alarms: an update that begins under one is taken back.
+    wait_until(lambda: "ALARM" not in [one["StateValue"] for one in cloudwatch.describe_alarms(**ours)["MetricAlarms"]])
     # The metric of low confidence is written by the workflow, the others by the endpoint.
     with world.asked(deployed if alarm == "confidence" else None) as answers:
         begin = len(answers)
@@ -186,7 +183,7 @@ def test_a_bad_model_raises_an_alarm_and_the_former_one_comes_back(
         assert all("RuntimeError: broken" in one or "500" in one for one in met)  # the model's error, no lost request
     else:
         assert set(met) == {{"latency": "0.97", "confidence": "ThresholdConfidenceNotMet"}[alarm]}
-    state = client(world.session, "cloudwatch").describe_alarms(AlarmNames=[f"scones-endpoint-{alarm}"])
+    state = cloudwatch.describe_alarms(AlarmNames=[f"scones-endpoint-{alarm}"])
     assert state["MetricAlarms"][0]["StateReason"].endswith(f"breach the threshold {limit}")
     assert len(client(world.session, "sagemaker").list_models()["Models"]) == 1
 

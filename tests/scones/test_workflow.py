@@ -120,9 +120,8 @@ def every_fault_is_met(world: World) -> Iterator[None]:
 
 
 def test_the_deployed_definitions_are_those_of_the_files(world: World) -> None:
-    cloudformation = client(world.session, "cloudformation")
-    body = cloudformation.get_template(StackName="scones", TemplateStage="Original")["TemplateBody"]
-    assert body == artifacts.TEMPLATE.read_text()
+    found = client(world.session, "cloudformation").get_template(StackName="scones", TemplateStage="Original")
+    assert found["TemplateBody"] == artifacts.TEMPLATE.read_text()
     functions = client(world.session, "lambda")
     zipped = artifacts.of_the_workflow()["FunctionsKey"].content
     digest = base64.b64encode(hashlib.sha256(zipped).digest()).decode()
@@ -142,12 +141,8 @@ def test_the_deployed_definitions_are_those_of_the_files(world: World) -> None:
 
 def test_a_second_deployment_of_the_same_changes_nothing(world: World) -> None:
     again = deployment.deploy(world.session, world.archive, PICTURES, settings())
-    assert [line.split(": ", 1)[1] for line in again.done] == [
-        "unchanged",
-        "0 of 4 objects uploaded",
-        "unchanged",
-        f"0 of {len(PICTURES)} objects uploaded",
-    ]
+    same = ["unchanged", "0 of 4 objects uploaded", "unchanged", f"0 of {len(PICTURES)} objects uploaded"]
+    assert [line.split(": ", 1)[1] for line in again.done] == same
     assert replace(again, done=[]) == replace(world.deployed, done=[])
 
 
@@ -402,11 +397,9 @@ def test_a_failure_is_reported_whatever_aws_says_of_it(world: World) -> None:
     states = json.loads(artifacts.FAN_OUT.read_text())["States"]["eachPicture"]["ItemProcessor"]["States"]
     processor = {"StartAt": states.pop("workflow")["Catch"][0]["Next"], "States": states}
     each = {"Type": "Map", "ItemProcessor": processor, "End": True}
-    machine = client(world.session, "stepfunctions").create_state_machine(
-        name="failures",
-        definition=json.dumps({"StartAt": "each", "States": {"each": each}}),
-        roleArn="arn:aws:iam::123456789012:role/any",
-    )
+    definition, role = json.dumps({"StartAt": "each", "States": {"each": each}}), "arn:aws:iam::123456789012:role/any"
+    stepfunctions = client(world.session, "stepfunctions")
+    machine = stepfunctions.create_state_machine(name="failures", definition=definition, roleArn=role)
     described = Workflow(world.session, machine["stateMachineArn"]).run(
         [{"s3_key": "k", "failure": {"Error": error, "Cause": cause}} for error, cause in failures]
     )
