@@ -77,10 +77,10 @@ def steady(folder: Path, answer: list[float], load: str = "pass", before: str = 
     return archive(folder, STEADY.format(load=load, before=before, answer=answer))
 
 
-def picture(red: int, green: int = 0) -> bytes:
-    """A PNG file of 32x32 pixels of one colour."""
+def picture(red: int, green: int = 0, size: tuple[int, int] = (32, 32), kind: str = "PNG") -> bytes:
+    """A file with a picture of one colour."""
     buffer = io.BytesIO()
-    Image.new("RGB", (32, 32), (red, green, 0)).save(buffer, "PNG")
+    Image.new("RGB", size, (red, green, 0)).save(buffer, kind)
     return buffer.getvalue()
 
 

@@ -157,11 +157,8 @@ def test_labels_come_from_the_lists_whatever_the_names_say(source: Path) -> None
     assert lines(RAW / "train.lst") == table
 
 
-def blank(width: int, height: int, mode: str = "RGB") -> bytes:
-    """A PNG file of one colour."""
-    buffer = io.BytesIO()
-    Image.new(mode, (width, height)).save(buffer, "PNG")
-    return buffer.getvalue()
+def black(width: int, height: int) -> bytes:
+    return layout.png(np.zeros((height, width, 3), np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -170,9 +167,9 @@ def blank(width: int, height: int, mode: str = "RGB") -> bytes:
         (b"<html>not found</html>", "it is not a"),
         (b"", "the file is empty"),
         (layout.png(sample.picture("bicycle", np.random.default_rng(0)))[:200], "damaged"),
-        (blank(64, 48), "the picture has 64 x 48 pixels, not 32 x 32"),
-        (blank(32, 31), "the picture has 32 x 31 pixels, not 32 x 32"),
-        (blank(2000, 2000, mode="1"), "more than 1,000,000 pixels"),
+        (black(64, 48), "the picture has 64 x 48 pixels, not 32 x 32"),
+        (black(32, 31), "the picture has 32 x 31 pixels, not 32 x 32"),
+        (black(2000, 2000), "more than 1,000,000 pixels"),
     ],
     ids=["no picture", "empty", "cut short", "too large", "too small", "a bomb"],
 )
@@ -385,7 +382,7 @@ def test_captured_pictures_with_a_label_join_the_training_pictures(source: Path,
 def test_captured_pictures_of_the_test_set_or_of_another_size_are_left_out(source: Path, captured: Path) -> None:
     name = lines(source / "test.lst")[0][2]
     shutil.copy(source / "test" / name, captured / "capture-0.png")
-    (captured / "capture-2.png").write_bytes(blank(64, 48))
+    (captured / "capture-2.png").write_bytes(black(64, 48))
     prepare.main()
     assert refused() == {
         "labelled/capture-0.png": f"same picture as test/{name}",

@@ -90,10 +90,8 @@ def test_the_interval_is_of_paired_answers_and_always_the_same() -> None:
 def served(number: int, confidence: float) -> tuple[Captured, Any]:
     pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)
     pixels[0, 0] = number
-    answered = (confidence, 1 - confidence)
-    return Captured(
-        str(number), datetime(2026, 1, 1, tzinfo=UTC), layout.png(pixels), "image/png", answered, True
-    ), pixels
+    time, answered = datetime(2026, 1, 1, tzinfo=UTC), (confidence, 1 - confidence)
+    return Captured(str(number), time, layout.png(pixels), "image/png", answered, True), pixels
 
 
 def fill_in(table: Path, **changes: str) -> None:

@@ -2,7 +2,6 @@
 
 import base64
 import csv
-import io
 import json
 import re
 from collections.abc import Callable
@@ -248,17 +247,11 @@ def test_an_answer_may_mark_the_picture_as_unknown(place: Path, capsys: pytest.C
     assert [row["known"] for row in collected()] == ["", "", "no"]
 
 
-def other(kind: str, size: tuple[int, int] = (32, 32)) -> str:
-    """A picture of one colour in another format, as base64 text."""
-    buffer = io.BytesIO()
-    Image.new("RGB", size, (200, 0, 0)).save(buffer, kind)
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
 def test_pictures_that_others_sent_are_taken_or_reported(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    jpeg = line(5, confidence=0.6, request_observedContentType="image/jpeg", request_data=other("JPEG"))
-    large = line(6, confidence=0.6, request_data=other("PNG", (40, 30)))
-    damaged = line(7, confidence=0.6, request_data=base64.b64encode(picture(1)[:60]).decode())
+    unsure = "[0.6, 0.4]"
+    jpeg = record(picture(200, kind="JPEG"), unsure, about_eventId="5", request_observedContentType="image/jpeg")
+    large = record(picture(200, size=(40, 30)), unsure, about_eventId="6")
+    damaged = record(picture(1)[:60], unsure, about_eventId="7")
     csv_record = line(8, request_observedContentType="text/csv", request_data="1,2", request_encoding="CSV")
     (place / "3.jsonl").write_text(jpeg + large + damaged + csv_record)
     train_on(200)

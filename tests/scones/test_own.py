@@ -301,11 +301,7 @@ def changed(old: str, new: str) -> str:
         ("workflow.json", "[]", "found no state machine"),
         ("workflow.json", '{"StartAt": "b", "States": {"a": {}}}', "StartAt: found 'b', expected one of a"),
         ("filter.py", None, "found the function filter, expected one of classify_image"),
-        (
-            "workflow.json",
-            changed("filter:$LATEST", "filter:3"),
-            "found filter:3, expected \\$LATEST or no version",
-        ),
+        ("workflow.json", changed("filter:$LATEST", "filter:3"), "found filter:3, expected \\$LATEST or no version"),
         (
             "workflow.json",
             changed("states:::lambda:invoke", "states:::aws-sdk:s3:headObject"),
@@ -316,11 +312,7 @@ def changed(old: str, new: str) -> str:
             changed("{", '{"ProcessorConfig": {"Mode": "DISTRIBUTED"}, '),
             "Mode: found DISTRIBUTED, expected INLINE",
         ),
-        (
-            "filter.py",
-            "import sagemaker\ndef handler(e, c): pass",
-            "the import of sagemaker, which Lambda's",
-        ),
+        ("filter.py", "import sagemaker\ndef handler(e, c): pass", "the import of sagemaker, which Lambda's"),
         ("filter.py", "def handler(:", "filter.py: found invalid Python"),
     ],
 )

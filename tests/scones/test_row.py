@@ -131,8 +131,7 @@ def test_training_twice_gives_the_same_bytes(change: Change, network: str) -> No
     assert contents(model.TRAINED) == first
 
 
-def test_a_stopped_run_resumes_and_ends_with_the_same_bytes(change: Change, monkeypatch: pytest.MonkeyPatch) -> None:
-    train.main()
+def test_a_stopped_run_resumes_and_ends_with_the_same_bytes(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = contents(model.TRAINED)
     shutil.rmtree(model.TRAINED)
     calls: list[int] = []
