@@ -6,11 +6,11 @@ import shutil
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pytest
-from checkouts import set_parameters
+from conftest import Change
 from PIL import Image
 
 from stages.common import config, files
@@ -21,17 +21,8 @@ from stages.scones.featurize import Pictures, set_aside
 from stages.scones.sources import sample
 
 CLASSES = ["bicycle", "motorcycle"]
-SETTINGS = {
-    "source": None,
-    "classes": CLASSES,
-    "max_refused": 0.02,
-    "max_near_copies": 0.05,
-    "valid_fraction": 0.1,
-    "seed": 0,
-}
 RAW, FEATURES, LABELLED = (Path("data/scones", name) for name in ("raw", "features", "labelled"))
 
-Change = Callable[..., None]
 Form = Literal["NFC", "NFD"]
 
 
@@ -40,16 +31,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sample")
     sample.write(folder, CLASSES)
     return folder
-
-
-@pytest.fixture
-def change(workspace: Path) -> Change:
-    """Sets data.source and values of data.scones."""
-
-    def write(place: str, **settings: Any) -> None:
-        set_parameters(Path("params.yaml"), {"data.source": place, "data.scones": SETTINGS | settings})
-
-    return write
 
 
 @pytest.fixture
@@ -63,7 +44,7 @@ def source(workspace: Path, written: Path, change: Change) -> Path:
         for line in lines:
             name = line.split("\t")[2]
             shutil.copy(written / part / name, folder / part)
-    change("given")
+    change({"data.source": "given"})
     return folder
 
 
@@ -106,14 +87,14 @@ def test_the_sample_is_in_the_published_layout_and_the_same_bytes_each_time(writ
 
 
 def test_the_sample_draws_two_classes_alone(change: Change) -> None:
-    change("sample", classes=["bicycle", "pickup_truck"])
+    change({"data.scones.classes": ["bicycle", "pickup_truck"]})
     with pytest.raises(InputError, match="bicycle, pickup_truck is not allowed with the source sample.*official"):
         prepare.main()
     assert not RAW.exists()
 
 
 def test_labels_follow_the_order_of_the_classes(change: Change) -> None:
-    change("sample", classes=CLASSES[::-1])
+    change({"data.scones.classes": CLASSES[::-1]})
     prepare.main()
     assert [label for _, label, _ in lines(RAW / "test.lst")[:4]] == ["0", "1", "0", "1"]
     assert files.read_json(RAW / "about.json") == {"source": "sample", "classes": ["motorcycle", "bicycle"]}
@@ -219,6 +200,7 @@ def one_class(source: Path) -> None:
     (source / "test.lst").write_text(table.replace("\t0\t", "\t1\t"))
 
 
+PLACES = "expected the folders train and test, and train.lst and test.lst"
 FIRST, SECOND = (f"drawn_s_{row:06d}.png" for row in range(2))
 
 
@@ -230,14 +212,8 @@ FIRST, SECOND = (f"drawn_s_{row:06d}.png" for row in range(2))
         (lambda source: (source / "train.lst").write_bytes(b"1\t0\t\xff\xd8.png\n"), ["train.lst: byte 4: found invalid UTF-8"]),
         (lambda source: (source / "train/drawn_s_000008.png").unlink(), ["train.lst: line 9: found no file drawn_s_000008.png in the folder train"]),
         (lambda source: shutil.rmtree(source / "test"), ["test.lst: line 1: found no file drawn_s_000000.png in the folder test"]),
-        (
-            lambda source: (source / "train").rename(source / "Train"),
-            ["scones: found 'Train', expected the folders train and test, and train.lst and test.lst"],
-        ),
-        (
-            lambda source: (source / "val.lst").touch(),
-            ["scones: found 'val.lst', expected the folders", "data.scones.valid_fraction chooses"],
-        ),
+        (lambda source: (source / "train").rename(source / "Train"), [f"scones: found 'Train', {PLACES}"]),
+        (lambda source: (source / "val.lst").touch(), [f"'val.lst', {PLACES}", "data.scones.valid_fraction chooses"]),
         (one_class, ["test.lst: found no usable picture of bicycle"]),
         (replace("train.lst", 3, ""), ["train.lst: line 3: found ''", "row number, label and file name"]),
         (replace("train.lst", 3, f"0 0 {FIRST}"), ["train.lst: line 3: found '0 0 drawn", "tabs"]),
@@ -303,7 +279,7 @@ def test_test_pictures_that_look_like_training_pictures_are_reported_and_limited
     printed = capsys.readouterr().out
     assert "warning: 1 of 20 pictures for test (5.0%) are near copies" in printed
     assert f"first {ours} is like {theirs}\n" in printed
-    change("given", max_near_copies=0.04)
+    change({"data.scones.max_near_copies": 0.04})
     with pytest.raises(InputError, match=r"found near copies in different parts: 1 of 20.*max_near_copies = 0\.04"):
         prepare.main()
     assert f"{ours} is like {theirs} (" in capsys.readouterr().err
@@ -320,7 +296,7 @@ def test_validation_pictures_that_look_like_training_pictures_are_reported_and_l
     prepare.main()
     with pytest.raises(InputError, match=r"train\.lst: found near copies .* pictures for validation .*max_near_copies"):
         featurize.main()
-    change("given", max_near_copies=1)
+    change({"data.scones.max_near_copies": 1})
     featurize.main()
     assert (FEATURES / "near_copies.csv").exists()
 
@@ -467,17 +443,19 @@ def test_the_same_input_gives_the_same_bytes(source: Path, captured: Path) -> No
         (["bus"], "classes.*: expected at least 2 items"),
     ],
 )
-def test_an_unknown_class_is_answered_with_the_closest(classes: list[str], words: str) -> None:
+def test_an_unknown_class_is_answered_with_the_closest(change: Change, classes: list[str], words: str) -> None:
+    change({"data.scones.classes": classes})
     with pytest.raises(InputError, match=rf"params.yaml: data.scones.{words}"):
-        config.check("data.scones", Data, SETTINGS | {"classes": classes})
+        config.load("data.scones", Data)
 
 
-def test_any_fine_labels_are_classes() -> None:
-    assert config.check("data.scones", Data, SETTINGS | {"classes": FINE_LABELS}).classes == FINE_LABELS
+def test_any_fine_labels_are_classes(change: Change) -> None:
+    change({"data.scones.classes": FINE_LABELS})
+    assert config.load("data.scones", Data).classes == FINE_LABELS
 
 
 def test_the_real_pictures(workspace: Path, change: Change, real_data: Path) -> None:
-    change(str(real_data))
+    change({"data.source": str(real_data)})
     prepare.main()
     featurize.main()
     assert {file.split("/")[0] for file in refused()} == {"captured_data"}

@@ -84,6 +84,10 @@ def test_a_last_line_that_is_cut_off_is_left_out_and_reported(length: int) -> No
     assert read.problems == ["a.jsonl: line 2: cut off, left out"]
 
 
+def named(classes: list[str]) -> str:
+    return json.dumps({"classes": classes, "probabilities": [[0.1, 0.9]]})
+
+
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
@@ -115,14 +119,8 @@ def test_a_last_line_that_is_cut_off_is_left_out_and_reported(length: int) -> No
             line(2, about_inferenceTime="0001-01-01T00:00:00+05:00"),
             "found the time '0001-01-01T00:00:00\\+05:00', expected",
         ),
-        (
-            line(2, answer_data='{"classes": ["motorcycle", "bicycle"], "probabilities": [[0.1, 0.9]]}'),
-            r"found the classes \['mot",
-        ),
-        (
-            line(2, answer_data='{"classes": ["cat", "dog"], "probabilities": [[0.1, 0.9]]}'),
-            r"expected \['bicycle', 'motorcycle'\]",
-        ),
+        (line(2, answer_data=named(["motorcycle", "bicycle"])), r"found the classes \['mot"),
+        (line(2, answer_data=named(["cat", "dog"])), r"expected \['bicycle', 'motorcycle'\]"),
     ],
 )
 @pytest.mark.parametrize("end", ["\n", ""])

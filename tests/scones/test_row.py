@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import chdir, nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from checkouts import make_workspace, set_parameters
-from conftest import ROOT
+from conftest import ROOT, Change
 
 from stages.common import files
 from stages.common.errors import InputError
@@ -25,8 +24,6 @@ from stages.scones import evaluate, export, featurize, inference, layout, model,
 from stages.scones.feedback import monitor
 from stages.scones.learning import augmentation
 from stages.serving import process
-
-Change = Callable[[dict[str, Any]], None]
 
 
 @pytest.fixture(scope="module")
@@ -45,29 +42,24 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 TINY: dict[str, Any] = {
-    "residual": {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0, "weights": "none"},
-    "transfer.backbone": "mobilenet_v3_small",
-    "transfer.image_size": 32,
-    "transfer.weights": "none",
-    "transfer.fine_tune": "all",
-    "epochs": 4,
-    "batch_size": 8,
-    "precision": "float32",
-    "threads": 1,
+    "scones.residual": {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0, "weights": "none"},
+    "scones.transfer.backbone": "mobilenet_v3_small",
+    "scones.transfer.image_size": 32,
+    "scones.transfer.weights": "none",
+    "scones.transfer.fine_tune": "all",
+    "scones.epochs": 4,
+    "scones.batch_size": 8,
+    "scones.precision": "float32",
+    "scones.threads": 1,
 }
 
 
-def write(root: Path, settings: dict[str, Any]) -> None:
-    """Change parameters of the group `scones` of a project root by their dotted names."""
-    set_parameters(root / "params.yaml", {f"scones.{name}": value for name, value in settings.items()})
-
-
 @pytest.fixture
-def change(workspace: Path, drawn: Path) -> Change:
-    """Changes parameters of the group `scones` by their dotted names; at first to a tiny network."""
+def change(change: Change, drawn: Path) -> Change:
+    """Changes parameters of a workspace with features and a tiny network."""
     shutil.copytree(drawn, train.FEATURES)
-    write(workspace, TINY)
-    return lambda settings: write(workspace, settings)
+    change(TINY)
+    return change
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +67,7 @@ def made(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project root in which a tiny network was trained, evaluated, plotted and exported."""
     root = tmp_path_factory.mktemp("made")
     make_workspace(root)
-    write(root, TINY)
+    set_parameters(root / "params.yaml", TINY)
     shutil.copytree(drawn, root / train.FEATURES)
     with chdir(root):
         for stage in (train, evaluate, plot, export):
@@ -124,7 +116,7 @@ def test_the_sample_becomes_features_that_training_takes(workspace: Path) -> Non
 
 @pytest.mark.parametrize("network", ["residual", "transfer"])
 def test_training_twice_gives_the_same_bytes(change: Change, network: str) -> None:
-    change({"network": network, "epochs": 2})
+    change({"scones.network": network, "scones.epochs": 2})
     train.main()
     first = contents(model.TRAINED)
     train.main()
@@ -210,7 +202,7 @@ def test_coverage_counts_the_threshold_itself() -> None:
 def test_unaugmented_training_inputs_equal_prediction_inputs(change: Change) -> None:
     amounts = ("rotation", "scale", "shift", "brightness", "contrast", "saturation", "erase")
     still = {**dict.fromkeys(amounts, 0), "flip": False}
-    change({"augmentation": still, "residual.image_size": 64, "views": "one", "epochs": 1})
+    change({"scones.augmentation": still, "scones.residual.image_size": 64, "scones.views": "one", "scones.epochs": 1})
     train.main()
     classifier = model.load()
     seen: list[torch.Tensor] = []
@@ -234,7 +226,8 @@ def train_in_two_processes(folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.long
 def test_two_processes_train_the_same_as_one(change: Change, workspace: Path, tmp_path: Path) -> None:
-    change({"epochs": 2, "label_smoothing": 0.1, "adamw.learning_rate": 0.001, "residual.dropout": 0.3})
+    change({"scones.epochs": 2, "scones.label_smoothing": 0.1})
+    change({"scones.adamw.learning_rate": 0.001, "scones.residual.dropout": 0.3})
     train.main()
     alone = torch.load(model.TRAINED / "weights.pt", weights_only=True)
     done = train_in_two_processes(tmp_path)
@@ -252,7 +245,7 @@ def test_a_batch_that_processes_can_t_share_is_refused(
     change: Change, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the process that is left over says it."""
-    change({"batch_size": 9})
+    change({"scones.batch_size": 9})
     job.stage_code(tmp_path / "code", "scones")
     monkeypatch.setenv("SM_CHANNEL_FEATURES", str(train.FEATURES.absolute()))
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -264,7 +257,7 @@ def test_a_batch_that_processes_can_t_share_is_refused(
 
 @pytest.mark.long
 def test_processes_that_can_t_share_a_batch_end(change: Change, tmp_path: Path) -> None:
-    change({"batch_size": 9})
+    change({"scones.batch_size": 9})
     done = train_in_two_processes(tmp_path)
     assert done.returncode != 0
     assert REFUSED in done.stderr

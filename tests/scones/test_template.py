@@ -18,6 +18,7 @@ from stages.scones.aws import artifacts, preflight
 
 TEMPLATES = [artifacts.TEMPLATE, artifacts.ARTIFACTS_TEMPLATE, job.TEMPLATE]
 DEFINITIONS = [artifacts.WORKFLOW, artifacts.FAN_OUT]
+WORKFLOW, FAN_OUT = (json.loads(path.read_text())["States"] for path in DEFINITIONS)
 
 LOG_DELIVERY = {
     "logs:CreateLogDelivery",
@@ -397,9 +398,8 @@ def test_executions_that_fail_by_design_are_counted_by_the_state_in_which_they_e
     assert set(filters) == {"Failed", "FailedByDesign"}
     assert {one["LogGroupName"]["Ref"] for one in filters.values()} == {"WorkflowLogs"}
     counted = re.findall(r'\$\.details\.name = "(\w+)"', filters["FailedByDesign"]["FilterPattern"])
-    states = json.loads(artifacts.WORKFLOW.read_text())["States"]
-    assert {states[state]["Type"] for state in counted} == {"Fail"}
-    assert {states[name]["Next"] for name in ("notifyLowConfidence", "notifyUnknown")} == set(counted)
+    assert {WORKFLOW[state]["Type"] for state in counted} == {"Fail"}
+    assert {WORKFLOW[name]["Next"] for name in ("notifyLowConfidence", "notifyUnknown")} == set(counted)
 
 
 def retried(state: dict[str, Any]) -> set[str]:
@@ -407,23 +407,21 @@ def retried(state: dict[str, Any]) -> set[str]:
 
 
 def test_every_task_of_the_workflow_is_retried_and_caught() -> None:
-    states = json.loads(artifacts.WORKFLOW.read_text())["States"]
     passing = {"Lambda.TooManyRequestsException", "Lambda.ServiceException", "Lambda.SdkClientException"}
     for name in ("serializeImageData", "invokeClassifier", "confidenceFilter"):
-        assert passing <= retried(states[name])
-        assert not {"ThresholdConfidenceNotMet", "UnknownPictureError"} & retried(states[name])
-        assert states[name]["Catch"][-1] == {"ErrorEquals": ["States.ALL"], "Next": "notifyError"}
-    assert {"EndpointThrottledError", "EndpointUnavailableError"} <= retried(states["invokeClassifier"])
+        assert passing <= retried(WORKFLOW[name])
+        assert not {"ThresholdConfidenceNotMet", "UnknownPictureError"} & retried(WORKFLOW[name])
+        assert WORKFLOW[name]["Catch"][-1] == {"ErrorEquals": ["States.ALL"], "Next": "notifyError"}
+    assert {"EndpointThrottledError", "EndpointUnavailableError"} <= retried(WORKFLOW["invokeClassifier"])
     for name in ("notifyError", "notifyLowConfidence", "notifyUnknown"):
-        assert states[name]["Retry"][0]["MaxAttempts"] >= 2
-        assert states[states[name]["Next"]]["Type"] == "Fail"
+        assert WORKFLOW[name]["Retry"][0]["MaxAttempts"] >= 2
+        assert WORKFLOW[WORKFLOW[name]["Next"]]["Type"] == "Fail"
 
 
 def test_a_throttled_start_is_retried_and_no_error_of_a_picture_is_left_uncaught() -> None:
-    states = json.loads(artifacts.FAN_OUT.read_text())["States"]
-    task = states["eachPicture"]["ItemProcessor"]["States"]["workflow"]
-    many = states["eachPictureOfMany"]["ItemProcessor"]["States"]  # the same, as names are unique in a state machine
-    same = json.dumps(states["eachPicture"]["ItemProcessor"]["States"])
+    task = FAN_OUT["eachPicture"]["ItemProcessor"]["States"]["workflow"]
+    many = FAN_OUT["eachPictureOfMany"]["ItemProcessor"]["States"]  # the same, as names are unique in a state machine
+    same = json.dumps(FAN_OUT["eachPicture"]["ItemProcessor"]["States"])
     assert json.loads(json.dumps(many).replace("OfMany", "")) == json.loads(same)
     assert "StepFunctions.ThrottlingException" in retried(task)
     assert not {"States.TaskFailed", "States.ALL"} & retried(task)  # a workflow that has failed is not executed again
