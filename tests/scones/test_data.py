@@ -17,7 +17,8 @@ from stages.common import config, files
 from stages.common.errors import InputError
 from stages.scones import featurize, layout, prepare
 from stages.scones.config import FINE_LABELS, Data
-from stages.scones.featurize import Pictures, set_aside
+from stages.scones.featurize import set_aside
+from stages.scones.layout import Pictures
 from stages.scones.sources import sample
 
 CLASSES = ["bicycle", "motorcycle"]

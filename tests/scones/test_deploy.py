@@ -74,15 +74,9 @@ def test_the_stage_executes_the_workflow_on_this_machine_and_leaves_nothing(
     assert "each matches its confidence and has one captured record" in done.stdout
     chosen = cases([f"vehicle_{red}.png" for red in sorted(REDS, key=lambda red: f"vehicle_{red}.png")], 15, 0)
     sure = sum(max(red, 255 - red) / 255 >= 0.94 for red in (int(name[8:-4]) for name in chosen))
-    assert files.read_json(deploy.REPORT) == {
-        "version": None,
-        "data": "a test",
-        "executions": 15,
-        "succeeded": sure,
-        "below_threshold": 15 - sure,
-        "unknown": 0,
-        "accuracy_succeeded": 1.0,
-    }
+    counts = {"executions": 15, "succeeded": sure, "below_threshold": 15 - sure, "unknown": 0}
+    expected = {"version": None, "data": "a test", **counts, "accuracy_succeeded": 1.0}
+    assert files.read_json(deploy.REPORT) == expected
     assert 0 < sure < 15
     texts = [(path.name, path.read_text()) for path in sorted(deploy.CAPTURED.iterdir())]
     assert len(captures.read(texts).records) == 15
@@ -389,9 +383,8 @@ def test_test_cases_use_each_picture_before_any_twice_and_follow_the_seed() -> N
 
 def test_costs_are_shown_where_a_price_is_known() -> None:
     month = (24 * 30, "30 days")
-    assert "2 x ml.m5.xlarge: about 0.46 USD per hour, 331 USD in 30 days" in estimate(
-        "ml.m5.xlarge", 2, "us-east-1", *month
-    )
+    said = estimate("ml.m5.xlarge", 2, "us-east-1", *month)
+    assert "2 x ml.m5.xlarge: about 0.46 USD per hour, 331 USD in 30 days" in said
     assert "eu-west-1 may differ" in estimate("ml.m5.xlarge", 1, "eu-west-1", *month)
     assert "0.46 USD in 2 h" in estimate("ml.m5.xlarge", 1, "us-east-1", 2, "2 h")
     assert "no price is listed" in estimate("ml.z9.large", 1, "us-east-1", *month)
@@ -442,11 +435,8 @@ def test_a_start_that_aws_refuses_is_counted_by_its_cause() -> None:
 
 
 def test_failures_are_counted_by_cause() -> None:
-    outcomes = [
-        *GOOD,
-        Outcome("c", "FAILED", (), "AccessDeniedError", "", 3.0),
-        Outcome("d", "TIMED_OUT", (), "", "", 9.0),
-    ]
+    failed = Outcome("c", "FAILED", (), "AccessDeniedError", "", 3.0)
+    outcomes = [*GOOD, failed, Outcome("d", "TIMED_OUT", (), "", "", 9.0)]
     report = load.summary([load.Sent(outcome, 0.0, 2.0) for outcome in outcomes], None)
     assert report["failures"] == {"AccessDeniedError": 1, "TIMED_OUT": 1, "ThresholdConfidenceNotMet": 1}
     assert (report["succeeded"], report["executions_per_second"], report["latency_s"]["max"]) == (1, 2.0, 9.0)
@@ -469,8 +459,7 @@ def test_pictures_of_an_earlier_test_set_are_removed(exported: Path, account: bo
     made = deployment.deploy(account, evaluated.ARCHIVE, {"kept.png": b"kept", "new.png": b"new"}, settings)
     assert [entry["Key"] for entry in keys(account, made.bucket, TEST)] == [f"{TEST}kept.png", f"{TEST}new.png"]
     assert [line.split("/: ")[1] for line in made.done[-2:]] == ["1 of 2 objects uploaded", "1 other objects removed"]
-    client(account, "s3").delete_objects(
-        Bucket=made.bucket, Delete={"Objects": [{"Key": f"{TEST}{name}"} for name in ("kept.png", "new.png")]}
-    )
+    there = [{"Key": f"{TEST}{name}"} for name in ("kept.png", "new.png")]
+    client(account, "s3").delete_objects(Bucket=made.bucket, Delete={"Objects": there})
     with pytest.raises(InputError, match="test/: found no test pictures"):
         load.load(account, made.bucket, made.workflow, 1, None, settings)

@@ -64,12 +64,8 @@ def test_each_upload_to_pictures_starts_an_execution_and_nothing_else_does(world
     s3.copy_object(Bucket=bucket, Key="pictures/copy.png", CopySource=f"{bucket}/picture.png")
     wait_until(lambda: len(world.executions()) >= 4 and all(one["status"] != "RUNNING" for one in world.executions()))
     ended = {json.loads(one["input"])["s3_key"]: one.get("error", one["status"]) for one in world.executions()}
-    assert ended == {
-        "pictures/copy.png": "SUCCEEDED",
-        f"pictures/{NAMES[0]}": "SUCCEEDED",
-        f"pictures/{NAMES[1]}": "SUCCEEDED",
-        f"pictures/{NAMES[2]}": "ThresholdConfidenceNotMet",
-    }
+    passed = {f"pictures/{name}": "SUCCEEDED" for name in ("copy.png", *NAMES[:2])}
+    assert ended == {**passed, f"pictures/{NAMES[2]}": "ThresholdConfidenceNotMet"}
     assert len(world.executions()) == 4
 
 

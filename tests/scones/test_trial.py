@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, cast
 
 import boto3
@@ -30,22 +31,11 @@ def line(name: str = "a.png", inference_id: str = "", event: str = "") -> str:
     return record(PICTURES[name], json.dumps(SURE), about_eventId=event or str(uuid.uuid4()), **about)
 
 
-class Clock:
-    """Time that passes only while somebody sleeps."""
+clock = SimpleNamespace(now=0.0, perf_counter=time.perf_counter)
+"""Time that passes only while somebody sleeps."""
 
-    perf_counter = staticmethod(time.perf_counter)
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-clock = Clock()
+clock.monotonic = lambda: clock.now
+clock.sleep = lambda seconds: setattr(clock, "now", clock.now + seconds)
 
 
 @pytest.fixture(autouse=True)

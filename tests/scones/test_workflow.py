@@ -58,6 +58,10 @@ class World(NamedTuple):
     def execute(self, name: str) -> Outcome:
         return Workflow(self.session, self.deployed.workflow).execute(self.deployed.bucket, f"test/{name}")
 
+    def fan_out(self, **event: Any) -> dict[str, Any]:
+        """What became of an execution for many pictures."""
+        return Workflow(self.session, self.deployed.fan_out).run(event)
+
     def faults(self, method: str, **content: Any) -> httpx.Response:
         """Tells the stand-in of faults, or asks it which are still to come."""
         signed = {"Authorization": f"Credential={os.environ['AWS_ACCESS_KEY_ID']}/0/-/stand-in/aws4_request"}
@@ -238,11 +242,12 @@ def test_a_failing_notification_is_sent_again_and_does_not_hide_the_failure(
 
 
 @pytest.mark.parametrize("of", ["bootstrap.py", "container"])
-def test_a_killed_function_or_model_is_restarted(world: World, of: str) -> None:
+def test_functions_and_models_run_in_the_scratch_folder_and_are_restarted_when_killed(world: World, of: str) -> None:
     assert world.execute("sure.png").status == "SUCCEEDED"
     killed = world.processes(of)
     assert killed
     for process in killed:
+        assert process.cwd().startswith(f"{tempfile.gettempdir()}/stages-{PURPOSE}-")
         process.kill()
     assert world.execute("sure.png").status == "SUCCEEDED"
     assert not any(process.is_running() for process in killed)
@@ -306,9 +311,7 @@ def test_a_function_that_is_killed_while_it_runs_is_run_again(held: Held, world:
 
 def test_many_pictures_in_one_execution_have_one_result_each(world: World) -> None:
     names = ["sure.png", "unsure.png", "missing.png", *(f"red-{red}.png" for red in range(230, 250))]
-    described = Workflow(world.session, world.deployed.fan_out).run(
-        {"s3_bucket": world.deployed.bucket, "s3_keys": [f"test/{name}" for name in names]}
-    )
+    described = world.fan_out(s3_bucket=world.deployed.bucket, s3_keys=[f"test/{name}" for name in names])
     assert described["status"] == "SUCCEEDED"
     results = json.loads(described["output"])
     assert [result["s3_key"] for result in results] == [f"test/{name}" for name in names]
@@ -324,22 +327,21 @@ def test_all_pictures_below_a_prefix_have_a_result_in_the_bucket(world: World) -
     sure = {f"sure-{number}.png": PICTURES["sure.png"] for number in range(25)}  # on two pages of the listing
     for name, content in {**some, **sure}.items():
         s3.put_object(Bucket=world.deployed.bucket, Key=f"pictures/many/{name}", Body=content)
-    described = Workflow(world.session, world.deployed.fan_out).run({"s3_prefix": "pictures/many/"})
+    described = world.fan_out(s3_prefix="pictures/many/")
     assert described["status"] == "SUCCEEDED", described
     place = json.loads(described["output"])["ResultWriterDetails"]
     assert place["Key"].startswith(f"results/{described['name']}")
     manifest = json.loads(s3.get_object(Bucket=world.deployed.bucket, Key=place["Key"])["Body"].read())
     (written,) = manifest["ResultFiles"]["SUCCEEDED"]
     results = json.loads(s3.get_object(Bucket=world.deployed.bucket, Key=written["Key"])["Body"].read())
-    found = {
-        one["s3_key"]: one.get("error", one["status"]) for one in (json.loads(result["Output"]) for result in results)
-    }
+    outputs = [json.loads(result["Output"]) for result in results]
+    found = {one["s3_key"]: one.get("error", one["status"]) for one in outputs}
     assert found == {
         **{f"pictures/many/{name}": "SUCCEEDED" for name in sure},
         "pictures/many/unsure.png": "ThresholdConfidenceNotMet",
         "pictures/many/page.png": "NotAnImageError",
     }
-    assert Workflow(world.session, world.deployed.fan_out).run({"s3_prefix": "pictures/none/"})["status"] == "SUCCEEDED"
+    assert world.fan_out(s3_prefix="pictures/none/")["status"] == "SUCCEEDED"
 
 
 def test_one_digest_sums_up_many_failures(world: World) -> None:
@@ -359,14 +361,14 @@ def test_one_digest_sums_up_many_failures(world: World) -> None:
 
 def test_a_picture_whose_execution_is_stopped_has_a_result_like_the_others(world: World) -> None:
     states = client(world.session, "stepfunctions")
-    event = {"s3_bucket": world.deployed.bucket, "s3_keys": ["test/slow.png", "test/sure.png"]}
 
     def first() -> list[str]:
         listed = states.list_executions(stateMachineArn=world.deployed.workflow, statusFilter="RUNNING")
         return [one["executionArn"] for one in listed["executions"] if one["name"].endswith("-0")]
 
     with ThreadPoolExecutor(1) as pool:
-        going = pool.submit(Workflow(world.session, world.deployed.fan_out).run, event)
+        pictures = ["test/slow.png", "test/sure.png"]
+        going = pool.submit(world.fan_out, s3_bucket=world.deployed.bucket, s3_keys=pictures)
         wait_until(first)
         (arn,) = first()
         # Stopped before its task has begun, it ends with an error of its own.
@@ -455,13 +457,6 @@ def test_unsupported_requests_are_reported_as_errors_of_aws(world: World) -> Non
         found = check(world.session, settings())
         assert found.good is None
         assert "NotImplemented" in found.message
-
-
-def test_all_running_code_is_in_the_stand_ins_scratch_folder(world: World) -> None:
-    running = world.processes("bootstrap.py") + world.processes("container")
-    assert running
-    places = [Path(process.cwd()).relative_to(tempfile.gettempdir()).parts[0] for process in running]
-    assert all(place.startswith(f"stages-{PURPOSE}-") for place in places)
 
 
 def test_sagemakers_own_sdk_finds_and_invokes_the_endpoint(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

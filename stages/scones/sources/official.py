@@ -7,7 +7,7 @@ from stages.common import files
 from stages.common.sources.downloads import download
 from stages.scones import layout
 from stages.scones.config import FINE_LABELS
-from stages.scones.layout import Bytes, Entry
+from stages.scones.layout import Bytes, Entry, Pictures
 from stages.scones.sources import cifar
 
 # https://www.cs.toronto.edu/~kriz/cifar.html; the checksum is the one in Keras (keras/datasets/cifar100.py)
@@ -24,9 +24,9 @@ def fetch(folder: Path, classes: Sequence[str]) -> None:
         layout.write(folder, part, _of_classes(split, classes))
 
 
-def _of_classes(split: cifar.Split, classes: Sequence[str]) -> Iterator[tuple[Entry, Bytes]]:
+def _of_classes(split: Pictures, classes: Sequence[str]) -> Iterator[tuple[Entry, Bytes]]:
     """Yield the pictures of ``classes``. Their numbers are the rows in CIFAR's file, as in the published data set."""
     labels = {FINE_LABELS.index(name): label for label, name in enumerate(classes)}
-    for row, (fine_label, name) in enumerate(zip(split.labels.tolist(), split.names, strict=True)):
+    for row, (fine_label, name) in enumerate(zip(split.labels.tolist(), split.names.tolist(), strict=True)):
         if fine_label in labels:
             yield Entry(row, labels[fine_label], name), split.images[row]
