@@ -289,6 +289,7 @@ def test_another_number_of_probabilities_than_the_models_classes_is_refused(
         confidence_filter.handler({**EVENT, "inferences": inferences}, None)
 
 
+LOW = "ThresholdConfidenceNotMet", "confidence 0.939900 is below the threshold 0.94"
 UNKNOWN = "UnknownPictureError", "resembles none of the classes"
 
 
@@ -298,13 +299,7 @@ UNKNOWN = "UnknownPictureError", "resembles none of the classes"
         ([0.94, 0.06], True, None, 0, 0),
         ([0.0, 1], None, None, 0, 0),
         ([0.02, 0.03, 0.95], None, None, 0, 0),
-        (
-            [0.0601, 0.9399],
-            None,
-            ("ThresholdConfidenceNotMet", "confidence 0.939900 is below the threshold 0.94"),
-            1,
-            0,
-        ),
+        ([0.0601, 0.9399], None, LOW, 1, 0),
         ([0.6, 0.4], False, UNKNOWN, 1, 1),
         ([0.99, 0.01], False, UNKNOWN, 0, 1),
     ],

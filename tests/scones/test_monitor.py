@@ -307,9 +307,8 @@ def test_answers_below_the_threshold_are_red_and_the_others_blue() -> None:
         str(one.get_color()): np.asarray(one.get_ydata()).tolist() for one in axis.lines if one.get_marker() == "o"
     }
     assert drawn == {"tab:blue": [0.94, 0.97], "tab:red": [0.93]}
-    assert [np.asarray(one.get_ydata()).tolist() for one in axis.lines if one.get_linestyle() == "--"] == [
-        [THRESHOLD, THRESHOLD]
-    ]
+    (dashed,) = (one for one in axis.lines if one.get_linestyle() == "--")
+    assert np.asarray(dashed.get_ydata()).tolist() == [THRESHOLD, THRESHOLD]
 
 
 def test_the_histogram_counts_every_answer_and_marks_the_threshold() -> None:

@@ -294,6 +294,10 @@ def changed(old: str, new: str) -> str:
     return json.dumps(CONSOLE).replace(old, new, 1)
 
 
+HEAD_OBJECT = "arn:aws:states:::aws-sdk:s3:headObject"
+DISTRIBUTED = changed("{", '{"ProcessorConfig": {"Mode": "DISTRIBUTED"}, ')
+
+
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [
@@ -304,14 +308,10 @@ def changed(old: str, new: str) -> str:
         ("workflow.json", changed("filter:$LATEST", "filter:3"), "found filter:3, expected \\$LATEST or no version"),
         (
             "workflow.json",
-            changed("states:::lambda:invoke", "states:::aws-sdk:s3:headObject"),
-            "Resource: found arn:aws:states:::aws-sdk:s3:headObject, expected lambda:invoke or sns:publish",
+            changed(TASK["Resource"], HEAD_OBJECT),
+            f"Resource: found {HEAD_OBJECT}, expected lambda:invoke or sns:publish",
         ),
-        (
-            "workflow.json",
-            changed("{", '{"ProcessorConfig": {"Mode": "DISTRIBUTED"}, '),
-            "Mode: found DISTRIBUTED, expected INLINE",
-        ),
+        ("workflow.json", DISTRIBUTED, "Mode: found DISTRIBUTED, expected INLINE"),
         ("filter.py", "import sagemaker\ndef handler(e, c): pass", "the import of sagemaker, which Lambda's"),
         ("filter.py", "def handler(:", "filter.py: found invalid Python"),
     ],

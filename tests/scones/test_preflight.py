@@ -17,6 +17,7 @@ SCALING = {"max_instances": 9, "invocations": 60}
 CANARY = {"traffic": "canary", "fraction": 0.25, "wait": 300, "errors": 0.1, "latency": 1.5}
 NETWORK = {"subnets": ["s"], "security_groups": ["g"]}
 ENDPOINTS = "ml.m5.large for endpoint usage"
+PYTORCH = "deploy.scones.pytorch = '0.0.1'"
 DEPLOYER = "arn:aws:iam::123456789012:role/deployer"
 DIGEST = f"{IMAGE.rpartition(':')[0]}@sha256:{'0' * 64}"
 
@@ -27,12 +28,11 @@ def account(
     """An account by its answers; ``image`` is the error of the repository."""
 
     def answer(model: Any, **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
+        decided = {"EvalActionName": "iam:PassRole", "EvalDecision": decision}
         answers: dict[str, dict[str, Any]] = {
             "GetCallerIdentity": {"Arn": "arn:aws:sts::123456789012:assumed-role/deployer/session"},
             "ListServiceQuotas": {"Quotas": [{"QuotaName": ENDPOINTS, "Value": quota}]},
-            "SimulatePrincipalPolicy": {
-                "EvaluationResults": [{"EvalActionName": "iam:PassRole", "EvalDecision": decision}]
-            },
+            "SimulatePrincipalPolicy": {"EvaluationResults": [decided]},
             "DescribeImages": {"Error": {"Code": image, "Message": ""}} if image else {},
             "DescribeStacks": {"Error": {"Code": "ValidationError", "Message": "Stack with id scones does not exist"}},
         }
@@ -68,11 +68,7 @@ def test_a_ready_account_is_reported_line_by_line(capsys: pytest.CaptureFixture[
         ({}, {"decision": "explicitDeny"}, f"permissions: {DEPLOYER} is denied iam:PassRole"),
         ({"image": IMAGE}, {"image": "ImageNotFoundException"}, f"image: {IMAGE}: ImageNotFoundException"),
         ({"image": IMAGE}, {"region": "us-east-1"}, f"image: {IMAGE} is in region eu-west-1, expected us-east-1"),
-        (
-            {"pytorch": "0.0.1", "image": None},
-            {},
-            "image: deploy.scones.pytorch = '0.0.1' is not available in region eu-",
-        ),
+        ({"pytorch": "0.0.1", "image": None}, {}, f"image: {PYTORCH} is not available in region eu-west-1"),
     ],
 )
 def test_a_problem_is_named_and_ends_the_check(

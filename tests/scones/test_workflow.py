@@ -202,6 +202,7 @@ def test_an_endpoint_that_does_not_answer_in_time_is_a_failure(world: World) -> 
 
 
 INVOCATIONS = {"service": "sagemaker", "path": "/invocations"}
+DENIED = {**INVOCATIONS, "status": 403, "code": "AccessDeniedException"}
 THROTTLED = {**INVOCATIONS, "status": 400, "code": "ThrottlingException"}
 
 
@@ -210,11 +211,7 @@ THROTTLED = {**INVOCATIONS, "status": 400, "code": "ThrottlingException"}
     [
         (THROTTLED, "", ""),
         ({"service": "s3", "path": "/test/sure.png", "status": 503, "code": "SlowDown"}, "", ""),
-        (
-            {**INVOCATIONS, "status": 403, "code": "AccessDeniedException"},
-            "AccessDeniedError",
-            "endpoint .*AccessDeniedException.*injected",
-        ),
+        (DENIED, "AccessDeniedError", "endpoint .*AccessDeniedException.*injected"),
         pytest.param(
             {**THROTTLED, "times": 5}, "EndpointThrottledError", "ThrottlingException", marks=pytest.mark.slow
         ),

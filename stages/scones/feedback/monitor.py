@@ -133,7 +133,9 @@ def main(source: str, threshold: float | None = None, collect_into: Path = label
     groups = variants.grouped(texts)
     if len(groups) > 1:
         answered = {name: captures.read(own, classes).records for name, own in groups.items()}
-        report["variants"] = variants.compare(answered, threshold, _labels(collect_into, classes))
+        _, rows = label_table.read(collect_into / label_table.TABLE)
+        labels = {row["file"]: classes.index(row["label"]) for _, row in rows if row["label"] in classes}
+        report["variants"] = variants.compare(answered, threshold, labels)
     new = collect(pictures, threshold, classes, collect_into)
     with files.new_folder(MONITOR) as folder:
         reporting.save(over_time(read.records, threshold), folder / "confidence_over_time.png")
@@ -157,12 +159,6 @@ def main(source: str, threshold: float | None = None, collect_into: Path = label
     if "variants" in report:
         print("\n".join(variants.lines_of(report["variants"])))
     print(f"{new} new pictures to label in {collect_into}; reports in {MONITOR}")
-
-
-def _labels(folder: Path, classes: Sequence[str]) -> dict[str, int]:
-    """Return the class numbers of labelled pictures, by their names."""
-    _, rows = label_table.read(folder / label_table.TABLE)
-    return {row["file"]: classes.index(row["label"]) for _, row in rows if row["label"] in classes}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
