@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import boto3
 import checkouts
@@ -237,13 +238,8 @@ def test_a_missing_region_is_reported_before_any_stage_and_an_experiment_without
 
 @pytest.mark.parametrize("answer", ["n", "", EOFError()])
 def test_an_unconfirmed_question_stops_the_deployment(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
-    def say(_: str) -> object:
-        if isinstance(answer, EOFError):
-            raise answer
-        return answer
-
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-    monkeypatch.setattr("builtins.input", say)
+    monkeypatch.setattr("builtins.input", Mock(side_effect=[answer]))
     with pytest.raises(InputError, match="nothing was changed"):
         agree("This costs money.", yes=False, command="deploy")
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import boto3
 import pytest
@@ -159,9 +160,7 @@ NO_ANSWER = [
 def test_a_missing_answer_is_a_retryable_error_unless_there_are_no_credentials(
     s3: Stubber, endpoint: Stubber, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str
 ) -> None:
-    def fail(**arguments: Any) -> None:
-        raise error
-
+    fail = Mock(side_effect=error)
     monkeypatch.setattr(s3.client, "get_object", fail)
     storage_error = getattr(serialize_image_data, f"Storage{kind}Error")
     with pytest.raises(storage_error, match=f"s3://vehicles/test/bike.png.*: {error}"):

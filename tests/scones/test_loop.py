@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import boto3
 import numpy as np
@@ -311,15 +312,11 @@ def test_a_refused_or_declined_candidate_changes_nothing(
     before = state(project)
     limits = LIMITS.model_copy(update={"labelled": 20, "judged": 10})
 
-    def trained(root: None, place: Path, experiment: Any, targets: Any) -> Path:
-        """The served model again: it is no better."""
-        return project.copy(tmp_path / "candidate").root
-
-    def never(copy: Path, version: str) -> None:
-        pytest.fail("it was promoted")
-
-    monkeypatch.setattr("stages.experiments.running.clones.record", trained)
-    monkeypatch.setattr("stages.loop.promotion.promote", never)
+    # The served model again: it is no better.
+    copied = "stages.experiments.running.clones.record"
+    monkeypatch.setattr(copied, lambda *_: project.copy(tmp_path / "candidate").root)
+    promote = Mock()
+    monkeypatch.setattr("stages.loop.promotion.promote", promote)
     verdict, version = retraining.retrain(limits, yes=True)
     assert (len(verdict.failures), version) == (1, "")
     assert state(project) == before
@@ -328,6 +325,7 @@ def test_a_refused_or_declined_candidate_changes_nothing(
     monkeypatch.setattr("builtins.input", lambda _: "n")
     with pytest.raises(DeclinedError):
         retraining.retrain(limits, yes=False)
+    assert not promote.called
     assert state(project) == before
 
 

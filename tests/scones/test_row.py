@@ -8,6 +8,7 @@ import sys
 from contextlib import chdir, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -126,22 +127,14 @@ def test_training_twice_gives_the_same_bytes(change: Change, network: str) -> No
 def test_a_stopped_run_resumes_and_ends_with_the_same_bytes(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = contents(model.TRAINED)
     shutil.rmtree(model.TRAINED)
-    calls: list[int] = []
-
-    def stop(*_: object) -> float:
-        raise KeyboardInterrupt
-
-    def seen(*arguments: Any) -> torch.Tensor:
-        calls.append(1)
-        return augmentation.augmented(*arguments)
-
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(calibration, "fit", stop)
+        patched.setattr(calibration, "fit", Mock(side_effect=KeyboardInterrupt))
         train.main()
+    seen = Mock(wraps=augmentation.augmented)
     monkeypatch.setattr(train, "augmented", seen)
     train.main()  # from the checkpoint: nothing is left to be trained
     assert contents(model.TRAINED) == whole
-    assert not calls
+    assert not seen.called
 
 
 def test_the_export_answers_a_png_with_an_array_of_probabilities(project: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -208,14 +209,7 @@ def test_a_request_that_was_given_up_meanwhile_is_neither_answered_nor_captured(
 
 def test_failed_captures_are_written_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture, "SECONDS", 60)
-    written = list[bytes]()
-
-    def put(address: str, content: bytes) -> None:
-        if not written:
-            written.append(b"")
-            raise OSError("no space left")
-        written.append(content)
-
+    put = Mock(side_effect=[OSError("no space left"), None])
     settings = {"DestinationS3Uri": "s3://a/data", "CaptureOptions": [{"CaptureMode": "Output"}]}
     captured = Capture("vehicles", "model", settings, put)
     captured.add(("image/png", b"1"), ("text/plain", b"1"), "execution.0")
@@ -224,7 +218,8 @@ def test_failed_captures_are_written_later(monkeypatch: pytest.MonkeyPatch) -> N
     captured.add(("image/png", b"2"), ("text/plain", b"2"))
     captured.write()
     captured.write()
-    events = [json.loads(line)["eventMetadata"] for line in b"".join(written).splitlines()]
+    _, written = put.call_args.args
+    events = [json.loads(line)["eventMetadata"] for line in written.splitlines()]
     assert [event.get("inferenceId") for event in events] == ["execution.0", None]
 
 

@@ -152,9 +152,9 @@ def test_a_second_deployment_of_the_same_changes_nothing(world: World) -> None:
 
 def test_an_execution_ends_by_its_confidence_and_notifies_of_unsure_and_unknown_pictures(world: World) -> None:
     world.told()
-    done = trial.run(world.session, world.deployed, ["unknown.png", "sure.png", "unsure.png"], 1)
+    done = trial.run(world.session, world.deployed, ["sure.png", "unknown.png", "unsure.png"], 1)
     trial.check(done, PICTURES, settings().threshold)
-    unknown, sure, unsure = done.outcomes
+    sure, unknown, unsure = done.outcomes
     assert (unknown.status, unknown.error) == ("FAILED", "UnknownPictureError")
     assert "resembles none of the classes" in message(unknown)
     assert (sure.status, sure.probabilities) == ("SUCCEEDED", (1.0, 0.0))
