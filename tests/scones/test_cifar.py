@@ -75,16 +75,11 @@ def pack(contents: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.fixture
-def archive(tmp_path: Path) -> Callable[..., Path]:
-    """Writes an archive, whole but for the members that are given."""
-
-    def write(**changed: bytes) -> Path:
-        path = tmp_path / "cifar-100-python.tar.gz"
-        path.write_bytes(pack({name: python2(value) for name, value in VALUES.items()} | changed))
-        return path
-
-    return write
+def archive(folder: Path, **changed: bytes) -> Path:
+    """An archive in ``folder``, whole but for the members that are given."""
+    path = folder / "cifar-100-python.tar.gz"
+    path.write_bytes(pack({name: python2(value) for name, value in VALUES.items()} | changed))
+    return path
 
 
 def test_the_archives_of_these_tests_are_pickles_that_pickle_reads() -> None:
@@ -92,8 +87,8 @@ def test_the_archives_of_these_tests_are_pickles_that_pickle_reads() -> None:
         np.testing.assert_equal(pickle.loads(python2(value), encoding="latin1"), value)
 
 
-def test_pictures_labels_and_names_are_read(archive: Callable[..., Path]) -> None:
-    for part, read in cifar.read(archive()).items():
+def test_pictures_labels_and_names_are_read(tmp_path: Path) -> None:
+    for part, read in cifar.read(archive(tmp_path)).items():
         value = VALUES[part]
         assert read.names.tolist() == value["filenames"]
         assert read.labels.tolist() == value["fine_labels"]
@@ -152,25 +147,23 @@ def check_attack(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_crafted_pickle_runs_nothing(name: str, archive: Callable[..., Path], workspace: Path) -> None:
+def test_a_crafted_pickle_runs_nothing(name: str, tmp_path: Path, workspace: Path) -> None:
     check_attack(ATTACKS[name])
     for member in VALUES:
         with pytest.raises(InputError, match=f"cifar-100-python/{member}: found"):
-            cifar.read(archive(**{member: ATTACKS[name]}))
+            cifar.read(archive(tmp_path, **{member: ATTACKS[name]}))
     assert not Path(MARKER).exists()
 
 
 @pytest.mark.parametrize("key", ["fine_label_names", "filenames", "fine_labels", "data", "another key"])
-def test_a_call_among_the_right_values_is_not_run_either(
-    key: str, archive: Callable[..., Path], workspace: Path
-) -> None:
+def test_a_call_among_the_right_values_is_not_run_either(key: str, tmp_path: Path, workspace: Path) -> None:
     hidden = {member: python2(value | {key: Attack(os.system, COMMAND)}) for member, value in VALUES.items()}
     check_attack(hidden["train"])
     if key == "another key":
-        assert set(cifar.read(archive(**hidden))) == {"train", "test"}
+        assert set(cifar.read(archive(tmp_path, **hidden))) == {"train", "test"}
     else:
         with pytest.raises(InputError, match="cifar-100-python/"):
-            cifar.read(archive(**hidden))
+            cifar.read(archive(tmp_path, **hidden))
     assert not Path(MARKER).exists()
 
 
@@ -276,16 +269,14 @@ CLAIMING = changed("test", data=np.zeros((1, 3072), np.uint8))["test"].replace(
         ({"meta": b"not a pickle"}, "meta: "),
     ],
 )  # fmt: skip
-def test_other_contents_are_refused_in_words(
-    members: dict[str, bytes], words: str, archive: Callable[..., Path]
-) -> None:
+def test_other_contents_are_refused_in_words(members: dict[str, bytes], words: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"cifar-100-python.tar.gz: cifar-100-python/.*{words}") as caught:
-        cifar.read(archive(**members))
+        cifar.read(archive(tmp_path, **members))
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_no_archive_is_refused(archive: Callable[..., Path]) -> None:
-    path = archive()
+def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path)
     whole = path.read_bytes()
     for content in (b"", b"<html>", whole[: len(whole) // 2], gzip.compress(b"no tar"), whole[:-200] + 200 * b"x"):
         path.write_bytes(content)
@@ -293,9 +284,9 @@ def test_a_file_that_is_no_archive_is_refused(archive: Callable[..., Path]) -> N
             cifar.read(path)
 
 
-def test_only_the_three_members_are_read_and_nothing_is_unpacked(archive: Callable[..., Path], workspace: Path) -> None:
+def test_only_the_three_members_are_read_and_nothing_is_unpacked(tmp_path: Path, workspace: Path) -> None:
     before = sorted(workspace.rglob("*"))
-    path = archive(**{"../evil": b"x", "/tmp/evil": b"x"})
+    path = archive(tmp_path, **{"../evil": b"x", "/tmp/evil": b"x"})
     assert set(cifar.read(path)) == {"train", "test"}
     assert sorted(workspace.rglob("*")) == sorted([*before, path])
 
@@ -312,21 +303,19 @@ def test_a_link_in_the_archive_is_not_followed(tmp_path: Path) -> None:
         cifar.read(path)
 
 
-def test_a_member_that_unpacks_to_too_much_is_refused(
-    archive: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_member_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cifar, "LARGEST", 200_000)
     with pytest.raises(InputError, match="cifar-100-python/test: found 500000 bytes, expected at most 200000"):
-        cifar.read(archive(test=bytes(500_000)))
+        cifar.read(archive(tmp_path, test=bytes(500_000)))
 
 
 @pytest.mark.parametrize("classes", [["bicycle", "motorcycle"], ["train", "bicycle"]])
 def test_official_becomes_pictures_of_the_chosen_classes(
-    classes: list[str], archive: Callable[..., Path], workspace: Path, monkeypatch: pytest.MonkeyPatch
+    classes: list[str], tmp_path: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes = {"source": "official", "classes": classes, "max_refused": 0.0, "max_near_copies": 0.05}
     set_parameters(Path("params.yaml"), {f"data.scones.{name}": value for name, value in changes.items()})
-    body = archive().read_bytes()
+    body = archive(tmp_path).read_bytes()
     monkeypatch.setattr(official, "SIZE", len(body))
     monkeypatch.setattr(official, "CHECKSUM", f"sha256:{hashlib.sha256(body).hexdigest()}")
     monkeypatch.setattr(official, "download", functools.partial(downloads.download, attempts=3, wait=0.01))

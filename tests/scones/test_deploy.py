@@ -1,6 +1,5 @@
 """The stage deploy: on this machine from beginning to end, the same on AWS, and nothing left behind when it is killed."""
 
-import itertools
 import json
 import os
 import re
@@ -33,7 +32,7 @@ from stages.experiments.run import variant
 from stages.scones import deploy, load
 from stages.scones.aws import deployment, evaluated, trial
 from stages.scones.aws.deployment import TEST
-from stages.scones.aws.executions import Outcome, Workflow, cases
+from stages.scones.aws.executions import Outcome, cases
 from stages.scones.aws.stand_in import local
 from stages.scones.config import workflow_settings
 from stages.scones.feedback import captures
@@ -400,30 +399,25 @@ def test_a_stream_reports_rates_latency_and_causes(exported: Path, python: Run) 
     assert set(report["latency_s"]) == {"p50", "p95", "p99", "max"}
 
 
-class Slow(Workflow):
-    """Executions that take half a second, of which AWS refuses to start every fifth."""
+def slow() -> Mock:
+    """A workflow whose executions take half a second, and of which AWS refuses to start every fifth."""
 
-    def __init__(self) -> None:
-        self.numbers = itertools.count(1)
-
-    def start(self, event: Any) -> str:
-        number = next(self.numbers)
-        if number % 5 == 0:
-            raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "StartExecution")
-        return str(number)
-
-    def outcomes(self, started: Mapping[str, str]) -> dict[str, Outcome]:
+    def outcomes(started: Mapping[str, str]) -> dict[str, Outcome]:
         return {arn: Outcome(key, "SUCCEEDED", SURE, "", "", 0.5) for arn, key in started.items()}
+
+    refusal = ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "StartExecution")
+    starts = [str(number) if number % 5 else refusal for number in range(1, 21)]
+    return Mock(start=Mock(side_effect=starts), outcomes=outcomes)
 
 
 def test_a_stream_keeps_its_rate_however_long_executions_take() -> None:
-    report = load.summary(load.stream(Slow(), "bucket", ["a"] * 20, 40), 40)
+    report = load.summary(load.stream(slow(), "bucket", ["a"] * 20, 40), 40)
     assert 8 < report["started_per_second"] <= 44  # 2 if each waited for the end of the one before
     assert 18 / 40 + 0.4 <= report["start_to_end_s"] < 5
 
 
 def test_a_start_that_aws_refuses_is_counted_by_its_cause() -> None:
-    report = load.summary(load.stream(Slow(), "bucket", ["a"] * 10, None), None)
+    report = load.summary(load.stream(slow(), "bucket", ["a"] * 10, None), None)
     assert report["failures"] == {"ThrottlingException": 2}
     assert (report["executions"], report["succeeded"], report["latency_s"]["max"]) == (10, 8, 0.5)
     refused = load.Sent(Outcome("a", load.REFUSED, (), "ThrottlingException", "", 0.0), 0.0, 0.1)

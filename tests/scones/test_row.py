@@ -15,6 +15,7 @@ import pytest
 import torch
 from checkouts import make_workspace, set_parameters
 from conftest import ROOT, Change
+from small_photographs import contents
 
 from stages.common import files
 from stages.common.errors import InputError
@@ -82,10 +83,6 @@ def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     shutil.copytree(made, root)
     monkeypatch.chdir(root)
     return root
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def test_the_stages_from_features_to_export(project: Path) -> None:
