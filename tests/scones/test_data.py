@@ -105,9 +105,8 @@ def test_labels_follow_the_order_of_the_classes(change: Change) -> None:
 
 def test_raw_is_the_published_layout_with_the_same_pixels(source: Path) -> None:
     prepare.main()
-    assert sorted(path.name for path in RAW.iterdir()) == [
-        "about.json", "counts.json", "refused.csv", "test", "test.lst", "train", "train.lst"
-    ]  # fmt: skip
+    names = ["about.json", "counts.json", "refused.csv", "test", "test.lst", "train", "train.lst"]
+    assert sorted(path.name for path in RAW.iterdir()) == names
     for part in ("train", "test"):
         assert (RAW / f"{part}.lst").read_bytes() == (source / f"{part}.lst").read_bytes()
         for _, _, name in lines(RAW / f"{part}.lst"):

@@ -318,11 +318,7 @@ def test_a_picture_passes_if_it_is_known_and_its_confidence_reaches_the_threshol
     else:
         assert confidence_filter.handler(event, None) == event
     line = json.loads(capsys.readouterr().out)
-    assert line["_aws"]["CloudWatchMetrics"] == [
-        {
-            "Namespace": "Scones",
-            "Dimensions": [["Workflow"]],
-            "Metrics": [{"Name": "LowConfidence", "Unit": "None"}, {"Name": "Unknown", "Unit": "None"}],
-        }
-    ]
+    metrics = [{"Name": name, "Unit": "None"} for name in ("LowConfidence", "Unknown")]
+    told = [{"Namespace": "Scones", "Dimensions": [["Workflow"]], "Metrics": metrics}]
+    assert line["_aws"]["CloudWatchMetrics"] == told
     assert (line["Workflow"], line["LowConfidence"], line["Unknown"]) == ("scones-workflow", low, unknown)

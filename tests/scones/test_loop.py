@@ -250,13 +250,11 @@ def test_watch_measures_new_pictures_without_test_pictures_and_collects_beyond_a
     session, now = boto3.Session(), datetime.now(UTC)
 
     def look(number: int, confidence: float) -> Seen:
-        lines = [
-            captured(now + timedelta(seconds=number), f"[{confidence}, {1 - confidence}]", layout.png(image))
-            for image in [*days[number].images, *days[3].images]
-        ]
+        time, answer = now + timedelta(seconds=number), f"[{confidence}, {1 - confidence}]"
+        lines = [captured(time, answer, layout.png(image)) for image in [*days[number].images, *days[3].images]]
         key = f"data_capture/e/model/{now:%Y/%m/%d/%H}/{number}.jsonl"
         s3.put_object(Bucket="bucket", Key=key, Body="".join(lines).encode())
-        return watch.look(session, settings(), limits, now + timedelta(seconds=number))
+        return watch.look(session, settings(), limits, time)
 
     by_day = look(1, 0.97)
     assert (by_day.records, by_day.drift, by_day.low_confidence, by_day.accuracy) == (40, 0.0, 0.0, 0.97)

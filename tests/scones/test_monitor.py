@@ -136,9 +136,7 @@ def test_any_other_line_that_is_no_record_is_left_out_and_reported_with_its_reas
 
 
 PNG, TWO = base64.b64encode(picture(100)).decode(), [0.9, 0.1]
-VERBOSE = json.dumps(
-    {"classes": ["bicycle", "motorcycle"], "probabilities": [TWO], "known": [True], "familiarity": [0.2]}
-)
+VERBOSE = json.dumps({"classes": VEHICLES, "probabilities": [TWO], "known": [True], "familiarity": [0.2]})
 
 
 @pytest.mark.parametrize(
@@ -230,9 +228,7 @@ def test_records_are_read_in_any_form_and_the_counts_add_up(
     assert re.search("warning: 1 other files are not read, first .*b.jsonl.gz: expected .jsonl files", printed)
 
 
-UNKNOWN = (
-    '{"classes": ["bicycle", "motorcycle"], "probabilities": [[0.97, 0.03]], "known": [false], "familiarity": [-1]}'
-)
+UNKNOWN = json.dumps({"classes": VEHICLES, "probabilities": [[0.97, 0.03]], "known": [False], "familiarity": [-1]})
 
 
 def test_an_answer_may_mark_the_picture_as_unknown(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
