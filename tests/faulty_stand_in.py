@@ -6,80 +6,46 @@
 import json
 import re
 import threading
-import time
-from dataclasses import asdict, dataclass
 from typing import Any
-from xml.sax.saxutils import escape
 
 from werkzeug import Request, Response
 
 from stages.scones.aws.stand_in import server
 
 
-@dataclass
-class Fault:
-    """An error response for the next ``times`` requests to ``service`` whose path matches, after ``delay`` seconds.
-
-    ``service`` is the name in a request's signature: s3, sns, sagemaker or lambda.
-    """
-
-    service: str
-    path: str
-    status: int
-    code: str
-    message: str
-    times: int = 1
-    delay: float = 0.0
-
-
-class Faults:
-    """The faults that are still to come."""
-
-    def __init__(self) -> None:
-        self._faults: list[Fault] = []
-        self._lock = threading.Lock()
-
-    def add(self, fault: Fault) -> None:
-        with self._lock:
-            self._faults.append(fault)
-
-    def pending(self) -> list[dict[str, Any]]:
-        """Return the faults that have not happened yet, or not often enough."""
-        with self._lock:
-            return [asdict(fault) for fault in self._faults]
-
-    def answer(self, service: str, path: str) -> Response | None:
-        """Return the error response for this request, or None."""
-        with self._lock:
-            found = next((f for f in self._faults if f.service == service and re.search(f.path, path)), None)
-            if found is None:
-                return None
-            found.times -= 1
-            if not found.times:
-                self._faults.remove(found)
-        time.sleep(found.delay)
-        if service in ("s3", "sns"):
-            text = f"<Error><Code>{found.code}</Code><Message>{escape(found.message)}</Message></Error>"
-            text = text if service == "s3" else f"<ErrorResponse>{text}<RequestId>0</RequestId></ErrorResponse>"
-            return Response(text, found.status, content_type="application/xml")
-        body = json.dumps({"message": found.message, "Message": found.message})
-        return Response(body, found.status, {"x-amzn-ErrorType": found.code}, content_type="application/json")
-
-
 class FaultyFront(server.Front):
-    """The front of the stand-in, which meets the announced faults first."""
+    """The front of the stand-in, which meets the announced faults first.
+
+    A fault is an error for the next ``times`` requests to ``service`` whose path matches ``path``: ``status`` and
+    ``code``. The service is the name in a request's signature: s3, sns, sagemaker or lambda.
+    """
 
     def __init__(self, address: str, key: str) -> None:
         super().__init__(address, key)
-        self._faults = Faults()
+        self._faults: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
 
     def _answer(self, request: Request, region: str, service: str) -> Response | None:
-        if request.path == "/stand-in/faults" and request.method == "POST":
-            self._faults.add(Fault(**json.loads(request.get_data())))
-            return Response(status=204)
-        if request.path == "/stand-in/faults":
-            return Response(json.dumps(self._faults.pending()), content_type="application/json")
-        return self._faults.answer(service, request.path) or super()._answer(request, region, service)
+        with self._lock:
+            if request.path == "/stand-in/faults" and request.method == "GET":
+                return Response(json.dumps(self._faults), content_type="application/json")
+            if request.path == "/stand-in/faults":
+                self._faults.append(json.loads(request.get_data()))
+                return Response(status=204)
+            met = [one for one in self._faults if one["service"] == service and re.search(one["path"], request.path)]
+            if met:
+                met[0]["times"] -= 1
+                self._faults = [one for one in self._faults if one["times"]]
+        return _response(**met[0]) if met else super()._answer(request, region, service)
+
+
+def _response(service: str, status: int, code: str, **_: Any) -> Response:
+    if service in ("s3", "sns"):
+        text = f"<Error><Code>{code}</Code><Message>injected</Message></Error>"
+        text = text if service == "s3" else f"<ErrorResponse>{text}<RequestId>0</RequestId></ErrorResponse>"
+        return Response(text, status, content_type="application/xml")
+    body = json.dumps({"message": "injected", "Message": "injected"})
+    return Response(body, status, {"x-amzn-ErrorType": code}, content_type="application/json")
 
 
 if __name__ == "__main__":

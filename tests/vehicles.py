@@ -1,11 +1,19 @@
-"""A tiny model.tar.gz and pictures of one colour, of which it says what the test wants."""
+"""What tests of a deployment share: tiny models, pictures of one colour, captured records, settings, and patience."""
 
+import base64
 import io
+import json
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from conftest import ROOT
 from PIL import Image
 
+from stages.common import config
 from stages.common.models import bundle
+from stages.scones.config import WorkflowSettings, workflow_settings
 
 INFERENCE = """
 import io, json, time
@@ -37,6 +45,21 @@ def output_fn(prediction, accept):
     return json.dumps({"classes": ["a", "b"], "probabilities": [probabilities], "known": [known]})
 """
 
+STEADY = """
+import time
+from pathlib import Path
+
+def model_fn(folder): {load}
+def input_fn(body, content_type): return body
+def predict_fn(body, model): {before}
+def output_fn(prediction, accept): return "{answer}"
+
+def hold(folder, name):
+    Path(folder, name).touch()
+    while Path(folder, "held").exists():
+        time.sleep(0.01)
+"""
+
 BROKEN, SLOW, UNKNOWN = 1, 2, 3
 """Values of green at which the model fails, takes 3 s, or answers that it doesn't know such pictures."""
 
@@ -49,8 +72,42 @@ def archive(folder: Path, inference: str = INFERENCE) -> Path:
     return folder / "model.tar.gz"
 
 
-def picture(red: int, green: int = 0, blue: int = 0) -> bytes:
-    """A PNG file of 32x32 pixels of one colour."""
+def steady(folder: Path, answer: list[float], load: str = "pass", before: str = "pass") -> Path:
+    """A model with the same ``answer`` to anything. It runs ``load`` once, and ``before`` each answer, which may `hold` it."""
+    return archive(folder, STEADY.format(load=load, before=before, answer=answer))
+
+
+def picture(red: int, green: int = 0, size: tuple[int, int] = (32, 32), kind: str = "PNG") -> bytes:
+    """A file with a picture of one colour."""
     buffer = io.BytesIO()
-    Image.new("RGB", (32, 32), (red, green, blue)).save(buffer, "PNG")
+    Image.new("RGB", size, (red, green, 0)).save(buffer, kind)
     return buffer.getvalue()
+
+
+def record(image: bytes, answer: Any, **changes: Any) -> str:
+    """A captured PNG file and the answer to it, as a line. ``changes`` has other values by part and name: `request_data`."""
+    parts: dict[str, dict[str, Any]] = {
+        "request": {"observedContentType": "image/png", "mode": "INPUT", "encoding": "BASE64"},
+        "answer": {"observedContentType": "application/json", "mode": "OUTPUT", "encoding": "JSON", "data": answer},
+        "about": {"eventId": "1", "inferenceTime": "2024-10-16T09:16:33Z"},
+    }
+    parts["request"]["data"] = base64.b64encode(image).decode()
+    for name, value in changes.items():
+        part, key = name.split("_", 1)
+        parts[part][key] = value
+    captured = {"endpointInput": parts["request"], "endpointOutput": parts["answer"]}
+    return json.dumps({"captureData": captured, "eventMetadata": parts["about"], "eventVersion": "0"}) + "\n"
+
+
+def settings(**changes: Any) -> WorkflowSettings:
+    """The settings of a deployment in this project's params.yaml, but for some of `deploy.scones`."""
+    parameters = config.read(ROOT / "params.yaml")
+    parameters["deploy"]["scones"] |= changes
+    return workflow_settings(parameters)
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 300) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -32,11 +32,6 @@ CHANNELS = {"train": "train/", "validation": "test/", "train_lst": "train.lst", 
 """The algorithm's four inputs, each with its path in the published layout."""
 
 
-def hyperparameters(classes: int, pictures: int) -> dict[str, str]:
-    """Return the hyperparameters that have no default: https://docs.aws.amazon.com/sagemaker/latest/dg/IC-Hyperparameter.html."""
-    return {"image_shape": f"3,{SIDE},{SIDE}", "num_classes": str(classes), "num_training_samples": str(pictures)}
-
-
 def upload(where: JobResources, raw: Path) -> None:
     """Upload the pictures and their lists to the bucket, under `data/`."""
     s3 = client(where.session, "s3")
@@ -60,7 +55,8 @@ def trainer(where: JobResources, settings: SageMaker, classes: int, pictures: in
     from sagemaker.core import image_uris
 
     image = image_uris.retrieve("image-classification", region=where.session.region_name)
-    own = hyperparameters(classes, pictures)
+    # Those without a default: https://docs.aws.amazon.com/sagemaker/latest/dg/IC-Hyperparameter.html
+    own = {"image_shape": f"3,{SIDE},{SIDE}", "num_classes": str(classes), "num_training_samples": str(pictures)}
     return job(where, settings, image, hyperparameters=own)
 
 

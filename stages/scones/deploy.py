@@ -42,17 +42,17 @@ def deploy_and_test(session: boto3.Session, settings: WorkflowSettings, test: ev
     print("\n".join(deployed.done + done_beside))
     chosen = cases(sorted(test.pictures), settings.executions, settings.seed)
     done = trial.run(session, deployed, chosen, settings.concurrency, arn, settings.captures)
+    found: dict[str, int] = {}
     if its_own:
-        found = evaluated.as_evaluated(done, test) if settings.captures else {}
+        if settings.captures:
+            found = evaluated.as_evaluated(done, test)
     elif settings.captures:
         trial.check(done, test.pictures, settings.threshold)
         elsewhere = trial.answers(done, test.pictures, deployment.CHALLENGER)
         evaluated.compare(trial.answers(done, test.pictures, deployment.MODEL), set(chosen) - elsewhere.keys(), test)
-        found = {}
     else:
         passed = trial.passed(done)
         evaluated.compare(passed, passed.keys(), test)
-        found = {}
     report = {"version": settings.version, "data": test.source, **evaluated.measure(done, test, bool(its_own)), **found}
     with files.new_folder(CAPTURED) as folder:
         for key, text in done.captured.items():
@@ -65,17 +65,15 @@ def deploy_and_test(session: boto3.Session, settings: WorkflowSettings, test: ev
         "execution_s": latency(done.outcomes[1:] or done.outcomes),
     }
     clocks.write("deploy@scones", test.archive.parent, speed)
+    counts = f"{report['executions']} executions: {report['succeeded']} succeeded"
     if its_own:
-        print(
-            f"{report['executions']} executions: {report['succeeded']} succeeded; failures: {report['failures'] or 'none'}"
-        )
+        print(f"{counts}; failures: {report['failures'] or 'none'}")
         return
-    counts = (
-        f"{report['succeeded']} succeeded, {report['below_threshold']} were below the threshold {settings.threshold:g}, "
-        f"{report['unknown']} had an unknown picture"
-    )
     checked = "each matches its confidence and has one captured record" if settings.captures else "not each is captured"
-    print(f"{report['executions']} executions: {counts}; {checked}")
+    print(
+        f"{counts}, {report['below_threshold']} were below the threshold {settings.threshold:g}, "
+        f"{report['unknown']} had an unknown picture; {checked}"
+    )
 
 
 def target() -> str:
@@ -84,12 +82,6 @@ def target() -> str:
     if found not in ("local", "aws"):
         raise InputError(f"{config.PARAMETERS}: deploy.target = {found!r} is not allowed: expected local or aws")
     return str(found)
-
-
-def on_this_machine(settings: WorkflowSettings, test: evaluated.Test) -> None:
-    with local.stand_in(settings.region or REGION) as session:
-        deploy_and_test(session, settings, test)
-        deployment.destroy(session, settings)
 
 
 def keep_on_this_machine(settings: WorkflowSettings, test: evaluated.Test) -> None:
@@ -110,22 +102,18 @@ def keep_on_this_machine(settings: WorkflowSettings, test: evaluated.Test) -> No
 
 def on_aws(settings: WorkflowSettings, action: str, yes: bool, keep_data: bool, endpoint_only: bool) -> None:
     session = account(settings.region, "deploy.scones.region")
-    if action == "destroy" and endpoint_only:
-        agree(
-            f"This removes the endpoint of the stack {settings.stack} and its models.",
-            yes,
-            f"{COMMAND} destroy --endpoint-only",
-        )
+    if action == "deploy":
+        with evaluated.opened(settings) as test:
+            agree(preflight.plan(settings, session.region_name), yes, COMMAND)
+            deploy_and_test(session, settings, test)
+    elif endpoint_only:
+        words = f"This removes the endpoint of the stack {settings.stack} and its models."
+        agree(words, yes, f"{COMMAND} destroy --endpoint-only")
         print(deployment.destroy_endpoint(session, settings))
-        return
-    if action == "destroy":
+    else:
         agree(preflight.losses(session, settings, keep_data), yes, f"{COMMAND} destroy")
         removed = deployment.destroy(session, settings, keep_data)
         print("\n".join(f"removed: {line}" for line in removed) or "there was nothing to remove")
-        return
-    with evaluated.opened(settings) as test:
-        agree(preflight.plan(settings, session.region_name), yes, COMMAND)
-        deploy_and_test(session, settings, test)
 
 
 @plain_errors()
@@ -151,7 +139,12 @@ def main(
         on_aws(settings, action, yes, keep_data, endpoint_only)
     else:
         with evaluated.opened(settings) as test:
-            (keep_on_this_machine if keep else on_this_machine)(settings, test)
+            if keep:
+                keep_on_this_machine(settings, test)
+            else:
+                with local.stand_in(settings.region or REGION) as session:
+                    deploy_and_test(session, settings, test)
+                    deployment.destroy(session, settings)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

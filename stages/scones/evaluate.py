@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from stages.common import config, files
@@ -45,21 +44,6 @@ def curve(probabilities: Probabilities, labels: Labels) -> list[dict[str, float 
     return rows
 
 
-def at_threshold(
-    probabilities: Probabilities, labels: Labels, threshold: float, known: NDArray[np.bool_]
-) -> dict[str, float | None]:
-    """Return the fraction and the accuracy of the pictures whose executions would succeed at ``threshold``.
-
-    ``known`` (N) is whether a picture belongs to the classes at all, by its score.
-    """
-    covered, right = coverage(probabilities[known], labels[known], threshold) if known.any() else (0.0, None)
-    return {
-        "threshold": threshold,
-        "share_at_threshold": round(covered * float(known.mean()), 6),
-        "accuracy_at_threshold": None if right is None else round(right, 6),
-    }
-
-
 def main() -> None:
     threshold = config.load("evaluate.scones", Evaluate).threshold
     about = files.read_json(files.require(TRAINED, "train@scones") / "network.json")
@@ -74,8 +58,12 @@ def main() -> None:
     probabilities, scores = classifiers.measure(classifier.inspect, batched(images), arrays)
     recognition, methods = strangers.measured(classifier.inspect, batched, arrays, SIDE, scores)
     own = scores[:, int(arrays["method"])] - arrays["threshold"]
+    familiar = own >= 0  # the executions of other pictures fail, whatever their confidence is
+    covered, right = coverage(probabilities[familiar], labels[familiar], threshold) if familiar.any() else (0.0, None)
     details = {
-        **at_threshold(probabilities, labels, threshold, own >= 0),
+        "threshold": threshold,
+        "share_at_threshold": round(covered * float(familiar.mean()), 6),
+        "accuracy_at_threshold": None if right is None else round(right, 6),
         **recognition,
         "calibration_error": round(classification.calibration_error(probabilities, labels), 6),
         **{name: about[name] for name in ("temperature", "parameters", "parameters_trained")},
@@ -86,9 +74,7 @@ def main() -> None:
         "scones", source, probabilities, labels, names, details, tables, {"familiarity.npy": own}
     )
     passed = f"{details['share_at_threshold']:.1%} of them known and at or above the threshold {threshold:g}"
-    among = (
-        "" if details["accuracy_at_threshold"] is None else f", {details['accuracy_at_threshold']:.1%} of those correct"
-    )
+    among = "" if right is None else f", {right:.1%} of those correct"
     print(f"accuracy {metrics['accuracy']:.4f} on {len(labels)} test pictures ({source}), {passed}{among}")
 
 

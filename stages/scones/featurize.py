@@ -2,16 +2,14 @@
 
 Validation pictures that look like a training picture are listed in `near_copies.csv`; above a fraction of them, featurize fails.
 
-Writes `train.npz`, `valid.npz` and `test.npz`, each with the arrays of `Pictures`. The model does the scaling and
+Writes `train.npz`, `valid.npz` and `test.npz`, each with the arrays of `layout.Pictures`. The model does the scaling and
 normalisation.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stages.common import config, files
 from stages.common.errors import InputError
@@ -21,25 +19,10 @@ from stages.common.sources.splits import stratified
 from stages.common.vision.images import decode
 from stages.scones import layout
 from stages.scones.config import Data
-from stages.scones.layout import PARTS, SIDE, Bytes
+from stages.scones.layout import PARTS, SIDE, Pictures
 
 RAW = Path("data/scones/raw")
 FEATURES = Path("data/scones/features")
-
-
-class Pictures(NamedTuple):
-    """A part of the data set."""
-
-    images: Bytes
-    """(N, 32, 32, 3): red, green, blue."""
-    labels: NDArray[np.int64]
-    """(N), indices into the classes of about.json."""
-    names: NDArray[np.str_]
-    """(N), file names."""
-
-    def of(self, chosen: NDArray[np.bool_]) -> "Pictures":
-        """Return the pictures where ``chosen`` (N) is true."""
-        return Pictures(self.images[chosen], self.labels[chosen], self.names[chosen])
 
 
 def pack(folder: Path, part: str, classes: Sequence[str]) -> Pictures:

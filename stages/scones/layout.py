@@ -34,6 +34,21 @@ class Entry(NamedTuple):
     name: str
 
 
+class Pictures(NamedTuple):
+    """A part of a data set."""
+
+    images: Bytes
+    """(N, 32, 32, 3): red, green, blue."""
+    labels: NDArray[np.int64]
+    """(N), indices into a list of classes."""
+    names: NDArray[np.str_]
+    """(N), file names."""
+
+    def of(self, chosen: NDArray[np.bool_]) -> "Pictures":
+        """Return the pictures where ``chosen`` (N) is true."""
+        return Pictures(self.images[chosen], self.labels[chosen], self.names[chosen])
+
+
 def read_list(folder: Path, part: str, classes: Sequence[str]) -> list[Entry]:
     """Return the list of ``part``. Labels are indices into ``classes``, names are in Unicode's form NFC.
 

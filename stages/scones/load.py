@@ -86,10 +86,9 @@ def stream(workflow: Workflow, bucket: str, chosen: Sequence[str], per_second: f
         start = time.monotonic() - begin
         try:
             return start, workflow.start(event(bucket, key)), None
-        except ClientError as error:
-            return start, "", Outcome(key, REFUSED, (), error.response["Error"]["Code"], str(error), 0.0)
-        except BotoCoreError as error:
-            return start, "", Outcome(key, REFUSED, (), type(error).__name__, str(error), 0.0)
+        except (ClientError, BotoCoreError) as error:
+            code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
+            return start, "", Outcome(key, REFUSED, (), code, str(error), 0.0)
 
     with ThreadPoolExecutor(CONCURRENCY) as pool:
         starting = pool.map(send, range(len(chosen)), chosen)
@@ -124,7 +123,7 @@ def main(executions: int, per_second: float | None = None) -> None:
             raise InputError(f"there is no stack {settings.stack}: run `{COMMAND}` first")
         report = load(session, found["Bucket"], found["Workflow"], executions, per_second, settings)
     else:
-        with evaluated.opened(settings) as test, local.stand_in(settings.region or "us-east-1") as session:
+        with evaluated.opened(settings) as test, local.stand_in(settings.region or deploy.REGION) as session:
             deployed = deployment.deploy(session, test.archive, test.pictures, settings, test.training)
             report = load(session, deployed.bucket, deployed.workflow, executions, per_second, settings)
     files.write_json(REPORT, report)

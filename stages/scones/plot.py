@@ -1,12 +1,12 @@
 """Plot the data, the training and the results of scones."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -31,12 +31,8 @@ Pixels = NDArray[np.uint8]
 def pictures(images: Pixels, labels: Labels, names: list[str]) -> Figure:
     """Plot training pictures with their classes."""
     chosen = np.random.default_rng(0).permutation(len(labels))[: COLUMNS * ROWS]
-    figure, axes = _sheet(len(chosen))
-    for axis, index in zip(axes, chosen, strict=False):
-        axis.imshow(images[index])
-        axis.set_title(names[labels[index]], fontsize="x-small")
-    figure.suptitle(f"scones: {len(chosen)} of {len(labels)} training pictures, 32x32 pixels")
-    return figure
+    shown = [(images[index], names[labels[index]]) for index in chosen]
+    return _sheet(f"scones: {len(chosen)} of {len(labels)} training pictures, 32x32 pixels", shown)
 
 
 def augmentation(
@@ -44,19 +40,16 @@ def augmentation(
 ) -> Figure:
     """Plot a few training pictures, one per row, as the network sees them in several epochs."""
     generator = torch.Generator().manual_seed(0)
-    kinds = np.unique(labels)[:ROWS]
-    figure, axes = _sheet(COLUMNS * len(kinds))
-    for row, label in enumerate(kinds):
+    shown = []
+    for label in np.unique(labels)[:ROWS]:
         index = int(np.flatnonzero(labels == label)[0])
         copies = torch.from_numpy(images[index : index + 1]).expand(COLUMNS, -1, -1, -1)
         inputs = augmented(copies, classifier, limits, generator)
-        shown = (inputs * classifier.std.view(3, 1, 1) + classifier.mean.view(3, 1, 1)).clip(0, 1)
-        for axis, image in zip(axes[row * COLUMNS :], shown.permute(0, 2, 3, 1).numpy(), strict=False):
-            axis.imshow(image)
-            axis.set_title(names[label], fontsize="x-small")
+        seen = (inputs * classifier.std.view(3, 1, 1) + classifier.mean.view(3, 1, 1)).clip(0, 1)
+        shown += [(image, names[label]) for image in seen.permute(0, 2, 3, 1).numpy()]
     side = f"{classifier.image_size}x{classifier.image_size}"
-    figure.suptitle(f"scones: the same pictures with different random augmentation in each epoch, {side} pixels")
-    return figure
+    title = f"scones: the same pictures with different random augmentation in each epoch, {side} pixels"
+    return _sheet(title, shown)
 
 
 def coverage(rows: NDArray[np.void], threshold: float) -> Figure:
@@ -81,25 +74,28 @@ def mistakes(images: Pixels, probabilities: Probabilities, labels: Labels, names
     predicted, confidence = probabilities.argmax(1), probabilities.max(1)
     wrong = np.flatnonzero(predicted != labels)
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][: COLUMNS * ROWS]
-    figure, axes = _sheet(len(surest))
-    for axis, index in zip(axes, surest, strict=False):
-        axis.imshow(images[index])
-        axis.set_title(
-            f"{names[labels[index]]}\nfor {names[predicted[index]]}\n{confidence[index]:.1%}", fontsize="xx-small"
-        )
-    figure.suptitle(
+    shown = [
+        (images[index], f"{names[labels[index]]}\nfor {names[predicted[index]]}\n{confidence[index]:.1%}")
+        for index in surest
+    ]
+    title = (
         f"scones: the {len(surest)} most confident of {len(wrong)} mistakes in {len(labels)} test pictures: actual class, "
         "predicted class"
     )
-    return figure
+    return _sheet(title, shown, "xx-small")
 
 
-def _sheet(pictures: int) -> tuple[Figure, list[Axes]]:
-    rows = max(1, math.ceil(pictures / COLUMNS))
+def _sheet(title: str, shown: Sequence[tuple[NDArray, str]], fontsize: str = "x-small") -> Figure:
+    """Plot pictures, each with its own title, row by row."""
+    rows = max(1, math.ceil(len(shown) / COLUMNS))
     figure, axes = plt.subplots(rows, COLUMNS, figsize=(10, 1.6 * rows + 0.5), squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
-    return figure, list(axes.flat)
+    for axis, (image, words) in zip(axes.flat, shown, strict=False):
+        axis.imshow(image)
+        axis.set_title(words, fontsize=fontsize)
+    figure.suptitle(title)
+    return figure
 
 
 def main() -> None:

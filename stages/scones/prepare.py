@@ -51,10 +51,9 @@ class RefusedPicture(NamedTuple):
     reason: str
 
 
-Sorted = tuple[list[ListedPicture], list[RefusedPicture]]
-
-
-def read_pictures(folder: Path, entries: Iterable[Entry], prefix: str = "") -> Sorted:
+def read_pictures(
+    folder: Path, entries: Iterable[Entry], prefix: str = ""
+) -> tuple[list[ListedPicture], list[RefusedPicture]]:
     """Read the pictures in ``folder`` that ``entries`` name.
 
     Returns those of 32x32 pixels, with ``prefix`` in their names, and the others.

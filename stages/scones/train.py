@@ -36,21 +36,15 @@ class Part(NamedTuple):
     labels: Tensor
 
 
-class Learnt(NamedTuple):
-    """A trained network, and the data that `model.load` needs."""
-
-    history: loop.Trained
-    about: dict[str, Any]
-    computing: Computing
-
-
 def read(path: Path, device: torch.device) -> Part:
     with np.load(path) as features:
         return Part(*(torch.from_numpy(features[name]).to(device) for name in Part._fields))
 
 
-def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpoint: Location) -> Learnt:
-    """Train the network chosen by ``settings``."""
+def learn(
+    train: Part, valid: Part, classes: list[str], settings: Train, checkpoint: Location
+) -> tuple[loop.Trained, dict[str, Any], Computing]:
+    """Train the network chosen by ``settings``. Return it, the data that `model.load` needs, and how it was computed."""
     device = train.images.device
     computing = torch_setup.choose(settings, device, "scones")
     settings = settings.model_copy(update={"precision": computing.precision})
@@ -98,7 +92,7 @@ def learn(train: Part, valid: Part, classes: list[str], settings: Train, checkpo
         "augmentation": limits,
         **saving.summary(network, settings, history),
     }
-    return Learnt(history, about, computing)
+    return history, about, computing
 
 
 def recognition(classifier: Classifier, train: Part, valid: Part, settings: Train) -> dict[str, NDArray]:
@@ -126,16 +120,14 @@ def fill(settings: Train, kept: list[Location], folder: Path) -> None:
     device = torch_setup.pick_device(settings.device)
     train, valid = (read(FEATURES / f"{part}.npz", device) for part in PARTS)
     classes = files.read_json(FEATURES / "about.json")["classes"]
-    learnt = learn(train, valid, classes, settings, kept[0])
-    history = learnt.history
+    history, about, computing = learn(train, valid, classes, settings, kept[0])
     saving.save(folder, history)
-    files.write_json(folder / "network.json", learnt.about)
-    files.write_json(folder / SETTINGS, settings.model_dump() | {"precision": learnt.computing.precision})
+    files.write_json(folder / "network.json", about)
+    files.write_json(folder / SETTINGS, settings.model_dump() | {"precision": computing.precision})
     if distributed.rank() == 0:
-        files.write_arrays(
-            folder / KNOWN, **recognition(load(folder, measured=True).to(device), train, valid, settings)
-        )
-    clock = torch_setup.clock(history.seconds, len(train.images) * len(history.epochs), device, learnt.computing)
+        classifier = load(folder, measured=True).to(device)
+        files.write_arrays(folder / KNOWN, **recognition(classifier, train, valid, settings))
+    clock = torch_setup.clock(history.seconds, len(train.images) * len(history.epochs), device, computing)
     files.write_json(folder / training.CLOCK, clock)
 
 

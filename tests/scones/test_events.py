@@ -9,14 +9,11 @@ from typing import Any, NamedTuple
 import boto3
 import numpy as np
 import pytest
-from conftest import ROOT
-from vehicles import archive, picture
+from vehicles import archive, picture, settings, wait_until
 
-from stages.common import config
 from stages.engine.aws.clients import client
 from stages.scones.aws import deployment
 from stages.scones.aws.stand_in import events, local
-from stages.scones.config import WorkflowSettings, workflow_settings
 
 ON = {"execute_uploads": True, "watch_hours": 2}
 TRAINED_ON = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), np.uint8)
@@ -25,7 +22,6 @@ TEST = {"test.png": picture(250)}
 
 class World(NamedTuple):
     session: boto3.Session
-    settings: WorkflowSettings
     deployed: deployment.Deployed
     put: Callable[..., deployment.Deployed]
 
@@ -37,60 +33,39 @@ class World(NamedTuple):
     def measured(self) -> dict[str, float]:
         """The newest value of each metric of the endpoint."""
         cloudwatch, now = client(self.session, "cloudwatch"), datetime.now(UTC)
+        when = {"StartTime": now - timedelta(hours=1), "EndTime": now + timedelta(minutes=1), "Period": 1}
         found = {}
         for metric in cloudwatch.list_metrics(Namespace="Scones")["Metrics"]:
             if metric["Dimensions"] == [{"Name": "Endpoint", "Value": "scones-endpoint"}]:
-                points = cloudwatch.get_metric_statistics(
-                    **metric,
-                    StartTime=now - timedelta(hours=1),
-                    EndTime=now + timedelta(minutes=1),
-                    Period=1,
-                    Statistics=["Maximum"],
-                )["Datapoints"]
-                newest = max(points, key=lambda point: point["Timestamp"])
-                found[metric["MetricName"]] = newest["Maximum"]
+                points = cloudwatch.get_metric_statistics(**metric, **when, Statistics=["Maximum"])["Datapoints"]
+                found[metric["MetricName"]] = max(points, key=lambda point: point["Timestamp"])["Maximum"]
         return found
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    settings = workflow_settings(config.read(ROOT / "params.yaml"))
     model = archive(tmp_path_factory.mktemp("model"))
     training = deployment.compared_with(TRAINED_ON, TEST.values())
     with local.stand_in("eu-west-1") as session:
 
         def put(**changes: Any) -> deployment.Deployed:
-            changed = WorkflowSettings.model_validate({**settings.model_dump(), **changes})
-            return deployment.deploy(session, model, TEST, changed, training)
+            return deployment.deploy(session, model, TEST, settings(**changes), training)
 
-        yield World(session, settings, put(**ON), put)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 180) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+        yield World(session, put(**ON), put)
 
 
 NAMES = ["sure.png", 'a "red" motorcycle & Überfall+1.png', "of/today/unsure.png"]
 
 
 def test_each_upload_to_pictures_starts_an_execution_and_nothing_else_does(world: World) -> None:
-    s3 = client(world.session, "s3")
+    s3, bucket = client(world.session, "s3"), world.deployed.bucket
     for key in ("results/sure.png", "picture.png", "test/other.png", *(f"pictures/{name}" for name in NAMES)):
-        s3.put_object(Bucket=world.deployed.bucket, Key=key, Body=picture(200 if "unsure" in key else 250))
-    s3.copy_object(
-        Bucket=world.deployed.bucket, Key="pictures/copy.png", CopySource=f"{world.deployed.bucket}/picture.png"
-    )
+        s3.put_object(Bucket=bucket, Key=key, Body=picture(200 if "unsure" in key else 250))
+    s3.copy_object(Bucket=bucket, Key="pictures/copy.png", CopySource=f"{bucket}/picture.png")
     wait_until(lambda: len(world.executions()) >= 4 and all(one["status"] != "RUNNING" for one in world.executions()))
     ended = {json.loads(one["input"])["s3_key"]: one.get("error", one["status"]) for one in world.executions()}
-    assert ended == {
-        "pictures/copy.png": "SUCCEEDED",
-        f"pictures/{NAMES[0]}": "SUCCEEDED",
-        f"pictures/{NAMES[1]}": "SUCCEEDED",
-        f"pictures/{NAMES[2]}": "ThresholdConfidenceNotMet",
-    }
+    passed = {f"pictures/{name}": "SUCCEEDED" for name in ("copy.png", *NAMES[:2])}
+    assert ended == {**passed, f"pictures/{NAMES[2]}": "ThresholdConfidenceNotMet"}
     assert len(world.executions()) == 4
 
 

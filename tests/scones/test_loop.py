@@ -1,13 +1,12 @@
 """The closed loop: what is proposed, what is refused, what a person decides, and one play from the shift to a better model."""
 
-import base64
 import hashlib
 import io
 import json
-from contextlib import chdir
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import boto3
 import numpy as np
@@ -15,6 +14,7 @@ import pytest
 from checkouts import Checkout, set_parameters
 from conftest import ROOT, Change
 from PIL import Image
+from vehicles import record, settings
 
 from stages.common import config
 from stages.common.errors import InputError
@@ -29,7 +29,7 @@ from stages.scones import layout
 from stages.scones.aws import deployment
 from stages.scones.aws.functions import drift
 from stages.scones.aws.functions import watch as scheduled
-from stages.scones.config import Film, Loop, workflow_settings
+from stages.scones.config import Film, Loop
 from stages.scones.feedback import labelled, monitor
 from stages.scones.feedback.captures import Captured
 from stages.scones.feedback.collect import collect
@@ -88,13 +88,11 @@ def test_the_interval_is_of_paired_answers_and_always_the_same() -> None:
     assert (same.low, same.high) == (0, 0)
 
 
-def record(number: int, confidence: float) -> tuple[Captured, Any]:
+def served(number: int, confidence: float) -> tuple[Captured, Any]:
     pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)
     pixels[0, 0] = number
-    answered = (confidence, 1 - confidence)
-    return Captured(
-        str(number), datetime(2026, 1, 1, tzinfo=UTC), layout.png(pixels), "image/png", answered, True
-    ), pixels
+    time, answered = datetime(2026, 1, 1, tzinfo=UTC), (confidence, 1 - confidence)
+    return Captured(str(number), time, layout.png(pixels), "image/png", answered, True), pixels
 
 
 def fill_in(table: Path, **changes: str) -> None:
@@ -104,7 +102,7 @@ def fill_in(table: Path, **changes: str) -> None:
 
 
 def test_held_out_pictures_are_a_sample_of_all_and_never_trained_on(tmp_path: Path) -> None:
-    pictures = [record(number, 0.99 if number % 2 else 0.6) for number in range(200)]
+    pictures = [served(number, 0.99 if number % 2 else 0.6) for number in range(200)]
     new = collect(pictures, 0.94, CLASSES, tmp_path, 0.25)
     fill_in(tmp_path / label_table.TABLE, label="bicycle")
     rows = [row for _, row in label_table.read(tmp_path / label_table.TABLE)[1]]
@@ -136,7 +134,7 @@ def test_real_pictures_of_the_stream_are_neither_trained_on_nor_test_pictures(tm
     raw = tmp_path / "raw"
     raw.mkdir()
     for part, count in (("train", 60), ("test", 10)):
-        made = ((Entry(n, n % 2, f"{part}{n}.png"), record(n + 100 * (part == "test"), 1)[1]) for n in range(count))
+        made = ((Entry(n, n % 2, f"{part}{n}.png"), served(n + 100 * (part == "test"), 1)[1]) for n in range(count))
         layout.write(raw, part, made)
     days = stream.taken(raw, tmp_path / "left", Film(days=5, nightfall=3, pictures=10, seed=0), CLASSES)
     streamed = [int(image[0, 0, 0]) for day in days[:3] for image in day.images]
@@ -171,55 +169,36 @@ def test_an_impossible_film_is_refused_before_any_work(
 
 
 def captured(time: datetime, answer: str, image: bytes = b"") -> str:
-    request = {
-        "observedContentType": "image/png",
-        "mode": "INPUT",
-        "data": base64.b64encode(image).decode(),
-        "encoding": "BASE64",
-    }
-    reply = {"observedContentType": "application/json", "mode": "OUTPUT", "data": answer, "encoding": "JSON"}
-    about = {"eventId": hashlib.md5(image).hexdigest(), "inferenceTime": time.isoformat().replace("+00:00", "Z")}
-    return (
-        json.dumps({"captureData": {"endpointInput": request, "endpointOutput": reply}, "eventMetadata": about}) + "\n"
-    )
+    event, stamp = hashlib.md5(image).hexdigest(), time.isoformat().replace("+00:00", "Z")
+    return record(image, answer, about_eventId=event, about_inferenceTime=stamp)
 
 
 def test_only_an_alarm_that_is_on_keeps_a_candidate_from_going_into_service(s3: Any) -> None:
     del s3  # AWS is moto's
-    session, settings = boto3.Session(region_name="us-east-1"), workflow_settings(config.read(ROOT / "params.yaml"))
+    session, here = boto3.Session(region_name="us-east-1"), settings()
     cloudwatch = session.client("cloudwatch")
     alarm = {"EvaluationPeriods": 1, "ComparisonOperator": "GreaterThanThreshold", "Threshold": 0.1}
     metric = {"Namespace": "n", "MetricName": "m", "Period": 60, "Statistic": "Average"}
     for what in ("errors", "confidence"):
-        cloudwatch.put_metric_alarm(AlarmName=f"{settings.stack}-endpoint-{what}", **alarm, **metric)
-    promotion.unalarmed(session, settings)
-    cloudwatch.set_alarm_state(AlarmName=f"{settings.stack}-endpoint-confidence", StateValue="ALARM", StateReason="-")
+        cloudwatch.put_metric_alarm(AlarmName=f"{here.stack}-endpoint-{what}", **alarm, **metric)
+    promotion.unalarmed(session, here)
+    cloudwatch.set_alarm_state(AlarmName=f"{here.stack}-endpoint-confidence", StateValue="ALARM", StateReason="-")
     with pytest.raises(InputError, match="the alarm scones-endpoint-confidence is on"):
-        promotion.unalarmed(session, settings)
+        promotion.unalarmed(session, here)
 
 
 def test_the_scheduled_function_measures_the_last_hours(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     now, old = datetime.now(UTC), datetime(2020, 1, 1, tzinfo=UTC)
-    environment = {
-        "BUCKET": "bucket",
-        "ENDPOINT": "e",
-        "HOURS": "2",
-        "THRESHOLD": "0.9",
-        "CLASSES": "2",
-        "TRAINING": "bucket/",
-    }
+    environment = {"BUCKET": "bucket", "ENDPOINT": "e", "HOURS": "2", "THRESHOLD": "0.9", "CLASSES": "2"}
+    environment["TRAINING"] = "bucket/"
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     verbose = '{"classes": ["a", "b"], "probabilities": [[0.97, 0.03]], "known": [false]}'
     lines = [captured(now, "[0.95, 0.05]"), captured(now, "[0.3, 0.7]"), captured(now, verbose), captured(now, "x")]
     for time, text in ((now, "".join([*lines, "{}\n", captured(old, "[1, 0]")])), (old, captured(old, "[1, 0]"))):
         s3.put_object(Bucket="bucket", Key=f"data_capture/e/model/{time:%Y/%m/%d/%H}/1.jsonl", Body=text.encode())
-    found = scheduled.handler({}, None)
-    assert found == {
-        "Watched": 3,
-        "LowConfidenceShare": pytest.approx(2 / 3),
-        "EstimatedAccuracy": pytest.approx(0.873333),
-    }
+    expected = {"Watched": 3, "LowConfidenceShare": 2 / 3, "EstimatedAccuracy": 0.873333}
+    assert scheduled.handler({}, None) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("night", [False, True])
@@ -245,7 +224,7 @@ def test_the_function_reads_png_files_as_the_endpoint_does(mode: str) -> None:
 
 
 def test_refused_held_out_pictures_are_not_used_to_judge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    collect([record(number, 0.6) for number in range(60)], 0.94, CLASSES, tmp_path, 0.3)
+    collect([served(number, 0.6) for number in range(60)], 0.94, CLASSES, tmp_path, 0.3)
     fill_in(tmp_path / label_table.TABLE, label="bicycle", held_out="yes")
     first, second, *_ = sorted(tmp_path.glob("*.png"))
     first.write_bytes(layout.png(np.full((32, 32, 3), 90, np.uint8)))
@@ -268,17 +247,14 @@ def test_watch_measures_new_pictures_without_test_pictures_and_collects_beyond_a
     np.savez(monitor.FEATURES / "train.npz", images=np.stack(days[0].images))
     np.savez(monitor.FEATURES / "test.npz", images=np.stack(days[3].images))
     monkeypatch.setattr(watch, "deployed", lambda *_: {"Bucket": "bucket", "Endpoint": "e"})
-    session, settings, now = boto3.Session(), workflow_settings(), datetime.now(UTC)
+    session, now = boto3.Session(), datetime.now(UTC)
 
     def look(number: int, confidence: float) -> Seen:
-        lines = [
-            captured(now + timedelta(seconds=number), f"[{confidence}, {1 - confidence}]", layout.png(image))
-            for image in [*days[number].images, *days[3].images]
-        ]
-        s3.put_object(
-            Bucket="bucket", Key=f"data_capture/e/model/{now:%Y/%m/%d/%H}/{number}.jsonl", Body="".join(lines).encode()
-        )
-        return watch.look(session, settings, limits, now + timedelta(seconds=number))
+        time, answer = now + timedelta(seconds=number), f"[{confidence}, {1 - confidence}]"
+        lines = [captured(time, answer, layout.png(image)) for image in [*days[number].images, *days[3].images]]
+        key = f"data_capture/e/model/{now:%Y/%m/%d/%H}/{number}.jsonl"
+        s3.put_object(Bucket="bucket", Key=key, Body="".join(lines).encode())
+        return watch.look(session, settings(), limits, time)
 
     by_day = look(1, 0.97)
     assert (by_day.records, by_day.drift, by_day.low_confidence, by_day.accuracy) == (40, 0.0, 0.0, 0.97)
@@ -294,7 +270,7 @@ def test_watch_measures_new_pictures_without_test_pictures_and_collects_beyond_a
     }
     assert found == {(name, "e") for name in ("Watched", "Drift", "LowConfidenceShare", "EstimatedAccuracy")}
     with pytest.raises(InputError, match="found no captured picture since .* besides 0 test pictures"):
-        watch.look(session, settings, limits, now + timedelta(seconds=3))
+        watch.look(session, settings(), limits, now + timedelta(seconds=3))
 
 
 SHORT = {"loop.scones.film": {"days": 4, "nightfall": 1, "pictures": 200, "seed": 0}}
@@ -317,47 +293,37 @@ def test_a_refused_or_declined_candidate_changes_nothing(
     project: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.dvc("remote", "modify", "storage", "url", str(tmp_path / "dvc-storage"))
-    pictures = [record(number, 0.6) for number in range(100)]
+    pictures = [served(number, 0.6) for number in range(100)]
     collect(pictures, 0.94, CLASSES, project.root / labelled.FOLDER, 0.3)
     table = project.root / labelled.FOLDER / label_table.TABLE
-    with (
-        chdir(project.root),
-        pytest.raises(InputError, match=r"\.dvc/config, data/scones/labelled/labels.csv are not committed"),
-    ):
+    monkeypatch.chdir(project.root)
+    with pytest.raises(InputError, match=r"\.dvc/config, data/scones/labelled/labels.csv are not committed"):
         retraining.retrain(LIMITS, yes=True)
     project.run("git add --all && git commit --quiet --message unlabelled")
-    with (
-        chdir(project.root),
-        pytest.raises(InputError, match="found 0 new labelled pictures to train with, none of bicycle"),
-    ):
+    with pytest.raises(InputError, match="found 0 new labelled pictures to train with, none of bicycle"):
         retraining.retrain(LIMITS, yes=True)
     fill_in(table, label="bicycle")
     text = table.read_text().split("\n")
-    table.write_text(
-        "\n".join(line.replace("bicycle", "motorcycle", 1) if n % 2 else line for n, line in enumerate(text))
-    )
+    text[1::2] = [line.replace("bicycle", "motorcycle", 1) for line in text[1::2]]
+    table.write_text("\n".join(text))
     project.run("git commit --quiet --all --message labelled")
     before = state(project)
     limits = LIMITS.model_copy(update={"labelled": 20, "judged": 10})
 
-    def trained(root: None, place: Path, experiment: Any, targets: Any) -> Path:
-        """The served model again: it is no better."""
-        return project.copy(tmp_path / "candidate").root
-
-    def never(copy: Path, version: str) -> None:
-        pytest.fail("it was promoted")
-
-    monkeypatch.setattr("stages.experiments.running.clones.record", trained)
-    monkeypatch.setattr("stages.loop.promotion.promote", never)
-    with chdir(project.root):
-        verdict, version = retraining.retrain(limits, yes=True)
-        assert (len(verdict.failures), version) == (1, "")
-        assert state(project) == before
-        monkeypatch.setattr(retraining, "judge", lambda *_: Verdict(CHANCE, GAIN, ()))
-        monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-        monkeypatch.setattr("builtins.input", lambda _: "n")
-        with pytest.raises(DeclinedError):
-            retraining.retrain(limits, yes=False)
+    # The served model again: it is no better.
+    copied = "stages.experiments.running.clones.record"
+    monkeypatch.setattr(copied, lambda *_: project.copy(tmp_path / "candidate").root)
+    promote = Mock()
+    monkeypatch.setattr("stages.loop.promotion.promote", promote)
+    verdict, version = retraining.retrain(limits, yes=True)
+    assert (len(verdict.failures), version) == (1, "")
+    assert state(project) == before
+    monkeypatch.setattr(retraining, "judge", lambda *_: Verdict(CHANCE, GAIN, ()))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _: "n")
+    with pytest.raises(DeclinedError):
+        retraining.retrain(limits, yes=False)
+    assert not promote.called
     assert state(project) == before
 
 

@@ -1,23 +1,20 @@
 """A user's own workflow: definitions in the style of the console and of courses, with their handlers, run on the stand-in."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import cfnlint.api
 import pytest
-from conftest import ROOT
-from vehicles import archive, picture
+from vehicles import archive, picture, settings
 
-from stages.common import config
 from stages.common.errors import InputError
 from stages.engine.aws.clients import client
 from stages.scones.aws import deployment, own, own_template
 from stages.scones.aws.executions import Workflow, event
 from stages.scones.aws.stand_in import local
-from stages.scones.config import WorkflowSettings, workflow_settings
 
 # Handlers as a course has them: the picture goes through /tmp, the answer is wrapped in a body.
 SERIALIZE = """
@@ -63,131 +60,101 @@ FILES = {
     "shapes.py": "THRESHOLD = 0.93\n",
 }
 
-LAMBDA = "arn:aws:lambda:us-east-1:111122223333:function:{}:$LATEST"
-RETRY = [
-    {
-        "ErrorEquals": ["Lambda.ServiceException", "Lambda.TooManyRequestsException"],
-        "IntervalSeconds": 1,
-        "MaxAttempts": 3,
-        "BackoffRate": 2,
-    }
-]
+LAMBDA = "arn:aws:lambda:us-east-1:111122223333:function:"
+TASK = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke"}
+PASSING = ["Lambda.ServiceException", "Lambda.TooManyRequestsException"]
+RETRY = {"ErrorEquals": PASSING, "IntervalSeconds": 1, "MaxAttempts": 3, "BackoffRate": 2}
+
+
+def machine(**states: dict[str, Any]) -> dict[str, Any]:
+    """A state machine that starts with the first of its states."""
+    return {"StartAt": next(iter(states)), "States": states}
 
 
 def console(name: str, **more: Any) -> dict[str, Any]:
     """A task as the console writes it."""
-    parameters = {"Payload.$": "$", "FunctionName": LAMBDA.format(name)}
-    return {
-        "Type": "Task",
-        "Resource": "arn:aws:states:::lambda:invoke",
-        "OutputPath": "$.Payload",
-        "Parameters": parameters,
-        "Retry": RETRY,
-        **more,
-    }
-
-
-CONSOLE = {
-    "StartAt": "Serialize",
-    "States": {
-        "Serialize": console("serialize-image-data", Next="Classify"),
-        "Classify": console("classifyImage", Next="Filter"),
-        "Filter": {
-            **{key: value for key, value in console("filter").items() if key != "OutputPath"},
-            "ResultSelector": {"found.$": "States.StringToJson($.Payload.body)", "code.$": "$.StatusCode"},
-            "OutputPath": "$.found",
-            "End": True,
-        },
-    },
-}
+    parameters = {"Payload.$": "$", "FunctionName": f"{LAMBDA}{name}:$LATEST"}
+    return {**TASK, "OutputPath": "$.Payload", "Parameters": parameters, "Retry": [RETRY], **more}
 
 
 def jsonata(name: str, **more: Any) -> dict[str, Any]:
-    arguments = {"FunctionName": LAMBDA.format(name), "Payload": "{% $states.input %}"}
-    return {
-        "Type": "Task",
-        "Resource": "arn:aws:states:::lambda:invoke",
-        "Arguments": arguments,
-        "Output": "{% $states.result.Payload %}",
-        **more,
-    }
+    arguments = {"FunctionName": f"{LAMBDA}{name}:$LATEST", "Payload": "{% $states.input %}"}
+    return {**TASK, "Arguments": arguments, "Output": "{% $states.result.Payload %}", **more}
 
+
+def direct(name: str, version: str = ":$LATEST", **more: Any) -> dict[str, Any]:
+    """A task as older definitions have it: a function's ARN is the resource."""
+    return {"Type": "Task", "Resource": f"{LAMBDA}{name}{version}", **more}
+
+
+def parsed(path: str) -> dict[str, Any]:
+    """The last state of a workflow: its result is the JSON text at ``path``."""
+    parameters = {"found.$": f"States.StringToJson({path})"}
+    return {"Type": "Pass", "Parameters": parameters, "OutputPath": "$.found", "End": True}
+
+
+CONSOLE = machine(
+    Serialize=console("serialize-image-data", Next="Classify"),
+    Classify=console("classifyImage", Next="Filter"),
+    Filter=console(
+        "filter",
+        ResultSelector={"found.$": "States.StringToJson($.Payload.body)", "code.$": "$.StatusCode"},
+        OutputPath="$.found",
+        End=True,
+    ),
+)
 
 JSONATA = {
     "Comment": "JSONata",
     "QueryLanguage": "JSONata",
-    "StartAt": "Serialize",
-    "States": {
-        "Serialize": jsonata("serializeImageData", Next="Classify", Assign={"key": "{% $states.input.s3_key %}"}),
-        "Classify": jsonata("classifyImage", Next="Sure"),
-        "Sure": {
+    **machine(
+        Serialize=jsonata("serializeImageData", Next="Classify", Assign={"key": "{% $states.input.s3_key %}"}),
+        Classify=jsonata("classifyImage", Next="Sure"),
+        Sure={
             "Type": "Choice",
             "Choices": [{"Condition": "{% $max($parse($states.input.body).inferences) >= 0.93 %}", "Next": "Found"}],
             "Default": "Unsure",
         },
-        "Found": {
+        Found={
             "Type": "Pass",
             "Output": {"s3_key": "{% $key %}", "inferences": "{% $parse($states.input.body).inferences.($) %}"},
             "End": True,
         },
-        "Unsure": {
+        Unsure={
             "Type": "Fail",
             "Error": "BelowThreshold",
             "Cause": "{% 'not sure: ' & $string($max($parse($states.input.body).inferences)) %}",
         },
-    },
+    ),
 }
 
-# A function's ARN as the resource, as older definitions have it.
-DIRECT = {
-    "StartAt": "Serialize",
-    "States": {
-        "Serialize": {"Type": "Task", "Resource": LAMBDA.format("serializeImageData"), "Next": "Classify"},
-        "Classify": {
-            "Type": "Task",
-            "Resource": LAMBDA.format("classify_image").removesuffix(":$LATEST"),
-            "Next": "Filter",
-        },
-        "Filter": {"Type": "Task", "Resource": LAMBDA.format("filter"), "ResultPath": "$.checked", "Next": "Found"},
-        "Found": {
-            "Type": "Pass",
-            "Parameters": {"found.$": "States.StringToJson($.body)"},
-            "OutputPath": "$.found",
-            "End": True,
-        },
-    },
-}
-
+DIRECT = machine(
+    Serialize=direct("serializeImageData", Next="Classify"),
+    Classify=direct("classify_image", version="", Next="Filter"),
+    Filter=direct("filter", ResultPath="$.checked", Next="Found"),
+    Found=parsed("$.body"),
+)
 
 # Branches, of whose results one is picked by its index.
-PARALLEL = {
-    "StartAt": "Serialize",
-    "States": {
-        "Serialize": console("serializeImageData", Next="Both"),
-        "Both": {
-            "Type": "Parallel",
-            "Branches": [
-                {"StartAt": "Classify", "States": {"Classify": console("classify_image", End=True)}},
-                {"StartAt": "Note", "States": {"Note": {"Type": "Pass", "Result": {"note": 1}, "End": True}}},
-            ],
-            "ResultSelector": {"body.$": "$[0].body", "notes.$": "$[1:].note", "all.$": "$[*].note"},
-            "Next": "Filter",
-        },
-        "Filter": {
-            **console("filter"),
-            "Parameters": {"Payload.$": "$", "FunctionName": "111122223333:function:filter"},
-            "OutputPath": "$.Payload.body",
-            "Next": "Found",
-        },
-        "Found": {
-            "Type": "Pass",
-            "Parameters": {"found.$": "States.StringToJson($)"},
-            "OutputPath": "$.found",
-            "End": True,
-        },
+PARALLEL = machine(
+    Serialize=console("serializeImageData", Next="Both"),
+    Both={
+        "Type": "Parallel",
+        "Branches": [
+            machine(Classify=console("classify_image", End=True)),
+            machine(Note={"Type": "Pass", "Result": {"note": 1}, "End": True}),
+        ],
+        "ResultSelector": {"body.$": "$[0].body", "notes.$": "$[1:].note", "all.$": "$[*].note"},
+        "Next": "Filter",
     },
-}
-
+    Filter=console(
+        "filter",
+        Parameters={"Payload.$": "$", "FunctionName": "111122223333:function:filter"},
+        OutputPath="$.Payload.body",
+        Next="Found",
+    ),
+    Found=parsed("$"),
+)
 
 GUARDED = {
     "kms_key": "arn:aws:kms:eu-west-1:123456789012:key/any",
@@ -205,24 +172,25 @@ def folder(path: Path, definition: Any, **changed: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[boto3.Session, deployment.Deployed]]:
-    settings = workflow_settings(config.read(ROOT / "params.yaml"))
+def session() -> Iterator[boto3.Session]:
+    with local.stand_in("eu-west-1") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def deployed(session: boto3.Session, tmp_path_factory: pytest.TempPathFactory) -> deployment.Deployed:
     pictures = {f"{red}.png": picture(red) for red in (255, 200, *range(240, 250))}
-    with local.stand_in("eu-west-1") as session:
-        yield session, deployment.deploy(session, archive(tmp_path_factory.mktemp("model")), pictures, settings)
+    return deployment.deploy(session, archive(tmp_path_factory.mktemp("model")), pictures, settings())
 
 
 @pytest.mark.parametrize(
     "definition", [CONSOLE, JSONATA, DIRECT, PARALLEL], ids=["console", "jsonata", "direct", "parallel"]
 )
 def test_a_workflow_in_another_style_runs_as_it_is_written(
-    place: tuple[boto3.Session, deployment.Deployed], tmp_path: Path, definition: dict[str, Any]
+    session: boto3.Session, deployed: deployment.Deployed, tmp_path: Path, definition: dict[str, Any]
 ) -> None:
-    session, deployed = place
-    settings = workflow_settings(config.read(ROOT / "params.yaml"))
-    if definition is PARALLEL:
-        settings = WorkflowSettings.model_validate({**settings.model_dump(), **GUARDED})
-    arn, _ = own.deploy(session, deployed, own.read(folder(tmp_path, definition)), settings)
+    chosen = settings(**GUARDED if definition is PARALLEL else {})
+    arn, _ = own.deploy(session, deployed, own.read(folder(tmp_path, definition)), chosen)
     states = client(session, "stepfunctions")
     started = [  # unnamed, and all at once: each function's /tmp is its own
         (red, states.start_execution(stateMachineArn=arn, input=json.dumps(event(deployed.bucket, f"test/{red}.png"))))
@@ -245,15 +213,9 @@ def test_key_network_traces_and_boundary_apply_to_the_own_workflow() -> None:
     text = own_template.write({"classify_image": "classify_image.lambda_handler"})
     assert [f"{match.rule.id} {match.message}" for match in cfnlint.api.lint(text)] == []
     found = json.loads(text)
-    settings = workflow_settings(config.read(ROOT / "params.yaml"))
-    guarded = own_template.parameters(WorkflowSettings.model_validate({**settings.model_dump(), **GUARDED}))
-    assert {name for name, value in own_template.parameters(settings).items() if value != guarded[name]} == {
-        "KmsKey",
-        "Subnets",
-        "SecurityGroups",
-        "PermissionsBoundary",
-        "XRay",
-    }
+    plain, guarded = own_template.parameters(settings()), own_template.parameters(settings(**GUARDED))
+    changed = {"KmsKey", "Subnets", "SecurityGroups", "PermissionsBoundary", "XRay"}
+    assert {name for name, value in plain.items() if value != guarded[name]} == changed
     for role in ("FunctionRole", "MachineRole"):
         properties = found["Resources"][role]["Properties"]
         assert properties["PermissionsBoundary"]["Fn::If"][0] == "HasBoundary"
@@ -263,58 +225,38 @@ def test_key_network_traces_and_boundary_apply_to_the_own_workflow() -> None:
         assert keys == [["kms:Decrypt", "kms:GenerateDataKey"]], role
         assert [condition for condition, _, _ in optional][-1] == "Traced"
     function = found["Resources"]["Functionclassifyimage"]["Properties"]
-    assert {name: function[name]["Fn::If"][0] for name in ("KmsKeyArn", "VpcConfig", "Tracing")} == {
-        "KmsKeyArn": "HasKey",
-        "VpcConfig": "InVpc",
-        "Tracing": "Traced",
-    }
+    conditions = {"KmsKeyArn": "HasKey", "VpcConfig": "InVpc", "Tracing": "Traced"}
+    assert {name: function[name]["Fn::If"][0] for name in conditions} == conditions
 
 
-def test_a_failed_query_is_reported_with_its_text(place: tuple[boto3.Session, deployment.Deployed]) -> None:
-    session, _ = place
-    machine = {
-        "QueryLanguage": "JSONata",
-        "StartAt": "A",
-        "States": {"A": {"Type": "Pass", "Output": "{% $nothing($states.input) %}", "End": True}},
-    }
-    states = client(session, "stepfunctions")
-    made = states.create_state_machine(
-        name="q", definition=json.dumps(machine), roleArn="arn:aws:iam::123456789012:role/any"
+def run(session: boto3.Session, definition: dict[str, Any], event: dict[str, Any]) -> dict[str, Any]:
+    """What becomes of an execution of a state machine of its own."""
+    role = "arn:aws:iam::123456789012:role/any"
+    made = client(session, "stepfunctions").create_state_machine(
+        name=definition["StartAt"], definition=json.dumps(definition), roleArn=role
     )
-    described = Workflow(session, made["stateMachineArn"]).run({"text": 'with "quotation marks"'})
+    return Workflow(session, made["stateMachineArn"]).run(event)
+
+
+def test_a_failed_query_is_reported_with_its_text(session: boto3.Session) -> None:
+    query = {"Type": "Pass", "Output": "{% $nothing($states.input) %}", "End": True}
+    described = run(session, {"QueryLanguage": "JSONata", **machine(Query=query)}, {"text": 'with "quotation marks"'})
     assert (described["status"], described["error"]) == ("FAILED", "States.QueryEvaluationError")
     assert "$nothing" in described["cause"]
 
 
-def test_a_missing_function_is_an_error_that_a_state_can_catch_also_in_an_express_child(
-    place: tuple[boto3.Session, deployment.Deployed],
-) -> None:
-    session, _ = place
-    missing = {
-        **console("nothing"),
-        "Catch": [{"ErrorEquals": ["Lambda.ResourceNotFoundException"], "ResultPath": "$.why", "Next": "Lost"}],
-        "End": True,
-    }
+def test_a_missing_function_is_an_error_that_a_state_can_catch_also_in_an_express_child(session: boto3.Session) -> None:
+    catch = {"ErrorEquals": ["Lambda.ResourceNotFoundException"], "ResultPath": "$.why", "Next": "Lost"}
+    missing = console("nothing", Catch=[catch], End=True)
     lost = {"Type": "Pass", "OutputPath": "$.why.Error", "End": True}
     children = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}}
-    each = {
-        "Type": "Map",
-        "ItemsPath": "$.items",
-        "ItemProcessor": {**children, "StartAt": "Ask", "States": {"Ask": missing, "Lost": lost}},
-        "End": True,
-    }
-    states = client(session, "stepfunctions")
-    made = states.create_state_machine(
-        name="m",
-        definition=json.dumps({"StartAt": "Each", "States": {"Each": each}}),
-        roleArn="arn:aws:iam::123456789012:role/any",
-    )
-    described = Workflow(session, made["stateMachineArn"]).run({"items": [{"one": 1}, {"two": 2}]})
+    processor = {**children, **machine(Ask=missing, Lost=lost)}
+    each = {"Type": "Map", "ItemsPath": "$.items", "ItemProcessor": processor, "End": True}
+    described = run(session, machine(Each=each), {"items": [{"one": 1}, {"two": 2}]})
     assert json.loads(described["output"]) == ["Lambda.ResourceNotFoundException"] * 2
 
 
-def test_a_function_may_be_called_without_waiting_for_it(place: tuple[boto3.Session, deployment.Deployed]) -> None:
-    session, _ = place
+def test_a_function_may_be_called_without_waiting_for_it(session: boto3.Session, deployed: deployment.Deployed) -> None:
     functions = client(session, "lambda")
 
     def status(kind: str) -> int:
@@ -325,8 +267,9 @@ def test_a_function_may_be_called_without_waiting_for_it(place: tuple[boto3.Sess
     assert (status("Event"), status("DryRun")) == (202, 204)
 
 
-def test_a_version_of_a_function_stays_as_it_was_published(place: tuple[boto3.Session, deployment.Deployed]) -> None:
-    session, _ = place
+def test_a_version_of_a_function_stays_as_it_was_published(
+    session: boto3.Session, deployed: deployment.Deployed
+) -> None:
     functions = client(session, "lambda")
     name = "scones-confidenceFilter"
     version = functions.publish_version(FunctionName=name)["Version"]
@@ -346,49 +289,42 @@ def test_a_version_of_a_function_stays_as_it_was_published(place: tuple[boto3.Se
         functions.invoke(FunctionName=f"{arn}:77", Payload=b"{}")
 
 
-REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "folder": (lambda path: path / "nowhere", "found no folder"),
-    "definition": (
-        lambda path: (path / "other.json").write_text("{}"),
-        r"found \['other.json', 'workflow.json'\] .json files",
-    ),
-    "states": (lambda path: (path / "workflow.json").write_text("[]"), "found no state machine"),
-    "start": (
-        lambda path: (path / "workflow.json").write_text('{"StartAt": "b", "States": {"a": {}}}'),
-        "StartAt: found 'b', expected one of a",
-    ),
-    "function": (
-        lambda path: (path / "filter.py").unlink(),
-        "found the function filter, expected one of classify_image",
-    ),
-    "version": (
-        lambda path: (path / "workflow.json").write_text(json.dumps(CONSOLE).replace("filter:$LATEST", "filter:3")),
-        "found filter:3, expected \\$LATEST or no version",
-    ),
-    "service": (
-        lambda path: (path / "workflow.json").write_text(
-            json.dumps(CONSOLE).replace("states:::lambda:invoke", "states:::aws-sdk:s3:headObject", 1)
-        ),
-        "Resource: found arn:aws:states:::aws-sdk:s3:headObject, expected lambda:invoke or sns:publish",
-    ),
-    "children": (
-        lambda path: (path / "workflow.json").write_text(
-            json.dumps(CONSOLE).replace("{", '{"ProcessorConfig": {"Mode": "DISTRIBUTED"}, ', 1)
-        ),
-        "Mode: found DISTRIBUTED, expected INLINE",
-    ),
-    "import": (
-        lambda path: (path / "filter.py").write_text("import sagemaker\ndef handler(e, c): pass"),
-        "the import of sagemaker, which Lambda's",
-    ),
-    "syntax": (lambda path: (path / "filter.py").write_text("def handler(:"), "filter.py: found invalid Python"),
-}
+def changed(old: str, new: str) -> str:
+    """The definition with one text replaced by another."""
+    return json.dumps(CONSOLE).replace(old, new, 1)
 
 
-@pytest.mark.parametrize("what", REFUSED)
-def test_undeployable_workflows_are_refused_with_the_reason(tmp_path: Path, what: str) -> None:
-    path = folder(tmp_path / "mine", CONSOLE)
-    spoil, words = REFUSED[what]
-    spoiled = spoil(path)
+HEAD_OBJECT = "arn:aws:states:::aws-sdk:s3:headObject"
+DISTRIBUTED = changed("{", '{"ProcessorConfig": {"Mode": "DISTRIBUTED"}, ')
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("other.json", "{}", r"found \['other.json', 'workflow.json'\] .json files"),
+        ("workflow.json", "[]", "found no state machine"),
+        ("workflow.json", '{"StartAt": "b", "States": {"a": {}}}', "StartAt: found 'b', expected one of a"),
+        ("filter.py", None, "found the function filter, expected one of classify_image"),
+        ("workflow.json", changed("filter:$LATEST", "filter:3"), "found filter:3, expected \\$LATEST or no version"),
+        (
+            "workflow.json",
+            changed(TASK["Resource"], HEAD_OBJECT),
+            f"Resource: found {HEAD_OBJECT}, expected lambda:invoke or sns:publish",
+        ),
+        ("workflow.json", DISTRIBUTED, "Mode: found DISTRIBUTED, expected INLINE"),
+        ("filter.py", "import sagemaker\ndef handler(e, c): pass", "the import of sagemaker, which Lambda's"),
+        ("filter.py", "def handler(:", "filter.py: found invalid Python"),
+    ],
+)
+def test_undeployable_workflows_are_refused_with_the_reason(
+    tmp_path: Path, file: str, content: str | None, words: str
+) -> None:
+    path = folder(tmp_path, CONSOLE) / file
+    path.unlink() if content is None else path.write_text(content)
     with pytest.raises(InputError, match=words):
-        own.read(spoiled if isinstance(spoiled, Path) else path)
+        own.read(tmp_path)
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="found no folder"):
+        own.read(tmp_path / "nowhere")

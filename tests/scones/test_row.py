@@ -1,23 +1,21 @@
 """The row scones from its sample to an export: its programs run for real, with tiny networks."""
 
-import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import chdir, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from checkouts import make_workspace, set_parameters
-from conftest import ROOT
-from PIL import Image
+from conftest import ROOT, Change
+from small_photographs import contents
 
 from stages.common import files
 from stages.common.errors import InputError
@@ -29,8 +27,6 @@ from stages.scones.feedback import monitor
 from stages.scones.learning import augmentation
 from stages.serving import process
 
-Change = Callable[[dict[str, Any]], None]
-
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -38,40 +34,34 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("drawn")
     random = np.random.default_rng(0)
     for part, count in (("train", 48), ("valid", 12), ("test", 20)):
+        names = [f"{part}_{row}.png" for row in range(count)]
         labels = np.arange(count) % 2
         colours = np.array([(180, 70, 60), (60, 80, 180)])[labels][:, None, None]
         images = (colours + random.normal(0, 60, (count, 32, 32, 3))).clip(0, 255).astype(np.uint8)
-        np.savez(
-            folder / f"{part}.npz", images=images, labels=labels, names=[f"{part}_{row}.png" for row in range(count)]
-        )
+        np.savez(folder / f"{part}.npz", images=images, labels=labels, names=names)
     files.write_json(folder / "about.json", {"source": "a test", "classes": ["bicycle", "motorcycle"]})
     return folder
 
 
 TINY: dict[str, Any] = {
-    "residual": {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0, "weights": "none"},
-    "transfer.backbone": "mobilenet_v3_small",
-    "transfer.image_size": 32,
-    "transfer.weights": "none",
-    "transfer.fine_tune": "all",
-    "epochs": 4,
-    "batch_size": 8,
-    "precision": "float32",
-    "threads": 1,
+    "scones.residual": {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0, "weights": "none"},
+    "scones.transfer.backbone": "mobilenet_v3_small",
+    "scones.transfer.image_size": 32,
+    "scones.transfer.weights": "none",
+    "scones.transfer.fine_tune": "all",
+    "scones.epochs": 4,
+    "scones.batch_size": 8,
+    "scones.precision": "float32",
+    "scones.threads": 1,
 }
 
 
-def write(root: Path, settings: dict[str, Any]) -> None:
-    """Change parameters of the group `scones` of a project root by their dotted names."""
-    set_parameters(root / "params.yaml", {f"scones.{name}": value for name, value in settings.items()})
-
-
 @pytest.fixture
-def change(workspace: Path, drawn: Path) -> Change:
-    """Changes parameters of the group `scones` by their dotted names; at first to a tiny network."""
+def change(change: Change, drawn: Path) -> Change:
+    """Changes parameters of a workspace with features and a tiny network."""
     shutil.copytree(drawn, train.FEATURES)
-    write(workspace, TINY)
-    return lambda settings: write(workspace, settings)
+    change(TINY)
+    return change
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +69,7 @@ def made(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project root in which a tiny network was trained, evaluated, plotted and exported."""
     root = tmp_path_factory.mktemp("made")
     make_workspace(root)
-    write(root, TINY)
+    set_parameters(root / "params.yaml", TINY)
     shutil.copytree(drawn, root / train.FEATURES)
     with chdir(root):
         for stage in (train, evaluate, plot, export):
@@ -95,10 +85,6 @@ def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return root
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
 def test_the_stages_from_features_to_export(project: Path) -> None:
     metrics = files.read_json(Path("reports/scones/metrics.json"))
     assert metrics["data"] == "a test"
@@ -108,29 +94,14 @@ def test_the_stages_from_features_to_export(project: Path) -> None:
     assert details["threshold"] == 0.94
     assert {"share_at_threshold", "accuracy_at_threshold", "calibration_error", "temperature"} <= set(details)
     assert {"refused_share", "auroc_digits", "auroc_photographs", "auroc_textures", "known_method"} <= set(details)
-    assert sorted(contents(model.TRAINED)) == [
-        "epochs.csv",
-        "known.npz",
-        "network.json",
-        "settings.json",
-        "steps.csv",
-        "weights.pt",
-    ]
+    trained = ["epochs.csv", "known.npz", "network.json", "settings.json", "steps.csv", "weights.pt"]
+    assert sorted(contents(model.TRAINED)) == trained
     exported = ["known.npz", "model.onnx", "model.pt", "model.pt2", "model.tar.gz", "model_card.md"]
     assert sorted(contents(export.EXPORT)) == exported
-    assert {path.stem for path in plot.PLOTS.iterdir()} == {
-        "pictures",
-        "augmentation",
-        "history",
-        "confusion_matrix",
-        "reliability",
-        "coverage",
-        "mistakes",
-    }
+    plots = {"pictures", "augmentation", "history", "confusion_matrix", "reliability", "coverage", "mistakes"}
+    assert {path.stem for path in plot.PLOTS.iterdir()} == plots
     assert len(Path("reports/scones/confusion.csv").read_text().splitlines()) == 21
-    parameters = yaml.safe_load(Path("params.yaml").read_text())
-    parameters["data"]["scones"]["classes"] = ["bus", "train"]  # the next model's
-    Path("params.yaml").write_text(yaml.safe_dump(parameters))
+    set_parameters(Path("params.yaml"), {"data.scones.classes": ["bus", "train"]})  # the next model's
     assert monitor.class_names() == ["bicycle", "motorcycle"]
 
 
@@ -143,39 +114,29 @@ def test_the_sample_becomes_features_that_training_takes(workspace: Path) -> Non
 
 @pytest.mark.parametrize("network", ["residual", "transfer"])
 def test_training_twice_gives_the_same_bytes(change: Change, network: str) -> None:
-    change({"network": network, "epochs": 2})
+    change({"scones.network": network, "scones.epochs": 2})
     train.main()
     first = contents(model.TRAINED)
     train.main()
     assert contents(model.TRAINED) == first
 
 
-def test_a_stopped_run_resumes_and_ends_with_the_same_bytes(change: Change, monkeypatch: pytest.MonkeyPatch) -> None:
-    train.main()
+def test_a_stopped_run_resumes_and_ends_with_the_same_bytes(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = contents(model.TRAINED)
     shutil.rmtree(model.TRAINED)
-    calls: list[int] = []
-
-    def stop(*_: object) -> float:
-        raise KeyboardInterrupt
-
-    def seen(*arguments: Any) -> torch.Tensor:
-        calls.append(1)
-        return augmentation.augmented(*arguments)
-
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(calibration, "fit", stop)
+        patched.setattr(calibration, "fit", Mock(side_effect=KeyboardInterrupt))
         train.main()
+    seen = Mock(wraps=augmentation.augmented)
     monkeypatch.setattr(train, "augmented", seen)
     train.main()  # from the checkpoint: nothing is left to be trained
     assert contents(model.TRAINED) == whole
-    assert not calls
+    assert not seen.called
 
 
 def test_the_export_answers_a_png_with_an_array_of_probabilities(project: Path) -> None:
-    expected, familiar = (
-        np.load(Path("reports/scones/evaluation", f"{name}.npy")) for name in ("probabilities", "familiarity")
-    )
+    evaluation = Path("reports/scones/evaluation")
+    expected, familiar = (np.load(evaluation / f"{name}.npy") for name in ("probabilities", "familiarity"))
     with np.load(train.FEATURES / "test.npz") as test:
         pictures = [layout.png(image) for image in test["images"]]
     with process.serve(export.EXPORT / "model.tar.gz") as endpoint:
@@ -195,8 +156,8 @@ def test_the_export_answers_a_png_with_an_array_of_probabilities(project: Path) 
 
 def test_an_export_of_another_model_is_refused(project: Path) -> None:
     shutil.rmtree(export.EXPORT)
-    probabilities = np.load(Path("reports/scones/evaluation") / "probabilities.npy")
-    np.save(Path("reports/scones/evaluation") / "probabilities.npy", probabilities[:, ::-1])
+    stored = Path("reports/scones/evaluation/probabilities.npy")
+    np.save(stored, np.load(stored)[:, ::-1])
     with pytest.raises(InputError, match="20 of 20 test images get another class"):
         export.main()
     assert not export.EXPORT.exists()
@@ -207,18 +168,14 @@ def test_an_export_of_another_model_is_refused(project: Path) -> None:
     [
         (b"", "image/png", "the file is empty"),
         (b"{}", "application/json", "content type 'application/json' is not known"),
+        (layout.png(np.zeros((30, 40, 3), np.uint8)), "image/png", "a picture of 40x30 pixels: expected 32x32"),
     ],
 )
-def test_a_request_without_a_picture_is_refused_with_a_message(body: bytes, content_type: str, words: str) -> None:
+def test_a_request_without_a_picture_of_32x32_is_refused_with_a_message(
+    body: bytes, content_type: str, words: str
+) -> None:
     with pytest.raises(ValueError, match=words):
         inference.input_fn(body, content_type)
-
-
-def test_a_picture_of_another_size_is_refused_with_a_message() -> None:
-    buffer = io.BytesIO()
-    Image.new("RGB", (40, 30)).save(buffer, "PNG")
-    with pytest.raises(ValueError, match="a picture of 40x30 pixels: expected 32x32"):
-        inference.input_fn(buffer.getvalue(), "image/png")
 
 
 def test_coverage_counts_the_threshold_itself() -> None:
@@ -233,8 +190,9 @@ def test_coverage_counts_the_threshold_itself() -> None:
 
 
 def test_unaugmented_training_inputs_equal_prediction_inputs(change: Change) -> None:
-    still = dict.fromkeys(("rotation", "scale", "shift", "brightness", "contrast", "saturation", "erase"), 0)
-    change({"augmentation": {**still, "flip": False}, "residual.image_size": 64, "views": "one", "epochs": 1})
+    amounts = ("rotation", "scale", "shift", "brightness", "contrast", "saturation", "erase")
+    still = {**dict.fromkeys(amounts, 0), "flip": False}
+    change({"scones.augmentation": still, "scones.residual.image_size": 64, "scones.views": "one", "scones.epochs": 1})
     train.main()
     classifier = model.load()
     seen: list[torch.Tensor] = []
@@ -242,7 +200,7 @@ def test_unaugmented_training_inputs_equal_prediction_inputs(change: Change) -> 
     with np.load(train.FEATURES / "test.npz") as test:
         images = torch.from_numpy(test["images"])
     model.predict(classifier, images)
-    trained = augmentation.augmented(images, classifier, {**still, "flip": False}, torch.Generator())
+    trained = augmentation.augmented(images, classifier, still, torch.Generator())
     # Predicting enlarges bytes to bytes, which rounds twice.
     assert (trained - seen[0]).abs().max() <= 1.1 / 255 / classifier.std.min()
 
@@ -251,24 +209,15 @@ def train_in_two_processes(folder: Path) -> subprocess.CompletedProcess[str]:
     """As a job on SageMaker does, with its code; the model goes to ``folder``."""
     job.stage_code(folder / "code", "scones")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = {
-        **os.environ,
-        "SM_MODEL_DIR": str(folder),
-        "SM_CHANNEL_FEATURES": str(train.FEATURES.absolute()),
-    }
-    return subprocess.run(
-        [*command, str(job.SCRIPT.relative_to(ROOT))],
-        cwd=folder / "code",
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command.append(str(job.SCRIPT.relative_to(ROOT)))
+    environment = {**os.environ, "SM_MODEL_DIR": str(folder), "SM_CHANNEL_FEATURES": str(train.FEATURES.absolute())}
+    return subprocess.run(command, cwd=folder / "code", env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.long
 def test_two_processes_train_the_same_as_one(change: Change, workspace: Path, tmp_path: Path) -> None:
-    change({"epochs": 2, "label_smoothing": 0.1, "adamw.learning_rate": 0.001, "residual.dropout": 0.3})
+    change({"scones.epochs": 2, "scones.label_smoothing": 0.1})
+    change({"scones.adamw.learning_rate": 0.001, "scones.residual.dropout": 0.3})
     train.main()
     alone = torch.load(model.TRAINED / "weights.pt", weights_only=True)
     done = train_in_two_processes(tmp_path)
@@ -286,7 +235,7 @@ def test_a_batch_that_processes_can_t_share_is_refused(
     change: Change, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the process that is left over says it."""
-    change({"batch_size": 9})
+    change({"scones.batch_size": 9})
     job.stage_code(tmp_path / "code", "scones")
     monkeypatch.setenv("SM_CHANNEL_FEATURES", str(train.FEATURES.absolute()))
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -298,7 +247,7 @@ def test_a_batch_that_processes_can_t_share_is_refused(
 
 @pytest.mark.long
 def test_processes_that_can_t_share_a_batch_end(change: Change, tmp_path: Path) -> None:
-    change({"batch_size": 9})
+    change({"scones.batch_size": 9})
     done = train_in_two_processes(tmp_path)
     assert done.returncode != 0
     assert REFUSED in done.stderr

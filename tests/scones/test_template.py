@@ -1,6 +1,7 @@
 """The template and the state machines as text: linted, least privilege, everything captured, no state forgotten."""
 
 import fnmatch
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from stages.scones.aws import artifacts, preflight
 
 TEMPLATES = [artifacts.TEMPLATE, artifacts.ARTIFACTS_TEMPLATE, job.TEMPLATE]
 DEFINITIONS = [artifacts.WORKFLOW, artifacts.FAN_OUT]
+WORKFLOW, FAN_OUT = (json.loads(path.read_text())["States"] for path in DEFINITIONS)
 
 LOG_DELIVERY = {
     "logs:CreateLogDelivery",
@@ -53,15 +55,16 @@ NO_RESOURCE_KNOWN = {
     *INTERFACES,
 }
 
+LOGGING = {"logs:CreateLogStream", "logs:PutLogEvents"}
+
 CONTAINER = {  # what SageMaker's containers need: their image, their log, their metrics
     "ecr:BatchCheckLayerAvailability",
     "ecr:BatchGetImage",
     "ecr:GetDownloadUrlForLayer",
     "ecr:GetAuthorizationToken",
     "logs:CreateLogGroup",
-    "logs:CreateLogStream",
     "logs:DescribeLogStreams",
-    "logs:PutLogEvents",
+    *LOGGING,
     "cloudwatch:PutMetricData",
 }
 
@@ -72,15 +75,10 @@ ALLOWED = {
         "s3:PutObject",
         *(CONTAINER - {"logs:CreateLogGroup"}),  # the stack makes its log
     },
-    "TrainingRole": {
-        "s3:ListBucket",
-        "s3:GetObject",
-        "s3:PutObject",
-        *CONTAINER,
-    },
-    "SerializeImageDataRole": {"s3:GetObject", "s3:ListBucket", "logs:CreateLogStream", "logs:PutLogEvents"},
-    "InvokeClassifierRole": {"sagemaker:InvokeEndpoint", "logs:CreateLogStream", "logs:PutLogEvents"},
-    "ConfidenceFilterRole": {"logs:CreateLogStream", "logs:PutLogEvents"},
+    "TrainingRole": {"s3:ListBucket", "s3:GetObject", "s3:PutObject", *CONTAINER},
+    "SerializeImageDataRole": {"s3:GetObject", "s3:ListBucket", *LOGGING},
+    "InvokeClassifierRole": {"sagemaker:InvokeEndpoint", *LOGGING},
+    "ConfidenceFilterRole": LOGGING,
     "WorkflowRole": {"lambda:InvokeFunction", "sns:Publish", *LOG_DELIVERY},
     "FanOutRole": {
         "states:StartExecution",
@@ -96,16 +94,10 @@ ALLOWED = {
         "s3:AbortMultipartUpload",
         *LOG_DELIVERY,
     },
-    "WatchRole": {
-        "s3:ListBucket",
-        "s3:GetObject",
-        "cloudwatch:PutMetricData",
-        "logs:CreateLogStream",
-        "logs:PutLogEvents",
-    },
+    "WatchRole": {"s3:ListBucket", "s3:GetObject", "cloudwatch:PutMetricData", *LOGGING},
     "WatchScheduleRole": {"lambda:InvokeFunction"},
     "UploadRole": {"states:StartExecution"},
-    "DigestRole": {"cloudwatch:GetMetricStatistics", "sns:Publish", "logs:CreateLogStream", "logs:PutLogEvents"},
+    "DigestRole": {"cloudwatch:GetMetricStatistics", "sns:Publish", *LOGGING},
 }
 
 OPTIONAL = {
@@ -161,6 +153,7 @@ WILDCARDS = {
 }
 
 
+@functools.cache
 def resources(template: Any = artifacts.TEMPLATE) -> dict[str, Any]:
     found: dict[str, Any] = cfn_yaml.load(str(template))["Resources"]
     return found
@@ -178,9 +171,21 @@ def roles() -> dict[str, Any]:
     return {name: role for template in TEMPLATES for name, role in of_type("AWS::IAM::Role", template).items()}
 
 
-def statements(role: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for policy in role["Policies"]:
-        yield from policy["PolicyDocument"]["Statement"]
+def nodes(node: Any) -> Iterator[Any]:
+    """``node`` and all that is within it."""
+    yield node
+    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else []:
+        yield from nodes(inner)
+
+
+def policies(node: Any) -> list[dict[str, Any]]:
+    """The statements of all policy documents within ``node``, whatever resource they belong to."""
+    documents = [one for one in nodes(node) if isinstance(one, dict) and "Statement" in one]
+    return [statement for one in documents for statement in listed(one["Statement"])]
+
+
+def actions(node: Any) -> set[str]:
+    return {action for statement in policies(node) for action in listed(statement["Action"])}
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
@@ -207,55 +212,26 @@ def test_no_account_and_no_bucket_is_named() -> None:
     for path in [*TEMPLATES, *DEFINITIONS, *artifacts.FUNCTIONS.glob("*.py")]:
         assert not re.search(r"\b\d{12}\b", path.read_text()), path
     assert "BucketName" not in artifacts.TEMPLATE.read_text()
-    for (
-        name,
-        one,
-    ) in resources().items():  # what has a name has the stack's in it, so that several deployments go together
-        if one["Type"] == "AWS::IAM::Policy":  # its name is one within a role
-            continue
+    # What has a name has the stack's in it, so that several deployments go together.
+    for name, one in resources().items():
         kind = one["Type"].rsplit("::", 1)[1]
-        given = [
-            value
-            for key, value in one.get("Properties", {}).items()
-            if key in (f"{kind}Name", "FunctionName", "LogGroupName")
-        ]
+        names = {f"{kind}Name", "FunctionName", "LogGroupName"} - {"PolicyName"}  # a policy's is one within a role
+        given = [value for key, value in one.get("Properties", {}).items() if key in names]
         assert all("Ref" in value or "${AWS::StackName}" in value["Fn::Sub"] for value in given), name
 
 
 def test_every_role_has_only_the_permissions_that_it_uses() -> None:
-    assert {
-        name: {action for one in statements(role) for action in listed(one["Action"])} for name, role in roles().items()
-    } == ALLOWED
-    for role in roles().values():
-        assert "ManagedPolicyArns" not in role
+    assert {name: actions(role["Policies"]) for name, role in roles().items()} == ALLOWED
+    assert not any("ManagedPolicyArns" in role for role in roles().values())
     optional = {name: one for name, one in resources().items() if one["Type"] == "AWS::IAM::Policy"}
-    assert {
-        name: (
-            one["Condition"],
-            {action for entry in policies(one["Properties"]) for action in listed(entry["Action"])},
-        )
-        for name, one in optional.items()
-    } == OPTIONAL
-
-
-def strings(node: Any) -> Iterator[str]:
-    if isinstance(node, str):
-        yield str(node)
-    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else []:
-        yield from strings(inner)
-
-
-def policies(node: Any) -> Iterator[dict[str, Any]]:
-    """The statements of all policy documents within ``node``, whatever resource they belong to."""
-    if isinstance(node, dict) and "Statement" in node:
-        yield from listed(node["Statement"])
-    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else []:
-        yield from policies(inner)
+    assert {name: (one["Condition"], actions(one["Properties"])) for name, one in optional.items()} == OPTIONAL
 
 
 def wildcards(found: dict[str, Any]) -> dict[str, set[str]]:
     starred = {
-        f"{name}.{statement.get('Sid')}": {text for text in strings(statement) if "*" in text or "?" in text}
+        f"{name}.{statement.get('Sid')}": {
+            str(text) for text in nodes(statement) if isinstance(text, str) and re.search("[*?]", text)
+        }
         for name, resource in found.items()
         for statement in policies(resource)
     }
@@ -271,11 +247,7 @@ def test_no_policy_has_another_wildcard_than_those_that_are_permitted(template: 
     "properties",
     [
         {"PolicyDocument": {"Statement": {"Resource": "arn:aws:s3:::*"}}},
-        {
-            "Policies": [
-                {"PolicyDocument": {"Statement": [{"Resource": [{"Fn::Sub": "arn:aws:ecr:r:*:repository/x"}]}]}}
-            ]
-        },
+        {"Policies": [{"PolicyDocument": {"Statement": [{"Resource": [{"Fn::Sub": "arn:aws:ecr:r:*:x"}]}]}}]},
         {"Policies": [{"Statement": [{"Action": ["s3:Get?bject"]}]}]},
         {"AssumeRolePolicyDocument": {"Statement": [{"Principal": {"AWS": "*"}}]}},
     ],
@@ -295,9 +267,8 @@ def test_all_policies_are_found_by_these_tests() -> None:
 
 
 def test_a_resource_of_star_is_used_only_where_aws_requires_it() -> None:
-    optional = of_type("AWS::IAM::Policy")
-    for name, role in {**roles(), **{name: {"Policies": [one]} for name, one in optional.items()}}.items():
-        for statement in statements(role):
+    for name, one in {**roles(), **of_type("AWS::IAM::Policy")}.items():
+        for statement in policies([one.get("Policies"), one.get("PolicyDocument")]):
             assert statement["Effect"] == "Allow"
             assert not [action for action in listed(statement["Action"]) if "*" in action]
             if statement["Resource"] == "*":
@@ -314,11 +285,8 @@ def test_a_role_is_for_one_service_of_the_same_account() -> None:
 
 
 def test_functions_and_state_machines_have_roles_of_their_own() -> None:
-    used = [
-        one["Role"]["Fn::GetAtt"][0]
-        for kind in ("Function", "StateMachine")
-        for one in of_type(f"AWS::Serverless::{kind}").values()
-    ]
+    code = [*of_type("AWS::Serverless::Function").values(), *of_type("AWS::Serverless::StateMachine").values()]
+    used = [one["Role"]["Fn::GetAtt"][0] for one in code]
     assert len(used) == len(set(used)) == 7
 
 
@@ -344,21 +312,12 @@ def test_all_requests_and_answers_of_the_endpoint_are_captured() -> None:
 
 
 def test_an_update_is_rolled_back_by_alarms_created_before_it() -> None:
-    found = resources()
-    endpoint = found["Endpoint"]
+    endpoint = resources()["Endpoint"]
     deployment = endpoint["Properties"]["DeploymentConfig"]["Fn::If"][1]
     named = {one["AlarmName"]["Fn::Sub"] for one in deployment["AutoRollbackConfiguration"]["Alarms"]}
-    alarms = {
-        name: one
-        for name, one in found.items()
-        if one["Type"] == "AWS::CloudWatch::Alarm" and name in endpoint["DependsOn"]
-    }
-    assert named == {one["Properties"]["AlarmName"]["Fn::Sub"] for one in alarms.values()}
-    assert {one["Properties"]["MetricName"] for one in alarms.values()} == {
-        "Invocation5XXErrors",
-        "ModelLatency",
-        "LowConfidence",
-    }
+    alarms = [one for name, one in of_type("AWS::CloudWatch::Alarm").items() if name in endpoint["DependsOn"]]
+    assert named == {one["AlarmName"]["Fn::Sub"] for one in alarms}
+    assert {one["MetricName"] for one in alarms} == {"Invocation5XXErrors", "ModelLatency", "LowConfidence"}
     assert "EndpointLogs" in endpoint["DependsOn"]
 
 
@@ -414,15 +373,11 @@ def test_an_alarm_watches_unexpected_failures_but_not_low_confidence() -> None:
     terms = {name: sign or "+" for sign, name in re.findall(r"([+-]?) ?FILL\((\w+), 0\)", count["Expression"])}
     assert set(terms) == {one["Id"] for one in metrics}
     assert not [one["Id"] for one in metrics if one["ReturnData"] or one["MetricStat"]["Stat"] != "Sum"]
-    watched = {
-        (
-            terms[one["Id"]],
-            metric["MetricName"],
-            *(dimension["Value"]["Ref"] for dimension in metric.get("Dimensions", [])),
-        )
-        for one in metrics
-        for metric in [one["MetricStat"]["Metric"]]
-    }
+    watched = set()
+    for one in metrics:
+        metric = one["MetricStat"]["Metric"]
+        machines = [dimension["Value"]["Ref"] for dimension in metric.get("Dimensions", [])]
+        watched.add((terms[one["Id"]], metric["MetricName"], *machines))
     assert watched == {
         ("+", "Failed"),
         ("-", "FailedByDesign"),
@@ -435,52 +390,44 @@ def test_an_alarm_watches_unexpected_failures_but_not_low_confidence() -> None:
 
 
 def test_executions_that_fail_by_design_are_counted_by_the_state_in_which_they_end() -> None:
-    filters = {
-        one["MetricTransformations"][0]["MetricName"]: one for one in of_type("AWS::Logs::MetricFilter").values()
-    }
+    found = of_type("AWS::Logs::MetricFilter").values()
+    filters = {one["MetricTransformations"][0]["MetricName"]: one for one in found}
     assert set(filters) == {"Failed", "FailedByDesign"}
     assert {one["LogGroupName"]["Ref"] for one in filters.values()} == {"WorkflowLogs"}
     counted = re.findall(r'\$\.details\.name = "(\w+)"', filters["FailedByDesign"]["FilterPattern"])
-    states = json.loads(artifacts.WORKFLOW.read_text())["States"]
-    assert {states[state]["Type"] for state in counted} == {"Fail"}
-    assert {states[name]["Next"] for name in ("notifyLowConfidence", "notifyUnknown")} == set(counted)
+    assert {WORKFLOW[state]["Type"] for state in counted} == {"Fail"}
+    assert {WORKFLOW[name]["Next"] for name in ("notifyLowConfidence", "notifyUnknown")} == set(counted)
+
+
+def retried(state: dict[str, Any]) -> set[str]:
+    return {error for rule in state["Retry"] for error in rule["ErrorEquals"]}
 
 
 def test_every_task_of_the_workflow_is_retried_and_caught() -> None:
-    states = json.loads(artifacts.WORKFLOW.read_text())["States"]
-    functions = ["serializeImageData", "invokeClassifier", "confidenceFilter"]
-    for name in functions:
-        retried = {error for rule in states[name]["Retry"] for error in rule["ErrorEquals"]}
-        assert {"Lambda.TooManyRequestsException", "Lambda.ServiceException", "Lambda.SdkClientException"} <= retried
-        assert not {"ThresholdConfidenceNotMet", "UnknownPictureError"} & retried
-        assert states[name]["Catch"][-1] == {"ErrorEquals": ["States.ALL"], "Next": "notifyError"}
-    assert {"EndpointThrottledError", "EndpointUnavailableError"} <= {
-        error for rule in states["invokeClassifier"]["Retry"] for error in rule["ErrorEquals"]
-    }
+    passing = {"Lambda.TooManyRequestsException", "Lambda.ServiceException", "Lambda.SdkClientException"}
+    for name in ("serializeImageData", "invokeClassifier", "confidenceFilter"):
+        assert passing <= retried(WORKFLOW[name])
+        assert not {"ThresholdConfidenceNotMet", "UnknownPictureError"} & retried(WORKFLOW[name])
+        assert WORKFLOW[name]["Catch"][-1] == {"ErrorEquals": ["States.ALL"], "Next": "notifyError"}
+    assert {"EndpointThrottledError", "EndpointUnavailableError"} <= retried(WORKFLOW["invokeClassifier"])
     for name in ("notifyError", "notifyLowConfidence", "notifyUnknown"):
-        assert states[name]["Retry"][0]["MaxAttempts"] >= 2
-        assert states[states[name]["Next"]]["Type"] == "Fail"
+        assert WORKFLOW[name]["Retry"][0]["MaxAttempts"] >= 2
+        assert WORKFLOW[WORKFLOW[name]["Next"]]["Type"] == "Fail"
 
 
 def test_a_throttled_start_is_retried_and_no_error_of_a_picture_is_left_uncaught() -> None:
-    states = json.loads(artifacts.FAN_OUT.read_text())["States"]
-    task = states["eachPicture"]["ItemProcessor"]["States"]["workflow"]
-    many = states["eachPictureOfMany"]["ItemProcessor"]["States"]  # the same, as names are unique in a state machine
-    same = json.dumps(states["eachPicture"]["ItemProcessor"]["States"])
+    task = FAN_OUT["eachPicture"]["ItemProcessor"]["States"]["workflow"]
+    many = FAN_OUT["eachPictureOfMany"]["ItemProcessor"]["States"]  # the same, as names are unique in a state machine
+    same = json.dumps(FAN_OUT["eachPicture"]["ItemProcessor"]["States"])
     assert json.loads(json.dumps(many).replace("OfMany", "")) == json.loads(same)
-    retried = {error for rule in task["Retry"] for error in rule["ErrorEquals"]}
-    assert "StepFunctions.ThrottlingException" in retried
-    assert not {"States.TaskFailed", "States.ALL"} & retried  # a workflow that has failed is not executed again
+    assert "StepFunctions.ThrottlingException" in retried(task)
+    assert not {"States.TaskFailed", "States.ALL"} & retried(task)  # a workflow that has failed is not executed again
     assert [rule["ErrorEquals"] for rule in task["Catch"]] == [["States.ALL"]]
 
 
 def test_the_errors_that_are_retried_are_those_of_the_functions() -> None:
     text = artifacts.WORKFLOW.read_text()
     named = set(re.findall(r'"([A-Z]\w+(?:Error|NotMet))"', text))
-    defined = {
-        name
-        for path in artifacts.FUNCTIONS.glob("*.py")
-        for name in re.findall(r"^class (\w+)\(", path.read_text(), re.M)
-    }
+    functions = "\n".join(path.read_text() for path in artifacts.FUNCTIONS.glob("*.py"))
     assert named
-    assert named <= defined
+    assert named <= set(re.findall(r"^class (\w+)\(", functions, re.M))

@@ -1,16 +1,17 @@
 """Which captured records are a trial's own, on an AWS that only seems to be one: files appear in it when the test wants."""
 
-import base64
 import io
 import json
 import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, cast
 
 import boto3
 import pytest
+from vehicles import record
 
 from stages.common.errors import InputError
 from stages.scones.aws import trial
@@ -20,45 +21,21 @@ SURE = [0.97, 0.03]
 PICTURES = {"a.png": b"a", "b.png": b"b"}
 CASES = list(PICTURES)
 
-Files = list[tuple[float, list[str]]]
-"""The seconds after which each appears, and its lines."""
+Files = list[tuple[float, str]]
+"""The seconds after which each appears, and its text."""
 
 
 def line(name: str = "a.png", inference_id: str = "", event: str = "") -> str:
     """A record of that picture."""
-    image = base64.b64encode(PICTURES[name]).decode()
-    about = {"eventId": event or str(uuid.uuid4()), "inferenceTime": "2026-01-01T00:00:00Z"}
-    return json.dumps(
-        {
-            "captureData": {
-                "endpointInput": {"observedContentType": "image/png", "data": image, "encoding": "BASE64"},
-                "endpointOutput": {
-                    "observedContentType": "application/json",
-                    "data": json.dumps(SURE),
-                    "encoding": "JSON",
-                },
-            },
-            "eventMetadata": {**about, **({"inferenceId": inference_id} if inference_id else {})},
-        }
-    )
+    about = {"about_inferenceId": inference_id} if inference_id else {}
+    return record(PICTURES[name], json.dumps(SURE), about_eventId=event or str(uuid.uuid4()), **about)
 
 
-class Clock:
-    """Time that passes only while somebody sleeps."""
+clock = SimpleNamespace(now=0.0, perf_counter=time.perf_counter)
+"""Time that passes only while somebody sleeps."""
 
-    perf_counter = staticmethod(time.perf_counter)
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-clock = Clock()
+clock.monotonic = lambda: clock.now
+clock.sleep = lambda seconds: setattr(clock, "now", clock.now + seconds)
 
 
 @pytest.fixture(autouse=True)
@@ -82,8 +59,7 @@ class Aws:
 
     def start_execution(self, name: str, input: str, **more: Any) -> dict[str, str]:  # noqa: A002 (boto3's)
         picture = self._keys[name] = json.loads(input)["s3_key"]
-        for number, (after, lines) in enumerate(self._files(name, picture.removeprefix("test/"))):
-            text = "".join(f"{one}\n" for one in lines)
+        for number, (after, text) in enumerate(self._files(name, picture.removeprefix("test/"))):
             self._captured[f"{CAPTURED}endpoint/model/{name}-{number}.jsonl"] = (clock.monotonic() + after, text)
         return {"executionArn": name}
 
@@ -110,46 +86,46 @@ def run(files: Callable[[str, str], Files], error: str = "") -> trial.Trial:
     return done
 
 
-@pytest.mark.parametrize("number", ["", "{execution}.0"], ids=["without ids", "with ids"])
-def test_one_record_for_each_execution_is_accepted(number: str) -> None:
-    done = run(lambda execution, picture: [(0.1, [line(picture, number.format(execution=execution))])])
-    assert sum(text.count("\n") for text in done.captured.values()) == 2
+OTHERS = line("a.png") + line("b.png", "another-execution.0") + line("a.png", "an id")
 
 
-@pytest.mark.parametrize("number", ["", "{execution}.0"], ids=["without ids", "with ids"])
-def test_a_duplicate_record_is_detected_even_if_it_arrives_late(number: str) -> None:
-    def files(execution: str, picture: str) -> Files:
-        return [(seconds, [line(picture, number.format(execution=execution))]) for seconds in (0.1, 0.3)]
+@pytest.mark.parametrize(
+    "files",
+    [
+        lambda execution, picture: [(0.1, line(picture))],
+        lambda execution, picture: [(0.1, line(picture, f"{execution}.0"))],
+        lambda execution, picture: [(0.1, OTHERS + line(picture, f"{execution}.0")), (0.2, OTHERS)],
+    ],
+    ids=["without ids", "with ids", "beside other users"],
+)
+def test_one_record_for_each_execution_is_accepted(files: Callable[[str, str], Files]) -> None:
+    assert sum(text.count("\n") for text in run(files).captured.values()) == 2
 
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        lambda execution, picture: [(seconds, line(picture)) for seconds in (0.1, 0.3)],
+        lambda execution, picture: [(seconds, line(picture, f"{execution}.0")) for seconds in (0.1, 0.3)],
+        lambda execution, picture: [(0.1, line(picture, f"{execution}.0", event=execution) * 2)],
+    ],
+    ids=["late without ids", "late with ids", "written twice"],
+)
+def test_a_duplicate_record_is_detected(files: Callable[[str, str], Files]) -> None:
     with pytest.raises(InputError, match=r"no execution for .*\(2 of them\)"):
         run(files)
 
 
-def test_a_record_written_twice_is_detected() -> None:
-    with pytest.raises(InputError, match=r"no execution for .*\(2 of them\)"):
-        run(lambda execution, picture: [(0.1, [line(picture, f"{execution}.0", event=execution)] * 2)])
-
-
 def test_a_lost_record_is_detected() -> None:
     with pytest.raises(InputError, match="found 1 captured records 1 s after 2 answers"):
-        run(lambda execution, picture: [(0.1, [line(picture, f"{execution}.0")])] if picture == "a.png" else [])
+        run(lambda execution, picture: [(0.1, line(picture, f"{execution}.0"))] if picture == "a.png" else [])
 
 
 def test_an_execution_with_retries_has_the_record_of_its_last_try() -> None:
-    def files(execution: str, picture: str) -> Files:
-        return [(0.2, [line(picture, f"{execution}.0")]), (0.1, [line(picture, f"{execution}.2")])]
-
-    done = run(files)
+    done = run(
+        lambda execution, picture: [(0.2, line(picture, f"{execution}.0")), (0.1, line(picture, f"{execution}.2"))]
+    )
     assert all(json.loads(text)["eventMetadata"]["inferenceId"].endswith(".2") for text in done.captured.values())
-
-
-def test_requests_of_other_users_are_left_out() -> None:
-    def files(execution: str, picture: str) -> Files:
-        others = [line("a.png"), line("b.png", "another-execution.0"), line("a.png", "an id")]
-        return [(0.1, [*others, line(picture, f"{execution}.0")]), (0.2, others)]
-
-    done = run(files)
-    assert sum(text.count("\n") for text in done.captured.values()) == 2
 
 
 def test_an_execution_without_an_answer_is_not_waited_for() -> None:

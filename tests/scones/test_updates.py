@@ -4,7 +4,8 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,10 +13,8 @@ from typing import Any, NamedTuple
 
 import boto3
 import pytest
-from conftest import ROOT
-from vehicles import archive, picture
+from vehicles import picture, settings, steady, wait_until
 
-from stages.common import config
 from stages.common.errors import InputError
 from stages.engine.aws.clients import client
 from stages.engine.aws.stack import Stack
@@ -24,20 +23,11 @@ from stages.scones.aws.executions import Workflow
 from stages.scones.aws.stand_in import local
 from stages.scones.aws.stand_in.endpoints import Endpoint, shift
 from stages.scones.aws.stand_in.fleet import HostedEndpoint, ProductionVariant
-from stages.scones.config import WorkflowSettings, workflow_settings
-
-SAYING = """
-import json
-def model_fn(folder): pass
-def input_fn(body, content_type): pass
-def predict_fn(data, model): {before}
-def output_fn(prediction, accept): return "{answer}"
-"""
 
 
 def model(folder: Path, first: float, before: str = "pass") -> Path:
     """A model that gives class 0 that probability, whatever the picture is."""
-    return archive(folder / f"{first}", SAYING.format(answer=[first, round(1 - first, 6)], before=before))
+    return steady(folder / f"{first}", [first, round(1 - first, 6)], before=before)
 
 
 class Asked(list[float | str | Exception]):
@@ -56,16 +46,19 @@ class Asked(list[float | str | Exception]):
         return there
 
 
+UPDATE = {**settings().update.model_dump(), "wait": 0}
+
+
 class World(NamedTuple):
     """A deployment whose former model says 1.0."""
 
     session: boto3.Session
-    settings: WorkflowSettings
     folder: Path
 
     def put(self, path: Path, **changes: Any) -> deployment.Deployed:
-        settings = WorkflowSettings.model_validate({**self.settings.model_dump(), **changes})
-        return deployment.deploy(self.session, path, {"sure.png": picture(255)}, settings)
+        return deployment.deploy(
+            self.session, path, {"sure.png": picture(255)}, settings(**{"update": UPDATE, **changes})
+        )
 
     def ask(self) -> float:
         found = client(self.session, "sagemaker-runtime").invoke_endpoint(
@@ -73,19 +66,8 @@ class World(NamedTuple):
         )
         return float(json.loads(found["Body"].read())[0])
 
-    def alarms(self) -> list[str]:
-        """The names of the endpoint's alarms that are on."""
-        found = client(self.session, "cloudwatch").describe_alarms(AlarmNamePrefix="scones-endpoint-")["MetricAlarms"]
-        return [alarm["AlarmName"] for alarm in found if alarm["StateValue"] == "ALARM"]
-
     def status(self) -> str | None:
-        return Stack(self.session, self.settings.stack).status()
-
-    def events(self) -> list[str]:
-        found = client(self.session, "cloudformation").describe_stack_events(StackName=self.settings.stack)[
-            "StackEvents"
-        ]
-        return [one["ResourceStatus"] for one in found]
+        return Stack(self.session, "scones").status()
 
     def execute(self, deployed: deployment.Deployed) -> float | str:
         """Returns the first probability, or the execution's error."""
@@ -107,23 +89,18 @@ class World(NamedTuple):
                 answers.rounds[number] += 1
                 time.sleep(0.01)
 
-        clients = [threading.Thread(target=go_on, args=(number,)) for number in range(4)]
-        for one in clients:
-            one.start()
-        try:
-            yield answers
-        finally:
-            ended.set()
-            for one in clients:
-                one.join()
+        with ThreadPoolExecutor(4) as clients:
+            clients.map(go_on, range(4))
+            try:
+                yield answers
+            finally:
+                ended.set()
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    settings = workflow_settings(config.read(ROOT / "params.yaml"))
-    settings = settings.model_copy(update={"update": settings.update.model_copy(update={"wait": 0})})
     with local.stand_in("eu-west-1") as session:
-        made = World(session, settings, tmp_path_factory.mktemp("models"))
+        made = World(session, tmp_path_factory.mktemp("models"))
         made.put(model(made.folder, 1.0))
         yield made
 
@@ -157,8 +134,7 @@ def test_a_challenger_comes_beside_a_deployed_model_by_weight_and_goes_again(wor
         client(world.session, "sagemaker").update_endpoint_weights_and_capacities(
             EndpointName="scones-endpoint",
             DesiredWeightsAndCapacities=[
-                {"VariantName": "model", "DesiredWeight": 0.0},
-                {"VariantName": "challenger", "DesiredWeight": 1.0},
+                {"VariantName": name, "DesiredWeight": weight} for name, weight in (("model", 0.0), ("challenger", 1.0))
             ],
         )
         alone = answers.later()
@@ -184,9 +160,11 @@ def test_a_challenger_comes_beside_a_deployed_model_by_weight_and_goes_again(wor
 def test_a_bad_model_raises_an_alarm_and_the_former_one_comes_back(
     world: World, first: float, before: str, changes: dict[str, Any], alarm: str, limit: str
 ) -> None:
-    update = {**world.settings.update.model_dump(), "wait": 600, **changes}  # 10 s here, if no alarm ends them
+    update = {**UPDATE, "wait": 600, **changes}  # 10 s here, if no alarm ends them
     deployed = world.put(model(world.folder, 1.0), update=update, instance_count=2)
-    wait_until(lambda: world.alarms() == [])  # of the test before: an update that begins under an alarm is taken back
+    cloudwatch, ours = client(world.session, "cloudwatch"), {"AlarmNamePrefix": "scones-endpoint-"}
+    # The test before has raised alarms: an update that begins under one is taken back.
+    wait_until(lambda: "ALARM" not in [one["StateValue"] for one in cloudwatch.describe_alarms(**ours)["MetricAlarms"]])
     # The metric of low confidence is written by the workflow, the others by the endpoint.
     with world.asked(deployed if alarm == "confidence" else None) as answers:
         begin = len(answers)
@@ -194,12 +172,9 @@ def test_a_bad_model_raises_an_alarm_and_the_former_one_comes_back(
             world.put(model(world.folder, first, before), update=update, instance_count=2)
         end = answers.later()
     assert world.status() == "UPDATE_ROLLBACK_COMPLETE"
-    assert world.events()[:4] == [
-        "UPDATE_ROLLBACK_COMPLETE",
-        "UPDATE_ROLLBACK_IN_PROGRESS",
-        "UPDATE_FAILED",
-        "UPDATE_IN_PROGRESS",
-    ]
+    events = client(world.session, "cloudformation").describe_stack_events(StackName="scones")["StackEvents"]
+    steps = ["ROLLBACK_COMPLETE", "ROLLBACK_IN_PROGRESS", "FAILED", "IN_PROGRESS"]
+    assert [one["ResourceStatus"] for one in events[:4]] == [f"UPDATE_{step}" for step in steps]
     assert set(answers[end:]) == {1.0}
     met = Counter(str(one) for one in answers[begin:end])
     assert met.pop("1.0") > 0
@@ -208,7 +183,7 @@ def test_a_bad_model_raises_an_alarm_and_the_former_one_comes_back(
         assert all("RuntimeError: broken" in one or "500" in one for one in met)  # the model's error, no lost request
     else:
         assert set(met) == {{"latency": "0.97", "confidence": "ThresholdConfidenceNotMet"}[alarm]}
-    state = client(world.session, "cloudwatch").describe_alarms(AlarmNames=[f"scones-endpoint-{alarm}"])
+    state = cloudwatch.describe_alarms(AlarmNames=[f"scones-endpoint-{alarm}"])
     assert state["MetricAlarms"][0]["StateReason"].endswith(f"breach the threshold {limit}")
     assert len(client(world.session, "sagemaker").list_models()["Models"]) == 1
 
@@ -256,14 +231,17 @@ def test_an_endpoint_becomes_serverless_and_gets_other_instances_in_place(world:
 def test_update_endpoint_follows_its_deployment_config_and_refuses_what_aws_refuses(world: World) -> None:
     world.put(model(world.folder, 1.0))
     sagemaker = client(world.session, "sagemaker")
-    now = sagemaker.describe_endpoint(EndpointName="scones-endpoint")
-    config_now = sagemaker.describe_endpoint_config(EndpointConfigName=now["EndpointConfigName"])
+
+    def now() -> dict[str, Any]:
+        found: dict[str, Any] = sagemaker.describe_endpoint(EndpointName="scones-endpoint")
+        return found
+
+    config_now = sagemaker.describe_endpoint_config(EndpointConfigName=now()["EndpointConfigName"])
     variant = config_now["ProductionVariants"][0]
     container = sagemaker.describe_model(ModelName=variant["ModelName"])["PrimaryContainer"]
     bucket, _, _ = container["ModelDataUrl"].removeprefix("s3://").partition("/")
-    client(world.session, "s3").put_object(
-        Bucket=bucket, Key="mine/model.tar.gz", Body=model(world.folder, 0.96).read_bytes()
-    )
+    own = model(world.folder, 0.96).read_bytes()
+    client(world.session, "s3").put_object(Bucket=bucket, Key="mine/model.tar.gz", Body=own)
     role = "arn:aws:iam::123456789012:role/any"
     mine = {**container, "ModelDataUrl": f"s3://{bucket}/mine/model.tar.gz"}
     sagemaker.create_model(ModelName="mine", PrimaryContainer=mine, ExecutionRoleArn=role)
@@ -276,16 +254,9 @@ def test_update_endpoint_follows_its_deployment_config_and_refuses_what_aws_refu
     canary["CanarySize"]["Value"] = 50  # type: ignore[index]
     with world.asked() as answers:
         sagemaker.update_endpoint(**update)
-        assert sagemaker.describe_endpoint(EndpointName="scones-endpoint")["EndpointStatus"] == "Updating"
-        wait_until(lambda: sagemaker.describe_endpoint(EndpointName="scones-endpoint")["EndpointStatus"] == "InService")
+        assert now()["EndpointStatus"] == "Updating"
+        wait_until(lambda: now()["EndpointStatus"] == "InService")
         end = answers.later()
     assert set(answers) == {1.0, 0.96}
     assert set(answers[end:]) == {0.96}
-    assert sagemaker.describe_endpoint(EndpointName="scones-endpoint")["EndpointConfigName"] == "mine"
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    assert now()["EndpointConfigName"] == "mine"

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import tempfile
-import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,10 +21,8 @@ import httpx
 import psutil
 import pytest
 from botocore.exceptions import ClientError
-from conftest import ROOT
-from vehicles import BROKEN, SLOW, UNKNOWN, archive, picture
+from vehicles import BROKEN, SLOW, UNKNOWN, archive, picture, settings, steady, wait_until
 
-from stages.common import config
 from stages.engine.aws.buckets import keys
 from stages.engine.aws.clients import client
 from stages.engine.aws.stack import Stack
@@ -34,7 +31,6 @@ from stages.scones.aws.executions import Outcome, Workflow, message
 from stages.scones.aws.stand_in import local
 from stages.scones.aws.stand_in.functions import MOST
 from stages.scones.aws.stand_in.scratch import PURPOSE
-from stages.scones.config import Challenger, WorkflowSettings, workflow_settings
 from stages.scones.feedback import captures
 
 PICTURES = {
@@ -54,7 +50,6 @@ class World(NamedTuple):
     """A stand-in with the workflow deployed."""
 
     session: boto3.Session
-    settings: WorkflowSettings
     archive: Path
     deployed: deployment.Deployed
     queue: str
@@ -63,33 +58,25 @@ class World(NamedTuple):
     def execute(self, name: str) -> Outcome:
         return Workflow(self.session, self.deployed.workflow).execute(self.deployed.bucket, f"test/{name}")
 
+    def fan_out(self, **event: Any) -> dict[str, Any]:
+        """What became of an execution for many pictures."""
+        return Workflow(self.session, self.deployed.fan_out).run(event)
+
     def faults(self, method: str, **content: Any) -> httpx.Response:
         """Tells the stand-in of faults, or asks it which are still to come."""
         signed = {"Authorization": f"Credential={os.environ['AWS_ACCESS_KEY_ID']}/0/-/stand-in/aws4_request"}
         url = f"{os.environ['AWS_ENDPOINT_URL']}/stand-in/faults"
         return httpx.request(method, url, headers=signed, **content).raise_for_status()
 
-    def fail(self, service: str, path: str, status: int, code: str, times: int = 1) -> None:
-        """The next ``times`` requests to ``service`` whose path matches get that error."""
-        fault = {
-            "service": service,
-            "path": path,
-            "status": status,
-            "code": code,
-            "message": "injected",
-            "times": times,
-        }
-        self.faults("POST", json=fault)
+    def fail(self, **fault: Any) -> None:
+        """The next requests to a service whose path matches get an error, see `faulty_stand_in`."""
+        self.faults("POST", json={"times": 1, **fault})
 
     def told(self) -> list[dict[str, Any]]:
         """What the topic has published since the last call."""
-        sqs, found = client(self.session, "sqs"), []
-        while messages := sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages"):
-            for one in messages:
-                body = json.loads(one["Body"])
-                found.append({"Subject": body["Subject"], **json.loads(body["Message"])})
-                sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=one["ReceiptHandle"])
-        return found
+        return [
+            {"Subject": body["Subject"], **json.loads(body["Message"])} for body in received(self.session, self.queue)
+        ]
 
     def processes(self, of: str) -> list[psutil.Process]:
         """Those that the stand-in has started from the file or the module ``of``."""
@@ -97,34 +84,36 @@ class World(NamedTuple):
         return [one for one in started if of in (Path(word).name for word in one.cmdline())]
 
 
+def subscribed(session: boto3.Session, topic: str, name: str) -> str:
+    """A new queue that gets what ``topic`` publishes."""
+    sqs = client(session, "sqs")
+    queue: str = sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    client(session, "sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    return queue
+
+
+def received(session: boto3.Session, queue: str) -> list[dict[str, Any]]:
+    """The messages of a queue, which are removed from it."""
+    sqs, found = client(session, "sqs"), []
+    while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
+        for one in messages:
+            found.append(json.loads(one["Body"]))
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=one["ReceiptHandle"])
+    return found
+
+
 @pytest.fixture(scope="module")
-def dead_proxy() -> Iterator[None]:
-    """Settings of a proxy that does not answer: what stays on this machine must not ask it."""
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    model = archive(tmp_path_factory.mktemp("model"))
     with pytest.MonkeyPatch.context() as patch:
         for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
-            patch.setenv(name, "http://127.0.0.1:9")
-        yield
-
-
-def faulty(patch: pytest.MonkeyPatch) -> str:
-    """The module of the stand-in that fails on demand, with the folder in which Python finds it."""
-    patch.setenv("PYTHONPATH", str(Path(faulty_stand_in.__file__).parent))
-    patch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "20")  # a listing has pages, as S3's of a thousand has
-    return faulty_stand_in.__name__
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, dead_proxy: None) -> Iterator[World]:
-    parameters = config.read(ROOT / "params.yaml")
-    settings = workflow_settings(parameters)
-    model = archive(tmp_path_factory.mktemp("model"))
-    with pytest.MonkeyPatch.context() as patch, local.stand_in("eu-central-1", faulty(patch)) as session:
-        deployed = deployment.deploy(session, model, PICTURES, settings)
-        sqs = client(session, "sqs")
-        queue = sqs.create_queue(QueueName="notifications")["QueueUrl"]
-        arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        client(session, "sns").subscribe(TopicArn=deployed.topic, Protocol="sqs", Endpoint=arn)
-        yield World(session, settings, model, deployed, queue)
+            patch.setenv(name, "http://127.0.0.1:9")  # what stays on this machine must not ask a proxy
+        patch.setenv("PYTHONPATH", str(Path(faulty_stand_in.__file__).parent))
+        patch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "20")  # a listing has pages, as S3's of a thousand has
+        with local.stand_in("eu-central-1", faulty_stand_in.__name__) as session:
+            deployed = deployment.deploy(session, model, PICTURES, settings())
+            yield World(session, model, deployed, subscribed(session, deployed.topic, "notifications"))
 
 
 @pytest.fixture(autouse=True)
@@ -135,9 +124,8 @@ def every_fault_is_met(world: World) -> Iterator[None]:
 
 
 def test_the_deployed_definitions_are_those_of_the_files(world: World) -> None:
-    cloudformation = client(world.session, "cloudformation")
-    body = cloudformation.get_template(StackName=world.settings.stack, TemplateStage="Original")["TemplateBody"]
-    assert body == artifacts.TEMPLATE.read_text()
+    found = client(world.session, "cloudformation").get_template(StackName="scones", TemplateStage="Original")
+    assert found["TemplateBody"] == artifacts.TEMPLATE.read_text()
     functions = client(world.session, "lambda")
     zipped = artifacts.of_the_workflow()["FunctionsKey"].content
     digest = base64.b64encode(hashlib.sha256(zipped).digest()).decode()
@@ -156,137 +144,107 @@ def test_the_deployed_definitions_are_those_of_the_files(world: World) -> None:
 
 
 def test_a_second_deployment_of_the_same_changes_nothing(world: World) -> None:
-    again = deployment.deploy(world.session, world.archive, PICTURES, world.settings)
-    assert [line.split(": ", 1)[1] for line in again.done] == [
-        "unchanged",
-        "0 of 4 objects uploaded",
-        "unchanged",
-        f"0 of {len(PICTURES)} objects uploaded",
-    ]
+    again = deployment.deploy(world.session, world.archive, PICTURES, settings())
+    same = ["unchanged", "0 of 4 objects uploaded", "unchanged", f"0 of {len(PICTURES)} objects uploaded"]
+    assert [line.split(": ", 1)[1] for line in again.done] == same
     assert replace(again, done=[]) == replace(world.deployed, done=[])
 
 
-def test_a_confident_execution_ends_with_the_probabilities(world: World) -> None:
-    outcome = world.execute("sure.png")
-    assert (outcome.status, outcome.probabilities) == ("SUCCEEDED", (1.0, 0.0))
-
-
-def test_an_unsure_execution_fails_and_sends_a_notification(world: World) -> None:
+def test_an_execution_ends_by_its_confidence_and_notifies_of_unsure_and_unknown_pictures(world: World) -> None:
     world.told()
-    outcome = world.execute("unsure.png")
-    assert (outcome.status, outcome.error) == ("FAILED", "ThresholdConfidenceNotMet")
-    assert message(outcome) == "confidence 0.784314 is below the threshold 0.94"
-    (note,) = world.told()
-    assert note["Subject"] == "Confidence below the threshold"
-    assert note["error"] == "ThresholdConfidenceNotMet"
-    assert note["input"]["s3_key"] == "test/unsure.png"
-
-
-def test_an_unknown_picture_fails_at_any_confidence_and_sends_a_notification(world: World) -> None:
-    world.told()
-    done = trial.run(world.session, world.deployed, ["unknown.png", "sure.png", "unsure.png"], 1)
-    trial.check(done, PICTURES, world.settings.threshold)
-    assert [one.error for one in done.outcomes] == ["UnknownPictureError", "", "ThresholdConfidenceNotMet"]
-    assert "resembles none of the classes" in message(done.outcomes[0])
-    assert sorted(note["Subject"] for note in world.told()) == [
-        "Confidence below the threshold",
-        "Picture of none of the classes",
+    done = trial.run(world.session, world.deployed, ["sure.png", "unknown.png", "unsure.png"], 1)
+    trial.check(done, PICTURES, settings().threshold)
+    sure, unknown, unsure = done.outcomes
+    assert (unknown.status, unknown.error) == ("FAILED", "UnknownPictureError")
+    assert "resembles none of the classes" in message(unknown)
+    assert (sure.status, sure.probabilities) == ("SUCCEEDED", (1.0, 0.0))
+    assert (unsure.status, unsure.error) == ("FAILED", "ThresholdConfidenceNotMet")
+    assert message(unsure) == "confidence 0.784314 is below the threshold 0.94"
+    assert sorted((note["Subject"], note["error"], note["input"]["s3_key"]) for note in world.told()) == [
+        ("Confidence below the threshold", "ThresholdConfidenceNotMet", "test/unsure.png"),
+        ("Picture of none of the classes", "UnknownPictureError", "test/unknown.png"),
     ]
 
 
 FAILURES = {
-    "broken.png": ("EndpointUnavailableError", r"Received server error \(500\)"),
-    "cut.png": ("ImageRefusedError", r"Received client error \(400\).*not a PNG image"),
-    "page.png": ("NotAnImageError", "page.png begins with b'<html>': expected a PNG image"),
-    "huge.png": ("ImageTooLargeError", r"huge.png has \d+ bytes: expected at most 190000"),
-    "missing.png": ("ImageMissingError", "missing.png does not exist"),
-    "denied.png": ("AccessDeniedError", "denied.png may not be read.*injected"),
+    "test/broken.png": ("EndpointUnavailableError", r"Received server error \(500\)"),
+    "test/cut.png": ("ImageRefusedError", r"Received client error \(400\).*not a PNG image"),
+    "test/page.png": ("NotAnImageError", "page.png begins with b'<html>': expected a PNG image"),
+    "test/huge.png": ("ImageTooLargeError", r"huge.png has \d+ bytes: expected at most 190000.*256 KiB"),
+    "test/missing.png": ("ImageMissingError", "missing.png does not exist"),
+    "test/denied.png": ("AccessDeniedError", "denied.png may not be read.*injected"),
     "": ("InvalidEventError", "s3_key = '': expected a non-empty text"),
 }
 
 
-@pytest.fixture(scope="module")
-def failed(world: World) -> tuple[dict[str, Outcome], list[dict[str, Any]]]:
-    """What became of pictures that can't be classified, and what was reported."""
+def test_a_failure_ends_failed_with_its_cause_and_a_notification(world: World) -> None:
     world.told()
-    world.fail("s3", "/test/denied.png", 403, "AccessDenied")
+    world.fail(service="s3", path="/test/denied.png", status=403, code="AccessDenied")
     workflow = Workflow(world.session, world.deployed.workflow)
-
-    def execute(name: str) -> Outcome:
-        return workflow.execute(world.deployed.bucket, f"test/{name}" if name else "")
-
     with ThreadPoolExecutor(8) as pool:
-        outcomes = dict(zip(FAILURES, pool.map(execute, FAILURES), strict=True))
-    return outcomes, world.told()
-
-
-@pytest.mark.parametrize("name", FAILURES)
-def test_a_failure_ends_failed_with_its_cause_and_a_notification(
-    failed: tuple[dict[str, Outcome], list[dict[str, Any]]], name: str
-) -> None:
-    outcomes, notes = failed
-    error, words = FAILURES[name]
-    assert (outcomes[name].status, outcomes[name].error) == ("FAILED", error)
-    assert re.search(words, message(outcomes[name]))
-    told = [note for note in notes if note["input"]["s3_key"] == (f"test/{name}" if name else "")]
-    assert [(note["Subject"], note["error"]) for note in told] == [("Execution failed", error)]
+        outcomes = pool.map(lambda key: workflow.execute(world.deployed.bucket, key), FAILURES)
+    for outcome in outcomes:
+        error, words = FAILURES[outcome.key]
+        assert (outcome.status, outcome.error) == ("FAILED", error)
+        assert re.search(words, message(outcome))
+    assert sorted((note["Subject"], note["input"]["s3_key"], note["error"]) for note in world.told()) == sorted(
+        ("Execution failed", key, error) for key, (error, _) in FAILURES.items()
+    )
 
 
 def test_an_endpoint_that_does_not_answer_in_time_is_a_failure(world: World) -> None:
-    settings = world.settings.model_copy(update={"stack": "impatient", "endpoint_timeout": 1})
-    made = deployment.deploy(world.session, world.archive, {"slow.png": PICTURES["slow.png"]}, settings)
+    impatient = settings(stack="impatient", endpoint_timeout=1)
+    made = deployment.deploy(world.session, world.archive, {"slow.png": PICTURES["slow.png"]}, impatient)
     outcome = Workflow(world.session, made.workflow).execute(made.bucket, "test/slow.png")
     assert (outcome.status, outcome.error) == ("FAILED", "EndpointUnavailableError")
     assert re.search("endpoint impatient-endpoint.*Read timeout", message(outcome))
-    deployment.destroy(world.session, settings)
+    deployment.destroy(world.session, impatient)
 
 
-def test_a_throttled_request_is_retried(world: World) -> None:
-    world.fail("sagemaker", "/invocations", 400, "ThrottlingException")
-    assert world.execute("sure.png").status == "SUCCEEDED"
+INVOCATIONS = {"service": "sagemaker", "path": "/invocations"}
+DENIED = {**INVOCATIONS, "status": 403, "code": "AccessDeniedException"}
+THROTTLED = {**INVOCATIONS, "status": 400, "code": "ThrottlingException"}
 
 
-@pytest.mark.slow
-def test_an_endpoint_that_stays_throttled_is_a_failure(world: World) -> None:
-    world.fail("sagemaker", "/invocations", 400, "ThrottlingException", times=5)
+@pytest.mark.parametrize(
+    ("fault", "error", "words"),
+    [
+        (THROTTLED, "", ""),
+        ({"service": "s3", "path": "/test/sure.png", "status": 503, "code": "SlowDown"}, "", ""),
+        (DENIED, "AccessDeniedError", "endpoint .*AccessDeniedException.*injected"),
+        pytest.param(
+            {**THROTTLED, "times": 5}, "EndpointThrottledError", "ThrottlingException", marks=pytest.mark.slow
+        ),
+    ],
+    ids=["throttled once", "failing storage", "no access", "throttled"],
+)
+def test_a_fault_that_passes_is_retried_and_another_one_fails(
+    world: World, fault: dict[str, Any], error: str, words: str
+) -> None:
+    world.fail(**fault)
     outcome = world.execute("sure.png")
-    assert (outcome.status, outcome.error) == ("FAILED", "EndpointThrottledError")
-    assert "ThrottlingException" in message(outcome)
+    assert (outcome.status, outcome.error) == ("FAILED" if error else "SUCCEEDED", error)
+    assert re.search(words, message(outcome))
     assert world.execute("sure.png").status == "SUCCEEDED"
 
 
-def test_a_role_without_access_to_the_endpoint_fails_without_a_retry(world: World) -> None:
-    world.fail("sagemaker", "/invocations", 403, "AccessDeniedException")
-    outcome = world.execute("sure.png")
-    assert (outcome.status, outcome.error) == ("FAILED", "AccessDeniedError")
-    assert re.search("endpoint .*AccessDeniedException.*injected", message(outcome))
-
-
-def test_a_failing_storage_is_retried(world: World) -> None:
-    world.fail("s3", "/test/sure.png", 503, "SlowDown")
-    assert world.execute("sure.png").status == "SUCCEEDED"
-
-
-def test_a_notification_that_fails_is_sent_again(world: World) -> None:
+@pytest.mark.parametrize(("times", "notes"), [(1, 1), (3, 0)])
+def test_a_failing_notification_is_sent_again_and_does_not_hide_the_failure(
+    world: World, times: int, notes: int
+) -> None:
     world.told()
-    world.fail("sns", "/", 500, "InternalFailure")
+    world.fail(service="sns", path="/", status=500, code="InternalFailure", times=times)
     assert world.execute("unsure.png").error == "ThresholdConfidenceNotMet"
-    assert len(world.told()) == 1
-
-
-def test_a_failing_topic_does_not_hide_the_failure(world: World) -> None:
-    world.told()
-    world.fail("sns", "/", 500, "InternalFailure", times=3)
-    assert world.execute("unsure.png").error == "ThresholdConfidenceNotMet"
-    assert world.told() == []
+    assert len(world.told()) == notes
 
 
 @pytest.mark.parametrize("of", ["bootstrap.py", "container"])
-def test_a_killed_function_or_model_is_restarted(world: World, of: str) -> None:
+def test_functions_and_models_run_in_the_scratch_folder_and_are_restarted_when_killed(world: World, of: str) -> None:
     assert world.execute("sure.png").status == "SUCCEEDED"
     killed = world.processes(of)
     assert killed
     for process in killed:
+        assert process.cwd().startswith(f"{tempfile.gettempdir()}/stages-{PURPOSE}-")
         process.kill()
     assert world.execute("sure.png").status == "SUCCEEDED"
     assert not any(process.is_running() for process in killed)
@@ -295,7 +253,6 @@ def test_a_killed_function_or_model_is_restarted(world: World, of: str) -> None:
 class Held(NamedTuple):
     """A stack whose model takes longer to load than the workflow waits for an answer, and answers when it is let go."""
 
-    settings: WorkflowSettings
     deployed: deployment.Deployed
     folder: Path
     models: list[psutil.Process]
@@ -309,48 +266,25 @@ class Held(NamedTuple):
         with ThreadPoolExecutor(1) as pool:
             done = pool.submit(trial.run, session, self.deployed, ["sure.png"], 1)
             try:
-                deadline = time.monotonic() + 300
-                while not asked.exists():
-                    assert time.monotonic() < deadline
-                    time.sleep(0.01)
+                wait_until(asked.exists)
                 yield done
             finally:
                 held.unlink()
 
 
-HELD = """
-import time
-from pathlib import Path
-
-def model_fn(model_dir):
-    time.sleep(2.2)
-
-def input_fn(body, content_type):
-    return body
-
-def predict_fn(body, model):
-    Path("{folder}", "asked").touch()
-    while Path("{folder}", "held").exists():
-        time.sleep(0.01)
-
-def output_fn(prediction, accept):
-    return "[1.0, 0.0]"
-"""
-
-
 @pytest.fixture(scope="module")
 def held(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
     folder, before = tmp_path_factory.mktemp("held"), world.processes("container")
-    settings = world.settings.model_copy(update={"stack": "held", "endpoint_timeout": 2})
-    model = archive(folder, HELD.format(folder=folder))
-    deployed = deployment.deploy(world.session, model, {"sure.png": PICTURES["sure.png"]}, settings)
-    yield Held(settings, deployed, folder, [one for one in world.processes("container") if one not in before])
-    deployment.destroy(world.session, settings)
+    patient = settings(stack="held", endpoint_timeout=2)
+    model = steady(folder, [1.0, 0.0], load="time.sleep(2.2)", before=f"hold({str(folder)!r}, 'asked')")
+    deployed = deployment.deploy(world.session, model, {"sure.png": PICTURES["sure.png"]}, patient)
+    yield Held(deployed, folder, [one for one in world.processes("container") if one not in before])
+    deployment.destroy(world.session, patient)
 
 
 def test_a_model_that_loads_slowly_has_one_record_for_one_request(held: Held, world: World) -> None:
     done = trial.run(world.session, held.deployed, ["sure.png"] * 4, 2)
-    trial.check(done, PICTURES, held.settings.threshold)
+    trial.check(done, PICTURES, settings().threshold)
 
 
 def test_a_request_to_a_killed_model_is_repeated_and_captured_once(held: Held, world: World) -> None:
@@ -358,7 +292,7 @@ def test_a_request_to_a_killed_model_is_repeated_and_captured_once(held: Held, w
         (model,) = held.models
         model.kill()
     # The first try met a model that died, the second gave up while it was loaded again: only the third has an answer.
-    trial.check(done.result(), PICTURES, held.settings.threshold)
+    trial.check(done.result(), PICTURES, settings().threshold)
     assert not model.is_running()
 
 
@@ -366,7 +300,7 @@ def test_a_function_that_is_killed_while_it_runs_is_run_again(held: Held, world:
     with held.asked(world.session) as done:
         for process in world.processes("invoke_classifier.handler"):
             process.kill()
-    trial.check(done.result(), PICTURES, held.settings.threshold)  # both tries are captured, and the last one counts
+    trial.check(done.result(), PICTURES, settings().threshold)  # both tries are captured, and the last one counts
     assert [one.status for one in done.result().outcomes] == ["SUCCEEDED"]
     after = Workflow(world.session, held.deployed.workflow).execute(held.deployed.bucket, "test/sure.png")
     assert after.status == "SUCCEEDED"
@@ -374,9 +308,7 @@ def test_a_function_that_is_killed_while_it_runs_is_run_again(held: Held, world:
 
 def test_many_pictures_in_one_execution_have_one_result_each(world: World) -> None:
     names = ["sure.png", "unsure.png", "missing.png", *(f"red-{red}.png" for red in range(230, 250))]
-    described = Workflow(world.session, world.deployed.fan_out).run(
-        {"s3_bucket": world.deployed.bucket, "s3_keys": [f"test/{name}" for name in names]}
-    )
+    described = world.fan_out(s3_bucket=world.deployed.bucket, s3_keys=[f"test/{name}" for name in names])
     assert described["status"] == "SUCCEEDED"
     results = json.loads(described["output"])
     assert [result["s3_key"] for result in results] == [f"test/{name}" for name in names]
@@ -392,62 +324,53 @@ def test_all_pictures_below_a_prefix_have_a_result_in_the_bucket(world: World) -
     sure = {f"sure-{number}.png": PICTURES["sure.png"] for number in range(25)}  # on two pages of the listing
     for name, content in {**some, **sure}.items():
         s3.put_object(Bucket=world.deployed.bucket, Key=f"pictures/many/{name}", Body=content)
-    described = Workflow(world.session, world.deployed.fan_out).run({"s3_prefix": "pictures/many/"})
+    described = world.fan_out(s3_prefix="pictures/many/")
     assert described["status"] == "SUCCEEDED", described
     place = json.loads(described["output"])["ResultWriterDetails"]
     assert place["Key"].startswith(f"results/{described['name']}")
     manifest = json.loads(s3.get_object(Bucket=world.deployed.bucket, Key=place["Key"])["Body"].read())
     (written,) = manifest["ResultFiles"]["SUCCEEDED"]
     results = json.loads(s3.get_object(Bucket=world.deployed.bucket, Key=written["Key"])["Body"].read())
-    found = {
-        one["s3_key"]: one.get("error", one["status"]) for one in (json.loads(result["Output"]) for result in results)
-    }
+    outputs = [json.loads(result["Output"]) for result in results]
+    found = {one["s3_key"]: one.get("error", one["status"]) for one in outputs}
     assert found == {
         **{f"pictures/many/{name}": "SUCCEEDED" for name in sure},
         "pictures/many/unsure.png": "ThresholdConfidenceNotMet",
         "pictures/many/page.png": "NotAnImageError",
     }
-    assert Workflow(world.session, world.deployed.fan_out).run({"s3_prefix": "pictures/none/"})["status"] == "SUCCEEDED"
+    assert world.fan_out(s3_prefix="pictures/none/")["status"] == "SUCCEEDED"
 
 
 def test_one_digest_sums_up_many_failures(world: World) -> None:
-    sqs = client(world.session, "sqs")
-    queue = sqs.create_queue(QueueName="digests")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    alerts = Stack(world.session, world.settings.stack).outputs()["Alerts"]
-    client(world.session, "sns").subscribe(TopicArn=alerts, Protocol="sqs", Endpoint=arn)
-    outcomes = [world.execute(name) for name in ("unsure.png", "unsure.png", "unknown.png", "sure.png")]
-    assert len(outcomes) == 4
+    alerts = Stack(world.session, "scones").outputs()["Alerts"]
+    queue = subscribed(world.session, alerts, "digests")
+    for name in ("unsure.png", "unsure.png", "unknown.png", "sure.png"):
+        world.execute(name)
     client(world.session, "cloudwatch").describe_alarms()  # the stand-in reads the functions' logs
-    found = client(world.session, "lambda").invoke(FunctionName=f"{world.settings.stack}-digest:$LATEST", Payload=b"{}")
+    found = client(world.session, "lambda").invoke(FunctionName="scones-digest:$LATEST", Payload=b"{}")
     counted = json.loads(found["Payload"].read())
     assert counted["confidence below the threshold"] >= 2
     assert counted["pictures of none of the classes"] >= 1
-    bodies = [
-        json.loads(one["Body"]) for one in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
-    ]
-    (digest,) = [one for one in bodies if not one["Subject"].startswith("ALARM")]
+    (digest,) = [one for one in received(world.session, queue) if not one["Subject"].startswith("ALARM")]
     assert digest["Subject"] == "scones: executions of the last 24 hours"
     assert f"pictures that were judged: {counted['pictures that were judged']}" in digest["Message"]
 
 
-def _events(states: Any, execution: str) -> list[str]:
-    return [event["type"] for event in states.get_execution_history(executionArn=execution)["events"]]
-
-
 def test_a_picture_whose_execution_is_stopped_has_a_result_like_the_others(world: World) -> None:
     states = client(world.session, "stepfunctions")
-    event = {"s3_bucket": world.deployed.bucket, "s3_keys": ["test/slow.png", "test/sure.png"]}
+
+    def first() -> list[str]:
+        listed = states.list_executions(stateMachineArn=world.deployed.workflow, statusFilter="RUNNING")
+        return [one["executionArn"] for one in listed["executions"] if one["name"].endswith("-0")]
+
     with ThreadPoolExecutor(1) as pool:
-        going = pool.submit(Workflow(world.session, world.deployed.fan_out).run, event)
-        deadline, first = time.monotonic() + 300, list[str]()
-        while not first and time.monotonic() < deadline:
-            listed = states.list_executions(stateMachineArn=world.deployed.workflow, statusFilter="RUNNING")
-            first = [one["executionArn"] for one in listed["executions"] if one["name"].endswith("-0")]
+        pictures = ["test/slow.png", "test/sure.png"]
+        going = pool.submit(world.fan_out, s3_bucket=world.deployed.bucket, s3_keys=pictures)
+        wait_until(first)
+        (arn,) = first()
         # Stopped before its task has begun, it ends with an error of its own.
-        while "TaskStarted" not in _events(states, first[0]) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        states.stop_execution(executionArn=first[0])
+        wait_until(lambda: "TaskStarted" in str(states.get_execution_history(executionArn=arn)["events"]))
+        states.stop_execution(executionArn=arn)
         described = going.result()
     assert described["status"] == "SUCCEEDED"
     stopped, sure = json.loads(described["output"])
@@ -458,9 +381,8 @@ def test_a_picture_whose_execution_is_stopped_has_a_result_like_the_others(world
 
 
 def test_a_failure_is_reported_whatever_aws_says_of_it(world: World) -> None:
-    cause = json.dumps(
-        {"errorMessage": "gone", "errorType": "ImageMissingError", "stackTrace": ['  File "/var/task/a.py"']}
-    )
+    error = {"errorMessage": "gone", "errorType": "ImageMissingError", "stackTrace": ['  File "/var/task/a.py"']}
+    cause = json.dumps(error)
     description = json.dumps({"Status": "FAILED", "Error": "ImageMissingError", "Cause": cause})
     failures = [
         ("States.TaskFailed", description),
@@ -474,11 +396,9 @@ def test_a_failure_is_reported_whatever_aws_says_of_it(world: World) -> None:
     states = json.loads(artifacts.FAN_OUT.read_text())["States"]["eachPicture"]["ItemProcessor"]["States"]
     processor = {"StartAt": states.pop("workflow")["Catch"][0]["Next"], "States": states}
     each = {"Type": "Map", "ItemProcessor": processor, "End": True}
-    machine = client(world.session, "stepfunctions").create_state_machine(
-        name="failures",
-        definition=json.dumps({"StartAt": "each", "States": {"each": each}}),
-        roleArn="arn:aws:iam::123456789012:role/any",
-    )
+    definition, role = json.dumps({"StartAt": "each", "States": {"each": each}}), "arn:aws:iam::123456789012:role/any"
+    stepfunctions = client(world.session, "stepfunctions")
+    machine = stepfunctions.create_state_machine(name="failures", definition=definition, roleArn=role)
     described = Workflow(world.session, machine["stateMachineArn"]).run(
         [{"s3_key": "k", "failure": {"Error": error, "Cause": cause}} for error, cause in failures]
     )
@@ -491,10 +411,8 @@ def test_a_failure_is_reported_whatever_aws_says_of_it(world: World) -> None:
 
 def test_captured_records_have_sagemakers_format_and_path(world: World, real_data: Path) -> None:
     world.execute("sure.png")
-    deadline, found = time.monotonic() + 300, list[str]()
-    while not found and time.monotonic() < deadline:
-        found = [entry["Key"] for entry in keys(world.session, world.deployed.bucket, "data_capture/")]
-    assert found
+    wait_until(lambda: any(keys(world.session, world.deployed.bucket, "data_capture/")))
+    found = [entry["Key"] for entry in keys(world.session, world.deployed.bucket, "data_capture/")]
     place = r"data_capture/{}/model/\d{{4}}/\d\d/\d\d/\d\d/\d\d-\d\d-\d{{3}}-[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}\.jsonl"
     assert all(re.fullmatch(place.format(re.escape(world.deployed.endpoint)), key) for key in found)
     body = client(world.session, "s3").get_object(Bucket=world.deployed.bucket, Key=found[0])["Body"].read().decode()
@@ -519,7 +437,7 @@ def test_the_stand_in_refuses_other_users(world: World) -> None:
     with pytest.raises(ClientError, match="403"):
         client(other, "s3").list_buckets()
     with pytest.raises(ClientError, match="403"):
-        client(other, "lambda").invoke(FunctionName=f"{world.settings.stack}-confidenceFilter", Payload=b"{}")
+        client(other, "lambda").invoke(FunctionName="scones-confidenceFilter", Payload=b"{}")
     address = os.environ["AWS_ENDPOINT_URL"]
     for path in ("/", "/moto-api/data.json", "/stand-in/faults"):
         assert httpx.get(f"{address}{path}").status_code == 403
@@ -533,18 +451,9 @@ def test_unsupported_requests_are_reported_as_errors_of_aws(world: World) -> Non
     with pytest.raises(ClientError, match="NotImplemented.*The stop_training_job action has not been implemented"):
         client(world.session, "sagemaker").stop_training_job(TrainingJobName="any")
     for check in (preflight.quota, preflight.permissions):
-        found = check(world.session, world.settings)
+        found = check(world.session, settings())
         assert found.good is None
         assert "NotImplemented" in found.message
-
-
-def test_all_running_code_is_in_the_stand_ins_scratch_folder(world: World) -> None:
-    running = world.processes("bootstrap.py") + world.processes("container")
-    assert running
-    name = f"stages-{PURPOSE}-"
-    assert {Path(process.cwd()).relative_to(tempfile.gettempdir()).parts[0][: len(name)] for process in running} == {
-        name
-    }
 
 
 def test_sagemakers_own_sdk_finds_and_invokes_the_endpoint(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -560,61 +469,44 @@ def test_sagemakers_own_sdk_finds_and_invokes_the_endpoint(world: World, monkeyp
     assert json.loads(answer.body.read()) == [1.0, 0.0]
 
 
-def test_two_variants_share_the_requests_by_weight(world: World, tmp_path: Path) -> None:
-    other = archive(
-        tmp_path,
-        "def model_fn(d): pass\ndef input_fn(b, c): pass\ndef predict_fn(d, m): pass\ndef output_fn(p, a): return '[0.96, 0.04]'",
-    )
-    settings = world.settings.model_copy(
-        update={"stack": "two", "weight": 3.0, "challenger": Challenger(archive=str(other), weight=1.0)}
-    )
-    two = deployment.deploy(world.session, world.archive, {"sure.png": PICTURES["sure.png"]}, settings)
-    outcomes = list(Workflow(world.session, two.workflow).execute_all(two.bucket, ["test/sure.png"] * 8, 2))
-    assert sorted(outcome.probabilities[0] for outcome in outcomes) == [0.96] * 2 + [1.0] * 6
-    deployment.destroy(world.session, settings)
-
-
-LISTED = {  # service: operation, the list in its answer, a name in it
-    "cloudwatch": [("describe_alarms", "MetricAlarms", "AlarmName")],
-    "s3": [("list_buckets", "Buckets", "Name")],
-    "logs": [("describe_log_groups", "logGroups", "logGroupName")],
-    "iam": [("list_roles", "Roles", "RoleName")],
-    "stepfunctions": [("list_state_machines", "stateMachines", "name")],
-    "lambda": [("list_functions", "Functions", "FunctionName")],
-    "sns": [("list_topics", "Topics", "TopicArn")],
-    "sagemaker": [
-        ("list_endpoints", "Endpoints", "EndpointName"),
-        ("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"),
-        ("list_models", "Models", "ModelName"),
-    ],
-}
+LISTED = [  # service, operation, the list in its answer, a name in it
+    ("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
+    ("s3", "list_buckets", "Buckets", "Name"),
+    ("logs", "describe_log_groups", "logGroups", "logGroupName"),
+    ("iam", "list_roles", "Roles", "RoleName"),
+    ("stepfunctions", "list_state_machines", "stateMachines", "name"),
+    ("lambda", "list_functions", "Functions", "FunctionName"),
+    ("sns", "list_topics", "Topics", "TopicArn"),
+    ("sagemaker", "list_endpoints", "Endpoints", "EndpointName"),
+    ("sagemaker", "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"),
+    ("sagemaker", "list_models", "Models", "ModelName"),
+]
 
 
 def there(session: boto3.Session) -> dict[str, set[str]]:
     """The names of all that there is, by the operation that lists them."""
     return {
         operation: {one[name] for one in getattr(client(session, service), operation)()[key]}
-        for service, operations in LISTED.items()
-        for operation, key, name in operations
+        for service, operation, key, name in LISTED
     }
 
 
-def test_destroy_removes_everything_and_lists_it(world: World, tmp_path: Path) -> None:
-    settings = world.settings.model_copy(update={"stack": "gone"})
+def test_two_variants_share_the_requests_by_weight_and_destroy_removes_everything_and_lists_it(
+    world: World, tmp_path: Path
+) -> None:
+    challenger = {"archive": str(steady(tmp_path, [0.96, 0.04])), "weight": 1.0}
+    chosen = settings(stack="gone", weight=3.0, challenger=challenger)
     others = there(world.session)
-    made = deployment.deploy(world.session, world.archive, {"sure.png": PICTURES["sure.png"]}, settings)
-    Workflow(world.session, made.workflow).execute(made.bucket, "test/sure.png")
-    for _ in range(
-        3000
-    ):  # the stand-in for CloudFormation would leave a bucket that is written to meanwhile, and not say so
-        if any(keys(world.session, made.bucket, "data_capture/")):
-            break
-        time.sleep(0.1)
+    made = deployment.deploy(world.session, world.archive, {"sure.png": PICTURES["sure.png"]}, chosen)
+    outcomes = list(Workflow(world.session, made.workflow).execute_all(made.bucket, ["test/sure.png"] * 8, 2))
+    assert sorted(outcome.probabilities[0] for outcome in outcomes) == [0.96] * 2 + [1.0] * 6
+    # The stand-in for CloudFormation would leave a bucket that is written to meanwhile, and not say so.
+    wait_until(lambda: any(keys(world.session, made.bucket, "data_capture/")))
     new = {kind: names - others[kind] for kind, names in there(world.session).items()}
     assert all(new.values())
     kinds = {kind for kind, _ in Stack(world.session, "gone").resources()}
     before = set(psutil.Process().children(recursive=True))
-    removed = deployment.destroy(world.session, settings)
+    removed = deployment.destroy(world.session, chosen)
     assert kinds <= {line.split()[0] for line in removed}
     assert any(re.fullmatch(r"\d+ objects in s3://gone-bucket-\w+", line) for line in removed)
     assert Stack(world.session, "gone").status() is None
@@ -622,8 +514,8 @@ def test_destroy_removes_everything_and_lists_it(world: World, tmp_path: Path) -
     assert there(world.session) == others
     said = "\n".join(removed)
     assert not [name for names in new.values() for name in names if name not in said]
-    assert len(before - set(psutil.Process().children(recursive=True))) >= 4  # three functions and a model
-    assert deployment.destroy(world.session, settings) == []
+    assert len(before - set(psutil.Process().children(recursive=True))) >= 5  # three functions and two models
+    assert deployment.destroy(world.session, chosen) == []
 
 
 @pytest.mark.long
@@ -633,7 +525,7 @@ def test_memory_does_not_grow_with_executions(world: World) -> None:
     sizes: list[dict[psutil.Process, int]] = []
     for count in (200, 500):  # moto's own caches fill during the first
         names = [f"test/red-{230 + index % 20}.png" for index in range(count)]
-        outcomes = list(workflow.execute_all(world.deployed.bucket, names, world.settings.concurrency))
+        outcomes = list(workflow.execute_all(world.deployed.bucket, names, settings().concurrency))
         assert {outcome.error for outcome in outcomes} == {"", "ThresholdConfidenceNotMet"}
         sizes.append({one: one.memory_info().rss for one in [server, *server.children()]})
     first, last = sizes

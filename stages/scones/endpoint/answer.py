@@ -48,7 +48,11 @@ def read(body: bytes, content_type: str = "application/json", classes: Sequence[
     """
     try:
         text = body.decode("utf-8-sig")
-        content = _from_csv(text) if "csv" in content_type.partition(";")[0].lower() else _from_json(text)
+        if "csv" in content_type.partition(";")[0].lower():
+            content: Any = [[float(field) for field in row] for row in csv.reader(text.splitlines()) if row]
+        else:
+            content = json.loads(text)
+            content = json.loads(content) if isinstance(content, str) else content  # some clients encode twice
     except (ValueError, csv.Error, RecursionError):
         raise ValueError(f"found the answer {_short(body)} as {content_type}, expected probabilities") from None
     known, count = None, len(classes)
@@ -61,15 +65,6 @@ def read(body: bytes, content_type: str = "application/json", classes: Sequence[
         if known is not None and type(known) is not bool:
             raise ValueError(f"found known = {_short(known)} in the answer, expected true or false")
     return Answer(distribution(_only(content, (list,)), count), known)
-
-
-def _from_csv(text: str) -> list[list[float]]:
-    return [[float(field) for field in row] for row in csv.reader(text.splitlines()) if row]
-
-
-def _from_json(text: str) -> Any:
-    content = json.loads(text)
-    return json.loads(content) if isinstance(content, str) else content  # some clients encode twice
 
 
 def _only(content: Any, kinds: tuple[type, ...]) -> Any:

@@ -6,8 +6,6 @@ Requests and answers are read as the endpoint and its clients read them (stages/
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
-from typing import Any
 
 from stages.engine.aws import captures
 from stages.engine.aws.captures import Record
@@ -49,19 +47,13 @@ def read(files: Iterable[tuple[str, str]], classes: Sequence[str] = ()) -> Read:
     A record that cannot be read is left out and reported: see `captures.read`; also a request of another type, and an
     answer that is no probability distribution over ``classes`` (none: any).
     """
-    return captures.read(files, partial(converted, classes=classes))
 
+    def converted(record: Record) -> Captured:
+        try:
+            picture.check_type(record.content_type)
+        except ValueError:
+            raise ValueError(f"found a request of type {record.content_type}, expected a picture") from None
+        found = answer.read(record.answer, record.answer_type, classes)
+        return Captured(record.event, record.time, record.body, record.content_type, found.probabilities, found.known)
 
-def parse(content: Any, classes: Sequence[str] = ()) -> Captured:
-    """Return the record in ``content``, a JSON value. Raise ValueError with what was found and what was expected."""
-    return converted(captures.parse(content), classes)
-
-
-def converted(record: Record, classes: Sequence[str] = ()) -> Captured:
-    """Return a record as one of this endpoint. Raise ValueError with what was found and what was expected."""
-    try:
-        picture.check_type(record.content_type)
-    except ValueError:
-        raise ValueError(f"found a request of type {record.content_type}, expected a picture") from None
-    found = answer.read(record.answer, record.answer_type, classes)
-    return Captured(record.event, record.time, record.body, record.content_type, found.probabilities, found.known)
+    return captures.read(files, converted)

@@ -9,7 +9,7 @@ import numpy as np
 from stages.common.sources import label_table
 from stages.scones import layout
 from stages.scones.feedback.captures import Captured
-from stages.scones.feedback.variants import name_of
+from stages.scones.feedback.variants import picture_name
 from stages.scones.layout import Bytes
 
 
@@ -30,8 +30,9 @@ def collect(
 
     def chosen() -> Iterator[tuple[dict[str, str], bytes]]:
         for record, pixels in pictures:
-            name = name_of(record)
-            held_out = at_random(name) < sample
+            name = picture_name(record.image)
+            # It depends only on the picture, not on its order or its answer.
+            held_out = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) / 2**32 < sample
             if record.passes(threshold) and not held_out:
                 continue
             best = int(np.argmax(record.probabilities))
@@ -40,8 +41,3 @@ def collect(
             yield label_table.row(name, predicted, record.confidence, record.known, time, held_out), layout.png(pixels)
 
     return label_table.add(folder, chosen())
-
-
-def at_random(name: str) -> float:
-    """Return a number from 0 to 1 that depends only on a picture's ``name``, not on its order or its answer."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) / 2**32

@@ -124,12 +124,8 @@ def main(source: str, threshold: float | None = None, collect_into: Path = label
     if threshold is None:
         threshold = config.load("evaluate.scones", Evaluate).threshold
     pictures, unusable = decoded(read.records)
-    counts = {
-        "found": read.found,
-        "refused": len(read.problems),
-        "repeated": read.repeated,
-        "unusable_pictures": len(unusable),
-    }
+    counts = {"found": read.found, "refused": len(read.problems), "repeated": read.repeated}
+    counts["unusable_pictures"] = len(unusable)
     report = {"source": source, **counts, **summary(read.records, threshold), "problems": read.problems + unusable}
     if (FEATURES / "train.npz").exists() and pictures:
         with np.load(FEATURES / "train.npz") as train:
@@ -137,7 +133,9 @@ def main(source: str, threshold: float | None = None, collect_into: Path = label
     groups = variants.grouped(texts)
     if len(groups) > 1:
         answered = {name: captures.read(own, classes).records for name, own in groups.items()}
-        report["variants"] = variants.compare(answered, threshold, _labels(collect_into, classes))
+        _, rows = label_table.read(collect_into / label_table.TABLE)
+        labels = {row["file"]: classes.index(row["label"]) for _, row in rows if row["label"] in classes}
+        report["variants"] = variants.compare(answered, threshold, labels)
     new = collect(pictures, threshold, classes, collect_into)
     with files.new_folder(MONITOR) as folder:
         reporting.save(over_time(read.records, threshold), folder / "confidence_over_time.png")
@@ -153,21 +151,14 @@ def main(source: str, threshold: float | None = None, collect_into: Path = label
     )
     below = f"{report['below_threshold']} of {report['records']} answers are below the threshold {threshold:g}"
     print(f"{below}, {report['unknown']} pictures are unknown; estimated accuracy {report['estimated_accuracy']:.1%}")
-    moved = [name for name, test in report.get("drift", {}).items() if test["drifted"]]
-    print(f"the input has drifted in {', '.join(moved)}" if moved else _no_drift(report))
+    if "drift" in report:
+        moved = [name for name, test in report["drift"].items() if test["drifted"]]
+        print(f"the input has drifted in {', '.join(moved)}" if moved else "no drift of the input")
+    else:
+        print(f"drift is unknown: {FEATURES / 'train.npz'} is missing")
     if "variants" in report:
         print("\n".join(variants.lines_of(report["variants"])))
     print(f"{new} new pictures to label in {collect_into}; reports in {MONITOR}")
-
-
-def _labels(folder: Path, classes: Sequence[str]) -> dict[str, int]:
-    """Return the class numbers of labelled pictures, by their names."""
-    _, rows = label_table.read(folder / label_table.TABLE)
-    return {row["file"]: classes.index(row["label"]) for _, row in rows if row["label"] in classes}
-
-
-def _no_drift(report: dict[str, Any]) -> str:
-    return "no drift of the input" if "drift" in report else f"drift is unknown: {FEATURES / 'train.npz'} is missing"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -59,14 +59,9 @@ def picture_name(image: bytes) -> str:
     return f"captured-{hashlib.sha256(image).hexdigest()[:12]}.png"
 
 
-def name_of(record: Captured) -> str:
-    """Return the name under which the picture of ``record`` is labelled."""
-    return picture_name(record.image)
-
-
 def measure(records: Sequence[Captured], threshold: float, labels: Mapping[str, int]) -> dict[str, Any]:
     """Return measurements of one variant's answers. ``labels`` are class numbers by the names of labelled pictures."""
-    judged = [(record, labels[name]) for record in records if (name := name_of(record)) in labels]
+    judged = [(record, labels[name]) for record in records if (name := picture_name(record.image)) in labels]
     right = sum(int(np.argmax(record.probabilities)) == label for record, label in judged)
     return {
         "records": len(records),
@@ -100,15 +95,13 @@ def compare(variants: Mapping[str, Sequence[Captured]], threshold: float, labels
 
 def lines_of(compared: Mapping[str, Any]) -> list[str]:
     """Return a line for each variant and each pair."""
-    lines = [
-        f"{name}: {one['records']} records, {_percent(one['below_threshold'])} below the threshold"
-        + (
-            f", {_percent(one['accuracy_labelled'])} of the labelled are right"
-            if one["accuracy_labelled"]["of"]
-            else ""
+    lines = []
+    for name, one in compared["each"].items():
+        right = one["accuracy_labelled"]
+        labelled = f", {_percent(right)} of the labelled are right" if right["of"] else ""
+        lines.append(
+            f"{name}: {one['records']} records, {_percent(one['below_threshold'])} below the threshold{labelled}"
         )
-        for name, one in compared["each"].items()
-    ]
     for pair, found in compared["differences"].items():
         differing = [what.replace("_", " ") for what, one in found.items() if one and one["differ"]]
         lines.append(f"{pair}: " + (f"differ in {', '.join(differing)}" if differing else "no significant difference"))

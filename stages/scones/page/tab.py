@@ -1,7 +1,6 @@
 """The tab of scones: a vehicle's picture, its class, and whether the confidence passes the workflow's threshold."""
 
 import asyncio
-import io
 from collections.abc import AsyncIterator
 from html import escape
 from itertools import zip_longest
@@ -59,9 +58,7 @@ def fit(content: bytes) -> tuple[bytes, bool]:
     pixels = images.decode(content, MAX_PIXELS)
     if pixels.shape[:2] == (SIDE, SIDE):
         return content, False
-    file = io.BytesIO()
-    ImageOps.fit(Image.fromarray(pixels), (SIDE, SIDE), Image.Resampling.BOX).save(file, "PNG")
-    return file.getvalue(), True
+    return examples.png(np.asarray(ImageOps.fit(Image.fromarray(pixels), (SIDE, SIDE), Image.Resampling.BOX))), True
 
 
 def shown(prediction: dict[str, Any], threshold: float) -> str:

@@ -11,14 +11,12 @@ import itertools
 import tarfile
 import zlib
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stages.common.errors import InputError
 from stages.scones.config import FINE_LABELS
-from stages.scones.layout import NAME, PARTS, SIDE, Bytes
+from stages.scones.layout import NAME, PARTS, SIDE, Bytes, Pictures
 from stages.scones.sources import pickle_reader
 from stages.scones.sources.pickle_reader import Call, Global
 
@@ -29,19 +27,8 @@ MOST_MEMBERS = 100
 """How many members are searched for the three."""
 
 
-class Split(NamedTuple):
-    """``train`` or ``test``."""
-
-    images: Bytes
-    """(N, 32, 32, 3), red, green, blue."""
-    labels: NDArray[np.int64]
-    """(N), indices into FINE_LABELS."""
-    names: list[str]
-    """The N files' names."""
-
-
-def read(archive: Path) -> dict[str, Split]:
-    """Return the splits ``train`` and ``test``. Raises InputError with the archive's member and the problem."""
+def read(archive: Path) -> dict[str, Pictures]:
+    """Return the splits ``train`` and ``test``, with indices into FINE_LABELS. Raises InputError with the archive's member and the problem."""
     contents = _members(archive)
     splits = {}
     for name, content in contents.items():
@@ -81,7 +68,7 @@ def _members(archive: Path) -> dict[str, bytes]:
     return contents
 
 
-def _split(value: dict[str, object]) -> Split:
+def _split(value: dict[str, object]) -> Pictures:
     """Check the content of a split. Raises ValueError."""
     names, labels = value.get("filenames"), value.get("fine_labels")
     if not isinstance(names, list) or not all(isinstance(name, str) and NAME.fullmatch(name) for name in names):
@@ -96,7 +83,7 @@ def _split(value: dict[str, object]) -> Split:
             f"found {len(names)} filenames, {len(labels)} fine_labels and {len(data)} rows of data, expected equal numbers"
         )
     images = data.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
-    return Split(images, np.array(labels, np.int64), names)
+    return Pictures(images, np.array(labels, np.int64), np.array(names))
 
 
 def _array(value: object) -> Bytes:

@@ -35,86 +35,77 @@ def read(content: bytes) -> object:
 
     Raises ValueError, and no other exception, for anything else.
     """
-    machine = _Machine()
     try:
-        for number, (opcode, argument, position) in enumerate(pickletools.genops(content)):
-            if number == MOST_OPCODES:
-                raise ValueError(f"more than {MOST_OPCODES} opcodes")
-            if not machine.execute(opcode.name, argument):
-                raise ValueError(f"the opcode {opcode.name} at byte {position}")
-        (value,) = machine.stack
+        return _value(content)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         cause = f"{type(error).__name__}: {error}"
         raise ValueError(f"found no pickle of plain values ({cause})") from None
-    return value
 
 
-class _Machine:
-    """The stack on which a pickle builds its value."""
+def _value(content: bytes) -> object:
+    """Build the value on a stack, as unpickling does. Raises various errors if the stack lacks an opcode's operands."""
+    stack: list[Any] = []
+    marks: list[int] = []
+    memo: dict[int, Any] = {}
+    argument: Any
 
-    def __init__(self) -> None:
-        self.stack: list[Any] = []
-        self._marks: list[int] = []
-        self._memo: dict[int, Any] = {}
+    def pop(count: int) -> list[Any]:
+        begin = len(stack) - count
+        if begin < 0:
+            raise IndexError("pop from an empty stack")
+        values = stack[begin:]
+        del stack[begin:]
+        return values
 
-    def execute(self, opcode: str, argument: Any) -> bool:
-        """Execute the opcode and return True, or return False if it is unknown.
+    def since_mark() -> list[Any]:
+        return pop(len(stack) - marks.pop())
 
-        Raises various errors if the stack lacks its operands.
-        """
-        stack = self.stack
-        match opcode:
+    for number, (opcode, argument, position) in enumerate(pickletools.genops(content)):
+        if number == MOST_OPCODES:
+            raise ValueError(f"more than {MOST_OPCODES} opcodes")
+        match opcode.name:
             case "PROTO" | "STOP":
                 pass
             case "INT" | "BININT" | "BININT1" | "BININT2" | "STRING" | "BINSTRING" | "SHORT_BINSTRING":
                 stack.append(argument)
-            case "NONE" | "NEWTRUE" | "NEWFALSE":
-                stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[opcode])
-            case "EMPTY_TUPLE" | "EMPTY_LIST" | "EMPTY_DICT":
-                stack.append({"EMPTY_TUPLE": (), "EMPTY_LIST": [], "EMPTY_DICT": {}}[opcode])
+            case "NONE" | "NEWTRUE" | "NEWFALSE" as name:
+                stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[name])
+            case "EMPTY_TUPLE" | "EMPTY_LIST" | "EMPTY_DICT" as name:
+                stack.append({"EMPTY_TUPLE": (), "EMPTY_LIST": [], "EMPTY_DICT": {}}[name])
             case "MARK":
-                self._marks.append(len(stack))
-            case "TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3":
-                count = len(stack) - self._marks.pop() if opcode == "TUPLE" else int(opcode[-1])
-                stack.append(tuple(self._pop(count)))
+                marks.append(len(stack))
+            case "TUPLE":
+                stack.append(tuple(since_mark()))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3" as name:
+                stack.append(tuple(pop(int(name[-1]))))
             case "LIST":
-                stack.append(self._since_mark())
+                stack.append(since_mark())
             case "APPEND":
-                (value,) = self._pop(1)
+                (value,) = pop(1)
                 stack[-1].append(value)
             case "APPENDS":
-                values = self._since_mark()
+                values = since_mark()
                 stack[-1].extend(values)
             case "DICT":
-                stack.append(_pairs(self._since_mark()))
-            case "SETITEM" | "SETITEMS":
-                pairs = _pairs(self._pop(2) if opcode == "SETITEM" else self._since_mark())
+                stack.append(_pairs(since_mark()))
+            case "SETITEM" | "SETITEMS" as name:
+                pairs = _pairs(pop(2) if name == "SETITEM" else since_mark())
                 stack[-1].update(pairs)
             case "PUT" | "BINPUT" | "LONG_BINPUT":
-                self._memo[argument] = stack[-1]
+                memo[argument] = stack[-1]
             case "GET" | "BINGET" | "LONG_BINGET":
-                stack.append(self._memo[argument])
+                stack.append(memo[argument])
             case "GLOBAL":
                 stack.append(Global(argument))
             case "REDUCE":
-                stack.append(Call(*self._pop(2)))
+                stack.append(Call(*pop(2)))
             case "BUILD":
-                (state,) = self._pop(1)
+                (state,) = pop(1)
                 stack[-1].state = state
-            case _:
-                return False
-        return True
-
-    def _pop(self, count: int) -> list[Any]:
-        begin = len(self.stack) - count
-        if begin < 0:
-            raise IndexError("pop from an empty stack")
-        values = self.stack[begin:]
-        del self.stack[begin:]
-        return values
-
-    def _since_mark(self) -> list[Any]:
-        return self._pop(len(self.stack) - self._marks.pop())
+            case name:
+                raise ValueError(f"the opcode {name} at byte {position}")
+    (value,) = stack
+    return value
 
 
 def _pairs(values: list[Any]) -> dict[str, Any]:

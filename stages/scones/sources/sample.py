@@ -107,12 +107,8 @@ class Sketch:
         self.line(_circle(centre, radius), colour, width)
 
 
-def _quarter(steps: int) -> list[tuple[float, float]]:
-    tangents = [step / steps for step in range(steps)]  # of half the angle
-    return [((1 - half * half) / (1 + half * half), 2 * half / (1 + half * half)) for half in tangents]
-
-
-RIGHT_TO_TOP = _quarter(6)
+TANGENTS = [step / 6 for step in range(6)]  # of half the angle
+RIGHT_TO_TOP = [((1 - half * half) / (1 + half * half), 2 * half / (1 + half * half)) for half in TANGENTS]
 TOP_TO_LEFT = [(-y, x) for x, y in RIGHT_TO_TOP]
 CIRCLE = [*RIGHT_TO_TOP, *TOP_TO_LEFT, *((-x, -y) for x, y in RIGHT_TO_TOP + TOP_TO_LEFT), (1.0, 0.0)]
 """Points of a circle of radius 1 around (0, 0)."""
