@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -49,13 +49,10 @@ class Running:
 
     def processes(self) -> list[psutil.Process]:
         """Return all running processes of the cluster: those of the session that `pid` started."""
-        return [one for one in psutil.process_iter(["status"]) if _session(one) == self.pid and self._is_ours(one)]
-
-    def _is_ours(self, one: psutil.Process) -> bool:
-        if one.info["status"] == psutil.STATUS_ZOMBIE:
-            return False
-        its_own = abs(one.create_time() - self.created) < 1  # another process may have the number by now
-        return one.pid != self.pid or bool(its_own)
+        alive = [one for one in psutil.process_iter(["status"]) if one.info["status"] != psutil.STATUS_ZOMBIE]
+        found = [one for one in alive if _session(one) == self.pid]
+        # Another process may have its number by now.
+        return [one for one in found if one.pid != self.pid or abs(one.create_time() - self.created) < 1]
 
 
 def start(state: Path, port: int, nodes: int = 2, cpus: int = 1, owner: int | None = None) -> Running:
@@ -99,7 +96,7 @@ def _started(port: int, nodes: int, cpus: int, owner: int | None) -> Running:
     running = Running(f"127.0.0.1:{port}", process.pid, psutil.Process(process.pid).create_time(), [], str(folder))
     try:
         _wait(process, ready, log)
-        return Running(**{**asdict(running), **files.read_json(ready)})
+        return replace(running, **files.read_json(ready))
     except BaseException:
         end(running)
         raise

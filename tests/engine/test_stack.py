@@ -114,7 +114,7 @@ ENDS: Ends = {
 def test_operations_of_a_stopped_run_are_awaited_and_repaired(statuses: list[str | None], calls: list[str]) -> None:
     cloud = Cloud(statuses, ENDS)
     said = {"CreateStack": "created", "UpdateStack": "updated"}
-    assert Stack(cloud.session(), "vehicles").put("new", {}) == said[calls[-1]]
+    assert Stack(cloud.session(), "vehicles").put("new", {}) == f"stack vehicles: {said[calls[-1]]}"
     assert cloud.calls == calls
 
 
@@ -160,7 +160,7 @@ def test_removing_waits_for_running_operations_and_empties_buckets_filled_meanwh
 def test_a_failed_rollback_is_finished_or_reported_with_the_remedy() -> None:
     ends: Ends = {**ENDS, "ContinueUpdateRollback": ["UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE"]}
     cloud = Cloud(["UPDATE_ROLLBACK_FAILED"], ends)
-    assert Stack(cloud.session(), "vehicles").put("new", {}) == "updated"
+    assert Stack(cloud.session(), "vehicles").put("new", {}) == "stack vehicles: updated"
     assert cloud.calls == ["ContinueUpdateRollback", "UpdateStack"]
     again: Ends = {"ContinueUpdateRollback": ["UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_FAILED"]}
     events = [("Endpoint", "UPDATE_FAILED", "no capacity"), ("vehicles", "UPDATE_IN_PROGRESS", "User Initiated")]

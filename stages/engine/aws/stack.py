@@ -2,7 +2,8 @@
 
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import boto3
@@ -42,17 +43,15 @@ class Stack:
 
     def status(self) -> str | None:
         """Return CloudFormation's status of the stack, or None if there is no such stack."""
-        stack = self._describe()
-        return stack["StackStatus"] if stack else None
+        return self._describe().get("StackStatus")
 
     def outputs(self) -> dict[str, str]:
-        """Return the values of the template's outputs."""
-        stack = self._describe() or {}
-        return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+        """Return the values of the template's outputs, none if there is no such stack."""
+        return {output["OutputKey"]: output["OutputValue"] for output in self._describe().get("Outputs", [])}
 
     def parameters(self) -> dict[str, str]:
         """Return the stack's parameters, none if there is no such stack."""
-        return {one["ParameterKey"]: one["ParameterValue"] for one in (self._describe() or {}).get("Parameters", [])}
+        return {one["ParameterKey"]: one["ParameterValue"] for one in self._describe().get("Parameters", [])}
 
     def template(self) -> str:
         """Return the stack's template as it was given."""
@@ -62,7 +61,7 @@ class Stack:
     def put(
         self, template: str, parameters: Mapping[str, str], tags: Mapping[str, str] | None = None, protect: bool = False
     ) -> str:
-        """Create or update the stack. Return `created`, `updated` or `unchanged`.
+        """Create or update the stack. Return a line that ends in `created`, `updated` or `unchanged`.
 
         First wait for an operation that a stopped run has started, finish a failed rollback, and remove a stack whose creation
         has failed. With ``protect`` only `remove` can delete it. Raise InputError with CloudFormation's reason if it fails.
@@ -81,23 +80,22 @@ class Stack:
             "Capabilities": CAPABILITIES,
             "Tags": wanted,
         }
-        if stack is None:
+        if not stack:
             self._client.create_stack(**arguments, EnableTerminationProtection=protect)
-            self._expect("CREATE_COMPLETE")
-            return "created"
+            return self._ended("CREATE_COMPLETE", "created")
         if stack.get("EnableTerminationProtection", False) != protect:
             self._protect(protect)
         known, tagged = self.parameters(), sorted(stack.get("Tags", []), key=lambda tag: str(tag["Key"]))
+        unchanged = f"stack {self.name}: unchanged"
         if known == dict(parameters) and tagged == wanted and self.template().strip() == template.strip():
-            return "unchanged"
+            return unchanged
         try:
             self._client.update_stack(**arguments)
         except ClientError as error:
             if "No updates are to be performed" in str(error):
-                return "unchanged"
+                return unchanged
             raise
-        self._expect("UPDATE_COMPLETE")
-        return "updated"
+        return self._ended("UPDATE_COMPLETE", "updated")
 
     def _protect(self, protect: bool) -> None:
         self._client.update_termination_protection(StackName=self.name, EnableTerminationProtection=protect)
@@ -131,11 +129,9 @@ class Stack:
 
         With ``keep_data``, buckets that the template retains stay as they are.
         """
-        emptied: list[str] = []
-        there: set[tuple[str, str]] = set()
-        endpoints: set[str] = set()
+        emptied, there, endpoints = list[str](), set[tuple[str, str]](), set[str]()
         status = self._settled()
-        if status is not None and (self._describe() or {}).get("EnableTerminationProtection"):
+        if status is not None and self._describe().get("EnableTerminationProtection"):
             self._protect(False)
         for _ in range(3):  # an endpoint may write captured requests into a bucket that was just emptied
             for kind, name, gone in self._resources():
@@ -158,27 +154,30 @@ class Stack:
         there -= {one for one in there if keep_data and one[0] == "AWS::S3::Bucket"}
         return [*emptied, *(f"{kind} {name}" for kind, name in sorted(there)), *logs]
 
-    def _describe(self) -> dict[str, Any] | None:
+    def _describe(self) -> dict[str, Any]:
+        """Return CloudFormation's description of the stack, empty if there is no such stack."""
+        found: dict[str, Any] = {}
+        with self._if_it_exists():
+            found = self._client.describe_stacks(StackName=self.name)["Stacks"][0]
+        return found
+
+    @contextmanager
+    def _if_it_exists(self) -> Iterator[None]:
         try:
-            stacks: list[dict[str, Any]] = self._client.describe_stacks(StackName=self.name)["Stacks"]
+            yield
         except ClientError as error:
-            if "does not exist" in str(error):
-                return None
-            raise
-        return stacks[0]
+            if "does not exist" not in str(error):
+                raise
 
     def _resources(self) -> list[tuple[str, str, bool]]:
         """Return type and name of all current and former resources of the stack, and whether each is gone."""
-        try:
-            pages = self._client.get_paginator("list_stack_resources").paginate(StackName=self.name)
-            found = [resource for page in pages for resource in page["StackResourceSummaries"]]
-        except ClientError as error:
-            if "does not exist" in str(error):
-                return []
-            raise
-        made = [one for one in found if one.get("PhysicalResourceId")]
+        found = []
+        with self._if_it_exists():
+            for page in self._client.get_paginator("list_stack_resources").paginate(StackName=self.name):
+                found += [one for one in page["StackResourceSummaries"] if one.get("PhysicalResourceId")]
         return [
-            (one["ResourceType"], one["PhysicalResourceId"], one["ResourceStatus"] == "DELETE_COMPLETE") for one in made
+            (one["ResourceType"], one["PhysicalResourceId"], one["ResourceStatus"] == "DELETE_COMPLETE")
+            for one in found
         ]
 
     def _settled(self) -> str | None:
@@ -191,10 +190,12 @@ class Stack:
             pause = min(PAUSE, pause * 1.3)
         return status
 
-    def _expect(self, end: str) -> None:
+    def _ended(self, end: str, what: str) -> str:
+        """Wait for the status ``end``, and return a line. Raise InputError with the reason if it is another one."""
         status = self._settled()
         if status != end:
             raise InputError(f"the stack {self.name} ended as {status}, expected {end}: {self._reason()}")
+        return f"stack {self.name}: {what}"
 
     def _reason(self) -> str:
         """Return CloudFormation's message for the first failure since the last change of the stack."""

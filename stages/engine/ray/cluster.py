@@ -43,13 +43,15 @@ def connected(settings: Engine, variables: Mapping[str, str] = MappingProxyType(
 
     Raises InputError if there is no cluster or it can't be joined, or if this machine is too small for its own cluster.
     """
-    addresses = _find(settings.address, settings.timeout) if settings.address else ["127.0.0.1"]
-    if not settings.address:
+    addresses, folder = ["127.0.0.1"], None
+    if settings.address:
+        addresses = _find(settings.address, settings.timeout)
+    else:
         _require_own(settings)
+        folder = scratch.new_folder()
     # Ray replaces 127.0.0.1 by this machine's address in its network, and listens and searches there. It keeps
     # 127.0.0.1 only if clusters are disabled.
     ray_constants.ENABLE_RAY_CLUSTER = "127.0.0.1" not in addresses
-    folder = None if settings.address else scratch.new_folder()
     try:
         try:
             ray.init(settings.address or "local", **_options(settings, variables, folder))
@@ -93,10 +95,8 @@ def on(node: str) -> NodeAffinitySchedulingStrategy:
 
 def ask_nodes(question: Callable[..., object], *arguments: object) -> list[tuple[dict[str, Any], Any]]:
     """Call ``question`` on each running node. Returns the nodes with Ray's references to their answers."""
-    asked = ray.remote(num_cpus=0)(question)
-    return [
-        (node, asked.options(scheduling_strategy=on(node["NodeID"])).remote(*arguments)) for node in running_nodes()
-    ]
+    asked, nodes = ray.remote(num_cpus=0)(question), running_nodes()
+    return [(node, asked.options(scheduling_strategy=on(node["NodeID"])).remote(*arguments)) for node in nodes]
 
 
 def _options(settings: Engine, variables: Mapping[str, str], folder: Path | None) -> dict[str, Any]:
@@ -142,20 +142,16 @@ def _find(address: str, timeout: int) -> list[str]:
 
 def _require_own(settings: Engine) -> None:
     """Raise InputError if this machine lacks the requested cores or GPUs: Ray does not check."""
-    has = {"cores": len(os.sched_getaffinity(0)), "GPUs": 0}
-    asks = {
-        "cores": settings.workers * settings.cpus_per_worker,
-        "GPUs": settings.workers * settings.gpus_per_worker,
-    }
-    if asks["GPUs"]:
+    cores, gpus, has_gpus = settings.workers * settings.cpus_per_worker, settings.workers * settings.gpus_per_worker, 0
+    if gpus:
         import torch
 
-        has["GPUs"] = torch.cuda.device_count()
-    for what, number in asks.items():
-        if number > has[what]:
+        has_gpus = torch.cuda.device_count()
+    for what, number, has in (("cores", cores, len(os.sched_getaffinity(0))), ("GPUs", gpus, has_gpus)):
+        if number > has:
             raise InputError(
-                f"{_asked(settings)} need {number} {what}, this machine has {has[what]}:"
-                " request less, or set engine.address to a cluster"
+                f"{_asked(settings)} need {number} {what}, this machine has {has}: request less, "
+                "or set engine.address to a cluster"
             )
 
 
@@ -197,7 +193,7 @@ def _require_room(settings: Engine) -> None:
     finally:
         remove_placement_group(group)
     nodes = [node["Resources"] for node in running_nodes()]
-    kinds = Counter(_kind(node) for node in nodes)
+    kinds = Counter(f"a node of {node.get('CPU', 0):g} cores and {node.get('GPU', 0):g} GPUs" for node in nodes)
     free = ray.available_resources()
     room = sum(int(min(node.get(name, 0) // size for name, size in needs.items() if size)) for node in nodes)
     remedy = "try again when there is room" if room >= settings.workers else "request less, or add nodes"
@@ -206,10 +202,6 @@ def _require_room(settings: Engine) -> None:
         f"{', '.join(f'{number} x {kind}' for kind, number in kinds.items())}, with room for {room} workers, and "
         f"{free.get('CPU', 0):g} cores and {free.get('GPU', 0):g} GPUs free: {remedy}"
     )
-
-
-def _kind(node: dict[str, float]) -> str:
-    return f"a node of {node.get('CPU', 0):g} cores and {node.get('GPU', 0):g} GPUs"
 
 
 def _asked(settings: Engine) -> str:

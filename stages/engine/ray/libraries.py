@@ -28,9 +28,8 @@ def shared(folder: Path, cores: int, count: str, settings: Engine, variables: Ma
             check_seen(folder, settings.timeout)
             yield together
         except OutOfMemoryError:
-            raise InputError(
-                "a worker ran out of memory: raise engine.cpus_per_worker, for fewer workers on a node"
-            ) from None
+            remedy = "raise engine.cpus_per_worker, for fewer workers on a node"
+            raise InputError(f"a worker ran out of memory: {remedy}") from None
         except RayError as error:
             raise InputError(f"the work on the cluster failed: {str(error).strip().splitlines()[-1]}") from error
 
@@ -53,13 +52,11 @@ def _sees(folder: Path) -> bool:
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
+    before = {name: os.environ[name] for name in variables if name in os.environ}
     os.environ.update(variables)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in variables:
+            del os.environ[name]
+        os.environ.update(before)

@@ -1,5 +1,6 @@
 """Show the standard error of a cluster's first worker, mainly progress bars, on this machine as it is written."""
 
+import io
 import sys
 import threading
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ class Board:
         return "".join(texts)
 
 
-class Stream:
+class Stream(io.TextIOBase):
     """A worker's replacement for `sys.stderr` that writes to a board."""
 
     encoding = "utf-8"
@@ -40,12 +41,6 @@ class Stream:
     def write(self, text: str) -> int:
         self.board.write.remote(text)
         return len(text)
-
-    def flush(self) -> None:
-        """Do nothing: `write` does not buffer."""
-
-    def isatty(self) -> bool:
-        return False
 
 
 @contextmanager

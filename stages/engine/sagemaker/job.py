@@ -61,7 +61,7 @@ def resources(session: boto3.Session, prefix: str) -> Iterator[JobResources]:
     """
     stack = Stack(session, f"{prefix}-{uuid.uuid4().hex[:8]}")
     try:
-        print(f"stack {stack.name}: {stack.put(TEMPLATE.read_text(), {})}", flush=True)
+        print(stack.put(TEMPLATE.read_text(), {}), flush=True)
         found = stack.outputs()
         yield JobResources(session, stack.name, found["Bucket"], found["Role"])
     finally:
@@ -71,12 +71,11 @@ def resources(session: boto3.Session, prefix: str) -> Iterator[JobResources]:
 
 def stop_jobs(session: boto3.Session, name: str) -> list[str]:
     """Stop the training jobs whose names begin with ``name``, because running jobs cost money, and wait until they have ended."""
-    sagemaker, stopped = client(session, "sagemaker"), []
-    for page in sagemaker.get_paginator("list_training_jobs").paginate(NameContains=name):
-        for job in page["TrainingJobSummaries"]:
-            if job["TrainingJobStatus"] in ("InProgress", "Stopping"):
-                stopped.append(job["TrainingJobName"])
-    for job in stopped:
+    sagemaker = client(session, "sagemaker")
+    pages = sagemaker.get_paginator("list_training_jobs").paginate(NameContains=name)
+    found = [job for page in pages for job in page["TrainingJobSummaries"]]
+    running = [one["TrainingJobName"] for one in found if one["TrainingJobStatus"] in ("InProgress", "Stopping")]
+    for job in running:
         print(f"stopping the training job {job}; this takes a minute or two", flush=True)
         try:
             sagemaker.stop_training_job(TrainingJobName=job)
@@ -85,7 +84,7 @@ def stop_jobs(session: boto3.Session, name: str) -> list[str]:
                 raise
         with suppress(WaiterError):  # the waiter raises it for a failed job
             sagemaker.get_waiter("training_job_completed_or_stopped").wait(TrainingJobName=job, WaiterConfig=WAIT)
-    return [f"training job {job}, stopped" for job in stopped]
+    return [f"training job {job}, stopped" for job in running]
 
 
 def stage_code(folder: Path, project: str) -> None:
@@ -142,13 +141,10 @@ def trainer(where: JobResources, settings: SageMaker, code: Path) -> Any:
     from sagemaker.core.training.configs import SourceCode
     from sagemaker.train.distributed import Torchrun
 
+    kind, region = settings.instance_type, where.session.region_name
     try:
         image = image_uris.retrieve(
-            "pytorch",
-            region=where.session.region_name,
-            version=settings.pytorch,
-            instance_type=settings.instance_type,
-            image_scope="training",
+            "pytorch", region=region, version=settings.pytorch, instance_type=kind, image_scope="training"
         )
     except ValueError as error:
         raise InputError(f"engine.sagemaker.pytorch = {settings.pytorch!r} is not available: {error}") from None

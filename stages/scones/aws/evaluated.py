@@ -73,11 +73,8 @@ def compare(answers: Mapping[str, Captured], asked: Set[str], test: Test) -> Non
             "expected one answer for each test case"
         )
     for name, answer in answers.items():
-        expected, probabilities, familiarity = (
-            test.probabilities[name],
-            answer.probabilities,
-            test.familiarity.get(name, 0.0),
-        )
+        expected, familiarity = test.probabilities[name], test.familiarity.get(name, 0.0)
+        probabilities = answer.probabilities
         if len(expected) != len(probabilities) or not np.abs(expected - probabilities).max() <= TOLERANCE:
             raise InputError(
                 f"{ARCHIVE}: {name}: found the probabilities {probabilities}, expected evaluate's {expected.tolist()} "

@@ -44,14 +44,15 @@ def training() -> dict[str, Any]:
     return found
 
 
-def texts(bucket: str, prefix: str, since: datetime) -> Iterator[str]:
-    """Yield the captured files below ``prefix``, ENDPOINT/VARIANT/YYYY/MM/DD/HH/NAME, that are from ``since`` on."""
+def texts(s3: Any, bucket: str, endpoint: str, since: datetime) -> Iterator[tuple[str, str]]:
+    """Yield name and text of an endpoint's captured files, ENDPOINT/VARIANT/YYYY/MM/DD/HH/NAME, that are from ``since`` on."""
+    prefix = f"data_capture/{endpoint}/"
     # A file is named by its first record, and collects records for about a minute.
-    s3, first = boto3.client("s3"), (since - timedelta(minutes=5)).strftime("%Y/%m/%d/%H")
+    first = (since - timedelta(minutes=5)).strftime("%Y/%m/%d/%H")
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for entry in page.get("Contents", []):
-            if "/".join(entry["Key"].removeprefix(prefix).split("/")[1:5]) >= first:
-                yield s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read().decode()
+        for key in [entry["Key"] for entry in page.get("Contents", [])]:
+            if "/".join(key.removeprefix(prefix).split("/")[1:5]) >= first:
+                yield key, s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode()
 
 
 def read(line: str, classes: int) -> Record:
@@ -69,8 +70,8 @@ def read(line: str, classes: int) -> Record:
 
 def records(since: datetime) -> Iterator[Record]:
     """Yield the captured answers from ``since`` on."""
-    prefix, classes = f"data_capture/{os.environ['ENDPOINT']}/", int(os.environ["CLASSES"])
-    for text in texts(os.environ["BUCKET"], prefix, since):
+    classes = int(os.environ["CLASSES"])
+    for _, text in texts(boto3.client("s3"), os.environ["BUCKET"], os.environ["ENDPOINT"], since):
         for line in filter(None, text.splitlines()):
             try:
                 record = read(line, classes)
@@ -118,9 +119,12 @@ def handler(event: Any, context: object) -> dict[str, float]:
         values["EstimatedAccuracy"] = sum(confidences) / len(confidences)
     if sample.measured:
         values["Drift"] = drift.drift(sample.measured, reference["training"])
-    dimensions = [{"Name": "Endpoint", "Value": os.environ["ENDPOINT"]}]
-    boto3.client("cloudwatch").put_metric_data(
-        Namespace="Scones",
-        MetricData=[{"MetricName": name, "Dimensions": dimensions, "Value": one} for name, one in values.items()],
-    )
+    publish(boto3.client("cloudwatch"), os.environ["ENDPOINT"], values)
     return values
+
+
+def publish(cloudwatch: Any, endpoint: str, values: dict[str, float]) -> None:
+    """Write an endpoint's metrics, by their names, to CloudWatch."""
+    dimensions = [{"Name": "Endpoint", "Value": endpoint}]
+    found = [{"MetricName": name, "Dimensions": dimensions, "Value": one} for name, one in values.items()]
+    cloudwatch.put_metric_data(Namespace="Scones", MetricData=found)

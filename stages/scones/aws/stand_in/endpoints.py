@@ -78,7 +78,7 @@ class Endpoint:
         self._next_weights: Mapping[str, float] = {}
         self._fraction = self._due_next = 0.0
         self._due: dict[str, float] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._updating = threading.Lock()
 
     @property
@@ -96,14 +96,11 @@ class Endpoint:
     def choose(self, weights: Mapping[str, float]) -> str:
         """Return the next variant. In any series of requests each gets its fraction, to within one."""
         with self._lock:
-            return self._choose(weights)
-
-    def _choose(self, weights: Mapping[str, float]) -> str:
-        total = sum(weights.values())
-        self._due = {name: self._due.get(name, 0.0) + weight / total for name, weight in weights.items()}
-        name = max(self._due, key=lambda variant: self._due[variant])
-        self._due[name] -= 1
-        return name
+            total = sum(weights.values())
+            self._due = {name: self._due.get(name, 0.0) + weight / total for name, weight in weights.items()}
+            name = max(self._due, key=lambda variant: self._due[variant])
+            self._due[name] -= 1
+            return name
 
     def _begin(self, weights: Weights, target: str | None) -> tuple[Fleet, str]:
         """Choose a fleet, which stays until the request ends, and one of its variants."""
@@ -115,7 +112,7 @@ class Endpoint:
                     self._due_next -= 1
                     fleet, own = self._next, self._next_weights
             fleet.enter()
-            return fleet, target or self._choose(own)
+            return fleet, target or self.choose(own)
 
     def invoke(
         self,
@@ -150,11 +147,9 @@ class Endpoint:
             self._measure(self.hosted.region, self.hosted.name, variant, response.status_code, time.monotonic() - begin)
             if response.status_code != 200:
                 side = "client" if response.status_code < 500 else "server"
-                message = (
-                    f'Received {side} error ({response.status_code}) from {variant} with message "{response.text}"'
-                )
-                original = {"OriginalStatusCode": response.status_code, "OriginalMessage": response.text}
-                return refusal(424, "ModelError", message, **original)
+                code, text = response.status_code, response.text
+                message = f'Received {side} error ({code}) from {variant} with message "{text}"'
+                return refusal(424, "ModelError", message, OriginalStatusCode=code, OriginalMessage=text)
             answered = response.headers["Content-Type"]
             fleet.capture(variant, (content_type, body), (answered, response.content), inference_id)
             return EndpointResponse(200, answered, response.content, variant)
@@ -180,7 +175,8 @@ class Endpoint:
             green.load()
             failure = green.wait()
             for fraction, seconds in () if failure else how.steps:
-                self._route(green, weights, fraction)
+                with self._lock:
+                    self._next, self._next_weights, self._fraction = green, weights, fraction
                 if on := self._watch(how.alarms, seconds, alarmed):
                     failure = f"these alarms were on: {', '.join(on)}"
                     break
@@ -191,10 +187,6 @@ class Endpoint:
                 taken(failure)
             threading.Thread(target=(green if failure else former).drain, daemon=True).start()
             return failure
-
-    def _route(self, fleet: Fleet, weights: Mapping[str, float], fraction: float) -> None:
-        with self._lock:
-            self._next, self._next_weights, self._fraction = fleet, weights, fraction
 
     @staticmethod
     def _watch(names: tuple[str, ...], seconds: float, alarmed: Callable[[tuple[str, ...]], list[str]]) -> list[str]:
@@ -225,11 +217,10 @@ class Endpoints:
     def of(self, hosted: HostedEndpoint) -> Endpoint:
         """Return the endpoint of this name. The first call, with its definition, starts to load its models."""
         with self._lock:
-            endpoint = self._running.get(hosted.name)
-            if endpoint is None:
-                endpoint = self._running[hosted.name] = Endpoint(hosted, self._get, self._put, self._measure)
-                endpoint.load()
-            return endpoint
+            if hosted.name not in self._running:
+                self._running[hosted.name] = Endpoint(hosted, self._get, self._put, self._measure)
+                self._running[hosted.name].load()
+            return self._running[hosted.name]
 
     def wait(self) -> None:
         """Wait until the models of all endpoints are loaded, or have failed to load."""

@@ -41,19 +41,15 @@ class HostedEndpoint:
     capture: str
 
 
-class Container:
+class Container(ModelProcess):
     """One model's process and its HTTP client."""
 
     def __init__(self, archive: bytes) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="model-")
-        path = Path(self._folder.name, "model.tar.gz")
+        self._place = tempfile.TemporaryDirectory(prefix="model-")
+        path = Path(self._place.name, "model.tar.gz")
         path.write_bytes(archive)
-        self._process = ModelProcess(path)
+        super().__init__(path)
         self._client = httpx.Client(timeout=ANSWER, trust_env=False, verify=PLAIN)
-
-    def start(self) -> str:
-        """Start the process unless it runs. Return its address when the model is loaded. Raise InputError if that fails."""
-        return self._process.start()
 
     def ask(self, body: bytes, content_type: str, accept: str) -> httpx.Response:
         """Return the container's answer, whatever its status.
@@ -65,13 +61,13 @@ class Container:
         try:
             return self._client.post(f"{address}/invocations", content=body, headers=headers)
         except (httpx.NetworkError, httpx.RemoteProtocolError):  # the process has died
-            self._process.died(address)
+            self.died(address)
             raise
 
     def stop(self) -> None:
         """Stop the process. It can't be started again."""
-        self._process.stop()
-        self._folder.cleanup()
+        super().stop()
+        self._place.cleanup()
 
 
 class Fleet:

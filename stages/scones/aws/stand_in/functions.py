@@ -5,7 +5,6 @@ import os
 import tempfile
 import threading
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from stages.scones.aws.stand_in.runtime import Code, FunctionResult, Instance, has_own_tmp
@@ -27,7 +26,8 @@ class Function:
         self._all: list[Instance] = []
         self._lock = threading.Lock()
         self._slots = threading.Semaphore(MOST if has_own_tmp() else 1)
-        self._read = 0
+        self._log, self._read = Path(self._folder.name, "log"), 0
+        self._log.touch()
 
     def invoke(self, event: bytes) -> FunctionResult:
         with self._slots:
@@ -52,19 +52,17 @@ class Function:
 
     def new_lines(self) -> list[str]:
         """Return the complete lines that were logged since the last call."""
-        with self._lock:
-            log = Path(self._folder.name, "log")
-            with log.open("rb") if log.exists() else io.BytesIO() as file:
-                file.seek(self._read)
-                text = file.read()
-            self._read += text.rfind(b"\n") + 1
-            return text[: text.rfind(b"\n") + 1].decode(errors="replace").splitlines()
+        with self._lock, self._log.open("rb") as file:
+            file.seek(self._read)
+            text = file.read()
+            complete = text[: text.rfind(b"\n") + 1]
+            self._read += len(complete)
+        return complete.decode(errors="replace").splitlines()
 
     def stop(self) -> None:
         with self._lock:
-            with ThreadPoolExecutor(MOST) as pool:  # each takes half a second to stop
-                list(pool.map(Instance.stop, self._all))
-            self._all, self._free = [], []
+            for instance in self._all:
+                instance.stop()
         self._folder.cleanup()
 
 

@@ -14,8 +14,10 @@ import time
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from werkzeug import Request, Response
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from stages.common import temporary
 
@@ -74,7 +76,9 @@ class Instance:
         self._events: queue.Queue[tuple[str, bytes] | None] = queue.Queue()
         self._answers: queue.Queue[tuple[str, FunctionResult]] = queue.Queue()
         self._api = _runtime_api(self)
-        threading.Thread(target=self._api.serve_forever, daemon=True).start()
+        threading.Thread(
+            target=self._api.serve_forever, args=(0.1,), daemon=True
+        ).start()  # looks each 0.1 s if it is to end
         self._tmp = tempfile.TemporaryDirectory(prefix="tmp-")
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -83,7 +87,7 @@ class Instance:
                 env={
                     **environment,
                     **dict(code.environment),
-                    "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.server_address[1]}",
+                    "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.server_port}",
                     "AWS_LAMBDA_FUNCTION_NAME": code.name,
                     "AWS_LAMBDA_FUNCTION_VERSION": code.version,
                     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(code.memory),
@@ -153,58 +157,38 @@ class Instance:
 
     # The Runtime API's threads call these methods when the process asks for an event or reports an answer.
 
-    def next(self) -> tuple[dict[str, str], bytes] | None:
-        """Wait for the next event and return it with its headers, or None when the instance is stopped."""
+    def next(self) -> Response:
+        """Wait for the next event and return it, or nothing when the instance is stopped."""
         item = self._events.get()
         if item is None:
-            return None
+            return Response(status=410)
         request, event = item
         headers = {
             "Lambda-Runtime-Aws-Request-Id": request,
             "Lambda-Runtime-Deadline-Ms": str(int((time.time() + self._code.timeout) * 1000)),
             "Lambda-Runtime-Invoked-Function-Arn": self._code.arn.removesuffix(":$LATEST"),
-            "Content-Type": "application/json",
         }
-        return headers, event
+        return Response(event, headers=headers, content_type="application/json")
 
     def report(self, path: str, body: bytes) -> None:
         """Take a report to ``path``: `invocation/ID/response`, `invocation/ID/error` or `init/error`."""
         *_, request, what = path.split("/")
-        if what == "response":
-            self._answers.put((request, FunctionResult(body)))
-        else:
-            self._answers.put(("" if request == "init" else request, FunctionResult(body, failed=True)))
+        self._answers.put(("" if request == "init" else request, FunctionResult(body, failed=what != "response")))
 
 
-def _runtime_api(instance: Instance) -> ThreadingHTTPServer:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # otherwise the second half of each answer waits 40 ms
+class _Handler(WSGIRequestHandler):
+    disable_nagle_algorithm = True  # otherwise the second half of each answer waits 40 ms
 
-        def do_GET(self) -> None:
-            found = instance.next()
-            if found is None:
-                self.close_connection = True
-                return
-            headers, event = found
-            self._send(200, headers, event)
+    def log(self, *_: object) -> None:
+        """Do nothing: the output is the function's log."""
 
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            instance.report(self.path, body)
-            self._send(202, {"Content-Type": "application/json"}, b'{"status":"OK"}')
 
-        def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+def _runtime_api(instance: Instance) -> BaseWSGIServer:
+    @Request.application
+    def answer(request: Request) -> Response:
+        if request.method == "GET":
+            return instance.next()
+        instance.report(request.path, request.get_data())
+        return Response('{"status":"OK"}', 202, content_type="application/json")
 
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    return server
+    return make_server("127.0.0.1", 0, answer, threaded=True, request_handler=_Handler)

@@ -146,16 +146,13 @@ class Front:
         """Move an endpoint to a configuration as ``deployment``, a DeploymentConfig, says. Return why it failed, or ""."""
         now = moto_state.endpoint(region, name)
         assert now is not None
-        weights = {
-            one["VariantName"]: float(one.get("InitialVariantWeight", 1)) for one in moto_state.variants(region, config)
-        }
 
         def alarmed(names: tuple[str, ...]) -> list[str]:
             self._evaluate_alarms(region)
             return alarms.on(region, names)
 
         with moto_state.updating(region, name, config) as taken:
-            wanted = moto_state.configured(region, name, config)
+            wanted, weights = moto_state.configured(region, name, config), moto_state.first_weights(region, config)
             how = shift(deployment, _instances(region, config))
             return self._endpoints.of(now).update(wanted, weights, how, alarmed, taken)
 
@@ -167,7 +164,7 @@ class Front:
     def follow(self) -> None:
         """Stop functions and endpoints that are no longer deployed, and load the deployed endpoints."""
         with self._following:
-            endpoints = moto_state.endpoints()
+            endpoints = list(moto_state.endpoints())
             self._functions.keep_only(moto_state.functions())
             self._endpoints.keep_only({endpoint.name for endpoint in endpoints})
             for endpoint in endpoints:
@@ -180,20 +177,14 @@ class Front:
 
 def _failing(request: Request, error: Exception) -> Response:
     """Return an error that clients can read, for a request that moto does not know or fails in."""
-    code, message = (
-        "NotImplemented",
-        f"the stand-in for AWS lacks this, or failed in it: {type(error).__name__}: {error}",
-    )
-    in_xml = request.mimetype == "application/x-www-form-urlencoded"
-    if in_xml:
-        text = escape(message)
+    code = "NotImplemented"
+    message = f"the stand-in for AWS lacks this, or failed in it: {type(error).__name__}: {error}"
+    body, kind = json.dumps({"__type": code, "message": message}), "application/json"
+    if request.mimetype == "application/x-www-form-urlencoded":
+        text, kind = escape(message), "text/xml"
         body = f"<ErrorResponse><Error><Code>{code}</Code><Message>{text}</Message></Error></ErrorResponse>"
-    else:
-        body = json.dumps({"__type": code, "message": message})
-    kind = "text/xml" if in_xml else "application/json"
-    return Response(
-        body, 501, {"x-amzn-ErrorType": code}, content_type=kind
-    )  # clients don't repeat a request after 501
+    # Clients don't repeat a request after 501.
+    return Response(body, 501, {"x-amzn-ErrorType": code}, content_type=kind)
 
 
 def _instances(region: str, config: str) -> int:
@@ -211,12 +202,8 @@ def _is_open(connection: socket.socket) -> bool:
         return False
 
 
-def main(front: type[Front] = Front) -> None:
-    with scratch_folder():
-        serve(front)
-
-
-def serve(kind: type[Front]) -> None:
+@scratch_folder()
+def main(kind: type[Front] = Front) -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     logging.getLogger("moto").setLevel(logging.CRITICAL)  # otherwise it prints every execution that fails
     key = secrets.token_hex(16)
