@@ -3,7 +3,6 @@
 import itertools
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import boto3
@@ -154,30 +153,25 @@ class Stack:
         there -= {one for one in there if keep_data and one[0] == "AWS::S3::Bucket"}
         return [*emptied, *(f"{kind} {name}" for kind, name in sorted(there)), *logs]
 
-    def _describe(self) -> dict[str, Any]:
-        """Return CloudFormation's description of the stack, empty if there is no such stack."""
-        found: dict[str, Any] = {}
-        with self._if_it_exists():
-            found = self._client.describe_stacks(StackName=self.name)["Stacks"][0]
-        return found
-
-    @contextmanager
-    def _if_it_exists(self) -> Iterator[None]:
+    def _listed(self, operation: str, key: str) -> Iterator[dict[str, Any]]:
+        """Yield what an operation's answers about the stack have under ``key``, nothing if there is no such stack."""
         try:
-            yield
+            for page in self._client.get_paginator(operation).paginate(StackName=self.name):
+                yield from page[key]
         except ClientError as error:
             if "does not exist" not in str(error):
                 raise
 
+    def _describe(self) -> dict[str, Any]:
+        """Return CloudFormation's description of the stack, empty if there is no such stack."""
+        return next(self._listed("describe_stacks", "Stacks"), {})
+
     def _resources(self) -> list[tuple[str, str, bool]]:
         """Return type and name of all current and former resources of the stack, and whether each is gone."""
-        found = []
-        with self._if_it_exists():
-            for page in self._client.get_paginator("list_stack_resources").paginate(StackName=self.name):
-                found += [one for one in page["StackResourceSummaries"] if one.get("PhysicalResourceId")]
         return [
             (one["ResourceType"], one["PhysicalResourceId"], one["ResourceStatus"] == "DELETE_COMPLETE")
-            for one in found
+            for one in self._listed("list_stack_resources", "StackResourceSummaries")
+            if one.get("PhysicalResourceId")
         ]
 
     def _settled(self) -> str | None:
@@ -199,11 +193,9 @@ class Stack:
 
     def _reason(self) -> str:
         """Return CloudFormation's message for the first failure since the last change of the stack."""
-        pages = self._client.get_paginator("describe_stack_events").paginate(StackName=self.name)
-        newest_first = (event for page in pages for event in page["StackEvents"])
-        since = itertools.takewhile(
+        since = itertools.takewhile(  # the newest come first
             lambda event: not (event["LogicalResourceId"] == self.name and event["ResourceStatus"] in STARTS),
-            newest_first,
+            self._listed("describe_stack_events", "StackEvents"),
         )
         failed = [event for event in since if event["ResourceStatus"].endswith("_FAILED")]
         if not failed:

@@ -74,9 +74,12 @@ def _handler(path: Path, there: set[str]) -> str | None:
     except (SyntaxError, ValueError) as error:
         raise InputError(f"{path}: found invalid Python ({error})") from None
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Import | ast.ImportFrom) or getattr(node, "level", 0):
+        if isinstance(node, ast.Import):
+            names = [one.name for one in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [node.module or ""]
+        else:
             continue
-        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names]
         for name in names:
             top = name.partition(".")[0]
             if top not in sys.stdlib_module_names | IN_LAMBDA | there:
