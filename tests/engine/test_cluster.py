@@ -101,9 +101,8 @@ ray.get(group.ready())
 print("has it", flush=True)
 input()
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", other], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as user:
+    command = [sys.executable, "-c", other]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as user:
         assert user.stdout
         assert user.stdin
         assert user.stdout.readline() == "has it\n"
@@ -172,20 +171,16 @@ def test_the_command_reports_a_cluster_and_refuses_another(workspace: Path, clus
     assert python("-m", "stages.cluster", "status").stdout == f"2 of 2 nodes run at {cluster.address}\n"
     again = python("-m", "stages.cluster", "start")
     assert again.returncode == 1
-    assert (
-        again.stderr == f"error: a cluster is already running at {cluster.address}: stop it with make cluster STOP=1\n"
-    )
+    refused = f"error: a cluster is already running at {cluster.address}: stop it with make cluster STOP=1\n"
+    assert again.stderr == refused
     assert cluster.keeper()
 
 
 def test_a_port_that_is_taken_is_refused(workspace: Path, mute: str, python: Run) -> None:
     port = mute.rpartition(":")[2]
     done = python("-m", "stages.cluster", "start", "--port", port)
-    assert done.returncode == 1
-    assert (
-        done.stderr
-        == f"error: port {port} can't be used (Address already in use): choose another with make cluster PORT=...\n"
-    )
+    why = f"port {port} can't be used (Address already in use)"
+    assert (done.returncode, done.stderr) == (1, f"error: {why}: choose another with make cluster PORT=...\n")
     assert not local.STATE.exists()
 
 

@@ -93,12 +93,17 @@ def test_two_workers_train_what_one_process_does(
 
 
 @pytest.fixture
-def long(workspace: Path, change: Change) -> Path:
-    """A training of some seconds an epoch."""
+def prepared(workspace: Path) -> Path:
+    """A project with the features of mnist."""
     prepare.main()
     featurize.main()
-    change(CNN | {"mnist.cnn.width": 8, "mnist.epochs": 4})
     return workspace
+
+
+@pytest.fixture
+def long(prepared: Path, change: Change) -> None:
+    """A training of some seconds an epoch."""
+    change(CNN | {"mnist.epochs": 4})
 
 
 @pytest.fixture
@@ -126,26 +131,30 @@ def checkpoint(process: subprocess.Popen[str]) -> Path:
     pytest.fail("no checkpoint within ten minutes")
 
 
+def resumed(process: subprocess.Popen[str]) -> str:
+    """What a training said that has lost workers, and not begun again."""
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    assert 1 in done_again(errors)  # not from the beginning
+    assert len((TRAINED / "epochs.csv").read_text().splitlines()) == 5
+    return errors
+
+
 def workers(cluster: Running) -> list[psutil.Process]:
-    found = [one for one in cluster.processes() if one.is_running()]
-    return [
-        one
-        for one in found
-        if "RayTrainWorker" in "".join(psutil.Process(one.pid).as_dict(["cmdline"])["cmdline"] or [])
-    ]
+    commands = {one: one.as_dict(["cmdline"])["cmdline"] or [] for one in cluster.processes() if one.is_running()}
+    return [one for one, command in commands.items() if "RayTrainWorker" in "".join(command)]
 
 
 def done_again(errors: str) -> list[int]:
     """With how many images each attempt began, by its progress bar."""
-    bars = [
-        line for line in errors.replace("\r", "\n").splitlines() if line.startswith("mnist cnn") and "[00:00<" in line
-    ]
+    lines = errors.replace("\r", "\n").splitlines()
+    bars = [line for line in lines if line.startswith("mnist cnn") and "[00:00<" in line]
     return [0 if " 0.00/" in bar else 1 for bar in bars]
 
 
 @pytest.mark.parametrize("compared", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_a_killed_worker_costs_no_more_than_an_epoch(
-    cluster: Running, long: Path, change: Change, begun: Callable[[], subprocess.Popen[str]], compared: bool
+    cluster: Running, long: None, change: Change, begun: Callable[[], subprocess.Popen[str]], compared: bool
 ) -> None:
     """The weights are those of a training that nothing befell (``compared``, which takes a second one)."""
     change(on(cluster))
@@ -153,11 +162,7 @@ def test_a_killed_worker_costs_no_more_than_an_epoch(
     checkpoint(process)
     victim, *_ = workers(cluster)
     victim.kill()
-    _, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors
-    assert "was lost: all workers restart from the last checkpoint" in errors
-    assert 1 in done_again(errors)  # not from the beginning
-    assert len((TRAINED / "epochs.csv").read_text().splitlines()) == 5
+    assert "was lost: all workers restart from the last checkpoint" in resumed(process)
     if compared:
         found = (TRAINED / "weights.pt").read_bytes()
         assert begun().wait(600) == 0
@@ -166,7 +171,7 @@ def test_a_killed_worker_costs_no_more_than_an_epoch(
 
 @pytest.mark.long
 def test_a_killed_stage_leaves_no_worker_and_resumes_from_its_checkpoint(
-    cluster: Running, long: Path, change: Change, python: Run, begun: Callable[[], subprocess.Popen[str]]
+    cluster: Running, long: None, change: Change, python: Run, begun: Callable[[], subprocess.Popen[str]]
 ) -> None:
     change(on(cluster))
     process = begun()
@@ -182,44 +187,45 @@ def test_a_killed_stage_leaves_no_worker_and_resumes_from_its_checkpoint(
     assert len((TRAINED / "epochs.csv").read_text().splitlines()) == 5
 
 
+DIVERGING = {"mnist.optimizer": "sgd", "mnist.sgd.learning_rate": 10.0, "mnist.sgd.momentum": 0.99}
+ALWAYS_TOO_MUCH = {"RAY_memory_usage_threshold": "0.01", "RAY_memory_monitor_refresh_ms": "100"}
+"""Ray ends workers where a machine's memory is used up to a threshold; here it always is."""
+
+
 @pytest.mark.long
-def test_a_loss_of_nan_is_reported_in_one_line_and_the_model_stays(
-    cluster: Running, workspace: Path, change: Change, python: Run
+@pytest.mark.parametrize(
+    ("settings", "environment", "words"),
+    [
+        (CNN | DIVERGING, {}, "error: training diverged at epoch "),
+        ({}, ALWAYS_TOO_MUCH, "error: a worker ran out of memory: lower batch_size"),
+    ],
+    ids=["nan", "memory"],
+)
+def test_a_failure_is_reported_in_one_line_and_the_model_stays(
+    request: pytest.FixtureRequest,
+    prepared: Path,
+    change: Change,
+    python: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, object],
+    environment: dict[str, str],
+    words: str,
 ) -> None:
-    prepare.main()
-    featurize.main()
     TRAINED.mkdir(parents=True)
     (TRAINED / "weights.pt").write_bytes(b"before")
-    change(CNN | on(cluster) | {"mnist.optimizer": "sgd", "mnist.sgd.learning_rate": 10.0, "mnist.sgd.momentum": 0.99})
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    # Variables reach only a cluster of the stage's own.
+    change(settings | ({"engine.kind": "ray"} if environment else on(request.getfixturevalue("cluster"))))
     done = python("-m", "stages.mnist.train")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: training diverged at epoch ")
+    assert done.stderr.splitlines()[-1].startswith(words)
     assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1 or not environment
     assert (TRAINED / "weights.pt").read_bytes() == b"before"
 
 
-@pytest.mark.long
-def test_out_of_memory_is_reported_in_one_line_and_the_model_stays(
-    workspace: Path, change: Change, python: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ray ends workers where a machine's memory is used up to a threshold; here it always is."""
-    prepare.main()
-    featurize.main()
-    TRAINED.mkdir(parents=True)
-    (TRAINED / "weights.pt").write_bytes(b"before")
-    monkeypatch.setenv("RAY_memory_usage_threshold", "0.01")
-    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
-    change({"engine.kind": "ray"})  # a cluster of its own, which has these variables
-    done = python("-m", "stages.mnist.train")
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: a worker ran out of memory: lower batch_size")
-    assert len(done.stderr.splitlines()) == 1
-    assert (TRAINED / "weights.pt").read_bytes() == b"before"
-
-
-def test_a_number_of_workers_that_can_t_share_a_batch_is_refused(workspace: Path, change: Change) -> None:
-    prepare.main()
-    featurize.main()
+def test_a_number_of_workers_that_can_t_share_a_batch_is_refused(prepared: Path, change: Change) -> None:
     change({"engine.kind": "ray", "engine.workers": 3})
     with pytest.raises(InputError, match=r"engine\.workers = 3 can't share batches of 64"):
         train.main()
@@ -228,10 +234,8 @@ def test_a_number_of_workers_that_can_t_share_a_batch_is_refused(workspace: Path
 @pytest.mark.long
 @pytest.mark.parametrize("storage", ["folder", "s3://bucket/runs"])
 def test_nodes_without_a_shared_folder_use_the_storage(
-    workspace: Path, change: Change, python: Run, tmp_path: Path, s3: Any, storage: str
+    prepared: Path, change: Change, python: Run, tmp_path: Path, s3: Any, storage: str
 ) -> None:
-    prepare.main()
-    featurize.main()
     assert python("-m", "stages.mnist.train").returncode == 0
     alone = losses("mnist")
     place = UPath(storage.replace("folder", str(tmp_path / "storage")))
@@ -245,15 +249,11 @@ def test_nodes_without_a_shared_folder_use_the_storage(
 
 @pytest.mark.long
 def test_training_continues_without_a_lost_node(
-    long: Path, change: Change, begun: Callable[[], subprocess.Popen[str]]
+    long: None, change: Change, begun: Callable[[], subprocess.Popen[str]]
 ) -> None:
     with ray_clusters.running() as cluster:
         change(on(cluster))
         process = begun()
         checkpoint(process)
         ray_clusters.kill(cluster, 1)
-        _, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors
-    assert "was lost" in errors
-    assert 1 in done_again(errors)  # not from the beginning
-    assert len((TRAINED / "epochs.csv").read_text().splitlines()) == 5
+        assert "was lost" in resumed(process)

@@ -14,7 +14,7 @@ import boto3
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, Change
 from sagemaker.core.telemetry import telemetry_logging
 
 from stages.common import config, files
@@ -46,14 +46,12 @@ def where(session: boto3.Session) -> Iterator[JobResources]:
 
 
 @pytest.fixture
-def settings(workspace: Path) -> SageMaker:
+def settings(change: Change) -> SageMaker:
     """A tiny training, and its features."""
-    parameters = yaml.safe_load(Path("params.yaml").read_text())
-    parameters["scones"] |= {"epochs": 1, "batch_size": 8, "precision": "float32"}
-    parameters["scones"]["residual"] = {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0, "weights": "none"}
-    parameters["engine"]["kind"] = "sagemaker"
-    parameters["engine"]["sagemaker"] |= {"instance_type": "ml.c5.xlarge", "instance_count": 2}
-    Path("params.yaml").write_text(yaml.safe_dump(parameters))
+    network = {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0, "weights": "none"}
+    change({"scones.epochs": 1, "scones.batch_size": 8, "scones.precision": "float32", "scones.residual": network})
+    change({"engine.kind": "sagemaker", "engine.sagemaker.instance_type": "ml.c5.xlarge"})
+    change({"engine.sagemaker.instance_count": 2})
     train.FEATURES.mkdir(parents=True)
     for part, count in (("train", 16), ("valid", 8)):
         images = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
@@ -124,14 +122,17 @@ def test_a_job_trains_from_the_staged_code_and_returns_its_model(
     assert files.read_json(model.TRAINED / "training.json")["seconds"] > 0
 
 
-def test_files_of_weights_are_staged_with_the_code(settings: SageMaker, workspace: Path, tmp_path: Path) -> None:
+def test_a_job_gets_the_code_of_this_repository_and_files_of_weights(
+    settings: SageMaker, workspace: Path, change: Change, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("code")
     (workspace / "mobile.pth").write_bytes(b"weights")
-    parameters = yaml.safe_load(Path("params.yaml").read_text())
-    parameters["scones"]["transfer"]["weights"] = "mobile.pth"
-    Path("params.yaml").write_text(yaml.safe_dump(parameters))
-    job.stage_code(tmp_path, "scones")
-    parameters = yaml.safe_load((tmp_path / "params.yaml").read_text())
-    assert (tmp_path / parameters["scones"]["transfer"]["weights"]).read_bytes() == b"weights"
+    change({"scones.transfer.weights": "mobile.pth"})
+    job.stage_code(folder, "scones")
+    parameters = yaml.safe_load((folder / "params.yaml").read_text())
+    assert (folder / parameters["scones"]["transfer"]["weights"]).read_bytes() == b"weights"
+    for path in (folder / "stages").rglob("*.py"):
+        assert path.read_bytes() == (ROOT / path.relative_to(folder)).read_bytes()
 
 
 def test_the_built_in_algorithm_s_job_is_the_published_one(
@@ -244,9 +245,3 @@ def test_a_version_without_an_image_is_reported_in_one_line(
 ) -> None:
     with pytest.raises(InputError, match=r"engine.sagemaker.pytorch = '0.0.1' is not available"):
         job.trainer(where, settings.model_copy(update={"pytorch": "0.0.1"}), tmp_path)
-
-
-def test_a_job_gets_the_code_of_this_repository(settings: SageMaker, tmp_path: Path) -> None:
-    job.stage_code(tmp_path, "scones")
-    for path in (tmp_path / "stages").rglob("*.py"):
-        assert path.read_bytes() == (ROOT / path.relative_to(tmp_path)).read_bytes()

@@ -51,7 +51,7 @@ class Cloud:
             case "DescribeStacks":
                 status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
                 return {"Stacks": [{"StackStatus": status, "Parameters": []}]} if status else MISSING
-            case "CreateStack" | "UpdateStack" | "DeleteStack":
+            case "CreateStack" | "UpdateStack" | "DeleteStack" | "ContinueUpdateRollback":
                 self.calls.append(operation)
                 self.statuses = list(self.after[operation])
             case "GetTemplate":
@@ -64,9 +64,6 @@ class Cloud:
                 return {"Versions": [{"Key": name, "VersionId": "1"} for name in self.objects]}
             case "DeleteBucket" | "UpdateTerminationProtection":
                 self.calls.append(operation)
-            case "ContinueUpdateRollback":
-                self.calls.append(operation)
-                self.statuses = list(self.after[operation])
             case "DeleteObjects" if self.refuses:
                 return {"Errors": [{"Key": self.objects[0], "Code": "AccessDenied", "Message": "no"}]}
             case "DeleteObjects":
@@ -128,10 +125,7 @@ def test_a_failure_is_reported_with_its_first_cause_since_the_last_start() -> No
         ("Model", "UPDATE_FAILED", "that of last week"),
         ("vehicles", "UPDATE_IN_PROGRESS", "User Initiated"),
     ]
-    ends: Ends = {
-        **ENDS,
-        "UpdateStack": ["UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE"],
-    }
+    ends: Ends = {"UpdateStack": ["UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE"]}
     cloud = Cloud(["UPDATE_COMPLETE"], ends, events=events)
     with pytest.raises(InputError, match="UPDATE_ROLLBACK_COMPLETE.*: Endpoint: no instance is to be had"):
         Stack(cloud.session(), "vehicles").put("new", {})
@@ -143,13 +137,13 @@ def test_removing_waits_for_running_operations_and_empties_buckets_filled_meanwh
     answer = cloud.answer
 
     def later(operation: str) -> dict[str, Any]:
-        if operation == "DeleteStack" and not cloud.calls:  # the bucket is there from now on, and the role no longer
+        found = answer(operation)
+        if operation == "DeleteStack" and cloud.calls == [
+            "DeleteStack"
+        ]:  # the bucket is there from now on, and the role no longer
             cloud.resources = [(BUCKET, "late", "DELETE_FAILED"), (ROLE, "role", "DELETE_COMPLETE")]
-            cloud.objects = ["a"]
-            found = answer(operation)
-            cloud.after = ENDS
-            return found
-        return answer(operation)
+            cloud.objects, cloud.after = ["a"], ENDS
+        return found
 
     cloud.answer = later  # type: ignore[method-assign]
     removed = Stack(cloud.session(), "vehicles").remove()
@@ -170,9 +164,8 @@ def test_a_failed_rollback_is_finished_or_reported_with_the_remedy() -> None:
 
 
 def test_data_is_kept_on_request() -> None:
-    cloud = Cloud(
-        ["CREATE_COMPLETE"], ENDS, [(BUCKET, "data", "CREATE_COMPLETE"), (ROLE, "r", "CREATE_COMPLETE")], objects=["a"]
-    )
+    resources = [(BUCKET, "data", "CREATE_COMPLETE"), (ROLE, "r", "CREATE_COMPLETE")]
+    cloud = Cloud(["CREATE_COMPLETE"], ENDS, resources, objects=["a"])
     assert Stack(cloud.session(), "vehicles").remove(keep_data=True) == ["AWS::IAM::Role r"]
     assert cloud.calls == ["DeleteStack"]
     assert cloud.objects == ["a"]
