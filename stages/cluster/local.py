@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import json
 import os
 import shutil
 import socket
@@ -81,11 +82,10 @@ def _started(port: int, nodes: int, cpus: int, owner: int | None) -> Running:
     folder = scratch.new_folder()
     (folder / "ray").mkdir()  # Ray writes the cluster's address to $RAY_TMPDIR/ray, and does not create that folder
     ready, log = folder / "ready.json", folder / "start.log"
-    options = {"--port": port, "--nodes": nodes, "--cpus": cpus, "--folder": folder, "--ready": ready, "--owner": owner}
-    given = [str(part) for option in options.items() if option[1] is not None for part in option]
+    asked = {"port": port, "nodes": nodes, "cpus": cpus, "folder": str(folder), "ready": str(ready), "owner": owner}
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", Path(__file__).with_name("nodes.py"), *given],
+            [sys.executable, "-P", Path(__file__).with_name("nodes.py"), json.dumps(asked)],
             cwd=folder,  # not the checkout: nodes get the project's code with their work
             env=_environment(folder),
             stdin=subprocess.DEVNULL,

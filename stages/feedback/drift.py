@@ -97,9 +97,8 @@ def compare(project: str, source: str) -> Compared:
     served = projects.feedback(project)
     assert served
     read = captures.read(captured.texts(source, project), lambda record: record)
-    once = {
-        (record.body, record.content_type): record for record in read.records
-    }  # repeated requests are not independent
+    # Repeated requests are not independent.
+    once = {(record.body, record.content_type): record for record in read.records}
     records = list(once.values())[-MOST:]
     inputs, unreadable = served.inputs(records)
     problems = read.problems + unreadable
@@ -166,9 +165,8 @@ def _all(source: str) -> Sequence[str]:
     found = [Path(name).parent.name for name, _ in captures.fetch(source)[0]]
     names = [name for name in projects.names() if name in found and name in projects.with_feedback()]
     if not names:
-        raise InputError(
-            f"{source}: found no folder of a project, expected one: name the project, such as PROJECT=scones"
-        )
+        expected = "expected one: name the project, such as PROJECT=scones"
+        raise InputError(f"{source}: found no folder of a project, {expected}")
     return names
 
 

@@ -40,13 +40,8 @@ PATIENCE = 120.0
 
 SETTINGS: dict[str, Any] = {
     "deploy.target": "aws",  # which is the stand-in
-    "deploy.scones.version": None,
-    "deploy.scones.region": None,
-    "deploy.scones.image": None,
-    "deploy.scones.serverless": None,
-    "deploy.scones.scaling": None,
-    "deploy.scones.challenger": None,
-    "deploy.scones.workflow": None,
+    **{f"deploy.scones.{name}": None for name in ("version", "region", "image", "workflow")},
+    **{f"deploy.scones.{name}": None for name in ("serverless", "scaling", "challenger")},
     "deploy.scones.capture_percentage": 100,
     "deploy.scones.executions": 20,
     "deploy.scones.instance_count": 2,
@@ -115,11 +110,13 @@ def one_day(session: boto3.Session, settings: WorkflowSettings, limits: Loop, pi
     since = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
     time.sleep((since - datetime.now(UTC)).total_seconds())
     runtime, right = client(session, "sagemaker-runtime"), 0
+    request = {
+        "EndpointName": names["Endpoint"],
+        "ContentType": "image/png",
+        "Accept": "application/json; verbose=true",
+    }
     for image, truth in zip(pictures.images, pictures.labels, strict=True):
-        accept = "application/json; verbose=true"
-        found = runtime.invoke_endpoint(
-            EndpointName=names["Endpoint"], ContentType="image/png", Accept=accept, Body=layout.png(image)
-        )
+        found = runtime.invoke_endpoint(**request, Body=layout.png(image))
         probabilities = answer.read(found["Body"].read()).probabilities
         right += probabilities.index(max(probabilities)) == truth
     deadline = time.monotonic() + PATIENCE
@@ -134,10 +131,8 @@ def one_day(session: boto3.Session, settings: WorkflowSettings, limits: Loop, pi
 
 def label(pictures: Day, classes: Sequence[str]) -> None:
     """Label the collected pictures of a day with the truth, as a person would, and commit them."""
-    truth = {
-        variants.picture_name(layout.png(image)): classes[label]
-        for image, label in zip(pictures.images, pictures.labels, strict=True)
-    }
+    names = (variants.picture_name(layout.png(image)) for image in pictures.images)
+    truth = dict(zip(names, (classes[label] for label in pictures.labels), strict=True))
     table = labelled.FOLDER / label_table.TABLE
     header, numbered = label_table.read(table)
     rows = [row | {"label": row["label"] or truth.get(row["file"], "")} for _, row in numbered]

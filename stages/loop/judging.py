@@ -61,13 +61,8 @@ def difference(served: Right, candidate: Right) -> Difference:
         rng=np.random.default_rng(0),
         batch=100,
     ).confidence_interval
-    return Difference(
-        round(float(served.mean()), 6),
-        round(float(candidate.mean()), 6),
-        round(float(found.low), 6),
-        round(float(found.high), 6),
-        len(changes),
-    )
+    before, after, low, high = (round(float(one), 6) for one in (served.mean(), candidate.mean(), *found))
+    return Difference(before, after, low, high, len(changes))
 
 
 def on_the_test_set(root: Path) -> tuple[Right, NDArray[np.uint8]]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before Ray is imported: by default it sends usage reports
@@ -38,7 +37,7 @@ SAME = "install the same on all nodes (requirements.txt)"
 
 
 @contextmanager
-def connected(settings: Engine, variables: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
+def connected(settings: Engine, **variables: str) -> Iterator[None]:
     """Connect to Ray, with this project's code and the environment ``variables`` on every node.
 
     Raises InputError if there is no cluster or it can't be joined, or if this machine is too small for its own cluster.
@@ -54,7 +53,8 @@ def connected(settings: Engine, variables: Mapping[str, str] = MappingProxyType(
     ray_constants.ENABLE_RAY_CLUSTER = "127.0.0.1" not in addresses
     try:
         try:
-            ray.init(settings.address or "local", **_options(settings, variables, folder))
+            options = _options(settings, variables, folder)
+            ray.init(settings.address or "local", log_to_driver=False, logging_level="ERROR", **options)
         except (RuntimeError, ConnectionError, ValueError) as error:  # another Python, or this is not a node
             raise InputError(f"{_name(settings)}: {error}: {SAME}, and run this on one of them") from None
         yield
@@ -100,13 +100,12 @@ def ask_nodes(question: Callable[..., object], *arguments: object) -> list[tuple
 
 
 def _options(settings: Engine, variables: Mapping[str, str], folder: Path | None) -> dict[str, Any]:
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if settings.address:
         sent = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | dict(variables)
         code = str(Path(__file__).parents[2])  # the package `stages`
-        return options | {"runtime_env": {"py_modules": [code], "env_vars": sent}}
+        return {"runtime_env": {"py_modules": [code], "env_vars": sent}}
     # Ray's processes are children of this one: they inherit the environment and find the same code.
-    return options | {
+    return {
         "num_cpus": settings.workers * settings.cpus_per_worker,
         "num_gpus": settings.workers * settings.gpus_per_worker,
         "include_dashboard": False,
@@ -159,29 +158,26 @@ def _require_versions(settings: Engine) -> None:
     def versions() -> dict[str, str]:  # local, so that nodes run it even if they can't import this project's code
         from importlib import metadata
 
-        return {one.name: one.version for one in metadata.distributions() if one.name in packages} | {
-            "python": platform.python_version()
-        }
+        found = {one.name: one.version for one in metadata.distributions() if one.name in packages}
+        return found | {"python": platform.python_version()}
 
     packages = PACKAGES
     here = {"python": platform.python_version()} | {name: metadata.version(name) for name in packages}
     for node, answer in ask_nodes(versions):
-        name = node["NodeManagerAddress"]
+        name = f"{_name(settings)}: node {node['NodeManagerAddress']}"
         try:
             there = ray.get(answer, timeout=settings.timeout)
         except ray.exceptions.GetTimeoutError:
-            raise InputError(
-                f"{_name(settings)}: node {name} did not answer within engine.timeout = {settings.timeout} seconds: see its logs"
-            ) from None
+            limit = f"engine.timeout = {settings.timeout} seconds"
+            raise InputError(f"{name} did not answer within {limit}: see its logs") from None
         except ray.exceptions.RuntimeEnvSetupError as error:
-            raise InputError(f"{_name(settings)}: node {name} could not load this project's code: {error}") from None
+            raise InputError(f"{name} could not load this project's code: {error}") from None
         except ray.exceptions.TaskUnschedulableError:
             continue  # the node has left the cluster
         for what, version in here.items():
             if there.get(what) != version:
-                raise InputError(
-                    f"{_name(settings)}: node {name} has {what} {there.get(what, '(none)')}, this machine {version}: {SAME}"
-                )
+                found = f"{what} {there.get(what, '(none)')}, this machine {version}"
+                raise InputError(f"{name} has {found}: {SAME}")
 
 
 def _require_room(settings: Engine) -> None:

@@ -85,9 +85,8 @@ def _enter(folder: str) -> None:
     try:
         os.chdir(folder)
     except OSError:
-        raise InputError(
-            f"node {socket.gethostname()} has no folder {folder}: set engine.storage to a folder or URL that all nodes can reach"
-        ) from None
+        remedy = "set engine.storage to a folder or URL that all nodes can reach"
+        raise InputError(f"node {socket.gethostname()} has no folder {folder}: {remedy}") from None
 
 
 def _quiet() -> None:

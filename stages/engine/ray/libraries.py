@@ -22,7 +22,7 @@ def shared(folder: Path, cores: int, count: str, settings: Engine, variables: Ma
         raise InputError(
             f"engine.cpus_per_worker = {settings.cpus_per_worker} is too small for work that takes {cores} threads: set it to {cores}"
         )
-    with _environment(variables), cluster.connected(settings, variables):
+    with _environment(variables), cluster.connected(settings, **variables):
         cluster.require(settings)
         try:
             check_seen(folder, settings.timeout)
@@ -36,7 +36,7 @@ def shared(folder: Path, cores: int, count: str, settings: Engine, variables: Ma
 
 def check_seen(folder: Path, timeout: int) -> None:
     """Raise InputError with the addresses of nodes that do not see ``folder``, or don't reply in ``timeout`` seconds."""
-    asked = cluster.ask_nodes(_sees, folder.absolute())
+    asked = cluster.ask_nodes(Path.is_dir, folder.absolute())
     ready, _ = ray.wait([answer for _, answer in asked], num_returns=len(asked), timeout=timeout)
     blind = [node["NodeManagerAddress"] for node, answer in asked if answer not in ready or not ray.get(answer)]
     if blind:
@@ -44,10 +44,6 @@ def check_seen(folder: Path, timeout: int) -> None:
             f"engine.address: nodes {', '.join(blind)} of the cluster do not see {folder.absolute()}: "
             "put the working folder on a disk that all of them mount at the same path"
         )
-
-
-def _sees(folder: Path) -> bool:
-    return folder.is_dir()
 
 
 @contextmanager

@@ -34,9 +34,6 @@ TEMPLATE = HERE / "template.yaml"
 REQUIREMENTS = HERE / "requirements.txt"
 SCRIPT = HERE / "script.py"
 
-MISSING_ROLE = "assume"
-"""A word in SageMaker's error message if the role was created only a moment ago."""
-
 WAIT = {"Delay": 10, "MaxAttempts": 60}
 """Seconds between two checks of a job that is being stopped, and the number of checks."""
 
@@ -160,11 +157,11 @@ def inputs(features: Path) -> list[Any]:
     return [InputData(channel_name="features", data_source=str(features))]
 
 
-def _young(error: BaseException) -> bool:
-    return isinstance(error, ClientError) and MISSING_ROLE in str(error)
+YOUNG = retry_if_exception(lambda error: isinstance(error, ClientError) and "assume" in str(error))
+"""Whether SageMaker says so of a role, which was created only a moment ago."""
 
 
-@retry(retry=retry_if_exception(_young), stop=stop_after_delay(60), wait=wait_fixed(5), reraise=True)
+@retry(retry=YOUNG, stop=stop_after_delay(60), wait=wait_fixed(5), reraise=True)
 def start(trainer: Any, inputs: list[Any]) -> str:
     """Run the job with its ``inputs`` to its end.
 

@@ -87,14 +87,10 @@ def quota(session: boto3.Session, settings: WorkflowSettings) -> Finding:
     return Finding(True, f"{name}: {found[0]:g}, needed {2 * needed}")
 
 
-def actions() -> list[str]:
-    """Return the actions in the policy of the person who deploys, except groups of those that only read."""
-    statements = json.loads(POLICY.read_text())["Statement"]
-    return sorted({action for one in statements for action in one["Action"] if "*" not in action})
-
-
 def permissions(session: boto3.Session, settings: WorkflowSettings) -> Finding:
-    """Ask IAM which of the needed actions it would refuse, on any resource."""
+    """Ask IAM which actions of POLICY it would refuse, on any resource, except groups of those that only read."""
+    statements = json.loads(POLICY.read_text())["Statement"]
+    actions = sorted({action for one in statements for action in one["Action"] if "*" not in action})
     arn = client(session, "sts").get_caller_identity()["Arn"]
     if ":assumed-role/" in arn:
         account, role = arn.split(":")[4], arn.split("/")[1]
@@ -103,8 +99,8 @@ def permissions(session: boto3.Session, settings: WorkflowSettings) -> Finding:
         pages = client(session, "iam").get_paginator("simulate_principal_policy")
         results = [
             (one["EvalDecision"], one["EvalActionName"])
-            for start in range(0, len(actions()), 50)
-            for page in pages.paginate(PolicySourceArn=arn, ActionNames=actions()[start : start + 50])
+            for start in range(0, len(actions), 50)
+            for page in pages.paginate(PolicySourceArn=arn, ActionNames=actions[start : start + 50])
             for one in page["EvaluationResults"]
         ]
     except (ClientError, BotoCoreError) as error:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import queue
 import tempfile
 import threading
 import zipfile
@@ -22,33 +23,29 @@ class Function:
         self._folder = tempfile.TemporaryDirectory(prefix="function-")
         with zipfile.ZipFile(io.BytesIO(code.zipped)) as archive:
             archive.extractall(Path(self._folder.name, "code"))
-        self._free: list[Instance] = []
-        self._all: list[Instance] = []
-        self._lock = threading.Lock()
-        self._slots = threading.Semaphore(MOST if has_own_tmp() else 1)
+        self._slots: queue.LifoQueue[Instance | None] = queue.LifoQueue()
+        for _ in range(MOST if has_own_tmp() else 1):
+            self._slots.put(None)
+        self._running: set[Instance] = set()
         self._log, self._read = Path(self._folder.name, "log"), 0
         self._log.touch()
+        self._lock = threading.Lock()
 
     def invoke(self, event: bytes) -> FunctionResult:
-        with self._slots:
-            instance = self._take()
-            try:
-                return instance.invoke(event)
-            finally:
-                with self._lock:
-                    self._free.append(instance)
+        instance = self._slots.get()  # the one that was used last, None if it has not been started
+        try:
+            if instance is None or not instance.alive:
+                self._stop(instance)
+                instance = Instance(self.code, Path(self._folder.name), self._environment)
+                self._running.add(instance)
+            return instance.invoke(event)
+        finally:
+            self._slots.put(instance)
 
-    def _take(self) -> Instance:
-        with self._lock:
-            while self._free:
-                instance = self._free.pop()  # the one that was used last
-                if instance.alive:
-                    return instance
-                instance.stop()
-                self._all.remove(instance)
-            instance = Instance(self.code, Path(self._folder.name), self._environment)
-            self._all.append(instance)
-            return instance
+    def _stop(self, instance: Instance | None) -> None:
+        if instance in self._running:
+            self._running.remove(instance)
+            instance.stop()
 
     def new_lines(self) -> list[str]:
         """Return the complete lines that were logged since the last call."""
@@ -60,9 +57,8 @@ class Function:
         return complete.decode(errors="replace").splitlines()
 
     def stop(self) -> None:
-        with self._lock:
-            for instance in self._all:
-                instance.stop()
+        for instance in list(self._running):
+            self._stop(instance)
         self._folder.cleanup()
 
 

@@ -210,7 +210,8 @@ def main(kind: type[Front] = Front) -> None:
     # moto sends requests to itself, SAM's translator needs a region, and no request of this process may leave the machine.
     region = os.environ.get("AWS_DEFAULT_REGION", "us-east-1")
     os.environ |= {"AWS_DEFAULT_REGION": region, **LOOPBACK, **credentials(key)}
-    server = make_server("127.0.0.1", 0, _starting, threaded=True, request_handler=Handler)
+    # Until the front is ready it would answer 503, but no client knows the address before.
+    server = make_server("127.0.0.1", 0, Response(status=503), threaded=True, request_handler=Handler)
     address = f"http://127.0.0.1:{server.server_port}"
     os.environ["AWS_ENDPOINT_URL"] = address
     front = kind(address, key)
@@ -228,11 +229,6 @@ def main(kind: type[Front] = Front) -> None:
     finally:
         server.shutdown()
         front.stop()
-
-
-def _starting(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    """Answer 503 until the front is ready. No client knows the address before that."""
-    return Response(status=503)(environ, start_response)
 
 
 if __name__ == "__main__":
