@@ -37,7 +37,7 @@ def main(port: int, nodes: int, cpus: int, folder: str, ready: str, owner: int |
         "dashboard_agent_listen_port": 0,  # any free port: another cluster may use the default
         "temp_dir": folder,
     }
-    head = {"gcs_server_port": port, "_system_config": HEALTH}
+    head: dict[str, Any] = {"gcs_server_port": port, "_system_config": HEALTH}
     running = [cluster.add_node(**settings, **({} if number else head)) for number in range(nodes)]
     raylets = [node.all_processes[ray_constants.PROCESS_TYPE_RAYLET][0].process.pid for node in running]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())

@@ -136,8 +136,7 @@ def label(pictures: Day, classes: Sequence[str]) -> None:
     table = labelled.FOLDER / label_table.TABLE
     header, numbered = label_table.read(table)
     rows = [row | {"label": row["label"] or truth.get(row["file"], "")} for _, row in numbered]
-    with files.new_file(table) as partial:
-        files.write_rows(partial, header, ([row[name] for name in header] for row in rows))
+    label_table.write(table, header, rows)
     git("add", str(labelled.FOLDER))
     if git("status", "--porcelain", "--", str(labelled.FOLDER)):
         git("commit", "--quiet", "--message", "Labelled pictures of the stream")

@@ -1,5 +1,6 @@
 """Connect to the Ray cluster at `engine.address`, or start a temporary one on this machine."""
 
+import logging
 import os
 import platform
 import shutil
@@ -54,7 +55,7 @@ def connected(settings: Engine, **variables: str) -> Iterator[None]:
     try:
         try:
             options = _options(settings, variables, folder)
-            ray.init(settings.address or "local", log_to_driver=False, logging_level="ERROR", **options)
+            ray.init(settings.address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
         except (RuntimeError, ConnectionError, ValueError) as error:  # another Python, or this is not a node
             raise InputError(f"{_name(settings)}: {error}: {SAME}, and run this on one of them") from None
         yield

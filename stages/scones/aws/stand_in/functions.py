@@ -82,11 +82,11 @@ class Functions:
                 self._running[code.arn] = function
         return function.invoke(event)
 
-    def new_lines(self) -> list[tuple[str, str]]:
-        """Return region and text of each line that was logged since the last call."""
+    def new_lines(self) -> list[tuple[str, list[str]]]:
+        """Return each function's region and the lines that it has logged since the last call."""
         with self._lock:
             running = list(self._running.values())
-        return [(one.code.arn.split(":")[3], line) for one in running for line in one.new_lines()]
+        return [(one.code.arn.split(":")[3], one.new_lines()) for one in running]
 
     def keep_only(self, arns: set[str]) -> None:
         """Stop the functions that are no longer deployed."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from werkzeug import Request, Response
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from stages.common import temporary
 
@@ -68,6 +68,13 @@ def _error(kind: str, message: str) -> FunctionResult:
     return FunctionResult(json.dumps({"errorType": kind, "errorMessage": message}).encode(), failed=True)
 
 
+class _Handler(WSGIRequestHandler):
+    disable_nagle_algorithm = True  # otherwise the second half of each answer waits 40 ms
+
+    def log(self, *_: object) -> None:
+        """Do nothing: the output is the function's log."""
+
+
 class Instance:
     """One process of a function, and the part of the Lambda Runtime API that it talks to. It takes one event at a time."""
 
@@ -75,10 +82,10 @@ class Instance:
         self._code = code
         self._events: queue.Queue[tuple[str, bytes] | None] = queue.Queue()
         self._answers: queue.Queue[tuple[str, FunctionResult]] = queue.Queue()
-        self._api = _runtime_api(self)
-        threading.Thread(
-            target=self._api.serve_forever, args=(0.1,), daemon=True
-        ).start()  # looks each 0.1 s if it is to end
+        api = Request.application(self._runtime_api)
+        self._api = make_server("127.0.0.1", 0, api, threaded=True, request_handler=_Handler)
+        # It looks each 0.1 s whether it is to end.
+        threading.Thread(target=self._api.serve_forever, args=(0.1,), daemon=True).start()
         self._tmp = tempfile.TemporaryDirectory(prefix="tmp-")
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -155,40 +162,20 @@ class Instance:
         how = f"signal: {-status}" if status < 0 else f"exit status {status}"
         self._answers.put(("", _error("Runtime.ExitError", f"Error: Runtime exited with error: {how}")))
 
-    # The Runtime API's threads call these methods when the process asks for an event or reports an answer.
-
-    def next(self) -> Response:
-        """Wait for the next event and return it, or nothing when the instance is stopped."""
+    def _runtime_api(self, request: Request) -> Response:
+        """Take a report to `invocation/ID/response`, `invocation/ID/error` or `init/error`, or wait for the next event."""
+        if request.method == "POST":
+            *_, about, what = request.path.split("/")
+            answer = FunctionResult(request.get_data(), failed=what != "response")
+            self._answers.put(("" if about == "init" else about, answer))
+            return Response('{"status":"OK"}', 202, content_type="application/json")
         item = self._events.get()
-        if item is None:
+        if item is None:  # the instance is stopped
             return Response(status=410)
-        request, event = item
+        about, event = item
         headers = {
-            "Lambda-Runtime-Aws-Request-Id": request,
+            "Lambda-Runtime-Aws-Request-Id": about,
             "Lambda-Runtime-Deadline-Ms": str(int((time.time() + self._code.timeout) * 1000)),
             "Lambda-Runtime-Invoked-Function-Arn": self._code.arn.removesuffix(":$LATEST"),
         }
         return Response(event, headers=headers, content_type="application/json")
-
-    def report(self, path: str, body: bytes) -> None:
-        """Take a report to ``path``: `invocation/ID/response`, `invocation/ID/error` or `init/error`."""
-        *_, request, what = path.split("/")
-        self._answers.put(("" if request == "init" else request, FunctionResult(body, failed=what != "response")))
-
-
-class _Handler(WSGIRequestHandler):
-    disable_nagle_algorithm = True  # otherwise the second half of each answer waits 40 ms
-
-    def log(self, *_: object) -> None:
-        """Do nothing: the output is the function's log."""
-
-
-def _runtime_api(instance: Instance) -> BaseWSGIServer:
-    @Request.application
-    def answer(request: Request) -> Response:
-        if request.method == "GET":
-            return instance.next()
-        instance.report(request.path, request.get_data())
-        return Response('{"status":"OK"}', 202, content_type="application/json")
-
-    return make_server("127.0.0.1", 0, answer, threaded=True, request_handler=_Handler)

@@ -105,19 +105,17 @@ class Front:
         return Response(answer.payload, 200, headers, content_type="application/json")
 
     def _invoke_endpoint(self, name: str, region: str, request: Request) -> Response:
-        found = moto_state.endpoint(region, name)
+        found, asked = moto_state.endpoint(region, name), request.headers
         if found is None:
             answer = refusal(400, "ValidationError", f"Endpoint {name} not found.")
         else:
-            content_type = request.headers.get("Content-Type", "application/octet-stream")
-            accept = request.headers.get("Accept", "*/*")
             answer = self._endpoints.of(found).invoke(
                 request.get_data(),
-                content_type,
-                accept,
+                asked.get("Content-Type", "application/octet-stream"),
+                asked.get("Accept", "*/*"),
                 weights=partial(moto_state.weights, region, name),
-                target=request.headers.get("X-Amzn-SageMaker-Target-Variant"),
-                inference_id=request.headers.get("X-Amzn-SageMaker-Inference-Id", ""),
+                target=asked.get("X-Amzn-SageMaker-Target-Variant"),
+                inference_id=asked.get("X-Amzn-SageMaker-Inference-Id", ""),
                 waiting=partial(_is_open, request.environ["werkzeug.socket"]),
             )
         headers = {"x-amzn-ErrorType": answer.error} if answer.error else {}
@@ -157,8 +155,8 @@ class Front:
             return self._endpoints.of(now).update(wanted, weights, how, alarmed, taken)
 
     def _evaluate_alarms(self, region: str) -> None:
-        for region, line in self._functions.new_lines():
-            alarms.record_lines(region, [line])
+        for where, lines in self._functions.new_lines():
+            alarms.record_lines(where, lines)
         alarms.evaluate(region)
 
     def follow(self) -> None:
