@@ -53,7 +53,7 @@ def test_a_worker_killed_in_the_middle_changes_nothing(local: dict[str, bytes], 
     deadline = time.monotonic() + 300
     busy: list[psutil.Process] = []
     while not (busy and any(partial.glob("*.tar"))) and time.monotonic() < deadline:
-        busy = mapping(cluster)
+        busy = featurizing(cluster)
         time.sleep(0.02)
     busy[0].kill()
     assert len(list(partial.glob("*.tar"))) < 48, "killed too late"
@@ -61,11 +61,11 @@ def test_a_worker_killed_in_the_middle_changes_nothing(local: dict[str, bytes], 
     assert contents(FEATURES) == local
 
 
-def mapping(cluster: Running) -> list[psutil.Process]:
-    """The cluster's processes that map: Ray names a worker by what it does."""
+def featurizing(cluster: Running) -> list[psutil.Process]:
+    """The cluster's processes that featurize: Ray names a worker by what it does."""
     found = [one for raylet in cluster.nodes() if raylet for one in raylet.children(recursive=True)]
     with suppress(psutil.NoSuchProcess):  # one that has just ended
-        return [one for one in found if "Map" in "".join(one.cmdline()[:1])]
+        return [one for one in found if "_Worker" in "".join(one.cmdline()[:1])]
     return []
 
 

@@ -12,7 +12,6 @@ from stages.scones.config import WorkflowSettings
 
 TEXTS = ["ArtifactBucket", "CodeKey", "DefinitionKey", "Bucket", "Endpoint", "Topic", "Threshold"]
 TEXTS += ["LogDays", "KmsKey", "PermissionsBoundary", "XRay"]
-LISTS = ["Subnets", "SecurityGroups"]
 
 CONDITIONS = {
     "HasKey": {"Fn::Not": [{"Fn::Equals": [{"Ref": "KmsKey"}, ""]}]},
@@ -20,9 +19,6 @@ CONDITIONS = {
     "HasBoundary": {"Fn::Not": [{"Fn::Equals": [{"Ref": "PermissionsBoundary"}, ""]}]},
     "Traced": {"Fn::Equals": [{"Ref": "XRay"}, "true"]},
 }
-
-PREFIX = "arn:${AWS::Partition}"
-REGION_AND_ACCOUNT = "${AWS::Region}:${AWS::AccountId}"
 
 ANSWERED = {
     "CKV_AWS_115": "a reserved concurrency would take from the account's; the state machine retries",
@@ -48,11 +44,11 @@ def write(handlers: Mapping[str, str]) -> str:
     }
     for name, handler in handlers.items():
         resources |= _function(name, handler)
+    lists = dict.fromkeys(["Subnets", "SecurityGroups"], {"Type": "CommaDelimitedList"})
     whole = {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Transform": "AWS::Serverless-2016-10-31",
-        "Parameters": {name: {"Type": "String"} for name in TEXTS}
-        | {name: {"Type": "CommaDelimitedList"} for name in LISTS},
+        "Parameters": dict.fromkeys(TEXTS, {"Type": "String"}) | lists,
         "Conditions": CONDITIONS,
         "Resources": resources,
         "Outputs": {"Workflow": {"Value": {"Ref": "Machine"}}},
@@ -83,9 +79,10 @@ def _allow(actions: list[str], resource: Any) -> dict[str, Any]:
 
 
 def _of_functions() -> list[dict[str, Any]]:
-    bucket = [{"Fn::Sub": f"{PREFIX}:s3:::${{Bucket}}"}, {"Fn::Sub": f"{PREFIX}:s3:::${{Bucket}}/*"}]
-    endpoint = {"Fn::Sub": f"{PREFIX}:sagemaker:{REGION_AND_ACCOUNT}:endpoint/${{Endpoint}}"}
-    logs = {"Fn::Sub": f"{PREFIX}:logs:{REGION_AND_ACCOUNT}:log-group:/aws/lambda/${{AWS::StackName}}-*"}
+    bucket = [{"Fn::Sub": f"arn:${{AWS::Partition}}:s3:::${{Bucket}}{rest}"} for rest in ("", "/*")]
+    endpoint = {"Fn::Sub": "arn:${AWS::Partition}:sagemaker:${AWS::Region}:${AWS::AccountId}:endpoint/${Endpoint}"}
+    own = "log-group:/aws/lambda/${AWS::StackName}-*"
+    logs = {"Fn::Sub": "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:" + own}
     interfaces = ["CreateNetworkInterface", "DeleteNetworkInterface", "DescribeNetworkInterfaces", "DescribeSubnets"]
     interfaces += ["AssignPrivateIpAddresses", "UnassignPrivateIpAddresses"]
     return [
@@ -107,11 +104,10 @@ def _of_machine(handlers: Mapping[str, str]) -> list[dict[str, Any]]:
 
 def _role(service: str, allowed: list[dict[str, Any]]) -> dict[str, Any]:
     trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
-    traces = [f"xray:{one}" for one in ("PutTraceSegments", "PutTelemetryRecords")]
-    traces += [f"xray:{one}" for one in ("GetSamplingRules", "GetSamplingTargets")]
+    traces = ("PutTraceSegments", "PutTelemetryRecords", "GetSamplingRules", "GetSamplingTargets")
     both = [
         _if("HasKey", _allow(["kms:Decrypt", "kms:GenerateDataKey"], {"Ref": "KmsKey"})),
-        _if("Traced", _allow(traces, "*")),  # AWS has no resources for these actions
+        _if("Traced", _allow([f"xray:{one}" for one in traces], "*")),  # AWS has no resources for these actions
     ]
     policy = {"Version": "2012-10-17", "Statement": [*allowed, *both]}
     properties = {

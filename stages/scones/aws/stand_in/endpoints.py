@@ -47,8 +47,8 @@ def refusal(status: int, error: str, message: str, **more: Any) -> EndpointRespo
 class Shift:
     """How requests move to a new fleet: in ``steps``, each a fraction and the seconds that the alarms are watched."""
 
-    steps: tuple[tuple[float, float], ...] = ((1.0, 0.0),)
-    alarms: tuple[str, ...] = ()
+    steps: tuple[tuple[float, float], ...]
+    alarms: tuple[str, ...]
 
 
 def shift(deployment: Mapping[str, Any], instances: int) -> Shift:
@@ -201,7 +201,7 @@ class Endpoint:
 
     def stop(self) -> None:
         with self._lock:
-            fleets = [self._fleet, *filter(None, [self._next])]
+            fleets = filter(None, [self._fleet, self._next])
         for fleet in fleets:
             fleet.stop()
 

@@ -4,6 +4,7 @@ import json
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import Any
 
 import httpx
 
-from stages.common.errors import InputError
 from stages.scones.aws.stand_in.capture import Capture, Put
 from stages.serving.process import PLAIN, ModelProcess
 
@@ -79,29 +79,20 @@ class Fleet:
         captured = hosted.variants if settings.get("EnableCapture") else ()
         self._captures = {variant.name: Capture(hosted.name, variant.name, settings, put) for variant in captured}
         self.containers = {variant.name: Container(get(variant.model)) for variant in hosted.variants}
-        self._failures: dict[str, str] = {}
-        self._loading: list[threading.Thread] = []
+        self._loading: dict[str, Future[str]] = {}
         self._requests = 0
         self._idle = threading.Condition()
 
     def load(self) -> None:
         """Start to load the models, so that no request has to wait for that."""
-
-        def start(name: str, container: Container) -> None:
-            try:
-                container.start()
-            except InputError as error:
-                self._failures[name] = str(error)  # the requests will report it, too
-
-        self._loading = [threading.Thread(target=start, args=one, daemon=True) for one in self.containers.items()]
-        for thread in self._loading:
-            thread.start()
+        threads = ThreadPoolExecutor(len(self.containers))
+        self._loading = {name: threads.submit(one.start) for name, one in self.containers.items()}
+        threads.shutdown(wait=False)
 
     def wait(self) -> str:
         """Wait until the models are loaded or have failed to load. Return why the first one failed, or an empty text."""
-        for thread in self._loading:
-            thread.join()
-        return next((f"{name}: {why}" for name, why in sorted(self._failures.items())), "")
+        failures = {name: loading.exception() for name, loading in self._loading.items()}
+        return next((f"{name}: {why}" for name, why in sorted(failures.items()) if why), "")
 
     def enter(self) -> None:
         """Begin a request. ``drain`` waits for its end."""
