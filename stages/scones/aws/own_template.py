@@ -44,11 +44,11 @@ def write(handlers: Mapping[str, str]) -> str:
     }
     for name, handler in handlers.items():
         resources |= _function(name, handler)
-    lists = dict.fromkeys(["Subnets", "SecurityGroups"], {"Type": "CommaDelimitedList"})
+    lists = {key: {"Type": "CommaDelimitedList"} for key in ["Subnets", "SecurityGroups"]}
     whole = {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Transform": "AWS::Serverless-2016-10-31",
-        "Parameters": dict.fromkeys(TEXTS, {"Type": "String"}) | lists,
+        "Parameters": {key: {"Type": "String"} for key in TEXTS} | lists,
         "Conditions": CONDITIONS,
         "Resources": resources,
         "Outputs": {"Workflow": {"Value": {"Ref": "Machine"}}},

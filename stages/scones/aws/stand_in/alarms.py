@@ -40,7 +40,7 @@ STATISTICS: dict[str, Callable[[Sequence[float]], Any]] = {
 class StackAlarm(StackResource, CloudFormationModel):
     """An alarm of a stack. An alarm on several metrics is not evaluated."""
 
-    KIND, NAME = "AWS::CloudWatch::Alarm", "AlarmName"
+    SERVICE, KIND, NAME = "cloudwatch", "AWS::CloudWatch::Alarm", "AlarmName"
 
     @classmethod
     def has_cfn_attr(cls, attr: str) -> bool:
@@ -51,29 +51,12 @@ class StackAlarm(StackResource, CloudFormationModel):
         return arn
 
     @staticmethod
-    def put(name: str, properties: dict[str, Any], account: str, region: str) -> None:
-        cloudwatch_backends[account][region].put_metric_alarm(
-            name=name,
-            namespace=properties.get("Namespace"),
-            metric_name=properties.get("MetricName"),
-            comparison_operator=properties["ComparisonOperator"],
-            evaluation_periods=int(properties["EvaluationPeriods"]),
-            datapoints_to_alarm=int(properties.get("DatapointsToAlarm", properties["EvaluationPeriods"])),
-            period=int(properties.get("Period", 60)),
-            threshold=float(properties["Threshold"]),
-            statistic=properties.get("Statistic"),
-            extended_statistic=properties.get("ExtendedStatistic"),
-            description=properties.get("AlarmDescription", ""),
-            dimensions=properties.get("Dimensions", []),
-            alarm_actions=properties.get("AlarmActions", []),
-            treat_missing_data=properties.get("TreatMissingData"),
-        )
+    def create(service: Any, properties: dict[str, Any]) -> None:
+        service.put_metric_alarm(**{**properties, "Threshold": float(properties["Threshold"])})
 
-    @classmethod
-    def delete_from_cloudformation_json(
-        cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str
-    ) -> None:
-        cloudwatch_backends[account_id][region_name].delete_alarms([resource_name])
+    @staticmethod
+    def delete(service: Any, properties: dict[str, Any]) -> None:
+        service.delete_alarms(AlarmNames=[properties["AlarmName"]])
 
 
 def record(region: str, namespace: str, dimensions: dict[str, str], values: dict[str, float]) -> None:

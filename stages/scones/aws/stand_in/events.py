@@ -3,7 +3,6 @@
 moto stores rules and schedules, but delivers only to queues and logs, and runs no schedule.
 """
 
-import functools
 import json
 import re
 import threading
@@ -14,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
-import boto3
 from jsonpath_ng.parser import parse
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.common_models import CloudFormationModel
@@ -22,7 +20,7 @@ from moto.events.models import Rule, events_backends
 from moto.s3.models import FakeBucket
 from moto.scheduler.models import scheduler_backends
 
-from stages.scones.aws.stand_in.extending import StackResource, patch
+from stages.scones.aws.stand_in.extending import StackResource, client, patch
 
 HOUR = 10.0
 """Seconds that an hour of a schedule takes here."""
@@ -34,40 +32,21 @@ RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
 HOURS = {"minute": 1 / 60, "hour": 1.0, "day": 24.0}
 PLACEHOLDER = re.compile(r"<([\w-]+)>")
 
-_lock = threading.Lock()  # boto3 makes clients in one thread at a time
 _deliveries = ThreadPoolExecutor(8, "events")
 
 
 class StackSchedule(StackResource, CloudFormationModel):
     """A schedule of a stack."""
 
-    KIND, NAME = "AWS::Scheduler::Schedule", "Name"
+    SERVICE, KIND, NAME = "scheduler", "AWS::Scheduler::Schedule", "Name"
 
     @staticmethod
-    def put(name: str, properties: dict[str, Any], account: str, region: str) -> None:
-        scheduler, group = scheduler_backends[account][region], properties.get("GroupName")
-        scheduler.get_schedule_group(group).schedules.pop(name, None)  # of which this is an update
-        scheduler.create_schedule(
-            description=properties.get("Description"),
-            end_date=None,
-            flexible_time_window=properties["FlexibleTimeWindow"],
-            group_name=group,
-            kms_key_arn=properties.get("KmsKeyArn"),
-            name=name,
-            schedule_expression=properties["ScheduleExpression"],
-            schedule_expression_timezone=properties.get("ScheduleExpressionTimezone"),
-            start_date=None,
-            state=properties.get("State"),
-            target=properties["Target"],
-            action_after_completion=None,
-        )
+    def create(service: Any, properties: dict[str, Any]) -> None:
+        service.create_schedule(**properties)
 
-    @classmethod
-    def delete_from_cloudformation_json(
-        cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str
-    ) -> None:
-        group = cloudformation_json.get("Properties", {}).get("GroupName")
-        scheduler_backends[account_id][region_name].delete_schedule(group, resource_name)
+    @staticmethod
+    def delete(service: Any, properties: dict[str, Any]) -> None:
+        service.delete_schedule(Name=properties["Name"])
 
 
 def apply() -> None:
@@ -117,23 +96,16 @@ def _input(target: dict[str, Any], event: dict[str, Any]) -> str:
     return json.dumps(event)
 
 
-@functools.cache
-def _client(region: str, service: str) -> Any:
-    return boto3.client(service, region)
-
-
 def deliver(region: str, target: dict[str, Any], event: dict[str, Any]) -> None:
     """Call a function or start an execution, and don't wait for it."""
 
     def call() -> None:
         try:
             service, content = _service(target), _input(target, event)
-            with _lock:
-                client = _client(region, "lambda" if service == "lambda" else "stepfunctions")
             if service == "lambda":
-                client.invoke(FunctionName=target["Arn"], Payload=content.encode())
+                client("lambda", region).invoke(FunctionName=target["Arn"], Payload=content.encode())
             else:
-                client.start_execution(stateMachineArn=target["Arn"], input=content)
+                client("stepfunctions", region).start_execution(stateMachineArn=target["Arn"], input=content)
         except Exception:  # nobody waits for the result: AWS would count it among the failed invocations
             traceback.print_exc()
 

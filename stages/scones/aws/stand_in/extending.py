@@ -2,8 +2,15 @@
 
 import functools
 import inspect
+import threading
 from collections.abc import Callable
 from typing import Any
+
+import boto3
+from botocore.config import Config
+
+LIMITS = Config(parameter_validation=False, retries={"total_max_attempts": 1}, read_timeout=None)
+"""Of clients for which this server itself answers: a state waits as long as its own timeout says."""
 
 
 def patch(owner: Any, name: str, better: Callable[..., Any]) -> None:
@@ -20,13 +27,23 @@ def patch(owner: Any, name: str, better: Callable[..., Any]) -> None:
     setattr(owner, name, staticmethod(replaced) if isinstance(there, classmethod | staticmethod) else replaced)
 
 
+_lock = threading.Lock()  # boto3 makes clients in one thread at a time
+_client = functools.cache(functools.partial(boto3.client, config=LIMITS))
+
+
+def client(service: str, region: str) -> Any:
+    """Return the client of this process, which asks its own server."""
+    with _lock:
+        return _client(service, region)
+
+
 class StackResource:
-    """What moto asks of a resource that it makes otherwise only by API calls.
+    """A resource of a stack of a type that moto makes otherwise only by API calls, which take the same properties.
 
     A subclass inherits from moto's `CloudFormationModel`, too, of which moto looks only at direct subclasses.
     """
 
-    KIND = ""
+    SERVICE = KIND = ""
     NAME = ""
     """The property with the resource's name."""
 
@@ -34,8 +51,13 @@ class StackResource:
         self.name, self.region = name, region
 
     @staticmethod
-    def put(name: str, properties: dict[str, Any], account: str, region: str) -> None:
-        """Create the resource, or replace the one of this name."""
+    def create(service: Any, properties: dict[str, Any]) -> None:
+        """Create the resource with the client of its service."""
+        raise NotImplementedError
+
+    @staticmethod
+    def delete(service: Any, properties: dict[str, Any]) -> None:
+        """Delete the resource with the client of its service."""
         raise NotImplementedError
 
     @classmethod
@@ -51,14 +73,18 @@ class StackResource:
         return self.name
 
     @classmethod
-    def create_from_cloudformation_json(
-        cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **_: Any
-    ) -> Any:
-        cls.put(resource_name, cloudformation_json["Properties"], account_id, region_name)
-        return cls(resource_name, region_name)
+    def create_from_cloudformation_json(cls, name: str, content: Any, _: str, region: str, **__: Any) -> Any:
+        cls.create(client(cls.SERVICE, region), {**content["Properties"], cls.NAME: name})
+        return cls(name, region)
 
     @classmethod
     def update_from_cloudformation_json(
-        cls, original_resource: Any, new_resource_name: str, *same: Any, **named: Any
+        cls, original_resource: Any, cloudformation_json: Any, account_id: str, region_name: str, **_: Any
     ) -> Any:
-        return cls.create_from_cloudformation_json(original_resource.name, *same, **named)
+        arguments = (original_resource.name, cloudformation_json, account_id, region_name)
+        cls.delete_from_cloudformation_json(*arguments)
+        return cls.create_from_cloudformation_json(*arguments)
+
+    @classmethod
+    def delete_from_cloudformation_json(cls, name: str, content: Any, _: str, region: str) -> None:
+        cls.delete(client(cls.SERVICE, region), {**content.get("Properties", {}), cls.NAME: name})

@@ -3,17 +3,14 @@
 import functools
 import re
 import sys
-import threading
 import uuid
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from moto.core.config import default_user_config
 from moto.s3.models import s3_backends
 from moto.stepfunctions import models as state_machines
 
-from stages.scones.aws.stand_in.extending import patch
+from stages.scones.aws.stand_in.extending import client, patch
 from stages.scones.aws.stand_in.states import grammar, maps, queries
 
 KEPT = 50
@@ -109,19 +106,6 @@ def _as_states_names(task: Any, response: dict[str, Any], *arguments: Any, **nam
 
 def _give_states_clients() -> None:
     """Keep clients for states. moto makes one for each call of a state, which is slow, and with a fixed access key."""
-    from moto.stepfunctions.parser.asl.component.common.timeouts.timeout import TimeoutSeconds
     from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 
-    lock = threading.Lock()
-    limits = Config(
-        parameter_validation=False,
-        retries={"total_max_attempts": 1},
-        read_timeout=TimeoutSeconds.DEFAULT_TIMEOUT_SECONDS,
-    )
-    client = functools.cache(lambda region, service: boto3.client(service, region, config=limits))
-
-    def kept_client(region: str, service: str, state_credentials: Any = None) -> Any:
-        with lock:
-            return client(region, service)
-
-    _everywhere(boto_client_for, kept_client)
+    _everywhere(boto_client_for, lambda region, service, state_credentials=None: client(service, region))
