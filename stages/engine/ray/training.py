@@ -22,6 +22,7 @@ from ray.train import TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.util.queue import Queue
 from upath import UPath
 
 from stages.common import files
@@ -42,12 +43,12 @@ RESULT, REFUSAL = "result", "error.txt"
 class _Losses(ray.train.UserCallback):
     """Reports lost workers."""
 
-    def __init__(self, board: Any) -> None:
-        self.board = board
+    def __init__(self, texts: Queue) -> None:
+        self.texts = texts
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         ranks = ", ".join(str(rank) for rank in sorted(worker_exceptions))
-        self.board.write.remote(f"\nworker {ranks} was lost: all workers restart from the last checkpoint\n")
+        progress.Stream(self.texts).write(f"\nworker {ranks} was lost: all workers restart from the last checkpoint\n")
 
 
 class _Trainer(TorchTrainer):
@@ -70,7 +71,7 @@ class Setup(NamedTuple):
     results: UPath
     """Folder or URL for the result or the error."""
     sent: SentFolder
-    board: Any  # progress.Board
+    texts: Queue
 
 
 def _worker(config: dict[str, Setup]) -> None:
@@ -88,7 +89,7 @@ def _worker(config: dict[str, Setup]) -> None:
         if not taking_part:
             return
         if distributed.rank() == 0:
-            sys.stderr = progress.Stream(setup.board)
+            sys.stderr = progress.Stream(setup.texts)
         try:
             setup.work(Path(scratch))
         except InputError as error:  # all workers have the same error, and none is restarted
@@ -112,8 +113,8 @@ def train(work: Work, folder: Path, features: Path, batch_size: int, settings: E
         with cluster.connected(settings):
             cluster.require(settings)
             sent = transfer.send(features, settings.storage)
-            with progress.shown() as board:
-                _fit(Setup(transfer.importable(work), batch_size, results, sent, board), settings)
+            with progress.shown() as texts:
+                _fit(Setup(transfer.importable(work), batch_size, results, sent, texts), settings)
         if (results / REFUSAL).exists():
             raise InputError((results / REFUSAL).read_text())
         transfer.copy(results / RESULT, UPath(folder))
@@ -140,7 +141,7 @@ def _fit(setup: Setup, settings: Engine) -> None:
             name=setup.results.name,
             storage_path=setup.results.parent.path,
             storage_filesystem=pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(setup.results.fs)),  # type: ignore[attr-defined, no-untyped-call]
-            callbacks=[_Losses(setup.board)],  # type: ignore[list-item]  # V1's class
+            callbacks=[_Losses(setup.texts)],  # type: ignore[list-item]  # V1's class
             failure_config=ray.train.FailureConfig(max_failures=FAILURES),
         ),
     ).fit()

@@ -22,9 +22,6 @@ LOOK = 0.05
 Measure = Callable[[str, str, str, int, float], None]
 """Takes a request's region, endpoint, variant, HTTP status and the model's seconds."""
 
-Weights = Callable[[], Mapping[str, float]]
-"""Returns the current weight of each variant."""
-
 
 @dataclass(frozen=True)
 class EndpointResponse:
@@ -102,7 +99,7 @@ class Endpoint:
             self._due[name] -= 1
             return name
 
-    def _begin(self, weights: Weights, target: str | None) -> tuple[Fleet, str]:
+    def _begin(self, weights: Callable[[], Mapping[str, float]], target: str | None) -> tuple[Fleet, str]:
         """Choose a fleet, which stays until the request ends, and one of its variants."""
         with self._lock:
             fleet, own = self._fleet, weights()
@@ -120,12 +117,12 @@ class Endpoint:
         content_type: str,
         accept: str,
         *,
-        weights: Weights,
+        weights: Callable[[], Mapping[str, float]],
         target: str | None = None,
         inference_id: str = "",
         waiting: Callable[[], bool] = lambda: True,
     ) -> EndpointResponse:
-        """Return the answer of the variant ``target``, or of the next one by ``weights`` if that is None.
+        """Return the answer of the variant ``target``, or if that is None of the next one by the current ``weights``.
 
         ``waiting`` returns whether the client still waits. If it gave up while its model was reloaded, the request is not
         answered, because it would be captured a second time beside the client's retry.
