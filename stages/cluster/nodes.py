@@ -26,7 +26,8 @@ def main(port: int, nodes: int, cpus: int, folder: str, ready: str, owner: int |
 
     The file ``ready`` is written when all nodes run. They end with the process ``owner``, if there is one.
     """
-    atexit.register(remove, Path(folder), Path(ready))  # registered first, so that it runs last
+    # Registered first, so that it runs last. If the cluster never ran, the starting program reads the reason from its log.
+    atexit.register(lambda: Path(ready).exists() and shutil.rmtree(folder, ignore_errors=True))
     cluster = Cluster()  # its processes end with this one, even if this one is killed
     settings: dict[str, Any] = {
         "node_ip_address": "127.0.0.1",  # makes Ray listen only on loopback
@@ -50,12 +51,6 @@ def main(port: int, nodes: int, cpus: int, folder: str, ready: str, owner: int |
             node.dead_processes()  # reaps a killed one: its workers end only after that
         time.sleep(0.2)
     sys.exit("the cluster has ended: its first node is gone")
-
-
-def remove(folder: Path, ready: Path) -> None:
-    """Remove the cluster's folder. Keep it if the cluster never ran: the starting program reads the reason from its log."""
-    if ready.exists():
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Stacks in the states that CloudFormation leaves them in, as its answers tell of them."""
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any
 
 import boto3
 import pytest
@@ -11,10 +12,6 @@ from stages.engine.aws import stack
 from stages.engine.aws.stack import Stack
 
 BUCKET, ROLE, ENDPOINT = "AWS::S3::Bucket", "AWS::IAM::Role", "AWS::SageMaker::Endpoint"
-
-
-class Http(NamedTuple):
-    status_code: int
 
 
 MISSING = {"Error": {"Code": "ValidationError", "Message": "Stack with id vehicles does not exist"}}
@@ -41,10 +38,10 @@ class Cloud:
         session.events.register("before-call", self._answer)
         return session
 
-    def _answer(self, model: Any, **_: Any) -> tuple[Http, dict[str, Any]]:
+    def _answer(self, model: Any, **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
         found = self.answer(model.name)
         status = 400 if "Error" in found else 200
-        return Http(status), {**found, "ResponseMetadata": {"HTTPStatusCode": status}}
+        return SimpleNamespace(status_code=status), {**found, "ResponseMetadata": {"HTTPStatusCode": status}}
 
     def answer(self, operation: str) -> dict[str, Any]:
         match operation:

@@ -37,10 +37,20 @@ def logical(name: str) -> str:
 
 def write(handlers: Mapping[str, str]) -> str:
     """Return the template, as JSON. ``handlers`` are `module.function` by the function's name."""
+    arns = {logical(name): {"Fn::GetAtt": [logical(name), "Arn"]} for name in handlers}
+    called = [one for name, arn in arns.items() for one in (arn, {"Fn::Sub": f"${{{name}.Arn}}:*"})]
+    allowed = [_allow(["lambda:InvokeFunction"], called), _allow(["sns:Publish"], {"Ref": "Topic"})]
+    machine = {
+        "Name": {"Fn::Sub": "${AWS::StackName}-workflow"},
+        "Role": {"Fn::GetAtt": ["MachineRole", "Arn"]},
+        "Tracing": {"Enabled": {"Fn::If": ["Traced", True, False]}},
+        "DefinitionUri": {"Bucket": {"Ref": "ArtifactBucket"}, "Key": {"Ref": "DefinitionKey"}},
+        "DefinitionSubstitutions": {"Topic": {"Ref": "Topic"}, **arns},
+    }
     resources: dict[str, Any] = {
         "FunctionRole": _role("lambda.amazonaws.com", _of_functions()),
-        "MachineRole": _role("states.amazonaws.com", _of_machine(handlers)),
-        "Machine": _machine(handlers),
+        "MachineRole": _role("states.amazonaws.com", allowed),
+        "Machine": {"Type": "AWS::Serverless::StateMachine", "Properties": machine},
     }
     for name, handler in handlers.items():
         resources |= _function(name, handler)
@@ -93,15 +103,6 @@ def _of_functions() -> list[dict[str, Any]]:
     ]
 
 
-def _of_machine(handlers: Mapping[str, str]) -> list[dict[str, Any]]:
-    functions = [
-        arn
-        for name in handlers
-        for arn in ({"Fn::GetAtt": [logical(name), "Arn"]}, {"Fn::Sub": f"${{{logical(name)}.Arn}}:*"})
-    ]
-    return [_allow(["lambda:InvokeFunction"], functions), _allow(["sns:Publish"], {"Ref": "Topic"})]
-
-
 def _role(service: str, allowed: list[dict[str, Any]]) -> dict[str, Any]:
     trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
     traces = ("PutTraceSegments", "PutTelemetryRecords", "GetSamplingRules", "GetSamplingTargets")
@@ -116,18 +117,6 @@ def _role(service: str, allowed: list[dict[str, Any]]) -> dict[str, Any]:
         "PermissionsBoundary": _if("HasBoundary", {"Ref": "PermissionsBoundary"}),
     }
     return {"Type": "AWS::IAM::Role", "Properties": properties}
-
-
-def _machine(handlers: Mapping[str, str]) -> dict[str, Any]:
-    arns = {logical(name): {"Fn::GetAtt": [logical(name), "Arn"]} for name in handlers}
-    properties = {
-        "Name": {"Fn::Sub": "${AWS::StackName}-workflow"},
-        "Role": {"Fn::GetAtt": ["MachineRole", "Arn"]},
-        "Tracing": {"Enabled": {"Fn::If": ["Traced", True, False]}},
-        "DefinitionUri": {"Bucket": {"Ref": "ArtifactBucket"}, "Key": {"Ref": "DefinitionKey"}},
-        "DefinitionSubstitutions": {"Topic": {"Ref": "Topic"}, **arns},
-    }
-    return {"Type": "AWS::Serverless::StateMachine", "Properties": properties}
 
 
 def _skip(*rules: str) -> dict[str, Any]:

@@ -40,12 +40,8 @@ def refusal(status: int, error: str, message: str, **more: Any) -> EndpointRespo
     return EndpointResponse(status, "application/json", body, error=error)
 
 
-@dataclass(frozen=True)
-class Shift:
-    """How requests move to a new fleet: in ``steps``, each a fraction and the seconds that the alarms are watched."""
-
-    steps: tuple[tuple[float, float], ...]
-    alarms: tuple[str, ...]
+Shift = tuple[tuple[tuple[float, float], ...], tuple[str, ...]]
+"""How requests move to a new fleet: steps, each a fraction and the seconds that the alarms are watched, and these alarms."""
 
 
 def shift(deployment: Mapping[str, Any], instances: int) -> Shift:
@@ -56,13 +52,13 @@ def shift(deployment: Mapping[str, Any], instances: int) -> Shift:
     last = (1.0, policy.get("TerminationWaitInSeconds", 0) / 60 * MINUTE)
     alarms = tuple(one["AlarmName"] for one in (deployment.get("AutoRollbackConfiguration") or {}).get("Alarms", []))
     if kind == "ALL_AT_ONCE":
-        return Shift((last,), alarms)
+        return (last,), alarms
     size = routing.get("CanarySize" if kind == "CANARY" else "LinearStepSize") or {}
     part = size["Value"] / (instances if size["Type"] == "INSTANCE_COUNT" else 100)
     if not 0 < part <= 0.5:
         raise InputError(f"{kind} with {size} of {instances} instances: expected at most half of the new fleet")
     parts = [part] if kind == "CANARY" else [part * step for step in range(1, int(1 / part - 1e-9) + 1)]
-    return Shift((*((one, wait) for one in parts), last), alarms)
+    return (*((one, wait) for one in parts), last), alarms
 
 
 class Endpoint:
@@ -171,10 +167,11 @@ class Endpoint:
             green = Fleet(hosted, self._get, self._put)
             green.load()
             failure = green.wait()
-            for fraction, seconds in () if failure else how.steps:
+            steps, names = how
+            for fraction, seconds in () if failure else steps:
                 with self._lock:
                     self._next, self._next_weights, self._fraction = green, weights, fraction
-                if on := self._watch(how.alarms, seconds, alarmed):
+                if on := self._watch(names, seconds, alarmed):
                     failure = f"these alarms were on: {', '.join(on)}"
                     break
             with self._lock:
