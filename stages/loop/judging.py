@@ -16,8 +16,6 @@ from stages.scones.feedback import labelled
 from stages.scones.layout import SIDE
 
 PROJECT = "scones"
-RESAMPLES = 9999
-LEVEL = 0.95
 
 Right = NDArray[np.bool_]
 """(N), whether each picture's class is predicted correctly."""
@@ -55,8 +53,8 @@ def difference(served: Right, candidate: Right) -> Difference:
     found = bootstrap(
         (changes,),
         np.mean,
-        n_resamples=RESAMPLES,
-        confidence_level=LEVEL,
+        n_resamples=9999,
+        confidence_level=0.95,
         method="percentile",
         rng=np.random.default_rng(0),
         batch=100,

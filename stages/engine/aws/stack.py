@@ -12,8 +12,6 @@ from stages.common.errors import InputError
 from stages.engine.aws.buckets import empty, keys, remove_bucket
 from stages.engine.aws.clients import client
 
-CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
-
 PAUSE = 10.0
 """Longest time between two checks of a stack, in seconds. The first ones follow faster."""
 PATIENCE = 3600.0
@@ -76,7 +74,7 @@ class Stack:
             "StackName": self.name,
             "TemplateBody": template,
             "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
-            "Capabilities": CAPABILITIES,
+            "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
             "Tags": wanted,
         }
         if not stack:

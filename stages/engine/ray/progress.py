@@ -13,9 +13,6 @@ from ray.util.queue import Empty, Queue
 
 from stages.engine.ray import cluster
 
-INTERVAL = 0.5
-"""Longest wait for a text in seconds, after which it is looked whether the work has ended."""
-
 
 class Stream(io.TextIOBase):
     """A worker's replacement for `sys.stderr` that writes to the queue of `shown`."""
@@ -41,7 +38,7 @@ def shown() -> Iterator[Queue]:
         try:
             while not ended.is_set() or not texts.empty():
                 with suppress(Empty):
-                    sys.stderr.write(texts.get(timeout=INTERVAL))
+                    sys.stderr.write(texts.get(timeout=0.5))
                     sys.stderr.flush()
         except RayError:  # the queue is lost, most likely out of memory: the work continues without progress bars
             return

@@ -34,12 +34,6 @@ TEMPLATE = HERE / "template.yaml"
 REQUIREMENTS = HERE / "requirements.txt"
 SCRIPT = HERE / "script.py"
 
-WAIT = {"Delay": 10, "MaxAttempts": 60}
-"""Seconds between two checks of a job that is being stopped, and the number of checks."""
-
-CONFIG = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
-"""Configuration of SageMaker's SDK, which would otherwise report each call to AWS."""
-
 
 class JobResources(NamedTuple):
     """A job's resources on AWS. ``name`` is the stack's name and the prefix of the job's name."""
@@ -79,8 +73,9 @@ def stop_jobs(session: boto3.Session, name: str) -> list[str]:
         except ClientError as error:
             if error.response["Error"]["Code"] != "ValidationException":  # else it has ended in the meantime
                 raise
+        ended, every_10_s = sagemaker.get_waiter("training_job_completed_or_stopped"), {"Delay": 10, "MaxAttempts": 60}
         with suppress(WaiterError):  # the waiter raises it for a failed job
-            sagemaker.get_waiter("training_job_completed_or_stopped").wait(TrainingJobName=job, WaiterConfig=WAIT)
+            ended.wait(TrainingJobName=job, WaiterConfig=every_10_s)
     return [f"training job {job}, stopped" for job in running]
 
 
@@ -117,8 +112,10 @@ def job(where: JobResources, settings: SageMaker, image: str, **own: Any) -> Any
     from sagemaker.train.model_trainer import ModelTrainer
 
     os.environ["SAGEMAKER_VALIDATE_ROLE"] = "false"  # the role is the stack's own
+    # Otherwise the SDK reports each call to AWS.
+    quiet = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
     return ModelTrainer(
-        sagemaker_session=Session(where.session, default_bucket=where.bucket, sagemaker_config=CONFIG),
+        sagemaker_session=Session(where.session, default_bucket=where.bucket, sagemaker_config=quiet),
         role=where.role,
         base_job_name=where.name,
         training_image=image,

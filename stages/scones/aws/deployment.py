@@ -35,10 +35,6 @@ MODEL = "model"
 CHALLENGER = "challenger"
 """The template's name for the optional second variant."""
 
-
-GRAVITON_TYPE = "ml.c7g.large"
-"""An instance type with AWS's ARM processors. sagemaker-core returns the wrong image, Intel's, for newer ones (m7g, r8g)."""
-
 OWN = "-own"
 """Suffix of the name of the stack with a user's own workflow."""
 
@@ -67,7 +63,9 @@ def inference_image(region: str, settings: WorkflowSettings) -> str:
         return settings.image
     from sagemaker.core import image_uris  # takes 1.5 s
 
-    kind = "ml.m5.large" if settings.serverless else GRAVITON_TYPE if on_graviton(settings) else settings.instance_type
+    kind = "ml.m5.large" if settings.serverless else settings.instance_type
+    if on_graviton(settings):
+        kind = "ml.c7g.large"  # sagemaker-core returns the wrong image, Intel's, for newer ones (m7g, r8g)
     try:
         uri: str = image_uris.retrieve(
             "pytorch", region=region, version=settings.pytorch, instance_type=kind, image_scope="inference"

@@ -17,9 +17,6 @@ from stages.engine.aws.clients import client
 LIMIT = 900.0
 """Time limit of an execution, in seconds. The workflow's own limit is 600."""
 
-DESCRIBED_AT_ONCE = 200
-"""Executions that are described without a pause: AWS allows some 250 at once, then 10 to 15 a second."""
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -91,7 +88,7 @@ class Workflow:
         ended = {one["executionArn"]: one for one in self._listed() if one["executionArn"] in started}
         for number, (arn, one) in enumerate(ended.items()):
             if one["status"] == "FAILED":
-                time.sleep(0.1 if number > DESCRIBED_AT_ONCE else 0.0)
+                time.sleep(0.1 if number > 200 else 0.0)  # AWS allows some 250 at once, then 10 to 15 a second
                 ended[arn] = self._client.describe_execution(executionArn=arn)
         return {arn: _outcome(started[arn], one) for arn, one in ended.items()}
 

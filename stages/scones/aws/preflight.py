@@ -21,8 +21,6 @@ END_OF_PATCHES = "2026-06-30"
 POLICY = Path(__file__).with_name("deployer_policy.json")
 """The permissions of the person who deploys: https://docs.aws.amazon.com/service-authorization/latest/reference/"""
 
-SERVERLESS_QUOTA = "Maximum number of serverless endpoints"
-
 
 class Finding(NamedTuple):
     """What a check has found: ``good`` is None if it could not be determined."""
@@ -66,7 +64,9 @@ def image(session: boto3.Session, settings: WorkflowSettings) -> Finding:
 
 def quota(session: boto3.Session, settings: WorkflowSettings) -> Finding:
     """Check that the account may have as many instances as an update needs: those of the former and of the new models."""
-    name = SERVERLESS_QUOTA if settings.serverless else f"{settings.instance_type} for endpoint usage"
+    name = f"{settings.instance_type} for endpoint usage"
+    if settings.serverless:
+        name = "Maximum number of serverless endpoints"
     most = settings.scaling.max_instances if settings.scaling else settings.instance_count
     needed = 1 if settings.serverless else most * (2 if settings.challenger else 1)
     try:

@@ -48,10 +48,6 @@ class Code:
     zipped: bytes = field(repr=False, compare=False)
 
     @property
-    def name(self) -> str:
-        return self.arn.split(":")[6]
-
-    @property
     def version(self) -> str:
         return self.arn.split(":")[7]
 
@@ -95,7 +91,7 @@ class Instance:
                     **environment,
                     **dict(code.environment),
                     "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.server_port}",
-                    "AWS_LAMBDA_FUNCTION_NAME": code.name,
+                    "AWS_LAMBDA_FUNCTION_NAME": code.arn.split(":")[6],
                     "AWS_LAMBDA_FUNCTION_VERSION": code.version,
                     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(code.memory),
                     "LAMBDA_TASK_ROOT": str(folder / "code"),
