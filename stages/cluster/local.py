@@ -50,10 +50,14 @@ class Running:
 
     def processes(self) -> list[psutil.Process]:
         """Return all running processes of the cluster: those of the session that `pid` started."""
-        alive = [one for one in psutil.process_iter(["status"]) if one.info["status"] != psutil.STATUS_ZOMBIE]
-        found = [one for one in alive if _session(one) == self.pid]
-        # Another process may have its number by now.
-        return [one for one in found if one.pid != self.pid or abs(one.create_time() - self.created) < 1]
+        found = []
+        for one in psutil.process_iter():
+            with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+                alive = os.getsid(one.pid) == self.pid and one.status() != psutil.STATUS_ZOMBIE
+                # Another process may have its number by now.
+                if alive and (one.pid != self.pid or abs(one.create_time() - self.created) < 1):
+                    found.append(one)
+        return found
 
 
 def start(state: Path, port: int, nodes: int = 2, cpus: int = 1, owner: int | None = None) -> Running:
@@ -161,13 +165,6 @@ def _free(port: int) -> int:
         raise InputError(
             f"port {port} can't be used ({os.strerror(error.errno or 0)}): choose another with make cluster PORT=..."
         ) from None
-
-
-def _session(process: psutil.Process) -> int | None:
-    try:
-        return os.getsid(process.pid)
-    except ProcessLookupError:
-        return None
 
 
 def _environment(folder: Path) -> dict[str, str]:

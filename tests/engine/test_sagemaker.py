@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import boto3
+import fsspec
 import numpy as np
 import pytest
 import yaml
@@ -73,15 +74,6 @@ def channels(job: dict[str, Any]) -> dict[str, str]:
     return {one["ChannelName"]: one["DataSource"]["S3DataSource"]["S3Uri"] for one in job["InputDataConfig"]}
 
 
-def download(where: JobResources, url: str, folder: Path) -> None:
-    """What an instance of the job would find under /opt/ml/input/data."""
-    prefix = url.removeprefix(f"s3://{where.bucket}/").rstrip("/") + "/"
-    for entry in keys(where.session, where.bucket, prefix):
-        path = folder / entry["Key"].removeprefix(prefix)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        client(where.session, "s3").download_file(where.bucket, entry["Key"], str(path))
-
-
 def test_a_job_trains_from_the_staged_code_and_returns_its_model(
     settings: SageMaker, where: JobResources, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,9 +92,10 @@ def test_a_job_trains_from_the_staged_code_and_returns_its_model(
     assert "pytorch-training:2.6.0-cpu" in found["AlgorithmSpecification"]["TrainingImage"]
     assert {"features", "code", "sm_drivers"} == set(channels(found))
 
-    instance = tmp_path / "instance"
+    instance = tmp_path / "instance"  # finds them under /opt/ml/input/data
+    storage = fsspec.filesystem("s3", skip_instance_cache=True)
     for name, source in channels(found).items():
-        download(where, source, instance / name)
+        storage.get(source.rstrip("/"), str(instance / name), recursive=True)
     assert "torchrun_driver.py" in (instance / "sm_drivers" / "sm_train.sh").read_text()
     script = files.read_json(instance / "sm_drivers" / "sourcecode.json")["entry_script"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script]

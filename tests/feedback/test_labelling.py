@@ -83,39 +83,31 @@ def test_pictures_are_labelled_with_keys(folder: Path, browser: Browser) -> None
             def shows(file: str) -> None:
                 expect(page.locator(f"[data-label-file='{file}']")).to_be_attached()
 
+            def press(key: str, file: str) -> None:
+                page.keyboard.press(key)
+                shows(file)
+
             shows("c.png")
             assert "token" not in page.url
             expect(page.get_by_text("which may be a mistake")).to_be_visible()
             expect(page.get_by_text("the model said motorcycle, 93.0 %")).to_be_visible()
             assert fits(page)
-            page.keyboard.press("2")
-            shows("h.png")
+            press("2", "h.png")
             assert labels_of(folder)["c.png"] == "motorcycle"
-            page.keyboard.press("s")
-            shows("f.png")
+            press("s", "f.png")
             page.get_by_role("button", name="bicycle").first.click()
             shows("e.png")
-            page.keyboard.press("u")
-            shows("f.png")
+            press("u", "f.png")
             assert labels_of(folder)["f.png"] == ""
-            page.keyboard.press("1")
-            shows("e.png")
+            press("1", "e.png")
             page.get_by_role("button", name="undo").click()
             shows("f.png")
-            page.keyboard.press("1")
-            shows("e.png")
-            page.keyboard.press("2")
-            shows("g.png")
+            press("1", "e.png")
+            press("2", "g.png")
             expect(page.get_by_text("no suggestion")).to_be_visible()
-            page.keyboard.press("1")
-            shows("")
-            assert labels_of(folder) == {
-                **{name: label for name, label, *_ in ROWS},
-                "c.png": "motorcycle",
-                "e.png": "motorcycle",
-                "f.png": "bicycle",
-                "g.png": "bicycle",
-            }
+            press("1", "")
+            given = {"c.png": "motorcycle", "e.png": "motorcycle", "f.png": "bicycle", "g.png": "bicycle"}
+            assert labels_of(folder) == {name: label for name, label, *_ in ROWS} | given
     finally:
         server.should_exit = True
         thread.join()

@@ -104,16 +104,16 @@ def test_unsure_pictures_are_labelled_and_trained_on(
         def shows(words: str) -> None:
             expect(page.locator(".verdict")).to_have_text(words)
 
+        def press(key: str, words: str) -> None:
+            page.keyboard.press(key)
+            shows(words)
+
         shows("the model said bridge, 99.6 %; it looks like none of the classes")
         assert fits(page)
-        page.keyboard.press("3")
-        shows("the model said bridge, 56.0 %")
-        page.keyboard.press("2")
-        shows("the model said bridge, 75.0 %")
-        page.keyboard.press("u")
-        shows("the model said bridge, 56.0 %")
-        page.keyboard.press("y")
-        shows("the model said bridge, 75.0 %")
+        press("3", "the model said bridge, 56.0 %")
+        press("2", "the model said bridge, 75.0 %")
+        press("u", "the model said bridge, 56.0 %")
+        press("y", "the model said bridge, 75.0 %")
         page.get_by_role("button", name="tower").click()
         shows("the model said hagia sophia, 76.0 %")
         page.keyboard.press("s")
