@@ -43,15 +43,11 @@ class Day(NamedTuple):
 
 def drawn(film: Film, classes: Sequence[str]) -> list[Day]:
     """Return the days of ``film`` with drawings, by night from day ``film.nightfall`` on, counted from 0."""
-    days = []
+    labels, days = [index % len(classes) for index in range(film.pictures)], []
     for number in range(film.days):
-        labels = [index % len(classes) for index in range(film.pictures)]
         seeds = [[STREAM, film.seed, number, index, DAY] for index in range(film.pictures)]
-        images = [
-            sample.picture(classes[label], np.random.default_rng(seed))
-            for label, seed in zip(labels, seeds, strict=True)
-        ]
-        days.append(_exposed(number, film, Day(images, labels)))
+        drawing = ((classes[label], np.random.default_rng(seed)) for label, seed in zip(labels, seeds, strict=True))
+        days.append(_exposed(number, film, Day([sample.picture(*one) for one in drawing], labels)))
     return days
 
 

@@ -151,10 +151,8 @@ def test_incomparable_requests_are_reported_in_one_line(hours: Path, python: Run
     assert done.stderr == "error: nothing: found no .jsonl files, expected an endpoint's captured requests\n"
     table = pd.read_parquet("data/bikes/features/hours.parquet")
     keep(Path("few/bikes"), [*requests(table)[:6], b"datetime\n"], "text/csv")
-    expected = (
-        "few: found 6 days in captured requests of bikes, expected at least 7: capture more, first problem: event "
-    )
-    with pytest.raises(InputError, match=expected):
+    found = "few: found 6 days in captured requests of bikes, expected at least 7"
+    with pytest.raises(InputError, match=f"{found}: capture more, first problem: event "):
         drift.main("bikes", "few", fail=False)
     with pytest.raises(InputError, match="few: found captured requests of bikes, expected some of mnist"):
         drift.main("mnist", "few", fail=False)

@@ -108,9 +108,8 @@ def _substituted(path: Path, handlers: dict[str, str]) -> str:
         if own is None:
             raise InputError(f"{path}: found the function {name}, expected one of {expected}: a file of this name")
         if qualifier not in (None, "$LATEST"):
-            raise InputError(
-                f"{path}: found {name}:{qualifier}, expected $LATEST or no version: only this one is deployed"
-            )
+            only = "expected $LATEST or no version: only this one is deployed"
+            raise InputError(f"{path}: found {name}:{qualifier}, {only}")
         used.add(own)
         return f"${{{own_template.logical(own)}}}{':$LATEST' if qualifier else ''}"
 

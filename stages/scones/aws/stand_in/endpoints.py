@@ -3,7 +3,8 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,8 +96,9 @@ class Endpoint:
             self._due[name] -= 1
             return name
 
-    def _begin(self, weights: Callable[[], Mapping[str, float]], target: str | None) -> tuple[Fleet, str]:
-        """Choose a fleet, which stays until the request ends, and one of its variants."""
+    @contextmanager
+    def _request(self, weights: Callable[[], Mapping[str, float]], target: str | None) -> Iterator[tuple[Fleet, str]]:
+        """Choose a fleet, which stays until the block ends, and one of its variants."""
         with self._lock:
             fleet, own = self._fleet, weights()
             if self._next is not None:
@@ -104,8 +106,12 @@ class Endpoint:
                 if self._due_next >= 1 - 1e-9:
                     self._due_next -= 1
                     fleet, own = self._next, self._next_weights
-            fleet.enter()
-            return fleet, target or self.choose(own)
+            fleet.count(1)
+            variant = target or self.choose(own)
+        try:
+            yield fleet, variant
+        finally:
+            fleet.count(-1)
 
     def invoke(
         self,
@@ -123,8 +129,7 @@ class Endpoint:
         ``waiting`` returns whether the client still waits. If it gave up while its model was reloaded, the request is not
         answered, because it would be captured a second time beside the client's retry.
         """
-        fleet, variant = self._begin(weights, target)
-        with fleet.leave_afterwards():
+        with self._request(weights, target) as (fleet, variant):
             if variant not in fleet.containers:
                 return refusal(400, "ValidationError", f"Variant {variant} not found")
             container, begin = fleet.containers[variant], time.monotonic()

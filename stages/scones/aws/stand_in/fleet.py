@@ -3,9 +3,8 @@
 import json
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,20 +93,11 @@ class Fleet:
         failures = {name: loading.exception() for name, loading in self._loading.items()}
         return next((f"{name}: {why}" for name, why in sorted(failures.items()) if why), "")
 
-    def enter(self) -> None:
-        """Begin a request. ``drain`` waits for its end."""
+    def count(self, change: int) -> None:
+        """Count a request that begins, 1, or ends, -1. ``drain`` waits for the end of all."""
         with self._idle:
-            self._requests += 1
-
-    @contextmanager
-    def leave_afterwards(self) -> Iterator[None]:
-        """End the request with the block."""
-        try:
-            yield
-        finally:
-            with self._idle:
-                self._requests -= 1
-                self._idle.notify_all()
+            self._requests += change
+            self._idle.notify_all()
 
     def capture(self, variant: str, request: tuple[str, bytes], answer: tuple[str, bytes], inference_id: str) -> None:
         if variant in self._captures:

@@ -64,9 +64,8 @@ def configured(region: str, name: str, config_name: str) -> HostedEndpoint:
 
 def variants(region: str, config_name: str) -> list[dict[str, Any]]:
     """Return the variants of an endpoint configuration. Raise KeyError if there is no such configuration."""
-    found: list[dict[str, Any]] = (
-        sagemaker_backends[DEFAULT_ACCOUNT_ID][region].endpoint_configs[config_name].production_variants
-    )
+    configs = sagemaker_backends[DEFAULT_ACCOUNT_ID][region].endpoint_configs
+    found: list[dict[str, Any]] = configs[config_name].production_variants
     return found
 
 

@@ -13,16 +13,15 @@ from stages.scones.aws.stand_in.extending import patch
 def apply() -> None:
     """Apply the patches of this module. `grammar` has to be read before."""
     from moto.stepfunctions.parser.asl.component.state.exec.state_map.item_reader.eval import (
-        resource_eval_s3 as listing,
+        resource_eval_s3 as reading,
     )
-    from moto.stepfunctions.parser.asl.component.state.exec.state_map.result_writer.resource_eval.resource_eval_s3 import (
-        ResourceEvalS3,
+    from moto.stepfunctions.parser.asl.component.state.exec.state_map.result_writer.resource_eval import (
+        resource_eval_s3 as writing,
     )
 
-    patch(ResourceEvalS3, "_handle_put_object", _with_results)
-    listing.ResourceEvalS3._handle_list_objects_v2 = staticmethod(
-        partial(_list_all, listing.ResourceEvalS3._get_s3_client)
-    )
+    patch(writing.ResourceEvalS3, "_handle_put_object", _with_results)
+    reader = reading.ResourceEvalS3
+    reader._handle_list_objects_v2 = staticmethod(partial(_list_all, reader._get_s3_client))
 
 
 def _list_all(client: Any, env: Any, *about: Any, **named: Any) -> None:
