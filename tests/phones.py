@@ -17,8 +17,3 @@ def phone(browser: Browser, **options: Any) -> Iterator[Page]:
         page.on("console", lambda said: faults.append(f"{said.text} {said.location}") if said.type == "error" else None)
         yield page
     assert faults == []
-
-
-def fits(page: Page) -> bool:
-    """Whether all of it is within the window's width."""
-    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))

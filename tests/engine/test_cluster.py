@@ -119,9 +119,7 @@ def test_other_versions_are_named(settings: Engine, monkeypatch: pytest.MonkeyPa
     said = refusal(settings)
     assert "node 127.0.0.1 has torch 2." in said
     assert ", this machine 1.0.0: install the same on all nodes (requirements.txt)" in said
-
-
-def test_another_python_is_named(settings: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
     monkeypatch.setattr("ray._private.utils.compute_version_info", lambda: (ray.__version__, "3.99.0"))
     said = refusal(settings)
     assert "Python: 3.99.0" in said

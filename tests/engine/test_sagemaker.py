@@ -51,8 +51,8 @@ def settings(change: Change) -> SageMaker:
     """A tiny training, and its features."""
     network = {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0, "weights": "none"}
     change({"scones.epochs": 1, "scones.batch_size": 8, "scones.precision": "float32", "scones.residual": network})
-    change({"engine.kind": "sagemaker", "engine.sagemaker.instance_type": "ml.c5.xlarge"})
-    change({"engine.sagemaker.instance_count": 2})
+    job_of = {"engine.sagemaker.instance_type": "ml.c5.xlarge", "engine.sagemaker.instance_count": 2}
+    change({"engine.kind": "sagemaker"} | job_of)
     train.FEATURES.mkdir(parents=True)
     for part, count in (("train", 16), ("valid", 8)):
         images = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)

@@ -120,23 +120,21 @@ def _name(settings: Engine) -> str:
 
 def _find(address: str, timeout: int) -> list[str]:
     """Return the nodes' addresses from the head at ``address``. Raises InputError if its version of Ray differs."""
+    name = f"engine.address = {address}"
     with init_grpc_channel(address) as channel:
         messages: Any = gcs_service_pb2  # generated from .proto, without types
         head = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)
         try:
             version = head.CheckAlive(messages.CheckAliveRequest(), timeout=timeout).ray_version
             if version != ray.__version__:
-                raise InputError(
-                    f"engine.address = {address}: Ray is {version} there and {ray.__version__} here: {SAME}"
-                )
+                raise InputError(f"{name}: Ray is {version} there and {ray.__version__} here: {SAME}")
             nodes = head.GetAllNodeInfo(messages.GetAllNodeInfoRequest(), timeout=timeout).node_info_list
         except grpc.RpcError as error:
             why = f"no answer within engine.timeout = {timeout} seconds"
             if error.code() != grpc.StatusCode.DEADLINE_EXCEEDED:
                 why = error.details().rpartition("last error: ")[2]
-            raise InputError(
-                f"engine.address = {address}: no Ray cluster there ({why}): start one (make cluster), or give its host:port"
-            ) from None
+            remedy = "start one (make cluster), or give its host:port"
+            raise InputError(f"{name}: no Ray cluster there ({why}): {remedy}") from None
     return [node.node_manager_address for node in nodes]
 
 

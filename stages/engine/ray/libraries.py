@@ -19,9 +19,8 @@ def shared(folder: Path, cores: int, count: str, settings: Engine, variables: Ma
     together = settings.workers * settings.cpus_per_worker
     variables = {count: str(together), **variables}
     if cores > settings.cpus_per_worker:
-        raise InputError(
-            f"engine.cpus_per_worker = {settings.cpus_per_worker} is too small for work that takes {cores} threads: set it to {cores}"
-        )
+        found = f"engine.cpus_per_worker = {settings.cpus_per_worker}"
+        raise InputError(f"{found} is too small for work that takes {cores} threads: set it to {cores}")
     with _environment(variables), cluster.connected(settings, **variables):
         cluster.require(settings)
         try:
