@@ -33,9 +33,6 @@ REPORTS = page.PAGES["Drift"][0].parent
 MOST = 1000
 """Newest requests that are compared. With very many, a test finds differences that don't matter."""
 
-COMPONENTS = 8
-"""Principal directions of the training pictures' features along which pictures are compared."""
-
 CHARTS, EXAMPLES = 6, 8
 """Features that are drawn, those that differ most first, and inputs that are shown, those farthest from training first."""
 
@@ -118,7 +115,7 @@ def compare(project: str, source: str) -> Compared:
 def measured(inputs: Inputs, training: Inputs) -> tuple[dict[str, Values], dict[str, Values], NDArray[np.float64]]:
     """Return the features of inputs and of training, and the inputs' distance from training.
 
-    Pictures are also compared along principal directions of the network's features, and their distance is measured from
+    Pictures are also compared along 8 principal directions of the network's features, and their distance is measured from
     these directions (`known`). The distance of other inputs is the largest deviation of a number from training's mean, in
     standard deviations.
     """
@@ -129,7 +126,7 @@ def measured(inputs: Inputs, training: Inputs) -> tuple[dict[str, Values], dict[
         return ours, theirs, np.max(deviations, 0)
     arrays = known.fit(training.embedding)
     for features, found in ((inputs.embedding, ours), (training.embedding, theirs)):
-        along = (features - arrays["centre"]) @ arrays["directions"][:, :COMPONENTS]
+        along = (features - arrays["centre"]) @ arrays["directions"][:, :8]
         found |= {f"network's feature {number}": row for number, row in enumerate(along.T, 1)}
     return ours, theirs, -known.score("subspace", arrays, inputs.embedding, inputs.embedding)
 

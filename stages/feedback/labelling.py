@@ -37,15 +37,11 @@ from stages.serving.page.html import block, name, note, one_block, percent
 KEYS = "123456789abcdefghijklmnopqrtvwxz"
 """Keys of the classes. 0, s, u and y have other meanings. With more classes, the last ones have buttons only."""
 
-MAX_PIXELS = 100_000_000
 SHOWN, SMALL = 800, 64
 """Largest side of a picture that is shown, and of one whose pixels are enlarged."""
 
 SKIPPED = "\0"
 """Marks a skipped picture, in place of its former label."""
-
-RATE = 20
-"""Requests a second."""
 
 
 class Session(NamedTuple):
@@ -86,7 +82,7 @@ def following(folder: Path, classes: list[str], session: Session) -> tuple[Sessi
 def shown(file: Path) -> str:
     """Return a picture as HTML, reduced and in a format that every browser shows."""
     try:
-        pixels = images.reduced(file.read_bytes(), MAX_PIXELS, SHOWN)
+        pixels = images.reduced(file.read_bytes(), 100_000_000, SHOWN)
     except images.ImageError as error:
         return f'<p class="bad">{escape(str(error))}</p>'
     buffer = io.BytesIO()
@@ -163,7 +159,7 @@ def page(folder: Path, classes: list[str]) -> gr.Blocks:
 def application(folder: Path, classes: list[str], token: str) -> FastAPI:
     """Return the application: the page at /label, for requests with the ``token``."""
     app = FastAPI(openapi_url=None)
-    app.add_middleware(AccessGuard, rules=Rules(token, LOOPBACK, RATE))
+    app.add_middleware(AccessGuard, rules=Rules(token, LOOPBACK, 20))  # requests a second
     script = '<script type="module" src="own/label.js"></script>'
     blocks.attach(app, page(folder, classes), "/label", folder.resolve(), 0, script)
     return app

@@ -21,12 +21,6 @@ from stages.scones.sources import sample
 LIGHT = (0.138, 0.108, 0.072)
 """Factors on red, green and blue."""
 
-BLUR = 0.8
-"""Standard deviation in pixels of 32."""
-
-NOISE = 4.0
-"""Standard deviation in grey values of 255."""
-
 DAY, NIGHT = 0, 1
 STREAM = 1000
 """Seeds begin with it. The sample's begin with 100, so no picture of the stream is one of the sample."""
@@ -86,5 +80,6 @@ def _exposed(number: int, film: Film, day: Day) -> Day:
 
 def by_night(image: Bytes, random: np.random.Generator) -> Bytes:
     """Return ``image`` (H, W, 3) as a camera would take it at night."""
-    blurred = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(BLUR)), np.float64)
-    return (blurred * LIGHT + random.normal(0, NOISE, image.shape)).clip(0, 255).astype(np.uint8)
+    blur, noise = 0.8, 4.0  # standard deviations: in pixels of 32, in grey values of 255
+    blurred = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(blur)), np.float64)
+    return (blurred * LIGHT + random.normal(0, noise, image.shape)).clip(0, 255).astype(np.uint8)

@@ -17,9 +17,6 @@ from stages.scones.aws.stand_in.fleet import Fleet, Get, HostedEndpoint
 MINUTE = 1.0
 """Seconds that a minute of a deployment's waits takes here. The periods of alarms shrink alike."""
 
-LOOK = 0.05
-"""Seconds between two looks at the alarms during a deployment."""
-
 Measure = Callable[[str, str, str, int, float], None]
 """Takes a request's region, endpoint, variant, HTTP status and the model's seconds."""
 
@@ -194,7 +191,7 @@ class Endpoint:
         while names and time.monotonic() < deadline:
             if on := alarmed(names):
                 return on
-            time.sleep(LOOK)
+            time.sleep(0.05)
         time.sleep(max(0.0, deadline - time.monotonic()))
         return []
 

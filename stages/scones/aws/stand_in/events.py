@@ -25,9 +25,6 @@ from stages.scones.aws.stand_in.extending import StackResource, client, patch
 HOUR = 10.0
 """Seconds that an hour of a schedule takes here."""
 
-LOOK = 0.5
-"""Seconds between two looks at the schedules."""
-
 RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
 HOURS = {"minute": 1 / 60, "hour": 1.0, "day": 24.0}
 PLACEHOLDER = re.compile(r"<([\w-]+)>")
@@ -134,7 +131,7 @@ def seconds(expression: str) -> float | None:
 def _run_schedules() -> None:
     last: dict[tuple[str, str], float] = {}
     while True:
-        time.sleep(LOOK)
+        time.sleep(0.5)
         now, there = time.monotonic(), set()
         for region, expression, target, name in _scheduled():
             pause = seconds(expression)

@@ -13,9 +13,6 @@ from moto.stepfunctions import models as state_machines
 from stages.scones.aws.stand_in.extending import client, patch
 from stages.scones.aws.stand_in.states import grammar, maps, queries
 
-KEPT = 50
-"""Executions that keep their history. Older ones keep only their outcome, because memory would grow with each."""
-
 
 def apply() -> None:
     """Apply all patches. Call this once, before the first request."""
@@ -69,7 +66,7 @@ def _start(
     utils.TMP_THREADS.clear()
     machine = backend.describe_state_machine(state_machine_arn)
     ended = [one for one in machine.executions if one.stop_date]
-    for old in ended[:-KEPT]:
+    for old in ended[:-50]:  # they keep only their outcome, because memory would grow with each
         old.exec_worker.env, old.state_machine = None, machine  # each has a copy of the machine
     return execution
 
