@@ -1,9 +1,8 @@
 """Measure a deployed endpoint's recent answers: drift, low confidence and estimated accuracy. Write them to CloudWatch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
-from typing import Any
 
 import boto3
 import numpy as np
@@ -16,9 +15,7 @@ from stages.scones.aws.deployment import CAPTURED
 from stages.scones.aws.functions import watch as scheduled
 from stages.scones.config import Loop, WorkflowSettings
 from stages.scones.feedback import captures, labelled, monitor
-from stages.scones.feedback.captures import Captured
 from stages.scones.feedback.collect import collect
-from stages.scones.feedback.properties import Pixels
 
 
 @dataclass(frozen=True)
@@ -63,20 +60,6 @@ def read(session: boto3.Session, names: Mapping[str, str], since: datetime) -> c
     return captures.Read([one for one in found.records if one.time >= since], found.problems, found.repeated)
 
 
-def measure(pictures: list[tuple[Captured, Pixels]], threshold: float) -> Seen:
-    """Return what answers and their ``pictures`` show. Raise InputError if there are none, or no training pictures."""
-    with np.load(files.require(monitor.FEATURES, "featurize@scones") / "train.npz") as train:
-        tests: dict[str, Any] = monitor.drift(np.stack([pixels for _, pixels in pictures]), train["images"])
-    moved = [test["statistic"] for test in tests.values() if test["drifted"]]
-    records = [record for record, _ in pictures]
-    return Seen(
-        len(records),
-        max(moved, default=0.0),
-        float(np.mean([not record.passes(threshold) for record in records])),
-        monitor.summary(records, threshold)["estimated_accuracy"],
-    )
-
-
 def look(session: boto3.Session, settings: WorkflowSettings, limits: Loop, since: datetime) -> Seen:
     """Measure the requests from ``since`` on and write the results to CloudWatch. Collect pictures to label beyond a limit.
 
@@ -85,21 +68,25 @@ def look(session: boto3.Session, settings: WorkflowSettings, limits: Loop, since
     names = deployed(session, settings)
     found = read(session, names, since)
     decoded, _ = monitor.decoded(found.records)
-    with np.load(files.require(monitor.FEATURES, "featurize@scones") / "test.npz") as test:
-        tests = {image.tobytes() for image in test["images"]}
+    features = files.require(monitor.FEATURES, "featurize@scones")
+    with np.load(features / "test.npz") as test, np.load(features / "train.npz") as train:
+        tests, training = {image.tobytes() for image in test["images"]}, train["images"]
     pictures = [(record, pixels) for record, pixels in decoded if pixels.tobytes() not in tests]
     if not pictures:
         raise InputError(
             f"s3://{names['Bucket']}/{CAPTURED}: found no captured picture since {since:%Y-%m-%d %H:%M} UTC besides "
             f"{len(decoded)} test pictures and {len(found.problems)} unreadable records, expected at least 1"
         )
-    seen = measure(pictures, settings.threshold)
-    values = {
-        "Watched": seen.records,
-        "Drift": seen.drift,
-        "LowConfidenceShare": seen.low_confidence,
-        "EstimatedAccuracy": seen.accuracy,
-    }
+    drift = monitor.drift(np.stack([pixels for _, pixels in pictures]), training).values()
+    records = [record for record, _ in pictures]
+    seen = Seen(
+        len(records),
+        max((test["statistic"] for test in drift if test["drifted"]), default=0.0),
+        float(np.mean([not record.passes(settings.threshold) for record in records])),
+        monitor.summary(records, settings.threshold)["estimated_accuracy"],
+    )
+    metrics = ("Watched", "Drift", "LowConfidenceShare", "EstimatedAccuracy")
+    values = dict(zip(metrics, astuple(seen), strict=True))
     scheduled.publish(client(session, "cloudwatch"), names["Endpoint"], values)
     if seen.beyond(limits):
         collect(pictures, settings.threshold, monitor.class_names(), labelled.FOLDER, limits.sample)

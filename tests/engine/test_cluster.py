@@ -1,11 +1,9 @@
 """A Ray cluster on this machine, and the errors of connecting to one: started, used, broken and stopped for real."""
 
-import os
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -16,6 +14,7 @@ import psutil
 import pytest
 import ray
 from conftest import ROOT, Change, Run
+from model_servers import until
 from ray_clusters import kill
 
 from stages import check
@@ -248,8 +247,7 @@ def test_a_killed_node_is_gone_and_the_others_stay(cluster: Running, settings: E
     assert head is not None
     assert other is None
     with engine.connected(settings):
-        while len([node for node in ray.nodes() if node["Alive"]]) == 2:
-            time.sleep(0.2)
+        until(lambda: len([node for node in ray.nodes() if node["Alive"]]) == 1)
     assert "1 x a node of 1 cores" in refusal(settings, timeout=1)
 
 
@@ -263,7 +261,7 @@ def test_the_command_stops_the_cluster(workspace: Path, cluster: Running, python
 
 
 @pytest.mark.long
-def test_a_cluster_of_tests_is_gone_with_them(tmp_path: Path) -> None:
+def test_a_cluster_of_tests_is_gone_with_them(tmp_path: Path, python: Run) -> None:
     program = """
 import os
 from pathlib import Path
@@ -271,14 +269,10 @@ from stages.cluster import local
 print(local.start(Path("state.json"), 0, nodes=1, owner=os.getpid()).folder, flush=True)
 os.kill(os.getpid(), 9)
 """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+    done = python("-c", program, cwd=tmp_path)
     started = local.Running(**files.read_json(tmp_path / "state.json"))
-    assert done.stdout == f"{started.folder}\n"
-    for _ in range(1200):
-        if not started.processes() and not Path(started.folder).exists():
-            return
-        time.sleep(0.1)
-    local.end(started)
-    pytest.fail("it is still there after two minutes")
+    try:
+        assert done.stdout == f"{started.folder}\n"
+        until(lambda: not started.processes() and not Path(started.folder).exists())
+    finally:
+        local.end(started)

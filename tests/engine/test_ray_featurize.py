@@ -5,12 +5,13 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import chdir, suppress
+from contextlib import chdir
 from pathlib import Path
 
 import psutil
 import pytest
 from conftest import ROOT, Change, Run
+from ray_clusters import workers
 from small_photographs import contents, write_photographs
 
 from benchmarks import workspace
@@ -53,20 +54,12 @@ def test_a_worker_killed_in_the_middle_changes_nothing(local: dict[str, bytes], 
     deadline = time.monotonic() + 300
     busy: list[psutil.Process] = []
     while not (busy and any(partial.glob("*.tar"))) and time.monotonic() < deadline:
-        busy = featurizing(cluster)
+        busy = workers(cluster, "_Worker")
         time.sleep(0.02)
     busy[0].kill()
     assert len(list(partial.glob("*.tar"))) < 48, "killed too late"
     assert stage.wait(300) == 0
     assert contents(FEATURES) == local
-
-
-def featurizing(cluster: Running) -> list[psutil.Process]:
-    """The cluster's processes that featurize: Ray names a worker by what it does."""
-    found = [one for raylet in cluster.nodes() if raylet for one in raylet.children(recursive=True)]
-    with suppress(psutil.NoSuchProcess):  # one that has just ended
-        return [one for one in found if "_Worker" in "".join(one.cmdline()[:1])]
-    return []
 
 
 @pytest.mark.long

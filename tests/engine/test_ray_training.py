@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +15,8 @@ import pytest
 import ray_clusters
 from checkouts import QUICK
 from conftest import ROOT, Change, Run
+from model_servers import until
+from ray_clusters import workers
 from upath import UPath
 
 from stages.cluster.local import Running
@@ -113,12 +114,13 @@ def begun() -> Iterator[Callable[[], subprocess.Popen[str]]]:
 
 def checkpoint(process: subprocess.Popen[str]) -> Path:
     """The first that a training keeps, once it is there."""
-    for _ in range(6000):
-        if found := list(Path("models/checkpoints").rglob("*.pt")):
-            return found[0]
+
+    def kept() -> list[Path]:
         assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.1)
-    pytest.fail("no checkpoint within ten minutes")
+        return list(Path("models/checkpoints").rglob("*.pt"))
+
+    found: list[Path] = until(kept, 600)
+    return found[0]
 
 
 def resumed(process: subprocess.Popen[str]) -> str:
@@ -128,11 +130,6 @@ def resumed(process: subprocess.Popen[str]) -> str:
     assert 1 in done_again(errors)  # not from the beginning
     assert len((TRAINED / "epochs.csv").read_text().splitlines()) == 5
     return errors
-
-
-def workers(cluster: Running) -> list[psutil.Process]:
-    commands = {one: one.as_dict(["cmdline"])["cmdline"] or [] for one in cluster.processes() if one.is_running()}
-    return [one for one, command in commands.items() if "RayTrainWorker" in "".join(command)]
 
 
 def done_again(errors: str) -> list[int]:
@@ -150,7 +147,7 @@ def test_a_killed_worker_costs_no_more_than_an_epoch(
     change(on(cluster))
     process = begun()
     checkpoint(process)
-    victim, *_ = workers(cluster)
+    victim, *_ = workers(cluster, "RayTrainWorker")
     victim.kill()
     assert "was lost: all workers restart from the last checkpoint" in resumed(process)
     if compared:
@@ -168,8 +165,8 @@ def test_a_killed_stage_leaves_no_worker_and_resumes_from_its_checkpoint(
     kept = checkpoint(process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    psutil.wait_procs(workers(cluster), timeout=60)
-    assert not workers(cluster)
+    psutil.wait_procs(workers(cluster, "RayTrainWorker"), timeout=60)
+    assert not workers(cluster, "RayTrainWorker")
     assert kept.exists()
     done = python("-m", "stages.mnist.train")
     assert done.returncode == 0, done.stderr
