@@ -11,12 +11,6 @@ from PIL import Image
 from stages.common.drift import Values
 from stages.experiments.pages.page import inlined
 
-BINS = 20
-WIDTH, HEIGHT = 230, 150  # pixels: both axes and the page's margins fit into 390
-
-SIDE = 224
-"""Largest side of a shown picture in pixels."""
-
 
 def chart(ours: Values, theirs: Values) -> str:
     """Return a Vega-Lite chart of a feature's values in requests and in training, as JSON."""
@@ -27,7 +21,7 @@ def chart(ours: Values, theirs: Values) -> str:
         x = {"type": "nominal", "title": None, "sort": None, "axis": {"labelAngle": -30, "labelLimit": 90}}
         place, number = {"xOffset": {"field": "of", "sort": both}}, ""
     else:
-        edges = np.histogram_bin_edges(np.concatenate([ours, theirs]), BINS)
+        edges = np.histogram_bin_edges(np.concatenate([ours, theirs]), 20)
         x = {"type": "quantitative", "title": None, "bin": {"binned": True}, "scale": {"zero": False}}
         place, number = {"x2": {"field": "to"}}, ".4~g"
     rows: list[dict[str, Any]] = []
@@ -50,8 +44,8 @@ def chart(ours: Values, theirs: Values) -> str:
         {
             "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
             "data": {"values": rows},
-            "width": WIDTH,
-            "height": HEIGHT,
+            "width": 230,  # pixels: both axes and the page's margins fit into 390
+            "height": 150,
             "mark": {"type": "bar", "opacity": 1 if categories else 0.6},
             "encoding": encoding,
         }
@@ -59,9 +53,9 @@ def chart(ours: Values, theirs: Values) -> str:
 
 
 def picture(pixels: NDArray[np.uint8]) -> str:
-    """Return a picture, uint8 (H, W) or (H, W, 3), as the data URL of a PNG file."""
+    """Return a picture, uint8 (H, W) or (H, W, 3), as the data URL of a PNG file of at most 224 pixels a side."""
     image = Image.fromarray(pixels)
-    image.thumbnail((SIDE, SIDE))
+    image.thumbnail((224, 224))
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return inlined(buffer.getvalue(), "picture.png")

@@ -170,7 +170,7 @@ def _all(source: str) -> Sequence[str]:
 def arguments(parser: argparse.ArgumentParser) -> None:
     able = projects.with_feedback()
     parser.add_argument("project", nargs="?", choices=able, help="default: all with captured requests")
-    parser.add_argument("source", nargs="?", default=captured.FOLDER, help="folder or URL (%(default)s)")
+    parser.add_argument("source", nargs="?", default="reports/captured", help="folder or URL (%(default)s)")
     parser.add_argument("--fail", action="store_true", help=f"end with exit code {FOUND} if there is drift")
 
 

@@ -34,7 +34,6 @@ from stages.scones.endpoint import answer
 from stages.scones.feedback import labelled, monitor, variants
 
 RAW = Path("data/scones/raw")
-REGION = "us-east-1"
 PATIENCE = 120.0
 """Longest wait for the captured requests of a day, in seconds. The stand-in needs about one."""
 
@@ -64,7 +63,7 @@ def play(limits: Loop, yes: bool) -> dict[str, Any]:
             stream_of_days = stream.taken(RAW, folder / "source", limits.film, about["classes"])
             settings_of_data = {"data.scones.source": str(folder / "source")}
         clones.freeze(folder)
-        with chdir(folder / clones.TEMPLATE), local.stand_in(REGION) as session:
+        with chdir(folder / clones.TEMPLATE), local.stand_in("us-east-1") as session:
             first = opened(folder, SETTINGS | settings_of_data)
             settings, classes = workflow_settings(), monitor.class_names()
             days: list[dict[str, Any]] = []

@@ -26,9 +26,6 @@ UNUSABLE = (
 )
 """States in which a stack can only be removed."""
 
-STARTS = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS")
-"""States that begin an operation of a user. Other states follow by themselves."""
-
 
 class Stack:
     """One stack by its name, whether it exists or not."""
@@ -191,8 +188,10 @@ class Stack:
 
     def _reason(self) -> str:
         """Return CloudFormation's message for the first failure since the last change of the stack."""
+        # These states begin an operation of a user. Other ones follow by themselves.
+        starts = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS")
         since = itertools.takewhile(  # the newest come first
-            lambda event: not (event["LogicalResourceId"] == self.name and event["ResourceStatus"] in STARTS),
+            lambda event: not (event["LogicalResourceId"] == self.name and event["ResourceStatus"] in starts),
             self._listed("describe_stack_events", "StackEvents"),
         )
         failed = [event for event in since if event["ResourceStatus"].endswith("_FAILED")]

@@ -28,12 +28,6 @@ from stages.common.errors import InputError
 from stages.engine.config import Engine
 from stages.engine.ray import scratch
 
-ENVIRONMENT = ("DVC_ROOT", "OMP_NUM_THREADS", "TQDM_MININTERVAL", stages.CHOICE, *stages.VARIABLES)
-"""Environment variables that are passed on to workers."""
-
-PACKAGES = ("ray", "torch")
-"""Packages that need the same version on all nodes, as Python does: nodes exchange models, gradients and functions."""
-
 SAME = "install the same on all nodes (requirements.txt)"
 
 
@@ -102,7 +96,8 @@ def ask_nodes(question: Callable[..., object], *arguments: object) -> list[tuple
 
 def _options(settings: Engine, variables: Mapping[str, str], folder: Path | None) -> dict[str, Any]:
     if settings.address:
-        sent = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | dict(variables)
+        names = ("DVC_ROOT", "OMP_NUM_THREADS", "TQDM_MININTERVAL", stages.CHOICE, *stages.VARIABLES)
+        sent = {name: os.environ[name] for name in names if name in os.environ} | dict(variables)
         code = str(Path(__file__).parents[2])  # the package `stages`
         return {"runtime_env": {"py_modules": [code], "env_vars": sent}}
     # Ray's processes are children of this one: they inherit the environment and find the same code.
@@ -160,7 +155,7 @@ def _require_versions(settings: Engine) -> None:
         found = {one.name: one.version for one in metadata.distributions() if one.name in packages}
         return found | {"python": platform.python_version()}
 
-    packages = PACKAGES
+    packages = ("ray", "torch")  # nodes exchange models, gradients and functions
     here = {"python": platform.python_version()} | {name: metadata.version(name) for name in packages}
     for node, answer in ask_nodes(versions):
         name = f"{_name(settings)}: node {node['NodeManagerAddress']}"

@@ -23,9 +23,6 @@ Result = TypeVar("Result")
 QUEUED = 3
 """Items that each worker has, the current one among them, so that none waits for this process or for a slow item of another."""
 
-RETRIES, RESTARTS = 3, 10
-"""How often an item is retried after its worker was lost, and how often a worker is restarted in total."""
-
 
 def each(work: Callable[[Item], Result], items: Sequence[Item], settings: Engine) -> Iterator[Result]:
     """Yield the result of ``work`` for each of ``items``, in their order, `engine.workers` at a time.
@@ -34,7 +31,8 @@ def each(work: Callable[[Item], Result], items: Sequence[Item], settings: Engine
     raised here unchanged. Raises InputError if the cluster is too small or repeatedly loses a worker.
     """
     folder = None if settings.storage else str(Path.cwd())
-    worker = ray.remote(num_cpus=settings.cpus_per_worker, max_restarts=RESTARTS, max_task_retries=RETRIES)(_Worker)
+    # A worker is restarted 10 times in total, and an item retried 3 times.
+    worker = ray.remote(num_cpus=settings.cpus_per_worker, max_restarts=10, max_task_retries=3)(_Worker)
     with cluster.connected(settings):
         cluster.require(settings.model_copy(update={"gpus_per_worker": 0}))
         pool: Any = ActorPool([worker.remote(work, folder) for _ in range(settings.workers)] * QUEUED)

@@ -15,9 +15,6 @@ from stages.scones.config import WorkflowSettings
 
 COMMAND = "python -m stages.scones.deploy"
 
-END_OF_PATCHES = "2026-06-30"
-"""The end of support of SageMaker's PyTorch 2.6 inference image, the last one with TorchServe. Older ones ended earlier."""
-
 POLICY = Path(__file__).with_name("deployer_policy.json")
 """The permissions of the person who deploys: https://docs.aws.amazon.com/service-authorization/latest/reference/"""
 
@@ -33,10 +30,9 @@ def end_of_patches(settings: WorkflowSettings) -> str:
     """Return a warning if the endpoint's image gets no security patches, else an empty text."""
     if settings.image:
         return ""
-    return (
-        f"SageMaker's inference image for PyTorch {settings.pytorch} gets no security patches after {END_OF_PATCHES}: "
-        "set deploy.scones.image to your own image"
-    )
+    # Then the support of PyTorch 2.6 ends, the last image with TorchServe. That of older ones ended earlier.
+    image = f"SageMaker's inference image for PyTorch {settings.pytorch}"
+    return f"{image} gets no security patches after 2026-06-30: set deploy.scones.image to your own image"
 
 
 def image(session: boto3.Session, settings: WorkflowSettings) -> Finding:
