@@ -162,9 +162,8 @@ def _free(port: int) -> int:
         with socket.create_server(("127.0.0.1", port)) as listener:
             return int(listener.getsockname()[1])
     except OSError as error:
-        raise InputError(
-            f"port {port} can't be used ({os.strerror(error.errno or 0)}): choose another with make cluster PORT=..."
-        ) from None
+        why = os.strerror(error.errno or 0)
+        raise InputError(f"port {port} can't be used ({why}): choose another with make cluster PORT=...") from None
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -30,9 +30,6 @@ from stages.feedback.charts import chart, picture
 
 REPORTS = page.PAGES["Drift"][0].parent
 
-MOST = 1000
-"""Newest requests that are compared. With very many, a test finds differences that don't matter."""
-
 CHARTS, EXAMPLES = 6, 8
 """Features that are drawn, those that differ most first, and inputs that are shown, those farthest from training first."""
 
@@ -96,7 +93,7 @@ def compare(project: str, source: str) -> Compared:
     read = captures.read(captured.texts(source, project), lambda record: record)
     # Repeated requests are not independent.
     once = {(record.body, record.content_type): record for record in read.records}
-    records = list(once.values())[-MOST:]
+    records = list(once.values())[-1000:]  # with very many, a test finds differences that don't matter
     inputs, unreadable = served.inputs(records)
     problems = read.problems + unreadable
     if inputs.independent < served.LEAST:

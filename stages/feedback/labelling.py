@@ -37,9 +37,6 @@ from stages.serving.page.html import block, name, note, one_block, percent
 KEYS = "123456789abcdefghijklmnopqrtvwxz"
 """Keys of the classes. 0, s, u and y have other meanings. With more classes, the last ones have buttons only."""
 
-SHOWN, SMALL = 800, 64
-"""Largest side of a picture that is shown, and of one whose pixels are enlarged."""
-
 SKIPPED = "\0"
 """Marks a skipped picture, in place of its former label."""
 
@@ -82,13 +79,13 @@ def following(folder: Path, classes: list[str], session: Session) -> tuple[Sessi
 def shown(file: Path) -> str:
     """Return a picture as HTML, reduced and in a format that every browser shows."""
     try:
-        pixels = images.reduced(file.read_bytes(), 100_000_000, SHOWN)
+        pixels = images.reduced(file.read_bytes(), 100_000_000, 800)
     except images.ImageError as error:
         return f'<p class="bad">{escape(str(error))}</p>'
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     data = base64.b64encode(buffer.getvalue()).decode()
-    kind = "" if max(pixels.shape[:2]) > SMALL else ' class="small"'
+    kind = "" if max(pixels.shape[:2]) > 64 else ' class="small"'  # its pixels are enlarged
     return f'<img{kind} src="data:image/png;base64,{data}" alt="the picture to label">'
 
 

@@ -47,9 +47,8 @@ def deployed(session: boto3.Session, settings: WorkflowSettings) -> Mapping[str,
     """Return the names of the deployed resources. Raise InputError if nothing is deployed."""
     outputs = Stack(session, settings.stack).outputs()
     if "Endpoint" not in outputs:
-        raise InputError(
-            f"the stack {settings.stack} is not deployed in {session.region_name}: run `python -m stages.scones.deploy` first"
-        )
+        missing = f"the stack {settings.stack} is not deployed in {session.region_name}"
+        raise InputError(f"{missing}: run `python -m stages.scones.deploy` first")
     return outputs
 
 

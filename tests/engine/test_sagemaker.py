@@ -31,8 +31,6 @@ from stages.scones import built_in, layout, model, train
 from stages.scones.aws.stand_in import local
 from stages.scones.layout import Entry
 
-CLASSES = ["bicycle", "motorcycle"]
-
 
 @pytest.fixture(scope="module")
 def session() -> Iterator[boto3.Session]:
@@ -57,7 +55,7 @@ def settings(change: Change) -> SageMaker:
     for part, count in (("train", 16), ("valid", 8)):
         images = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
         np.savez(train.FEATURES / f"{part}.npz", images=images, labels=np.arange(count) % 2)
-    files.write_json(train.FEATURES / "about.json", {"source": "a test", "classes": CLASSES})
+    files.write_json(train.FEATURES / "about.json", {"source": "a test", "classes": ["bicycle", "motorcycle"]})
     return config.load("engine", Engine).sagemaker
 
 

@@ -98,9 +98,10 @@ class Stack:
         """Finish a failed rollback. Raise InputError with the reason if it fails again."""
         self._client.continue_update_rollback(StackName=self.name)
         if self._settled() != "UPDATE_ROLLBACK_COMPLETE":
+            skip = f"`aws cloudformation continue-update-rollback --stack-name {self.name} --resources-to-skip NAME`"
             raise InputError(
-                f"the stack {self.name} can't return to its former state: {self._reason()}: remove the cause and run this again, or "
-                f"leave the resource out: `aws cloudformation continue-update-rollback --stack-name {self.name} --resources-to-skip NAME`"
+                f"the stack {self.name} can't return to its former state: {self._reason()}: remove the cause and run this again, "
+                f"or leave the resource out: {skip}"
             )
 
     def resources(self) -> list[tuple[str, str]]:

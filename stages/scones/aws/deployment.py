@@ -71,9 +71,8 @@ def inference_image(region: str, settings: WorkflowSettings) -> str:
             "pytorch", region=region, version=settings.pytorch, instance_type=kind, image_scope="inference"
         )
     except ValueError as error:
-        raise InputError(
-            f"deploy.scones.pytorch = {settings.pytorch!r} is not available in region {region} for {settings.instance_type}: {error}"
-        ) from None
+        where = f"in region {region} for {settings.instance_type}"
+        raise InputError(f"deploy.scones.pytorch = {settings.pytorch!r} is not available {where}: {error}") from None
     return uri
 
 

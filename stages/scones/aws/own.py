@@ -83,9 +83,8 @@ def _handler(path: Path, there: set[str]) -> str | None:
         for name in names:
             top = name.partition(".")[0]
             if top not in sys.stdlib_module_names | IN_LAMBDA | there:
-                raise InputError(
-                    f"{path}: line {node.lineno}: found the import of {top}, which Lambda's Python does not have: put it into {path.parent}"
-                )
+                missing = f"found the import of {top}, which Lambda's Python does not have"
+                raise InputError(f"{path}: line {node.lineno}: {missing}: put it into {path.parent}")
     defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     return next((name for name in HANDLERS if name in defined), None)
 

@@ -61,9 +61,8 @@ def read(bucket: str, key: str) -> bytes:
         answer = storage().get_object(Bucket=bucket, Key=key)
         size = answer["ContentLength"]
         if size > LARGEST:
-            raise ImageTooLargeError(
-                f"{url} has {size} bytes: expected at most {LARGEST}, because Step Functions passes at most 256 KiB between states"
-            )
+            why = "because Step Functions passes at most 256 KiB between states"
+            raise ImageTooLargeError(f"{url} has {size} bytes: expected at most {LARGEST}, {why}")
         image: bytes = answer["Body"].read()
     except ClientError as error:
         code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]

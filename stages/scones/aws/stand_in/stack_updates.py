@@ -19,9 +19,6 @@ from moto.cloudformation.parsing import ResourceMap
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.iam.models import iam_backends
 
-REPLACED = ("AWS::SageMaker::Model", "AWS::SageMaker::EndpointConfig")
-"""Types that CloudFormation replaces for any change."""
-
 IN_PLACE = (
     "AWS::CloudWatch::Alarm",
     "AWS::Events::Rule",
@@ -145,7 +142,8 @@ class Change:
             return
         named = parsing.resource_name_property_from_type(definition["Type"])
         other_name = named and wanted["Properties"].get(named) != former["Properties"].get(named)
-        if definition["Type"] in REPLACED or other_name:
+        # CloudFormation replaces these for any change.
+        if other_name or definition["Type"] in ("AWS::SageMaker::Model", "AWS::SageMaker::EndpointConfig"):
             self._retired.append((self._map._parsed_resources.pop(name), former))
             self._create(name, definition)
         else:
