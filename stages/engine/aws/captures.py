@@ -118,8 +118,7 @@ def _contents(text: str) -> Iterator[tuple[str, Any]]:
         yield from _lines(text)
         return
     if isinstance(whole, list):
-        for number, content in enumerate(whole, 1):
-            yield f"record {number}", content
+        yield from ((f"record {number}", content) for number, content in enumerate(whole, 1))
     else:
         yield "line 1", whole
 

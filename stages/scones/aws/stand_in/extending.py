@@ -43,22 +43,16 @@ class StackResource:
     A subclass inherits from moto's `CloudFormationModel`, too, of which moto looks only at direct subclasses.
     """
 
-    SERVICE = KIND = ""
-    NAME = ""
+    SERVICE: str
+    KIND: str
+    NAME: str
     """The property with the resource's name."""
+    create: Callable[[Any, dict[str, Any]], None]
+    delete: Callable[[Any, dict[str, Any]], None]
+    """Both take the client of the service, and the properties."""
 
     def __init__(self, name: str, region: str) -> None:
         self.name, self.region = name, region
-
-    @staticmethod
-    def create(service: Any, properties: dict[str, Any]) -> None:
-        """Create the resource with the client of its service."""
-        raise NotImplementedError
-
-    @staticmethod
-    def delete(service: Any, properties: dict[str, Any]) -> None:
-        """Delete the resource with the client of its service."""
-        raise NotImplementedError
 
     @classmethod
     def cloudformation_type(cls) -> str:
