@@ -34,6 +34,12 @@ def kill(cluster: Running, number: int) -> None:
     _kill([raylet, *raylet.children(recursive=True)])
 
 
+def workers(cluster: Running, name: str) -> list[psutil.Process]:
+    """The cluster's processes with ``name`` in what Ray calls them, by the work that they do."""
+    called = {one: one.as_dict(["cmdline"])["cmdline"] or [] for one in cluster.processes() if one.is_running()}
+    return [one for one, words in called.items() if name in "".join(words)]
+
+
 def _kill(processes: list[psutil.Process]) -> None:
     for one in processes:
         with suppress(psutil.NoSuchProcess):

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import json
 import os
 import shutil
 import socket
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -49,13 +50,14 @@ class Running:
 
     def processes(self) -> list[psutil.Process]:
         """Return all running processes of the cluster: those of the session that `pid` started."""
-        return [one for one in psutil.process_iter(["status"]) if _session(one) == self.pid and self._is_ours(one)]
-
-    def _is_ours(self, one: psutil.Process) -> bool:
-        if one.info["status"] == psutil.STATUS_ZOMBIE:
-            return False
-        its_own = abs(one.create_time() - self.created) < 1  # another process may have the number by now
-        return one.pid != self.pid or bool(its_own)
+        found = []
+        for one in psutil.process_iter():
+            with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+                alive = os.getsid(one.pid) == self.pid and one.status() != psutil.STATUS_ZOMBIE
+                # Another process may have its number by now.
+                if alive and (one.pid != self.pid or abs(one.create_time() - self.created) < 1):
+                    found.append(one)
+        return found
 
 
 def start(state: Path, port: int, nodes: int = 2, cpus: int = 1, owner: int | None = None) -> Running:
@@ -84,11 +86,10 @@ def _started(port: int, nodes: int, cpus: int, owner: int | None) -> Running:
     folder = scratch.new_folder()
     (folder / "ray").mkdir()  # Ray writes the cluster's address to $RAY_TMPDIR/ray, and does not create that folder
     ready, log = folder / "ready.json", folder / "start.log"
-    options = {"--port": port, "--nodes": nodes, "--cpus": cpus, "--folder": folder, "--ready": ready, "--owner": owner}
-    given = [str(part) for option in options.items() if option[1] is not None for part in option]
+    asked = {"port": port, "nodes": nodes, "cpus": cpus, "folder": str(folder), "ready": str(ready), "owner": owner}
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", Path(__file__).with_name("nodes.py"), *given],
+            [sys.executable, "-P", Path(__file__).with_name("nodes.py"), json.dumps(asked)],
             cwd=folder,  # not the checkout: nodes get the project's code with their work
             env=_environment(folder),
             stdin=subprocess.DEVNULL,
@@ -99,7 +100,7 @@ def _started(port: int, nodes: int, cpus: int, owner: int | None) -> Running:
     running = Running(f"127.0.0.1:{port}", process.pid, psutil.Process(process.pid).create_time(), [], str(folder))
     try:
         _wait(process, ready, log)
-        return Running(**{**asdict(running), **files.read_json(ready)})
+        return replace(running, **files.read_json(ready))
     except BaseException:
         end(running)
         raise
@@ -161,16 +162,8 @@ def _free(port: int) -> int:
         with socket.create_server(("127.0.0.1", port)) as listener:
             return int(listener.getsockname()[1])
     except OSError as error:
-        raise InputError(
-            f"port {port} can't be used ({os.strerror(error.errno or 0)}): choose another with make cluster PORT=..."
-        ) from None
-
-
-def _session(process: psutil.Process) -> int | None:
-    try:
-        return os.getsid(process.pid)
-    except ProcessLookupError:
-        return None
+        why = os.strerror(error.errno or 0)
+        raise InputError(f"port {port} can't be used ({why}): choose another with make cluster PORT=...") from None
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -49,25 +49,19 @@ def train(
     files.require(features, f"featurize@{project}")
     kept = checkpoints(settings, storage())
     with files.new_folder(folder) as new:
-        work = partial(fill, settings, kept)
-        _train(project, work, new, features, settings.batch_size)
+        engine = config.load("engine", Engine)
+        if engine.kind == "local":
+            fill(settings, kept, new)
+        elif engine.kind == "sagemaker":
+            with requires("aws", "engine.kind = sagemaker"):
+                from stages.engine.sagemaker import job
+
+            job.train(project, engine.sagemaker, features, new)
+        else:
+            with requires("ray", "engine.kind = ray"):
+                from stages.engine.ray import training
+
+            training.train(partial(fill, settings, kept), new, features, settings.batch_size, engine)
         clocks.keep(f"train@{project}", new, new / CLOCK)
     for checkpoint in kept:
         checkpoint.unlink(missing_ok=True)
-
-
-def _train(project: str, work: Callable[[Path], None], folder: Path, features: Path, batch_size: int) -> None:
-    settings = config.load("engine", Engine)
-    if settings.kind == "local":
-        work(folder)
-        return
-    if settings.kind == "sagemaker":
-        with requires("aws", "engine.kind = sagemaker"):
-            from stages.engine.sagemaker import job
-
-        job.train(project, settings.sagemaker, features, folder)
-        return
-    with requires("ray", "engine.kind = ray"):
-        from stages.engine.ray import training
-
-    training.train(work, folder, features, batch_size, settings)

@@ -6,9 +6,6 @@ from stages import projects
 from stages.common.errors import InputError
 from stages.engine.aws import captures
 
-FOLDER = "reports/captured"
-"""The folder for captured requests in the documentation."""
-
 
 def texts(source: str, project: str) -> list[tuple[str, str]]:
     """Return name and text of the captured files of ``project`` below ``source``, a folder or a URL that fsspec opens.

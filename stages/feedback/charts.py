@@ -11,64 +11,41 @@ from PIL import Image
 from stages.common.drift import Values
 from stages.experiments.pages.page import inlined
 
-BINS = 20
-WIDTH, HEIGHT = 230, 150  # pixels: both axes and the page's margins fit into 390
-
-SIDE = 224
-"""Largest side of a shown picture in pixels."""
-
 
 def chart(ours: Values, theirs: Values) -> str:
     """Return a Vega-Lite chart of a feature's values in requests and in training, as JSON."""
     categories = theirs.dtype.kind == "U"
+    both = ["training", "requests"]
     if categories:  # training's most frequent one first
         edges = np.array(sorted(np.union1d(ours, theirs), key=lambda one: -np.count_nonzero(theirs == one)))
+        x = {"type": "nominal", "title": None, "sort": None, "axis": {"labelAngle": -30, "labelLimit": 90}}
+        place, number = {"xOffset": {"field": "of", "sort": both}}, ""
     else:
-        edges = np.histogram_bin_edges(np.concatenate([ours, theirs]), BINS)
+        edges = np.histogram_bin_edges(np.concatenate([ours, theirs]), 20)
+        x = {"type": "quantitative", "title": None, "bin": {"binned": True}, "scale": {"zero": False}}
+        place, number = {"x2": {"field": "to"}}, ".4~g"
     rows: list[dict[str, Any]] = []
-    for which, values in (("training", theirs), ("requests", ours)):
+    for which, values in zip(both, (theirs, ours), strict=True):
         counts = [np.count_nonzero(values == edge) for edge in edges] if categories else np.histogram(values, edges)[0]
         for index, count in enumerate(counts):
-            ends = (
-                {"at": str(edges[index])} if categories else {"at": float(edges[index]), "to": float(edges[index + 1])}
-            )
-            rows.append({"of": which, "share": count / len(values), **ends})
-    x: dict[str, Any] = {
-        "field": "at",
-        "type": "nominal",
-        "title": None,
-        "sort": None,
-        "axis": {"labelAngle": -30, "labelLimit": 90},
-    }
-    if not categories:
-        x = {"field": "at", "type": "quantitative", "title": None, "bin": {"binned": True}, "scale": {"zero": False}}
-    y = {
-        "field": "share",
-        "type": "quantitative",
-        "stack": None,
-        "title": "fraction",
-        "axis": {"format": "%", "tickCount": 4},
-    }
-    colour = {"field": "of", "scale": {"domain": ["training", "requests"], "range": ["#4c78a8", "#f58518"]}}
+            end = {} if categories else {"to": edges[index + 1].item()}
+            rows.append({"of": which, "share": count / len(values), "at": edges[index].item(), **end})
+    axis = {"format": "%", "tickCount": 4}
+    colours = {"domain": both, "range": ["#4c78a8", "#f58518"]}
+    told = [{"field": "of"}, {"field": "at", "format": number}, {"field": "share", "format": ".1%"}]
     encoding = {
-        "x": x,
-        "y": y,
-        "color": colour | {"legend": {"orient": "top", "title": None}},
-        "tooltip": [
-            {"field": "of"},
-            {"field": "at", "format": "" if categories else ".4~g"},
-            {"field": "share", "format": ".1%"},
-        ],
+        "x": {"field": "at", **x},
+        "y": {"field": "share", "type": "quantitative", "stack": None, "title": "fraction", "axis": axis},
+        "color": {"field": "of", "scale": colours, "legend": {"orient": "top", "title": None}},
+        "tooltip": told,
+        **place,
     }
-    encoding |= (
-        {"xOffset": {"field": "of", "sort": ["training", "requests"]}} if categories else {"x2": {"field": "to"}}
-    )
     return json.dumps(
         {
             "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
             "data": {"values": rows},
-            "width": WIDTH,
-            "height": HEIGHT,
+            "width": 230,  # pixels: both axes and the page's margins fit into 390
+            "height": 150,
             "mark": {"type": "bar", "opacity": 1 if categories else 0.6},
             "encoding": encoding,
         }
@@ -76,9 +53,9 @@ def chart(ours: Values, theirs: Values) -> str:
 
 
 def picture(pixels: NDArray[np.uint8]) -> str:
-    """Return a picture, uint8 (H, W) or (H, W, 3), as the data URL of a PNG file."""
+    """Return a picture, uint8 (H, W) or (H, W, 3), as the data URL of a PNG file of at most 224 pixels a side."""
     image = Image.fromarray(pixels)
-    image.thumbnail((SIDE, SIDE))
+    image.thumbnail((224, 224))
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return inlined(buffer.getvalue(), "picture.png")

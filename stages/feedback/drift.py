@@ -30,12 +30,6 @@ from stages.feedback.charts import chart, picture
 
 REPORTS = page.PAGES["Drift"][0].parent
 
-MOST = 1000
-"""Newest requests that are compared. With very many, a test finds differences that don't matter."""
-
-COMPONENTS = 8
-"""Principal directions of the training pictures' features along which pictures are compared."""
-
 CHARTS, EXAMPLES = 6, 8
 """Features that are drawn, those that differ most first, and inputs that are shown, those farthest from training first."""
 
@@ -97,10 +91,9 @@ def compare(project: str, source: str) -> Compared:
     served = projects.feedback(project)
     assert served
     read = captures.read(captured.texts(source, project), lambda record: record)
-    once = {
-        (record.body, record.content_type): record for record in read.records
-    }  # repeated requests are not independent
-    records = list(once.values())[-MOST:]
+    # Repeated requests are not independent.
+    once = {(record.body, record.content_type): record for record in read.records}
+    records = list(once.values())[-1000:]  # with very many, a test finds differences that don't matter
     inputs, unreadable = served.inputs(records)
     problems = read.problems + unreadable
     if inputs.independent < served.LEAST:
@@ -119,7 +112,7 @@ def compare(project: str, source: str) -> Compared:
 def measured(inputs: Inputs, training: Inputs) -> tuple[dict[str, Values], dict[str, Values], NDArray[np.float64]]:
     """Return the features of inputs and of training, and the inputs' distance from training.
 
-    Pictures are also compared along principal directions of the network's features, and their distance is measured from
+    Pictures are also compared along 8 principal directions of the network's features, and their distance is measured from
     these directions (`known`). The distance of other inputs is the largest deviation of a number from training's mean, in
     standard deviations.
     """
@@ -130,7 +123,7 @@ def measured(inputs: Inputs, training: Inputs) -> tuple[dict[str, Values], dict[
         return ours, theirs, np.max(deviations, 0)
     arrays = known.fit(training.embedding)
     for features, found in ((inputs.embedding, ours), (training.embedding, theirs)):
-        along = (features - arrays["centre"]) @ arrays["directions"][:, :COMPONENTS]
+        along = (features - arrays["centre"]) @ arrays["directions"][:, :8]
         found |= {f"network's feature {number}": row for number, row in enumerate(along.T, 1)}
     return ours, theirs, -known.score("subspace", arrays, inputs.embedding, inputs.embedding)
 
@@ -166,16 +159,15 @@ def _all(source: str) -> Sequence[str]:
     found = [Path(name).parent.name for name, _ in captures.fetch(source)[0]]
     names = [name for name in projects.names() if name in found and name in projects.with_feedback()]
     if not names:
-        raise InputError(
-            f"{source}: found no folder of a project, expected one: name the project, such as PROJECT=scones"
-        )
+        expected = "expected one: name the project, such as PROJECT=scones"
+        raise InputError(f"{source}: found no folder of a project, {expected}")
     return names
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     able = projects.with_feedback()
     parser.add_argument("project", nargs="?", choices=able, help="default: all with captured requests")
-    parser.add_argument("source", nargs="?", default=captured.FOLDER, help="folder or URL (%(default)s)")
+    parser.add_argument("source", nargs="?", default="reports/captured", help="folder or URL (%(default)s)")
     parser.add_argument("--fail", action="store_true", help=f"end with exit code {FOUND} if there is drift")
 
 

@@ -11,11 +11,12 @@ import base64
 import io
 import os
 import secrets
+from collections.abc import Callable
 from functools import partial
 from html import escape
 from itertools import zip_longest
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import gradio as gr
 from fastapi import FastAPI
@@ -36,15 +37,8 @@ from stages.serving.page.html import block, name, note, one_block, percent
 KEYS = "123456789abcdefghijklmnopqrtvwxz"
 """Keys of the classes. 0, s, u and y have other meanings. With more classes, the last ones have buttons only."""
 
-MAX_PIXELS = 100_000_000
-SHOWN, SMALL = 800, 64
-"""Largest side of a picture that is shown, and of one whose pixels are enlarged."""
-
 SKIPPED = "\0"
 """Marks a skipped picture, in place of its former label."""
-
-RATE = 20
-"""Requests a second."""
 
 
 class Session(NamedTuple):
@@ -71,9 +65,8 @@ def following(folder: Path, classes: list[str], session: Session) -> tuple[Sessi
         markup = f'<div data-label-file="" data-label-step="{step}">{note(words)}</div>'
         return session._replace(current=None, suggestion=""), one_block(markup)
     item = waiting[0]
-    suggested = (
-        f"the model said {name(item.suggestion)}, {percent(item.confidence)}" if item.suggestion else "no suggestion"
-    )
+    said = f"the model said {name(item.suggestion)}, {percent(item.confidence)}"
+    suggested = said if item.suggestion else "no suggestion"
     unknown = "; it looks like none of the classes" if item.unknown else ""
     doubt = f'<p class="bad">Labelled {escape(name(item.label))}, which may be a mistake.</p>' if item.doubtful else ""
     return session._replace(current=item.file, suggestion=item.suggestion), one_block(
@@ -86,13 +79,13 @@ def following(folder: Path, classes: list[str], session: Session) -> tuple[Sessi
 def shown(file: Path) -> str:
     """Return a picture as HTML, reduced and in a format that every browser shows."""
     try:
-        pixels = images.reduced(file.read_bytes(), MAX_PIXELS, SHOWN)
+        pixels = images.reduced(file.read_bytes(), 100_000_000, 800)
     except images.ImageError as error:
         return f'<p class="bad">{escape(str(error))}</p>'
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     data = base64.b64encode(buffer.getvalue()).decode()
-    kind = "" if max(pixels.shape[:2]) > SMALL else ' class="small"'
+    kind = "" if max(pixels.shape[:2]) > 64 else ' class="small"'  # its pixels are enlarged
     return f'<img{kind} src="data:image/png;base64,{data}" alt="the picture to label">'
 
 
@@ -141,21 +134,19 @@ def page(folder: Path, classes: list[str]) -> gr.Blocks:
                 session = Session(None, "", seen, session.done[:-1], session.step + 1)
             return show(number, session)
 
-        def add(key: str, text: str, label: str | None, variant: Literal["primary", "secondary"]) -> None:
+        def add(key: str, text: str, does: Callable[[str], str], primary: bool = False) -> None:
             named, number = (f"{text}  ({key})", f"key-{key}") if key else (text, None)
-            button = gr.Button(named, elem_id=number, variant=variant, min_width=150)
-            button.click(partial(answer, label=label), tab, view, show_progress="hidden")
+            button = gr.Button(named, elem_id=number, variant="primary" if primary else "secondary", min_width=150)
+            button.click(does, tab, view, show_progress="hidden")
 
         with gr.Row():
             for key, label in zip_longest(KEYS[: len(classes)], classes, fillvalue=""):
-                add(key, name(label), label, "primary")
+                add(key, name(label), partial(answer, label=label), primary=True)
         with gr.Row():
-            button = gr.Button("as suggested  (y)", elem_id="key-y", min_width=150)
-            button.click(accept, tab, view, show_progress="hidden")
-            add("0", "no label", "", "secondary")
-            add("s", "skip", None, "secondary")
-            button = gr.Button("undo  (u)", elem_id="key-u", min_width=150)
-            button.click(undo, tab, view, show_progress="hidden")
+            add("y", "as suggested", accept)
+            add("0", "no label", partial(answer, label=""))
+            add("s", "skip", partial(answer, label=None))
+            add("u", "undo", undo)
         made.load(start, None, [tab, view])
     # One handler at a time: each reads and writes the whole table.
     made.queue(api_open=False, max_size=32, default_concurrency_limit=1)
@@ -165,10 +156,9 @@ def page(folder: Path, classes: list[str]) -> gr.Blocks:
 def application(folder: Path, classes: list[str], token: str) -> FastAPI:
     """Return the application: the page at /label, for requests with the ``token``."""
     app = FastAPI(openapi_url=None)
-    app.add_middleware(AccessGuard, rules=Rules(token, LOOPBACK, RATE))
-    blocks.attach(
-        app, page(folder, classes), "/label", folder.resolve(), 0, '<script type="module" src="own/label.js"></script>'
-    )
+    app.add_middleware(AccessGuard, rules=Rules(token, LOOPBACK, 20))  # requests a second
+    script = '<script type="module" src="own/label.js"></script>'
+    blocks.attach(app, page(folder, classes), "/label", folder.resolve(), 0, script)
     return app
 
 

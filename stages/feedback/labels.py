@@ -35,21 +35,17 @@ def items(folder: Path, classes: Sequence[str]) -> list[Item]:
     Raises InputError if labels.csv is invalid.
     """
     rows = [row for _, row in label_table.read(folder / label_table.TABLE)[1]]
-    found = [
-        _item(row, classes)
-        for row in rows
-        if label_table.NAME.fullmatch(row["file"]) and (folder / row["file"]).is_file()
-    ]
+    there = [row for row in rows if label_table.NAME.fullmatch(row["file"]) and (folder / row["file"]).is_file()]
+    found = [_item(row, classes) for row in there]
     usual = {name: _self_confidence(found, name, len(classes)) for name in classes}
     doubtful = [
         item._replace(doubtful=True)
         for item in found
         if item.label and item.suggestion not in ("", item.label) and item.confidence >= usual[item.suggestion]
     ]
+    doubtful.sort(key=lambda item: (-item.confidence, item.file))
     unlabelled = [item for item in found if not item.label]
-    return sorted(doubtful, key=lambda item: (-item.confidence, item.file)) + sorted(
-        unlabelled, key=lambda item: (not item.unknown, item.confidence, item.file)
-    )
+    return doubtful + sorted(unlabelled, key=lambda item: (not item.unknown, item.confidence, item.file))
 
 
 def _item(row: dict[str, str], classes: Sequence[str]) -> Item:

@@ -33,24 +33,21 @@ def main(action: str, yes: bool = False, into: Path = REPORT) -> None:
         watched(limits)
         return
     if ask and not sys.stdin.isatty():
-        raise InputError(
-            f"no terminal to ask about the candidate: run `python -m stages.loop {action} --yes`, or run it in a terminal"
-        )
+        command = f"python -m stages.loop {action} --yes"
+        raise InputError(f"no terminal to ask about the candidate: run `{command}`, or run it in a terminal")
     if action == "retrain":
         from stages.loop import promotion, retraining  # and with it DVC
 
         if deploy.target() == "local":
-            raise InputError(
-                "deploy.target = local: there is no deployment to update: expected aws, also for a stand-in that was kept"
-            )
+            expected = "expected aws, also for a stand-in that was kept"
+            raise InputError(f"deploy.target = local: there is no deployment to update: {expected}")
         settings = workflow_settings()
         promotion.unalarmed(account(settings.region, "deploy.scones.region"), settings)
         _, version = retraining.retrain(limits, yes)
         if not version:
             raise InputError("the candidate is refused, see above: nothing was changed")
-        print(
-            f"scones@{version} is in service. To take it into this branch: `git merge scones-{version} && dvc pull`, then `git push`."
-        )
+        take = f"`git merge scones-{version} && dvc pull`, then `git push`"
+        print(f"scones@{version} is in service. To take it into this branch: {take}.")
         return
     from stages.loop import film, story
 

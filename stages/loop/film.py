@@ -34,19 +34,13 @@ from stages.scones.endpoint import answer
 from stages.scones.feedback import labelled, monitor, variants
 
 RAW = Path("data/scones/raw")
-REGION = "us-east-1"
 PATIENCE = 120.0
 """Longest wait for the captured requests of a day, in seconds. The stand-in needs about one."""
 
 SETTINGS: dict[str, Any] = {
     "deploy.target": "aws",  # which is the stand-in
-    "deploy.scones.version": None,
-    "deploy.scones.region": None,
-    "deploy.scones.image": None,
-    "deploy.scones.serverless": None,
-    "deploy.scones.scaling": None,
-    "deploy.scones.challenger": None,
-    "deploy.scones.workflow": None,
+    **{f"deploy.scones.{name}": None for name in ("version", "region", "image", "workflow")},
+    **{f"deploy.scones.{name}": None for name in ("serverless", "scaling", "challenger")},
     "deploy.scones.capture_percentage": 100,
     "deploy.scones.executions": 20,
     "deploy.scones.instance_count": 2,
@@ -69,7 +63,7 @@ def play(limits: Loop, yes: bool) -> dict[str, Any]:
             stream_of_days = stream.taken(RAW, folder / "source", limits.film, about["classes"])
             settings_of_data = {"data.scones.source": str(folder / "source")}
         clones.freeze(folder)
-        with chdir(folder / clones.TEMPLATE), local.stand_in(REGION) as session:
+        with chdir(folder / clones.TEMPLATE), local.stand_in("us-east-1") as session:
             first = opened(folder, SETTINGS | settings_of_data)
             settings, classes = workflow_settings(), monitor.class_names()
             days: list[dict[str, Any]] = []
@@ -115,11 +109,13 @@ def one_day(session: boto3.Session, settings: WorkflowSettings, limits: Loop, pi
     since = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
     time.sleep((since - datetime.now(UTC)).total_seconds())
     runtime, right = client(session, "sagemaker-runtime"), 0
+    request = {
+        "EndpointName": names["Endpoint"],
+        "ContentType": "image/png",
+        "Accept": "application/json; verbose=true",
+    }
     for image, truth in zip(pictures.images, pictures.labels, strict=True):
-        accept = "application/json; verbose=true"
-        found = runtime.invoke_endpoint(
-            EndpointName=names["Endpoint"], ContentType="image/png", Accept=accept, Body=layout.png(image)
-        )
+        found = runtime.invoke_endpoint(**request, Body=layout.png(image))
         probabilities = answer.read(found["Body"].read()).probabilities
         right += probabilities.index(max(probabilities)) == truth
     deadline = time.monotonic() + PATIENCE
@@ -134,15 +130,12 @@ def one_day(session: boto3.Session, settings: WorkflowSettings, limits: Loop, pi
 
 def label(pictures: Day, classes: Sequence[str]) -> None:
     """Label the collected pictures of a day with the truth, as a person would, and commit them."""
-    truth = {
-        variants.picture_name(layout.png(image)): classes[label]
-        for image, label in zip(pictures.images, pictures.labels, strict=True)
-    }
+    names = (variants.picture_name(layout.png(image)) for image in pictures.images)
+    truth = dict(zip(names, (classes[label] for label in pictures.labels), strict=True))
     table = labelled.FOLDER / label_table.TABLE
     header, numbered = label_table.read(table)
     rows = [row | {"label": row["label"] or truth.get(row["file"], "")} for _, row in numbered]
-    with files.new_file(table) as partial:
-        files.write_rows(partial, header, ([row[name] for name in header] for row in rows))
+    label_table.write(table, header, rows)
     git("add", str(labelled.FOLDER))
     if git("status", "--porcelain", "--", str(labelled.FOLDER)):
         git("commit", "--quiet", "--message", "Labelled pictures of the stream")

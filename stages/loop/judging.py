@@ -16,8 +16,6 @@ from stages.scones.feedback import labelled
 from stages.scones.layout import SIDE
 
 PROJECT = "scones"
-RESAMPLES = 9999
-LEVEL = 0.95
 
 Right = NDArray[np.bool_]
 """(N), whether each picture's class is predicted correctly."""
@@ -55,19 +53,14 @@ def difference(served: Right, candidate: Right) -> Difference:
     found = bootstrap(
         (changes,),
         np.mean,
-        n_resamples=RESAMPLES,
-        confidence_level=LEVEL,
+        n_resamples=9999,
+        confidence_level=0.95,
         method="percentile",
         rng=np.random.default_rng(0),
         batch=100,
     ).confidence_interval
-    return Difference(
-        round(float(served.mean()), 6),
-        round(float(candidate.mean()), 6),
-        round(float(found.low), 6),
-        round(float(found.high), 6),
-        len(changes),
-    )
+    before, after, low, high = (round(float(one), 6) for one in (served.mean(), candidate.mean(), *found))
+    return Difference(before, after, low, high, len(changes))
 
 
 def on_the_test_set(root: Path) -> tuple[Right, NDArray[np.uint8]]:

@@ -21,7 +21,6 @@ from stages.scones import layout, prepare
 from stages.scones.config import Loop
 from stages.scones.feedback import labelled, monitor
 
-COMMAND = "python -m stages.loop retrain"
 TARGETS = ("export@scones", "plot@scones")
 
 
@@ -69,7 +68,7 @@ def retrain(limits: Loop, yes: bool) -> tuple[Verdict, str]:
             print(f"the candidate is refused: {'; '.join(verdict.failures)}")
             return verdict, ""
         question = f"The candidate has passed. This puts it into service and releases it as {PROJECT}@{version}."
-        agree(question, yes or limits.promote == "automatic", COMMAND)
+        agree(question, yes or limits.promote == "automatic", "python -m stages.loop retrain")
         promotion.promote(copy, version)
         shutil.rmtree(copy)
     return verdict, version

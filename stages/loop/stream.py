@@ -21,12 +21,6 @@ from stages.scones.sources import sample
 LIGHT = (0.138, 0.108, 0.072)
 """Factors on red, green and blue."""
 
-BLUR = 0.8
-"""Standard deviation in pixels of 32."""
-
-NOISE = 4.0
-"""Standard deviation in grey values of 255."""
-
 DAY, NIGHT = 0, 1
 STREAM = 1000
 """Seeds begin with it. The sample's begin with 100, so no picture of the stream is one of the sample."""
@@ -43,15 +37,11 @@ class Day(NamedTuple):
 
 def drawn(film: Film, classes: Sequence[str]) -> list[Day]:
     """Return the days of ``film`` with drawings, by night from day ``film.nightfall`` on, counted from 0."""
-    days = []
+    labels, days = [index % len(classes) for index in range(film.pictures)], []
     for number in range(film.days):
-        labels = [index % len(classes) for index in range(film.pictures)]
         seeds = [[STREAM, film.seed, number, index, DAY] for index in range(film.pictures)]
-        images = [
-            sample.picture(classes[label], np.random.default_rng(seed))
-            for label, seed in zip(labels, seeds, strict=True)
-        ]
-        days.append(_exposed(number, film, Day(images, labels)))
+        drawing = ((classes[label], np.random.default_rng(seed)) for label, seed in zip(labels, seeds, strict=True))
+        days.append(_exposed(number, film, Day([sample.picture(*one) for one in drawing], labels)))
     return days
 
 
@@ -90,5 +80,6 @@ def _exposed(number: int, film: Film, day: Day) -> Day:
 
 def by_night(image: Bytes, random: np.random.Generator) -> Bytes:
     """Return ``image`` (H, W, 3) as a camera would take it at night."""
-    blurred = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(BLUR)), np.float64)
-    return (blurred * LIGHT + random.normal(0, NOISE, image.shape)).clip(0, 255).astype(np.uint8)
+    blur, noise = 0.8, 4.0  # standard deviations: in pixels of 32, in grey values of 255
+    blurred = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(blur)), np.float64)
+    return (blurred * LIGHT + random.normal(0, noise, image.shape)).clip(0, 255).astype(np.uint8)

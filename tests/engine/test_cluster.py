@@ -1,11 +1,9 @@
 """A Ray cluster on this machine, and the errors of connecting to one: started, used, broken and stopped for real."""
 
-import os
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -16,6 +14,7 @@ import psutil
 import pytest
 import ray
 from conftest import ROOT, Change, Run
+from model_servers import until
 from ray_clusters import kill
 
 from stages import check
@@ -70,9 +69,8 @@ def test_a_cluster_listens_only_on_loopback(cluster: Running) -> None:
 def test_too_few_cores_are_reported_with_the_available_ones(settings: Engine) -> None:
     said = refusal(settings, workers=4, timeout=1)
     assert "engine.workers = 4 of 1 cores and 0 GPUs each found no room within engine.timeout = 1 seconds" in said
-    assert (
-        "2 x a node of 1 cores and 0 GPUs, with room for 2 workers, and 2 cores and 0 GPUs free: request less" in said
-    )
+    has = "2 x a node of 1 cores and 0 GPUs, with room for 2 workers, and 2 cores and 0 GPUs free"
+    assert f"{has}: request less" in said
     assert "with room for 0 workers" in refusal(settings, workers=1, cpus_per_worker=2, timeout=1)
     assert "of 1 cores and 1 GPUs each" in refusal(settings, workers=1, gpus_per_worker=1, timeout=1)
 
@@ -101,9 +99,8 @@ ray.get(group.ready())
 print("has it", flush=True)
 input()
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", other], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as user:
+    command = [sys.executable, "-c", other]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as user:
         assert user.stdout
         assert user.stdin
         assert user.stdout.readline() == "has it\n"
@@ -121,9 +118,7 @@ def test_other_versions_are_named(settings: Engine, monkeypatch: pytest.MonkeyPa
     said = refusal(settings)
     assert "node 127.0.0.1 has torch 2." in said
     assert ", this machine 1.0.0: install the same on all nodes (requirements.txt)" in said
-
-
-def test_another_python_is_named(settings: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
     monkeypatch.setattr("ray._private.utils.compute_version_info", lambda: (ray.__version__, "3.99.0"))
     said = refusal(settings)
     assert "Python: 3.99.0" in said
@@ -172,20 +167,16 @@ def test_the_command_reports_a_cluster_and_refuses_another(workspace: Path, clus
     assert python("-m", "stages.cluster", "status").stdout == f"2 of 2 nodes run at {cluster.address}\n"
     again = python("-m", "stages.cluster", "start")
     assert again.returncode == 1
-    assert (
-        again.stderr == f"error: a cluster is already running at {cluster.address}: stop it with make cluster STOP=1\n"
-    )
+    refused = f"error: a cluster is already running at {cluster.address}: stop it with make cluster STOP=1\n"
+    assert again.stderr == refused
     assert cluster.keeper()
 
 
 def test_a_port_that_is_taken_is_refused(workspace: Path, mute: str, python: Run) -> None:
     port = mute.rpartition(":")[2]
     done = python("-m", "stages.cluster", "start", "--port", port)
-    assert done.returncode == 1
-    assert (
-        done.stderr
-        == f"error: port {port} can't be used (Address already in use): choose another with make cluster PORT=...\n"
-    )
+    why = f"port {port} can't be used (Address already in use)"
+    assert (done.returncode, done.stderr) == (1, f"error: {why}: choose another with make cluster PORT=...\n")
     assert not local.STATE.exists()
 
 
@@ -256,8 +247,7 @@ def test_a_killed_node_is_gone_and_the_others_stay(cluster: Running, settings: E
     assert head is not None
     assert other is None
     with engine.connected(settings):
-        while len([node for node in ray.nodes() if node["Alive"]]) == 2:
-            time.sleep(0.2)
+        until(lambda: len([node for node in ray.nodes() if node["Alive"]]) == 1)
     assert "1 x a node of 1 cores" in refusal(settings, timeout=1)
 
 
@@ -271,7 +261,7 @@ def test_the_command_stops_the_cluster(workspace: Path, cluster: Running, python
 
 
 @pytest.mark.long
-def test_a_cluster_of_tests_is_gone_with_them(tmp_path: Path) -> None:
+def test_a_cluster_of_tests_is_gone_with_them(tmp_path: Path, python: Run) -> None:
     program = """
 import os
 from pathlib import Path
@@ -279,14 +269,10 @@ from stages.cluster import local
 print(local.start(Path("state.json"), 0, nodes=1, owner=os.getpid()).folder, flush=True)
 os.kill(os.getpid(), 9)
 """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+    done = python("-c", program, cwd=tmp_path)
     started = local.Running(**files.read_json(tmp_path / "state.json"))
-    assert done.stdout == f"{started.folder}\n"
-    for _ in range(1200):
-        if not started.processes() and not Path(started.folder).exists():
-            return
-        time.sleep(0.1)
-    local.end(started)
-    pytest.fail("it is still there after two minutes")
+    try:
+        assert done.stdout == f"{started.folder}\n"
+        until(lambda: not started.processes() and not Path(started.folder).exists())
+    finally:
+        local.end(started)

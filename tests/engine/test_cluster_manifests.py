@@ -1,16 +1,14 @@
 """stages/cluster's files for AWS and Kubernetes: what Ray's own checks, the linter and the operator's field names say of them."""
 
-import copy
 import re
 import subprocess
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, Change
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from stages import check
@@ -18,36 +16,26 @@ from stages import check
 FOLDER = ROOT / "stages/cluster"
 
 # https://ray-project.github.io/kuberay/reference/api/: what this manifest may use of each.
-JOB = {
-    "entrypoint",
-    "submissionMode",
-    "activeDeadlineSeconds",
-    "backoffLimit",
-    "shutdownAfterJobFinishes",
-    "ttlSecondsAfterFinished",
-    "rayClusterSpec",
-}
+JOB = {"entrypoint", "submissionMode", "activeDeadlineSeconds", "backoffLimit", "shutdownAfterJobFinishes"}
+JOB |= {"ttlSecondsAfterFinished", "rayClusterSpec"}
 CLUSTER = {"rayVersion", "headGroupSpec", "workerGroupSpecs"}
 HEAD = {"serviceType", "rayStartParams", "template"}
 WORKERS = {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
 
 
-def aws() -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((FOLDER / "aws.yaml").read_text())
-    return content
+def aws() -> Any:
+    return yaml.safe_load((FOLDER / "aws.yaml").read_text())
 
 
-def base() -> dict[str, Any]:
-    class Loader(yaml.SafeLoader):
-        """With CloudFormation's tags, of which the value is kept."""
+class Loader(yaml.SafeLoader):
+    """With CloudFormation's tags, of which the value is kept."""
 
-    def value(loader: yaml.SafeLoader, _: str, node: yaml.Node) -> object:
-        assert isinstance(node, yaml.ScalarNode)
-        return loader.construct_scalar(node)
 
-    Loader.add_multi_constructor("!", value)
-    content: dict[str, Any] = yaml.load((FOLDER / "aws-base.yaml").read_text(), Loader)
-    return content["Resources"]  # type: ignore[no-any-return]
+Loader.add_multi_constructor("!", lambda loader, _, node: loader.construct_scalar(node))
+
+
+def base() -> Any:
+    return yaml.load((FOLDER / "aws-base.yaml").read_text(), Loader)["Resources"]
 
 
 def kubernetes() -> dict[str, dict[str, Any]]:
@@ -56,7 +44,7 @@ def kubernetes() -> dict[str, dict[str, Any]]:
 
 def test_the_aws_cluster_matches_rays_schema() -> None:
     validate_config(prepare_config(aws()))
-    broken = copy.deepcopy(aws())
+    broken = aws()
     broken["head_node"] = broken.pop("head_node_type")
     with pytest.raises(jsonschema.ValidationError, match="head_node"):
         validate_config(prepare_config(broken))
@@ -102,24 +90,15 @@ def test_the_roles_have_only_the_needed_permissions() -> None:
         for policy in [resource["Properties"], *resource["Properties"].get("Policies", [])]
         for statement in policy.get("PolicyDocument", {}).get("Statement", [])
     ]
-    actions = {
-        action
-        for one in statements
-        for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])
+    actions = [[one["Action"]] if isinstance(one["Action"], str) else one["Action"] for one in statements]
+    assert {action for some in actions for action in some} == {
+        *(f"s3:{one}" for one in ("GetObject", "PutObject", "DeleteObject", "ListBucket")),
+        *("ssm:GetParameters", "iam:PassRole", "ec2:DescribeInstances", "ec2:DescribeInstanceStatus"),
+        *(f"ec2:{one}" for one in ("RunInstances", "CreateTags", "TerminateInstances")),
     }
-    assert actions == {
-        *("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket", "ssm:GetParameters", "iam:PassRole"),
-        *(
-            "ec2:DescribeInstances",
-            "ec2:DescribeInstanceStatus",
-            "ec2:RunInstances",
-            "ec2:CreateTags",
-            "ec2:TerminateInstances",
-        ),
-    }
-    for one in statements:
+    for one, some in zip(statements, actions, strict=True):
         if one["Resource"] == "*":
-            assert all(action.startswith("ec2:Describe") for action in one["Action"])
+            assert all(action.startswith("ec2:Describe") for action in some)
     ends = [one for one in statements if "ec2:TerminateInstances" in one["Action"]]
     assert all("aws:ResourceTag/ray-cluster-name" in one["Condition"]["StringEquals"] for one in ends)
 
@@ -152,31 +131,22 @@ def test_pods_are_unprivileged_and_have_resource_limits() -> None:
         assert pod["automountServiceAccountToken"] is False
         assert pod["securityContext"]["runAsNonRoot"]
         for container in (*pod.get("initContainers", []), *pod["containers"]):
-            assert container["securityContext"] == {
-                "allowPrivilegeEscalation": False,
-                "capabilities": {"drop": ["ALL"]},
-            }
+            guarded = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+            assert container["securityContext"] == guarded
             assert set(container["resources"]) == {"requests", "limits"}
-            assert {mount["name"] for mount in container["volumeMounts"]} <= {
-                volume["name"] for volume in pod["volumes"]
-            }
-        claims = [
-            volume["persistentVolumeClaim"]["claimName"]
-            for volume in pod["volumes"]
-            if "persistentVolumeClaim" in volume
-        ]
-        assert claims == [documents["PersistentVolumeClaim"]["metadata"]["name"]]
+            assert {mount["name"] for mount in container["volumeMounts"]} <= {one["name"] for one in pod["volumes"]}
+        claims = [one["persistentVolumeClaim"] for one in pod["volumes"] if "persistentVolumeClaim" in one]
+        name = documents["PersistentVolumeClaim"]["metadata"]["name"]
+        assert [claim["claimName"] for claim in claims] == [name]
 
 
 @pytest.mark.parametrize("file", ["aws.yaml", "kubernetes.yaml"])
-def test_the_parameters_that_it_sets_are_valid(file: str, workspace: Path) -> None:
+def test_the_parameters_that_it_sets_are_valid(file: str, change: Change) -> None:
     """Those of the engine that its command names, tried where they are read."""
     text = (FOLDER / file).read_text()
     given = dict(re.findall(r"-S engine\.(\w+)=(\S+)", text))
     assert {"kind", "address", "workers", "cpus_per_worker"} <= set(given)
-    parameters = yaml.safe_load(Path("params.yaml").read_text())
-    settings = {name: yaml.safe_load(value) for name, value in given.items()}
-    settings["address"] = re.sub(r"^\$\w+(:6379)?$", "10.0.0.1:6379", given["address"])
-    parameters["engine"] |= settings | {"kind": "local"}
-    Path("params.yaml").write_text(yaml.safe_dump(parameters))
+    change({f"engine.{name}": yaml.safe_load(value) for name, value in given.items()})
+    address = re.sub(r"^\$\w+(:6379)?$", "10.0.0.1:6379", given["address"])
+    change({"engine.address": address, "engine.kind": "local"})
     check.main()

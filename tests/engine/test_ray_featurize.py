@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import ROOT, Change, Run
+from ray_clusters import workers
 from small_photographs import contents, write_photographs
 
 from benchmarks import workspace
@@ -47,32 +48,18 @@ def local(prepared: Path, change: Change, cluster: Running) -> dict[str, bytes]:
 
 
 def test_a_worker_killed_in_the_middle_changes_nothing(local: dict[str, bytes], cluster: Running) -> None:
-    stage = subprocess.Popen(
-        [sys.executable, "-m", "stages.landmarks.featurize"], env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
+    command = [sys.executable, "-m", "stages.landmarks.featurize"]
+    stage = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)})
     partial = FEATURES.with_name(f".{FEATURES.name}.partial")
     deadline = time.monotonic() + 300
     busy: list[psutil.Process] = []
     while not (busy and any(partial.glob("*.tar"))) and time.monotonic() < deadline:
-        busy = [one for one in workers(cluster) if "Map" in name(one)]
+        busy = workers(cluster, "_Worker")
         time.sleep(0.02)
     busy[0].kill()
     assert len(list(partial.glob("*.tar"))) < 48, "killed too late"
     assert stage.wait(300) == 0
     assert contents(FEATURES) == local
-
-
-def workers(cluster: Running) -> list[psutil.Process]:
-    """The cluster's processes that do work."""
-    return [one for raylet in cluster.nodes() if raylet for one in raylet.children(recursive=True)]
-
-
-def name(process: psutil.Process) -> str:
-    """What Ray calls a worker by what it does; empty when it has just ended."""
-    try:
-        return str(process.cmdline()[0])
-    except (psutil.NoSuchProcess, IndexError):
-        return ""
 
 
 @pytest.mark.long
@@ -89,9 +76,8 @@ def test_a_damaged_photograph_is_one_line_and_nothing_changes(local: dict[str, b
 @pytest.mark.long
 def test_too_few_slots_are_reported_without_waiting(local: dict[str, bytes], change: Change) -> None:
     change({"engine.workers": 3, "engine.timeout": 1})
-    with pytest.raises(
-        InputError, match=r"engine\.workers = 3 of 1 cores .* found no room .* has 2 x a node of 1 cores"
-    ):
+    expected = r"engine\.workers = 3 of 1 cores .* found no room .* has 2 x a node of 1 cores"
+    with pytest.raises(InputError, match=expected):
         featurize.main()
     assert contents(FEATURES) == local
 

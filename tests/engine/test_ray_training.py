@@ -5,8 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,14 @@ import pytest
 import ray_clusters
 from checkouts import QUICK
 from conftest import ROOT, Change, Run
+from model_servers import until
+from ray_clusters import workers
 from upath import UPath
 
 from stages.cluster.local import Running
 from stages.common.errors import InputError
 from stages.experiments.records.revisions import Revision
-from stages.landmarks import featurize as landmarks_featurize
-from stages.landmarks import prepare as landmarks_prepare
 from stages.mnist import featurize, prepare, train
-from stages.scones import featurize as scones_featurize
-from stages.scones import prepare as scones_prepare
 
 pytestmark = pytest.mark.slow
 
@@ -37,21 +35,15 @@ CNN = {
     **QUICK,
 }
 SMALL = {"image_size": 32, "width": 8, "depth": 1, "dropout": 0.1, "weights": "none"}
-ROWS: dict[str, tuple[list[Callable[[], None]], dict[str, object]]] = {
-    "mnist": ([prepare.main, featurize.main], CNN),
-    "landmarks": (
-        [landmarks_prepare.main, landmarks_featurize.main],
-        {
-            "landmarks.network": "residual",
-            "landmarks.residual": SMALL,
-            "landmarks.epochs": 2,
-            "landmarks.precision": "float32",
-        },
-    ),
-    "scones": (
-        [scones_prepare.main, scones_featurize.main],
-        {"scones.residual": SMALL, "scones.epochs": 2, "scones.adamw.learning_rate": 0.001},
-    ),
+ROWS: dict[str, dict[str, object]] = {
+    "mnist": CNN,
+    "landmarks": {
+        "landmarks.network": "residual",
+        "landmarks.residual": SMALL,
+        "landmarks.epochs": 2,
+        "landmarks.precision": "float32",
+    },
+    "scones": {"scones.residual": SMALL, "scones.epochs": 2, "scones.adamw.learning_rate": 0.001},
 }
 
 
@@ -76,10 +68,9 @@ def assert_same(found: list[float], expected: list[float]) -> None:
 def test_two_workers_train_what_one_process_does(
     cluster: Running, project: str, workspace: Path, change: Change, python: Run
 ) -> None:
-    stages, settings = ROWS[project]
-    change(settings | {f"{project}.log_every": 1})
-    for stage in stages:
-        stage()
+    change(ROWS[project] | {f"{project}.log_every": 1})
+    for stage in ("prepare", "featurize"):
+        import_module(f"stages.{project}.{stage}").main()
     assert python("-m", f"stages.{project}.train").returncode == 0
     alone = losses(project)
     change(on(cluster))
@@ -93,12 +84,17 @@ def test_two_workers_train_what_one_process_does(
 
 
 @pytest.fixture
-def long(workspace: Path, change: Change) -> Path:
-    """A training of some seconds an epoch."""
+def prepared(workspace: Path) -> Path:
+    """A project with the features of mnist."""
     prepare.main()
     featurize.main()
-    change(CNN | {"mnist.cnn.width": 8, "mnist.epochs": 4})
     return workspace
+
+
+@pytest.fixture
+def long(prepared: Path, change: Change) -> None:
+    """A training of some seconds an epoch."""
+    change(CNN | {"mnist.epochs": 4})
 
 
 @pytest.fixture
@@ -118,46 +114,42 @@ def begun() -> Iterator[Callable[[], subprocess.Popen[str]]]:
 
 def checkpoint(process: subprocess.Popen[str]) -> Path:
     """The first that a training keeps, once it is there."""
-    for _ in range(6000):
-        if found := list(Path("models/checkpoints").rglob("*.pt")):
-            return found[0]
+
+    def kept() -> list[Path]:
         assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.1)
-    pytest.fail("no checkpoint within ten minutes")
+        return list(Path("models/checkpoints").rglob("*.pt"))
+
+    found: list[Path] = until(kept, 600)
+    return found[0]
 
 
-def workers(cluster: Running) -> list[psutil.Process]:
-    found = [one for one in cluster.processes() if one.is_running()]
-    return [
-        one
-        for one in found
-        if "RayTrainWorker" in "".join(psutil.Process(one.pid).as_dict(["cmdline"])["cmdline"] or [])
-    ]
+def resumed(process: subprocess.Popen[str]) -> str:
+    """What a training said that has lost workers, and not begun again."""
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    assert 1 in done_again(errors)  # not from the beginning
+    assert len((TRAINED / "epochs.csv").read_text().splitlines()) == 5
+    return errors
 
 
 def done_again(errors: str) -> list[int]:
     """With how many images each attempt began, by its progress bar."""
-    bars = [
-        line for line in errors.replace("\r", "\n").splitlines() if line.startswith("mnist cnn") and "[00:00<" in line
-    ]
+    lines = errors.replace("\r", "\n").splitlines()
+    bars = [line for line in lines if line.startswith("mnist cnn") and "[00:00<" in line]
     return [0 if " 0.00/" in bar else 1 for bar in bars]
 
 
 @pytest.mark.parametrize("compared", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_a_killed_worker_costs_no_more_than_an_epoch(
-    cluster: Running, long: Path, change: Change, begun: Callable[[], subprocess.Popen[str]], compared: bool
+    cluster: Running, long: None, change: Change, begun: Callable[[], subprocess.Popen[str]], compared: bool
 ) -> None:
     """The weights are those of a training that nothing befell (``compared``, which takes a second one)."""
     change(on(cluster))
     process = begun()
     checkpoint(process)
-    victim, *_ = workers(cluster)
+    victim, *_ = workers(cluster, "RayTrainWorker")
     victim.kill()
-    _, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors
-    assert "was lost: all workers restart from the last checkpoint" in errors
-    assert 1 in done_again(errors)  # not from the beginning
-    assert len((TRAINED / "epochs.csv").read_text().splitlines()) == 5
+    assert "was lost: all workers restart from the last checkpoint" in resumed(process)
     if compared:
         found = (TRAINED / "weights.pt").read_bytes()
         assert begun().wait(600) == 0
@@ -166,15 +158,15 @@ def test_a_killed_worker_costs_no_more_than_an_epoch(
 
 @pytest.mark.long
 def test_a_killed_stage_leaves_no_worker_and_resumes_from_its_checkpoint(
-    cluster: Running, long: Path, change: Change, python: Run, begun: Callable[[], subprocess.Popen[str]]
+    cluster: Running, long: None, change: Change, python: Run, begun: Callable[[], subprocess.Popen[str]]
 ) -> None:
     change(on(cluster))
     process = begun()
     kept = checkpoint(process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    psutil.wait_procs(workers(cluster), timeout=60)
-    assert not workers(cluster)
+    psutil.wait_procs(workers(cluster, "RayTrainWorker"), timeout=60)
+    assert not workers(cluster, "RayTrainWorker")
     assert kept.exists()
     done = python("-m", "stages.mnist.train")
     assert done.returncode == 0, done.stderr
@@ -182,44 +174,45 @@ def test_a_killed_stage_leaves_no_worker_and_resumes_from_its_checkpoint(
     assert len((TRAINED / "epochs.csv").read_text().splitlines()) == 5
 
 
+DIVERGING = {"mnist.optimizer": "sgd", "mnist.sgd.learning_rate": 10.0, "mnist.sgd.momentum": 0.99}
+ALWAYS_TOO_MUCH = {"RAY_memory_usage_threshold": "0.01", "RAY_memory_monitor_refresh_ms": "100"}
+"""Ray ends workers where a machine's memory is used up to a threshold; here it always is."""
+
+
 @pytest.mark.long
-def test_a_loss_of_nan_is_reported_in_one_line_and_the_model_stays(
-    cluster: Running, workspace: Path, change: Change, python: Run
+@pytest.mark.parametrize(
+    ("settings", "environment", "words"),
+    [
+        (CNN | DIVERGING, {}, "error: training diverged at epoch "),
+        ({}, ALWAYS_TOO_MUCH, "error: a worker ran out of memory: lower batch_size"),
+    ],
+    ids=["nan", "memory"],
+)
+def test_a_failure_is_reported_in_one_line_and_the_model_stays(
+    request: pytest.FixtureRequest,
+    prepared: Path,
+    change: Change,
+    python: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, object],
+    environment: dict[str, str],
+    words: str,
 ) -> None:
-    prepare.main()
-    featurize.main()
     TRAINED.mkdir(parents=True)
     (TRAINED / "weights.pt").write_bytes(b"before")
-    change(CNN | on(cluster) | {"mnist.optimizer": "sgd", "mnist.sgd.learning_rate": 10.0, "mnist.sgd.momentum": 0.99})
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    # Variables reach only a cluster of the stage's own.
+    change(settings | ({"engine.kind": "ray"} if environment else on(request.getfixturevalue("cluster"))))
     done = python("-m", "stages.mnist.train")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: training diverged at epoch ")
+    assert done.stderr.splitlines()[-1].startswith(words)
     assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1 or not environment
     assert (TRAINED / "weights.pt").read_bytes() == b"before"
 
 
-@pytest.mark.long
-def test_out_of_memory_is_reported_in_one_line_and_the_model_stays(
-    workspace: Path, change: Change, python: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ray ends workers where a machine's memory is used up to a threshold; here it always is."""
-    prepare.main()
-    featurize.main()
-    TRAINED.mkdir(parents=True)
-    (TRAINED / "weights.pt").write_bytes(b"before")
-    monkeypatch.setenv("RAY_memory_usage_threshold", "0.01")
-    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
-    change({"engine.kind": "ray"})  # a cluster of its own, which has these variables
-    done = python("-m", "stages.mnist.train")
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: a worker ran out of memory: lower batch_size")
-    assert len(done.stderr.splitlines()) == 1
-    assert (TRAINED / "weights.pt").read_bytes() == b"before"
-
-
-def test_a_number_of_workers_that_can_t_share_a_batch_is_refused(workspace: Path, change: Change) -> None:
-    prepare.main()
-    featurize.main()
+def test_a_number_of_workers_that_can_t_share_a_batch_is_refused(prepared: Path, change: Change) -> None:
     change({"engine.kind": "ray", "engine.workers": 3})
     with pytest.raises(InputError, match=r"engine\.workers = 3 can't share batches of 64"):
         train.main()
@@ -228,10 +221,8 @@ def test_a_number_of_workers_that_can_t_share_a_batch_is_refused(workspace: Path
 @pytest.mark.long
 @pytest.mark.parametrize("storage", ["folder", "s3://bucket/runs"])
 def test_nodes_without_a_shared_folder_use_the_storage(
-    workspace: Path, change: Change, python: Run, tmp_path: Path, s3: Any, storage: str
+    prepared: Path, change: Change, python: Run, tmp_path: Path, s3: Any, storage: str
 ) -> None:
-    prepare.main()
-    featurize.main()
     assert python("-m", "stages.mnist.train").returncode == 0
     alone = losses("mnist")
     place = UPath(storage.replace("folder", str(tmp_path / "storage")))
@@ -245,15 +236,11 @@ def test_nodes_without_a_shared_folder_use_the_storage(
 
 @pytest.mark.long
 def test_training_continues_without_a_lost_node(
-    long: Path, change: Change, begun: Callable[[], subprocess.Popen[str]]
+    long: None, change: Change, begun: Callable[[], subprocess.Popen[str]]
 ) -> None:
     with ray_clusters.running() as cluster:
         change(on(cluster))
         process = begun()
         checkpoint(process)
         ray_clusters.kill(cluster, 1)
-        _, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors
-    assert "was lost" in errors
-    assert 1 in done_again(errors)  # not from the beginning
-    assert len((TRAINED / "epochs.csv").read_text().splitlines()) == 5
+        assert "was lost" in resumed(process)

@@ -11,10 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import boto3
+import fsspec
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, Change
 from sagemaker.core.telemetry import telemetry_logging
 
 from stages.common import config, files
@@ -30,8 +31,6 @@ from stages.scones import built_in, layout, model, train
 from stages.scones.aws.stand_in import local
 from stages.scones.layout import Entry
 
-CLASSES = ["bicycle", "motorcycle"]
-
 
 @pytest.fixture(scope="module")
 def session() -> Iterator[boto3.Session]:
@@ -46,19 +45,17 @@ def where(session: boto3.Session) -> Iterator[JobResources]:
 
 
 @pytest.fixture
-def settings(workspace: Path) -> SageMaker:
+def settings(change: Change) -> SageMaker:
     """A tiny training, and its features."""
-    parameters = yaml.safe_load(Path("params.yaml").read_text())
-    parameters["scones"] |= {"epochs": 1, "batch_size": 8, "precision": "float32"}
-    parameters["scones"]["residual"] = {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0, "weights": "none"}
-    parameters["engine"]["kind"] = "sagemaker"
-    parameters["engine"]["sagemaker"] |= {"instance_type": "ml.c5.xlarge", "instance_count": 2}
-    Path("params.yaml").write_text(yaml.safe_dump(parameters))
+    network = {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0, "weights": "none"}
+    change({"scones.epochs": 1, "scones.batch_size": 8, "scones.precision": "float32", "scones.residual": network})
+    job_of = {"engine.sagemaker.instance_type": "ml.c5.xlarge", "engine.sagemaker.instance_count": 2}
+    change({"engine.kind": "sagemaker"} | job_of)
     train.FEATURES.mkdir(parents=True)
     for part, count in (("train", 16), ("valid", 8)):
         images = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
         np.savez(train.FEATURES / f"{part}.npz", images=images, labels=np.arange(count) % 2)
-    files.write_json(train.FEATURES / "about.json", {"source": "a test", "classes": CLASSES})
+    files.write_json(train.FEATURES / "about.json", {"source": "a test", "classes": ["bicycle", "motorcycle"]})
     return config.load("engine", Engine).sagemaker
 
 
@@ -73,15 +70,6 @@ def described(where: JobResources) -> dict[str, Any]:
 
 def channels(job: dict[str, Any]) -> dict[str, str]:
     return {one["ChannelName"]: one["DataSource"]["S3DataSource"]["S3Uri"] for one in job["InputDataConfig"]}
-
-
-def download(where: JobResources, url: str, folder: Path) -> None:
-    """What an instance of the job would find under /opt/ml/input/data."""
-    prefix = url.removeprefix(f"s3://{where.bucket}/").rstrip("/") + "/"
-    for entry in keys(where.session, where.bucket, prefix):
-        path = folder / entry["Key"].removeprefix(prefix)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        client(where.session, "s3").download_file(where.bucket, entry["Key"], str(path))
 
 
 def test_a_job_trains_from_the_staged_code_and_returns_its_model(
@@ -102,9 +90,10 @@ def test_a_job_trains_from_the_staged_code_and_returns_its_model(
     assert "pytorch-training:2.6.0-cpu" in found["AlgorithmSpecification"]["TrainingImage"]
     assert {"features", "code", "sm_drivers"} == set(channels(found))
 
-    instance = tmp_path / "instance"
+    instance = tmp_path / "instance"  # finds them under /opt/ml/input/data
+    storage = fsspec.filesystem("s3", skip_instance_cache=True)
     for name, source in channels(found).items():
-        download(where, source, instance / name)
+        storage.get(source.rstrip("/"), str(instance / name), recursive=True)
     assert "torchrun_driver.py" in (instance / "sm_drivers" / "sm_train.sh").read_text()
     script = files.read_json(instance / "sm_drivers" / "sourcecode.json")["entry_script"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script]
@@ -124,14 +113,17 @@ def test_a_job_trains_from_the_staged_code_and_returns_its_model(
     assert files.read_json(model.TRAINED / "training.json")["seconds"] > 0
 
 
-def test_files_of_weights_are_staged_with_the_code(settings: SageMaker, workspace: Path, tmp_path: Path) -> None:
+def test_a_job_gets_the_code_of_this_repository_and_files_of_weights(
+    settings: SageMaker, workspace: Path, change: Change, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("code")
     (workspace / "mobile.pth").write_bytes(b"weights")
-    parameters = yaml.safe_load(Path("params.yaml").read_text())
-    parameters["scones"]["transfer"]["weights"] = "mobile.pth"
-    Path("params.yaml").write_text(yaml.safe_dump(parameters))
-    job.stage_code(tmp_path, "scones")
-    parameters = yaml.safe_load((tmp_path / "params.yaml").read_text())
-    assert (tmp_path / parameters["scones"]["transfer"]["weights"]).read_bytes() == b"weights"
+    change({"scones.transfer.weights": "mobile.pth"})
+    job.stage_code(folder, "scones")
+    parameters = yaml.safe_load((folder / "params.yaml").read_text())
+    assert (folder / parameters["scones"]["transfer"]["weights"]).read_bytes() == b"weights"
+    for path in (folder / "stages").rglob("*.py"):
+        assert path.read_bytes() == (ROOT / path.relative_to(folder)).read_bytes()
 
 
 def test_the_built_in_algorithm_s_job_is_the_published_one(
@@ -244,9 +236,3 @@ def test_a_version_without_an_image_is_reported_in_one_line(
 ) -> None:
     with pytest.raises(InputError, match=r"engine.sagemaker.pytorch = '0.0.1' is not available"):
         job.trainer(where, settings.model_copy(update={"pytorch": "0.0.1"}), tmp_path)
-
-
-def test_a_job_gets_the_code_of_this_repository(settings: SageMaker, tmp_path: Path) -> None:
-    job.stage_code(tmp_path, "scones")
-    for path in (tmp_path / "stages").rglob("*.py"):
-        assert path.read_bytes() == (ROOT / path.relative_to(tmp_path)).read_bytes()

@@ -1,7 +1,8 @@
 """Stacks in the states that CloudFormation leaves them in, as its answers tell of them."""
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any
 
 import boto3
 import pytest
@@ -11,10 +12,6 @@ from stages.engine.aws import stack
 from stages.engine.aws.stack import Stack
 
 BUCKET, ROLE, ENDPOINT = "AWS::S3::Bucket", "AWS::IAM::Role", "AWS::SageMaker::Endpoint"
-
-
-class Http(NamedTuple):
-    status_code: int
 
 
 MISSING = {"Error": {"Code": "ValidationError", "Message": "Stack with id vehicles does not exist"}}
@@ -41,17 +38,17 @@ class Cloud:
         session.events.register("before-call", self._answer)
         return session
 
-    def _answer(self, model: Any, **_: Any) -> tuple[Http, dict[str, Any]]:
+    def _answer(self, model: Any, **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
         found = self.answer(model.name)
         status = 400 if "Error" in found else 200
-        return Http(status), {**found, "ResponseMetadata": {"HTTPStatusCode": status}}
+        return SimpleNamespace(status_code=status), {**found, "ResponseMetadata": {"HTTPStatusCode": status}}
 
     def answer(self, operation: str) -> dict[str, Any]:
         match operation:
             case "DescribeStacks":
                 status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
                 return {"Stacks": [{"StackStatus": status, "Parameters": []}]} if status else MISSING
-            case "CreateStack" | "UpdateStack" | "DeleteStack":
+            case "CreateStack" | "UpdateStack" | "DeleteStack" | "ContinueUpdateRollback":
                 self.calls.append(operation)
                 self.statuses = list(self.after[operation])
             case "GetTemplate":
@@ -64,9 +61,6 @@ class Cloud:
                 return {"Versions": [{"Key": name, "VersionId": "1"} for name in self.objects]}
             case "DeleteBucket" | "UpdateTerminationProtection":
                 self.calls.append(operation)
-            case "ContinueUpdateRollback":
-                self.calls.append(operation)
-                self.statuses = list(self.after[operation])
             case "DeleteObjects" if self.refuses:
                 return {"Errors": [{"Key": self.objects[0], "Code": "AccessDenied", "Message": "no"}]}
             case "DeleteObjects":
@@ -114,7 +108,7 @@ ENDS: Ends = {
 def test_operations_of_a_stopped_run_are_awaited_and_repaired(statuses: list[str | None], calls: list[str]) -> None:
     cloud = Cloud(statuses, ENDS)
     said = {"CreateStack": "created", "UpdateStack": "updated"}
-    assert Stack(cloud.session(), "vehicles").put("new", {}) == said[calls[-1]]
+    assert Stack(cloud.session(), "vehicles").put("new", {}) == f"stack vehicles: {said[calls[-1]]}"
     assert cloud.calls == calls
 
 
@@ -128,10 +122,7 @@ def test_a_failure_is_reported_with_its_first_cause_since_the_last_start() -> No
         ("Model", "UPDATE_FAILED", "that of last week"),
         ("vehicles", "UPDATE_IN_PROGRESS", "User Initiated"),
     ]
-    ends: Ends = {
-        **ENDS,
-        "UpdateStack": ["UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE"],
-    }
+    ends: Ends = {"UpdateStack": ["UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE"]}
     cloud = Cloud(["UPDATE_COMPLETE"], ends, events=events)
     with pytest.raises(InputError, match="UPDATE_ROLLBACK_COMPLETE.*: Endpoint: no instance is to be had"):
         Stack(cloud.session(), "vehicles").put("new", {})
@@ -143,13 +134,13 @@ def test_removing_waits_for_running_operations_and_empties_buckets_filled_meanwh
     answer = cloud.answer
 
     def later(operation: str) -> dict[str, Any]:
-        if operation == "DeleteStack" and not cloud.calls:  # the bucket is there from now on, and the role no longer
+        found = answer(operation)
+        if (
+            operation == "DeleteStack" and len(cloud.calls) == 1
+        ):  # from now on there is the bucket, and no longer the role
             cloud.resources = [(BUCKET, "late", "DELETE_FAILED"), (ROLE, "role", "DELETE_COMPLETE")]
-            cloud.objects = ["a"]
-            found = answer(operation)
-            cloud.after = ENDS
-            return found
-        return answer(operation)
+            cloud.objects, cloud.after = ["a"], ENDS
+        return found
 
     cloud.answer = later  # type: ignore[method-assign]
     removed = Stack(cloud.session(), "vehicles").remove()
@@ -160,7 +151,7 @@ def test_removing_waits_for_running_operations_and_empties_buckets_filled_meanwh
 def test_a_failed_rollback_is_finished_or_reported_with_the_remedy() -> None:
     ends: Ends = {**ENDS, "ContinueUpdateRollback": ["UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE"]}
     cloud = Cloud(["UPDATE_ROLLBACK_FAILED"], ends)
-    assert Stack(cloud.session(), "vehicles").put("new", {}) == "updated"
+    assert Stack(cloud.session(), "vehicles").put("new", {}) == "stack vehicles: updated"
     assert cloud.calls == ["ContinueUpdateRollback", "UpdateStack"]
     again: Ends = {"ContinueUpdateRollback": ["UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_FAILED"]}
     events = [("Endpoint", "UPDATE_FAILED", "no capacity"), ("vehicles", "UPDATE_IN_PROGRESS", "User Initiated")]
@@ -170,9 +161,8 @@ def test_a_failed_rollback_is_finished_or_reported_with_the_remedy() -> None:
 
 
 def test_data_is_kept_on_request() -> None:
-    cloud = Cloud(
-        ["CREATE_COMPLETE"], ENDS, [(BUCKET, "data", "CREATE_COMPLETE"), (ROLE, "r", "CREATE_COMPLETE")], objects=["a"]
-    )
+    resources = [(BUCKET, "data", "CREATE_COMPLETE"), (ROLE, "r", "CREATE_COMPLETE")]
+    cloud = Cloud(["CREATE_COMPLETE"], ENDS, resources, objects=["a"])
     assert Stack(cloud.session(), "vehicles").remove(keep_data=True) == ["AWS::IAM::Role r"]
     assert cloud.calls == ["DeleteStack"]
     assert cloud.objects == ["a"]

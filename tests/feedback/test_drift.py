@@ -1,6 +1,5 @@
 """Drift of the inputs of all four models: rare false alarms, and real changes found, by the program and on its page."""
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ import pytest
 from checkouts import make_workspace
 from conftest import Run
 from numpy.typing import NDArray
+from phones import phone
 from pictures import saved
 from playwright.sync_api import Browser, expect
 
@@ -62,10 +62,10 @@ def test_false_alarms_are_as_rare_as_stated_even_with_repeated_values() -> None:
     for _ in range(100):
         ours, theirs = random.normal(size=(4, 40)), random.normal(size=(4, 300))
         day, other = (random.choice(["a", "b", "c"], count, p=[0.6, 0.39, 0.01]) for count in (40, 300))
-        hours = {str(number): np.repeat(row, 24) for number, row in enumerate(ours)} | {"kind": np.repeat(day, 24)}
-        training = {str(number): np.repeat(row, 24) for number, row in enumerate(theirs)} | {
-            "kind": np.repeat(other, 24)
-        }
+        hours, training = (
+            {str(number): np.repeat(row, 24) for number, row in enumerate(numbers)} | {"kind": np.repeat(kinds, 24)}
+            for numbers, kinds in ((ours, day), (theirs, other))
+        )
         alarms += any(one.drifted for one in tests.compare(hours, training, (40, 300)))
     assert alarms <= 4
 
@@ -137,17 +137,12 @@ def test_a_hot_month_is_found_a_usual_one_is_not_and_both_are_reported(
     features = {one["feature"]: one for one in files.read_json(Path("reports/drift/bikes.json"))["features"]}
     assert features["temperature, from the usual [°C]"]["drifted"]
     assert not features["wind speed, from the usual [km/h]"]["drifted"]
-    context = browser.new_context(viewport={"width": 390, "height": 780}, offline=True, color_scheme="dark")
-    page = context.new_page()
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.goto(Path("reports/drift/index.html").resolve().as_uri())
-    expect(page.locator(".chart svg.marks")).to_have_count(drift.CHARTS)
-    expect(page.get_by_text("bikes: drift found in 31 requests")).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.locator("table").last.locator("tr").count() == 1 + drift.EXAMPLES
-    context.close()
-    assert faults == []
+    with phone(browser, offline=True, color_scheme="dark") as page:
+        page.goto(Path("reports/drift/index.html").resolve().as_uri())
+        expect(page.locator(".chart svg.marks")).to_have_count(drift.CHARTS)
+        expect(page.get_by_text("bikes: drift found in 31 requests")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.locator("table").last.locator("tr").count() == 1 + drift.EXAMPLES
 
 
 def test_incomparable_requests_are_reported_in_one_line(hours: Path, python: Run) -> None:
@@ -156,10 +151,8 @@ def test_incomparable_requests_are_reported_in_one_line(hours: Path, python: Run
     assert done.stderr == "error: nothing: found no .jsonl files, expected an endpoint's captured requests\n"
     table = pd.read_parquet("data/bikes/features/hours.parquet")
     keep(Path("few/bikes"), [*requests(table)[:6], b"datetime\n"], "text/csv")
-    expected = (
-        "few: found 6 days in captured requests of bikes, expected at least 7: capture more, first problem: event "
-    )
-    with pytest.raises(InputError, match=expected):
+    found = "few: found 6 days in captured requests of bikes, expected at least 7"
+    with pytest.raises(InputError, match=f"{found}: capture more, first problem: event "):
         drift.main("bikes", "few", fail=False)
     with pytest.raises(InputError, match="few: found captured requests of bikes, expected some of mnist"):
         drift.main("mnist", "few", fail=False)
@@ -171,12 +164,12 @@ def test_incomparable_requests_are_reported_in_one_line(hours: Path, python: Run
 # Pictures
 
 
-def pictures(root: Path, project: str) -> list[NDArray[np.uint8]]:
+def pictures(project: str) -> list[NDArray[np.uint8]]:
     """Pictures of the test part, as they were before prepare."""
     if project == "landmarks":
-        with photographs.open_archive(root / "data/landmarks/raw", "test") as archive:
+        with photographs.open_archive(Path("data/landmarks/raw"), "test") as archive:
             return [decode(archive.read(name), 10**7) for name in archive.namelist()]
-    with np.load(root / "data" / project / "features/test.npz") as test:
+    with np.load(Path("data", project, "features/test.npz")) as test:
         return list(test["images"])
 
 
@@ -196,21 +189,21 @@ CHANGES: dict[str, Callable[[Any, np.random.Generator], NDArray[np.uint8]]] = {
 }
 
 
-@pytest.mark.parametrize("project", ["mnist", "scones", pytest.param("landmarks", marks=pytest.mark.long)])
-def test_test_pictures_are_no_drift_and_changed_ones_are_found(
-    project: str,
-    pipeline: Path,
-    tmp_path: Path,
-    s3: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+@pytest.fixture
+def there(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pipeline's results in an own working folder."""
     for name in ("data", "models"):
         (tmp_path / name).symlink_to(pipeline / name)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("project", ["mnist", "scones", pytest.param("landmarks", marks=pytest.mark.long)])
+def test_test_pictures_are_no_drift_and_changed_ones_are_found(
+    project: str, there: None, s3: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     served = projects.feedback(project)
     assert served
-    images, random = pictures(pipeline, project)[:200], np.random.default_rng(0)
+    images, random = pictures(project)[:200], np.random.default_rng(0)
     everything, problems = served.inputs(records([saved(image, "PNG") for image in images]))
     training = served.training()
     alarms = 0
@@ -228,21 +221,15 @@ def test_test_pictures_are_no_drift_and_changed_ones_are_found(
     shutil.rmtree("kept")
     drift.main(project, "s3://bucket/data_capture", fail=False)
     assert f"{project}: drift found in 60 requests: " in capsys.readouterr().out
-    assert (
-        Path("reports/drift/index.html").read_text().count('<figure><img src="data:image/png;base64,') == drift.EXAMPLES
-    )
-    report = json.loads(Path("reports/drift", f"{project}.json").read_text())
+    page = Path("reports/drift/index.html").read_text()
+    assert page.count('<figure><img src="data:image/png;base64,') == drift.EXAMPLES
+    report = files.read_json(Path("reports/drift", f"{project}.json"))
     assert (report["drift"], report["source"], report["requests"]) == (True, "s3://bucket/data_capture", 60)
     assert report["independent"] + len(report["problems"]) == 60  # in too much noise, mnist finds no digit
 
 
-def test_too_few_pictures_are_reported_in_one_line(
-    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("data", "models"):
-        (tmp_path / name).symlink_to(pipeline / name)
-    monkeypatch.chdir(tmp_path)
-    image = saved(pictures(pipeline, "scones")[0], "PNG")
+def test_too_few_pictures_are_reported_in_one_line(there: None) -> None:
+    image = saved(pictures("scones")[0], "PNG")
     keep(Path("kept/scones"), [image] * 40, "image/png")  # the same again counts once
     with pytest.raises(InputError, match="found 1 pictures in captured requests of scones, expected at least 30"):
         drift.main("scones", "kept", fail=False)

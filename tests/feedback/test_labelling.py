@@ -1,7 +1,6 @@
 """Labelling captured pictures: which come first, and the page in a real browser."""
 
 import csv
-import os
 import threading
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import httpx
 import numpy as np
 import pytest
 import uvicorn
+from phones import phone
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
@@ -17,7 +17,6 @@ from stages.common.errors import InputError
 from stages.feedback import labelling, labels
 
 CLASSES = ["bicycle", "motorcycle"]
-SECONDS = 60_000  # ms: the machine may have other work to do
 TOKEN = "token-of-a-test"
 
 ROWS = [  # file, label, predicted, confidence, held_out
@@ -78,59 +77,37 @@ def test_pictures_are_labelled_with_keys(folder: Path, browser: Browser) -> None
         address = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
         for path in ("/label/", "/label/own/label.js", "/label/config"):
             assert httpx.get(address + path).status_code == 401
-        context = browser.new_context(viewport={"width": 390, "height": 780})
-        context.set_default_timeout(SECONDS)
-        page = context.new_page()
-        faults: list[str] = []
-        page.on("console", lambda said: faults.append(f"{said.text} {said.location}") if said.type == "error" else None)
-        page.goto(f"{address}/label/?token={TOKEN}")
+        with phone(browser) as page:
+            page.goto(f"{address}/label/?token={TOKEN}")
 
-        def shows(file: str) -> None:
-            expect(page.locator(f"[data-label-file='{file}']")).to_be_attached(timeout=SECONDS)
+            def shows(file: str) -> None:
+                expect(page.locator(f"[data-label-file='{file}']")).to_be_attached()
 
-        shows("c.png")
-        if pictures := os.environ.get("LABELLING_PICTURES"):
-            for size in ((390, 780), (1280, 900)):
-                for scheme in ("light", "dark"):
-                    page.set_viewport_size({"width": size[0], "height": size[1]})
-                    page.emulate_media(color_scheme=scheme)
-                    page.wait_for_timeout(500)
-                    page.screenshot(path=f"{pictures}/{size[0]}-{scheme}.png")
-            page.set_viewport_size({"width": 390, "height": 780})
-        assert "token" not in page.url
-        expect(page.get_by_text("which may be a mistake")).to_be_visible()
-        expect(page.get_by_text("the model said motorcycle, 93.0 %")).to_be_visible()
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        page.keyboard.press("2")
-        shows("h.png")
-        assert labels_of(folder)["c.png"] == "motorcycle"
-        page.keyboard.press("s")
-        shows("f.png")
-        page.get_by_role("button", name="bicycle").first.click()
-        shows("e.png")
-        page.keyboard.press("u")
-        shows("f.png")
-        assert labels_of(folder)["f.png"] == ""
-        page.keyboard.press("1")
-        shows("e.png")
-        page.get_by_role("button", name="undo").click()
-        shows("f.png")
-        page.keyboard.press("1")
-        shows("e.png")
-        page.keyboard.press("2")
-        shows("g.png")
-        expect(page.get_by_text("no suggestion")).to_be_visible()
-        page.keyboard.press("1")
-        shows("")
-        assert labels_of(folder) == {
-            **{name: label for name, label, *_ in ROWS},
-            "c.png": "motorcycle",
-            "e.png": "motorcycle",
-            "f.png": "bicycle",
-            "g.png": "bicycle",
-        }
-        context.close()
-        assert faults == []
+            def press(key: str, file: str) -> None:
+                page.keyboard.press(key)
+                shows(file)
+
+            shows("c.png")
+            assert "token" not in page.url
+            expect(page.get_by_text("which may be a mistake")).to_be_visible()
+            expect(page.get_by_text("the model said motorcycle, 93.0 %")).to_be_visible()
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            press("2", "h.png")
+            assert labels_of(folder)["c.png"] == "motorcycle"
+            press("s", "f.png")
+            page.get_by_role("button", name="bicycle").first.click()
+            shows("e.png")
+            press("u", "f.png")
+            assert labels_of(folder)["f.png"] == ""
+            press("1", "e.png")
+            page.get_by_role("button", name="undo").click()
+            shows("f.png")
+            press("1", "e.png")
+            press("2", "g.png")
+            expect(page.get_by_text("no suggestion")).to_be_visible()
+            press("1", "")
+            given = {"c.png": "motorcycle", "e.png": "motorcycle", "f.png": "bicycle", "g.png": "bicycle"}
+            assert labels_of(folder) == {name: label for name, label, *_ in ROWS} | given
     finally:
         server.should_exit = True
         thread.join()

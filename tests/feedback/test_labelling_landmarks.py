@@ -1,25 +1,23 @@
 """Photographs that a served model of landmarks was not sure of: from its requests over a browser to the training data."""
 
 import csv
-import json
-import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
-from conftest import ROOT
+from conftest import ROOT, Change
 from model_servers import archive, record, running, server
 from numpy.typing import NDArray
+from phones import phone
 from pictures import saved
 from playwright.sync_api import Browser, expect
 
+from stages.common import files
 from stages.common.errors import InputError
 from stages.landmarks import photographs, prepare
 from stages.landmarks.feedback import served
 
-SECONDS = 60_000  # ms: the machine may have other work to do
 CLASSES = ["bridge", "hagia_sophia", "tower"]
 INFERENCE = """
 import io, json
@@ -50,12 +48,9 @@ def photograph(red: int, green: int, blue: int = 0, side: int = 90) -> NDArray[n
 
 
 @pytest.fixture
-def project(workspace: Path) -> Path:
+def project(workspace: Path, change: Change) -> Path:
     """A project with prepared photographs of a tree of three classes, and a served model."""
-    parameters = yaml.safe_load(Path("params.yaml").read_text())
-    parameters["data"]["source"] = "given"
-    parameters["data"]["landmarks"]["photographs"]["test_fraction"] = 0.4
-    Path("params.yaml").write_text(yaml.safe_dump(parameters))
+    change({"data.source": "given", "data.landmarks.photographs.test_fraction": 0.4})
     for number, name in enumerate(CLASSES):
         folder = workspace / "given/landmarks" / name
         folder.mkdir(parents=True)
@@ -73,9 +68,8 @@ def table() -> list[dict[str, str]]:
 
 def in_raw() -> dict[str, set[tuple[str, int]]]:
     """Name and label of the photographs in each part."""
-    return {
-        part: {(one.path, one.label) for one in photographs.read_index(prepare.RAW, part)} for part in ("train", "test")
-    }
+    indices = {part: photographs.read_index(prepare.RAW, part) for part in ("train", "test")}
+    return {part: {(one.path, one.label) for one in index} for part, index in indices.items()}
 
 
 @pytest.mark.slow
@@ -103,41 +97,27 @@ def test_unsure_pictures_are_labelled_and_trained_on(
         said = (project / "label.log").read_text()
         return said.split("look at: ")[1].split()[0] if "Ctrl-C" in said else None
 
-    with running(command, project, project / "label.log", address, PYTHONPATH=str(ROOT)) as one:
+    with running(command, project, project / "label.log", address, PYTHONPATH=str(ROOT)) as one, phone(browser) as page:
         assert "4 new pictures of kept in data/landmarks/labelled\n4 pictures to look at" in one.log.read_text()
-        context = browser.new_context(viewport={"width": 390, "height": 780})
-        page = context.new_page()
-        faults: list[str] = []
-        page.on("console", lambda said: faults.append(f"{said.text} {said.location}") if said.type == "error" else None)
         page.goto(one.address)
 
         def shows(words: str) -> None:
-            expect(page.locator(".verdict")).to_have_text(words, timeout=SECONDS)
+            expect(page.locator(".verdict")).to_have_text(words)
+
+        def press(key: str, words: str) -> None:
+            page.keyboard.press(key)
+            shows(words)
 
         shows("the model said bridge, 99.6 %; it looks like none of the classes")
-        if pictures := os.environ.get("LABELLING_PICTURES"):
-            for size in ((390, 780), (1400, 900)):
-                for scheme in ("light", "dark"):
-                    page.set_viewport_size({"width": size[0], "height": size[1]})
-                    page.emulate_media(color_scheme=scheme)
-                    page.wait_for_timeout(500)
-                    page.screenshot(path=f"{pictures}/landmarks-{size[0]}-{scheme}.png")
-            page.set_viewport_size({"width": 390, "height": 780})
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        page.keyboard.press("3")
-        shows("the model said bridge, 56.0 %")
-        page.keyboard.press("2")
-        shows("the model said bridge, 75.0 %")
-        page.keyboard.press("u")
-        shows("the model said bridge, 56.0 %")
-        page.keyboard.press("y")
-        shows("the model said bridge, 75.0 %")
+        press("3", "the model said bridge, 56.0 %")
+        press("2", "the model said bridge, 75.0 %")
+        press("u", "the model said bridge, 56.0 %")
+        press("y", "the model said bridge, 75.0 %")
         page.get_by_role("button", name="tower").click()
         shows("the model said hagia sophia, 76.0 %")
         page.keyboard.press("s")
-        expect(page.get_by_text("Nothing is left to label")).to_be_visible(timeout=SECONDS)
-        context.close()
-        assert faults == []
+        expect(page.get_by_text("Nothing is left to label")).to_be_visible()
     assert [(row["label"], row["known"]) for row in table()] == [
         ("bridge", "yes"),
         ("", "yes"),
@@ -152,17 +132,9 @@ def test_unsure_pictures_are_labelled_and_trained_on(
     assert after["train"] - before["train"] == {(f"bridge/labelled_{names[0]}", 0), (f"tower/labelled_{names[2]}", 2)}
     with photographs.open_archive(prepare.RAW, "train") as zipped:
         assert zipped.read(f"bridge/labelled_{names[0]}") == sent[1]
-    counts = json.loads((prepare.RAW / "counts.json").read_text())
-    assert counts == {
-        "found": 18,
-        "train": 11,
-        "valid": 0,
-        "test": 6,
-        "tables": 0,
-        "unusable": 0,
-        "copies": 1,
-        "others": 0,
-    }
+    parts = {"found": 18, "train": 11, "valid": 0, "test": 6}
+    left_out = {"tables": 0, "unusable": 0, "copies": 1, "others": 0}
+    assert files.read_json(prepare.RAW / "counts.json") == parts | left_out
     assert "18 files (3 of them labelled captured ones): 11 training, 6 test photographs" in capsys.readouterr().out
     with (prepare.RAW / "refused.csv").open() as file:
         refused = {row["path"]: row["reason"] for row in csv.DictReader(file)}
@@ -173,8 +145,7 @@ def test_an_unknown_label_is_reported_in_one_line(project: Path) -> None:
     prepare.LABELLED.mkdir(parents=True)
     (prepare.LABELLED / "a.jpg").write_bytes(saved(photograph(9, 9), "JPEG"))
     (prepare.LABELLED / "labels.csv").write_text("file,label\na.jpg,castle\n")
-    with pytest.raises(
-        InputError, match=r"labels\.csv: line 2, column label: found 'castle', expected bridge, hagia_sophia, tower"
-    ):
+    expected = r"labels\.csv: line 2, column label: found 'castle', expected bridge, hagia_sophia, tower"
+    with pytest.raises(InputError, match=expected):
         prepare.main()
     assert served.classes() == CLASSES

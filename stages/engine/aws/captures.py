@@ -55,10 +55,8 @@ def line(content_type: str, body: bytes, answer_type: str, answer: bytes, now: d
     request = {"observedContentType": content_type, "mode": "INPUT", "encoding": "BASE64"}
     reply = {"observedContentType": answer_type, "mode": "OUTPUT", "data": answer.decode()}
     reply["encoding"] = "CSV" if answer_type.startswith("text/csv") else "JSON"
-    captured = {
-        "endpointInput": request | {"data": base64.b64encode(body).decode("ascii")},
-        "endpointOutput": reply,
-    }
+    request["data"] = base64.b64encode(body).decode("ascii")
+    captured = {"endpointInput": request, "endpointOutput": reply}
     about = {"eventId": str(uuid.uuid4()), "inferenceTime": now.isoformat()}
     return json.dumps({"captureData": captured, "eventMetadata": about, "eventVersion": "0"}) + "\n"
 
@@ -73,15 +71,14 @@ def fetch(source: str) -> tuple[list[tuple[str, str]], list[str]]:
     try:
         system, root = fsspec.url_to_fs(source)
         listed = sorted(system.find(root))
-        names = [name for name in listed if name.endswith(".jsonl")]
-        contents = [(name, system.cat_file(name)) for name in names]
-        found = [(name, content.decode(json.detect_encoding(content), "replace")) for name, content in contents]
+        contents = {name: system.cat_file(name) for name in listed if name.endswith(".jsonl")}
+        found = [(name, content.decode(json.detect_encoding(content), "replace")) for name, content in contents.items()]
     except Exception as error:  # fsspec's file systems raise different errors
         raise InputError(f"cannot read {source} ({type(error).__name__}: {error})") from error
     if not found:
         others = f", only {listed[0]} and {len(listed) - 1} other files" if listed else ""
         raise InputError(f"{source}: found no .jsonl files{others}, expected an endpoint's captured requests")
-    return found, [name for name in listed if name not in names]
+    return found, [name for name in listed if name not in contents]
 
 
 def read(files: Iterable[tuple[str, str]], convert: Callable[[Record], T]) -> Read[T]:
@@ -91,9 +88,7 @@ def read(files: Iterable[tuple[str, str]], convert: Callable[[Record], T]) -> Re
     an answer, or a last line that is cut off because the file is still being written.
     """
     records: list[tuple[Record, T]] = []
-    problems = []
-    known = set()
-    repeated = 0
+    problems, known, repeated = [], set(), 0
     for name, text in files:
         for position, content in _contents(text):
             try:
@@ -123,8 +118,7 @@ def _contents(text: str) -> Iterator[tuple[str, Any]]:
         yield from _lines(text)
         return
     if isinstance(whole, list):
-        for number, content in enumerate(whole, 1):
-            yield f"record {number}", content
+        yield from ((f"record {number}", content) for number, content in enumerate(whole, 1))
     else:
         yield "line 1", whole
 
@@ -154,11 +148,8 @@ def parse(content: Any) -> Record:
         event, time = str(about.get("eventId") or ""), _time(about["inferenceTime"])
         # An endpoint takes a request without a type for application/octet-stream.
         kind, body = str(request.get("observedContentType") or "application/octet-stream"), _data(request)
-        as_type = (
-            "text/csv"
-            if reply["encoding"].upper() == "CSV"
-            else str(reply.get("observedContentType") or "application/json")
-        )
+        as_table = reply["encoding"].upper() == "CSV"
+        as_type = "text/csv" if as_table else str(reply.get("observedContentType") or "application/json")
         return Record(event, time, kind, body, as_type, _data(reply))
     except KeyError as missing:
         raise ValueError(f"found no captured record: it lacks {missing.args[0]}") from None

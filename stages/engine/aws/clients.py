@@ -76,9 +76,8 @@ def estimate(instance_type: str, instances: int, region: str, hours: int, span: 
     """Return a sentence on the price of ``instances`` for ``hours``, which ``span`` describes. Everything else costs cents."""
     count = f"{instances} x {instance_type}"
     if instance_type not in HOURLY:
-        return (
-            f"{count} are charged by the second, see https://aws.amazon.com/sagemaker/pricing (no price is listed here)"
-        )
+        prices = "https://aws.amazon.com/sagemaker/pricing (no price is listed here)"
+        return f"{count} are charged by the second, see {prices}"
     hour = instances * HOURLY[instance_type]
     where = "" if PRICES_OF.startswith(region) else f"; {region} may differ"
     total = f"{hours * hour:.0f}" if hours * hour >= 10 else f"{hours * hour:.2f}"

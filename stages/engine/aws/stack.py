@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import boto3
@@ -11,8 +11,6 @@ from botocore.exceptions import ClientError
 from stages.common.errors import InputError
 from stages.engine.aws.buckets import empty, keys, remove_bucket
 from stages.engine.aws.clients import client
-
-CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
 
 PAUSE = 10.0
 """Longest time between two checks of a stack, in seconds. The first ones follow faster."""
@@ -28,9 +26,6 @@ UNUSABLE = (
 )
 """States in which a stack can only be removed."""
 
-STARTS = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS")
-"""States that begin an operation of a user. Other states follow by themselves."""
-
 
 class Stack:
     """One stack by its name, whether it exists or not."""
@@ -42,17 +37,15 @@ class Stack:
 
     def status(self) -> str | None:
         """Return CloudFormation's status of the stack, or None if there is no such stack."""
-        stack = self._describe()
-        return stack["StackStatus"] if stack else None
+        return self._describe().get("StackStatus")
 
     def outputs(self) -> dict[str, str]:
-        """Return the values of the template's outputs."""
-        stack = self._describe() or {}
-        return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+        """Return the values of the template's outputs, none if there is no such stack."""
+        return {output["OutputKey"]: output["OutputValue"] for output in self._describe().get("Outputs", [])}
 
     def parameters(self) -> dict[str, str]:
         """Return the stack's parameters, none if there is no such stack."""
-        return {one["ParameterKey"]: one["ParameterValue"] for one in (self._describe() or {}).get("Parameters", [])}
+        return {one["ParameterKey"]: one["ParameterValue"] for one in self._describe().get("Parameters", [])}
 
     def template(self) -> str:
         """Return the stack's template as it was given."""
@@ -62,7 +55,7 @@ class Stack:
     def put(
         self, template: str, parameters: Mapping[str, str], tags: Mapping[str, str] | None = None, protect: bool = False
     ) -> str:
-        """Create or update the stack. Return `created`, `updated` or `unchanged`.
+        """Create or update the stack. Return a line that ends in `created`, `updated` or `unchanged`.
 
         First wait for an operation that a stopped run has started, finish a failed rollback, and remove a stack whose creation
         has failed. With ``protect`` only `remove` can delete it. Raise InputError with CloudFormation's reason if it fails.
@@ -78,26 +71,25 @@ class Stack:
             "StackName": self.name,
             "TemplateBody": template,
             "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
-            "Capabilities": CAPABILITIES,
+            "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
             "Tags": wanted,
         }
-        if stack is None:
+        if not stack:
             self._client.create_stack(**arguments, EnableTerminationProtection=protect)
-            self._expect("CREATE_COMPLETE")
-            return "created"
+            return self._ended("CREATE_COMPLETE", "created")
         if stack.get("EnableTerminationProtection", False) != protect:
             self._protect(protect)
         known, tagged = self.parameters(), sorted(stack.get("Tags", []), key=lambda tag: str(tag["Key"]))
+        unchanged = f"stack {self.name}: unchanged"
         if known == dict(parameters) and tagged == wanted and self.template().strip() == template.strip():
-            return "unchanged"
+            return unchanged
         try:
             self._client.update_stack(**arguments)
         except ClientError as error:
             if "No updates are to be performed" in str(error):
-                return "unchanged"
+                return unchanged
             raise
-        self._expect("UPDATE_COMPLETE")
-        return "updated"
+        return self._ended("UPDATE_COMPLETE", "updated")
 
     def _protect(self, protect: bool) -> None:
         self._client.update_termination_protection(StackName=self.name, EnableTerminationProtection=protect)
@@ -106,9 +98,10 @@ class Stack:
         """Finish a failed rollback. Raise InputError with the reason if it fails again."""
         self._client.continue_update_rollback(StackName=self.name)
         if self._settled() != "UPDATE_ROLLBACK_COMPLETE":
+            skip = f"`aws cloudformation continue-update-rollback --stack-name {self.name} --resources-to-skip NAME`"
             raise InputError(
-                f"the stack {self.name} can't return to its former state: {self._reason()}: remove the cause and run this again, or "
-                f"leave the resource out: `aws cloudformation continue-update-rollback --stack-name {self.name} --resources-to-skip NAME`"
+                f"the stack {self.name} can't return to its former state: {self._reason()}: remove the cause and run this again, "
+                f"or leave the resource out: {skip}"
             )
 
     def resources(self) -> list[tuple[str, str]]:
@@ -131,11 +124,9 @@ class Stack:
 
         With ``keep_data``, buckets that the template retains stay as they are.
         """
-        emptied: list[str] = []
-        there: set[tuple[str, str]] = set()
-        endpoints: set[str] = set()
+        emptied, there, endpoints = list[str](), set[tuple[str, str]](), set[str]()
         status = self._settled()
-        if status is not None and (self._describe() or {}).get("EnableTerminationProtection"):
+        if status is not None and self._describe().get("EnableTerminationProtection"):
             self._protect(False)
         for _ in range(3):  # an endpoint may write captured requests into a bucket that was just emptied
             for kind, name, gone in self._resources():
@@ -158,27 +149,25 @@ class Stack:
         there -= {one for one in there if keep_data and one[0] == "AWS::S3::Bucket"}
         return [*emptied, *(f"{kind} {name}" for kind, name in sorted(there)), *logs]
 
-    def _describe(self) -> dict[str, Any] | None:
+    def _listed(self, operation: str, key: str) -> Iterator[dict[str, Any]]:
+        """Yield what an operation's answers about the stack have under ``key``, nothing if there is no such stack."""
         try:
-            stacks: list[dict[str, Any]] = self._client.describe_stacks(StackName=self.name)["Stacks"]
+            for page in self._client.get_paginator(operation).paginate(StackName=self.name):
+                yield from page[key]
         except ClientError as error:
-            if "does not exist" in str(error):
-                return None
-            raise
-        return stacks[0]
+            if "does not exist" not in str(error):
+                raise
+
+    def _describe(self) -> dict[str, Any]:
+        """Return CloudFormation's description of the stack, empty if there is no such stack."""
+        return next(self._listed("describe_stacks", "Stacks"), {})
 
     def _resources(self) -> list[tuple[str, str, bool]]:
         """Return type and name of all current and former resources of the stack, and whether each is gone."""
-        try:
-            pages = self._client.get_paginator("list_stack_resources").paginate(StackName=self.name)
-            found = [resource for page in pages for resource in page["StackResourceSummaries"]]
-        except ClientError as error:
-            if "does not exist" in str(error):
-                return []
-            raise
-        made = [one for one in found if one.get("PhysicalResourceId")]
         return [
-            (one["ResourceType"], one["PhysicalResourceId"], one["ResourceStatus"] == "DELETE_COMPLETE") for one in made
+            (one["ResourceType"], one["PhysicalResourceId"], one["ResourceStatus"] == "DELETE_COMPLETE")
+            for one in self._listed("list_stack_resources", "StackResourceSummaries")
+            if one.get("PhysicalResourceId")
         ]
 
     def _settled(self) -> str | None:
@@ -191,18 +180,20 @@ class Stack:
             pause = min(PAUSE, pause * 1.3)
         return status
 
-    def _expect(self, end: str) -> None:
+    def _ended(self, end: str, what: str) -> str:
+        """Wait for the status ``end``, and return a line. Raise InputError with the reason if it is another one."""
         status = self._settled()
         if status != end:
             raise InputError(f"the stack {self.name} ended as {status}, expected {end}: {self._reason()}")
+        return f"stack {self.name}: {what}"
 
     def _reason(self) -> str:
         """Return CloudFormation's message for the first failure since the last change of the stack."""
-        pages = self._client.get_paginator("describe_stack_events").paginate(StackName=self.name)
-        newest_first = (event for page in pages for event in page["StackEvents"])
-        since = itertools.takewhile(
-            lambda event: not (event["LogicalResourceId"] == self.name and event["ResourceStatus"] in STARTS),
-            newest_first,
+        # These states begin an operation of a user. Other ones follow by themselves.
+        starts = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS")
+        since = itertools.takewhile(  # the newest come first
+            lambda event: not (event["LogicalResourceId"] == self.name and event["ResourceStatus"] in starts),
+            self._listed("describe_stack_events", "StackEvents"),
         )
         failed = [event for event in since if event["ResourceStatus"].endswith("_FAILED")]
         if not failed:

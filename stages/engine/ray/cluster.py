@@ -1,5 +1,6 @@
 """Connect to the Ray cluster at `engine.address`, or start a temporary one on this machine."""
 
+import logging
 import os
 import platform
 import shutil
@@ -8,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before Ray is imported: by default it sends usage reports
@@ -28,31 +28,28 @@ from stages.common.errors import InputError
 from stages.engine.config import Engine
 from stages.engine.ray import scratch
 
-ENVIRONMENT = ("DVC_ROOT", "OMP_NUM_THREADS", "TQDM_MININTERVAL", stages.CHOICE, *stages.VARIABLES)
-"""Environment variables that are passed on to workers."""
-
-PACKAGES = ("ray", "torch")
-"""Packages that need the same version on all nodes, as Python does: nodes exchange models, gradients and functions."""
-
 SAME = "install the same on all nodes (requirements.txt)"
 
 
 @contextmanager
-def connected(settings: Engine, variables: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
+def connected(settings: Engine, **variables: str) -> Iterator[None]:
     """Connect to Ray, with this project's code and the environment ``variables`` on every node.
 
     Raises InputError if there is no cluster or it can't be joined, or if this machine is too small for its own cluster.
     """
-    addresses = _find(settings.address, settings.timeout) if settings.address else ["127.0.0.1"]
-    if not settings.address:
+    addresses, folder = ["127.0.0.1"], None
+    if settings.address:
+        addresses = _find(settings.address, settings.timeout)
+    else:
         _require_own(settings)
+        folder = scratch.new_folder()
     # Ray replaces 127.0.0.1 by this machine's address in its network, and listens and searches there. It keeps
     # 127.0.0.1 only if clusters are disabled.
     ray_constants.ENABLE_RAY_CLUSTER = "127.0.0.1" not in addresses
-    folder = None if settings.address else scratch.new_folder()
     try:
         try:
-            ray.init(settings.address or "local", **_options(settings, variables, folder))
+            options = _options(settings, variables, folder)
+            ray.init(settings.address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
         except (RuntimeError, ConnectionError, ValueError) as error:  # another Python, or this is not a node
             raise InputError(f"{_name(settings)}: {error}: {SAME}, and run this on one of them") from None
         yield
@@ -93,20 +90,18 @@ def on(node: str) -> NodeAffinitySchedulingStrategy:
 
 def ask_nodes(question: Callable[..., object], *arguments: object) -> list[tuple[dict[str, Any], Any]]:
     """Call ``question`` on each running node. Returns the nodes with Ray's references to their answers."""
-    asked = ray.remote(num_cpus=0)(question)
-    return [
-        (node, asked.options(scheduling_strategy=on(node["NodeID"])).remote(*arguments)) for node in running_nodes()
-    ]
+    asked, nodes = ray.remote(num_cpus=0)(question), running_nodes()
+    return [(node, asked.options(scheduling_strategy=on(node["NodeID"])).remote(*arguments)) for node in nodes]
 
 
 def _options(settings: Engine, variables: Mapping[str, str], folder: Path | None) -> dict[str, Any]:
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if settings.address:
-        sent = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | dict(variables)
+        names = ("DVC_ROOT", "OMP_NUM_THREADS", "TQDM_MININTERVAL", stages.CHOICE, *stages.VARIABLES)
+        sent = {name: os.environ[name] for name in names if name in os.environ} | dict(variables)
         code = str(Path(__file__).parents[2])  # the package `stages`
-        return options | {"runtime_env": {"py_modules": [code], "env_vars": sent}}
+        return {"runtime_env": {"py_modules": [code], "env_vars": sent}}
     # Ray's processes are children of this one: they inherit the environment and find the same code.
-    return options | {
+    return {
         "num_cpus": settings.workers * settings.cpus_per_worker,
         "num_gpus": settings.workers * settings.gpus_per_worker,
         "include_dashboard": False,
@@ -120,42 +115,36 @@ def _name(settings: Engine) -> str:
 
 def _find(address: str, timeout: int) -> list[str]:
     """Return the nodes' addresses from the head at ``address``. Raises InputError if its version of Ray differs."""
+    name = f"engine.address = {address}"
     with init_grpc_channel(address) as channel:
         messages: Any = gcs_service_pb2  # generated from .proto, without types
         head = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)
         try:
             version = head.CheckAlive(messages.CheckAliveRequest(), timeout=timeout).ray_version
             if version != ray.__version__:
-                raise InputError(
-                    f"engine.address = {address}: Ray is {version} there and {ray.__version__} here: {SAME}"
-                )
+                raise InputError(f"{name}: Ray is {version} there and {ray.__version__} here: {SAME}")
             nodes = head.GetAllNodeInfo(messages.GetAllNodeInfoRequest(), timeout=timeout).node_info_list
         except grpc.RpcError as error:
             why = f"no answer within engine.timeout = {timeout} seconds"
             if error.code() != grpc.StatusCode.DEADLINE_EXCEEDED:
                 why = error.details().rpartition("last error: ")[2]
-            raise InputError(
-                f"engine.address = {address}: no Ray cluster there ({why}): start one (make cluster), or give its host:port"
-            ) from None
+            remedy = "start one (make cluster), or give its host:port"
+            raise InputError(f"{name}: no Ray cluster there ({why}): {remedy}") from None
     return [node.node_manager_address for node in nodes]
 
 
 def _require_own(settings: Engine) -> None:
     """Raise InputError if this machine lacks the requested cores or GPUs: Ray does not check."""
-    has = {"cores": len(os.sched_getaffinity(0)), "GPUs": 0}
-    asks = {
-        "cores": settings.workers * settings.cpus_per_worker,
-        "GPUs": settings.workers * settings.gpus_per_worker,
-    }
-    if asks["GPUs"]:
+    cores, gpus, has_gpus = settings.workers * settings.cpus_per_worker, settings.workers * settings.gpus_per_worker, 0
+    if gpus:
         import torch
 
-        has["GPUs"] = torch.cuda.device_count()
-    for what, number in asks.items():
-        if number > has[what]:
+        has_gpus = torch.cuda.device_count()
+    for what, number, has in (("cores", cores, len(os.sched_getaffinity(0))), ("GPUs", gpus, has_gpus)):
+        if number > has:
             raise InputError(
-                f"{_asked(settings)} need {number} {what}, this machine has {has[what]}:"
-                " request less, or set engine.address to a cluster"
+                f"{_asked(settings)} need {number} {what}, this machine has {has}: request less, "
+                "or set engine.address to a cluster"
             )
 
 
@@ -163,29 +152,26 @@ def _require_versions(settings: Engine) -> None:
     def versions() -> dict[str, str]:  # local, so that nodes run it even if they can't import this project's code
         from importlib import metadata
 
-        return {one.name: one.version for one in metadata.distributions() if one.name in packages} | {
-            "python": platform.python_version()
-        }
+        found = {one.name: one.version for one in metadata.distributions() if one.name in packages}
+        return found | {"python": platform.python_version()}
 
-    packages = PACKAGES
+    packages = ("ray", "torch")  # nodes exchange models, gradients and functions
     here = {"python": platform.python_version()} | {name: metadata.version(name) for name in packages}
     for node, answer in ask_nodes(versions):
-        name = node["NodeManagerAddress"]
+        name = f"{_name(settings)}: node {node['NodeManagerAddress']}"
         try:
             there = ray.get(answer, timeout=settings.timeout)
         except ray.exceptions.GetTimeoutError:
-            raise InputError(
-                f"{_name(settings)}: node {name} did not answer within engine.timeout = {settings.timeout} seconds: see its logs"
-            ) from None
+            limit = f"engine.timeout = {settings.timeout} seconds"
+            raise InputError(f"{name} did not answer within {limit}: see its logs") from None
         except ray.exceptions.RuntimeEnvSetupError as error:
-            raise InputError(f"{_name(settings)}: node {name} could not load this project's code: {error}") from None
+            raise InputError(f"{name} could not load this project's code: {error}") from None
         except ray.exceptions.TaskUnschedulableError:
             continue  # the node has left the cluster
         for what, version in here.items():
             if there.get(what) != version:
-                raise InputError(
-                    f"{_name(settings)}: node {name} has {what} {there.get(what, '(none)')}, this machine {version}: {SAME}"
-                )
+                found = f"{what} {there.get(what, '(none)')}, this machine {version}"
+                raise InputError(f"{name} has {found}: {SAME}")
 
 
 def _require_room(settings: Engine) -> None:
@@ -197,7 +183,7 @@ def _require_room(settings: Engine) -> None:
     finally:
         remove_placement_group(group)
     nodes = [node["Resources"] for node in running_nodes()]
-    kinds = Counter(_kind(node) for node in nodes)
+    kinds = Counter(f"a node of {node.get('CPU', 0):g} cores and {node.get('GPU', 0):g} GPUs" for node in nodes)
     free = ray.available_resources()
     room = sum(int(min(node.get(name, 0) // size for name, size in needs.items() if size)) for node in nodes)
     remedy = "try again when there is room" if room >= settings.workers else "request less, or add nodes"
@@ -206,10 +192,6 @@ def _require_room(settings: Engine) -> None:
         f"{', '.join(f'{number} x {kind}' for kind, number in kinds.items())}, with room for {room} workers, and "
         f"{free.get('CPU', 0):g} cores and {free.get('GPU', 0):g} GPUs free: {remedy}"
     )
-
-
-def _kind(node: dict[str, float]) -> str:
-    return f"a node of {node.get('CPU', 0):g} cores and {node.get('GPU', 0):g} GPUs"
 
 
 def _asked(settings: Engine) -> str:

@@ -19,25 +19,23 @@ def shared(folder: Path, cores: int, count: str, settings: Engine, variables: Ma
     together = settings.workers * settings.cpus_per_worker
     variables = {count: str(together), **variables}
     if cores > settings.cpus_per_worker:
-        raise InputError(
-            f"engine.cpus_per_worker = {settings.cpus_per_worker} is too small for work that takes {cores} threads: set it to {cores}"
-        )
-    with _environment(variables), cluster.connected(settings, variables):
+        found = f"engine.cpus_per_worker = {settings.cpus_per_worker}"
+        raise InputError(f"{found} is too small for work that takes {cores} threads: set it to {cores}")
+    with _environment(variables), cluster.connected(settings, **variables):
         cluster.require(settings)
         try:
             check_seen(folder, settings.timeout)
             yield together
         except OutOfMemoryError:
-            raise InputError(
-                "a worker ran out of memory: raise engine.cpus_per_worker, for fewer workers on a node"
-            ) from None
+            remedy = "raise engine.cpus_per_worker, for fewer workers on a node"
+            raise InputError(f"a worker ran out of memory: {remedy}") from None
         except RayError as error:
             raise InputError(f"the work on the cluster failed: {str(error).strip().splitlines()[-1]}") from error
 
 
 def check_seen(folder: Path, timeout: int) -> None:
     """Raise InputError with the addresses of nodes that do not see ``folder``, or don't reply in ``timeout`` seconds."""
-    asked = cluster.ask_nodes(_sees, folder.absolute())
+    asked = cluster.ask_nodes(Path.is_dir, folder.absolute())
     ready, _ = ray.wait([answer for _, answer in asked], num_returns=len(asked), timeout=timeout)
     blind = [node["NodeManagerAddress"] for node, answer in asked if answer not in ready or not ray.get(answer)]
     if blind:
@@ -47,19 +45,13 @@ def check_seen(folder: Path, timeout: int) -> None:
         )
 
 
-def _sees(folder: Path) -> bool:
-    return folder.is_dir()
-
-
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
+    before = {name: os.environ[name] for name in variables if name in os.environ}
     os.environ.update(variables)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in variables:
+            del os.environ[name]
+        os.environ.update(before)

@@ -1,74 +1,52 @@
 """Show the standard error of a cluster's first worker, mainly progress bars, on this machine as it is written."""
 
+import io
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
+from ray.util.queue import Empty, Queue
 
 from stages.engine.ray import cluster
 
-INTERVAL = 0.5
-"""Seconds between two reads."""
 
-
-class Board:
-    """Stores texts until they are read."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def write(self, text: str) -> None:
-        self.texts.append(text)
-
-    def read(self) -> str:
-        texts, self.texts = self.texts, []
-        return "".join(texts)
-
-
-class Stream:
-    """A worker's replacement for `sys.stderr` that writes to a board."""
+class Stream(io.TextIOBase):
+    """A worker's replacement for `sys.stderr` that writes to the queue of `shown`."""
 
     encoding = "utf-8"
 
-    def __init__(self, board: Any) -> None:
-        self.board = board
+    def __init__(self, texts: Queue) -> None:
+        self.queue: Any = texts.actor
 
     def write(self, text: str) -> int:
-        self.board.write.remote(text)
+        self.queue.put_nowait.remote(text)  # without waiting for it
         return len(text)
-
-    def flush(self) -> None:
-        """Do nothing: `write` does not buffer."""
-
-    def isatty(self) -> bool:
-        return False
 
 
 @contextmanager
-def shown() -> Iterator[Any]:
-    """Yield a board on this node, and show its texts until the block ends or the board is lost."""
+def shown() -> Iterator[Queue]:
+    """Yield a queue on this node, and show its texts until the block ends or the queue is lost."""
     here = cluster.on(ray.get_runtime_context().get_node_id())
-    board: Any = ray.remote(num_cpus=0)(Board).options(scheduling_strategy=here).remote()
+    texts = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
     ended = threading.Event()
 
     def show() -> None:
-        done = False
-        while not done:
-            done = ended.wait(INTERVAL)
-            try:
-                sys.stderr.write(ray.get(board.read.remote()))
-            except RayError:  # the board is lost, most likely out of memory: the work continues without progress bars
-                return
-            sys.stderr.flush()
+        try:
+            while not ended.is_set() or not texts.empty():
+                with suppress(Empty):
+                    sys.stderr.write(texts.get(timeout=0.5))
+                    sys.stderr.flush()
+        except RayError:  # the queue is lost, most likely out of memory: the work continues without progress bars
+            return
 
     thread = threading.Thread(target=show, daemon=True)
     thread.start()
     try:
-        yield board
+        yield texts
     finally:
         ended.set()
         thread.join(timeout=10)

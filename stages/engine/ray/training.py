@@ -11,7 +11,7 @@ import tempfile
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")  # before Ray is imported
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")  # longest delay in noticing the end
@@ -22,6 +22,7 @@ from ray.train import TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.util.queue import Queue
 from upath import UPath
 
 from stages.common import files
@@ -29,7 +30,6 @@ from stages.common.errors import InputError
 from stages.common.training import distributed
 from stages.engine.config import Engine
 from stages.engine.ray import cluster, progress, transfer
-from stages.engine.ray.transfer import SentFolder
 
 Work = Callable[[Path], None]
 
@@ -42,12 +42,12 @@ RESULT, REFUSAL = "result", "error.txt"
 class _Losses(ray.train.UserCallback):
     """Reports lost workers."""
 
-    def __init__(self, board: Any) -> None:
-        self.board = board
+    def __init__(self, texts: Queue) -> None:
+        self.texts = texts
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         ranks = ", ".join(str(rank) for rank in sorted(worker_exceptions))
-        self.board.write.remote(f"\nworker {ranks} was lost: all workers restart from the last checkpoint\n")
+        progress.Stream(self.texts).write(f"\nworker {ranks} was lost: all workers restart from the last checkpoint\n")
 
 
 class _Trainer(TorchTrainer):
@@ -62,35 +62,22 @@ class _Trainer(TorchTrainer):
         return [one for one in callbacks if not isinstance(one, PlacementGroupCleanerCallback | DatasetsCallback)]
 
 
-class Setup(NamedTuple):
-    """The settings that all workers of a training get."""
-
-    work: Work
-    batch_size: int
-    results: UPath
-    """Folder or URL for the result or the error."""
-    sent: SentFolder
-    board: Any  # progress.Board
-
-
-def _worker(config: dict[str, Setup]) -> None:
-    """Run one worker of a training."""
-    setup = config["setup"]
-    results = setup.results
+def _worker(work: Work, batch_size: int, results: UPath, settle: Callable[[], None], texts: Queue) -> None:
+    """Run one worker of a training. ``results`` is the folder or URL for the result or the error."""
     if (results / REFUSAL).exists():  # restarted after an error that a restart can't fix
         return
     try:
-        transfer.settle(setup.sent)
+        settle()
     except InputError as error:  # only this node knows it: the others read it after the restart
         (results / REFUSAL).write_text(str(error))
         raise
-    with distributed.group(setup.batch_size) as taking_part, tempfile.TemporaryDirectory() as scratch:
+    with distributed.group(batch_size) as taking_part, tempfile.TemporaryDirectory() as scratch:
         if not taking_part:
             return
         if distributed.rank() == 0:
-            sys.stderr = progress.Stream(setup.board)
+            sys.stderr = progress.Stream(texts)
         try:
-            setup.work(Path(scratch))
+            work(Path(scratch))
         except InputError as error:  # all workers have the same error, and none is restarted
             (results / REFUSAL).write_text(str(error))
             return
@@ -111,9 +98,10 @@ def train(work: Work, folder: Path, features: Path, batch_size: int, settings: E
     try:
         with cluster.connected(settings):
             cluster.require(settings)
-            sent = transfer.send(features, settings.storage)
-            with progress.shown() as board:
-                _fit(Setup(transfer.importable(work), batch_size, results, sent, board), settings)
+            settle = transfer.send(features, settings.storage)
+            with progress.shown() as texts:
+                given = {"work": transfer.importable(work), "batch_size": batch_size, "settle": settle}
+                _fit(settings, results, texts, given)
         if (results / REFUSAL).exists():
             raise InputError((results / REFUSAL).read_text())
         transfer.copy(results / RESULT, UPath(folder))
@@ -123,13 +111,13 @@ def train(work: Work, folder: Path, features: Path, batch_size: int, settings: E
         results.fs.rm(results.path, recursive=True)
 
 
-def _fit(setup: Setup, settings: Engine) -> None:
+def _fit(settings: Engine, results: UPath, texts: Queue, given: dict[str, Any]) -> None:
     if not settings.address:  # this machine is not preempted: skip the process that watches for it
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     resources = {"CPU": settings.cpus_per_worker, "GPU": settings.gpus_per_worker}
     _Trainer(
-        _worker,
-        train_loop_config={"setup": setup},
+        lambda config: _worker(**config),
+        train_loop_config={**given, "results": results, "texts": texts},
         torch_config=TorchConfig(backend="nccl" if settings.gpus_per_worker else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=(1, settings.workers) if settings.workers > 1 else 1,  # type: ignore[arg-type]  # V1's signature
@@ -137,10 +125,10 @@ def _fit(setup: Setup, settings: Engine) -> None:
             resources_per_worker={name: count for name, count in resources.items() if count},
         ),
         run_config=ray.train.RunConfig(
-            name=setup.results.name,
-            storage_path=setup.results.parent.path,
-            storage_filesystem=pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(setup.results.fs)),  # type: ignore[attr-defined, no-untyped-call]
-            callbacks=[_Losses(setup.board)],  # type: ignore[list-item]  # V1's class
+            name=results.name,
+            storage_path=results.parent.path,
+            storage_filesystem=pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(results.fs)),  # type: ignore[attr-defined, no-untyped-call]
+            callbacks=[_Losses(texts)],  # type: ignore[list-item]  # V1's class
             failure_config=ray.train.FailureConfig(max_failures=FAILURES),
         ),
     ).fit()

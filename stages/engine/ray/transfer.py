@@ -7,20 +7,12 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from upath import UPath
 
 from stages.common import files
 from stages.common.errors import InputError
-
-
-class SentFolder(NamedTuple):
-    """A folder below the working folder, and its copy in the storage. None if all nodes see the working folder."""
-
-    home: Path
-    folder: Path
-    copy: UPath | None
 
 
 def importable(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,29 +38,31 @@ def copy(source: UPath, target: UPath) -> None:
             there.write_bytes(path.read_bytes())
 
 
-def send(folder: Path, storage: str | None) -> SentFolder:
-    """Make ``folder``, below the working folder, available on all nodes. Send it only if ``storage`` does not have it yet."""
+def send(folder: Path, storage: str | None) -> Callable[[], None]:
+    """Make ``folder``, below the working folder, available on all nodes. Send it only if ``storage`` does not have it yet.
+
+    Returns what each worker has to call first: it changes to a working folder with the sent folder. It raises InputError if
+    the node does not see the folder.
+    """
     if storage is None:
-        return SentFolder(Path.cwd(), folder, None)
+        return partial(_enter, Path.cwd(), folder)
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     key = files.digest_of(f"{path.relative_to(folder)} {files.digest(path)}" for path in found)
     target = UPath(storage) / "features" / key
     if not (target / "complete").exists():
         copy(UPath(folder), target)
         (target / "complete").touch()
-    return SentFolder(Path.cwd(), folder, target)
+    return partial(_fetch, target, folder)
 
 
-def settle(sent: SentFolder) -> None:
-    """On a node, change to a working folder that has the sent folder. Raises InputError if the node does not see it."""
-    if sent.copy is None:
-        if not (sent.home / sent.folder).is_dir():
-            raise InputError(
-                f"node {os.uname().nodename} does not see {sent.home / sent.folder}: "
-                "set engine.storage to a folder or URL that all nodes can reach"
-            )
-        os.chdir(sent.home)
-        return
+def _enter(home: Path, folder: Path) -> None:
+    if not (home / folder).is_dir():
+        remedy = "set engine.storage to a folder or URL that all nodes can reach"
+        raise InputError(f"node {os.uname().nodename} does not see {home / folder}: {remedy}")
+    os.chdir(home)
+
+
+def _fetch(sent: UPath, folder: Path) -> None:
     os.chdir(tempfile.mkdtemp(prefix="stages-"))  # a folder for this worker process only
-    sent.folder.mkdir(parents=True)
-    copy(sent.copy, UPath(sent.folder))
+    folder.mkdir(parents=True)
+    copy(sent, UPath(folder))

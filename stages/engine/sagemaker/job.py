@@ -34,15 +34,6 @@ TEMPLATE = HERE / "template.yaml"
 REQUIREMENTS = HERE / "requirements.txt"
 SCRIPT = HERE / "script.py"
 
-MISSING_ROLE = "assume"
-"""A word in SageMaker's error message if the role was created only a moment ago."""
-
-WAIT = {"Delay": 10, "MaxAttempts": 60}
-"""Seconds between two checks of a job that is being stopped, and the number of checks."""
-
-CONFIG = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
-"""Configuration of SageMaker's SDK, which would otherwise report each call to AWS."""
-
 
 class JobResources(NamedTuple):
     """A job's resources on AWS. ``name`` is the stack's name and the prefix of the job's name."""
@@ -61,7 +52,7 @@ def resources(session: boto3.Session, prefix: str) -> Iterator[JobResources]:
     """
     stack = Stack(session, f"{prefix}-{uuid.uuid4().hex[:8]}")
     try:
-        print(f"stack {stack.name}: {stack.put(TEMPLATE.read_text(), {})}", flush=True)
+        print(stack.put(TEMPLATE.read_text(), {}), flush=True)
         found = stack.outputs()
         yield JobResources(session, stack.name, found["Bucket"], found["Role"])
     finally:
@@ -71,21 +62,21 @@ def resources(session: boto3.Session, prefix: str) -> Iterator[JobResources]:
 
 def stop_jobs(session: boto3.Session, name: str) -> list[str]:
     """Stop the training jobs whose names begin with ``name``, because running jobs cost money, and wait until they have ended."""
-    sagemaker, stopped = client(session, "sagemaker"), []
-    for page in sagemaker.get_paginator("list_training_jobs").paginate(NameContains=name):
-        for job in page["TrainingJobSummaries"]:
-            if job["TrainingJobStatus"] in ("InProgress", "Stopping"):
-                stopped.append(job["TrainingJobName"])
-    for job in stopped:
+    sagemaker = client(session, "sagemaker")
+    pages = sagemaker.get_paginator("list_training_jobs").paginate(NameContains=name)
+    found = [job for page in pages for job in page["TrainingJobSummaries"]]
+    running = [one["TrainingJobName"] for one in found if one["TrainingJobStatus"] in ("InProgress", "Stopping")]
+    for job in running:
         print(f"stopping the training job {job}; this takes a minute or two", flush=True)
         try:
             sagemaker.stop_training_job(TrainingJobName=job)
         except ClientError as error:
             if error.response["Error"]["Code"] != "ValidationException":  # else it has ended in the meantime
                 raise
+        ended, every_10_s = sagemaker.get_waiter("training_job_completed_or_stopped"), {"Delay": 10, "MaxAttempts": 60}
         with suppress(WaiterError):  # the waiter raises it for a failed job
-            sagemaker.get_waiter("training_job_completed_or_stopped").wait(TrainingJobName=job, WaiterConfig=WAIT)
-    return [f"training job {job}, stopped" for job in stopped]
+            ended.wait(TrainingJobName=job, WaiterConfig=every_10_s)
+    return [f"training job {job}, stopped" for job in running]
 
 
 def stage_code(folder: Path, project: str) -> None:
@@ -121,8 +112,10 @@ def job(where: JobResources, settings: SageMaker, image: str, **own: Any) -> Any
     from sagemaker.train.model_trainer import ModelTrainer
 
     os.environ["SAGEMAKER_VALIDATE_ROLE"] = "false"  # the role is the stack's own
+    # Otherwise the SDK reports each call to AWS.
+    quiet = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
     return ModelTrainer(
-        sagemaker_session=Session(where.session, default_bucket=where.bucket, sagemaker_config=CONFIG),
+        sagemaker_session=Session(where.session, default_bucket=where.bucket, sagemaker_config=quiet),
         role=where.role,
         base_job_name=where.name,
         training_image=image,
@@ -142,13 +135,10 @@ def trainer(where: JobResources, settings: SageMaker, code: Path) -> Any:
     from sagemaker.core.training.configs import SourceCode
     from sagemaker.train.distributed import Torchrun
 
+    kind, region = settings.instance_type, where.session.region_name
     try:
         image = image_uris.retrieve(
-            "pytorch",
-            region=where.session.region_name,
-            version=settings.pytorch,
-            instance_type=settings.instance_type,
-            image_scope="training",
+            "pytorch", region=region, version=settings.pytorch, instance_type=kind, image_scope="training"
         )
     except ValueError as error:
         raise InputError(f"engine.sagemaker.pytorch = {settings.pytorch!r} is not available: {error}") from None
@@ -164,11 +154,11 @@ def inputs(features: Path) -> list[Any]:
     return [InputData(channel_name="features", data_source=str(features))]
 
 
-def _young(error: BaseException) -> bool:
-    return isinstance(error, ClientError) and MISSING_ROLE in str(error)
+YOUNG = retry_if_exception(lambda error: isinstance(error, ClientError) and "assume" in str(error))
+"""Whether SageMaker says so of a role, which was created only a moment ago."""
 
 
-@retry(retry=retry_if_exception(_young), stop=stop_after_delay(60), wait=wait_fixed(5), reraise=True)
+@retry(retry=YOUNG, stop=stop_after_delay(60), wait=wait_fixed(5), reraise=True)
 def start(trainer: Any, inputs: list[Any]) -> str:
     """Run the job with its ``inputs`` to its end.
 

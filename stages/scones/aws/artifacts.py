@@ -4,8 +4,8 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import png  # type: ignore[import-untyped]
 
@@ -20,8 +20,7 @@ WORKFLOW = HERE / "workflow.asl.json"
 FAN_OUT = HERE / "fan_out.asl.json"
 
 
-@dataclass(frozen=True)
-class Artifact:
+class Artifact(NamedTuple):
     """An object to upload: its key and its bytes."""
 
     key: str

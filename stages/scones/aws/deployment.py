@@ -17,7 +17,7 @@ from stages.common.errors import InputError
 from stages.engine.aws.buckets import delete, keys
 from stages.engine.aws.clients import client
 from stages.engine.aws.stack import Stack
-from stages.scones.aws import artifacts
+from stages.scones.aws import artifacts, own_template
 from stages.scones.aws.artifacts import Artifact
 from stages.scones.aws.functions import drift
 from stages.scones.config import WorkflowSettings
@@ -34,10 +34,6 @@ MODEL = "model"
 
 CHALLENGER = "challenger"
 """The template's name for the optional second variant."""
-
-
-GRAVITON_TYPE = "ml.c7g.large"
-"""An instance type with AWS's ARM processors. sagemaker-core returns the wrong image, Intel's, for newer ones (m7g, r8g)."""
 
 OWN = "-own"
 """Suffix of the name of the stack with a user's own workflow."""
@@ -67,22 +63,16 @@ def inference_image(region: str, settings: WorkflowSettings) -> str:
         return settings.image
     from sagemaker.core import image_uris  # takes 1.5 s
 
+    kind = "ml.m5.large" if settings.serverless else settings.instance_type
+    if on_graviton(settings):
+        kind = "ml.c7g.large"  # sagemaker-core returns the wrong image, Intel's, for newer ones (m7g, r8g)
     try:
         uri: str = image_uris.retrieve(
-            "pytorch",
-            region=region,
-            version=settings.pytorch,
-            instance_type=GRAVITON_TYPE
-            if on_graviton(settings)
-            else "ml.m5.large"
-            if settings.serverless
-            else settings.instance_type,
-            image_scope="inference",
+            "pytorch", region=region, version=settings.pytorch, instance_type=kind, image_scope="inference"
         )
     except ValueError as error:
-        raise InputError(
-            f"deploy.scones.pytorch = {settings.pytorch!r} is not available in region {region} for {settings.instance_type}: {error}"
-        ) from None
+        where = f"in region {region} for {settings.instance_type}"
+        raise InputError(f"deploy.scones.pytorch = {settings.pytorch!r} is not available {where}: {error}") from None
     return uri
 
 
@@ -134,7 +124,7 @@ def parameters(
 ) -> dict[str, str]:
     """Return the template's parameters."""
     update, count = settings.update, settings.instance_count
-    scaling, serverless, network = settings.scaling, settings.serverless, settings.network
+    scaling, serverless = settings.scaling, settings.serverless
     return {
         "ArtifactBucket": bucket,
         "ChallengerKey": "",
@@ -157,21 +147,15 @@ def parameters(
         "MaxErrorShare": f"{update.errors:g}",
         "MaxLatency": f"{update.latency * 1e6:.0f}",
         "Classes": str(classes),
-        "Threshold": f"{settings.threshold:g}",
         "EndpointTimeout": str(settings.endpoint_timeout),
         "LowConfidenceShare": f"{settings.low_confidence_share:g}",
         "CapturePercentage": str(settings.capture_percentage),
         "CaptureDays": str(settings.capture_days),
-        "LogDays": str(settings.log_days),
         "Email": settings.email or "",
         "DigestHours": str(settings.digest_hours),
         "WatchHours": str(settings.watch_hours or 0),
         "ExecuteUploads": str(settings.execute_uploads).lower(),
-        "KmsKey": settings.kms_key or "",
-        "Subnets": ",".join(network.subnets if network else []),
-        "SecurityGroups": ",".join(network.security_groups if network else []),
-        "PermissionsBoundary": settings.permissions_boundary or "",
-        "XRay": str(settings.xray).lower(),
+        **own_template.parameters(settings),
     }
 
 
@@ -186,10 +170,9 @@ def deploy(
     objects = parts(archive, settings, training)
     image = inference_image(session.region_name, settings)
     base = Stack(session, f"{settings.stack}-artifacts")
-    ended = base.put(artifacts.ARTIFACTS_TEMPLATE.read_text(), {}, settings.tags, settings.protect)
-    done = [f"stack {base.name}: {ended}"]
+    done = [base.put(artifacts.ARTIFACTS_TEMPLATE.read_text(), {}, settings.tags, settings.protect)]
     home = base.outputs()["Bucket"]
-    done.append(upload(session, home, {artifact.key: artifact.content for artifact in objects.values()}))
+    done.append(upload(session, home, dict(objects.values())))
     stack = Stack(session, settings.stack)
     wanted = parameters(home, objects, image, count_classes(archive), settings)
     former = stack.parameters()
@@ -197,12 +180,11 @@ def deploy(
         wanted["TrafficShift"] = "ALL_AT_ONCE"  # SageMaker shifts step by step only between the same variants
     elif former.get("TrafficShift") and {**wanted, "TrafficShift": ""} == {**former, "TrafficShift": ""}:
         wanted["TrafficShift"] = former["TrafficShift"]  # it is no change by itself
-    ended = stack.put(artifacts.TEMPLATE.read_text(), wanted, settings.tags, settings.protect)
-    done.append(f"stack {stack.name}: {ended}")
+    done.append(stack.put(artifacts.TEMPLATE.read_text(), wanted, settings.tags, settings.protect))
     found = stack.outputs()
     tests = {f"{TEST}{name}": content for name, content in pictures.items()}
     done.append(upload(session, found["Bucket"], tests, TEST))
-    others = [entry["Key"] for entry in keys(session, found["Bucket"], TEST) if entry["Key"] not in tests]
+    others = [{"Key": one["Key"]} for one in keys(session, found["Bucket"], TEST) if one["Key"] not in tests]
     if others:  # from an earlier test set
         delete(session, found["Bucket"], others)
         done.append(f"s3://{found['Bucket']}/{TEST}: {len(others)} other objects removed")
@@ -230,9 +212,8 @@ def stacks(session: boto3.Session, settings: WorkflowSettings) -> list[Stack]:
 
 def destroy(session: boto3.Session, settings: WorkflowSettings, keep_data: bool = False) -> list[str]:
     """Remove everything, except with ``keep_data`` the bucket of pictures and captured requests. Return a line for each removed thing."""
-    return [
-        line for stack in stacks(session, settings) for line in stack.remove(keep_data and stack.name == settings.stack)
-    ]
+    found = stacks(session, settings)
+    return [line for stack in found for line in stack.remove(keep_data and stack.name == settings.stack)]
 
 
 def destroy_endpoint(session: boto3.Session, settings: WorkflowSettings) -> str:
@@ -241,5 +222,4 @@ def destroy_endpoint(session: boto3.Session, settings: WorkflowSettings) -> str:
     former = stack.parameters()
     if not former:
         return "there was nothing to remove"
-    ended = stack.put(stack.template(), {**former, "EndpointOn": "false"}, settings.tags, settings.protect)
-    return f"stack {stack.name}: {ended}"
+    return stack.put(stack.template(), {**former, "EndpointOn": "false"}, settings.tags, settings.protect)

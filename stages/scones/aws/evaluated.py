@@ -73,20 +73,14 @@ def compare(answers: Mapping[str, Captured], asked: Set[str], test: Test) -> Non
             "expected one answer for each test case"
         )
     for name, answer in answers.items():
-        expected, probabilities, familiarity = (
-            test.probabilities[name],
-            answer.probabilities,
-            test.familiarity.get(name, 0.0),
-        )
+        expected, familiarity = test.probabilities[name], test.familiarity.get(name, 0.0)
+        probabilities = answer.probabilities
         if len(expected) != len(probabilities) or not np.abs(expected - probabilities).max() <= TOLERANCE:
-            raise InputError(
-                f"{ARCHIVE}: {name}: found the probabilities {probabilities}, expected evaluate's {expected.tolist()} "
-                f"within {TOLERANCE:g}"
-            )
+            wanted = f"expected evaluate's {expected.tolist()} within {TOLERANCE:g}"
+            raise InputError(f"{ARCHIVE}: {name}: found the probabilities {probabilities}, {wanted}")
         if abs(familiarity) > TOLERANCE and answer.known is not (familiarity > 0):
-            raise InputError(
-                f"{ARCHIVE}: {name}: found known = {answer.known}, expected {familiarity > 0}, as evaluate's familiarity is {familiarity:g}"
-            )
+            wanted = f"expected {familiarity > 0}, as evaluate's familiarity is {familiarity:g}"
+            raise InputError(f"{ARCHIVE}: {name}: found known = {answer.known}, {wanted}")
 
 
 def as_evaluated(done: trial.Trial, test: Test) -> dict[str, int]:

@@ -17,9 +17,6 @@ from stages.engine.aws.clients import client
 LIMIT = 900.0
 """Time limit of an execution, in seconds. The workflow's own limit is 600."""
 
-DESCRIBED_AT_ONCE = 200
-"""Executions that are described without a pause: AWS allows some 250 at once, then 10 to 15 a second."""
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -58,17 +55,7 @@ class Workflow:
 
     def execute(self, bucket: str, key: str) -> Outcome:
         """Run one execution and return its outcome. Raise InputError if it does not end."""
-        described = self.run(event(bucket, key))
-        output = json.loads(described.get("output") or "{}")
-        return Outcome(
-            key,
-            described["status"],
-            tuple(output.get("inferences", ())),
-            described.get("error", ""),
-            described.get("cause", ""),
-            (described["stopDate"] - described["startDate"]).total_seconds(),
-            described["name"],
-        )
+        return _outcome(key, self.run(event(bucket, key)))
 
     def start(self, event: Any) -> str:
         """Start an execution and return its ARN."""
@@ -99,17 +86,11 @@ class Workflow:
                 raise InputError(f"executions did not end within {LIMIT:.0f} s")
             time.sleep(1.0)
         ended = {one["executionArn"]: one for one in self._listed() if one["executionArn"] in started}
-        found = {}
         for number, (arn, one) in enumerate(ended.items()):
-            why: dict[str, Any] = {}
             if one["status"] == "FAILED":
-                time.sleep(0.1 if number > DESCRIBED_AT_ONCE else 0.0)
-                why = self._client.describe_execution(executionArn=arn)
-            seconds = (one["stopDate"] - one["startDate"]).total_seconds()
-            found[arn] = Outcome(
-                started[arn], one["status"], (), why.get("error", ""), why.get("cause", ""), seconds, one["name"]
-            )
-        return found
+                time.sleep(0.1 if number > 200 else 0.0)  # AWS allows some 250 at once, then 10 to 15 a second
+                ended[arn] = self._client.describe_execution(executionArn=arn)
+        return {arn: _outcome(started[arn], one) for arn, one in ended.items()}
 
     def _listed(self, status: str | None = None) -> Iterator[dict[str, Any]]:
         chosen = {"statusFilter": status} if status else {}
@@ -122,6 +103,13 @@ class Workflow:
             yield from pool.map(lambda key: self.execute(bucket, key), keys)
 
 
+def _outcome(key: str, described: Mapping[str, Any]) -> Outcome:
+    probabilities = json.loads(described.get("output") or "{}").get("inferences", ())
+    seconds = (described["stopDate"] - described["startDate"]).total_seconds()
+    why = described.get("error", ""), described.get("cause", "")
+    return Outcome(key, described["status"], tuple(probabilities), *why, seconds, described["name"])
+
+
 def message(outcome: Outcome) -> str:
     """Return the error message of a failed execution's function, or the cause itself if no function failed."""
     try:
@@ -132,7 +120,5 @@ def message(outcome: Outcome) -> str:
 
 def latency(outcomes: Sequence[Outcome]) -> dict[str, float]:
     """Return percentiles of the seconds that an execution took, to the millisecond."""
-    p50, p95, p99, longest = np.percentile([outcome.seconds for outcome in outcomes], [50, 95, 99, 100])
-    return {
-        name: round(float(value), 3) for name, value in (("p50", p50), ("p95", p95), ("p99", p99), ("max", longest))
-    }
+    found = np.percentile([outcome.seconds for outcome in outcomes], [50, 95, 99, 100])
+    return {name: round(float(value), 3) for name, value in zip(("p50", "p95", "p99", "max"), found, strict=True)}

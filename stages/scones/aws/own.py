@@ -55,12 +55,10 @@ def read(folder: Path) -> Own:
     definitions = [name for name in contents if name.endswith(".json") and "/" not in name]
     if len(definitions) != 1:
         raise InputError(f"{folder}: found {definitions or 'no'} .json files, expected one, the state machine")
-    modules = {name[: -len(".py")] for name in contents if name.endswith(".py") and "/" not in name}
+    modules = {name.removesuffix(".py") for name in contents if name.endswith(".py") and "/" not in name}
     packages = {name.partition("/")[0] for name in contents if "/" in name}
-    handlers = {}
-    for name in sorted(modules):
-        if handler := _handler(folder / f"{name}.py", modules | packages):
-            handlers[name] = f"{name}.{handler}"
+    found = {name: _handler(folder / f"{name}.py", modules | packages) for name in sorted(modules)}
+    handlers = {name: f"{name}.{handler}" for name, handler in found.items() if handler}
     if not handlers:
         raise InputError(f"{folder}: found no .py file with a function {' or '.join(HANDLERS)}, expected at least one")
     package = {name: content for name, content in contents.items() if name not in definitions}
@@ -85,9 +83,8 @@ def _handler(path: Path, there: set[str]) -> str | None:
         for name in names:
             top = name.partition(".")[0]
             if top not in sys.stdlib_module_names | IN_LAMBDA | there:
-                raise InputError(
-                    f"{path}: line {node.lineno}: found the import of {top}, which Lambda's Python does not have: put it into {path.parent}"
-                )
+                missing = f"found the import of {top}, which Lambda's Python does not have"
+                raise InputError(f"{path}: line {node.lineno}: {missing}: put it into {path.parent}")
     defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     return next((name for name in HANDLERS if name in defined), None)
 
@@ -98,25 +95,22 @@ def _substituted(path: Path, handlers: dict[str, str]) -> str:
         definition = json.loads(path.read_text(encoding="utf-8-sig"))
         states = definition["States"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: found no state machine ({type(error).__name__}: {error}), expected StartAt and States"
-        ) from None
+        why = f"{type(error).__name__}: {error}"
+        raise InputError(f"{path}: found no state machine ({why}), expected StartAt and States") from None
     if not isinstance(states, dict) or definition.get("StartAt") not in states:
         raise InputError(f"{path}: StartAt: found {definition.get('StartAt')!r}, expected one of {', '.join(states)}")
     by_name = {_plain(name): name for name in handlers}
     used = set()
 
     def function(name: str, qualifier: str | None) -> str:
-        if _plain(name) not in by_name:
-            raise InputError(
-                f"{path}: found the function {name}, expected one of {', '.join(handlers)}: a file of this name"
-            )
+        own, expected = by_name.get(_plain(name)), ", ".join(handlers)
+        if own is None:
+            raise InputError(f"{path}: found the function {name}, expected one of {expected}: a file of this name")
         if qualifier not in (None, "$LATEST"):
-            raise InputError(
-                f"{path}: found {name}:{qualifier}, expected $LATEST or no version: only this one is deployed"
-            )
-        used.add(by_name[_plain(name)])
-        return f"${{{own_template.logical(by_name[_plain(name)])}}}{':$LATEST' if qualifier else ''}"
+            only = "expected $LATEST or no version: only this one is deployed"
+            raise InputError(f"{path}: found {name}:{qualifier}, {only}")
+        used.add(own)
+        return f"${{{own_template.logical(own)}}}{':$LATEST' if qualifier else ''}"
 
     def replace(node: Any, key: str = "") -> Any:
         if isinstance(node, dict):
@@ -149,7 +143,7 @@ def deploy(session: boto3.Session, beside: Deployed, own: Own, settings: Workflo
     """Create or update the workflow beside a deployment. Return its ARN, and a line for each action."""
     code = artifacts.named("own.zip", own.package)
     definition = artifacts.named("own.asl.json", own.definition.encode())
-    done = [upload(session, beside.home, {one.key: one.content for one in (code, definition)})]
+    done = [upload(session, beside.home, dict([code, definition]))]
     wanted = {
         "ArtifactBucket": beside.home,
         "CodeKey": code.key,
@@ -160,7 +154,5 @@ def deploy(session: boto3.Session, beside: Deployed, own: Own, settings: Workflo
         **own_template.parameters(settings),
     }
     stack = Stack(session, f"{settings.stack}{OWN}")
-    done.append(
-        f"stack {stack.name}: {stack.put(own_template.write(own.handlers), wanted, settings.tags, settings.protect)}"
-    )
+    done.append(stack.put(own_template.write(own.handlers), wanted, settings.tags, settings.protect))
     return stack.outputs()["Workflow"], done

@@ -12,7 +12,6 @@ from stages.scones.config import WorkflowSettings
 
 TEXTS = ["ArtifactBucket", "CodeKey", "DefinitionKey", "Bucket", "Endpoint", "Topic", "Threshold"]
 TEXTS += ["LogDays", "KmsKey", "PermissionsBoundary", "XRay"]
-LISTS = ["Subnets", "SecurityGroups"]
 
 CONDITIONS = {
     "HasKey": {"Fn::Not": [{"Fn::Equals": [{"Ref": "KmsKey"}, ""]}]},
@@ -20,9 +19,6 @@ CONDITIONS = {
     "HasBoundary": {"Fn::Not": [{"Fn::Equals": [{"Ref": "PermissionsBoundary"}, ""]}]},
     "Traced": {"Fn::Equals": [{"Ref": "XRay"}, "true"]},
 }
-
-PREFIX = "arn:${AWS::Partition}"
-REGION_AND_ACCOUNT = "${AWS::Region}:${AWS::AccountId}"
 
 ANSWERED = {
     "CKV_AWS_115": "a reserved concurrency would take from the account's; the state machine retries",
@@ -41,18 +37,28 @@ def logical(name: str) -> str:
 
 def write(handlers: Mapping[str, str]) -> str:
     """Return the template, as JSON. ``handlers`` are `module.function` by the function's name."""
+    arns = {logical(name): {"Fn::GetAtt": [logical(name), "Arn"]} for name in handlers}
+    called = [one for name, arn in arns.items() for one in (arn, {"Fn::Sub": f"${{{name}.Arn}}:*"})]
+    allowed = [_allow(["lambda:InvokeFunction"], called), _allow(["sns:Publish"], {"Ref": "Topic"})]
+    machine = {
+        "Name": {"Fn::Sub": "${AWS::StackName}-workflow"},
+        "Role": {"Fn::GetAtt": ["MachineRole", "Arn"]},
+        "Tracing": {"Enabled": {"Fn::If": ["Traced", True, False]}},
+        "DefinitionUri": {"Bucket": {"Ref": "ArtifactBucket"}, "Key": {"Ref": "DefinitionKey"}},
+        "DefinitionSubstitutions": {"Topic": {"Ref": "Topic"}, **arns},
+    }
     resources: dict[str, Any] = {
         "FunctionRole": _role("lambda.amazonaws.com", _of_functions()),
-        "MachineRole": _role("states.amazonaws.com", _of_machine(handlers)),
-        "Machine": _machine(handlers),
+        "MachineRole": _role("states.amazonaws.com", allowed),
+        "Machine": {"Type": "AWS::Serverless::StateMachine", "Properties": machine},
     }
     for name, handler in handlers.items():
         resources |= _function(name, handler)
+    lists = {key: {"Type": "CommaDelimitedList"} for key in ["Subnets", "SecurityGroups"]}
     whole = {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Transform": "AWS::Serverless-2016-10-31",
-        "Parameters": {name: {"Type": "String"} for name in TEXTS}
-        | {name: {"Type": "CommaDelimitedList"} for name in LISTS},
+        "Parameters": {key: {"Type": "String"} for key in TEXTS} | lists,
         "Conditions": CONDITIONS,
         "Resources": resources,
         "Outputs": {"Workflow": {"Value": {"Ref": "Machine"}}},
@@ -83,9 +89,10 @@ def _allow(actions: list[str], resource: Any) -> dict[str, Any]:
 
 
 def _of_functions() -> list[dict[str, Any]]:
-    bucket = [{"Fn::Sub": f"{PREFIX}:s3:::${{Bucket}}"}, {"Fn::Sub": f"{PREFIX}:s3:::${{Bucket}}/*"}]
-    endpoint = {"Fn::Sub": f"{PREFIX}:sagemaker:{REGION_AND_ACCOUNT}:endpoint/${{Endpoint}}"}
-    logs = {"Fn::Sub": f"{PREFIX}:logs:{REGION_AND_ACCOUNT}:log-group:/aws/lambda/${{AWS::StackName}}-*"}
+    bucket = [{"Fn::Sub": f"arn:${{AWS::Partition}}:s3:::${{Bucket}}{rest}"} for rest in ("", "/*")]
+    endpoint = {"Fn::Sub": "arn:${AWS::Partition}:sagemaker:${AWS::Region}:${AWS::AccountId}:endpoint/${Endpoint}"}
+    own = "log-group:/aws/lambda/${AWS::StackName}-*"
+    logs = {"Fn::Sub": "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:" + own}
     interfaces = ["CreateNetworkInterface", "DeleteNetworkInterface", "DescribeNetworkInterfaces", "DescribeSubnets"]
     interfaces += ["AssignPrivateIpAddresses", "UnassignPrivateIpAddresses"]
     return [
@@ -96,22 +103,12 @@ def _of_functions() -> list[dict[str, Any]]:
     ]
 
 
-def _of_machine(handlers: Mapping[str, str]) -> list[dict[str, Any]]:
-    functions = [
-        arn
-        for name in handlers
-        for arn in ({"Fn::GetAtt": [logical(name), "Arn"]}, {"Fn::Sub": f"${{{logical(name)}.Arn}}:*"})
-    ]
-    return [_allow(["lambda:InvokeFunction"], functions), _allow(["sns:Publish"], {"Ref": "Topic"})]
-
-
 def _role(service: str, allowed: list[dict[str, Any]]) -> dict[str, Any]:
     trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
-    traces = [f"xray:{one}" for one in ("PutTraceSegments", "PutTelemetryRecords")]
-    traces += [f"xray:{one}" for one in ("GetSamplingRules", "GetSamplingTargets")]
+    traces = ("PutTraceSegments", "PutTelemetryRecords", "GetSamplingRules", "GetSamplingTargets")
     both = [
         _if("HasKey", _allow(["kms:Decrypt", "kms:GenerateDataKey"], {"Ref": "KmsKey"})),
-        _if("Traced", _allow(traces, "*")),  # AWS has no resources for these actions
+        _if("Traced", _allow([f"xray:{one}" for one in traces], "*")),  # AWS has no resources for these actions
     ]
     policy = {"Version": "2012-10-17", "Statement": [*allowed, *both]}
     properties = {
@@ -120,18 +117,6 @@ def _role(service: str, allowed: list[dict[str, Any]]) -> dict[str, Any]:
         "PermissionsBoundary": _if("HasBoundary", {"Ref": "PermissionsBoundary"}),
     }
     return {"Type": "AWS::IAM::Role", "Properties": properties}
-
-
-def _machine(handlers: Mapping[str, str]) -> dict[str, Any]:
-    arns = {logical(name): {"Fn::GetAtt": [logical(name), "Arn"]} for name in handlers}
-    properties = {
-        "Name": {"Fn::Sub": "${AWS::StackName}-workflow"},
-        "Role": {"Fn::GetAtt": ["MachineRole", "Arn"]},
-        "Tracing": {"Enabled": {"Fn::If": ["Traced", True, False]}},
-        "DefinitionUri": {"Bucket": {"Ref": "ArtifactBucket"}, "Key": {"Ref": "DefinitionKey"}},
-        "DefinitionSubstitutions": {"Topic": {"Ref": "Topic"}, **arns},
-    }
-    return {"Type": "AWS::Serverless::StateMachine", "Properties": properties}
 
 
 def _skip(*rules: str) -> dict[str, Any]:

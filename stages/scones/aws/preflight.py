@@ -1,7 +1,6 @@
 """Before anything is created or removed on AWS: report the price and what is lost, and check image, quota and permissions."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,19 +15,13 @@ from stages.scones.config import WorkflowSettings
 
 COMMAND = "python -m stages.scones.deploy"
 
-END_OF_PATCHES = "2026-06-30"
-"""The end of support of SageMaker's PyTorch 2.6 inference image, the last one with TorchServe. Older ones ended earlier."""
-
 POLICY = Path(__file__).with_name("deployer_policy.json")
 """The permissions of the person who deploys: https://docs.aws.amazon.com/service-authorization/latest/reference/"""
 
-SERVERLESS_QUOTA = "Maximum number of serverless endpoints"
-
 
 class Finding(NamedTuple):
-    """One line of the check: ``good`` is None if it could not be determined."""
+    """What a check has found: ``good`` is None if it could not be determined."""
 
-    what: str
     good: bool | None
     message: str
 
@@ -37,26 +30,22 @@ def end_of_patches(settings: WorkflowSettings) -> str:
     """Return a warning if the endpoint's image gets no security patches, else an empty text."""
     if settings.image:
         return ""
-    return (
-        f"SageMaker's inference image for PyTorch {settings.pytorch} gets no security patches after {END_OF_PATCHES}: "
-        "set deploy.scones.image to your own image"
-    )
+    # Then the support of PyTorch 2.6 ends, the last image with TorchServe. That of older ones ended earlier.
+    image = f"SageMaker's inference image for PyTorch {settings.pytorch}"
+    return f"{image} gets no security patches after 2026-06-30: set deploy.scones.image to your own image"
 
 
 def image(session: boto3.Session, settings: WorkflowSettings) -> Finding:
     try:
         uri = inference_image(session.region_name, settings)
     except InputError as error:
-        return Finding("image", False, str(error))
+        return Finding(False, str(error))
     if not settings.image:
-        return Finding("image", True, f"{uri}; {end_of_patches(settings)}")
+        return Finding(True, f"{uri}; {end_of_patches(settings)}")
     registry, _, _, region, *_ = uri.split(".")
     if region != session.region_name:
-        return Finding(
-            "image",
-            False,
-            f"{uri} is in region {region}, expected {session.region_name}: SageMaker pulls only from there",
-        )
+        where = f"in region {region}, expected {session.region_name}"
+        return Finding(False, f"{uri} is {where}: SageMaker pulls only from there")
     tag = uri.partition("/")[2].removeprefix(repository(uri))
     chosen = {"imageDigest": tag[1:]} if tag.startswith("@") else {"imageTag": tag[1:]}
     try:
@@ -64,46 +53,40 @@ def image(session: boto3.Session, settings: WorkflowSettings) -> Finding:
     except ClientError as error:
         code = error.response["Error"]["Code"]
         missing = code in ("RepositoryNotFoundException", "ImageNotFoundException")
-        return Finding("image", False if missing else None, f"{uri}: {code}")
-    needs = (
-        f"; {settings.instance_type} has ARM processors: it must be built for linux/arm64"
-        if on_graviton(settings)
-        else ""
-    )
-    return Finding("image", True, uri + needs)
+        return Finding(False if missing else None, f"{uri}: {code}")
+    needs = f"; {settings.instance_type} has ARM processors: it must be built for linux/arm64"
+    return Finding(True, uri + (needs if on_graviton(settings) else ""))
 
 
 def quota(session: boto3.Session, settings: WorkflowSettings) -> Finding:
     """Check that the account may have as many instances as an update needs: those of the former and of the new models."""
-    name = SERVERLESS_QUOTA if settings.serverless else f"{settings.instance_type} for endpoint usage"
+    name = f"{settings.instance_type} for endpoint usage"
+    if settings.serverless:
+        name = "Maximum number of serverless endpoints"
     most = settings.scaling.max_instances if settings.scaling else settings.instance_count
     needed = 1 if settings.serverless else most * (2 if settings.challenger else 1)
     try:
         pages = client(session, "service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
         found = [one["Value"] for page in pages for one in page["Quotas"] if one["QuotaName"] == name]
     except (ClientError, BotoCoreError) as error:
-        return Finding("quota", None, f"{name}: {error}")
+        return Finding(None, f"{name}: {error}")
     if not found:
-        return Finding("quota", None, f"{name}: not listed in {session.region_name}, where this type may not exist")
+        return Finding(None, f"{name}: not listed in {session.region_name}, where this type may not exist")
     if found[0] < needed:
-        return Finding(
-            "quota", False, f"{name}: {found[0]:g}, expected at least {needed}: request an increase at Service Quotas"
-        )
-    if not settings.serverless and found[0] < 2 * needed:
-        return Finding(
-            "quota", False, f"{name}: {found[0]:g} is enough to create the endpoint, but an update needs {2 * needed}"
-        )
-    return Finding("quota", True, f"{name}: {found[0]:g}, needed {needed if settings.serverless else 2 * needed}")
-
-
-def actions() -> list[str]:
-    """Return the actions in the policy of the person who deploys, except groups of those that only read."""
-    statements = json.loads(POLICY.read_text())["Statement"]
-    return sorted({action for one in statements for action in one["Action"] if "*" not in action})
+        expected = f"expected at least {needed}: request an increase at Service Quotas"
+        return Finding(False, f"{name}: {found[0]:g}, {expected}")
+    if settings.serverless:
+        return Finding(True, f"{name}: {found[0]:g}, needed {needed}")
+    if found[0] < 2 * needed:
+        update = f"an update needs {2 * needed}"
+        return Finding(False, f"{name}: {found[0]:g} is enough to create the endpoint, but {update}")
+    return Finding(True, f"{name}: {found[0]:g}, needed {2 * needed}")
 
 
 def permissions(session: boto3.Session, settings: WorkflowSettings) -> Finding:
-    """Ask IAM which of the needed actions it would refuse, on any resource."""
+    """Ask IAM which actions of POLICY it would refuse, on any resource, except groups of those that only read."""
+    statements = json.loads(POLICY.read_text())["Statement"]
+    actions = sorted({action for one in statements for action in one["Action"] if "*" not in action})
     arn = client(session, "sts").get_caller_identity()["Arn"]
     if ":assumed-role/" in arn:
         account, role = arn.split(":")[4], arn.split("/")[1]
@@ -111,31 +94,28 @@ def permissions(session: boto3.Session, settings: WorkflowSettings) -> Finding:
     try:
         pages = client(session, "iam").get_paginator("simulate_principal_policy")
         results = [
-            one
-            for start in range(0, len(actions()), 50)
-            for page in pages.paginate(PolicySourceArn=arn, ActionNames=actions()[start : start + 50])
+            (one["EvalDecision"], one["EvalActionName"])
+            for start in range(0, len(actions), 50)
+            for page in pages.paginate(PolicySourceArn=arn, ActionNames=actions[start : start + 50])
             for one in page["EvaluationResults"]
         ]
     except (ClientError, BotoCoreError) as error:
-        return Finding("permissions", None, f"IAM does not tell what {arn} may do: {error}")
-    denied = sorted(one["EvalActionName"] for one in results if one["EvalDecision"] == "explicitDeny")
-    missing = sorted(one["EvalActionName"] for one in results if one["EvalDecision"] == "implicitDeny")
+        return Finding(None, f"IAM does not tell what {arn} may do: {error}")
+    denied, missing = (
+        ", ".join(sorted(action for decision, action in results if decision == kind))
+        for kind in ("explicitDeny", "implicitDeny")
+    )
     if denied:
-        return Finding("permissions", False, f"{arn} is denied {', '.join(denied)}")
+        return Finding(False, f"{arn} is denied {denied}")
     if missing:  # on all resources: a policy that names resources allows them, which this question does not see
-        return Finding(
-            "permissions", None, f"{arn} may not do {', '.join(missing)} everywhere: {POLICY} has what is needed"
-        )
-    return Finding("permissions", True, f"{arn} may do all {len(results)} actions")
+        return Finding(None, f"{arn} may not do {missing} everywhere: {POLICY} has what is needed")
+    return Finding(True, f"{arn} may do all {len(results)} actions")
 
 
 def stack(session: boto3.Session, settings: WorkflowSettings) -> Finding:
     status = Stack(session, settings.stack).status()
     good = status is None or status.endswith("_COMPLETE")
-    return Finding("stack", good or None, f"{settings.stack}: {status or 'does not exist yet'}")
-
-
-CHECKS: tuple[Callable[[boto3.Session, WorkflowSettings], Finding], ...] = (image, quota, permissions, stack)
+    return Finding(good or None, f"{settings.stack}: {status or 'does not exist yet'}")
 
 
 def plan(settings: WorkflowSettings, region: str) -> str:
@@ -159,9 +139,8 @@ def losses(session: boto3.Session, settings: WorkflowSettings, keep_data: bool) 
         if not (resources := stack.resources()):
             continue
         kept = keep_data and stack.name == settings.stack
-        lines.append(
-            f"- the stack {stack.name} with {len(resources)} resources" + (", but not its bucket:" if kept else "")
-        )
+        but = ", but not its bucket:" if kept else ""
+        lines.append(f"- the stack {stack.name} with {len(resources)} resources{but}")
         for url, count, size in stack.contents():
             own_pictures = " (your own pictures)" if url.endswith("/pictures/") else ""
             lines.append(f"  {'keeps' if kept else 'with'} {url}: {count} objects, {size:,} bytes{own_pictures}")
@@ -170,12 +149,12 @@ def losses(session: boto3.Session, settings: WorkflowSettings, keep_data: bool) 
 
 def main(session: boto3.Session, settings: WorkflowSettings) -> None:
     """Print a line for each check, and the plan with its price. Raise InputError if one fails."""
-    findings = [check(session, settings) for check in CHECKS]
+    findings = {check.__name__: check(session, settings) for check in (image, quota, permissions, stack)}
     names = {True: "ok", False: "PROBLEM", None: "unknown"}
     print(f"ok       region: {session.region_name}")
-    for one in findings:
-        print(f"{names[one.good]:8} {one.what}: {one.message}")
+    for what, one in findings.items():
+        print(f"{names[one.good]:8} {what}: {one.message}")
     print(plan(settings, session.region_name))
-    bad = [one.what for one in findings if one.good is False]
+    bad = [what for what, one in findings.items() if one.good is False]
     if bad:
         raise InputError(f"{len(bad)} problems: {', '.join(bad)}: see above; nothing was created")

@@ -57,16 +57,11 @@ def metric(low: bool, unknown: bool) -> str:
 
     Their means are the fractions.
     """
-    names = [{"Name": name, "Unit": "None"} for name in ("LowConfidence", "Unknown")]
+    values = {"LowConfidence": int(low), "Unknown": int(unknown)}
+    names = [{"Name": name, "Unit": "None"} for name in values]
     metrics = [{"Namespace": "Scones", "Dimensions": [["Workflow"]], "Metrics": names}]
-    return json.dumps(
-        {
-            "_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": metrics},
-            "Workflow": os.environ["WORKFLOW"],
-            "LowConfidence": int(low),
-            "Unknown": int(unknown),
-        }
-    )
+    about = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": metrics}
+    return json.dumps({"_aws": about, "Workflow": os.environ["WORKFLOW"], **values})
 
 
 def handler(event: Event, context: object) -> Event:

@@ -16,9 +16,6 @@ PROPERTIES = ("red", "green", "blue", "contrast")
 
 SIDE = 32  # pixels
 
-SIGNIFICANT = 0.01
-"""Probability of reporting drift when there is none, over all properties together (Bonferroni)."""
-
 
 def decode(content: bytes) -> bytes:
     """Return a PNG file's pixels (red, green, blue), on white where it is transparent. Raise ValueError for other files."""
@@ -62,7 +59,8 @@ def limit(ours: int, theirs: int) -> float:
 
     Smirnov 1948, doi:10.1214/aoms/1177730256.
     """
-    level = SIGNIFICANT / len(PROPERTIES)
+    # The probability of reporting drift when there is none is 0.01 over all properties together (Bonferroni).
+    level = 0.01 / len(PROPERTIES)
     return math.sqrt(-math.log(level / 2) / 2 * (ours + theirs) / (ours * theirs))
 
 

@@ -23,9 +23,6 @@ Event = dict[str, Any]
 """`image_data` (base64 text), `s3_bucket`, `s3_key`, `inference_id` (EXECUTION.TRY), `inferences` (a probability for each class), and
 `known`: whether the picture resembles those of the classes, null if the model doesn't tell."""
 
-ACCEPT = "application/json; verbose=true"
-"""Our models' answer is then an object with `probabilities` and `known`, each a list over pictures."""
-
 
 class InvalidEventError(Exception):
     """The event holds no picture."""
@@ -69,10 +66,10 @@ def invoke(endpoint: str, image: bytes, inference_id: str = "") -> bytes:
     The captured record has the last 64 characters of ``inference_id``, as SageMaker takes no more.
     """
     named = {"InferenceId": inference_id[-64:]} if inference_id else {}
+    kinds = {"ContentType": "image/png", "Accept": "application/json; verbose=true"}
     try:
-        reply = runtime().invoke_endpoint(
-            EndpointName=endpoint, ContentType="image/png", Accept=ACCEPT, Body=image, **named
-        )
+        # Our models' answer is then an object with `probabilities` and `known`, each a list over pictures.
+        reply = runtime().invoke_endpoint(EndpointName=endpoint, Body=image, **kinds, **named)
         body: bytes = reply["Body"].read()
     except ClientError as error:
         raise _error(error)(f"endpoint {endpoint}: {error}") from error

@@ -13,8 +13,6 @@ LARGEST = 190_000
 """Largest picture in bytes. Step Functions passes at most 256 KiB between states. Base64 turns 3 bytes into 4 characters, and
 the other fields need space too."""
 
-PNG = b"\x89PNG\r\n\x1a\n"
-
 NO_ANSWER = (NoConnectionError, HTTPClientError, IncompleteReadError)
 """Errors that a retry may fix. With botocore's other errors no request was made."""
 
@@ -63,9 +61,8 @@ def read(bucket: str, key: str) -> bytes:
         answer = storage().get_object(Bucket=bucket, Key=key)
         size = answer["ContentLength"]
         if size > LARGEST:
-            raise ImageTooLargeError(
-                f"{url} has {size} bytes: expected at most {LARGEST}, because Step Functions passes at most 256 KiB between states"
-            )
+            why = "because Step Functions passes at most 256 KiB between states"
+            raise ImageTooLargeError(f"{url} has {size} bytes: expected at most {LARGEST}, {why}")
         image: bytes = answer["Body"].read()
     except ClientError as error:
         code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
@@ -80,7 +77,7 @@ def read(bucket: str, key: str) -> bytes:
         raise StorageUnavailableError(f"{url}: {error}") from error
     except BotoCoreError as error:  # no request was made
         raise StorageRefusedError(f"{url} can't be read: {error}") from error
-    if not image.startswith(PNG):
+    if not image.startswith(b"\x89PNG\r\n\x1a\n"):
         raise NotAnImageError(f"{url} begins with {image[:8]!r}: expected a PNG image")
     return image
 

@@ -17,6 +17,7 @@ from moto.core.utils import utcnow
 from moto.sns.models import sns_backends
 
 from stages.scones.aws.stand_in.endpoints import MINUTE
+from stages.scones.aws.stand_in.extending import StackResource
 
 KEPT = 20_000
 """Measurements that are kept. The oldest are dropped, because memory would grow with each request."""
@@ -36,23 +37,10 @@ STATISTICS: dict[str, Callable[[Sequence[float]], Any]] = {
 }
 
 
-class StackAlarm(CloudFormationModel):
-    """An alarm of a stack. moto creates alarms only by API calls. An alarm on several metrics is not evaluated."""
+class StackAlarm(StackResource, CloudFormationModel):
+    """An alarm of a stack. An alarm on several metrics is not evaluated."""
 
-    def __init__(self, name: str, region: str) -> None:
-        self.name, self.region = name, region
-
-    @staticmethod
-    def cloudformation_type() -> str:
-        return "AWS::CloudWatch::Alarm"
-
-    @staticmethod
-    def cloudformation_name_type() -> str:
-        return "AlarmName"
-
-    @property
-    def physical_resource_id(self) -> str:
-        return self.name
+    SERVICE, KIND, NAME = "cloudwatch", "AWS::CloudWatch::Alarm", "AlarmName"
 
     @classmethod
     def has_cfn_attr(cls, attr: str) -> bool:
@@ -62,45 +50,13 @@ class StackAlarm(CloudFormationModel):
         arn: str = cloudwatch_backends[DEFAULT_ACCOUNT_ID][self.region].alarms[self.name].alarm_arn
         return arn
 
-    @classmethod
-    def create_from_cloudformation_json(
-        cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **kwargs: Any
-    ) -> "StackAlarm":
-        properties = cloudformation_json["Properties"]
-        cloudwatch_backends[account_id][region_name].put_metric_alarm(
-            name=resource_name,
-            namespace=properties.get("Namespace"),
-            metric_name=properties.get("MetricName"),
-            comparison_operator=properties["ComparisonOperator"],
-            evaluation_periods=int(properties["EvaluationPeriods"]),
-            datapoints_to_alarm=int(properties.get("DatapointsToAlarm", properties["EvaluationPeriods"])),
-            period=int(properties.get("Period", 60)),
-            threshold=float(properties["Threshold"]),
-            statistic=properties.get("Statistic"),
-            extended_statistic=properties.get("ExtendedStatistic"),
-            description=properties.get("AlarmDescription", ""),
-            dimensions=properties.get("Dimensions", []),
-            alarm_actions=properties.get("AlarmActions", []),
-            treat_missing_data=properties.get("TreatMissingData"),
-        )
-        return cls(resource_name, region_name)
+    @staticmethod
+    def create(service: Any, properties: dict[str, Any]) -> None:
+        service.put_metric_alarm(**{**properties, "Threshold": float(properties["Threshold"])})
 
-    @classmethod
-    def update_from_cloudformation_json(
-        cls,
-        original_resource: "StackAlarm",
-        new_resource_name: str,
-        cloudformation_json: Any,
-        account_id: str,
-        region_name: str,
-    ) -> "StackAlarm":
-        return cls.create_from_cloudformation_json(original_resource.name, cloudformation_json, account_id, region_name)
-
-    @classmethod
-    def delete_from_cloudformation_json(
-        cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str
-    ) -> None:
-        cloudwatch_backends[account_id][region_name].delete_alarms([resource_name])
+    @staticmethod
+    def delete(service: Any, properties: dict[str, Any]) -> None:
+        service.delete_alarms(AlarmNames=[properties["AlarmName"]])
 
 
 def record(region: str, namespace: str, dimensions: dict[str, str], values: dict[str, float]) -> None:
@@ -138,15 +94,12 @@ def record_lines(region: str, lines: Iterable[str]) -> None:
             continue  # CloudWatch ignores it, too
 
 
-def _statistic(name: str, values: Sequence[float]) -> float:
-    return float(np.percentile(values, float(name[1:])) if name.startswith("p") else STATISTICS[name](values))
-
-
 def _breaches(alarm: Any, values: Sequence[float]) -> bool | None:
     """Return whether a period's values breach the threshold, None if there are none to judge."""
     if not values:
         return {"breaching": True, "notBreaching": False}.get(alarm.treat_missing_data)
-    found = _statistic(alarm.statistic or alarm.extended_statistic, values)
+    name = alarm.statistic or alarm.extended_statistic
+    found = np.percentile(values, float(name[1:])) if name.startswith("p") else STATISTICS[name](values)
     return bool(COMPARISONS[alarm.comparison_operator](found, float(alarm.threshold)))
 
 
@@ -155,23 +108,14 @@ def evaluate(region: str) -> None:
     backend = cloudwatch_backends[DEFAULT_ACCOUNT_ID][region]
     now = datetime.now(UTC).replace(tzinfo=None)
     points = list(backend.metric_data)
-    for alarm in list(backend.alarms.values()):
-        if not alarm.metric_name:
-            continue
+    for alarm in [one for one in backend.alarms.values() if one.metric_name]:
         period = timedelta(seconds=float(alarm.period) / 60 * MINUTE)
-        own = [
-            one
-            for one in points
-            if one.filter(alarm.namespace, alarm.metric_name, []) and one.dimensions == alarm.dimensions
-        ]
-        periods = [
-            [
-                one.value
-                for one in own
-                if now - (back + 1) * period < one.timestamp.replace(tzinfo=None) <= now - back * period
-            ]
-            for back in range(int(alarm.evaluation_periods))
-        ]
+        periods: list[list[float]] = [[] for _ in range(int(alarm.evaluation_periods))]  # the newest first
+        for one in points:
+            back = int((now - one.timestamp.replace(tzinfo=None)) // period)
+            watched = one.dimensions == alarm.dimensions and one.filter(alarm.namespace, alarm.metric_name, [])
+            if watched and 0 <= back < len(periods):
+                periods[back].append(one.value)
         judged = [found for values in periods if (found := _breaches(alarm, values)) is not None]
         needed = int(alarm.datapoints_to_alarm or alarm.evaluation_periods)
         state = "INSUFFICIENT_DATA" if not judged else "ALARM" if sum(judged) >= needed else "OK"

@@ -21,67 +21,48 @@ Put = Callable[[str, bytes], None]
 def _part(mode: str, content_type: str, body: bytes, settings: dict[str, Any]) -> dict[str, str]:
     kind = content_type.split(";")[0].strip().lower()
     kinds = settings.get("CaptureContentTypeHeader") or {}
-    encoding = "BASE64"
-    if kind in kinds.get("JsonContentTypes", []):
-        encoding = "JSON"
-    elif kind in kinds.get("CsvContentTypes", []):
-        encoding = "CSV"
+    as_text = {"JSON": kinds.get("JsonContentTypes", []), "CSV": kinds.get("CsvContentTypes", [])}
+    encoding = next((name for name, types in as_text.items() if kind in types), "BASE64")
     data = base64.b64encode(body).decode("ascii") if encoding == "BASE64" else body.decode("utf-8")
     return {"observedContentType": content_type, "mode": mode, "data": data, "encoding": encoding}
 
 
-def record(
-    request: tuple[str, bytes], answer: tuple[str, bytes], inference_id: str, settings: dict[str, Any], now: datetime
-) -> dict[str, Any]:
-    """Return one record. ``request`` and ``answer`` are content type and body, ``settings`` is the endpoint's DataCaptureConfig.
-
-    ``inference_id`` is the id that the request brought, "" if none.
-    """
-    modes = {option["CaptureMode"] for option in settings["CaptureOptions"]}
-    captured = {}
-    if modes & {"Input", "InputAndOutput"}:
-        captured["endpointInput"] = _part("INPUT", *request, settings)
-    if modes & {"Output", "InputAndOutput"}:
-        captured["endpointOutput"] = _part("OUTPUT", *answer, settings)
-    named = {"inferenceId": inference_id} if inference_id else {}
-    about = {"eventId": str(uuid.uuid4()), **named, "inferenceTime": f"{now:%Y-%m-%dT%H:%M:%SZ}"}
-    return {"captureData": captured, "eventMetadata": about, "eventVersion": "0"}
-
-
-def address(destination: str, endpoint: str, variant: str, first: datetime) -> str:
-    """Return the s3:// address of a new file. ``first`` is the time of its first record (UTC)."""
-    milliseconds = first.microsecond // 1000
-    name = f"{first:%M-%S}-{milliseconds:03d}-{uuid.uuid4()}.jsonl"
-    return f"{destination.rstrip('/')}/{endpoint}/{variant}/{first:%Y/%m/%d/%H}/{name}"
-
-
 class Capture:
-    """Collects the records of one variant and writes them, several to a file."""
+    """Collects the records of one variant and writes them, several to a file. ``settings`` is the endpoint's DataCaptureConfig."""
 
     def __init__(self, endpoint: str, variant: str, settings: dict[str, Any], put: Put) -> None:
-        self._endpoint, self._variant, self._settings, self._put = endpoint, variant, settings, put
+        self._settings, self._put = settings, put
+        self._folder = f"{settings['DestinationS3Uri'].rstrip('/')}/{endpoint}/{variant}"
         self._lines: list[str] = []
         self._first = datetime.now(UTC)
         self._lock = threading.Lock()
 
     def add(self, request: tuple[str, bytes], answer: tuple[str, bytes], inference_id: str = "") -> None:
-        """Record a request and its answer, each as content type and body."""
+        """Record a request and its answer, each as content type and body, with the id that the request brought, "" if none."""
         now = datetime.now(UTC)
-        line = json.dumps(record(request, answer, inference_id, self._settings, now), separators=(",", ":"))
+        modes = {option["CaptureMode"] for option in self._settings["CaptureOptions"]}
+        captured = {}
+        if modes & {"Input", "InputAndOutput"}:
+            captured["endpointInput"] = _part("INPUT", *request, self._settings)
+        if modes & {"Output", "InputAndOutput"}:
+            captured["endpointOutput"] = _part("OUTPUT", *answer, self._settings)
+        named = {"inferenceId": inference_id} if inference_id else {}
+        about = {"eventId": str(uuid.uuid4()), **named, "inferenceTime": f"{now:%Y-%m-%dT%H:%M:%SZ}"}
+        record = {"captureData": captured, "eventMetadata": about, "eventVersion": "0"}
         with self._lock:
             if not self._lines:
                 self._first = now
                 self._write_later()
-            self._lines.append(line)
+            self._lines.append(json.dumps(record, separators=(",", ":")) + "\n")
 
     def write(self) -> None:
-        """Write the collected records. If that fails they are kept, and written later."""
+        """Write the collected records to a file named by the time of the first. If that fails they are written later."""
         with self._lock:
             if not self._lines:
                 return
-            where = address(self._settings["DestinationS3Uri"], self._endpoint, self._variant, self._first)
+            hour, moment = f"{self._first:%Y/%m/%d/%H}", f"{self._first:%M-%S-%f}"[:-3]  # to the millisecond
             try:
-                self._put(where, "".join(f"{line}\n" for line in self._lines).encode())
+                self._put(f"{self._folder}/{hour}/{moment}-{uuid.uuid4()}.jsonl", "".join(self._lines).encode())
                 self._lines = []
             finally:
                 if self._lines:

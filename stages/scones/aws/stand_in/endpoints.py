@@ -3,7 +3,8 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +17,8 @@ from stages.scones.aws.stand_in.fleet import Fleet, Get, HostedEndpoint
 MINUTE = 1.0
 """Seconds that a minute of a deployment's waits takes here. The periods of alarms shrink alike."""
 
-LOOK = 0.05
-"""Seconds between two looks at the alarms during a deployment."""
-
 Measure = Callable[[str, str, str, int, float], None]
 """Takes a request's region, endpoint, variant, HTTP status and the model's seconds."""
-
-Weights = Callable[[], Mapping[str, float]]
-"""Returns the current weight of each variant."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +38,8 @@ def refusal(status: int, error: str, message: str, **more: Any) -> EndpointRespo
     return EndpointResponse(status, "application/json", body, error=error)
 
 
-@dataclass(frozen=True)
-class Shift:
-    """How requests move to a new fleet: in ``steps``, each a fraction and the seconds that the alarms are watched."""
-
-    steps: tuple[tuple[float, float], ...] = ((1.0, 0.0),)
-    alarms: tuple[str, ...] = ()
+Shift = tuple[tuple[tuple[float, float], ...], tuple[str, ...]]
+"""How requests move to a new fleet: steps, each a fraction and the seconds that the alarms are watched, and these alarms."""
 
 
 def shift(deployment: Mapping[str, Any], instances: int) -> Shift:
@@ -59,13 +50,13 @@ def shift(deployment: Mapping[str, Any], instances: int) -> Shift:
     last = (1.0, policy.get("TerminationWaitInSeconds", 0) / 60 * MINUTE)
     alarms = tuple(one["AlarmName"] for one in (deployment.get("AutoRollbackConfiguration") or {}).get("Alarms", []))
     if kind == "ALL_AT_ONCE":
-        return Shift((last,), alarms)
+        return (last,), alarms
     size = routing.get("CanarySize" if kind == "CANARY" else "LinearStepSize") or {}
     part = size["Value"] / (instances if size["Type"] == "INSTANCE_COUNT" else 100)
     if not 0 < part <= 0.5:
         raise InputError(f"{kind} with {size} of {instances} instances: expected at most half of the new fleet")
     parts = [part] if kind == "CANARY" else [part * step for step in range(1, int(1 / part - 1e-9) + 1)]
-    return Shift((*((one, wait) for one in parts), last), alarms)
+    return (*((one, wait) for one in parts), last), alarms
 
 
 class Endpoint:
@@ -78,7 +69,7 @@ class Endpoint:
         self._next_weights: Mapping[str, float] = {}
         self._fraction = self._due_next = 0.0
         self._due: dict[str, float] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._updating = threading.Lock()
 
     @property
@@ -96,17 +87,15 @@ class Endpoint:
     def choose(self, weights: Mapping[str, float]) -> str:
         """Return the next variant. In any series of requests each gets its fraction, to within one."""
         with self._lock:
-            return self._choose(weights)
+            total = sum(weights.values())
+            self._due = {name: self._due.get(name, 0.0) + weight / total for name, weight in weights.items()}
+            name = max(self._due, key=lambda variant: self._due[variant])
+            self._due[name] -= 1
+            return name
 
-    def _choose(self, weights: Mapping[str, float]) -> str:
-        total = sum(weights.values())
-        self._due = {name: self._due.get(name, 0.0) + weight / total for name, weight in weights.items()}
-        name = max(self._due, key=lambda variant: self._due[variant])
-        self._due[name] -= 1
-        return name
-
-    def _begin(self, weights: Weights, target: str | None) -> tuple[Fleet, str]:
-        """Choose a fleet, which stays until the request ends, and one of its variants."""
+    @contextmanager
+    def _request(self, weights: Callable[[], Mapping[str, float]], target: str | None) -> Iterator[tuple[Fleet, str]]:
+        """Choose a fleet, which stays until the block ends, and one of its variants."""
         with self._lock:
             fleet, own = self._fleet, weights()
             if self._next is not None:
@@ -114,8 +103,12 @@ class Endpoint:
                 if self._due_next >= 1 - 1e-9:
                     self._due_next -= 1
                     fleet, own = self._next, self._next_weights
-            fleet.enter()
-            return fleet, target or self._choose(own)
+            fleet.count(1)
+            variant = target or self.choose(own)
+        try:
+            yield fleet, variant
+        finally:
+            fleet.count(-1)
 
     def invoke(
         self,
@@ -123,18 +116,17 @@ class Endpoint:
         content_type: str,
         accept: str,
         *,
-        weights: Weights,
+        weights: Callable[[], Mapping[str, float]],
         target: str | None = None,
         inference_id: str = "",
         waiting: Callable[[], bool] = lambda: True,
     ) -> EndpointResponse:
-        """Return the answer of the variant ``target``, or of the next one by ``weights`` if that is None.
+        """Return the answer of the variant ``target``, or if that is None of the next one by the current ``weights``.
 
         ``waiting`` returns whether the client still waits. If it gave up while its model was reloaded, the request is not
         answered, because it would be captured a second time beside the client's retry.
         """
-        fleet, variant = self._begin(weights, target)
-        with fleet.leave_afterwards():
+        with self._request(weights, target) as (fleet, variant):
             if variant not in fleet.containers:
                 return refusal(400, "ValidationError", f"Variant {variant} not found")
             container, begin = fleet.containers[variant], time.monotonic()
@@ -150,11 +142,9 @@ class Endpoint:
             self._measure(self.hosted.region, self.hosted.name, variant, response.status_code, time.monotonic() - begin)
             if response.status_code != 200:
                 side = "client" if response.status_code < 500 else "server"
-                message = (
-                    f'Received {side} error ({response.status_code}) from {variant} with message "{response.text}"'
-                )
-                original = {"OriginalStatusCode": response.status_code, "OriginalMessage": response.text}
-                return refusal(424, "ModelError", message, **original)
+                code, text = response.status_code, response.text
+                message = f'Received {side} error ({code}) from {variant} with message "{text}"'
+                return refusal(424, "ModelError", message, OriginalStatusCode=code, OriginalMessage=text)
             answered = response.headers["Content-Type"]
             fleet.capture(variant, (content_type, body), (answered, response.content), inference_id)
             return EndpointResponse(200, answered, response.content, variant)
@@ -179,9 +169,11 @@ class Endpoint:
             green = Fleet(hosted, self._get, self._put)
             green.load()
             failure = green.wait()
-            for fraction, seconds in () if failure else how.steps:
-                self._route(green, weights, fraction)
-                if on := self._watch(how.alarms, seconds, alarmed):
+            steps, names = how
+            for fraction, seconds in () if failure else steps:
+                with self._lock:
+                    self._next, self._next_weights, self._fraction = green, weights, fraction
+                if on := self._watch(names, seconds, alarmed):
                     failure = f"these alarms were on: {', '.join(on)}"
                     break
             with self._lock:
@@ -192,10 +184,6 @@ class Endpoint:
             threading.Thread(target=(green if failure else former).drain, daemon=True).start()
             return failure
 
-    def _route(self, fleet: Fleet, weights: Mapping[str, float], fraction: float) -> None:
-        with self._lock:
-            self._next, self._next_weights, self._fraction = fleet, weights, fraction
-
     @staticmethod
     def _watch(names: tuple[str, ...], seconds: float, alarmed: Callable[[tuple[str, ...]], list[str]]) -> list[str]:
         """Return the alarms that are on within ``seconds``, as soon as there is one."""
@@ -203,13 +191,13 @@ class Endpoint:
         while names and time.monotonic() < deadline:
             if on := alarmed(names):
                 return on
-            time.sleep(LOOK)
+            time.sleep(0.05)
         time.sleep(max(0.0, deadline - time.monotonic()))
         return []
 
     def stop(self) -> None:
         with self._lock:
-            fleets = [self._fleet, *filter(None, [self._next])]
+            fleets = filter(None, [self._fleet, self._next])
         for fleet in fleets:
             fleet.stop()
 
@@ -225,11 +213,10 @@ class Endpoints:
     def of(self, hosted: HostedEndpoint) -> Endpoint:
         """Return the endpoint of this name. The first call, with its definition, starts to load its models."""
         with self._lock:
-            endpoint = self._running.get(hosted.name)
-            if endpoint is None:
-                endpoint = self._running[hosted.name] = Endpoint(hosted, self._get, self._put, self._measure)
-                endpoint.load()
-            return endpoint
+            if hosted.name not in self._running:
+                self._running[hosted.name] = Endpoint(hosted, self._get, self._put, self._measure)
+                self._running[hosted.name].load()
+            return self._running[hosted.name]
 
     def wait(self) -> None:
         """Wait until the models of all endpoints are loaded, or have failed to load."""

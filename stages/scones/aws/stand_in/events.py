@@ -3,7 +3,6 @@
 moto stores rules and schedules, but delivers only to queues and logs, and runs no schedule.
 """
 
-import functools
 import json
 import re
 import threading
@@ -14,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
-import boto3
 from jsonpath_ng.parser import parse
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.common_models import CloudFormationModel
@@ -22,113 +20,58 @@ from moto.events.models import Rule, events_backends
 from moto.s3.models import FakeBucket
 from moto.scheduler.models import scheduler_backends
 
+from stages.scones.aws.stand_in.extending import StackResource, client, patch
+
 HOUR = 10.0
 """Seconds that an hour of a schedule takes here."""
-
-LOOK = 0.5
-"""Seconds between two looks at the schedules."""
 
 RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
 HOURS = {"minute": 1 / 60, "hour": 1.0, "day": 24.0}
 PLACEHOLDER = re.compile(r"<([\w-]+)>")
 
-_lock = threading.Lock()  # boto3 makes clients in one thread at a time
 _deliveries = ThreadPoolExecutor(8, "events")
 
 
-class StackSchedule(CloudFormationModel):
-    """A schedule of a stack. moto makes schedules only for their API."""
+class StackSchedule(StackResource, CloudFormationModel):
+    """A schedule of a stack."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    @staticmethod
-    def cloudformation_type() -> str:
-        return "AWS::Scheduler::Schedule"
+    SERVICE, KIND, NAME = "scheduler", "AWS::Scheduler::Schedule", "Name"
 
     @staticmethod
-    def cloudformation_name_type() -> str:
-        return "Name"
+    def create(service: Any, properties: dict[str, Any]) -> None:
+        service.create_schedule(**properties)
 
-    @property
-    def physical_resource_id(self) -> str:
-        return self.name
-
-    @classmethod
-    def create_from_cloudformation_json(
-        cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **kwargs: Any
-    ) -> "StackSchedule":
-        properties = cloudformation_json["Properties"]
-        scheduler_backends[account_id][region_name].create_schedule(
-            description=properties.get("Description"),
-            end_date=None,
-            flexible_time_window=properties["FlexibleTimeWindow"],
-            group_name=properties.get("GroupName"),
-            kms_key_arn=properties.get("KmsKeyArn"),
-            name=resource_name,
-            schedule_expression=properties["ScheduleExpression"],
-            schedule_expression_timezone=properties.get("ScheduleExpressionTimezone"),
-            start_date=None,
-            state=properties.get("State"),
-            target=properties["Target"],
-            action_after_completion=None,
-        )
-        return cls(resource_name)
-
-    @classmethod
-    def update_from_cloudformation_json(
-        cls,
-        original_resource: "StackSchedule",
-        new_resource_name: str,
-        cloudformation_json: Any,
-        account_id: str,
-        region_name: str,
-    ) -> "StackSchedule":
-        cls.delete_from_cloudformation_json(original_resource.name, cloudformation_json, account_id, region_name)
-        return cls.create_from_cloudformation_json(original_resource.name, cloudformation_json, account_id, region_name)
-
-    @classmethod
-    def delete_from_cloudformation_json(
-        cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str
-    ) -> None:
-        group = cloudformation_json.get("Properties", {}).get("GroupName")
-        scheduler_backends[account_id][region_name].delete_schedule(group, resource_name)
+    @staticmethod
+    def delete(service: Any, properties: dict[str, Any]) -> None:
+        service.delete_schedule(Name=properties["Name"])
 
 
 def apply() -> None:
     """Patch moto, and start to run the schedules. Call this once, before the first request."""
-    Rule.send_to_targets = _to_more_targets(Rule.send_to_targets)
+    patch(Rule, "send_to_targets", _to_more_targets)
     for name in ("create_from_cloudformation_json", "update_from_cloudformation_json"):
-        setattr(FakeBucket, name, classmethod(_with_events(getattr(FakeBucket, name).__func__)))
+        patch(FakeBucket, name, _with_events)
     threading.Thread(target=_run_schedules, daemon=True).start()
 
 
-def _with_events(making: Any) -> Any:
+def _with_events(making: Any, *arguments: Any, **named: Any) -> Any:
     """Send events of a stack's bucket to EventBridge if its definition says so. moto ignores that."""
-
-    def make(cls: Any, *arguments: Any, **named: Any) -> Any:
-        definition = named["cloudformation_json"] if "cloudformation_json" in named else arguments[1]
-        told = (definition.get("Properties", {}).get("NotificationConfiguration") or {}).get("EventBridgeConfiguration")
-        bucket = making(cls, *arguments, **named)
-        on = told is not None and str(told.get("EventBridgeEnabled", True)).lower() == "true"
-        bucket.set_notification_configuration({"EventBridgeConfiguration": {}} if on else None)
-        return bucket
-
-    return make
+    definition = named["cloudformation_json"] if "cloudformation_json" in named else arguments[1]
+    told = (definition.get("Properties", {}).get("NotificationConfiguration") or {}).get("EventBridgeConfiguration")
+    bucket = making(*arguments, **named)
+    on = told is not None and str(told.get("EventBridgeEnabled", True)).lower() == "true"
+    bucket.set_notification_configuration({"EventBridgeConfiguration": {}} if on else None)
+    return bucket
 
 
-def _to_more_targets(sending: Any) -> Any:
+def _to_more_targets(sending: Any, rule: Any, event: Any, transform_input: bool = True) -> None:
     """Deliver events to functions and state machines, too. A rule with only a schedule gets no events."""
-
-    def send(rule: Any, event: Any, transform_input: bool = True) -> None:
-        own = [target for target in rule.targets if _service(target) in ("lambda", "states")]
-        if not own:
-            sending(rule, event, transform_input)
-        elif rule.state == "ENABLED" and rule.event_pattern.get_pattern() and rule.event_pattern.matches_event(event):
-            for target in own:
-                deliver(rule.region_name, target, event)
-
-    return send
+    own = [target for target in rule.targets if _service(target) in ("lambda", "states")]
+    if not own:
+        sending(rule, event, transform_input)
+    elif rule.state == "ENABLED" and rule.event_pattern.get_pattern() and rule.event_pattern.matches_event(event):
+        for target in own:
+            deliver(rule.region_name, target, event)
 
 
 def _service(target: dict[str, Any]) -> str:
@@ -150,23 +93,16 @@ def _input(target: dict[str, Any], event: dict[str, Any]) -> str:
     return json.dumps(event)
 
 
-@functools.cache
-def _client(region: str, service: str) -> Any:
-    return boto3.client(service, region)
-
-
 def deliver(region: str, target: dict[str, Any], event: dict[str, Any]) -> None:
     """Call a function or start an execution, and don't wait for it."""
 
     def call() -> None:
         try:
             service, content = _service(target), _input(target, event)
-            with _lock:
-                client = _client(region, "lambda" if service == "lambda" else "stepfunctions")
             if service == "lambda":
-                client.invoke(FunctionName=target["Arn"], Payload=content.encode())
+                client("lambda", region).invoke(FunctionName=target["Arn"], Payload=content.encode())
             else:
-                client.start_execution(stateMachineArn=target["Arn"], input=content)
+                client("stepfunctions", region).start_execution(stateMachineArn=target["Arn"], input=content)
         except Exception:  # nobody waits for the result: AWS would count it among the failed invocations
             traceback.print_exc()
 
@@ -195,7 +131,7 @@ def seconds(expression: str) -> float | None:
 def _run_schedules() -> None:
     last: dict[tuple[str, str], float] = {}
     while True:
-        time.sleep(LOOK)
+        time.sleep(0.5)
         now, there = time.monotonic(), set()
         for region, expression, target, name in _scheduled():
             pause = seconds(expression)

@@ -3,15 +3,14 @@
 import json
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from stages.common.errors import InputError
 from stages.scones.aws.stand_in.capture import Capture, Put
 from stages.serving.process import PLAIN, ModelProcess
 
@@ -41,19 +40,15 @@ class HostedEndpoint:
     capture: str
 
 
-class Container:
+class Container(ModelProcess):
     """One model's process and its HTTP client."""
 
     def __init__(self, archive: bytes) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="model-")
-        path = Path(self._folder.name, "model.tar.gz")
+        self._place = tempfile.TemporaryDirectory(prefix="model-")
+        path = Path(self._place.name, "model.tar.gz")
         path.write_bytes(archive)
-        self._process = ModelProcess(path)
+        super().__init__(path)
         self._client = httpx.Client(timeout=ANSWER, trust_env=False, verify=PLAIN)
-
-    def start(self) -> str:
-        """Start the process unless it runs. Return its address when the model is loaded. Raise InputError if that fails."""
-        return self._process.start()
 
     def ask(self, body: bytes, content_type: str, accept: str) -> httpx.Response:
         """Return the container's answer, whatever its status.
@@ -65,13 +60,13 @@ class Container:
         try:
             return self._client.post(f"{address}/invocations", content=body, headers=headers)
         except (httpx.NetworkError, httpx.RemoteProtocolError):  # the process has died
-            self._process.died(address)
+            self.died(address)
             raise
 
     def stop(self) -> None:
         """Stop the process. It can't be started again."""
-        self._process.stop()
-        self._folder.cleanup()
+        super().stop()
+        self._place.cleanup()
 
 
 class Fleet:
@@ -83,44 +78,26 @@ class Fleet:
         captured = hosted.variants if settings.get("EnableCapture") else ()
         self._captures = {variant.name: Capture(hosted.name, variant.name, settings, put) for variant in captured}
         self.containers = {variant.name: Container(get(variant.model)) for variant in hosted.variants}
-        self._failures: dict[str, str] = {}
-        self._loading: list[threading.Thread] = []
+        self._loading: dict[str, Future[str]] = {}
         self._requests = 0
         self._idle = threading.Condition()
 
     def load(self) -> None:
         """Start to load the models, so that no request has to wait for that."""
-
-        def start(name: str, container: Container) -> None:
-            try:
-                container.start()
-            except InputError as error:
-                self._failures[name] = str(error)  # the requests will report it, too
-
-        self._loading = [threading.Thread(target=start, args=one, daemon=True) for one in self.containers.items()]
-        for thread in self._loading:
-            thread.start()
+        threads = ThreadPoolExecutor(len(self.containers))
+        self._loading = {name: threads.submit(one.start) for name, one in self.containers.items()}
+        threads.shutdown(wait=False)
 
     def wait(self) -> str:
         """Wait until the models are loaded or have failed to load. Return why the first one failed, or an empty text."""
-        for thread in self._loading:
-            thread.join()
-        return next((f"{name}: {why}" for name, why in sorted(self._failures.items())), "")
+        failures = {name: loading.exception() for name, loading in self._loading.items()}
+        return next((f"{name}: {why}" for name, why in sorted(failures.items()) if why), "")
 
-    def enter(self) -> None:
-        """Begin a request. ``drain`` waits for its end."""
+    def count(self, change: int) -> None:
+        """Count a request that begins, 1, or ends, -1. ``drain`` waits for the end of all."""
         with self._idle:
-            self._requests += 1
-
-    @contextmanager
-    def leave_afterwards(self) -> Iterator[None]:
-        """End the request with the block."""
-        try:
-            yield
-        finally:
-            with self._idle:
-                self._requests -= 1
-                self._idle.notify_all()
+            self._requests += change
+            self._idle.notify_all()
 
     def capture(self, variant: str, request: tuple[str, bytes], answer: tuple[str, bytes], inference_id: str) -> None:
         if variant in self._captures:

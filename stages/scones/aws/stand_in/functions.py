@@ -2,10 +2,10 @@
 
 import io
 import os
+import queue
 import tempfile
 import threading
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from stages.scones.aws.stand_in.runtime import Code, FunctionResult, Instance, has_own_tmp
@@ -23,48 +23,42 @@ class Function:
         self._folder = tempfile.TemporaryDirectory(prefix="function-")
         with zipfile.ZipFile(io.BytesIO(code.zipped)) as archive:
             archive.extractall(Path(self._folder.name, "code"))
-        self._free: list[Instance] = []
-        self._all: list[Instance] = []
+        self._slots: queue.LifoQueue[Instance | None] = queue.LifoQueue()
+        for _ in range(MOST if has_own_tmp() else 1):
+            self._slots.put(None)
+        self._running: set[Instance] = set()
+        self._log, self._read = Path(self._folder.name, "log"), 0
+        self._log.touch()
         self._lock = threading.Lock()
-        self._slots = threading.Semaphore(MOST if has_own_tmp() else 1)
-        self._read = 0
 
     def invoke(self, event: bytes) -> FunctionResult:
-        with self._slots:
-            instance = self._take()
-            try:
-                return instance.invoke(event)
-            finally:
-                with self._lock:
-                    self._free.append(instance)
+        instance = self._slots.get()  # the one that was used last, None if it has not been started
+        try:
+            if instance is None or not instance.alive:
+                self._stop(instance)
+                instance = Instance(self.code, Path(self._folder.name), self._environment)
+                self._running.add(instance)
+            return instance.invoke(event)
+        finally:
+            self._slots.put(instance)
 
-    def _take(self) -> Instance:
-        with self._lock:
-            while self._free:
-                instance = self._free.pop()  # the one that was used last
-                if instance.alive:
-                    return instance
-                instance.stop()
-                self._all.remove(instance)
-            instance = Instance(self.code, Path(self._folder.name), self._environment)
-            self._all.append(instance)
-            return instance
+    def _stop(self, instance: Instance | None) -> None:
+        if instance in self._running:
+            self._running.remove(instance)
+            instance.stop()
 
     def new_lines(self) -> list[str]:
         """Return the complete lines that were logged since the last call."""
-        with self._lock:
-            log = Path(self._folder.name, "log")
-            with log.open("rb") if log.exists() else io.BytesIO() as file:
-                file.seek(self._read)
-                text = file.read()
-            self._read += text.rfind(b"\n") + 1
-            return text[: text.rfind(b"\n") + 1].decode(errors="replace").splitlines()
+        with self._lock, self._log.open("rb") as file:
+            file.seek(self._read)
+            text = file.read()
+            complete = text[: text.rfind(b"\n") + 1]
+            self._read += len(complete)
+        return complete.decode(errors="replace").splitlines()
 
     def stop(self) -> None:
-        with self._lock:
-            with ThreadPoolExecutor(MOST) as pool:  # each takes half a second to stop
-                list(pool.map(Instance.stop, self._all))
-            self._all, self._free = [], []
+        for instance in list(self._running):
+            self._stop(instance)
         self._folder.cleanup()
 
 
@@ -88,11 +82,11 @@ class Functions:
                 self._running[code.arn] = function
         return function.invoke(event)
 
-    def new_lines(self) -> list[tuple[str, str]]:
-        """Return region and text of each line that was logged since the last call."""
+    def new_lines(self) -> list[tuple[str, list[str]]]:
+        """Return each function's region and the lines that it has logged since the last call."""
         with self._lock:
             running = list(self._running.values())
-        return [(one.code.arn.split(":")[3], line) for one in running for line in one.new_lines()]
+        return [(one.code.arn.split(":")[3], one.new_lines()) for one in running]
 
     def keep_only(self, arns: set[str]) -> None:
         """Stop the functions that are no longer deployed."""

@@ -40,23 +40,25 @@ def stand_in(region: str, server: str = SERVER) -> Iterator[boto3.Session]:
     The process, those that it has started and all their ports are gone when the block ends, and also if this process is
     killed. Inside the block the user's own AWS settings are removed, so that no request can go there.
     """
-    own = _settings()
     nothing = {
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
+    own = _exchanged({**nothing, **LOOPBACK, "AWS_DEFAULT_REGION": region})
     try:
-        for name in own:
-            del os.environ[name]
-        os.environ |= {**nothing, **LOOPBACK, "AWS_DEFAULT_REGION": region}
-        with _server(server) as (address, key):
-            os.environ |= {"AWS_ENDPOINT_URL": address, **credentials(key)}
-            yield boto3.Session()
+        with tempfile.TemporaryFile() as log, _started(server, log) as process:
+            try:
+                address, key = _announced(process, log)
+                os.environ |= {"AWS_ENDPOINT_URL": address, **credentials(key)}
+                yield boto3.Session()
+            finally:
+                try:
+                    process.communicate(timeout=30)  # closes its standard input, which ends it
+                except subprocess.TimeoutExpired:
+                    process.kill()
     finally:
-        for name in _settings():
-            del os.environ[name]
-        os.environ |= own
+        _exchanged(own)
 
 
 def credentials(key: str) -> dict[str, str]:
@@ -64,9 +66,12 @@ def credentials(key: str) -> dict[str, str]:
     return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": "stand-in"}
 
 
-def _settings() -> dict[str, str]:
-    """Return this process's settings for the address and the credentials of AWS, and for proxies."""
-    return {name: value for name, value in os.environ.items() if name.startswith("AWS_") or name in LOOPBACK}
+def _exchanged(settings: dict[str, str]) -> dict[str, str]:
+    """Give this process these settings of AWS and of proxies instead of its own, which are returned."""
+    names = [name for name in os.environ if name.startswith("AWS_") or name in LOOPBACK]
+    own = {name: os.environ.pop(name) for name in names}
+    os.environ |= settings
+    return own
 
 
 def keep(region: str, server: str = SERVER) -> tuple[dict[str, str], int]:
@@ -74,18 +79,16 @@ def keep(region: str, server: str = SERVER) -> tuple[dict[str, str], int]:
 
     The settings are set in this process, too.
     """
-    for name in _settings():
-        del os.environ[name]
-    os.environ |= {**LOOPBACK, "AWS_DEFAULT_REGION": region}
+    _exchanged({**LOOPBACK, "AWS_DEFAULT_REGION": region})
     with tempfile.TemporaryFile() as log:
-        started = _start(server, log, ["--keep"])
-        address, key = _announced(started, log)
+        process = _started(server, log, ["--keep"])
+        address, key = _announced(process, log)
     found = {"AWS_ENDPOINT_URL": address, "AWS_DEFAULT_REGION": region, **credentials(key), **LOOPBACK}
     os.environ |= found
-    return found, started.pid
+    return found, process.pid
 
 
-def _start(module: str, log: IO[bytes], options: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
+def _started(module: str, log: IO[bytes], options: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
     own = filter(None, [os.environ.get("PYTHONPATH")])
     return subprocess.Popen(
         [sys.executable, "-m", module, *options],
@@ -105,18 +108,3 @@ def _announced(server: "subprocess.Popen[bytes]", log: IO[bytes]) -> tuple[str, 
         log.seek(0)
         raise InputError(f"AWS's stand-in failed to start: {log.read().decode(errors='replace')[-500:]}")
     return address, key
-
-
-@contextmanager
-def _server(module: str) -> Iterator[tuple[str, str]]:
-    """Start the server ``module``. Yield its address and its access key."""
-    with tempfile.TemporaryFile() as log:
-        server = _start(module, log)
-        try:
-            yield _announced(server, log)
-        finally:
-            with server:
-                try:
-                    server.communicate(timeout=30)  # closes its standard input, which ends it
-                except subprocess.TimeoutExpired:
-                    server.kill()

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from moto import backends
@@ -14,6 +15,7 @@ from moto.moto_server import werkzeug_app
 from moto.sagemaker.models import FakeEndpoint, FakeEndpointConfig, Model
 
 from stages.scones.aws.stand_in import events, stack_updates
+from stages.scones.aws.stand_in.extending import patch
 from stages.scones.aws.stand_in.states import machines
 
 UpdateEndpoint = Callable[[str, str, str, dict[str, Any]], str]
@@ -29,37 +31,28 @@ def apply(update_endpoint: UpdateEndpoint, changed: Callable[[], None]) -> None:
     Stack._parse_template = _parse_template
     Stack.parameter_list = property(_as_text)
     CloudFormationResponse.update_termination_protection = _protect
-    CloudFormationBackend.delete_stack = _unless_protected(CloudFormationBackend.delete_stack)
-    parsing.clean_json = _without_no_values(parsing.clean_json)
+    patch(CloudFormationBackend, "delete_stack", _unless_protected)
+    patch(parsing, "clean_json", _without_no_values)
     FakeEndpoint.cloudformation_name_type = staticmethod(lambda: "EndpointName")  # moto makes up a name for each
-    FakeEndpoint.update_from_cloudformation_json = classmethod(_in_place(update_endpoint))
-    FakeEndpoint.response_object = property(_with_capture(FakeEndpoint.response_object.fget))
+    FakeEndpoint.update_from_cloudformation_json = staticmethod(functools.partial(_in_place, update_endpoint))
+    patch(FakeEndpoint, "response_object", _with_capture)
     # moto knows no newer instance types, and takes a serverless endpoint's memory only as a number, which no parameter is.
     FakeEndpointConfig.validate_production_variants = lambda config, variants: None
     for described in (Model, FakeEndpointConfig):
-        described.response_object = property(_without_empty_groups(described.response_object.fget))
+        patch(described, "response_object", _without_empty_groups)
     # moto lists its own folders for each request.
     backends.list_of_moto_modules = functools.cache(lambda modules=backends.list_of_moto_modules: list(modules()))
 
 
-def _in_place(updating: UpdateEndpoint) -> Any:
+def _in_place(
+    updating: UpdateEndpoint, original_resource: Any, cloudformation_json: Any, region_name: str, **_: Any
+) -> Any:
     """Update an endpoint while it answers. moto deletes it and creates another one."""
-
-    def update(
-        cls: Any,
-        original_resource: Any,
-        new_resource_name: str,
-        cloudformation_json: Any,
-        account_id: str,
-        region_name: str,
-    ) -> Any:
-        wanted = cloudformation_json["Properties"]
-        name, config = original_resource.endpoint_name, wanted["EndpointConfigName"]
-        if failure := updating(region_name, name, config, wanted.get("DeploymentConfig") or {}):
-            raise RuntimeError(f"the update of {name} was rolled back: {failure}")
-        return original_resource
-
-    return update
+    wanted = cloudformation_json["Properties"]
+    name, config = original_resource.endpoint_name, wanted["EndpointConfigName"]
+    if failure := updating(region_name, name, config, wanted.get("DeploymentConfig") or {}):
+        raise RuntimeError(f"the update of {name} was rolled back: {failure}")
+    return original_resource
 
 
 def _parse_template(stack: Any) -> None:
@@ -67,9 +60,8 @@ def _parse_template(stack: Any) -> None:
     from samtranslator.translator.transform import transform
 
     template = Stack.parse_template(stack.template)
-    if "Transform" in template:
-        template = transform(template, {}, _NoPolicies())
-    stack.template_dict = template
+    no_policies = SimpleNamespace(load=dict)  # the template names no managed policy
+    stack.template_dict = transform(template, {}, no_policies) if "Transform" in template else template
 
 
 def _as_text(stack: Any) -> list[dict[str, Any]]:
@@ -86,59 +78,35 @@ def _protect(response: Any) -> Any:
     return ActionResult({"StackId": stack.stack_id})
 
 
-def _unless_protected(deleting: Any) -> Any:
+def _unless_protected(deleting: Any, backend: Any, name: str) -> None:
     """Refuse to delete a protected stack. moto deletes it."""
-
-    def delete(backend: Any, name: str) -> None:
-        found = next((one for one in backend.stacks.values() if name in (one.name, one.stack_id)), None)
-        if found and found.enable_termination_protection:
-            raise ValidationError(message=f"Stack [{name}] cannot be deleted while TerminationProtection is enabled")
-        deleting(backend, name)
-
-    return delete
+    found = next((one for one in backend.stacks.values() if name in (one.name, one.stack_id)), None)
+    if found and found.enable_termination_protection:
+        raise ValidationError(message=f"Stack [{name}] cannot be deleted while TerminationProtection is enabled")
+    deleting(backend, name)
 
 
-class _NoPolicies:
-    """The template names no managed policy."""
-
-    def load(self) -> dict[str, str]:
-        return {}
-
-
-def _without_no_values(cleaning: Any) -> Any:
+def _without_no_values(cleaning: Any, value: Any, resources: Any) -> Any:
     """Remove the None that moto leaves in a list in place of AWS::NoValue."""
-
-    def clean(value: Any, resources: Any) -> Any:
-        cleaned = cleaning(value, resources)
-        return [one for one in cleaned if one is not None] if isinstance(value, list) else cleaned
-
-    return clean
+    cleaned = cleaning(value, resources)
+    return [one for one in cleaned if one is not None] if isinstance(value, list) else cleaned
 
 
-def _with_capture(describing: Any) -> Any:
+def _with_capture(describing: Any, endpoint: Any) -> dict[str, Any]:
     """Add the status of an endpoint's data capture, which SageMaker's SDK expects. moto has only its configuration."""
-
-    def describe(endpoint: Any) -> dict[str, Any]:
-        response: dict[str, Any] = describing(endpoint)
-        config = response.pop("DataCaptureConfig", None)
-        if config:
-            response["DataCaptureConfig"] = {
-                "EnableCapture": config["EnableCapture"],
-                "CaptureStatus": "Started" if config["EnableCapture"] else "Stopped",
-                "CurrentSamplingPercentage": config["InitialSamplingPercentage"],
-                "DestinationS3Uri": config["DestinationS3Uri"],
-                "KmsKeyId": config.get("KmsKeyId", ""),
-            }
-        return response
-
-    return describe
+    response: dict[str, Any] = describing(endpoint)
+    if config := response.pop("DataCaptureConfig", None):
+        response["DataCaptureConfig"] = {
+            "EnableCapture": config["EnableCapture"],
+            "CaptureStatus": "Started" if config["EnableCapture"] else "Stopped",
+            "CurrentSamplingPercentage": config["InitialSamplingPercentage"],
+            "DestinationS3Uri": config["DestinationS3Uri"],
+            "KmsKeyId": config.get("KmsKeyId", ""),
+        }
+    return response
 
 
-def _without_empty_groups(describing: Any) -> Any:
+def _without_empty_groups(describing: Any, described: Any) -> dict[str, Any]:
     """Remove empty groups, which the SDK refuses. moto has them for a model's network or asynchronous inference if these
     were not configured."""
-
-    def describe(described: Any) -> dict[str, Any]:
-        return {name: value for name, value in describing(described).items() if value != {}}
-
-    return describe
+    return {name: value for name, value in describing(described).items() if value != {}}

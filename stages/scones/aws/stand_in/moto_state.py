@@ -29,15 +29,8 @@ def function(region: str, name: str, qualifier: str | None = None) -> Code | Non
     except LambdaClientError:
         return None
     environment = tuple(sorted((key, str(value)) for key, value in found.environment_vars.items()))
-    return Code(
-        _arn(found),
-        found.code_sha_256,
-        found.handler,
-        int(found.timeout),
-        int(found.memory_size),
-        environment,
-        found.code_bytes,
-    )
+    limits = int(found.timeout), int(found.memory_size)
+    return Code(_arn(found), found.code_sha_256, found.handler, *limits, environment, found.code_bytes)
 
 
 def _arn(found: Any) -> str:
@@ -47,9 +40,8 @@ def _arn(found: Any) -> str:
 
 def functions() -> set[str]:
     """Return the ARNs of all versions of all functions."""
-    return {
-        _arn(one) for backend in lambda_backends[DEFAULT_ACCOUNT_ID].values() for one in backend.list_functions("ALL")
-    }
+    backends = lambda_backends[DEFAULT_ACCOUNT_ID].values()
+    return {_arn(one) for backend in backends for one in backend.list_functions("ALL")}
 
 
 def endpoint(region: str, name: str) -> HostedEndpoint | None:
@@ -72,24 +64,26 @@ def configured(region: str, name: str, config_name: str) -> HostedEndpoint:
 
 def variants(region: str, config_name: str) -> list[dict[str, Any]]:
     """Return the variants of an endpoint configuration. Raise KeyError if there is no such configuration."""
-    found: list[dict[str, Any]] = (
-        sagemaker_backends[DEFAULT_ACCOUNT_ID][region].endpoint_configs[config_name].production_variants
-    )
+    configs = sagemaker_backends[DEFAULT_ACCOUNT_ID][region].endpoint_configs
+    found: list[dict[str, Any]] = configs[config_name].production_variants
     return found
 
 
 def weights(region: str, name: str) -> dict[str, float]:
     """Return the current weights of an endpoint's variants."""
     found = sagemaker_backends[DEFAULT_ACCOUNT_ID][region].endpoints[name]
-    # moto leaves out a weight of 0 where it means 0, and where none was given, which means 1.
-    given = {
-        one["VariantName"]: one.get("InitialVariantWeight", 1) for one in variants(region, found.endpoint_config_name)
-    }
     current = {one["VariantName"]: one.get("CurrentWeight") for one in found.production_variants}
     return {
-        variant: float(weight if current.get(variant) is None else current[variant])
-        for variant, weight in given.items()
+        variant: weight if current.get(variant) is None else float(current[variant])
+        for variant, weight in first_weights(region, found.endpoint_config_name).items()
     }
+
+
+def first_weights(region: str, config_name: str) -> dict[str, float]:
+    """Return the weights of variants in an endpoint configuration."""
+    # moto leaves out a weight of 0 where it means 0, and where none was given, which means 1.
+    given = variants(region, config_name)
+    return {one["VariantName"]: float(one.get("InitialVariantWeight", 1)) for one in given}
 
 
 @contextmanager
@@ -114,15 +108,13 @@ def updating(region: str, name: str, config_name: str) -> Iterator[Callable[[str
         found.endpoint_status = "InService"
 
 
-def endpoints() -> list[HostedEndpoint]:
-    """Return all endpoints whose models exist."""
-    complete = []
+def endpoints() -> Iterator[HostedEndpoint]:
+    """Yield all endpoints whose models exist."""
     for region, known in sagemaker_backends[DEFAULT_ACCOUNT_ID].items():
         for name in list(known.endpoints):
             with suppress(KeyError, MissingBucket):
                 if found := endpoint(region, name):
-                    complete.append(found)
-    return complete
+                    yield found
 
 
 def _bucket_and_key(address: str) -> tuple[str, str]:
@@ -145,6 +137,5 @@ def read(address: str) -> bytes:
 
 def write(address: str, content: bytes) -> None:
     """Write the object to an s3:// address, unless its bucket is gone."""
-    bucket, key = _bucket_and_key(address)
     with suppress(MissingBucket):
-        s3_backends[DEFAULT_ACCOUNT_ID]["aws"].put_object(bucket, key, content)
+        s3_backends[DEFAULT_ACCOUNT_ID]["aws"].put_object(*_bucket_and_key(address), content)

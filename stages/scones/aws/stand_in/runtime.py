@@ -14,8 +14,10 @@ import time
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from werkzeug import Request, Response
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from stages.common import temporary
 
@@ -46,10 +48,6 @@ class Code:
     zipped: bytes = field(repr=False, compare=False)
 
     @property
-    def name(self) -> str:
-        return self.arn.split(":")[6]
-
-    @property
     def version(self) -> str:
         return self.arn.split(":")[7]
 
@@ -66,6 +64,13 @@ def _error(kind: str, message: str) -> FunctionResult:
     return FunctionResult(json.dumps({"errorType": kind, "errorMessage": message}).encode(), failed=True)
 
 
+class _Handler(WSGIRequestHandler):
+    disable_nagle_algorithm = True  # otherwise the second half of each answer waits 40 ms
+
+    def log(self, *_: object) -> None:
+        """Do nothing: the output is the function's log."""
+
+
 class Instance:
     """One process of a function, and the part of the Lambda Runtime API that it talks to. It takes one event at a time."""
 
@@ -73,8 +78,10 @@ class Instance:
         self._code = code
         self._events: queue.Queue[tuple[str, bytes] | None] = queue.Queue()
         self._answers: queue.Queue[tuple[str, FunctionResult]] = queue.Queue()
-        self._api = _runtime_api(self)
-        threading.Thread(target=self._api.serve_forever, daemon=True).start()
+        api = Request.application(self._runtime_api)
+        self._api = make_server("127.0.0.1", 0, api, threaded=True, request_handler=_Handler)
+        # It looks each 0.1 s whether it is to end.
+        threading.Thread(target=self._api.serve_forever, args=(0.1,), daemon=True).start()
         self._tmp = tempfile.TemporaryDirectory(prefix="tmp-")
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -83,8 +90,8 @@ class Instance:
                 env={
                     **environment,
                     **dict(code.environment),
-                    "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.server_address[1]}",
-                    "AWS_LAMBDA_FUNCTION_NAME": code.name,
+                    "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.server_port}",
+                    "AWS_LAMBDA_FUNCTION_NAME": code.arn.split(":")[6],
                     "AWS_LAMBDA_FUNCTION_VERSION": code.version,
                     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(code.memory),
                     "LAMBDA_TASK_ROOT": str(folder / "code"),
@@ -151,60 +158,20 @@ class Instance:
         how = f"signal: {-status}" if status < 0 else f"exit status {status}"
         self._answers.put(("", _error("Runtime.ExitError", f"Error: Runtime exited with error: {how}")))
 
-    # The Runtime API's threads call these methods when the process asks for an event or reports an answer.
-
-    def next(self) -> tuple[dict[str, str], bytes] | None:
-        """Wait for the next event and return it with its headers, or None when the instance is stopped."""
+    def _runtime_api(self, request: Request) -> Response:
+        """Take a report to `invocation/ID/response`, `invocation/ID/error` or `init/error`, or wait for the next event."""
+        if request.method == "POST":
+            *_, about, what = request.path.split("/")
+            answer = FunctionResult(request.get_data(), failed=what != "response")
+            self._answers.put(("" if about == "init" else about, answer))
+            return Response('{"status":"OK"}', 202, content_type="application/json")
         item = self._events.get()
-        if item is None:
-            return None
-        request, event = item
+        if item is None:  # the instance is stopped
+            return Response(status=410)
+        about, event = item
         headers = {
-            "Lambda-Runtime-Aws-Request-Id": request,
+            "Lambda-Runtime-Aws-Request-Id": about,
             "Lambda-Runtime-Deadline-Ms": str(int((time.time() + self._code.timeout) * 1000)),
             "Lambda-Runtime-Invoked-Function-Arn": self._code.arn.removesuffix(":$LATEST"),
-            "Content-Type": "application/json",
         }
-        return headers, event
-
-    def report(self, path: str, body: bytes) -> None:
-        """Take a report to ``path``: `invocation/ID/response`, `invocation/ID/error` or `init/error`."""
-        *_, request, what = path.split("/")
-        if what == "response":
-            self._answers.put((request, FunctionResult(body)))
-        else:
-            self._answers.put(("" if request == "init" else request, FunctionResult(body, failed=True)))
-
-
-def _runtime_api(instance: Instance) -> ThreadingHTTPServer:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # otherwise the second half of each answer waits 40 ms
-
-        def do_GET(self) -> None:
-            found = instance.next()
-            if found is None:
-                self.close_connection = True
-                return
-            headers, event = found
-            self._send(200, headers, event)
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            instance.report(self.path, body)
-            self._send(202, {"Content-Type": "application/json"}, b'{"status":"OK"}')
-
-        def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    return server
+        return Response(event, headers=headers, content_type="application/json")

@@ -105,19 +105,17 @@ class Front:
         return Response(answer.payload, 200, headers, content_type="application/json")
 
     def _invoke_endpoint(self, name: str, region: str, request: Request) -> Response:
-        found = moto_state.endpoint(region, name)
+        found, asked = moto_state.endpoint(region, name), request.headers
         if found is None:
             answer = refusal(400, "ValidationError", f"Endpoint {name} not found.")
         else:
-            content_type = request.headers.get("Content-Type", "application/octet-stream")
-            accept = request.headers.get("Accept", "*/*")
             answer = self._endpoints.of(found).invoke(
                 request.get_data(),
-                content_type,
-                accept,
+                asked.get("Content-Type", "application/octet-stream"),
+                asked.get("Accept", "*/*"),
                 weights=partial(moto_state.weights, region, name),
-                target=request.headers.get("X-Amzn-SageMaker-Target-Variant"),
-                inference_id=request.headers.get("X-Amzn-SageMaker-Inference-Id", ""),
+                target=asked.get("X-Amzn-SageMaker-Target-Variant"),
+                inference_id=asked.get("X-Amzn-SageMaker-Inference-Id", ""),
                 waiting=partial(_is_open, request.environ["werkzeug.socket"]),
             )
         headers = {"x-amzn-ErrorType": answer.error} if answer.error else {}
@@ -146,28 +144,25 @@ class Front:
         """Move an endpoint to a configuration as ``deployment``, a DeploymentConfig, says. Return why it failed, or ""."""
         now = moto_state.endpoint(region, name)
         assert now is not None
-        weights = {
-            one["VariantName"]: float(one.get("InitialVariantWeight", 1)) for one in moto_state.variants(region, config)
-        }
 
         def alarmed(names: tuple[str, ...]) -> list[str]:
             self._evaluate_alarms(region)
             return alarms.on(region, names)
 
         with moto_state.updating(region, name, config) as taken:
-            wanted = moto_state.configured(region, name, config)
+            wanted, weights = moto_state.configured(region, name, config), moto_state.first_weights(region, config)
             how = shift(deployment, _instances(region, config))
             return self._endpoints.of(now).update(wanted, weights, how, alarmed, taken)
 
     def _evaluate_alarms(self, region: str) -> None:
-        for region, line in self._functions.new_lines():
-            alarms.record_lines(region, [line])
+        for where, lines in self._functions.new_lines():
+            alarms.record_lines(where, lines)
         alarms.evaluate(region)
 
     def follow(self) -> None:
         """Stop functions and endpoints that are no longer deployed, and load the deployed endpoints."""
         with self._following:
-            endpoints = moto_state.endpoints()
+            endpoints = list(moto_state.endpoints())
             self._functions.keep_only(moto_state.functions())
             self._endpoints.keep_only({endpoint.name for endpoint in endpoints})
             for endpoint in endpoints:
@@ -180,20 +175,14 @@ class Front:
 
 def _failing(request: Request, error: Exception) -> Response:
     """Return an error that clients can read, for a request that moto does not know or fails in."""
-    code, message = (
-        "NotImplemented",
-        f"the stand-in for AWS lacks this, or failed in it: {type(error).__name__}: {error}",
-    )
-    in_xml = request.mimetype == "application/x-www-form-urlencoded"
-    if in_xml:
-        text = escape(message)
+    code = "NotImplemented"
+    message = f"the stand-in for AWS lacks this, or failed in it: {type(error).__name__}: {error}"
+    body, kind = json.dumps({"__type": code, "message": message}), "application/json"
+    if request.mimetype == "application/x-www-form-urlencoded":
+        text, kind = escape(message), "text/xml"
         body = f"<ErrorResponse><Error><Code>{code}</Code><Message>{text}</Message></Error></ErrorResponse>"
-    else:
-        body = json.dumps({"__type": code, "message": message})
-    kind = "text/xml" if in_xml else "application/json"
-    return Response(
-        body, 501, {"x-amzn-ErrorType": code}, content_type=kind
-    )  # clients don't repeat a request after 501
+    # Clients don't repeat a request after 501.
+    return Response(body, 501, {"x-amzn-ErrorType": code}, content_type=kind)
 
 
 def _instances(region: str, config: str) -> int:
@@ -211,19 +200,16 @@ def _is_open(connection: socket.socket) -> bool:
         return False
 
 
-def main(front: type[Front] = Front) -> None:
-    with scratch_folder():
-        serve(front)
-
-
-def serve(kind: type[Front]) -> None:
+@scratch_folder()
+def main(kind: type[Front] = Front) -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     logging.getLogger("moto").setLevel(logging.CRITICAL)  # otherwise it prints every execution that fails
     key = secrets.token_hex(16)
     # moto sends requests to itself, SAM's translator needs a region, and no request of this process may leave the machine.
     region = os.environ.get("AWS_DEFAULT_REGION", "us-east-1")
     os.environ |= {"AWS_DEFAULT_REGION": region, **LOOPBACK, **credentials(key)}
-    server = make_server("127.0.0.1", 0, _starting, threaded=True, request_handler=Handler)
+    # Until the front is ready it would answer 503, but no client knows the address before.
+    server = make_server("127.0.0.1", 0, Response(status=503), threaded=True, request_handler=Handler)
     address = f"http://127.0.0.1:{server.server_port}"
     os.environ["AWS_ENDPOINT_URL"] = address
     front = kind(address, key)
@@ -241,11 +227,6 @@ def serve(kind: type[Front]) -> None:
     finally:
         server.shutdown()
         front.stop()
-
-
-def _starting(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    """Answer 503 until the front is ready. No client knows the address before that."""
-    return Response(status=503)(environ, start_response)
 
 
 if __name__ == "__main__":

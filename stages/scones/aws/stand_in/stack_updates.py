@@ -6,6 +6,7 @@ in CloudFormation.
 """
 
 import copy
+import graphlib
 import json
 import re
 import threading
@@ -17,9 +18,6 @@ from moto.cloudformation.models import Event, Stack
 from moto.cloudformation.parsing import ResourceMap
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.iam.models import iam_backends
-
-REPLACED = ("AWS::SageMaker::Model", "AWS::SageMaker::EndpointConfig")
-"""Types that CloudFormation replaces for any change."""
 
 IN_PLACE = (
     "AWS::CloudWatch::Alarm",
@@ -34,22 +32,20 @@ IN_PLACE = (
 
 
 def apply(changed: Callable[[], None]) -> None:
-    """Patch moto. ``changed`` is called after each update."""
-    Stack.update = _in_background(changed)
+    """Patch moto. ``changed`` is called after each update.
 
-
-def _in_background(changed: Callable[[], None]) -> Any:
-    """Update while requests are answered, as in CloudFormation: the caller sees UPDATE_IN_PROGRESS until it ends."""
+    Stacks are updated while requests are answered, as in CloudFormation: the caller sees UPDATE_IN_PROGRESS until it ends.
+    """
 
     def update(
         stack: Any, template: str, role_arn: str | None = None, parameters: Any = None, tags: Any = None
     ) -> None:
         stack._add_stack_event("UPDATE_IN_PROGRESS", resource_status_reason="User Initiated")
         stack.status = "UPDATE_IN_PROGRESS"
-        thread = threading.Thread(target=_update, args=(stack, template, parameters or {}, tags, changed), daemon=True)
-        thread.start()
+        arguments = (stack, template, parameters or {}, tags, changed)
+        threading.Thread(target=_update, args=arguments, daemon=True).start()
 
-    return update
+    Stack.update = update
 
 
 def _update(stack: Any, template: str, parameters: dict[str, Any], tags: Any, changed: Callable[[], None]) -> None:
@@ -62,7 +58,9 @@ def _update(stack: Any, template: str, parameters: dict[str, Any], tags: Any, ch
         change.make()
     except Exception as error:  # whatever a resource raises is its failure
         name = change.at if change else stack.name
-        _tell(stack, name, "UPDATE_FAILED", str(getattr(error, "message", "") or error))
+        kind = stack.template_dict.get("Resources", {}).get(name, {}).get("Type", "AWS::CloudFormation::Stack")
+        why = str(getattr(error, "message", "") or error)
+        stack.events.append(Event(stack.stack_id, stack.name, name, "", kind, "UPDATE_FAILED", why, None))
         stack._add_stack_event("UPDATE_ROLLBACK_IN_PROGRESS")
         stack.template, stack.template_dict = former
         if change:
@@ -77,11 +75,6 @@ def _update(stack: Any, template: str, parameters: dict[str, Any], tags: Any, ch
     changed()
     stack._add_stack_event(end)
     stack.status = end
-
-
-def _tell(stack: Any, name: str, status: str, reason: str) -> None:
-    kind = stack.template_dict.get("Resources", {}).get(name, {}).get("Type", "AWS::CloudFormation::Stack")
-    stack.events.append(Event(stack.stack_id, stack.name, name, "", kind, status, reason, None))
 
 
 def references(node: Any) -> Iterator[str]:
@@ -119,7 +112,6 @@ class Change:
             for name, content in self._old_json.items()
             if resources._parsed_resources.get(name) is not None
         }
-        self._settled: set[str] = set()
         self._retired: list[tuple[Any, dict[str, Any]]] = []
         self._undo: list[Callable[[], Any]] = []
         self.at = ""
@@ -133,50 +125,45 @@ class Change:
         self._map.load_mapping()
         self._map.load_parameters()
         self._map.load_conditions()
-        self._map._resource_json_map = self._template["Resources"]
-        for name in self._template["Resources"]:
-            self._settle(name)
+        resources = self._map._resource_json_map = self._template["Resources"]
+        graph = {name: resources.keys() & set(references(content)) for name, content in resources.items()}
+        for name in graphlib.TopologicalSorter(graph).static_order():
+            self._settle(name, resources[name])
 
-    def _settle(self, name: str) -> None:
-        if name in self._settled:
-            return
-        self._settled.add(name)
-        definition = self._template["Resources"][name]
-        for other in references(definition):
-            if other in self._template["Resources"]:
-                self._settle(other)
-        if "Condition" in definition and not self._map.lazy_condition_map[definition["Condition"]]:
+    def _settle(self, name: str, definition: dict[str, Any]) -> None:
+        if self._left_out(definition):
             return
         self.at = name
         if name not in self._old:
             self._create(name, definition)
             return
-        wanted = parsing.clean_json(definition, self._map)
-        if wanted.get("Properties") != self._old[name].get("Properties"):
-            named = parsing.resource_name_property_from_type(definition["Type"])
-            other_name = named and wanted["Properties"].get(named) != self._old[name]["Properties"].get(named)
-            if definition["Type"] in REPLACED or other_name:
-                self._retired.append((self._map._parsed_resources.pop(name), self._old[name]))
-                self._create(name, definition)
-            else:
-                self._change(name, wanted)
+        former, wanted = self._old[name], parsing.clean_json(definition, self._map)
+        if wanted.get("Properties") == former.get("Properties"):
+            return
+        named = parsing.resource_name_property_from_type(definition["Type"])
+        other_name = named and wanted["Properties"].get(named) != former["Properties"].get(named)
+        # CloudFormation replaces these for any change.
+        if other_name or definition["Type"] in ("AWS::SageMaker::Model", "AWS::SageMaker::EndpointConfig"):
+            self._retired.append((self._map._parsed_resources.pop(name), former))
+            self._create(name, definition)
+        else:
+            resource = self._map._parsed_resources[name]
+            _change_in_place(self._map, resource, wanted)
+            self._undo.append(lambda: _change_in_place(self._map, resource, former))
+
+    def _left_out(self, definition: dict[str, Any]) -> bool:
+        return "Condition" in definition and not self._map.lazy_condition_map[definition["Condition"]]
 
     def _create(self, name: str, definition: dict[str, Any]) -> None:
         made = self._map[name]
         if made is not None:
             self._undo.append(lambda: self._map._delete_resource(made, parsing.clean_json(definition, self._map)))
 
-    def _change(self, name: str, wanted: dict[str, Any]) -> None:
-        resource, former = self._map._parsed_resources[name], self._old[name]
-        _change_in_place(self._map, resource, wanted)
-        self._undo.append(lambda: _change_in_place(self._map, resource, former))
-
     def clean_up(self) -> None:
         """Delete what was replaced and what the new template does not have."""
         for name in self._old:
             definition = self._template["Resources"].get(name)
-            condition = (definition or {}).get("Condition")
-            if definition is None or (condition and not self._map.lazy_condition_map[condition]):
+            if definition is None or self._left_out(definition):
                 resource = self._map._parsed_resources.pop(name)
                 if self._old_json[name].get("DeletionPolicy") != "Retain":
                     self._retired.append((resource, self._old[name]))

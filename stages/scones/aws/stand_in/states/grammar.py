@@ -24,20 +24,15 @@ def read() -> None:
     if SERIALIZED_VERSION == 3:
         ATNDeserializer.reset = _reset
         ATNDeserializer.checkVersion = _check_version
-        ATNDeserializer.checkUUID = _check_uuid
+        # That of grammars with one list of character sets.
+        ATNDeserializer.checkUUID = lambda reader: setattr(reader, "uuid", BASE_SERIALIZED_UUID)
         Recognizer.checkVersion = lambda recognizer, version: None  # otherwise it prints a warning
     from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
-
-    AmazonStateLanguageParser.parse = staticmethod(_reading_once(AmazonStateLanguageParser.parse))
-
-
-def _reading_once(parsing: Any) -> Any:
-    """Parse each definition once. moto parses it for each execution, which takes ten times as long as the rest of it.
-
-    antlr's tree is kept. Nothing changes it: the states are made from it anew for each execution.
-    """
     from moto.stepfunctions.parser.asl.parse.preprocessor import Preprocessor
 
+    # moto parses a definition for each execution, which takes ten times as long as the rest of it. Nothing changes antlr's
+    # tree: the states are made from it anew for each execution.
+    parsing = AmazonStateLanguageParser.parse
     tree = functools.lru_cache(maxsize=16)(lambda definition: parsing(UNKNOWN.sub(_known, definition))[1])
 
     def parse(definition: str) -> tuple[Any, Any]:
@@ -46,7 +41,7 @@ def _reading_once(parsing: Any) -> Any:
         visitor._query_language_per_scope = []  # moto's is one for all threads
         return visitor.visit(known), known
 
-    return parse
+    AmazonStateLanguageParser.parse = staticmethod(parse)
 
 
 def _reset(reader: Any, data: list[int]) -> None:
@@ -57,7 +52,3 @@ def _check_version(reader: Any) -> None:
     version = reader.readInt()
     if version != 4:
         raise ValueError(f"found a grammar of format {version}, expected 4")
-
-
-def _check_uuid(reader: Any) -> None:
-    reader.uuid = BASE_SERIALIZED_UUID  # that of grammars with one list of character sets

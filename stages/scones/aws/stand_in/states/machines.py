@@ -3,20 +3,15 @@
 import functools
 import re
 import sys
-import threading
 import uuid
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from moto.core.config import default_user_config
 from moto.s3.models import s3_backends
 from moto.stepfunctions import models as state_machines
 
+from stages.scones.aws.stand_in.extending import client, patch
 from stages.scones.aws.stand_in.states import grammar, maps, queries
-
-KEPT = 50
-"""Executions that keep their history. Older ones keep only their outcome, because memory would grow with each."""
 
 
 def apply() -> None:
@@ -32,76 +27,58 @@ def apply() -> None:
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
     # moto's CloudFormation makes state machines in the backend that does not execute them.
     state_machines.stepfunctions_backends = stepfunctions_parser_backends
-    machine = state_machines.StateMachine
     for name in ("create_from_cloudformation_json", "update_from_cloudformation_json"):
-        setattr(machine, name, classmethod(_with_definition(getattr(machine, name).__func__)))
-    StateTaskServiceSfn._normalise_parameters = _as_boto3_names(StateTaskServiceSfn._normalise_parameters)
+        patch(state_machines.StateMachine, name, _with_definition)
+    patch(StateTaskServiceSfn, "_normalise_parameters", _as_boto3_names)
     StateTaskServiceSfn._normalise_response = _as_states_names
-    StepFunctionsParserBackend.start_execution = _named(_forgetful(StepFunctionsParserBackend.start_execution))
+    patch(StepFunctionsParserBackend, "start_execution", _start)
     for module in (json_path, result_path):
         module.parse = functools.lru_cache(maxsize=256)(module.parse)  # moto parses each path at each use
-    _everywhere(json_path.extract_json, _one_of_one(json_path))
+    _everywhere(json_path.extract_json, functools.partial(_one_of_one, json_path, json_path.extract_json))
     maps.apply()
     queries.apply()
     _give_states_clients()
 
 
-def _with_definition(making: Any) -> Any:
+def _with_definition(making: Any, *arguments: Any, **named: Any) -> Any:
     """Read a definition from S3 and substitute the names in it. moto accepts a definition only as text."""
-
-    def make(cls: Any, *arguments: Any, **named: Any) -> Any:
-        resource = named["cloudformation_json"] if "cloudformation_json" in named else arguments[1]
-        account_id = named["account_id"] if "account_id" in named else arguments[2]
-        properties = resource["Properties"]
-        location = properties.pop("DefinitionS3Location", None)
-        if location:
-            text = s3_backends[account_id]["aws"].get_object(location["Bucket"], location["Key"]).value.decode()
-            for key, value in properties.pop("DefinitionSubstitutions", {}).items():
-                text = text.replace(f"${{{key}}}", str(value))
-            properties["DefinitionString"] = text
-        return making(cls, *arguments, **named)
-
-    return make
+    resource = named["cloudformation_json"] if "cloudformation_json" in named else arguments[1]
+    account_id = named["account_id"] if "account_id" in named else arguments[2]
+    properties = resource["Properties"]
+    if location := properties.pop("DefinitionS3Location", None):
+        text = s3_backends[account_id]["aws"].get_object(location["Bucket"], location["Key"]).value.decode()
+        for key, value in properties.pop("DefinitionSubstitutions", {}).items():
+            text = text.replace(f"${{{key}}}", str(value))
+        properties["DefinitionString"] = text
+    return making(*arguments, **named)
 
 
-def _named(starting: Any) -> Any:
-    """Give an execution without a name one of its own, as AWS does. moto calls all of them None, and takes only one."""
+def _start(
+    starting: Any, backend: Any, state_machine_arn: str, name: str | None = None, *more: Any, **named: Any
+) -> Any:
+    """Start an execution, with a name of its own if none is given, and drop the history of old ones.
 
-    def start(backend: Any, state_machine_arn: str, name: str | None = None, *arguments: Any, **more: Any) -> Any:
-        return starting(backend, state_machine_arn, name or str(uuid.uuid4()), *arguments, **more)
-
-    return start
-
-
-def _forgetful(starting: Any) -> Any:
-    """Drop the history of old executions. moto keeps it forever."""
+    moto calls all executions without a name None, and takes only one. It keeps the history forever.
+    """
     from moto.stepfunctions.parser import utils
 
-    def start(backend: Any, state_machine_arn: str, *arguments: Any, **named: Any) -> Any:
-        execution = starting(backend, state_machine_arn, *arguments, **named)
-        utils.TMP_THREADS.clear()
-        machine = backend.describe_state_machine(state_machine_arn)
-        ended = [one for one in machine.executions if one.stop_date]
-        for old in ended[:-KEPT]:
-            old.exec_worker.env, old.state_machine = None, machine  # each has a copy of the machine
-        return execution
-
-    return start
+    execution = starting(backend, state_machine_arn, name or str(uuid.uuid4()), *more, **named)
+    utils.TMP_THREADS.clear()
+    machine = backend.describe_state_machine(state_machine_arn)
+    ended = [one for one in machine.executions if one.stop_date]
+    for old in ended[:-50]:  # they keep only their outcome, because memory would grow with each
+        old.exec_worker.env, old.state_machine = None, machine  # each has a copy of the machine
+    return execution
 
 
 INDEFINITE = re.compile(r"\*|\.\.|\[[^\]]*[:?,]")
 """Paths that may name several values: wildcards, slices, filters, unions, and values at any depth."""
 
 
-def _one_of_one(json_path: Any) -> Any:
+def _one_of_one(json_path: Any, extracting: Any, path: str, data: Any) -> Any:
     """Return the value at a path such as `$[0].body`. moto returns a list with the value for every path with an index."""
-    extracting = json_path.extract_json
-
-    def extract(path: str, data: Any) -> Any:
-        found = [] if INDEFINITE.search(path) else json_path.parse(path).find(data)
-        return found[0].value if len(found) == 1 else extracting(path, data)
-
-    return extract
+    found = [] if INDEFINITE.search(path) else json_path.parse(path).find(data)
+    return found[0].value if len(found) == 1 else extracting(path, data)
 
 
 def _everywhere(former: Any, better: Any) -> None:
@@ -111,15 +88,11 @@ def _everywhere(former: Any, better: Any) -> None:
         setattr(module, name, better)
 
 
-def _as_boto3_names(normalising: Any) -> Any:
+def _as_boto3_names(normalising: Any, task: Any, parameters: dict[str, Any], *arguments: Any, **named: Any) -> None:
     """Rename parameters for boto3: states have StateMachineArn, boto3 expects stateMachineArn. moto passes it unchanged."""
-
-    def normalise(task: Any, parameters: dict[str, Any], *arguments: Any, **named: Any) -> None:
-        normalising(task, parameters, *arguments, **named)
-        for name in list(parameters):
-            parameters[name[0].lower() + name[1:]] = parameters.pop(name)
-
-    return normalise
+    normalising(task, parameters, *arguments, **named)
+    for name in list(parameters):
+        parameters[name[0].lower() + name[1:]] = parameters.pop(name)
 
 
 def _as_states_names(task: Any, response: dict[str, Any], *arguments: Any, **named: Any) -> None:
@@ -130,19 +103,6 @@ def _as_states_names(task: Any, response: dict[str, Any], *arguments: Any, **nam
 
 def _give_states_clients() -> None:
     """Keep clients for states. moto makes one for each call of a state, which is slow, and with a fixed access key."""
-    from moto.stepfunctions.parser.asl.component.common.timeouts.timeout import TimeoutSeconds
     from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 
-    lock = threading.Lock()
-    limits = Config(
-        parameter_validation=False,
-        retries={"total_max_attempts": 1},
-        read_timeout=TimeoutSeconds.DEFAULT_TIMEOUT_SECONDS,
-    )
-    client = functools.cache(lambda region, service: boto3.client(service, region, config=limits))
-
-    def kept_client(region: str, service: str, state_credentials: Any = None) -> Any:
-        with lock:
-            return client(region, service)
-
-    _everywhere(boto_client_for, kept_client)
+    _everywhere(boto_client_for, lambda region, service, state_credentials=None: client(service, region))

@@ -7,6 +7,8 @@ from typing import Any
 
 import jsonata
 
+from stages.scones.aws.stand_in.extending import patch
+
 
 def apply() -> None:
     """Apply the patches of this module. `grammar` has to be read before."""
@@ -40,35 +42,25 @@ def apply() -> None:
     engine._ILLEGAL_VARIABLE_REFERENCES.clear()  # AWS refuses $ only where it has no value, which evaluating finds out
     for module in (states, variable_store):
         module.encode_jsonata_variable_declarations = declarations
-    expression = string_expression.StringJSONata
-    expression._eval_body = _failing_as_queries(expression._eval_body, engine.JSONataException)
+    patch(string_expression.StringJSONata, "_eval_body", _failing_as_queries)
 
 
-def _failing_as_queries(evaluating: Any, failure: type[Exception]) -> Any:
+def _failing_as_queries(evaluating: Any, expression: Any, env: Any) -> None:
     """Fail with States.QueryEvaluationError if an expression can't be evaluated. moto ends with States.Runtime."""
     from moto.stepfunctions.parser.api import EvaluationFailedEventDetails, HistoryEventType
-    from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
-        FailureEvent,
-        FailureEventException,
-    )
+    from moto.stepfunctions.parser.asl.component.common.error_name import failure_event
     from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
     from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import StatesErrorNameType
     from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
+    from moto.stepfunctions.parser.asl.jsonata.jsonata import JSONataException
 
-    def evaluate(expression: Any, env: Any) -> None:
-        try:
-            evaluating(expression, env)
-        except failure as error:
-            name = StatesErrorName(typ=StatesErrorNameType.StatesQueryEvaluationError)
-            cause = f"The JSONata expression '{expression.expression}' can't be evaluated: {error.details}"  # type: ignore[attr-defined]
-            details = EvaluationFailedEventDetails(cause=cause, error=name.error_name)
-            raise FailureEventException(
-                FailureEvent(
-                    env=env,
-                    error_name=name,
-                    event_type=HistoryEventType.EvaluationFailed,
-                    event_details=EventDetails(evaluationFailedEventDetails=details),
-                )
-            ) from None
-
-    return evaluate
+    try:
+        evaluating(expression, env)
+    except JSONataException as error:
+        name = StatesErrorName(typ=StatesErrorNameType.StatesQueryEvaluationError)
+        cause = f"The JSONata expression '{expression.expression}' can't be evaluated: {error.details}"
+        details = EventDetails(
+            evaluationFailedEventDetails=EvaluationFailedEventDetails(cause=cause, error=name.error_name)
+        )
+        failure = failure_event.FailureEvent(env, name, HistoryEventType.EvaluationFailed, details)
+        raise failure_event.FailureEventException(failure) from None
