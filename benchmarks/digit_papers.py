@@ -1,7 +1,6 @@
 """More pictures for `benchmarks.digits`: pens and papers, telephones, screenshots, file formats, and what is no digit."""
 
 import io
-from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
@@ -9,11 +8,12 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from benchmarks.digit_pictures import (
     Brightness,
     Bytes,
-    Maker,
     Rng,
+    box,
     enlarged,
     grey,
     light,
+    named,
     photograph,
     saved,
     strength,
@@ -53,11 +53,8 @@ def near_the_edge(digit: Bytes, rng: Rng) -> bytes:
     """The digit is close to a corner, but whole."""
     side = int(rng.integers(150, 300))
     paper = light(rng, 640, 480, 205, 235)
-    rows, columns = np.flatnonzero(digit.any(1)), np.flatnonzero(digit.any(0))
-    ink = strength(digit, side)
-    ink = ink[
-        rows[0] * side // 28 : (rows[-1] + 1) * side // 28, columns[0] * side // 28 : (columns[-1] + 1) * side // 28
-    ]
+    left, top, right, bottom = (edge * side // 28 for edge in box(digit))
+    ink = strength(digit, side)[top:bottom, left:right]
     edge = int(rng.integers(6, 20))
     top = edge if rng.random() < 0.5 else 640 - edge - ink.shape[0]
     left = edge if rng.random() < 0.5 else 480 - edge - ink.shape[1]
@@ -93,11 +90,8 @@ def quality_20(digit: Bytes, rng: Rng) -> bytes:
 def turned_telephone(digit: Bytes, rng: Rng) -> bytes:
     """The pixels lie on a side or upside down, as the file's EXIF data tells."""
     upright = grey(written(rng, digit, light(rng, 640, 480, 200, 235), 0.2))
-    how, orientation = [
-        (Image.Transpose.ROTATE_90, 6),
-        (Image.Transpose.ROTATE_180, 3),
-        (Image.Transpose.ROTATE_270, 8),
-    ][rng.integers(3)]
+    turn = Image.Transpose
+    how, orientation = [(turn.ROTATE_90, 6), (turn.ROTATE_180, 3), (turn.ROTATE_270, 8)][rng.integers(3)]
     exif = Image.Exif()
     exif[274] = orientation
     buffer = io.BytesIO()
@@ -132,11 +126,8 @@ def palette_with_transparency(digit: Bytes, rng: Rng) -> bytes:
     side = int(rng.integers(28, 300))
     ink = np.asarray(enlarged(digit, side)) > 110
     image = Image.fromarray(ink.astype(np.uint8), "P")
-    pen = rng.integers(0, 120, 3).tolist()
-    image.putpalette([255, 255, 255, *pen])
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", transparency=0)
-    return buffer.getvalue()
+    image.putpalette([255, 255, 255, *rng.integers(0, 120, 3).tolist()])
+    return saved(image, transparency=0)
 
 
 def _thickened(digit: Bytes, side: int, size: int) -> Brightness:
@@ -183,15 +174,10 @@ def blank_paper(digit: Bytes, rng: Rng) -> bytes:
     return photograph(rng, light(rng, 640, 480, rng.uniform(120, 210), 235), rng.uniform(1, 10))
 
 
-FORMS: Mapping[str, Maker] = {
-    make.__name__.replace("_", " "): make
-    for make in (
-        *(squared_paper, blue_ballpoint, coloured_paper, near_the_edge, small_on_a_sheet, filling_the_picture),
-        *(finger_in_the_picture, quality_20, turned_telephone, drawing_app, one_bit, palette_with_transparency),
-        *(thick_marker, thin_pencil),
-    )
-}
-NONE: Mapping[str, Maker] = {
-    make.__name__.replace("_", " "): make for make in (letters, drawings, two_that_touch, blank_paper)
-}
+FORMS = named(
+    *(squared_paper, blue_ballpoint, coloured_paper, near_the_edge, small_on_a_sheet, filling_the_picture),
+    *(finger_in_the_picture, quality_20, turned_telephone, drawing_app, one_bit, palette_with_transparency),
+    *(thick_marker, thin_pencil),
+)
+NONE = named(letters, drawings, two_that_touch, blank_paper)
 """Pictures of no digit: none can be right, so all should be refused."""

@@ -31,7 +31,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def content(self) -> bytes:
         """What the request brings."""
-        return self.rfile.read(int(self.headers["Content-Length"]))
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
     def log_message(self, *_: object) -> None:
         pass

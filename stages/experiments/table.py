@@ -88,12 +88,21 @@ def touched(row: Row, base: Row) -> set[str]:
     return measured | named | (set(base.figures) if named & {"source", "target"} else set())
 
 
+def console() -> Console:
+    """Return a console as wide as COLUMNS or the terminal; 120 columns if the output is not a terminal."""
+    return Console(width=shutil.get_terminal_size((120, 24)).columns, highlight=False, markup=False)
+
+
+def titled(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+
+
 def table(listed: list[Group], project: str) -> Table:
     """Return a table of a project's experiments, below the commits that they start from."""
     known = metrics.read()[project]
     rows = [(row, base) for base, others in listed for row in (base, *others)]
     names = [name for name in known if any(name in row.figures.get(project, {}) for row, _ in rows)]
-    drawn = Table(title=project, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    drawn = titled(project)
     drawn.add_column("experiment", overflow="fold")
     drawn.add_column("state", no_wrap=True)
     for title in (*(known[name].title for name in names), "parameters", "training"):
@@ -128,17 +137,16 @@ def main(project: str | None) -> None:
         raise InputError(f"{project!r} is not a project: expected one of {', '.join(known)}")
     with Repo() as repo:
         listed = groups(repo)
-    # The width is COLUMNS or the terminal's own; 120 if the output is not a terminal.
-    console = Console(width=shutil.get_terminal_size((120, 24)).columns, highlight=False, markup=False)
+    out = console()
     found = 0
     for name in known if project is None else [project]:
         ours = [Group(base, [row for row in others if name in touched(row, base)]) for base, others in listed]
         if ours := [group for group in ours if group.others]:
-            console.print(table(ours, name))
-            console.print()
+            out.print(table(ours, name))
+            out.print()
             found += 1
     if not found:
-        console.print(
+        out.print(
             "No experiments yet: make one with `dvc exp run -S mnist.optimizer=sgd`; `make recipes` lists named ones."
         )
 

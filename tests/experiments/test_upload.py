@@ -72,7 +72,7 @@ def test_models_are_published_with_their_cards(
     mnist_results: Checkout, hub: Repositories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3: Any
 ) -> None:
     project = mnist_results.copy(tmp_path / "checkout")
-    recipe = {"project": "mnist", "description": "one epoch", "set": {"mnist.epochs": 1}, "seeds": [0]}
+    recipe: dict[str, Any] = {"project": "mnist", "description": "one epoch", "set": {"mnist.epochs": 1}, "seeds": [0]}
     recipe |= {"published": {}, "expected": {}, "memory": 2.0}
     (project.root / "recipes.yaml").write_text(yaml.safe_dump({"tiny": recipe}))
     project.dvc("remote", "add", "public", f"{s3.meta.endpoint_url}/bucket/models")

@@ -97,21 +97,21 @@ def readings(base: Revision, head: Revision) -> list[tuple[str, str, str, str]]:
     rows = []
     exports = {path for path in before.keys() | after.keys() if path.split("/")[-1] == "export"}
     for project in sorted(path.split("/")[1] for path in exports):
-        clocks = [(one.training(project), one.latency(project)) for one in (base, head)]
-        for title, number, keys, unit in CLOCKS:
-            before_it, after_it = (_time(pair[number], keys, unit) for pair in clocks)
-            rows.append((project, title, before_it, after_it))
+        clocks = [{"training": one.training(project), "latency": one.latency(project)} for one in (base, head)]
+        for title, keys, unit in CLOCKS:
+            was, now = (_time(one, keys, unit) for one in clocks)
+            rows.append((project, title, was, now))
         path = f"models/{project}/export"
         rows.append((project, "size of the export", _size(before.get(path)), _size(after.get(path))))
     return [row for row in rows if row[2] != row[3]]
 
 
 CLOCKS = [
-    ("training", 0, ["seconds"], "s"),
-    ("one request", 1, ["one", "p50_ms"], "ms"),
-    ("one execution", 1, ["execution_s", "p50"], "s"),
+    ("training", ["training", "seconds"], "s"),
+    ("one request", ["latency", "one", "p50_ms"], "ms"),
+    ("one execution", ["latency", "execution_s", "p50"], "s"),
 ]
-"""Rows of clock readings: title, training (0) or deployed model (1), keys of the value, unit. Latencies are medians."""
+"""Rows of clock readings: title, keys of the value, unit. Latencies are medians."""
 
 
 def _time(content: Any, keys: list[str], unit: str) -> str:

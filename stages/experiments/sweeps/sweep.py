@@ -10,14 +10,12 @@ set.
 
 import os
 import re
-import shutil
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dvc.repo import Repo
-from rich.console import Console
 from rich.table import Table
 
 from stages import projects
@@ -34,6 +32,7 @@ from stages.experiments.records.revisions import Revision
 from stages.experiments.running import clones
 from stages.experiments.sweeps import asha
 from stages.experiments.sweeps.trials import Plan, Result, run_trial
+from stages.experiments.table import console, titled
 
 
 def run(name: str, changes: dict[str, Any], jobs: int | None) -> None:
@@ -47,8 +46,7 @@ def run(name: str, changes: dict[str, Any], jobs: int | None) -> None:
             results += run_trials(plan, rungs, len(results), folder, jobs)
         best = best_of(plan, results, folder)
         promote(plan, best, folder)
-    width = shutil.get_terminal_size((120, 24)).columns
-    Console(width=width, highlight=False, markup=False).print(table(plan, results, best))
+    console().print(table(plan, results, best))
     project = plan.recipe.project
     print(f"Next: dvc exp apply {name}, make compare PROJECT={project}, make experiments PROJECT={project}")
 
@@ -166,20 +164,20 @@ def promote(plan: Plan, best: Result, folder: Path) -> None:
 
 def table(plan: Plan, results: list[Result], best: Result) -> Table:
     """Return a table of the trials, those with the most epochs and best scores first."""
-    drawn = Table(title=plan.name, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    drawn = titled(plan.name)
     for title in ("trial", *(name.removeprefix(f"{plan.recipe.project}.") for name in plan.sweep.ranges)):
         drawn.add_column(title)
     for title in ("epochs", plan.sweep.score):
         drawn.add_column(title, justify="right")
     drawn.add_column("")
     furthest = {one.trial: one for one in sorted(results, key=lambda one: one.epochs)}
+    settings = [list(map(str, values.values())) for values in plan.drawn]
     sign = 1 if plan.sweep.lower_is_better else -1
     for one in sorted(furthest.values(), key=lambda one: (-one.epochs, sign * (one.score or 0), one.trial)):
-        settings = [str(value) for value in plan.drawn[one.trial].values()]
         mark = "best" if one == best else ""
-        drawn.add_row(f"t{one.trial}", *settings, str(one.epochs), f"{one.score:.4f}", mark)
+        drawn.add_row(f"t{one.trial}", *settings[one.trial], str(one.epochs), f"{one.score:.4f}", mark)
     for trial in sorted(set(range(plan.sweep.trials)) - furthest.keys()):
-        drawn.add_row(f"t{trial}", *(str(value) for value in plan.drawn[trial].values()), "0", "-", "failed")
+        drawn.add_row(f"t{trial}", *settings[trial], "0", "-", "failed")
     return drawn
 
 
