@@ -7,7 +7,6 @@ Times are the processor's, so other programs affect them little.
 """
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
 from functools import partial
@@ -68,7 +67,7 @@ def main(backbone: str, size: int, pictures: int, runs: int) -> dict[str, Any]:
         batches = [batch.contiguous(memory_format=layout) for batch in images.split(count)]
         chosen = backbones.fused(network, batches[0][:1]) if fused else network
         contestants[way] = partial(seconds, partial(features, chosen, batches))
-    medians = {name: statistics.median(found) for name, found in measuring.in_turns(contestants, runs).items()}
+    medians = measuring.medians(contestants, runs)
     limit = 10 * 2 * SIDE**3 / medians.pop("limit") / 1e9
     work = multiplications(network, images[:1])
     rows = {}

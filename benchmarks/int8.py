@@ -15,7 +15,7 @@ import logging
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -75,11 +75,10 @@ class Reader(quantization.CalibrationDataReader):
     """Gives onnxruntime the pictures for calibration."""
 
     def __init__(self, images: Images) -> None:
-        self._parts: Iterator[Images] = iter(np.array_split(images, len(images) // 16))
+        self._parts = iter([{"images": part} for part in np.array_split(images, len(images) // 16)])
 
     def get_next(self) -> dict[str, Images] | None:
-        images = next(self._parts, None)
-        return None if images is None else {"images": images}
+        return next(self._parts, None)
 
 
 def quantise(model: Path, images: Images, method: Any, target: Path) -> None:
@@ -106,11 +105,7 @@ def session(path: Path) -> Callable[[Images], NDArray[np.float32]]:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     found = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-    def answer(images: Images) -> NDArray[np.float32]:
-        probabilities: NDArray[np.float32] = found.run(["probabilities"], {"images": images})[0]
-        return probabilities
-
-    return answer
+    return lambda images: found.run(["probabilities"], {"images": images})[0]
 
 
 def predict(answer: Callable[[Images], NDArray[np.float32]], pictures: Part) -> NDArray[np.float32]:

@@ -8,7 +8,6 @@ import re
 import threading
 import time
 from dataclasses import asdict, dataclass
-from typing import Any
 from xml.sax.saxutils import escape
 
 from werkzeug import Request, Response
@@ -32,23 +31,25 @@ class Fault:
     delay: float = 0.0
 
 
-class Faults:
-    """The faults that are still to come."""
+class FaultyFront(server.Front):
+    """The front of the stand-in, which meets the announced faults first."""
 
-    def __init__(self) -> None:
-        self._faults: list[Fault] = []
+    def __init__(self, address: str, key: str) -> None:
+        super().__init__(address, key)
+        self._faults: list[Fault] = []  # those that have not happened yet, or not often enough
         self._lock = threading.Lock()
 
-    def add(self, fault: Fault) -> None:
-        with self._lock:
-            self._faults.append(fault)
+    def _answer(self, request: Request, region: str, service: str) -> Response | None:
+        if request.path == "/stand-in/faults":
+            with self._lock:
+                if request.method != "POST":
+                    pending = [asdict(fault) for fault in self._faults]
+                    return Response(json.dumps(pending), content_type="application/json")
+                self._faults.append(Fault(**json.loads(request.get_data())))
+                return Response(status=204)
+        return self._fault(service, request.path) or super()._answer(request, region, service)
 
-    def pending(self) -> list[dict[str, Any]]:
-        """Return the faults that have not happened yet, or not often enough."""
-        with self._lock:
-            return [asdict(fault) for fault in self._faults]
-
-    def answer(self, service: str, path: str) -> Response | None:
+    def _fault(self, service: str, path: str) -> Response | None:
         """Return the error response for this request, or None."""
         with self._lock:
             found = next((f for f in self._faults if f.service == service and re.search(f.path, path)), None)
@@ -64,22 +65,6 @@ class Faults:
             return Response(text, found.status, content_type="application/xml")
         body = json.dumps({"message": found.message, "Message": found.message})
         return Response(body, found.status, {"x-amzn-ErrorType": found.code}, content_type="application/json")
-
-
-class FaultyFront(server.Front):
-    """The front of the stand-in, which meets the announced faults first."""
-
-    def __init__(self, address: str, key: str) -> None:
-        super().__init__(address, key)
-        self._faults = Faults()
-
-    def _answer(self, request: Request, region: str, service: str) -> Response | None:
-        if request.path == "/stand-in/faults" and request.method == "POST":
-            self._faults.add(Fault(**json.loads(request.get_data())))
-            return Response(status=204)
-        if request.path == "/stand-in/faults":
-            return Response(json.dumps(self._faults.pending()), content_type="application/json")
-        return self._faults.answer(service, request.path) or super()._answer(request, region, service)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
 """A tiny model.tar.gz and pictures of one colour, of which it says what the test wants."""
 
-import io
 from pathlib import Path
 
+import model_servers
+from pictures import saved
 from PIL import Image
-
-from stages.common.models import bundle
 
 INFERENCE = """
 import io, json, time
@@ -43,14 +42,9 @@ BROKEN, SLOW, UNKNOWN = 1, 2, 3
 
 def archive(folder: Path, inference: str = INFERENCE) -> Path:
     """A model that is as sure of class 0 as the picture is red."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "inference.py").write_text(inference)
-    bundle.pack(folder / "model.tar.gz", {"code/inference.py": folder / "inference.py"})
-    return folder / "model.tar.gz"
+    return model_servers.archive(folder, inference)
 
 
 def picture(red: int, green: int = 0, blue: int = 0) -> bytes:
     """A PNG file of 32x32 pixels of one colour."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (32, 32), (red, green, blue)).save(buffer, "PNG")
-    return buffer.getvalue()
+    return saved(Image.new("RGB", (32, 32), (red, green, blue)), "PNG")

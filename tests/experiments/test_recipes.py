@@ -77,26 +77,26 @@ def test_published_results_are_of_the_recipe_and_reach_its_metrics_within_the_st
 
 
 def test_a_failed_seed_is_reported_and_earlier_seeds_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    def experiment(one: Experiment, seed: int) -> Run:
+    def experiment(one: Experiment) -> Run:
         assert one.settings["data.mnist.source"] == "../data"
-        if seed == 1:
+        if one.seed == 1:
             raise subprocess.CalledProcessError(255, "dvc")
-        return Run(seed=seed, metrics={"accuracy": 0.9}, training={})
+        return Run(seed=one.seed, metrics={"accuracy": 0.9}, training={})
 
     monkeypatch.chdir(ROOT)
-    measured = publish.measure("mnist-adam", RECIPES["mnist-adam"], {"data.mnist.source": "../data"}, experiment, [])
+    measured = publish.measure("mnist-adam", {"data.mnist.source": "../data"}, experiment, [])
     assert [run.seed for run in next(measured).runs] == [0]
     with pytest.raises(InputError, match="mnist-adam: seed 1 failed with exit code 255, see above: reports/published/"):
         next(measured)
 
 
 def test_seeds_that_run_by_themselves_join_the_others_of_the_same_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    def experiment(one: Experiment, seed: int) -> Run:
-        return Run(seed=seed, metrics={"accuracy": seed / 10}, training={})
+    def experiment(one: Experiment) -> Run:
+        return Run(seed=one.seed, metrics={"accuracy": one.seed / 10}, training={})
 
     monkeypatch.chdir(ROOT)
-    (last,) = publish.measure("mnist-adam", RECIPES["mnist-adam"], {}, experiment, [], seeds=[2])
-    *_, others = publish.measure("mnist-adam", RECIPES["mnist-adam"], {}, experiment, [], seeds=[0, 1])
+    (last,) = publish.measure("mnist-adam", {}, experiment, [], seeds=[2])
+    *_, others = publish.measure("mnist-adam", {}, experiment, [], seeds=[0, 1])
     assert [run.seed for run in published.added(last, others).runs] == [0, 1, 2]
     assert published.added(last, others).command == others.command
     assert [run.seed for run in published.added(last.model_copy(update={"commit": "other"}), others).runs] == [0, 1]

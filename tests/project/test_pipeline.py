@@ -106,20 +106,6 @@ def test_a_bad_value_stops_at_once_and_loses_nothing(project: Checkout, setting:
     assert stages_run(project.run("dvc repro")) <= {"check"}
 
 
-def test_editing_one_project_reruns_nothing_of_another(project: Checkout) -> None:
-    for module in (project.root / "stages/mnist").glob("*.py"):
-        module.write_text(module.read_text() + "\n# edited\n")
-    changed = json.loads(project.run("dvc status --json"))
-    assert {stage.partition("@")[2] for stage in changed} == {"mnist", ""}  # check reads mnist's config
-
-
-def test_an_edit_of_a_parameters_description_or_of_an_engine_reruns_only_check(project: Checkout) -> None:
-    for module in ("mnist/config.py", "common/training_settings.py", "engine/ray/cluster.py", "engine/aws/stack.py"):
-        path = project.root / "stages" / module
-        path.write_text(path.read_text() + "\n# edited\n")
-    assert set(json.loads(project.run("dvc status --json"))) == {"check", "deploy@scones"}  # which uses the stack
-
-
 def test_deploy_settings_do_not_retrain(project: Checkout) -> None:
     ran = stages_run(project.run("dvc exp run -S deploy.mnist.single=5"))
     assert ran == {"check", "deploy@mnist"}

@@ -82,6 +82,11 @@ class Experiment(NamedTuple):
     recipe: Recipe
     settings: dict[str, Any]
 
+    @property
+    def seed(self) -> int:
+        seed: int = self.settings[f"{self.recipe.project}.seed"]
+        return seed
+
     def threads(self, parameters: dict[str, Any]) -> int | None:
         """Return the threads of its training; None means one per core. It is 1 if the project has no such parameter."""
         threads: int | None = applied(parameters, self.settings)[self.recipe.project].get("threads", 1)
