@@ -44,9 +44,7 @@ def groups(repo: Repo) -> list[Group]:
         workspace, *baselines = [baseline.dumpd() for baseline in repo.experiments.show(revs=commits)]
     except DvcException as error:
         raise InputError(f"DVC can't list the experiments: {error}") from None
-    found = [
-        Group(_row(one, "commit"), [_experiment(other) for other in one["experiments"] or []]) for one in baselines
-    ]
+    found = [Group(_row(one, "commit"), list(map(_experiment, one["experiments"] or []))) for one in baselines]
     found[0].others.insert(0, _row(workspace, "workspace"))
     return found
 
@@ -70,14 +68,10 @@ def differences(row: Row, base: Row) -> list[str]:
     if not row.parameters:
         return []
     return [
-        f"{name}={_text(row.parameters.get(name))}"
+        f"{name}={'null' if value is None else str(value).replace(' ', '')}"
         for name in {**base.parameters, **row.parameters}
-        if row.parameters.get(name) != base.parameters.get(name)
+        if (value := row.parameters.get(name)) != base.parameters.get(name)
     ]
-
-
-def _text(value: object) -> str:
-    return "null" if value is None else str(value).replace(" ", "")
 
 
 def touched(row: Row, base: Row) -> set[str]:
@@ -112,14 +106,8 @@ def table(listed: list[Group], project: str) -> Table:
         figures = row.figures.get(project, {})
         size, seconds = _size_and_seconds(row, project) if figures else ("-", "-")
         written = [known[name].write(figures.get(name)) for name in names]
-        drawn.add_row(
-            row.name,
-            row.state,
-            *written,
-            size,
-            seconds,
-            "\n".join(name.removeprefix(f"{project}.") for name in differences(row, base)),
-        )
+        different = "\n".join(name.removeprefix(f"{project}.") for name in differences(row, base))
+        drawn.add_row(row.name, row.state, *written, size, seconds, different)
     return drawn
 
 

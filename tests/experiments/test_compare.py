@@ -60,6 +60,7 @@ def compared(clone: Checkout) -> Path:
 def page(compared: Path, offline: Page) -> Page:
     """The page in a browser that has no network."""
     offline.emulate_media(color_scheme="light")
+    offline.set_viewport_size({"width": 1280, "height": 720})
     offline.goto(f"file://{compared}/index.html")
     assert offline.locator("details.published[open]").count() == 0  # one's own results come first
     offline.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")

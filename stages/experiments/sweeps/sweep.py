@@ -120,7 +120,9 @@ def run_trials(plan: Plan, rungs: asha.Rungs, done: int, folder: Path, jobs: int
         name = plan.experiment(result.trial, result.epochs).name
         found = f"failed: {result.reason}" if result.reason else f"{plan.sweep.score} {result.score:.4f}"
         outcome = ", continues" if continues else ""
-        print(f"{minutes:3}:{seconds:02} {name} {found}{outcome} ({_settings(plan, result.trial)})", flush=True)
+        own = plan.drawn[result.trial].items()
+        settings = ", ".join(f"{key.removeprefix(f'{plan.recipe.project}.')}={value}" for key, value in own)
+        print(f"{minutes:3}:{seconds:02} {name} {found}{outcome} ({settings})", flush=True)
 
     with connected(engine.model_copy(update={"workers": at_a_time, "cpus_per_worker": cores})):
         if engine.address:
@@ -139,11 +141,16 @@ def run_trials(plan: Plan, rungs: asha.Rungs, done: int, folder: Path, jobs: int
 def best_of(plan: Plan, results: list[Result], folder: Path) -> Result:
     """Return the best result among trials with all epochs. Raises InputError if there is none."""
     last = plan.sweep.epochs[-1]
-    whole = [(one.score, one.trial, one) for one in results if one.epochs == last and one.score is not None]
+    whole = [one for one in results if one.epochs == last and one.score is not None]
     if not whole:
         raise InputError(f"{plan.name}: no trial reached {last} epochs, see above: their logs are in {folder}/")
-    sign = 1 if plan.sweep.lower_is_better else -1
-    return min(whole, key=lambda one: (sign * one[0], one[1]))[2]
+    return min(whole, key=lambda one: _rank(plan, one))
+
+
+def _rank(plan: Plan, one: Result) -> tuple[int, float, int]:
+    """Return what sorts results: those with the most epochs and best scores first."""
+    score = one.score or 0.0
+    return -one.epochs, score if plan.sweep.lower_is_better else -score, one.trial
 
 
 def promote(plan: Plan, best: Result, folder: Path) -> None:
@@ -172,16 +179,9 @@ def table(plan: Plan, results: list[Result], best: Result) -> Table:
     drawn.add_column("")
     furthest = {one.trial: one for one in sorted(results, key=lambda one: one.epochs)}
     settings = [list(map(str, values.values())) for values in plan.drawn]
-    sign = 1 if plan.sweep.lower_is_better else -1
-    for one in sorted(furthest.values(), key=lambda one: (-one.epochs, sign * (one.score or 0), one.trial)):
+    for one in sorted(furthest.values(), key=lambda one: _rank(plan, one)):
         mark = "best" if one == best else ""
         drawn.add_row(f"t{one.trial}", *settings[one.trial], str(one.epochs), f"{one.score:.4f}", mark)
     for trial in sorted(set(range(plan.sweep.trials)) - furthest.keys()):
         drawn.add_row(f"t{trial}", *settings[trial], "0", "-", "failed")
     return drawn
-
-
-def _settings(plan: Plan, trial: int) -> str:
-    return ", ".join(
-        f"{name.removeprefix(f'{plan.recipe.project}.')}={value}" for name, value in plan.drawn[trial].items()
-    )

@@ -77,8 +77,8 @@ def _curve(variants: list[Variant], what: str, scale: Spec, axis: Spec, form: st
 
 def confusions(variants: list[Variant]) -> Chart | None:
     """Draw the confusion matrix of each variant, summed over all seeds."""
-    found = [(variant, _counts(variant)) for variant in variants]
-    shown = [(variant, *counts) for variant, counts in found if counts]
+    kept = [(variant, [run.confusion for run in variant.runs if run.confusion]) for variant in variants]
+    shown = [(one, found[0].labels, np.sum([each.counts for each in found], axis=0)) for one, found in kept if found]
     if not shown:
         return None
     rows, titles = [], []
@@ -127,9 +127,3 @@ def confusions(variants: list[Variant]) -> Chart | None:
     caption = "Rows: actual class. Columns: predicted class. Colour: fraction of the row. Counts are over all seeds."
     caption += f" Only {MATRICES} are drawn; left out: {', '.join(left)}." if left else ""
     return Chart("confusion", "Confusion", caption, whole(rows, spec), without("confusion", variants))
-
-
-def _counts(variant: Variant) -> tuple[list[str], np.ndarray] | None:
-    """Return the class names and the matrix, summed over the seeds; None if no run has one."""
-    kept = [run.confusion for run in variant.runs if run.confusion]
-    return (kept[0].labels, np.sum([one.counts for one in kept], axis=0)) if kept else None
