@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import measuring
 from stages.common.vision import backbones
@@ -31,18 +32,10 @@ WAYS: dict[str, tuple[torch.memory_format, bool, int]] = {
 
 
 def multiplications(network: nn.Module, images: Tensor) -> int:
-    """Return the multiplications of the convolutions of ``network`` for ``images``."""
-    found = []
-    hooks = [
-        layer.register_forward_hook(lambda layer, _, maps: found.append(maps.numel() * layer.weight[0].numel()))
-        for layer in network.modules()
-        if isinstance(layer, nn.Conv2d)
-    ]
-    with torch.no_grad():
+    """Return the multiplications of ``network`` for ``images``."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(images)
-    for hook in hooks:
-        hook.remove()
-    return sum(found)
+    return int(counter.get_total_flops()) // 2  # each is a multiplication and an addition
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -27,7 +27,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
-from scipy.stats import beta
+from scipy.stats import binomtest
 
 from benchmarks import measuring
 from stages.common import files
@@ -117,11 +117,6 @@ def accuracy(probabilities: NDArray[np.float32], pictures: Part) -> float:
     return float((probabilities.argmax(1) == pictures.labels).mean())
 
 
-def most_changed(changed: int, count: int) -> float:
-    """Return the fraction that is not exceeded with a probability of 95 %, if ``changed`` of ``count`` are (Clopper and Pearson 1934)."""
-    return 1.0 if changed == count else float(beta.ppf(0.95, changed + 1, count - changed))
-
-
 def seconds(answer: Callable[[Images], Any], images: Images, repeats: int) -> float:
     begin = time.process_time()
     for _ in range(repeats):
@@ -143,7 +138,8 @@ def measure(project: str, rounds: int, write: Path | None) -> dict[str, Any]:
         answer = session(rounded[best])
         before, after = accuracy(expected, valid), accuracy(found[best], valid)
         changed = int((found[best].argmax(1) != expected.argmax(1)).sum())
-        at_most = most_changed(changed, len(expected))
+        found_changed = binomtest(changed, len(expected), alternative="less")
+        at_most = float(found_changed.proportion_ci(0.95).high)  # by Clopper and Pearson 1934
         ratios = {}
         for size in SIZES:
             timed = {

@@ -76,27 +76,15 @@ def spread(values: Iterable[float | None]) -> Spread | None:
     return Spread(mean(known), min(known), max(known), stdev(known) if len(known) > 2 else None, len(known))
 
 
-class StageInputs(NamedTuple):
-    """The inputs of a project's stages in dvc.lock: parameters by their dotted names, and hashes of the code."""
-
-    parameters: dict[str, Any]
-    code: dict[str, str]
-
-    def settings(self, base: dict[str, Any], project: str) -> dict[str, Any]:
-        """Return the parameters that differ from ``base``, except the seed and the data's source."""
-        differing = {name: value for name, value in self.parameters.items() if name not in base or base[name] != value}
-        apart = {f"{project}.seed", "data.source", f"data.{project}.source"}
-        return {name: value for name, value in differing.items() if name not in apart}
-
-
-def stage_inputs(revision: Revision, project: str) -> StageInputs:
+def stage_inputs(revision: Revision, project: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the inputs of a project's stages in dvc.lock: parameters by their dotted names, and hashes of the code."""
     stages = revision.stages()
     locked = [stages[f"{step}@{project}"] for step in STEPS if f"{step}@{project}" in stages]
     parameters: dict[str, Any] = {}
     for stage in locked:
         parameters |= config.flat(stage.get("params", {}).get("params.yaml", {}))
     code = {dep["path"]: dep["md5"] for stage in locked for dep in stage["deps"] if dep["path"].startswith("stages/")}
-    return StageInputs(parameters, code)
+    return parameters, code
 
 
 class ComparedRevision(NamedTuple):
@@ -115,23 +103,25 @@ def of_revisions(project: str, sources: list[ComparedRevision], known: dict[str,
     tree has its commit's results, both are one variant.
     """
     head = Revision("HEAD")
-    base, code = config.flat(head.parameters()), stage_inputs(head, project).code
+    base, (_, code) = config.flat(head.parameters()), stage_inputs(head, project)
+    apart = {f"{project}.seed", "data.source", f"data.{project}.source"}
     found: dict[str, Variant] = {}
     below, baseline = "", None  # the version of the last baseline, and its row until that is needed
     for source in sources:
-        own = stage_inputs(source.revision, project)
-        version = json.dumps(own, sort_keys=True)
+        parameters, own_code = stage_inputs(source.revision, project)
+        version = json.dumps([parameters, own_code], sort_keys=True)
         if source.origin == "experiment" and version == below and not (named or source.name in known):
             continue
-        run = runs.of(source.revision, project, own.parameters.get(f"{project}.seed", 0))
+        run = runs.of(source.revision, project, parameters.get(f"{project}.seed", 0))
         if run is None:
             if source.origin == "baseline":
                 below, baseline = version, None
             continue
-        settings = own.settings(base, project)
+        differing = {name: value for name, value in parameters.items() if name not in base or base[name] != value}
+        settings = {name: value for name, value in differing.items() if name not in apart}
         data = str(run.metrics.get("data"))
         recipe = _same(settings, known, base)
-        one = Variant(source.name, source.origin, [source.name], data, settings, own.code != code, [run], recipe)
+        one = Variant(source.name, source.origin, [source.name], data, settings, own_code != code, [run], recipe)
         if source.origin == "baseline":
             below, baseline = version, one
             if not found:
@@ -143,7 +133,7 @@ def of_revisions(project: str, sources: list[ComparedRevision], known: dict[str,
         if baseline and unchanged and source.origin == "workspace":
             found[version] = replace(baseline, names=[*baseline.names, source.name])
             continue
-        key = source.name if source.origin == "workspace" else json.dumps([data, settings, own.code], sort_keys=True)
+        key = source.name if source.origin == "workspace" else json.dumps([data, settings, own_code], sort_keys=True)
         if key in found:
             before = found[key]
             again = any(other.seed == run.seed and other.metrics == run.metrics for other in before.runs)

@@ -66,7 +66,7 @@ def planned(name: str, changes: dict[str, Any]) -> Plan:
     plan = Plan(name, recipe, recipe.sweep, drawn, changes, epochs[recipe.project], own["keep"])
     for trial in range(recipe.sweep.trials):
         try:
-            config.check("", parameters_model(), recipes.applied(parameters, plan.best(trial).settings))
+            config.check("", parameters_model(), recipes.applied(parameters, plan.experiment(trial).settings))
         except InputError as error:
             raise InputError(f"{name}: trial {trial} can't run: {error}") from None
     return plan
@@ -158,7 +158,7 @@ def promote(plan: Plan, best: Result, folder: Path) -> None:
 
     Its training comes from DVC's cache. Raises InputError if a stage fails.
     """
-    experiment, project = plan.best(best.trial), plan.recipe.project
+    experiment, project = plan.experiment(best.trial), plan.recipe.project
     with Repo() as repo:
         if is_done(repo, experiment):
             return

@@ -33,13 +33,15 @@ class Axis(NamedTuple):
         return [value if isinstance(value, str) else json.dumps(value) for value in self.values]
 
     def positions(self) -> list[float]:
-        """Return each value's position on the axis, from 0 to 1. Values that are not numbers have equal distances."""
+        """Return each value's position on the axis, from 0 to 1; 0.5 if all are equal. Texts have equal distances."""
         if self.numeric:
             numbers = [math.log(value) if self.logarithmic else float(value) for value in self.values]
         else:
             order = sorted(set(self.texts()))
             numbers = [float(order.index(text)) for text in self.texts()]
         low, high = min(numbers), max(numbers)
+        if low == high:
+            return [0.5] * len(numbers)
         return [round((number - low) / (high - low), 4) for number in numbers]
 
 
@@ -124,19 +126,18 @@ def parallel(variants: list[Variant], metrics: dict[str, Metric], base: dict[str
         {
             "variant": variant.label,
             "axis": axis.name,
-            "position": positions[place],
-            "text": metric.write(scores[place]) if axis is goal else axis.texts()[place],
-            "score": scores[place],
+            "position": position,
+            "text": metric.write(score) if axis is goal else axis.texts()[place],
+            "score": score,
         }
         for axis in [*axes, goal]
-        for positions in [axis.positions() if len(set(axis.texts())) > 1 else [0.5] * len(variants)]
-        for place, variant in enumerate(variants)
+        for place, (variant, position, score) in enumerate(zip(variants, axis.positions(), scores, strict=True))
     ]
     rows += [
         {"variant": "", "bar": axis.name, "importance": round(weight, 4)}
         for axis, weight in zip(axes, weights, strict=True)
     ]
-    score = number(
+    shade = number(
         "score",
         title=metric.title,
         scale={"scheme": "viridis", "reverse": metric.better == "lower", "zero": False},
@@ -153,7 +154,7 @@ def parallel(variants: list[Variant], metrics: dict[str, Metric], base: dict[str
         "layer": [
             {
                 "mark": {"type": "line", "opacity": 0.75, "strokeWidth": 2},
-                "encoding": {"detail": {"field": "variant"}, "color": score},
+                "encoding": {"detail": {"field": "variant"}, "color": shade},
             },
             {
                 "mark": point(45, color=INK),
