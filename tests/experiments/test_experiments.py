@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import model_servers
 import psutil
 import pytest
 import yaml
@@ -128,18 +129,14 @@ def tracking(kind: str, folder: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     options = ["--workers", "1", "--port", str(port), "--backend-store-uri", f"{folder}/runs"]
     command = [sys.executable, "-m", "mlflow", "server", *options, "--default-artifact-root", f"{folder}/runs"]
-    with (folder / "log").open("w") as output, subprocess.Popen(command, stdout=output, stderr=output) as server:
-        try:
-            address = f"http://127.0.0.1:{port}"
-            until(lambda: answers(f"{address}/health"), 600)
-            yield address
-        finally:
-            server.terminate()
+    address = f"http://127.0.0.1:{port}"
+    with model_servers.running(command, folder, folder / "log", lambda _: address if answers(address) else None):
+        yield address
 
 
-def answers(url: str) -> bool:
+def answers(address: str) -> bool:
     try:
-        return httpx.get(url).is_success
+        return httpx.get(f"{address}/health").is_success
     except httpx.HTTPError:
         return False
 

@@ -106,11 +106,6 @@ def test_a_bad_value_stops_at_once_and_loses_nothing(project: Checkout, setting:
     assert stages_run(project.run("dvc repro")) <= {"check"}
 
 
-def test_deploy_settings_do_not_retrain(project: Checkout) -> None:
-    ran = stages_run(project.run("dvc exp run -S deploy.mnist.single=5"))
-    assert ran == {"check", "deploy@mnist"}
-
-
 def test_a_stage_runs_without_dvc(project: Checkout) -> None:
     before = project.hashes()
     project.run("python -m stages.mnist.prepare && python -m stages.mnist.featurize && python -m stages.mnist.evaluate")
