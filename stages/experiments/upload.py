@@ -47,8 +47,7 @@ def of_recipes(repo: Repo, projects: list[str]) -> Iterator[Model]:
 def files_of(model: Model) -> dict[str, bytes]:
     """Return the files of its export by name, with the card as README.md. Raises InputError if one isn't available."""
     revision, folder = Revision(model.revision), f"models/{model.project}/export"
-    names = [Path(path).name for path in sorted(revision.hashes(folder) or {})]
-    found = {name: revision.read(f"{folder}/{name}") for name in names}
+    found = {Path(path).name: revision.read(path) for path in sorted(revision.hashes(folder) or {})}
     missing = [name for name, content in found.items() if content is None]
     if CARD not in found or missing:
         raise InputError(

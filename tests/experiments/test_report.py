@@ -65,9 +65,8 @@ def test_the_page_has_metrics_and_plots_of_each_project(built: Checkout, offline
         section = offline.locator(f"section#{project}")
         measured = built.json(f"reports/{project}/metrics.json")
         for name in measured.keys() - {"data"}:
-            expect(section.locator("tr", has_text=known[name].title).first).to_contain_text(
-                known[name].write(measured[name])
-            )
+            shown = section.locator("tr", has_text=known[name].title).first
+            expect(shown).to_contain_text(known[name].write(measured[name]))
         expect(section).to_contain_text("The embedded sample")
         pictures = list((built.root / f"reports/{project}/plots").glob("*.png"))
         expect(section.locator("figure")).to_have_count(len(pictures))
@@ -116,12 +115,13 @@ def test_a_partly_built_pipeline_has_a_page_that_names_what_is_missing(built: Ch
     built.run(REPORT)
     visit(offline, built.root / "reports/index.html")
     expect(offline.get_by_text("Not complete:")).to_be_visible()
-    expect(offline.locator(".note")).to_contain_text("Missing: evaluate@mnist, deploy@mnist, train@scones, plot@scones")
-    expect(offline.locator(".note pre").first).to_contain_text("dvc repro evaluate@mnist deploy@mnist")
-    expect(offline.locator("section#mnist")).to_contain_text(
-        "No metrics yet. To compute them: dvc repro evaluate@mnist"
-    )
-    expect(offline.locator("section#scones")).to_contain_text("No plots yet. To draw them: dvc repro plot@scones")
+    for place, text in (
+        (".note", "Missing: evaluate@mnist, deploy@mnist, train@scones, plot@scones"),
+        (".note pre", "dvc repro evaluate@mnist deploy@mnist"),
+        ("section#mnist", "No metrics yet. To compute them: dvc repro evaluate@mnist"),
+        ("section#scones", "No plots yet. To draw them: dvc repro plot@scones"),
+    ):
+        expect(offline.locator(place).first).to_contain_text(text)
     expect(offline.locator("section#bikes figure")).not_to_have_count(0)
     built.restore()
 
