@@ -6,7 +6,6 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from benchmarks.digit_pictures import (
-    Brightness,
     Bytes,
     Rng,
     box,
@@ -34,19 +33,19 @@ def squared_paper(digit: Bytes, rng: Rng) -> bytes:
     return photograph(rng, written(rng, digit, paper, rng.uniform(0.1, 0.3)), rng.uniform(2, 6))
 
 
-def _in_colours(rng: Rng, digit: Bytes, paper: tuple[int, ...], pen: tuple[int, ...], noise: float) -> bytes:
+def _in_colours(rng: Rng, digit: Bytes, paper: tuple[int, ...], pen: tuple[int, ...]) -> bytes:
     alpha = 1 - written(rng, digit, np.ones((700, 560)), 0)
     shown = np.array(paper, float) * (1 - alpha[..., None]) + np.array(pen, float) * alpha[..., None]
-    return photograph(rng, shown * light(rng, 700, 560, 0.85, 1)[..., None], noise)
+    return photograph(rng, shown * light(rng, 700, 560, 0.85, 1)[..., None], 4)
 
 
 def blue_ballpoint(digit: Bytes, rng: Rng) -> bytes:
-    return _in_colours(rng, digit, (245, 245, 240), BLUES[rng.integers(len(BLUES))], 4)
+    return _in_colours(rng, digit, (245, 245, 240), BLUES[rng.integers(len(BLUES))])
 
 
 def coloured_paper(digit: Bytes, rng: Rng) -> bytes:
     pens = [(20, 20, 20), *BLUES, (150, 20, 30)]
-    return _in_colours(rng, digit, PAPERS[rng.integers(len(PAPERS))], pens[rng.integers(len(pens))], 4)
+    return _in_colours(rng, digit, PAPERS[rng.integers(len(PAPERS))], pens[rng.integers(len(pens))])
 
 
 def near_the_edge(digit: Bytes, rng: Rng) -> bytes:
@@ -130,27 +129,22 @@ def palette_with_transparency(digit: Bytes, rng: Rng) -> bytes:
     return saved(image, transparency=0)
 
 
-def _thickened(digit: Bytes, side: int, size: int) -> Brightness:
-    """Return the ink of ``digit`` with strokes that are thicker, or thinner if ``size`` is negative."""
-    image = enlarged(digit, side)
+def _thickened(digit: Bytes, rng: Rng, size: int, darkness: float, noise: float) -> bytes:
+    """Write ``digit`` on paper with strokes that are thicker, or thinner if ``size`` is negative."""
+    image, side = enlarged(digit, 336), 336
     image = image.filter((ImageFilter.MaxFilter if size > 0 else ImageFilter.MinFilter)(abs(size)))
-    return np.asarray(image, float) / 255
-
-
-def _on_paper(ink: Brightness, rng: Rng, darkness: float, noise: float) -> bytes:
-    side = ink.shape[0]
     paper = light(rng, side + 200, side + 160, 205, 235)
     top, left = int(rng.integers(40, 160)), int(rng.integers(40, 120))
-    paper[top : top + side, left : left + side] *= 1 - darkness * ink
+    paper[top : top + side, left : left + side] *= 1 - darkness * np.asarray(image, float) / 255
     return photograph(rng, paper, noise)
 
 
 def thick_marker(digit: Bytes, rng: Rng) -> bytes:
-    return _on_paper(_thickened(digit, 336, int(rng.choice([9, 13]))), rng, 0.85, 4)
+    return _thickened(digit, rng, int(rng.choice([9, 13])), 0.85, 4)
 
 
 def thin_pencil(digit: Bytes, rng: Rng) -> bytes:
-    return _on_paper(_thickened(digit, 336, -int(rng.choice([11, 15]))), rng, rng.uniform(0.35, 0.5), 3)
+    return _thickened(digit, rng, -int(rng.choice([11, 15])), rng.uniform(0.35, 0.5), 3)
 
 
 def _on_canvas(form: Bytes, rng: Rng) -> bytes:
