@@ -60,15 +60,11 @@ def on_white(colours: Pixels, alpha: NDArray[Any]) -> Pixels:
     return (colours * share + 255 * (1 - share)).round().astype(np.uint8)
 
 
-def orientation_of(orientation: int) -> Image.Exif:
+def turned_by(orientation: int) -> Image.Exif:
     """EXIF of this orientation. pillow-heif only writes it, but also writes a box that turns the pixels if it gets bytes."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     return exif
-
-
-def with_orientation(orientation: int) -> bytes:
-    return orientation_of(orientation).tobytes()
 
 
 def chunk(name: bytes, data: bytes) -> bytes:
@@ -173,14 +169,14 @@ def readable() -> dict[str, Readable]:
         "png, one transparent colour": (png_of(picture, 2, before=[chunk(b"tRNS", first)]), without_first),
         "png, 16 bits, grey": (png_of(wide, 0), narrow_grey),
         "png, 16 bits, grey, one transparent": (png_of(wide, 0, before=[chunk(b"tRNS", fifth)]), holed),
-        "png, exif turned": (saved(picture, "PNG", exif=with_orientation(6)), upright[6]),
+        "png, exif turned": (saved(picture, "PNG", exif=turned_by(6)), upright[6]),
         "png, exif of rubbish": (saved(picture, "PNG", exif=b"rubbish, not TIFF"), picture),
         "gif": (saved(palette, "GIF"), flat),
         "gif, transparent": (saved(palette, "GIF", transparency=hole), punched),
         "gif, first of an animation": (saved(palette, "GIF", save_all=True, append_images=[other.quantize(32)]), flat),
         "webp, lossless": (saved(picture, "WEBP", lossless=True), picture),
         "webp, first of an animation": (saved(image, "WEBP", lossless=True, **more), picture),
-        "webp, exif turned": (saved(picture, "WEBP", lossless=True, exif=with_orientation(8)), upright[8]),
+        "webp, exif turned": (saved(picture, "WEBP", lossless=True, exif=turned_by(8)), upright[8]),
         "bmp": (saved(picture, "BMP"), picture),
         "bmp, palette": (saved(palette, "BMP"), flat),
         "bmp, black and white": (saved(Image.fromarray(bits).convert("1"), "BMP"), grey(bits)),
@@ -207,8 +203,8 @@ def readable() -> dict[str, Readable]:
         "webp": (saved(picture, "WEBP", quality=95), picture, 30),
         "avif": (saved(picture, "AVIF", quality=95), picture, 30),
         "heic": (heic(picture), picture, 30),
-        "heic, exif turned": (heic(picture, exif=with_orientation(6)), upright[6], 30),
-        "heic, turned by exif alone": (heic(picture, exif=orientation_of(8)), upright[8], 30),
+        "heic, exif turned": (heic(picture, exif=turned_by(6).tobytes()), upright[6], 30),
+        "heic, turned by exif alone": (heic(picture, exif=turned_by(8)), upright[8], 30),
         "webp, transparent": (saved(rgba, "WEBP", lossless=True, exact=True), on_white(picture, alpha), 1),
         "jpeg": (jpeg, picture, 12),
         "jpeg, progressive": (saved(picture, "JPEG", progressive=True, quality=95), picture, 12),
@@ -221,11 +217,11 @@ def readable() -> dict[str, Readable]:
         "mpo": (mpo, picture, 12),
         "mpo, index damaged": (broken_mpo, picture, 12),
     }
-    turned = {
-        f"jpeg, orientation {number}": (saved(picture, "JPEG", exif=with_orientation(number), quality=95), pixels, 12)
+    orientations = {
+        f"jpeg, orientation {number}": (saved(picture, "JPEG", exif=turned_by(number), quality=95), pixels, 12)
         for number, pixels in upright.items()
     }
-    return {name: Readable(*case) for name, case in (exact | near | turned).items()}
+    return {name: Readable(*case) for name, case in (exact | near | orientations).items()}
 
 
 def with_text(picture: Pixels) -> bytes:

@@ -156,13 +156,6 @@ def beside_data(results: Checkout, tmp_path: Path) -> Checkout:
     return results.copy(tmp_path / "clone")
 
 
-@pytest.fixture
-def bucket(beside_data: Checkout, s3: Any) -> None:
-    """s3://bucket/prefix, with what is in ../data."""
-    for path in (beside_data.root.parent / "data" / "mnist").iterdir():
-        s3.upload_file(str(path), "bucket", f"prefix/mnist/{path.name}")
-
-
 def follow(document: Path, checkout: Checkout, alternatives: bool = False) -> None:
     """Run a document's commands; ``alternatives`` to one another begin with the clone as it was committed."""
     for command, lines in to_run(document):
@@ -176,7 +169,9 @@ def follow(document: Path, checkout: Checkout, alternatives: bool = False) -> No
 
 
 @pytest.mark.long
-def test_the_commands_that_read_a_bucket_do_what_they_say(beside_data: Checkout, bucket: None) -> None:
+def test_the_commands_that_read_a_bucket_do_what_they_say(beside_data: Checkout, s3: Any) -> None:
+    for path in (beside_data.root.parent / "data" / "mnist").iterdir():
+        s3.upload_file(str(path), "bucket", f"prefix/mnist/{path.name}")
     follow(ROOT / "docs/your-data.md", beside_data, alternatives=True)
     assert not processes_in(beside_data.root)
 
