@@ -175,13 +175,8 @@ def state() -> dict[str, str | None]:
 
     That is `committed`, the name of an experiment, or None for neither. Results with the same dvc.lock count as the same.
     """
-    asked = {
-        "branch": "rev-parse --abbrev-ref HEAD",
-        "commit": "rev-parse --short HEAD",
-        "subject": "log -1 --format=%s",
-    }
-    found: dict[str, str | None] = {name: find(*arguments.split()) or "" for name, arguments in asked.items()}
-    found["branch"] = "" if found["branch"] == "HEAD" else found["branch"]
+    asked = {"branch": "branch --show-current", "commit": "rev-parse --short HEAD", "subject": "log -1 --format=%s"}
+    found = {name: find(*arguments.split()) or "" for name, arguments in asked.items()}
     return found | {"results": _results()}
 
 

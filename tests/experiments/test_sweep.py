@@ -122,19 +122,15 @@ time.sleep(600)
 """
 
 
-def below_three(pid: int) -> list[psutil.Process]:
-    """The processes that one started, once they are three: with_parent, sh, sleep; empty before."""
-    below = psutil.Process(pid).children(recursive=True)
-    return below if len(below) == 3 else []
-
-
 def test_a_command_is_killed_when_its_parent_ends(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", STARTER]
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout
         assert starter.stdout.readline() == "begun\n"
-        below: list[psutil.Process] = until(lambda: below_three(starter.pid))
+        children = psutil.Process(starter.pid).children
+        until(lambda: len(children(recursive=True)) == 3)  # with_parent, sh, sleep
+        below = children(recursive=True)
         starter.kill()
     assert psutil.wait_procs(below, timeout=120)[1] == []
 
