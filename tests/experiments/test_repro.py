@@ -117,14 +117,6 @@ def test_in_a_terminal_each_project_has_a_live_line(project: Checkout) -> None:
     assert re.fullmatch(r"second  done: 2 stages run in \d+ s", second)
 
 
-def test_dvc_lock_has_the_bytes_that_dvc_itself_writes(project: Checkout, tmp_path: Path) -> None:
-    shutil.copytree(project.root, tmp_path / "other")
-    other = Checkout(tmp_path / "other")
-    other.run("dvc repro check && dvc repro --single-item prepare@first train@first prepare@second train@second")
-    project.run(f"{REPRO} --jobs 1")
-    assert (project.root / "dvc.lock").read_bytes() == (other.root / "dvc.lock").read_bytes()
-
-
 @pytest.mark.parametrize("shown_in", ["a pipe", "a terminal"])
 def test_a_failure_shows_its_error_and_the_log_and_the_other_project_is_done(project: Checkout, shown_in: str) -> None:
     (project.root / "first.txt").write_text("bad data")
