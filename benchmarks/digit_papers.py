@@ -1,19 +1,18 @@
 """More pictures for `benchmarks.digits`: pens and papers, telephones, screenshots, file formats, and what is no digit."""
 
 import io
-from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from benchmarks.digit_pictures import (
-    Brightness,
     Bytes,
-    Maker,
     Rng,
+    box,
     enlarged,
     grey,
     light,
+    named,
     photograph,
     saved,
     strength,
@@ -34,30 +33,27 @@ def squared_paper(digit: Bytes, rng: Rng) -> bytes:
     return photograph(rng, written(rng, digit, paper, rng.uniform(0.1, 0.3)), rng.uniform(2, 6))
 
 
-def _in_colours(rng: Rng, digit: Bytes, paper: tuple[int, ...], pen: tuple[int, ...], noise: float) -> bytes:
+def _in_colours(rng: Rng, digit: Bytes, paper: tuple[int, ...], pen: tuple[int, ...]) -> bytes:
     alpha = 1 - written(rng, digit, np.ones((700, 560)), 0)
     shown = np.array(paper, float) * (1 - alpha[..., None]) + np.array(pen, float) * alpha[..., None]
-    return photograph(rng, shown * light(rng, 700, 560, 0.85, 1)[..., None], noise)
+    return photograph(rng, shown * light(rng, 700, 560, 0.85, 1)[..., None], 4)
 
 
 def blue_ballpoint(digit: Bytes, rng: Rng) -> bytes:
-    return _in_colours(rng, digit, (245, 245, 240), BLUES[rng.integers(len(BLUES))], 4)
+    return _in_colours(rng, digit, (245, 245, 240), BLUES[rng.integers(len(BLUES))])
 
 
 def coloured_paper(digit: Bytes, rng: Rng) -> bytes:
     pens = [(20, 20, 20), *BLUES, (150, 20, 30)]
-    return _in_colours(rng, digit, PAPERS[rng.integers(len(PAPERS))], pens[rng.integers(len(pens))], 4)
+    return _in_colours(rng, digit, PAPERS[rng.integers(len(PAPERS))], pens[rng.integers(len(pens))])
 
 
 def near_the_edge(digit: Bytes, rng: Rng) -> bytes:
     """The digit is close to a corner, but whole."""
     side = int(rng.integers(150, 300))
     paper = light(rng, 640, 480, 205, 235)
-    rows, columns = np.flatnonzero(digit.any(1)), np.flatnonzero(digit.any(0))
-    ink = strength(digit, side)
-    ink = ink[
-        rows[0] * side // 28 : (rows[-1] + 1) * side // 28, columns[0] * side // 28 : (columns[-1] + 1) * side // 28
-    ]
+    left, top, right, bottom = (edge * side // 28 for edge in box(digit))
+    ink = strength(digit, side)[top:bottom, left:right]
     edge = int(rng.integers(6, 20))
     top = edge if rng.random() < 0.5 else 640 - edge - ink.shape[0]
     left = edge if rng.random() < 0.5 else 480 - edge - ink.shape[1]
@@ -93,11 +89,8 @@ def quality_20(digit: Bytes, rng: Rng) -> bytes:
 def turned_telephone(digit: Bytes, rng: Rng) -> bytes:
     """The pixels lie on a side or upside down, as the file's EXIF data tells."""
     upright = grey(written(rng, digit, light(rng, 640, 480, 200, 235), 0.2))
-    how, orientation = [
-        (Image.Transpose.ROTATE_90, 6),
-        (Image.Transpose.ROTATE_180, 3),
-        (Image.Transpose.ROTATE_270, 8),
-    ][rng.integers(3)]
+    turn = Image.Transpose
+    how, orientation = [(turn.ROTATE_90, 6), (turn.ROTATE_180, 3), (turn.ROTATE_270, 8)][rng.integers(3)]
     exif = Image.Exif()
     exif[274] = orientation
     buffer = io.BytesIO()
@@ -132,34 +125,26 @@ def palette_with_transparency(digit: Bytes, rng: Rng) -> bytes:
     side = int(rng.integers(28, 300))
     ink = np.asarray(enlarged(digit, side)) > 110
     image = Image.fromarray(ink.astype(np.uint8), "P")
-    pen = rng.integers(0, 120, 3).tolist()
-    image.putpalette([255, 255, 255, *pen])
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", transparency=0)
-    return buffer.getvalue()
+    image.putpalette([255, 255, 255, *rng.integers(0, 120, 3).tolist()])
+    return saved(image, transparency=0)
 
 
-def _thickened(digit: Bytes, side: int, size: int) -> Brightness:
-    """Return the ink of ``digit`` with strokes that are thicker, or thinner if ``size`` is negative."""
-    image = enlarged(digit, side)
+def _thickened(digit: Bytes, rng: Rng, size: int, darkness: float, noise: float) -> bytes:
+    """Write ``digit`` on paper with strokes that are thicker, or thinner if ``size`` is negative."""
+    image, side = enlarged(digit, 336), 336
     image = image.filter((ImageFilter.MaxFilter if size > 0 else ImageFilter.MinFilter)(abs(size)))
-    return np.asarray(image, float) / 255
-
-
-def _on_paper(ink: Brightness, rng: Rng, darkness: float, noise: float) -> bytes:
-    side = ink.shape[0]
     paper = light(rng, side + 200, side + 160, 205, 235)
     top, left = int(rng.integers(40, 160)), int(rng.integers(40, 120))
-    paper[top : top + side, left : left + side] *= 1 - darkness * ink
+    paper[top : top + side, left : left + side] *= 1 - darkness * np.asarray(image, float) / 255
     return photograph(rng, paper, noise)
 
 
 def thick_marker(digit: Bytes, rng: Rng) -> bytes:
-    return _on_paper(_thickened(digit, 336, int(rng.choice([9, 13]))), rng, 0.85, 4)
+    return _thickened(digit, rng, int(rng.choice([9, 13])), 0.85, 4)
 
 
 def thin_pencil(digit: Bytes, rng: Rng) -> bytes:
-    return _on_paper(_thickened(digit, 336, -int(rng.choice([11, 15]))), rng, rng.uniform(0.35, 0.5), 3)
+    return _thickened(digit, rng, -int(rng.choice([11, 15])), rng.uniform(0.35, 0.5), 3)
 
 
 def _on_canvas(form: Bytes, rng: Rng) -> bytes:
@@ -183,15 +168,10 @@ def blank_paper(digit: Bytes, rng: Rng) -> bytes:
     return photograph(rng, light(rng, 640, 480, rng.uniform(120, 210), 235), rng.uniform(1, 10))
 
 
-FORMS: Mapping[str, Maker] = {
-    make.__name__.replace("_", " "): make
-    for make in (
-        *(squared_paper, blue_ballpoint, coloured_paper, near_the_edge, small_on_a_sheet, filling_the_picture),
-        *(finger_in_the_picture, quality_20, turned_telephone, drawing_app, one_bit, palette_with_transparency),
-        *(thick_marker, thin_pencil),
-    )
-}
-NONE: Mapping[str, Maker] = {
-    make.__name__.replace("_", " "): make for make in (letters, drawings, two_that_touch, blank_paper)
-}
+FORMS = named(
+    *(squared_paper, blue_ballpoint, coloured_paper, near_the_edge, small_on_a_sheet, filling_the_picture),
+    *(finger_in_the_picture, quality_20, turned_telephone, drawing_app, one_bit, palette_with_transparency),
+    *(thick_marker, thin_pencil),
+)
+NONE = named(letters, drawings, two_that_touch, blank_paper)
 """Pictures of no digit: none can be right, so all should be refused."""

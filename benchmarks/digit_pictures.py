@@ -18,10 +18,26 @@ NOTES = [(250, 240, 120), (180, 230, 250), (250, 190, 210), (190, 245, 170)]
 PENS = [(20, 20, 20), (20, 30, 140), (170, 20, 30), (20, 90, 40)]
 
 
-def saved(image: Image.Image, kind: str = "PNG", quality: int = 85) -> bytes:
+def saved(image: Image.Image, kind: str = "PNG", quality: int = 85, **options: object) -> bytes:
     buffer = io.BytesIO()
-    (image.convert("RGB") if kind == "JPEG" else image).save(buffer, kind, quality=quality)
+    (image.convert("RGB") if kind == "JPEG" else image).save(buffer, kind, quality=quality, **options)
     return buffer.getvalue()
+
+
+def named(*makers: Maker) -> Mapping[str, Maker]:
+    return {make.__name__.replace("_", " "): make for make in makers}
+
+
+def box(digit: Bytes) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of the digit's ink."""
+    found = Image.fromarray(digit).getbbox()
+    assert found
+    return found
+
+
+def cropped(digit: Bytes) -> Bytes:
+    left, top, right, bottom = box(digit)
+    return digit[top:bottom, left:right]
 
 
 def enlarged(digit: Bytes, side: int) -> Image.Image:
@@ -53,11 +69,11 @@ def written(
 
 
 def photograph(rng: Rng, picture: Brightness, noise: float, quality: int = 85) -> bytes:
-    values = picture + rng.normal(0, noise, picture.shape)
-    return saved(Image.fromarray(values.clip(0, 255).round().astype(np.uint8)), "JPEG", quality)
+    return saved(grey(picture + rng.normal(0, noise, picture.shape)), "JPEG", quality)
 
 
 def grey(picture: Brightness) -> Image.Image:
+    """Return (height, width) or, in colours, (height, width, 3) as an image."""
     return Image.fromarray(picture.clip(0, 255).round().astype(np.uint8))
 
 
@@ -76,11 +92,9 @@ def inverted(digit: Bytes, rng: Rng) -> bytes:
 
 
 def shifted(digit: Bytes, rng: Rng) -> bytes:
-    rows, columns = np.flatnonzero(digit.any(1)), np.flatnonzero(digit.any(0))
-    box = digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    picture = np.zeros_like(digit)
-    top, left = (int(rng.integers(0, 29 - side)) for side in box.shape)
-    picture[top : top + box.shape[0], left : left + box.shape[1]] = box
+    ink, picture = cropped(digit), np.zeros_like(digit)
+    top, left = (int(rng.integers(0, 29 - side)) for side in ink.shape)
+    picture[top : top + ink.shape[0], left : left + ink.shape[1]] = ink
     return saved(Image.fromarray(picture if rng.random() < 0.5 else 255 - picture))
 
 
@@ -167,9 +181,7 @@ def ruled(digit: Bytes, rng: Rng) -> bytes:
 
 
 def cropped_tightly(digit: Bytes, rng: Rng) -> bytes:
-    rows, columns = np.flatnonzero(digit.any(1)), np.flatnonzero(digit.any(0))
-    box, times = digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], int(rng.integers(4, 14))
-    image = Image.fromarray(box).resize((box.shape[1] * times, box.shape[0] * times), Image.Resampling.BICUBIC)
+    image = ImageOps.scale(Image.fromarray(cropped(digit)), int(rng.integers(4, 14)))
     image = ImageOps.expand(image, int(rng.integers(0, 6)), 0)
     return saved(image if rng.random() < 0.3 else ImageOps.invert(image))
 
@@ -282,12 +294,9 @@ def desk_and_shadow(digit: Bytes, rng: Rng) -> bytes:
     return photograph(rng, np.asarray(around, float), 6, int(rng.integers(35, 90)))
 
 
-KINDS: Mapping[str, Maker] = {
-    make.__name__.replace("_", " "): make
-    for make in (
-        *(mnists_own, inverted, shifted, not_quite_black, transparent, transparent_canvas, canvas, sixteen_bits),
-        *(falling_light, noise, dark_desk, turned_page, window_bar, pencil_in_shade, framed, ruled, cropped_tightly),
-        *(off_centre, coloured, note_on_a_wall, quality_30, two_tones, shadow_of_a_hand, blackboard, whiteboard),
-        *(creased, turned_notebook, dark_mode, desk_and_shadow),
-    )
-}
+KINDS = named(
+    *(mnists_own, inverted, shifted, not_quite_black, transparent, transparent_canvas, canvas, sixteen_bits),
+    *(falling_light, noise, dark_desk, turned_page, window_bar, pencil_in_shade, framed, ruled, cropped_tightly),
+    *(off_centre, coloured, note_on_a_wall, quality_30, two_tones, shadow_of_a_hand, blackboard, whiteboard),
+    *(creased, turned_notebook, dark_mode, desk_and_shadow),
+)

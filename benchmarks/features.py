@@ -7,7 +7,6 @@ Times are the processor's, so other programs affect them little.
 """
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import measuring
 from stages.common.vision import backbones
@@ -32,18 +32,10 @@ WAYS: dict[str, tuple[torch.memory_format, bool, int]] = {
 
 
 def multiplications(network: nn.Module, images: Tensor) -> int:
-    """Return the multiplications of the convolutions of ``network`` for ``images``."""
-    found = []
-    hooks = [
-        layer.register_forward_hook(lambda layer, _, maps: found.append(maps.numel() * layer.weight[0].numel()))
-        for layer in network.modules()
-        if isinstance(layer, nn.Conv2d)
-    ]
-    with torch.no_grad():
+    """Return the multiplications of ``network`` for ``images``."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(images)
-    for hook in hooks:
-        hook.remove()
-    return sum(found)
+    return int(counter.get_total_flops()) // 2  # each is a multiplication and an addition
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -68,7 +60,7 @@ def main(backbone: str, size: int, pictures: int, runs: int) -> dict[str, Any]:
         batches = [batch.contiguous(memory_format=layout) for batch in images.split(count)]
         chosen = backbones.fused(network, batches[0][:1]) if fused else network
         contestants[way] = partial(seconds, partial(features, chosen, batches))
-    medians = {name: statistics.median(found) for name, found in measuring.in_turns(contestants, runs).items()}
+    medians = measuring.medians(contestants, runs)
     limit = 10 * 2 * SIDE**3 / medians.pop("limit") / 1e9
     work = multiplications(network, images[:1])
     rows = {}

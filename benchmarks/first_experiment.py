@@ -5,11 +5,10 @@ python -m benchmarks.first_experiment [--json FILE]
 
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measuring
+from benchmarks import measuring, workspace
 
 STEPS = {
     "make repro": ["make", "-o", ".venv/.installed", "repro"],
@@ -25,9 +24,7 @@ def main() -> dict[str, Any]:
         subprocess.run(["git", "clone", "--quiet", ".", project], check=True)
         (project / ".venv").symlink_to(Path(".venv").resolve())
         for name, command in STEPS.items():
-            begin = time.perf_counter()
-            subprocess.run(command, cwd=project, check=True, stdout=subprocess.DEVNULL)
-            results[name] = round(time.perf_counter() - begin, 1)
+            results[name] = round(workspace.seconds_of(command, project), 1)
             print(f"{name:14} {results[name]:6.1f} s", flush=True)
         page = (project / "reports/compare/index.html").stat().st_size
     print(f"{'total':14} {sum(results.values()):6.1f} s, a page of {page / 1e6:.1f} MB")

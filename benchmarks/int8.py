@@ -15,7 +15,7 @@ import logging
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +27,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
-from scipy.stats import beta
+from scipy.stats import binomtest
 
 from benchmarks import measuring
 from stages.common import files
@@ -75,11 +75,10 @@ class Reader(quantization.CalibrationDataReader):
     """Gives onnxruntime the pictures for calibration."""
 
     def __init__(self, images: Images) -> None:
-        self._parts: Iterator[Images] = iter(np.array_split(images, len(images) // 16))
+        self._parts = iter([{"images": part} for part in np.array_split(images, len(images) // 16)])
 
     def get_next(self) -> dict[str, Images] | None:
-        images = next(self._parts, None)
-        return None if images is None else {"images": images}
+        return next(self._parts, None)
 
 
 def quantise(model: Path, images: Images, method: Any, target: Path) -> None:
@@ -106,11 +105,7 @@ def session(path: Path) -> Callable[[Images], NDArray[np.float32]]:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     found = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-    def answer(images: Images) -> NDArray[np.float32]:
-        probabilities: NDArray[np.float32] = found.run(["probabilities"], {"images": images})[0]
-        return probabilities
-
-    return answer
+    return lambda images: found.run(["probabilities"], {"images": images})[0]
 
 
 def predict(answer: Callable[[Images], NDArray[np.float32]], pictures: Part) -> NDArray[np.float32]:
@@ -120,11 +115,6 @@ def predict(answer: Callable[[Images], NDArray[np.float32]], pictures: Part) -> 
 
 def accuracy(probabilities: NDArray[np.float32], pictures: Part) -> float:
     return float((probabilities.argmax(1) == pictures.labels).mean())
-
-
-def most_changed(changed: int, count: int) -> float:
-    """Return the fraction that is not exceeded with a probability of 95 %, if ``changed`` of ``count`` are (Clopper and Pearson 1934)."""
-    return 1.0 if changed == count else float(beta.ppf(0.95, changed + 1, count - changed))
 
 
 def seconds(answer: Callable[[Images], Any], images: Images, repeats: int) -> float:
@@ -148,7 +138,8 @@ def measure(project: str, rounds: int, write: Path | None) -> dict[str, Any]:
         answer = session(rounded[best])
         before, after = accuracy(expected, valid), accuracy(found[best], valid)
         changed = int((found[best].argmax(1) != expected.argmax(1)).sum())
-        at_most = most_changed(changed, len(expected))
+        found_changed = binomtest(changed, len(expected), alternative="less")
+        at_most = float(found_changed.proportion_ci(0.95).high)  # by Clopper and Pearson 1934
         ratios = {}
         for size in SIZES:
             timed = {

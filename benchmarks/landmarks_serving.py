@@ -48,8 +48,7 @@ def main(source: Path, export: Path, photographs: int, rounds: int, threads: int
     torch_setup.deterministic(0, threads)  # also reuses memory, as the server does
     files.require(export, "export@landmarks")
     found = sorted((source / "landmarks" / "test").glob("*/*"))
-    spread = np.linspace(0, len(found) - 1, min(photographs, len(found))).astype(int)
-    contents = [found[index].read_bytes() for index in spread]
+    contents = [found[index].read_bytes() for index in measuring.spread(len(found), photographs)]
     model = inference.model_fn(str(export))
     ways = {"one": lambda: one_by_one(model, contents), "many": lambda: [in_batches(model, contents) / len(contents)]}
     turns = measuring.in_turns(ways, rounds)

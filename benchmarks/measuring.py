@@ -1,10 +1,14 @@
 """Run benchmarks: programs that write their results to a file, and contestants that take turns."""
 
 import argparse
+import statistics
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from stages.common import files, program
 from stages.experiments.records import circumstances
@@ -34,6 +38,16 @@ def run(
 
     program.run(measured, options)
     return results
+
+
+def spread(count: int, most: int) -> NDArray[np.int64]:
+    """Return ``most`` of the places 0 to ``count`` - 1, evenly spread, or all."""
+    return np.linspace(0, count - 1, min(most, count)).astype(np.int64)
+
+
+def medians(contestants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """Call the ``contestants`` in turns. Returns the median of what each returned."""
+    return {name: statistics.median(found) for name, found in in_turns(contestants, rounds).items()}
 
 
 def in_turns(contestants: Mapping[str, Callable[[], Result]], rounds: int) -> dict[str, list[Result]]:

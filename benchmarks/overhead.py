@@ -10,10 +10,8 @@ interpreter alone is reported, too.
 
 import argparse
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +26,6 @@ STARTS = (
 EXPERIMENT = ["dvc", "exp", "run", "-S", "mnist.optimizer=sgd"]
 
 
-def seconds_of(command: list[str], project: Path) -> float:
-    begin = time.perf_counter()
-    subprocess.run(command, cwd=project, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - begin
-
-
 def spread(seconds: list[float]) -> dict[str, float]:
     """Return the minimum, median and maximum."""
     return {"min": min(seconds), "median": statistics.median(seconds), "max": max(seconds)}
@@ -46,10 +38,10 @@ def experiment(project: Path, runs: int) -> dict[str, dict[str, float]]:
         for path in (project / DURATIONS).glob("*.json"):
             path.unlink()
         # Use another seed each time: otherwise DVC would restore the earlier run's results from its cache.
-        walls.append(seconds_of([*EXPERIMENT, "-S", f"mnist.seed={run}"], project))
+        walls.append(workspace.seconds_of([*EXPERIMENT, "-S", f"mnist.seed={run}"], project))
         stages.append(sum(files.read_json(path)["seconds"] for path in (project / DURATIONS).glob("*.json")))
-        seconds_of(["git", "checkout", "."], project)
-        seconds_of(["dvc", "checkout"], project)
+        workspace.seconds_of(["git", "checkout", "."], project)
+        workspace.seconds_of(["dvc", "checkout"], project)
     between = [wall - inside for wall, inside in zip(walls, stages, strict=True)]
     return {"dvc exp run": spread(walls), "its stages": spread(stages), "DVC around them": spread(between)}
 
@@ -67,8 +59,8 @@ def main(runs: int) -> dict[str, Any]:
         project = Path(folder, "project")
         workspace.clone(project)
         for name, command in commands.items():
-            seconds_of(command, project)  # the first run warms the disk cache
-            results[name] = spread([seconds_of(command, project) for _ in range(runs)])
+            workspace.seconds_of(command, project)  # the first run warms the disk cache
+            results[name] = spread([workspace.seconds_of(command, project) for _ in range(runs)])
         results |= experiment(project, runs)
     for name, figures in results.items():
         print(f"{name:26}" + "".join(f"  {key} {value:6.2f} s" for key, value in figures.items()))

@@ -17,14 +17,6 @@ from benchmarks import measuring, workspace
 PROJECTS = ("bikes", "mnist", "landmarks", "scones")
 
 
-def seconds(folder: Path, project: str, source: str, portable: bool) -> float:
-    """Return the seconds of the training itself, as it reports them."""
-    changes: dict[str, Any] = {"data": {"source": source}, "engine": {"portable": portable}}
-    workspace.create(folder, changes)
-    workspace.run(folder, project, "train")
-    return float(workspace.clock(folder, project)["seconds"])
-
-
 def main(source: str, projects: list[str], runs: int) -> dict[str, Any]:
     data, rows = workspace.absolute(source), {}
     for project in projects:
@@ -32,7 +24,9 @@ def main(source: str, projects: list[str], runs: int) -> dict[str, Any]:
             folder = Path(temporary)
             workspace.create(folder, {"data": {"source": data}})
             workspace.run(folder, project, "prepare", "featurize")
-            pairs = [tuple(seconds(folder, project, data, way) for way in (True, False)) for _ in range(runs)]
+            ways = [{"data": {"source": data}, "engine": {"portable": portable}} for portable in (True, False)]
+            clocks = ([workspace.train(folder, project, way) for way in ways] for _ in range(runs))
+            pairs = [tuple(float(clock["seconds"]) for clock in pair) for pair in clocks]
         ratio = statistics.median(portable / free for portable, free in pairs)
         rows[project] = {"seconds_portable_and_not": pairs, "ratio": round(ratio, 3)}
         print(f"{project:10} {ratio:.2f} times as long, pairs of seconds: {pairs}", flush=True)

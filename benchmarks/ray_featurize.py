@@ -34,13 +34,11 @@ def write_raw(source: Path, count: int, folder: Path) -> None:
         raise SystemExit(f"{source}: found no photographs, expected <class>/<name>")
     names = sorted({name for _, name in found})
     sizes = {path: Image.open(path).size for path, _ in found}
-    again = [found[number % len(found)] for number in range(count)]
-    train = [("train", f"{name}/{number:07}", path, name) for number, (path, name) in enumerate(again)]
-    test = [("test", f"{name}/{number:07}", path, name) for number, (path, name) in enumerate(found[:1])]
-    packed = [
-        Packed(Photograph(split, inside, names.index(name), *sizes[path]), path, b"", path.stat().st_size, "")
-        for split, inside, path, name in (*train, *test)
-    ]
+    packed = []
+    for split, number in [*(("train", number) for number in range(count)), ("test", 0)]:
+        path, name = found[number % len(found)]
+        one = Photograph(split, f"{name}/{number:07}", names.index(name), *sizes[path])
+        packed.append(Packed(one, path, b"", path.stat().st_size, ""))
     folder.mkdir(parents=True)
     photographs.write(folder, packed, [Landmark(name, None, None, "") for name in names], [], "repeated")
 

@@ -39,10 +39,9 @@ def engine(workers: int) -> dict[str, Any]:
 
 def timed(project: str, folder: Path, changes: dict[str, Any]) -> tuple[float, dict[str, Any]]:
     """Run the stage train. Returns its seconds and the clock readings it reports."""
-    workspace.create(folder, changes)
     began = time.perf_counter()
-    workspace.run(folder, project, "train")
-    return time.perf_counter() - began, workspace.clock(folder, project)
+    clock = workspace.train(folder, project, changes)
+    return time.perf_counter() - began, clock
 
 
 def throughput(folder: Path) -> dict[str, Any]:

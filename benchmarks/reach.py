@@ -25,22 +25,16 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks import measuring
-from stages.common import config, files
+from stages.common import config
 from stages.common.models import bundle, torch_files
 from stages.landmarks import export as landmarks
 from stages.landmarks import photographs
 from stages.scones.config import Deploy
 
-RESULT = Path("benchmarks/results/reach.json")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch-versions"
 OLDEST, NEWEST = "2.4.0", "newest"
 LOADING = Path(__file__).with_name("loading.py")
 UV = str(Path(sys.executable).with_name("uv"))
-
-
-def read() -> dict[str, Any]:
-    """Return the results of the last run."""
-    return dict(files.read_json(RESULT))
 
 
 def newest() -> str:

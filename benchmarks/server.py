@@ -1,15 +1,14 @@
 """Run this project's server in a separate process for the duration of a benchmark."""
 
-import os
 import socket
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import yaml
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from benchmarks import workspace
 from stages.common import clocks
@@ -48,14 +47,9 @@ def running(folder: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen
         yield address, process
 
 
+@retry(
+    wait=wait_fixed(0.05), stop=stop_after_delay(START), retry=retry_if_exception_type(httpx.HTTPError), reraise=True
+)
 def wait(address: str, path: str = "/ping") -> None:
-    """Wait until ``path`` returns status 200. Raises TimeoutError after `START` seconds."""
-    deadline = time.monotonic() + START
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{address}{path}", trust_env=False).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
-    raise TimeoutError(f"{address}{path} did not return 200 within {START:g} s, process {os.getpid()}")
+    """Wait until ``path`` returns status 200. Raises httpx.HTTPError after `START` seconds."""
+    httpx.get(f"{address}{path}", trust_env=False).raise_for_status()

@@ -11,7 +11,8 @@ median time minus that of the same functions called directly.
 
 import argparse
 import asyncio
-import importlib
+import os
+import pickle
 import statistics
 import subprocess
 import sys
@@ -63,6 +64,20 @@ async def threads(request: Request):
 uvicorn.run(app, port=int(sys.argv[1]), log_level="warning")
 """
 
+DIRECT = """
+import pickle, sys, time
+sys.path.insert(0, "model/code")
+import inference
+
+bodies, model = pickle.load(sys.stdin.buffer), inference.model_fn("model")
+for turn in range(100 + int(sys.argv[1])):
+    begin = time.perf_counter()
+    data = inference.input_fn(bodies[turn % len(bodies)], "image/png")
+    inference.output_fn(inference.predict_fn(data, model), "application/json")
+    if turn >= 100:  # the first calls compile
+        print(time.perf_counter() - begin)
+"""
+
 Times = list[float]
 
 
@@ -111,32 +126,10 @@ def load(url: str, bodies: Sequence[bytes], clients: int, seconds: float) -> Tim
 
 def direct(folder: Path, bodies: Sequence[bytes], count: int) -> Times:
     """Call the export's functions in a process with the server's number of threads. Returns the seconds of each call."""
-    np.save(folder / "bodies.npy", np.array([list(body) + [-1] * (4096 - len(body)) for body in bodies], np.int16))
-    program = Path(__file__).resolve()
-    command = [sys.executable, "-W", "ignore", str(program), "--direct", str(count)]
-    output = subprocess.run(
-        command,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
-        env=ENVIRONMENT | {"PYTHONPATH": str(workspace.ROOT)},
-    )
+    command = [sys.executable, "-W", "ignore", "-c", DIRECT, str(count)]
+    given, environment = pickle.dumps(bodies), ENVIRONMENT | os.environ
+    output = subprocess.run(command, cwd=folder, input=given, stdout=subprocess.PIPE, check=True, env=environment)
     return [float(line) for line in output.stdout.split()]
-
-
-def answer_directly(count: int) -> None:
-    """Run in the process that `direct` starts, and print the seconds of each call."""
-    sys.path.insert(0, "model/code")
-    inference = importlib.import_module("inference")
-    bodies = [bytes(int(value) for value in row if value >= 0) for row in np.load("bodies.npy")]
-    model = inference.model_fn("model")
-    for turn in range(100 + count):
-        begin = time.perf_counter()
-        data = inference.input_fn(bodies[turn % len(bodies)], "image/png")
-        inference.output_fn(inference.predict_fn(data, model), "application/json")
-        if turn >= 100:  # the first calls compile
-            print(time.perf_counter() - begin)
 
 
 def summary(times: Times, seconds: float) -> dict[str, float]:
@@ -169,10 +162,7 @@ def compare(folder: Path, bodies: Sequence[bytes], seconds: float, rounds: int) 
     return result | {name: summary(times, sum(times)) for name, times in single.items()}
 
 
-def main(seconds: float, rounds: int, direct: int | None) -> dict[str, Any]:
-    if direct:
-        answer_directly(direct)
-        return {}
+def main(seconds: float, rounds: int) -> dict[str, Any]:
     results: dict[str, Any] = {"threads": int(THREADS), "clients": CLIENTS}
     with tempfile.TemporaryDirectory() as name:
         for title, network in NETWORKS.items():
@@ -200,7 +190,6 @@ def main(seconds: float, rounds: int, direct: int | None) -> dict[str, Any]:
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each turn")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--direct", type=int, help=argparse.SUPPRESS)
 
 
 if __name__ == "__main__":

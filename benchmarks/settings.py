@@ -7,7 +7,6 @@ result is the ratio of images per second, changed to unchanged. `engine.portable
 """
 
 import argparse
-import statistics
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -111,7 +110,7 @@ def main(networks: list[str], runs: int) -> dict[str, Any]:
 
     for name in networks:
         contestants = {change: partial(measure, cases()[name], change) for change in (BASE, *CHANGES)}
-        medians = {change: statistics.median(found) for change, found in measuring.in_turns(contestants, runs).items()}
+        medians = measuring.medians(contestants, runs)
         base = medians.pop(BASE)
         rows[name] = {BASE: round(base, 1)} | {change: round(speed / base, 2) for change, speed in medians.items()}
         print(name, rows[name], flush=True)

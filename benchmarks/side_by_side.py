@@ -10,11 +10,10 @@ import argparse
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measuring
+from benchmarks import measuring, workspace
 from stages.common import config, files, program
 from stages.experiments.running import progress
 
@@ -23,9 +22,7 @@ def build(folder: Path, jobs: int) -> tuple[float, dict[str, str]]:
     """Build everything. Returns the wall seconds, and the hash of every output."""
     subprocess.run(["git", "clone", "--quiet", ".", folder], check=True)
     command = [sys.executable, "-m", "stages.experiments.repro", "--jobs", str(jobs)]
-    begin = time.perf_counter()
-    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    seconds = time.perf_counter() - begin
+    seconds = workspace.seconds_of(command, folder)
     lock = config.read(folder / "dvc.lock")
     outputs = {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
     return seconds, outputs

@@ -33,15 +33,11 @@ def pictures(project: str) -> list[Image.Image]:
     """Return up to COUNT of the project's test pictures, evenly spread, in colour."""
     if project == "landmarks":
         store, size = Store(FEATURES[project], "test"), files.read_json(FEATURES[project] / "about.json")["size"]
-        images = store.crops(_spread(len(store)), size).permute(0, 2, 3, 1).numpy()
+        images = store.crops(measuring.spread(len(store), COUNT), size).permute(0, 2, 3, 1).numpy()
     else:
         with np.load(FEATURES[project] / "test.npz") as test:
-            images = test["images"][_spread(len(test["images"]))]
+            images = test["images"][measuring.spread(len(test["images"]), COUNT)]
     return [Image.fromarray(image).convert("RGB") for image in images]
-
-
-def _spread(count: int) -> Any:
-    return np.linspace(0, count - 1, min(COUNT, count)).astype(np.int64)
 
 
 def measure(

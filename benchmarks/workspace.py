@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +49,20 @@ def clone(folder: Path) -> None:
     subprocess.run(["dvc", "checkout", "--quiet"], cwd=folder, check=True)
 
 
-def clock(folder: Path, project: str) -> dict[str, Any]:
-    """Return the clock readings of the last training in ``folder``."""
+def train(folder: Path, project: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """Run a project's train with ``changes`` of the parameters. Returns the clock readings that it reports."""
+    create(folder, changes)
+    run(folder, project, "train")
     kept = (folder / clocks.FOLDER / f"train@{project}").glob("*.json")
     found: dict[str, Any] = files.read_json(max(kept, key=lambda path: path.stat().st_mtime))
     return found
+
+
+def seconds_of(command: Sequence[str], folder: Path) -> float:
+    """Return the wall seconds of a command in ``folder``. Raises CalledProcessError if it fails."""
+    begin = time.perf_counter()
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - begin
 
 
 def start(arguments: list[str], folder: Path, **options: Any) -> subprocess.Popen[bytes]:

@@ -60,12 +60,10 @@ def parameters_model() -> type[Common]:
     def groups(kind: str) -> dict[str, Any]:
         return {name: (getattr(module, kind), ...) for name, module in configs.items() if hasattr(module, kind)}
 
-    data = create_model("Data", __base__=Data, **groups("Data"))
-    deploy = create_model("Deploy", __base__=Deploy, **groups("Deploy"))
-    evaluate = create_model("Evaluate", __base__=Evaluate, **groups("Evaluate"))
-    loop = create_model("Loop", __base__=Loop, **groups("Loop"))
-    own = {"data": data, "evaluate": evaluate, "deploy": deploy, "loop": loop}
-    common: dict[str, Any] = {name: (model, ...) for name, model in own.items()}
+    common: dict[str, Any] = {
+        base.__name__.lower(): (create_model(base.__name__, __base__=base, **groups(base.__name__)), ...)
+        for base in (Data, Evaluate, Deploy, Loop)
+    }
     return create_model("Parameters", __base__=Common, **common, **groups("Train"))
 
 

@@ -60,9 +60,8 @@ class Checkout:
 
     def run(self, *command: str, check: bool = True) -> str:
         """A command's output, both streams together."""
-        done = subprocess.run(
-            **self.command(*command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-        )
+        both: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        done = subprocess.run(**self.command(*command), **both, check=False)
         self.returncode = done.returncode
         if check and done.returncode:
             pytest.fail(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}")
@@ -124,9 +123,8 @@ class Checkout:
         """Shorten the training of mnist's second network, which takes longer than the first, as if all results were of that."""
         path = self.root / "params.yaml"
         short = {name.rpartition(".")[2]: value for name, value in QUICK.items()}
-        text, count = re.subn(
-            rf"\b({'|'.join(short)}): \d+", lambda found: f"{found[1]}: {short[found[1]]}", path.read_text()
-        )
+        known = rf"\b({'|'.join(short)}): \d+"
+        text, count = re.subn(known, lambda found: f"{found[1]}: {short[found[1]]}", path.read_text())
         assert count == len(short)
         path.write_text(text)
         with chdir(self.root), Repo() as repo:
@@ -183,23 +181,22 @@ def make_workspace(folder: Path) -> None:
     shutil.copytree(ROOT / "metrics", folder / "metrics")
 
 
-def copy_tree(source: Path, target: Path) -> None:
-    """All that git would take of the working tree ``source``, as it is now."""
-    listed = subprocess.check_output(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=source, text=True)
+def copy_tree(target: Path) -> None:
+    """All that git would take of this working tree, as it is now."""
+    listed = subprocess.check_output(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, text=True)
     for name in filter(None, listed.split("\0")):
-        if (source / name).is_file():
+        if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source / name, target / name)
-    for compiled in (source / "stages").rglob("__pycache__"):  # or each copy would compile all modules again
-        if (folder := target / compiled.relative_to(source).parent).is_dir():
-            shutil.copytree(
-                compiled, folder / "__pycache__", ignore=shutil.ignore_patterns("*.pyc.*"), dirs_exist_ok=True
-            )
+            shutil.copy2(ROOT / name, target / name)
+    unfinished = shutil.ignore_patterns("*.pyc.*")
+    for compiled in (ROOT / "stages").rglob("__pycache__"):  # or each copy would compile all modules again
+        if (folder := target / compiled.relative_to(ROOT).parent).is_dir():
+            shutil.copytree(compiled, folder / "__pycache__", ignore=unfinished, dirs_exist_ok=True)
 
 
 def clone(folder: Path) -> Checkout:
     """This working tree, committed in a new repository."""
-    copy_tree(ROOT, folder)
+    copy_tree(folder)
     copy = Checkout(folder)
     copy.start()
     return copy
@@ -227,7 +224,7 @@ def with_results(folder: Path, quick: bool = True) -> Checkout:
 
 def mnist_alone(root: Path) -> Checkout:
     """This working tree, of which only mnist is left, with its results in a cache of its own; it trains quickly."""
-    copy_tree(ROOT, root)
+    copy_tree(root)
     _leave_mnist(root)
     project = Checkout(root, ALONE)
     project.start()
@@ -248,7 +245,5 @@ def _leave_mnist(root: Path) -> None:
     pipeline["artifacts"] = {"mnist": pipeline["artifacts"]["mnist"]}
     (root / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
     lock = yaml.safe_load((root / "dvc.lock").read_text())
-    lock["stages"] = {
-        name: stage for name, stage in lock["stages"].items() if name.split("@")[-1] in ("check", "mnist")
-    }
+    lock["stages"] = {name: one for name, one in lock["stages"].items() if name.split("@")[-1] in ("check", "mnist")}
     (root / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import boto3
 import fsspec
+import httpx
 import psutil
 import pytest
 from checkouts import ALONE, Checkout, make_workspace, mnist_alone, set_parameters, with_results
@@ -196,8 +196,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
     fsspec.get_filesystem_class("s3").clear_instance_cache()  # of another test's, with its address
-    reset = urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")
-    urllib.request.urlopen(reset).close()  # what another test's stand-in had in this process
+    httpx.post(f"http://{host}:{port}/moto-api/reset")  # what another test's stand-in had in this process
     client = boto3.client("s3")
     client.create_bucket(Bucket="bucket")
     yield client

@@ -43,10 +43,6 @@ def shown(document: Path) -> list[tuple[str, list[str]]]:
     return found
 
 
-def commands(document: Path) -> list[str]:
-    return [command for command, _ in shown(document)]
-
-
 def blocks(document: Path) -> list[Block]:
     """The blocks below a bold file name: `python` and others are the whole file, `diff` changes it."""
     found = []

@@ -17,6 +17,9 @@ from PIL.PngImagePlugin import PngInfo
 
 Pixels = NDArray[np.uint8]
 
+ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+"""The passes of an interlaced PNG: first column and row, steps to the next ones."""
+
 LIMIT = 1_000_000
 """Pixels that the corpus is decoded with; only its bombs have more."""
 
@@ -57,15 +60,11 @@ def on_white(colours: Pixels, alpha: NDArray[Any]) -> Pixels:
     return (colours * share + 255 * (1 - share)).round().astype(np.uint8)
 
 
-def orientation_of(orientation: int) -> Image.Exif:
+def turned_by(orientation: int) -> Image.Exif:
     """EXIF of this orientation. pillow-heif only writes it, but also writes a box that turns the pixels if it gets bytes."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     return exif
-
-
-def with_orientation(orientation: int) -> bytes:
-    return orientation_of(orientation).tobytes()
 
 
 def chunk(name: bytes, data: bytes) -> bytes:
@@ -97,17 +96,8 @@ def png_of(values: NDArray[Any], colour: int, *, before: Iterable[bytes] = ()) -
 
 def interlaced(values: Pixels) -> bytes:
     """RGB (H, W, 3) as a PNG in Adam7's seven passes."""
-    data = b""
-    for left, top, right, down in [
-        (0, 0, 8, 8),
-        (4, 0, 8, 8),
-        (0, 4, 4, 8),
-        (2, 0, 4, 4),
-        (0, 2, 2, 4),
-        (1, 0, 2, 2),
-        (0, 1, 1, 2),
-    ]:
-        data += b"".join(b"\0" + row.tobytes() for row in values[top::down, left::right])
+    passes = (values[top::down, left::right] for left, top, right, down in ADAM7)
+    data = b"".join(b"\0" + row.tobytes() for part in passes for row in part)
     return png((values.shape[1], values.shape[0]), 8, 2, data, interlaced=True)
 
 
@@ -139,16 +129,23 @@ def readable() -> dict[str, Readable]:
     index = np.asarray(palette)
     hole = int(index[0, 0])
     punched = np.where((index == hole)[:, :, None], 255, flat).astype(np.uint8)
-    alphas = bytes(range(0, 256, 8))
+    alphas = np.arange(0, 256, 8, dtype=np.uint8)
     bits = np.where(light > 127, 255, 0).astype(np.uint8)
     wide = np.linspace(0, 65535, height * width).round().astype(np.uint16).reshape(height, width, 1)
     wide_rgb = picture.astype(np.uint16) * 256 + 77
     narrow = (wide_rgb / 257).round().astype(np.uint8)
     wide_alpha = alpha[:, :, None].astype(np.uint16) * 257
-    holed_wide = grey((wide[:, :, 0] / 257).round().astype(np.uint8))
-    holed_wide[5, 5] = 255
+    narrow_grey = grey((wide[:, :, 0] / 257).round().astype(np.uint8))
+    holed = narrow_grey.copy()
+    holed[5, 5] = 255
+    first = struct.pack(">3H", *picture[0, 0])
+    without_first = np.where((picture == picture[0, 0]).all(2)[:, :, None], 255, picture).astype(np.uint8)
+    fifth = struct.pack(">H", wide[5, 5, 0])
+    more: dict[str, Any] = {"save_all": True, "append_images": [other]}
     jpeg = saved(picture, "JPEG", quality=95)
-    mpo = saved(image, "MPO", save_all=True, append_images=[other], quality=95)
+    mpo = saved(image, "MPO", quality=95, **more)
+    broken_mpo = mpo.replace(b"MPF\0II*\0", b"MPF\0II*\1").replace(b"MPF\0MM\0*", b"MPF\0MM\1*")
+    broken_exif, no_exif = b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01", b"Exif\0\0rubbish, not TIFF"
     upright = {  # what each orientation makes of the stored picture, from EXIF's words on row 0 and column 0
         1: picture,
         2: picture[:, ::-1],
@@ -163,32 +160,23 @@ def readable() -> dict[str, Readable]:
     exact = {
         "png": (saved(picture, "PNG"), picture),
         "png, interlaced": (interlaced(picture), picture),
-        "png, first of an animation": (saved(image, "PNG", save_all=True, append_images=[other]), picture),
+        "png, first of an animation": (saved(image, "PNG", **more), picture),
         "png, text and profile": (with_text(picture), picture),
         "png, palette": (saved(palette, "PNG"), flat),
         "png, palette with one transparent colour": (saved(palette, "PNG", transparency=hole), punched),
         "png, grey": (saved(light, "PNG"), grey(light)),
         "png, black and white": (saved(Image.fromarray(bits).convert("1"), "PNG"), grey(bits)),
-        "png, one transparent colour": (
-            png_of(picture, 2, before=[chunk(b"tRNS", struct.pack(">3H", *picture[0, 0]))]),
-            np.where((picture == picture[0, 0]).all(2)[:, :, None], 255, picture).astype(np.uint8),
-        ),
-        "png, 16 bits, grey": (png_of(wide, 0), grey((wide[:, :, 0] / 257).round().astype(np.uint8))),
-        "png, 16 bits, grey, one transparent": (
-            png_of(wide, 0, before=[chunk(b"tRNS", struct.pack(">H", wide[5, 5, 0]))]),
-            holed_wide,
-        ),
-        "png, exif turned": (saved(picture, "PNG", exif=with_orientation(6)), upright[6]),
+        "png, one transparent colour": (png_of(picture, 2, before=[chunk(b"tRNS", first)]), without_first),
+        "png, 16 bits, grey": (png_of(wide, 0), narrow_grey),
+        "png, 16 bits, grey, one transparent": (png_of(wide, 0, before=[chunk(b"tRNS", fifth)]), holed),
+        "png, exif turned": (saved(picture, "PNG", exif=turned_by(6)), upright[6]),
         "png, exif of rubbish": (saved(picture, "PNG", exif=b"rubbish, not TIFF"), picture),
         "gif": (saved(palette, "GIF"), flat),
         "gif, transparent": (saved(palette, "GIF", transparency=hole), punched),
         "gif, first of an animation": (saved(palette, "GIF", save_all=True, append_images=[other.quantize(32)]), flat),
         "webp, lossless": (saved(picture, "WEBP", lossless=True), picture),
-        "webp, first of an animation": (
-            saved(image, "WEBP", save_all=True, append_images=[other], lossless=True),
-            picture,
-        ),
-        "webp, exif turned": (saved(picture, "WEBP", lossless=True, exif=with_orientation(8)), upright[8]),
+        "webp, first of an animation": (saved(image, "WEBP", lossless=True, **more), picture),
+        "webp, exif turned": (saved(picture, "WEBP", lossless=True, exif=turned_by(8)), upright[8]),
         "bmp": (saved(picture, "BMP"), picture),
         "bmp, palette": (saved(palette, "BMP"), flat),
         "bmp, black and white": (saved(Image.fromarray(bits).convert("1"), "BMP"), grey(bits)),
@@ -200,18 +188,14 @@ def readable() -> dict[str, Readable]:
     near = {
         "png, transparent": (saved(rgba, "PNG"), on_white(picture, alpha), 1),
         "png, palette with alphas": (
-            saved(palette, "PNG", transparency=alphas),
-            on_white(flat, np.frombuffer(alphas, np.uint8)[index]),
+            saved(palette, "PNG", transparency=bytes(alphas)),
+            on_white(flat, alphas[index]),
             1,
         ),
-        "png, grey and transparent": (
-            saved(np.dstack([light, alpha]), "PNG"),
-            on_white(grey(light), alpha),
-            1,
-        ),
+        "png, grey and transparent": (saved(np.dstack([light, alpha]), "PNG"), on_white(grey(light), alpha), 1),
         "png, 16 bits, grey and transparent": (
             png_of(np.dstack([wide, wide_alpha]), 4),
-            on_white(grey((wide[:, :, 0] / 257).round().astype(np.uint8)), alpha),
+            on_white(narrow_grey, alpha),
             2,
         ),
         "png, 16 bits": (png_of(wide_rgb, 2), narrow, 1),
@@ -219,8 +203,8 @@ def readable() -> dict[str, Readable]:
         "webp": (saved(picture, "WEBP", quality=95), picture, 30),
         "avif": (saved(picture, "AVIF", quality=95), picture, 30),
         "heic": (heic(picture), picture, 30),
-        "heic, exif turned": (heic(picture, exif=with_orientation(6)), upright[6], 30),
-        "heic, turned by exif alone": (heic(picture, exif=orientation_of(8)), upright[8], 30),
+        "heic, exif turned": (heic(picture, exif=turned_by(6).tobytes()), upright[6], 30),
+        "heic, turned by exif alone": (heic(picture, exif=turned_by(8)), upright[8], 30),
         "webp, transparent": (saved(rgba, "WEBP", lossless=True, exact=True), on_white(picture, alpha), 1),
         "jpeg": (jpeg, picture, 12),
         "jpeg, progressive": (saved(picture, "JPEG", progressive=True, quality=95), picture, 12),
@@ -228,24 +212,16 @@ def readable() -> dict[str, Readable]:
         "jpeg, cmyk": (saved(Image.fromarray(inks, "CMYK"), "JPEG", quality=100), rgb_of(inks), 12),
         "jpeg, ycck": (ycck(inks), rgb_of(inks), 12),
         "jpeg, something behind it": (jpeg + b"MotionPhoto_Data" + bytes(range(256)) * 4, picture, 12),
-        "jpeg, exif damaged": (
-            saved(picture, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01", quality=95),
-            picture,
-            12,
-        ),
-        "jpeg, exif of rubbish": (saved(picture, "JPEG", exif=b"Exif\0\0rubbish, not TIFF", quality=95), picture, 12),
+        "jpeg, exif damaged": (saved(picture, "JPEG", exif=broken_exif, quality=95), picture, 12),
+        "jpeg, exif of rubbish": (saved(picture, "JPEG", exif=no_exif, quality=95), picture, 12),
         "mpo": (mpo, picture, 12),
-        "mpo, index damaged": (
-            mpo.replace(b"MPF\0II*\0", b"MPF\0II*\1").replace(b"MPF\0MM\0*", b"MPF\0MM\1*"),
-            picture,
-            12,
-        ),
+        "mpo, index damaged": (broken_mpo, picture, 12),
     }
-    turned = {
-        f"jpeg, orientation {number}": (saved(picture, "JPEG", exif=with_orientation(number), quality=95), pixels, 12)
+    orientations = {
+        f"jpeg, orientation {number}": (saved(picture, "JPEG", exif=turned_by(number), quality=95), pixels, 12)
         for number, pixels in upright.items()
     }
-    return {name: Readable(*case) for name, case in (exact | near | turned).items()}
+    return {name: Readable(*case) for name, case in (exact | near | orientations).items()}
 
 
 def with_text(picture: Pixels) -> bytes:
@@ -334,6 +310,12 @@ def refused() -> dict[str, tuple[bytes, str]]:
     table = jpeg.index(b"\xff\xc4")
     pixels = whole_png.index(b"IDAT")
     other = "it is not a JPEG, PNG, WEBP, GIF, BMP, AVIF or HEIF file"
+    jpeg_cut, gif_cut, bmp_cut = (
+        f"the {kind} file is damaged: it is cut off, send the whole file" for kind in ("JPEG", "GIF", "BMP")
+    )
+    jpeg_header, png_header = (f"the {kind} file is damaged: its header can't be read" for kind in ("JPEG", "PNG"))
+    swells = "the PNG file is damaged: a text in it unpacks to too many bytes"
+    rows = zlib.compress(bytes(20))
     cases = {
         "nothing": (b"", "the file is empty"),
         "one byte": (b"\xff", other),
@@ -350,35 +332,26 @@ def refused() -> dict[str, tuple[bytes, str]]:
         "tiff": (saved(picture, "TIFF"), "it is a TIFF file, which is not read: save it as PNG or JPEG"),
         "netpbm": (saved(picture, "PPM"), other),
         "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", other),
-        "jpeg, its first bytes": (jpeg[:3], "the JPEG file is damaged: its header can't be read"),
+        "jpeg, its first bytes": (jpeg[:3], jpeg_header),
         "jpeg, cut in its header": (jpeg[:300], "the JPEG file is damaged"),
-        "jpeg, cut in its pixels": (jpeg[:-100], "the JPEG file is damaged: it is cut off, send the whole file"),
-        "jpeg, cut before its end": (jpeg[:-2], "the JPEG file is damaged: it is cut off, send the whole file"),
-        "jpeg, progressive, cut": (progressive[:-40], "the JPEG file is damaged: it is cut off, send the whole file"),
+        "jpeg, cut in its pixels": (jpeg[:-100], jpeg_cut),
+        "jpeg, cut before its end": (jpeg[:-2], jpeg_cut),
+        "jpeg, progressive, cut": (progressive[:-40], jpeg_cut),
         "jpeg, huffman table damaged": (
             jpeg[: table + 5] + b"\xff" * 16 + jpeg[table + 21 :],
             "the JPEG file is damaged: its pixels can't be read, save it again",
         ),
-        "jpeg, no rows": (resized_jpeg(jpeg, 32, 0), "the JPEG file is damaged: its header can't be read"),
+        "jpeg, no rows": (resized_jpeg(jpeg, 32, 0), jpeg_header),
         "jpeg, of 12 bits": (
             jpeg.replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"),
             "the JPEG file is damaged: its header",
         ),
         "jpeg, no end of scans": (scanned(progressive, 500), "the JPEG file has more than 100 scans"),
-        "mpo, cut": (
-            saved(Image.fromarray(picture), "MPO", save_all=True)[:700],
-            "the JPEG file is damaged: it is cut off, send the whole file",
-        ),
+        "mpo, cut": (saved(Image.fromarray(picture), "MPO", save_all=True)[:700], jpeg_cut),
         "png, cut in its header": (whole_png[:20], "the PNG file is damaged: it is cut off"),
-        "png, cut in its pixels": (
-            whole_png[: len(whole_png) * 2 // 3],
-            "the PNG file is damaged: it is cut off",
-        ),
+        "png, cut in its pixels": (whole_png[: len(whole_png) * 2 // 3], "the PNG file is damaged: it is cut off"),
         "png, cut behind its pixels": (whole_png[:-12], "the PNG file is damaged: it is cut off"),
-        "png, checksum of its header": (
-            whole_png[:29] + b"\0\0\0\0" + whole_png[33:],
-            "the PNG file is damaged: its header can't be read",
-        ),
+        "png, checksum of its header": (whole_png[:29] + b"\0\0\0\0" + whole_png[33:], png_header),
         "png, checksum of its pixels": (
             whole_png[: pixels + 60] + bytes([whole_png[pixels + 60] ^ 1]) + whole_png[pixels + 61 :],
             "the PNG file is damaged: a checksum is wrong, copy it again",
@@ -388,29 +361,20 @@ def refused() -> dict[str, tuple[bytes, str]]:
             "the PNG file is damaged",
         ),
         "png, not deflated": (
-            png((4, 4), 8, 0, bytes(20)).replace(zlib.compress(bytes(20)), b"\xff" * len(zlib.compress(bytes(20)))),
+            png((4, 4), 8, 0, bytes(20)).replace(rows, b"\xff" * len(rows)),
             "the PNG file is damaged",
         ),
-        "png, no columns": (png((0, 4), 8, 0, bytes(4)), "the PNG file is damaged: its header can't be read"),
-        "png, of 5 bits": (png((4, 4), 5, 0, bytes(20)), "the PNG file is damaged: its header can't be read"),
-        "png, profile that swells": (
-            swollen(b"iCCP", b"name\0\0"),
-            "the PNG file is damaged: a text in it unpacks to too many bytes",
-        ),
-        "png, text that swells": (
-            swollen(b"zTXt", b"name\0\0"),
-            "the PNG file is damaged: a text in it unpacks to too many bytes",
-        ),
-        "png, international text that swells": (
-            swollen(b"iTXt", b"name\0\1\0\0\0"),
-            "the PNG file is damaged: a text in it unpacks to too many bytes",
-        ),
-        "gif, cut in its pixels": (whole_gif[:-50], "the GIF file is damaged: it is cut off, send the whole file"),
+        "png, no columns": (png((0, 4), 8, 0, bytes(4)), png_header),
+        "png, of 5 bits": (png((4, 4), 5, 0, bytes(20)), png_header),
+        "png, profile that swells": (swollen(b"iCCP", b"name\0\0"), swells),
+        "png, text that swells": (swollen(b"zTXt", b"name\0\0"), swells),
+        "png, international text that swells": (swollen(b"iTXt", b"name\0\1\0\0\0"), swells),
+        "gif, cut in its pixels": (whole_gif[:-50], gif_cut),
         "gif, no picture": (whole_gif[:13] + b";", "the GIF file is damaged"),
         "gif, code of 200 bits": (gif((4, 4), (4, 4), b"\xc8\x02L\x01\0;"), "the GIF file is damaged"),
         "webp, cut": (whole_webp[: len(whole_webp) // 2], "the WEBP file is damaged: its pixels can't be read"),
         "webp, pixels of rubbish": (webp((b"VP8L", b"\x2f\x03\xc0\0\0" + b"\xff" * 20)), "the WEBP file is damaged"),
-        "bmp, cut": (whole_bmp[: len(whole_bmp) // 2], "the BMP file is damaged: it is cut off, send the whole file"),
+        "bmp, cut": (whole_bmp[: len(whole_bmp) // 2], bmp_cut),
         "bmp, packed and cut": (bmp(32, 24, 8, 1, bytes(1024) + b"\x20\x01"), "the BMP file is damaged"),
         "bmp, holds a jpeg": (bmp(32, 24, 0, 4, jpeg), "the BMP file is damaged: its pixels can't be read"),
         "twenty-one times as wide as high": (
@@ -419,9 +383,8 @@ def refused() -> dict[str, tuple[bytes, str]]:
         ),
         "one column": (saved(gradient(500, 1), "PNG"), "1 x 500 pixels, one side more than 20 times"),
     }
-    return cases | {
-        f"bomb: {name}": (content, "the picture has more than 1,000,000 pixels") for name, content in bombs().items()
-    }
+    many = "the picture has more than 1,000,000 pixels"
+    return cases | {f"bomb: {name}": (content, many) for name, content in bombs().items()}
 
 
 def samples() -> dict[str, bytes]:

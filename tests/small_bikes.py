@@ -50,20 +50,8 @@ def run_row(root: Path, features: str = "full", **bikes: Any) -> dict[str, Any]:
 
 def to_uci(hours: pd.DataFrame) -> pd.DataFrame:
     """The way from Kaggle's units to UCI's."""
-    return pd.DataFrame(
-        {
-            "dteday": hours["datetime"].dt.strftime("%Y-%m-%d"),
-            "season": hours["season"],
-            "hr": hours["datetime"].dt.hour,
-            "holiday": hours["holiday"],
-            "workingday": hours["workingday"],
-            "weathersit": hours["weather"],
-            "temp": (hours["temp"] / 41).round(2),
-            "atemp": (hours["atemp"] / 50).round(4),
-            "hum": (hours["humidity"] / 100).round(2),
-            "windspeed": (hours["windspeed"] / 67).round(4),
-            "casual": hours["casual"],
-            "registered": hours["registered"],
-            "cnt": hours["count"],
-        }
-    )
+    units = {"temp": (41, 2), "atemp": (50, 4), "humidity": (100, 2), "windspeed": (67, 4)}
+    scaled = {name: (hours[name] / most).round(digits) for name, (most, digits) in units.items()}
+    when = {"dteday": hours["datetime"].dt.strftime("%Y-%m-%d"), "hr": hours["datetime"].dt.hour}
+    names = {"weather": "weathersit", "humidity": "hum", "count": "cnt"}
+    return hours.assign(**when, **scaled).drop(columns="datetime").rename(columns=names)

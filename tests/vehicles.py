@@ -1,18 +1,18 @@
 """What tests of a deployment share: tiny models, pictures of one colour, captured records, settings, and patience."""
 
 import base64
-import io
 import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import model_servers
 from conftest import ROOT
+from pictures import saved
 from PIL import Image
 
 from stages.common import config
-from stages.common.models import bundle
 from stages.scones.config import WorkflowSettings, workflow_settings
 
 INFERENCE = """
@@ -66,10 +66,7 @@ BROKEN, SLOW, UNKNOWN = 1, 2, 3
 
 def archive(folder: Path, inference: str = INFERENCE) -> Path:
     """A model that is as sure of class 0 as the picture is red."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "inference.py").write_text(inference)
-    bundle.pack(folder / "model.tar.gz", {"code/inference.py": folder / "inference.py"})
-    return folder / "model.tar.gz"
+    return model_servers.archive(folder, inference)
 
 
 def steady(folder: Path, answer: list[float], load: str = "pass", before: str = "pass") -> Path:
@@ -79,9 +76,7 @@ def steady(folder: Path, answer: list[float], load: str = "pass", before: str = 
 
 def picture(red: int, green: int = 0, size: tuple[int, int] = (32, 32), kind: str = "PNG") -> bytes:
     """A file with a picture of one colour."""
-    buffer = io.BytesIO()
-    Image.new("RGB", size, (red, green, 0)).save(buffer, kind)
-    return buffer.getvalue()
+    return saved(Image.new("RGB", size, (red, green, 0)), kind)
 
 
 def record(image: bytes, answer: Any, **changes: Any) -> str:

@@ -58,25 +58,20 @@ def sources(experiments: list[str] | None) -> list[ComparedRevision]:
     head = git("rev-parse", "HEAD")
     first = [_baseline(head), ComparedRevision("workspace", "workspace", Revision())]
     if experiments is not None:
-        return first + [ComparedRevision(name, "experiment", Revision(name)) for name in experiments]
+        return [*first, *map(_experiment, experiments)]
     try:
         with Repo() as repo:
             listed = {base: sorted(found) for base, found in repo.experiments.ls(all_commits=True).items()}
     except DvcException as error:
         raise InputError(f"DVC can't list the experiments ({error}): run this in the repository's root") from None
-    earlier = [base for base in listed if base != head]
-    return [
-        *first,
-        *(ComparedRevision(name, "experiment", Revision(revision)) for name, revision in listed.get(head, [])),
-        *(
-            source
-            for base in earlier
-            for source in (
-                _baseline(base),
-                *(ComparedRevision(name, "experiment", Revision(revision)) for name, revision in listed[base]),
-            )
-        ),
-    ]
+    found = [*first, *(_experiment(*one) for one in listed.pop(head, []))]
+    for base, experiments_of in listed.items():
+        found += [_baseline(base), *(_experiment(*one) for one in experiments_of)]
+    return found
+
+
+def _experiment(name: str, revision: str | None = None) -> ComparedRevision:
+    return ComparedRevision(name, "experiment", Revision(revision or name))
 
 
 def _baseline(commit: str) -> ComparedRevision:
@@ -99,23 +94,17 @@ def gather(project: str, found: list[ComparedRevision], named: bool) -> list[Var
 
 def print_summary(project: str, found: list[Variant]) -> None:
     """Print the number of variants and where they are from."""
-    count = {
-        origin: sum(len(one.names) or 1 for one in found if one.origin == origin)
-        for origin in ("experiment", "published")
-    }
-    commits = [one.names[0] for one in found if one.origin == "baseline"]
-    here = any("workspace" in one.names for one in found)
-    parts = [
-        *commits,
-        *(["the working tree"] if here else []),
-        f"{count['experiment']} experiment{'s' * (count['experiment'] != 1)}",
-        f"{count['published']} published result{'s' * (count['published'] != 1)}",
+    experiments = sum(len(one.names) for one in found if one.origin == "experiment")
+    from_elsewhere = sum(one.origin == "published" for one in found)
+    *parts, last = [
+        *(one.names[0] for one in found if one.origin == "baseline"),
+        *(["the working tree"] if any("workspace" in one.names for one in found) else []),
+        f"{experiments} experiment{'s' * (experiments != 1)}",
+        f"{from_elsewhere} published result{'s' * (from_elsewhere != 1)}",
     ]
-    print(
-        f"{project}: {', '.join(parts[:-1])} and {parts[-1]}, as {len(found)} variants on "
-        f"{len({variant.data for variant in found})} data sets"
-    )
-    if not count["experiment"]:
+    data = {variant.data for variant in found}
+    print(f"{project}: {', '.join(parts)} and {last}, as {len(found)} variants on {len(data)} data sets")
+    if not experiments:
         print(f"  no experiments of {project}; to make one: dvc exp run --temp -S {project}.seed=1 evaluate@{project}")
 
 

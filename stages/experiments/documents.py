@@ -5,16 +5,16 @@ All numbers are read from files that commands wrote: reports/published/, benchma
 
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from stages.common import config, files
 from stages.common.program import run
 from stages.common.results import metrics
-from stages.common.results.metrics import Metric
 from stages.experiments.comparing import charts, variants
 from stages.experiments.comparing.charts.chart import save
-from stages.experiments.comparing.variants import Spread
+from stages.experiments.comparing.variants import Variant
 from stages.experiments.records import published, recipes
 from stages.experiments.records.published import PUBLISHED, Published
 from stages.experiments.records.recipes import Recipe
@@ -25,55 +25,64 @@ RESULTS = Path("benchmarks/results")
 
 def results() -> dict[str, tuple[Recipe, Published]]:
     """Return the published results and their recipes, in the order of recipes.yaml."""
-    found = {name: (recipe, published.read(name)) for name, recipe in recipes.read().items()}
-    return {name: (recipe, result) for name, (recipe, result) in found.items() if result is not None}
+    return {name: (recipe, found) for name, recipe in recipes.read().items() if (found := published.read(name))}
 
 
 def table() -> str:
     """Return the published results as a Markdown table: mean over the seeds, with the lowest and highest."""
-    known = metrics.read()
-    lines = [
-        "| recipe | what | data | figures | published elsewhere | training | seeds | date, hardware |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for name, (recipe, result) in results().items():
         variant = variants.of_published(name, result, recipe, {})
-        figures = [
-            measured(metric, found)
-            for key, metric in known[recipe.project].items()
-            if metric.better and (found := variant.spread(key))
-        ]
-        elsewhere = [written(known[recipe.project][key], value) for key, value in result.published.items()]
-        seconds = variant.seconds()
-        lines.append(
-            f"| `{name}` | {result.description} | `{variant.data}` | {'<br>'.join(figures)} | {'<br>'.join(elsewhere)} "
-            f"| {f'{seconds.mean:.0f} s' if seconds else ''} | {len(result.runs)} | {result.date}, {result.hardware} |"
-        )
-    return "\n".join(lines)
+        seconds = f"{took.mean:.0f} s" if (took := variant.seconds()) else ""
+        figures, elsewhere = ("<br>".join(part) for part in figures_of(variant, result))
+        what = [f"`{name}`", result.description, f"`{variant.data}`", figures, elsewhere, seconds]
+        rows.append([*what, len(result.runs), f"{result.date}, {result.hardware}"])
+    titles = ["recipe", "what", "data", "figures", "published elsewhere", "training", "seeds", "date, hardware"]
+    return markdown(titles, rows)
 
 
 def headlines() -> str:
     """Return a narrow Markdown table of the published results: for each recipe the first metric that was measured."""
-    known = metrics.read()
-    lines = ["| recipe | here | published elsewhere |", "|---|---|---|"]
+    rows = []
     for name, (recipe, result) in results().items():
-        variant, own = variants.of_published(name, result, recipe, {}), known[recipe.project]
-        here = [
-            measured(metric, found) for key, metric in own.items() if metric.better and (found := variant.spread(key))
-        ]
-        elsewhere = [written(own[key], value) for key, value in result.published.items()]
-        lines.append(f"| `{name}` | {here[0]} | {elsewhere[0] if elsewhere else ''} |")
-    return "\n".join(lines)
+        here, elsewhere = figures_of(variants.of_published(name, result, recipe, {}), result)
+        rows.append([f"`{name}`", here[0], elsewhere[0] if elsewhere else ""])
+    return markdown(["recipe", "here", "published elsewhere"], rows)
 
 
-def measured(metric: Metric, found: Spread) -> str:
-    spread = f" ({metric.write(found.lowest)} to {metric.write(found.highest)})" if found.number > 1 else ""
-    return f"{metric.title} **{metric.write(found.mean)}**{spread}"
+def figures_of(variant: Variant, result: Published) -> tuple[list[str], list[str]]:
+    """Return a published result's metrics, and those published elsewhere, as text."""
+    assert variant.recipe
+    known = metrics.of(variant.recipe.project)
+    here = []
+    for name, metric in known.items():
+        if metric.better and (found := variant.spread(name)):
+            spread = f" ({metric.write(found.lowest)} to {metric.write(found.highest)})" if found.number > 1 else ""
+            here.append(f"{metric.title} **{metric.write(found.mean)}**{spread}")
+    elsewhere = []
+    for name, value in result.published.items():
+        why = f" ({known[name].elsewhere})" if known[name].elsewhere else ""
+        elsewhere.append(f"{known[name].title} {known[name].write(value)}{why}")
+    return here, elsewhere
 
 
-def written(metric: Metric, value: float) -> str:
-    """Return a metric published elsewhere as text."""
-    return f"{metric.title} {metric.write(value)}{f' ({metric.elsewhere})' if metric.elsewhere else ''}"
+def markdown(titles: Sequence[str], rows: Iterable[Sequence[object]], *about: str) -> str:
+    """Return a Markdown table, and the paragraphs ``about`` it."""
+    head, *lines = [f"| {' | '.join(map(str, row))} |" for row in (titles, *rows)]
+    table = "\n".join([head, "|---" * len(titles) + "|", *lines])
+    return "\n\n".join([table, *about])
+
+
+def read(benchmark: str) -> Any:
+    return files.read_json(RESULTS / f"{benchmark}.json")
+
+
+def where(measured: Mapping[str, Any]) -> str:
+    return f"{measured['hardware']}, {measured['date']}."
+
+
+def percent(row: Mapping[str, float], names: Iterable[str]) -> list[str]:
+    return [f"{row[name]:.1%}" for name in names]
 
 
 def draw(folder: Path = PUBLISHED) -> None:
@@ -92,43 +101,40 @@ def draw(folder: Path = PUBLISHED) -> None:
 
 def sample_table() -> str:
     """Return the metrics of the last `dvc repro` as a Markdown table."""
-    lines = ["| file | metrics |", "|---|---|"]
-    for path in sorted(Path("reports").glob("*/metrics.json")):
-        values = ", ".join(f"{name} {value}" for name, value in files.read_json(path).items())
-        lines.append(f"| `{path}` | {values} |")
-    return "\n".join(lines)
+    paths = sorted(Path("reports").glob("*/metrics.json"))
+    rows = [
+        (f"`{path}`", ", ".join(f"{name} {value}" for name, value in files.read_json(path).items())) for path in paths
+    ]
+    return markdown(["file", "metrics"], rows)
 
 
 def speed_table() -> str:
     """Return the seconds that DVC, an experiment and a full run take, as Markdown, from the benchmarks' result files."""
-    overhead, side, first = (
-        files.read_json(RESULTS / f"{name}.json") for name in ("overhead", "side_by_side", "first_experiment")
-    )
-    experiment = overhead["dvc exp run"]["median"]
-    seconds = {
-        "`dvc repro` with nothing to do": overhead["dvc repro"]["median"],
-        "`dvc status`": overhead["dvc status"]["median"],
-        "`dvc metrics diff`": overhead["dvc metrics diff"]["median"],
-        "`dvc exp run -S mnist.optimizer=sgd`": experiment,
-        "its stages by themselves": overhead["its stages"]["median"],
-        "DVC around them": overhead["DVC around them"]["median"],
+    overhead, side, first = read("overhead"), read("side_by_side"), read("first_experiment")["seconds"]
+    named = {
+        "`dvc repro` with nothing to do": "dvc repro",
+        "`dvc status`": "dvc status",
+        "`dvc metrics diff`": "dvc metrics diff",
+        "`dvc exp run -S mnist.optimizer=sgd`": "dvc exp run",
+        "its stages by themselves": "its stages",
+        "DVC around them": "DVC around them",
+    }
+    seconds = {title: overhead[name]["median"] for title, name in named.items()} | {
         "the whole pipeline, one project after the other": side["seconds_one_after_the_other"],
         f"the same, {side['jobs']} projects side by side": side["seconds_side_by_side"],
-        "clone to compared experiment: " + ", ".join(f"`{name}`" for name in first["seconds"]): sum(
-            first["seconds"].values()
-        ),
+        f"clone to compared experiment: {', '.join(f'`{name}`' for name in first)}": sum(first.values()),
     }
-    lines = ["| what | seconds |", "|---|---|", *(f"| {what} | {value:.1f} |" for what, value in seconds.items())]
     ratios = (
-        f"An experiment takes {experiment / overhead['its stages']['median']:.2f} times as long as its stages run by hand. Side by side is "
+        f"An experiment takes {overhead['dvc exp run']['median'] / overhead['its stages']['median']:.2f} times as long as its stages run by hand. Side by side is "
         f"{side['ratio']:.2f} times as fast; of {side['outputs_compared']} outputs without clock readings {len(side['outputs_differing'])} differ."
     )
-    return "\n".join([*lines, "", ratios, "", f"Measured on {side['hardware']}, {side['date']}."])
+    rows = [(what, f"{value:.1f}") for what, value in seconds.items()]
+    return markdown(["what", "seconds"], rows, ratios, f"Measured on {where(side)}")
 
 
 def ray_table() -> str:
     """Return the measured speed of one and of two workers of a Ray cluster, as a Markdown table."""
-    packed, trained = (files.read_json(RESULTS / f"{name}.json") for name in ("ray_featurize", "ray_training"))
+    packed, trained = read("ray_featurize"), read("ray_training")
     runs = [
         ("featurize", packed["photographs"], int(workers), took["stage"], took["stage"] - took["work"])
         for workers, took in packed["seconds"].items()
@@ -137,32 +143,30 @@ def ray_table() -> str:
         ("train", row["images"], row["workers"], row["seconds"], row["start_seconds"])
         for row in trained["throughput"]["rows"]
     ]
-    lines = ["| stage | photographs | workers | seconds | of these start | photographs a second, then |"]
-    lines.append("|---|---|---|---|---|---|")
-    for stage, images, workers, seconds, start in runs:
-        rate = images / (seconds - start)
-        lines.append(f"| {stage} | {images:,} | {workers} | {seconds:.0f} | {start:.0f} | {rate:,.0f} |")
-    return "\n".join([*lines, "", f"Measured on landmarks, on {packed['hardware']}, {packed['date']}."])
+    rows = [
+        (stage, f"{images:,}", workers, f"{seconds:.0f}", f"{start:.0f}", f"{images / (seconds - start):,.0f}")
+        for stage, images, workers, seconds, start in runs
+    ]
+    titles = ["stage", "photographs", "workers", "seconds", "of these start", "photographs a second, then"]
+    return markdown(titles, rows, f"Measured on landmarks, on {where(packed)}")
 
 
 def settings_table() -> str:
     """Return how much faster or slower each network trains with another setting, as a Markdown table."""
-    measured = files.read_json(RESULTS / "settings.json")
-    rows = measured["networks"]
-    changes = [name for name in next(iter(rows.values())) if name != "images_per_second"]
-    lines = [f"| network | images per second | {' | '.join(changes)} |", "|---|---|" + "---|" * len(changes)]
-    for name, row in rows.items():
-        lines.append(
-            f"| {name} | {row['images_per_second']:,.0f} | {' | '.join(f'{row[change]:.2f}' for change in changes)} |"
-        )
-    return "\n".join([*lines, "", f"Measured on {measured['hardware']}, {measured['date']}."])
+    measured = read("settings")
+    networks = measured["networks"]
+    _, *changes = next(iter(networks.values()))
+    rows = []
+    for name, row in networks.items():
+        speed, *ratios = row.values()
+        rows.append((name, f"{speed:,.0f}", *(f"{ratio:.2f}" for ratio in ratios)))
+    return markdown(["network", "images per second", *changes], rows, f"Measured on {where(measured)}")
 
 
 def reach_table() -> str:
     """Return which versions of torch load the exports, as a Markdown table."""
-    measured = files.read_json(RESULTS / "reach.json")
+    measured, rows = read("reach"), []
     forms = ["model.pt", "model.pt2", "model.tar.gz"]
-    lines = [f"| torch | {' | '.join(f'`{form}`' for form in forms)} |", "|---|" + "---|" * len(forms)]
     for version, projects in measured["versions"].items():
         cells = []
         for form in forms:
@@ -170,61 +174,53 @@ def reach_table() -> str:
             refused = any("error" in one for one in found)
             worst = 0.0 if refused else max(one["difference"] for one in found)
             cells.append("does not load" if refused else f"within {worst:.0e}" if worst else "the same")
-        name = f"{version} (SageMaker's image)" if version == measured["sagemaker"] else version
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    ran = f"Written by torch {measured['torch']}; measured on {measured['hardware']}, {measured['date']}."
-    return "\n".join([*lines, "", ran])
+        rows.append([f"{version} (SageMaker's image)" if version == measured["sagemaker"] else version, *cells])
+    titles = ["torch", *(f"`{form}`" for form in forms)]
+    return markdown(titles, rows, f"Written by torch {measured['torch']}; measured on {where(measured)}")
 
 
 def int8_table() -> str:
     """Return what 8-bit integers save and cost, as a Markdown table."""
-    measured = files.read_json(RESULTS / "int8.json")
-    lines = [
-        "| project | MB | times as fast, 1 and 32 pictures | validation accuracy | validation pictures with another class | test accuracy | accepted |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    measured, rows = read("int8"), []
     for project, row in measured["projects"].items():
         size = " to ".join(f"{row['bytes'][form] / 1e6:.2f}" for form in ("exact", "int8"))
         faster = " and ".join(f"{ratio:.2f}" for ratio in row["faster"].values())
         valid, test = (f"{row[part]['exact']:.2%} to {row[part]['int8']:.2%}" for part in ("valid", "test"))
         changed = f"{row['changed']} of {row['pictures']['valid']}: at most {row['changed_at_most']:.1%}"
-        accepted = "yes" if row["accepted"] else "no"
-        lines.append(f"| {project} | {size} | {faster} | {valid} | {changed} | {test} | {accepted} |")
-    ran = f"onnxruntime {measured['onnxruntime']}, one thread; measured on {measured['hardware']}, {measured['date']}."
-    return "\n".join([*lines, "", ran])
+        rows.append((project, size, faster, valid, changed, test, "yes" if row["accepted"] else "no"))
+    titles = ["project", "MB", "times as fast, 1 and 32 pictures", "validation accuracy"]
+    titles += ["validation pictures with another class", "test accuracy", "accepted"]
+    return markdown(titles, rows, f"onnxruntime {measured['onnxruntime']}, one thread; measured on {where(measured)}")
 
 
 def digits_table() -> str:
     """Return how mnist's exported model reads pictures of each kind, as a Markdown table."""
-    measured = files.read_json(RESULTS / "digits.json")
-    lines = ["| picture | right | refused | wrong | wrong, above 0.8 |", "|---|---|---|---|---|"]
+    measured = read("digits")
     kinds = measured["kinds"]
-    whole = {name: sum(row[name] for row in kinds.values()) / len(kinds) for name in next(iter(kinds.values()))}
-    for kind, row in [*kinds.items(), ("**all**", whole)]:
-        lines.append(f"| {kind} | {' | '.join(f'{part:.1%}' for part in row.values())} |")
-    lines += ["", "| picture of no digit | refused | read as a digit | as one, above 0.8 |", "|---|---|---|---|"]
-    for kind, row in measured["none"].items():
-        cells = (row[name] for name in ("refused", "wrong", "wrong_above_0.8"))
-        lines.append(f"| {kind} | {' | '.join(f'{part:.1%}' for part in cells)} |")
+    names = ["right", "refused", "wrong", "wrong_above_0.8"]
+    whole = {name: sum(row[name] for row in kinds.values()) / len(kinds) for name in names}
+    rows = [(kind, *percent(row, names)) for kind, row in [*kinds.items(), ("**all**", whole)]]
+    of_none = [(kind, *percent(row, names[1:])) for kind, row in measured["none"].items()]
     about = (
         f"{measured['pictures_of_each_kind']} pictures of each kind, from MNIST's test digits, seed {measured['seed']}. The network's accuracy on "
-        f"MNIST's own test images is {measured['accuracy']:.2%}. Measured on {measured['hardware']}, {measured['date']}."
+        f"MNIST's own test images is {measured['accuracy']:.2%}. Measured on {where(measured)}"
     )
-    return "\n".join([*lines, "", about])
+    none = markdown(["picture of no digit", "refused", "read as a digit", "as one, above 0.8"], of_none)
+    return markdown(["picture", "right", "refused", "wrong", "wrong, above 0.8"], rows, none, about)
 
 
 def torture_table() -> str:
     """Return what `make torture` tried and found, as a Markdown table."""
-    lines = ["| attack | tried | held | lost | found |", "|---|---|---|---|---|"]
-    kept = files.read_json(RESULTS / "torture.json")
-    for what, row in kept.items():
-        found = "; ".join([*row["found"], *row["losses"]])
-        lines.append(f"| {what} | {row['tried']:,} | {row['held']:,} | {row['lost']:,} | {found} |")
-    where = {
+    kept = read("torture")
+    rows = [
+        (what, *(f"{row[name]:,}" for name in ("tried", "held", "lost")), "; ".join([*row["found"], *row["losses"]]))
+        for what, row in kept.items()
+    ]
+    places = {
         f"{row['hardware']}, {row['date']}, seed {row['seed']}, beside other work (load average {row['others']})"
         for row in kept.values()
     }
-    return "\n".join([*lines, "", f"Measured on {'; '.join(sorted(where))}."])
+    return markdown(["attack", "tried", "held", "lost", "found"], rows, f"Measured on {'; '.join(sorted(places))}.")
 
 
 def graph() -> str:

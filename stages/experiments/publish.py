@@ -35,7 +35,7 @@ from stages.experiments.records import circumstances, published, recipes, runs
 from stages.experiments.records.folder import Folder
 from stages.experiments.records.git import git
 from stages.experiments.records.published import PUBLISHED, Published
-from stages.experiments.records.recipes import Experiment, Recipe
+from stages.experiments.records.recipes import Experiment
 from stages.experiments.records.runs import Run
 from stages.experiments.running import clones
 
@@ -48,9 +48,8 @@ STEPS = ("prepare", "featurize", "train", "evaluate")
 
 def measure(
     name: str,
-    recipe: Recipe,
     changes: dict[str, Any],
-    work: Callable[[Experiment, int], Run],
+    work: Callable[[Experiment], Run],
     options: list[str],
     seeds: list[int] | None = None,
 ) -> Iterator[Published]:
@@ -59,14 +58,15 @@ def measure(
     ``work`` runs one seed, ``options`` are those of the command that chose it, ``seeds`` those to run; None: all. Yields the results so far after each
     seed. Raises InputError if a seed fails.
     """
-    commit = git("rev-parse", "--short=10", "HEAD")
+    recipe, commit = recipes.named(name), git("rev-parse", "--short=10", "HEAD")
+    command = ["python", "-m", "stages.experiments.publish", name, *options, *recipes.overrides(changes)]
     done: list[Run] = []
     for one in recipes.experiments(name, changes):
-        seed = one.settings[f"{recipe.project}.seed"]
+        seed = one.seed
         if seeds is not None and seed not in seeds:
             continue
         try:
-            done.append(work(one, seed))
+            done.append(work(one))
         except subprocess.CalledProcessError as error:
             kept = f"{PUBLISHED / name}.json has the earlier seeds" if done else "no results were saved"
             raise InputError(
@@ -78,9 +78,7 @@ def measure(
             settings=recipe.set,
             published=recipe.published,
             changes=changes,
-            command=shlex.join(
-                ["python", "-m", "stages.experiments.publish", name, *options, *recipes.overrides(changes)]
-            ),
+            command=shlex.join(command),
             date=circumstances.today(),
             hardware=", ".join([*gpus(done), circumstances.hardware()]),
             commit=commit,
@@ -93,20 +91,20 @@ def gpus(done: list[Run]) -> list[str]:
     return sorted({run.training.get("device", "cpu") for run in done} - {"cpu"})
 
 
-def experiment(one: Experiment, seed: int, folder: Path) -> Run:
+def experiment(one: Experiment, folder: Path) -> Run:
     """Run all stages of its project in a clone of the working tree, in ``folder``. Returns the results."""
     project = one.recipe.project
     clones.freeze(folder)
     copy, command, options = clones.prepared(folder.absolute(), one, [f"deploy@{project}"])
     memory = watched(command, **options)
-    found = runs.of(Folder(copy), project, seed)
+    found = runs.of(Folder(copy), project, one.seed)
     shutil.rmtree(copy)
     if found is None:
         raise InputError(f"{one.name} wrote no metrics: see its output above")
     return found.model_copy(update={"memory_gb": memory})
 
 
-def stages_alone(one: Experiment, seed: int, folder: Path) -> Run:
+def stages_alone(one: Experiment, folder: Path) -> Run:
     """Run the stages up to evaluate in ``folder``, without DVC. Returns the results.
 
     An earlier seed's data there are used again.
@@ -119,7 +117,7 @@ def stages_alone(one: Experiment, seed: int, folder: Path) -> Run:
     code = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": code}
     memory = [watched([sys.executable, "-m", module], cwd=folder, env=environment) for module in modules]
-    found = runs.of(Folder(folder), project, seed)
+    found = runs.of(Folder(folder), project, one.seed)
     assert found is not None  # evaluate ended without an error
     return found.model_copy(update={"memory_gb": max(memory)})
 
@@ -152,11 +150,11 @@ def main(names: list[str], settings: list[str], without_dvc: bool, seeds: list[i
     changes, options = recipes.changes(settings), ["--without-dvc"] if without_dvc else []
     TEMPORARY.mkdir(parents=True, exist_ok=True)
     failures = []
-    for name, recipe in {name: recipes.named(name) for name in names}.items():
+    for name in {name: recipes.named(name) for name in names}:  # all of them exist
         with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=TEMPORARY) as folder:
             work = partial(stages_alone if without_dvc else experiment, folder=Path(folder))
             try:
-                for result in measure(name, recipe, changes, work, options, seeds):
+                for result in measure(name, changes, work, options, seeds):
                     published.write(published.added(published.read(name), result) if seeds else result)
             except InputError as error:
                 failures.append(str(error))

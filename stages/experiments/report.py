@@ -20,7 +20,8 @@ from stages.common.errors import InputError
 from stages.common.program import DURATIONS, run
 from stages.common.results import metrics
 from stages.experiments.pages import page
-from stages.experiments.records import recipes, state
+from stages.experiments.records import recipes
+from stages.experiments.records.git import find
 from stages.experiments.records.revisions import Revision
 
 PAGE = Path("reports/index.html")
@@ -115,8 +116,11 @@ def about_source(project: str, source: str) -> str:
     module = Path(f"stages/{project}/sources/{source}.py")
     if source not in ("sample", "official") or not module.exists():
         return f"The data are your files at {source}."
-    paragraph = (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").split("\n\n")[0]
-    return " ".join(paragraph.replace("`", "").split())
+    return _plain((ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").split("\n\n")[0])
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.replace("`", "").split())
 
 
 def pictures(project: str) -> list[dict[str, str]]:
@@ -128,9 +132,7 @@ def pictures(project: str) -> list[dict[str, str]]:
     found = []
     for path in sorted(Path(f"reports/{project}/plots").glob("*.png")):
         name = max((name for name in drawn if path.stem.startswith(name)), key=len, default="")
-        sentence = (
-            " ".join(drawn.get(name, "").replace("`", "").split()).split(". ")[0].rstrip(".").removeprefix("Plot ")
-        )
+        sentence = _plain(drawn.get(name, "")).split(". ")[0].rstrip(".").removeprefix("Plot ")
         title = path.stem.replace("_", " ").capitalize()
         found.append({"title": title, "caption": sentence, "url": page.inlined(path.read_bytes(), path.name)})
     return found
@@ -168,6 +170,27 @@ def row(project: str, cells: list[Cell], here: Revision, head: Revision) -> dict
     }
 
 
+def state() -> dict[str, str | None]:
+    """Return the working tree's branch, commit and its subject, and what its `results` belong to.
+
+    That is `committed`, the name of an experiment, or None for neither. Results with the same dvc.lock count as the same.
+    """
+    asked = {"branch": "branch --show-current", "commit": "rev-parse --short HEAD", "subject": "log -1 --format=%s"}
+    found = {name: find(*arguments.split()) or "" for name, arguments in asked.items()}
+    return found | {"results": _results()}
+
+
+def _results() -> str | None:
+    lock = find("hash-object", "dvc.lock")
+    if lock and lock == find("rev-parse", "--quiet", "--verify", "HEAD:dvc.lock"):
+        return "committed"
+    for reference in (find("for-each-ref", "--format=%(refname)", "refs/exps") or "").splitlines():
+        parts = reference.split("/")
+        if len(parts) == 5 and lock and lock == find("rev-parse", "--quiet", "--verify", f"{reference}:dvc.lock"):
+            return parts[-1]
+    return None
+
+
 def main() -> None:
     with Repo() as repo:
         cells = grid(repo)
@@ -175,19 +198,17 @@ def main() -> None:
     here, head = Revision(), Revision("HEAD")
     artifacts = config.read(Path("dvc.yaml")).get("artifacts", {})
     everything = [cell for row_ in cells.values() for cell in row_]
+    whats = {project: artifacts.get(project, {}).get("desc", "") for project in cells}
     page.write(
         PAGE,
         "report.html",
         PAGE.parent,
-        projects=[
-            {**row(project, row_, here, head), "what": artifacts.get(project, {}).get("desc", "")}
-            for project, row_ in cells.items()
-        ],
+        projects=[row(project, row_, here, head) | {"what": whats[project]} for project, row_ in cells.items()],
         verbs=list(dict.fromkeys(cell.verb for cell in everything)),
         missing=[cell.stage for cell in everything if cell.condition == "missing"],
         changed=[cell.stage for cell in everything if cell.condition == "changed"],
         longest=max([cell.seconds or 0 for cell in everything], default=0) or 1,
-        state=state.read(),
+        state=state(),
     )
     print(f"\n{PAGE}")
 

@@ -14,6 +14,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 from dvc.dvcfile import load_file
@@ -31,6 +32,9 @@ from stages.experiments.running.stopping import stop_on_signals
 LOGS = Path("reports/logs")
 LOCK = LOGS / "make-repro.lock"
 DVC_LOCK = Path(".dvc/tmp/lock")
+
+OUTPUT: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+"""Options of subprocess: both streams of a program as one text."""
 
 DVC = [sys.executable, "-m", "stages.experiments.running.quick_dvc"]
 
@@ -71,17 +75,10 @@ class SideBySide:
         # The processes take turns with DVC's lock, which is free while a stage runs. Each checks only its own project's
         # stages: two that both check the stage `check`, on which all depend, block each other.
         command = [*DVC, "--wait-for-lock", "repro", "--single-item", "--glob", f"*@{run.project}"]
+        apart: dict[str, Any] = {"env": self.environment, "start_new_session": True}
         with (
             log(run.project).open("w", encoding="utf-8") as kept,
-            subprocess.Popen(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                env=self.environment,
-                start_new_session=True,
-            ) as process,
+            subprocess.Popen(command, **OUTPUT, **apart) as process,
         ):
             self.running.add(process)
             assert process.stdout
@@ -141,11 +138,9 @@ def reproduce(jobs: int | None) -> None:
     """Run the stages that changed. Raises InputError if one fails."""
     with ThreadPoolExecutor(1) as pool:  # at the same time: each takes a second
         known = pool.submit(projects)
-        checked = subprocess.run(
-            [*DVC, "repro", "check"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-        )
+        checked = subprocess.run([*DVC, "repro", "check"], **OUTPUT, check=False)
     if checked.returncode:
-        said = checked.stdout.decode(errors="replace").strip()
+        said = checked.stdout.strip()
         if "Unable to acquire lock" in said:
             said += f"\nerror: process {DVC_LOCK.read_text().strip()} has DVC's lock: wait for it, or stop it there"
         sys.exit(said or f"error: `dvc repro check` ended with exit code {checked.returncode}: run it to see why")

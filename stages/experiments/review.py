@@ -149,18 +149,15 @@ def write(review: Review) -> None:
     text = comment.text(review)
     with files.new_folder(REPORT) as folder:
         (folder / "comment.md").write_text(text + "\n" + comment.pictures(review), encoding="utf-8")
-        page.write(folder / "index.html", "review.html", REPORT, review=review, body=_html(text), inlined=page.inlined)
+        # On the page headings are one level higher, and wide tables in a scrolling box.
+        html: str = MarkdownIt("commonmark").enable("table").render(re.sub(r"^#", "", text, flags=re.MULTILINE))
+        body = html.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
+        page.write(folder / "index.html", "review.html", REPORT, review=review, body=body, inlined=page.inlined)
         (folder / "pictures").mkdir()
         for picture in review.pictures:
             for _, content, name in picture.sides():
                 if content:
                     (folder / "pictures" / name).write_bytes(content)
-
-
-def _html(text: str) -> str:
-    """Return a comment as the body of a page: headings one level higher, wide tables in a scrolling box."""
-    html: str = MarkdownIt("commonmark").enable("table").render(re.sub(r"^#", "", text, flags=re.MULTILINE))
-    return html.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -44,9 +44,7 @@ def groups(repo: Repo) -> list[Group]:
         workspace, *baselines = [baseline.dumpd() for baseline in repo.experiments.show(revs=commits)]
     except DvcException as error:
         raise InputError(f"DVC can't list the experiments: {error}") from None
-    found = [
-        Group(_row(one, "commit"), [_experiment(other) for other in one["experiments"] or []]) for one in baselines
-    ]
+    found = [Group(_row(one, "commit"), list(map(_experiment, one["experiments"] or []))) for one in baselines]
     found[0].others.insert(0, _row(workspace, "workspace"))
     return found
 
@@ -70,14 +68,10 @@ def differences(row: Row, base: Row) -> list[str]:
     if not row.parameters:
         return []
     return [
-        f"{name}={_text(row.parameters.get(name))}"
+        f"{name}={'null' if value is None else str(value).replace(' ', '')}"
         for name in {**base.parameters, **row.parameters}
-        if row.parameters.get(name) != base.parameters.get(name)
+        if (value := row.parameters.get(name)) != base.parameters.get(name)
     ]
-
-
-def _text(value: object) -> str:
-    return "null" if value is None else str(value).replace(" ", "")
 
 
 def touched(row: Row, base: Row) -> set[str]:
@@ -88,12 +82,21 @@ def touched(row: Row, base: Row) -> set[str]:
     return measured | named | (set(base.figures) if named & {"source", "target"} else set())
 
 
+def console() -> Console:
+    """Return a console as wide as COLUMNS or the terminal; 120 columns if the output is not a terminal."""
+    return Console(width=shutil.get_terminal_size((120, 24)).columns, highlight=False, markup=False)
+
+
+def titled(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+
+
 def table(listed: list[Group], project: str) -> Table:
     """Return a table of a project's experiments, below the commits that they start from."""
     known = metrics.read()[project]
     rows = [(row, base) for base, others in listed for row in (base, *others)]
     names = [name for name in known if any(name in row.figures.get(project, {}) for row, _ in rows)]
-    drawn = Table(title=project, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    drawn = titled(project)
     drawn.add_column("experiment", overflow="fold")
     drawn.add_column("state", no_wrap=True)
     for title in (*(known[name].title for name in names), "parameters", "training"):
@@ -103,14 +106,8 @@ def table(listed: list[Group], project: str) -> Table:
         figures = row.figures.get(project, {})
         size, seconds = _size_and_seconds(row, project) if figures else ("-", "-")
         written = [known[name].write(figures.get(name)) for name in names]
-        drawn.add_row(
-            row.name,
-            row.state,
-            *written,
-            size,
-            seconds,
-            "\n".join(name.removeprefix(f"{project}.") for name in differences(row, base)),
-        )
+        different = "\n".join(name.removeprefix(f"{project}.") for name in differences(row, base))
+        drawn.add_row(row.name, row.state, *written, size, seconds, different)
     return drawn
 
 
@@ -128,17 +125,16 @@ def main(project: str | None) -> None:
         raise InputError(f"{project!r} is not a project: expected one of {', '.join(known)}")
     with Repo() as repo:
         listed = groups(repo)
-    # The width is COLUMNS or the terminal's own; 120 if the output is not a terminal.
-    console = Console(width=shutil.get_terminal_size((120, 24)).columns, highlight=False, markup=False)
+    out = console()
     found = 0
     for name in known if project is None else [project]:
         ours = [Group(base, [row for row in others if name in touched(row, base)]) for base, others in listed]
         if ours := [group for group in ours if group.others]:
-            console.print(table(ours, name))
-            console.print()
+            out.print(table(ours, name))
+            out.print()
             found += 1
     if not found:
-        console.print(
+        out.print(
             "No experiments yet: make one with `dvc exp run -S mnist.optimizer=sgd`; `make recipes` lists named ones."
         )
 

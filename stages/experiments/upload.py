@@ -36,13 +36,6 @@ class Model(NamedTuple):
     """None: the working tree."""
 
 
-def current(repo: Repo, projects: list[str]) -> Iterator[Model]:
-    """Yield the working tree's models. Raises InputError if one does not match its code, parameters and data."""
-    for project in projects:
-        release.reproduced(repo, project)
-        yield Model(project, project, None)
-
-
 def of_recipes(repo: Repo, projects: list[str]) -> Iterator[Model]:
     """Yield each recipe's model, from its finished experiment with the first seed, at any commit."""
     found = {name: revision for some in repo.experiments.ls(all_commits=True).values() for name, revision in some}
@@ -54,8 +47,7 @@ def of_recipes(repo: Repo, projects: list[str]) -> Iterator[Model]:
 def files_of(model: Model) -> dict[str, bytes]:
     """Return the files of its export by name, with the card as README.md. Raises InputError if one isn't available."""
     revision, folder = Revision(model.revision), f"models/{model.project}/export"
-    names = [Path(path).name for path in sorted(revision.hashes(folder) or {})]
-    found = {name: revision.read(f"{folder}/{name}") for name in names}
+    found = {Path(path).name: revision.read(path) for path in sorted(revision.hashes(folder) or {})}
     missing = [name for name, content in found.items() if content is None]
     if CARD not in found or missing:
         raise InputError(
@@ -80,11 +72,8 @@ def to_hub(namespace: str, models: list[Model], private: bool) -> None:
         try:
             hub.create_repo(name, private=private, exist_ok=True)
             operations = [CommitOperationAdd(path, body) for path, body in content.items()]
-            done = hub.create_commit(
-                name,
-                operations,
-                commit_message=f"{model.name}: {release.summary(model.project, Revision(model.revision))}",
-            )
+            message = f"{model.name}: {release.summary(model.project, Revision(model.revision))}"
+            done = hub.create_commit(name, operations, commit_message=message)
         except Exception as error:  # the Hub's client raises those of its HTTP library, too
             line = " ".join(str(error).split())[:300]
             raise InputError(
@@ -113,7 +102,9 @@ def main(to: str, project: str | None, private: bool) -> None:
         release.known(project)
     projects = [project] if project else list(config.read(Path("dvc.yaml"))["artifacts"])
     with Repo() as repo:
-        models = [*current(repo, projects), *of_recipes(repo, projects)]
+        for project in projects:
+            release.reproduced(repo, project)
+        models = [*(Model(project, project, None) for project in projects), *of_recipes(repo, projects)]
         if to.startswith("hub:"):
             to_hub(to.removeprefix("hub:"), models, private)
             return

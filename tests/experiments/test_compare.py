@@ -3,10 +3,6 @@
 import io
 import json
 import re
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
 from contextlib import chdir, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +11,7 @@ from typing import Any
 import pytest
 import vl_convert
 from checkouts import Checkout
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from stages.common.errors import InputError
 from stages.common.results.metrics import Metric
@@ -27,30 +23,29 @@ from stages.experiments.records import published, recipes
 from stages.experiments.records.published import Published
 from stages.experiments.records.runs import Run
 
-DVC = str(Path(sys.executable).with_name("dvc"))
 FOLDER = Path("reports/compare")
 
 
-def page_of(clone: Path, project: str, experiments: list[str] | None = None) -> str:
+def page_of(clone: Checkout, project: str, experiments: list[str] | None = None) -> str:
     """Write a project's page in this process; what the program says."""
-    with chdir(clone), redirect_stdout(io.StringIO()) as said:
+    with chdir(clone.root), redirect_stdout(io.StringIO()) as said:
         compare.main([project], experiments)
     return said.getvalue()
 
 
 @pytest.fixture(scope="module")
-def clone(results: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clone(results: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A clone that has the results of this checkout."""
-    return results.copy(tmp_path_factory.mktemp("compare")).root
+    return results.copy(tmp_path_factory.mktemp("compare"))
 
 
 @pytest.fixture(scope="module")
-def compared(clone: Path) -> Path:
+def compared(clone: Checkout) -> Path:
     """The page of mnist with a variant of two seeds, which start from the commit before the last one."""
     for name, seed in (("short", 0), ("short-seed1", 1)):
         settings = {"mnist.epochs": 1, "mnist.seed": seed}
-        Checkout(clone).experiment(name, settings, "train@mnist", "evaluate@mnist")
-    Checkout(clone).run("git", "commit", "--quiet", "--allow-empty", "--message", "later")
+        clone.experiment(name, settings, "train@mnist", "evaluate@mnist")
+    clone.run("git", "commit", "--quiet", "--allow-empty", "--message", "later")
     said = page_of(clone, "mnist")
     assert re.match(
         "mnist: commit [0-9a-f]{7}, the working tree, 2 experiments and 5 published results, as 7 variants on 2 data sets",
@@ -58,22 +53,18 @@ def compared(clone: Path) -> Path:
     )
     assert "Page: reports/compare/index.html" in said
     assert "Next: " in said
-    return clone / FOLDER
+    return clone.root / FOLDER
 
 
 @pytest.fixture
-def page(compared: Path, browser: Browser) -> Iterator[Page]:
+def page(compared: Path, offline: Page) -> Page:
     """The page in a browser that has no network."""
-    context = browser.new_context(offline=True)
-    page = context.new_page()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(f"file://{compared}/index.html")
-    assert page.locator("details.published[open]").count() == 0  # one's own results come first
-    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
-    yield page
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
-    context.close()
+    offline.emulate_media(color_scheme="light")
+    offline.set_viewport_size({"width": 1280, "height": 720})
+    offline.goto(f"file://{compared}/index.html")
+    assert offline.locator("details.published[open]").count() == 0  # one's own results come first
+    offline.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    return offline
 
 
 def row(page: Page, data: str, label: str) -> list[str]:
@@ -89,34 +80,26 @@ def labels(page: Page) -> list[str]:
     return page.locator(".group").first.locator("tbody td:nth-child(2) > strong").all_inner_texts()
 
 
-def test_without_experiments_the_page_shows_published_results_and_how_to_run_one(clone: Path) -> None:
+def test_without_experiments_the_page_shows_published_results_and_how_to_run_one(clone: Checkout) -> None:
     said = page_of(clone, "bikes")
     assert ", the working tree, 0 experiments and 5 published results" in said
     assert "dvc exp run --temp -S bikes.seed=1 evaluate@bikes" in said
-    text = (clone / FOLDER / "index.html").read_text()
+    text = (clone.root / FOLDER / "index.html").read_text()
     assert "There are no experiments of bikes to compare with" in text
     assert "make recipe NAME=" in text
 
 
 @pytest.mark.slow
-def test_seeds_are_one_row_with_their_spread(page: Page, clone: Path) -> None:
-    reached = [
-        json.loads(subprocess.check_output(["git", "show", f"{name}:reports/mnist/metrics.json"], cwd=clone))[
-            "accuracy"
-        ]
-        for name in experiments(clone)
-    ]
+def test_seeds_are_one_row_with_their_spread(page: Page, clone: Checkout) -> None:
+    experiments = re.findall(r"[0-9a-f]{40}", clone.dvc("exp", "list", "--all-commits", "--sha-only"))
+    written = [clone.run("git", "show", f"{name}:reports/mnist/metrics.json") for name in experiments]
+    reached = [json.loads(metrics)["accuracy"] for metrics in written]
     cells = row(page, "sample", "short")
     assert "short-seed1" in cells[0]
     assert cells[1] == "mnist.epochs=1"
     assert cells[2].split("\n") == [f"{sum(reached) / 2:.2%}", f"{min(reached):.2%} to {max(reached):.2%}"]
     assert cells[-1] == "0, 1"
     assert "sd 0." in row(page, "../shared/data", "mnist-adam")[2]
-
-
-def experiments(clone: Path) -> list[str]:
-    listed = subprocess.check_output([DVC, "exp", "list", "--all-commits", "--sha-only"], cwd=clone, text=True)
-    return re.findall(r"[0-9a-f]{40}", listed)
 
 
 @pytest.mark.slow
@@ -165,23 +148,22 @@ def test_the_table_is_sorted_and_a_variant_hidden_on_a_click(page: Page) -> None
 
 
 @pytest.mark.slow
-def test_the_page_is_one_file_and_the_same_the_second_time(compared: Path, clone: Path) -> None:
+def test_the_page_is_one_file_and_the_same_the_second_time(compared: Path, clone: Checkout) -> None:
     before = {path.name: path.read_bytes() for path in compared.iterdir()}
     assert list(before) == ["index.html"]
-    Checkout(clone).run("python -m stages.experiments.compare mnist")
+    clone.run("python -m stages.experiments.compare mnist")
     assert {path.name: path.read_bytes() for path in compared.iterdir()} == before
 
 
 @pytest.mark.slow
 def test_only_named_experiments_are_compared_and_missing_files_are_reported(
-    compared: Path, clone: Path, tmp_path: Path
+    compared: Path, clone: Checkout, tmp_path: Path
 ) -> None:
     """In a clone whose cache lacks an experiment's files its row stays, and the page says what its pictures lack."""
-    bare = tmp_path / "bare"
-    shutil.copytree(clone, bare, symlinks=True)
-    subprocess.run([DVC, "--cd", str(bare), "config", "--local", "cache.dir", str(tmp_path / "empty")], check=True)
+    bare = clone.copy(tmp_path / "bare")
+    bare.dvc("config", "--local", "cache.dir", str(tmp_path / "empty"))
     assert "1 experiment " in page_of(bare, "mnist", ["short"])
-    text = (bare / FOLDER / "index.html").read_text()
+    text = (bare.root / FOLDER / "index.html").read_text()
     assert "short, seed 0: models/mnist/trained/epochs.csv is not in DVC&#39;s cache" in text
     assert "short-seed1" not in text
 
@@ -194,15 +176,15 @@ def test_only_named_experiments_are_compared_and_missing_files_are_reported(
     ],
 )
 def test_unknown_names_are_reported_in_one_line(
-    clone: Path, project: str, experiments: list[str] | None, message: str
+    clone: Checkout, project: str, experiments: list[str] | None, message: str
 ) -> None:
     with pytest.raises(InputError, match=f"^{message}") as refused:
         page_of(clone, project, experiments)
     assert "\n" not in str(refused.value)
 
 
-def test_a_damaged_published_result_is_reported_in_one_line(clone: Path, tmp_path: Path) -> None:
-    path = clone / "reports/published/mnist-sgd.json"
+def test_a_damaged_published_result_is_reported_in_one_line(clone: Checkout, tmp_path: Path) -> None:
+    path = clone.root / "reports/published/mnist-sgd.json"
     kept = path.read_text()
     path.write_text("{")
     with pytest.raises(
@@ -217,18 +199,12 @@ def test_a_damaged_published_result_is_reported_in_one_line(clone: Path, tmp_pat
 
 
 ACCURACY = Metric(title="accuracy", meaning="share", format=".1%", better="higher")
-LOSS = Metric(title="loss", meaning="nats", format=".2f", better="lower")
+KNOWN = {"accuracy": ACCURACY, "loss": Metric(title="loss", meaning="nats", format=".2f", better="lower")}
 
 
 def variant(data: str, accuracies: list[float]) -> variants.Variant:
-    recipe = recipes.Recipe.model_construct(
-        project="mnist",
-        description="",
-        set={},
-        seeds=[0],
-        published={"accuracy": 0.9},
-        expected={"accuracy": 0.92, "loss": 0.3},
-    )
+    bounds: Any = {"published": {"accuracy": 0.9}, "expected": {"accuracy": 0.92, "loss": 0.3}}
+    recipe = recipes.Recipe.model_construct(project="mnist", description="", set={}, seeds=[0], **bounds)
     done = [Run(seed=seed, metrics={"accuracy": one, "loss": 0.4}, training={}) for seed, one in enumerate(accuracies)]
     return variants.Variant("some", "experiment", ["some"], data, {}, False, done, recipe)
 
@@ -238,14 +214,11 @@ def test_a_sweep_s_parameters_are_drawn_with_their_importance() -> None:
     rates = [10**-place for place in (1, 2, 3, 4, 1, 2, 3, 4)]
     trials = [
         replace(
-            variant("sample", [0.9 - rate]),
-            label=f"t{number}",
-            settings={"mnist.rate": rate, "mnist.optimizer": ("adam", "sgd")[number % 2]},
+            variant("sample", [0.9 - rate]), label=f"t{number}", settings={"mnist.rate": rate, "mnist.optimizer": kind}
         )
-        for number, rate in enumerate(rates)
+        for number, (rate, kind) in enumerate(zip(rates, ("adam", "sgd") * 4, strict=True))
     ]
-    known = {"accuracy": ACCURACY, "loss": LOSS}
-    drawn = {chart.name: chart.spec for chart in charts.of(trials, known, {"mnist.rate": 1, "mnist.optimizer": "adam"})}
+    drawn = {chart.name: chart.spec for chart in charts.of(trials, KNOWN, {"mnist.rate": 1, "mnist.optimizer": "adam"})}
     assert set(drawn) == {"scores", "parameters", "parallel"}
     for spec in drawn.values():
         assert vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE).startswith("<svg")
@@ -253,24 +226,20 @@ def test_a_sweep_s_parameters_are_drawn_with_their_importance() -> None:
     assert weights["mnist.rate"] > 0.9
     assert sum(weights.values()) == pytest.approx(1, abs=1e-3)
     assert [panel["encoding"]["x"]["type"] for panel in drawn["parameters"]["concat"]] == ["quantitative", "nominal"]
-    assert [chart.name for chart in charts.of(trials[:2], known, {})] == [
-        "scores"
-    ]  # too few to say anything of parameters
+    few = charts.of(trials[:2], KNOWN, {})  # too few to say anything of parameters
+    assert [chart.name for chart in few] == ["scores"]
 
 
 def test_expectations_are_compared_with_the_mean_on_real_data() -> None:
-    known = {"accuracy": ACCURACY, "loss": LOSS}
-    judged = {one["text"]: one["reached"] for one in expectations(variant("official", [0.91, 0.93]), known)}
+    judged = {one["text"]: one["reached"] for one in expectations(variant("official", [0.91, 0.93]), KNOWN)}
     assert judged == {"accuracy ≥ 92.0%": True, "loss ≤ 0.30": False}
-    assert expectations(variant("sample", [0.99]), known) == []
+    assert expectations(variant("sample", [0.99]), KNOWN) == []
 
 
 def test_an_incomparable_metric_shows_the_reason_instead_of_a_difference() -> None:
-    real, shuffled = variant("official", [0.89]), ACCURACY.model_copy(update={"elsewhere": "over shuffled hours"})
-    assert elsewhere(real, "accuracy", 0.9, {"accuracy": ACCURACY})["difference"] == "-1.0 points"
-    assert (
-        elsewhere(real, "accuracy", 0.9, {"accuracy": shuffled})["difference"] == "not comparable: over shuffled hours"
-    )
+    for why, shown in ((None, "-1.0 points"), ("over shuffled hours", "not comparable: over shuffled hours")):
+        known = {"accuracy": ACCURACY.model_copy(update={"elsewhere": why})}
+        assert elsewhere(variant("official", [0.89]), "accuracy", 0.9, known)["difference"] == shown
 
 
 def test_a_published_result_s_settings_stay_as_they_are(tmp_path: Path) -> None:

@@ -11,18 +11,19 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import model_servers
 import psutil
 import pytest
 import yaml
 from checkouts import Checkout, clone, processes_in
 from dvc.repo import Repo
 from mlflow import MlflowClient
+from model_servers import until
 
 from stages.experiments.records import recipes
 from stages.experiments.records.done import is_done
@@ -123,23 +124,21 @@ def tracking(kind: str, folder: Path) -> Iterator[str]:
     if kind == "folder":
         yield f"{folder}/runs"
         return
-    port = free_port()
-    options = ["--workers", "1", "--port", str(port), "--backend-store-uri", f"{folder}/runs"]
-    command = [sys.executable, "-m", "mlflow", "server", *options, "--default-artifact-root", f"{folder}/runs"]
-    with (folder / "log").open("w") as output, subprocess.Popen(command, stdout=output, stderr=output) as server:
-        try:
-            address = f"http://127.0.0.1:{port}"
-            wait_for_answer(address)
-            yield address
-        finally:
-            server.terminate()
-
-
-def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
+        port = free.getsockname()[1]
+    options = ["--workers", "1", "--port", str(port), "--backend-store-uri", f"{folder}/runs"]
+    command = [sys.executable, "-m", "mlflow", "server", *options, "--default-artifact-root", f"{folder}/runs"]
+    address = f"http://127.0.0.1:{port}"
+    with model_servers.running(command, folder, folder / "log", lambda _: address if answers(address) else None):
+        yield address
+
+
+def answers(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/health").is_success
+    except httpx.HTTPError:
+        return False
 
 
 @pytest.mark.slow
@@ -148,7 +147,7 @@ def test_finished_experiments_are_logged_to_mlflow_once(
     built: Checkout, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    nobody = f"http://127.0.0.1:{free_port()}"
+    nobody = "http://127.0.0.1:9"
     refused = built.run(f"MLFLOW_TRACKING_URI={nobody} make -o .venv/.installed recipe NAME=mnist-one", check=False)
     assert f"error: MLFLOW_TRACKING_URI = {nobody} does not answer as MLflow does" in refused
     with tracking(kind, tmp_path) as address:
@@ -156,9 +155,9 @@ def test_finished_experiments_are_logged_to_mlflow_once(
         for said in ("logged to MLflow: mnist-one, mnist-one-seed1", ""):
             shown = built.run(f"MLFLOW_TRACKING_URI={address} make -o .venv/.installed recipe NAME=mnist-one")
             assert said in shown
-            found = client.search_runs(
-                [one.experiment_id for one in client.search_experiments() if one.name == "mnist"]
-            )
+            group = client.get_experiment_by_name("mnist")
+            assert group
+            found = client.search_runs([group.experiment_id])
             assert {run.info.run_name for run in found} == {"mnist-one", "mnist-one-seed1"}
             assert len(found) == 2
     one = next(run.data for run in found if run.info.run_name == "mnist-one")
@@ -166,17 +165,6 @@ def test_finished_experiments_are_logged_to_mlflow_once(
     assert one.metrics["accuracy"] == metrics["accuracy"]
     assert one.metrics.keys() >= {"valid_loss", "train_loss"}
     assert (one.params["mnist.epochs"], one.params["data.source"]) == ("1", "sample")
-
-
-def wait_for_answer(address: str) -> None:
-    for _ in range(3000):
-        try:
-            httpx.get(f"{address}/health").raise_for_status()
-        except httpx.HTTPError:
-            time.sleep(0.2)
-        else:
-            return
-    pytest.fail(f"no MLflow at {address}")
 
 
 @pytest.mark.slow
@@ -202,34 +190,21 @@ def test_ctrl_c_stops_running_experiments_and_a_killed_one_is_repeated(built: Ch
     for number, seeds in ((signal.SIGINT, [0, 1]), (signal.SIGKILL, [0])):
         write(built, {"mnist-long": recipe(SMALL | {"epochs": 10_000}, seeds)})
         with subprocess.Popen(command, cwd=built.root) as running:
-            wait_for(built, "stage.py")
+            until(lambda: any("stage.py" in (one.info["cmdline"] or []) for one in processes_in(built.root)), 300)
             running.send_signal(number)
-        for _ in range(1200):
-            if not processes_in(built.root):
-                break
-            time.sleep(0.1)
-        assert not processes_in(built.root)
+        until(lambda: not processes_in(built.root))
     assert "mnist-long" not in built.run("dvc exp list --name-only")
     write(built, {"mnist-long": recipe(SMALL, [0])})
     shown = run(built, "recipes RUN=mnist")
     assert "1/1 mnist-long done" in shown
 
 
-def wait_for(built: Checkout, program: str) -> None:
-    for _ in range(3000):
-        if any(program in (process.info["cmdline"] or []) for process in processes_in(built.root)):
-            return
-        time.sleep(0.1)
-    pytest.fail(f"{program} did not start")
-
-
 @pytest.mark.slow
 def test_an_experiment_is_done_only_for_its_settings_and_code(built: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(built.root)
     write(built, {"mnist-one": recipe(SMALL, [0])})
-    (as_it_was,), (changed,) = (
-        recipes.experiments("mnist-one", changes) for changes in ({}, {"mnist.batch_size": 128})
-    )
+    (as_it_was,) = recipes.experiments("mnist-one", {})
+    (changed,) = recipes.experiments("mnist-one", {"mnist.batch_size": 128})
     assert is_done(Repo(), as_it_was)
     assert not is_done(Repo(), changed)
     module = built.root / "stages/mnist/model.py"
@@ -243,7 +218,7 @@ def test_an_experiment_is_done_only_for_its_settings_and_code(built: Checkout, m
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("recipe NAME=mnist-cmm", "error: 'mnist-cmm' is not a recipe: expected one of "),
+        ("recipe NAME=mnist-cmm", "error: 'mnist-cmm' is not a recipe: expected one of mnist-one"),
         ("recipes RUN=minst", "error: 'minst' has no recipes: expected one of mnist"),
         ("recipe NAME=mnist-one SET=mnist.epochs", "error: -S mnist.epochs is not a setting: expected key=value"),
         ("recipe NAME=mnist-one SET=mnist.epoch=3", "error: mnist.epoch is not a parameter"),
@@ -256,12 +231,6 @@ def test_an_invalid_argument_is_reported_in_one_line(built: Checkout, arguments:
     assert built.returncode == 2
     assert shown.startswith(words), shown
     assert "Traceback" not in shown
-
-
-def experiments(count: int, memory: float, threads: int | None) -> list[Experiment]:
-    settings = {"mnist.threads": threads}
-    one = Recipe.model_validate(recipe({}, [0], memory))
-    return [Experiment(f"mnist-{number}", one, settings) for number in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -288,7 +257,8 @@ def test_cores_and_memory_limit_the_experiments_at_a_time(
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 16.5e9}))
-    assert running.room(experiments(count, memory, threads), jobs) == expected
+    one = Experiment("one", Recipe.model_validate(recipe({}, [0], memory)), {"mnist.threads": threads})
+    assert running.room([one] * count, jobs) == expected
 
 
 def test_overrides_are_set_key_by_key() -> None:

@@ -47,9 +47,8 @@ FILES = {
 
 
 def test_forked_stages_behave_like_separate_processes(tmp_path: Path) -> None:
-    project = Checkout(
-        tmp_path, {"SHELL": "/bin/bash"}
-    )  # which becomes the command: other shells wait, and report a signal
+    # A shell that becomes its command: others wait, and report a signal.
+    project = Checkout(tmp_path, {"SHELL": "/bin/bash"})
     (tmp_path / "stages/toy").mkdir(parents=True)
     for module in (ROOT / "stages").iterdir():
         (tmp_path / "stages" / module.name).symlink_to(module)

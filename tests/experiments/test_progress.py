@@ -65,11 +65,10 @@ def test_a_duration_is_the_last_one_here_else_the_typical_one(workspace: Path) -
 
 
 def test_one_stage_of_dvc_lock_is_replaced_with_dvc_s_own_bytes() -> None:
+    parameters = {"rate": 1e-05, "none": None, "word": "null", "version": "2.0", "list": [1, [2, 3], {}], "": []}
     values: dict[str, Any] = {
         "cmd": "python -m " + "word " * 40,
-        "params": {
-            "p": {"rate": 1e-05, "none": None, "word": "null", "version": "2.0", "list": [1, [2, 3], {}], "": []}
-        },
+        "params": {"p": parameters},
         "text": "ü: “x” # y\nz",
         "outs": [{"path": "a b", "size": 3}, {"path": "a" * 200}],
     }
@@ -79,10 +78,8 @@ def test_one_stage_of_dvc_lock_is_replaced_with_dvc_s_own_bytes() -> None:
     for name, content in stages.items():
         text = quick_dvc.with_stages(text, {name: content}) or ""
     assert text == whole
-    changed = {**stages, "train@a": {"cmd": "other"}}
-    assert quick_dvc.with_stages(whole, {"train@a": {"cmd": "other"}}) == dumps_yaml(
-        {"schema": "2.0", "stages": changed}
-    )
+    other = {"train@a": {"cmd": "other"}}
+    assert quick_dvc.with_stages(whole, other) == dumps_yaml({"schema": "2.0", "stages": stages | other})
 
 
 @pytest.mark.parametrize("other", ["", "stages: {}\n", f"{quick_dvc.HEAD}  a:\n    cmd: b\ndatasets: []\n"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from checkouts import ALONE, Checkout
+from checkouts import ALONE, Checkout, set_parameters
 
 from stages.common.errors import InputError
 from stages.experiments import release
@@ -48,36 +48,28 @@ def digest(path: Path) -> str:
 def test_an_unreproducible_release_is_refused_in_one_line(mnist_results: Checkout, tmp_path: Path) -> None:
     project = mnist_results.copy(tmp_path / "checkout")
 
-    def refused(*arguments: str) -> str:
-        with chdir(project.root), pytest.raises(InputError) as error:
-            release.main(*arguments)
+    def refused(words: str, name: str = "mnist", version: str = "v1.0.0") -> None:
+        with chdir(project.root), pytest.raises(InputError, match=words):
+            release.main(name, version)
         assert project.run("git", "tag") == ""
-        return str(error.value)
 
-    assert "'minst' is not a project: expected one of mnist" in refused("minst", "v1.0.0")
+    refused("'minst' is not a project: expected one of mnist", name="minst")
     for version in ("v01.0.0", "v1.0.0-rc1"):
-        assert "is not a version: expected vMAJOR.MINOR.PATCH, such as v1.0.0" in refused("mnist", version)
-    shown = refused("mnist", "v1.0.0")
-    assert (
-        "the default remote is ../../dvc-storage, a path beside this checkout: set an address that others reach"
-        in shown
-    )
+        refused("is not a version: expected vMAJOR.MINOR.PATCH, such as v1.0.0", version=version)
+    refused("the default remote is ../../dvc-storage, a path beside this checkout: set an address that others reach")
     with_remote(project, "s3://bucket/prefix").dvc("remote", "modify", "--local", "storage", "url", "/elsewhere")
-    assert "url is /elsewhere only in this checkout, .dvc/config says s3://bucket/prefix: set" in refused(
-        "mnist", "v1.0.0"
-    )
+    refused("url is /elsewhere only in this checkout, .dvc/config says s3://bucket/prefix: set")
     project.dvc("remote", "modify", "--local", "--unset", "storage", "url")
     with_remote(project, str(tmp_path / "dvc-storage"))
-    assert "data/mnist/features" in (shown := refused("mnist", "v1.0.0"))
-    assert "so nobody else could get the release: run `dvc push --with-deps deploy@mnist plot@mnist`" in shown
+    push = "so nobody else could get the release: run `dvc push --with-deps deploy@mnist plot@mnist`"
+    refused(f"data/mnist/features.*{push}")
     parameters = project.root / "params.yaml"
-    changed = parameters.read_text().replace("  batch_size: 64", "  batch_size: 32")
-    parameters.write_text(changed)
-    assert "params.yaml is not committed" in refused("mnist", "v1.0.0")
+    parameters.write_text(parameters.read_text().replace("  batch_size: 64", "  batch_size: 32"))
+    refused("params.yaml is not committed")
     project.run("git", "commit", "--quiet", "--all", "--message", "not run")
-    assert "not up to date: run `dvc repro deploy@mnist plot@mnist` and commit" in refused("mnist", "v1.0.0")
+    refused("not up to date: run `dvc repro deploy@mnist plot@mnist` and commit")
     (project.root / "stages/mnist/other.py").write_text("")
-    assert "stages/mnist/other.py is not committed" in refused("mnist", "v1.0.0")
+    refused("stages/mnist/other.py is not committed")
 
 
 def test_a_version_is_an_annotated_tag_with_the_metrics(released: Checkout) -> None:
@@ -88,10 +80,9 @@ def test_a_version_is_an_annotated_tag_with_the_metrics(released: Checkout) -> N
 
 
 def test_a_version_that_is_taken_or_lower_is_refused(released: Checkout) -> None:
-    shown = released.run(*RELEASE, "mnist", "v1.0.0", check=False)
-    assert shown == "error: mnist@v1.0.0 is already registered: expected a version above v1.0.0\n"
-    shown = released.run(*RELEASE, "mnist", "v0.9.0", check=False)
-    assert shown == "error: mnist@v0.9.0 is below the last version: expected a version above v1.0.0\n"
+    for version, why in (("v1.0.0", "already registered"), ("v0.9.0", "below the last version")):
+        shown = released.run(*RELEASE, "mnist", version, check=False)
+        assert shown == f"error: mnist@{version} is {why}: expected a version above v1.0.0\n"
 
 
 def test_a_released_archive_is_available_by_the_url_of_the_repository(
@@ -113,9 +104,7 @@ def test_a_released_archive_is_available_by_the_url_of_the_repository(
     other.dvc("artifacts", "get", url, "mnist", "--rev", "v1.0.0", "--out", str(tmp_path / "got.tar.gz"))
     assert digest(tmp_path / "got.tar.gz") == expected["model.tar.gz"]
     for command in ("get", "import"):
-        other.dvc(
-            command, url, "models/mnist/export/model.tar.gz", "--rev", "mnist@v1.0.0", "--out", f"{command}.tar.gz"
-        )
+        other.dvc(command, url, str(ARCHIVE), "--rev", "mnist@v1.0.0", "--out", f"{command}.tar.gz")
         assert digest(other.root / f"{command}.tar.gz") == expected["model.tar.gz"]
     shutil.unpack_archive(tmp_path / "got.tar.gz", tmp_path / "got")
     assert digest(tmp_path / "got/README.md") == expected["model_card.md"]
@@ -129,12 +118,10 @@ def test_deploy_serves_a_released_version_compared_with_its_own_evaluation(
     own = digest(project.root / ARCHIVE)
     project.dvc("exp", "run", way, "--name", "old", "-S", "deploy.mnist.version=v1.0.0", "deploy@mnist")
     project.dvc("exp", "apply", "old")
-    report = json.loads((project.root / "reports/mnist/deploy.json").read_text())
     then = json.loads(project.run("git", "show", "mnist@v1.0.0:reports/mnist/metrics.json"))
-    now = json.loads((project.root / "reports/mnist/metrics.json").read_text())
     told = {"version": "v1.0.0", "data": "sample", "rows": 1000, "known": 1000, "accuracy": then["accuracy"]}
-    assert report == told
-    assert now["accuracy"] != then["accuracy"]
+    assert project.json("reports/mnist/deploy.json") == told
+    assert project.json("reports/mnist/metrics.json")["accuracy"] != then["accuracy"]
     assert digest(project.root / ARCHIVE) == own
 
 
@@ -142,9 +129,7 @@ def test_an_unavailable_version_is_reported_in_one_line(released: Checkout, tmp_
     project = released.copy(tmp_path / "checkout")
 
     def refused(version: str, *module: str) -> str:
-        parameters = yaml.safe_load((project.root / "params.yaml").read_text())
-        parameters["deploy"]["mnist"]["version"] = version
-        (project.root / "params.yaml").write_text(yaml.safe_dump(parameters))
+        set_parameters(project.root / "params.yaml", {"deploy.mnist.version": version})
         shown = project.run("python", "-m", *module, check=False)
         assert project.returncode == 1
         return shown.splitlines()[-1]

@@ -1,18 +1,15 @@
 """What people look results and experiments up in: the page, DVC's plots, the table; in a clone with real experiments."""
 
 import json
-import os
 import re
 import shlex
 import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from checkouts import Checkout
 from conftest import ROOT
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Page, expect
 
 from stages.common.results import metrics
 from stages.experiments import report
@@ -40,29 +37,6 @@ def tried(built: Checkout) -> Checkout:
     return built
 
 
-@pytest.fixture(scope="module")
-def open_page(browser: Browser) -> Iterator[Page]:
-    """A page of a browser without a network; what goes wrong in it fails the test."""
-    faults: list[str] = []
-
-    def answer(route: Route) -> None:
-        if route.request.url.startswith(("file:", "data:")):
-            route.continue_()
-        else:
-            faults.append(route.request.url)
-            route.abort()
-
-    context = browser.new_context(offline=True)
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    page.route("**/*", answer)
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
-    yield page
-    context.close()
-    assert faults == []
-
-
 def visit(page: Page, file: Path) -> None:
     page.goto(file.as_uri())
     assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth)")
@@ -71,7 +45,7 @@ def visit(page: Page, file: Path) -> None:
 # reports/index.html
 
 
-def test_the_page_has_metrics_and_plots_of_each_project(built: Checkout, open_page: Page) -> None:
+def test_the_page_has_metrics_and_plots_of_each_project(built: Checkout, offline: Page) -> None:
     said = built.run(REPORT).splitlines()
     assert any(line.split()[:1] == ["reports/mnist/metrics.json"] for line in said)  # the metrics, as DVC shows them
     assert said[-1] == "reports/index.html"
@@ -80,49 +54,48 @@ def test_the_page_has_metrics_and_plots_of_each_project(built: Checkout, open_pa
     written = file.read_bytes()
     built.run(REPORT)
     assert file.read_bytes() == written
-    visit(open_page, file)
+    visit(offline, file)
     for scheme, width in WIDTHS:
-        open_page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        open_page.set_viewport_size({"width": width, "height": 900})
-        assert open_page.evaluate("document.documentElement.scrollWidth") == width
-    expect(open_page.get_by_text("Up to date:")).to_be_visible()
-    expect(open_page.get_by_text("They are committed.")).to_be_visible()
+        offline.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        offline.set_viewport_size({"width": width, "height": 900})
+        assert offline.evaluate("document.documentElement.scrollWidth") == width
+    expect(offline.get_by_text("Up to date:")).to_be_visible()
+    expect(offline.get_by_text("They are committed.")).to_be_visible()
     for project, known in metrics.read(ROOT).items():
-        section = open_page.locator(f"section#{project}")
+        section = offline.locator(f"section#{project}")
         measured = built.json(f"reports/{project}/metrics.json")
         for name in measured.keys() - {"data"}:
-            expect(section.locator("tr", has_text=known[name].title).first).to_contain_text(
-                known[name].write(measured[name])
-            )
+            shown = section.locator("tr", has_text=known[name].title).first
+            expect(shown).to_contain_text(known[name].write(measured[name]))
         expect(section).to_contain_text("The embedded sample")
         pictures = list((built.root / f"reports/{project}/plots").glob("*.png"))
         expect(section.locator("figure")).to_have_count(len(pictures))
-    small = open_page.locator("section#mnist figure img").first
+    small = offline.locator("section#mnist figure img").first
     small.click()
-    large = open_page.locator("dialog img")
+    large = offline.locator("dialog img")
     expect(large).to_be_visible()
     assert large.bounding_box()["width"] > small.bounding_box()["width"]  # type: ignore[index]
-    open_page.keyboard.press("Escape")
+    offline.keyboard.press("Escape")
     expect(large).to_have_count(0)
-    expect(open_page.get_by_role("link", name="mnist").first).to_be_in_viewport()  # the navigation stays in view
-    open_page.locator("section#mnist summary", has_text="Model card").click()
-    expect(open_page.locator("section#mnist .card")).to_contain_text("test accuracy")
-    expect(open_page.locator("td[title='train@mnist']")).to_contain_text("12 s")
-    expect(open_page.locator("td[title='train@bikes']")).to_contain_text("-")
+    expect(offline.get_by_role("link", name="mnist").first).to_be_in_viewport()  # the navigation stays in view
+    offline.locator("section#mnist summary", has_text="Model card").click()
+    expect(offline.locator("section#mnist .card")).to_contain_text("test accuracy")
+    expect(offline.locator("td[title='train@mnist']")).to_contain_text("12 s")
+    expect(offline.locator("td[title='train@bikes']")).to_contain_text("-")
 
 
-def test_differences_from_the_commit_are_marked(tried: Checkout, open_page: Page) -> None:
+def test_differences_from_the_commit_are_marked(tried: Checkout, offline: Page) -> None:
     tried.run("dvc exp apply sgd")
     tried.run(REPORT)
-    visit(open_page, tried.root / "reports/index.html")
-    expect(open_page.get_by_text("They belong to the experiment sgd.")).to_be_visible()
-    marked = open_page.locator("section#mnist tr.differs")
+    visit(offline, tried.root / "reports/index.html")
+    expect(offline.get_by_text("They belong to the experiment sgd.")).to_be_visible()
+    marked = offline.locator("section#mnist tr.differs")
     assert [re.split(r"\s+", row) for row in marked.all_inner_texts()] == [
         ["mnist.epochs", "2", "15"],
         ["mnist.optimizer", "sgd", "adam"],
     ]
-    expect(open_page.locator("section#mnist td.figure.bad")).not_to_have_count(0)  # two epochs are worse
-    expect(open_page.locator("section#bikes tr.differs")).to_have_count(0)
+    expect(offline.locator("section#mnist td.figure.bad")).not_to_have_count(0)  # two epochs are worse
+    expect(offline.locator("section#bikes tr.differs")).to_have_count(0)
     tried.restore()
 
 
@@ -134,61 +107,52 @@ def test_a_metric_without_a_value_is_a_dash(before: float | None, now: float | N
     assert shown["gain"] == 0
 
 
-def test_a_partly_built_pipeline_has_a_page_that_names_what_is_missing(built: Checkout, open_page: Page) -> None:
+def test_a_partly_built_pipeline_has_a_page_that_names_what_is_missing(built: Checkout, offline: Page) -> None:
     for folder in ("models/scones/trained", "reports/scones/plots"):
         shutil.rmtree(built.root / folder)
     for path in (built.root / "reports/mnist").glob("*.json"):
         path.unlink()
     built.run(REPORT)
-    visit(open_page, built.root / "reports/index.html")
-    expect(open_page.get_by_text("Not complete:")).to_be_visible()
-    expect(open_page.locator(".note")).to_contain_text(
-        "Missing: evaluate@mnist, deploy@mnist, train@scones, plot@scones"
-    )
-    expect(open_page.locator(".note pre").first).to_contain_text("dvc repro evaluate@mnist deploy@mnist")
-    expect(open_page.locator("section#mnist")).to_contain_text(
-        "No metrics yet. To compute them: dvc repro evaluate@mnist"
-    )
-    expect(open_page.locator("section#scones")).to_contain_text("No plots yet. To draw them: dvc repro plot@scones")
-    expect(open_page.locator("section#bikes figure")).not_to_have_count(0)
+    visit(offline, built.root / "reports/index.html")
+    expect(offline.get_by_text("Not complete:")).to_be_visible()
+    for place, text in (
+        (".note", "Missing: evaluate@mnist, deploy@mnist, train@scones, plot@scones"),
+        (".note pre", "dvc repro evaluate@mnist deploy@mnist"),
+        ("section#mnist", "No metrics yet. To compute them: dvc repro evaluate@mnist"),
+        ("section#scones", "No plots yet. To draw them: dvc repro plot@scones"),
+    ):
+        expect(offline.locator(place).first).to_contain_text(text)
+    expect(offline.locator("section#bikes figure")).not_to_have_count(0)
     built.restore()
 
 
 # dvc plots
 
 
-def test_dvc_s_plots_are_drawn_without_a_network(tried: Checkout, open_page: Page) -> None:
+def test_dvc_s_plots_are_drawn_without_a_network(tried: Checkout, offline: Page) -> None:
     tried.run("dvc plots show")
-    visit(open_page, tried.root / "dvc_plots/index.html")
-    drawings = open_page.locator("svg.marks")
+    visit(offline, tried.root / "dvc_plots/index.html")
+    drawings = offline.locator("svg.marks")
     expect(drawings).to_have_count(12)
-    expect(open_page.locator("main img")).to_have_count(len(list(tried.root.glob("reports/*/plots/*.png"))))
-    points = open_page.locator("[id^=bikes__predicted] svg g.mark-symbol.role-mark path")
+    expect(offline.locator("main img")).to_have_count(len(list(tried.root.glob("reports/*/plots/*.png"))))
+    points = offline.locator("[id^=bikes__predicted] svg g.mark-symbol.role-mark path")
     rows = (tried.root / "reports/bikes/evaluation/validation.csv").read_text().splitlines()
     expect(points).to_have_count(len(rows) - 1)
 
     tried.run("dvc plots diff HEAD sgd --targets 'mnist, loss over epochs' reports/mnist/plots")
-    visit(open_page, tried.root / "dvc_plots/index.html")
-    lines = open_page.locator("svg.marks g.mark-line path")
+    visit(offline, tried.root / "dvc_plots/index.html")
+    lines = offline.locator("svg.marks g.mark-line path")
     expect(lines).to_have_count(4)  # training and validation of two revisions
     colours = lines.evaluate_all("lines => lines.map(line => line.getAttribute('stroke'))")
     assert len(set(colours)) == 2
-    expect(open_page.locator("main img")).not_to_have_count(0)
+    expect(offline.locator("main img")).not_to_have_count(0)
 
 
 def test_the_page_of_dvc_s_plots_is_the_one_that_the_pinned_vega_gives(tmp_path: Path) -> None:
-    (tmp_path / ".dvc").mkdir()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run(
-        ["python", "-m", "stages.experiments.pages.plots_template"],
-        cwd=tmp_path,
-        env=environment,
-        check=True,
-        timeout=120,
-    )
-    assert (tmp_path / ".dvc/plots.html").read_bytes() == (ROOT / ".dvc/plots.html").read_bytes(), (
-        "python -m stages.experiments.pages.plots_template renews it"
-    )
+    renew = "python -m stages.experiments.pages.plots_template"
+    Checkout(tmp_path, {"PYTHONPATH": str(ROOT)}).run(renew)
+    page = Path(".dvc/plots.html")
+    assert (tmp_path / page).read_bytes() == (ROOT / page).read_bytes(), f"{renew} renews it"
 
 
 # the table of experiments
@@ -202,14 +166,9 @@ def test_the_table_shows_experiments_in_120_columns_with_nothing_cut(tried: Chec
     assert lines[0] == ["mnist"]
     assert lines[1] == ["experiment", "state", "test accuracy", "test loss", "parameters", "training", "differs in"]
     found = {line[0]: line[1:] for line in lines[2:]}
-    figures = tried.json("reports/mnist/metrics.json")
-    known = metrics.read(ROOT)["mnist"]
-    assert found["main"][:4] == [
-        "commit",
-        known["accuracy"].write(figures["accuracy"]),
-        known["loss"].write(figures["loss"]),
-        "109,386",
-    ]
+    measured = tried.json("reports/mnist/metrics.json")
+    figures = [metrics.read(ROOT)["mnist"][name].write(measured[name]) for name in ("accuracy", "loss")]
+    assert found["main"][:4] == ["commit", *figures, "109,386"]
     assert found["sgd"][0] == "done"
     assert found["sgd"][-1] == "epochs=2"
     assert found["optimizer=sgd"] == []

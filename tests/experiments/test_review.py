@@ -13,6 +13,7 @@ from checkouts import Checkout, commit, set_parameters
 from conftest import ROOT
 from dvc.repo import Repo
 from markdown_it import MarkdownIt
+from small_photographs import contents
 
 from stages.common import markdown
 from stages.common.errors import InputError
@@ -32,7 +33,7 @@ class Project(Checkout):
 
     def set(self, path: Path = ACCURACY, **figures: object) -> None:
         """Change figures of a file as if evaluate had measured them: DVC takes what lies there for the stages' results."""
-        content = json.loads((self.root / path).read_text()) | figures
+        content = self.json(str(path)) | figures
         content = {name: value for name, value in content.items() if value is not None}
         (self.root / path).write_text(json.dumps(content, indent=2) + "\n")
         with Repo(str(self.root)) as repo:
@@ -71,8 +72,9 @@ def failures(capsys: pytest.CaptureFixture[str], base: str = "main") -> list[str
     return errors
 
 
-def contents(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def refused(base: str, words: str, project: str | None = None) -> None:
+    with pytest.raises(InputError, match=words):
+        review.main(base, project)
 
 
 def test_a_worse_model_is_named_and_fails_and_its_pictures_are_shown(project: Project) -> None:
@@ -82,11 +84,11 @@ def test_a_worse_model_is_named_and_fails_and_its_pictures_are_shown(project: Pr
     plot = Path("reports/mnist/plots/confusion_matrix.png")
     (project.root / plot).unlink()  # before it is written: DVC's cache may have the same file
     shutil.copy(plot.with_name("history.png"), plot)
-    accuracy = json.loads((project.root / ACCURACY).read_text())["accuracy"] - 0.1
+    before = project.json(str(ACCURACY))["accuracy"]
+    accuracy = before - 0.1
     project.set(accuracy=accuracy, loss=0.5)
     done = project.tried("make -o .venv/.installed review BASE=main")
     assert done.returncode
-    before = json.loads((ROOT / ACCURACY).read_text())["accuracy"]
     line = f"error: mnist accuracy fell from {before:.2%} to {accuracy:.2%}, by {(before - accuracy) * 100:.2f} points"
     assert f"{line}: tolerance 0.50 points".replace("%", " %") in done.stderr.splitlines()
     text = project.report()
@@ -127,8 +129,7 @@ def test_a_fall_of_one_percent_fails_whatever_later_commits_the_base_branch_has(
     assert contents(review.REPORT) == first  # to the byte
     review.main("main", "bikes")  # alone: nothing of it changed
     assert "mnist" not in project.report()
-    with pytest.raises(InputError, match="'bike' is not a project: expected one of bikes"):
-        review.main("main", "bike")
+    refused("main", "'bike' is not a project: expected one of bikes", "bike")
 
 
 def test_unchanged_and_improved_metrics_pass_and_loosened_guards_are_reported(
@@ -153,9 +154,8 @@ def test_results_of_other_code_are_reported_first_and_fail(
     parameters.write_text(parameters.read_text().replace("  epochs: 15\n", "  epochs: 16\n", 1))
     errors = failures(capsys)
     assert errors == ["error: the results do not match this code (check, train@mnist): run `dvc repro` first"]
-    assert project.report().startswith(
-        "## Review: the results do not match this code\n\n- **the results do not match this code"
-    )
+    words = "the results do not match this code"
+    assert project.report().startswith(f"## Review: {words}\n\n- **{words}")
 
 
 def test_values_of_parameters_are_shown_as_text(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,42 +180,37 @@ def test_a_project_that_is_not_at_the_base_is_new_and_uncached_pictures_are_repo
     for verb in ("plot", "evaluate"):
         del lock["stages"][f"{verb}@bikes"]
     (project.root / "dvc.lock").write_text(yaml.safe_dump(lock))
-    project.run(
-        "git rm -q --cached reports/bikes/metrics.json reports/bikes/details.json && git add dvc.lock && git commit -qm base"
-    )
-    project.run("git branch -q base && git checkout -q -f start && git reset -q --soft base")
+    project.run("git rm -q --cached reports/bikes/metrics.json reports/bikes/details.json")
+    project.run("git add dvc.lock && git commit -qm base && git branch -q base")
+    project.run("git checkout -q -f start && git reset -q --soft base")
     assert failures(capsys, "base") == []
     text = project.report()
-    assert "| bikes | rmsle\\_test | - |" in text
-    assert "| - | 0.0100 | new |" in text
-    assert "| evaluate@bikes | new |" in text
-    assert (
-        "Some of the base's plots are missing below: not in DVC's cache here: if there is a remote, run `dvc pull`"
-        in text
-    )
-    assert "| not in the cache | ![after](pictures/mnist-plots-history-after.png) |" in text
-    assert "| did not exist | ![after](pictures/bikes-plots-residuals-after.png) |" in text
+    for words in (
+        "| bikes | rmsle\\_test | - |",
+        "| - | 0.0100 | new |",
+        "| evaluate@bikes | new |",
+        "Some of the base's plots are missing below: not in DVC's cache here: if there is a remote, run `dvc pull`",
+        "| not in the cache | ![after](pictures/mnist-plots-history-after.png) |",
+        "| did not exist | ![after](pictures/bikes-plots-residuals-after.png) |",
+    ):
+        assert words in text
 
 
 def test_an_unknown_base_is_reported_in_one_line(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(InputError, match="'mian' is not a revision"):
-        review.main("mian")
+    refused("mian", "'mian' is not a revision")
     project.commit()
     copy = tmp_path / "copy"
     project.run(f"git clone -q --depth 1 file://{project.root} {copy}")
     monkeypatch.chdir(copy)
-    with pytest.raises(InputError, match="'start' is not in this shallow clone: `git fetch --unshallow origin"):
-        review.main("start")
+    refused("start", "'start' is not in this shallow clone: `git fetch --unshallow origin")
     project.run(f"cd {copy} && git fetch -q --unshallow origin '+refs/heads/*:refs/remotes/origin/*'")
     assert review.branch_point("start")[0].startswith("start at ")
     project.run(f"cd {copy} && git checkout -q -b change && git branch -q -D main")
-    with pytest.raises(InputError, match="'main' is not a branch here: run make review BASE=origin/main"):
-        review.main("main")
+    refused("main", "'main' is not a branch here: run make review BASE=origin/main")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="this is not a git repository"):
-        review.main("main")
+    refused("main", "this is not a git repository")
 
 
 # Guards alone
@@ -286,8 +281,6 @@ def test_text_from_files_is_shown_without_markup(value: str) -> None:
 
 def test_metrics_that_are_no_mapping_are_reported_in_one_line(project: Project) -> None:
     (project.root / ACCURACY).write_text("[1, 2]\n")
-    with pytest.raises(InputError, match="reports/mnist/metrics.json of workspace is not a mapping"):
-        review.main("main")
+    refused("main", "reports/mnist/metrics.json of workspace is not a mapping")
     (project.root / ACCURACY).write_text("{")
-    with pytest.raises(InputError, match="reports/mnist/metrics.json of workspace is not valid JSON"):
-        review.main("main")
+    refused("main", "reports/mnist/metrics.json of workspace is not valid JSON")

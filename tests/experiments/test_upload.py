@@ -2,16 +2,15 @@
 
 import base64
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import chdir
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from checkouts import Checkout
+from file_servers import Handler, serving
 
 from stages.common.errors import InputError
 from stages.experiments import upload
@@ -22,15 +21,18 @@ TOKEN = "hf_of_a_test"
 EXPORT = Path("models/mnist/export")
 
 
-class Hub(BaseHTTPRequestHandler):
+Repositories = dict[str, dict[str, bytes]]
+
+
+class Hub(Handler):
     """What the Hub answers to an upload: repositories with their files, for one token."""
 
-    repositories: dict[str, dict[str, bytes]]
+    repositories: Repositories
 
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+    def respond(self) -> None:
+        body = self.content()
         if self.path != "/api/validate-yaml" and self.headers["Authorization"] != f"Bearer {TOKEN}":
-            self.answer(401, {"error": "Invalid username or password."})
+            self.say({"error": "Invalid username or password."}, 401)
             return
         parts = self.path.split("?")[0].split("/")
         name = "/".join(parts[3:5])
@@ -39,60 +41,40 @@ class Hub(BaseHTTPRequestHandler):
             name = f"{asked['organization']}/{asked['name']}"
             there = name in self.repositories
             self.repositories.setdefault(name, {})
-            self.answer(409 if there else 200, {"url": f"http://{self.headers['Host']}/{name}"})
+            self.say({"url": f"http://{self.headers['Host']}/{name}"}, 409 if there else 200)
         elif parts[2] == "validate-yaml":
-            front = json.loads(body)["content"].split("---")[1]
-            self.answer(
-                200, {"errors": [] if yaml.safe_load(front)["model-index"] else [{"message": "none"}], "warnings": []}
-            )
+            front = yaml.safe_load(json.loads(body)["content"].split("---")[1])
+            self.say({"errors": [] if front["model-index"] else [{"message": "none"}], "warnings": []})
         elif parts[5] == "preupload":
-            asked = json.loads(body)["files"]
-            found = [
-                {"path": one["path"], "uploadMode": "regular", "shouldIgnore": False, "oid": None} for one in asked
-            ]
-            self.answer(200, {"files": found})
+            same = {"uploadMode": "regular", "shouldIgnore": False, "oid": None}
+            self.say({"files": [{"path": one["path"], **same} for one in json.loads(body)["files"]]})
         else:
             assert parts[5] == "commit"
-            for line in map(json.loads, body.splitlines()):
-                if line["key"] == "file":
-                    value = line["value"]
-                    self.repositories[name][value["path"]] = base64.b64decode(value["content"])
+            values = [line["value"] for line in map(json.loads, body.splitlines()) if line["key"] == "file"]
+            self.repositories[name] |= {value["path"]: base64.b64decode(value["content"]) for value in values}
             url = f"http://{self.headers['Host']}/{name}/commit/0123"
-            self.answer(200, {"success": True, "commitOid": "0123", "commitUrl": url})
+            self.say({"success": True, "commitOid": "0123", "commitUrl": url})
 
-    def answer(self, status: int, content: Any) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+    def say(self, content: Any, status: int = 200) -> None:
+        self.answer(json.dumps(content).encode(), status, Content_Type="application/json")
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, dict[str, bytes]]]:
-    found: dict[str, dict[str, bytes]] = {}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Hub,), {"repositories": found}))
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    yield found
-    server.shutdown()
-    server.server_close()
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Repositories]:
+    found: Repositories = {}
+    with serving(type("Handler", (Hub,), {"repositories": found})) as url:
+        monkeypatch.setenv("HF_ENDPOINT", url)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        yield found
 
 
 def test_models_are_published_with_their_cards(
-    mnist_results: Checkout, hub: dict[str, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3: Any
+    mnist_results: Checkout, hub: Repositories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3: Any
 ) -> None:
     project = mnist_results.copy(tmp_path / "checkout")
-    recipes: dict[str, dict[str, Any]] = {
-        "tiny": {"project": "mnist", "description": "one epoch", "set": {"mnist.epochs": 1}, "seeds": [0]}
-    }
-    recipes["tiny"] |= {"published": {}, "expected": {}, "memory": 2.0}
-    (project.root / "recipes.yaml").write_text(yaml.safe_dump(recipes))
+    recipe: dict[str, Any] = {"project": "mnist", "description": "one epoch", "set": {"mnist.epochs": 1}, "seeds": [0]}
+    recipe |= {"published": {}, "expected": {}, "memory": 2.0}
+    (project.root / "recipes.yaml").write_text(yaml.safe_dump({"tiny": recipe}))
     project.dvc("remote", "add", "public", f"{s3.meta.endpoint_url}/bucket/models")
     project.run("git", "commit", "--quiet", "--all", "--message", "a recipe and a public remote")
     project.experiment("tiny", {"mnist.epochs": 1}, "train@mnist", "evaluate@mnist", "export@mnist")
@@ -109,30 +91,22 @@ def test_models_are_published_with_their_cards(
         assert front["pipeline_tag"] == "image-classification"
         assert hub["somebody/tiny"]["model.tar.gz"] != current["model.tar.gz"]
 
+        def refused(to: str, words: str) -> None:
+            with pytest.raises(InputError, match=words):
+                upload.main(to, "mnist", private=False)
+
         monkeypatch.setenv("HF_TOKEN", "another")
-        with pytest.raises(
-            InputError, match=r"can't upload somebody/mnist to the Hub \(.*401.*\): check the token, the name"
-        ):
-            upload.main("hub:somebody", "mnist", private=False)
+        refused("hub:somebody", r"can't upload somebody/mnist to the Hub \(.*401.*\): check the token, the name")
         monkeypatch.delenv("HF_TOKEN")
         monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "none"))
         monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
-        with pytest.raises(InputError, match="no token for the Hugging Face Hub: set HF_TOKEN"):
-            upload.main("hub:somebody", "mnist", private=False)
-        with pytest.raises(
-            InputError, match="'nowhere' is not a destination: expected hub:NAME, or a DVC remote, one of storage"
-        ):
-            upload.main("nowhere", "mnist", private=False)
+        refused("hub:somebody", "no token for the Hugging Face Hub: set HF_TOKEN")
+        refused("nowhere", "'nowhere' is not a destination: expected hub:NAME, or a DVC remote, one of storage")
 
     project.dvc("remote", "add", "--local", "writable", "s3://bucket/models")
     shown = project.run("python", "-m", "stages.experiments.upload", "writable", "mnist")
     assert "dvc exp push --no-cache origin tiny" in shown
-    anyone: dict[str, Any] = {
-        "Effect": "Allow",
-        "Principal": "*",
-        "Action": "s3:GetObject",
-        "Resource": "arn:aws:s3:::bucket/*",
-    }
+    anyone = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::bucket/*"}
     s3.put_bucket_policy(Bucket="bucket", Policy=json.dumps({"Version": "2012-10-17", "Statement": [anyone]}))
     project.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
     clone = Checkout(tmp_path / "clone")

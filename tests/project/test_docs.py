@@ -11,9 +11,9 @@ import itertools
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pytest
@@ -89,20 +89,10 @@ WORKED = ("add-a-project.md", "add-a-model.md")
 """Run by test_worked_example.py, in clones to which they are applied."""
 
 
-class Line(NamedTuple):
-    """A command of a document, and the lines that it shows below it."""
-
-    command: str
-    said: list[str]
-
-
-def in_table(table: Mapping[str, str], command: str) -> bool:
-    return any(re.fullmatch(pattern, command) for pattern in table)
-
-
-def to_run(document: Path) -> list[Line]:
-    lines = [Line(command, said) for command, said in shown(document)]
-    return [line for line in lines if not in_table(ELSEWHERE | NOT_RUN, line.command)]
+def to_run(document: Path) -> list[tuple[str, list[str]]]:
+    """The commands of a document, each with the lines that it shows below it."""
+    left_out = re.compile("|".join(f"(?:{pattern})" for pattern in (*ELSEWHERE, *NOT_RUN)))
+    return [(command, said) for command, said in shown(document) if not left_out.fullmatch(command)]
 
 
 def as_run(command: str) -> str:
@@ -126,11 +116,10 @@ def expected(line: str) -> re.Pattern[str]:
 @pytest.fixture(scope="module")
 def built(mnist_results: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A clone with the results of mnist, the only project that the documents run; beside it the folders that they name."""
-    root = tmp_path_factory.mktemp("docs") / "clone"
-    (root.parent / "broken" / "mnist").mkdir(parents=True)
-    (root.parent / "broken" / "mnist" / "train-images-idx3-ubyte").touch()
-    mnist_results.copy(root)
-    checkout = Checkout(root)
+    folder = tmp_path_factory.mktemp("docs")
+    (folder / "broken" / "mnist").mkdir(parents=True)
+    (folder / "broken" / "mnist" / "train-images-idx3-ubyte").touch()
+    checkout = Checkout(mnist_results.copy(folder / "clone").root)
     # With the metrics of two projects DVC's table shows the file of each.
     checkout.run("sed -i 's|^- reports/mnist/metrics.json|&\\n- reports/scones/metrics.json|' dvc.yaml")
     checkout.run("git commit -qam 'two files of metrics'")
@@ -167,13 +156,6 @@ def beside_data(results: Checkout, tmp_path: Path) -> Checkout:
     return results.copy(tmp_path / "clone")
 
 
-@pytest.fixture
-def bucket(beside_data: Checkout, s3: Any) -> None:
-    """s3://bucket/prefix, with what is in ../data."""
-    for path in (beside_data.root.parent / "data" / "mnist").iterdir():
-        s3.upload_file(str(path), "bucket", f"prefix/mnist/{path.name}")
-
-
 def follow(document: Path, checkout: Checkout, alternatives: bool = False) -> None:
     """Run a document's commands; ``alternatives`` to one another begin with the clone as it was committed."""
     for command, lines in to_run(document):
@@ -187,7 +169,9 @@ def follow(document: Path, checkout: Checkout, alternatives: bool = False) -> No
 
 
 @pytest.mark.long
-def test_the_commands_that_read_a_bucket_do_what_they_say(beside_data: Checkout, bucket: None) -> None:
+def test_the_commands_that_read_a_bucket_do_what_they_say(beside_data: Checkout, s3: Any) -> None:
+    for path in (beside_data.root.parent / "data" / "mnist").iterdir():
+        s3.upload_file(str(path), "bucket", f"prefix/mnist/{path.name}")
     follow(ROOT / "docs/your-data.md", beside_data, alternatives=True)
     assert not processes_in(beside_data.root)
 
@@ -221,9 +205,8 @@ def anchors(document: Path) -> set[str]:
 
 def links(document: Path) -> list[str]:
     inner = [child for token in tokens(document) for child in token.children or []]
-    return [
-        str(child.attrGet("href") or child.attrGet("src")) for child in inner if child.type in ("link_open", "image")
-    ]
+    found = [child.attrGet("href") or child.attrGet("src") for child in inner if child.type in ("link_open", "image")]
+    return list(map(str, found))
 
 
 @pytest.mark.parametrize("document", documents(), ids=lambda document: document.name)

@@ -12,6 +12,7 @@ from conftest import ROOT
 from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
+from imports import imports
 
 VERBS = ["prepare", "featurize", "train", "evaluate", "plot", "export", "deploy"]
 PROJECTS = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["vars"][1]["projects"])
@@ -34,22 +35,17 @@ def module_file(name: str) -> Path | None:
 
 
 @cache
-def imports(file: Path) -> set[Path]:
+def needs(file: Path) -> set[Path]:
     """The project's modules that a file imports, at its top or inside a function, or names as a text, file or program beside it."""
     if file.suffix != ".py":
         return set()
     if file == ROOT / "stages/projects.py":  # it imports what each project has by that name
         return {*ROOT.glob("stages/*/about.py"), *ROOT.glob("stages/*/config.py"), ROOT / "stages/common/facts.py"}
-    names, texts = set(), set()
+    names = {name for module, inner in imports(file) for name in (module, f"{module}.{inner}")}
+    texts: set[Path] = set()
     package = ".".join(file.relative_to(ROOT).parent.parts)
     for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level <= 1, file
-            module = ".".join(filter(None, [package if node.level else "", node.module]))
-            names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Constant) and re.fullmatch(r"\w+\.py", str(node.value)):
+        if isinstance(node, ast.Constant) and re.fullmatch(r"\w+\.py", str(node.value)):
             names |= {f"{package}.{str(node.value).removesuffix('.py')}"}
         elif isinstance(node, ast.Constant) and re.fullmatch(r"\w+\.md", str(node.value)):
             texts |= {path for path in [file.with_name(str(node.value))] if path.is_file()}
@@ -72,7 +68,7 @@ def closure(file: Path, with_values: bool = False) -> set[str]:
     todo = {file, ROOT / "stages/__init__.py"}  # which importing any module of the package runs
     while todo:
         seen |= todo
-        todo = {found for known in todo for found in imports(known) if with_values or not is_left_out(found)} - seen
+        todo = {found for known in todo for found in needs(known) if with_values or not is_left_out(found)} - seen
     return {path.relative_to(ROOT).as_posix() for path in seen}
 
 
@@ -103,21 +99,12 @@ def test_every_stage_depends_on_check(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(STAGES))
-def test_a_stage_reads_only_its_own_projects_parameters(name: str) -> None:
-    _, _, project = name.partition("@")
+def test_a_stage_reads_only_its_own_projects_parameters_and_those_of_deploy_only_deploy(name: str) -> None:
+    verb, _, project = name.partition("@")
     keys = {key for dep in STAGES[name].deps for key in getattr(dep, "params", [])}
-    assert keys <= {
-        "data.source",
-        f"data.{project}.source",
-        f"data.{project}.photographs",
-        f"evaluate.{project}",
-        f"data.{project}",
-        project,
-        "deploy.target",
-        f"deploy.{project}",
-        "engine",
-        "engine.storage",
-    }
+    own = {project, f"data.{project}", f"data.{project}.source", f"data.{project}.photographs", f"evaluate.{project}"}
+    deploy = {"deploy.target", f"deploy.{project}"} if verb == "deploy" else set()
+    assert keys <= own | deploy | {"data.source", "engine", "engine.storage"}
 
 
 def test_nothing_persists_between_runs() -> None:

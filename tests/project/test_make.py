@@ -25,48 +25,51 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make(checkout: Path, *arguments: str, variables: dict[str, str] | None = None) -> tuple[int, list[str]]:
-    """The exit code and the lines of standard error that are not make's own."""
-    environment = {**os.environ, **(variables or {})}
-    done = subprocess.run(["make", *arguments], cwd=checkout, env=environment, capture_output=True, text=True)
-    return done.returncode, [line for line in done.stderr.splitlines() if not line.startswith("make")]
+def make(checkout: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **variables}
+    return subprocess.run(["make", *arguments], cwd=checkout, env=environment, capture_output=True, text=True)
 
 
-def bare_machine(folder: Path) -> Path:
+def refused(checkout: Path, *arguments: str, **variables: str) -> str:
+    """The only line of standard error that is not make's own."""
+    done = make(checkout, *arguments, **variables)
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+    return line
+
+
+def shown(checkout: Path, *arguments: str) -> str:
+    done = make(checkout, *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def bare_machine(folder: Path) -> str:
     """A PATH with little on it; git is not."""
     folder.mkdir()
     for tool in TOOLS:
         (folder / tool).symlink_to(str(shutil.which(tool)))
-    return folder
+    return str(folder)
 
 
-def test_too_old_a_python_is_named(checkout: Path) -> None:
+def test_too_old_a_python_a_missing_one_and_a_missing_git_are_named(checkout: Path) -> None:
     old = checkout / "python3.9"
     old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.2 && exit 0\nexit 1\n')
     old.chmod(0o755)
-    code, lines = make(checkout, "env", f"PYTHON={old}")
-    assert code == 2
-    assert lines == ["error: Python 3.9.2 found, expected Python 3.11 to 3.13: choose one with make PYTHON=python3.12"]
-
-
-def test_a_missing_python_is_named(checkout: Path) -> None:
-    _, lines = make(checkout, "env", "PYTHON=python9.9")
-    assert lines == ["error: python9.9 not found: install Python 3.11 to 3.13, or choose one: make PYTHON=..."]
-
-
-def test_a_missing_git_is_named(checkout: Path) -> None:
-    _, lines = make(checkout, "env", variables={"PATH": str(bare_machine(checkout / "tools"))})
-    assert lines == ["error: git not found: install it, DVC needs a git repository"]
+    line = "error: Python 3.9.2 found, expected Python 3.11 to 3.13: choose one with make PYTHON=python3.12"
+    assert refused(checkout, "env", f"PYTHON={old}") == line
+    line = "error: python9.9 not found: install Python 3.11 to 3.13, or choose one: make PYTHON=..."
+    assert refused(checkout, "env", "PYTHON=python9.9") == line
+    line = "error: git not found: install it, DVC needs a git repository"
+    assert refused(checkout, "env", PATH=bare_machine(checkout / "tools")) == line
 
 
 def test_a_missing_network_is_reported_in_one_line(checkout: Path) -> None:
     nowhere = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
     cleared = {name: "" for name in os.environ if name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL")}
-    code, lines = make(checkout, "env", variables=nowhere | cleared)
-    assert code == 2
-    assert len(lines) == 1
-    assert lines[0].startswith("error: the packages could not be installed (ERROR: ")
-    assert "check the network" in lines[0]
+    line = refused(checkout, "env", **nowhere, **cleared)
+    assert line.startswith("error: the packages could not be installed (ERROR: ")
+    assert "check the network" in line
     assert not (checkout / ".venv/.installed").exists()
 
 
@@ -75,21 +78,19 @@ def test_a_linked_environment_that_is_older_is_named_and_left_alone(
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (checkout / ".venv").symlink_to(elsewhere)
-    code, lines = make(checkout, "env")
-    assert code == 2
-    assert len(lines) == 1
-    assert lines[0].startswith(f"error: .venv is a link to {elsewhere}, older than requirements.txt here: ")
-    assert "touch .venv/.installed" in lines[0]
+    line = refused(checkout, "env")
+    assert line.startswith(f"error: .venv is a link to {elsewhere}, older than requirements.txt here: ")
+    assert "touch .venv/.installed" in line
     assert list(elsewhere.iterdir()) == []
     (elsewhere / ".installed").touch()
-    assert make(checkout, "env") == (0, [])
+    done = make(checkout, "env")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_second_make_does_not_install_again(checkout: Path) -> None:
     (checkout / ".venv").mkdir()
     (checkout / ".venv/.installed").touch()
-    done = subprocess.run(["make", "-n", "env"], cwd=checkout, capture_output=True, text=True, check=True)
-    assert "Nothing to be done" in done.stdout
+    assert "Nothing to be done" in shown(checkout, "-n", "env")
 
 
 @pytest.mark.parametrize(
@@ -108,21 +109,21 @@ def test_a_second_make_does_not_install_again(checkout: Path) -> None:
     ],
 )
 def test_a_target_installs_the_groups_that_it_needs(checkout: Path, target: str, added: set[str]) -> None:
-    done = subprocess.run(["make", "-n", *target.split()], cwd=checkout, capture_output=True, text=True, check=True)
-    assert "--require-hashes -r requirements.txt" in done.stdout
-    assert set(re.findall(r"--require-hashes -r requirements/(\w+)\.txt", done.stdout)) == added
+    planned = shown(checkout, "-n", *target.split())
+    assert "--require-hashes -r requirements.txt" in planned
+    assert set(re.findall(r"--require-hashes -r requirements/(\w+)\.txt", planned)) == added
 
 
-def test_an_unknown_group_is_named(checkout: Path) -> None:
-    done = subprocess.run(["make", "env", "GROUPS=tests"], cwd=checkout, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert f"GROUPS=tests is not allowed: expected {' '.join(sorted(GROUPS))} or all." in done.stderr
+def test_an_unknown_group_and_a_misspelt_variable_are_named(checkout: Path) -> None:
+    words = f"GROUPS=tests is not allowed: expected {' '.join(sorted(GROUPS))} or all."
+    assert words in refused(checkout, "env", "GROUPS=tests")
+    assert "NMAE=... is not allowed: expected one of ARGS BASE " in refused(checkout, "recipe", "NMAE=x")
 
 
 def test_help_lists_every_target(checkout: Path) -> None:
-    shown = subprocess.run(["make"], cwd=checkout, capture_output=True, text=True, check=True).stdout
+    listed = shown(checkout)
     for target in ("env", "repro", "test", "lint", "lock"):
-        assert f"make {target} " in shown
+        assert f"make {target} " in listed
 
 
 def test_an_index_with_another_uv_is_refused(checkout: Path) -> None:
@@ -132,10 +133,8 @@ def test_an_index_with_another_uv_is_refused(checkout: Path) -> None:
     content = {"/simple/uv/": f'<a href="{wheel}">{wheel[1:]}</a>'.encode(), wheel: false_wheel(version)}
     with file_server(content) as index:
         false = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": f"{index.url}/simple", "PIP_FIND_LINKS": ""}
-        code, lines = make(checkout, "env", variables=false)
-    assert code == 2
-    assert len(lines) == 1
-    assert "(ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE." in lines[0]
+        line = refused(checkout, "env", **false)
+    assert "(ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE." in line
     assert not (checkout / ".venv/bin/uv").exists()
     assert not (checkout / ".venv/.installed").exists()
 
@@ -206,8 +205,8 @@ def test_no_part_of_a_value_is_run_as_a_command(installed: Path, variable: str, 
             environment = {} if given else {variable: value}
             if environment and variable in ("SHELL", "VENV", "INSTALL"):
                 continue  # make does not take them from there
-            code, _ = make(installed, target, *given, variables=environment)
-            assert (code == 0) == (variable in USES), value
+            done = make(installed, target, *given, **environment)
+            assert (done.returncode == 0) == (variable in USES), value
             assert not (installed / "F").exists(), value
 
 
@@ -232,14 +231,5 @@ def test_every_variable_that_a_user_may_set_is_tested() -> None:
     ],
 )
 def test_values_become_the_program_s_arguments(installed: Path, command: list[str], arguments: list[str]) -> None:
-    done = subprocess.run(
-        ["make", "--no-print-directory", *command], cwd=installed, capture_output=True, text=True, check=True
-    )
-    program, *rest = done.stdout.splitlines()
+    program, *rest = shown(installed, "--no-print-directory", *command).splitlines()
     assert (rest[1:] if program == "-m" else rest) == arguments
-
-
-def test_a_misspelt_variable_is_named(installed: Path) -> None:
-    done = subprocess.run(["make", "recipe", "NMAE=x"], cwd=installed, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "NMAE=... is not allowed: expected one of ARGS BASE " in done.stderr

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
+import logging
 import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from checkouts import Checkout
 from conftest import ROOT
 from moto.backends import get_backend
 from moto.server import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import make_server
 
 pytestmark = pytest.mark.slow
 
@@ -33,13 +33,6 @@ def project(mnist_results: Checkout, tmp_path: Path) -> Checkout:
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-class Quiet(WSGIRequestHandler):
-    """Without a line in the log for each request."""
-
-    def log(self, *said: Any) -> None:
-        pass
-
-
 class Storage:
     """S3 on this machine. After ``good`` uploads, it refuses the others, or keeps them waiting."""
 
@@ -50,8 +43,9 @@ class Storage:
         self.requests: set[tuple[str, str, str]] = set()
         self.stuck, self.released = threading.Event(), threading.Event()
         self._lock = threading.Lock()
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # no line for each request
         self._moto: Application = DomainDispatcherApplication(create_backend_app)
-        self.server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=Quiet)
+        self.server = make_server("127.0.0.1", 0, self, threaded=True)
         self.address = f"http://127.0.0.1:{self.server.server_port}"
         self.client = boto3.client("s3", endpoint_url=self.address, region_name="us-east-1",
                                    aws_access_key_id="testing", aws_secret_access_key="testing")  # fmt: skip
@@ -86,14 +80,12 @@ class Storage:
 @pytest.fixture
 def storage() -> Iterator[Storage]:
     found = Storage()
-    with ExitStack() as stack:
-        stack.callback(get_backend("s3").reset)
-        thread = threading.Thread(target=found.server.serve_forever, daemon=True)
-        thread.start()
-        stack.callback(found.server.shutdown)
-        stack.callback(found.released.set)
-        found.client.create_bucket(Bucket=BUCKET)
-        yield found
+    threading.Thread(target=found.server.serve_forever, daemon=True).start()
+    found.client.create_bucket(Bucket=BUCKET)
+    yield found
+    found.released.set()
+    found.server.shutdown()
+    get_backend("s3").reset()
 
 
 def documented(setting: str) -> list[str]:
@@ -122,18 +114,23 @@ def whole(objects: dict[str, bytes]) -> bool:
     return contents and all(f"{one['md5'][:2]}/{one['md5'][2:]}" in objects for listing in lists for one in listing)
 
 
-def test_results_are_shared_by_a_folder_beside_the_checkout(project: Checkout) -> None:
+def check_shared(project: Checkout, in_sync: str) -> None:
+    """Check that a checkout whose results are gone gets them from the remote."""
     there = project.objects()
-    shown = project.dvc("push")
-    assert f"{len(there)} files pushed" in shown
-    storage = project.root.parent / "dvc-storage/files/md5"
-    assert {path.relative_to(storage).as_posix() for path in storage.rglob("*") if path.is_file()} == there
     project.wipe()
     project.dvc("pull")
     assert project.objects() == there
     assert project.dvc("status") == UP_TO_DATE
-    assert project.dvc("status", "--cloud") == "Cache and remote 'storage' are in sync.\n"
-    assert project.run("git", "status", "--porcelain") == ""
+    assert in_sync in project.dvc("status", "--cloud")
+    assert project.run("git", "status", "--porcelain") == ""  # the remote's address is in config.local alone
+
+
+def test_results_are_shared_by_a_folder_beside_the_checkout(project: Checkout) -> None:
+    there = project.objects()
+    assert f"{len(there)} files pushed" in project.dvc("push")
+    storage = project.root.parent / "dvc-storage/files/md5"
+    assert {path.relative_to(storage).as_posix() for path in storage.rglob("*") if path.is_file()} == there
+    check_shared(project, "Cache and remote 'storage' are in sync.\n")
 
 
 def test_results_are_shared_by_s3_after_one_command(on_s3: Checkout, storage: Storage) -> None:
@@ -146,12 +143,7 @@ def test_results_are_shared_by_s3_after_one_command(on_s3: Checkout, storage: St
     assert storage.objects().keys() == there
     assert whole(storage.objects())
     assert on_s3.dvc("push") == "Everything is up to date.\n"
-    on_s3.wipe()
-    on_s3.dvc("pull")
-    assert on_s3.objects() == there
-    assert on_s3.dvc("status") == UP_TO_DATE
-    assert "in sync" in on_s3.dvc("status", "--cloud")
-    assert on_s3.run("git", "status", "--porcelain") == ""  # in config.local alone
+    check_shared(on_s3, "in sync")
     assert not (on_s3.root.parent / "dvc-storage").exists()
 
 
@@ -163,12 +155,9 @@ def test_a_push_that_fails_and_one_that_is_killed_are_finished_by_the_next(on_s3
     assert "failed to push data to the cloud" in shown
     check_half_pushed(storage, there)
     storage.fail_after(10, waits=True)
-    process = subprocess.Popen(
-        **on_s3.command("dvc", "push", "--jobs", "4"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    assert storage.stuck.wait(60)
-    process.kill()
-    process.wait()
+    with subprocess.Popen(**on_s3.command("dvc", "push", "--jobs", "4"), stderr=subprocess.DEVNULL) as process:
+        assert storage.stuck.wait(60)
+        process.kill()
     storage.released.set()
     stored = check_half_pushed(storage, there)
     storage.good = 10**9

@@ -1,12 +1,12 @@
 """requirements.txt and requirements/*.txt: the groups agree, and each part of the code imports only what its group installs."""
 
-import ast
 import re
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from imports import imports
 
 from stages import projects
 from stages.common.errors import InputError
@@ -39,13 +39,7 @@ def pins(path: Path) -> list[tuple[str, str]]:
 
 def imported(file: Path) -> set[str]:
     """The top-level packages that a module imports, anywhere in it."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module)
-    return {name.partition(".")[0] for name in names}
+    return {module.partition(".")[0] for module, _ in imports(file)}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

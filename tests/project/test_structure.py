@@ -1,10 +1,10 @@
 """The structure of `stages`: what may import what, and how much a folder and a file hold."""
 
-import ast
 import graphlib
 from pathlib import Path
 
 from conftest import ROOT
+from imports import imports
 
 from stages import projects
 
@@ -37,20 +37,13 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imports(path: Path) -> set[str]:
-    """The modules of `stages` that a file imports, at its top or in a function."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                found.add(whole if whole in MODULES else str(node.module))
-    return found & MODULES.keys()
+def imported(path: Path) -> set[str]:
+    """The modules of `stages` that a file imports."""
+    found = ((f"{module}.{name}", module) for module, name in imports(path))
+    return {whole if whole in MODULES else module for whole, module in found} & MODULES.keys()
 
 
-GRAPH = {name: imports(path) - {name} for name, path in MODULES.items()}
+GRAPH = {name: imported(path) - {name} for name, path in MODULES.items()}
 
 
 def room(module: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from checkouts import Checkout
 from conftest import ROOT
-from documents import apply, commands
+from documents import apply, shown
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
@@ -21,8 +21,8 @@ def follow(document: str, checkout: Checkout) -> str:
     path = ROOT / "docs" / document
     apply(path, checkout.root)
     checkout.run("ruff format --check . && ruff check .")
-    runnable = [re.sub("^make ", "make -o .venv/.installed ", command) for command in commands(path)]
-    said = "".join(checkout.run(command) for command in runnable)
+    commands = [re.sub("^make ", "make -o .venv/.installed ", command) for command, _ in shown(path)]
+    said = "".join(map(checkout.run, commands))
     assert checkout.run("dvc status") == "Data and pipelines are up to date.\n"
     assert checkout.run("git status --short") == ""
     return said

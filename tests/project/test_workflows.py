@@ -1,19 +1,18 @@
 """GitHub's workflows: valid, without findings, with no more rights than they need; and what the comment's job makes of a review."""
 
-import http.server
 import json
-import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from checkouts import Checkout
 from conftest import ROOT
+from file_servers import Handler, serving
 from markdown_it import MarkdownIt
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -21,41 +20,28 @@ PNG = b"\x89PNG\r\n\x1a\n and the rest"
 HEAD = "a" * 40
 
 
-def tool(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name(name)), *arguments, *map(str, WORKFLOWS)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def jobs() -> list[dict[str, Any]]:
-    return [job for path in WORKFLOWS for job in yaml.safe_load(path.read_text())["jobs"].values()]
-
-
 def steps() -> list[dict[str, Any]]:
-    return [step for job in jobs() for step in job["steps"]]
+    return [
+        step for path in WORKFLOWS for job in yaml.safe_load(path.read_text())["jobs"].values() for step in job["steps"]
+    ]
 
 
-def test_workflows_match_githubs_schema() -> None:
-    done = tool("check-jsonschema", "--builtin-schema", "vendor.github-workflows")
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_zizmor_finds_nothing() -> None:
-    done = tool("zizmor", "--offline", "--no-progress")
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.mark.parametrize(
+    "checker", ["check-jsonschema --builtin-schema vendor.github-workflows", "zizmor --offline --no-progress"]
+)
+def test_workflows_match_githubs_schema_and_zizmor_finds_nothing(checker: str) -> None:
+    Checkout(ROOT).run(*checker.split(), *map(str, WORKFLOWS))
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_actions_are_pinned_by_commit(path: Path) -> None:
-    used = re.findall(r"uses: (.*)", path.read_text())
+def test_actions_are_pinned_by_commit_no_permission_is_for_all_jobs_and_no_secret_is_read(path: Path) -> None:
+    text = path.read_text()
+    used = re.findall(r"uses: (.*)", text)
     assert used
     for action in used:
         assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
-
-
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_no_permission_is_granted_to_all_jobs_and_no_secret_is_read(path: Path) -> None:
-    assert yaml.safe_load(path.read_text())["permissions"] == {}
-    assert "secrets." not in path.read_text()
+    assert yaml.safe_load(text)["permissions"] == {}
+    assert "secrets." not in text
 
 
 def test_only_the_comment_s_job_may_write_and_it_runs_no_code_of_the_pull_request() -> None:
@@ -93,29 +79,19 @@ def test_an_audit_asks_for_every_pinned_package_and_fails_for_a_vulnerable_one(t
     """Against a stand-in for osv.dev."""
     asked, vulnerable = set(), "dvc"
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            name = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["package"]["name"]
+    class Audit(Handler):
+        def respond(self) -> None:
+            name = json.loads(self.content())["package"]["name"]
             asked.add(name)
             affected = [{"package": {"name": name, "ecosystem": "PyPI"}, "ranges": []}]
             found = {"vulns": [{"id": "PYSEC-0", "summary": "a hole", "affected": affected}]}
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(json.dumps(found if name == vulnerable else {}).encode())
+            self.answer(json.dumps(found if name == vulnerable else {}).encode())
 
-        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     (line,) = re.findall(r"^\t@(pip-audit (?:.*\\\n)*.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     files = sorted(path.relative_to(ROOT) for path in [ROOT / "requirements.txt", *ROOT.glob("requirements/*.txt")])
     command = line.replace("$(ALL:%=-r requirements/%.txt)", " ".join(f"-r {path}" for path in files[:-1]))
-    environment = {**os.environ, "PIP_AUDIT_OSV_URL": f"http://127.0.0.1:{server.server_port}", "HOME": str(tmp_path)}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    done = subprocess.run(command, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    server.shutdown()
-    server.server_close()
+    with serving(Audit) as address:
+        done = Checkout(ROOT, {"PIP_AUDIT_OSV_URL": address, "HOME": str(tmp_path)}).tried(command)
     assert done.returncode == 1
     assert re.search(r"^dvc +\S+ +PYSEC-0", done.stdout, re.MULTILINE)
     assert asked >= {"torch", "uv", "zizmor", "ray", "starlette", "gradio", "sagemaker"}
@@ -129,22 +105,13 @@ def github() -> Iterator[tuple[str, dict[str, Any]]]:
     """GitHub's list of pull requests at an address, and what it answers: its commit and, filled in, who asked."""
     state: dict[str, Any] = {"sha": HEAD}
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Pulls(Handler):
+        def respond(self) -> None:
             state["path"], state["token"] = self.path, self.headers["Authorization"]
-            body = json.dumps([{"number": 12, "head": {"sha": state["sha"]}}]).encode()
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(json.dumps([{"number": 12, "head": {"sha": state["sha"]}}]).encode())
 
-        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", state
-    server.shutdown()
-    server.server_close()
+    with serving(Pulls) as address:
+        yield address, state
 
 
 class Job:
@@ -158,24 +125,31 @@ class Job:
         head = {"head_sha": HEAD, "head_branch": "change", "head_repository": {"owner": {"login": "fork"}}, "id": 7}
         (folder / "event.json").write_text(json.dumps({"workflow_run": head}))
 
-    def run(self, check: bool = True) -> str:
-        """The comment; empty if none was made."""
-        (self.folder / "outputs").write_text("")
+    def write(self, comment: str, *pictures: str) -> None:
+        (self.review / "comment.md").write_text(comment)
+        for name in pictures:
+            (self.review / "pictures" / name).write_bytes(PNG)
+
+    def run(self, comment: str | None = None, *pictures: str, check: bool = True) -> str:
+        """The comment on a review with that text and ``pictures``, or on the review that is there; empty if none was made."""
+        if comment is not None:
+            self.write(comment, *pictures)
+        written, self.outputs = self.folder / "comment.md", self.folder / "outputs"
+        written.unlink(missing_ok=True)
+        self.outputs.write_text("")
         environment = {
             "PATH": "/usr/bin:/bin",
             "GITHUB_EVENT_PATH": str(self.folder / "event.json"),
-            "GITHUB_OUTPUT": str(self.folder / "outputs"),
+            "GITHUB_OUTPUT": str(self.outputs),
             "GITHUB_API_URL": self.address,
             "GITHUB_SERVER_URL": self.folder.as_uri(),
             "GITHUB_REPOSITORY": "owner/name",
             "GITHUB_TOKEN": "token",
+            "RUNNER_TEMP": str(self.folder),
         }
         (step,) = [step["run"] for step in steps() if "reviewing/post.py" in step.get("run", "")]
         script = step.replace("python3", sys.executable)
-        (self.folder / "comment.md").unlink(missing_ok=True)
-        environment["RUNNER_TEMP"] = str(self.folder)
         subprocess.run(["bash", "-e", "-c", script], cwd=ROOT, env=environment, check=check)
-        written = self.folder / "comment.md"
         return written.read_text() if written.exists() else ""
 
     def published(self) -> list[str]:
@@ -189,20 +163,16 @@ def job(tmp_path: Path, github: tuple[str, dict[str, Any]]) -> Job:
 
 
 def test_the_comment_shows_the_published_pictures(job: Job, github: tuple[str, dict[str, Any]]) -> None:
-    (job.review / "comment.md").write_text("## Review: all hold\n\n| ![after](pictures/mnist-loss-after.png) |\n")
-    (job.review / "pictures/mnist-loss-after.png").write_bytes(PNG)
-    text = job.run()
+    text = job.run("## Review: all hold\n\n| ![after](pictures/mnist-loss-after.png) |\n", "mnist-loss-after.png")
     assert f"![after]({job.folder.as_uri()}/owner/name/raw/review-pictures/pull/12/{HEAD}/mnist-loss-after.png)" in text
     assert job.published() == [f"pull/12/{HEAD}/mnist-loss-after.png"]
-    assert (job.folder / "outputs").read_text() == "number=12\n"
+    assert job.outputs.read_text() == "number=12\n"
     assert github[1]["token"] == "Bearer token"
     assert github[1]["path"] == "/repos/owner/name/pulls?state=open&head=fork%3Achange&per_page=100"
 
 
 def test_the_pictures_of_a_pull_request_are_replaced_and_those_of_others_stay(job: Job) -> None:
-    (job.review / "comment.md").write_text("text")
-    (job.review / "pictures/first.png").write_bytes(PNG)
-    job.run()
+    job.run("text", "first.png")
     other = job.folder / "other"
     script = f"""git clone -q -b review-pictures {job.remote} {other} && cd {other} && mkdir -p pull/5/b && cp pull/12/*/first.png pull/5/b/
         git config user.name t; git config user.email t@example.org; git add . && git commit -qm other && git push -q"""
@@ -216,12 +186,10 @@ def test_the_pictures_of_a_pull_request_are_replaced_and_those_of_others_stay(jo
 
 @pytest.mark.parametrize(("refused", "code"), [(2, 0), (9, 1)])
 def test_a_push_rejected_because_of_another_push_is_retried(job: Job, refused: int, code: int) -> None:
-    (job.review / "comment.md").write_text("text")
-    (job.review / "pictures/first.png").write_bytes(PNG)
     hook = job.remote / "hooks/pre-receive"
     hook.write_text(f"#!/bin/sh\necho >>tries; test $(wc -l <tries) -gt {refused}\n")
     hook.chmod(0o755)
-    assert bool(job.run(check=False)) == (code == 0)
+    assert bool(job.run("text", "first.png", check=False)) == (code == 0)
     assert job.published() == ([] if code else [f"pull/12/{HEAD}/first.png"])
 
 
@@ -229,25 +197,19 @@ def test_a_pull_request_with_later_commits_gets_no_comment_of_this_one(
     job: Job, github: tuple[str, dict[str, Any]]
 ) -> None:
     github[1]["sha"] = "b" * 40
-    (job.review / "comment.md").write_text("text")
-    (job.review / "pictures/first.png").write_bytes(PNG)
-    assert job.run() == ""
-    assert (job.folder / "outputs").read_text() == ""
+    assert job.run("text", "first.png") == ""
+    assert job.outputs.read_text() == ""
     assert job.published() == []
 
 
 def test_only_pictures_are_published(job: Job) -> None:
     folder = job.review / "pictures"
-    (folder / "good.png").write_bytes(PNG)
     (folder / "page.png").write_bytes(b"<script>alert(1)</script>")
-    (folder / "script.svg").write_bytes(PNG)
-    (folder / "a b.png").write_bytes(PNG)
-    (folder / "-f.png").write_bytes(PNG)
     (folder / "huge.png").write_bytes(PNG + bytes(5_000_001))
     (folder / "link.png").symlink_to(folder / "good.png")
     (folder / "folder.png").mkdir()
-    (job.review / "comment.md").write_text("![a](pictures/page.png) ![b](pictures/../../x.png)")
-    text = job.run()
+    pictures = ("good.png", "script.svg", "a b.png", "-f.png")
+    text = job.run("![a](pictures/page.png) ![b](pictures/../../x.png)", *pictures)
     assert job.published() == [f"pull/12/{HEAD}/good.png"]
     assert "/raw/" not in text
 
@@ -269,23 +231,19 @@ def test_only_pictures_are_published(job: Job) -> None:
     ],
 )
 def test_untrusted_text_becomes_no_link_picture_or_html(job: Job, hostile: str) -> None:
-    (job.review / "comment.md").write_text(hostile)
-    html = MarkdownIt("commonmark").enable("table").render(job.run())
+    html = MarkdownIt("commonmark").enable("table").render(job.run(hostile))
     assert set(re.findall(r"<[a-z!/][^>]*>", html)) <= {"<p>", "</p>"}
 
 
 def test_mentions_and_addresses_are_left_as_text(job: Job) -> None:
-    (job.review / "comment.md").write_text(
-        "@owner &#64;owner other/name#1 GH-12 gh-12 ABC-12 https://elsewhere.example www.elsewhere.example"
-    )
-    text = MarkdownIt().render(job.run()).partition("Reviewed commit: a")[0]
+    hostile = "@owner &#64;owner other/name#1 GH-12 gh-12 ABC-12 https://elsewhere.example www.elsewhere.example"
+    text = MarkdownIt().render(job.run(hostile)).partition("Reviewed commit: a")[0]
     assert not re.search(r"@owner|#1|GH-12|gh-12|ABC-12|https://|www\.", text)
 
 
 @pytest.mark.parametrize("fence", ["```", "~~~"])
 def test_a_diagram_is_left_as_text(job: Job, fence: str) -> None:
-    (job.review / "comment.md").write_text(f"{fence}mermaid\nflowchart LR\n{fence}\n")
-    assert "<pre>" not in MarkdownIt().render(job.run())
+    assert "<pre>" not in MarkdownIt().render(job.run(f"{fence}mermaid\nflowchart LR\n{fence}\n"))
 
 
 def test_a_fork_that_was_deleted_gets_no_comment(job: Job) -> None:
@@ -293,13 +251,12 @@ def test_a_fork_that_was_deleted_gets_no_comment(job: Job) -> None:
     event["workflow_run"]["head_repository"] = None
     (job.folder / "event.json").write_text(json.dumps(event))
     assert job.run() == ""
-    assert (job.folder / "outputs").read_text() == ""
+    assert job.outputs.read_text() == ""
 
 
 def test_a_review_that_is_too_long_missing_or_not_text_is_handled(job: Job) -> None:
     assert "The run wrote no review." in job.run()
-    (job.review / "comment.md").write_text("x" * 70_000)
-    assert 60_000 < len(job.run()) < 65_536
+    assert 60_000 < len(job.run("x" * 70_000)) < 65_536
     (job.review / "comment.md").write_bytes(b"\xff\xfe\x00")
     assert "Reviewed commit: a" in job.run()
     (job.review / "comment.md").unlink()

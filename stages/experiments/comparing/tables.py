@@ -41,14 +41,9 @@ def row(
     cells = []
     for name, metric in figures.items():
         found = variant.spread(name)
-        cells.append(
-            {
-                "text": metric.write(found.mean) if found else "-",
-                "value": found.mean if found else None,
-                "best": found is not None and found.mean == best[name],
-                "spread": between(metric, found),
-            }
-        )
+        cell = {"text": metric.write(found.mean), "value": found.mean} if found else ABSENT
+        is_best = found is not None and found.mean == best[name]
+        cells.append(cell | {"best": is_best, "spread": between(metric, found)})
     seconds, parameters = variant.seconds(), variant.spread("parameters")
     return {
         "label": variant.label,
@@ -58,9 +53,7 @@ def row(
         "settings": [f"{name}={_value(value)}" for name, value in sorted(variant.settings.items())],
         "other_code": variant.other_code,
         "figures": cells,
-        "elsewhere": [
-            elsewhere(variant, name, value, shown) for name, value in variant.elsewhere.items() if name in shown
-        ],
+        "elsewhere": [elsewhere(variant, *one, shown) for one in variant.elsewhere.items() if one[0] in shown],
         "expected": expectations(variant, shown),
         "seconds": {"text": f"{seconds.mean:,.1f}", "value": seconds.mean} if seconds else ABSENT,
         "parameters": {"text": f"{parameters.mean:,.0f}", "value": parameters.mean} if parameters else ABSENT,
@@ -110,12 +103,8 @@ def expectations(variant: Variant, known: dict[str, Metric]) -> list[dict[str, A
         if name not in known or (reached := variant.spread(name)) is None:
             continue
         metric = known[name]
-        found.append(
-            {
-                "text": f"{metric.title} {'≥' if metric.better == 'higher' else '≤'} {metric.write(bound)}",
-                "reached": metric.gain(bound, reached.mean) >= 0,
-            }
-        )
+        text = f"{metric.title} {'≥' if metric.better == 'higher' else '≤'} {metric.write(bound)}"
+        found.append({"text": text, "reached": metric.gain(bound, reached.mean) >= 0})
     return found
 
 
@@ -136,9 +125,8 @@ def missing(project: str, variant: Variant) -> list[str]:
             continue
         if variant.origin == "published":
             recipe, name = variant.label.split(" ")[0], Path(path).name
-            lines.append(
-                f"{recipe}: published without {name}; to add it: python -m stages.experiments.publish {recipe}"
-            )
+            remedy = f"python -m stages.experiments.publish {recipe}"
+            lines.append(f"{recipe}: published without {name}; to add it: {remedy}")
         else:
             where, remedy = MISSING[variant.origin]
             lines.append(f"{variant.label}, seed {', '.join(without)}: {path} is not {where}; to get it, run {remedy}")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
@@ -75,30 +76,15 @@ def spread(values: Iterable[float | None]) -> Spread | None:
     return Spread(mean(known), min(known), max(known), stdev(known) if len(known) > 2 else None, len(known))
 
 
-class StageInputs(NamedTuple):
-    """The inputs of a project's stages in dvc.lock: parameters by their dotted names, and hashes of the code."""
-
-    parameters: dict[str, Any]
-    code: dict[str, str]
-
-    def settings(self, base: dict[str, Any], project: str) -> dict[str, Any]:
-        """Return the parameters that differ from ``base``, except the seed and the data's source."""
-        own = {name: value for name, value in self.parameters.items() if name not in _apart(project)}
-        return {name: value for name, value in own.items() if name not in base or base[name] != value}
-
-
-def _apart(project: str) -> tuple[str, ...]:
-    return f"{project}.seed", "data.source", f"data.{project}.source"
-
-
-def stage_inputs(revision: Revision, project: str) -> StageInputs:
+def stage_inputs(revision: Revision, project: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the inputs of a project's stages in dvc.lock: parameters by their dotted names, and hashes of the code."""
     stages = revision.stages()
     locked = [stages[f"{step}@{project}"] for step in STEPS if f"{step}@{project}" in stages]
     parameters: dict[str, Any] = {}
     for stage in locked:
         parameters |= config.flat(stage.get("params", {}).get("params.yaml", {}))
     code = {dep["path"]: dep["md5"] for stage in locked for dep in stage["deps"] if dep["path"].startswith("stages/")}
-    return StageInputs(parameters, code)
+    return parameters, code
 
 
 class ComparedRevision(NamedTuple):
@@ -117,38 +103,37 @@ def of_revisions(project: str, sources: list[ComparedRevision], known: dict[str,
     tree has its commit's results, both are one variant.
     """
     head = Revision("HEAD")
-    base, code = config.flat(head.parameters()), stage_inputs(head, project).code
+    base, (_, code) = config.flat(head.parameters()), stage_inputs(head, project)
+    apart = {f"{project}.seed", "data.source", f"data.{project}.source"}
     found: dict[str, Variant] = {}
-    below: tuple[str, Variant | None] = "", None  # the last baseline: its version, and its row until that is needed
+    below, baseline = "", None  # the version of the last baseline, and its row until that is needed
     for source in sources:
-        own = stage_inputs(source.revision, project)
-        version = json.dumps(own, sort_keys=True)
-        if source.origin == "experiment" and version == below[0] and not (named or source.name in known):
+        parameters, own_code = stage_inputs(source.revision, project)
+        version = json.dumps([parameters, own_code], sort_keys=True)
+        if source.origin == "experiment" and version == below and not (named or source.name in known):
             continue
-        run = runs.of(source.revision, project, own.parameters.get(f"{project}.seed", 0))
+        run = runs.of(source.revision, project, parameters.get(f"{project}.seed", 0))
         if run is None:
-            below = (version, None) if source.origin == "baseline" else below
+            if source.origin == "baseline":
+                below, baseline = version, None
             continue
-        settings = own.settings(base, project)
+        differing = {name: value for name, value in parameters.items() if name not in base or base[name] != value}
+        settings = {name: value for name, value in differing.items() if name not in apart}
         data = str(run.metrics.get("data"))
         recipe = _same(settings, known, base)
-        one = Variant(source.name, source.origin, [source.name], data, settings, own.code != code, [run], recipe)
+        one = Variant(source.name, source.origin, [source.name], data, settings, own_code != code, [run], recipe)
         if source.origin == "baseline":
-            below = version, one
+            below, baseline = version, one
             if not found:
                 found[version] = one
             continue
-        if below[1] and source.origin == "experiment":
-            found.setdefault(below[0], below[1])
-        if (
-            source.origin == "workspace"
-            and below[1]
-            and version == below[0]
-            and run.metrics == below[1].runs[0].metrics
-        ):
-            found[version] = replace(below[1], names=[*below[1].names, source.name])
+        if baseline and source.origin == "experiment":
+            found.setdefault(below, baseline)
+        unchanged = baseline and version == below and run.metrics == baseline.runs[0].metrics
+        if baseline and unchanged and source.origin == "workspace":
+            found[version] = replace(baseline, names=[*baseline.names, source.name])
             continue
-        key = source.name if source.origin == "workspace" else json.dumps([data, settings, own.code], sort_keys=True)
+        key = source.name if source.origin == "workspace" else json.dumps([data, settings, own_code], sort_keys=True)
         if key in found:
             before = found[key]
             again = any(other.seed == run.seed and other.metrics == run.metrics for other in before.runs)
@@ -183,16 +168,12 @@ def of_published(name: str, result: Published, recipe: Recipe, base: dict[str, A
 
 def by_data(variants: list[Variant]) -> dict[str, list[Variant]]:
     """Group the variants by data, in their order. Labels that occur twice on the same data are made unique."""
-    order = dict.fromkeys(variant.data for variant in variants)
-    return {data: _distinct([variant for variant in variants if variant.data == data]) for data in order}
-
-
-def _distinct(variants: list[Variant]) -> list[Variant]:
-    taken: dict[str, int] = {}
-    found = []
+    taken: Counter[tuple[str, str]] = Counter()
+    found: dict[str, list[Variant]] = {}
     for variant in variants:
-        label = variant.label if variant.label not in taken else f"{variant.label} ({variant.origin})"
-        taken[label] = taken.get(label, 0) + 1
-        number = f" {taken[label]}" if taken[label] > 1 else ""
-        found.append(replace(variant, label=f"{label}{number}"))
+        data, label = variant.data, variant.label
+        label = f"{label} ({variant.origin})" if taken[data, label] else label
+        taken[data, label] += 1
+        number = f" {taken[data, label]}" if taken[data, label] > 1 else ""
+        found.setdefault(data, []).append(replace(variant, label=f"{label}{number}"))
     return found

@@ -14,11 +14,11 @@ def git(*arguments: str, folder: Path | None = None) -> str:
     return done.stdout.rstrip()  # lines of `git status` may begin with a space
 
 
-def find(*arguments: str, folder: Path | None = None) -> str | None:
+def find(*arguments: str) -> str | None:
     """Return what git prints; None if it fails, for example because a name does not exist."""
-    done = _run(arguments, folder)
+    done = _run(arguments)
     return None if done.returncode else done.stdout.rstrip()
 
 
-def _run(arguments: tuple[str, ...], folder: Path | None) -> subprocess.CompletedProcess[str]:
+def _run(arguments: tuple[str, ...], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)

@@ -82,6 +82,11 @@ class Experiment(NamedTuple):
     recipe: Recipe
     settings: dict[str, Any]
 
+    @property
+    def seed(self) -> int:
+        seed: int = self.settings[f"{self.recipe.project}.seed"]
+        return seed
+
     def threads(self, parameters: dict[str, Any]) -> int | None:
         """Return the threads of its training; None means one per core. It is 1 if the project has no such parameter."""
         threads: int | None = applied(parameters, self.settings)[self.recipe.project].get("threads", 1)
@@ -108,18 +113,17 @@ def experiments(name: str, changes: dict[str, Any]) -> list[Experiment]:
 
 def changes(assignments: list[str]) -> dict[str, Any]:
     """Parse `key=value` as DVC's `-S` does. Returns values by parameter name; raises InputError for any other form."""
-    if wrong := [assignment for assignment in assignments if not re.match(r"\S+=", assignment)]:
-        raise InputError(f"-S {wrong[0]} is not a setting: expected key=value, without spaces before the =")
-    return {key: _value(key, text) for key, _, text in (assignment.partition("=") for assignment in assignments)}
-
-
-def _value(key: str, text: str) -> Any:
-    try:
-        return config.parse(text)
-    except yaml.YAMLError:
-        raise InputError(
-            f"-S {key}={text} is not a setting: {text!r} is not valid YAML, is a bracket or quote missing?"
-        ) from None
+    found = {}
+    for assignment in assignments:
+        key, _, text = assignment.partition("=")
+        if not re.match(r"\S+=", assignment):
+            raise InputError(f"-S {assignment} is not a setting: expected key=value, without spaces before the =")
+        try:
+            found[key] = config.parse(text)
+        except yaml.YAMLError:
+            cause = f"{text!r} is not valid YAML, is a bracket or quote missing?"
+            raise InputError(f"-S {assignment} is not a setting: {cause}") from None
+    return found
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

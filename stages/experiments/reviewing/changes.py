@@ -1,7 +1,6 @@
 """Compare two revisions, except their metrics: inputs of stages (code, data, parameters), plots, times and sizes."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +44,8 @@ def causes(base: Revision, head: Revision) -> tuple[list[tuple[str, str]], list[
         if name not in before or name not in after:
             own.append((name, "new" if name in after else "removed"))
             continue
-        inputs = _different(_inputs(before[name]), _inputs(after[name]))
+        was, now = _inputs(before[name]), _inputs(after[name])
+        inputs = [one for one in sorted(was.keys() | now.keys()) if was.get(one) != now.get(one)]
         if its_own := [one for one in inputs if one not in made]:
             own.append((name, ", ".join(its_own)))
         elif inputs:
@@ -55,17 +55,11 @@ def causes(base: Revision, head: Revision) -> tuple[list[tuple[str, str]], list[
 
 def _inputs(stage: dict[str, Any]) -> dict[str, Any]:
     """Return a stage's inputs in dvc.lock by name: hashes of paths, values of parameters, the command."""
-    parameters = {
-        f"{file}:{key}": value for file, values in stage.get("params", {}).items() for key, value in values.items()
-    }
-    inputs = {dep["path"]: dep.get("md5") for dep in stage.get("deps", []) if dep["path"] != "params.yaml"} | {
-        name.removeprefix("params.yaml:"): value for name, value in config.flat(parameters).items()
-    }
+    inputs = {dep["path"]: dep.get("md5") for dep in stage.get("deps", []) if dep["path"] != "params.yaml"}
+    for file, values in stage.get("params", {}).items():
+        place = "" if file == "params.yaml" else f"{file}:"
+        inputs |= {f"{place}{name}": value for name, value in config.flat(values).items()}
     return inputs | {"its command": stage.get("cmd")}
-
-
-def _different(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    return [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
 
 
 def pictures(base: Revision, head: Revision) -> list[ChangedPlot]:
@@ -73,22 +67,16 @@ def pictures(base: Revision, head: Revision) -> list[ChangedPlot]:
     before, after = base.outputs(), head.outputs()
     plots = sorted(path for path in before.keys() | after.keys() if PLOTS.fullmatch(path))
     changed = [path for path in plots if before.get(path, {}).get("md5") != after.get(path, {}).get("md5")]
-    return [
-        picture
-        for folder in [*changed, PUBLISHED]
-        for picture in _pictures(folder, base, head, made=folder in before or folder == PUBLISHED)
-    ]
-
-
-def _pictures(folder: str, base: Revision, head: Revision, made: bool) -> Iterable[ChangedPlot]:
-    """Yield the PNG files of one folder that differ; ``made`` tells whether the base has the folder."""
-    before, after = base.hashes(folder) if made else {}, head.hashes(folder) or {}
-    known = before or {}
-    for path in sorted(path for path in known.keys() | after.keys() if path.endswith(".png")):
-        if known.get(path) != after.get(path):
-            old = base.read(path) if path in known else None
-            new = head.read(path) if path in after else None
-            yield ChangedPlot(path, old, new, missing=before is None or (path in known and old is None))
+    found = []
+    for folder in [*changed, PUBLISHED]:
+        was = base.hashes(folder) if folder in before or folder == PUBLISHED else {}
+        known, now = was or {}, head.hashes(folder) or {}
+        for path in sorted(path for path in known.keys() | now.keys() if path.endswith(".png")):
+            if known.get(path) != now.get(path):
+                old = base.read(path) if path in known else None
+                new = head.read(path) if path in now else None
+                found.append(ChangedPlot(path, old, new, missing=was is None or (path in known and old is None)))
+    return found
 
 
 def readings(base: Revision, head: Revision) -> list[tuple[str, str, str, str]]:
@@ -97,21 +85,21 @@ def readings(base: Revision, head: Revision) -> list[tuple[str, str, str, str]]:
     rows = []
     exports = {path for path in before.keys() | after.keys() if path.split("/")[-1] == "export"}
     for project in sorted(path.split("/")[1] for path in exports):
-        clocks = [(one.training(project), one.latency(project)) for one in (base, head)]
-        for title, number, keys, unit in CLOCKS:
-            before_it, after_it = (_time(pair[number], keys, unit) for pair in clocks)
-            rows.append((project, title, before_it, after_it))
+        clocks = [{"training": one.training(project), "latency": one.latency(project)} for one in (base, head)]
+        for title, keys, unit in CLOCKS:
+            was, now = (_time(one, keys, unit) for one in clocks)
+            rows.append((project, title, was, now))
         path = f"models/{project}/export"
         rows.append((project, "size of the export", _size(before.get(path)), _size(after.get(path))))
     return [row for row in rows if row[2] != row[3]]
 
 
 CLOCKS = [
-    ("training", 0, ["seconds"], "s"),
-    ("one request", 1, ["one", "p50_ms"], "ms"),
-    ("one execution", 1, ["execution_s", "p50"], "s"),
+    ("training", ["training", "seconds"], "s"),
+    ("one request", ["latency", "one", "p50_ms"], "ms"),
+    ("one execution", ["latency", "execution_s", "p50"], "s"),
 ]
-"""Rows of clock readings: title, training (0) or deployed model (1), keys of the value, unit. Latencies are medians."""
+"""Rows of clock readings: title, keys of the value, unit. Latencies are medians."""
 
 
 def _time(content: Any, keys: list[str], unit: str) -> str:

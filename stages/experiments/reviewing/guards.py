@@ -30,9 +30,8 @@ class MetricGuard:
 
     def change(self) -> str:
         """Return the difference as text, in points if the metric is a percentage."""
-        if not (_is_figure(self.base) and _is_figure(self.head)):
-            return "-"
-        return amount(self.metric, _float(self.head) - _float(self.base), "+")
+        before, after = _number(self.base), _number(self.head)
+        return "-" if before is None or after is None else amount(self.metric, after - before, "+")
 
     def row(self) -> list[str]:
         """Return project, metric, base, head, change, tolerance, verdict."""
@@ -55,32 +54,31 @@ def _verdict(
     project: str, name: str, metric: Metric, base: Mapping[str, Any], head: Mapping[str, Any]
 ) -> tuple[str, str]:
     """Return the verdict and, for a failure, its sentence."""
-    label = f"{project} {name}"
-    before, after = base.get(name), head.get(name)
+    label, was, now = f"{project} {name}", figure(metric, base.get(name)), figure(metric, head.get(name))
+    before, after, tolerance = _number(base.get(name)), _number(head.get(name)), metric.tolerance or 0.0
     if name not in head:
-        return "missing", f"{label} is missing: it was {figure(metric, before)}"
-    if not _is_figure(after):
-        return "not a number", f"{label} is {figure(metric, after)}: expected a number"
-    if not _is_figure(before):
+        return "missing", f"{label} is missing: it was {was}"
+    if after is None:
+        return "not a number", f"{label} is {now}: expected a number"
+    if before is None:
         return "new", ""
     if base.get("data") != head.get("data"):
         data = f"{base.get('data')!r} at the base, {head.get('data')!r} here"
         return "other data", f"{label} was measured on other data ({data}): the values can't be compared"
-    gain = round(metric.gain(_float(before), _float(after)), 9)  # in floats 0.93 - 0.92 is slightly more than 0.01
+    gain = round(metric.gain(before, after), 9)  # in floats 0.93 - 0.92 is slightly more than 0.01
     if gain >= 0:
         return ("better" if gain else "same"), ""
-    if -gain <= (metric.tolerance or 0.0):
+    if -gain <= tolerance:
         return "within tolerance", ""
-    fell = "fell" if _float(after) < _float(before) else "rose"
-    values = f"from {figure(metric, before)} to {figure(metric, after)}"
-    return fell, (
-        f"{label} {fell} {values}, by {amount(metric, -gain)}: tolerance {amount(metric, metric.tolerance or 0.0)}"
-    )
+    fell = "fell" if after < before else "rose"
+    by = f"by {amount(metric, -gain)}: tolerance {amount(metric, tolerance)}"
+    return fell, f"{label} {fell} from {was} to {now}, {by}"
 
 
 def figure(metric: Metric, value: object) -> str:
     """Return ``value`` as text, such as `93.06 %`."""
-    return metric.write(value).replace("%", " %") if _is_figure(value) or value is None else repr(value)
+    known = value is None or _number(value) is not None
+    return metric.write(value).replace("%", " %") if known else repr(value)
 
 
 def amount(metric: Metric, value: float, sign: str = "-") -> str:
@@ -101,21 +99,14 @@ def loosened(base: Mapping[str, Any], head: Metrics) -> list[str]:
             if now is None or now.tolerance is None:
                 found.append(f"{project} {name} is no longer guarded")
             elif (now.tolerance, now.better) != (was["tolerance"], was.get("better")):
-                before, after = (
-                    f"{better} is better, tolerance {tolerance:g}" for better, tolerance in _both(was, now)
-                )
+                before = f"{was.get('better')} is better, tolerance {was['tolerance']:g}"
+                after = f"{now.better} is better, tolerance {now.tolerance:g}"
                 found.append(f"the guard of {project} {name} was changed: {before}; now {after}")
     return found
 
 
-def _both(was: Mapping[str, Any], now: Metric) -> list[tuple[Any, Any]]:
-    return [(was.get("better"), was["tolerance"]), (now.better, now.tolerance)]
-
-
-def _is_figure(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _float(value: object) -> float:
-    assert isinstance(value, int | float)
-    return float(value)
+def _number(value: object) -> float | None:
+    """Return ``value`` if it is a finite number, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value

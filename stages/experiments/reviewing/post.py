@@ -120,7 +120,7 @@ def publish(found: list[Path], remote: str, subfolder: str, commit: str) -> None
         with tempfile.TemporaryDirectory() as folder:
             here = Path(folder)
             _git(here, "init", "--quiet")
-            old = _git(here, "ls-remote", remote, f"refs/heads/{BRANCH}").split("\t")[0]
+            old = _git(here, "ls-remote", remote, f"refs/heads/{BRANCH}").stdout.split("\t")[0].strip()
             if old:
                 _git(here, "fetch", "--quiet", "--depth", "1", remote, old)
                 _git(here, "checkout", "--quiet", old)
@@ -132,10 +132,11 @@ def publish(found: list[Path], remote: str, subfolder: str, commit: str) -> None
             for path in found:
                 shutil.copyfile(path, here / subfolder / commit / path.name)
             _git(here, "add", "--all")
-            tree = _git(here, "write-tree")
-            new = _git(here, "commit-tree", tree, "-m", "Pictures of reviews; this branch can be deleted at any time")
-            target = f"{new}:refs/heads/{BRANCH}"
-            if _pushed(here, "push", "--quiet", f"--force-with-lease={BRANCH}:{old}", remote, target):
+            tree = _git(here, "write-tree").stdout.strip()
+            about = "Pictures of reviews; this branch can be deleted at any time"
+            new = _git(here, "commit-tree", tree, "-m", about).stdout.strip()
+            push = ["push", "--quiet", f"--force-with-lease={BRANCH}:{old}", remote, f"{new}:refs/heads/{BRANCH}"]
+            if _git(here, *push, check=False).returncode == 0:
                 return
     sys.exit(f"error: could not push the plots to {BRANCH}: see above, then run this job again")
 
@@ -153,15 +154,9 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=folder, env=_environment(), check=True, stdout=subprocess.PIPE, text=True
-    )
-    return done.stdout.strip()
-
-
-def _pushed(folder: Path, *arguments: str) -> bool:
-    return subprocess.run(["git", *arguments], cwd=folder, env=_environment(), check=False).returncode == 0
+def _git(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=folder, env=_environment(), check=check, stdout=subprocess.PIPE, text=True)
 
 
 if __name__ == "__main__":

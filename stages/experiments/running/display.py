@@ -1,7 +1,7 @@
 """Show the progress of several projects: one live line each in a terminal, plain lines elsewhere."""
 
 from collections.abc import Iterable
-from types import TracebackType
+from contextlib import ExitStack
 
 from rich.console import Console
 from rich.live import Live
@@ -13,25 +13,18 @@ REFRESHES = 4
 """Refreshes per second."""
 
 
-class Display:
+class Display(ExitStack):
     """A context manager that shows the progress of ``runs``. Lines that `say` prints stay above the live ones."""
 
     def __init__(self, runs: Iterable[ProjectProgress]) -> None:
+        super().__init__()
         self._runs = list(runs)
         self._width = max(len(run.project) for run in self._runs)
         self._console = Console(highlight=False, markup=False, emoji=False)
-        self._live: Live | None = None
-        if self._console.is_terminal and not self._console.is_dumb_terminal:
-            self._live = Live(get_renderable=self._lines, console=self._console, refresh_per_second=REFRESHES)
-
-    def __enter__(self) -> "Display":
+        self._live = self._console.is_terminal and not self._console.is_dumb_terminal
         if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._live:
-            self._live.stop()
+            live = Live(get_renderable=self._lines, console=self._console, refresh_per_second=REFRESHES)
+            self.enter_context(live)
 
     def say(self, project: str, text: str) -> None:
         """Print ``text`` with the ``project``'s name before each line."""

@@ -77,7 +77,7 @@ def _log_one(client: "MlflowClient", group: str, project: str, name: str, commit
     settings = [Param(key, str(value)) for key, value in parameters.items() if key.startswith(wanted)]
     run = runs.of(revision, project, parameters.get(f"{project}.seed", 0))
     values: dict[str, Any] = run.metrics | run.training if run else {}
-    scores = [Metric(key, value, now, 0) for key, value in values.items() if _is_number(value)]
+    scores = [Metric(key, value, now, 0) for key, value in values.items() if type(value) in (int, float)]
     history = run.history or {} if run else {}
     scores += [
         Metric(key, value, now, int(epoch))
@@ -87,15 +87,11 @@ def _log_one(client: "MlflowClient", group: str, project: str, name: str, commit
     ]
     tags = {"dvc.revision": commit, "data": str(values.get("data")), "mlflow.source.git.commit": commit}
     started = client.create_run(group, run_name=name, tags=tags).info.run_id
-    for first in range(0, len(settings), BATCH["params"]):
-        client.log_batch(started, params=settings[first : first + BATCH["params"]])
-    for first in range(0, len(scores), BATCH["metrics"]):
-        client.log_batch(started, metrics=scores[first : first + BATCH["metrics"]])
+    batches: dict[str, Any] = {"params": settings, "metrics": scores}
+    for kind, whole in batches.items():
+        for first in range(0, len(whole), BATCH[kind]):
+            client.log_batch(started, **{kind: whole[first : first + BATCH[kind]]})
     client.set_terminated(started)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _first_line(error: Exception) -> str:

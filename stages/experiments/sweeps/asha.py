@@ -43,7 +43,13 @@ class Rungs:
             grace_period=sweep.epochs[0],
             reduction_factor=sweep.factor,
         )
-        ended = _replay(self.scheduler, recorded)
+        ended = set()
+        scheduler: Any = self.scheduler
+        for one in recorded:
+            trial = SimpleNamespace(trial_id=f"recorded {one.trial}")  # the scheduler reads nothing else
+            scheduler.on_trial_add(None, trial)
+            if scheduler.on_trial_result(None, trial, one._asdict()) == TrialScheduler.STOP:
+                ended.add(one.trial)
         known = {(one.trial, one.epochs) for one in recorded}
         self.left = {
             number: [epochs for epochs in sweep.epochs if (number, epochs) not in known]
@@ -78,17 +84,6 @@ class Rungs:
         ).fit()
 
 
-def _replay(scheduler: Any, recorded: list[Result]) -> set[int]:
-    """Pass the results ``recorded`` to ``scheduler``. Returns the trials that it stops."""
-    ended = set()
-    for one in recorded:
-        trial = SimpleNamespace(trial_id=f"recorded {one.trial}")  # the scheduler reads nothing else
-        scheduler.on_trial_add(None, trial)
-        if scheduler.on_trial_result(None, trial, one._asdict()) == TrialScheduler.STOP:
-            ended.add(one.trial)
-    return ended
-
-
 class _Reporter(tune.Callback):
     def __init__(self, on_result: OnResult, left: dict[int, list[int]]) -> None:
         self.on_result = on_result
@@ -101,10 +96,8 @@ class _Reporter(tune.Callback):
             self.on_result(found, not (result.get("done") or found.reason))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        number = trial.config["trial"]
-        self.on_result(
-            Result(number, self.rungs[number][0], None, "its process was killed or ran out of memory"), False
-        )
+        number, reason = trial.config["trial"], "its process was killed or ran out of memory"
+        self.on_result(Result(number, self.rungs[number][0], None, reason), False)
 
 
 def room_on_cluster(engine: Engine, resources: dict[str, float]) -> int:

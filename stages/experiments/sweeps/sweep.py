@@ -10,14 +10,12 @@ set.
 
 import os
 import re
-import shutil
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dvc.repo import Repo
-from rich.console import Console
 from rich.table import Table
 
 from stages import projects
@@ -34,6 +32,7 @@ from stages.experiments.records.revisions import Revision
 from stages.experiments.running import clones
 from stages.experiments.sweeps import asha
 from stages.experiments.sweeps.trials import Plan, Result, run_trial
+from stages.experiments.table import console, titled
 
 
 def run(name: str, changes: dict[str, Any], jobs: int | None) -> None:
@@ -47,8 +46,7 @@ def run(name: str, changes: dict[str, Any], jobs: int | None) -> None:
             results += run_trials(plan, rungs, len(results), folder, jobs)
         best = best_of(plan, results, folder)
         promote(plan, best, folder)
-    width = shutil.get_terminal_size((120, 24)).columns
-    Console(width=width, highlight=False, markup=False).print(table(plan, results, best))
+    console().print(table(plan, results, best))
     project = plan.recipe.project
     print(f"Next: dvc exp apply {name}, make compare PROJECT={project}, make experiments PROJECT={project}")
 
@@ -68,7 +66,7 @@ def planned(name: str, changes: dict[str, Any]) -> Plan:
     plan = Plan(name, recipe, recipe.sweep, drawn, changes, epochs[recipe.project], own["keep"])
     for trial in range(recipe.sweep.trials):
         try:
-            config.check("", parameters_model(), recipes.applied(parameters, plan.best(trial).settings))
+            config.check("", parameters_model(), recipes.applied(parameters, plan.experiment(trial).settings))
         except InputError as error:
             raise InputError(f"{name}: trial {trial} can't run: {error}") from None
     return plan
@@ -122,7 +120,9 @@ def run_trials(plan: Plan, rungs: asha.Rungs, done: int, folder: Path, jobs: int
         name = plan.experiment(result.trial, result.epochs).name
         found = f"failed: {result.reason}" if result.reason else f"{plan.sweep.score} {result.score:.4f}"
         outcome = ", continues" if continues else ""
-        print(f"{minutes:3}:{seconds:02} {name} {found}{outcome} ({_settings(plan, result.trial)})", flush=True)
+        own = plan.drawn[result.trial].items()
+        settings = ", ".join(f"{key.removeprefix(f'{plan.recipe.project}.')}={value}" for key, value in own)
+        print(f"{minutes:3}:{seconds:02} {name} {found}{outcome} ({settings})", flush=True)
 
     with connected(engine.model_copy(update={"workers": at_a_time, "cpus_per_worker": cores})):
         if engine.address:
@@ -141,11 +141,16 @@ def run_trials(plan: Plan, rungs: asha.Rungs, done: int, folder: Path, jobs: int
 def best_of(plan: Plan, results: list[Result], folder: Path) -> Result:
     """Return the best result among trials with all epochs. Raises InputError if there is none."""
     last = plan.sweep.epochs[-1]
-    whole = [(one.score, one.trial, one) for one in results if one.epochs == last and one.score is not None]
+    whole = [one for one in results if one.epochs == last and one.score is not None]
     if not whole:
         raise InputError(f"{plan.name}: no trial reached {last} epochs, see above: their logs are in {folder}/")
-    sign = 1 if plan.sweep.lower_is_better else -1
-    return min(whole, key=lambda one: (sign * one[0], one[1]))[2]
+    return min(whole, key=lambda one: _rank(plan, one))
+
+
+def _rank(plan: Plan, one: Result) -> tuple[int, float, int]:
+    """Return what sorts results: those with the most epochs and best scores first."""
+    score = one.score or 0.0
+    return -one.epochs, score if plan.sweep.lower_is_better else -score, one.trial
 
 
 def promote(plan: Plan, best: Result, folder: Path) -> None:
@@ -153,7 +158,7 @@ def promote(plan: Plan, best: Result, folder: Path) -> None:
 
     Its training comes from DVC's cache. Raises InputError if a stage fails.
     """
-    experiment, project = plan.best(best.trial), plan.recipe.project
+    experiment, project = plan.experiment(best.trial), plan.recipe.project
     with Repo() as repo:
         if is_done(repo, experiment):
             return
@@ -166,24 +171,17 @@ def promote(plan: Plan, best: Result, folder: Path) -> None:
 
 def table(plan: Plan, results: list[Result], best: Result) -> Table:
     """Return a table of the trials, those with the most epochs and best scores first."""
-    drawn = Table(title=plan.name, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    drawn = titled(plan.name)
     for title in ("trial", *(name.removeprefix(f"{plan.recipe.project}.") for name in plan.sweep.ranges)):
         drawn.add_column(title)
     for title in ("epochs", plan.sweep.score):
         drawn.add_column(title, justify="right")
     drawn.add_column("")
     furthest = {one.trial: one for one in sorted(results, key=lambda one: one.epochs)}
-    sign = 1 if plan.sweep.lower_is_better else -1
-    for one in sorted(furthest.values(), key=lambda one: (-one.epochs, sign * (one.score or 0), one.trial)):
-        settings = [str(value) for value in plan.drawn[one.trial].values()]
+    settings = [list(map(str, values.values())) for values in plan.drawn]
+    for one in sorted(furthest.values(), key=lambda one: _rank(plan, one)):
         mark = "best" if one == best else ""
-        drawn.add_row(f"t{one.trial}", *settings, str(one.epochs), f"{one.score:.4f}", mark)
+        drawn.add_row(f"t{one.trial}", *settings[one.trial], str(one.epochs), f"{one.score:.4f}", mark)
     for trial in sorted(set(range(plan.sweep.trials)) - furthest.keys()):
-        drawn.add_row(f"t{trial}", *(str(value) for value in plan.drawn[trial].values()), "0", "-", "failed")
+        drawn.add_row(f"t{trial}", *settings[trial], "0", "-", "failed")
     return drawn
-
-
-def _settings(plan: Plan, trial: int) -> str:
-    return ", ".join(
-        f"{name.removeprefix(f'{plan.recipe.project}.')}={value}" for name, value in plan.drawn[trial].items()
-    )

@@ -37,19 +37,14 @@ class Plan:
     keep: str
     """Which epoch's weights are kept: last or best."""
 
-    def experiment(self, trial: int, epochs: int) -> Experiment:
-        """Return the experiment of a trial on a rung."""
+    def experiment(self, trial: int, epochs: int | None = None) -> Experiment:
+        """Return the experiment of a trial on a rung; without ``epochs`` on the last one, with the sweep's own name."""
         number = str(trial).zfill(len(str(self.sweep.trials - 1)))
-        return self._named(f"{self.name}-t{number}-e{epochs}", trial, epochs)
-
-    def best(self, trial: int) -> Experiment:
-        """Return the experiment of a trial on the last rung, with the sweep's own name."""
-        return self._named(self.name, trial, self.sweep.epochs[-1])
-
-    def _named(self, name: str, trial: int, epochs: int) -> Experiment:
-        project = self.recipe.project
-        rung = {f"{project}.seed": self.recipe.seeds[0], f"{project}.epochs": epochs}
-        return Experiment(name, self.recipe, config.flat(self.recipe.set) | self.changes | self.drawn[trial] | rung)
+        name = self.name if epochs is None else f"{self.name}-t{number}-e{epochs}"
+        settings = config.flat(self.recipe.set) | self.changes | self.drawn[trial]
+        settings[f"{self.recipe.project}.seed"] = self.recipe.seeds[0]
+        settings[f"{self.recipe.project}.epochs"] = epochs or self.sweep.epochs[-1]
+        return Experiment(name, self.recipe, settings)
 
     def score(self, rows: list[dict[str, str]]) -> float:
         """Return the score of the kept weights, from the rows of `history`."""

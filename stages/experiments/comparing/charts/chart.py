@@ -8,6 +8,7 @@ from typing import Any
 import vl_convert
 
 from stages.common import files
+from stages.common.results.metrics import Metric
 from stages.experiments.comparing.variants import Variant
 from stages.experiments.pages.page import VEGA_LITE
 
@@ -29,6 +30,23 @@ class Chart:
     """A sentence about variants without data for this chart."""
 
 
+def number(field: str, **more: Any) -> Spec:
+    """Return the encoding of a field with numbers."""
+    return {"field": field, "type": "quantitative", **more}
+
+
+def text(field: str, **more: Any) -> Spec:
+    """Return the encoding of a field with names."""
+    return {"field": field, "type": "nominal", **more}
+
+
+def point(size: int, **more: Any) -> Spec:
+    return {"type": "point", "filled": True, "size": size, **more}
+
+
+INK: Spec = {"expr": "ink"}
+
+
 def whole(rows: Iterable[dict[str, Any]], body: Spec) -> Spec:
     """Return the specification of a chart of ``rows``, with `PARAMETERS`."""
     return {
@@ -44,12 +62,13 @@ def colour(variants: list[Variant], legend: bool = False) -> Spec:
     """Return the encoding of a variant's colour, the same in each chart of the same ``variants``."""
     labels = [variant.label for variant in variants]
     scheme = "tableau10" if len(labels) <= 10 else "tableau20"
-    return {
-        "field": "variant",
-        "type": "nominal",
-        "scale": {"domain": labels, "scheme": scheme},
-        "legend": {"title": None, "orient": "bottom", "columns": 4, "labelLimit": 260} if legend else None,
-    }
+    shown = {"title": None, "orient": "bottom", "columns": 4, "labelLimit": 260} if legend else None
+    return text("variant", scale={"domain": labels, "scheme": scheme}, legend=shown)
+
+
+def axis_format(metric: Metric) -> str:
+    """Return how an axis writes a metric: as the table, but without zeros at the end."""
+    return metric.format.replace("%", "~%").replace("f", "~f")
 
 
 def without(field: str, variants: list[Variant]) -> str:
@@ -58,18 +77,19 @@ def without(field: str, variants: list[Variant]) -> str:
     return f"Missing, because their data for this chart were not kept: {', '.join(lacking)}." if lacking else ""
 
 
+def _titled(chart: Chart) -> Spec:
+    part = {key: value for key, value in chart.spec.items() if key not in ("$schema", "params")}
+    return part | {"title": {"text": chart.title, "subtitle": chart.caption}}
+
+
 def save(charts: list[Chart], path: Path) -> None:
     """Write the charts below each other as one PNG. The same charts give the same bytes."""
-    parts = [{key: value for key, value in chart.spec.items() if key not in ("$schema", "params")} for chart in charts]
     spec = {
         "$schema": charts[0].spec["$schema"],
         "background": "white",
         "padding": 16,
         "params": PARAMETERS,
-        "vconcat": [
-            part | {"title": {"text": chart.title, "subtitle": chart.caption}}
-            for chart, part in zip(charts, parts, strict=True)
-        ],
+        "vconcat": [_titled(chart) for chart in charts],
         "resolve": {"scale": {"color": "independent"}},
         "config": {"font": "Liberation Sans", "title": {"anchor": "start"}},
     }

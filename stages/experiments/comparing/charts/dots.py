@@ -4,7 +4,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from stages.common.results.metrics import Metric
-from stages.experiments.comparing.charts.chart import Chart, Spec, colour, whole, without
+from stages.experiments.comparing.charts.chart import (
+    INK,
+    Chart,
+    Spec,
+    axis_format,
+    colour,
+    number,
+    point,
+    text,
+    whole,
+    without,
+)
 from stages.experiments.comparing.variants import Spread, Variant
 
 MODELS = 8  # drawn per leaderboard
@@ -23,19 +34,15 @@ def scores(variants: list[Variant], metrics: dict[str, Metric]) -> Chart | None:
     if not shown:
         return None
     rows = [row for name, metric in shown.items() for row in _scores(variants, name, metric)]
-    panels = []
-    for number, (name, metric) in enumerate(shown.items()):
-        axis = {"title": f"{metric.title} ({metric.better} is better)", "format": _format(metric), "labelOverlap": True}
-        panels.append(_panel(variants, rows, number, name, {"scale": {"zero": False, "nice": True}, "axis": axis}))
+    panels: list[Spec] = []
+    for name, metric in shown.items():
+        title, form = f"{metric.title} ({metric.better} is better)", axis_format(metric)
+        along = {"scale": {"zero": False, "nice": True}, "axis": {"title": title, "format": form, "labelOverlap": True}}
+        panels.append(_panel(variants, rows, len(panels), name, along))
     caption = (
         "Small dots: one seed each. Large dots: mean. Diamonds: published elsewhere; hollow ones are not comparable."
     )
     return Chart("scores", "Metrics", caption, whole(rows, {"concat": panels, "columns": 3, "resolve": SAME_ROWS}))
-
-
-def _format(metric: Metric) -> str:
-    """Return how an axis writes a metric: as the table, but without zeros at the end."""
-    return metric.format.replace("%", "~%").replace("f", "~f")
 
 
 def _scores(variants: list[Variant], name: str, metric: Metric) -> Iterator[dict[str, Any]]:
@@ -60,48 +67,37 @@ def _mean(found: Spread, write: Callable[[float], str]) -> dict[str, Any]:
     return {"kind": "mean", "value": found.mean, "text": f"{write(found.mean)}{seeds}", **ends}
 
 
-def _panel(variants: list[Variant], rows: list[dict[str, Any]], number: int, name: str, along: Spec) -> Spec:
+def _panel(variants: list[Variant], rows: list[dict[str, Any]], place: int, name: str, along: Spec) -> Spec:
     """Return a panel with the rows whose `panel` is ``name``. Only each third one names the variants."""
-    marks = {
-        "mean": {"type": "point", "filled": True, "size": 110},
-        "seed": {"type": "point", "filled": True, "size": 25},
-        "elsewhere": {"type": "point", "shape": "diamond", "filled": True, "size": 80, "color": {"expr": "ink"}},
-        "not comparable": {"type": "point", "shape": "diamond", "filled": False, "size": 80, "color": {"expr": "ink"}},
-    }
-    labels = {"labelLimit": 240} if number % 3 == 0 else {"labels": False, "ticks": False}
-    layers: list[Spec] = [
-        {
-            "transform": [{"filter": "datum.kind == 'mean'"}],
-            "mark": {"type": "rule", "opacity": 0.6},
-            "encoding": {"x": {"field": "lowest", "type": "quantitative"}, "x2": {"field": "highest"}},
-        }
+    own = {"color": colour(variants)}
+    layers = [
+        ("mean", {"type": "rule", "opacity": 0.6}, own | {"x": number("lowest"), "x2": {"field": "highest"}}),
+        ("mean", point(110), own),
+        ("seed", point(25), own),
+        ("elsewhere", point(80, shape="diamond", color=INK), {}),
+        ("not comparable", point(80, shape="diamond", color=INK) | {"filled": False}, {}),
     ]
+    tooltip = {"tooltip": [text("variant"), text("text", title="value")]}
     kinds = {row["kind"] for row in rows if row["panel"] == name}
-    for kind, mark in [(kind, mark) for kind, mark in marks.items() if kind in kinds]:
-        encoding = {"color": colour(variants)} if "color" not in mark else {}
-        tooltip = [{"field": "variant", "type": "nominal"}, {"field": "text", "type": "nominal", "title": "value"}]
-        layers.append(
-            {
-                "transform": [{"filter": f"datum.kind == '{kind}'"}],
-                "mark": mark,
-                "encoding": encoding | {"tooltip": tooltip},
-            }
-        )
-    layers[0]["encoding"]["color"] = colour(variants)
+    labels = {"labelLimit": 240} if place % 3 == 0 else {"labels": False, "ticks": False}
+    axis = {"title": None, "grid": True, **labels}
     return {
         "width": 270,
         "height": {"step": 22},
         "transform": [{"filter": f"datum.panel == '{name}'"}],
         "encoding": {
-            "x": {"field": "value", "type": "quantitative", **along},
-            "y": {
-                "field": "variant",
-                "type": "nominal",
-                "sort": [variant.label for variant in variants],
-                "axis": {"title": None, "grid": True, **labels},
-            },
+            "x": number("value", **along),
+            "y": text("variant", sort=[variant.label for variant in variants], axis=axis),
         },
-        "layer": layers,
+        "layer": [
+            {
+                "transform": [{"filter": f"datum.kind == '{kind}'"}],
+                "mark": mark,
+                "encoding": encoding if mark["type"] == "rule" else encoding | tooltip,
+            }
+            for kind, mark, encoding in layers
+            if kind in kinds or mark["type"] == "rule"
+        ],
     }
 
 
@@ -121,15 +117,10 @@ def costs(variants: list[Variant]) -> Chart | None:
         for variant in variants
         if (found := read(variant)) and found.lowest > 0
     ]
+    axis = {"format": "~s", "tickCount": 4}
     panels = [
-        _panel(
-            variants,
-            rows,
-            number,
-            title,
-            {"scale": {"type": "log"}, "axis": {"title": title, "format": "~s", "tickCount": 4}},
-        )
-        for number, title in enumerate(shown)
+        _panel(variants, rows, place, title, {"scale": {"type": "log"}, "axis": {"title": title, **axis}})
+        for place, title in enumerate(shown)
     ]
     caption = "Training times are from the machine each variant ran on. Runs at the same time slow each other down."
     return Chart("costs", "Costs", caption, whole(rows, {"concat": panels, "columns": 3, "resolve": SAME_ROWS}))
@@ -144,32 +135,21 @@ def leaderboards(variants: list[Variant]) -> Chart | None:
         rows += [{"variant": variant.label, "model": row["model"], "rmsle": row["rmsle_valid"]} for row in best]
     if not rows:
         return None
-    model = {"field": "model", "type": "nominal", "sort": "x", "axis": {"title": None, "labelLimit": 220}}
-    length = {
-        "field": "rmsle",
-        "type": "quantitative",
-        "axis": {"title": "RMSLE on the validation days, lower is better"},
-    }
-    text = {"field": "rmsle", "type": "quantitative", "format": ".4f"}
+    score = number("rmsle", format=".4f")
     spec = {
-        "facet": {
-            "field": "variant",
-            "type": "nominal",
-            "title": None,
-            "sort": [variant.label for variant in variants],
-        },
+        "facet": text("variant", title=None, sort=[variant.label for variant in variants]),
         "columns": 2,
         "resolve": {"scale": {"y": "independent"}},
         "spec": {
             "width": 300,
             "height": {"step": 20},
-            "encoding": {"y": model, "x": length},
+            "encoding": {
+                "y": text("model", sort="x", axis={"title": None, "labelLimit": 220}),
+                "x": number("rmsle", axis={"title": "RMSLE on the validation days, lower is better"}),
+            },
             "layer": [
-                {"mark": "bar", "encoding": {"color": colour(variants), "tooltip": [{"field": "model"}, text]}},
-                {
-                    "mark": {"type": "text", "align": "left", "dx": 3, "color": {"expr": "ink"}},
-                    "encoding": {"text": text},
-                },
+                {"mark": "bar", "encoding": {"color": colour(variants), "tooltip": [{"field": "model"}, score]}},
+                {"mark": {"type": "text", "align": "left", "dx": 3, "color": INK}, "encoding": {"text": score}},
             ],
         },
     }

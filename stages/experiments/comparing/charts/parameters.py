@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stages.common.results.metrics import Metric
-from stages.experiments.comparing.charts.chart import Chart, colour, whole
+from stages.experiments.comparing.charts.chart import INK, Chart, axis_format, colour, number, point, text, whole
 from stages.experiments.comparing.variants import Variant
 
 PANELS = 9
@@ -33,13 +33,15 @@ class Axis(NamedTuple):
         return [value if isinstance(value, str) else json.dumps(value) for value in self.values]
 
     def positions(self) -> list[float]:
-        """Return each value's position on the axis, from 0 to 1. Values that are not numbers have equal distances."""
+        """Return each value's position on the axis, from 0 to 1; 0.5 if all are equal. Texts have equal distances."""
         if self.numeric:
             numbers = [math.log(value) if self.logarithmic else float(value) for value in self.values]
         else:
             order = sorted(set(self.texts()))
             numbers = [float(order.index(text)) for text in self.texts()]
         low, high = min(numbers), max(numbers)
+        if low == high:
+            return [0.5] * len(numbers)
         return [round((number - low) / (high - low), 4) for number in numbers]
 
 
@@ -73,28 +75,24 @@ def scatter(variants: list[Variant], metrics: dict[str, Metric], base: dict[str,
         return None
     rows = [
         {"variant": variant.label, **{name: _mean(variant, name) for name in judged}}
-        | {
-            f"at{number}": axis.values[index] if axis.numeric else axis.texts()[index]
-            for number, axis in enumerate(axes)
-        }
+        | {f"at{place}": (axis.values if axis.numeric else axis.texts())[index] for place, axis in enumerate(axes)}
         for index, variant in enumerate(variants)
     ]
     panels = []
-    for number, axis in enumerate(axes):
-        kind = "quantitative" if axis.numeric else "nominal"
+    for place, axis in enumerate(axes):
         scale = {"scale": {"type": "log"} if axis.logarithmic else {"zero": False}} if axis.numeric else {}
-        x = {"field": f"at{number}", "type": kind, "title": axis.name}
-        score = {"field": "chosen", "type": "quantitative"}
+        x = (number if axis.numeric else text)(f"at{place}", title=axis.name)
+        tooltip = [{"field": "variant"}, x, number("chosen", format=".5~g")]
         panels.append(
             {
                 "width": 270,
                 "height": 170,
-                "mark": {"type": "point", "filled": True, "size": 70},
+                "mark": point(70),
                 "encoding": {
                     "x": x | scale,
-                    "y": score | {"title": None, "scale": {"zero": False}},
+                    "y": number("chosen", title=None, scale={"zero": False}),
                     "color": colour(variants),
-                    "tooltip": [{"field": "variant"}, x, score | {"format": ".5~g"}],
+                    "tooltip": tooltip,
                 },
             }
         )
@@ -128,51 +126,43 @@ def parallel(variants: list[Variant], metrics: dict[str, Metric], base: dict[str
         {
             "variant": variant.label,
             "axis": axis.name,
-            "position": positions[number],
-            "text": metric.write(scores[number]) if axis is goal else axis.texts()[number],
-            "score": scores[number],
+            "position": position,
+            "text": metric.write(score) if axis is goal else axis.texts()[place],
+            "score": score,
         }
         for axis in [*axes, goal]
-        for positions in [axis.positions() if len(set(axis.texts())) > 1 else [0.5] * len(variants)]
-        for number, variant in enumerate(variants)
+        for place, (variant, position, score) in enumerate(zip(variants, axis.positions(), scores, strict=True))
     ]
     rows += [
         {"variant": "", "bar": axis.name, "importance": round(weight, 4)}
         for axis, weight in zip(axes, weights, strict=True)
     ]
-    along = {
-        "field": "axis",
-        "type": "nominal",
-        "sort": order,
-        "axis": {"title": None, "labelAngle": -20, "labelLimit": 200},
-    }
-    up = {"field": "position", "type": "quantitative", "axis": None}
+    shade = number(
+        "score",
+        title=metric.title,
+        scale={"scheme": "viridis", "reverse": metric.better == "lower", "zero": False},
+        legend={"format": axis_format(metric)},
+    )
     lines = {
         "width": 640,
         "height": 280,
         "transform": [{"filter": "isValid(datum.axis)"}],
-        "encoding": {"x": along, "y": up},
+        "encoding": {
+            "x": text("axis", sort=order, axis={"title": None, "labelAngle": -20, "labelLimit": 200}),
+            "y": number("position", axis=None),
+        },
         "layer": [
             {
                 "mark": {"type": "line", "opacity": 0.75, "strokeWidth": 2},
-                "encoding": {
-                    "detail": {"field": "variant"},
-                    "color": {
-                        "field": "score",
-                        "type": "quantitative",
-                        "title": metric.title,
-                        "scale": {"scheme": "viridis", "reverse": metric.better == "lower", "zero": False},
-                        "legend": {"format": metric.format.replace("%", "~%").replace("f", "~f")},
-                    },
-                },
+                "encoding": {"detail": {"field": "variant"}, "color": shade},
             },
             {
-                "mark": {"type": "point", "filled": True, "size": 45, "color": {"expr": "ink"}},
+                "mark": point(45, color=INK),
                 "encoding": {"tooltip": [{"field": "variant"}, {"field": "axis"}, {"field": "text", "title": "value"}]},
             },
             {
                 "transform": [{"aggregate": [{"op": "count"}], "groupby": ["axis", "position", "text"]}],
-                "mark": {"type": "text", "align": "left", "dx": 6, "fontSize": 10, "color": {"expr": "ink"}},
+                "mark": {"type": "text", "align": "left", "dx": 6, "fontSize": 10, "color": INK},
                 "encoding": {"text": {"field": "text"}},
             },
         ],
@@ -183,8 +173,8 @@ def parallel(variants: list[Variant], metrics: dict[str, Metric], base: dict[str
         "transform": [{"filter": "isValid(datum.bar)"}],
         "mark": "bar",
         "encoding": {
-            "y": {"field": "bar", "type": "nominal", "sort": "-x", "axis": {"title": None, "labelLimit": 200}},
-            "x": {"field": "importance", "type": "quantitative", "axis": {"title": "importance", "format": "~%"}},
+            "y": text("bar", sort="-x", axis={"title": None, "labelLimit": 200}),
+            "x": number("importance", axis={"title": "importance", "format": "~%"}),
             "tooltip": [{"field": "bar", "title": "parameter"}, {"field": "importance", "format": ".1%"}],
         },
     }
