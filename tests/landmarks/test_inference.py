@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pictures import orientation_of, saved
+from pictures import saved, turned_by
 
 from stages.landmarks import inference
 from stages.serving.comparison import npy
@@ -38,7 +38,7 @@ def test_a_photograph_arrives_pixel_by_pixel(body: bytes, kind: str) -> None:
 
 
 def test_a_photograph_is_turned_as_its_exif_says() -> None:
-    images = inference.input_fn(saved(PIXELS, "PNG", exif=orientation_of(6)), "image/png")
+    images = inference.input_fn(saved(PIXELS, "PNG", exif=turned_by(6)), "image/png")
     assert isinstance(images, torch.Tensor)
     assert images.shape == (1, 3, 30, 20)
 
