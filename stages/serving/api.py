@@ -41,7 +41,7 @@ def application(models: Models, rules: Rules, body_limits: BodyLimits) -> FastAP
         await models.stop()
 
     app = FastAPIOffline(
-        title="Four models, one server",
+        title="Trained models",
         description="Errors are JSON with a stable `code` and a `message`.",
         version="1",
         redoc_url=None,

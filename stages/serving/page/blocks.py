@@ -34,10 +34,9 @@ def build(models: Models, folder: Path) -> gr.Blocks:
     """Return the page. ``folder`` is its own and contains the folders UPLOADED and EXAMPLES."""
     page: gr.Blocks
     with gr.Blocks(title=head.TITLE, analytics_enabled=False, delete_cache=(EVERY, AGE)) as page:
-        block("<h1>Four models</h1>")
-        tabs = sorted(projects.names(), key=lambda name: projects.about(name).rank)
-        with gr.Tabs(selected=next((name for name in tabs if name in models.exports), None)):
-            for project in tabs:
+        block("<h1>Trained models</h1>")
+        with gr.Tabs(selected=next((name for name in head.TABS if name in models.exports), None)):
+            for project in head.TABS:
                 with gr.Tab(projects.about(project).tab, id=project) as opened:
                     _tab(project, models, folder, opened)
     # Handlers only wait for models, which answer several requests at once. With many handlers, users don't wait for each other.

@@ -6,8 +6,13 @@ from html import escape
 from gradio.routes import templates
 from jinja2.ext import Extension
 
-TITLE = "Four models: bicycle demand, digits, landmarks, vehicles"
-DESCRIPTION = "Draw a digit, show a photograph of a landmark or a vehicle, or forecast a day of bicycle rentals."
+from stages import projects
+
+TABS = sorted(projects.names(), key=lambda name: projects.about(name).rank)
+"""The projects in the order of their tabs."""
+
+TITLE = f"Trained models: {', '.join(projects.about(name).title.lower() for name in TABS)}"
+DESCRIPTION = "Draw, upload a picture or choose a day, and see what each model answers and how sure it is."
 
 GRADIOS = re.compile(r'<meta\s+(?:property|name)="(?:og|twitter):[^>]*>')
 """The preview in Gradio's template: its own name and picture, and addresses of other hosts."""
