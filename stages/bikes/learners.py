@@ -1,4 +1,4 @@
-"""Define models for AutoGluon to train besides its own: boosted trees with a fixed number of rounds, and a linear model.
+"""Define models for AutoGluon besides its own: boosted trees, a linear model, trees that learn what the latter leaves.
 
 AutoGluon's own boosters stop when the validation score stops improving. So they report the best of many scores on the
 validation days. The boosters here do not see those days, train a fixed number of rounds, and give the same model each

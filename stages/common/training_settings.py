@@ -1,4 +1,7 @@
-"""The training parameters of every project. This module does not import torch, so that `check` stays fast."""
+"""The training parameters that the torch projects share, and those of their common networks.
+
+This module does not import torch, so that `check` stays fast.
+"""
 
 from typing import Annotated, Literal
 

@@ -23,11 +23,10 @@ from stages.common.results.metrics import Metric
 from stages.experiments.comparing import charts, variants
 from stages.experiments.comparing.tables import missing, table
 from stages.experiments.comparing.variants import ComparedRevision, Variant
-from stages.experiments.pages import page
+from stages.experiments.pages import captions, page
 from stages.experiments.records import published, recipes
 from stages.experiments.records.git import git
 from stages.experiments.records.revisions import Revision
-from stages.experiments.report import about_source
 
 FOLDER = Path("reports/compare")
 
@@ -119,7 +118,7 @@ def section(project: str, found: list[Variant], known: dict[str, Metric]) -> dic
         "groups": [
             {
                 "key": f"{project}-{number}",
-                "table": table(data, group, shown) | {"about": about_source(project, data)},
+                "table": table(data, group, shown) | {"about": captions.about_source(project, data)},
                 "charts": [{"chart": chart, "spec": json.dumps(chart.spec)} for chart in charts.of(group, known, base)],
                 "published": all(one.origin == "published" for one in group),
             }

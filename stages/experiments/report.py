@@ -3,7 +3,6 @@
 If results are missing, the page shows the command that makes them. Takes 5 s.
 """
 
-import ast
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.program import DURATIONS, run
 from stages.common.results import metrics
-from stages.experiments.pages import page
+from stages.experiments.pages import captions, page
 from stages.experiments.records import recipes
 from stages.experiments.records.git import find
 from stages.experiments.records.revisions import Revision
@@ -107,35 +106,16 @@ def _text(value: object) -> str:
     return "absent" if value is ABSENT else "null" if value is None else str(value)
 
 
-FIGURES = Path("stages/common/results/figures.py")
-"""The module with the plots that several projects have."""
-
-
-def about_source(project: str, source: str) -> str:
-    """Describe the data: the first paragraph of the module that makes or fetches them, or else their path."""
-    module = Path(f"stages/{project}/sources/{source}.py")
-    if source not in ("sample", "official") or not module.exists():
-        return f"The data are your files at {source}."
-    return _plain((ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").split("\n\n")[0])
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.replace("`", "").split())
-
-
 def pictures(project: str) -> list[dict[str, str]]:
-    """Return a project's plots. The caption of each is the first sentence of the function that draws it."""
-    drawn: dict[str, str] = {}
-    for module in (FIGURES, *Path(f"stages/{project}").glob("pictures/*.py"), Path(f"stages/{project}/plot.py")):
-        functions = ast.parse(module.read_text(encoding="utf-8")).body if module.exists() else []
-        drawn |= {one.name: ast.get_docstring(one) or "" for one in functions if isinstance(one, ast.FunctionDef)}
-    found = []
-    for path in sorted(Path(f"reports/{project}/plots").glob("*.png")):
-        name = max((name for name in drawn if path.stem.startswith(name)), key=len, default="")
-        sentence = _plain(drawn.get(name, "")).split(". ")[0].rstrip(".").removeprefix("Plot ")
-        title = path.stem.replace("_", " ").capitalize()
-        found.append({"title": title, "caption": sentence, "url": page.inlined(path.read_bytes(), path.name)})
-    return found
+    """Return a project's plots with their captions."""
+    return [
+        {
+            "title": Path(name).stem.replace("_", " ").capitalize(),
+            "caption": caption,
+            "url": page.inlined(Path(f"reports/{project}/plots/{name}").read_bytes(), name),
+        }
+        for name, caption in captions.of_plots(project).items()
+    ]
 
 
 def card(project: str) -> Markup | None:
@@ -159,7 +139,7 @@ def row(project: str, cells: list[Cell], here: Revision, head: Revision) -> dict
         "seconds": sum(cell.seconds or 0 for cell in cells),
         "size": sum(cell.size or 0 for cell in cells),
         "source": source,
-        "about_source": about_source(project, source) if source else None,
+        "about_source": captions.about_source(project, source) if source else None,
         "headline": [name for name in here.json(f"reports/{project}/metrics.json") or {} if name != "data"],
         "figures": figures(project, values, head.metrics(project)),
         "training": here.training(project),

@@ -69,8 +69,8 @@ def main() -> None:
         for index, (name, network) in enumerate(zip(titles, networks, strict=True))
     ]
     pictures = {
-        "photographs": sheets.training(titles[0], eyes, networks[0]["settings"], names),
-        **{f"training_{number}": picture for number, picture in enumerate(histories, 1)},
+        "photographs": sheets.photographs(titles[0], eyes, networks[0]["settings"], names),
+        **{f"history_{number}": picture for number, picture in enumerate(histories, 1)},
         "confusion_matrix": figures.confusion("landmarks", "photographs", counts, names),
         "confusions": sheets.confusions(probabilities, names, test),
         "reliability": figures.reliability("landmarks", "photographs", probabilities, labels),

@@ -5,7 +5,7 @@ https://doi.org/10.1109/5.726791). The digit is scaled into a box of 20x20 pixel
 centre of mass is moved to the middle of 28x28. That middle is pixel (14, 14), counted from 0, where the mean of all
 70,000 images is. An offset of half a pixel costs a fully connected network one percentage point of accuracy.
 
-Exported models contain this file, so it imports only numpy and Pillow.
+`page/browser.js` does the same in the browser. Exported models contain this file, so it imports only numpy and Pillow.
 """
 
 import numpy as np

@@ -5,9 +5,8 @@ The image provides torch, numpy, scipy and Pillow. From the project this module 
 picture, in which the digit is found, or images of digits in MNIST's form: 28x28 pixels, light ink (255) on a dark background
 (0). The answer is `{"classes": ["0", ...], "probabilities": [[p0, ..., p9], ...], "known": [true, ...], "familiarity": [3.1, ...]}`,
 one row per image. An image with a negative familiarity is not known: it resembles no digit, and its probabilities mean
-nothing. Unreadable input raises
-ValueError. A picture without a distinct digit, or whose digit is not known, raises `ink_areas.NoDigitError`; one in MNIST's
-own form is answered unless it resembles a digit less than every validation image does.
+nothing. Unreadable input raises ValueError. A picture without a distinct digit, or whose digit is not known, raises
+`ink_areas.NoDigitError`; one in MNIST's own form is answered unless it resembles a digit less than every validation image does.
 """
 
 import json

@@ -47,7 +47,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "transfer, trained": ("transfer", TRANSFER | {"backbone": "resnet18", "fine_tune": "all"}),
 }
 COUNTS = {"parameters": 1000, "parameters_trained": 10}
-PICTURES = ["classes", "confusion_matrix", "confusions", "evidence", "photographs", "reliability", "training_1"]
+PICTURES = ["classes", "confusion_matrix", "confusions", "evidence", "history_1", "photographs", "reliability"]
 
 
 def write_photographs(folder: Path) -> None:

@@ -57,7 +57,7 @@ def history(title: str, about: dict[str, Any], steps: NDArray[np.void], epochs: 
 
 
 def confusion(project: str, unit: str, counts: NDArray[np.intp], names: list[str]) -> Figure:
-    """Plot how many test examples (``unit``) of each actual class got each predicted class. Colour: fraction of the row."""
+    """Plot how many test examples of each actual class got each predicted class. ``unit`` names the examples in the title."""
     classes = len(names)
     shares = 100 * counts / counts.sum(1, keepdims=True).clip(1)
     side = min(max(5, min(0.45 * classes, 9), 0.26 * classes), 16)  # of the matrix, in inches
@@ -84,7 +84,7 @@ def confusion(project: str, unit: str, counts: NDArray[np.intp], names: list[str
 
 
 def reliability(project: str, unit: str, probabilities: Probabilities, labels: Labels) -> Figure:
-    """Plot the accuracy of predictions by their confidence, and below how many test examples (``unit``) have it."""
+    """Plot the accuracy of predictions by their confidence, and below how many test examples have it. ``unit`` names them."""
     rows = classification.reliability(probabilities, labels)
     bins = {name: 100 * np.array([row[name] for row in rows]) for name in ("from", "to", "confidence", "accuracy")}
     bars: dict[str, Any] = {"width": bins["to"] - bins["from"], "align": "edge", "edgecolor": "white"}

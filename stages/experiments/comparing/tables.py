@@ -1,4 +1,4 @@
-"""Variants as rows of tables. All cells are text; each data set has its own table."""
+"""Variants as rows of tables, one table for each data set. A cell has a text and, for sorting, its value."""
 
 import json
 from pathlib import Path

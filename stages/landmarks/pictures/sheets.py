@@ -26,8 +26,8 @@ GAP = 0.03
 """Gap between a photograph and its evidence, as a fraction of its side."""
 
 
-def training(title: str, eyes: Views, settings: dict[str, Any], names: list[str]) -> Figure:
-    """Plot training photographs as the network ``title`` saw them. ``settings`` are the network's."""
+def photographs(title: str, eyes: Views, settings: dict[str, Any], names: list[str]) -> Figure:
+    """Plot training photographs as the network saw them. ``title`` and ``settings`` are the network's."""
     member, generator = eyes.member, torch.Generator().manual_seed(0)
     chosen = torch.randperm(len(eyes.train), generator=generator)[:PHOTOGRAPHS]
     inputs = eyes.training(chosen, generator)

@@ -23,7 +23,7 @@ UNPACKED = 4_000_000
 
 @dataclass(frozen=True)
 class BodyLimits:
-    """``size``: largest body in bytes. ``seconds``: time in which it has to arrive. ``together``: largest sum of
+    """``size``: largest body in bytes; `make serve` sets its own. ``seconds``: time in which it has to arrive. ``together``: largest sum of
     the bodies that arrive or are being processed, in bytes."""
 
     size: int = 32 * 2**20  # SageMaker's own limit is 25 MB

@@ -36,7 +36,7 @@ UPLOAD, ASK, ANSWERS = "/gradio_api/upload", "/gradio_api/queue/join", "/gradio_
 class UploadGuard:
     """Gradio's application behind a list of allowed requests. Uploads are in ``folder``.
 
-    One upload has at most ``max_upload`` bytes, all stored ones together at most ``quota``.
+    One upload request, of one file or several, has at most ``max_upload`` bytes, all stored files together at most ``quota``.
     """
 
     def __init__(self, app: ASGIApp, page: gr.Blocks, folder: Path, max_upload: int, quota: int) -> None:
