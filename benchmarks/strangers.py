@@ -19,7 +19,7 @@ from torch import Tensor
 from benchmarks import measuring
 from stages.common import files
 from stages.common.vision import classifiers, known, outliers
-from stages.common.vision.strangers import Pixels
+from stages.common.vision.recognition import Pixels
 from stages.landmarks import model as landmarks
 from stages.landmarks.store import Store
 from stages.scones import model as scones

@@ -11,7 +11,7 @@ from pathlib import Path
 from stages.common import files
 from stages.common.program import run
 from stages.common.results import classification, evaluation
-from stages.common.vision import classifiers, known, strangers
+from stages.common.vision import classifiers, known, recognition
 from stages.landmarks import model
 from stages.landmarks.model import KNOWN, TRAINED
 from stages.landmarks.store import Store
@@ -25,11 +25,11 @@ def main() -> None:
     test = Store(files.require(FEATURES, "featurize@landmarks"), "test")
     predictor, arrays, labels = model.load(measured=True), known.read(TRAINED / KNOWN), test.labels.numpy()
     probabilities, scores = classifiers.measure(predictor.inspect, model.batches(predictor, test), arrays)
-    recognition, methods = strangers.measured(predictor.inspect, model.squares, arrays, predictor.size, scores)
+    others, methods = recognition.measured(predictor.inspect, model.squares, arrays, predictor.size, scores)
     details = {
         "top5_accuracy": round(classification.accuracy(probabilities, labels, 5), 6),
         "calibration_error": round(classification.calibration_error(probabilities, labels), 6),
-        **recognition,
+        **others,
         "temperature": about["temperature"],
         "parameters": sum(member["parameters"] for member in about["members"]),
         "parameters_trained": sum(member["parameters_trained"] for member in about["members"]),

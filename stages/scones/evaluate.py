@@ -18,8 +18,8 @@ from stages.common import config, files
 from stages.common.program import run
 from stages.common.results import classification, evaluation
 from stages.common.results.classification import Labels, Probabilities
-from stages.common.vision import classifiers, known, strangers
-from stages.common.vision.strangers import Pixels
+from stages.common.vision import classifiers, known, recognition
+from stages.common.vision.recognition import Pixels
 from stages.scones.config import Evaluate
 from stages.scones.layout import SIDE
 from stages.scones.model import BATCH, KNOWN, TRAINED, load
@@ -56,7 +56,7 @@ def main() -> None:
         yield from torch.from_numpy(pictures).split(BATCH)
 
     probabilities, scores = classifiers.measure(classifier.inspect, batched(images), arrays)
-    recognition, methods = strangers.measured(classifier.inspect, batched, arrays, SIDE, scores)
+    others, methods = recognition.measured(classifier.inspect, batched, arrays, SIDE, scores)
     own = scores[:, int(arrays["method"])] - arrays["threshold"]
     familiar = own >= 0  # the executions of other pictures fail, whatever their confidence is
     covered, right = coverage(probabilities[familiar], labels[familiar], threshold) if familiar.any() else (0.0, None)
@@ -64,7 +64,7 @@ def main() -> None:
         "threshold": threshold,
         "share_at_threshold": round(covered * float(familiar.mean()), 6),
         "accuracy_at_threshold": None if right is None else round(right, 6),
-        **recognition,
+        **others,
         "calibration_error": round(classification.calibration_error(probabilities, labels), 6),
         **{name: about[name] for name in ("temperature", "parameters", "parameters_trained")},
     }

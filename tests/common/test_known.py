@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stages.common import files
-from stages.common.vision import known, outliers, strangers
+from stages.common.vision import known, outliers, recognition
 
 RANDOM = np.random.default_rng(0)
 
@@ -94,7 +94,7 @@ def test_generated_outliers_are_reproducible_and_choosing_and_measuring_use_diff
 
 
 def test_strangers_are_digits_photographs_and_textures() -> None:
-    pictures = strangers.pictures(40)
+    pictures = recognition.pictures(40)
     assert {kind: len(found) for kind, found in pictures.items()} == {"digits": 60, "photographs": 60, "textures": 80}
     assert {found.shape[1:] for found in pictures.values()} == {(40, 40, 3)}
     corners = pictures["digits"][:, 0, 0, 0]
