@@ -124,7 +124,7 @@ def checkpoint(process: subprocess.Popen[str]) -> Path:
 
 
 def resumed(process: subprocess.Popen[str]) -> str:
-    """What a training said that has lost workers, and not begun again."""
+    """What a training printed that lost workers and resumed from its checkpoint."""
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     assert 1 in done_again(errors)  # not from the beginning
