@@ -25,7 +25,7 @@ project := $${PROJECT:+"$$PROJECT"}
 settings := set -f; for setting in $$SET; do set -- "$$@" -S "$$setting"; done;
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro restore run serve label drift image notebooks metrics experiments recipes recipe compare review release upload readme-table cluster loop test test-all test-fast torture lint format audit lock clean
+.PHONY: help env repro restore run serve label drift image notebooks metrics experiments recipes recipe compare review release upload submit readme-table cluster loop test test-all test-fast torture lint format audit lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -127,6 +127,9 @@ release: $(STAMP)  ## tag a model as a version: make release PROJECT=mnist VERSI
 
 upload: $(STAMP)  ## publish the trained models: make upload TO=hub:NAME on the Hugging Face Hub, TO=REMOTE on a DVC remote
 	@set -f; exec python -m stages.experiments.upload $${TO:+"$$TO"} $(project) $$ARGS
+
+submit: $(STAMP)-kaggle  ## send a recipe's forecasts to Kaggle for their score: make submit NAME=bikes-default
+	@exec python -m stages.experiments.submit $${NAME:+"$$NAME"}
 
 cluster: $(STAMP)-ray  ## start a Ray cluster of two nodes on this machine; make cluster STOP=1 stops it
 	@exec python -m stages.cluster $(if $(STOP),stop,start $${PORT:+--port "$$PORT"} $${NODES:+--nodes "$$NODES"} $${CPUS:+--cpus "$$CPUS"})

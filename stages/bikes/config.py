@@ -72,9 +72,10 @@ class Sequence(Section):
 
 
 class Search(Section):
-    """Hyperparameter search. Each listed model except the portfolio is trained with `trials` settings."""
+    """AutoGluon's hyperparameter search. Each listed model, and each family of the portfolio, gets `trials` settings."""
 
     trials: int = Field(ge=0, le=10_000, description="0: no search")
+    scheduler: Literal["local"] = Field(description="one trial after the other")
     searcher: Literal["random"]
 
 

@@ -9,12 +9,15 @@ importance.csv            how much the error grows when a feature's values are s
                           shuffles, on a sample of the validation days
 validation.csv, test.csv  predicted and actual riders; low and high are the bounds of the test hours' intervals
 settings.json             each model's settings
+trials.csv                only after a search: each trial's score and its values of the parameters that were varied, as JSON
 
 RMSLE is the root mean squared error of log(1 + riders), Kaggle's score. RMSE is in riders. `rmsle_valid_alone` is the
 RMSLE if each validation hour is asked alone and the weather around it is unknown, as for an hour of the future.
 `coverage_test` is the fraction of the test hours whose riders are within their interval, which should hold 80 %.
 """
 
+import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +41,10 @@ SUBMISSION = Path("reports/bikes/submission.csv")
 IMPORTANCE_DAYS, SHUFFLES = 12, 2
 """Validation days and shuffles per feature for the importance. Each shuffle predicts all hours of these days once per
 feature."""
+
+
+TRIAL = re.compile(r"_T(\d+)")
+"""In a model's name: the number of its trial in a search."""
 
 
 def rmsle(actual: np.ndarray, predicted: np.ndarray) -> float:
@@ -81,6 +88,32 @@ def settings_of_models(tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str
         part: {row["model"]: row["child_hyperparameters"] or row["hyperparameters"] for row in own}
         for part, own in rows.items()
     }
+
+
+def searched(board: pd.DataFrame, settings: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> pd.DataFrame:
+    """Return the trials of a search, one row for each trial and parameter that differs among the trials of its model.
+
+    ``board`` is the leaderboard, ``settings`` are `settings_of_models`. Columns: riders, model (without the trial), trial,
+    parameter, value (JSON) and rmsle. Empty for models with fewer than three trials.
+    """
+    rows = []
+    for riders, models in settings.items():
+        column = f"rmsle_{riders}" if f"rmsle_{riders}" in board else "rmsle_valid"
+        scores = board.set_index("model")[column].dropna().to_dict()
+        families: dict[str, dict[int, str]] = {}
+        for name in sorted(models.keys() & scores.keys()):
+            if trial := TRIAL.search(name):
+                families.setdefault(TRIAL.sub("", name), {})[int(trial[1])] = name
+        for family, names in families.items():
+            tried = [{"trial": trial, "rmsle": scores[names[trial]], **models[names[trial]]} for trial in sorted(names)]
+            for key in tried[0]:
+                values = [json.dumps(one.get(key), default=str) for one in tried]
+                if len(tried) >= 3 and len(set(values)) > 1 and key not in ("trial", "rmsle"):
+                    rows += [
+                        (riders, family, one["trial"], key, value, one["rmsle"])
+                        for one, value in zip(tried, values, strict=True)
+                    ]
+    return pd.DataFrame(rows, columns=["riders", "model", "trial", "parameter", "value", "rmsle"])
 
 
 def importance(forecaster: Forecaster, valid: pd.DataFrame, when: pd.Series) -> pd.DataFrame:
@@ -143,8 +176,11 @@ def main() -> None:
     with lean():
         tables = {part: predictor.leaderboard(extra_info=True) for part, predictor in forecaster.predictors.items()}
     with files.new_folder(EVALUATION) as folder:
-        files.write_json(folder / "settings.json", settings_of_models(tables))
-        write_table(folder / "leaderboard.csv", leaderboard(forecaster, tables.values(), valid, actual))
+        board, chosen = leaderboard(forecaster, tables.values(), valid, actual), settings_of_models(tables)
+        files.write_json(folder / "settings.json", chosen)
+        write_table(folder / "leaderboard.csv", board)
+        if len(trials := searched(board, chosen)):
+            write_table(folder / "trials.csv", trials)
         write_table(folder / "importance.csv", importance(forecaster, valid, when["valid"]))
         validation = pd.DataFrame({"datetime": when["valid"], "actual": actual, "predicted": validated})
         write_table(folder / "validation.csv", validation)

@@ -1,6 +1,6 @@
 """Plot the data, the models and the forecasts of bikes. Takes 3 s."""
 
-import re
+import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -14,6 +14,7 @@ from stages.bikes.hours import columns
 from stages.common import files
 from stages.common.program import run
 from stages.common.results import reporting
+from stages.common.results.importance import Axis, importance
 
 FEATURES = Path("data/bikes/features")
 EVALUATION = Path("reports/bikes/evaluation")
@@ -21,8 +22,8 @@ PLOTS = Path("reports/bikes/plots")
 
 SHOWN_FEATURES = 20
 
-TRIAL = re.compile(r"_T\d+")
-"""In a model's name: the number of its trial in a search."""
+SHOWN_PARAMETERS = 4
+"""Hyperparameters per model in the plot of a search."""
 
 
 def demand_by_hour(hours: pd.DataFrame) -> Figure:
@@ -134,36 +135,32 @@ def models(leaderboard: pd.DataFrame) -> Figure:
     return figure
 
 
-def searched(leaderboard: pd.DataFrame, settings: dict[str, dict[str, dict[str, object]]]) -> pd.DataFrame:
-    """Return how a search's hyperparameters went with the validation score, one row for each kind of rider, model and parameter.
+def hyperparameters(trials: pd.DataFrame) -> Figure:
+    """Plot the validation score of a search's trials over each hyperparameter, the most important ones first.
 
-    ``settings``: each model's by kind of rider and name. Columns: riders, model, parameter and correlation, Spearman's of
-    the parameter with the RMSLE over the trials; below 0, larger values were better. None for fewer than three trials.
+    A row for each model. The importance is that of a random forest of the score over the model's hyperparameters.
     """
-    rows = []
-    for part, models in settings.items():
-        column = f"rmsle_{part}" if f"rmsle_{part}" in leaderboard else "rmsle_valid"
-        scores = leaderboard.set_index("model")[column].dropna()
-        trials = {name: values for name, values in models.items() if TRIAL.search(name) and name in scores}
-        for family in dict.fromkeys(TRIAL.split(name)[0] for name in trials):
-            own = pd.DataFrame({name: trials[name] for name in trials if TRIAL.split(name)[0] == family}).T
-            numbers = own.apply(pd.to_numeric, errors="coerce").dropna(axis="columns")
-            varied = numbers.loc[:, numbers.nunique() > 1]
-            if len(varied) >= 3:
-                found = varied.corrwith(scores.loc[varied.index], method="spearman")
-                rows += [(part, family, name, value) for name, value in found.items()]
-    return pd.DataFrame(rows, columns=["riders", "model", "parameter", "correlation"])
-
-
-def hyperparameters(found: pd.DataFrame) -> Figure:
-    """Plot what `searched` returned."""
-    found = found[::-1]
-    figure, axis = plt.subplots(figsize=(7, 0.3 * len(found) + 1.4))
-    bars = axis.barh(found["riders"] + " riders, " + found["model"] + ": " + found["parameter"], found["correlation"])
-    axis.bar_label(bars, fmt="%.2f", padding=3)
-    axis.axvline(0, color="black", linewidth=1)
-    axis.set(title="Hyperparameters that the search varied", ylabel="hyperparameter", xlim=(-1.2, 1.2))
-    axis.set_xlabel("rank correlation with the validation RMSLE [1] (below 0: larger values were better)")
+    rows: dict[str, list[tuple[float, Axis, list[float]]]] = {}
+    for (riders, model), own in trials.groupby(["riders", "model"], sort=False):
+        axes = [
+            Axis(name, [json.loads(value) for value in values])
+            for name, values in own.groupby("parameter", sort=False)["value"]
+        ]
+        scores = own.groupby("trial", sort=False)["rmsle"].first().tolist()
+        ranked = sorted(zip(importance(axes, scores), axes, strict=True), key=lambda one: -one[0])
+        rows[f"{model}, {riders}"] = [(weight, axis, scores) for weight, axis in ranked[:SHOWN_PARAMETERS]]
+    figure, grid = plt.subplots(len(rows), SHOWN_PARAMETERS, figsize=(12, 2.3 * len(rows)), squeeze=False, sharey="row")
+    for panels, (model, ranked) in zip(grid, rows.items(), strict=True):
+        for panel in panels[len(ranked) :]:
+            panel.set_axis_off()
+        for panel, (weight, axis, scores) in zip(panels, ranked, strict=False):
+            panel.scatter(axis.values if axis.numeric else axis.texts(), scores, s=14)
+            if axis.logarithmic:
+                panel.set_xscale("log")
+                reporting.plain(panel.xaxis)
+            panel.set(title=f"importance {weight:.0%}", xlabel=axis.name)
+        panels[0].set_ylabel(f"{model}\nRMSLE [1]")
+    figure.suptitle("What the search tried: the validation RMSLE of each trial, lower is better")
     return figure
 
 
@@ -182,14 +179,14 @@ def main() -> None:
     files.require(EVALUATION, "evaluate@bikes")
     validation = pd.read_csv(EVALUATION / "validation.csv", parse_dates=["datetime"])
     leaderboard = pd.read_csv(EVALUATION / "leaderboard.csv")
-    search = searched(leaderboard, files.read_json(EVALUATION / "settings.json"))
+    trials = EVALUATION / "trials.csv"
     with files.new_folder(PLOTS) as folder:
         for name, figure in {
             "demand_by_hour": demand_by_hour(known),
             "demand_over_time": demand_over_time(known),
             "histograms": histograms(known),
             "models": models(leaderboard),
-            **({"hyperparameters": hyperparameters(search)} if len(search) else {}),
+            **({"hyperparameters": hyperparameters(pd.read_csv(trials))} if trials.exists() else {}),
             "feature_importance": feature_importance(pd.read_csv(EVALUATION / "importance.csv")),
             "predicted_against_actual": predicted_against_actual(validation),
             "residuals": residuals(validation),

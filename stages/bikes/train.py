@@ -66,12 +66,16 @@ def hyperparameters(settings: Train) -> dict[Any, list[dict[str, Any]]]:
         "sequence": settings.sequence.model_dump() | {"seed": settings.seed},
     }
     chosen: dict[Any, list[dict[str, Any]]] = {}
+    searching = settings.search.trials > 0
     for name in settings.models:
-        if name == "portfolio":
+        if name == "portfolio" and searching:
+            chosen |= {key: search.family(key, settings) for key in search.FAMILIES}
+        elif name == "portfolio":
             preset = tabular_presets_dict[settings.presets] if settings.presets else {}
             chosen |= get_hyperparameter_config(preset.get("hyperparameters", "default"))
         else:
-            chosen[learner(name)] = search.drawn(name, own[name], settings.search.trials) or [own[name]]
+            ranges = search.RANGES[name]
+            chosen[learner(name)] = search.drawn(own[name], ranges, settings) if searching else [own[name]]
     return chosen
 
 

@@ -19,7 +19,7 @@ from stages.common.errors import InputError
 from stages.common.program import DURATIONS, run
 from stages.common.results import metrics
 from stages.experiments.pages import captions, page
-from stages.experiments.records import recipes
+from stages.experiments.records import recipes, runs
 from stages.experiments.records.git import find
 from stages.experiments.records.revisions import Revision
 
@@ -143,6 +143,7 @@ def row(project: str, cells: list[Cell], here: Revision, head: Revision) -> dict
         "headline": [name for name in here.json(f"reports/{project}/metrics.json") or {} if name != "data"],
         "figures": figures(project, values, head.metrics(project)),
         "training": here.training(project),
+        "leaderboard": runs.leaderboard(here, project),
         "settings": settings(project, here.parameters(), head.parameters()),
         "pictures": pictures(project),
         "card": card(project),

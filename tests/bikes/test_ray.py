@@ -24,7 +24,7 @@ BAGGED: dict[str, Any] = {
     "models": ["lightgbm"],
     "riders": "together",
     "bag_folds": 3,
-    "search": {"trials": 2, "searcher": "random"},
+    "search": {"trials": 2, "scheduler": "local", "searcher": "random"},
 }
 
 

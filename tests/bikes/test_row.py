@@ -270,24 +270,25 @@ def test_every_plot_is_drawn(project: Path) -> None:
     assert len(list(plot.PLOTS.glob("*.png"))) == 7
 
 
-def test_what_a_search_varied_is_compared_with_its_score() -> None:
-    names = [f"LightGBM_T{trial}_BAG_L1" for trial in (1, 2, 3, 4)]
+def test_what_a_search_varied_is_kept_with_its_score_and_drawn() -> None:
+    names = [f"LightGBM_T{trial}_BAG_L1" for trial in (10, 2, 3, 4)]
     settings = {
-        name: {"learning_rate": 0.1 * place, "num_leaves": 8 - place % 2, "seed": 0, "objective": "l2"}
+        name: {"learning_rate": 0.1 * place, "num_leaves": 8 - place % 2, "layers": [8] * (place // 2), "seed": 0}
         for place, name in enumerate(names)
     }
     board = pd.DataFrame({"model": [*names, "WeightedEnsemble_L2"], "rmsle_valid": [0.4, 0.35, 0.3, 0.25, 0.2]})
     both = {"count": settings | {"WeightedEnsemble_L2": {"seed": 0}}}
-    found = plot.searched(board, both)
-    expected = [["count", "LightGBM", name] for name in ("learning_rate", "num_leaves")]
-    assert found[["riders", "model", "parameter"]].to_numpy().tolist() == expected
-    assert found["correlation"][0] == pytest.approx(-1)
-    assert plot.hyperparameters(found).axes[0].get_yticklabels()[-1].get_text().endswith("learning_rate")
-    assert plot.searched(board.tail(3), both).empty
+    found = evaluate.searched(board, both)
+    assert found["parameter"].unique().tolist() == ["learning_rate", "num_leaves", "layers"]
+    assert found["trial"].tolist()[:4] == [2, 3, 4, 10]
+    assert found.iloc[3].tolist() == ["count", "LightGBM_BAG_L1", 10, "learning_rate", "0.0", 0.4]
+    drawn = plot.hyperparameters(found).axes
+    assert next(axis.get_xlabel() for axis in drawn if axis.axison) == "learning_rate"  # the score follows it alone
+    assert evaluate.searched(board.tail(3), both).empty
 
 
 BAGGED = {"models": ["xgboost", "catboost"], "bag_folds": 2, "riders": "together"}
-SEARCHED = {"models": ["linear"], "search": {"trials": 2, "searcher": "random"}}
+SEARCHED = {"models": ["linear"], "search": {"trials": 2, "scheduler": "local", "searcher": "random"}}
 
 
 @pytest.mark.parametrize(
@@ -368,8 +369,9 @@ def test_autogluons_own_models_bagged_stacked_and_searched(untrained: Path) -> N
     together = {"riders": "together", "target": "counts", "bag_folds": 2, "time_limit": 40}
     metrics = run_row(untrained, "raw", models=["portfolio"], presets="medium_quality", stack_levels=1, **together)
     assert metrics["rmsle_valid"] > 0
-    search = {"trials": 2, "searcher": "random"}
-    run_row(untrained, "calendar", models=["lightgbm", "xgboost"], search=search, **together)
+    search = {"trials": 3, "scheduler": "local", "searcher": "random"}
+    own = {"models": ["lightgbm", "xgboost", "portfolio"], "presets": "best_quality"}
+    run_row(untrained, "calendar", search=search, **own, **together)
     assert json.loads(evaluate.DETAILS.read_text())["time_limit"] == 40
     assert "num_leaves" in (evaluate.EVALUATION / "settings.json").read_text()
 

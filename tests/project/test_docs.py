@@ -65,6 +65,7 @@ ELSEWHERE = {
     r"dvc (push|pull|status --cloud|remote modify)\b.*": "project/test_remotes.py::test_results_are_shared_by_s3_after_one_command",
     r"make release .*|dvc (artifacts get|import) .*": "experiments/test_release.py::test_a_released_archive_is_available_by_the_url_of_the_repository",
     r"make upload .*|dvc remote add .*": "experiments/test_upload.py::test_models_are_published_with_their_cards",
+    r"make submit .*|make recipe NAME=bikes-default .*": "experiments/test_submit.py::test_a_submission_is_sent_and_its_score_printed",
     r"make label PROJECT=landmarks .*": "feedback/test_labelling_landmarks.py::test_unsure_pictures_are_labelled_and_trained_on",
     r"make label": "feedback/test_labelling.py::test_pictures_are_labelled_with_keys",
     r"make drift PROJECT=bikes": "feedback/test_drift.py::test_a_hot_month_is_found_a_usual_one_is_not_and_both_are_reported",

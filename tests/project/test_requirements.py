@@ -16,6 +16,7 @@ GROUPS = {path.stem: path for path in sorted((ROOT / "requirements").glob("*.txt
 FILES = [ROOT / "requirements.txt", *GROUPS.values()]
 
 ELSEWHERE = {
+    "kaggle": ("stages/experiments/submit.py",),
     "mlflow": ("stages/experiments/running/tracking.py",),
     "ray": (
         "stages/cluster/nodes.py",

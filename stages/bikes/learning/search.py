@@ -1,13 +1,19 @@
-"""The settings that a search tries. They are sampled before training, so the trials are models like any other.
+"""The settings that a search tries. AutoGluon's scheduler and searcher sample them before training.
 
-AutoGluon's own search would train one trial after the other. On a cluster it would use Ray Tune, which samples other
-settings.
+So the trials are models like any other. AutoGluon's own `hyperparameter_tune_kwargs` scores a bagged trial on its folds and
+the ensemble on the validation days, so it would compare the two. It would also start Ray for neural networks, and train
+one trial after the other on a cluster.
 """
 
+from importlib.util import find_spec
 from typing import Any
 
 from autogluon.common import space
-from autogluon.core.searcher import LocalRandomSearcher
+from autogluon.core.constants import REGRESSION
+from autogluon.core.scheduler.scheduler_factory import scheduler_factory
+from autogluon.tabular.registry import ag_model_registry
+
+from stages.bikes.config import Train
 
 RANGES = {
     "linear": {"alpha": space.Real(0.05, 20.0, log=True)},
@@ -33,12 +39,34 @@ RANGES = {
 """Ranges that a search samples instead of the model's own settings. The first trial uses the default if given, or the
 lower end."""
 
+FAMILIES: dict[str, list[dict[str, Any]]] = {
+    "GBM": [{}, {"extra_trees": True, "ag_args": {"name_suffix": "XT"}}],
+    "XGB": [{}],
+    "CAT": [{}],
+    "RF": [{}],
+    "XT": [{}],
+    "KNN": [{"weights": weights, "ag_args": {"name_suffix": weights.title()}} for weights in ("uniform", "distance")],
+    "NN_TORCH": [{}],
+    **({"FASTAI": [{}]} if find_spec("fastai") else {}),
+}
+"""AutoGluon's families of models. A search takes them for the portfolio, whose hundred models have fixed settings."""
 
-def drawn(name: str, own: dict[str, Any], trials: int) -> list[dict[str, Any]]:
-    """Return ``trials`` settings for the model ``name`` of `bikes.models`. Settings in ``own`` without a range are kept."""
-    searcher = LocalRandomSearcher(search_space=own | RANGES[name])
+
+def family(name: str, settings: Train) -> list[dict[str, Any]]:
+    """Return the trials of one of `FAMILIES`, in AutoGluon's own ranges. Forests and neighbours have none: one model each."""
+    ranges = ag_model_registry.key_to_cls(name)(path="", problem_type=REGRESSION)._get_default_searchspace()
+    return [trial for own in FAMILIES[name] for trial in (drawn(own, ranges, settings) if ranges else [own])]
+
+
+def drawn(own: dict[str, Any], ranges: dict[str, Any], settings: Train) -> list[dict[str, Any]]:
+    """Return the settings of each trial: ``own``, with values that AutoGluon's searcher samples from ``ranges``."""
+    search = settings.search
+    asked = {"num_trials": search.trials, "scheduler": search.scheduler, "searcher": search.searcher}
+    scheduler, options = scheduler_factory(asked | {"search_options": {"random_seed": settings.seed}})
+    searcher = scheduler(None, search_space=own | ranges, **options).searcher
+    named = own.get("ag_args", {}).get("name_suffix", "")
     # The first trials of all models are trained before any second trial, so that a time limit affects all models equally.
     return [
-        searcher.get_config() | {"ag_args": {"name_suffix": f"_T{trial}", "priority": -trial}}
-        for trial in range(1, trials + 1)
+        searcher.get_config() | {"ag_args": {"name_suffix": f"{named}_T{trial}", "priority": -trial}}
+        for trial in range(1, search.trials + 1)
     ]

@@ -29,7 +29,10 @@ class Run(config.Section):
     memory_gb: float | None = Field(default=None, description="peak memory of all its processes together")
     history: dict[str, list[int | float]] | None = Field(default=None, description="epochs.csv by column")
     confusion: Confusion | None = None
-    leaderboard: list[dict[str, str | float]] | None = Field(default=None, description="bikes' models, best first")
+    leaderboard: list[dict[str, str | float]] | None = Field(
+        default=None,
+        description="bikes' models, best first, with `fit_seconds` and `predict_seconds` where they were measured",
+    )
 
 
 def of(folder: Folder, project: str, seed: int) -> Run | None:
@@ -45,8 +48,29 @@ def of(folder: Folder, project: str, seed: int) -> Run | None:
         latency=folder.latency(project),
         history=_history(tables.get("history")),
         confusion=_confusion(tables.get("confusion")),
-        leaderboard=_leaderboard(tables.get("leaderboard")),
+        leaderboard=leaderboard(folder, project),
     )
+
+
+def leaderboard(folder: Folder, project: str) -> list[dict[str, str | float]] | None:
+    """Return the rows of a project's leaderboard, with the seconds that each model took; None if it has none.
+
+    `fit_seconds` and `predict_seconds` (the validation rows) include the models that a model combines. They are sums over
+    the kinds of riders, and clock readings: they are missing if another machine trained.
+    """
+    path = projects.about(project).tables.get("leaderboard")
+    table = folder.table(path) if path else None
+    if not table:
+        return None
+    clocks = folder.training(project).get("models", {}).values()
+    rows: list[dict[str, str | float]] = []
+    for row in table:
+        took = [models[row["model"]] for models in clocks if row["model"] in models]
+        seconds = {f"{what}_seconds": round(sum(one[what] for one in took), 3) for what in ("fit", "predict") if took}
+        rows.append(
+            {name: value if name == "model" else float(value) for name, value in row.items() if value} | seconds
+        )
+    return rows
 
 
 Table = list[dict[str, str]] | None
@@ -65,9 +89,3 @@ def _confusion(table: Table) -> Confusion | None:
         return None
     labels = [row["actual"] for row in table]
     return Confusion(labels=labels, counts=[[int(row[label]) for label in labels] for row in table])
-
-
-def _leaderboard(table: Table) -> list[dict[str, str | float]] | None:
-    if not table:
-        return None
-    return [{name: value if name == "model" else float(value) for name, value in row.items() if value} for row in table]

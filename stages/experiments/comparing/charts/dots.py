@@ -20,6 +20,14 @@ from stages.experiments.comparing.variants import Spread, Variant
 
 MODELS = 8  # drawn per leaderboard
 
+SHOWN = {
+    "rmsle_valid": ("RMSLE", ".4f"),
+    "stack_level": ("stack level", "d"),
+    "fit_seconds": ("fit [s]", ".3~g"),
+    "predict_seconds": ("predict [s]", ".3~g"),
+}
+"""Columns of a leaderboard in a chart, with their titles and formats."""
+
 SAME_ROWS: Spec = {"scale": {"y": "shared"}}
 """All panels have the same rows, even if a variant has no value there, because only the first panel names the rows."""
 
@@ -130,12 +138,12 @@ def leaderboards(variants: list[Variant]) -> Chart | None:
     """Draw the validation scores of each variant's models, for its first seed."""
     rows = []
     for variant in variants:
-        board = variant.runs[0].leaderboard or []
+        board = [row for row in variant.runs[0].leaderboard or [] if "rmsle_valid" in row]
         best = sorted(board, key=lambda row: float(row["rmsle_valid"]))[:MODELS]
-        rows += [{"variant": variant.label, "model": row["model"], "rmsle": row["rmsle_valid"]} for row in best]
+        rows += [{"variant": variant.label, **{name: row.get(name) for name in ("model", *SHOWN)}} for row in best]
     if not rows:
         return None
-    score = number("rmsle", format=".4f")
+    score, *others = (number(name, title=title, format=form) for name, (title, form) in SHOWN.items())
     spec = {
         "facet": text("variant", title=None, sort=[variant.label for variant in variants]),
         "columns": 2,
@@ -145,10 +153,13 @@ def leaderboards(variants: list[Variant]) -> Chart | None:
             "height": {"step": 20},
             "encoding": {
                 "y": text("model", sort="x", axis={"title": None, "labelLimit": 220}),
-                "x": number("rmsle", axis={"title": "RMSLE on the validation days, lower is better"}),
+                "x": number("rmsle_valid", axis={"title": "RMSLE on the validation days, lower is better"}),
             },
             "layer": [
-                {"mark": "bar", "encoding": {"color": colour(variants), "tooltip": [{"field": "model"}, score]}},
+                {
+                    "mark": "bar",
+                    "encoding": {"color": colour(variants), "tooltip": [{"field": "model"}, score, *others]},
+                },
                 {"mark": {"type": "text", "align": "left", "dx": 3, "color": INK}, "encoding": {"text": score}},
             ],
         },
