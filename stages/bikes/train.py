@@ -22,6 +22,7 @@ from autogluon.features.generators import AutoMLPipelineFeatureGenerator, Identi
 from autogluon.tabular import TabularPredictor
 from autogluon.tabular.configs.hyperparameter_configs import get_hyperparameter_config
 from autogluon.tabular.configs.presets_configs import tabular_presets_dict
+from autogluon.tabular.registry import ag_model_registry
 
 from stages.bikes import learners
 from stages.bikes.config import LightGBM, Train, check_together
@@ -76,7 +77,13 @@ def hyperparameters(settings: Train) -> dict[Any, list[dict[str, Any]]]:
         else:
             ranges = search.RANGES[name]
             chosen[learner(name)] = search.drawn(own[name], ranges, settings) if searching else [own[name]]
-    return chosen
+    return {key: seeded(key, trials, settings.seed) if isinstance(key, str) else trials for key, trials in chosen.items()}
+
+
+def seeded(family: str, trials: dict[str, Any] | list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
+    """Return the settings of AutoGluon's own models of a ``family`` with the seed, which each family names differently."""
+    name = ag_model_registry.key_to_cls(family).seed_name
+    return [one | ({name: seed} if name else {}) for one in (trials if isinstance(trials, list) else [trials])]
 
 
 def _lightgbm(settings: LightGBM, seed: int) -> dict[str, Any]:
