@@ -33,6 +33,7 @@ class Cnn(Section):
 
     width: int = Field(ge=1, le=512, description="channels of the first stage")
     depth: int = Field(ge=1, le=8, description="convolutions of each stage")
+    kernel: Literal[3, 5, 7] = Field(description="side of each convolution's kernel in pixels")
     dropout: float = Field(ge=0, lt=1, description="before the last layer")
 
 

@@ -43,8 +43,8 @@ def fully_connected(hidden: list[int], dropout: float, batch_norm: bool) -> nn.S
     return nn.Sequential(*layers, nn.Linear(size, len(CLASSES)))
 
 
-def convolutional(width: int, depth: int, dropout: float) -> nn.Sequential:
-    """Return a network of three stages of ``depth`` 3x3 convolutions, at 28x28, 14x14 and 7x7 pixels.
+def convolutional(width: int, depth: int, kernel: int, dropout: float) -> nn.Sequential:
+    """Return a network of three stages of ``depth`` convolutions, at 28x28, 14x14 and 7x7 pixels.
 
     Each stage is twice as wide as the previous one. The maximum of each channel leads to 10 logits.
     """
@@ -55,7 +55,8 @@ def convolutional(width: int, depth: int, dropout: float) -> nn.Sequential:
             layers.append(nn.MaxPool2d(2))
         wide = width * 2**stage
         for _ in range(depth):
-            layers += [nn.Conv2d(channels, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()]
+            convolution = nn.Conv2d(channels, wide, kernel, padding=kernel // 2, bias=False)
+            layers += [convolution, nn.BatchNorm2d(wide), nn.ReLU()]
             channels = wide
     pool = nn.MaxPool2d(SIDE // 4)  # pools the whole map; AdaptiveMaxPool2d has no deterministic gradient on CUDA
     return nn.Sequential(*layers, pool, nn.Flatten(), nn.Dropout(dropout), nn.Linear(channels, len(CLASSES)))
