@@ -31,7 +31,8 @@ def scores(one: recipes.Experiment, folder: Path) -> dict[str, float]:
 
 def main(recipe: str, parameter: str, values: list[str], settings: list[str]) -> dict[str, Any]:
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
+    publish.TEMPORARY.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=publish.TEMPORARY) as folder:
         for value in values:
             changes = recipes.changes([*settings, f"{parameter}={value}"])
             found = [scores(one, Path(folder)) for one in recipes.experiments(recipe, changes)]
