@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from checkouts import QUICK
-from conftest import Change
+from conftest import ROOT, Change
 
 from stages import check
-from stages.common import files
+from stages.common import config, files
 from stages.common.errors import InputError
+from stages.common.training import ensemble as ensembles
 from stages.mnist import deploy, evaluate, export, featurize, model, plot, prepare, train
+from stages.mnist.config import Train
 from stages.mnist.feedback import served
 from stages.mnist.learning import state_dict
 
@@ -84,6 +86,16 @@ def test_a_member_by_itself_is_the_same_network(ensemble: Change) -> None:
 
 FLAT = {"cnn.width": 4, "cnn.depth": 1, "cnn.kernel": 5, "epochs": 1, "batch_size": 128}
 """The changes of the second member, by their names."""
+
+
+def test_processes_share_a_batch_that_divides_those_of_all_members() -> None:
+    settings = config.load("mnist", Train, config.read(ROOT / "params.yaml"))
+    changes = {
+        "network": "ensemble",
+        "ensemble": {"members": [{"network": "cnn", "batch_size": 96}, {"network": "mlp"}]},
+    }
+    together = config.check("mnist", Train, config.merged(settings.model_dump(), changes))
+    assert (settings.batch_size, together.batch_size, ensembles.batch_size("mnist", together)) == (64, 64, 32)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 This module does not import torch, so that `check` stays fast.
 """
 
+import math
 from collections.abc import Sequence
 from typing import TypeVar, get_args
 
@@ -43,6 +44,11 @@ def members(project: str, settings: Settings) -> list[Settings]:
             )
         found.append(member)
     return found
+
+
+def batch_size(project: str, settings: TrainingSettings) -> int:
+    """Return the largest number of images that divides the batches of each network: who can share it can share them all."""
+    return math.gcd(*(member.batch_size for member in members(project, settings)))
 
 
 def titles(project: str, names: Sequence[str]) -> list[str]:
