@@ -3,7 +3,7 @@
 This module does not import torch, so that `check` stays fast.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -71,6 +71,12 @@ class Transfer(Section):
     fine_tune: str = Field(min_length=1, description="none: frozen; all; or the first trained layer")
     rate: float = Field(gt=0, le=1, description="the backbone's learning rate, as a factor on the last layer's")
     dropout: float = Field(ge=0, lt=1, description="before the last layer")
+
+
+class Ensemble(Section):
+    """The mean of several networks' probabilities."""
+
+    members: list[dict[str, Any]] = Field(max_length=20, description="each member's changes to the project's group")
 
 
 class Known(Section):

@@ -12,6 +12,7 @@ from upath import UPath
 
 from stages.common import clocks, config, files
 from stages.common.program import requires
+from stages.common.training import ensemble
 from stages.common.training.checkpoints import Location
 from stages.common.training_settings import TrainingSettings
 from stages.engine.config import Engine
@@ -61,7 +62,8 @@ def train(
             with requires("ray", "engine.kind = ray"):
                 from stages.engine.ray import training
 
-            training.train(partial(fill, settings, kept), new, features, settings.batch_size, engine)
+            shared = ensemble.batch_size(project, settings)
+            training.train(partial(fill, settings, kept), new, features, shared, engine)
         clocks.keep(f"train@{project}", new, new / CLOCK)
     for checkpoint in kept:
         checkpoint.unlink(missing_ok=True)

@@ -42,20 +42,22 @@ def table() -> str:
 
 
 def headlines() -> str:
-    """Return a narrow Markdown table of the published results: for each recipe the first metric that was measured."""
+    """Return a narrow Markdown table of the published results: for each recipe the first metric and the headlines."""
     rows = []
     for name, (recipe, result) in results().items():
-        here, elsewhere = figures_of(variants.of_published(name, result, recipe, {}), result)
-        rows.append([f"`{name}`", here[0], elsewhere[0] if elsewhere else ""])
+        here, elsewhere = figures_of(variants.of_published(name, result, recipe, {}), result, narrow=True)
+        rows.append([f"`{name}`", "<br>".join(here), elsewhere[0] if elsewhere else ""])
     return markdown(["recipe", "here", "published elsewhere"], rows)
 
 
-def figures_of(variant: Variant, result: Published) -> tuple[list[str], list[str]]:
-    """Return a published result's metrics, and those published elsewhere, as text."""
+def figures_of(variant: Variant, result: Published, narrow: bool = False) -> tuple[list[str], list[str]]:
+    """Return a published result's metrics, and those published elsewhere, as text. ``narrow``: only the headlines."""
     assert variant.recipe
     known = metrics.of(variant.recipe.project)
-    here = []
+    here: list[str] = []
     for name, metric in known.items():
+        if narrow and here and not metric.headline:
+            continue
         if metric.better and (found := variant.spread(name)):
             spread = f" ({metric.write(found.lowest)} to {metric.write(found.highest)})" if found.number > 1 else ""
             here.append(f"{metric.title} **{metric.write(found.mean)}**{spread}")

@@ -105,21 +105,26 @@ def experiment(one: Experiment, folder: Path) -> Run:
 
 
 def stages_alone(one: Experiment, folder: Path) -> Run:
-    """Run the stages up to evaluate in ``folder``, without DVC. Returns the results.
+    """Run the stages up to evaluate in ``folder``, without DVC. Returns the results."""
+    memory = run_stages(one, folder)
+    found = runs.of(Folder(folder), one.recipe.project, one.seed)
+    assert found is not None  # evaluate ended without an error
+    return found.model_copy(update={"memory_gb": memory})
+
+
+def run_stages(one: Experiment, folder: Path, last: str = STEPS[-1]) -> float:
+    """Run the stages up to ``last`` in ``folder``, without DVC, and return the peak memory in GB.
 
     An earlier seed's data there are used again.
     """
     project = one.recipe.project
     parameters = recipes.applied(config.read(), one.settings)
     (folder / config.PARAMETERS).write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
-    left = STEPS[2:] if (folder / "data" / project / "features").exists() else STEPS
-    modules = ["stages.check", *(f"stages.{project}.{step}" for step in left)]
+    first = 2 if (folder / "data" / project / "features").exists() else 0
+    modules = ["stages.check", *(f"stages.{project}.{step}" for step in STEPS[first : STEPS.index(last) + 1])]
     code = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": code}
-    memory = [watched([sys.executable, "-m", module], cwd=folder, env=environment) for module in modules]
-    found = runs.of(Folder(folder), project, one.seed)
-    assert found is not None  # evaluate ended without an error
-    return found.model_copy(update={"memory_gb": max(memory)})
+    return max(watched([sys.executable, "-m", module], cwd=folder, env=environment) for module in modules)
 
 
 def watched(command: list[str], **options: Any) -> float:

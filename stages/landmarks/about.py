@@ -1,9 +1,9 @@
 """The facts about landmarks that the server, its page and the comparisons show, and the check of its parameters."""
 
 from stages.common.facts import PICTURES, About
+from stages.common.training import ensemble
 from stages.common.vision import checked
 from stages.landmarks import config
-from stages.landmarks.learning import ensemble
 
 ABOUT = About(
     title="Landmarks",
@@ -24,6 +24,6 @@ ABOUT = About(
 
 def check(data: config.Data, train: config.Train, source: str) -> None:
     """Raise InputError for an ensemble's member, a backbone, layers or weights that train would refuse."""
-    for member in ensemble.members(train):
+    for member in ensemble.members("landmarks", train):
         table = getattr(member, member.network).model_dump()
         checked.network("landmarks", member.network, table, member.epochs)

@@ -1,13 +1,13 @@
 """Parameters of landmarks: names, ranges, choices, units. Their values are in params.yaml."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from stages.common import training_settings
 from stages.common.config import VERSION, Section
 from stages.common.sources.source import SourceSettings
-from stages.common.training_settings import Known, Residual, TrainingSettings, Weights
+from stages.common.training_settings import Ensemble, Known, Residual, TrainingSettings, Weights
 
 
 class Photographs(Section):
@@ -53,12 +53,6 @@ class Transfer(training_settings.Transfer):
     )
     views: int = Field(ge=1, le=1000, description="views of each photograph if the backbone is frozen")
     hidden: int | None = Field(ge=1, le=65536, description="units of a hidden layer before the last one; null: none")
-
-
-class Ensemble(Section):
-    """The mean of several networks' probabilities."""
-
-    members: list[dict[str, Any]] = Field(max_length=20, description="each member's changes to the group `landmarks`")
 
 
 class Augmentation(Section):

@@ -1,7 +1,6 @@
 """Plot the data, the training and the results of landmarks. `sheets.py` draws the plots that show photographs."""
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -43,12 +42,6 @@ def classes(counts: NDArray[np.intp], names: list[str]) -> Figure:
     return figure
 
 
-def title(about: dict[str, Any], number: int, networks: int) -> str:
-    """Return a network's name for use in plots."""
-    words = [about["network"], about["settings"].get("backbone"), f"({number} of {networks})" if networks > 1 else None]
-    return " ".join(word for word in words if word)
-
-
 def main() -> None:
     about = files.read_json(files.require(TRAINED, "train@landmarks") / "network.json")
     probabilities = np.load(files.require(EVALUATION, "evaluate@landmarks") / "probabilities.npy")
@@ -56,26 +49,18 @@ def main() -> None:
     names, labels = [place["name"] for place in about["classes"]], test.labels.numpy()
     counts = classification.confusion_matrix(labels, probabilities.argmax(1), len(names))
     networks = about["members"]
-    titles = [title(network, number, len(networks)) for number, network in enumerate(networks, 1)]
+    title = figures.network_title(networks, 0)
     first = model.load(measured=True).members[0]
     assert isinstance(first, Member)
     eyes = Views(first, about["size"], **networks[0]["views"], train=train, valid=valid)
-    histories = [
-        figures.history(
-            f"landmarks: training of {name}",
-            network,
-            *(figures.table(TRAINED / str(index) / f"{table}.csv") for table in ("steps", "epochs")),
-        )
-        for index, (name, network) in enumerate(zip(titles, networks, strict=True))
-    ]
     pictures = {
-        "photographs": sheets.photographs(titles[0], eyes, networks[0]["settings"], names),
-        **{f"history_{number}": picture for number, picture in enumerate(histories, 1)},
+        "photographs": sheets.photographs(title, eyes, networks[0]["settings"], names),
+        **figures.histories("landmarks", TRAINED, networks),
         "confusion_matrix": figures.confusion("landmarks", "photographs", counts, names),
         "confusions": sheets.confusions(probabilities, names, test),
         "reliability": figures.reliability("landmarks", "photographs", probabilities, labels),
         "classes": classes(counts, names),
-        "evidence": sheets.evidence(titles[0], eyes, probabilities, names, test),
+        "evidence": sheets.evidence(title, eyes, probabilities, names, test),
     }
     with files.new_folder(PLOTS) as folder:
         for name, figure in pictures.items():

@@ -18,12 +18,11 @@ from torch import nn
 from stages.common import config, files
 from stages.common.portable import Computing
 from stages.common.program import run
-from stages.common.training import checkpoints, distributed, loop, saving, torch_setup
+from stages.common.training import checkpoints, distributed, ensemble, loop, saving, torch_setup
 from stages.common.training.checkpoints import Location
 from stages.common.vision import backbones, calibration, checked, classifiers, initial, known, outliers
 from stages.engine import training
 from stages.landmarks.config import Train
-from stages.landmarks.learning.ensemble import members
 from stages.landmarks.learning.frozen import FrozenViews, answer
 from stages.landmarks.learning.views import Views
 from stages.landmarks.model import BATCH, KNOWN, SETTINGS, TRAINED, Member, batches, load, squares
@@ -139,7 +138,10 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: s
 
 def checkpoints_of(settings: Train, root: Location) -> list[Location]:
     """Return the paths below ``root`` of the checkpoints of this training alone."""
-    keys = [checkpoints.key(member.model_dump_json(), inputs_of(member)) for member in members(settings)]
+    keys = [
+        checkpoints.key(member.model_dump_json(), inputs_of(member))
+        for member in ensemble.members("landmarks", settings)
+    ]
     return [root / "landmarks" / f"{key}.pt" for key in keys]
 
 
@@ -148,11 +150,9 @@ def fill(settings: Train, kept: list[Location], folder: Path) -> None:
 
     ``kept`` has the paths of their checkpoints.
     """
-    about, chosen = files.read_json(FEATURES / "about.json"), members(settings)
-    learnt = []
-    for number, (member, checkpoint) in enumerate(zip(chosen, kept, strict=True), 1):
-        count = f" {number}/{len(chosen)}" if len(chosen) > 1 else ""
-        learnt.append(learn(member, about, checkpoint, f"landmarks {member.network}{count}"))
+    about, chosen = files.read_json(FEATURES / "about.json"), ensemble.members("landmarks", settings)
+    titles = ensemble.titles("landmarks", [member.network for member in chosen])
+    learnt = [learn(one, about, path, title) for one, path, title in zip(chosen, kept, titles, strict=True)]
     for index, one in enumerate(learnt):
         (folder / str(index)).mkdir()
         saving.save(folder / str(index), one.history, one.weights)

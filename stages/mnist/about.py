@@ -3,6 +3,7 @@
 from stages.common.errors import InputError
 from stages.common.facts import PICTURES, About
 from stages.common.sources import digits
+from stages.common.training import ensemble
 from stages.common.vision import checked
 from stages.mnist import config
 
@@ -15,21 +16,28 @@ ABOUT = About(
     accepts=(*PICTURES, "application/json"),
     several=True,
     packages=("torch", "torch._dynamo"),
-    tables={"history": "models/mnist/trained/epochs.csv", "confusion": "reports/mnist/evaluation/confusion_matrix.csv"},
+    tables={
+        "history": "models/mnist/trained/0/epochs.csv",
+        "confusion": "reports/mnist/evaluation/confusion_matrix.csv",
+    },
 )
 
 
 def check(data: config.Data, train: config.Train, source: str) -> None:
-    """Raise InputError for weights that don't fit, or if the package with the sample is missing or is another version."""
+    """Raise InputError for an ensemble's member or weights that train would refuse.
+
+    Raise it, too, if the package with the sample is missing or is another version.
+    """
     if source == "sample":
         digits.packed()
-    try:
-        found = False
-        if train.weights != "none":
-            from stages.common.vision import initial  # and with it torch
-            from stages.mnist.model import build
+    for member in ensemble.members("mnist", train):
+        try:
+            found = False
+            if member.weights != "none":
+                from stages.common.vision import initial  # and with it torch
+                from stages.mnist.model import build
 
-            found = initial.loaded(build(train.network, train.chosen), train.weights)[1]
-        checked.complete("mnist", train.epochs, found)
-    except InputError as error:
-        raise InputError(f"params.yaml: mnist: {error}") from None
+                found = initial.loaded(build(member.network, member.chosen), member.weights)[1]
+            checked.complete("mnist", member.epochs, found)
+        except InputError as error:
+            raise InputError(f"params.yaml: mnist: {error}") from None

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from stages.common.config import VERSION, Section
 from stages.common.sources.source import SourceSettings
-from stages.common.training_settings import TrainingSettings, Weights
+from stages.common.training_settings import Ensemble, TrainingSettings, Weights
 
 Width = Annotated[int, Field(ge=1, le=8192)]
 
@@ -33,6 +33,7 @@ class Cnn(Section):
 
     width: int = Field(ge=1, le=512, description="channels of the first stage")
     depth: int = Field(ge=1, le=8, description="convolutions of each stage")
+    kernel: Literal[3, 5, 7] = Field(description="side of each convolution's kernel in pixels")
     dropout: float = Field(ge=0, lt=1, description="before the last layer")
 
 
@@ -65,9 +66,10 @@ class Known(Section):
 class Train(TrainingSettings):
     """The group `mnist`. train reads it."""
 
-    network: Literal["mlp", "cnn"]
+    network: Literal["mlp", "cnn", "ensemble"]
     mlp: Mlp
     cnn: Cnn
+    ensemble: Ensemble
     weights: Weights
     augment: bool = Field(description="change training images at random, within `augmentation`")
     augmentation: Augmentation

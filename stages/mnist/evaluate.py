@@ -2,7 +2,7 @@
 
 Writes `metrics.json`, `details.json`, `confusion.csv` (one row per image), and in `evaluation/` the probabilities
 (float32 (N, 10)), the confusion matrix (one row per actual digit, one column per predicted digit), and `familiarity.npy`
-(float64 (N)): by how much each image exceeds the limit for known ones. It also measures how well letters and touching digits
+(float64 (N)): by how much each image exceeds the limit for known ones. `members.csv` has the scores of each network by itself. It also measures how well letters and touching digits
 are distinguished from digits; `known.csv` compares that with the energy of the classifier's logits
 (https://arxiv.org/abs/2010.03759).
 """
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from stages.common import files
 from stages.common.portable import Computing
@@ -20,29 +21,33 @@ from stages.common.program import run
 from stages.common.results import classification, evaluation
 from stages.common.vision import known
 from stages.mnist.learning import judging, second, strangers
-from stages.mnist.model import CLASSES, TRAINED, Classifier, load, normalise, predict
+from stages.mnist.model import CLASSES, TRAINED, Classifier, load, mean_probabilities, predict
 
-Bytes = NDArray[np.uint8]
 Scores = NDArray[np.float64]
 Table = list[dict[str, Any]]
 
 FEATURES = Path("data/mnist/features")
 
 
-def recognition(classifier: Classifier, images: Bytes, limit: float) -> tuple[dict[str, Any], Table, Scores]:
-    """Return metrics and a table of how digits, uint8 (N, 28, 28), differ from other shapes, and their familiarity (N)."""
-    network = second.load(Computing(**files.read_json(TRAINED / "network.json")["computing"]))
+def recognition(
+    classifier: Classifier, computing: Computing, images: Tensor, logits: Tensor, limit: float
+) -> tuple[dict[str, Any], Table, Scores]:
+    """Return metrics and a table of how digits, uint8 (N, 28, 28), differ from other shapes, and their familiarity (N).
 
-    def scores(pictures: Bytes) -> dict[str, Scores]:
-        found = torch.from_numpy(pictures)
-        logits = predict(lambda batch: classifier.network(normalise(batch)), found)
+    ``logits`` (networks, N, 10) are those of the digits.
+    """
+    network = second.load(computing)
+
+    def scores(pictures: Tensor, logits: Tensor) -> dict[str, Scores]:
+        mean = logits.mean(0).double().numpy()
         return {
-            "second": judging.odds(predict(network, found).numpy()),
-            "energy": np.logaddexp.reduce(logits.double().numpy(), 1),  # torch's logsumexp rounds by the processor
+            "second": judging.odds(predict(network, pictures).numpy()),
+            "energy": np.logaddexp.reduce(mean, 1),  # torch's logsumexp rounds by the processor
         }
 
-    own = scores(images)
-    strange = {kind: scores(made) for kind, made in strangers.measuring(images).items()}
+    own = scores(images, logits)
+    made = {kind: torch.from_numpy(some) for kind, some in strangers.measuring(images.numpy()).items()}
+    strange = {kind: scores(some, predict(classifier.logits, some)) for kind, some in made.items()}
     rows: Table = [
         {"method": method}
         | {f"auroc_{kind}": round(known.auroc(found, others[method]), 6) for kind, others in strange.items()}
@@ -53,22 +58,49 @@ def recognition(classifier: Classifier, images: Bytes, limit: float) -> tuple[di
     return {"refused_share": round(float((familiarity < 0).mean()), 6), **aurocs}, rows, familiarity
 
 
+def by_network(logits: Tensor, labels: classification.Labels, networks: Table) -> Table:
+    """Return a row for each of the ``networks`` by itself, from their ``logits`` (networks, N, 10)."""
+    rows = []
+    for about, probabilities in zip(networks, logits.softmax(2).numpy(), strict=True):
+        scores = {
+            "accuracy": classification.accuracy(probabilities, labels),
+            "loss": classification.cross_entropy(probabilities, labels),
+        }
+        rounded = {name: round(value, 6) for name, value in scores.items()}
+        errors = int((probabilities.argmax(1) != labels).sum())
+        rows.append({"network": about["network"], **rounded, "errors": errors, "parameters": about["parameters"]})
+    return rows
+
+
+def spread(accuracies: list[float]) -> dict[str, float]:
+    """Return the mean, the lowest and the highest accuracy of an ensemble's networks."""
+    mean = round(sum(accuracies) / len(accuracies), 6)
+    return {"members_accuracy": mean, "members_lowest": min(accuracies), "members_highest": max(accuracies)}
+
+
 def main() -> None:
-    about = files.read_json(files.require(TRAINED, "train@mnist") / "network.json")
+    networks = files.read_json(files.require(TRAINED, "train@mnist") / "network.json")["members"]
     with np.load(files.require(FEATURES, "featurize@mnist") / "test.npz") as test:
-        images, labels = test["images"], test["labels"]
+        images, labels = torch.from_numpy(test["images"]), test["labels"]
     classifier, limit = load(measured=True), files.read_json(TRAINED / second.LIMITS)["odds"]
-    probabilities = predict(classifier, torch.from_numpy(images)).numpy()
-    judged, methods, familiarity = recognition(classifier, images, limit)
+    logits = predict(classifier.logits, images)
+    probabilities = mean_probabilities(logits).numpy()
+    judged, methods, familiarity = recognition(classifier, Computing(**networks[0]["computing"]), images, logits, limit)
+    errors = int((probabilities.argmax(1) != labels).sum())
+    members = by_network(logits, labels, networks)
     details = {
         **judged,
+        "errors": errors,
         "calibration_error": round(classification.calibration_error(probabilities, labels), 6),
-        "parameters": about["parameters"],
+        "parameters": sum(network["parameters"] for network in networks),
+        **(spread([row["accuracy"] for row in members]) if len(members) > 1 else {}),
     }
     source = files.read_json(FEATURES / "about.json")["source"]
-    tables, arrays = {"known.csv": methods}, {"familiarity.npy": familiarity}
+    tables, arrays = {"known.csv": methods, "members.csv": members}, {"familiarity.npy": familiarity}
     metrics = evaluation.write("mnist", source, probabilities, labels, CLASSES, details, tables, arrays)
-    print(f"accuracy {metrics['accuracy']:.4f}, loss {metrics['loss']:.4f} on {len(labels)} test images ({source})")
+    print(
+        f"accuracy {metrics['accuracy']:.4f} ({errors} errors), loss {metrics['loss']:.4f} on {len(labels)} test images ({source})"
+    )
 
 
 if __name__ == "__main__":

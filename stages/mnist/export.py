@@ -93,7 +93,7 @@ def write_card(path: Path, labels: NDArray[np.uint8], probabilities: NDArray[np.
         {name: len(np.load(FEATURES / f"{part}.npz")["labels"]) for name, part in parts.items()},
         mistakes=card.confusions(probabilities, labels, CLASSES),
         refused_share=details["refused_share"],
-        initial=card.own_weights([files.read_json(TRAINED / "network.json")]),
+        initial=card.own_weights(files.read_json(TRAINED / "network.json")["members"]),
         tolerance=TOLERANCE,
         torch=torch_files.about(),
         opset=onnx_files.OPSET,

@@ -43,8 +43,8 @@ def fully_connected(hidden: list[int], dropout: float, batch_norm: bool) -> nn.S
     return nn.Sequential(*layers, nn.Linear(size, len(CLASSES)))
 
 
-def convolutional(width: int, depth: int, dropout: float) -> nn.Sequential:
-    """Return a network of three stages of ``depth`` 3x3 convolutions, at 28x28, 14x14 and 7x7 pixels.
+def convolutional(width: int, depth: int, kernel: int, dropout: float) -> nn.Sequential:
+    """Return a network of three stages of ``depth`` convolutions, at 28x28, 14x14 and 7x7 pixels.
 
     Each stage is twice as wide as the previous one. The maximum of each channel leads to 10 logits.
     """
@@ -55,7 +55,8 @@ def convolutional(width: int, depth: int, dropout: float) -> nn.Sequential:
             layers.append(nn.MaxPool2d(2))
         wide = width * 2**stage
         for _ in range(depth):
-            layers += [nn.Conv2d(channels, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()]
+            convolution = nn.Conv2d(channels, wide, kernel, padding=kernel // 2, bias=False)
+            layers += [convolution, nn.BatchNorm2d(wide), nn.ReLU()]
             channels = wide
     pool = nn.MaxPool2d(SIDE // 4)  # pools the whole map; AdaptiveMaxPool2d has no deterministic gradient on CUDA
     return nn.Sequential(*layers, pool, nn.Flatten(), nn.Dropout(dropout), nn.Linear(channels, len(CLASSES)))
@@ -67,28 +68,47 @@ def build(network: str, settings: Mapping[str, Any]) -> nn.Sequential:
 
 
 class Classifier(nn.Module):
-    """Maps raw images, uint8 (N, 28, 28), to probabilities, float32 (N, 10)."""
+    """Maps raw images, uint8 (N, 28, 28), to probabilities, float32 (N, 10): the mean of its networks' probabilities."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, *networks: nn.Sequential) -> None:
         super().__init__()
-        self.network = network
+        self.networks = nn.ModuleList(networks)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Return the logits of each network, float32 (networks, N, 10)."""
+        inputs = normalise(images)
+        return torch.stack([network(inputs) for network in self.networks])
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return what the networks' last layers get, side by side, float32 (N, size)."""
+        inputs = normalise(images)
+        return torch.cat([network[:-1](inputs) for network in self.networks], 1)  # type: ignore[index]  # of Sequential
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.network(normalise(images))
-        return logits.softmax(1)
+        return mean_probabilities(self.logits(images))
+
+
+def mean_probabilities(logits: Tensor) -> Tensor:
+    """Return the mean of the networks' probabilities, float32 (N, 10), from their ``logits`` (networks, N, 10)."""
+    return logits.softmax(2).mean(0)
 
 
 def load(folder: Path = TRAINED, measured: bool = False) -> Classifier:
     """Load the classifier that train stored in ``folder``, on the CPU. ``measured``: it computes as in training."""
-    about = files.read_json(folder / "network.json")
-    network = build(about["network"], about["settings"])
-    if measured:
-        Computing(**about["computing"]).repeat(network)
-    network.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
-    return Classifier(network).eval()
+    networks = []
+    for index, about in enumerate(files.read_json(folder / "network.json")["members"]):
+        network = build(about["network"], about["settings"])
+        if measured:
+            Computing(**about["computing"]).repeat(network)
+        network.load_state_dict(torch.load(folder / str(index) / "weights.pt", weights_only=True))
+        networks.append(network)
+    return Classifier(*networks).eval()
 
 
 def predict(classifier: Callable[[Tensor], Tensor], images: Tensor, batch_size: int = 1000) -> Tensor:
-    """Return probabilities, float32 (N, 10), for uint8 ``images`` (N, 28, 28)."""
+    """Return probabilities, float32 (N, 10), for uint8 ``images`` (N, 28, 28), or what else ``classifier`` returns for them.
+
+    The images are the last dimension but one of what it returns.
+    """
     with torch.no_grad():
-        return torch.cat([classifier(batch) for batch in images.split(batch_size)])
+        return torch.cat([classifier(batch) for batch in images.split(batch_size)], -2)

@@ -60,15 +60,14 @@ def _show(axis: Axes, image: NDArray[np.uint8]) -> None:
 
 
 def main() -> None:
-    about = files.read_json(files.require(TRAINED, "train@mnist") / "network.json")
-    steps, epochs = (figures.table(TRAINED / name) for name in ("steps.csv", "epochs.csv"))
+    networks = files.read_json(files.require(TRAINED, "train@mnist") / "network.json")["members"]
     probabilities = np.load(files.require(EVALUATION, "evaluate@mnist") / "probabilities.npy")
     with np.load(FEATURES / "train.npz") as train, np.load(FEATURES / "test.npz") as test:
         seen, images, labels = (train["images"], train["labels"]), test["images"], test["labels"]
     counts = classification.confusion_matrix(labels, probabilities.argmax(1), len(CLASSES))
     pictures = {
         "digits": digits(*seen),
-        "history": figures.history(f"mnist: training of {about['network']}", about, steps, epochs),
+        **figures.histories("mnist", TRAINED, networks),
         "confusion_matrix": figures.confusion("mnist", "images", counts, CLASSES),
         "reliability": figures.reliability("mnist", "images", probabilities, labels),
         "mistakes": mistakes(images, probabilities, labels),

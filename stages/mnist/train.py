@@ -1,4 +1,4 @@
-"""Train a network on the training images and score it on the validation images after each epoch.
+"""Train the chosen network, or each member of an ensemble, and score it on the validation images after each epoch.
 
 Then write a second network, which recognises images of no digit, and its limits (`learning/acceptance.py`).
 
@@ -6,7 +6,7 @@ The images are stored on the device as bytes. Batches are selected, augmented (i
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from stages.common import config, files
 from stages.common.portable import Computing
 from stages.common.program import run
-from stages.common.training import checkpoints, distributed, loop, saving, torch_setup
+from stages.common.training import checkpoints, distributed, ensemble, loop, saving, torch_setup
 from stages.common.vision import initial
 from stages.engine import training
 from stages.mnist.config import Train
@@ -27,29 +27,34 @@ FEATURES = Path("data/mnist/features")
 PARTS = ("train", "valid")
 
 
-def read(path: Path, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return images, uint8 (N, 28, 28), and labels, int64 (N), on ``device``."""
+class Part(NamedTuple):
+    """Images, uint8 (N, 28, 28), and their labels, int64 (N), on one device."""
+
+    images: Tensor
+    labels: Tensor
+
+
+def read(path: Path) -> Part:
     with np.load(path) as features:
-        return torch.from_numpy(features["images"]).to(device), torch.from_numpy(features["labels"]).long().to(device)
+        return Part(torch.from_numpy(features["images"]), torch.from_numpy(features["labels"]).long())
 
 
 def learn(
-    train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], settings: Train, checkpoint: checkpoints.Location
+    train: Part, valid: Part, settings: Train, checkpoint: checkpoints.Location, title: str
 ) -> tuple[loop.Trained, dict[str, Any], Computing]:
-    """Train a network on ``train``. Also return the facts about it that `model.load` needs.
-
-    ``train`` and ``valid`` are images, uint8 (N, 28, 28), and labels, int64 (N), on one device.
-    """
+    """Train one network on ``train``. Also return the facts about it that `model.load` needs."""
+    device = torch_setup.pick_device(settings.device)
+    train, valid = (Part(*(values.to(device) for values in part)) for part in (train, valid))
     images, labels = train
-    computing = torch_setup.choose(settings, images.device, "mnist")
+    computing = torch_setup.choose(settings, device, "mnist")
     settings = settings.model_copy(update={"precision": computing.precision})
     steps = loop.steps_per_epoch(len(images), settings.batch_size, "mnist")
     torch_setup.deterministic(settings.seed, settings.threads)
     network = build(settings.network, settings.chosen)
     given, _ = initial.loaded(network, settings.weights)
     if given and distributed.rank() == 0:
-        print(f"mnist: {given.words()}", flush=True)
-    network.to(images.device).to(memory_format=torch.channels_last)  # a faster layout for convolutions
+        print(f"{title}: {given.words()}", flush=True)
+    network.to(device).to(memory_format=torch.channels_last)  # a faster layout for convolutions
     computing.repeat(network)
 
     def prepared(chosen: Tensor, generator: torch.Generator) -> Tensor:
@@ -59,10 +64,10 @@ def learn(
         return loop.shuffled(images, labels, settings.batch_size, prepared, generator)
 
     def score(network: nn.Module) -> loop.Scores:  # in float32
-        logits = distributed.in_turns(valid[0].split(1000), lambda batch: network(normalise(batch))).to(images.device)
-        return loop.scores(logits, valid[1])
+        logits = distributed.in_turns(valid.images.split(1000), lambda batch: network(normalise(batch))).to(device)
+        return loop.scores(logits, valid.labels)
 
-    trained = loop.fit(network, batches, steps, score, settings, checkpoint, f"mnist {settings.network}")
+    trained = loop.fit(network, batches, steps, score, settings, checkpoint, title)
     about = {
         "network": settings.network,
         "settings": settings.chosen,
@@ -75,21 +80,34 @@ def learn(
 
 def checkpoints_of(settings: Train, root: checkpoints.Location) -> list[checkpoints.Location]:
     """Return the paths below ``root`` of the checkpoints of this training alone."""
-    inputs = [*(FEATURES / f"{part}.npz" for part in PARTS), *initial.files_of(settings.weights)]
-    return [root / "mnist" / f"{checkpoints.key(settings.model_dump_json(), inputs)}.pt"]
+    data = [FEATURES / f"{part}.npz" for part in PARTS]
+    keys = [
+        checkpoints.key(member.model_dump_json(), [*data, *initial.files_of(member.weights)])
+        for member in ensemble.members("mnist", settings)
+    ]
+    return [root / "mnist" / f"{key}.pt" for key in keys]
 
 
 def fill(settings: Train, kept: list[checkpoints.Location], folder: Path) -> None:
-    """Train, with the checkpoint ``kept``, and write to ``folder`` what `model.load` and plot read, and the times."""
-    device = torch_setup.pick_device(settings.device)
-    train, valid = (read(FEATURES / f"{part}.npz", device) for part in PARTS)
-    trained, about, computing = learn(train, valid, settings, kept[0])
-    saving.save(folder, trained)
-    files.write_json(folder / "network.json", about)
+    """Train the networks of ``settings``. Write to ``folder`` what `model.load` and plot read, and the times.
+
+    ``kept`` has the paths of their checkpoints.
+    """
+    train, valid = (read(FEATURES / f"{part}.npz") for part in PARTS)
+    chosen = ensemble.members("mnist", settings)
+    titles = ensemble.titles("mnist", [member.network for member in chosen])
+    learnt = [learn(train, valid, *rest) for rest in zip(chosen, kept, titles, strict=True)]
+    for index, (trained, *_) in enumerate(learnt):
+        (folder / str(index)).mkdir()
+        saving.save(folder / str(index), trained)
+    computing = learnt[0][-1]
+    files.write_json(folder / "network.json", {"members": [about for _, about, _ in learnt]})
     files.write_json(folder / SETTINGS, settings.model_dump() | {"precision": computing.precision})
     if distributed.rank() == 0:
-        acceptance.write(folder, FEATURES / "train.npz", train, valid[0], settings, computing)
-    clock = torch_setup.clock(trained.seconds, len(train[0]) * len(trained.epochs), device, computing)
+        acceptance.write(folder, FEATURES / "train.npz", train, valid.images, settings, computing)
+    seconds = sum(trained.seconds for trained, *_ in learnt)
+    images = len(train.images) * sum(len(trained.epochs) for trained, *_ in learnt)
+    clock = torch_setup.clock(seconds, images, torch_setup.pick_device(chosen[0].device), computing)
     files.write_json(folder / training.CLOCK, clock)
 
 

@@ -71,7 +71,7 @@ def replaced(name: str, value: Any) -> Callable[[], Any]:
 
 
 def convolutional() -> dict[str, Tensor]:
-    return build("cnn", {"width": 4, "depth": 1, "dropout": 0.0}).state_dict()
+    return build("cnn", {"width": 4, "depth": 1, "kernel": 3, "dropout": 0.0}).state_dict()
 
 
 class Attack:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 TRAINED = Path("models/mnist/trained")
 CNN = {
     "mnist.network": "cnn",
-    "mnist.cnn": {"width": 8, "depth": 1, "dropout": 0.2},
+    "mnist.cnn": {"width": 8, "depth": 1, "kernel": 3, "dropout": 0.2},
     "mnist.augment": True,
     "mnist.epochs": 2,
     **QUICK,
@@ -151,9 +151,9 @@ def test_a_killed_worker_costs_no_more_than_an_epoch(
     victim.kill()
     assert "was lost: all workers restart from the last checkpoint" in resumed(process)
     if compared:
-        found = (TRAINED / "weights.pt").read_bytes()
+        found = (TRAINED / "0/weights.pt").read_bytes()
         assert begun().wait(600) == 0
-        assert (TRAINED / "weights.pt").read_bytes() == found
+        assert (TRAINED / "0/weights.pt").read_bytes() == found
 
 
 @pytest.mark.long
@@ -198,8 +198,8 @@ def test_a_failure_is_reported_in_one_line_and_the_model_stays(
     environment: dict[str, str],
     words: str,
 ) -> None:
-    TRAINED.mkdir(parents=True)
-    (TRAINED / "weights.pt").write_bytes(b"before")
+    (TRAINED / "0").mkdir(parents=True)
+    (TRAINED / "0/weights.pt").write_bytes(b"before")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     # Variables reach only a cluster of the stage's own.
@@ -209,7 +209,7 @@ def test_a_failure_is_reported_in_one_line_and_the_model_stays(
     assert done.stderr.splitlines()[-1].startswith(words)
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1 or not environment
-    assert (TRAINED / "weights.pt").read_bytes() == b"before"
+    assert (TRAINED / "0/weights.pt").read_bytes() == b"before"
 
 
 def test_a_number_of_workers_that_can_t_share_a_batch_is_refused(prepared: Path, change: Change) -> None:

@@ -164,7 +164,7 @@ def test_only_named_experiments_are_compared_and_missing_files_are_reported(
     bare.dvc("config", "--local", "cache.dir", str(tmp_path / "empty"))
     assert "1 experiment " in page_of(bare, "mnist", ["short"])
     text = (bare.root / FOLDER / "index.html").read_text()
-    assert "short, seed 0: models/mnist/trained/epochs.csv is not in DVC&#39;s cache" in text
+    assert "short, seed 0: models/mnist/trained/0/epochs.csv is not in DVC&#39;s cache" in text
     assert "short-seed1" not in text
 
 

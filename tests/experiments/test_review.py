@@ -83,7 +83,7 @@ def test_a_worse_model_is_named_and_fails_and_its_pictures_are_shown(project: Pr
         (project.root / name / "other").write_text("of another training")
     plot = Path("reports/mnist/plots/confusion_matrix.png")
     (project.root / plot).unlink()  # before it is written: DVC's cache may have the same file
-    shutil.copy(plot.with_name("history.png"), plot)
+    shutil.copy(plot.with_name("history_1.png"), plot)
     before = project.json(str(ACCURACY))["accuracy"]
     accuracy = before - 0.1
     project.set(accuracy=accuracy, loss=0.5)

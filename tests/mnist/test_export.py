@@ -33,7 +33,7 @@ from pathlib import Path
 from stages.mnist import export
 from stages.mnist.model import Classifier, build
 torch.manual_seed(0)
-classifier = Classifier(build("cnn", {"width": 4, "depth": 1, "dropout": 0.0})).eval()
+classifier = Classifier(build("cnn", {"width": 4, "depth": 1, "kernel": 3, "dropout": 0.0})).eval()
 for name in sys.argv[1:]:
     getattr(export, name)(classifier, Path(name))
 """
@@ -98,7 +98,10 @@ def as_json(images: object) -> bytes:
 
 @pytest.mark.parametrize(
     ("network", "settings"),
-    [("mlp", {"hidden": [8], "dropout": 0.2, "batch_norm": True}), ("cnn", {"width": 2, "depth": 1, "dropout": 0.2})],
+    [
+        ("mlp", {"hidden": [8], "dropout": 0.2, "batch_norm": True}),
+        ("cnn", {"width": 2, "depth": 1, "kernel": 3, "dropout": 0.2}),
+    ],
 )
 def test_three_kinds_of_request_get_the_same_answer(tmp_path: Path, network: str, settings: dict[str, Any]) -> None:
     torch.manual_seed(0)

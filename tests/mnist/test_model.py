@@ -38,7 +38,7 @@ def test_the_published_networks_have_their_parameters() -> None:
     [
         ("mlp", {"hidden": [], "dropout": 0.0, "batch_norm": False}),
         ("mlp", {"hidden": [16, 8], "dropout": 0.5, "batch_norm": True}),
-        ("cnn", {"width": 4, "depth": 2, "dropout": 0.1}),
+        ("cnn", {"width": 4, "depth": 2, "kernel": 5, "dropout": 0.1}),
     ],
 )
 def test_a_classifier_turns_bytes_into_probabilities(network: str, settings: dict[str, object]) -> None:

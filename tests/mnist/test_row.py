@@ -34,7 +34,7 @@ def features(workspace: Path, change: Change) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def test_all_stages_run_on_the_sample(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,12 +53,12 @@ def test_all_stages_run_on_the_sample(pipeline: Path, monkeypatch: pytest.Monkey
     assert details["refused_share"] <= 0.01
     assert details["auroc_letters"] > 0.95
     assert details["auroc_touching"] > 0.98
-    trained = "epochs.csv limits.json network.json second.pt settings.json steps.csv weights.pt"
+    trained = "0/epochs.csv 0/steps.csv 0/weights.pt limits.json network.json second.pt settings.json"
     assert " ".join(contents(TRAINED)) == trained
-    assert set(torch.load(TRAINED / "weights.pt", weights_only=True)) >= {"1.weight", "1.bias"}
+    assert set(torch.load(TRAINED / "0/weights.pt", weights_only=True)) >= {"1.weight", "1.bias"}
     exported = "limits.json model.onnx model.pt model.pt2 model.tar.gz model_card.md second.pt"
     assert " ".join(contents(Path("models/mnist/export"))) == exported
-    plots = "confusion_matrix.png digits.png history.png mistakes.png reliability.png"
+    plots = "confusion_matrix.png digits.png history_1.png mistakes.png reliability.png"
     assert " ".join(contents(Path("reports/mnist/plots"))) == plots
     rows = Path("reports/mnist/confusion.csv").read_text().splitlines()
     assert rows[0] == "actual,predicted"
@@ -88,7 +88,7 @@ def test_a_killed_training_resumes_and_ends_with_the_same_bytes(
         assert words in shown
     whole = contents(TRAINED)
 
-    (TRAINED / "weights.pt").unlink()
+    (TRAINED / "0/weights.pt").unlink()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     victim = subprocess.Popen([sys.executable, "-m", "stages.mnist.train"], env=environment, stderr=subprocess.DEVNULL)
     checkpoints = workspace / "models" / "checkpoints"
@@ -97,7 +97,7 @@ def test_a_killed_training_resumes_and_ends_with_the_same_bytes(
         time.sleep(0.005)
     victim.send_signal(signal.SIGKILL)
     victim.wait()
-    assert not (TRAINED / "weights.pt").exists(), "killed too late"
+    assert not (TRAINED / "0/weights.pt").exists(), "killed too late"
     assert 0 < len(torch.load(next(checkpoints.rglob("[!.]*.pt")), weights_only=True)["trained"]["epochs"]) < 15
 
     assert python("-m", "stages.mnist.train", cwd=workspace).returncode == 0
@@ -117,7 +117,7 @@ def test_the_second_network_is_kept_for_trainings_with_its_data_and_settings(
         train.main()
         again = contents(TRAINED)
         assert again["second.pt"] == first["second.pt"]
-        assert again["weights.pt"] != first["weights.pt"]
+        assert again["0/weights.pt"] != first["0/weights.pt"]
         change({"mnist.seed": 7})
         with pytest.raises(AssertionError, match="trained again"):
             train.main()
@@ -147,19 +147,19 @@ def test_weights_of_ones_own_are_measured_as_they_are_and_trained_on(
     check.main()
     for stage in (train, evaluate, plot, export):
         stage.main()
-    assert "mnist: initial weights of net.pth: 6 tensors, fc1 -> 1, fc2 -> 3, fc3 -> 5" in capsys.readouterr().out
+    assert "mnist mlp: initial weights of net.pth: 6 tensors, fc1 -> 1, fc2 -> 3, fc3 -> 5" in capsys.readouterr().out
     accuracy = files.read_json(Path("reports/mnist/metrics.json"))["accuracy"]
     assert accuracy == pytest.approx((answers == labels).float().mean().item())
     card = Path("models/mnist/export/model_card.md").read_text()
     for words in ("the user's own. This project has not trained them", "`net.pth`", files.digest(Path("net.pth"))):
         assert words in card
     assert "trained from scratch" not in card
-    assert [row["epoch"] for row in csv.DictReader((TRAINED / "epochs.csv").open())] == ["0"]
-    assert files.read_json(TRAINED / "network.json")["parameters_trained"] == 0
+    assert [row["epoch"] for row in csv.DictReader((TRAINED / "0/epochs.csv").open())] == ["0"]
+    assert files.read_json(TRAINED / "network.json")["members"][0]["parameters_trained"] == 0
 
     change({"mnist.epochs": 1})
     train.main()
-    first = next(csv.DictReader((TRAINED / "epochs.csv").open()))
+    first = next(csv.DictReader((TRAINED / "0/epochs.csv").open()))
     assert float(first["valid_accuracy"]) > 0.5
 
     for changes, words in (

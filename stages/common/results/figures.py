@@ -1,6 +1,7 @@
 """Plots of a classifier's training and results, the same for every project."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,26 @@ def history(title: str, about: dict[str, Any], steps: NDArray[np.void], epochs: 
     how_many = "none" if not trained else "all" if trained == whole else f"{trained:,}"
     figure.suptitle(f"{title}\n{whole:,} parameters, {how_many} of them trained")
     return figure
+
+
+def histories(project: str, trained: Path, networks: Sequence[dict[str, Any]]) -> dict[str, Figure]:
+    """Plot the training of each of the ``networks`` that train stored in the folder ``trained``, by the plots' names.
+
+    ``networks`` are train's descriptions of them.
+    """
+    found = {}
+    for index, about in enumerate(networks):
+        steps, epochs = (table(trained / str(index) / name) for name in ("steps.csv", "epochs.csv"))
+        title = f"{project}: training of {network_title(networks, index)}"
+        found[f"history_{index + 1}"] = history(title, about, steps, epochs)
+    return found
+
+
+def network_title(networks: Sequence[dict[str, Any]], index: int) -> str:
+    """Return the name of one of the ``networks``, as train describes them, for use in plots."""
+    about, count = networks[index], len(networks)
+    words = [about["network"], about["settings"].get("backbone"), f"({index + 1} of {count})" if count > 1 else None]
+    return " ".join(word for word in words if word)
 
 
 def confusion(project: str, unit: str, counts: NDArray[np.intp], names: list[str]) -> Figure:

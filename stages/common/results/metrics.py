@@ -23,7 +23,7 @@ class Metric(config.Section):
     tolerance: float | None = Field(
         default=None, ge=0, description="how much it may worsen, in its own unit; None: not guarded"
     )
-
+    headline: bool = Field(default=False, description="the README's table shows it beside the first metric")
     elsewhere: str | None = Field(
         default=None, description="why metrics published elsewhere can't be compared with ours; None: they can"
     )

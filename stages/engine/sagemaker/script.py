@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[3]))  # torchrun knows only this f
 from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.program import run
-from stages.common.training import distributed
+from stages.common.training import distributed, ensemble
 
 
 def main() -> None:
@@ -22,10 +22,11 @@ def main() -> None:
     train.FEATURES.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError):  # another process of this instance was first
         train.FEATURES.symlink_to(os.environ["SM_CHANNEL_FEATURES"])
-    with distributed.group(settings.batch_size) as taking_part, tempfile.TemporaryDirectory() as scratch:
+    shared = ensemble.batch_size(project, settings)
+    with distributed.group(shared) as taking_part, tempfile.TemporaryDirectory() as scratch:
         if not taking_part:
             raise InputError(
-                f"{project}.batch_size = {settings.batch_size} cannot be shared by {os.environ['WORLD_SIZE']} processes: "
+                f"{project}.batch_size = {shared} cannot be shared by {os.environ['WORLD_SIZE']} processes: "
                 "expected a multiple, twice as many at least"
             )
         folder = Path(os.environ["SM_MODEL_DIR"], "trained") if distributed.rank() == 0 else Path(scratch)

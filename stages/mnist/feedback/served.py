@@ -36,9 +36,9 @@ def inputs(records: Sequence[Record]) -> tuple[Inputs, list[str]]:
 
 def measured(images: np.ndarray) -> Inputs:
     """Return the measurements of digits, uint8 (N, 28, 28)."""
-    network = model.load(files.require(model.TRAINED, "train@mnist")).network[:-1]  # type: ignore[index]
+    classifier = model.load(files.require(model.TRAINED, "train@mnist"))
     with torch.inference_mode():
-        features = network(model.normalise(torch.from_numpy(images))).numpy()
+        features = classifier.features(torch.from_numpy(images)).numpy()
     pixels = images.astype(np.float64)
     ink = {"ink, mean of the pixels": pixels.mean((1, 2)), "contrast, deviation of the pixels": pixels.std((1, 2))}
     return Inputs(ink, features, len(images), list(images))

@@ -20,7 +20,7 @@ NEWEST = 10
 def write(
     folder: Path, data: Path, train: tuple[Tensor, Tensor], digits: Tensor, settings: Train, computing: Computing
 ) -> None:
-    """Write the second network and its limits to ``folder``, which has the first network.
+    """Write the second network and its limits to ``folder``, which has the networks of the digits.
 
     ``train`` is the content of the file ``data``: images, uint8 (N, 28, 28), and labels, int64 (N). The limits are
     chosen on the validation images ``digits``, uint8 (M, 28, 28).
@@ -30,11 +30,11 @@ def write(
     try:
         shutil.copyfile(kept, own)
     except FileNotFoundError:
-        images, labels = (part.cpu().numpy() for part in train)
+        images, labels = (part.numpy() for part in train)
         saving.save_weights(own, second.train(images, labels, settings.known, settings.seed, computing).state_dict())
         keep(own, kept)
-    answers = predict(load(folder, measured=True), digits.cpu())
-    opinions = predict(second.load(computing, folder), digits.cpu())
+    answers = predict(load(folder, measured=True), digits)
+    opinions = predict(second.load(computing, folder), digits)
     files.write_json(folder / second.LIMITS, second.limits(answers.numpy(), opinions.numpy(), settings.known))
 
 

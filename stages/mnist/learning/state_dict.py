@@ -20,13 +20,16 @@ from stages.mnist.model import TRAINED, load
 
 
 def main(path: Path) -> None:
-    network = load(files.require(TRAINED, "train@mnist")).network
+    networks = load(files.require(TRAINED, "train@mnist")).networks
+    if len(networks) > 1:
+        raise InputError(f"the trained model has {len(networks)} networks: expected one, not mnist.network: ensemble")
+    network = networks[0]
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
     others = [type(layer).__name__ for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.BatchNorm1d)]
     if others:
         raise InputError(
             f"the trained network has {others[0]}: expected linear layers only: train with mnist.network: mlp and "
-            "mnist.mlp.batch_norm: false, or load models/mnist/trained/weights.pt"
+            "mnist.mlp.batch_norm: false, or load models/mnist/trained/0/weights.pt"
         )
     named = {f"fc{number}": layer for number, layer in enumerate(layers, 1)}
     weights = {f"{name}.{part}": value for name, layer in named.items() for part, value in layer.state_dict().items()}

@@ -1,0 +1,58 @@
+"""The networks that a project trains: the chosen one, or the members of an ensemble.
+
+This module does not import torch, so that `check` stays fast.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import TypeVar, get_args
+
+from stages.common import config
+from stages.common.errors import InputError
+from stages.common.training_settings import TrainingSettings
+
+Settings = TypeVar("Settings", bound=TrainingSettings)
+"""A project's `Train`, whose `network` may be `ensemble`."""
+
+
+def members(project: str, settings: Settings) -> list[Settings]:
+    """Return the settings of each network to train: the chosen one, or each member of the ensemble with its changes.
+
+    Raises InputError for an invalid member, and for one that repeats another.
+    """
+    base = settings.model_dump()
+    if base["network"] != "ensemble":
+        return [settings]
+    key = f"{project}.ensemble.members"
+    networks = [name for name in get_args(type(settings).model_fields["network"].annotation) if name != "ensemble"]
+    changes, base["ensemble"] = base["ensemble"]["members"], {"members": []}
+    if not changes:
+        raise InputError(
+            f"params.yaml: {key} = [] is not allowed: expected at least one, such as {{network: {networks[0]}}}"
+        )
+    found: list[Settings] = []
+    for index, change in enumerate(changes):
+        own = f"{key}[{index}]"
+        member = config.check(own, type(settings), config.merged(base, change))
+        if (network := member.model_dump()["network"]) == "ensemble":
+            expected = " or ".join(map(repr, networks))
+            raise InputError(f"params.yaml: {own}.network = {network!r} is not allowed: expected {expected}")
+        if member in found:
+            raise InputError(
+                f"params.yaml: {own} is not allowed: it is the same network as members[{found.index(member)}], "
+                "expected another seed or other changes"
+            )
+        found.append(member)
+    return found
+
+
+def batch_size(project: str, settings: TrainingSettings) -> int:
+    """Return the largest number of images that divides the batches of each network: who can share it can share them all."""
+    return math.gcd(*(member.batch_size for member in members(project, settings)))
+
+
+def titles(project: str, names: Sequence[str]) -> list[str]:
+    """Return a title for the progress of each network, such as `mnist cnn 1/2`, from the networks' ``names``."""
+    if len(names) == 1:
+        return [f"{project} {names[0]}"]
+    return [f"{project} {name} {number}/{len(names)}" for number, name in enumerate(names, 1)]
