@@ -21,6 +21,6 @@ def members(settings: Train) -> list[Train]:
         key = f"landmarks.ensemble.members[{index}]"
         found.append(config.check(key, Train, config.merged(base, change)))
         if found[-1].network == "ensemble":
-            expected = "expected 'residual', 'scratch' or 'transfer'"
+            expected = "expected 'residual', 'scratch', 'transfer' or 'attention'"
             raise InputError(f"params.yaml: {key}.network = 'ensemble' is not allowed: {expected}")
     return found
