@@ -126,11 +126,14 @@ class AttentionPool(nn.Module):
         nn.init.zeros_(self.keys[1].weight)  # type: ignore[arg-type]  # at first all positions count the same
 
     def forward(self, maps: Tensor) -> Tensor:
-        weights = self.keys(maps).flatten(2).softmax(2)
+        keys = self.keys(maps)
+        # As constants: ONNX's exporter would lose the number of channels behind sizes that it computes.
+        heads, height, width = (int(size) for size in keys.shape[1:])
+        weights = keys.reshape(-1, heads, height * width).softmax(2).reshape(-1, heads, height, width)
         # `saliency` takes the last maps. These are behind the weights, so their gradients contain the weights and nothing else.
-        values = self.values(maps).flatten(2)
+        values = self.values(maps) * (height * width)
         # Not a product of matrices, which rounds differently on different processors.
-        return torch.cat([(values * one).sum(2) for one in weights.split(1, 1)], 1)
+        return torch.cat([(values * one).mean((2, 3)) for one in weights.split(1, 1)], 1)
 
 
 class FixedNorm(nn.BatchNorm1d):
