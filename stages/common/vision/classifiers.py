@@ -44,7 +44,9 @@ def build(name: str, settings: Mapping[str, Any], classes: int, weights: str = "
 def _pretrained(settings: Mapping[str, Any], classes: int, weights: str, download: bool) -> Built:
     heads, layers = settings.get("heads", 0), settings.get("layers", [])
     backbone = backbones.build(settings["backbone"], weights, layers, settings["image_size"], download, maps=heads > 0)
-    head = networks.head(backbone.size * max(1, heads), classes, settings.get("hidden"), settings["dropout"])
+    size, hidden = backbone.size * max(1, heads), settings.get("hidden")
+    # ONNX's exporter doesn't know how many features attention gives: without factors of its own it refuses a batch norm of them.
+    head = networks.head(size, classes, hidden, settings["dropout"], affine=heads > 0)
     own = backbone.initial
     complete = own is not None and not heads and networks.take_over(head, own.last)
     if heads:

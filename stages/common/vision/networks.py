@@ -101,12 +101,13 @@ def residual(classes: int, width: int, depth: int, dropout: float) -> nn.Sequent
     )
 
 
-def head(features: int, classes: int, hidden: int | None, dropout: float) -> nn.Sequential:
+def head(features: int, classes: int, hidden: int | None, dropout: float, affine: bool = False) -> nn.Sequential:
     """Build the layers from features (N, ``features``) to logits.
 
-    Batch norm scales the features. Then there is one linear layer, or two with ``hidden`` units between them.
+    Batch norm scales the features, also by learnt factors if ``affine``. Then there is one linear layer, or two with
+    ``hidden`` units between them.
     """
-    layers: list[nn.Module] = [nn.BatchNorm1d(features, affine=False), nn.Dropout(dropout)]
+    layers: list[nn.Module] = [nn.BatchNorm1d(features, affine=affine), nn.Dropout(dropout)]
     if hidden is not None:
         layers += [nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(dropout)]
     return nn.Sequential(*layers, nn.Linear(hidden or features, classes))
@@ -126,14 +127,11 @@ class AttentionPool(nn.Module):
         nn.init.zeros_(self.keys[1].weight)  # type: ignore[arg-type]  # at first all positions count the same
 
     def forward(self, maps: Tensor) -> Tensor:
-        keys = self.keys(maps)
-        # As constants: ONNX's exporter would lose the number of channels behind sizes that it computes.
-        heads, height, width = (int(size) for size in keys.shape[1:])
-        weights = keys.reshape(-1, heads, height * width).softmax(2).reshape(-1, heads, height, width)
+        weights = self.keys(maps).flatten(2).softmax(2)
         # `saliency` takes the last maps. These are behind the weights, so their gradients contain the weights and nothing else.
-        values = self.values(maps) * (height * width)
+        values = self.values(maps).flatten(2)
         # Not a product of matrices, which rounds differently on different processors.
-        return torch.cat([(values * one).mean((2, 3)) for one in weights.split(1, 1)], 1)
+        return torch.cat([(values * one).sum(2) for one in weights.split(1, 1)], 1)
 
 
 class FixedNorm(nn.BatchNorm1d):
