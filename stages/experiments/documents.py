@@ -14,7 +14,7 @@ from stages.common.program import run
 from stages.common.results import metrics
 from stages.experiments.comparing import charts, variants
 from stages.experiments.comparing.charts.chart import save
-from stages.experiments.comparing.variants import Variant
+from stages.experiments.comparing.variants import Variant, spread
 from stages.experiments.records import published, recipes
 from stages.experiments.records.published import PUBLISHED, Published
 from stages.experiments.records.recipes import Recipe
@@ -54,13 +54,17 @@ def figures_of(variant: Variant, result: Published, narrow: bool = False) -> tup
     """Return a published result's metrics, and those published elsewhere, as text. ``narrow``: only the headlines."""
     assert variant.recipe
     known = metrics.of(variant.recipe.project)
-    here: list[str] = []
-    for name, metric in known.items():
-        if narrow and here and not metric.headline:
-            continue
-        if metric.better and (found := variant.spread(name)):
-            spread = f" ({metric.write(found.lowest)} to {metric.write(found.highest)})" if found.number > 1 else ""
-            here.append(f"{metric.title} **{metric.write(found.mean)}**{spread}")
+    measured = [(metric.title, metric, variant.spread(name)) for name, metric in known.items() if metric.better]
+    if narrow:
+        measured = [measured[0], *(one for one in measured[1:] if one[1].headline)]
+    elif "accuracy" in known:
+        last = [run.history["valid_accuracy"][-1] if run.history else None for run in result.runs]
+        measured.insert(1, ("validation accuracy", known["accuracy"], spread(last)))
+    here = []
+    for title, metric, found in measured:
+        if found:
+            between = f" ({metric.write(found.lowest)} to {metric.write(found.highest)})" if found.number > 1 else ""
+            here.append(f"{title} **{metric.write(found.mean)}**{between}")
     elsewhere = []
     for name, value in result.published.items():
         why = f" ({known[name].elsewhere})" if known[name].elsewhere else ""

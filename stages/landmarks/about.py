@@ -25,5 +25,5 @@ ABOUT = About(
 def check(data: config.Data, train: config.Train, source: str) -> None:
     """Raise InputError for an ensemble's member, a backbone, layers or weights that train would refuse."""
     for member in ensemble.members("landmarks", train):
-        table = getattr(member, member.network).model_dump()
+        table = member.chosen.model_dump()
         checked.network("landmarks", member.network, table, member.epochs)

@@ -45,14 +45,31 @@ class Scratch(Section):
     weights: Weights
 
 
-class Transfer(training_settings.Transfer):
-    """A pretrained network, whose features may come from several layers and views if it is frozen."""
+class Pretrained(training_settings.Transfer):
+    """A pretrained network, of which several layers and, if it is frozen, several views can be used."""
+
+    layers: list[str]
+    views: int = Field(ge=1, le=1000, description="views of each photograph if the backbone is frozen")
+    hidden: int | None = Field(ge=1, le=65536, description="units of a hidden layer before the last one; null: none")
+
+
+class Transfer(Pretrained):
+    """The head gets a photograph's features: those of the last layer, and averages of other layers' maps."""
 
     layers: list[str] = Field(
         max_length=20, description="layers whose averaged maps are features besides the last layer's"
     )
-    views: int = Field(ge=1, le=1000, description="views of each photograph if the backbone is frozen")
-    hidden: int | None = Field(ge=1, le=65536, description="units of a hidden layer before the last one; null: none")
+
+
+class Attention(Pretrained):
+    """The head gets maps, and learns to which of their positions to attend."""
+
+    layers: list[str] = Field(
+        min_length=1,
+        max_length=20,
+        description="layers that give the maps; all are averaged to the size of the smallest",
+    )
+    heads: int = Field(ge=1, le=256, description="weighted means over the positions, each with its own weights")
 
 
 class Augmentation(Section):
@@ -73,10 +90,11 @@ class Augmentation(Section):
 class Train(TrainingSettings):
     """The group `landmarks`. train reads it. Of the networks' groups, only the chosen network's is used."""
 
-    network: Literal["residual", "scratch", "transfer", "ensemble"]
+    network: Literal["residual", "scratch", "transfer", "attention", "ensemble"]
     residual: Residual
     scratch: Scratch
     transfer: Transfer
+    attention: Attention
     ensemble: Ensemble
     crop: float = Field(gt=0, le=1, description="side of the central square, as a fraction of the shorter side")
     views: Literal["one", "flip"] = Field(description="predict from the square only, or from it and its mirror image")
@@ -85,10 +103,10 @@ class Train(TrainingSettings):
     compile: bool = Field(description="torch.compile: needs a C++ compiler, worthwhile for long trainings")
 
     @property
-    def image_size(self) -> int:
-        """Side of the chosen network's input in pixels. Each member of an ensemble has its own."""
-        sizes = {"residual": self.residual.image_size, "scratch": self.scratch.image_size}
-        return sizes.get(self.network, self.transfer.image_size)
+    def chosen(self) -> Residual | Scratch | Pretrained:
+        """The chosen network's own group. An ensemble has none, but each of its members."""
+        found: Residual | Scratch | Pretrained = getattr(self, self.network)
+        return found
 
 
 class Deploy(Section):

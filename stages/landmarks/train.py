@@ -22,7 +22,7 @@ from stages.common.training import checkpoints, distributed, ensemble, loop, sav
 from stages.common.training.checkpoints import Location
 from stages.common.vision import backbones, calibration, checked, classifiers, initial, known, outliers
 from stages.engine import training
-from stages.landmarks.config import Train
+from stages.landmarks.config import Pretrained, Train
 from stages.landmarks.learning.frozen import FrozenViews, answer
 from stages.landmarks.learning.views import Views
 from stages.landmarks.model import BATCH, KNOWN, SETTINGS, TRAINED, Member, batches, load, squares
@@ -51,17 +51,18 @@ def inputs_of(settings: Train) -> list[Path]:
     """Return the files that training one network depends on besides its settings and code."""
     # An index has its shards' digests.
     features = [FEATURES / name for name in ("train.npz", "valid.npz", "about.json")]
-    return [*features, *initial.files_of(getattr(settings, settings.network).weights)]
+    return [*features, *initial.files_of(settings.chosen.weights)]
 
 
 def features_of(settings: Train, computing: Computing) -> list[Path]:
     """Return the feature files of the training and the validation photographs; empty if no backbone is frozen."""
-    if settings.network != "transfer" or settings.transfer.fine_tune != "none":
+    chosen = settings.chosen
+    if not isinstance(chosen, Pretrained) or chosen.fine_tune != "none":
         return []
     # Only what the features depend on, so that other heads and seeds share them.
     backbone = {"image_size", "backbone", "weights", "layers", "views"}
-    used: dict[str, Any] = {"transfer": backbone, "crop": True}
-    if settings.transfer.views > 2 or settings.transfer.weights == "none":  # the first two views are not random
+    used: dict[str, Any] = {settings.network: backbone, "crop": True}
+    if chosen.views > 2 or chosen.weights == "none":  # the first two views are not random
         used |= {"seed": True, "augmentation": True}
     known = settings.model_dump_json(include=used)
     process = f"-{distributed.rank()}" if distributed.rank() else ""  # processes may not share a disk
@@ -78,7 +79,7 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: s
     torch_setup.deterministic(settings.seed, settings.threads)
     train, valid = Store(FEATURES, "train"), Store(FEATURES, "valid")
     steps = loop.steps_per_epoch(len(train), settings.batch_size, "landmarks")
-    table = getattr(settings, settings.network).model_dump()
+    table = settings.chosen.model_dump()
     built = classifiers.build(settings.network, table, len(about["classes"]), table.pop("weights"))
     checked.complete("landmarks", settings.epochs, built.complete)
     if built.initial and distributed.rank() == 0:
@@ -87,7 +88,7 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: s
         "mean": built.mean or about["mean"],
         "std": built.std or about["std"],
         "side": round(settings.crop * about["size"]),
-        "image_size": settings.image_size,
+        "image_size": table["image_size"],
         "flip": settings.views == "flip",
     }
     kept: list[Path] = []
@@ -99,8 +100,7 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: s
     eyes: Views | FrozenViews = photographs
     network, began = whole, time.perf_counter()
     if isinstance(whole, backbones.Transfer) and (kept := features_of(settings, computing)):
-        views = settings.transfer.views
-        eyes = FrozenViews(photographs, whole.backbone, views, settings.seed, settings.precision, kept)
+        eyes = FrozenViews(photographs, whole.backbone, table["views"], settings.seed, settings.precision, kept)
         network = whole.head
     features_seconds = time.perf_counter() - began
 
@@ -117,7 +117,7 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: s
 
     if settings.compile:
         torch_setup.compile_in_place(network)
-    rates = {"backbone.": settings.transfer.rate}
+    rates = {"backbone.": table.get("rate", 1.0)}
     history = loop.fit(network, epoch, steps, score, settings, checkpoint, title, rates)
     network.load_state_dict(history.weights)
     chosen = torch.from_numpy(known.sampled(len(train))).split(BATCH)

@@ -31,6 +31,7 @@ NETWORKS: dict[str, tuple[dict[str, Any], float]] = {
     "landmarks-residual": ({"network": "residual", "epochs": 4, "views": "flip"}, 0.3),
     "landmarks-scratch": ({"network": "scratch", "scratch": {"image_size": 96, "width": 0.25}, "epochs": 2}, 0.05),
     "landmarks-frozen": ({"network": "transfer", "epochs": 4, "transfer": TRANSFER | {"views": 3}}, 0.6),
+    "landmarks-attention": ({"network": "attention", "epochs": 4, "attention": {"image_size": 96}}, 0.6),
     "landmarks-tuned": ({"network": "transfer", "epochs": 2, "transfer": TRANSFER | {"fine_tune": "blocks.5"}}, 0.3),
 }
 """By project and name: its changed parameters, and an accuracy on the sample's test part that luck does not reach."""

@@ -21,6 +21,7 @@ from stages.common.errors import InputError
 from stages.common.results import classification, figures, reporting
 from stages.common.training import saving
 from stages.common.vision import classifiers
+from stages.common.vision.networks import AttentionPool
 from stages.landmarks import evaluate, model, plot, store, train
 from stages.landmarks.config import Train
 from stages.landmarks.learning.views import Views
@@ -44,6 +45,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
         "transfer",
         TRANSFER | {"backbone": "tf_efficientnet_lite0", "layers": ["blocks.2", "blocks.6"]},
     ),
+    "attention": ("attention", TRANSFER | {"layers": ["features.3", "features.7"], "heads": 2}),
     "transfer, trained": ("transfer", TRANSFER | {"backbone": "resnet18", "fine_tune": "all"}),
 }
 COUNTS = {"parameters": 1000, "parameters_trained": 10}
@@ -298,7 +300,7 @@ def test_the_evidence_is_shown_in_the_surest_right_photograph_of_each_class(phot
     ]
     middle = test.crops(np.array([surest]), SIZE)[0].permute(1, 2, 0).numpy()
     assert np.array_equal(panels(figure)[0][1], middle)
-    assert "Grad-CAM of residual" in figure.get_suptitle()
+    assert "HiResCAM of residual" in figure.get_suptitle()
 
 
 def colours() -> nn.Sequential:
@@ -310,18 +312,18 @@ def colours() -> nn.Sequential:
     return nn.Sequential(layer, nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten(), last).eval()
 
 
-def test_grad_cam_is_highest_where_the_evidence_is() -> None:
+def test_saliency_is_highest_where_the_evidence_is() -> None:
     photograph = torch.zeros(1, 3, 16, 16)
     photograph[0, 0, :4, :4] = 1  # red above on the left
     photograph[0, 1, 10:, 12:] = 1  # green below on the right
     method, (red, green, none) = saliency(colours(), photograph.repeat(3, 1, 1, 1), torch.arange(3))
-    assert method == "Grad-CAM"
+    assert method == "HiResCAM"
     assert red.argwhere().amax(0).tolist() == [3, 3]
     assert green.argwhere().amin(0).tolist() == [10, 12]
     assert (red.max(), green.max(), none.max()) == (1, 1, 0)
 
 
-def test_grad_cam_is_the_same_in_batches_and_alone_and_with_frozen_layers() -> None:
+def test_saliency_is_the_same_in_batches_and_alone_and_with_frozen_layers() -> None:
     torch.manual_seed(0)
     photographs, classes = torch.rand(11, 3, 16, 16), torch.arange(11) % 3
     _, together = saliency(colours(), photographs, classes)
@@ -329,6 +331,20 @@ def test_grad_cam_is_the_same_in_batches_and_alone_and_with_frozen_layers() -> N
     for photograph, number, strength in zip(photographs, classes, together, strict=True):
         _, alone = saliency(frozen, photograph[None], number[None])
         assert torch.allclose(alone[0], strength, atol=1e-5)
+
+
+def test_attention_is_its_own_evidence() -> None:
+    """Two parts of a photograph look the same to the head's values, but its keys tell them apart."""
+    pool, last = AttentionPool(3, 1), nn.Linear(3, 2, bias=False)
+    nn.init.ones_(last.weight)
+    with torch.no_grad():
+        pool.keys[1].weight[0, 2] = 20.0  # type: ignore[operator]  # attends to blue
+    photograph = torch.zeros(1, 3, 16, 16)
+    photograph[0, 0, :4, :4] = photograph[0, :, 10:, 12:] = 1
+    last.weight.data[:, 2] = 0  # blue itself speaks for no class
+    _, (strength,) = saliency(nn.Sequential(pool, last).eval(), photograph, torch.tensor([0]))
+    assert strength[10:, 12:].min() > 0.99
+    assert strength[:4, :4].max() < 1e-6
 
 
 @pytest.mark.parametrize("place", [(32, 32), (96, 32), (32, 96), (64, 64)])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -38,6 +39,11 @@ SMALL: dict[str, object] = {
     "landmarks.transfer.weights": "none",
     "landmarks.transfer.layers": [],
     "landmarks.transfer.views": 3,
+    "landmarks.attention.backbone": "mobilenet_v3_small",
+    "landmarks.attention.image_size": 32,
+    "landmarks.attention.weights": "none",
+    "landmarks.attention.layers": ["features.3", "features.8"],
+    "landmarks.attention.views": 2,
     "landmarks.epochs": 3,
     "landmarks.batch_size": 8,
     "landmarks.precision": "float32",
@@ -63,6 +69,7 @@ SEVERAL_KINDS: dict[str, object] = {
             "epochs": 1,
             "transfer": {"backbone": "test_efficientnet", "layers": ["blocks.2"], "fine_tune": "blocks.3"},
         },
+        {"network": "attention", "epochs": 1, "attention": {"image_size": 72}},
     ],
 }
 """One predictor of networks of several kinds: its export, which takes long, is made once for all of them."""
@@ -148,7 +155,7 @@ def test_train_never_looks_at_the_test_photographs(features: Path) -> None:
 
 def test_networks_of_several_kinds_are_served_as_they_were_measured(served: Path) -> None:
     network = files.read_json(served / TRAINED / "network.json")
-    assert len(network["members"]) == 3
+    assert len(network["members"]) == 4
     assert network["temperature"] != 1.0
     metrics = files.read_json(served / "reports/landmarks/metrics.json")
     assert files.read_json(served / "reports/landmarks/deploy.json")["accuracy"] == metrics["accuracy"]
@@ -163,6 +170,8 @@ def test_networks_of_several_kinds_are_served_as_they_were_measured(served: Path
         {"network": "transfer", "transfer.layers": ["features.3", "features.8"], "transfer.hidden": 16},
         {"network": "transfer", "transfer.fine_tune": "features.9"},
         {"network": "transfer", "transfer.fine_tune": "all", "views": "flip", "crop": 0.8},
+        {"network": "attention", "attention.image_size": 72, "views": "flip"},
+        {"network": "attention", "attention.fine_tune": "features.7"},
     ],
     ids=lambda settings: " ".join(f"{value}" for value in settings.values())[:60],
 )
@@ -179,18 +188,20 @@ def test_each_kind_of_network_by_itself_is_served_as_it_was_measured(
     assert files.read_json(Path("reports/landmarks/deploy.json"))["accuracy"] == metrics["accuracy"]
 
 
+@pytest.mark.parametrize("network", ["transfer", "attention"])
 def test_a_frozen_backbone_runs_once_and_stays_unchanged(
-    features: Path, change: Change, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    features: Path, change: Change, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, network: str
 ) -> None:
     torch.manual_seed(3)
     weights = torchvision.models.mobilenet_v3_small().state_dict()
     torch.save(weights, tmp_path / "weights.pth")
-    transfer = {"weights": str(tmp_path / "weights.pth"), "views": 2}
-    change({"landmarks.network": "transfer", **{f"landmarks.transfer.{name}": one for name, one in transfer.items()}})
+    changes = {"weights": str(tmp_path / "weights.pth"), "views": 2}
+    change({"landmarks.network": network, **{f"landmarks.{network}.{name}": one for name, one in changes.items()}})
     train.main()
     trained = torch.load(TRAINED / "0" / "weights.pt", weights_only=True)
-    kept = {name: weights[name] for name in weights if "classifier.3" not in name}
-    assert all(torch.equal(value, trained[f"backbone.{name}"]) for name, value in kept.items())
+    kept = {name: value for name, value in trained.items() if name.startswith("backbone.")}
+    assert len(kept) > 50
+    assert all(torch.equal(value, weights[re.sub(r"^backbone\.(body\.)?", "", name)]) for name, value in kept.items())
     first = files.read_json(TRAINED / "network.json")["members"][0]
     assert first["parameters_trained"] < first["parameters"]
 
@@ -201,7 +212,7 @@ def test_a_frozen_backbone_runs_once_and_stays_unchanged(
     monkeypatch.setattr(backbones.Transfer, "forward", refuse)
     monkeypatch.setattr(frozen.FrozenViews, "_training_inputs", refuse)
     adamw = {"learning_rate": 0.1, "weight_decay": 0.0}
-    change({"landmarks.adamw": adamw, "landmarks.seed": 1, "landmarks.transfer.hidden": 8})
+    change({"landmarks.adamw": adamw, "landmarks.seed": 1, f"landmarks.{network}.hidden": 8})
     train.main()
     assert contents(TRAINED) != before
     assert len(list(Path("models/checkpoints/landmarks").glob("*.npy"))) == 2

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from stages.common.errors import InputError
-from stages.common.vision import initial, packaged
+from stages.common.vision import initial, networks, packaged
 from stages.common.vision.initial import Initial
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -22,7 +22,7 @@ IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 class Backbone(NamedTuple):
-    """A network without its last layer. It turns images normalised by `mean` and `std` into features (N, `size`)."""
+    """A network without its last layer. It turns images normalised by `mean` and `std` into features (N, `size`), or maps (N, `size`, H, W)."""
 
     network: nn.Module
     mean: list[float]
@@ -55,12 +55,23 @@ class Layers(nn.Module):
                 )
 
 
-def build(name: str, weights: str, others: list[str], image_size: int, download: bool = True) -> Backbone:
+class Maps(Layers):
+    """Maps of several layers of a network, (N, C, H, W), put together. They are averaged to the size of the smallest."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        answers = self.body(images)
+        side = min(answers[path].shape[2] for path in self.others)
+        return torch.cat([networks.averaged(answers[path], side) for path in self.others], 1)
+
+
+def build(
+    name: str, weights: str, others: list[str], image_size: int, download: bool = True, maps: bool = False
+) -> Backbone:
     """Build the network ``name`` of torchvision, or else of timm, without its last layer, in eval mode.
 
     ``weights`` is `package` (see `packaged`), `torchvision` or `timm` (downloaded, for a network of that library),
     `none` (random initial weights), or the path of a state_dict of that network (see `initial`). ``others`` are earlier layers whose
-    outputs are also features. Without ``download``, weights that would be downloaded are not loaded. Raises InputError
+    outputs are also features; with ``maps``, the network gives only these layers' maps. Without ``download``, weights that would be downloaded are not loaded. Raises InputError
     for an unknown network or layer, for weights that are missing or do not fit, and for a network that does not accept
     images of ``image_size`` pixels a side.
     """
@@ -68,7 +79,7 @@ def build(name: str, weights: str, others: list[str], image_size: int, download:
 
     known = torchvision.models.list_models(module=torchvision.models)
     found = _from_torchvision(name, weights, download) if name in known else _from_timm(name, weights, download)
-    network = (_layers(found.network, others) if others else found.network).eval()
+    network = (_layers(found.network, others, maps) if others else found.network).eval()
     images = torch.zeros(1, 3, image_size, image_size)
     try:
         with torch.no_grad():
@@ -79,7 +90,7 @@ def build(name: str, weights: str, others: list[str], image_size: int, download:
         raise InputError(
             f"{name} does not accept images of {image_size} pixels a side ({str(error).splitlines()[0]}): expected its own size, often 224"
         ) from None
-    if features.ndim != 2:
+    if features.ndim != (4 if maps else 2):
         raise InputError(
             f"{name} gives features of shape {tuple(features.shape)}: expected a network that gives (N, size)"
         )
@@ -149,14 +160,14 @@ def _from_timm(name: str, weights: str, download: bool) -> Backbone:
     return Backbone(network, mean, std, own)
 
 
-def _layers(network: nn.Module, others: list[str]) -> Layers:
+def _layers(network: nn.Module, others: list[str], maps: bool) -> Layers:
     from timm.models import create_feature_extractor, get_graph_node_names  # for both libraries
 
     for other in others:
         _layer(network, other)
     _, steps = get_graph_node_names(network)
-    body = create_feature_extractor(network, {path: path for path in [*others, steps[-1]]})
-    return Layers(body, steps[-1], others)
+    body = create_feature_extractor(network, {path: path for path in (others if maps else [*others, steps[-1]])})
+    return (Maps if maps else Layers)(body, steps[-1], others)
 
 
 def _own(network: nn.Module, weights: str, last: list[str]) -> Initial | None:

@@ -13,13 +13,13 @@ def network(key: str, name: str, table: dict[str, Any], epochs: int, classes: in
     weights must include the last layer's.
     """
     try:
-        if name == "transfer" and table["weights"] == "package" and table["backbone"] in packaged.WEIGHTS:
+        if table.get("backbone") in packaged.WEIGHTS and table["weights"] == "package":
             packaged.find(table["backbone"])
             if table["fine_tune"] in ("none", "all") and set(table.get("layers", [])) <= set(packaged.LAYERS):
                 # These networks take images of any size, so nothing needs torch, which takes seconds to import.
                 complete(key, epochs, found=False)
                 return
-        if name != "transfer" and table["weights"] == "none":
+        if "backbone" not in table and table["weights"] == "none":
             complete(key, epochs, found=False)
             return
         from stages.common.vision import classifiers

@@ -27,13 +27,13 @@ class Built(NamedTuple):
 
 
 def build(name: str, settings: Mapping[str, Any], classes: int, weights: str = "none", download: bool = True) -> Built:
-    """Build the network `scratch`, `residual` or `transfer` for ``classes`` classes, with the parameters of that name.
+    """Build the network `scratch`, `residual`, `transfer` or `attention` for ``classes`` classes, with the parameters of that name.
 
     ``weights`` (the initial weights), ``download`` and the InputErrors are those of `backbones.build`. The first two
     networks take `none` or a path.
     """
-    if name == "transfer":
-        return _transfer(settings, classes, weights, download)
+    if "backbone" in settings:
+        return _pretrained(settings, classes, weights, download)
     if name == "scratch":
         network = networks.vgg(classes, settings["width"], settings["dropout"])
     else:
@@ -41,12 +41,16 @@ def build(name: str, settings: Mapping[str, Any], classes: int, weights: str = "
     return Built(network, None, None, *initial.loaded(network, weights))
 
 
-def _transfer(settings: Mapping[str, Any], classes: int, weights: str, download: bool) -> Built:
-    layers, hidden = settings.get("layers", []), settings.get("hidden")
-    backbone = backbones.build(settings["backbone"], weights, layers, settings["image_size"], download)
-    head = networks.head(backbone.size, classes, hidden, settings["dropout"])
+def _pretrained(settings: Mapping[str, Any], classes: int, weights: str, download: bool) -> Built:
+    heads, layers = settings.get("heads", 0), settings.get("layers", [])
+    backbone = backbones.build(settings["backbone"], weights, layers, settings["image_size"], download, maps=heads > 0)
+    size, hidden = backbone.size * max(1, heads), settings.get("hidden")
+    # ONNX's exporter doesn't know how many features attention gives: without factors of its own it refuses a batch norm of them.
+    head = networks.head(size, classes, hidden, settings["dropout"], affine=heads > 0)
     own = backbone.initial
-    complete = own is not None and networks.take_over(head, own.last)
+    complete = own is not None and not heads and networks.take_over(head, own.last)
+    if heads:
+        head.insert(0, networks.AttentionPool(backbone.size, heads))
     if own:
         own = own._replace(mapping=f"{own.body}; {'its last layer is used' if complete else 'the last layer is new'}")
     network = backbones.Transfer(backbone.network, head, settings["fine_tune"], weights != "none")

@@ -101,15 +101,37 @@ def residual(classes: int, width: int, depth: int, dropout: float) -> nn.Sequent
     )
 
 
-def head(features: int, classes: int, hidden: int | None, dropout: float) -> nn.Sequential:
+def head(features: int, classes: int, hidden: int | None, dropout: float, affine: bool = False) -> nn.Sequential:
     """Build the layers from features (N, ``features``) to logits.
 
-    Batch norm scales the features. Then there is one linear layer, or two with ``hidden`` units between them.
+    Batch norm scales the features, also by learnt factors if ``affine``. Then there is one linear layer, or two with
+    ``hidden`` units between them.
     """
-    layers: list[nn.Module] = [nn.BatchNorm1d(features, affine=False), nn.Dropout(dropout)]
+    layers: list[nn.Module] = [nn.BatchNorm1d(features, affine=affine), nn.Dropout(dropout)]
     if hidden is not None:
         layers += [nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(dropout)]
     return nn.Sequential(*layers, nn.Linear(hidden or features, classes))
+
+
+class AttentionPool(nn.Module):
+    """Maps (N, ``channels``, H, W) to ``heads`` weighted means over their positions, put together: (N, ``heads`` * ``channels``).
+
+    Each head learns its own weights, which depend on the maps: attention with a learned query
+    (https://arxiv.org/abs/1802.04712). They are positive, and their sum is 1.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.keys = nn.Sequential(nn.BatchNorm2d(channels, affine=False), nn.Conv2d(channels, heads, 1))
+        self.values = nn.BatchNorm2d(channels, affine=False)
+        nn.init.zeros_(self.keys[1].weight)  # type: ignore[arg-type]  # at first all positions count the same
+
+    def forward(self, maps: Tensor) -> Tensor:
+        weights = self.keys(maps).flatten(2).softmax(2)
+        # `saliency` takes the last maps. These are behind the weights, so their gradients contain the weights and nothing else.
+        values = self.values(maps).flatten(2)
+        # Not a product of matrices, which rounds differently on different processors.
+        return torch.cat([(values * one).sum(2) for one in weights.split(1, 1)], 1)
 
 
 class FixedNorm(nn.BatchNorm1d):

@@ -28,21 +28,23 @@ class FrozenViews:
         one = eyes.middles("valid", torch.arange(1))
         self.eyes, self.seed, self.precision = eyes, seed, precision
         self.backbone = backbones.fused(backbone, one)
-        self.size = answer(self.backbone, one, precision).shape[1]
+        self.shape = answer(self.backbone, one, precision).shape[1:]
+        # Maps have as many values as there are positions for each feature: they are kept with half of the bytes.
+        self.type = np.float16 if len(self.shape) > 1 else np.float32
         self._of: dict[Part, Tensor] = {
             "train": self._features(kept[0], views, len(eyes.train), self._training_inputs),
             "valid": self._features(kept[1], 1, len(eyes.valid), lambda _, chosen: eyes.middles("valid", chosen)),
         }
 
     def training(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the features (N, size) of one randomly sampled view of each training photograph in ``chosen`` (N)."""
+        """Return the features (N, ...) of one randomly sampled view of each training photograph in ``chosen`` (N)."""
         count = distributed.whole(len(chosen))
         views = distributed.share(torch.randint(len(self._of["train"]), (count,), generator=generator))
-        return self._of["train"][views, chosen].to(self.eyes.member.mean.device)
+        return self._of["train"][views, chosen].to(self.eyes.member.mean)
 
     def middles(self, part: Part, chosen: Tensor) -> Tensor:
-        """Return the features, float32 (N, size), of the middle of the photographs ``chosen`` (N) of ``part``."""
-        return self._of[part][0, chosen].to(self.eyes.member.mean.device)
+        """Return the features, float32 (N, ...), of the middle of the photographs ``chosen`` (N) of ``part``."""
+        return self._of[part][0, chosen].to(self.eyes.member.mean)
 
     def _training_inputs(self, view: int, chosen: Tensor) -> Tensor:
         if view < 2:
@@ -52,10 +54,10 @@ class FrozenViews:
         return self.eyes.training(chosen, torch.Generator().manual_seed(seed))
 
     def _features(self, kept: Path, views: int, count: int, inputs: Callable[[int, Tensor], Tensor]) -> Tensor:
-        """Return the features, float32 (views, count, size), mapped from ``kept``."""
+        """Return the features (views, count, ...) mapped from ``kept``."""
         if not kept.exists():
             with files.new_file(kept) as partial, distributed.alone():
-                answers = np.lib.format.open_memmap(partial, "w+", np.float32, (views, count, self.size))
+                answers = np.lib.format.open_memmap(partial, "w+", self.type, (views, count, *self.shape))
                 with tqdm(desc="landmarks features", total=views * count, unit=" images", unit_scale=True) as bar:
                     for view in range(views):
                         for chosen in torch.arange(count).split(BATCH):

@@ -21,8 +21,9 @@ Look = Callable[[Tensor], tuple[Tensor, Tensor]]
 def saliency(network: nn.Module, inputs: Tensor, classes: Tensor) -> tuple[str, Tensor]:
     """Return the method's name and, for each pixel of ``inputs`` (N, 3, H, W), the evidence for its class in ``classes``, int64 (N).
 
-    The evidence is float32 (N, H, W) in [0, 1]. ``network`` must be in eval mode. The method is Grad-CAM
-    (https://arxiv.org/abs/1610.02391) on the last maps. A network without maps, such as a vision transformer, gets the
+    The evidence is float32 (N, H, W) in [0, 1]. ``network`` must be in eval mode. The method is HiResCAM
+    (https://arxiv.org/abs/2011.08891) on the last maps: what each position adds to the class. Of a network with attention
+    these are the values, and their gradients contain the attention. A network without maps, such as a vision transformer, gets the
     largest gradient of a pixel's colours (https://arxiv.org/abs/1312.6034). Each photograph's maximum is 1; without any
     evidence all values are 0.
     """
@@ -40,8 +41,8 @@ def evidence(look: Look, inputs: Tensor, classes: Tensor) -> tuple[str, Tensor]:
         method, (gradient,) = "gradient of the pixels", torch.autograd.grad(total, inputs)
         strength = gradient.abs().amax(1)
     else:
-        method, (gradient,) = "Grad-CAM", torch.autograd.grad(total, maps, retain_graph=True)
-        weighted = (gradient.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True).relu()
+        method, (gradient,) = "HiResCAM", torch.autograd.grad(total, maps, retain_graph=True)
+        weighted = (gradient * maps).sum(1, keepdim=True).relu()
         strength = _enlarged(weighted, _offset(maps, inputs), inputs.shape)
     strongest = strength.amax((1, 2), keepdim=True)
     return method, (strength / strongest.where(strongest > 0, 1)).detach()
