@@ -45,8 +45,11 @@ def headlines() -> str:
     """Return a narrow Markdown table of the published results: for each recipe the first metric that was measured."""
     rows = []
     for name, (recipe, result) in results().items():
-        here, elsewhere = figures_of(variants.of_published(name, result, recipe, {}), result)
-        rows.append([f"`{name}`", here[0], elsewhere[0] if elsewhere else ""])
+        variant = variants.of_published(name, result, recipe, {})
+        here, elsewhere = figures_of(variant, result)
+        rows.append(
+            [f"`{name}`{', on the sample' if variant.on_sample else ''}", here[0], elsewhere[0] if elsewhere else ""]
+        )
     return markdown(["recipe", "here", "published elsewhere"], rows)
 
 

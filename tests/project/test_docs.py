@@ -54,7 +54,7 @@ ELSEWHERE = {
     r"cmake .*|build/classify .*": "serving/test_cpp.py::test_the_cpp_program_predicts_as_evaluate",
     r"make recipe NAME=mnist-sweep|dvc exp apply mnist-sweep": "experiments/test_sweep.py::test_a_killed_sweep_resumes_and_keeps_the_best_trial_under_its_name",
     r"make recipe NAME=mnist-.*": "experiments/test_experiments.py::test_a_recipe_is_an_experiment_for_each_seed_and_is_not_done_twice",
-    r"make recipe NAME=(landmarks|scones)-best": "experiments/test_recipes.py::test_a_recipe_sets_parameters_that_are_valid",
+    r"make recipe NAME=(landmarks|scones)-(best|six)": "experiments/test_recipes.py::test_a_recipe_sets_parameters_that_are_valid",
     r"dvc exp run -S deploy\.target=aws .*|python -m stages\.scones\.deploy( .*)?": "scones/test_deploy.py::test_both_targets_deploy_the_same_bytes",
     r"dvc exp run -S data\.scones\.source=\.\./vehicles .*": "scones/test_sizes.py::test_a_photograph_is_answered_as_it_was_evaluated_whatever_its_format",
     r"python -m stages\.experiments\.publish .* --without-dvc .*": "experiments/test_recipes.py::test_without_dvc_the_stages_run_by_themselves_and_their_results_are_kept",

@@ -1,6 +1,7 @@
 """scones' data: one checked form from each source, and a reason for each picture that is left out."""
 
 import csv
+import hashlib
 import io
 import shutil
 import unicodedata
@@ -20,6 +21,7 @@ from stages.scones.config import FINE_LABELS, Data
 from stages.scones.featurize import set_aside
 from stages.scones.layout import Pictures
 from stages.scones.sources import sample
+from stages.scones.sources.vehicles import DRAWINGS
 
 CLASSES = ["bicycle", "motorcycle"]
 RAW, FEATURES, LABELLED = (Path("data/scones", name) for name in ("raw", "features", "labelled"))
@@ -85,6 +87,22 @@ def test_the_sample_is_in_the_published_layout_and_the_same_bytes_each_time(writ
         assert sorted(name for _, _, name in table) == sorted(path.name for path in (written / part).iterdir())
         images = [pixels(written / part / name) for _, _, name in table]
         assert len({image.tobytes() for image in images}) == count
+
+
+def test_the_sample_draws_the_same_pictures_as_before_and_as_many_of_each_class(
+    change: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = hashlib.sha256()
+    for row in range(40):
+        digest.update(sample.picture(CLASSES[row % 2], np.random.default_rng([sample.SEED, 1, row])).tobytes())
+    assert digest.hexdigest()[:16] == "a9eced641f8dcb55"
+    six = sorted(DRAWINGS)
+    monkeypatch.setattr(sample, "COUNTS", {"train": 8, "test": 3})
+    change({"data.scones.classes": six, "data.scones.max_near_copies": 1})
+    prepare.main()
+    for part, count in sample.COUNTS.items():
+        labels = [entry.label for entry in layout.read_list(RAW, part, six)]
+        assert np.bincount(labels).tolist() == [count] * 6
 
 
 def test_the_sample_draws_vehicles_alone(change: Change) -> None:

@@ -13,21 +13,22 @@ from small_photographs import picture
 from stages.common import files
 from stages.common.errors import InputError
 from stages.common.models import bundle
-from stages.scones import evaluate, export, featurize, inference, layout, prepare, train
+from stages.scones import evaluate, export, featurize, inference, layout, plot, prepare, train
 from stages.scones.endpoint.picture import squared
 from stages.scones.layout import Entry
 
 RAW, FEATURES = Path("data/scones/raw"), Path("data/scones/features")
 CLASSES = ["bicycle", "motorcycle"]
+SIX = [*CLASSES, "bus", "pickup_truck", "train", "tractor"]
 SIZES = [(90, 60), (60, 90), (36, 40), (200, 70)]
 KINDS = ["PNG", "JPEG", "WEBP"]
 
 
-def fill(folder: Path, parts: list[str], count: int) -> None:
+def fill(folder: Path, parts: list[str], count: int, classes: list[str] = CLASSES) -> None:
     """``count`` pictures in a folder of each class, in turn of three formats and four sizes."""
     number = 0
     for part in parts:
-        for name in CLASSES:
+        for name in classes:
             (folder / part / name).mkdir(parents=True)
             for _ in range(count):
                 kind, size = KINDS[number % 3], SIZES[number % 4]
@@ -103,27 +104,34 @@ def test_the_square_is_the_middle_reduced_by_means_or_enlarged_and_upright() -> 
 def test_a_photograph_is_answered_as_it_was_evaluated_whatever_its_format(given: Path, change: Change) -> None:
     """From files in folders to the archive: what prepare stores of a photograph is what the server sees of it."""
     side = 48
-    fill(given, ["."], 20)
+    fill(given, ["."], 10, SIX)
     # A telephone's photograph that is stored lying, as EXIF says, and an iPhone's.
     pixels = np.asarray(picture(998, 90).resize((80, 60)))
     lying = saved(np.rot90(pixels).copy(), "JPEG", quality=100, subsampling=0, exif=turned_by(6).tobytes())
     (given / "bicycle" / "lying.jpg").write_bytes(lying)
     (given / "motorcycle" / "IMG_1.HEIC").write_bytes(heic(np.asarray(picture(999, 70))))
-    change({"data.scones.side": side, "data.scones.test_fraction": 0.4, "data.scones.max_near_copies": 1})
+    change(
+        {
+            "data.scones.classes": SIX,
+            "data.scones.side": side,
+            "data.scones.test_fraction": 0.4,
+            "data.scones.max_near_copies": 1,
+        }
+    )
     tiny = {"image_size": 16, "width": 4, "depth": 1, "dropout": 0.0, "weights": "none"}
     change({"scones.residual": tiny, "scones.epochs": 1, "scones.batch_size": 8})
-    for stage in (prepare, featurize, train, evaluate, export):
+    for stage in (prepare, featurize, train, evaluate, plot, export):
         stage.main()
     with np.load(FEATURES / "test.npz") as test:
         images, names = test["images"], test["names"].tolist()
-    assert images.shape == (16, side, side, 3)
+    assert images.shape == (24, side, side, 3)
     expected = np.load("reports/scones/evaluation/probabilities.npy")
+    assert expected.shape == (24, 6)
     folder = Path("unpacked")
     bundle.unpack(export.EXPORT / "model.tar.gz", folder)
     model = inference.model_fn(str(folder))
     for name, wanted in zip(names, expected, strict=True):
-        label, _, own = name.partition("_")
-        path = next(one for one in (given / label).iterdir() if own in (one.name, f"{one.name}.png"))
+        path = next(one for one in given.glob("*/*") if layout.stored(f"{one.parent.name}_{one.name}") == name)
         found = inference.predict_fn(inference.input_fn(path.read_bytes(), "image/*"), model)[1]
         assert np.abs(found.numpy()[0] - wanted).max() < 1e-5, name
     seen = {name: layout_image(name) for name in ("bicycle_lying.jpg.png", "motorcycle_IMG_1.HEIC.png")}
