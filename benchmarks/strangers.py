@@ -23,7 +23,6 @@ from stages.common.vision.recognition import Pixels
 from stages.landmarks import model as landmarks
 from stages.landmarks.store import Store
 from stages.scones import model as scones
-from stages.scones.layout import SIDE
 
 COUNT = 200
 FEATURES = {project: Path("data", project, "features") for project in ("mnist", "landmarks", "scones")}
@@ -80,7 +79,7 @@ def main() -> dict[str, Any]:
         own = batched(vehicles["images"])
     report = {
         "landmarks": measure("landmarks", predictor.inspect, test, landmarks.squares, predictor.size),
-        "scones": measure("scones", classifier.inspect, own, batched, SIDE),
+        "scones": measure("scones", classifier.inspect, own, batched, classifier.side),
     }
     print("\n".join(f"{project}: {found}" for project, found in report.items()))
     return report

@@ -57,12 +57,16 @@ def write_landmarks(path: Path) -> None:
 def write_scones(path: Path) -> None:
     network = colours()
     write_known(path.parent, network)
-    scones_export.write_torchscript(Vehicles(network, MEAN, STD, 32, True).eval(), path, ["a", "b", "c"])
+    scones_export.write_torchscript(Vehicles(network, MEAN, STD, 32, 32, True).eval(), path, ["a", "b", "c"])
 
 
 PROJECTS: dict[str, tuple[Any, Callable[[Path], None], list[tuple[int, ...]]]] = {
     "mnist": (mnist, write_mnist, [(3, 28, 28), (1, 28, 28), (6, 28, 28)]),
     "landmarks": (landmarks, write_landmarks, [(1, 3, 90, 50), (4, 3, 40, 40), (1, 3, 33, 200), (2, 3, 500, 500)]),
-    "scones": (scones, write_scones, [(1, 32, 32, 3)] * 5),
+    "scones": (
+        scones,
+        write_scones,
+        [(1, 32, 32, 3), (1, 90, 50, 3), (1, 32, 32, 3), (1, 33, 200, 3), (1, 500, 500, 3)],
+    ),
 }
 """The functions, what writes a model for them, and the shapes of the requests' contents."""

@@ -45,8 +45,10 @@ def headlines() -> str:
     """Return a narrow Markdown table of the published results: for each recipe the first metric and the headlines."""
     rows = []
     for name, (recipe, result) in results().items():
-        here, elsewhere = figures_of(variants.of_published(name, result, recipe, {}), result, narrow=True)
-        rows.append([f"`{name}`", "<br>".join(here), elsewhere[0] if elsewhere else ""])
+        variant = variants.of_published(name, result, recipe, {})
+        here, elsewhere = figures_of(variant, result, narrow=True)
+        data = ", on the sample" if variant.on_sample else ""
+        rows.append([f"`{name}`{data}", "<br>".join(here), elsewhere[0] if elsewhere else ""])
     return markdown(["recipe", "here", "published elsewhere"], rows)
 
 
@@ -54,17 +56,20 @@ def figures_of(variant: Variant, result: Published, narrow: bool = False) -> tup
     """Return a published result's metrics, and those published elsewhere, as text. ``narrow``: only the headlines."""
     assert variant.recipe
     known = metrics.of(variant.recipe.project)
-    measured = [(metric.title, metric, variant.spread(name)) for name, metric in known.items() if metric.better]
+    found = [
+        (metric.title, metric, values)
+        for name, metric in known.items()
+        if metric.better and (values := variant.spread(name))
+    ]
     if narrow:
-        measured = [measured[0], *(one for one in measured[1:] if one[1].headline)]
-    elif "accuracy" in known:
-        last = [run.history["valid_accuracy"][-1] if run.history else None for run in result.runs]
-        measured.insert(1, ("validation accuracy", known["accuracy"], spread(last)))
+        found = [found[0], *(one for one in found[1:] if one[1].headline)]
+    elif any(run.history for run in result.runs) and "accuracy" in known:
+        last = spread([run.history["valid_accuracy"][-1] if run.history else None for run in result.runs])
+        found.insert(1, ("validation accuracy", known["accuracy"], last))
     here = []
-    for title, metric, found in measured:
-        if found:
-            between = f" ({metric.write(found.lowest)} to {metric.write(found.highest)})" if found.number > 1 else ""
-            here.append(f"{title} **{metric.write(found.mean)}**{between}")
+    for title, metric, values in found:
+        between = f" ({metric.write(values.lowest)} to {metric.write(values.highest)})" if values.number > 1 else ""
+        here.append(f"{title} **{metric.write(values.mean)}**{between}")
     elsewhere = []
     for name, value in result.published.items():
         why = f" ({known[name].elsewhere})" if known[name].elsewhere else ""

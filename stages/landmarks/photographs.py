@@ -25,6 +25,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from stages.common import files
+from stages.common.sources.folders import RefusedFile
 
 SPLITS = ("train", "valid", "test")
 
@@ -46,13 +47,6 @@ class Landmark(NamedTuple):
     latitude: float | None
     longitude: float | None
     source: str
-
-
-class RefusedFile(NamedTuple):
-    """A file that is left out, and one sentence with the reason."""
-
-    path: str
-    reason: str
 
 
 class Packed(NamedTuple):

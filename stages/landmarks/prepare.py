@@ -22,21 +22,23 @@ import numpy as np
 from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.program import run
-from stages.common.sources import copies, label_table, listing
+from stages.common.sources import copies, folders, label_table, listing
 from stages.common.sources.copies import NearCopy
+from stages.common.sources.folders import Candidate, RefusedFile, Tree
 from stages.common.sources.source import open_source
 from stages.common.sources.splits import stratified
 from stages.landmarks import photographs
 from stages.landmarks.config import Data, Photographs
-from stages.landmarks.photographs import SPLITS, Packed, Photograph, RefusedFile
+from stages.landmarks.photographs import SPLITS, Packed, Photograph
 from stages.landmarks.sources import official, sample
-from stages.landmarks.sources.intake import folders
 from stages.landmarks.sources.intake.coordinates import read_places
-from stages.landmarks.sources.intake.folders import Candidate, Tree
 from stages.landmarks.sources.intake.inspection import Inspected, inspect_all
 
 RAW = Path("data/landmarks/raw")
 LABELLED = Path("data/landmarks/labelled")
+
+PLACES = "places.csv"
+"""The table of coordinates beside the folders. It is the only file of a source that is no photograph and is read."""
 
 LISTED = 10
 """How many refused files are printed when there are too many."""
@@ -135,7 +137,7 @@ def count(tree: Tree, selected: Selected) -> dict[str, int]:
     """Return how many files were found, which is the sum of the other numbers: of how many are used and left out, by kind."""
     used = Counter(one.photograph.split for one in selected.kept)
     left_out = {"unusable": selected.unusable, "copies": selected.copies, "others": tree.ignored}
-    counts = {part: used[part] for part in SPLITS} | {"tables": int(tree.places is not None)}
+    counts = {part: used[part] for part in SPLITS} | {"tables": int(tree.table is not None)}
     counts |= {kind: len(files) for kind, files in left_out.items()}
     return {"found": sum(counts.values()), **counts}
 
@@ -159,12 +161,12 @@ def report(source: str, tree: Tree, counts: Mapping[str, int], labelled: int) ->
 def main() -> None:
     settings = config.load("data.landmarks", Data)
     with open_source("landmarks", settings, sample.write, official.fetch) as source:
-        tree = folders.read(source.folder)
+        tree = folders.read(source.folder, PLACES)
         extra = captured(tree.classes)
         # The source's photographs come first in their class, so that of equal ones they are kept.
         order = sorted(tree.candidates + extra, key=lambda one: (SPLITS.index(one.split or "train"), one.label))
         tree = tree._replace(candidates=order)
-        places = read_places(tree.places, tree.classes)
+        places = read_places(tree.table, tree.classes)
         max_pixels = settings.photographs.max_megapixels * 1_000_000
         pictures = inspect_all([candidate.file for candidate in tree.candidates], max_pixels)
         selected = select(tree, pictures, settings.photographs)

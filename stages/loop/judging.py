@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
-from stages.common import files
+from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.results import metrics
 from stages.experiments.reviewing import guards
-from stages.scones import prepare
+from stages.scones import layout, prepare
+from stages.scones.config import Data
 from stages.scones.feedback import labelled
-from stages.scones.layout import SIDE
 
 PROJECT = "scones"
 
@@ -84,15 +84,17 @@ def on_the_stream(root: Path, pictures: NDArray[np.uint8], labels: NDArray[np.in
 
 
 def held_out(classes: list[str], folder: Path = labelled.FOLDER) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return the held-out labelled pictures, uint8 (N, 32, 32, 3), and their labels. No model is trained on them.
+    """Return the held-out labelled pictures, uint8 (N, side, side, 3), and their labels. No model is trained on them.
 
     Pictures that prepare and the endpoint refuse are left out, with a warning.
     """
-    pictures, refused = prepare.read_pictures(folder, labelled.read_list(folder, classes, 0, held_out=True))
+    side = config.load("data.scones", Data).side
+    entries = labelled.read_list(folder, classes, 0, held_out=True)
+    pictures, refused = prepare.read_pictures(layout.candidates(folder, entries), side)
     for one in refused:
-        print(f"warning: {one.file} is not used to judge: {one.reason}")
+        print(f"warning: {one.path} is not used to judge: {one.reason}")
     labels = np.array([one.entry.label for one in pictures], np.int64)
-    return np.array([one.image for one in pictures], np.uint8).reshape(-1, SIDE, SIDE, 3), labels
+    return np.array([one.image for one in pictures], np.uint8).reshape(-1, side, side, 3), labels
 
 
 def judge(served: Path, candidate: Path, classes: list[str]) -> Verdict:

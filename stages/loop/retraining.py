@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.common import files
+from stages.common import config, files
 from stages.common.errors import InputError
 from stages.common.sources import label_table
 from stages.engine.aws.clients import agree
@@ -18,7 +18,7 @@ from stages.experiments.running import clones
 from stages.loop import promotion
 from stages.loop.judging import PROJECT, Verdict, judge
 from stages.scones import layout, prepare
-from stages.scones.config import Loop
+from stages.scones.config import Data, Loop
 from stages.scones.feedback import labelled, monitor
 
 TARGETS = ("export@scones", "plot@scones")
@@ -31,10 +31,11 @@ def missing(classes: Sequence[str], limits: Loop) -> list[str]:
     not trained with.
     """
     found = []
+    side = config.load("data.scones", Data).side
     known = {entry.name for entry in layout.read_list(files.require(prepare.RAW, "prepare@scones"), "train", classes)}
     for held_out, least, what in ((False, limits.labelled, "train with"), (True, limits.judged, "judge with")):
         listed = labelled.read_list(labelled.FOLDER, classes, 0, held_out)
-        usable, _ = prepare.read_pictures(labelled.FOLDER, listed)
+        usable, _ = prepare.read_pictures(layout.candidates(labelled.FOLDER, listed), side)
         entries = [one.entry for one in usable if f"{prepare.LABELLED}{one.entry.name}" not in known]
         none = [name for label, name in enumerate(classes) if label not in {entry.label for entry in entries}]
         if len(entries) < least or none:

@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageFilter
 
-from stages.common.vision.images import decode
+from stages.common.vision import images
 from stages.scones import layout
 from stages.scones.config import Film
+from stages.scones.endpoint.picture import MAX_PIXELS
 from stages.scones.layout import SIDE, Bytes
 from stages.scones.sources import sample
 
@@ -30,7 +31,7 @@ class Day(NamedTuple):
     """The pictures of a day."""
 
     images: list[Bytes]
-    """Each (32, 32, 3)."""
+    """Each (side, side, 3)."""
     labels: list[int]
     """Each a class's index."""
 
@@ -67,7 +68,7 @@ def taken(raw: Path, target: Path, film: Film, classes: Sequence[str]) -> list[D
 
 
 def _image(path: Path) -> Bytes:
-    return decode(path.read_bytes(), SIDE * SIDE)
+    return images.read(path, MAX_PIXELS)
 
 
 def _exposed(number: int, film: Film, day: Day) -> Day:
@@ -80,6 +81,6 @@ def _exposed(number: int, film: Film, day: Day) -> Day:
 
 def by_night(image: Bytes, random: np.random.Generator) -> Bytes:
     """Return ``image`` (H, W, 3) as a camera would take it at night."""
-    blur, noise = 0.8, 4.0  # standard deviations: in pixels of 32, in grey values of 255
+    blur, noise = 0.8 * len(image) / SIDE, 4.0  # standard deviations: 0.8 pixels of 32, and grey values of 255
     blurred = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(blur)), np.float64)
     return (blurred * LIGHT + random.normal(0, noise, image.shape)).clip(0, 255).astype(np.uint8)

@@ -19,7 +19,8 @@ from stages.engine.aws.clients import account, agree, client, plain_errors
 from stages.engine.config import Engine, SageMaker
 from stages.engine.sagemaker.job import JobResources, job, plan, resources, start
 from stages.scones import layout
-from stages.scones.layout import PARTS, SIDE
+from stages.scones.config import Data
+from stages.scones.layout import PARTS
 
 RAW = Path("data/scones/raw")
 MODEL = Path("models/scones/built_in/model.tar.gz")
@@ -50,13 +51,13 @@ def inputs(bucket: str) -> list[Any]:
     ]
 
 
-def trainer(where: JobResources, settings: SageMaker, classes: int, pictures: int) -> Any:
-    """Return the algorithm as a job that is ready to start."""
+def trainer(where: JobResources, settings: SageMaker, classes: int, pictures: int, side: int) -> Any:
+    """Return the algorithm as a job that is ready to start, for ``pictures`` of ``side`` pixels a side."""
     from sagemaker.core import image_uris
 
     image = image_uris.retrieve("image-classification", region=where.session.region_name)
     # Those without a default: https://docs.aws.amazon.com/sagemaker/latest/dg/IC-Hyperparameter.html
-    own = {"image_shape": f"3,{SIDE},{SIDE}", "num_classes": str(classes), "num_training_samples": str(pictures)}
+    own = {"image_shape": f"3,{side},{side}", "num_classes": str(classes), "num_training_samples": str(pictures)}
     return job(where, settings, image, hyperparameters=own)
 
 
@@ -72,11 +73,12 @@ def main(yes: bool = False, instance_type: str = INSTANCE) -> None:
     settings = config.load("engine", Engine).sagemaker.model_copy(update={"instance_type": instance_type})
     classes = files.read_json(files.require(RAW, "prepare@scones") / "about.json")["classes"]
     pictures = len(layout.read_list(RAW, "train", classes))
+    side = config.load("data.scones", Data).side
     session = account(settings.region, "engine.sagemaker.region")
     agree(plan(settings, session.region_name), yes, "python -m stages.scones.built_in")
     with resources(session, settings.stack) as where:
         upload(where, RAW)
-        model = start(trainer(where, settings, len(classes), pictures), inputs(where.bucket))
+        model = start(trainer(where, settings, len(classes), pictures, side), inputs(where.bucket))
         bucket, key = model.removeprefix("s3://").split("/", 1)
         with files.new_file(MODEL) as partial:
             client(session, "s3").download_file(bucket, key, str(partial))

@@ -43,7 +43,13 @@ class Data(SourceSettings):
     valid_fraction: float = Field(
         gt=0, lt=0.5, description="fraction of each class's training pictures held out for validation"
     )
-    seed: int = Field(ge=0, lt=2**31, description="seed for choosing the validation pictures")
+    test_fraction: float = Field(
+        gt=0, lt=0.5, description="fraction of each class's pictures for the test, if the source has no test set"
+    )
+    side: int = Field(
+        ge=32, le=224, description="side of the stored square pictures in pixels; larger ones are reduced to it"
+    )
+    seed: int = Field(ge=0, lt=2**31, description="seed for choosing the validation pictures, and test_fraction's")
 
     @field_validator("classes")
     @classmethod

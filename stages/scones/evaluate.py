@@ -21,7 +21,6 @@ from stages.common.results.classification import Labels, Probabilities
 from stages.common.vision import classifiers, known, recognition
 from stages.common.vision.recognition import Pixels
 from stages.scones.config import Evaluate
-from stages.scones.layout import SIDE
 from stages.scones.model import BATCH, KNOWN, TRAINED, load
 
 FEATURES = Path("data/scones/features")
@@ -56,7 +55,7 @@ def main() -> None:
         yield from torch.from_numpy(pictures).split(BATCH)
 
     probabilities, scores = classifiers.measure(classifier.inspect, batched(images), arrays)
-    others, methods = recognition.measured(classifier.inspect, batched, arrays, SIDE, scores)
+    others, methods = recognition.measured(classifier.inspect, batched, arrays, classifier.side, scores)
     own = scores[:, int(arrays["method"])] - arrays["threshold"]
     familiar = own >= 0  # the executions of other pictures fail, whatever their confidence is
     covered, right = coverage(probabilities[familiar], labels[familiar], threshold) if familiar.any() else (0.0, None)

@@ -19,16 +19,16 @@ from stages.common.sources.splits import stratified
 from stages.common.vision.images import decode
 from stages.scones import layout
 from stages.scones.config import Data
-from stages.scones.layout import PARTS, SIDE, Pictures
+from stages.scones.layout import PARTS, Pictures
 
 RAW = Path("data/scones/raw")
 FEATURES = Path("data/scones/features")
 
 
-def pack(folder: Path, part: str, classes: Sequence[str]) -> Pictures:
-    """Return the pictures of ``part``, in the order of its list."""
+def pack(folder: Path, part: str, classes: Sequence[str], side: int) -> Pictures:
+    """Return the pictures of ``part``, squares of ``side`` pixels, in the order of its list."""
     entries = layout.read_list(folder, part, classes)
-    images = [decode((folder / part / entry.name).read_bytes(), SIDE * SIDE) for entry in entries]
+    images = [decode((folder / part / entry.name).read_bytes(), side * side) for entry in entries]
     labels, names = [entry.label for entry in entries], [entry.name for entry in entries]
     return Pictures(np.stack(images), np.array(labels, np.int64), np.array(names))
 
@@ -51,7 +51,7 @@ def set_aside(pictures: Pictures, fraction: float, seed: int) -> tuple[Pictures,
 def main() -> None:
     settings = config.load("data.scones", Data)
     about = files.read_json(files.require(RAW, "prepare@scones") / "about.json")
-    known, test = (pack(RAW, part, about["classes"]) for part in PARTS)
+    known, test = (pack(RAW, part, about["classes"], settings.side) for part in PARTS)
     train, valid = set_aside(known, settings.valid_fraction, settings.seed)
     parts = {"train": train, "valid": valid}
     looks = {

@@ -1,7 +1,7 @@
 """The functions that SageMaker's PyTorch inference image calls to serve the exported model.
 
 The image provides torch, numpy and Pillow. From the project this module imports only `picture.py` and `known.py`, which
-are in the same folder with `images.py`. A request contains one picture of 32x32 pixels. The answer is a JSON array with one probability per class, in
+are in the same folder with `images.py`. A request contains one picture of any size. The answer is a JSON array with one probability per class, in
 the order of data.scones.classes: `[p_bicycle, p_motorcycle]`. If the client accepts `application/json; verbose=true`,
 as with some of SageMaker's own algorithms, the answer is `{"classes": ["bicycle", "motorcycle"], "probabilities":
 [[p_bicycle, p_motorcycle]], "known": [true], "familiarity": [0.1]}`. A picture with a negative familiarity is not known:
@@ -53,18 +53,28 @@ def refusal(message: str) -> Exception:
 
 
 def input_fn(body: bytes, content_type: str) -> torch.Tensor:
-    """Return a request's picture as uint8 (1, 32, 32, 3)."""
+    """Return a request's picture as uint8 (1, H, W, 3)."""
     try:
         pixels = picture.read(body, content_type)
     except ValueError as error:
         raise refusal(str(error)) from None
-    if picture.images.is_plain(pixels):
-        raise refusal("a picture with a single colour: expected a picture of a vehicle")
     return torch.from_numpy(np.array(pixels))[None]  # a copy, because torch needs writable memory
 
 
+def ready_fn(data: torch.Tensor, model: Model) -> torch.Tensor:
+    """Return what the model sees of a request's picture, uint8 (1, side, side, 3): see `picture.squared`."""
+    network, *_ = model
+    try:
+        seen = picture.squared(data[0].numpy(), network.side)
+    except ValueError as error:
+        raise refusal(str(error)) from None
+    if picture.images.is_plain(seen):
+        raise refusal("a picture with a single colour: expected a picture of a vehicle")
+    return torch.from_numpy(seen)[None]
+
+
 def batch_fn(items: list[torch.Tensor], model: Model) -> list[Prediction]:
-    """Return the predictions for several requests, computed in one batch."""
+    """Return the predictions for several requests, whose squares (see `ready_fn`) are computed in one batch."""
     network, classes, arrays = model
     with torch.inference_mode():
         probabilities, features, logits = network.inspect(torch.cat(items))
@@ -74,8 +84,8 @@ def batch_fn(items: list[torch.Tensor], model: Model) -> list[Prediction]:
 
 
 def predict_fn(data: torch.Tensor, model: Model) -> Prediction:
-    """Return class names, probabilities, float32 (1, classes), and familiarity, float64 (1)."""
-    return batch_fn([data], model)[0]
+    """Return class names, probabilities, float32 (1, classes), and familiarity, float64 (1), for what `input_fn` returned."""
+    return batch_fn([ready_fn(data, model)], model)[0]
 
 
 def output_fn(prediction: Prediction, accept: str) -> str:

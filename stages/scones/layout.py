@@ -1,6 +1,6 @@
 """The published layout of the data set: `train/*.png`, `test/*.png`, and a list of the pictures of each.
 
-A line of `train.lst` or `test.lst` is a row number, a label and a file name, separated by tabs, as SageMaker's built-in
+The pictures are square, all of one side. A line of `train.lst` or `test.lst` is a row number, a label and a file name, separated by tabs, as SageMaker's built-in
 image classification reads it. Only the lists define labels: a file's name may contain another class.
 """
 
@@ -20,9 +20,11 @@ from stages.common.files import nfc
 Bytes = NDArray[np.uint8]
 
 PARTS = ("train", "test")
-SIDE = 32
 
-NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*\.png")
+SIDE = 32
+"""Side in pixels of CIFAR-100's pictures and of the sample's."""
+
+NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*")
 """Name of a file directly in the folder, not hidden."""
 
 
@@ -34,11 +36,19 @@ class Entry(NamedTuple):
     name: str
 
 
+class Candidate(NamedTuple):
+    """A file that may be a picture: its path, its folder and name for messages, and the entry under which it is stored."""
+
+    path: Path
+    file: str
+    entry: Entry
+
+
 class Pictures(NamedTuple):
     """A part of a data set."""
 
     images: Bytes
-    """(N, 32, 32, 3): red, green, blue."""
+    """(N, side, side, 3): red, green, blue."""
     labels: NDArray[np.int64]
     """(N), indices into a list of classes."""
     names: NDArray[np.str_]
@@ -77,6 +87,20 @@ def read_list(folder: Path, part: str, classes: Sequence[str]) -> list[Entry]:
     return list(entries.values())
 
 
+def candidates(folder: Path, entries: Iterable[Entry], prefix: str = "") -> list[Candidate]:
+    """Return the files in ``folder`` that ``entries`` name. They are stored with ``prefix`` in their names."""
+    there = by_name(folder)
+    return [
+        Candidate(there[entry.name], f"{folder.name}/{entry.name}", entry._replace(name=stored(prefix + entry.name)))
+        for entry in entries
+    ]
+
+
+def stored(name: str) -> str:
+    """Return the name under which a picture called ``name`` is stored, always as a PNG file."""
+    return name if name.endswith(".png") else f"{name}.png"
+
+
 def by_name(folder: Path) -> dict[str, Path]:
     """Return what is in ``folder`` by name in Unicode's form NFC; nothing if there is no folder.
 
@@ -102,7 +126,7 @@ def _entry(line: str, classes: Sequence[str]) -> Entry:
         meaning = ", ".join(f"{index} {name}" for index, name in enumerate(classes))
         raise ValueError(f"found the label {label!r}, expected one of data.scones.classes: {meaning}")
     if not NAME.fullmatch(name):
-        raise ValueError(f"found the file name {name!r}, expected a name that ends in .png, without a folder")
+        raise ValueError(f"found the file name {name!r}, expected a name without a folder")
     return Entry(int(row), int(label), name)
 
 
@@ -114,9 +138,15 @@ def png(image: Bytes) -> bytes:
 
 
 def write(folder: Path, part: str, pictures: Iterable[tuple[Entry, Bytes]]) -> None:
-    """Write the list of ``part`` and its PNG files, of images uint8 (32, 32, 3), to ``folder``."""
+    """Write the list of ``part`` and its PNG files, of images uint8 (side, side, 3), to ``folder``.
+
+    Raises InputError if two have the same name, as far as the file system can tell.
+    """
     (folder / part).mkdir()
     with (folder / f"{part}.lst").open("w", encoding="utf-8", newline="\n") as file:
         for entry, image in pictures:
+            path = folder / part / entry.name
+            if path.exists():
+                raise InputError(f"found two pictures that would be stored as {part}/{entry.name}: rename one")
             file.write("\t".join(map(str, entry)) + "\n")
-            (folder / part / entry.name).write_bytes(png(image))
+            path.write_bytes(png(image))

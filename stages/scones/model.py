@@ -13,7 +13,6 @@ from stages.common import files, program
 from stages.common.portable import Computing
 from stages.common.vision import pixels
 from stages.common.vision.classifiers import build, inspect
-from stages.scones.layout import SIDE
 
 BATCH = 100
 """Pictures per batch in prediction."""
@@ -26,7 +25,7 @@ KNOWN = "known.npz"
 
 
 class Classifier(nn.Module):
-    """Maps pictures, uint8 (N, 32, 32, 3), red, green, blue, to probabilities, float32 (N, classes)."""
+    """Maps pictures, uint8 (N, side, side, 3), red, green, blue, to probabilities, float32 (N, classes)."""
 
     mean: Tensor
     std: Tensor
@@ -36,11 +35,12 @@ class Classifier(nn.Module):
         network: nn.Module,
         mean: list[float],
         std: list[float],
+        side: int,
         image_size: int,
         flip: bool,
         temperature: float = 1.0,
     ) -> None:
-        """``image_size``: pictures are resized to it.
+        """``side``: of the pictures in pixels. They are resized to ``image_size``.
 
         ``flip``: also predict the mirror image. ``temperature`` divides the logits.
         """
@@ -48,15 +48,15 @@ class Classifier(nn.Module):
         self.network = network
         self.register_buffer("mean", torch.tensor(mean), persistent=False)
         self.register_buffer("std", torch.tensor(std), persistent=False)
-        self.image_size, self.flip, self.temperature = image_size, flip, temperature
+        self.side, self.image_size, self.flip, self.temperature = side, image_size, flip, temperature
 
     def inputs(self, images: Tensor) -> Tensor:
-        """Return the network's inputs, float32 (N, 3, image_size, image_size), of pictures, uint8 (N, 32, 32, 3)."""
-        seen = pixels.resize_square(images.permute(0, 3, 1, 2), SIDE, self.image_size)
+        """Return the network's inputs, float32 (N, 3, image_size, image_size), of pictures, uint8 (N, side, side, 3)."""
+        seen = pixels.resize_square(images.permute(0, 3, 1, 2), self.side, self.image_size)
         return pixels.normalise(seen, self.mean, self.std)
 
     def logits(self, images: Tensor) -> Tensor:
-        """Return the logits, float32 (N, classes), of pictures, uint8 (N, 32, 32, 3), before calibration."""
+        """Return the logits, float32 (N, classes), of pictures, uint8 (N, side, side, 3), before calibration."""
         inputs = self.inputs(images)
         logits: Tensor = self.network(inputs)
         if self.flip:
@@ -92,6 +92,6 @@ def load(folder: Path = TRAINED, measured: bool = False) -> Classifier:
 
 
 def predict(classifier: Callable[[Tensor], Tensor], images: Tensor, batch_size: int = BATCH) -> Tensor:
-    """Return the output of ``classifier``, or its `logits`, for ``images``, uint8 (N, 32, 32, 3), in batches: float32 (N, classes)."""
+    """Return the output of ``classifier``, or its `logits`, for ``images``, uint8 (N, side, side, 3), in batches: float32 (N, classes)."""
     with torch.no_grad():
         return torch.cat([classifier(batch) for batch in images.split(batch_size)])

@@ -32,7 +32,8 @@ def pictures(images: Pixels, labels: Labels, names: list[str]) -> Figure:
     """Plot training pictures with their classes."""
     chosen = np.random.default_rng(0).permutation(len(labels))[: COLUMNS * ROWS]
     shown = [(images[index], names[labels[index]]) for index in chosen]
-    return _sheet(f"scones: {len(chosen)} of {len(labels)} training pictures, 32x32 pixels", shown)
+    seen = f"{images.shape[2]}x{images.shape[1]}"
+    return _sheet(f"scones: {len(chosen)} of {len(labels)} training pictures, {seen} pixels", shown)
 
 
 def augmentation(

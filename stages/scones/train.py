@@ -21,7 +21,6 @@ from stages.common.training.checkpoints import Location
 from stages.common.vision import calibration, classifiers, initial, known, outliers
 from stages.engine import training
 from stages.scones.config import Train
-from stages.scones.layout import SIDE
 from stages.scones.learning.augmentation import augmented
 from stages.scones.model import BATCH, KNOWN, SETTINGS, TRAINED, Classifier, load, predict
 
@@ -30,7 +29,7 @@ PARTS = ("train", "valid")
 
 
 class Part(NamedTuple):
-    """Pictures, uint8 (N, 32, 32, 3), and their labels, int64 (N), on one device."""
+    """Pictures, uint8 (N, side, side, 3), and their labels, int64 (N), on one device."""
 
     images: Tensor
     labels: Tensor
@@ -58,6 +57,7 @@ def learn(
     seen: dict[str, Any] = {
         "mean": built.mean or shares.mean((0, 1, 2)).tolist(),
         "std": built.std or shares.std((0, 1, 2)).tolist(),
+        "side": train.images.shape[1],
         "image_size": settings.chosen.image_size,
         "flip": settings.views == "flip",
     }
@@ -98,7 +98,7 @@ def learn(
 def recognition(classifier: Classifier, train: Part, valid: Part, settings: Train) -> dict[str, NDArray]:
     """Return the arrays by which `known` judges pictures."""
     chosen = torch.from_numpy(known.sampled(len(train.images))).to(train.images.device)
-    made = torch.from_numpy(outliers.made(outliers.CHOOSING, SIDE)).to(train.images.device)
+    made = torch.from_numpy(outliers.made(outliers.CHOOSING, classifier.side)).to(train.images.device)
     with torch.no_grad():
         bank = torch.cat([classifier.inspect(batch)[1] for batch in train.images[chosen].split(BATCH)])
     seen, strange = valid.images.split(BATCH), made.split(BATCH)

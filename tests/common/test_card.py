@@ -20,7 +20,7 @@ from stages.scones import config as scones
 
 HOURS = {"room": 1.5, "columns": COLUMNS, "ranges": {"temp": [-8.2, 40.18]}, "period": ["2011-07-01", "2012-03-19"]}
 REFUSED = {"refused_share": 0.01}
-VEHICLES = {"classes": ["bicycle", "motorcycle"], "threshold": 0.94, "share_at_threshold": 0.5}
+VEHICLES = {"classes": ["bicycle", "motorcycle"], "side": 32, "threshold": 0.94, "share_at_threshold": 0.5}
 ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
     "bikes": (bikes, HOURS),
     "mnist": (mnist, REFUSED),

@@ -50,7 +50,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         pictures = noise(3, 28, 28)
         planes = pictures[:, None]
     elif request.param == "scones":
-        module, network, rest = scones, Vehicles(colours(), MEAN, STD, 40, True).eval(), (["a", "b", "c"],)
+        module, network, rest = scones, Vehicles(colours(), MEAN, STD, 32, 40, True).eval(), (["a", "b", "c"],)
         pictures = noise(3, 32, 32, 3)
         planes = pictures.permute(0, 3, 1, 2)
     else:  # a member that takes a part of the square, enlarged
@@ -60,7 +60,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     with torch.no_grad():
         module.write_torchscript(network, folder / "model.pt", *rest)
         module.write_exported(network, folder / "model.pt2", *rest)
-        module.write_onnx(network, folder / "model.onnx", *rest)
+        module.write_onnx(network, folder / "model.onnx", *rest, *([32] if module is scones else []))
     forms: dict[str, Callable[[Tensor], Tensor]] = {
         "model.pt": torch_files.load_torchscript(folder / "model.pt")[0],
         "model.pt2": torch_files.load_exported(folder / "model.pt2")[0],

@@ -134,9 +134,9 @@ def test_the_built_in_algorithm_s_job_is_the_published_one(
         layout.write(tmp_path, part, [(entry, np.zeros((32, 32, 3), np.uint8)) for entry in entries])
     built_in.upload(where, tmp_path)
     instance = settings.model_copy(update={"instance_type": "ml.p3.2xlarge", "instance_count": 1})
-    job.start(built_in.trainer(where, instance, 2, 1000), built_in.inputs(where.bucket))
+    job.start(built_in.trainer(where, instance, 2, 1000, 48), built_in.inputs(where.bucket))
     found = described(where)
-    assert found["HyperParameters"] == {"image_shape": "3,32,32", "num_classes": "2", "num_training_samples": "1000"}
+    assert found["HyperParameters"] == {"image_shape": "3,48,48", "num_classes": "2", "num_training_samples": "1000"}
     assert found["ResourceConfig"]["InstanceType"] == "ml.p3.2xlarge"
     assert "/image-classification:1" in found["AlgorithmSpecification"]["TrainingImage"]
     assert {one["ContentType"] for one in found["InputDataConfig"]} == {"application/x-image"}
@@ -193,7 +193,7 @@ class Running:
 def test_ctrl_c_stops_the_job_before_its_bucket_is_removed(settings: SageMaker, session: boto3.Session) -> None:
     running = Running()
     with pytest.raises(KeyboardInterrupt), resources(running.session, "training") as where:
-        job.start(built_in.trainer(where, settings, 2, 16), built_in.inputs(where.bucket))
+        job.start(built_in.trainer(where, settings, 2, 16, 32), built_in.inputs(where.bucket))
     assert [name.startswith(f"{where.name}-") for name in running.stopped] == [True]
     assert running.buckets == [where.bucket]
     assert Stack(session, where.name).status() is None
@@ -205,7 +205,7 @@ def test_a_job_that_exceeds_its_time_limit_is_reported(settings: SageMaker, sess
         resources(running.session, "training") as where,
         pytest.raises(InputError, match=r"ended: Stopped, MaxRuntimeExceeded.*engine.sagemaker.max_hours"),
     ):
-        job.start(built_in.trainer(where, settings, 2, 16), built_in.inputs(where.bucket))
+        job.start(built_in.trainer(where, settings, 2, 16, 32), built_in.inputs(where.bucket))
 
 
 def test_a_price_is_shown_and_confirmed_before_a_job(

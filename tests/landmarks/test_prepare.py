@@ -16,10 +16,10 @@ from PIL import Image
 from small_photographs import configure, contents, fill, picture, rows
 
 from stages.common.errors import InputError
-from stages.common.vision.images import decode
+from stages.common.vision.images import MAX_BYTES, decode
 from stages.landmarks import photographs, prepare
 from stages.landmarks.sources.intake import coordinates
-from stages.landmarks.sources.intake.inspection import MAX_BYTES, in_processes
+from stages.landmarks.sources.intake.inspection import in_processes
 
 RAW = Path("data/landmarks/raw")
 CLASSES = ["arch, old", "bridge", "tower"]

@@ -30,6 +30,7 @@ from stages.scones.aws import deployment
 from stages.scones.aws.functions import drift
 from stages.scones.aws.functions import watch as scheduled
 from stages.scones.config import Film, Loop
+from stages.scones.endpoint import picture
 from stages.scones.feedback import labelled, monitor
 from stages.scones.feedback.captures import Captured
 from stages.scones.feedback.collect import collect
@@ -206,21 +207,25 @@ def test_the_function_finds_the_drift_that_the_monitor_finds(night: bool) -> Non
     days = stream.drawn(Film(days=4, nightfall=2, pictures=80, seed=0), CLASSES)
     training, new = np.stack(days[0].images), np.stack(days[3 if night else 1].images)
     reference = json.loads(deployment.compared_with(training, []))
-    measured = [drift.measured(drift.decode(layout.png(image))) for image in new]
+    measured = [drift.measured(drift.decode(layout.png(image), reference["side"])) for image in new]
     moved = [one["statistic"] for one in monitor.drift(new, training).values() if one["drifted"]]
     assert drift.drift(measured, reference["training"]) == pytest.approx(max(moved, default=0.0), abs=1e-3)
     assert bool(moved) is night
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA"])
-def test_the_function_reads_png_files_as_the_endpoint_does(mode: str) -> None:
+@pytest.mark.parametrize("size", [(32, 32), (64, 50), (45, 97)])
+def test_the_function_sees_png_files_as_the_endpoint_does(mode: str, size: tuple[int, int]) -> None:
     buffer = io.BytesIO()
-    Image.new("RGBA", (32, 32), (9, 200, 70, 128)).convert(mode).save(buffer, "PNG")
-    read = np.frombuffer(drift.decode(buffer.getvalue()), np.uint8).reshape(32, 32, 3)
-    assert np.abs(read.astype(int) - images.decode(buffer.getvalue(), 1024)).max() <= 1
-    for broken in (buffer.getvalue()[:50], b"", b"\xff\xd8\xff", layout.png(np.zeros((16, 16, 3), np.uint8))):
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 4), np.uint8)
+    Image.fromarray(noise).convert(mode).save(buffer, "PNG")
+    read = np.frombuffer(drift.decode(buffer.getvalue(), 32), np.uint8).reshape(32, 32, 3)
+    seen = picture.squared(images.decode(buffer.getvalue(), 10_000), 32)
+    assert np.abs(read.astype(int) - seen).max() <= 1
+    wrong = (np.zeros((height, 40, 3), np.uint8) for height in (16, 300))
+    for broken in (buffer.getvalue()[:50], b"", b"\xff\xd8\xff", *map(layout.png, wrong)):
         with pytest.raises(ValueError, match="picture"):
-            drift.decode(broken)
+            drift.decode(broken, 32)
 
 
 def test_refused_held_out_pictures_are_not_used_to_judge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,7 +239,7 @@ def test_refused_held_out_pictures_are_not_used_to_judge(tmp_path: Path, capsys:
     assert labels.tolist() == [0] * 58
     said = capsys.readouterr().out
     assert f"{first.name} is not used to judge: the picture has a single colour" in said
-    assert f"{second.name} is not used to judge: the picture has 16 x 16 pixels, not 32 x 32" in said
+    assert f"{second.name} is not used to judge: the picture has 16 x 16 pixels, expected at least 32" in said
 
 
 def test_watch_measures_new_pictures_without_test_pictures_and_collects_beyond_a_limit(

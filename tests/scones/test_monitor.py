@@ -243,17 +243,22 @@ def test_an_answer_may_mark_the_picture_as_unknown(place: Path, capsys: pytest.C
 
 def test_pictures_that_others_sent_are_taken_or_reported(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     unsure = "[0.6, 0.4]"
-    jpeg = record(picture(200, kind="JPEG"), unsure, about_eventId="5", request_observedContentType="image/jpeg")
-    large = record(picture(200, size=(40, 30)), unsure, about_eventId="6")
+    jpeg = record(
+        picture(200, size=(90, 60), kind="JPEG"), unsure, about_eventId="5", request_observedContentType="image/jpeg"
+    )
+    small = record(picture(200, size=(40, 30)), unsure, about_eventId="6")
     damaged = record(picture(1)[:60], unsure, about_eventId="7")
     csv_record = line(8, request_observedContentType="text/csv", request_data="1,2", request_encoding="CSV")
-    (place / "3.jsonl").write_text(jpeg + large + damaged + csv_record)
+    (place / "3.jsonl").write_text(jpeg + small + damaged + csv_record)
     train_on(200)
     report = monitored(place)
     assert report["records"] == 7
-    no_picture, too_large, truncated = report["problems"]
+    no_picture, too_small, truncated = report["problems"]
     assert "3.jsonl: line 4: found a request of type text/csv, expected a picture, left out" in no_picture
-    assert too_large == "the picture of event 6 is not used: a picture of 40x30 pixels: expected 32x32"
+    assert (
+        too_small
+        == "the picture of event 6 is not used: the picture has 40 x 30 pixels, expected at least 32 on each side"
+    )
     assert (report["found"], report["refused"], report["unusable_pictures"]) == (8, 1, 2)
     assert "event 7 is not used: the PNG file is damaged" in truncated
     assert "warning: the picture of event 6" in capsys.readouterr().out

@@ -169,7 +169,7 @@ def test_an_execution_ends_by_its_confidence_and_notifies_of_unsure_and_unknown_
 FAILURES = {
     "test/broken.png": ("EndpointUnavailableError", r"Received server error \(500\)"),
     "test/cut.png": ("ImageRefusedError", r"Received client error \(400\).*not a PNG image"),
-    "test/page.png": ("NotAnImageError", "page.png begins with b'<html>': expected a PNG image"),
+    "test/page.png": ("NotAnImageError", "page.png begins with b'<html>': expected a PNG or JPEG image"),
     "test/huge.png": ("ImageTooLargeError", r"huge.png has \d+ bytes: expected at most 190000.*256 KiB"),
     "test/missing.png": ("ImageMissingError", "missing.png does not exist"),
     "test/denied.png": ("AccessDeniedError", "denied.png may not be read.*injected"),

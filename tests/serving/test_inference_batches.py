@@ -105,7 +105,7 @@ def test_scones_reads_one_array_of_pixels() -> None:
         assert scones.input_fn(npy(array), "application/x-npy").numpy().tolist() == pixels[None].tolist()
     wrong: dict[str, np.ndarray] = {
         "values of type float32: expected one array of uint8": pixels.astype(np.float32),
-        r"a picture of shape \(2, 32, 32, 3\): expected \(32, 32, 3\)": np.stack([pixels, pixels]),
+        r"a picture of shape \(2, 32, 32, 3\): expected \(H, W, 3\)": np.stack([pixels, pixels]),
         r"a picture of shape \(3, 32, 32\)": pixels.transpose(2, 0, 1),
     }
     for words, array in wrong.items():

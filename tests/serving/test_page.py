@@ -479,7 +479,7 @@ def test_a_vehicle_is_shown_with_its_confidence_against_the_threshold(visit: Vis
     assert "left:94.00%" in (mark.get_attribute("style") or "").replace(" ", "")
     # A person's photograph is larger than the workflow's. This one is noise.
     visit.bring("scones", picture(tmp_path))
-    expect(result).to_contain_text("scaled to 32x32")
+    expect(result).to_contain_text("central square")
     expect(result.locator(".verdict")).to_contain_text("looks like none of the 2 vehicles")
 
 

@@ -11,6 +11,7 @@ import struct
 import threading
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,9 @@ TURNED = re.compile(rb"irot|imir")
 MAX_ASPECT = 20
 """Limit of longer / shorter side: enlarging a strip's short side makes it huge. The widest panoramas have about 10."""
 
+MAX_BYTES = 512 * 2**20
+"""Largest accepted file, larger than any photograph. Larger files, such as films, are not read into memory."""
+
 DENSEST = {"JPEG": (24_000_000, 6)}
 USUAL = 12_500_000, 3
 """Limits of a small file's pixels, and of pixels a byte: a few kilobytes can unpack to gigabytes. JPEG needs less memory."""
@@ -78,6 +82,17 @@ def is_picture(content_type: str) -> bool:
     """Return whether a request of this type has a picture, whatever the type's parameters."""
     kind = content_type.partition(";")[0].strip().lower()
     return kind in CONTENT_TYPES or kind.startswith("image/")
+
+
+def read(file: Path, max_pixels: int) -> Pixels:
+    """Return the image in ``file``, see `decode`. Raises ImageError, also if the file is too large or can't be read."""
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise ImageError(f"the file has more than {MAX_BYTES >> 20} MiB")
+        content = file.read_bytes()
+    except OSError as error:
+        raise ImageError(f"cannot read the file: {error.strerror}") from None
+    return decode(content, max_pixels)
 
 
 def decode(content: bytes, max_pixels: int) -> Pixels:

@@ -82,8 +82,9 @@ def repository(image: str) -> str:
 
 
 def compared_with(training: Pixels, tests: Iterable[bytes]) -> bytes:
-    """Return the reference for the function `watch`: properties of the training pictures, and digests of the ``tests``."""
+    """Return the reference for the function `watch`: properties and side of the training pictures, and digests of the ``tests``."""
     content = {
+        "side": training.shape[1],
         "training": {name: sorted(values.round(4).tolist()) for name, values in properties(training).items()},
         "tests": sorted(map(drift.digest, tests)),
     }

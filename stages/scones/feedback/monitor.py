@@ -93,11 +93,12 @@ def summary(records: Sequence[Captured], threshold: float) -> dict[str, Any]:
 
 
 def decoded(records: Sequence[Captured]) -> tuple[list[tuple[Captured, Pixels]], list[str]]:
-    """Return the records with their pictures' pixels (32, 32, 3), and a line for each unusable picture."""
+    """Return the records with what the model saw of their pictures (side, side, 3), and a line for each unusable picture."""
+    side = config.load("data.scones", Data).side
     pictures, problems = [], []
     for record in records:
         try:
-            pictures.append((record, picture.read(record.image, record.content_type)))
+            pictures.append((record, picture.squared(picture.read(record.image, record.content_type), side)))
         except ValueError as error:
             problems.append(f"the picture of event {record.event} is not used: {error}")
     return pictures, problems

@@ -15,7 +15,6 @@ from stages.scones.endpoint import picture
 from stages.scones.feedback import captures, labelled, monitor
 from stages.scones.feedback import collect as collection
 from stages.scones.feedback.properties import Pixels, properties
-from stages.scones.layout import SIDE
 
 LEAST = 30
 """Smallest number of pictures for a comparison."""
@@ -47,12 +46,13 @@ def training() -> Inputs:
 
 def inputs(records: Sequence[Record]) -> tuple[Inputs, list[str]]:
     """Return the pictures of the requests, and a line for each that can't be read."""
-    found, problems = bodies(records, picture.read)
-    return measured(np.stack(found) if found else np.empty((0, SIDE, SIDE, 3), np.uint8)), problems
+    side = config.load("data.scones", Data).side
+    found, problems = bodies(records, lambda body, kind: picture.squared(picture.read(body, kind), side))
+    return measured(np.stack(found) if found else np.empty((0, side, side, 3), np.uint8)), problems
 
 
 def measured(images: Pixels) -> Inputs:
-    """Return the measurements of pictures, uint8 (N, 32, 32, 3)."""
+    """Return the measurements of pictures, uint8 (N, side, side, 3)."""
     classifier = model.load(files.require(model.TRAINED, "train@scones"))
     with torch.inference_mode():
         parts = [classifier.inspect(part)[1] for part in torch.from_numpy(images).split(model.BATCH)]

@@ -23,7 +23,7 @@ def moved(images: Tensor, size: int, limits: Mapping[str, float], generator: tor
     # numpy, because torch's sine and exponential round differently on different processors.
     turn, scale, right, down = (drawn * 2 - 1).numpy()
     turn, scale = turn * math.radians(limits["rotation"]), np.exp(scale * limits["scale"])
-    right, down = (move * (2 * limits["shift"] / images.shape[1]) for move in (right, down))  # the image is 2 wide
+    right, down = (move * (2 * limits["shift"] / 32) for move in (right, down))  # pixels of 32; the image is 2 wide
     cosine, sine = np.cos(turn) / scale, np.sin(turn) / scale
     rows = np.stack([cosine, -sine, right, sine, cosine, down], 1).reshape(-1, 2, 3)
     matrices = torch.from_numpy(rows).to(images.device)
@@ -33,6 +33,6 @@ def moved(images: Tensor, size: int, limits: Mapping[str, float], generator: tor
 def augmented(
     images: Tensor, classifier: Classifier, limits: Mapping[str, float], generator: torch.Generator
 ) -> Tensor:
-    """Return pictures, uint8 (N, 32, 32, 3), as training inputs of ``classifier``'s network: float32 (N, 3, S, S)."""
+    """Return pictures, uint8 (N, side, side, 3), as training inputs of ``classifier``'s network: float32 (N, 3, S, S)."""
     seen = moved(images, classifier.image_size, limits, generator)
     return augment(seen, classifier.mean, classifier.std, limits, generator)

@@ -1,6 +1,5 @@
 """The tab of scones: a vehicle's picture, its class, and whether the confidence passes the workflow's threshold."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from html import escape
 from itertools import zip_longest
@@ -10,23 +9,19 @@ from typing import Any
 import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from stages.common import files
-from stages.common.vision import images
 from stages.serving.models import Models
 from stages.serving.page import examples, pictures
 from stages.serving.page.answers import answered
 from stages.serving.page.examples import Example
 from stages.serving.page.html import bars, name, none_of, one_block, percent
 
-SIDE = 32  # pixels, as in the workflow's pictures
-MAX_PIXELS = 50_000_000
 SHOWN = 5
 """Number of classes with a bar."""
 
+SQUARED = '<p class="about">The model sees the central square of a picture, in its own size.</p>'
 HINT = one_block('<p class="hint">Upload a picture, or click one of the examples.</p>')
-SCALED = f'<p class="about">The middle of your picture was scaled to {SIDE}x{SIDE} pixels, the model&rsquo;s size.</p>'
 
 
 def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
@@ -34,10 +29,10 @@ def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
 
     async def look(payload: Any) -> AsyncIterator[str]:
         async def ask() -> str:
-            content = await pictures.read(payload, folder)
-            small, scaled = await asyncio.to_thread(fit, content)
-            answer = await models.predict("scones", small, "image/png", None)
-            return shown(answer["predictions"][0], threshold) + (SCALED if scaled else "")
+            answer = await models.predict(
+                "scones", await pictures.read(payload, folder), "application/octet-stream", None
+            )
+            return shown(answer["predictions"][0], threshold) + SQUARED
 
         if payload is None:
             yield HINT
@@ -48,17 +43,6 @@ def tab(models: Models, folder: Path, opened: gr.Tab) -> None:
     picture, result = pictures.intake("scones", "A picture of a vehicle", HINT)
     pictures.buttons(clickable, picture, folder)
     picture.change(look, picture, result, trigger_mode="always_last", preprocess=False, api_visibility="private")
-
-
-def fit(content: bytes) -> tuple[bytes, bool]:
-    """Return a picture scaled to the model's 32x32 pixels, and whether it was scaled. Raise ImageError if it can't be read.
-
-    The model refuses other sizes because the workflow's cameras have none. A user's photograph is larger.
-    """
-    pixels = images.decode(content, MAX_PIXELS)
-    if pixels.shape[:2] == (SIDE, SIDE):
-        return content, False
-    return examples.png(np.asarray(ImageOps.fit(Image.fromarray(pixels), (SIDE, SIDE), Image.Resampling.BOX))), True
 
 
 def shown(prediction: dict[str, Any], threshold: float) -> str:

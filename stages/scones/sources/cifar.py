@@ -68,10 +68,14 @@ def _members(archive: Path) -> dict[str, bytes]:
     return contents
 
 
+def _is_png(name: str) -> bool:
+    return bool(NAME.fullmatch(name)) and name.endswith(".png")
+
+
 def _split(value: dict[str, object]) -> Pictures:
     """Check the content of a split. Raises ValueError."""
     names, labels = value.get("filenames"), value.get("fine_labels")
-    if not isinstance(names, list) or not all(isinstance(name, str) and NAME.fullmatch(name) for name in names):
+    if not isinstance(names, list) or not all(isinstance(name, str) and _is_png(name) for name in names):
         raise ValueError("found other filenames, expected a list of names that end in .png")
     if not isinstance(labels, list) or not all(
         type(label) is int and 0 <= label < len(FINE_LABELS) for label in labels

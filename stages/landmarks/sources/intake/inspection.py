@@ -14,12 +14,9 @@ from tqdm import tqdm
 from stages.common import program
 from stages.common.sources import copies
 from stages.common.sources.copies import Look
-from stages.common.vision.images import ImageError, decode, is_plain
+from stages.common.vision import images
 
 R = TypeVar("R")
-
-MAX_BYTES = 512 * 2**20
-"""Largest accepted file, larger than any photograph. Larger files, such as films, are not read into memory."""
 
 MAX_WORKERS = 8
 """Largest number of processes. Each decodes one picture at a time, which takes 14 bytes per pixel, 22 for WEBP."""
@@ -47,20 +44,15 @@ class Inspected(NamedTuple):
 def inspect(file: Path, max_pixels: int) -> Inspected | str:
     """Return the picture in ``file``, or one sentence with the reason why it is refused."""
     try:
-        if file.stat().st_size > MAX_BYTES:
-            return f"the file has more than {MAX_BYTES >> 20} MiB"
-        content = file.read_bytes()
-        pixels = decode(content, max_pixels)
-    except ImageError as error:
+        pixels = images.read(file, max_pixels)
+    except images.ImageError as error:
         return str(error)
-    except OSError as error:
-        return f"cannot read the file: {error.strerror}"
-    if is_plain(pixels):
+    if images.is_plain(pixels):
         return "the picture has a single colour"
     height, width, _ = pixels.shape
     digest = hashlib.sha256(f"{height}x{width}".encode())
     digest.update(pixels.data)
-    return Inspected(width, height, len(content), digest.hexdigest(), copies.look(pixels))
+    return Inspected(width, height, file.stat().st_size, digest.hexdigest(), copies.look(pixels))
 
 
 def inspect_all(paths: Sequence[Path], max_pixels: int) -> list[Inspected | str]:

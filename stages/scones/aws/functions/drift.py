@@ -6,6 +6,7 @@ The properties are each picture's mean red, green and blue and its contrast, the
 import bisect
 import hashlib
 import io
+import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -14,23 +15,52 @@ import png  # type: ignore[import-untyped]
 
 PROPERTIES = ("red", "green", "blue", "contrast")
 
-SIDE = 32  # pixels
+LARGEST = 256
+"""Longest side of a picture that is read, in pixels: a larger one takes seconds."""
 
 
-def decode(content: bytes) -> bytes:
-    """Return a PNG file's pixels (red, green, blue), on white where it is transparent. Raise ValueError for other files."""
+def decode(content: bytes, side: int) -> bytes:
+    """Return the pixels (red, green, blue) of what the model sees of a PNG file, on white where it is transparent.
+
+    These are ``side`` x ``side`` pixels. Raise ValueError for other files, and for a side below that or above LARGEST.
+    """
     try:
-        width, height, rows, _ = png.Reader(file=io.BytesIO(content)).asRGBA8()
-        if (width, height) != (SIDE, SIDE):
-            raise ValueError(f"a picture of {width}x{height} pixels: expected {SIDE}x{SIDE}")
+        reader = png.Reader(file=io.BytesIO(content))
+        reader.preamble()
+        if min(reader.width, reader.height) < side or max(reader.width, reader.height) > LARGEST:
+            found = f"a picture of {reader.width}x{reader.height} pixels"
+            raise ValueError(f"{found}: expected {side} to {LARGEST} on each side")
+        width, height, rows, _ = reader.asRGBA8()
         values = [value for row in rows for value in row]
     except (png.Error, EOFError, ArithmeticError, LookupError, TypeError) as error:
         raise ValueError(f"the picture can't be read: {error}") from None
+    return _squared(_on_white(values), width, height, side)
+
+
+def _on_white(values: Sequence[int]) -> bytes:
     pixels = bytearray()
     for start in range(0, len(values), 4):
         alpha = values[start + 3]
         pixels += bytes((alpha * value + (255 - alpha) * 255 + 127) // 255 for value in values[start : start + 3])
     return bytes(pixels)
+
+
+def _squared(pixels: bytes, width: int, height: int, side: int) -> bytes:
+    """Return the central square, each pixel the mean of those that it covers, as `stages.scones.endpoint.picture` makes it."""
+    shorter = min(width, height)
+    columns, rows = (
+        [int((length - shorter) / 2 + step * shorter / side + 0.5) for step in range(side + 1)]
+        for length in (width, height)
+    )
+    square = bytearray()
+    for top, bottom in itertools.pairwise(rows):
+        for left, right in itertools.pairwise(columns):
+            lines = [pixels[3 * (row * width + left) : 3 * (row * width + right)] for row in range(top, bottom)]
+            count = (bottom - top) * (right - left)
+            square += bytes(
+                (2 * sum(sum(line[colour::3]) for line in lines) + count) // (2 * count) for colour in range(3)
+            )
+    return bytes(square)
 
 
 def digest(picture: bytes) -> str:

@@ -61,12 +61,13 @@ def runtime() -> Any:
 
 
 def invoke(endpoint: str, image: bytes, inference_id: str = "") -> bytes:
-    """Return the endpoint's answer to a PNG image. Raise one of the errors above, which names the endpoint.
+    """Return the endpoint's answer to a PNG or JPEG image. Raise one of the errors above, which names the endpoint.
 
     The captured record has the last 64 characters of ``inference_id``, as SageMaker takes no more.
     """
     named = {"InferenceId": inference_id[-64:]} if inference_id else {}
-    kinds = {"ContentType": "image/png", "Accept": "application/json; verbose=true"}
+    kind = "image/jpeg" if image.startswith(b"\xff\xd8\xff") else "image/png"
+    kinds = {"ContentType": kind, "Accept": "application/json; verbose=true"}
     try:
         # Our models' answer is then an object with `probabilities` and `known`, each a list over pictures.
         reply = runtime().invoke_endpoint(EndpointName=endpoint, Body=image, **kinds, **named)
@@ -110,7 +111,7 @@ def handler(event: Event, context: object) -> Event:
     except (binascii.Error, ValueError, TypeError) as error:
         raise InvalidEventError(f"image_data is not base64 text: {error}") from error
     if not image:
-        raise InvalidEventError("image_data is missing or empty: expected a PNG image as base64 text")
+        raise InvalidEventError("image_data is missing or empty: expected a PNG or JPEG image as base64 text")
     body = invoke(os.environ["ENDPOINT_NAME"], image, str(event.get("inference_id", "")))
     inferences, known = read(body)
     return {**event, "inferences": inferences, "known": known}

@@ -33,7 +33,7 @@ class ImageTooLargeError(Exception):
 
 
 class NotAnImageError(Exception):
-    """The object is not a PNG file."""
+    """The object is neither a PNG nor a JPEG file."""
 
 
 class AccessDeniedError(Exception):
@@ -77,8 +77,8 @@ def read(bucket: str, key: str) -> bytes:
         raise StorageUnavailableError(f"{url}: {error}") from error
     except BotoCoreError as error:  # no request was made
         raise StorageRefusedError(f"{url} can't be read: {error}") from error
-    if not image.startswith(b"\x89PNG\r\n\x1a\n"):
-        raise NotAnImageError(f"{url} begins with {image[:8]!r}: expected a PNG image")
+    if not image.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
+        raise NotAnImageError(f"{url} begins with {image[:8]!r}: expected a PNG or JPEG image")
     return image
 
 

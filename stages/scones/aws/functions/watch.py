@@ -1,7 +1,7 @@
 """watch: read the requests captured in the last hours, and write the model's confidence and the pictures' drift to CloudWatch.
 
 The metrics `Watched`, `Drift`, `LowConfidenceShare` and `EstimatedAccuracy` mean the same as those of `python -m stages.loop watch`, but
-only PNG files, which the workflow sends, are compared with the training pictures. TRAINING names the object with these,
+only PNG files of few pixels (see `drift.decode`) are compared with the training pictures. TRAINING names the object with these,
 `BUCKET/KEY`; with no key there is no `Drift`, and test pictures count, too.
 """
 
@@ -28,7 +28,7 @@ MOST = 2000
 
 
 def training() -> dict[str, Any]:
-    """Return the training pictures' properties, and the digests of the test pictures; empty without TRAINING's key."""
+    """Return the training pictures' properties and side, and the digests of the test pictures; empty without TRAINING's key."""
     bucket, _, key = os.environ["TRAINING"].partition("/")
     if not key:
         return {}
@@ -88,7 +88,9 @@ def handler(event: Any, context: object) -> dict[str, float]:
             place = len(sample) if len(sample) < MOST else chance.randrange(seen)
             if place < MOST:  # the others need not be decoded
                 with suppress(ValueError):  # of a picture that can't be
-                    sample[place : place + 1] = [drift.measured(drift.decode(picture))]  # replaces one, or appends
+                    sample[place : place + 1] = [
+                        drift.measured(drift.decode(picture, reference["side"]))
+                    ]  # replaces one, or appends
     values = {"Watched": float(len(confidences))}
     if confidences:
         values["LowConfidenceShare"] = unsure / len(confidences)

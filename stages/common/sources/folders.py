@@ -1,4 +1,4 @@
-"""The published layout of the photographs: one folder per class, below `train` and `test` or in one tree."""
+"""The layout of pictures as one folder per class, below `train` and `test` or in one tree."""
 
 import os
 from collections.abc import Mapping
@@ -9,14 +9,17 @@ from stages.common.errors import InputError
 from stages.common.files import nfc
 from stages.common.sources import listing
 from stages.common.sources.listing import VALIDATION, shown
-from stages.landmarks.photographs import RefusedFile
 
-PLACES = "places.csv"
-"""The table of coordinates beside the folders. It is the only file of a source that is no photograph and is read."""
+
+class RefusedFile(NamedTuple):
+    """A file that is left out, and one sentence with the reason."""
+
+    path: str
+    reason: str
 
 
 class Candidate(NamedTuple):
-    """A file in a class's folder, packed under the name ``stored``. ``split`` is None if the source has no parts."""
+    """A file in a class's folder, to be stored under the name ``stored``. ``split`` is None if the source has no parts."""
 
     split: str | None
     label: int
@@ -25,7 +28,7 @@ class Candidate(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """The contents of a source: each of its files is in one of the lists, or is the table of places.
+    """The contents of a source: each of its files is in one of the lists, or is the table.
 
     ``candidates`` are ordered by split (train, valid, test), class and name. ``refused`` are other files in class
     folders, ``ignored`` are files elsewhere and those of operating systems.
@@ -33,20 +36,20 @@ class Tree(NamedTuple):
 
     root: Path
     classes: list[str]
-    places: Path | None
+    table: Path | None
     candidates: list[Candidate]
     refused: list[RefusedFile]
     ignored: list[RefusedFile]
 
     def name(self, file: Path) -> str:
-        """Return the path of ``file`` from the root, for tables and messages. Labelled photographs have theirs in the checkout."""
+        """Return the path of ``file`` from the root, for tables and messages. Labelled pictures have theirs in the checkout."""
         return shown(Path(os.path.relpath(file, self.root) if file.is_absolute() else file).as_posix())
 
 
-def read(source: Path) -> Tree:
+def read(source: Path, table: str = "") -> Tree:
     """Return the tree in ``source``, or in the only folder in it. Raises InputError if there is none.
 
-    Class names are in Unicode's form NFC.
+    Class names are in Unicode's form NFC. ``table`` is the name of a file beside the folders that is read, too.
     """
     source = root = source.resolve()
     while len(found := _folders(root, source)) == 1:
@@ -55,13 +58,13 @@ def read(source: Path) -> Tree:
     sides: dict[str | None, dict[str, Path]] = {split: _by_class(folder, source) for split, folder in splits.items()}
     sides = sides or {None: _by_class(root, source)}
     around = [folder for folder in (root, *root.parents) if folder.is_relative_to(source)]
-    places = next((folder / PLACES for folder in around if (folder / PLACES).is_file()), None)
-    tree = Tree(root, _classes(root, sides), places, [], [], [])
+    tables = [folder / table for folder in around if table and (folder / table).is_file()]
+    tree = Tree(root, _classes(root, sides), tables[0] if tables else None, [], [], [])
     class_folders = {folder for folders in sides.values() for folder in folders.values()}
     for split, folders in sides.items():
         for label, name in enumerate(tree.classes):
             _read_class(tree, source, split, label, folders[name])
-    used = {*class_folders, *splits.values(), *around, places}
+    used = {*class_folders, *splits.values(), *around, tree.table}
     for file in listing.files_below(source):
         if file not in used and class_folders.isdisjoint(file.parents):
             system = listing.by_system(file.relative_to(source))
