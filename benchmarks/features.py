@@ -7,20 +7,14 @@ Times are the processor's, so other programs affect them little.
 """
 
 import argparse
-import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import measuring
+from benchmarks import limits, measuring
 from stages.common.vision import backbones
-
-SIDE = 1024
-"""Rows and columns of the product that shows the limit."""
 
 WAYS: dict[str, tuple[torch.memory_format, bool, int]] = {
     "channels first, 64 at a time": (torch.contiguous_format, False, 64),
@@ -29,19 +23,6 @@ WAYS: dict[str, tuple[torch.memory_format, bool, int]] = {
     "channels last, 16 at a time, fused batch norms": (torch.channels_last, True, 16),
 }
 """Memory layout, whether batch norms are part of the convolutions, and pictures per batch."""
-
-
-def multiplications(network: nn.Module, images: Tensor) -> int:
-    """Return the multiplications of ``network`` for ``images``."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(images)
-    return int(counter.get_total_flops()) // 2  # each is a multiplication and an addition
-
-
-def seconds(work: Callable[[], object]) -> float:
-    began = time.process_time()
-    work()
-    return time.process_time() - began
 
 
 def features(network: nn.Module, batches: list[Tensor]) -> None:
@@ -53,23 +34,28 @@ def features(network: nn.Module, batches: list[Tensor]) -> None:
 def main(backbone: str, size: int, pictures: int, runs: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     images = torch.randn(pictures, 3, size, size, generator=torch.Generator().manual_seed(0))
-    matrix = torch.randn(SIDE, SIDE)
-    contestants = {"limit": partial(seconds, lambda: [matrix @ matrix for _ in range(10)])}
+    contestants = {"limit": limits.gflops}
     for way, (layout, fused, count) in WAYS.items():
         network = backbones.build(backbone, "none", [], size).network.to(memory_format=layout)
         batches = [batch.contiguous(memory_format=layout) for batch in images.split(count)]
         chosen = backbones.fused(network, batches[0][:1]) if fused else network
-        contestants[way] = partial(seconds, partial(features, chosen, batches))
+        contestants[way] = partial(limits.seconds, partial(features, chosen, batches))
     medians = measuring.medians(contestants, runs)
-    limit = 10 * 2 * SIDE**3 / medians.pop("limit") / 1e9
-    work = multiplications(network, images[:1])
+    limit = medians.pop("limit")
+    work = limits.operations(partial(features, network, [images[:1]]))
     rows = {}
     for way, took in medians.items():
-        speed = 2 * work * pictures / took / 1e9
+        speed = work * pictures / took / 1e9
         rows[way] = {"images_per_second": round(pictures / took, 1), "gflops": round(speed, 1)}
         rows[way] |= {"fraction_of_limit": round(speed / limit, 3)}
         print(way, rows[way], flush=True)
-    return {"backbone": backbone, "size": size, "multiplications": work, "limit_gflops": round(limit, 1), "ways": rows}
+    return {
+        "backbone": backbone,
+        "size": size,
+        "multiplications": work // 2,
+        "limit_gflops": round(limit, 1),
+        "ways": rows,
+    }
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
