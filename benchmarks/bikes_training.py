@@ -116,6 +116,7 @@ def measure(settings: list[str], windows: int, ways: list[str]) -> dict[str, Any
     print("\n".join(f"{way:42} {row} {ratios[way]:.2f}" for way, row in rows.items()))
     return {
         "windows": windows,
+        "of": bikes_windows.WINDOWS,
         "contestants": rows,
         "rmsle_ratios": ratios,
         "gigabytes_per_second": round(speed, 1),
