@@ -1,38 +1,61 @@
-"""The limit of a processor core, a large matrix product's speed in float32, and how much of it a network needs.
+"""Measure what a core of this processor can do at most, so that a benchmark can state how near it is.
 
-Times are the processor's, so other programs affect them little.
+Both limits are those of programs that do nothing else: a large matrix product in float32, and a copy of an array that
+is larger than the caches. Times are the processor's, summed over threads, so other programs affect them little.
 """
 
+import os
 import time
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 SIDE, PRODUCTS = 1024, 10
-"""Rows and columns of the product, and products that are measured together."""
+"""Rows and columns of the matrices, and how often they are multiplied."""
+
+COPIED = 2**28
+"""Bytes of the array that is copied."""
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Return the processor's seconds for ``work``."""
+    """Return the processor time of ``work``."""
     began = time.process_time()
     work()
     return time.process_time() - began
 
 
-def products() -> float:
-    """Return the processor's seconds for `PRODUCTS` products."""
+def gflops() -> float:
+    """Multiply matrices. Returns 1e9 operations per second and core; a multiplication and an addition are two."""
     matrix = torch.randn(SIDE, SIDE)
-    return seconds(lambda: [matrix @ matrix for _ in range(PRODUCTS)])
+    return PRODUCTS * 2 * SIDE**3 / seconds(lambda: [matrix @ matrix for _ in range(PRODUCTS)]) / 1e9
 
 
-def gflops(taken: float) -> float:
-    """Return the speed in 10^9 operations a second if `products` took ``taken`` seconds."""
-    return PRODUCTS * 2 * SIDE**3 / taken / 1e9
+def gigabytes() -> float:
+    """Copy an array. Returns 1e9 bytes per second and core, read and written."""
+    source = np.ones(COPIED, np.uint8)
+    target = np.zeros_like(source)
+    return 2 * COPIED / seconds(lambda: np.copyto(target, source)) / 1e9
 
 
-def multiplications(work: Callable[[], object]) -> int:
-    """Return the multiplications in the matrix products and convolutions of ``work``; each comes with an addition."""
+def operations(work: Callable[[], object]) -> int:
+    """Return the operations of ``work``'s matrix products and convolutions in torch; a multiplication and an addition are two."""
     with FlopCounterMode(display=False) as counter:
         work()
-    return int(counter.get_total_flops()) // 2
+    return int(counter.get_total_flops())
+
+
+def of_training(network: nn.Module, images: Tensor) -> int:
+    """Return the operations of a training step of ``network``, per image."""
+    labels = torch.zeros(len(images), dtype=torch.int64)
+    return operations(lambda: F.cross_entropy(network(images), labels).backward()) // len(images)
+
+
+def processor() -> dict[str, Any]:
+    """Return the instructions that torch's own code uses, the cores that this process may use, and how busy they are."""
+    cores, busy = sorted(os.sched_getaffinity(0)), round(os.getloadavg()[0], 1)
+    return {"instructions": torch.backends.cpu.get_cpu_capability(), "cores": cores, "load_before": busy}

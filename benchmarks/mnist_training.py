@@ -77,15 +77,15 @@ def measure(part: train.Part, settings: Train, rounds: int) -> dict[str, Any]:
             sample.write_idx(raw / f"{kind}-images-idx3-ubyte", part.images.numpy())
             sample.write_idx(raw / f"{kind}-labels-idx1-ubyte", part.labels.numpy().astype(np.uint8))
         contestants: dict[str, Callable[[], float]] = {
-            "limit": limits.products,
+            "limit": limits.gflops,
             OURS: partial(limits.seconds, partial(ours, part, settings, folder)),
             PLAIN: partial(limits.seconds, partial(plain, folder, settings)),
         }
         medians = measuring.medians(contestants, rounds)
     batch = settings.batch_size
     images, labels = normalise(part.images[:batch]), part.labels[:batch]
-    work = limits.multiplications(partial(step, build(settings.network, settings.chosen), images, labels)) / batch
-    limit = limits.gflops(medians.pop("limit"))
+    work = limits.operations(partial(step, build(settings.network, settings.chosen), images, labels)) / 2 / batch
+    limit = medians.pop("limit")
     count = len(part.images) // batch * batch
     speeds = {name: count / taken for name, taken in medians.items()}
     return {

@@ -7,7 +7,7 @@ throughput   images per second of the training alone: landmarks' published layer
 overhead     the whole stage on Ray with one worker against the local stage, in turn, three times; the median. Trains
              mnist's cnn for about a minute
 
-Each stage on Ray starts its own cluster.
+Each stage on Ray starts its own cluster. `fractions_of_limit` compare the network's operations with a matrix product's, a core each.
 """
 
 import os
@@ -17,9 +17,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measuring, workspace
+import torch
 
-SCRATCH = {
+from benchmarks import limits, measuring, workspace
+from stages.common.vision import classifiers
+
+SCRATCH: dict[str, Any] = {
     "network": "scratch",
     "scratch": {"image_size": 224, "width": 0.3, "dropout": 0.4, "weights": "none"},
     "batch_size": 32,
@@ -30,6 +33,7 @@ SCRATCH = {
 LENGTHS = (1, 2)  # epochs
 CNN = {"network": "cnn", "epochs": 42, "augment": True}
 PAIRS = 3
+CLASSES = 12  # of the sample
 
 
 def engine(workers: int) -> dict[str, Any]:
@@ -56,7 +60,15 @@ def throughput(folder: Path) -> dict[str, Any]:
             start = whole - clock["seconds"]
             rows.append({"images": seen, "workers": workers, "seconds": whole, "start_seconds": start})
     print(f"two workers: {rates[2] / rates[1]:.2f} times as fast")
-    return {"rows": rows, "images_per_second": rates, "ratio": rates[2] / rates[1]}
+    near = {workers: round(rate * operations() / workers / 1e9 / limits.gflops(), 3) for workers, rate in rates.items()}
+    return {"rows": rows, "images_per_second": rates, "ratio": rates[2] / rates[1], "fractions_of_limit": near}
+
+
+def operations() -> int:
+    """Return the operations of a training step, per photograph."""
+    network = classifiers.build("scratch", SCRATCH["scratch"], CLASSES).network
+    side = SCRATCH["scratch"]["image_size"]
+    return limits.of_training(network, torch.randn(2, 3, side, side))
 
 
 def overhead(folder: Path) -> dict[str, Any]:

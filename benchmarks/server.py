@@ -1,5 +1,7 @@
 """Run this project's server in a separate process for the duration of a benchmark."""
 
+import os
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -32,11 +34,12 @@ def started(
     """Run ``server``, whose next argument is a port, in ``folder``. Yields its URL and process at once."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = int(listener.getsockname()[1])
-    with workspace.start([*server, str(port), *options], folder, stdout=subprocess.DEVNULL) as process:
+    command = [*server, str(port), *options]
+    with workspace.start(command, folder, stdout=subprocess.DEVNULL, start_new_session=True) as process:
         try:
             yield f"http://127.0.0.1:{port}", process
         finally:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)  # LitServe leaves its processes behind
 
 
 @contextmanager

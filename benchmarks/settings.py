@@ -3,7 +3,8 @@
     python -m benchmarks.settings [--networks "mnist mlp" ...] [--runs 3] [--json FILE]
 
 Trains each network on random images in memory, in turn with the settings of params.yaml and with one of them changed. A
-result is the ratio of images per second, changed to unchanged. `engine.portable` is always as in params.yaml.
+result is the ratio of images per second, changed to unchanged. `engine.portable` is always as in params.yaml. `of the limit` is the
+speed with the settings of params.yaml, in operations of products and convolutions, over a matrix product's (`benchmarks.limits`).
 """
 
 import argparse
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from benchmarks import measuring
+from benchmarks import limits, measuring
 from stages.common import config
 from stages.common.training import loop, torch_setup
 from stages.common.training_settings import TrainingSettings
@@ -68,8 +69,8 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
-BASE = "images_per_second"
-"""The settings of params.yaml, unchanged."""
+BASE, LIMIT = "images_per_second", "of the limit"
+"""The settings of params.yaml, unchanged; and the limit."""
 
 
 def images_per_second(case: Case, change: str) -> float:
@@ -102,19 +103,27 @@ def images_per_second(case: Case, change: str) -> float:
 
 
 def main(networks: list[str], runs: int) -> dict[str, Any]:
-    rows, cores = {}, torch.get_num_threads()
+    about, rows, cores = limits.processor(), {}, torch.get_num_threads()
 
     def measure(case: Case, change: str) -> float:
         torch.set_num_threads(cores)
         return images_per_second(case, change)
 
+    def limit() -> float:
+        torch.set_num_threads(1)
+        return limits.gflops()
+
     for name in networks:
-        contestants = {change: partial(measure, cases()[name], change) for change in (BASE, *CHANGES)}
+        case = cases()[name]
+        contestants = {LIMIT: limit} | {change: partial(measure, case, change) for change in (BASE, *CHANGES)}
         medians = measuring.medians(contestants, runs)
-        base = medians.pop(BASE)
-        rows[name] = {BASE: round(base, 1)} | {change: round(speed / base, 2) for change, speed in medians.items()}
+        base, most = medians.pop(BASE), medians.pop(LIMIT)
+        network, side = case.build()
+        gflops = base * limits.of_training(network.train(), torch.randn(2, case.channels, side, side)) / 1e9
+        rows[name] = {BASE: round(base, 1), LIMIT: round(gflops / most, 2)}
+        rows[name] |= {change: round(speed / base, 2) for change, speed in medians.items()}
         print(name, rows[name], flush=True)
-    return {"networks": rows}
+    return about | {"networks": rows}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

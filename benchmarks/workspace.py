@@ -67,5 +67,6 @@ def seconds_of(command: Sequence[str], folder: Path) -> float:
 
 def start(arguments: list[str], folder: Path, **options: Any) -> subprocess.Popen[bytes]:
     """Start `python ARGUMENTS` in ``folder``, with the stages importable."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    paths = str(ROOT), os.environ.get("PYTHONPATH")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     return subprocess.Popen([sys.executable, *arguments], cwd=folder, env=environment, **options)

@@ -1,13 +1,15 @@
 """The estimate of bikes' test score from held-out training days."""
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from small_bikes import set_parameters
 
-from benchmarks import bikes_windows
+from benchmarks import bikes_training, bikes_windows
 from stages.bikes import prepare
 
 SHARES = [0.1, 0.1, 0.3, 0.5]
@@ -65,3 +67,39 @@ def test_the_riders_of_held_out_days_change_no_forecast(
         known.loc[inside, name] = 1
     again = bikes_windows.forecasts(known, test, 1)
     np.testing.assert_array_equal(again["forecast"], found["forecast"])
+
+
+def test_autogluon_gets_the_same_hours_and_the_seconds_that_ours_took(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[tuple[pd.DataFrame, dict[str, Any]]] = []
+
+    class Predictor:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def fit(self, table: pd.DataFrame, **options: Any) -> None:
+            fitted.append((table, options))
+
+        def predict(self, hours: pd.DataFrame, **_: object) -> np.ndarray:
+            return np.zeros(len(hours))
+
+    monkeypatch.chdir(tmp_path)
+    set_parameters(tmp_path, models=["linear"])
+    monkeypatch.setattr(bikes_training, "TabularPredictor", Predictor)
+    monkeypatch.setattr(prepare, "main", lambda: shutil.copytree(prepared / prepare.RAW, prepare.RAW))
+    ways = ["AutoGluon, raw", "AutoGluon, calendar, best_quality, log1p"]
+    found = bikes_training.measure([], 1, ways)
+    assert [options["presets"] for _, options in fitted] == [None, "best_quality"]
+    assert len({options["time_limit"] for _, options in fitted}) == 1
+    (raw, _), (calendar, _) = fitted
+    known = pd.read_parquet(prepared / prepare.RAW / "train.parquet")
+    outside = known[bikes_windows.window(known["datetime"]) != 0]
+    assert len(raw) == len(calendar) == len(outside)
+    assert sorted(raw["count"]) == sorted(outside["count"])
+    assert "hour" in calendar.columns
+    assert not {"casual", "registered"} & {*raw.columns, *calendar.columns}
+    # Nobody was forecast.
+    inside = known[bikes_windows.window(known["datetime"]) == 0]
+    nobody = round(float(np.sqrt((np.log1p(inside["count"]) ** 2).mean())), 4)
+    assert {found["contestants"][way]["rmsle"] for way in ways} == {nobody}
+    assert found["contestants"]["ours"]["rmsle"] < nobody
