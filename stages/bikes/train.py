@@ -77,7 +77,9 @@ def hyperparameters(settings: Train) -> dict[Any, list[dict[str, Any]]]:
         else:
             ranges = search.RANGES[name]
             chosen[learner(name)] = search.drawn(own[name], ranges, settings) if searching else [own[name]]
-    return {key: seeded(key, trials, settings.seed) if isinstance(key, str) else trials for key, trials in chosen.items()}
+    return {
+        key: seeded(key, trials, settings.seed) if isinstance(key, str) else trials for key, trials in chosen.items()
+    }
 
 
 def seeded(family: str, trials: dict[str, Any] | list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:

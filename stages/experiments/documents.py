@@ -63,7 +63,9 @@ def figures_of(variant: Variant, result: Published, narrow: bool = False) -> tup
     ]
     if narrow:
         found = [found[0], *(one for one in found[1:] if one[1].headline)]
-    elif last := spread([run.history["valid_accuracy"][-1] for run in result.runs if run.history and "accuracy" in known]):
+    elif last := spread(
+        [run.history["valid_accuracy"][-1] for run in result.runs if run.history and "accuracy" in known]
+    ):
         found.insert(1, ("validation accuracy", known["accuracy"], last))
     here = []
     for title, metric, values in found:

@@ -286,8 +286,9 @@ def test_a_search_of_the_portfolio_tries_autogluons_families_the_first_trials_fi
     assert first.keys() >= {"GBM", "XGB", "CAT", "RF", "XT", "KNN", "NN_TORCH"}
     assert [one["ag_args"]["name_suffix"] for one in first["GBM"]] == ["_T1", "_T2", "XT_T1", "XT_T2"]
     assert [one["ag_args"]["priority"] for one in first["GBM"]] == [-1, -2, -1, -2]
-    assert first["RF"] == [{}]  # AutoGluon has no ranges for it
-    assert first["XGB"][0] == other["XGB"][0]  # the default
+    assert first["RF"] == [{"random_state": 0}]  # AutoGluon has no ranges for it
+    assert other["RF"] == [{"random_state": 1}]
+    assert first["XGB"][0] | {"seed": 1} == other["XGB"][0]  # the default
     assert first["XGB"][1]["learning_rate"] not in (first["XGB"][0]["learning_rate"], other["XGB"][1]["learning_rate"])
 
 
