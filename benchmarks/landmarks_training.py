@@ -97,7 +97,7 @@ def built(settings: Train, data: Data) -> classifiers.Built:
 def loaders(settings: Train, data: Data, found: classifiers.Built) -> tuple[Batches, Batches]:
     """Return the batches of training and of validation photographs, read from their files."""
     mean, std = found.mean or data.about["mean"], found.std or data.about["std"]
-    side, least = settings.image_size, settings.augmentation.least
+    side, least = settings.chosen.image_size, settings.augmentation.least
     end = [transforms.ToTensor(), transforms.Normalize(mean, std)]
     changed = transforms.RandomResizedCrop(side, (least**2, 1.0), RATIO), transforms.RandomHorizontalFlip()
     middle = transforms.Resize(side), transforms.CenterCrop(side)
@@ -175,7 +175,7 @@ def lightning(settings: Train, data: Data) -> None:
 def operations(name: str, settings: Train, data: Data) -> int:
     """Return the operations of a contestant's training. Ours computes a frozen backbone's features once for each view."""
     network: nn.Module = built(settings, data).network
-    images = torch.randn(2, 3, settings.image_size, settings.image_size)
+    images = torch.randn(2, 3, settings.chosen.image_size, settings.chosen.image_size)
     size = settings.batch_size
     learnt, scored = settings.epochs * (data.train // size * size), settings.epochs * data.valid
     once = 0
