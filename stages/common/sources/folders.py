@@ -1,7 +1,7 @@
 """The layout of pictures as one folder per class, below `train` and `test` or in one tree."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,15 +46,16 @@ class Tree(NamedTuple):
         return shown(Path(os.path.relpath(file, self.root) if file.is_absolute() else file).as_posix())
 
 
-def read(source: Path, table: str = "") -> Tree:
+def read(source: Path, table: str = "", classes: Collection[str] = ()) -> Tree:
     """Return the tree in ``source``, or in the only folder in it. Raises InputError if there is none.
 
     Class names are in Unicode's form NFC. ``table`` is the name of a file beside the folders that is read, too.
+    Folders that have the names of all ``classes`` are classes, although one may be called train.
     """
     source = root = source.resolve()
     while len(found := _folders(root, source)) == 1:
         root = found[0]
-    splits = _splits(root, found)
+    splits = {} if classes and {nfc(folder.name) for folder in found} >= set(classes) else _splits(root, found)
     sides: dict[str | None, dict[str, Path]] = {split: _by_class(folder, source) for split, folder in splits.items()}
     sides = sides or {None: _by_class(root, source)}
     around = [folder for folder in (root, *root.parents) if folder.is_relative_to(source)]

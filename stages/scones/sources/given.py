@@ -43,7 +43,7 @@ def find(source: Path, classes: Sequence[str]) -> Given:
         lists = {part: layout.read_list(source, part, classes) for part in PARTS}
         parts = {part: layout.candidates(source / part, entries) for part, entries in lists.items()}
         return Given(parts, *_unlisted(source, lists), len(PARTS))
-    tree = folders.read(source)
+    tree = folders.read(source, classes=classes)
     if set(tree.classes) != set(classes):
         raise InputError(
             f"{tree.root}: found the classes {', '.join(tree.classes)}, expected those of data.scones.classes: {', '.join(classes)}"
