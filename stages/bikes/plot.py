@@ -143,17 +143,17 @@ def hyperparameters(trials: pd.DataFrame) -> Figure:
     rows: dict[str, list[tuple[float, Axis, list[float]]]] = {}
     for (riders, model), own in trials.groupby(["riders", "model"], sort=False):
         axes = [
-            Axis(name, [json.loads(value) for value in values])
+            Axis(str(name), [json.loads(value) for value in values])
             for name, values in own.groupby("parameter", sort=False)["value"]
         ]
         scores = own.groupby("trial", sort=False)["rmsle"].first().tolist()
         ranked = sorted(zip(importance(axes, scores), axes, strict=True), key=lambda one: -one[0])
         rows[f"{model}, {riders}"] = [(weight, axis, scores) for weight, axis in ranked[:SHOWN_PARAMETERS]]
     figure, grid = plt.subplots(len(rows), SHOWN_PARAMETERS, figsize=(12, 2.3 * len(rows)), squeeze=False, sharey="row")
-    for panels, (model, ranked) in zip(grid, rows.items(), strict=True):
-        for panel in panels[len(ranked) :]:
+    for panels, (model, shown) in zip(grid, rows.items(), strict=True):
+        for panel in panels[len(shown) :]:
             panel.set_axis_off()
-        for panel, (weight, axis, scores) in zip(panels, ranked, strict=False):
+        for panel, (weight, axis, scores) in zip(panels, shown, strict=False):
             panel.scatter(axis.values if axis.numeric else axis.texts(), scores, s=14)
             if axis.logarithmic:
                 panel.set_xscale("log")
