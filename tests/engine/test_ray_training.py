@@ -128,7 +128,7 @@ def resumed(process: subprocess.Popen[str]) -> str:
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     assert 1 in done_again(errors)  # not from the beginning
-    assert len((TRAINED / "epochs.csv").read_text().splitlines()) == 5
+    assert len((TRAINED / "0/epochs.csv").read_text().splitlines()) == 5
     return errors
 
 
@@ -171,7 +171,7 @@ def test_a_killed_stage_leaves_no_worker_and_resumes_from_its_checkpoint(
     done = python("-m", "stages.mnist.train")
     assert done.returncode == 0, done.stderr
     assert 0 not in done_again(done.stderr)
-    assert len((TRAINED / "epochs.csv").read_text().splitlines()) == 5
+    assert len((TRAINED / "0/epochs.csv").read_text().splitlines()) == 5
 
 
 DIVERGING = {"mnist.optimizer": "sgd", "mnist.sgd.learning_rate": 10.0, "mnist.sgd.momentum": 0.99}

@@ -80,8 +80,8 @@ out.parent.mkdir(parents=True, exist_ok=True)
 if out.suffix:
     out.write_text('{"data": "sample", "accuracy": 0.5}')
 else:
-    out.mkdir()
-    (out / "epochs.csv").write_text("epoch,train_loss,valid_loss\\n1,0.5,0.4\\n")
+    (out / "0").mkdir(parents=True)
+    (out / "0/epochs.csv").write_text("epoch,train_loss,valid_loss\\n1,0.5,0.4\\n")
 """
 
 
