@@ -39,10 +39,8 @@ SMALL: dict[str, object] = {
     "landmarks.transfer.weights": "none",
     "landmarks.transfer.layers": [],
     "landmarks.transfer.views": 3,
-    "landmarks.attention.backbone": "mobilenet_v3_small",
-    "landmarks.attention.image_size": 32,
-    "landmarks.attention.weights": "none",
-    "landmarks.attention.layers": ["features.3", "features.8"],
+    "landmarks.attention.image_size": 64,
+    "landmarks.attention.layers": ["blocks.2", "blocks.6"],
     "landmarks.attention.views": 2,
     "landmarks.epochs": 3,
     "landmarks.batch_size": 8,
@@ -69,7 +67,7 @@ SEVERAL_KINDS: dict[str, object] = {
             "epochs": 1,
             "transfer": {"backbone": "test_efficientnet", "layers": ["blocks.2"], "fine_tune": "blocks.3"},
         },
-        {"network": "attention", "epochs": 1, "attention": {"image_size": 72}},
+        {"network": "attention", "epochs": 1, "attention": {"heads": 2}},
     ],
 }
 """One predictor of networks of several kinds: its export, which takes long, is made once for all of them."""
@@ -170,8 +168,8 @@ def test_networks_of_several_kinds_are_served_as_they_were_measured(served: Path
         {"network": "transfer", "transfer.layers": ["features.3", "features.8"], "transfer.hidden": 16},
         {"network": "transfer", "transfer.fine_tune": "features.9"},
         {"network": "transfer", "transfer.fine_tune": "all", "views": "flip", "crop": 0.8},
-        {"network": "attention", "attention.image_size": 72, "views": "flip"},
-        {"network": "attention", "attention.fine_tune": "features.7"},
+        {"network": "attention", "views": "flip"},
+        {"network": "attention", "attention.image_size": 72, "attention.fine_tune": "blocks.5"},
     ],
     ids=lambda settings: " ".join(f"{value}" for value in settings.values())[:60],
 )
@@ -195,7 +193,8 @@ def test_a_frozen_backbone_runs_once_and_stays_unchanged(
     torch.manual_seed(3)
     weights = torchvision.models.mobilenet_v3_small().state_dict()
     torch.save(weights, tmp_path / "weights.pth")
-    changes = {"weights": str(tmp_path / "weights.pth"), "views": 2}
+    own = {"backbone": "mobilenet_v3_small", "weights": str(tmp_path / "weights.pth")}
+    changes = own | {"layers": ["features.3", "features.8"], "views": 2}
     change({"landmarks.network": network, **{f"landmarks.{network}.{name}": one for name, one in changes.items()}})
     train.main()
     trained = torch.load(TRAINED / "0" / "weights.pt", weights_only=True)
