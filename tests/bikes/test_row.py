@@ -21,6 +21,7 @@ from stages.bikes.hours.columns import FORMAT
 from stages.common import clocks, config
 from stages.common.errors import InputError
 from stages.common.models import bundle
+from stages.experiments.records import runs
 from stages.experiments.records.revisions import Revision
 
 
@@ -58,6 +59,9 @@ def test_the_leaderboard_has_every_model_and_no_clock_and_the_importance_every_f
     assert set(table["model"]) == models
     assert not [column for column in table if "time" in str(column)]
     assert table["rmsle_valid"].is_monotonic_increasing
+    shown = runs.leaderboard(Revision(), "bikes")
+    assert shown
+    assert all(row.keys() >= {"stack_level", "fit_seconds", "predict_seconds"} for row in shown)
     ensemble = table["model"].str.startswith("WeightedEnsemble")
     assert table["stack_level"].tolist() == np.where(ensemble, 2, 1).tolist()
     seconds = Revision().training("bikes")["models"]
@@ -268,6 +272,23 @@ def test_other_answers_than_evaluates_are_refused() -> None:
 def test_every_plot_is_drawn(project: Path) -> None:
     plot.main()
     assert len(list(plot.PLOTS.glob("*.png"))) == 7
+
+
+def test_a_search_of_the_portfolio_tries_autogluons_families_the_first_trials_first() -> None:
+    parameters = yaml.safe_load((ROOT / "params.yaml").read_text())
+    parameters["bikes"] |= {"models": ["portfolio"]}
+    parameters["bikes"]["search"]["trials"] = 2
+    tried = []
+    for seed in (0, 1):
+        parameters["bikes"]["seed"] = seed
+        tried.append(train.hyperparameters(config.load("bikes", Train, parameters)))
+    first, other = tried
+    assert first.keys() >= {"GBM", "XGB", "CAT", "RF", "XT", "KNN", "NN_TORCH"}
+    assert [one["ag_args"]["name_suffix"] for one in first["GBM"]] == ["_T1", "_T2", "XT_T1", "XT_T2"]
+    assert [one["ag_args"]["priority"] for one in first["GBM"]] == [-1, -2, -1, -2]
+    assert first["RF"] == [{}]  # AutoGluon has no ranges for it
+    assert first["XGB"][0] == other["XGB"][0]  # the default
+    assert first["XGB"][1]["learning_rate"] not in (first["XGB"][0]["learning_rate"], other["XGB"][1]["learning_rate"])
 
 
 def test_what_a_search_varied_is_kept_with_its_score_and_drawn() -> None:

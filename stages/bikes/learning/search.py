@@ -52,6 +52,10 @@ FAMILIES: dict[str, list[dict[str, Any]]] = {
 """AutoGluon's families of models. A search takes them for the portfolio, whose hundred models have fixed settings."""
 
 
+LARGEST = 0.05
+"""Largest part of a time limit that one trial may take, so that a slow family leaves time for trials of the others."""
+
+
 def family(name: str, settings: Train) -> list[dict[str, Any]]:
     """Return the trials of one of `FAMILIES`, in AutoGluon's own ranges. Forests and neighbours have none: one model each."""
     ranges = ag_model_registry.key_to_cls(name)(path="", problem_type=REGRESSION)._get_default_searchspace()
@@ -65,8 +69,9 @@ def drawn(own: dict[str, Any], ranges: dict[str, Any], settings: Train) -> list[
     scheduler, options = scheduler_factory(asked | {"search_options": {"random_seed": settings.seed}})
     searcher = scheduler(None, search_space=own | ranges, **options).searcher
     named = own.get("ag_args", {}).get("name_suffix", "")
+    limit = settings.time_limit and {"ag.max_time_limit": LARGEST * settings.time_limit / max(1, settings.bag_folds)}
     # The first trials of all models are trained before any second trial, so that a time limit affects all models equally.
     return [
-        searcher.get_config() | {"ag_args": {"name_suffix": f"{named}_T{trial}", "priority": -trial}}
+        {**searcher.get_config(), **(limit or {}), "ag_args": {"name_suffix": f"{named}_T{trial}", "priority": -trial}}
         for trial in range(1, search.trials + 1)
     ]
