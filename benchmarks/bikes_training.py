@@ -69,8 +69,16 @@ def automatic(parameters: dict[str, Any], held_out: pd.Series, way: str, seconds
     riders = known["count"].astype(float)
     table = known.drop(columns=COUNTS).assign(count=np.log1p(riders) if logarithm else riders)
     predictor = TabularPredictor("count", problem_type="regression", path=str(folder), verbosity=0)
-    one_core = {"num_cpus": 1, "num_gpus": 0, "ag_args_ensemble": {"fold_fitting_strategy": "sequential_local"}}
-    predictor.fit(table, presets=presets, time_limit=seconds, **one_core)
+    predictor.fit(
+        table,
+        presets=presets,
+        time_limit=seconds,
+        num_cpus=1,
+        num_gpus=0,
+        # Without Ray, whose start on one core takes longer than the training.
+        ag_args_ensemble={"fold_fitting_strategy": "sequential_local"},
+        ds_args={"memory_safe_fits": False},
+    )
     hours = pd.read_parquet(featurize.FEATURES / "hours.parquet", columns=["datetime", "part"])
     asked = hours.loc[hours["part"] == "test", "datetime"].isin(held_out).to_numpy()
     predicted: np.ndarray = np.asarray(predictor.predict(parts["test"][asked].reset_index(drop=True), as_pandas=False))
