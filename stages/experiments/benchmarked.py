@@ -97,6 +97,20 @@ def trained_table() -> str:
     return markdown([*titles, "of the limit: ours, loop, Lightning"], rows, f"Measured on {where(read(names[0]))}")
 
 
+def automatic_table() -> str:
+    """Return the errors of bikes' models and of AutoGluon's own defaults on held-out days, as a Markdown table."""
+    measured, ratios = read("bikes_training"), read("bikes_training")["rmsle_ratios"]
+    rows = [
+        (name, f"{row['rmsle']:.3f}", f"{ratios[name]:.2f}", f"{row['seconds_a_window']:.0f}")
+        for name, row in measured["contestants"].items()
+    ]
+    about = (
+        f"Over {measured['windows']} of {measured['of']} windows. The boosters have to read {measured['gigabytes_read_a_window']:.1f} GB in each, "
+        f"which takes {measured['fraction_of_limit']:.1%} of the seconds at {measured['gigabytes_per_second']} GB/s. Measured on {where(measured)}"
+    )
+    return markdown(["models", "RMSLE", "times ours", "seconds a window"], rows, about)
+
+
 def reach_table() -> str:
     """Return which versions of torch load the exports, as a Markdown table."""
     measured, rows = read("reach"), []

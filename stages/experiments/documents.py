@@ -116,6 +116,7 @@ TABLES: dict[Path, dict[str, Callable[[], str]]] = {
         "speed": benchmarked.speed_table,
         "settings": benchmarked.settings_table,
         "trained": benchmarked.trained_table,
+        "automatic": benchmarked.automatic_table,
     },
     Path("docs/architecture.md"): {"graph": graph},
     Path("docs/ray.md"): {"rates": benchmarked.ray_table},
