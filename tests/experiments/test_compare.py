@@ -48,7 +48,7 @@ def compared(clone: Checkout) -> Path:
     clone.run("git", "commit", "--quiet", "--allow-empty", "--message", "later")
     said = page_of(clone, "mnist")
     assert re.match(
-        "mnist: commit [0-9a-f]{7}, the working tree, 2 experiments and 5 published results, as 7 variants on 2 data sets",
+        "mnist: commit [0-9a-f]{7}, the working tree, 2 experiments and 7 published results, as 9 variants on 2 data sets",
         said,
     )
     assert "Page: reports/compare/index.html" in said
