@@ -25,7 +25,6 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from stages.common import files
-from stages.common.sources.folders import RefusedFile
 
 SPLITS = ("train", "valid", "test")
 
@@ -112,7 +111,7 @@ def read(archive: BinaryIO, member: zipfile.ZipInfo) -> bytes:
 
 
 def write(
-    folder: Path, packed: Sequence[Packed], places: Iterable[Landmark], refused: Iterable[RefusedFile], source: str
+    folder: Path, packed: Sequence[Packed], places: Iterable[Landmark], refused: Iterable[tuple[str, str]], source: str
 ) -> None:
     """Fill ``folder``. The photographs are copied one at a time, in the given order."""
     for split in {photograph.split for photograph, *_ in packed}:
@@ -128,7 +127,7 @@ def write(
     looks = np.frombuffer(b"".join(one.look for one in packed), np.uint8)
     np.save(folder / "looks.npy", looks.reshape(len(packed), -1))
     files.write_rows(folder / "classes.csv", ["class", "latitude", "longitude", "source"], places)
-    files.write_rows(folder / "refused.csv", RefusedFile._fields, refused)
+    files.write_rows(folder / "refused.csv", ["path", "reason"], refused)
     files.write_json(folder / "about.json", {"source": source})
 
 

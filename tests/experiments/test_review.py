@@ -190,7 +190,7 @@ def test_a_project_that_is_not_at_the_base_is_new_and_uncached_pictures_are_repo
         "| - | 0.0100 | new |",
         "| evaluate@bikes | new |",
         "Some of the base's plots are missing below: not in DVC's cache here: if there is a remote, run `dvc pull`",
-        "| not in the cache | ![after](pictures/mnist-plots-history-after.png) |",
+        "| not in the cache | ![after](pictures/mnist-plots-history-1-after.png) |",
         "| did not exist | ![after](pictures/bikes-plots-residuals-after.png) |",
     ):
         assert words in text

@@ -46,7 +46,7 @@ def training() -> Inputs:
 
 def inputs(records: Sequence[Record]) -> tuple[Inputs, list[str]]:
     """Return the pictures of the requests, and a line for each that can't be read."""
-    side = config.load("data.scones", Data).side
+    side = files.read_json(files.require(model.TRAINED, "train@scones") / "network.json")["input"]["side"]
     found, problems = bodies(records, lambda body, kind: picture.squared(picture.read(body, kind), side))
     return measured(np.stack(found) if found else np.empty((0, side, side, 3), np.uint8)), problems
 
