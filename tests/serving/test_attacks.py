@@ -25,7 +25,7 @@ from starlette.responses import Response
 from stages.common import temporary
 from stages.serving.container import server as container_server
 from stages.serving.container.body import UNCOUNTED, UNPACKED, BodyLimits, LimitedBody
-from stages.serving.container.model import READERS
+from stages.serving.container.reading import READERS
 from stages.serving.page import CONTENT_SECURITY_POLICY, guard
 from stages.serving.page.head import TITLE
 

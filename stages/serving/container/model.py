@@ -7,14 +7,13 @@ import sys
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from .batching import BatchReply, Job
 from .errors import Refusal
-
-READERS = 2
-"""Threads that read bodies: a body that takes long to read does not hold up the others. More would need more memory."""
+from .reading import Readers
 
 RETRY_AFTER = 5  # s
 
@@ -41,28 +40,12 @@ class LoadedModel:
         self.batches = self._batch_fn is not None  # whether requests are processed together
         self._seconds = seconds
         self._thread = ThreadPoolExecutor(1, "model")
-        self._readers = ThreadPoolExecutor(READERS, "reader")
-        self._free = asyncio.Semaphore(READERS)
+        self._readers = Readers(partial(self._attempt, self._read), seconds)
         self.content_types: Sequence[str] = getattr(self._inference, "CONTENT_TYPES", ("*/*",))
 
     async def read(self, body: bytes, content_type: str) -> Any:
-        """Read a body by input_fn and ready_fn. Their exceptions are passed on. Raise Refusal after the time limit.
-
-        A thread can't be stopped. It continues, and is free for other bodies when it is done.
-        """
-        await self._free.acquire()
-        reading = asyncio.get_running_loop().run_in_executor(
-            self._readers, self._attempt, self._read, body, content_type
-        )
-        reading.add_done_callback(lambda _: self._free.release())
-        done, _ = await asyncio.wait([reading], timeout=self._seconds)
-        if not done:
-            # `timeout` tells the server to start the model again: no thread is left to read other bodies.
-            code = "timeout" if self._free.locked() else "too_costly"
-            raise Refusal(503, code, f"the body took longer than {self._seconds:g} s to read", RETRY_AFTER)
-        if isinstance(data := reading.result(), Exception):
-            raise data
-        return data
+        """Read a body by input_fn and ready_fn. Their exceptions are passed on. Raise Refusal after the time limit."""
+        return await self._readers.read(body, content_type)
 
     async def work(self, jobs: Sequence[Job]) -> list[BatchReply | Exception]:
         """Return one outcome for each of the ``jobs``, whose ``data`` was read."""
