@@ -18,6 +18,7 @@ from small_bikes import run_row, set_parameters
 from stages.bikes import deploy, evaluate, export, featurize, inference, model, plot, prepare, train
 from stages.bikes.config import Train
 from stages.bikes.hours.columns import FORMAT
+from stages.bikes.learning import models
 from stages.common import clocks, config
 from stages.common.errors import InputError
 from stages.common.models import bundle
@@ -281,7 +282,7 @@ def test_a_search_of_the_portfolio_tries_autogluons_families_the_first_trials_fi
     tried = []
     for seed in (0, 1):
         parameters["bikes"]["seed"] = seed
-        tried.append(train.hyperparameters(config.load("bikes", Train, parameters)))
+        tried.append(models.hyperparameters(config.load("bikes", Train, parameters)))
     first, other = tried
     assert first.keys() >= {"GBM", "XGB", "CAT", "RF", "XT", "KNN", "NN_TORCH"}
     assert [one["ag_args"]["name_suffix"] for one in first["GBM"]] == ["_T1", "_T2", "XT_T1", "XT_T2"]
