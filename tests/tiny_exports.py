@@ -20,6 +20,7 @@ from stages.mnist.model import Classifier, fully_connected
 from stages.scones import export as scones_export
 from stages.scones import inference as scones
 from stages.scones.model import Classifier as Vehicles
+from stages.scones.model import Member as VehiclesMember
 
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.3, 0.4]
 
@@ -57,7 +58,9 @@ def write_landmarks(path: Path) -> None:
 def write_scones(path: Path) -> None:
     network = colours()
     write_known(path.parent, network)
-    scones_export.write_torchscript(Vehicles(network, MEAN, STD, 32, 32, True).eval(), path, ["a", "b", "c"])
+    scones_export.write_torchscript(
+        Vehicles([VehiclesMember(network, MEAN, STD, 32, 32, True)]).eval(), path, ["a", "b", "c"]
+    )
 
 
 PROJECTS: dict[str, tuple[Any, Callable[[Path], None], list[tuple[int, ...]]]] = {

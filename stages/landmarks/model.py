@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stages.common import files, program
-from stages.common.portable import Computing
-from stages.common.vision import pixels
+from stages.common.vision import classifiers, pixels
 from stages.common.vision.classifiers import build, inspect
 from stages.landmarks.store import Store
 
@@ -113,13 +112,9 @@ def load(folder: Path = TRAINED, measured: bool = False) -> Predictor:
     """Load the predictor that train stored in ``folder``, on the CPU. ``measured``: it computes as in training."""
     program.keep_memory()
     about = files.read_json(folder / "network.json")
-    members = []
-    for index, member in enumerate(about["members"]):
-        network = build(member["network"], member["settings"], len(about["classes"])).network
-        if measured:
-            Computing(**member["computing"]).repeat(network)
-        network.load_state_dict(torch.load(folder / str(index) / "weights.pt", weights_only=True))
-        members.append(Member(network, **member["input"]))
+    size = len(about["classes"])
+    networks = classifiers.stored(folder, lambda one: build(one["network"], one["settings"], size).network, measured)
+    members = [Member(network, **one["input"]) for network, one in zip(networks, about["members"], strict=True)]
     return Predictor(members, about["size"], about["temperature"]).eval().to(memory_format=torch.channels_last)
 
 

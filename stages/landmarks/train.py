@@ -7,8 +7,9 @@ shapes made in code.
 """
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,14 +32,10 @@ from stages.landmarks.store import Store
 FEATURES = Path("data/landmarks/features")
 
 
-class Learnt(NamedTuple):
-    """A trained network."""
+@dataclass(frozen=True)
+class Learnt(saving.Learnt):
+    """A trained network, and what `fill` needs besides it."""
 
-    history: loop.Trained
-    weights: loop.Weights
-    computing: Computing
-    about: dict[str, Any]
-    """What `model.load` needs; how training photographs were augmented; numbers of parameters; the epoch kept."""
     features: list[Path]
     """The files of a frozen backbone's features; empty if there is none."""
     bank: NDArray[np.float32]
@@ -133,16 +130,12 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: s
         **saving.summary(whole, settings, history),
     }
     weights = {name: value.cpu() for name, value in whole.state_dict().items()}
-    return Learnt(history, weights, computing, found, kept, torch.cat(bank).numpy(), features_seconds)
+    return Learnt(history, weights, device, computing, found, kept, torch.cat(bank).numpy(), features_seconds)
 
 
 def checkpoints_of(settings: Train, root: Location) -> list[Location]:
     """Return the paths below ``root`` of the checkpoints of this training alone."""
-    keys = [
-        checkpoints.key(member.model_dump_json(), inputs_of(member))
-        for member in ensemble.members("landmarks", settings)
-    ]
-    return [root / "landmarks" / f"{key}.pt" for key in keys]
+    return checkpoints.paths("landmarks", settings, root, inputs_of)
 
 
 def fill(settings: Train, kept: list[Location], folder: Path) -> None:
@@ -150,12 +143,10 @@ def fill(settings: Train, kept: list[Location], folder: Path) -> None:
 
     ``kept`` has the paths of their checkpoints.
     """
-    about, chosen = files.read_json(FEATURES / "about.json"), ensemble.members("landmarks", settings)
-    titles = ensemble.titles("landmarks", [member.network for member in chosen])
-    learnt = [learn(one, about, path, title) for one, path, title in zip(chosen, kept, titles, strict=True)]
-    for index, one in enumerate(learnt):
-        (folder / str(index)).mkdir()
-        saving.save(folder / str(index), one.history, one.weights)
+    about = files.read_json(FEATURES / "about.json")
+    trainings = ensemble.trainings("landmarks", settings, kept)
+    learnt = [learn(one, about, checkpoint, title) for one, checkpoint, title in trainings]
+    saving.save(folder, learnt)
     network = {"classes": about["classes"], "size": about["size"], "members": [one.about for one in learnt]}
     files.write_json(folder / "network.json", network | {"temperature": 1.0})
     files.write_json(folder / SETTINGS, settings.model_dump() | {"precision": learnt[0].computing.precision})
@@ -166,9 +157,7 @@ def fill(settings: Train, kept: list[Location], folder: Path) -> None:
         temperature = calibration.fit(likely, Store(FEATURES, "valid").labels.numpy())
         files.write_json(folder / "network.json", network | {"temperature": temperature})
     features_seconds = sum(one.features_seconds for one in learnt)
-    seconds = sum(one.history.seconds for one in learnt) + features_seconds
-    images = len(Store(FEATURES, "train")) * sum(len(one.history.epochs) for one in learnt)
-    clock = torch_setup.clock(seconds, images, torch_setup.pick_device(chosen[0].device), learnt[0].computing)
+    clock = saving.clock(learnt, len(Store(FEATURES, "train")), features_seconds)
     files.write_json(folder / training.CLOCK, clock | {"features_seconds": round(features_seconds, 3)})
     # Keep this backbone's features for the next head, and delete those of other backbones and views.
     for old in set((files.kept() / "landmarks").glob("*.npy")) - {path for one in learnt for path in one.features}:

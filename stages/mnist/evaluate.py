@@ -58,26 +58,6 @@ def recognition(
     return {"refused_share": round(float((familiarity < 0).mean()), 6), **aurocs}, rows, familiarity
 
 
-def by_network(logits: Tensor, labels: classification.Labels, networks: Table) -> Table:
-    """Return a row for each of the ``networks`` by itself, from their ``logits`` (networks, N, 10)."""
-    rows = []
-    for about, probabilities in zip(networks, logits.softmax(2).numpy(), strict=True):
-        scores = {
-            "accuracy": classification.accuracy(probabilities, labels),
-            "loss": classification.cross_entropy(probabilities, labels),
-        }
-        rounded = {name: round(value, 6) for name, value in scores.items()}
-        errors = int((probabilities.argmax(1) != labels).sum())
-        rows.append({"network": about["network"], **rounded, "errors": errors, "parameters": about["parameters"]})
-    return rows
-
-
-def spread(accuracies: list[float]) -> dict[str, float]:
-    """Return the mean, the lowest and the highest accuracy of an ensemble's networks."""
-    mean = round(sum(accuracies) / len(accuracies), 6)
-    return {"members_accuracy": mean, "members_lowest": min(accuracies), "members_highest": max(accuracies)}
-
-
 def main() -> None:
     networks = files.read_json(files.require(TRAINED, "train@mnist") / "network.json")["members"]
     with np.load(files.require(FEATURES, "featurize@mnist") / "test.npz") as test:
@@ -87,13 +67,13 @@ def main() -> None:
     probabilities = mean_probabilities(logits).numpy()
     judged, methods, familiarity = recognition(classifier, Computing(**networks[0]["computing"]), images, logits, limit)
     errors = int((probabilities.argmax(1) != labels).sum())
-    members = by_network(logits, labels, networks)
+    members = classification.by_network(logits.softmax(2).numpy(), labels, networks)
     details = {
         **judged,
         "errors": errors,
         "calibration_error": round(classification.calibration_error(probabilities, labels), 6),
         "parameters": sum(network["parameters"] for network in networks),
-        **(spread([row["accuracy"] for row in members]) if len(members) > 1 else {}),
+        **classification.spread(members),
     }
     source = files.read_json(FEATURES / "about.json")["source"]
     tables, arrays = {"known.csv": methods, "members.csv": members}, {"familiarity.npy": familiarity}

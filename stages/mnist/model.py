@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stages.common import files
-from stages.common.portable import Computing
+from stages.common.vision import classifiers
 
 TRAINED = Path("models/mnist/trained")
 SETTINGS = "settings.json"
@@ -95,13 +94,7 @@ def mean_probabilities(logits: Tensor) -> Tensor:
 
 def load(folder: Path = TRAINED, measured: bool = False) -> Classifier:
     """Load the classifier that train stored in ``folder``, on the CPU. ``measured``: it computes as in training."""
-    networks = []
-    for index, about in enumerate(files.read_json(folder / "network.json")["members"]):
-        network = build(about["network"], about["settings"])
-        if measured:
-            Computing(**about["computing"]).repeat(network)
-        network.load_state_dict(torch.load(folder / str(index) / "weights.pt", weights_only=True))
-        networks.append(network)
+    networks = classifiers.stored(folder, lambda about: build(about["network"], about["settings"]), measured)
     return Classifier(*networks).eval()
 
 

@@ -6,16 +6,16 @@ The images are stored on the device as bytes. Batches are selected, augmented (i
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from stages.common import config, files
-from stages.common.portable import Computing
 from stages.common.program import run
 from stages.common.training import checkpoints, distributed, ensemble, loop, saving, torch_setup
+from stages.common.training.checkpoints import Location
 from stages.common.vision import initial
 from stages.engine import training
 from stages.mnist.config import Train
@@ -39,10 +39,8 @@ def read(path: Path) -> Part:
         return Part(torch.from_numpy(features["images"]), torch.from_numpy(features["labels"]).long())
 
 
-def learn(
-    train: Part, valid: Part, settings: Train, checkpoint: checkpoints.Location, title: str
-) -> tuple[loop.Trained, dict[str, Any], Computing]:
-    """Train one network on ``train``. Also return the facts about it that `model.load` needs."""
+def learn(train: Part, valid: Part, settings: Train, checkpoint: Location, title: str) -> saving.Learnt:
+    """Train one network on ``train``."""
     device = torch_setup.pick_device(settings.device)
     train, valid = (Part(*(values.to(device) for values in part)) for part in (train, valid))
     images, labels = train
@@ -75,40 +73,29 @@ def learn(
         "initial": given and given.about(settings.epochs),
         **saving.summary(network, settings, trained),
     }
-    return trained, about, computing
+    return saving.Learnt(trained, trained.weights, device, computing, about)
 
 
-def checkpoints_of(settings: Train, root: checkpoints.Location) -> list[checkpoints.Location]:
+def checkpoints_of(settings: Train, root: Location) -> list[Location]:
     """Return the paths below ``root`` of the checkpoints of this training alone."""
     data = [FEATURES / f"{part}.npz" for part in PARTS]
-    keys = [
-        checkpoints.key(member.model_dump_json(), [*data, *initial.files_of(member.weights)])
-        for member in ensemble.members("mnist", settings)
-    ]
-    return [root / "mnist" / f"{key}.pt" for key in keys]
+    return checkpoints.paths("mnist", settings, root, lambda member: [*data, *initial.files_of(member.weights)])
 
 
-def fill(settings: Train, kept: list[checkpoints.Location], folder: Path) -> None:
+def fill(settings: Train, kept: list[Location], folder: Path) -> None:
     """Train the networks of ``settings``. Write to ``folder`` what `model.load` and plot read, and the times.
 
     ``kept`` has the paths of their checkpoints.
     """
     train, valid = (read(FEATURES / f"{part}.npz") for part in PARTS)
-    chosen = ensemble.members("mnist", settings)
-    titles = ensemble.titles("mnist", [member.network for member in chosen])
-    learnt = [learn(train, valid, *rest) for rest in zip(chosen, kept, titles, strict=True)]
-    for index, (trained, *_) in enumerate(learnt):
-        (folder / str(index)).mkdir()
-        saving.save(folder / str(index), trained)
-    computing = learnt[0][-1]
-    files.write_json(folder / "network.json", {"members": [about for _, about, _ in learnt]})
+    learnt = [learn(train, valid, *one) for one in ensemble.trainings("mnist", settings, kept)]
+    saving.save(folder, learnt)
+    computing = learnt[0].computing
+    files.write_json(folder / "network.json", {"members": [one.about for one in learnt]})
     files.write_json(folder / SETTINGS, settings.model_dump() | {"precision": computing.precision})
     if distributed.rank() == 0:
         acceptance.write(folder, FEATURES / "train.npz", train, valid.images, settings, computing)
-    seconds = sum(trained.seconds for trained, *_ in learnt)
-    images = len(train.images) * sum(len(trained.epochs) for trained, *_ in learnt)
-    clock = torch_setup.clock(seconds, images, torch_setup.pick_device(chosen[0].device), computing)
-    files.write_json(folder / training.CLOCK, clock)
+    files.write_json(folder / training.CLOCK, saving.clock(learnt, len(train.images)))
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from stages.common import config
 from stages.common.config import VERSION, Section
 from stages.common.sources.source import SourceSettings
-from stages.common.training_settings import Known, Residual, TrainingSettings, Transfer
+from stages.common.training_settings import Ensemble, Known, Residual, TrainingSettings, Transfer
 
 # CIFAR-100's 100 fine labels in the order of their numbers: https://www.cs.toronto.edu/~kriz/cifar.html
 FINE_LABELS = """
@@ -75,17 +75,19 @@ class Augmentation(Section):
 class Train(TrainingSettings):
     """The group `scones`. train reads it. Of the networks' groups, only the chosen network's is used."""
 
-    network: Literal["residual", "transfer"]
+    network: Literal["residual", "transfer", "ensemble"]
     residual: Residual
     transfer: Transfer
+    ensemble: Ensemble
     views: Literal["one", "flip"] = Field(description="predict from the picture only, or from it and its mirror image")
     augmentation: Augmentation
     known: Known
 
     @property
     def chosen(self) -> Residual | Transfer:
-        """The settings of the chosen network."""
-        return self.residual if self.network == "residual" else self.transfer
+        """The chosen network's own group. An ensemble has none, but each of its members."""
+        found: Residual | Transfer = getattr(self, self.network)
+        return found
 
 
 class Challenger(Section):

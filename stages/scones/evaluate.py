@@ -3,7 +3,8 @@
 Writes `metrics.json`, `details.json` (further metrics) and `confusion.csv` (one row per picture). Writes to
 `evaluation/` the probabilities (float32 (N, classes)) and, as CSV, the confusion matrix, the accuracy at each level of
 confidence, each threshold's coverage and accuracy, and how well each method recognises other pictures; `familiarity.npy`
-(float64 (N)) has by how much each picture's score exceeds the threshold.
+(float64 (N)) has by how much each picture's score exceeds the threshold. `members.csv` has the scores of each network of an
+ensemble by itself, without calibration.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from stages.common.results.classification import Labels, Probabilities
 from stages.common.vision import classifiers, known, recognition
 from stages.common.vision.recognition import Pixels
 from stages.scones.config import Evaluate
-from stages.scones.model import BATCH, KNOWN, TRAINED, load
+from stages.scones.model import BATCH, KNOWN, TRAINED, Classifier, load, predict
 
 FEATURES = Path("data/scones/features")
 
@@ -33,14 +34,24 @@ def coverage(probabilities: Probabilities, labels: Labels, threshold: float) -> 
     return float(covered.mean()), float(right[covered].mean()) if covered.any() else None
 
 
-def curve(probabilities: Probabilities, labels: Labels) -> list[dict[str, float | str]]:
+def curve(probabilities: Probabilities, labels: Labels) -> list[dict[str, Any]]:
     """Return `coverage` at each percent from the lowest possible confidence: threshold, coverage, accuracy (empty if None)."""
-    rows: list[dict[str, float | str]] = []
+    rows: list[dict[str, Any]] = []
     for percent in range(100 // probabilities.shape[1], 101):
         covered, accuracy = coverage(probabilities, labels, percent / 100)
         right = "" if accuracy is None else round(accuracy, 6)
         rows.append({"threshold": percent / 100, "coverage": round(covered, 6), "accuracy": right})
     return rows
+
+
+def own_scores(
+    classifier: Classifier, images: Tensor, labels: Labels, networks: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return a row of scores for each of an ensemble's ``networks``; nothing for a single one, which `main` scores."""
+    if len(networks) == 1:
+        return []
+    logits = predict(lambda batch: torch.stack([member(batch) for member in classifier.members]), images)
+    return classification.by_network(logits.softmax(2).numpy(), labels, networks)
 
 
 def main() -> None:
@@ -56,6 +67,7 @@ def main() -> None:
 
     probabilities, scores = classifiers.measure(classifier.inspect, batched(images), arrays)
     others, methods = recognition.measured(classifier.inspect, batched, arrays, classifier.side, scores)
+    members = own_scores(classifier, torch.from_numpy(images), labels, about["members"])
     own = scores[:, int(arrays["method"])] - arrays["threshold"]
     familiar = own >= 0  # the executions of other pictures fail, whatever their confidence is
     covered, right = coverage(probabilities[familiar], labels[familiar], threshold) if familiar.any() else (0.0, None)
@@ -65,10 +77,14 @@ def main() -> None:
         "accuracy_at_threshold": None if right is None else round(right, 6),
         **others,
         "calibration_error": round(classification.calibration_error(probabilities, labels), 6),
-        **{name: about[name] for name in ("temperature", "parameters", "parameters_trained")},
+        "temperature": about["temperature"],
+        **{name: sum(one[name] for one in about["members"]) for name in ("parameters", "parameters_trained")},
+        **classification.spread(members),
     }
     source = files.read_json(FEATURES / "about.json")["source"]
-    tables: dict[str, Any] = {"coverage.csv": curve(probabilities, labels), "known.csv": methods}
+    tables: dict[str, list[dict[str, Any]]] = {"coverage.csv": curve(probabilities, labels), "known.csv": methods}
+    if members:
+        tables["members.csv"] = members
     metrics = evaluation.write(
         "scones", source, probabilities, labels, names, details, tables, {"familiarity.npy": own}
     )

@@ -109,7 +109,7 @@ def write_card(
         {name: len(np.load(FEATURES / f"{part}.npz")["labels"]) for name, part in parts.items()},
         classes=classes,
         side=side,
-        initial=card.own_weights([files.read_json(TRAINED / "network.json")]),
+        initial=card.own_weights(files.read_json(TRAINED / "network.json")["members"]),
         mistakes=card.confusions(probabilities, labels, classes),
         threshold=details["threshold"],
         share_at_threshold=details["share_at_threshold"],

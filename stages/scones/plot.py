@@ -15,7 +15,7 @@ from stages.common.program import run
 from stages.common.results import classification, figures, reporting
 from stages.common.results.classification import Labels, Probabilities
 from stages.scones.learning.augmentation import augmented
-from stages.scones.model import TRAINED, Classifier, load
+from stages.scones.model import TRAINED, Member, load
 
 FEATURES = Path("data/scones/features")
 EVALUATION = Path("reports/scones/evaluation")
@@ -36,19 +36,17 @@ def pictures(images: Pixels, labels: Labels, names: list[str]) -> Figure:
     return _sheet(f"scones: {len(chosen)} of {len(labels)} training pictures, {seen} pixels", shown)
 
 
-def augmentation(
-    images: Pixels, labels: Labels, names: list[str], classifier: Classifier, limits: dict[str, float]
-) -> Figure:
-    """Plot a few training pictures, one per row, as the network sees them in several epochs."""
+def augmentation(images: Pixels, labels: Labels, names: list[str], member: Member, limits: dict[str, float]) -> Figure:
+    """Plot a few training pictures, one per row, as a network sees them in several epochs."""
     generator = torch.Generator().manual_seed(0)
     shown = []
     for label in np.unique(labels)[:ROWS]:
         index = int(np.flatnonzero(labels == label)[0])
         copies = torch.from_numpy(images[index : index + 1]).expand(COLUMNS, -1, -1, -1)
-        inputs = augmented(copies, classifier, limits, generator)
-        seen = (inputs * classifier.std.view(3, 1, 1) + classifier.mean.view(3, 1, 1)).clip(0, 1)
+        inputs = augmented(copies, member, limits, generator)
+        seen = (inputs * member.std.view(3, 1, 1) + member.mean.view(3, 1, 1)).clip(0, 1)
         shown += [(image, names[label]) for image in seen.permute(0, 2, 3, 1).numpy()]
-    side = f"{classifier.image_size}x{classifier.image_size}"
+    side = f"{member.image_size}x{member.image_size}"
     title = f"scones: the same pictures with different random augmentation in each epoch, {side} pixels"
     return _sheet(title, shown)
 
@@ -105,19 +103,17 @@ def main() -> None:
     names = about["classes"]
     with np.load(FEATURES / "train.npz") as train, np.load(FEATURES / "test.npz") as test:
         seen, labels, shown, truths = train["images"], train["labels"], test["images"], test["labels"]
-    steps, epochs, curve = (
-        figures.table(path) for path in (TRAINED / "steps.csv", TRAINED / "epochs.csv", EVALUATION / "coverage.csv")
-    )
     counts = classification.confusion_matrix(truths, probabilities.argmax(1), len(names))
-    title = f"scones: training of {about['network']}, before calibration"
-    threshold = files.read_json(DETAILS)["threshold"]
+    threshold, networks = files.read_json(DETAILS)["threshold"], about["members"]
+    first = load().members[0]
+    assert isinstance(first, Member)
     drawn = {
         "pictures": pictures(seen, labels, names),
-        "augmentation": augmentation(seen, labels, names, load(), about["augmentation"]),
-        "history": figures.history(title, about, steps, epochs),
+        "augmentation": augmentation(seen, labels, names, first, networks[0]["augmentation"]),
+        **figures.histories("scones", TRAINED, networks),
         "confusion_matrix": figures.confusion("scones", "pictures", counts, names),
         "reliability": figures.reliability("scones", "pictures", probabilities, truths),
-        "coverage": coverage(curve, threshold),
+        "coverage": coverage(figures.table(EVALUATION / "coverage.csv"), threshold),
         "mistakes": mistakes(shown, probabilities, truths, names),
     }
     with files.new_folder(PLOTS) as folder:

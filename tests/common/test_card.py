@@ -90,6 +90,11 @@ def test_a_card_lists_only_the_selected_parameter_groups(workspace: Path, change
     assert "| `mnist.sgd.momentum` | `0.9` |" in (text := written("mnist"))
     assert "`mnist.adam." not in text
     assert "convolutional" in text
+    members = [{"network": "mlp", "optimizer": "sgd"}, {"network": "cnn", "cnn": {"depth": 1}}]
+    change({"mnist.optimizer": "adam", "mnist.network": "ensemble", "mnist.ensemble.members": members})
+    text = written("mnist")
+    assert all(f"`mnist.{name}" in text for name in ("ensemble.members", "mlp.", "cnn.", "adam.", "sgd."))
+    assert "`mnist.adamw." not in text
     change({"bikes.models": ["linear", "xgboost"]})
     assert "`bikes.xgboost.rounds`" in (text := written("bikes"))
     assert "`bikes.catboost." not in text
@@ -101,6 +106,8 @@ def test_a_card_names_pretrained_weights(workspace: Path, change: Change) -> Non
         change({f"{project}.network": "residual"})
         assert "The model contains no third-party weights." in written(project)
         change({f"{project}.network": "transfer"})
+        assert pretrained in written(project)
+        change({f"{project}.network": "ensemble", f"{project}.ensemble.members": [{"network": "transfer"}]})
         assert pretrained in written(project)
 
 

@@ -18,6 +18,7 @@ from stages.mnist import export as mnist
 from stages.mnist.model import Classifier, fully_connected
 from stages.scones import export as scones
 from stages.scones.model import Classifier as Vehicles
+from stages.scones.model import Member as VehiclesMember
 
 PLACES: list[dict[str, object]] = [{"name": name, "latitude": None, "longitude": 1.5} for name in "abc"]
 
@@ -50,7 +51,8 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         pictures = noise(3, 28, 28)
         planes = pictures[:, None]
     elif request.param == "scones":
-        module, network, rest = scones, Vehicles(colours(), MEAN, STD, 32, 40, True).eval(), (["a", "b", "c"],)
+        members = [VehiclesMember(colours(), MEAN, STD, 32, 40, True)]
+        module, network, rest = scones, Vehicles(members).eval(), (["a", "b", "c"],)
         pictures = noise(3, 32, 32, 3)
         planes = pictures.permute(0, 3, 1, 2)
     else:  # a member that takes a part of the square, enlarged

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from contextlib import chdir, nullcontext
 from pathlib import Path
-from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 from checkouts import make_workspace, set_parameters
 from conftest import ROOT, Change
 from small_photographs import contents
+from small_vehicles import TINY, write_vehicles
 
 from stages.common import files
 from stages.common.errors import InputError
@@ -28,49 +28,21 @@ from stages.scones.learning import augmentation
 from stages.serving import process
 
 
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Features of pictures that their colours tell: 48 to train on, 12 for validation, 20 for the test."""
-    folder = tmp_path_factory.mktemp("drawn")
-    random = np.random.default_rng(0)
-    for part, count in (("train", 48), ("valid", 12), ("test", 20)):
-        names = [f"{part}_{row}.png" for row in range(count)]
-        labels = np.arange(count) % 2
-        colours = np.array([(180, 70, 60), (60, 80, 180)])[labels][:, None, None]
-        images = (colours + random.normal(0, 60, (count, 32, 32, 3))).clip(0, 255).astype(np.uint8)
-        np.savez(folder / f"{part}.npz", images=images, labels=labels, names=names)
-    files.write_json(folder / "about.json", {"source": "a test", "classes": ["bicycle", "motorcycle"]})
-    return folder
-
-
-TINY: dict[str, Any] = {
-    "scones.residual": {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0, "weights": "none"},
-    "scones.transfer.backbone": "mobilenet_v3_small",
-    "scones.transfer.image_size": 32,
-    "scones.transfer.weights": "none",
-    "scones.transfer.fine_tune": "all",
-    "scones.epochs": 4,
-    "scones.batch_size": 8,
-    "scones.precision": "float32",
-    "scones.threads": 1,
-}
-
-
 @pytest.fixture
-def change(change: Change, drawn: Path) -> Change:
+def change(change: Change) -> Change:
     """Changes parameters of a workspace with features and a tiny network."""
-    shutil.copytree(drawn, train.FEATURES)
+    write_vehicles(train.FEATURES)
     change(TINY)
     return change
 
 
 @pytest.fixture(scope="module")
-def made(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project root in which a tiny network was trained, evaluated, plotted and exported."""
     root = tmp_path_factory.mktemp("made")
     make_workspace(root)
     set_parameters(root / "params.yaml", TINY)
-    shutil.copytree(drawn, root / train.FEATURES)
+    write_vehicles(root / train.FEATURES)
     with chdir(root):
         for stage in (train, evaluate, plot, export):
             stage.main()
@@ -94,11 +66,11 @@ def test_the_stages_from_features_to_export(project: Path) -> None:
     assert details["threshold"] == 0.94
     assert {"share_at_threshold", "accuracy_at_threshold", "calibration_error", "temperature"} <= set(details)
     assert {"refused_share", "auroc_digits", "auroc_photographs", "auroc_textures", "known_method"} <= set(details)
-    trained = ["epochs.csv", "known.npz", "network.json", "settings.json", "steps.csv", "weights.pt"]
+    trained = ["0/epochs.csv", "0/steps.csv", "0/weights.pt", "known.npz", "network.json", "settings.json"]
     assert sorted(contents(model.TRAINED)) == trained
     exported = ["known.npz", "model.onnx", "model.pt", "model.pt2", "model.tar.gz", "model_card.md"]
     assert sorted(contents(export.EXPORT)) == exported
-    plots = {"pictures", "augmentation", "history", "confusion_matrix", "reliability", "coverage", "mistakes"}
+    plots = {"pictures", "augmentation", "history_1", "confusion_matrix", "reliability", "coverage", "mistakes"}
     assert {path.stem for path in plot.PLOTS.iterdir()} == plots
     assert len(Path("reports/scones/confusion.csv").read_text().splitlines()) == 21
     set_parameters(Path("params.yaml"), {"data.scones.classes": ["bus", "train"]})  # the next model's
@@ -192,14 +164,16 @@ def test_unaugmented_training_inputs_equal_prediction_inputs(change: Change) -> 
     change({"scones.augmentation": still, "scones.residual.image_size": 64, "scones.views": "one", "scones.epochs": 1})
     train.main()
     classifier = model.load()
+    member = classifier.members[0]
+    assert isinstance(member, model.Member)
     seen: list[torch.Tensor] = []
-    classifier.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    member.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     with np.load(train.FEATURES / "test.npz") as test:
         images = torch.from_numpy(test["images"])
     model.predict(classifier, images)
-    trained = augmentation.augmented(images, classifier, still, torch.Generator())
+    trained = augmentation.augmented(images, member, still, torch.Generator())
     # Predicting enlarges bytes to bytes, which rounds twice.
-    assert (trained - seen[0]).abs().max() <= 1.1 / 255 / classifier.std.min()
+    assert (trained - seen[0]).abs().max() <= 1.1 / 255 / member.std.min()
 
 
 def train_in_two_processes(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -216,10 +190,10 @@ def test_two_processes_train_the_same_as_one(change: Change, workspace: Path, tm
     change({"scones.epochs": 2, "scones.label_smoothing": 0.1})
     change({"scones.adamw.learning_rate": 0.001, "scones.residual.dropout": 0.3})
     train.main()
-    alone = torch.load(model.TRAINED / "weights.pt", weights_only=True)
+    alone = torch.load(model.TRAINED / "0/weights.pt", weights_only=True)
     done = train_in_two_processes(tmp_path)
     assert done.returncode == 0, done.stderr
-    together = torch.load(tmp_path / "trained" / "weights.pt", weights_only=True)
+    together = torch.load(tmp_path / "trained" / "0/weights.pt", weights_only=True)
     assert together.keys() == alone.keys()
     for name, weights in alone.items():
         torch.testing.assert_close(together[name], weights, rtol=1e-3, atol=1e-4, msg=name)

@@ -61,13 +61,18 @@ def write(
 
 
 def chosen(group: config.Section) -> dict[str, Any]:
-    """Return the parameters of ``group`` that were in effect: of tables to choose among, only the chosen ones."""
+    """Return the parameters of ``group`` that were in effect.
+
+    Of tables to choose among, these are only those that it or a member of its ensemble chooses.
+    """
     given = group.model_dump()
     values = dict(given)
+    changes = given["ensemble"]["members"] if given.get("network") == "ensemble" else []
     for name, field in type(group).model_fields.items():
         named = given[name] if isinstance(given[name], list) else [given[name]]
+        in_effect = [*named, *(change[name] for change in changes if name in change)]
         for choice in _choices(field.annotation):
-            if choice not in named:
+            if choice not in in_effect:
                 values.pop(str(choice), None)
     values.pop("source", None)  # the card shows it elsewhere
     return values

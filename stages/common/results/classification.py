@@ -3,6 +3,7 @@
 `probabilities` are float32 (N, classes) whose rows sum to 1; `labels` are integers (N) from 0.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,3 +74,25 @@ def by_class(confusion: NDArray[np.intp], names: list[str]) -> list[dict[str, An
         }
         for label, name in enumerate(names)
     ]
+
+
+def by_network(
+    probabilities: Iterable[Probabilities], labels: Labels, networks: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return a row of scores for each of an ensemble's ``networks``, as train describes them, from its ``probabilities``."""
+    rows = []
+    for about, own in zip(networks, probabilities, strict=True):
+        scores = {"accuracy": accuracy(own, labels), "loss": cross_entropy(own, labels)}
+        rounded = {name: round(value, 6) for name, value in scores.items()}
+        errors = int((own.argmax(1) != labels).sum())
+        rows.append({"network": about["network"], **rounded, "errors": errors, "parameters": about["parameters"]})
+    return rows
+
+
+def spread(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the mean, the lowest and the highest accuracy of the ``rows`` of `by_network`; nothing for a single network."""
+    if len(rows) < 2:
+        return {}
+    accuracies = [row["accuracy"] for row in rows]
+    mean = round(sum(accuracies) / len(accuracies), 6)
+    return {"members_accuracy": mean, "members_lowest": min(accuracies), "members_highest": max(accuracies)}

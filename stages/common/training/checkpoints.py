@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,22 @@ from upath import UPath
 
 import stages
 from stages.common import files
-from stages.common.training import distributed
+from stages.common.training import distributed, ensemble
+from stages.common.training.ensemble import Settings
 
 Location = Path | UPath
 """A local file, or a URL such as s3://bucket/key."""
+
+
+def paths(
+    project: str, settings: Settings, root: Location, inputs: Callable[[Settings], Sequence[Path]]
+) -> list[Location]:
+    """Return the path below ``root`` of the checkpoint of each network of ``settings``, of this training alone.
+
+    ``inputs`` returns the files that a network depends on besides its settings and code.
+    """
+    keys = [key(member.model_dump_json(), inputs(member)) for member in ensemble.members(project, settings)]
+    return [root / project / f"{key}.pt" for key in keys]
 
 
 def key(settings: str, inputs: Sequence[Path]) -> str:

@@ -13,6 +13,7 @@ from stages.common.training_settings import TrainingSettings
 
 Settings = TypeVar("Settings", bound=TrainingSettings)
 """A project's `Train`, whose `network` may be `ensemble`."""
+Checkpoint = TypeVar("Checkpoint")
 
 
 def members(project: str, settings: Settings) -> list[Settings]:
@@ -51,8 +52,10 @@ def batch_size(project: str, settings: TrainingSettings) -> int:
     return math.gcd(*(member.batch_size for member in members(project, settings)))
 
 
-def titles(project: str, names: Sequence[str]) -> list[str]:
-    """Return a title for the progress of each network, such as `mnist cnn 1/2`, from the networks' ``names``."""
-    if len(names) == 1:
-        return [f"{project} {names[0]}"]
-    return [f"{project} {name} {number}/{len(names)}" for number, name in enumerate(names, 1)]
+def trainings(project: str, settings: Settings, kept: Sequence[Checkpoint]) -> list[tuple[Settings, Checkpoint, str]]:
+    """Return each network's settings, its checkpoint of ``kept``, and a title for its progress, such as `mnist cnn 1/2`."""
+    chosen = members(project, settings)
+    titles = [f"{project} {member.model_dump()['network']}" for member in chosen]
+    if len(chosen) > 1:
+        titles = [f"{title} {number}/{len(chosen)}" for number, title in enumerate(titles, 1)]
+    return list(zip(chosen, kept, titles, strict=True))

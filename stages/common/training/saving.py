@@ -1,15 +1,30 @@
-"""Write the results of a training: weights and history. Summarise the network."""
+"""Write the results of a training: weights, history and times. Summarise the network."""
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from stages.common import files
+from stages.common.portable import Computing
 from stages.common.training.loop import Row, Trained, Weights
 from stages.common.training_settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """A trained network."""
+
+    history: Trained
+    weights: Weights
+    device: torch.device
+    computing: Computing
+    about: dict[str, Any]
+    """The project's description of it: what `model.load` needs, numbers of parameters, the epoch kept."""
 
 
 def save_weights(path: Path, weights: Weights) -> None:
@@ -27,11 +42,32 @@ def write_history(path: Path, rows: Sequence[Row]) -> None:
     )
 
 
-def save(folder: Path, trained: Trained, weights: Weights | None = None) -> None:
-    """Write to ``folder`` the history and the ``weights``, by default those that were trained."""
-    save_weights(folder / "weights.pt", trained.weights if weights is None else weights)
-    write_history(folder / "steps.csv", trained.steps)
-    write_history(folder / "epochs.csv", trained.epochs)
+def save(folder: Path, learnt: Sequence[Learnt]) -> None:
+    """Write the weights and the history of each network to its own folder, whose name is its index, in ``folder``."""
+    for index, one in enumerate(learnt):
+        own = folder / str(index)
+        own.mkdir()
+        save_weights(own / "weights.pt", one.weights)
+        write_history(own / "steps.csv", one.history.steps)
+        write_history(own / "epochs.csv", one.history.epochs)
+
+
+def clock(learnt: Sequence[Learnt], images: int, before: float = 0.0) -> dict[str, float | str]:
+    """Return clock readings: seconds of training with the scoring after each epoch, speed, hardware, precision, torch.
+
+    ``images`` is the number of images in an epoch. ``before`` are seconds of preparation, which count, too.
+    """
+    seconds = sum(one.history.seconds for one in learnt) + before
+    first = learnt[0]
+    return {
+        "seconds": round(seconds, 3),
+        "images_per_second": round(images * sum(len(one.history.epochs) for one in learnt) / seconds, 1),
+        "device": torch.cuda.get_device_name(first.device) if first.device.type == "cuda" else "cpu",
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "precision": first.computing.precision,
+        "portable": first.computing.portable,
+    }
 
 
 def summary(network: nn.Module, settings: TrainingSettings, history: Trained) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Set up torch from training settings: seed, threads, device, precision, optimizer, schedule; and report run time."""
+"""Set up torch from training settings: seed, threads, device, precision, optimizer, schedule."""
 
 import os
 import shutil
@@ -142,19 +142,3 @@ def choose(settings: TrainingSettings, device: torch.device, project: str, compi
     """Return how training with ``settings`` computes on ``device``."""
     precision = pick_precision(settings.precision, device, project)
     return Computing(precision, settings.threads, is_portable(device, precision, settings.threads, compiled))
-
-
-def clock(seconds: float, images: int, device: torch.device, computing: Computing) -> dict[str, float | str]:
-    """Return clock readings: ``seconds`` of training with the scoring after each epoch, speed, hardware, precision, torch.
-
-    ``images`` is the number of images that training processed in that time.
-    """
-    return {
-        "seconds": round(seconds, 3),
-        "images_per_second": round(images / seconds, 1),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "precision": computing.precision,
-        "portable": computing.portable,
-    }

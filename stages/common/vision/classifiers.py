@@ -1,7 +1,8 @@
 """Build the networks that a project's parameters can name, and compute with them. They turn normalised images into logits."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -9,9 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stages.common import files
+from stages.common.portable import Computing
 from stages.common.training_settings import Known
 from stages.common.vision import backbones, initial, known, networks
 from stages.common.vision.initial import Initial
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Built(NamedTuple):
@@ -55,6 +60,21 @@ def _pretrained(settings: Mapping[str, Any], classes: int, weights: str, downloa
         own = own._replace(mapping=f"{own.body}; {'its last layer is used' if complete else 'the last layer is new'}")
     network = backbones.Transfer(backbone.network, head, settings["fine_tune"], weights != "none")
     return Built(network, backbone.mean, backbone.std, own, complete)
+
+
+def stored(folder: Path, build: Callable[[dict[str, Any]], Network], measured: bool) -> list[Network]:
+    """Return the networks that train stored in ``folder``, on the CPU. ``build`` makes one of train's description of it.
+
+    ``measured``: they compute as in training.
+    """
+    networks = []
+    for index, about in enumerate(files.read_json(folder / "network.json")["members"]):
+        network = build(about)
+        if measured:
+            Computing(**about["computing"]).repeat(network)
+        network.load_state_dict(torch.load(folder / str(index) / "weights.pt", weights_only=True))
+        networks.append(network)
+    return networks
 
 
 def inspect(network: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:

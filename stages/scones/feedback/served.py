@@ -41,19 +41,23 @@ def training() -> Inputs:
     """Return a sample of the training pictures."""
     with np.load(files.require(monitor.FEATURES, "featurize@scones") / "train.npz") as train:
         images = train["images"]
-    return measured(images[known.sampled(len(images))])._replace(examples=[])
+    return measured(_classifier(), images[known.sampled(len(images))])._replace(examples=[])
 
 
 def inputs(records: Sequence[Record]) -> tuple[Inputs, list[str]]:
     """Return the pictures of the requests, and a line for each that can't be read."""
-    side = files.read_json(files.require(model.TRAINED, "train@scones") / "network.json")["input"]["side"]
+    classifier = _classifier()
+    side = classifier.side
     found, problems = bodies(records, lambda body, kind: picture.squared(picture.read(body, kind), side))
-    return measured(np.stack(found) if found else np.empty((0, side, side, 3), np.uint8)), problems
+    return measured(classifier, np.stack(found) if found else np.empty((0, side, side, 3), np.uint8)), problems
 
 
-def measured(images: Pixels) -> Inputs:
+def _classifier() -> model.Classifier:
+    return model.load(files.require(model.TRAINED, "train@scones"))
+
+
+def measured(classifier: model.Classifier, images: Pixels) -> Inputs:
     """Return the measurements of pictures, uint8 (N, side, side, 3)."""
-    classifier = model.load(files.require(model.TRAINED, "train@scones"))
     with torch.inference_mode():
         parts = [classifier.inspect(part)[1] for part in torch.from_numpy(images).split(model.BATCH)]
     return Inputs(properties(images), torch.cat(parts).numpy(), len(images), list(images))

@@ -10,7 +10,7 @@ from torch import Tensor
 from stages.common.training import distributed
 from stages.common.vision.augmentation import augment
 from stages.common.vision.warping import warp
-from stages.scones.model import Classifier
+from stages.scones.model import Member
 
 
 def moved(images: Tensor, size: int, limits: Mapping[str, float], generator: torch.Generator) -> Tensor:
@@ -30,9 +30,7 @@ def moved(images: Tensor, size: int, limits: Mapping[str, float], generator: tor
     return warp(images.permute(0, 3, 1, 2).float(), matrices, size, size, "reflection")
 
 
-def augmented(
-    images: Tensor, classifier: Classifier, limits: Mapping[str, float], generator: torch.Generator
-) -> Tensor:
-    """Return pictures, uint8 (N, side, side, 3), as training inputs of ``classifier``'s network: float32 (N, 3, S, S)."""
-    seen = moved(images, classifier.image_size, limits, generator)
-    return augment(seen, classifier.mean, classifier.std, limits, generator)
+def augmented(images: Tensor, member: Member, limits: Mapping[str, float], generator: torch.Generator) -> Tensor:
+    """Return pictures, uint8 (N, side, side, 3), as training inputs of ``member``'s network: float32 (N, 3, S, S)."""
+    seen = moved(images, member.image_size, limits, generator)
+    return augment(seen, member.mean, member.std, limits, generator)
