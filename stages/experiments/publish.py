@@ -56,9 +56,12 @@ def measure(
     """Run a recipe with this machine's ``changes``, such as where its data are.
 
     ``work`` runs one seed, ``options`` are those of the command that chose it, ``seeds`` those to run; None: all. Yields the results so far after each
-    seed. Raises InputError if a seed fails.
+    seed. Raises InputError if a seed fails, or if the recipe hasn't got it.
     """
     recipe, commit = recipes.named(name), git("rev-parse", "--short=10", "HEAD")
+    if unknown := sorted(set(seeds or []) - set(recipe.seeds)):
+        words = f"found {', '.join(map(str, unknown))}, expected some of {', '.join(map(str, recipe.seeds))}"
+        raise InputError(f"--seeds for {name}: {words}; the recipe's `seeds` in recipes.yaml has all that count")
     command = ["python", "-m", "stages.experiments.publish", name, *options, *recipes.overrides(changes)]
     done: list[Run] = []
     for one in recipes.experiments(name, changes):

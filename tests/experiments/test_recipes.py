@@ -101,6 +101,8 @@ def test_seeds_that_run_by_themselves_join_the_others_of_the_same_commit(monkeyp
     assert published.added(last, others).command == others.command
     assert [run.seed for run in published.added(last.model_copy(update={"commit": "other"}), others).runs] == [0, 1]
     assert published.added(None, others) == others
+    with pytest.raises(InputError, match="--seeds for mnist-adam: found 3, expected some of 0, 1, 2"):
+        next(publish.measure("mnist-adam", {}, experiment, [], seeds=[2, 3]))
 
 
 def test_memory_is_that_of_all_processes_at_once() -> None:
