@@ -111,6 +111,26 @@ def automatic_table() -> str:
     return markdown(["models", "RMSLE", "times ours", "seconds a window"], rows, about)
 
 
+def served_table() -> str:
+    """Return the requests a second and the response times of this server and others, as a Markdown table."""
+    measured, rows = read("serving"), []
+    for title in ("mnist CNN", "mnist default"):
+        for name, row in measured[title]["measured"].items():
+            times = (f"{row[part]:.1f}" for part in ("p50_ms", "p95_ms", "p99_ms"))
+            limit = f"{row['per_second'] / measured[title]['limit_per_second']:.0%}"
+            rows.append((title, name, f"{row['per_second']:,.0f}", *times, limit))
+    titles = ["network", "server", "requests a second", "median, ms", "95 %, ms", "99 %, ms", "of the limit"]
+    http = ", ".join(
+        f"{measured[title]['ratios']['http_ms']:.1f} ms ({title})" for title in ("mnist CNN", "mnist default")
+    )
+    about = f"HTTP adds {http} to a call, median. {measured['clients']} clients, on the cores {measured['cores']}"
+    return markdown(
+        titles,
+        rows,
+        f"{about}, beside other work (load average {measured['load_before']}). Measured on {where(measured)}",
+    )
+
+
 def reach_table() -> str:
     """Return which versions of torch load the exports, as a Markdown table."""
     measured, rows = read("reach"), []

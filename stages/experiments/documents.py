@@ -125,6 +125,7 @@ TABLES: dict[Path, dict[str, Callable[[], str]]] = {
         "int8": benchmarked.int8_table,
         "digits": benchmarked.digits_table,
         "torture": benchmarked.torture_table,
+        "served": benchmarked.served_table,
     },
 }
 
