@@ -197,8 +197,8 @@ def compare(folder: Path, bodies: Sequence[bytes], seconds: float, rounds: int) 
         (folder / "litserve_server.py").write_text(LITSERVE)  # it starts processes, which import this file
         path = "/models/mnist/invocations"
         urls = {
-            "with batching": f"{ours}{path}",
-            "batching off": f"{alone}{path}",
+            "this server": f"{ours}{path}",
+            "this server, batching off": f"{alone}{path}",
             "plain FastAPI, event loop": f"{other}/loop",
             "plain FastAPI, threads": f"{other}/threads",
         }
@@ -236,9 +236,9 @@ def main(seconds: float, rounds: int) -> dict[str, Any]:
                 bodies = [png(image) for image in test["images"][:256]]
             found, most = compare(folder, bodies, seconds, rounds), limit(folder, bodies)
             rate = {contestant: row["per_second"] for contestant, row in found.items()}
-            ours = rate["with batching"]
+            ours = rate["this server"]
             ratios = {
-                "against batching off": ours / rate["batching off"],
+                "against batching off": ours / rate["this server, batching off"],
                 "against the faster plain one": ours / max(rate[one] for one in rate if one.startswith("plain")),
                 "against the faster LitServe": ours / max(rate[one] for one in WAITS),
                 "http_ms": found["one client, over HTTP"]["p50_ms"] - found["called directly"]["p50_ms"],
