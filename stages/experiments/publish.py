@@ -127,7 +127,8 @@ def run_stages(one: Experiment, folder: Path, last: str = STEPS[-1]) -> float:
     modules = ["stages.check", *(f"stages.{project}.{step}" for step in STEPS[first : STEPS.index(last) + 1])]
     code = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": code}
-    return max(watched([sys.executable, "-m", module], cwd=folder, env=environment) for module in modules)
+    start = [sys.executable, "-m", "stages.experiments.running.with_parent", sys.executable, "-m"]
+    return max(watched([*start, one], cwd=folder, env=environment, stdin=subprocess.PIPE) for one in modules)
 
 
 def watched(command: list[str], **options: Any) -> float:

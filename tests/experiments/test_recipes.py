@@ -1,16 +1,19 @@
 """Recipes and published results: every recipe is valid, and no figure stands in the README that no file backs."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 from checkouts import Checkout
 from conftest import ROOT
 from conftest import Run as Python
+from model_servers import until
 
 from stages.bikes.config import check_together
 from stages.check import parameters_model
@@ -140,6 +143,20 @@ def test_without_dvc_the_stages_run_by_themselves_and_their_results_are_kept(wor
     assert result.metrics["accuracy"] > 0.6
     assert result.training["precision"] == "float32"
     assert not list(publish.TEMPORARY.iterdir())
+
+
+def test_a_killed_command_leaves_no_training_behind(workspace: Path) -> None:
+    recipe = RECIPES["mnist-adam"].model_copy(update={"seeds": [0], "set": {"mnist.epochs": 1000}})
+    Path("recipes.yaml").write_text(yaml.safe_dump({"long": recipe.model_dump(exclude_none=True)}))
+    Checkout(workspace).start()
+    command = [sys.executable, "-m", "stages.experiments.publish", "long", "--without-dvc"]
+    with psutil.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL) as process:
+        until(
+            lambda: list(publish.TEMPORARY.glob("*/data/mnist/features")) and len(process.children(recursive=True)) > 1
+        )
+        below = process.children(recursive=True)
+        process.kill()
+    assert psutil.wait_procs(below, timeout=120)[1] == []
 
 
 def test_a_gpu_is_named_before_the_processor() -> None:
