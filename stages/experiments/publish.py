@@ -8,8 +8,8 @@ change. At the end the documents' tables are updated.
 With `--without-dvc`, the stages up to evaluate run by themselves in a temporary folder: for a rented machine with a
 GPU, which has no DVC. Copy the file that it writes to your checkout, and update the tables with `make readme-table`.
 
-With `--seeds`, only these run, and their results are added to those of the other seeds, if these have the same commit,
-settings and hardware. So several processes can share the seeds of a recipe.
+With `--seeds`, only these run, and their results are added to those of the other seeds, which must have the same commit,
+settings and hardware. So several processes can share the seeds of a recipe. For a new seed, add it to the recipe's `seeds`.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def measure(
     ``work`` runs one seed, ``options`` are those of the command that chose it, ``seeds`` those to run; None: all. Yields the results so far after each
     seed. Raises InputError if a seed fails, or if the recipe hasn't got it.
     """
-    recipe, commit = recipes.named(name), git("rev-parse", "--short=10", "HEAD")
+    recipe, commit = recipes.named(name), head()
     if unknown := sorted(set(seeds or []) - set(recipe.seeds)):
         words = f"found {', '.join(map(str, unknown))}, expected some of {', '.join(map(str, recipe.seeds))}"
         raise InputError(f"--seeds for {name}: {words}; the recipe's `seeds` in recipes.yaml has all that count")
@@ -87,6 +87,10 @@ def measure(
             commit=commit,
             runs=list(done),
         )
+
+
+def head() -> str:
+    return git("rev-parse", "--short=10", "HEAD")
 
 
 def gpus(done: list[Run]) -> list[str]:
@@ -163,6 +167,11 @@ def main(names: list[str], settings: list[str], without_dvc: bool, seeds: list[i
         with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=TEMPORARY) as folder:
             work = partial(stages_alone if without_dvc else experiment, folder=Path(folder))
             try:
+                if seeds and (former := published.read(name)):
+                    here = circumstances.hardware()
+                    same = former.hardware if former.hardware.endswith(here) else here  # a GPU's name may be before it
+                    own = recipes.named(name).set
+                    published.require_same(former, settings=own, changes=changes, commit=head(), hardware=same)
                 for result in measure(name, changes, work, options, seeds):
                     published.write(published.added(published.read(name), result) if seeds else result)
             except InputError as error:

@@ -102,7 +102,6 @@ def test_seeds_that_run_by_themselves_join_the_others_of_the_same_commit(monkeyp
     *_, others = publish.measure("mnist-adam", {}, experiment, [], seeds=[0, 1])
     assert [run.seed for run in published.added(last, others).runs] == [0, 1, 2]
     assert published.added(last, others).command == others.command
-    assert [run.seed for run in published.added(last.model_copy(update={"commit": "other"}), others).runs] == [0, 1]
     assert published.added(None, others) == others
     with pytest.raises(InputError, match="--seeds for mnist-adam: found 3, expected some of 0, 1, 2"):
         next(publish.measure("mnist-adam", {}, experiment, [], seeds=[2, 3]))
@@ -143,6 +142,15 @@ def test_without_dvc_the_stages_run_by_themselves_and_their_results_are_kept(wor
     assert result.metrics["accuracy"] > 0.6
     assert result.training["precision"] == "float32"
     assert not list(publish.TEMPORARY.iterdir())
+    # Another seed joins the first one only if it has the same settings.
+    Path("recipes.yaml").write_text(Path("recipes.yaml").read_text().replace("- 3\n", "- 3\n  - 4\n"))
+    other = python(*program, "-S", "mnist.threads=2", "--seeds", "4")
+    assert (other.returncode, published.read("one")) == (1, kept)
+    assert "one.json has seeds 3 of other changes, which further seeds can't join" in other.stderr
+    assert python(*program, "-S", "mnist.threads=1", "--seeds", "4").returncode == 0
+    both = published.read("one")
+    assert both
+    assert [run.seed for run in both.runs] == [3, 4]
 
 
 def test_a_killed_command_leaves_no_training_behind(workspace: Path) -> None:

@@ -102,7 +102,10 @@ def test_processes_share_a_batch_that_divides_those_of_all_members() -> None:
     ("members", "words"),
     [
         ([], r"mnist.ensemble.members = \[\] is not allowed: expected at least one, such as {network: mlp}"),
-        ([{"network": "ensemble"}], r"members\[0\].network = 'ensemble' is not allowed: expected 'mlp' or 'cnn'"),
+        (
+            [{"network": "ensemble"}],
+            r"members\[0\].network = 'ensemble' is not allowed: each member needs 'mlp' or 'cnn'",
+        ),
         ([{"network": "cnn", "cnn": {"kernel": 4}}], r"members\[0\].cnn.kernel = 4 is not allowed: expected 3, 5 or 7"),
         (
             [{"network": "mlp"}, {"network": "mlp"}],

@@ -131,7 +131,10 @@ def test_a_member_by_itself_is_the_same_network(project: Path) -> None:
     ("members", "words"),
     [
         ([], r"scones.ensemble.members = \[\] is not allowed: expected at least one, such as {network: residual}"),
-        ([{"network": "ensemble"}], r"members\[0\].network = 'ensemble' is not allowed: expected 'residual' or"),
+        (
+            [{"network": "ensemble"}],
+            r"members\[0\].network = 'ensemble' is not allowed: each member needs 'residual' or",
+        ),
         ([{"network": "residual", "residual": {"width": 0}}], r"scones.ensemble.members\[0\].residual.width = 0"),
         ([{"network": "residual"}] * 2, r"scones.ensemble.members\[1\] is not allowed: it is the same network as"),
         ([{"network": "transfer", "transfer": {"backbone": "none"}}], "scones.transfer: .*'none'"),

@@ -37,7 +37,7 @@ def members(project: str, settings: Settings) -> list[Settings]:
         member = config.check(own, type(settings), config.merged(base, change))
         if (network := member.model_dump()["network"]) == "ensemble":
             expected = " or ".join(map(repr, networks))
-            raise InputError(f"params.yaml: {own}.network = {network!r} is not allowed: expected {expected}")
+            raise InputError(f"params.yaml: {own}.network = {network!r} is not allowed: each member needs {expected}")
         if member in found:
             raise InputError(
                 f"params.yaml: {own} is not allowed: it is the same network as members[{found.index(member)}], "

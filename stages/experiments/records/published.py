@@ -46,12 +46,19 @@ def read(recipe: str, folder: Path = PUBLISHED) -> Published | None:
     )
 
 
+def require_same(former: Published, **now: Any) -> None:
+    """Raise InputError unless ``former`` has these settings, changes, commit and hardware: only then other seeds may join it."""
+    if other := [name for name, value in now.items() if getattr(former, name) != value]:
+        path, seeds = PUBLISHED / f"{former.recipe}.json", ", ".join(str(run.seed) for run in former.runs)
+        raise InputError(
+            f"--seeds: {path} has seeds {seeds} of other {' and '.join(other)}, which further seeds can't join: "
+            "run all of them, without --seeds, or delete the file first"
+        )
+
+
 def added(former: Published | None, result: Published) -> Published:
-    """Return ``result`` with the ``former`` runs of other seeds, if these were made by the same commit, settings and hardware."""
-    alike = former and all(
-        getattr(former, name) == getattr(result, name) for name in ("settings", "changes", "commit", "hardware")
-    )
-    runs = {run.seed: run for run in [*(former.runs if former and alike else []), *result.runs]}
+    """Return ``result`` with the ``former`` runs of other seeds."""
+    runs = {run.seed: run for run in [*(former.runs if former else []), *result.runs]}
     return result.model_copy(update={"runs": [runs[seed] for seed in sorted(runs)]})
 
 
