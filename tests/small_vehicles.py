@@ -1,11 +1,16 @@
 """Small pictures of two vehicles, which their colours tell, and tiny networks to train on them."""
 
+from collections.abc import Mapping
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from checkouts import make_workspace, set_parameters
 
+from stages import check
 from stages.common import files
+from stages.scones import evaluate, export, plot, train
 
 TINY: dict[str, Any] = {
     "scones.residual": {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0, "weights": "none"},
@@ -31,3 +36,14 @@ def write_vehicles(folder: Path) -> None:
         images = (colours + random.normal(0, 60, (count, 32, 32, 3))).clip(0, 255).astype(np.uint8)
         np.savez(folder / f"{part}.npz", images=images, labels=labels, names=names)
     files.write_json(folder / "about.json", {"source": "a test", "classes": ["bicycle", "motorcycle"]})
+
+
+def make(root: Path, changes: Mapping[str, Any]) -> Path:
+    """Train, evaluate, plot and export TINY with ``changes`` in the new project root ``root``, which is returned."""
+    make_workspace(root)
+    set_parameters(root / "params.yaml", TINY | dict(changes))
+    write_vehicles(root / train.FEATURES)
+    with chdir(root):
+        for stage in (check, train, evaluate, plot, export):
+            stage.main()
+    return root

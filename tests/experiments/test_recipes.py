@@ -102,6 +102,9 @@ def test_seeds_that_run_by_themselves_join_the_others_of_the_same_commit(monkeyp
     *_, others = publish.measure("mnist-adam", {}, experiment, [], seeds=[0, 1])
     assert [run.seed for run in published.added(last, others).runs] == [0, 1, 2]
     assert published.added(last, others).command == others.command
+    for name in ("commit", "hardware"):  # a GPU is known only after the run
+        with pytest.raises(InputError, match=f"has seeds 2 of other {name}, which further seeds can't join"):
+            published.added(last.model_copy(update={name: "other"}), others)
     assert published.added(None, others) == others
     with pytest.raises(InputError, match="--seeds for mnist-adam: found 3, expected some of 0, 1, 2"):
         next(publish.measure("mnist-adam", {}, experiment, [], seeds=[2, 3]))

@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-from contextlib import chdir
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -11,16 +10,16 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
-from checkouts import make_workspace, set_parameters
+from checkouts import set_parameters
 from conftest import Change
 from scipy.special import softmax
 from small_photographs import contents
-from small_vehicles import TINY, write_vehicles
+from small_vehicles import make
 
 from stages import check
 from stages.common import files
 from stages.common.errors import InputError
-from stages.scones import evaluate, export, layout, model, plot, train
+from stages.scones import export, layout, model, plot, train
 from stages.scones.feedback import served
 from stages.scones.learning import augmentation
 from stages.serving import process
@@ -34,15 +33,8 @@ MEMBERS: list[dict[str, Any]] = [
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project root in which an ensemble was trained, evaluated, plotted and exported."""
-    root = tmp_path_factory.mktemp("made")
-    make_workspace(root)
-    ensemble = {"scones.network": "ensemble", "scones.ensemble.members": MEMBERS, "scones.epochs": 2}
-    set_parameters(root / "params.yaml", TINY | ensemble)
-    write_vehicles(root / train.FEATURES)
-    with chdir(root):
-        for stage in (check, train, evaluate, plot, export):
-            stage.main()
-    return root
+    changes = {"scones.network": "ensemble", "scones.ensemble.members": MEMBERS, "scones.epochs": 2}
+    return make(tmp_path_factory.mktemp("made"), changes)
 
 
 @pytest.fixture

@@ -5,17 +5,17 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import chdir, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
-from checkouts import make_workspace, set_parameters
+from checkouts import set_parameters
 from conftest import ROOT, Change
 from small_photographs import contents
-from small_vehicles import TINY, write_vehicles
+from small_vehicles import TINY, make, write_vehicles
 
 from stages.common import files
 from stages.common.errors import InputError
@@ -39,14 +39,7 @@ def change(change: Change) -> Change:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project root in which a tiny network was trained, evaluated, plotted and exported."""
-    root = tmp_path_factory.mktemp("made")
-    make_workspace(root)
-    set_parameters(root / "params.yaml", TINY)
-    write_vehicles(root / train.FEATURES)
-    with chdir(root):
-        for stage in (train, evaluate, plot, export):
-            stage.main()
-    return root
+    return make(tmp_path_factory.mktemp("made"), {})
 
 
 @pytest.fixture

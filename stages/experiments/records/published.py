@@ -57,7 +57,9 @@ def require_same(former: Published, **now: Any) -> None:
 
 
 def added(former: Published | None, result: Published) -> Published:
-    """Return ``result`` with the ``former`` runs of other seeds."""
+    """Return ``result`` with the ``former`` runs of other seeds. Raises the InputError of `require_same`."""
+    if former:
+        require_same(former, **{name: getattr(result, name) for name in ("settings", "changes", "commit", "hardware")})
     runs = {run.seed: run for run in [*(former.runs if former else []), *result.runs]}
     return result.model_copy(update={"runs": [runs[seed] for seed in sorted(runs)]})
 
