@@ -7,7 +7,7 @@ from pydantic import Field
 from stages.common import training_settings
 from stages.common.config import VERSION, Section
 from stages.common.sources.source import SourceSettings
-from stages.common.training_settings import Ensemble, Known, Residual, TrainingSettings, Weights
+from stages.common.training_settings import Ensemble, Known, TrainingSettings, Weights
 
 
 class Photographs(Section):
@@ -34,6 +34,18 @@ class Data(SourceSettings):
     shard: int = Field(ge=1, le=4096, description="approximate MiB of pixels in a shard, the unit of parallel work")
     valid_fraction: float = Field(gt=0, lt=0.5, description="fraction of each class's training set for validation")
     seed: int = Field(ge=0, lt=2**31, description="seed for choosing the validation photographs")
+
+
+class Residual(training_settings.Residual):
+    """A small residual network, which can be trained on smaller inputs than it predicts from.
+
+    Objects fill more of a random square than of the photograph's middle. With smaller inputs in training they have about
+    the same size in pixels, and training is faster (https://arxiv.org/abs/1906.06423).
+    """
+
+    train_scale: float = Field(
+        ge=0.5, le=1, description="side of the training inputs, as a fraction of image_size; 1: the same"
+    )
 
 
 class Scratch(Section):

@@ -92,8 +92,12 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: s
     whole = built.network.to(device).to(memory_format=torch.channels_last)  # a faster layout
     computing.repeat(whole)
     member = Member(whole, **seen).to(device)
-    limits = settings.augmentation.model_dump()
-    photographs = Views(member, about["size"], settings.crop, limits, train, valid)
+    views = {
+        "crop": settings.crop,
+        "limits": settings.augmentation.model_dump(),
+        "scale": table.pop("train_scale", 1.0),
+    }
+    photographs = Views(member, about["size"], **views, train=train, valid=valid)
     eyes: Views | FrozenViews = photographs
     network, began = whole, time.perf_counter()
     if isinstance(whole, backbones.Transfer) and (kept := features_of(settings, computing)):
@@ -126,7 +130,7 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: s
         "computing": computing._asdict(),
         "initial": built.initial and built.initial.about(settings.epochs),
         "input": seen,
-        "views": {"crop": settings.crop, "limits": limits},
+        "views": views,
         **saving.summary(whole, settings, history),
     }
     weights = {name: value.cpu() for name, value in whole.state_dict().items()}

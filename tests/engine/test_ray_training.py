@@ -39,7 +39,7 @@ ROWS: dict[str, dict[str, object]] = {
     "mnist": CNN,
     "landmarks": {
         "landmarks.network": "residual",
-        "landmarks.residual": SMALL,
+        "landmarks.residual": SMALL | {"train_scale": 1.0},
         "landmarks.epochs": 2,
         "landmarks.precision": "float32",
     },

@@ -18,6 +18,8 @@ import torchvision
 from checkouts import make_workspace, set_parameters
 from conftest import ROOT, Change, Run
 from small_photographs import COLOURS, contents
+from torch import nn
+from torch.nn import functional as F
 
 from stages import check
 from stages.common import files
@@ -32,7 +34,8 @@ SMALL: dict[str, object] = {
     "data.landmarks.size": 40,
     "data.landmarks.valid_fraction": 0.25,
     "landmarks.network": "residual",
-    "landmarks.residual": {"image_size": 32, "width": 4, "depth": 1, "dropout": 0.0, "weights": "none"},
+    "landmarks.residual.image_size": 32,
+    "landmarks.residual.width": 4,
     "landmarks.scratch": {"image_size": 32, "width": 0.02, "dropout": 0.0, "weights": "none"},
     "landmarks.transfer.backbone": "mobilenet_v3_small",
     "landmarks.transfer.image_size": 32,
@@ -58,7 +61,7 @@ SEVERAL_KINDS: dict[str, object] = {
         {
             "network": "residual",
             "seed": 1,
-            "residual": {"image_size": 48},
+            "residual": {"image_size": 48, "train_scale": 0.75},
             "precision": "bfloat16",
             "augmentation": {"erase": 0.3},
         },
@@ -149,6 +152,21 @@ def test_train_never_looks_at_the_test_photographs(features: Path) -> None:
         path.unlink()
     train.main()
     assert (TRAINED / "0" / "weights.pt").exists()
+
+
+def test_the_training_inputs_may_be_smaller_than_those_of_prediction(
+    features: Path, change: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides: dict[bool, set[int]] = {True: set(), False: set()}
+
+    def look(layer: nn.AdaptiveAvgPool2d, maps: torch.Tensor) -> torch.Tensor:
+        sides[layer.training].add(maps.shape[3] * 16)  # behind a stride of 16
+        return F.adaptive_avg_pool2d(maps, layer.output_size)
+
+    monkeypatch.setattr(nn.AdaptiveAvgPool2d, "forward", look)
+    change({"landmarks.residual.image_size": 64, "landmarks.residual.train_scale": 0.75, "landmarks.epochs": 1})
+    train.main()
+    assert sides == {True: {48}, False: {64}}
 
 
 def test_networks_of_several_kinds_are_served_as_they_were_measured(served: Path) -> None:

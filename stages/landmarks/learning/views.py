@@ -30,6 +30,8 @@ class Views:
     crop: float
     """The largest square, as a fraction of ``size``."""
     limits: Mapping[str, float]
+    scale: float
+    """Side of the training inputs, as a fraction of the side in prediction."""
     train: Store
     valid: Store
 
@@ -45,7 +47,8 @@ class Views:
         count = distributed.whole(len(chosen))
         places = distributed.share(torch.rand(count, 2, generator=generator, dtype=torch.float64)).numpy()
         squares = self.train.crops(chosen.numpy(), side, places)
-        seen = pixels.resize_square(squares, side, self.member.image_size).to(self.member.mean.device)
+        seen = pixels.resize_square(squares, side, round(self.scale * self.member.image_size))
+        seen = seen.to(self.member.mean.device)
         return augment(seen, self.member.mean, self.member.std, self.limits, generator)
 
     def middles(self, part: Part, chosen: Tensor) -> Tensor:
