@@ -41,7 +41,7 @@ def test_a_recipe_sets_parameters_that_are_valid(name: str) -> None:
         ("mnist.optimiser=sgd", "{} is not a parameter: did you mean mnist.optimizer? params.yaml has all"),
         ("+mnist.optimiser=sgd", "{} is not a parameter: did you mean mnist.optimizer?"),
         ("mnist.epochs", "-S {} is not a setting: expected key=value"),
-        ("mnist.mlp.hidden=[128,64", "-S {}=[128,64 is not a setting: '[128,64' is not valid YAML, is a bracket"),
+        ("mnist.mlp.hidden=[128,64", "-S {}=[128,64 is not a setting: '[128,64' is not valid YAML: is a bracket"),
         ("mnist.optimizer=sdg", "params.yaml: {} = 'sdg' is not allowed: expected 'adam'"),
         ("mnist.mlp.hidden=128", "params.yaml: {} = 128 is not allowed: expected a valid list"),
         ("mnist.adam=x", "params.yaml: {} = 'x' is not allowed: expected its parameters learning_rate, weight_decay"),
