@@ -39,11 +39,12 @@ class Case(NamedTuple):
     images: int
 
     def build(self) -> tuple[nn.Module, int]:
-        """Return the network, and the side of its images in pixels."""
+        """Return the network, and the side of its training images in pixels."""
         table = getattr(self.settings, self.network).model_dump()
         if self.project == "mnist":
             return model.build(self.network, table), model.SIDE
-        return classifiers.build(self.network, table | {"fine_tune": "all"}, CLASSES).network, table["image_size"]
+        side = round(table.pop("train_scale", 1.0) * table["image_size"])
+        return classifiers.build(self.network, table | {"fine_tune": "all"}, CLASSES).network, side
 
 
 def cases() -> dict[str, Case]:

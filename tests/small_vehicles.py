@@ -1,4 +1,4 @@
-"""Small pictures of two vehicles, which their colours tell, and tiny networks to train on them."""
+"""Small pictures of two vehicles that differ in colour, and tiny networks to train on them."""
 
 from collections.abc import Mapping
 from contextlib import chdir

@@ -123,7 +123,7 @@ def served_table() -> str:
     http = ", ".join(
         f"{measured[title]['ratios']['http_ms']:.1f} ms ({title})" for title in ("mnist CNN", "mnist default")
     )
-    about = f"HTTP adds {http} to a call, median. {measured['clients']} clients, on the cores {measured['cores']}"
+    about = f"HTTP adds {http} to a call, median. {measured['clients']} clients but in the last two rows of each network, on the cores {measured['cores']}"
     return markdown(
         titles,
         rows,

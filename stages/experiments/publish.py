@@ -55,13 +55,15 @@ def measure(
 ) -> Iterator[Published]:
     """Run a recipe with this machine's ``changes``, such as where its data are.
 
-    ``work`` runs one seed, ``options`` are those of the command that chose it, ``seeds`` those to run; None: all. Yields the results so far after each
-    seed. Raises InputError if a seed fails, or if the recipe hasn't got it.
+    ``work`` runs one seed, ``options`` are those of the command that chose it, ``seeds`` those to run; None: all. Yields
+    the results so far after each seed. Raises InputError if a seed fails, or is not one of the recipe's.
     """
     recipe, commit = recipes.named(name), head()
     if unknown := sorted(set(seeds or []) - set(recipe.seeds)):
         words = f"found {', '.join(map(str, unknown))}, expected some of {', '.join(map(str, recipe.seeds))}"
-        raise InputError(f"--seeds for {name}: {words}; the recipe's `seeds` in recipes.yaml has all that count")
+        raise InputError(
+            f"--seeds for {name}: {words}. For another seed, add it to the recipe's `seeds` in recipes.yaml"
+        )
     command = ["python", "-m", "stages.experiments.publish", name, *options, *recipes.overrides(changes)]
     done: list[Run] = []
     for one in recipes.experiments(name, changes):
@@ -90,6 +92,7 @@ def measure(
 
 
 def head() -> str:
+    """Return the current commit, 10 digits."""
     return git("rev-parse", "--short=10", "HEAD")
 
 
@@ -131,8 +134,8 @@ def run_stages(one: Experiment, folder: Path, last: str = STEPS[-1]) -> float:
     modules = ["stages.check", *(f"stages.{project}.{step}" for step in STEPS[first : STEPS.index(last) + 1])]
     code = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": code}
-    start = [sys.executable, "-m", "stages.experiments.running.with_parent", sys.executable, "-m"]
-    return max(watched([*start, one], cwd=folder, env=environment, stdin=subprocess.PIPE) for one in modules)
+    started = [clones.tied([sys.executable, "-m", module]) for module in modules]
+    return max(watched(command, cwd=folder, env=environment, **options) for command, options in started)
 
 
 def watched(command: list[str], **options: Any) -> float:
@@ -173,7 +176,7 @@ def main(names: list[str], settings: list[str], without_dvc: bool, seeds: list[i
                     own = recipes.named(name).set
                     published.require_same(former, settings=own, changes=changes, commit=head(), hardware=same)
                 for result in measure(name, changes, work, options, seeds):
-                    published.write(published.added(published.read(name), result) if seeds else result)
+                    published.join(result) if seeds else published.write(result)
             except InputError as error:
                 failures.append(str(error))
     if not without_dvc:

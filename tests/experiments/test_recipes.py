@@ -1,8 +1,10 @@
 """Recipes and published results: every recipe is valid, and no figure stands in the README that no file backs."""
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -93,7 +95,9 @@ def test_a_failed_seed_is_reported_and_earlier_seeds_are_kept(monkeypatch: pytes
         next(measured)
 
 
-def test_seeds_that_run_by_themselves_join_the_others_of_the_same_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seeds_that_run_by_themselves_join_the_others_of_the_same_commit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def experiment(one: Experiment) -> Run:
         return Run(seed=one.seed, metrics={"accuracy": one.seed / 10}, training={})
 
@@ -103,9 +107,13 @@ def test_seeds_that_run_by_themselves_join_the_others_of_the_same_commit(monkeyp
     assert [run.seed for run in published.added(last, others).runs] == [0, 1, 2]
     assert published.added(last, others).command == others.command
     for name in ("commit", "hardware"):  # a GPU is known only after the run
-        with pytest.raises(InputError, match=f"has seeds 2 of other {name}, which further seeds can't join"):
+        with pytest.raises(InputError, match=f"has seeds 2, measured with other {name}, and seeds"):
             published.added(last.model_copy(update={name: "other"}), others)
     assert published.added(None, others) == others
+    published.join(last.model_copy(update={"commit": "other"}), tmp_path)
+    with pytest.raises(InputError, match=r"mnist-adam-seeds-0-1.json has the new results"):
+        published.join(others, tmp_path)
+    assert published.read("mnist-adam-seeds-0-1", tmp_path) == others
     with pytest.raises(InputError, match="--seeds for mnist-adam: found 3, expected some of 0, 1, 2"):
         next(publish.measure("mnist-adam", {}, experiment, [], seeds=[2, 3]))
 
@@ -149,24 +157,26 @@ def test_without_dvc_the_stages_run_by_themselves_and_their_results_are_kept(wor
     Path("recipes.yaml").write_text(Path("recipes.yaml").read_text().replace("- 3\n", "- 3\n  - 4\n"))
     other = python(*program, "-S", "mnist.threads=2", "--seeds", "4")
     assert (other.returncode, published.read("one")) == (1, kept)
-    assert "one.json has seeds 3 of other changes, which further seeds can't join" in other.stderr
+    assert "one.json has seeds 3, measured with other changes, and seeds" in other.stderr
     assert python(*program, "-S", "mnist.threads=1", "--seeds", "4").returncode == 0
     both = published.read("one")
     assert both
     assert [run.seed for run in both.runs] == [3, 4]
 
 
-def test_a_killed_command_leaves_no_training_behind(workspace: Path) -> None:
+@pytest.mark.parametrize("kill", [os.kill, os.killpg], ids=["process", "group"])
+def test_a_killed_command_leaves_no_training_behind(workspace: Path, kill: Callable[[int, int], None]) -> None:
     recipe = RECIPES["mnist-adam"].model_copy(update={"seeds": [0], "set": {"mnist.epochs": 1000}})
     Path("recipes.yaml").write_text(yaml.safe_dump({"long": recipe.model_dump(exclude_none=True)}))
     Checkout(workspace).start()
     command = [sys.executable, "-m", "stages.experiments.publish", "long", "--without-dvc"]
-    with psutil.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL) as process:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with psutil.Popen(command, env=environment, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         until(
             lambda: list(publish.TEMPORARY.glob("*/data/mnist/features")) and len(process.children(recursive=True)) > 1
         )
         below = process.children(recursive=True)
-        process.kill()
+        kill(process.pid, signal.SIGKILL)
     assert psutil.wait_procs(below, timeout=120)[1] == []
 
 

@@ -19,7 +19,19 @@ import httpx
 import psutil
 import pytest
 from conftest import ROOT, Started
-from model_servers import INFERENCE, Served, archive, container, in_a_loop, in_this_process, load, refused, rest, until
+from model_servers import (
+    CLASSIFIER,
+    INFERENCE,
+    Served,
+    archive,
+    container,
+    in_a_loop,
+    in_this_process,
+    load,
+    refused,
+    rest,
+    until,
+)
 
 from stages.common.errors import InputError
 from stages.scones import inference as scones
@@ -31,6 +43,7 @@ from stages.serving.container.batching import Batcher, BatchReply, Job, Limits
 from stages.serving.container.body import BodyLimits
 from stages.serving.container.errors import Refusal
 from stages.serving.container.model import LoadedModel
+from stages.serving.container.reading import READERS
 
 TEXT = {"Content-Type": "text/plain"}
 
@@ -356,6 +369,30 @@ def test_an_answer_that_takes_too_long_is_refused_and_the_next_one_is_given(tmp_
         assert "waits in vain" not in until(lambda: ask(client, "next").json().get("worked_on"))
 
 
+def test_a_container_whose_readers_are_all_late_says_so_until_one_is_free(tmp_path: Path) -> None:
+    with (
+        container(tmp_path, "--model-seconds=1", inference=CLASSIFIER) as served,
+        served.client(headers=TEXT) as client,
+        ThreadPoolExecutor(READERS) as pool,
+    ):
+        answers = [pool.submit(ask, client, f"read {tmp_path}") for _ in range(READERS)]
+        assert sorted(one.result().json()["code"] for one in answers) == ["timeout", "too_costly"]
+        assert client.get("/ping").status_code == 503
+        refused(ask(client, "waits in vain"), 503, "timeout")
+        (tmp_path / "released").touch()
+        until(lambda: client.get("/ping").status_code == 200)
+        assert ask(client, "next").status_code == 200
+
+
+def test_an_archive_that_exits_while_it_reads_fails_one_request(tmp_path: Path) -> None:
+    exits = INFERENCE.replace('raise ValueError("this can\'t be read")', 'raise SystemExit("it ends here")')
+    with container(tmp_path, inference=exits) as served, served.client(headers=TEXT) as client:
+        for _ in range(2 * READERS):
+            assert "it ends here" not in refused(ask(client, "unreadable"), 500, "internal")
+        assert ask(client, "next").status_code == 200
+        assert "it ends here" in served.log.read_text()
+
+
 def test_a_model_that_takes_one_request_at_a_time_gets_one_at_a_time(tmp_path: Path) -> None:
     alone = INFERENCE.replace("def batch_fn", "def several").replace("return batch_fn", "return several")
     with container(tmp_path, inference=alone) as served, served.client(headers=TEXT) as client:
@@ -372,7 +409,7 @@ def test_a_model_that_takes_one_request_at_a_time_gets_one_at_a_time(tmp_path: P
 class Echo:
     """Answers what it is told, `slow` after a while."""
 
-    batches, content_types = True, ("*/*",)
+    batches, stuck, content_types = True, False, ("*/*",)
 
     async def read(self, body: bytes, content_type: str) -> bytes:
         return body

@@ -51,8 +51,8 @@ def require_same(former: Published, **now: Any) -> None:
     if other := [name for name, value in now.items() if getattr(former, name) != value]:
         path, seeds = PUBLISHED / f"{former.recipe}.json", ", ".join(str(run.seed) for run in former.runs)
         raise InputError(
-            f"--seeds: {path} has seeds {seeds} of other {' and '.join(other)}, which further seeds can't join: "
-            "run all of them, without --seeds, or delete the file first"
+            f"--seeds: {path} has seeds {seeds}, measured with other {' and '.join(other)}, and seeds can be added only if these "
+            "are equal: run all of them, without --seeds, or delete the file first"
         )
 
 
@@ -62,6 +62,19 @@ def added(former: Published | None, result: Published) -> Published:
         require_same(former, **{name: getattr(result, name) for name in ("settings", "changes", "commit", "hardware")})
     runs = {run.seed: run for run in [*(former.runs if former else []), *result.runs]}
     return result.model_copy(update={"runs": [runs[seed] for seed in sorted(runs)]})
+
+
+def join(result: Published, folder: Path = PUBLISHED) -> None:
+    """Add ``result`` to the file with the recipe's other seeds. Raises the InputError of `require_same`.
+
+    Then ``result`` is kept in a file of its own: it may have taken hours.
+    """
+    try:
+        write(added(read(result.recipe, folder), result), folder)
+    except InputError as error:
+        own = folder / f"{result.recipe}-seeds-{'-'.join(str(run.seed) for run in result.runs)}.json"
+        files.write_json(own, result.model_dump(exclude_defaults=True))
+        raise InputError(f"{error}. {own} has the new results") from None
 
 
 def write(result: Published, folder: Path = PUBLISHED) -> None:

@@ -121,9 +121,7 @@ def changes(assignments: list[str]) -> dict[str, Any]:
         try:
             found[key] = config.parse(text)
         except yaml.YAMLError:
-            cause = (
-                f"{text!r} is not valid YAML: is a bracket or quote missing? (make's SET has no spaces within a value)"
-            )
+            cause = f"{text!r} is not valid YAML: is a bracket or quote missing? With make, values in SET can't contain spaces"
             raise InputError(f"-S {assignment} is not a setting: {cause}") from None
     return found
 

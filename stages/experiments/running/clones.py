@@ -114,22 +114,28 @@ def record(
 
 
 def prepared(folder: Path, experiment: Experiment, targets: Iterable[str]) -> tuple[Path, list[str], dict[str, Any]]:
-    """Copy the tree frozen in ``folder``. Returns the copy, the command that runs the experiment there, and Popen's options.
-
-    Nothing is written to the command's pipe. It closes when this process ends for any reason, which ends the command.
-    """
+    """Copy the tree frozen in ``folder``. Returns the copy, the command that runs the experiment there, and Popen's options."""
     copy = folder / experiment.name
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(folder / TEMPLATE, copy, symlinks=True)
-    with_parent, dvc = (
-        [sys.executable, "-m", f"stages.experiments.running.{name}"] for name in ("with_parent", "quick_dvc")
+    dvc = [sys.executable, "-m", "stages.experiments.running.quick_dvc"]
+    command, options = tied(
+        [*dvc, "exp", "run", "--name", experiment.name, *recipes.overrides(experiment.settings), *targets]
     )
-    command = [*dvc, "exp", "run", "--name", experiment.name, *recipes.overrides(experiment.settings), *targets]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     environment.pop("PYTHONPATH", None)  # run the copy's code
-    options = {"cwd": copy, "env": environment, "stdin": subprocess.PIPE, "start_new_session": True}
-    return copy, [*with_parent, *command], options
+    return copy, command, options | {"cwd": copy, "env": environment}
+
+
+def tied(command: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """Return a command that runs ``command``, and Popen's options with which it ends when this process ends for any reason.
+
+    Nothing is written to its pipe, which closes then. It is in a session of its own: what kills this process's group
+    leaves it alive to kill ``command``.
+    """
+    with_parent = [sys.executable, "-m", "stages.experiments.running.with_parent", *command]
+    return with_parent, {"stdin": subprocess.PIPE, "start_new_session": True}
 
 
 _running: set[subprocess.Popen[bytes]] = set()

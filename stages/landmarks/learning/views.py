@@ -36,9 +36,9 @@ class Views:
     valid: Store
 
     def training(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the training photographs ``chosen`` (N), each changed by its own random amounts: float32 (N, 3, S, S).
+        """Return the training photographs ``chosen`` (N), each changed by its own random amounts: float32 (N, 3, s, s).
 
-        A square's side is a fraction from `least` to `crop` of the shorter side, sampled uniformly by area. It is the same
+        Their side s is `scale` of that in prediction. A square's side is a fraction from `least` to `crop` of the shorter side, sampled uniformly by area. It is the same
         for all, because they are resized together. The position is sampled for each.
         """
         most, least = self.crop, min(self.limits["least"], self.crop)

@@ -40,7 +40,7 @@ def photographs(title: str, eyes: Views, settings: dict[str, Any], names: list[s
     for axis, image, label in zip(axes, shown, eyes.train.labels[chosen].tolist(), strict=False):
         _title(axis, readable(names[label]), 22)
         axis.imshow(image)
-    side = f"{member.image_size} x {member.image_size} pixels"
+    side = f"{inputs.shape[3]} x {inputs.shape[2]} pixels"
     figure.suptitle(f"landmarks: {len(chosen)} training photographs as {title} saw them, {side}")
     return figure
 

@@ -46,7 +46,7 @@ def application(model: LoadedModel, limits: Limits, body_limits: BodyLimits) -> 
         return answer.body, answer.batch
 
     async def ping(request: Request) -> Response:
-        return Response(headers={BATCHES: str(model.batches).lower()})
+        return Response(status_code=503 if model.stuck else 200, headers={BATCHES: str(model.batches).lower()})
 
     async def invocations(request: Request) -> Response:
         content_type = request.headers.get("content-type", "")

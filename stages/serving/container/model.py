@@ -13,9 +13,7 @@ from typing import Any
 
 from .batching import BatchReply, Job
 from .errors import Refusal
-from .reading import Readers
-
-RETRY_AFTER = 5  # s
+from .reading import RETRY_AFTER, Readers
 
 
 class LoadedModel:
@@ -42,6 +40,11 @@ class LoadedModel:
         self._thread = ThreadPoolExecutor(1, "model")
         self._readers = Readers(partial(self._attempt, self._read), seconds)
         self.content_types: Sequence[str] = getattr(self._inference, "CONTENT_TYPES", ("*/*",))
+
+    @property
+    def stuck(self) -> bool:
+        """Whether no body can be read any more: the process has to be started again."""
+        return self._readers.stuck
 
     async def read(self, body: bytes, content_type: str) -> Any:
         """Read a body by input_fn and ready_fn. Their exceptions are passed on. Raise Refusal after the time limit."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,8 @@ from .errors import Refusal
 READERS = 2
 """Threads that read. More would need more memory."""
 
-RETRY_AFTER = 5  # s
+RETRY_AFTER = 5
+"""Seconds after which a client that was refused may try again."""
 
 
 @dataclass(eq=False)
@@ -40,7 +42,13 @@ class Readers:
         self._running = 0
         self._waiting: deque[_Reading] = deque()
         self._done: deque[tuple[_Reading, Any]] = deque()
+        self._late: set[_Reading] = set()  # each keeps a thread
         self._told = False  # the event loop is going to take what is done
+
+    @property
+    def stuck(self) -> bool:
+        """Whether all threads have read beyond the time limit, so that no other body is read."""
+        return len(self._late) == READERS
 
     async def read(self, body: bytes, content_type: str) -> Any:
         """Return what ``read`` returns for this body. Raise its exception, or Refusal after the time limit.
@@ -58,9 +66,14 @@ class Readers:
                 if isinstance(data := one.outcome.result(), Exception):
                     raise data
                 return data
-            left = self._seconds if one.begin is None else one.begin + self._seconds - time.monotonic()
-        # `timeout` tells the server to start the model again: no thread is left to read other bodies.
-        code = "timeout" if self._running == READERS else "too_costly"
+            if one.begin is not None:
+                left = one.begin + self._seconds - time.monotonic()
+            elif self.stuck:
+                break
+        if one.begin is not None:
+            self._late.add(one)
+        # `timeout` tells the server to start the model again.
+        code = "timeout" if self.stuck else "too_costly"
         raise Refusal(503, code, f"the body took longer than {self._seconds:g} s to read", RETRY_AFTER)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -69,23 +82,28 @@ class Readers:
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         """Read in a thread until no body waits."""
-        try:
-            while True:
+        while True:
+            try:
                 one = self._waiting.popleft()
-                one.begin = time.monotonic()
-                self._done.append((one, self._read(one.body, one.content_type)))
-                if not self._told:
-                    self._told = True
-                    loop.call_soon_threadsafe(self._take)
-        except IndexError:  # the other thread may have taken the last one
-            pass
-        finally:
-            loop.call_soon_threadsafe(self._end, loop)
+            except IndexError:  # the other thread may have taken the last one
+                break
+            one.begin = time.monotonic()
+            try:
+                data = self._read(one.body, one.content_type)
+            except BaseException as error:  # such as SystemExit of an archive's code: the request still needs an answer
+                traceback.print_exc()
+                data = RuntimeError(repr(error))
+            self._done.append((one, data))
+            if not self._told:
+                self._told = True
+                loop.call_soon_threadsafe(self._take)
+        loop.call_soon_threadsafe(self._end, loop)
 
     def _take(self) -> None:
         self._told = False  # before the last look: nothing is left behind
         while self._done:
             one, data = self._done.popleft()
+            self._late.discard(one)
             one.outcome.set_result(data)
 
     def _end(self, loop: asyncio.AbstractEventLoop) -> None:
