@@ -98,9 +98,11 @@ def loaders(settings: Train, data: Data, found: classifiers.Built) -> tuple[Batc
     """Return the batches of training and of validation photographs, read from their files."""
     mean, std = found.mean or data.about["mean"], found.std or data.about["std"]
     side, least = settings.chosen.image_size, settings.augmentation.least
-    smaller = round(getattr(settings.chosen, "train_scale", 1.0) * side)
     end = [transforms.ToTensor(), transforms.Normalize(mean, std)]
-    changed = transforms.RandomResizedCrop(smaller, (least**2, 1.0), RATIO), transforms.RandomHorizontalFlip()
+    changed = (
+        transforms.RandomResizedCrop(settings.train_side, (least**2, 1.0), RATIO),
+        transforms.RandomHorizontalFlip(),
+    )
     middle = transforms.Resize(side), transforms.CenterCrop(side)
     learnt, scored = (ImageFolder(data.files, transforms.Compose([*first, *end])) for first in (changed, middle))
     order = torch.randperm(len(learnt), generator=torch.Generator().manual_seed(settings.seed)).tolist()

@@ -43,7 +43,7 @@ class Case(NamedTuple):
         table = getattr(self.settings, self.network).model_dump()
         if self.project == "mnist":
             return model.build(self.network, table), model.SIDE
-        side = round(table.pop("train_scale", 1.0) * table["image_size"])
+        side = getattr(self.settings, "train_side", table["image_size"])
         return classifiers.build(self.network, table | {"fine_tune": "all"}, CLASSES).network, side
 
 

@@ -9,10 +9,10 @@ from torch import nn
 
 from stages.common import files
 from stages.common.vision import known
-from stages.common.vision.classifiers import build, inspect
+from stages.common.vision.classifiers import Member, build, inspect
 from stages.landmarks import export as landmarks_export
 from stages.landmarks import inference as landmarks
-from stages.landmarks.model import Member, Predictor
+from stages.landmarks.model import Predictor
 from stages.mnist import export as mnist_export
 from stages.mnist import inference as mnist
 from stages.mnist.learning.second import Second
@@ -20,7 +20,6 @@ from stages.mnist.model import Classifier, fully_connected
 from stages.scones import export as scones_export
 from stages.scones import inference as scones
 from stages.scones.model import Classifier as Vehicles
-from stages.scones.model import Member as VehiclesMember
 
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.3, 0.4]
 
@@ -58,9 +57,7 @@ def write_landmarks(path: Path) -> None:
 def write_scones(path: Path) -> None:
     network = colours()
     write_known(path.parent, network)
-    scones_export.write_torchscript(
-        Vehicles([VehiclesMember(network, MEAN, STD, 32, 32, True)]).eval(), path, ["a", "b", "c"]
-    )
+    scones_export.write_torchscript(Vehicles([Member(network, MEAN, STD, 32, 32, True)]).eval(), path, ["a", "b", "c"])
 
 
 PROJECTS: dict[str, tuple[Any, Callable[[Path], None], list[tuple[int, ...]]]] = {

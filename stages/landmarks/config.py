@@ -120,6 +120,11 @@ class Train(TrainingSettings):
         found: Residual | Scratch | Pretrained = getattr(self, self.network)
         return found
 
+    @property
+    def train_side(self) -> int:
+        """The side of the chosen network's training inputs in pixels."""
+        return round(getattr(self.chosen, "train_scale", 1.0) * self.chosen.image_size)
+
 
 class Deploy(Section):
     """The group `deploy.landmarks`. deploy reads it."""

@@ -3,7 +3,8 @@
 Writes `metrics.json`, `details.json` (further metrics) and `confusion.csv` (one row per photograph). Writes to
 `evaluation/` the probabilities (float32 (N, classes)) and, as CSV, the confusion matrix, each class's precision and
 recall, the accuracy at each level of confidence, and how well each method recognises other pictures; `familiarity.npy`
-(float64 (N)) has by how much each photograph's score exceeds the threshold.
+(float64 (N)) has by how much each photograph's score exceeds the threshold. `members.csv` has the scores of each network of
+an ensemble by itself, without calibration.
 """
 
 from pathlib import Path
@@ -26,16 +27,18 @@ def main() -> None:
     predictor, arrays, labels = model.load(measured=True), known.read(TRAINED / KNOWN), test.labels.numpy()
     probabilities, scores = classifiers.measure(predictor.inspect, model.batches(predictor, test), arrays)
     others, methods = recognition.measured(predictor.inspect, model.squares, arrays, predictor.size, scores)
+    members = classifiers.own_scores(predictor, model.batches(predictor, test), labels, about["members"])
     details = {
         "top5_accuracy": round(classification.accuracy(probabilities, labels, 5), 6),
         "calibration_error": round(classification.calibration_error(probabilities, labels), 6),
         **others,
         "temperature": about["temperature"],
-        "parameters": sum(member["parameters"] for member in about["members"]),
-        "parameters_trained": sum(member["parameters_trained"] for member in about["members"]),
+        **{name: sum(one[name] for one in about["members"]) for name in ("parameters", "parameters_trained")},
+        **classification.spread(members),
     }
     source = files.read_json(FEATURES / "about.json")["source"]
-    tables, own = {"known.csv": methods}, {"familiarity.npy": scores[:, int(arrays["method"])] - arrays["threshold"]}
+    tables = {"known.csv": methods} | ({"members.csv": members} if members else {})
+    own = {"familiarity.npy": scores[:, int(arrays["method"])] - arrays["threshold"]}
     metrics = evaluation.write("landmarks", source, probabilities, labels, names, details, tables, own)
     figures = {"accuracy": metrics["accuracy"], "top 5": details["top5_accuracy"], "loss": metrics["loss"]}
     told = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())

@@ -27,9 +27,10 @@ from stages.common import config, files
 from stages.common.models import bundle, card, inputs, judged, onnx_files, torch_files
 from stages.common.program import run
 from stages.common.vision import bare, images, known
+from stages.common.vision.classifiers import Member
 from stages.landmarks import inference, photographs
 from stages.landmarks.config import Data, Train
-from stages.landmarks.model import KNOWN, SETTINGS, TRAINED, Member, Predictor, load
+from stages.landmarks.model import KNOWN, SETTINGS, TRAINED, Predictor, load
 from stages.landmarks.photographs import Photograph
 from stages.landmarks.pictures import regions, saliency
 from stages.landmarks.store import Store

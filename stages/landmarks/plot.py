@@ -11,9 +11,10 @@ from stages.common import files
 from stages.common.program import run
 from stages.common.results import classification, figures, reporting
 from stages.common.results.figures import readable
+from stages.common.vision.classifiers import Member
 from stages.landmarks import model
 from stages.landmarks.learning.views import Views
-from stages.landmarks.model import TRAINED, Member
+from stages.landmarks.model import TRAINED
 from stages.landmarks.pictures import sheets
 from stages.landmarks.store import Store
 

@@ -26,7 +26,7 @@ from stages.engine import training
 from stages.landmarks.config import Pretrained, Train
 from stages.landmarks.learning.frozen import FrozenViews, answer
 from stages.landmarks.learning.views import Views
-from stages.landmarks.model import BATCH, KNOWN, SETTINGS, TRAINED, Member, batches, load, squares
+from stages.landmarks.model import BATCH, KNOWN, SETTINGS, TRAINED, batches, load, squares
 from stages.landmarks.store import Store
 
 FEATURES = Path("data/landmarks/features")
@@ -91,11 +91,11 @@ def learn(settings: Train, about: dict[str, Any], checkpoint: Location, title: s
     kept: list[Path] = []
     whole = built.network.to(device).to(memory_format=torch.channels_last)  # a faster layout
     computing.repeat(whole)
-    member = Member(whole, **seen).to(device)
-    views = {
+    member = classifiers.Member(whole, **seen).to(device)
+    views: dict[str, Any] = {
         "crop": settings.crop,
         "limits": settings.augmentation.model_dump(),
-        "scale": table.pop("train_scale", 1.0),
+        "side": settings.train_side,
     }
     photographs = Views(member, about["size"], **views, train=train, valid=valid)
     eyes: Views | FrozenViews = photographs
@@ -157,8 +157,7 @@ def fill(settings: Train, kept: list[Location], folder: Path) -> None:
     if distributed.rank() == 0:
         arrays, probabilities = recognition(folder, np.concatenate([one.bank for one in learnt], 1), settings)
         files.write_arrays(folder / KNOWN, **arrays)
-        likely = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
-        temperature = calibration.fit(likely, Store(FEATURES, "valid").labels.numpy())
+        temperature = calibration.fit(probabilities, Store(FEATURES, "valid").labels.numpy())
         files.write_json(folder / "network.json", network | {"temperature": temperature})
     features_seconds = sum(one.features_seconds for one in learnt)
     clock = saving.clock(learnt, len(Store(FEATURES, "train")), features_seconds)

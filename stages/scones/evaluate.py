@@ -22,7 +22,7 @@ from stages.common.results.classification import Labels, Probabilities
 from stages.common.vision import classifiers, known, recognition
 from stages.common.vision.recognition import Pixels
 from stages.scones.config import Evaluate
-from stages.scones.model import BATCH, KNOWN, TRAINED, Classifier, load, predict
+from stages.scones.model import BATCH, KNOWN, TRAINED, load, squares
 
 FEATURES = Path("data/scones/features")
 
@@ -44,16 +44,6 @@ def curve(probabilities: Probabilities, labels: Labels) -> list[dict[str, Any]]:
     return rows
 
 
-def own_scores(
-    classifier: Classifier, images: Tensor, labels: Labels, networks: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Return a row of scores for each of an ensemble's ``networks``; nothing for a single one, which `main` scores."""
-    if len(networks) == 1:
-        return []
-    logits = predict(lambda batch: torch.stack([member(batch) for member in classifier.members]), images)
-    return classification.by_network(logits.softmax(2).numpy(), labels, networks)
-
-
 def main() -> None:
     threshold = config.load("evaluate.scones", Evaluate).threshold
     about = files.read_json(files.require(TRAINED, "train@scones") / "network.json")
@@ -67,7 +57,9 @@ def main() -> None:
 
     probabilities, scores = classifiers.measure(classifier.inspect, batched(images), arrays)
     others, methods = recognition.measured(classifier.inspect, batched, arrays, classifier.side, scores)
-    members = own_scores(classifier, torch.from_numpy(images), labels, about["members"])
+    members = classifiers.own_scores(
+        classifier, squares(torch.from_numpy(images)).split(BATCH), labels, about["members"]
+    )
     own = scores[:, int(arrays["method"])] - arrays["threshold"]
     familiar = own >= 0  # the executions of other pictures fail, whatever their confidence is
     covered, right = coverage(probabilities[familiar], labels[familiar], threshold) if familiar.any() else (0.0, None)

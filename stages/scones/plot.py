@@ -14,8 +14,9 @@ from stages.common import files
 from stages.common.program import run
 from stages.common.results import classification, figures, reporting
 from stages.common.results.classification import Labels, Probabilities
+from stages.common.vision.classifiers import Member
 from stages.scones.learning.augmentation import augmented
-from stages.scones.model import TRAINED, Member, load
+from stages.scones.model import TRAINED, load
 
 FEATURES = Path("data/scones/features")
 EVALUATION = Path("reports/scones/evaluation")

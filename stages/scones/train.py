@@ -22,7 +22,7 @@ from stages.common.vision import calibration, classifiers, initial, known, outli
 from stages.engine import training
 from stages.scones.config import Train
 from stages.scones.learning.augmentation import augmented
-from stages.scones.model import BATCH, KNOWN, SETTINGS, TRAINED, Classifier, Member, load, predict
+from stages.scones.model import BATCH, KNOWN, SETTINGS, TRAINED, load, predict, squares
 
 FEATURES = Path("data/scones/features")
 PARTS = ("train", "valid")
@@ -64,7 +64,7 @@ def learn(
     }
     network = built.network.to(device).to(memory_format=torch.channels_last)  # a faster layout
     computing.repeat(network)
-    member = Member(network, **seen).to(device)
+    member = classifiers.Member(network, **seen).to(device)
 
     limits = settings.augmentation.model_dump()
 
@@ -74,9 +74,13 @@ def learn(
     def batches(generator: torch.Generator) -> loop.Epoch:
         return loop.shuffled(*train, settings.batch_size, transform, generator, 1)
 
-    def score(_: nn.Module) -> loop.Scores:
-        logits = distributed.in_turns(valid.images.split(BATCH), member).to(valid.labels.device)
-        return loop.scores(logits, valid.labels)
+    def score(network: nn.Module) -> loop.Scores:
+        def answer(images: Tensor) -> Tensor:
+            logits: Tensor = network(member.inputs(squares(images)))
+            return logits
+
+        logits = distributed.in_turns(valid.images.split(BATCH), answer)
+        return loop.scores(logits.to(valid.labels.device), valid.labels)
 
     rates = {"backbone.": settings.transfer.rate}
     history = loop.fit(network, batches, steps, score, settings, checkpoint, title, rates)
@@ -92,20 +96,19 @@ def learn(
     return saving.Learnt(history, history.weights, device, computing, about)
 
 
-def calibrated(classifier: Classifier, train: Part, valid: Part, settings: Train) -> tuple[float, dict[str, NDArray]]:
-    """Return the temperature of the classifier, and the arrays by which `known` judges pictures."""
+def recognition(
+    folder: Path, train: Part, valid: Part, settings: Train
+) -> tuple[dict[str, NDArray], NDArray[np.float32]]:
+    """Return the arrays by which `known` judges pictures, and the validation pictures' probabilities (N, classes)."""
     device = torch_setup.pick_device(settings.device)
-    classifier.to(device)
-    logits = predict(lambda batch: classifier.logits(batch.to(device)), valid.images).cpu().numpy()
-    temperature = calibration.fit(logits, valid.labels.numpy())
+    classifier = load(folder, measured=True).to(device)
 
     def look(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return classifier.inspect(images.to(device))
 
     bank = predict(lambda batch: look(batch)[1], train.images[torch.from_numpy(known.sampled(len(train.images)))])
-    made = torch.from_numpy(outliers.made(outliers.CHOOSING, classifier.side))
-    seen, strange = valid.images.split(BATCH), made.split(BATCH)
-    return temperature, classifiers.recognition(bank.cpu().numpy(), look, seen, strange, settings.known)[0]
+    made = torch.from_numpy(outliers.made(outliers.CHOOSING, classifier.side)).split(BATCH)
+    return classifiers.recognition(bank.cpu().numpy(), look, valid.images.split(BATCH), made, settings.known)
 
 
 def checkpoints_of(settings: Train, root: Location) -> list[Location]:
@@ -127,8 +130,9 @@ def fill(settings: Train, kept: list[Location], folder: Path) -> None:
     files.write_json(folder / "network.json", network | {"temperature": 1.0})
     files.write_json(folder / SETTINGS, settings.model_dump() | {"precision": learnt[0].computing.precision})
     if distributed.rank() == 0:
-        temperature, arrays = calibrated(load(folder, measured=True), train, valid, settings)
+        arrays, probabilities = recognition(folder, train, valid, settings)
         files.write_arrays(folder / KNOWN, **arrays)
+        temperature = calibration.fit(probabilities, valid.labels.numpy())
         files.write_json(folder / "network.json", network | {"temperature": temperature})
     files.write_json(folder / training.CLOCK, saving.clock(learnt, len(train.images)))
 

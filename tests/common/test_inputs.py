@@ -12,13 +12,13 @@ from torch import Tensor
 
 from stages.common.models import onnx_files, torch_files
 from stages.common.vision import pixels
+from stages.common.vision.classifiers import Member
 from stages.landmarks import export as landmarks
-from stages.landmarks.model import Member, Predictor
+from stages.landmarks.model import Predictor
 from stages.mnist import export as mnist
 from stages.mnist.model import Classifier, fully_connected
 from stages.scones import export as scones
 from stages.scones.model import Classifier as Vehicles
-from stages.scones.model import Member as VehiclesMember
 
 PLACES: list[dict[str, object]] = [{"name": name, "latitude": None, "longitude": 1.5} for name in "abc"]
 
@@ -51,7 +51,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         pictures = noise(3, 28, 28)
         planes = pictures[:, None]
     elif request.param == "scones":
-        members = [VehiclesMember(colours(), MEAN, STD, 32, 40, True)]
+        members = [Member(colours(), MEAN, STD, 32, 40, True)]
         module, network, rest = scones, Vehicles(members).eval(), (["a", "b", "c"],)
         pictures = noise(3, 32, 32, 3)
         planes = pictures.permute(0, 3, 1, 2)

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from conftest import ROOT, Change
 from sagemaker.core.telemetry import telemetry_logging
+from small_photographs import contents
 
 from stages.common import config, files
 from stages.common.errors import InputError
@@ -109,7 +110,8 @@ def test_a_job_trains_from_the_staged_code_and_returns_its_model(
     bucket, key = url.removeprefix("s3://").split("/", 1)
     client(where.session, "s3").upload_file(str(tmp_path / "model.tar.gz"), bucket, key)
     job.fetch(where.session, url, model.TRAINED)
-    assert len(model.load().members) == 1
+    assert contents(model.TRAINED) == contents(instance / "model")
+    model.load()
     assert files.read_json(model.TRAINED / "training.json")["seconds"] > 0
 
 

@@ -25,7 +25,6 @@ from stages.common.vision.networks import AttentionPool
 from stages.landmarks import evaluate, model, plot, store, train
 from stages.landmarks.config import Train
 from stages.landmarks.learning.views import Views
-from stages.landmarks.model import Member
 from stages.landmarks.pictures import sheets
 from stages.landmarks.pictures.saliency import saliency
 from stages.landmarks.store import Store
@@ -75,7 +74,7 @@ def write_trained(*networks: str) -> None:
         network = classifiers.build(name, settings, len(NAMES)).network
         seen = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4], "side": SIZE, "image_size": SIZE, "flip": False}
         computing = {"precision": "float32", "threads": 1, "portable": True}
-        views = {"crop": 1.0, "limits": CHANGED, "scale": 1.0}
+        views = {"crop": 1.0, "limits": CHANGED, "side": SIZE}
         about = {"network": name, "settings": settings, "computing": computing, "input": seen, "views": views}
         members.append(dict[str, Any](about) | COUNTS | {"kept_epoch": 1})
         folder = TRAINED / str(index)
@@ -178,8 +177,8 @@ def test_nothing_is_cut_off_and_no_title_covers_another(photographs: Path, monke
 
 def eyes(limits: dict[str, Any], photographs: Store) -> Views:
     """The views of a network that leaves its inputs as they are."""
-    member = Member(nn.Identity(), [0.4, 0.5, 0.6], [0.2, 0.3, 0.4], SIZE, SIZE, False)
-    return Views(member, SIZE, 1.0, limits, 1.0, photographs, photographs)
+    member = classifiers.Member(nn.Identity(), [0.4, 0.5, 0.6], [0.2, 0.3, 0.4], SIZE, SIZE, False)
+    return Views(member, SIZE, 1.0, limits, SIZE, photographs, photographs)
 
 
 def test_photographs_are_shown_as_they_were_before_normalisation(photographs: Path) -> None:

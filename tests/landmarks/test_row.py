@@ -175,6 +175,11 @@ def test_networks_of_several_kinds_are_served_as_they_were_measured(served: Path
     assert network["temperature"] != 1.0
     metrics = files.read_json(served / "reports/landmarks/metrics.json")
     assert files.read_json(served / "reports/landmarks/deploy.json")["accuracy"] == metrics["accuracy"]
+    rows = (served / "reports/landmarks/evaluation/members.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["network", *(member["network"] for member in network["members"])]
+    own = [float(row.split(",")[1]) for row in rows[1:]]
+    details = files.read_json(served / "reports/landmarks/details.json")
+    assert [details["members_lowest"], details["members_highest"]] == [min(own), max(own)]
 
 
 @pytest.mark.long

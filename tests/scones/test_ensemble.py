@@ -19,6 +19,7 @@ from small_vehicles import make
 from stages import check
 from stages.common import files
 from stages.common.errors import InputError
+from stages.common.vision import classifiers
 from stages.scones import export, layout, model, plot, train
 from stages.scones.feedback import served
 from stages.scones.learning import augmentation
@@ -51,7 +52,8 @@ def test_the_mean_of_the_members_is_what_evaluate_and_the_served_archive_answer(
     with np.load(train.FEATURES / "test.npz") as test:
         images, labels = test["images"], test["labels"]
     members = model.load(measured=True).members
-    alone = [softmax(model.predict(member, torch.from_numpy(images)).numpy(), 1) for member in members]
+    squares = model.squares(torch.from_numpy(images))
+    alone = [model.predict(member, squares).numpy() for member in members]
     expected = softmax(np.log(np.mean(alone, 0)) / details["temperature"], 1)
     assert np.allclose(probabilities, expected, atol=1e-6)
     assert len({tuple(one.argmax(1)) for one in (*alone, probabilities)}) > 1
@@ -76,9 +78,9 @@ def test_the_mean_of_the_members_is_what_evaluate_and_the_served_archive_answer(
 
 
 def test_drift_and_recognition_see_the_features_of_all_members(project: Path) -> None:
-    members = [member for member in model.load().members if isinstance(member, model.Member)]
-    picture = torch.zeros(1, 32, 32, 3, dtype=torch.uint8)
-    sizes = [member.inspect(picture)[0].shape[1] for member in members]
+    members = [member for member in model.load().members if isinstance(member, classifiers.Member)]
+    picture = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    sizes = [member.inspect(picture)[1].shape[1] for member in members]
     embedding = served.training().embedding
     assert embedding is not None
     assert embedding.shape == (48, sum(sizes))
@@ -93,7 +95,7 @@ def test_an_interrupted_training_resumes_at_the_member_it_was_at(
     shutil.rmtree(model.TRAINED)
     seen: list[int] = []
 
-    def batch(images: torch.Tensor, member: model.Member, *rest: Any) -> torch.Tensor:
+    def batch(images: torch.Tensor, member: classifiers.Member, *rest: Any) -> torch.Tensor:
         seen.append(member.image_size)
         if seen.count(48) == 5:  # in the second of its two epochs, each of three batches
             raise KeyboardInterrupt

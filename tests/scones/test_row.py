@@ -20,7 +20,7 @@ from small_vehicles import TINY, make, write_vehicles
 from stages.common import files
 from stages.common.errors import InputError
 from stages.common.training import distributed
-from stages.common.vision import calibration
+from stages.common.vision import calibration, classifiers
 from stages.engine.sagemaker import job, script
 from stages.scones import evaluate, export, featurize, inference, layout, model, plot, prepare, train
 from stages.scones.feedback import monitor
@@ -158,7 +158,7 @@ def test_unaugmented_training_inputs_equal_prediction_inputs(change: Change) -> 
     train.main()
     classifier = model.load()
     member = classifier.members[0]
-    assert isinstance(member, model.Member)
+    assert isinstance(member, classifiers.Member)
     seen: list[torch.Tensor] = []
     member.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     with np.load(train.FEATURES / "test.npz") as test:

@@ -34,8 +34,12 @@ def best(logits: Logits, labels: Labels) -> float:
     return round(float(np.exp(found.x)), 4)
 
 
-def fit(logits: Logits, labels: Labels) -> float:
-    """Return the best temperature, or 1 if in 5-fold cross-validation the fitted temperatures do not lower the loss."""
+def fit(probabilities: NDArray[np.float32], labels: Labels) -> float:
+    """Return the best temperature for ``probabilities`` (N, classes), whose logarithms it divides.
+
+    It is 1 if in 5-fold cross-validation the fitted temperatures do not lower the loss.
+    """
+    logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
     folds = np.arange(len(labels)) % FOLDS
     held_out = 0.0
     for fold in np.unique(folds):

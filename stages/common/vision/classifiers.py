@@ -1,6 +1,6 @@
 """Build the networks that a project's parameters can name, and compute with them. They turn normalised images into logits."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,8 +12,10 @@ from torch.nn import functional as F
 
 from stages.common import files
 from stages.common.portable import Computing
+from stages.common.results import classification
+from stages.common.results.classification import Labels
 from stages.common.training_settings import Known
-from stages.common.vision import backbones, initial, known, networks
+from stages.common.vision import backbones, initial, known, networks, pixels
 from stages.common.vision.initial import Initial
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -98,6 +100,84 @@ def inspect(network: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
     return features, network[-1](inputs)
 
 
+class Member(nn.Module):
+    """One network with its pre- and postprocessing.
+
+    Maps squares, uint8 (N, 3, S, S), red, green and blue, to probabilities, float32 (N, classes).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, network: nn.Module, mean: list[float], std: list[float], side: int, image_size: int, flip: bool
+    ) -> None:
+        """``side``: central pixels, resized to ``image_size``. ``flip``: also predict the mirror image."""
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean), persistent=False)
+        self.register_buffer("std", torch.tensor(std), persistent=False)
+        self.side, self.image_size, self.flip = side, image_size, flip
+
+    def inputs(self, squares: Tensor) -> Tensor:
+        """Return the network's inputs, float32 (N, 3, image_size, image_size)."""
+        seen = pixels.resize_square(pixels.centre_square(squares, self.side), self.side, self.image_size)
+        return pixels.normalise(seen, self.mean, self.std)
+
+    def forward(self, squares: Tensor) -> Tensor:
+        inputs = self.inputs(squares)
+        probabilities: Tensor = self.network(inputs).softmax(1)
+        if self.flip:
+            probabilities = (probabilities + self.network(inputs.flip(3)).softmax(1)) / 2
+        return probabilities
+
+    def inspect(self, squares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the probabilities, and features and logits for `known`: float32 (N, size) and (N, classes)."""
+        inputs = self.inputs(squares)
+        features, logits = inspect(self.network, inputs)
+        probabilities = logits.softmax(1)
+        if self.flip:
+            mirrored, others = inspect(self.network, inputs.flip(3))
+            probabilities = (probabilities + others.softmax(1)) / 2
+            features, logits = (features + mirrored) / 2, (logits + others) / 2
+        return probabilities, features, logits
+
+
+class Members(nn.Module):
+    """One or several networks. Their answer is the calibrated mean of their probabilities."""
+
+    def __init__(self, members: list[Member], temperature: float) -> None:
+        """``temperature`` divides the logarithms of the mean probabilities."""
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.temperature = temperature
+
+    def classify(self, squares: Tensor) -> Tensor:
+        """Return the probabilities, float32 (N, classes), of squares, uint8 (N, 3, S, S)."""
+        return self.calibrated(torch.stack([member(squares) for member in self.members]).mean(0))
+
+    def calibrated(self, probabilities: Tensor) -> Tensor:
+        """Return ``probabilities``, float32 (N, classes), after the temperature, which keeps their order."""
+        # Powers, because torch's logarithm rounds differently on different processors. The largest is 1, so none underflows.
+        powers = (probabilities / probabilities.amax(1, keepdim=True)).pow(1 / self.temperature)
+        return powers / powers.sum(1, keepdim=True)
+
+    def inspect(self, squares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `classify` returns, and for `known` all members' features (N, size) and mean logits (N, classes)."""
+        answers = [member.inspect(squares) for member in self.members]  # type: ignore[operator]  # of Member
+        probabilities, features, logits = zip(*answers, strict=True)
+        calibrated = self.calibrated(torch.stack(probabilities).mean(0))
+        return calibrated, torch.cat(features, 1), torch.stack(logits).mean(0)
+
+
+def members(folder: Path, measured: bool) -> list[Member]:
+    """Return what train stored in ``folder``, on the CPU. ``measured``: the networks compute as in training."""
+    about = files.read_json(folder / "network.json")
+    size = len(about["classes"])
+    networks = stored(folder, lambda one: build(one["network"], one["settings"], size).network, measured)
+    return [Member(network, **one["input"]) for network, one in zip(networks, about["members"], strict=True)]
+
+
 def measure(
     look: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]], batches: Iterable[Tensor], arrays: known.Arrays
 ) -> tuple[NDArray[np.float32], known.Scores]:
@@ -112,6 +192,17 @@ def measure(
             probabilities.append(answers)
             scores.append(known.scores(arrays, features, logits))
     return np.concatenate(probabilities), np.concatenate(scores)
+
+
+def own_scores(
+    whole: Members, batches: Iterable[Tensor], labels: Labels, networks: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return `by_network` of the ``whole``'s networks for the squares in ``batches``; nothing for a single one."""
+    if len(networks) == 1:
+        return []
+    with torch.no_grad():
+        own = torch.cat([torch.stack([member(batch) for member in whole.members]) for batch in batches], 1)
+    return classification.by_network(own.numpy(), labels, networks)
 
 
 def recognition(

@@ -14,7 +14,7 @@ from torch import Tensor
 from stages.common.training import distributed
 from stages.common.vision import pixels
 from stages.common.vision.augmentation import augment
-from stages.landmarks.model import Member
+from stages.common.vision.classifiers import Member
 from stages.landmarks.store import Store
 
 Part = Literal["train", "valid"]
@@ -30,24 +30,24 @@ class Views:
     crop: float
     """The largest square, as a fraction of ``size``."""
     limits: Mapping[str, float]
-    scale: float
-    """Side of the training inputs, as a fraction of the side in prediction."""
+    side: int
+    """Side of the training inputs in pixels. In prediction it may be larger."""
     train: Store
     valid: Store
 
     def training(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the training photographs ``chosen`` (N), each changed by its own random amounts: float32 (N, 3, s, s).
+        """Return the training photographs ``chosen`` (N), each changed by its own random amounts: float32 (N, 3, side, side).
 
-        Their side s is `scale` of that in prediction. A square's side is a fraction from `least` to `crop` of the shorter side, sampled uniformly by area. It is the same
-        for all, because they are resized together. The position is sampled for each.
+        A square's side is a fraction from `least` to `crop` of the photograph's shorter side, sampled uniformly by area. It is
+        the same for all, because they are resized together. The position is sampled for each.
         """
         most, least = self.crop, min(self.limits["least"], self.crop)
         drawn = torch.rand(1, generator=generator, dtype=torch.float64).item()
-        side = round(self.size * math.sqrt(least**2 + drawn * (most**2 - least**2)))
+        square = round(self.size * math.sqrt(least**2 + drawn * (most**2 - least**2)))
         count = distributed.whole(len(chosen))
         places = distributed.share(torch.rand(count, 2, generator=generator, dtype=torch.float64)).numpy()
-        squares = self.train.crops(chosen.numpy(), side, places)
-        seen = pixels.resize_square(squares, side, round(self.scale * self.member.image_size))
+        squares = self.train.crops(chosen.numpy(), square, places)
+        seen = pixels.resize_square(squares, square, self.side)
         seen = seen.to(self.member.mean.device)
         return augment(seen, self.member.mean, self.member.std, self.limits, generator)
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from stages.common.training import distributed
 from stages.common.vision.augmentation import augment
+from stages.common.vision.classifiers import Member
 from stages.common.vision.warping import warp
-from stages.scones.model import Member
 
 
 def moved(images: Tensor, size: int, limits: Mapping[str, float], generator: torch.Generator) -> Tensor:

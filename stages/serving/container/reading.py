@@ -6,6 +6,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +70,9 @@ class Readers:
             if one.begin is not None:
                 left = one.begin + self._seconds - time.monotonic()
             elif self.stuck:
-                break
+                with suppress(ValueError):  # a thread has just taken it
+                    self._waiting.remove(one)
+                    break
         if one.begin is not None:
             self._late.add(one)
         # `timeout` tells the server to start the model again.
