@@ -1,4 +1,4 @@
-"""Temperature scaling (https://arxiv.org/abs/1706.04599): division of the logits by one number, to calibrate confidences.
+"""Temperature scaling (https://arxiv.org/abs/1706.04599): division of the log probabilities by one number, to calibrate confidences.
 
 The temperature is fitted on the validation pictures, which are few, and most are classified correctly. So there are two
 precautions. First, the true class's target is slightly below 1, by Laplace's rule (as in Platt's scaling); otherwise a
