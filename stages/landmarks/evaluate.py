@@ -35,7 +35,7 @@ def main() -> None:
         "top5_accuracy": round(classification.accuracy(probabilities, labels, 5), 6),
         "calibration_error": round(classification.calibration_error(probabilities, labels), 6),
         **others,
-        "temperature": about["temperature"],
+        **{name: about[name] for name in ("temperature", "valid_accuracy")},
         **{name: sum(one[name] for one in about["members"]) for name in ("parameters", "parameters_trained")},
         **classification.spread(members),
     }

@@ -70,7 +70,7 @@ def main() -> None:
         "accuracy_at_threshold": None if right is None else round(right, 6),
         **others,
         "calibration_error": round(classification.calibration_error(probabilities, labels), 6),
-        "temperature": about["temperature"],
+        **{name: about[name] for name in ("temperature", "valid_accuracy")},
         **{name: sum(one[name] for one in about["members"]) for name in ("parameters", "parameters_trained")},
         **classification.spread(members),
     }
