@@ -43,7 +43,8 @@ class Case(NamedTuple):
         table = getattr(self.settings, self.network).model_dump()
         if self.project == "mnist":
             return model.build(self.network, table), model.SIDE
-        side = getattr(self.settings, "train_side", table["image_size"])
+        chosen = self.settings.model_copy(update={"network": self.network})
+        side = getattr(chosen, "train_side", table["image_size"])
         return classifiers.build(self.network, table | {"fine_tune": "all"}, CLASSES).network, side
 
 

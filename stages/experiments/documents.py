@@ -63,10 +63,10 @@ def figures_of(variant: Variant, result: Published, narrow: bool = False) -> tup
     ]
     if narrow:
         found = [found[0], *(one for one in found[1:] if one[1].headline)]
-    elif last := spread(
-        [run.history["valid_accuracy"][-1] for run in result.runs if run.history and "accuracy" in known]
-    ):
-        found.insert(1, ("validation accuracy", known["accuracy"], last))
+    elif "accuracy" in known and not variant.spread("valid_accuracy"):
+        last = spread([run.history["valid_accuracy"][-1] for run in result.runs if run.history])
+        if last:
+            found.insert(1, ("validation accuracy", known["accuracy"], last))
     here = []
     for title, metric, values in found:
         between = f" ({metric.write(values.lowest)} to {metric.write(values.highest)})" if values.number > 1 else ""

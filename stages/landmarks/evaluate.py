@@ -27,12 +27,15 @@ def main() -> None:
     predictor, arrays, labels = model.load(measured=True), known.read(TRAINED / KNOWN), test.labels.numpy()
     probabilities, scores = classifiers.measure(predictor.inspect, model.batches(predictor, test), arrays)
     others, methods = recognition.measured(predictor.inspect, model.squares, arrays, predictor.size, scores)
-    members = classifiers.own_scores(predictor, model.batches(predictor, test), labels, about["members"])
+    members = []
+    if len(about["members"]) > 1:
+        alone = classifiers.alone(predictor, model.batches(predictor, test))
+        members = classification.by_network(alone, labels, about["members"])
     details = {
         "top5_accuracy": round(classification.accuracy(probabilities, labels, 5), 6),
         "calibration_error": round(classification.calibration_error(probabilities, labels), 6),
         **others,
-        "temperature": about["temperature"],
+        **{name: about[name] for name in ("temperature", "valid_accuracy")},
         **{name: sum(one[name] for one in about["members"]) for name in ("parameters", "parameters_trained")},
         **classification.spread(members),
     }

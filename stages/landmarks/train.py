@@ -157,8 +157,8 @@ def fill(settings: Train, kept: list[Location], folder: Path) -> None:
     if distributed.rank() == 0:
         arrays, probabilities = recognition(folder, np.concatenate([one.bank for one in learnt], 1), settings)
         files.write_arrays(folder / KNOWN, **arrays)
-        temperature = calibration.fit(probabilities, Store(FEATURES, "valid").labels.numpy())
-        files.write_json(folder / "network.json", network | {"temperature": temperature})
+        found = calibration.validated(probabilities, Store(FEATURES, "valid").labels.numpy())
+        files.write_json(folder / "network.json", network | found)
     features_seconds = sum(one.features_seconds for one in learnt)
     clock = saving.clock(learnt, len(Store(FEATURES, "train")), features_seconds)
     files.write_json(folder / training.CLOCK, clock | {"features_seconds": round(features_seconds, 3)})

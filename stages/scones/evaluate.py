@@ -57,9 +57,10 @@ def main() -> None:
 
     probabilities, scores = classifiers.measure(classifier.inspect, batched(images), arrays)
     others, methods = recognition.measured(classifier.inspect, batched, arrays, classifier.side, scores)
-    members = classifiers.own_scores(
-        classifier, squares(torch.from_numpy(images)).split(BATCH), labels, about["members"]
-    )
+    members = []
+    if len(about["members"]) > 1:
+        alone = classifiers.alone(classifier, squares(torch.from_numpy(images)).split(BATCH))
+        members = classification.by_network(alone, labels, about["members"])
     own = scores[:, int(arrays["method"])] - arrays["threshold"]
     familiar = own >= 0  # the executions of other pictures fail, whatever their confidence is
     covered, right = coverage(probabilities[familiar], labels[familiar], threshold) if familiar.any() else (0.0, None)
@@ -69,7 +70,7 @@ def main() -> None:
         "accuracy_at_threshold": None if right is None else round(right, 6),
         **others,
         "calibration_error": round(classification.calibration_error(probabilities, labels), 6),
-        "temperature": about["temperature"],
+        **{name: about[name] for name in ("temperature", "valid_accuracy")},
         **{name: sum(one[name] for one in about["members"]) for name in ("parameters", "parameters_trained")},
         **classification.spread(members),
     }

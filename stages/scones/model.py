@@ -34,6 +34,7 @@ class Classifier(Members):
         return self.classify(squares(images))
 
     def inspect(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `Members.inspect` returns, for pictures."""
         return super().inspect(squares(images))
 
 
@@ -54,6 +55,6 @@ def load(folder: Path = TRAINED, measured: bool = False) -> Classifier:
 
 
 def predict(classifier: Callable[[Tensor], Tensor], images: Tensor, batch_size: int = BATCH) -> Tensor:
-    """Return what ``classifier`` returns for ``images``, (N, ...), in batches: float32 (..., N, size)."""
+    """Return what ``classifier`` returns for ``images``, (N, ...), in batches: float32 (N, size)."""
     with torch.no_grad():
-        return torch.cat([classifier(batch) for batch in images.split(batch_size)], -2)
+        return torch.cat([classifier(batch) for batch in images.split(batch_size)])

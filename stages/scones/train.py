@@ -132,8 +132,7 @@ def fill(settings: Train, kept: list[Location], folder: Path) -> None:
     if distributed.rank() == 0:
         arrays, probabilities = recognition(folder, train, valid, settings)
         files.write_arrays(folder / KNOWN, **arrays)
-        temperature = calibration.fit(probabilities, valid.labels.numpy())
-        files.write_json(folder / "network.json", network | {"temperature": temperature})
+        files.write_json(folder / "network.json", network | calibration.validated(probabilities, valid.labels.numpy()))
     files.write_json(folder / training.CLOCK, saving.clock(learnt, len(train.images)))
 
 

@@ -82,7 +82,7 @@ def write_trained(*networks: str) -> None:
         saving.save_weights(folder / "weights.pt", network.state_dict())
         write_history(folder, 2)
     classes = [{"name": name, "latitude": None, "longitude": None} for name in NAMES]
-    whole = {"classes": classes, "size": SIZE, "temperature": 1.0, "members": members}
+    whole = {"classes": classes, "size": SIZE, "temperature": 1.0, "valid_accuracy": 0.5, "members": members}
     files.write_json(TRAINED / "network.json", whole)
     predictor = model.load(measured=True)
     with torch.no_grad():

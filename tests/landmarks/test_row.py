@@ -180,6 +180,7 @@ def test_networks_of_several_kinds_are_served_as_they_were_measured(served: Path
     own = [float(row.split(",")[1]) for row in rows[1:]]
     details = files.read_json(served / "reports/landmarks/details.json")
     assert [details["members_lowest"], details["members_highest"]] == [min(own), max(own)]
+    assert details["valid_accuracy"] == network["valid_accuracy"] > 0.5
 
 
 @pytest.mark.long

@@ -57,7 +57,8 @@ def test_the_stages_from_features_to_export(project: Path) -> None:
     assert set(metrics) == {"data", "accuracy", "loss"}
     details = files.read_json(Path("reports/scones/details.json"))
     assert details["threshold"] == 0.94
-    assert {"share_at_threshold", "accuracy_at_threshold", "calibration_error", "temperature"} <= set(details)
+    assert {"share_at_threshold", "accuracy_at_threshold", "calibration_error"} <= set(details)
+    assert {"temperature", "valid_accuracy"} <= set(details)
     assert {"refused_share", "auroc_digits", "auroc_photographs", "auroc_textures", "known_method"} <= set(details)
     trained = ["0/epochs.csv", "0/steps.csv", "0/weights.pt", "known.npz", "network.json", "settings.json"]
     assert sorted(contents(model.TRAINED)) == trained

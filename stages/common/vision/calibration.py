@@ -1,4 +1,4 @@
-"""Temperature scaling (https://arxiv.org/abs/1706.04599): division of the logits by one number, to calibrate confidences.
+"""Temperature scaling (https://arxiv.org/abs/1706.04599): division of the log probabilities by one number, to calibrate confidences.
 
 The temperature is fitted on the validation pictures, which are few, and most are classified correctly. So there are two
 precautions. First, the true class's target is slightly below 1, by Laplace's rule (as in Platt's scaling); otherwise a
@@ -47,3 +47,9 @@ def fit(probabilities: NDArray[np.float32], labels: Labels) -> float:
         if not own.all():
             held_out += own.sum() * loss(logits[own], labels[own], best(logits[~own], labels[~own]))
     return best(logits, labels) if held_out < len(labels) * loss(logits, labels, 1.0) else 1.0
+
+
+def validated(probabilities: NDArray[np.float32], labels: Labels) -> dict[str, float]:
+    """Return the temperature for ``probabilities`` (N, classes) of validation pictures, and their accuracy."""
+    right = probabilities.argmax(1) == labels
+    return {"temperature": fit(probabilities, labels), "valid_accuracy": round(float(right.mean()), 6)}

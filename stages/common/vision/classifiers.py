@@ -1,6 +1,6 @@
 """Build the networks that a project's parameters can name, and compute with them. They turn normalised images into logits."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,8 +12,6 @@ from torch.nn import functional as F
 
 from stages.common import files
 from stages.common.portable import Computing
-from stages.common.results import classification
-from stages.common.results.classification import Labels
 from stages.common.training_settings import Known
 from stages.common.vision import backbones, initial, known, networks, pixels
 from stages.common.vision.initial import Initial
@@ -174,8 +172,8 @@ def members(folder: Path, measured: bool) -> list[Member]:
     """Return what train stored in ``folder``, on the CPU. ``measured``: the networks compute as in training."""
     about = files.read_json(folder / "network.json")
     size = len(about["classes"])
-    networks = stored(folder, lambda one: build(one["network"], one["settings"], size).network, measured)
-    return [Member(network, **one["input"]) for network, one in zip(networks, about["members"], strict=True)]
+    found = stored(folder, lambda one: build(one["network"], one["settings"], size).network, measured)
+    return [Member(network, **one["input"]) for network, one in zip(found, about["members"], strict=True)]
 
 
 def measure(
@@ -194,15 +192,11 @@ def measure(
     return np.concatenate(probabilities), np.concatenate(scores)
 
 
-def own_scores(
-    whole: Members, batches: Iterable[Tensor], labels: Labels, networks: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """Return `by_network` of the ``whole``'s networks for the squares in ``batches``; nothing for a single one."""
-    if len(networks) == 1:
-        return []
+def alone(whole: Members, batches: Iterable[Tensor]) -> NDArray[np.float32]:
+    """Return each network's own probabilities (networks, N, classes) of the squares in ``batches``, without calibration."""
     with torch.no_grad():
-        own = torch.cat([torch.stack([member(batch) for member in whole.members]) for batch in batches], 1)
-    return classification.by_network(own.numpy(), labels, networks)
+        own = [torch.stack([member(batch) for member in whole.members]) for batch in batches]
+    return torch.cat(own, 1).cpu().numpy()
 
 
 def recognition(

@@ -77,7 +77,8 @@ class Readers:
             self._late.add(one)
         # `timeout` tells the server to start the model again.
         code = "timeout" if self.stuck else "too_costly"
-        raise Refusal(503, code, f"the body took longer than {self._seconds:g} s to read", RETRY_AFTER)
+        what = "the body took" if one.begin is not None else "bodies before this one took"
+        raise Refusal(503, code, f"{what} longer than {self._seconds:g} s to read", RETRY_AFTER)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._running += 1
