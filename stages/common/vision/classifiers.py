@@ -119,8 +119,9 @@ class Member(nn.Module):
 
     def inputs(self, squares: Tensor) -> Tensor:
         """Return the network's inputs, float32 (N, 3, image_size, image_size)."""
-        seen = pixels.resize_square(pixels.centre_square(squares, self.side), self.side, self.image_size)
-        return pixels.normalise(seen, self.mean, self.std)
+        first, last = (squares.shape[-1] - self.side) // 2, (squares.shape[-1] + self.side) // 2
+        middle = squares[:, :, first:last, first:last]
+        return pixels.normalise(pixels.resize_square(middle, self.side, self.image_size), self.mean, self.std)
 
     def forward(self, squares: Tensor) -> Tensor:
         inputs = self.inputs(squares)
