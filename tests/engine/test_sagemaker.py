@@ -110,7 +110,7 @@ def test_a_job_trains_from_the_staged_code_and_returns_its_model(
     bucket, key = url.removeprefix("s3://").split("/", 1)
     client(where.session, "s3").upload_file(str(tmp_path / "model.tar.gz"), bucket, key)
     job.fetch(where.session, url, model.TRAINED)
-    assert contents(model.TRAINED) == contents(instance / "model")
+    assert contents(model.TRAINED) == contents(instance / "model" / "trained")
     model.load()
     assert files.read_json(model.TRAINED / "training.json")["seconds"] > 0
 
