@@ -98,9 +98,8 @@ def images_per_second(case: Case, change: str) -> float:
 
     steps = loop.steps_per_epoch(case.images, settings.batch_size, case.project)
     with tempfile.TemporaryDirectory() as folder:
-        done = loop.fit(
-            network, batches, steps, lambda _: loop.Scores(0.0, 0.0), settings, Path(folder) / "checkpoint.pt", ""
-        )
+        checkpoint, title = Path(folder) / "checkpoint.pt", f"{case.project} {case.network}"
+        done = loop.fit(network, batches, steps, lambda _: loop.Scores(0.0, 0.0), settings, checkpoint, title)
     return steps * settings.batch_size / done.seconds
 
 

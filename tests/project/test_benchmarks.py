@@ -9,7 +9,7 @@ import torch
 from small_photographs import write_photographs
 from torch import nn
 
-from benchmarks import landmarks_training, limits, server, serving
+from benchmarks import landmarks_training, limits, server, serving, settings
 
 INFERENCE = """
 def model_fn(folder):
@@ -75,3 +75,12 @@ def test_litserve_answers_by_the_export_s_functions(export: Path) -> None:
         times = serving.load(f"{address}/predict", [body], 2, 0.5, "application/json")
     assert len(times) >= 2
     assert (export / "sizes").exists()
+
+
+@pytest.mark.parametrize("name", ["mnist mlp", "scones residual", "landmarks residual"])
+def test_each_network_is_measured_with_its_own_settings(name: str) -> None:
+    case = settings.cases()[name]
+    _, side = case.build()
+    if case.project != "mnist":
+        assert side == getattr(case.settings, case.network).image_size
+    assert settings.images_per_second(case._replace(images=2 * case.settings.batch_size), "half the batch") > 0
