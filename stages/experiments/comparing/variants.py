@@ -52,8 +52,10 @@ class Variant:
         return spread([run.metrics.get(metric) for run in self.runs])
 
     def seconds(self) -> Spread | None:
-        """Summarise the training time in seconds."""
-        return spread([run.training.get("seconds") for run in self.runs])
+        """Summarise the training time in seconds. The features of a frozen backbone count in each run, though one computed them."""
+        own = [run.training.get("features_seconds", 0.0) for run in self.runs]
+        seconds = [run.training.get("seconds") for run in self.runs]
+        return spread([None if one is None else one - part + max(own) for one, part in zip(seconds, own, strict=True)])
 
     def memory(self) -> Spread | None:
         return spread([run.memory_gb for run in self.runs])
