@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 SIDE, PRODUCTS = 1024, 10
 """Rows and columns of the matrices, and how often they are multiplied."""
@@ -42,9 +42,19 @@ def gigabytes() -> float:
     return 2 * COPIED / seconds(lambda: np.copyto(target, source)) / 1e9
 
 
+def _backward(gradient: list[int], images: list[int], weights: list[int], *rest: Any, out_shape: Any, **_: Any) -> int:
+    """Each gradient of a convolution, by its inputs or by its weights, takes as many operations as the convolution."""
+    transposed, wanted = rest[4], rest[7]
+    return sum(wanted[:2]) * conv_flop_count(images, weights, gradient, transposed)
+
+
+BACKWARD = {torch.ops.aten.convolution_backward: _backward}
+"""Instead of torch's own formula, which counts a convolution in groups as often as there are groups."""
+
+
 def operations(work: Callable[[], object]) -> int:
     """Return the operations of ``work``'s matrix products and convolutions in torch; a multiplication and an addition are two."""
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=BACKWARD) as counter:
         work()
     return int(counter.get_total_flops())
 

@@ -37,6 +37,14 @@ def test_operations_are_those_of_products_and_convolutions() -> None:
     assert limits.of_training(network, images) == forward + 2 * (3 * 9 * 8 * 16) + 4 * (8 * 16 * 5)
 
 
+def test_a_convolution_of_single_channels_is_counted_once_for_each_channel() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Flatten()
+    )
+    one = 2 * 9 * 8 * 16
+    assert limits.of_training(network, torch.randn(2, 8, 4, 4)) == 2 * one + one + 2 * one
+
+
 @pytest.mark.parametrize("contestant", ["plain loop", "Lightning"])
 def test_landmarks_are_trained_by_each_contestant_on_the_same_photographs(contestant: str, tmp_path: Path) -> None:
     if contestant == "Lightning":
