@@ -45,7 +45,7 @@ def gigabytes() -> float:
 def _backward(gradient: list[int], images: list[int], weights: list[int], *rest: Any, out_shape: Any, **_: Any) -> int:
     """Each gradient of a convolution, by its inputs or by its weights, takes as many operations as the convolution."""
     transposed, wanted = rest[4], rest[7]
-    return sum(wanted[:2]) * conv_flop_count(images, weights, gradient, transposed)
+    return int(sum(wanted[:2]) * conv_flop_count(images, weights, gradient, transposed))
 
 
 BACKWARD = {torch.ops.aten.convolution_backward: _backward}
